@@ -1,0 +1,174 @@
+//! Parameter blocks: what each stretch of the flat buffer is.
+
+use crate::error::Error;
+use alloc::{borrow::Cow, format, vec::Vec};
+use core::ops::Range;
+
+/// What the parameters of a block do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Role {
+    /// A weight matrix on the input of a layer.
+    Weight,
+    /// A weight matrix on the state of the step before.
+    Recurrent,
+    /// A bias.
+    Bias,
+    /// A multiplier: the gain of a norm, the scale of a branch, the slope of a PReLU.
+    Gain,
+}
+
+/// One named stretch of the parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Block<'a> {
+    /// Name, unique in the network: `0.weight`, `2.branch.0.bias`.
+    pub name: Cow<'a, str>,
+    /// Where it lies in the flat buffer.
+    pub range: Range<usize>,
+    /// Shape, row-major: a weight is \[outputs, inputs\], a bias is \[outputs, 1\].
+    pub shape: [usize; 2],
+    /// What it does.
+    pub role: Role,
+    /// Names of the gates stacked in its rows, in order, each with the same number of rows.
+    pub gates: &'static [&'static str],
+    /// Whether its gradient is left uncomputed and its values unchanged.
+    pub frozen: bool,
+}
+
+impl<'a> Block<'a> {
+    /// A block that begins at `start`.
+    pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
+        Block {
+            name: Cow::Borrowed(name),
+            range: start..start + shape[0] * shape[1],
+            shape,
+            role,
+            gates: &[],
+            frozen: false,
+        }
+    }
+
+    /// The same block with its rows named by gate.
+    #[must_use]
+    pub fn gates(mut self, gates: &'static [&'static str]) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// The same block as part of a larger network: under the name `prefix`, `offset` further on.
+    #[must_use]
+    pub fn within(self, prefix: &str, offset: usize) -> Block<'static> {
+        Block {
+            name: Cow::Owned(format!("{prefix}.{}", self.name)),
+            range: self.range.start + offset..self.range.end + offset,
+            shape: self.shape,
+            role: self.role,
+            gates: self.gates,
+            frozen: self.frozen,
+        }
+    }
+}
+
+/// The blocks of a network, in the order of the flat buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocks {
+    blocks: Vec<Block<'static>>,
+}
+
+impl Blocks {
+    /// The blocks listed by `visit_all`, as [`Layer::blocks`](crate::Layer::blocks) lists them.
+    pub fn collect(visit_all: impl FnOnce(&mut dyn FnMut(Block<'_>))) -> Self {
+        let mut blocks = Vec::new();
+        visit_all(&mut |block| blocks.push(own(block)));
+        Blocks { blocks }
+    }
+
+    /// All blocks in order.
+    pub fn iter(&self) -> core::slice::Iter<'_, Block<'static>> {
+        self.blocks.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether the network has no parameters.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// How many parameters they hold together.
+    pub fn parameters(&self) -> usize {
+        self.blocks.last().map_or(0, |block| block.range.end)
+    }
+
+    /// The block of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`].
+    pub fn get(&self, name: &str) -> Result<&Block<'static>, Error> {
+        self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::NoBlock { name: name.into() })
+    }
+
+    /// The block that holds the parameter at `index`.
+    pub fn at(&self, index: usize) -> Option<&Block<'static>> {
+        self.blocks.get(self.blocks.partition_point(|block| block.range.end <= index))
+    }
+
+    /// The places of the blocks named `prefix` or under it (`2` covers `2.weight`, not `20.weight`).
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`] where there is none.
+    pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
+        let covers = |name: &str| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
+        };
+        let found: Vec<usize> = (0..self.len()).filter(|&i| covers(&self.blocks[i].name)).collect();
+        if found.is_empty() { Err(Error::NoBlock { name: prefix.into() }) } else { Ok(found) }
+    }
+
+    /// Freezes the blocks named `prefix` or under it: their gradient is not computed, their values stay.
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`] where there is none.
+    pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
+        self.set_frozen(prefix, true)
+    }
+
+    /// Takes [`freeze`](Self::freeze) back.
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`] where there is none.
+    pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
+        self.set_frozen(prefix, false)
+    }
+
+    fn set_frozen(&mut self, prefix: &str, frozen: bool) -> Result<(), Error> {
+        for i in self.under(prefix)? {
+            self.blocks[i].frozen = frozen;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> IntoIterator for &'a Blocks {
+    type Item = &'a Block<'static>;
+    type IntoIter = core::slice::Iter<'a, Block<'static>>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+fn own(block: Block<'_>) -> Block<'static> {
+    Block {
+        name: Cow::Owned(block.name.into_owned()),
+        range: block.range,
+        shape: block.shape,
+        role: block.role,
+        gates: block.gates,
+        frozen: block.frozen,
+    }
+}

@@ -1,0 +1,166 @@
+//! What can go wrong, as data.
+
+use alloc::string::String;
+
+/// Why something a user handed over was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A batch without samples.
+    #[error("the batch has no samples; at least 1 is needed")]
+    EmptyBatch,
+    /// A sequence without steps.
+    #[error("sample {sample} has no steps; at least 1 is needed")]
+    NoSteps {
+        /// The sample.
+        sample: usize,
+    },
+    /// Lengths of a ragged batch that increase.
+    #[error(
+        "lengths must not increase: sample {sample} has {length} steps after one of {before}; sort the batch by length, longest first"
+    )]
+    LengthsNotDescending {
+        /// The sample that is longer than the one before it.
+        sample: usize,
+        /// Its length.
+        length: usize,
+        /// The length before it.
+        before: usize,
+    },
+    /// A pass larger than the tape was made for.
+    #[error("the pass has {batch} samples of up to {steps} steps, the tape holds {max_batch} of {max_steps}")]
+    BeyondCapacity {
+        /// Samples asked for.
+        batch: usize,
+        /// Steps asked for.
+        steps: usize,
+        /// Samples the tape holds.
+        max_batch: usize,
+        /// Steps the tape holds.
+        max_steps: usize,
+    },
+    /// A layer whose input width is not the output width before it.
+    #[error("layer {layer} takes {expected} inputs, but {found} come")]
+    WidthMismatch {
+        /// The layer's place in the network.
+        layer: String,
+        /// What it takes.
+        expected: usize,
+        /// What comes.
+        found: usize,
+    },
+    /// A slice of the wrong length.
+    #[error("{what}: expected {expected} values, found {found}")]
+    Length {
+        /// The slice.
+        what: &'static str,
+        /// Expected length.
+        expected: usize,
+        /// Length found.
+        found: usize,
+    },
+    /// A hyper-parameter outside its range.
+    #[error("{what} must be {expected}, found {found}")]
+    Parameter {
+        /// Which one.
+        what: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it was.
+        found: f64,
+    },
+    /// A class label that the network has no output for.
+    #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes - 1)]
+    Label {
+        /// The row.
+        row: usize,
+        /// Its label.
+        label: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A value that must be finite and is not.
+    #[error("{what}: value {index} is {found}; it must be finite")]
+    NonFinite {
+        /// The slice.
+        what: &'static str,
+        /// Where.
+        index: usize,
+        /// The value.
+        found: f64,
+    },
+    /// Targets of a kind the loss does not take.
+    #[error("{loss} takes {expected}, found {found}")]
+    TargetKind {
+        /// The loss.
+        loss: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What came.
+        found: &'static str,
+    },
+    /// Something without a single thing in it.
+    #[error("{what} is empty")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// A block name, or the start of one, that no block has.
+    #[error("no block is named {name:?} or begins with it")]
+    NoBlock {
+        /// The name.
+        name: String,
+    },
+    /// A gradient that was not finite for too many steps in a row.
+    #[error("the gradient was not finite in {steps} steps in a row; last in block {block}")]
+    NonFiniteGradient {
+        /// How many steps.
+        steps: u64,
+        /// The first block with such a value.
+        block: String,
+    },
+    /// An operation asked for before the one it needs.
+    #[error("{what} needs {needs} first")]
+    Order {
+        /// What was asked for.
+        what: &'static str,
+        /// What comes first.
+        needs: &'static str,
+    },
+    /// A part of a network that has no description the crate can build.
+    #[error("{path} ({kind}) is a layer of your own: it cannot be built from its description")]
+    Opaque {
+        /// Its place.
+        path: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// A file that could not be read or written.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A checkpoint that does not fit.
+    #[error("checkpoint, {block}: expected {expected}, found {found}")]
+    Checkpoint {
+        /// The block of it that does not fit.
+        block: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+/// Refuses `found` unless `valid`: the one way a hyper-parameter is checked.
+pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, found: f64) -> Result<(), Error> {
+    if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
+}
+
+/// Refuses a slice of the wrong length.
+pub(crate) fn require_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}

@@ -1,0 +1,87 @@
+//! Something that can give a parameter block its first values.
+
+use crate::{
+    block::Role,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+use core::fmt::Debug;
+use rand_core::Rng;
+
+/// What an initializer is told of the block it fills: one gate's rows of one parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shape {
+    /// Rows of the block: outputs, fan-out.
+    pub rows: usize,
+    /// Columns of the block: inputs, fan-in; 1 for a bias.
+    pub columns: usize,
+    /// What the block does.
+    pub role: Role,
+    /// The gate it belongs to.
+    pub gate: Option<&'static str>,
+}
+
+impl Shape {
+    /// A block of `rows` × `columns` without gates.
+    pub const fn new(rows: usize, columns: usize, role: Role) -> Self {
+        Shape { rows, columns, role, gate: None }
+    }
+
+    /// The same block as part of `gate`.
+    #[must_use]
+    pub const fn gate(mut self, gate: &'static str) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Inputs that one unit sums.
+    pub const fn fan_in(&self) -> usize {
+        self.columns
+    }
+
+    /// Units that one input reaches.
+    pub const fn fan_out(&self) -> usize {
+        self.rows
+    }
+}
+
+/// Something that can give a parameter block its first values.
+///
+/// Values are drawn in `f64` and rounded to the network's scalar, so that a seed gives the same bits
+/// on every platform.
+pub trait Initializer: Debug + Send + Sync {
+    /// Fills `values`, row-major, `rows × columns`.
+    ///
+    /// # Errors
+    /// A hyper-parameter outside its range, or a shape it cannot fill.
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
+}
+
+/// Fills a parameter with `gates` stacked in its rows, one gate after the other.
+///
+/// # Errors
+/// What [`Initializer::fill`] returns.
+pub(crate) fn fill_gates<T: Scalar>(
+    initializer: &dyn Initializer,
+    rows: usize,
+    columns: usize,
+    role: Role,
+    gates: &[&'static str],
+    rng: &mut dyn Rng,
+    w: &mut [T],
+) -> Result<(), Error> {
+    let mut values: Vec<f64> = vec![0.0; rows * columns];
+    let rows_each = rows / gates.len().max(1);
+    let each = (rows_each * columns).max(1);
+    for (i, values) in values.chunks_mut(each).enumerate() {
+        let mut shape = Shape::new(rows_each, columns, role);
+        shape.gate = gates.get(i).copied();
+        initializer.fill(shape, rng, values)?;
+    }
+    for (w, value) in w.iter_mut().zip(values) {
+        *w = scalar(value);
+    }
+    Ok(())
+}

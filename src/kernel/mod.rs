@@ -1,0 +1,1 @@
+//! Products, reductions and elementwise loops: the only place for `unsafe`.

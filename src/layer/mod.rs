@@ -1,0 +1,483 @@
+//! Something that can be a part of a network: it maps rows to rows, forward and backward.
+
+use crate::{
+    block::Block,
+    error::Error,
+    extent::Extent,
+    monitor::{Derivative, Factor, GradientMonitor, Link},
+    scalar::Scalar,
+};
+use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
+use core::fmt::Debug;
+use rand_core::{Rng, SeedableRng};
+
+mod node;
+pub use node::Node;
+
+/// Widths of a layer, in values per row, and how many parameters it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dims {
+    /// Values per input row.
+    pub input: usize,
+    /// Values per output row.
+    pub output: usize,
+    /// Parameters.
+    pub parameters: usize,
+}
+
+impl Dims {
+    /// The widths `input` → `output` with that many parameters.
+    pub const fn new(input: usize, output: usize, parameters: usize) -> Self {
+        Dims { input, output, parameters }
+    }
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Noise on; what the backward pass needs is saved.
+    Train,
+    /// Noise off; what the backward pass needs is saved.
+    Evaluate,
+    /// Noise off; nothing is saved, no backward pass can follow.
+    Infer,
+}
+
+impl Mode {
+    /// Whether a backward pass can follow.
+    pub const fn saves(self) -> bool {
+        !matches!(self, Mode::Infer)
+    }
+}
+
+/// Memory a layer needs for a pass, in values. It must not shrink when batch or steps grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Kept from the forward to the backward pass; 0 for [`Mode::Infer`].
+    pub saved: usize,
+    /// Free for use within one call, forward or backward.
+    pub scratch: usize,
+    /// State per sample that goes from window to window (h, c).
+    pub carried: usize,
+}
+
+impl Needs {
+    /// Memory of those sizes.
+    pub const fn new(saved: usize, scratch: usize, carried: usize) -> Self {
+        Needs { saved, scratch, carried }
+    }
+}
+
+/// Where random masks come from: a counter-based generator keyed by layer, step and sample, so that
+/// splitting a batch, resuming, or running a pass again sees the same mask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Noise {
+    /// The run's seed.
+    pub seed: u64,
+    /// The training step.
+    pub step: u64,
+    /// The sample that row 0 of the pass is.
+    pub first_sample: u64,
+}
+
+impl Noise {
+    /// Noise of training step `step` in a run with that seed.
+    pub const fn new(seed: u64, step: u64) -> Self {
+        Noise { seed, step, first_sample: 0 }
+    }
+}
+
+/// Whether the rows of a batch meet inside a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// Each sample gives what it gives alone.
+    Independent,
+    /// Samples of a batch act on each other (batch statistics).
+    AcrossBatch,
+}
+
+/// Where a layer stands in the network's table of link names.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    names: &'a [String],
+    first: usize,
+    on_path: bool,
+}
+
+impl<'a> Place<'a> {
+    /// The first place of a table of names.
+    pub const fn new(names: &'a [String]) -> Self {
+        Place { names, first: 0, on_path: true }
+    }
+
+    /// The place `offset` further on: that of a part.
+    #[must_use]
+    pub const fn part(self, offset: usize) -> Self {
+        Place { first: self.first + offset, ..self }
+    }
+
+    /// The same place inside one of several parallel branches.
+    #[must_use]
+    pub const fn branch(self) -> Self {
+        Place { on_path: false, ..self }
+    }
+
+    /// Its number in the table, which tells layers apart.
+    pub const fn index(self) -> usize {
+        self.first
+    }
+
+    /// The link at this place.
+    pub fn link(self, factor: Factor, extent: Extent<'a>) -> Link<'a> {
+        Link {
+            name: self.names.get(self.first).map_or("", String::as_str),
+            index: self.first,
+            factor,
+            step: None,
+            gate: None,
+            on_path: self.on_path,
+            extent,
+            activation: None,
+        }
+    }
+}
+
+impl<'a> Link<'a> {
+    /// The same link at a step of a recurrent layer.
+    #[must_use]
+    pub const fn at_step(self, step: usize) -> Self {
+        Link { step: Some(step), ..self }
+    }
+
+    /// The same link for one gate.
+    #[must_use]
+    pub const fn gate(self, gate: &'static str) -> Self {
+        Link { gate: Some(gate), ..self }
+    }
+
+    /// The same link with its activation.
+    #[must_use]
+    pub const fn activation(self, activation: &'a dyn Derivative) -> Self {
+        Link { activation: Some(activation), ..self }
+    }
+}
+
+/// Which of a layer's blocks are trained, in the order of [`Layer::blocks`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trained<'a> {
+    flags: &'a [bool],
+    first: usize,
+}
+
+impl<'a> Trained<'a> {
+    /// All blocks.
+    pub const ALL: Trained<'static> = Trained { flags: &[], first: 0 };
+
+    /// One flag a block; none at all means all are trained.
+    pub const fn new(flags: &'a [bool]) -> Self {
+        Trained { flags, first: 0 }
+    }
+
+    /// Whether block `i` is trained.
+    pub fn block(self, i: usize) -> bool {
+        self.flags.get(self.first + i).copied().unwrap_or(true)
+    }
+
+    /// The flags of a part whose blocks begin at `first`.
+    #[must_use]
+    pub const fn part(self, first: usize) -> Self {
+        Trained { flags: self.flags, first: self.first + first }
+    }
+
+    /// Whether any of the first `count` blocks is trained.
+    pub fn any(self, count: usize) -> bool {
+        (0..count).any(|i| self.block(i))
+    }
+}
+
+/// Everything of a forward pass through one layer.
+///
+/// # Shapes
+/// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`extent`](Layer::extent), output\];
+/// `carried_in`, `carried_out`: `carried × batch` values, laid out as the layer likes.
+#[non_exhaustive]
+pub struct Forward<'a, T: Scalar> {
+    /// Rows of `x`.
+    pub extent: Extent<'a>,
+    /// What the pass is for.
+    pub mode: Mode,
+    /// Where masks come from.
+    pub noise: Noise,
+    /// Input.
+    pub x: &'a [T],
+    /// Output; all of it is to be written.
+    pub y: &'a mut [T],
+    /// What the backward pass will find again.
+    pub saved: &'a mut [T],
+    /// State at the start; `None` is zero.
+    pub carried_in: Option<&'a [T]>,
+    /// State at the end; all of it is to be written.
+    pub carried_out: &'a mut [T],
+    /// Memory for this call; its content is arbitrary.
+    pub scratch: &'a mut [T],
+    /// Who watches.
+    pub monitor: &'a mut dyn GradientMonitor<T>,
+    /// Where the layer stands.
+    pub at: Place<'a>,
+}
+
+/// Everything of a backward pass through one layer.
+///
+/// # Shapes
+/// Those of [`Forward`]; `dw` has the layer's parameters.
+#[non_exhaustive]
+pub struct Backward<'a, T: Scalar> {
+    /// Rows of `x`.
+    pub extent: Extent<'a>,
+    /// What the forward pass was for.
+    pub mode: Mode,
+    /// Where the masks came from.
+    pub noise: Noise,
+    /// Input of the forward pass.
+    pub x: &'a [T],
+    /// Its output.
+    pub y: &'a [T],
+    /// What it saved; may be consumed.
+    pub saved: &'a mut [T],
+    /// State it started from; `None` is zero.
+    pub carried_in: Option<&'a [T]>,
+    /// Gradient with respect to `y`.
+    pub dy: &'a [T],
+    /// Gradient with respect to the state at the end; `None` is zero.
+    pub d_carried_out: Option<&'a [T]>,
+    /// Gradient with respect to `x`, to be overwritten; `None` where nobody asked for it.
+    pub dx: Option<&'a mut [T]>,
+    /// Gradient with respect to the state at the start, to be overwritten; `None` where nobody asked.
+    pub d_carried_in: Option<&'a mut [T]>,
+    /// Gradient with respect to the parameters, to be added to.
+    pub dw: &'a mut [T],
+    /// Which blocks of it are wanted.
+    pub trained: Trained<'a>,
+    /// Memory for this call; its content is arbitrary.
+    pub scratch: &'a mut [T],
+    /// Who watches.
+    pub monitor: &'a mut dyn GradientMonitor<T>,
+    /// Where the layer stands.
+    pub at: Place<'a>,
+}
+
+impl<'a, T: Scalar> Forward<'a, T> {
+    /// A forward pass of a layer without state: `y` from `x`.
+    pub fn new(
+        extent: Extent<'a>,
+        mode: Mode,
+        x: &'a [T],
+        y: &'a mut [T],
+        saved: &'a mut [T],
+        scratch: &'a mut [T],
+        monitor: &'a mut dyn GradientMonitor<T>,
+    ) -> Self {
+        Forward {
+            extent,
+            mode,
+            noise: Noise::default(),
+            x,
+            y,
+            saved,
+            carried_in: None,
+            carried_out: &mut [],
+            scratch,
+            monitor,
+            at: Place::new(&[]),
+        }
+    }
+
+    /// The same pass for a shorter time.
+    pub fn reborrow(&mut self) -> Forward<'_, T> {
+        Forward {
+            extent: self.extent,
+            mode: self.mode,
+            noise: self.noise,
+            x: self.x,
+            y: self.y,
+            saved: self.saved,
+            carried_in: self.carried_in,
+            carried_out: self.carried_out,
+            scratch: self.scratch,
+            monitor: self.monitor,
+            at: self.at,
+        }
+    }
+}
+
+impl<'a, T: Scalar> Backward<'a, T> {
+    /// A backward pass of a layer without state: `dx` and `dw` from `dy`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        extent: Extent<'a>,
+        mode: Mode,
+        x: &'a [T],
+        y: &'a [T],
+        saved: &'a mut [T],
+        dy: &'a [T],
+        dx: Option<&'a mut [T]>,
+        dw: &'a mut [T],
+        scratch: &'a mut [T],
+        monitor: &'a mut dyn GradientMonitor<T>,
+    ) -> Self {
+        Backward {
+            extent,
+            mode,
+            noise: Noise::default(),
+            x,
+            y,
+            saved,
+            carried_in: None,
+            dy,
+            d_carried_out: None,
+            dx,
+            d_carried_in: None,
+            dw,
+            trained: Trained::ALL,
+            scratch,
+            monitor,
+            at: Place::new(&[]),
+        }
+    }
+
+    /// The same pass for a shorter time.
+    pub fn reborrow(&mut self) -> Backward<'_, T> {
+        Backward {
+            extent: self.extent,
+            mode: self.mode,
+            noise: self.noise,
+            x: self.x,
+            y: self.y,
+            saved: self.saved,
+            carried_in: self.carried_in,
+            dy: self.dy,
+            d_carried_out: self.d_carried_out,
+            dx: self.dx.as_deref_mut(),
+            d_carried_in: self.d_carried_in.as_deref_mut(),
+            dw: self.dw,
+            trained: self.trained,
+            scratch: self.scratch,
+            monitor: self.monitor,
+            at: self.at,
+        }
+    }
+}
+
+/// Something that can be a part of a network.
+///
+/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, its
+/// memory comes with each pass; so it can be shared by threads and has nowhere to allocate.
+///
+/// Its laws: `backward` writes all of `dx` and **adds** to `dw`; both passes read only what was
+/// given or written before; the blocks tile the parameters exactly.
+pub trait Layer<T: Scalar>: Debug + Send + Sync {
+    /// Widths and number of parameters.
+    fn dims(&self) -> Dims;
+
+    /// The rows of `y`, given those of `x`.
+    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+        extent
+    }
+
+    /// Memory for a pass over `extent`.
+    fn needs(&self, _extent: Extent<'_>, _mode: Mode) -> Needs {
+        Needs::default()
+    }
+
+    /// Gives the parameters their first values.
+    ///
+    /// # Errors
+    /// What the layer's initializers return.
+    fn initialize(&self, _w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Visits the parameter blocks in the order of `w`.
+    fn blocks(&self, _visit: &mut dyn FnMut(Block<'_>)) {}
+
+    /// Visits the names of the layer's links; the first is its own `path`.
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        visit(path.into());
+    }
+
+    /// Whether samples of a batch meet.
+    fn rows(&self) -> Rows {
+        Rows::Independent
+    }
+
+    /// An upper bound on the gain ‖∂y/∂x‖₂ for these parameters, or none.
+    fn gain_bound(&self, _w: &[T]) -> Option<f64> {
+        None
+    }
+
+    /// The layer as data.
+    fn describe(&self) -> Node;
+
+    /// Computes `y` from `x`.
+    fn forward(&self, w: &[T], pass: Forward<'_, T>);
+
+    /// Computes `dx` and adds to `dw`, from `dy`.
+    fn backward(&self, w: &[T], pass: Backward<'_, T>);
+}
+
+/// A reference to a layer, or a layer behind a pointer, is a layer.
+macro_rules! delegate {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<T: Scalar, $($generics)*> Layer<T> for $type {
+            fn dims(&self) -> Dims {
+                (**self).dims()
+            }
+            fn extent<'x>(&self, extent: Extent<'x>) -> Extent<'x> {
+                (**self).extent(extent)
+            }
+            fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+                (**self).needs(extent, mode)
+            }
+            fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+                (**self).initialize(w, rng)
+            }
+            fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+                (**self).blocks(visit);
+            }
+            fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+                (**self).places(path, visit);
+            }
+            fn rows(&self) -> Rows {
+                (**self).rows()
+            }
+            fn gain_bound(&self, w: &[T]) -> Option<f64> {
+                (**self).gain_bound(w)
+            }
+            fn describe(&self) -> Node {
+                (**self).describe()
+            }
+            fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+                (**self).forward(w, pass);
+            }
+            fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+                (**self).backward(w, pass);
+            }
+        }
+    };
+}
+
+delegate!([L: Layer<T> + ?Sized] &L);
+delegate!([L: Layer<T> + ?Sized] Box<L>);
+delegate!([L: Layer<T> + ?Sized] Arc<L>);
+
+/// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
+///
+/// # Errors
+/// What the layer's initializers return.
+pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
+    let mut w = vec![T::zero(); layer.dims().parameters];
+    layer.initialize(&mut w, &mut rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed))?;
+    Ok(w)
+}

@@ -1,0 +1,28 @@
+//! chainrule: feedforward and recurrent networks with every factor of the chain rule in view.
+#![no_std]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod activation;
+mod block;
+mod error;
+mod extent;
+pub mod initializer;
+pub mod kernel;
+pub mod layer;
+pub mod loss;
+pub mod math;
+pub mod monitor;
+mod scalar;
+pub mod transform;
+
+pub use activation::{Activation, Bounds};
+pub use block::{Block, Blocks, Role};
+pub use error::Error;
+pub use extent::Extent;
+pub use layer::{Layer, Mode};
+pub use monitor::GradientMonitor;
+/// The random generators' trait, re-exported so that versions agree.
+pub use rand_core;
+pub use scalar::{Scalar, scalar, to_f64};

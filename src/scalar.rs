@@ -1,0 +1,24 @@
+//! The element type: any `num_traits::Float`, a user's own included.
+
+use core::fmt::Debug;
+use num_traits::{Float, NumAssign, NumCast};
+
+/// Something that can be an element of a network: a real number with the usual operations.
+///
+/// The implementation is blanket. `f32`, `f64`, dual numbers and a float type of your own are all
+/// scalars with nothing to register.
+pub trait Scalar: Float + NumAssign + Debug + Send + Sync + 'static {}
+
+impl<T: Float + NumAssign + Debug + Send + Sync + 'static> Scalar for T {}
+
+/// The constant `x` in the scalar type `T`, rounded to it; NaN where `T` cannot hold it.
+#[inline(always)]
+pub fn scalar<T: Scalar>(x: f64) -> T {
+    <T as NumCast>::from(x).unwrap_or_else(T::nan)
+}
+
+/// The scalar `x` as an `f64`; NaN where it has no such value.
+#[inline(always)]
+pub fn to_f64<T: Scalar>(x: T) -> f64 {
+    x.to_f64().unwrap_or(f64::NAN)
+}

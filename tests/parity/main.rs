@@ -1,0 +1,3 @@
+//! Everything against independent values: PyTorch in f64, and 700-digit arithmetic where PyTorch itself is wrong.
+
+mod reference;
