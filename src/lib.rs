@@ -6,6 +6,9 @@ extern crate std;
 
 pub mod activation;
 mod block;
+#[cfg(feature = "safetensors")]
+pub mod checkpoint;
+pub mod data;
 mod error;
 mod extent;
 pub mod initializer;
@@ -14,7 +17,11 @@ pub mod layer;
 pub mod loss;
 pub mod math;
 pub mod monitor;
+mod network;
+pub mod recurrent;
 mod scalar;
+pub mod tape;
+pub mod trainer;
 pub mod transform;
 
 pub use activation::{Activation, Bounds};
@@ -23,6 +30,7 @@ pub use error::Error;
 pub use extent::Extent;
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
+pub use network::Builder;
 /// The random generators' trait, re-exported so that versions agree.
 pub use rand_core;
 pub use scalar::{Scalar, scalar, to_f64};

@@ -1,1 +1,72 @@
 //! Products, reductions and elementwise loops: the only place for `unsafe`.
+//!
+//! A kernel is written once, for any scalar. It is compiled for each CPU level and run at the best
+//! one the machine has. Within a level an element of a result depends on nothing but its own row and
+//! column, never on the tile it fell into: a batch gives the same bits however it is split.
+#![allow(unsafe_code)]
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use core::any::TypeId;
+
+pub(crate) mod elementwise;
+pub(crate) mod lane;
+mod lanes;
+pub(crate) mod product;
+pub(crate) mod reduce;
+
+/// A CPU level: 0 is what the target guarantees, 1 is AVX2 with FMA, 2 is AVX-512.
+type Level = u8;
+const PLAIN: Level = 0;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+const AVX2: Level = 1;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+const AVX512: Level = 2;
+
+/// A loop that is compiled for each CPU level; `run` and all it calls are to be inlined.
+pub(crate) trait Kernel {
+    fn run<const LEVEL: Level>(self);
+}
+
+/// Runs `kernel` at the best level of this machine.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    {
+        #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
+        fn avx512<K: Kernel>(kernel: K) {
+            kernel.run::<AVX512>();
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<K: Kernel>(kernel: K) {
+            kernel.run::<AVX2>();
+        }
+        match level() {
+            // SAFETY: `level` is AVX512 only where every feature that `avx512` enables was detected.
+            AVX512 => return unsafe { avx512(kernel) },
+            // SAFETY: `level` is AVX2 only where both features that `avx2` enables were detected.
+            AVX2 => return unsafe { avx2(kernel) },
+            _ => {}
+        }
+    }
+    kernel.run::<PLAIN>();
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[inline]
+fn level() -> Level {
+    use std::is_x86_feature_detected as has;
+    if !(has!("avx2") && has!("fma")) {
+        PLAIN
+    } else if has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw") {
+        AVX512
+    } else {
+        AVX2
+    }
+}
+
+/// Whether `T` is `U`.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+#[inline(always)]
+fn is<T: 'static, U: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<U>()
+}

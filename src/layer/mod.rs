@@ -1,21 +1,38 @@
 //! Something that can be a part of a network: it maps rows to rows, forward and backward.
 
 use crate::{
+    activation::AnyActivation,
     block::Block,
     error::Error,
     extent::Extent,
-    monitor::{Derivative, Factor, GradientMonitor, Link},
+    monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt::Debug;
 use rand_core::{Rng, SeedableRng};
 
+mod dropout;
+mod linear;
 mod node;
-pub use node::Node;
+mod norm;
+mod pointwise;
+mod pool;
+mod residual;
+mod sequential;
+
+pub use dropout::Dropout;
+pub use linear::Linear;
+pub use node::{BranchScale, CellKind, Node, Reset};
+pub use norm::{LayerNorm, RmsNorm};
+pub use pointwise::{PRelu, Pointwise};
+pub use pool::{LastStep, MeanOverSteps};
+pub use residual::Residual;
+pub use sequential::Sequential;
 
 /// Widths of a layer, in values per row, and how many parameters it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
     /// Values per input row.
     pub input: usize,
@@ -87,15 +104,12 @@ impl Noise {
     pub const fn new(seed: u64, step: u64) -> Self {
         Noise { seed, step, first_sample: 0 }
     }
-}
 
-/// Whether the rows of a batch meet inside a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// Each sample gives what it gives alone.
-    Independent,
-    /// Samples of a batch act on each other (batch statistics).
-    AcrossBatch,
+    /// The same noise for a pass that begins at another sample: a part of a batch.
+    #[must_use]
+    pub const fn from_sample(self, sample: usize) -> Self {
+        Noise { first_sample: sample as u64, ..self }
+    }
 }
 
 /// Where a layer stands in the network's table of link names.
@@ -159,7 +173,7 @@ impl<'a> Link<'a> {
 
     /// The same link with its activation.
     #[must_use]
-    pub const fn activation(self, activation: &'a dyn Derivative) -> Self {
+    pub const fn activation(self, activation: &'a dyn AnyActivation) -> Self {
         Link { activation: Some(activation), ..self }
     }
 }
@@ -407,18 +421,10 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path.into());
     }
 
-    /// Whether samples of a batch meet.
-    fn rows(&self) -> Rows {
-        Rows::Independent
+    /// The layer as data; a layer of your own is opaque.
+    fn describe(&self) -> Node {
+        Node::Opaque { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
     }
-
-    /// An upper bound on the gain ‖∂y/∂x‖₂ for these parameters, or none.
-    fn gain_bound(&self, _w: &[T]) -> Option<f64> {
-        None
-    }
-
-    /// The layer as data.
-    fn describe(&self) -> Node;
 
     /// Computes `y` from `x`.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
@@ -448,12 +454,6 @@ macro_rules! delegate {
             }
             fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
                 (**self).places(path, visit);
-            }
-            fn rows(&self) -> Rows {
-                (**self).rows()
-            }
-            fn gain_bound(&self, w: &[T]) -> Option<f64> {
-                (**self).gain_bound(w)
             }
             fn describe(&self) -> Node {
                 (**self).describe()

@@ -1,6 +1,15 @@
 //! Something that can say how wrong an output is, and in which direction.
 
-use crate::{error::Error, scalar::Scalar};
+mod cross_entropy;
+mod distance;
+
+pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, softmax};
+pub use distance::{Huber, MeanAbsolute, MeanSquared, SmoothL1};
+
+use crate::{
+    error::{Error, require_length},
+    scalar::{Scalar, to_f64},
+};
 use core::fmt::Debug;
 
 /// What the output should have been.
@@ -15,6 +24,7 @@ pub enum Target<'a, T> {
 
 /// How the losses of the rows become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
     /// Their mean.
     #[default]
@@ -28,13 +38,14 @@ pub trait Loss<T: Scalar>: Debug {
     /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
     ///
     /// # Shapes
-    /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither
-    /// its output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`]
-    /// the sum is divided by the sum of the weights.
+    /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither its output
+    /// nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by the
+    /// sum of the weights (times the width, where the loss is one of each value).
     ///
     /// # Errors
-    /// Lengths that do not agree, targets of a kind the loss does not take, labels out of range,
-    /// targets or weights that are not finite, a sum of weights of zero.
+    /// Lengths that do not agree, targets of a kind the loss does not take, labels out of range, targets or weights
+    /// that are not finite, weights that sum to zero. An output that is not finite is no error: the loss is then
+    /// not finite either.
     fn evaluate(
         &self,
         width: usize,
@@ -43,4 +54,84 @@ pub trait Loss<T: Scalar>: Debug {
         row_weights: Option<&[T]>,
         dy: &mut [T],
     ) -> Result<T, Error>;
+
+    /// How the losses of the rows become one.
+    fn reduction(&self) -> Reduction;
+}
+
+/// A sum that keeps what addition loses (Neumaier 1974).
+#[derive(Clone, Copy, Debug)]
+struct Sum<T> {
+    sum: T,
+    lost: T,
+}
+
+impl<T: Scalar> Sum<T> {
+    fn new() -> Self {
+        Sum { sum: T::zero(), lost: T::zero() }
+    }
+
+    fn add(&mut self, value: T) {
+        let next = self.sum + value;
+        self.lost += if self.sum.abs() >= value.abs() { (self.sum - next) + value } else { (value - next) + self.sum };
+        self.sum = next;
+    }
+
+    /// The sum; once it is infinite nothing is left to keep.
+    fn total(self) -> T {
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+}
+
+/// The rows of an output, checked, each with its weight.
+#[derive(Clone, Copy)]
+struct RowsOf<'a, T> {
+    rows: usize,
+    weights: Option<&'a [T]>,
+}
+
+impl<'a, T: Scalar> RowsOf<'a, T> {
+    fn check(width: usize, y: &[T], weights: Option<&'a [T]>, dy: &[T]) -> Result<Self, Error> {
+        let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
+        require_length("output", rows * width, y.len())?;
+        require_length("gradient of the output", y.len(), dy.len())?;
+        if let Some(weights) = weights {
+            require_length("row weights", rows, weights.len())?;
+            check_finite("row weights", weights)?;
+        }
+        Ok(RowsOf { rows, weights })
+    }
+
+    /// The weight of a row.
+    fn weight(&self, row: usize) -> T {
+        self.weights.map_or(T::one(), |weights| weights[row])
+    }
+
+    /// What a value of the row counts for, given what all rows count for together.
+    fn share(&self, reduction: Reduction, total: T) -> Result<T, Error> {
+        match reduction {
+            Reduction::Sum => Ok(T::one()),
+            Reduction::Mean if total > T::zero() => Ok(total.recip()),
+            Reduction::Mean => Err(Error::Parameter {
+                what: "the sum of the row weights under a mean",
+                expected: "positive",
+                found: to_f64(total),
+            }),
+        }
+    }
+
+    /// The sum of the weights.
+    fn total(&self) -> T {
+        let mut sum = Sum::new();
+        (0..self.rows).for_each(|row| sum.add(self.weight(row)));
+        sum.total()
+    }
+}
+
+/// Refuses values that are not finite.
+fn check_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),
+        None => Ok(()),
+    }
 }

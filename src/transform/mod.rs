@@ -1,6 +1,38 @@
 //! Something that can turn a gradient into an update: clipping, penalties, optimisers, schedules.
+//!
+//! They chain in tuples, and the chain reads as the step does:
+//! `(Guard::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`.
 
-use crate::{block::Blocks, error::Error, scalar::Scalar};
+mod adagrad;
+mod adam;
+mod average;
+mod clip;
+mod guard;
+mod optimizer;
+mod penalty;
+mod rates;
+mod rmsprop;
+mod schedule;
+mod sgd;
+
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamW};
+pub use average::WeightAverage;
+pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
+pub use guard::Guard;
+pub use optimizer::Optimizer;
+pub use penalty::Penalty;
+pub use rates::BlockRates;
+pub use rmsprop::RmsProp;
+pub use schedule::{Plateau, Schedule};
+pub use sgd::Sgd;
+
+use crate::{
+    block::{Block, Blocks, Role},
+    error::{Error, require},
+    scalar::Scalar,
+};
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
 /// Everything of one step of a transform.
@@ -18,6 +50,13 @@ pub struct Update<'a, T: Scalar> {
     pub step: u64,
 }
 
+impl<'a, T: Scalar> Update<'a, T> {
+    /// A step by hand.
+    pub fn new(blocks: &'a Blocks, w: &'a [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
+        Update { blocks, w, gradient, state, step }
+    }
+}
+
 /// What becomes of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -29,13 +68,19 @@ pub enum Outcome {
 
 /// Something that can turn a gradient into an update. Tuples chain, in order.
 ///
-/// All memory of a transform is one slice, so that saving an optimiser is saving a slice.
+/// All memory of a transform is one slice, so that saving an optimiser is saving a slice. Frozen blocks are left
+/// alone: their gradient comes as zero and their update goes as zero.
 pub trait GradientTransform<T: Scalar>: Debug {
-    /// Checks the hyper-parameters and says how many values of state the transform needs.
+    /// Checks the hyper-parameters, and the names of blocks.
     ///
     /// # Errors
     /// A hyper-parameter outside its range, a block that does not exist.
-    fn prepare(&mut self, blocks: &Blocks) -> Result<usize, Error>;
+    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error>;
+
+    /// Values of state the transform needs.
+    fn needs(&self, _blocks: &Blocks) -> usize {
+        0
+    }
 
     /// Fills the state before the first step; it comes zeroed.
     fn start(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
@@ -47,10 +92,115 @@ pub trait GradientTransform<T: Scalar>: Debug {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
     /// Sees a metric that should fall (a validation loss), once an epoch.
-    fn observe(&mut self, _metric: f64, _state: &mut [T]) {}
+    fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
     /// The moving average of the weights, where one is kept in `state`.
-    fn averaged<'a>(&self, _state: &'a [T]) -> Option<&'a [T]> {
+    fn averaged<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
     }
+}
+
+/// A tuple is a chain: each member has its stretch of the state, and one that skips ends the step.
+macro_rules! chain {
+    ($($member:ident $index:tt),+) => {
+        impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {
+            fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
+                $(self.$index.prepare(blocks)?;)+
+                Ok(())
+            }
+            fn needs(&self, blocks: &Blocks) -> usize {
+                0 $(+ self.$index.needs(blocks))+
+            }
+            fn start(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+                let rest = state;
+                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
+                self.$index.start(blocks, w, own);)+
+                let _ = rest;
+            }
+            fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+                let Update { blocks, w, gradient, state: rest, step } = update;
+                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
+                if self.$index.apply(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
+                    return Ok(Outcome::Skip);
+                })+
+                let _ = rest;
+                Ok(Outcome::Apply)
+            }
+            fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
+                let rest = state;
+                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
+                self.$index.observe(blocks, metric, own);)+
+                let _ = rest;
+            }
+            fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+                let (found, rest) = (None, state);
+                $(let (own, rest) = rest.split_at(self.$index.needs(blocks));
+                let found = found.or_else(|| self.$index.averaged(blocks, own));)+
+                let _ = rest;
+                found
+            }
+        }
+    };
+}
+
+chain!(A 0);
+chain!(A 0, B 1);
+chain!(A 0, B 1, C 2);
+chain!(A 0, B 1, C 2, D 3);
+chain!(A 0, B 1, C 2, D 3, E 4);
+chain!(A 0, B 1, C 2, D 3, E 4, F 5);
+
+impl<T: Scalar> GradientTransform<T> for () {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        Ok(())
+    }
+    fn apply(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
+        Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
+    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        (**self).prepare(blocks)
+    }
+    fn needs(&self, blocks: &Blocks) -> usize {
+        (**self).needs(blocks)
+    }
+    fn start(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+        (**self).start(blocks, w, state);
+    }
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        (**self).apply(update)
+    }
+    fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
+        (**self).observe(blocks, metric, state);
+    }
+    fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        (**self).averaged(blocks, state)
+    }
+}
+
+/// The stretches of the flat buffer that are trained.
+fn trained(blocks: &Blocks) -> impl Iterator<Item = &Block<'static>> {
+    blocks.iter().filter(|block| !block.frozen)
+}
+
+/// The roles that decay and penalties act on unless told otherwise: matrices, not biases or gains.
+fn matrices() -> Vec<Role> {
+    [Role::Weight, Role::Recurrent].into()
+}
+
+/// Refuses a learning rate that is negative or not finite.
+fn check_rate(rate: f64) -> Result<(), Error> {
+    require(rate >= 0.0 && rate.is_finite(), "the learning rate", "finite and not negative", rate)
+}
+
+/// Refuses a decay of a moving average outside [0, 1).
+fn check_decay(what: &'static str, decay: f64) -> Result<(), Error> {
+    require((0.0..1.0).contains(&decay), what, "at least 0 and below 1", decay)
+}
+
+/// Refuses what is negative or not finite.
+fn check_amount(what: &'static str, amount: f64) -> Result<(), Error> {
+    require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)
 }

@@ -1,3 +1,8 @@
 //! Everything against independent values: PyTorch in f64, and 700-digit arithmetic where PyTorch itself is wrong.
 
+mod activations;
+mod layers;
+mod losses;
+mod recurrent;
 mod reference;
+mod transforms;

@@ -1,0 +1,253 @@
+//! Samples with their targets, and the batches made of them.
+
+use crate::{
+    error::{Error, require_length},
+    extent::Extent,
+    loss::Target,
+    scalar::Scalar,
+};
+use alloc::vec::Vec;
+
+/// Samples with their targets, borrowed from wherever they lie.
+///
+/// # Shapes
+/// inputs: sample after sample, each \[its steps, width\]; targets: one a sample, or one a step of every sample,
+/// in the same order, as the network's output has rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a, T> {
+    inputs: &'a [T],
+    width: usize,
+    steps: usize,
+    lengths: Option<&'a [usize]>,
+    samples: usize,
+    rows: usize,
+    targets: Target<'a, T>,
+    row_weights: Option<&'a [T]>,
+}
+
+impl<'a, T: Scalar> Data<'a, T> {
+    /// Samples of one row of `width` values.
+    ///
+    /// # Errors
+    /// Those of [`sequences`](Self::sequences).
+    pub fn rows(width: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+        Self::sequences(width, 1, inputs, targets)
+    }
+
+    /// Sequences of `steps` rows of `width` values.
+    ///
+    /// # Errors
+    /// No samples; inputs that are no whole number of them; targets that are neither one a sample nor one a step.
+    pub fn sequences(width: usize, steps: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+        let each = width * steps;
+        let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
+        require_length("inputs (whole samples)", samples.max(1) * each, inputs.len())?;
+        Data { inputs, width, steps, lengths: None, samples, rows: samples * steps, targets, row_weights: None }
+            .checked()
+    }
+
+    /// Sequences of unequal length, in any order.
+    ///
+    /// # Errors
+    /// Those of [`sequences`](Self::sequences), and a length of 0.
+    pub fn ragged(width: usize, lengths: &'a [usize], inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+        if let Some(sample) = lengths.iter().position(|&length| length == 0) {
+            return Err(Error::NoSteps { sample });
+        }
+        let rows: usize = lengths.iter().sum();
+        require_length("inputs", rows * width, inputs.len())?;
+        let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
+        Data { inputs, width, steps, lengths: Some(lengths), samples, rows, targets, row_weights: None }.checked()
+    }
+
+    fn checked(self) -> Result<Self, Error> {
+        if self.samples == 0 {
+            return Err(Error::EmptyBatch);
+        }
+        let found = match self.targets {
+            Target::Classes(classes) => classes.len(),
+            Target::Values(values) if !values.is_empty() && values.len().is_multiple_of(self.samples) => {
+                return Ok(self);
+            }
+            Target::Values(values) => values.len(),
+        };
+        let expected = if found == self.rows { self.rows } else { self.samples };
+        require_length("targets (one a sample, or one a step)", expected, found)?;
+        Ok(self)
+    }
+
+    /// Gives each target row a weight in the loss; one of weight 0 is not read at all.
+    ///
+    /// # Errors
+    /// Weights that are neither one a sample nor one a step.
+    pub fn row_weights(self, weights: &'a [T]) -> Result<Self, Error> {
+        let expected = if weights.len() == self.rows { self.rows } else { self.samples };
+        require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
+        Ok(Data { row_weights: Some(weights), ..self })
+    }
+
+    /// How many samples there are.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Values per input row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Steps of the longest sample.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn length(&self, sample: usize) -> usize {
+        self.lengths.map_or(self.steps, |lengths| lengths[sample])
+    }
+}
+
+/// One batch, gathered from some samples and laid out as a tape takes it: time-major, the longest sample first.
+///
+/// Its buffers are made once for the largest batch.
+#[derive(Debug)]
+pub struct Batch<T> {
+    x: Vec<T>,
+    classes: Vec<usize>,
+    values: Vec<T>,
+    weights: Vec<T>,
+    lengths: Vec<usize>,
+    samples: Vec<usize>,
+    /// The first row of each sample of a ragged data set.
+    starts: Vec<usize>,
+    steps: usize,
+    ragged: bool,
+    kind: Kind,
+    weighted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Classes,
+    Values,
+}
+
+impl<T: Scalar> Batch<T> {
+    /// Buffers for batches of up to `samples` samples of `data`.
+    pub fn new(data: &Data<'_, T>, samples: usize) -> Self {
+        let samples = samples.min(data.samples);
+        let rows = samples * data.steps;
+        let (kind, width) = match data.targets {
+            Target::Classes(_) => (Kind::Classes, 1),
+            Target::Values(values) => (Kind::Values, values.len().div_ceil(data.samples)),
+        };
+        let mut starts = Vec::new();
+        if let Some(lengths) = data.lengths {
+            starts.extend(lengths.iter().scan(0, |next, &length| {
+                let start = *next;
+                *next += length;
+                Some(start)
+            }));
+        }
+        let of = |kind_of: Kind, values: usize| if kind == kind_of { values } else { 0 };
+        Batch {
+            x: Vec::with_capacity(rows * data.width),
+            classes: Vec::with_capacity(of(Kind::Classes, rows)),
+            values: Vec::with_capacity(of(Kind::Values, (samples * width).max(rows))),
+            weights: Vec::with_capacity(if data.row_weights.is_some() { rows } else { 0 }),
+            lengths: Vec::with_capacity(samples),
+            samples: Vec::with_capacity(samples),
+            starts,
+            steps: 0,
+            ragged: data.lengths.is_some(),
+            kind,
+            weighted: false,
+        }
+    }
+
+    /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
+    ///
+    /// # Errors
+    /// Targets or weights of the other kind: one a sample where the output has one a step, or the reverse.
+    pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+        self.samples.clear();
+        self.samples.extend_from_slice(samples);
+        if self.ragged {
+            // The sort that does not allocate; the sample breaks ties, so that the order is one.
+            self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length(sample)), sample));
+        }
+        self.lengths.clear();
+        self.lengths.extend(self.samples.iter().map(|&sample| data.length(sample)));
+        self.steps = self.lengths.first().copied().unwrap_or(0);
+        let rows = if per_step { data.rows } else { data.samples };
+        self.x.clear();
+        self.classes.clear();
+        self.values.clear();
+        self.weights.clear();
+        let width = match data.targets {
+            Target::Classes(classes) => {
+                require_length("targets", rows, classes.len())?;
+                1
+            }
+            Target::Values(values) => {
+                let width = values.len() / rows;
+                require_length("targets", rows * width.max(1), values.len())?;
+                width
+            }
+        };
+        if let Some(weights) = data.row_weights {
+            require_length("row weights", rows, weights.len())?;
+        }
+        self.weighted = data.row_weights.is_some();
+        for step in 0..self.steps {
+            for (&sample, &length) in self.samples.iter().zip(&self.lengths) {
+                if step >= length {
+                    break;
+                }
+                let start = self.starts.get(sample).copied().unwrap_or(sample * data.steps);
+                let row = start + step;
+                self.x.extend_from_slice(&data.inputs[row * data.width..][..data.width]);
+                let target = match per_step {
+                    true => row,
+                    false if step == 0 => sample,
+                    false => continue,
+                };
+                match data.targets {
+                    Target::Classes(classes) => self.classes.push(classes[target]),
+                    Target::Values(values) => self.values.extend_from_slice(&values[target * width..][..width]),
+                }
+                if let Some(weights) = data.row_weights {
+                    self.weights.push(weights[target]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The input rows.
+    pub fn x(&self) -> &[T] {
+        &self.x
+    }
+
+    /// The rows of the input.
+    pub fn extent(&self) -> Extent<'_> {
+        if self.ragged { Extent::ragged(&self.lengths) } else { Extent::sequences(self.samples.len(), self.steps) }
+    }
+
+    /// The targets, in the order of the output rows.
+    pub fn target(&self) -> Target<'_, T> {
+        match self.kind {
+            Kind::Classes => Target::Classes(&self.classes),
+            Kind::Values => Target::Values(&self.values),
+        }
+    }
+
+    /// The weights of the output rows.
+    pub fn row_weights(&self) -> Option<&[T]> {
+        self.weighted.then_some(&self.weights)
+    }
+
+    /// The samples, in the order of the batch.
+    pub fn samples(&self) -> &[usize] {
+        &self.samples
+    }
+}

@@ -1,0 +1,80 @@
+//! Loops over slices of equal length.
+
+use super::{Kernel, Level, dispatch};
+use crate::scalar::Scalar;
+
+/// `y = f(x)`.
+pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
+    struct Map<'a, T, F>(&'a [T], &'a mut [T], F);
+    impl<T: Scalar, F: Fn(T) -> T> Kernel for Map<'_, T, F> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            for (y, &x) in self.1.iter_mut().zip(self.0) {
+                *y = (self.2)(x);
+            }
+        }
+    }
+    dispatch(Map(x, y, f));
+}
+
+/// `out = f(a, b)`.
+pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T>(a: &[T], b: &[T], out: &mut [T], f: F) {
+    struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], F);
+    impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            let [a, b] = self.0;
+            for ((out, &a), &b) in self.1.iter_mut().zip(a).zip(b) {
+                *out = (self.2)(a, b);
+            }
+        }
+    }
+    dispatch(Map2([a, b], out, f));
+}
+
+/// `out = f(a, b, c)`.
+pub(crate) fn map3<T: Scalar, F: Fn(T, T, T) -> T>(a: &[T], b: &[T], c: &[T], out: &mut [T], f: F) {
+    struct Map3<'a, T, F>([&'a [T]; 3], &'a mut [T], F);
+    impl<T: Scalar, F: Fn(T, T, T) -> T> Kernel for Map3<'_, T, F> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            let [a, b, c] = self.0;
+            for (((out, &a), &b), &c) in self.1.iter_mut().zip(a).zip(b).zip(c) {
+                *out = (self.2)(a, b, c);
+            }
+        }
+    }
+    dispatch(Map3([a, b, c], out, f));
+}
+
+/// `y = f(y, x)`.
+pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T>(y: &mut [T], x: &[T], f: F) {
+    struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
+    impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            for (y, &x) in self.0.iter_mut().zip(self.1) {
+                *y = (self.2)(*y, x);
+            }
+        }
+    }
+    dispatch(Update(y, x, f));
+}
+
+/// Adds the sum of each column of `d`, \[rows, columns\], to `sums`, row after row.
+pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T]) {
+    struct Sums<'a, T>(&'a [T], usize, &'a mut [T]);
+    impl<T: Scalar> Kernel for Sums<'_, T> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            for row in self.0.chunks(self.1) {
+                for (sum, &d) in self.2.iter_mut().zip(row) {
+                    *sum += d;
+                }
+            }
+        }
+    }
+    if !sums.is_empty() {
+        dispatch(Sums(d, stride, sums));
+    }
+}

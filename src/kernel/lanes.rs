@@ -1,0 +1,111 @@
+//! A register of values: what a tile of a product is made of.
+
+use crate::scalar::Scalar;
+
+/// A register that holds [`LANES`](Self::LANES) values of `T`.
+pub(super) trait Lanes<T>: Copy {
+    /// How many values.
+    const LANES: usize;
+
+    /// All zeros.
+    ///
+    /// # Safety
+    /// The register exists on this machine and holds values of `T`. So for all methods.
+    unsafe fn zero() -> Self;
+
+    /// The values at `from`.
+    ///
+    /// # Safety
+    /// That many values can be read there.
+    unsafe fn load(from: *const T) -> Self;
+
+    /// The value at `from`, in every lane.
+    ///
+    /// # Safety
+    /// One value can be read there.
+    unsafe fn splat(from: *const T) -> Self;
+
+    /// `self · b + c`, fused where the register is a machine's.
+    ///
+    /// # Safety
+    /// That of [`zero`](Self::zero).
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+
+    /// Writes the values to `to`.
+    ///
+    /// # Safety
+    /// That many values can be written there.
+    unsafe fn store(self, to: *mut T);
+}
+
+impl<T: Scalar, const N: usize> Lanes<T> for [T; N] {
+    const LANES: usize = N;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        [T::zero(); N]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: N values can be read there; an array of `T` is aligned as `T` is.
+        unsafe { from.cast::<Self>().read() }
+    }
+    #[inline(always)]
+    unsafe fn splat(from: *const T) -> Self {
+        // SAFETY: one value can be read there.
+        [unsafe { *from }; N]
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        core::array::from_fn(|i| self[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: N values can be written there.
+        unsafe { to.cast::<Self>().write(self) }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+macro_rules! register {
+    ($register:ident, $element:ty, $lanes:literal, $zero:ident, $load:ident, $splat:ident, $fma:ident, $store:ident) => {
+        impl<T: Scalar> Lanes<T> for core::arch::x86_64::$register {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: the register exists.
+                unsafe { core::arch::x86_64::$zero() }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const T) -> Self {
+                // SAFETY: the register exists, `T` is its element, and that many can be read, at any alignment.
+                unsafe { core::arch::x86_64::$load(from.cast::<$element>()) }
+            }
+            #[inline(always)]
+            unsafe fn splat(from: *const T) -> Self {
+                // SAFETY: the register exists, `T` is its element, and one can be read.
+                unsafe { core::arch::x86_64::$splat(*from.cast::<$element>()) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: the register exists, and so does its FMA.
+                unsafe { core::arch::x86_64::$fma(self, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut T) {
+                // SAFETY: the register exists, `T` is its element, and that many can be written, at any alignment.
+                unsafe { core::arch::x86_64::$store(to.cast::<$element>(), self) }
+            }
+        }
+    };
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod machine {
+    use super::{Lanes, Scalar};
+    register!(__m512, f32, 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
+    register!(__m512d, f64, 8, _mm512_setzero_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_storeu_pd);
+    register!(__m256, f32, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
+    register!(__m256d, f64, 4, _mm256_setzero_pd, _mm256_loadu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_storeu_pd);
+}

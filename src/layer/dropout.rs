@@ -1,0 +1,88 @@
+//! Dropout, with masks from a counter-based generator.
+
+use super::{Backward, Dims, Forward, Layer, Mode, Node, Noise};
+use crate::{
+    error::{Error, require},
+    extent::Extent,
+    monitor::Factor,
+    scalar::{Scalar, scalar},
+};
+
+/// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;
+/// otherwise `y = x`.
+///
+/// The mask is a function of seed, step, layer, sample, time step and unit alone: a batch split in two, a
+/// run resumed, and the backward pass see the same. Source: Srivastava et al. 2014.
+///
+/// # Shapes
+/// x, y: \[rows, width\].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    width: usize,
+    rate: f64,
+}
+
+impl Dropout {
+    /// Dropout of rows of `width` values.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
+    pub fn new(width: usize, rate: f64) -> Result<Self, Error> {
+        require((0.0..1.0).contains(&rate), "dropout rate", "at least 0 and below 1", rate)?;
+        Ok(Dropout { width, rate })
+    }
+
+    fn apply<T: Scalar>(&self, mode: Mode, noise: Noise, layer: usize, extent: Extent<'_>, from: &[T], to: &mut [T]) {
+        if mode != Mode::Train || self.rate == 0.0 {
+            return to.copy_from_slice(from);
+        }
+        let keep = scalar::<T>(1.0 / (1.0 - self.rate));
+        // The rate as a fraction of 2⁶⁴; below it a value is dropped.
+        let threshold = (self.rate * 18_446_744_073_709_551_616.0) as u64;
+        let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));
+        for step in 0..extent.steps {
+            for (sample, (from, to)) in rows.by_ref().take(extent.active(step)).enumerate() {
+                let sample = noise.first_sample + sample as u64;
+                let key = [noise.step, layer as u64, sample, step as u64]
+                    .into_iter()
+                    .fold(mix(noise.seed), |key, part| mix(key ^ mix(part)));
+                for (unit, (&from, to)) in from.iter().zip(to).enumerate() {
+                    *to = if mix(key.wrapping_add(unit as u64)) < threshold { T::zero() } else { from * keep };
+                }
+            }
+        }
+    }
+}
+
+/// The output function of SplitMix64 (Steele, Lea & Flood 2014): a bijection that mixes all bits.
+fn mix(z: u64) -> u64 {
+    let z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl<T: Scalar> Layer<T> for Dropout {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, 0)
+    }
+
+    fn describe(&self) -> Node {
+        Node::Dropout { width: self.width, rate: self.rate }
+    }
+
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.x, pass.y);
+        if pass.monitor.listens() {
+            pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
+        }
+    }
+
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.dy, dx);
+        if pass.monitor.listens() {
+            pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
+
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node};
+use crate::{
+    block::{Block, Role},
+    error::Error,
+    extent::Extent,
+    initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
+    kernel::{
+        elementwise::add_column_sums,
+        product::{Matrix, Start, add_outer, edge_len, pack, packed_len, times, times_transposed},
+    },
+    monitor::Factor,
+    scalar::Scalar,
+};
+use rand_core::Rng;
+
+/// The affine map `y = W x + b`.
+///
+/// Backward: `dx = Wᵀ dy`, `dW = Σ dy xᵀ`, `db = Σ dy` over rows.
+///
+/// Weights begin by [`Glorot::uniform`] and biases at zero, unless told otherwise.
+///
+/// # Shapes
+/// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[outputs, inputs\] and `bias` \[outputs, 1\].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    inputs: usize,
+    outputs: usize,
+    weights: InitializerKind,
+    bias: Option<InitializerKind>,
+}
+
+impl Linear {
+    /// A map from `inputs` to `outputs` values, with a bias.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Linear { inputs, outputs, weights: Glorot::uniform().kind(), bias: Some(Zeros.kind()) }
+    }
+
+    /// Sets the initializer of W.
+    #[must_use]
+    pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
+        Linear { weights: initializer.kind(), ..self }
+    }
+
+    /// Sets the initializer of b.
+    #[must_use]
+    pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
+        Linear { bias: Some(initializer.kind()), ..self }
+    }
+
+    /// Leaves b out: `y = W x`.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Linear { bias: None, ..self }
+    }
+
+    pub(crate) fn from_parts(
+        inputs: usize,
+        outputs: usize,
+        weights: InitializerKind,
+        bias: Option<InitializerKind>,
+    ) -> Self {
+        Linear { inputs, outputs, weights, bias }
+    }
+
+    fn split<'w, T>(&self, w: &'w [T]) -> (&'w [T], &'w [T]) {
+        w.split_at(self.inputs * self.outputs)
+    }
+}
+
+impl<T: Scalar> Layer<T> for Linear {
+    fn dims(&self) -> Dims {
+        let bias = if self.bias.is_some() { self.outputs } else { 0 };
+        Dims::new(self.inputs, self.outputs, self.inputs * self.outputs + bias)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let packed = packed_len::<T>(self.outputs, self.inputs);
+        let edges = if mode.saves() { edge_len::<T>(extent.rows().max(self.outputs)) } else { 0 };
+        Needs::new(0, packed.max(edges), 0)
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
+        fill_gates(&self.weights, self.outputs, self.inputs, Role::Weight, &[], rng, weight)?;
+        match &self.bias {
+            Some(initializer) => fill_gates(initializer, self.outputs, 1, Role::Bias, &[], rng, bias),
+            None => Ok(()),
+        }
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("weight", 0, [self.outputs, self.inputs], Role::Weight));
+        if self.bias.is_some() {
+            visit(Block::new("bias", self.inputs * self.outputs, [self.outputs, 1], Role::Bias));
+        }
+    }
+
+    fn describe(&self) -> Node {
+        Node::Linear {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            weights: self.weights.clone(),
+            bias: self.bias.clone(),
+        }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let (weight, bias) = self.split(w);
+        let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+        let x = Matrix::new(pass.x, self.inputs);
+        pack(weight, self.outputs, self.inputs, pass.scratch);
+        let size = [pass.extent.rows(), self.outputs, self.inputs];
+        times_transposed(x, pass.scratch, size, pass.y, self.outputs, start);
+        if pass.monitor.listens() {
+            pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let (weight, _) = self.split(w);
+        let (d_weight, d_bias) = pass.dw.split_at_mut(self.inputs * self.outputs);
+        let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
+        if pass.trained.block(0) {
+            add_outer(dy, x, [self.outputs, self.inputs, rows], d_weight, pass.scratch);
+        }
+        if pass.trained.block(1) {
+            add_column_sums(pass.dy, self.outputs, d_bias);
+        }
+        if let Some(dx) = pass.dx {
+            times(dy, weight, [rows, self.inputs, self.outputs], dx, Start::Zero, pass.scratch);
+            if pass.monitor.listens() {
+                pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! An activation as a layer, and PReLU, whose slope is learned.
+
+use super::{Backward, Dims, Forward, Layer, Node};
+use crate::{
+    activation::{Activation, LeakyRelu},
+    block::{Block, Role},
+    error::{Error, require},
+    kernel::elementwise::{map, map3},
+    monitor::Factor,
+    scalar::{Scalar, scalar, to_f64},
+};
+use rand_core::Rng;
+
+/// An activation applied to each value: `y = φ(z)`, `dz = φ′(z) ⊙ dy`.
+///
+/// # Shapes
+/// z, y: \[rows, width\].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pointwise<A> {
+    width: usize,
+    activation: A,
+}
+
+impl<A: Activation> Pointwise<A> {
+    /// `activation` on rows of `width` values.
+    pub fn new(width: usize, activation: A) -> Self {
+        Pointwise { width, activation }
+    }
+}
+
+impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, 0)
+    }
+
+    fn describe(&self) -> Node {
+        Node::Pointwise { width: self.width, activation: self.activation.kind() }
+    }
+
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        map(pass.x, pass.y, |z| self.activation.value(z));
+        if pass.monitor.listens() {
+            let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
+            pass.monitor.forward(&link, pass.x, pass.y);
+        }
+    }
+
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        let Some(dz) = pass.dx else { return };
+        map3(pass.x, pass.y, pass.dy, dz, |z, y, g| self.activation.derivative(z, y) * g);
+        if pass.monitor.listens() {
+            let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
+            pass.monitor.backward(&link, pass.dy, dz);
+        }
+    }
+}
+
+/// ReLU with a learned slope for negative values: `y = z` for `z > 0`, else `a z`.
+///
+/// Source: He et al. 2015, eq. 1; the slope begins at 0.25, as there.
+///
+/// # Shapes
+/// z, y: \[rows, width\]; block `slope`: \[1, 1\], or \[width, 1\] with a slope per unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PRelu {
+    width: usize,
+    per_unit: bool,
+    initial: f64,
+}
+
+impl PRelu {
+    /// One slope for all units.
+    pub fn new(width: usize) -> Self {
+        PRelu { width, per_unit: false, initial: 0.25 }
+    }
+
+    /// A slope per unit.
+    #[must_use]
+    pub fn per_unit(self) -> Self {
+        PRelu { per_unit: true, ..self }
+    }
+
+    /// Sets the slope to begin with.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where it is not finite.
+    pub fn initial(self, slope: f64) -> Result<Self, Error> {
+        require(slope.is_finite(), "PRelu slope", "finite", slope)?;
+        Ok(PRelu { initial: slope, ..self })
+    }
+
+    fn slopes(&self) -> usize {
+        if self.per_unit { self.width } else { 1 }
+    }
+
+    fn slope<T: Scalar>(&self, w: &[T], unit: usize) -> T {
+        if self.per_unit { w[unit] } else { w[0] }
+    }
+
+    /// The activation that the shared slope makes now.
+    fn activation<T: Scalar>(&self, w: &[T]) -> Option<LeakyRelu> {
+        if self.per_unit { None } else { LeakyRelu::new(to_f64(w[0])).ok() }
+    }
+}
+
+impl<T: Scalar> Layer<T> for PRelu {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, self.slopes())
+    }
+
+    fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
+        w.fill(scalar(self.initial));
+        Ok(())
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
+    }
+
+    fn describe(&self) -> Node {
+        Node::PRelu { width: self.width, per_unit: self.per_unit, initial: self.initial }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        for (x, y) in pass.x.chunks(self.width).zip(pass.y.chunks_mut(self.width)) {
+            for (unit, (&z, y)) in x.iter().zip(y).enumerate() {
+                *y = if z > T::zero() { z } else { self.slope(w, unit) * z };
+            }
+        }
+        if pass.monitor.listens() {
+            let activation = self.activation(w);
+            let mut link = pass.at.link(Factor::Activation, pass.extent);
+            if let Some(activation) = &activation {
+                link = link.activation(activation);
+            }
+            pass.monitor.forward(&link, pass.x, pass.y);
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        if pass.trained.block(0) {
+            for (x, dy) in pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)) {
+                for (unit, (&z, &g)) in x.iter().zip(dy).enumerate() {
+                    let d_slope = if z > T::zero() { T::zero() } else { z * g };
+                    pass.dw[if self.per_unit { unit } else { 0 }] += d_slope;
+                }
+            }
+        }
+        let Some(dz) = pass.dx else { return };
+        let rows = pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
+        for ((x, dy), dz) in rows.zip(dz.chunks_mut(self.width)) {
+            for (unit, ((&z, &g), dz)) in x.iter().zip(dy).zip(dz).enumerate() {
+                *dz = if z > T::zero() { g } else { self.slope(w, unit) * g };
+            }
+        }
+        if pass.monitor.listens() {
+            let activation = self.activation(w);
+            let mut link = pass.at.link(Factor::Activation, pass.extent);
+            if let Some(activation) = &activation {
+                link = link.activation(activation);
+            }
+            pass.monitor.backward(&link, pass.dy, dz);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Layers that make one row of a sequence: its last step, or the mean over its steps.
+
+use super::{Backward, Dims, Forward, Layer, Node};
+use crate::{
+    extent::Extent,
+    monitor::Factor,
+    scalar::{Scalar, scalar},
+};
+
+/// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
+///
+/// # Shapes
+/// x: \[rows, width\]; y: \[batch, width\].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastStep {
+    width: usize,
+}
+
+/// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}`.
+///
+/// # Shapes
+/// x: \[rows, width\]; y: \[batch, width\].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanOverSteps {
+    width: usize,
+}
+
+impl LastStep {
+    /// The last step of rows of `width` values.
+    pub fn new(width: usize) -> Self {
+        LastStep { width }
+    }
+}
+
+impl MeanOverSteps {
+    /// The mean of rows of `width` values.
+    pub fn new(width: usize) -> Self {
+        MeanOverSteps { width }
+    }
+}
+
+macro_rules! pool {
+    ($name:ident) => {
+        impl<T: Scalar> Layer<T> for $name {
+            fn dims(&self) -> Dims {
+                Dims::new(self.width, self.width, 0)
+            }
+
+            fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+                extent.collapsed()
+            }
+
+            fn describe(&self) -> Node {
+                Node::$name { width: self.width }
+            }
+
+            fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+                self.pool(pass.extent, pass.x, pass.y);
+                if pass.monitor.listens() {
+                    pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
+                }
+            }
+
+            fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+                let Some(dx) = pass.dx else { return };
+                self.spread(pass.extent, pass.dy, dx);
+                if pass.monitor.listens() {
+                    pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
+                }
+            }
+        }
+    };
+}
+
+pool!(LastStep);
+pool!(MeanOverSteps);
+
+impl LastStep {
+    fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
+        for (sample, y) in y.chunks_mut(self.width).enumerate() {
+            let row = extent.row(extent.length(sample) - 1, sample);
+            y.copy_from_slice(&x[row * self.width..][..self.width]);
+        }
+    }
+
+    fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
+        dx.fill(T::zero());
+        for (sample, dy) in dy.chunks(self.width).enumerate() {
+            let row = extent.row(extent.length(sample) - 1, sample);
+            dx[row * self.width..][..self.width].copy_from_slice(dy);
+        }
+    }
+}
+
+impl MeanOverSteps {
+    fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
+        y.fill(T::zero());
+        let mut rows = x.chunks(self.width);
+        for step in 0..extent.steps {
+            for (y, x) in y.chunks_mut(self.width).zip(rows.by_ref().take(extent.active(step))) {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y += x;
+                }
+            }
+        }
+        for (sample, y) in y.chunks_mut(self.width).enumerate() {
+            let steps = scalar::<T>(extent.length(sample) as f64);
+            y.iter_mut().for_each(|y| *y /= steps);
+        }
+    }
+
+    fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
+        let mut rows = dx.chunks_mut(self.width);
+        for step in 0..extent.steps {
+            let active = rows.by_ref().take(extent.active(step)).zip(dy.chunks(self.width));
+            for (sample, (dx, dy)) in active.enumerate() {
+                let steps = scalar::<T>(extent.length(sample) as f64);
+                for (dx, &dy) in dx.iter_mut().zip(dy) {
+                    *dx = dy / steps;
+                }
+            }
+        }
+    }
+}

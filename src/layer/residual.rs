@@ -1,0 +1,198 @@
+//! A branch beside a skip: where paths meet, gradient is added.
+
+use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Trained};
+use crate::{
+    block::{Block, Role},
+    error::{Error, require},
+    extent::Extent,
+    kernel::elementwise::{map, map2, update},
+    monitor::Factor,
+    scalar::{Scalar, scalar},
+};
+use alloc::{boxed::Box, format, string::String};
+use rand_core::Rng;
+
+/// A branch beside a skip: `y = x + s · f(x)`.
+///
+/// Backward: `dx = dy + f′ᵀ(s · dy)`, `ds = ⟨dy, f(x)⟩`.
+///
+/// # Shapes
+/// x, y: \[rows, width\]; block `scale` \[1, 1\] where it is learned, then those of the branch.
+#[derive(Debug)]
+pub struct Residual<T> {
+    branch: Box<dyn Layer<T>>,
+    scale: BranchScale,
+}
+
+/// Places of a residual: the injection itself, and the branch scale; the branch's follow.
+const SCALE_PLACE: usize = 1;
+const BRANCH_PLACE: usize = 2;
+
+impl<T: Scalar> Residual<T> {
+    /// `y = x + f(x)`.
+    ///
+    /// # Errors
+    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes;
+    /// [`Error::Order`] where it changes the rows.
+    pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
+        Self::boxed(Box::new(branch))
+    }
+
+    pub(crate) fn boxed(branch: Box<dyn Layer<T>>) -> Result<Self, Error> {
+        let Dims { input, output, .. } = branch.dims();
+        if input != output {
+            return Err(Error::WidthMismatch {
+                layer: "the skip of a residual".into(),
+                expected: input,
+                found: output,
+            });
+        }
+        let probe = Extent::sequences(2, 3);
+        if branch.extent(probe) != probe {
+            return Err(Error::Order { what: "a residual", needs: "a branch that keeps the steps" });
+        }
+        Ok(Residual { branch, scale: BranchScale::Fixed(1.0) })
+    }
+
+    /// Sets the factor on the branch.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where it is not finite.
+    pub fn scale(self, scale: BranchScale) -> Result<Self, Error> {
+        let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
+        require(value.is_finite(), "the scale of a residual branch", "finite", value)?;
+        Ok(Residual { scale, ..self })
+    }
+
+    /// How many of the parameters and blocks are the scale's.
+    fn own(&self) -> usize {
+        matches!(self.scale, BranchScale::Learned(_)) as usize
+    }
+
+    fn factor(&self, w: &[T]) -> T {
+        match self.scale {
+            BranchScale::Fixed(value) => scalar(value),
+            BranchScale::Learned(_) => w[0],
+        }
+    }
+
+    fn values(&self, extent: Extent<'_>) -> usize {
+        extent.rows() * self.branch.dims().input
+    }
+}
+
+impl<T: Scalar> Layer<T> for Residual<T> {
+    fn dims(&self) -> Dims {
+        let Dims { input, output, parameters } = self.branch.dims();
+        Dims::new(input, output, parameters + self.own())
+    }
+
+    /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
+    /// branch's size (its gradient before the scale, and after it for a monitor).
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let (branch, values) = (self.branch.needs(extent, mode), self.values(extent));
+        let saved = if mode.saves() { branch.saved + values } else { 0 };
+        Needs::new(saved, branch.scratch + 2 * values, branch.carried)
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (scale, branch) = w.split_at_mut(self.own());
+        if let BranchScale::Learned(value) = self.scale {
+            scale.fill(scalar(value));
+        }
+        self.branch.initialize(branch, rng)
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        if self.own() > 0 {
+            visit(Block::new("scale", 0, [1, 1], Role::Gain));
+        }
+        self.branch.blocks(&mut |block| visit(block.within("branch", self.own())));
+    }
+
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        visit(path.into());
+        visit(format!("{path}.scale"));
+        self.branch.places(&format!("{path}.branch"), visit);
+    }
+
+    fn describe(&self) -> Node {
+        Node::Residual { branch: Box::new(self.branch.describe()), scale: self.scale }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let Forward { extent, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let values = self.values(extent);
+        let (spare, scratch) = scratch.split_at_mut(2 * values);
+        let (own, kept) = saved.split_at_mut(saved.len() - if mode.saves() { values } else { 0 });
+        let f = if mode.saves() { kept } else { &mut spare[..values] };
+        let branch = Forward {
+            extent,
+            mode,
+            noise,
+            x,
+            y: f,
+            saved: own,
+            carried_in,
+            carried_out,
+            scratch,
+            monitor,
+            at: at.part(BRANCH_PLACE),
+        };
+        self.branch.forward(&w[self.own()..], branch);
+        let scale = self.factor(w);
+        map2(x, f, y, |x, f| x + scale * f);
+        if monitor.listens() {
+            monitor.forward(&at.link(Factor::Injection, extent), x, y);
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let Backward { extent, mode, noise, x, saved, carried_in, dy, d_carried_out, .. } = pass;
+        let Backward { mut dx, d_carried_in, dw, trained, scratch, monitor, at, .. } = pass;
+        let values = self.values(extent);
+        let (before, scratch) = scratch.split_at_mut(values);
+        let (scaled, scratch) = scratch.split_at_mut(values);
+        let (own, f) = saved.split_at_mut(saved.len() - values);
+        let (d_scale, d_branch) = dw.split_at_mut(self.own());
+        if let (Some(d_scale), true) = (d_scale.first_mut(), trained.block(0)) {
+            *d_scale += dy.iter().zip(&*f).fold(T::zero(), |sum, (&dy, &f)| sum + dy * f);
+        }
+        let scale = self.factor(w);
+        map(dy, scaled, |dy| scale * dy);
+        if monitor.listens() {
+            monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, extent), dy, scaled);
+        }
+        let trained: Trained<'_> = trained.part(self.own());
+        self.branch.backward(
+            &w[self.own()..],
+            Backward {
+                extent,
+                mode,
+                noise,
+                x,
+                y: f,
+                saved: own,
+                carried_in,
+                dy: scaled,
+                d_carried_out,
+                dx: dx.as_deref_mut(),
+                d_carried_in,
+                dw: d_branch,
+                trained,
+                scratch,
+                monitor,
+                at: at.part(BRANCH_PLACE),
+            },
+        );
+        if let Some(dx) = dx {
+            if monitor.listens() {
+                before.copy_from_slice(dx);
+            }
+            update(dx, dy, |dx, dy| dx + dy);
+            if monitor.listens() {
+                monitor.backward(&at.link(Factor::Injection, extent), before, dx);
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Losses of probabilities, from logits.
+
+use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite};
+use crate::{
+    error::{Error, require, require_length},
+    math,
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::vec::Vec;
+
+/// Cross-entropy of the softmax of logits: `−Σ_k w_k t_k log softmax(y)_k`.
+///
+/// Targets are classes, or probabilities (which need not sum to 1). With label smoothing ε a class target becomes
+/// `(1 − ε) t + ε/K`, and so do probabilities (Szegedy et al. 2016, §7). With [`Reduction::Mean`] and class targets the
+/// sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed through the log
+/// of the sum of exponentials, so that logits of ±1e4 do no harm.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CrossEntropy {
+    smoothing: f64,
+    weights: Vec<f64>,
+    ignored: Option<usize>,
+    reduction: Reduction,
+}
+
+impl CrossEntropy {
+    /// The mean cross-entropy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the share ε of the target that is spread over all classes.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless 0 ≤ ε ≤ 1.
+    pub fn label_smoothing(self, epsilon: f64) -> Result<Self, Error> {
+        require((0.0..=1.0).contains(&epsilon), "label smoothing", "between 0 and 1", epsilon)?;
+        Ok(CrossEntropy { smoothing: epsilon, ..self })
+    }
+
+    /// Sets a weight for each class.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for one that is negative or not finite; [`Error::Empty`] for none.
+    pub fn class_weights(self, weights: &[f64]) -> Result<Self, Error> {
+        if weights.is_empty() {
+            return Err(Error::Empty { what: "class weights" });
+        }
+        for &weight in weights {
+            require(weight >= 0.0 && weight.is_finite(), "a class weight", "finite and not negative", weight)?;
+        }
+        Ok(CrossEntropy { weights: weights.to_vec(), ..self })
+    }
+
+    /// Sets a class whose rows do not count; it need not be one the network has an output for.
+    #[must_use]
+    pub fn ignore_class(self, class: usize) -> Self {
+        CrossEntropy { ignored: Some(class), ..self }
+    }
+
+    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        CrossEntropy { reduction, ..self }
+    }
+
+    fn class_weight<T: Scalar>(&self, class: usize) -> T {
+        self.weights.get(class).map_or(T::one(), |&weight| scalar(weight))
+    }
+}
+
+/// log Σ exp(y), without overflow.
+fn log_sum_exp<T: Scalar>(y: &[T]) -> T {
+    let most = y.iter().fold(T::neg_infinity(), |most, &y| if y > most || y.is_nan() { y } else { most });
+    if most.is_infinite() {
+        return most;
+    }
+    let mut sum = Sum::new();
+    y.iter().for_each(|&y| sum.add(math::exp(y - most)));
+    most + math::ln(sum.total())
+}
+
+impl<T: Scalar> Loss<T> for CrossEntropy {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        if !self.weights.is_empty() {
+            require_length("class weights", width, self.weights.len())?;
+        }
+        let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
+        let mut counted = Sum::new();
+        match target {
+            Target::Classes(classes) => {
+                require_length("targets", rows.rows, classes.len())?;
+                for (row, &class) in classes.iter().enumerate() {
+                    if rows.weight(row).is_zero() || self.ignored == Some(class) {
+                        continue;
+                    }
+                    if class >= width {
+                        return Err(Error::Label { row, label: class, classes: width });
+                    }
+                    counted.add(rows.weight(row) * self.class_weight(class));
+                }
+            }
+            Target::Values(values) => {
+                require_length("targets", y.len(), values.len())?;
+                counted.add(rows.total());
+            }
+        }
+        let share = rows.share(self.reduction, counted.total())?;
+        let mut sum = Sum::new();
+        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
+            let weight = rows.weight(row);
+            let skipped = matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row]));
+            if weight.is_zero() || skipped {
+                dy.fill(T::zero());
+                continue;
+            }
+            if let Target::Values(values) = target {
+                check_finite("targets", &values[row * width..][..width])?;
+            }
+            // The target of class k, smoothed and weighted.
+            let wanted = |k: usize| {
+                let plain = match target {
+                    Target::Classes(classes) if classes[row] == k => T::one(),
+                    Target::Classes(_) => T::zero(),
+                    Target::Values(values) => values[row * width + k],
+                };
+                self.class_weight::<T>(k) * (kept * plain + spread)
+            };
+            let log_sum = log_sum_exp(y);
+            let mut all = Sum::new();
+            for (k, &y) in y.iter().enumerate() {
+                let wanted = wanted(k);
+                all.add(wanted);
+                // 0 · ∞ is no loss.
+                if !wanted.is_zero() || y.is_nan() {
+                    sum.add(weight * wanted * (log_sum - y));
+                }
+            }
+            let all = all.total();
+            for (k, (&y, dy)) in y.iter().zip(dy).enumerate() {
+                *dy = weight * share * (all * math::exp(y - log_sum) - wanted(k));
+            }
+        }
+        Ok(sum.total() * share)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
+
+/// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
+///
+/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1.
+/// Computed through softplus, so that logits of ±1e4 do no harm.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct BinaryCrossEntropy {
+    positive: Vec<f64>,
+    reduction: Reduction,
+}
+
+impl BinaryCrossEntropy {
+    /// The mean over all values.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the weight of positive targets: one for all outputs, or one each.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for one that is negative or not finite; [`Error::Empty`] for none.
+    pub fn positive_weights(self, weights: &[f64]) -> Result<Self, Error> {
+        if weights.is_empty() {
+            return Err(Error::Empty { what: "positive weights" });
+        }
+        for &weight in weights {
+            require(weight >= 0.0 && weight.is_finite(), "a positive weight", "finite and not negative", weight)?;
+        }
+        Ok(BinaryCrossEntropy { positive: weights.to_vec(), ..self })
+    }
+
+    /// Sets how the losses become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        BinaryCrossEntropy { reduction, ..self }
+    }
+}
+
+impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let Target::Values(target) = target else {
+            return Err(Error::TargetKind { loss: "BinaryCrossEntropy", expected: "values", found: "classes" });
+        };
+        require_length("targets", y.len(), target.len())?;
+        if self.positive.len() > 1 {
+            require_length("positive weights", width, self.positive.len())?;
+        }
+        let share = rows.share(self.reduction, rows.total() * scalar(width as f64))?;
+        let mut sum = Sum::new();
+        for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate()
+        {
+            let weight = rows.weight(row);
+            if weight.is_zero() {
+                dy.fill(T::zero());
+                continue;
+            }
+            check_finite("targets", target)?;
+            for (k, ((&y, &t), dy)) in y.iter().zip(target).zip(dy).enumerate() {
+                let positive = self.positive.get(if self.positive.len() > 1 { k } else { 0 });
+                let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;
+                let negative = T::one() - t;
+                // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ is no loss.
+                let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
+                let value = if y.is_nan() { y } else { term(positive, -y) + term(negative, y) };
+                sum.add(weight * value);
+                *dy = weight * share * (negative * math::sigmoid(y) - positive * math::sigmoid(-y));
+            }
+        }
+        Ok(sum.total() * share)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
+
+/// The probabilities of logits, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.
+///
+/// # Errors
+/// Lengths that do not agree.
+pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
+    RowsOf::check(width, logits, None, probabilities)?;
+    for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
+        let log_sum = log_sum_exp(y);
+        p.iter_mut().zip(y).for_each(|(p, &y)| *p = math::exp(y - log_sum));
+    }
+    Ok(())
+}
+
+/// The share of rows whose largest output is their class; the first of equal ones counts, and NaN never does.
+///
+/// # Errors
+/// Lengths that do not agree; a label the network has no output for.
+pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
+    let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
+    require_length("classes", rows, classes.len())?;
+    let mut right = 0;
+    for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {
+        if class >= width {
+            return Err(Error::Label { row, label: class, classes: width });
+        }
+        let best = y.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
+            (_, y) if y.is_nan() => best,
+            (Some((_, most)), y) if y <= most => best,
+            (_, y) => Some((k, y)),
+        });
+        right += usize::from(best.is_some_and(|(k, _)| k == class));
+    }
+    Ok(right as f64 / rows as f64)
+}

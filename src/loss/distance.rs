@@ -1,0 +1,178 @@
+//! Losses of each value's distance from its target.
+
+use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite};
+use crate::{
+    error::{Error, require, require_length},
+    scalar::{Scalar, scalar},
+};
+
+/// A loss that is a sum or mean over all values of a function of `d = y − t`.
+trait Distance<T: Scalar> {
+    const NAME: &'static str;
+    fn value(&self, d: T) -> T;
+    fn derivative(&self, d: T) -> T;
+}
+
+macro_rules! distance {
+    ($(#[$doc:meta])* $name:ident $({ $field:ident: $about:literal })?, default $default:expr;
+     value($me:ident, $d:ident) $value:expr; derivative $derivative:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name {
+            $($field: f64,)?
+            reduction: Reduction,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $default
+            }
+        }
+
+        impl $name {
+            /// Sets how the losses become one; the mean unless told otherwise.
+            #[must_use]
+            pub fn reduction(self, reduction: Reduction) -> Self {
+                $name { reduction, ..self }
+            }
+        }
+
+        impl<T: Scalar> Distance<T> for $name {
+            const NAME: &'static str = stringify!($name);
+            fn value(&self, $d: T) -> T {
+                let $me = self;
+                $value
+            }
+            fn derivative(&self, $d: T) -> T {
+                let $me = self;
+                $derivative
+            }
+        }
+
+        impl<T: Scalar> Loss<T> for $name {
+            fn evaluate(
+                &self,
+                width: usize,
+                y: &[T],
+                target: Target<'_, T>,
+                row_weights: Option<&[T]>,
+                dy: &mut [T],
+            ) -> Result<T, Error> {
+                evaluate(self, self.reduction, width, y, target, row_weights, dy)
+            }
+            fn reduction(&self) -> Reduction {
+                self.reduction
+            }
+        }
+    };
+}
+
+distance! {
+    /// Squared error: `(y − t)²`, the mean over all values unless told otherwise.
+    MeanSquared, default MeanSquared { reduction: Reduction::Mean };
+    value(_me, d) d * d;
+    derivative d + d
+}
+distance! {
+    /// Absolute error: `|y − t|`; at 0 its derivative is 0.
+    MeanAbsolute, default MeanAbsolute { reduction: Reduction::Mean };
+    value(_me, d) d.abs();
+    derivative sign(d)
+}
+distance! {
+    /// Huber's loss: `½ d²` for `|d| ≤ δ`, else `δ (|d| − ½ δ)`, with `d = y − t`. Source: Huber 1964.
+    Huber { delta: "where the parabola becomes a line" }, default Huber { delta: 1.0, reduction: Reduction::Mean };
+    value(me, d) {
+        let (delta, half) = (scalar::<T>(me.delta), scalar::<T>(0.5));
+        if d.abs() <= delta { half * d * d } else { delta * (d.abs() - half * delta) }
+    };
+    derivative {
+        let delta = scalar::<T>(me.delta);
+        if d.abs() <= delta { d } else { delta * sign(d) }
+    }
+}
+distance! {
+    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source: Girshick 2015, eq. 3.
+    SmoothL1 { beta: "where the parabola becomes a line" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
+    value(me, d) {
+        let (beta, half) = (scalar::<T>(me.beta), scalar::<T>(0.5));
+        if d.abs() < beta { half * d * d / beta } else { d.abs() - half * beta }
+    };
+    derivative {
+        let beta = scalar::<T>(me.beta);
+        if d.abs() < beta { d / beta } else { sign(d) }
+    }
+}
+
+impl MeanSquared {
+    /// The mean squared error.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl MeanAbsolute {
+    /// The mean absolute error.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Huber {
+    /// The loss with that δ.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless it is positive and finite.
+    pub fn new(delta: f64) -> Result<Self, Error> {
+        require(delta > 0.0 && delta.is_finite(), "Huber delta", "positive and finite", delta)?;
+        Ok(Huber { delta, ..Self::default() })
+    }
+}
+
+impl SmoothL1 {
+    /// The loss with that β.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless it is positive and finite.
+    pub fn new(beta: f64) -> Result<Self, Error> {
+        require(beta > 0.0 && beta.is_finite(), "SmoothL1 beta", "positive and finite", beta)?;
+        Ok(SmoothL1 { beta, ..Self::default() })
+    }
+}
+
+/// −1, 0 or 1; NaN for NaN.
+fn sign<T: Scalar>(d: T) -> T {
+    if d.is_zero() || d.is_nan() { d } else { d.signum() }
+}
+
+fn evaluate<T: Scalar, D: Distance<T>>(
+    loss: &D,
+    reduction: Reduction,
+    width: usize,
+    y: &[T],
+    target: Target<'_, T>,
+    row_weights: Option<&[T]>,
+    dy: &mut [T],
+) -> Result<T, Error> {
+    let rows = RowsOf::check(width, y, row_weights, dy)?;
+    let Target::Values(target) = target else {
+        return Err(Error::TargetKind { loss: D::NAME, expected: "values", found: "classes" });
+    };
+    require_length("targets", y.len(), target.len())?;
+    let share = rows.share(reduction, rows.total() * scalar(width as f64))?;
+    let mut sum = Sum::new();
+    for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
+        let weight = rows.weight(row);
+        if weight.is_zero() {
+            dy.fill(T::zero());
+            continue;
+        }
+        check_finite("targets", target)?;
+        for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
+            sum.add(weight * loss.value(y - target));
+            *dy = weight * share * loss.derivative(y - target);
+        }
+    }
+    Ok(sum.total() * share)
+}

@@ -1,0 +1,377 @@
+//! The gradient budget: the product of the chain rule, factor by factor, in decades.
+
+use super::{Factor, GradientMonitor, Link};
+use crate::{
+    block::{Blocks, Role},
+    kernel::reduce::norm,
+    scalar::Scalar,
+};
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+use num_traits::Float;
+
+/// A gradient at one place: its length and what is wrong with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Length {
+    /// Its 2-norm; infinite or NaN where a value is.
+    pub norm: f64,
+    /// How many values are exactly zero.
+    pub zeros: usize,
+    /// How many are infinite or NaN.
+    pub non_finite: usize,
+    /// How many there are.
+    pub values: usize,
+}
+
+impl Length {
+    /// The length of a gradient.
+    pub fn of<T: Scalar>(gradient: &[T]) -> Self {
+        Length {
+            norm: norm(gradient),
+            zeros: gradient.iter().filter(|g| g.is_zero()).count(),
+            non_finite: gradient.iter().filter(|g| !g.is_finite()).count(),
+            values: gradient.len(),
+        }
+    }
+}
+
+/// What one link did to the gradient.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LinkBudget {
+    /// The link's name.
+    pub name: String,
+    /// The factor it applies.
+    pub factor: Factor,
+    /// The step, for a link of time.
+    pub step: Option<usize>,
+    /// Whether it is on the one path from loss to input.
+    pub on_path: bool,
+    /// The gradient that came, from the side of the loss.
+    pub before: Length,
+    /// The gradient that went on, towards the input.
+    pub after: Length,
+    index: usize,
+}
+
+impl LinkBudget {
+    /// ‖after‖ / ‖before‖.
+    pub fn gain(&self) -> f64 {
+        self.after.norm / self.before.norm
+    }
+
+    /// log10 of the [gain](Self::gain): −∞ where the gradient ends, 0 where there was none.
+    pub fn decades(&self) -> f64 {
+        if self.before.norm == 0.0 && self.after.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
+    }
+}
+
+/// A block's parameters and their gradient.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BlockBudget {
+    /// The block's name.
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// Its parameters.
+    pub parameters: Length,
+    /// Their gradient.
+    pub gradient: Length,
+}
+
+/// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the last norm over the first.
+///
+/// Where a gradient is zero and comes back (a branch scaled by 0 beside its skip), what lies between is
+/// booked to the link that brought it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Shares {
+    /// By products with weights: Σ log10 ‖Wᵀd‖/‖d‖.
+    pub weights: f64,
+    /// By activation derivatives: Σ log10 ‖φ′ ⊙ g‖/‖g‖.
+    pub activation: f64,
+    /// By gradient added where paths meet.
+    pub injection: f64,
+    /// By the rest.
+    pub other: f64,
+}
+
+impl Shares {
+    /// The shares of some links, in the order of the backward pass.
+    pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
+        let mut shares = Shares::default();
+        // The last norm that was not zero, and the factor that made it so, if one has.
+        let (mut last, mut lost) = (0.0, None);
+        for link in links {
+            let (before, after) = (link.before.norm, link.after.norm);
+            if last == 0.0 {
+                last = before;
+            } else if before != last && before > 0.0 {
+                // A layer that told nobody stands between.
+                *shares.of_factor(Factor::Other) += Float::log10(before / last);
+                last = before;
+            }
+            if last == 0.0 || after == 0.0 {
+                lost = if last > 0.0 { lost.or(Some(link.factor)) } else { lost };
+                last = if last == 0.0 { after } else { last };
+                continue;
+            }
+            *shares.of_factor(link.factor) += Float::log10(after / last);
+            (last, lost) = (after, None);
+        }
+        if let Some(factor) = lost {
+            *shares.of_factor(factor) = f64::NEG_INFINITY;
+        }
+        shares
+    }
+
+    fn of_factor(&mut self, factor: Factor) -> &mut f64 {
+        match factor {
+            Factor::Weights => &mut self.weights,
+            Factor::Activation => &mut self.activation,
+            Factor::Injection => &mut self.injection,
+            Factor::Other => &mut self.other,
+        }
+    }
+
+    /// Their sum: log10 of the gradient's length at the end over that at the start.
+    pub fn total(&self) -> f64 {
+        self.weights + self.activation + self.injection + self.other
+    }
+}
+
+/// Keeps the budget of the last pass it watched, over depth and over time, and prints it.
+///
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the activation's share, V the weights',
+/// J gradient added where paths meet, O the rest. It begins at the gradient of the network's output and ends at
+/// the last gradient computed: that of the first pre-activation, unless the input's is wanted. After its first
+/// pass it allocates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct GradientBudget {
+    depth: Rows,
+    time: Rows,
+    blocks: Vec<BlockBudget>,
+}
+
+/// Rows that keep their memory from pass to pass.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    rows: Vec<LinkBudget>,
+    used: usize,
+}
+
+impl Rows {
+    fn record<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        let (before, after) = (Length::of(dy), Length::of(dx));
+        match self.rows.get_mut(self.used) {
+            Some(row) if row.index == at.index && row.factor == at.factor && row.name == at.name => {
+                (row.step, row.on_path, row.before, row.after) = (at.step, at.on_path, before, after);
+            }
+            _ => {
+                self.rows.truncate(self.used);
+                let (factor, step, on_path, index) = (at.factor, at.step, at.on_path, at.index);
+                self.rows.push(LinkBudget { name: at.name.into(), factor, step, on_path, before, after, index });
+            }
+        }
+        self.used += 1;
+    }
+
+    fn rows(&self) -> &[LinkBudget] {
+        &self.rows[..self.used]
+    }
+}
+
+impl GradientBudget {
+    /// A budget with nothing in it yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The links of depth, from loss to input.
+    pub fn links(&self) -> &[LinkBudget] {
+        self.depth.rows()
+    }
+
+    /// The links of time, from the last step to the first, layer by layer as the pass met them.
+    pub fn steps(&self) -> &[LinkBudget] {
+        self.time.rows()
+    }
+
+    /// The parameter blocks, with their gradient.
+    pub fn blocks(&self) -> &[BlockBudget] {
+        &self.blocks
+    }
+
+    /// The shares of the one path from loss to input.
+    pub fn shares(&self) -> Shares {
+        Shares::of(self.links().iter().filter(|link| link.on_path))
+    }
+
+    /// The recurrent layers seen, by name.
+    pub fn recurrent_layers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for link in self.steps() {
+            let layer = layer_of(&link.name);
+            if !names.contains(&layer) {
+                names.push(layer);
+            }
+        }
+        names
+    }
+
+    /// The links of time of one recurrent layer, from the last step to the first.
+    pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
+        self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
+    }
+
+    /// ‖dL/d(h, c)‖ at each step of one recurrent layer, from the first step to the last.
+    pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
+        let mut norms: Vec<f64> =
+            self.steps_of(layer).filter(|link| link.factor == Factor::Injection).map(|link| link.after.norm).collect();
+        norms.reverse();
+        norms
+    }
+}
+
+/// `0` of `0.recurrent`.
+fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer)
+}
+
+impl<T: Scalar> GradientMonitor<T> for GradientBudget {
+    fn begin(&mut self) {
+        (self.depth.used, self.time.used) = (0, 0);
+    }
+
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        if at.step.is_some() { self.time.record(at, dy, dx) } else { self.depth.record(at, dy, dx) }
+    }
+
+    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+        for (i, block) in blocks.iter().enumerate() {
+            let (parameters, gradient) = (Length::of(&w[block.range.clone()]), Length::of(&dw[block.range.clone()]));
+            match self.blocks.get_mut(i) {
+                Some(row) if row.name == block.name => (row.parameters, row.gradient) = (parameters, gradient),
+                _ => {
+                    self.blocks.truncate(i);
+                    let name = String::from(&*block.name);
+                    self.blocks.push(BlockBudget { name, role: block.role, parameters, gradient });
+                }
+            }
+        }
+        self.blocks.truncate(blocks.len());
+    }
+}
+
+/// A number of decades in a table: two digits, or a blank.
+struct Decades(f64);
+
+impl fmt::Display for Decades {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0.0 => f.pad("·"),
+            d if d.is_infinite() => f.pad(if d > 0.0 { "+∞" } else { "−∞" }),
+            d => {
+                let text = alloc::format!("{d:+.2}").replace('-', "−");
+                f.pad(&text)
+            }
+        }
+    }
+}
+
+/// The shares of one row of a table, and a bar of its total: one mark for half a decade.
+fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
+    let total = shares.total();
+    let marks = (Float::abs(total) * 2.0).min(24.0) as usize;
+    let bar: String = core::iter::repeat_n(if total < 0.0 { '◂' } else { '▸' }, marks).collect();
+    write!(
+        f,
+        "{name:<18} {norm:>9.2e} {:>8} {:>8} {:>8} {:>8}  {bar:<12}",
+        Decades(shares.weights),
+        Decades(shares.activation),
+        Decades(shares.injection),
+        Decades(shares.other),
+    )
+}
+
+/// A table of depth, a row per weight product with the factors before it, then one of time for each
+/// recurrent layer, some twelve stretches of steps each.
+impl fmt::Display for GradientBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_path).collect();
+        let Some(first) = path.first() else { return write!(f, "no backward pass was watched") };
+        writeln!(f, "gradient budget, from loss to input; shares in decades (log10 of each factor)")?;
+        writeln!(
+            f,
+            "{:<18} {:>9} {:>8} {:>8} {:>8} {:>8}  {:<12} {:>9} {:>9}",
+            "layer", "‖gradient‖", "weights", "φ′", "added", "other", "total", "‖dW‖", "‖db‖"
+        )?;
+        writeln!(f, "{:<18} {:>9.2e}", "output", first.before.norm)?;
+        let mut unseen: Vec<&BlockBudget> = self.blocks.iter().collect();
+        for links in path.split_inclusive(|link| link.factor == Factor::Weights) {
+            let Some(last) = links.last() else { continue };
+            write_row(f, &last.name, last.after.norm, &Shares::of(links.iter().copied()))?;
+            let layer = last.name.strip_suffix(".input").unwrap_or(&last.name);
+            let own = |block: &&BlockBudget| layer_of(&block.name) == layer;
+            write_blocks(f, unseen.iter().copied().filter(own))?;
+            unseen.retain(|block| !own(block));
+        }
+        let shares = self.shares();
+        if let Some(last) = path.last() {
+            write_row(f, "sum", last.after.norm, &shares)?;
+        }
+        writeln!(f)?;
+        for block in unseen {
+            writeln!(f, "{:<18} ‖gradient‖ {:.2e}", block.name, block.gradient.norm)?;
+        }
+        for layer in self.recurrent_layers() {
+            self.write_time(f, layer)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a BlockBudget>) -> fmt::Result {
+    let (mut weights, mut biases) = (None::<f64>, None::<f64>);
+    for block in blocks {
+        let norm = match block.role {
+            Role::Bias => &mut biases,
+            _ => &mut weights,
+        };
+        *norm = Some(Float::hypot(norm.unwrap_or(0.0), block.gradient.norm));
+    }
+    for norm in [weights, biases] {
+        match norm {
+            Some(norm) => write!(f, " {norm:>9.2e}")?,
+            None => write!(f, " {:>9}", "")?,
+        }
+    }
+    writeln!(f)
+}
+
+/// Stretches that a table of time is cut into.
+const STRETCHES: usize = 12;
+
+impl GradientBudget {
+    fn write_time(&self, f: &mut fmt::Formatter<'_>, layer: &str) -> fmt::Result {
+        let links: Vec<&LinkBudget> = self.steps_of(layer).collect();
+        let (Some(newest), Some(oldest)) = (links.first(), links.last()) else { return Ok(()) };
+        let (Some(end), Some(start)) = (newest.step, oldest.step) else { return Ok(()) };
+        let stretch = (end - start + 1).div_ceil(STRETCHES).max(1);
+        writeln!(f, "\n{layer} over time, from the last step to the first; the gradient is that of the whole state")?;
+        for links in links.chunk_by(|a, b| a.step.map(|s| (end - s) / stretch) == b.step.map(|s| (end - s) / stretch)) {
+            let (Some(first), Some(last)) = (links.first(), links.last()) else { continue };
+            let name = alloc::format!("{}…{}", first.step.unwrap_or(0), last.step.unwrap_or(0));
+            write_row(f, &name, last.after.norm, &Shares::of(links.iter().copied()))?;
+            writeln!(f)?;
+        }
+        write_row(f, "sum", oldest.after.norm, &Shares::of(links.iter().copied()))?;
+        writeln!(f)
+    }
+}

@@ -1,0 +1,96 @@
+//! A monitor that writes what it sees as JSON lines.
+
+use super::{Factor, GradientMonitor, Length, Link};
+use crate::{block::Blocks, scalar::Scalar};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Writes one JSON object a line for every event: links forward and backward, blocks, updates.
+///
+/// Each line has `pass` and `event`. A length is `{norm, zeros, non_finite, values}`; a norm that is not finite is
+/// `null`. What could not be written is told by [`finish`](Self::finish); after the first failure nothing more is.
+#[derive(Debug)]
+pub struct Recorder<W: Write> {
+    writer: W,
+    pass: u64,
+    failed: Option<io::Error>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    pass: u64,
+    event: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factor: Option<Factor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<&'a str>,
+    before: Length,
+    after: Length,
+}
+
+impl<W: Write> Recorder<W> {
+    /// A recorder that writes to `writer`; give it a buffered one.
+    pub fn new(writer: W) -> Self {
+        Recorder { writer, pass: 0, failed: None }
+    }
+
+    /// The writer, with all lines flushed to it.
+    ///
+    /// # Errors
+    /// The first error of the writer.
+    pub fn finish(mut self) -> io::Result<W> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.writer.flush().map(|()| self.writer),
+        }
+    }
+
+    fn write(&mut self, line: &Line<'_>) {
+        if self.failed.is_none() {
+            let written = serde_json::to_writer(&mut self.writer, line).map_err(io::Error::from);
+            self.failed = written.and_then(|()| self.writer.write_all(b"\n")).err();
+        }
+    }
+
+    fn link<T: Scalar>(&mut self, event: &'static str, at: &Link<'_>, before: &[T], after: &[T]) {
+        self.write(&Line {
+            pass: self.pass,
+            event,
+            name: at.name,
+            factor: Some(at.factor),
+            step: at.step,
+            gate: at.gate,
+            before: Length::of(before),
+            after: Length::of(after),
+        });
+    }
+
+    fn each_block<T: Scalar>(&mut self, event: &'static str, blocks: &Blocks, before: &[T], after: &[T]) {
+        for block in blocks {
+            let (before, after) = (Length::of(&before[block.range.clone()]), Length::of(&after[block.range.clone()]));
+            let (name, pass) = (&*block.name, self.pass);
+            self.write(&Line { pass, event, name, factor: None, step: None, gate: None, before, after });
+        }
+    }
+}
+
+impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
+    fn begin(&mut self) {
+        self.pass += 1;
+    }
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.link("forward", at, x, y);
+    }
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.link("backward", at, dy, dx);
+    }
+    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+        self.each_block("gradient", blocks, w, dw);
+    }
+    fn update(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
+        self.each_block("update", blocks, w, update);
+    }
+}

@@ -1,0 +1,135 @@
+//! Networks put together layer by layer, in one expression.
+
+use crate::{
+    activation::Activation,
+    error::Error,
+    layer::{
+        Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Pointwise, Residual, RmsNorm, Sequential,
+    },
+    recurrent::{Bidirectional, Cell, Recurrent},
+    scalar::Scalar,
+};
+
+/// A network being put together: each method adds a layer that takes what the one before gives.
+///
+/// The first thing that does not fit is kept, and comes out of [`build`](Self::build).
+///
+/// ```
+/// use chainrule::{activation::Relu, layer::Sequential};
+/// let network = Sequential::<f32>::input(64).linear(32).activation(Relu).linear(10).build()?;
+/// assert_eq!(network.width(), 10);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Builder<T> {
+    network: Sequential<T>,
+    failed: Option<Error>,
+}
+
+impl<T: Scalar> Sequential<T> {
+    /// Begins a network for rows of `width` values.
+    pub fn input(width: usize) -> Builder<T> {
+        Builder { network: Sequential::new(width), failed: None }
+    }
+}
+
+impl<T: Scalar> Builder<T> {
+    /// The width of the rows that come out so far.
+    pub fn width(&self) -> usize {
+        self.network.width()
+    }
+
+    /// Adds any layer.
+    #[must_use]
+    pub fn layer(self, layer: impl Layer<T> + 'static) -> Self {
+        self.add(|_| Ok(layer))
+    }
+
+    /// Adds a [`Linear`] layer with its default initializers.
+    #[must_use]
+    pub fn linear(self, outputs: usize) -> Self {
+        self.add(|width| Ok(Linear::new(width, outputs)))
+    }
+
+    /// Adds an activation.
+    #[must_use]
+    pub fn activation(self, activation: impl Activation) -> Self {
+        self.add(|width| Ok(Pointwise::new(width, activation)))
+    }
+
+    /// Adds a [`PRelu`] with one slope for all units.
+    #[must_use]
+    pub fn prelu(self) -> Self {
+        self.add(|width| Ok(PRelu::new(width)))
+    }
+
+    /// Adds a [`LayerNorm`].
+    #[must_use]
+    pub fn layer_norm(self) -> Self {
+        self.add(|width| Ok(LayerNorm::new(width)))
+    }
+
+    /// Adds an [`RmsNorm`].
+    #[must_use]
+    pub fn rms_norm(self) -> Self {
+        self.add(|width| Ok(RmsNorm::new(width)))
+    }
+
+    /// Adds [`Dropout`].
+    #[must_use]
+    pub fn dropout(self, rate: f64) -> Self {
+        self.add(|width| Dropout::new(width, rate))
+    }
+
+    /// Adds a [`Residual`] around the branch that `branch` puts together.
+    #[must_use]
+    pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
+        self.add(|width| Residual::new(branch(Sequential::input(width)).build()?))
+    }
+
+    /// Adds a [`Recurrent`] layer of `hidden` units with its default initializers.
+    #[must_use]
+    pub fn recurrent(self, hidden: usize, cell: impl Cell) -> Self {
+        self.add(|width| Ok(Recurrent::new(width, hidden, cell)))
+    }
+
+    /// Adds two [`Recurrent`] layers of `hidden` units each, one reading from each end.
+    #[must_use]
+    pub fn bidirectional(self, hidden: usize, cell: impl Cell) -> Self {
+        self.add(|width| {
+            let backward = Recurrent::new(width, hidden, cell.clone());
+            Bidirectional::new::<T>(Recurrent::new(width, hidden, cell), backward)
+        })
+    }
+
+    /// Adds [`LastStep`].
+    #[must_use]
+    pub fn last_step(self) -> Self {
+        self.add(|width| Ok(LastStep::new(width)))
+    }
+
+    /// Adds [`MeanOverSteps`].
+    #[must_use]
+    pub fn mean_over_steps(self) -> Self {
+        self.add(|width| Ok(MeanOverSteps::new(width)))
+    }
+
+    fn add<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>) -> Self {
+        if self.failed.is_none() {
+            self.failed = layer(self.network.width()).and_then(|layer| self.network.push(layer)).err();
+        }
+        self
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// The first thing that did not fit: a width, a rate, a branch.
+    pub fn build(self) -> Result<Sequential<T>, Error> {
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.network.is_empty() => Err(Error::Empty { what: "the network" }),
+            None => Ok(self.network),
+        }
+    }
+}

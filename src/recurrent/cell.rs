@@ -1,0 +1,114 @@
+//! Something that can be one step of a recurrent layer: pointwise stages between matrix products that
+//! it names but does not own.
+
+use crate::{activation::AnyActivation, layer::CellKind, scalar::Scalar};
+use core::{fmt::Debug, ops::Range};
+
+/// What a recurrent product is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// The hidden state of the step before.
+    Hidden,
+    /// What the stage before the product wrote to `operand`, such as r ⊙ h.
+    Own,
+}
+
+/// One product with recurrent weights: the rows of `U` that belong to some gates, times an operand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The gates whose rows of U it takes.
+    pub gates: Range<usize>,
+    /// The stage it is done for, just before it.
+    pub stage: usize,
+    /// What it is applied to.
+    pub operand: Operand,
+    /// Whether the result is kept apart in `u`, with a bias of its own, or added to `z`.
+    pub separate: bool,
+}
+
+/// One sample at one stage of a forward step. Every slice holds `hidden` values a unit named.
+#[non_exhaustive]
+pub struct CellForward<'a, T> {
+    /// Pre-activations, gate after gate: `W x + b`, plus the products that are added to it. On return,
+    /// all of the pre-activation, where the stage added to it.
+    pub z: &'a mut [T],
+    /// Results of separate products, one after the other.
+    pub u: &'a [T],
+    /// Hidden state of the step before.
+    pub h: &'a [T],
+    /// The rest of the state of the step before (the c of an LSTM).
+    pub memory: &'a [T],
+    /// To be written by any stage but the last: the operand of the next stage's product.
+    pub operand: &'a mut [T],
+    /// To be written by the last stage: the hidden state, which is the step's output.
+    pub h_next: &'a mut [T],
+    /// To be written by the last stage: the rest of the state.
+    pub memory_next: &'a mut [T],
+}
+
+/// One sample at one stage of a backward step.
+#[non_exhaustive]
+pub struct CellBackward<'a, T> {
+    /// In: pre-activations as the forward stage left them. Out: their gradient, for the gates this stage used.
+    pub z: &'a mut [T],
+    /// In: results of separate products. Out: their gradient.
+    pub u: &'a mut [T],
+    /// Hidden state of the step before.
+    pub h: &'a [T],
+    /// The rest of the state of the step before.
+    pub memory: &'a [T],
+    /// Hidden state of this step.
+    pub h_next: &'a [T],
+    /// The rest of the state of this step.
+    pub memory_next: &'a [T],
+    /// Gradient with respect to `h_next`.
+    pub d_h_next: &'a [T],
+    /// In: gradient with respect to `memory_next`. Out, by the last stage: with respect to `memory`.
+    pub d_memory: &'a mut [T],
+    /// Gradient with respect to the operand this stage wrote; empty at the last stage.
+    pub d_operand: &'a [T],
+    /// Gradient with respect to `h` by ways that are no product; to be added to.
+    pub d_h: &'a mut [T],
+    /// Gradients the cell keeps from a later stage for an earlier one.
+    pub held: &'a mut [T],
+}
+
+/// Something that can be one step of a recurrent layer.
+///
+/// A cell with S + 1 stages runs: the products of stage 0, stage 0, the products of stage 1, … stage S.
+/// Backward goes the other way. A stage sees one sample at a time, and all its slices hold the gates or
+/// units of that sample side by side. The recurrent layer owns the weights: `W` \[gates · hidden, inputs\],
+/// `U` \[gates · hidden, hidden\], the biases.
+pub trait Cell: Clone + Debug + Send + Sync + 'static {
+    /// Names of the gates, in the order of the rows of W and U.
+    fn gates(&self) -> &'static [&'static str];
+
+    /// Products with the recurrent weights; one for all gates unless the cell says otherwise.
+    fn products(&self) -> &'static [Product];
+
+    /// State per unit beyond h (1 for an LSTM).
+    fn memory(&self) -> usize {
+        0
+    }
+
+    /// Gradients per unit held between backward stages.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// The activation of a gate, for monitors.
+    fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
+        None
+    }
+
+    /// One stage of a step.
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
+
+    /// One stage backward.
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>);
+
+    /// The cell as data; a cell of your own is opaque.
+    fn kind(&self) -> CellKind {
+        CellKind::Opaque(core::any::type_name::<Self>().into())
+    }
+}

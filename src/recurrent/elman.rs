@@ -1,0 +1,55 @@
+//! The plain recurrent cell.
+
+use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use crate::{
+    activation::{Activation, AnyActivation, Tanh},
+    layer::CellKind,
+    scalar::Scalar,
+};
+
+/// The plain recurrent cell: `h_t = φ(W x_t + U h_{t−1} + b)`.
+///
+/// Backward: `δ_t = φ′(z_t) ⊙ dh_t`, `dh_{t−1} = Uᵀ δ_t`. Source: Elman 1990; Pascanu et al. 2013, eq. 2.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Elman<A = Tanh> {
+    activation: A,
+}
+
+impl<A: Activation> Elman<A> {
+    /// The cell with that activation.
+    pub fn new(activation: A) -> Self {
+        Elman { activation }
+    }
+}
+
+impl<A: Activation> Cell for Elman<A> {
+    fn gates(&self) -> &'static [&'static str] {
+        &["hidden"]
+    }
+
+    fn products(&self) -> &'static [Product] {
+        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
+    }
+
+    fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
+        Some(&self.activation)
+    }
+
+    #[inline(always)]
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        for (h, &z) in unit.h_next.iter_mut().zip(&*unit.z) {
+            *h = self.activation.value(z);
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        for ((z, &h), &dh) in unit.z.iter_mut().zip(unit.h_next).zip(unit.d_h_next) {
+            *z = self.activation.derivative(*z, h) * dh;
+        }
+    }
+
+    fn kind(&self) -> CellKind {
+        CellKind::Elman(self.activation.kind())
+    }
+}

@@ -1,0 +1,141 @@
+//! The gated recurrent unit, in both reset conventions.
+
+use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use crate::{
+    activation::{Activation, AnyActivation, Sigmoid, Tanh},
+    kernel::lane::{LANES, put, take},
+    layer::{CellKind, Reset},
+    scalar::Scalar,
+};
+
+/// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
+///
+/// `r, z = σ(z_r), σ(z_z)`; n as [`Reset`] says. Gates are stacked r, z, n as in PyTorch; the biases of r and z
+/// are the sums of its two, and b_u stands in block `recurrent_bias`.
+///
+/// Source: Cho et al. 2014, eq. 5–8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Gru {
+    reset: Reset,
+}
+
+impl Gru {
+    /// The unit with that reset convention.
+    pub fn new(reset: Reset) -> Self {
+        Gru { reset }
+    }
+}
+
+impl Cell for Gru {
+    fn gates(&self) -> &'static [&'static str] {
+        &["reset", "update", "candidate"]
+    }
+
+    fn products(&self) -> &'static [Product] {
+        const GATES: Product = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false };
+        const AFTER: [Product; 2] =
+            [GATES, Product { gates: 2..3, stage: 0, operand: Operand::Hidden, separate: true }];
+        const BEFORE: [Product; 2] = [GATES, Product { gates: 2..3, stage: 1, operand: Operand::Own, separate: false }];
+        match self.reset {
+            Reset::AfterProduct => &AFTER,
+            Reset::BeforeProduct => &BEFORE,
+        }
+    }
+
+    fn held(&self) -> usize {
+        // dL/dz of the update gate's value, between the two stages.
+        (self.reset == Reset::BeforeProduct) as usize
+    }
+
+    fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
+        if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
+    }
+
+    #[inline(always)]
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h.len();
+        let (zr, zz, zn) = thirds(unit.z, n);
+        for at in (0..n).step_by(LANES) {
+            let (r, z, h) = (take(zr, at), take(zz, at), take(unit.h, at));
+            let mut out = [T::zero(); LANES];
+            if self.reset == Reset::BeforeProduct && stage == 0 {
+                for j in 0..LANES {
+                    out[j] = Sigmoid.value(r[j]) * h[j];
+                }
+                put(unit.operand, at, out);
+                continue;
+            }
+            let mut candidate = take(zn, at);
+            if self.reset == Reset::AfterProduct {
+                let u = take(unit.u, at);
+                for j in 0..LANES {
+                    candidate[j] += Sigmoid.value(r[j]) * u[j];
+                }
+                put(zn, at, candidate);
+            }
+            for j in 0..LANES {
+                // 1 − σ(z) is σ(−z), without cancellation.
+                out[j] = Sigmoid.value(-z[j]) * Tanh.value(candidate[j]) + Sigmoid.value(z[j]) * h[j];
+            }
+            put(unit.h_next, at, out);
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
+        let n = unit.h.len();
+        let (zr, zz, zn) = thirds(unit.z, n);
+        for at in (0..n).step_by(LANES) {
+            let (mut r, mut z, mut d_h) = (take(zr, at), take(zz, at), take(unit.d_h, at));
+            let h = take(unit.h, at);
+            if self.reset == Reset::BeforeProduct && stage == 0 {
+                let (d_operand, held) = (take(unit.d_operand, at), take(unit.held, at));
+                for j in 0..LANES {
+                    let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
+                    d_h[j] += d_operand[j] * reset;
+                    r[j] = d_operand[j] * h[j] * Sigmoid.derivative(r[j], reset);
+                    z[j] = held[j] * Sigmoid.derivative(z[j], update);
+                }
+                put(zr, at, r);
+                put(zz, at, z);
+                put(unit.d_h, at, d_h);
+                continue;
+            }
+            let (mut candidate, dh) = (take(zn, at), take(unit.d_h_next, at));
+            let mut d_update = [T::zero(); LANES];
+            for j in 0..LANES {
+                let (update, n) = (Sigmoid.value(z[j]), Tanh.value(candidate[j]));
+                d_update[j] = dh[j] * (h[j] - n);
+                candidate[j] = dh[j] * Sigmoid.value(-z[j]) * Tanh.derivative(candidate[j], n);
+                d_h[j] += dh[j] * update;
+            }
+            put(zn, at, candidate);
+            put(unit.d_h, at, d_h);
+            if self.reset == Reset::BeforeProduct {
+                put(unit.held, at, d_update);
+                continue;
+            }
+            let mut u = take(unit.u, at);
+            for j in 0..LANES {
+                let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
+                r[j] = candidate[j] * u[j] * Sigmoid.derivative(r[j], reset);
+                z[j] = d_update[j] * Sigmoid.derivative(z[j], update);
+                u[j] = candidate[j] * reset;
+            }
+            put(zr, at, r);
+            put(zz, at, z);
+            put(unit.u, at, u);
+        }
+    }
+
+    fn kind(&self) -> CellKind {
+        CellKind::Gru(self.reset)
+    }
+}
+
+#[inline(always)]
+fn thirds<T>(z: &mut [T], n: usize) -> (&mut [T], &mut [T], &mut [T]) {
+    let (r, rest) = z.split_at_mut(n);
+    let (z, candidate) = rest.split_at_mut(n);
+    (r, z, &mut candidate[..n])
+}

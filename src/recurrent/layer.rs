@@ -1,0 +1,723 @@
+//! What unrolls a cell over time: backpropagation through time.
+
+use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use crate::{
+    activation::AnyActivation,
+    block::{Block, Role},
+    error::Error,
+    extent::Extent,
+    initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
+    kernel::{
+        Kernel, dispatch,
+        elementwise::{add_column_sums, map2},
+        product::{Matrix, Start, add_outer, edge_len, pack, packed_len, times, times_transposed},
+    },
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place},
+    monitor::{Factor, GradientMonitor, Link},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{format, string::String};
+use rand_core::Rng;
+
+/// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
+///
+/// The input projection of all steps is one matrix product, and so are dW and dU; only the products with
+/// the state run step by step. Backward is the sum over time of the immediate gradients:
+/// `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t` (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
+///
+/// Unless told otherwise W begins by [`Glorot::uniform`], U orthogonal gate by gate, and the biases at zero but for
+/// a forget gate's, which is 1 (Jozefowicz et al. 2015).
+///
+/// # Shapes
+/// x: \[rows, inputs\]; y: \[rows, hidden\]; carried: h \[batch, hidden\], then the rest of the state, \[batch, memory · hidden\].
+/// Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias` \[gates · hidden, 1\], and
+/// `recurrent_bias` for products that are kept apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recurrent<C> {
+    cell: C,
+    inputs: usize,
+    hidden: usize,
+    weights: InitializerKind,
+    recurrent: InitializerKind,
+    bias: Option<InitializerKind>,
+}
+
+/// Places of a recurrent layer: the layer seen over depth, its input product, and the links over time.
+const INPUT_PLACE: usize = 1;
+const INJECTION_PLACE: usize = 2;
+const ACTIVATION_PLACE: usize = 3;
+const RECURRENT_PLACE: usize = 4;
+
+impl<C: Cell> Recurrent<C> {
+    /// `cell` with `hidden` units, reading rows of `inputs` values.
+    pub fn new(inputs: usize, hidden: usize, cell: C) -> Self {
+        let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
+        Recurrent {
+            cell,
+            inputs,
+            hidden,
+            weights: Glorot::uniform().kind(),
+            recurrent: Orthogonal::default().kind(),
+            bias: Some(bias.kind()),
+        }
+    }
+
+    /// Sets the initializer of W.
+    #[must_use]
+    pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
+        Recurrent { weights: initializer.kind(), ..self }
+    }
+
+    /// Sets the initializer of U.
+    #[must_use]
+    pub fn recurrent(self, initializer: impl Initializer + 'static) -> Self {
+        Recurrent { recurrent: initializer.kind(), ..self }
+    }
+
+    /// Sets the initializer of the biases.
+    #[must_use]
+    pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
+        Recurrent { bias: Some(initializer.kind()), ..self }
+    }
+
+    /// Leaves the biases out.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Recurrent { bias: None, ..self }
+    }
+
+    pub(crate) fn from_parts(
+        [inputs, hidden]: [usize; 2],
+        cell: C,
+        weights: InitializerKind,
+        recurrent: InitializerKind,
+        bias: Option<InitializerKind>,
+    ) -> Self {
+        Recurrent { cell, inputs, hidden, weights, recurrent, bias }
+    }
+
+    fn sizes(&self) -> Sizes {
+        let products = self.cell.products();
+        let separate: usize =
+            products.iter().filter(|product| product.separate).map(|product| product.gates.len()).sum();
+        Sizes {
+            hidden: self.hidden,
+            z: self.cell.gates().len() * self.hidden,
+            u: separate * self.hidden,
+            memory: self.cell.memory() * self.hidden,
+            held: self.cell.held() * self.hidden,
+            stages: products.iter().map(|product| product.stage + 1).max().unwrap_or(1),
+        }
+    }
+
+    /// W, U, b, b_u.
+    fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
+        let Sizes { z, .. } = self.sizes();
+        let (weight, rest) = w.split_at(z * self.inputs);
+        let (recurrent, rest) = rest.split_at(z * self.hidden);
+        let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
+        [weight, recurrent, bias, recurrent_bias]
+    }
+
+    fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
+        let Sizes { z, .. } = self.sizes();
+        let (weight, rest) = w.split_at_mut(z * self.inputs);
+        let (recurrent, rest) = rest.split_at_mut(z * self.hidden);
+        let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });
+        [weight, recurrent, bias, recurrent_bias]
+    }
+
+    /// The gates of the products that are kept apart, in order.
+    fn separate_gates(&self) -> impl Iterator<Item = usize> {
+        self.cell.products().iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
+    }
+
+    /// Values of all packed recurrent products.
+    fn packed_products<T>(&self) -> usize {
+        let hidden = self.hidden;
+        self.cell.products().iter().map(|product| packed_len::<T>(product.gates.len() * hidden, hidden)).sum()
+    }
+
+    /// Each product with where its result begins in a row of `u` (if separate) or `z`.
+    fn products(&self) -> impl Iterator<Item = (&'static Product, usize)> {
+        let mut apart = 0;
+        let hidden = self.hidden;
+        self.cell.products().iter().map(move |product| {
+            let column = if product.separate { apart } else { product.gates.start * hidden };
+            apart += if product.separate { product.gates.len() * hidden } else { 0 };
+            (product, column)
+        })
+    }
+}
+
+/// Values per row of everything a step works on.
+#[derive(Clone, Copy)]
+struct Sizes {
+    hidden: usize,
+    z: usize,
+    u: usize,
+    memory: usize,
+    held: usize,
+    stages: usize,
+}
+
+impl Sizes {
+    /// Values per row kept from the forward to the backward pass.
+    fn kept(&self) -> usize {
+        self.z + self.u + (self.stages - 1) * self.hidden + self.memory
+    }
+
+    /// Values per row of the longest gradient between two links of a step.
+    fn live(&self) -> usize {
+        self.z + self.u + self.held + self.memory + 2 * self.hidden
+    }
+}
+
+/// What forward keeps for backward, or in [`Mode::Infer`] for one step: slabs of `rows` rows.
+struct Slabs<'a, T> {
+    z: &'a mut [T],
+    u: &'a mut [T],
+    operands: &'a mut [T],
+    memory: &'a mut [T],
+    rows: usize,
+}
+
+impl<'a, T> Slabs<'a, T> {
+    fn new(sizes: Sizes, rows: usize, memory_rows: usize, values: &'a mut [T]) -> Self {
+        let (z, rest) = values.split_at_mut(rows * sizes.z);
+        let (u, rest) = rest.split_at_mut(rows * sizes.u);
+        let (operands, rest) = rest.split_at_mut(rows * (sizes.stages - 1) * sizes.hidden);
+        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory], rows }
+    }
+}
+
+/// `count` rows of `width` values from row `first`.
+fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
+    &values[first * width..][..count * width]
+}
+
+fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: usize) -> &mut [T] {
+    &mut values[first * width..][..count * width]
+}
+
+struct ForwardStage<'a, T, C> {
+    cell: &'a C,
+    sizes: Sizes,
+    stage: usize,
+    active: usize,
+    z: &'a mut [T],
+    u: &'a [T],
+    h: &'a [T],
+    memory: &'a [T],
+    operand: &'a mut [T],
+    h_next: &'a mut [T],
+    memory_next: &'a mut [T],
+}
+
+impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Sizes { hidden, z, u, memory, .. } = self.sizes;
+        let operand = if self.operand.is_empty() { 0 } else { hidden };
+        for s in 0..self.active {
+            let unit = CellForward {
+                z: rows_mut(self.z, s, 1, z),
+                u: rows(self.u, s, 1, u),
+                h: rows(self.h, s, 1, hidden),
+                memory: rows(self.memory, s, 1, memory),
+                operand: rows_mut(self.operand, s, 1, operand),
+                h_next: rows_mut(self.h_next, s, 1, hidden),
+                memory_next: rows_mut(self.memory_next, s, 1, memory),
+            };
+            self.cell.forward(self.stage, unit);
+        }
+    }
+}
+
+struct BackwardStage<'a, T, C> {
+    cell: &'a C,
+    sizes: Sizes,
+    stage: usize,
+    active: usize,
+    z: &'a mut [T],
+    u: &'a mut [T],
+    h: &'a [T],
+    memory: &'a [T],
+    h_next: &'a [T],
+    memory_next: &'a [T],
+    d_h_next: &'a [T],
+    d_memory: &'a mut [T],
+    d_operand: &'a [T],
+    d_h: &'a mut [T],
+    held: &'a mut [T],
+}
+
+impl<T: Scalar, C: Cell> Kernel for BackwardStage<'_, T, C> {
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Sizes { hidden, z, u, memory, held, .. } = self.sizes;
+        let operand = if self.d_operand.is_empty() { 0 } else { hidden };
+        for s in 0..self.active {
+            let unit = CellBackward {
+                z: rows_mut(self.z, s, 1, z),
+                u: rows_mut(self.u, s, 1, u),
+                h: rows(self.h, s, 1, hidden),
+                memory: rows(self.memory, s, 1, memory),
+                h_next: rows(self.h_next, s, 1, hidden),
+                memory_next: rows(self.memory_next, s, 1, memory),
+                d_h_next: rows(self.d_h_next, s, 1, hidden),
+                d_memory: rows_mut(self.d_memory, s, 1, memory),
+                d_operand: rows(self.d_operand, s, 1, operand),
+                d_h: rows_mut(self.d_h, s, 1, hidden),
+                held: rows_mut(self.held, s, 1, held),
+            };
+            self.cell.backward(self.stage, unit);
+        }
+    }
+}
+
+impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
+    fn dims(&self) -> Dims {
+        let Sizes { z, u, .. } = self.sizes();
+        let biases = if self.bias.is_some() { z + u } else { 0 };
+        Dims::new(self.inputs, self.hidden, z * (self.inputs + self.hidden) + biases)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
+        let Sizes { hidden, z, memory, .. } = sizes;
+        let zeros = batch * hidden.max(memory);
+        let forward = zeros + packed_len::<T>(z, self.inputs) + self.packed_products::<T>();
+        let monitored = 2 * batch * sizes.live();
+        let step = batch * (sizes.kept() + memory);
+        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + edge_len::<T>(all.max(z));
+        let (saved, scratch) = if mode.saves() {
+            (all * sizes.kept(), forward.max(backward) + monitored)
+        } else {
+            (0, forward + step + monitored)
+        };
+        Needs::new(saved, scratch, hidden + memory)
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.cell.gates());
+        let [weight, recurrent, bias, recurrent_bias] = self.split_mut(w);
+        fill_gates(&self.weights, z, self.inputs, Role::Weight, gates, rng, weight)?;
+        fill_gates(&self.recurrent, z, hidden, Role::Recurrent, gates, rng, recurrent)?;
+        if let Some(initializer) = &self.bias {
+            fill_gates(initializer, z, 1, Role::Bias, gates, rng, bias)?;
+            for (gate, bias) in self.separate_gates().zip(recurrent_bias[..u].chunks_mut(hidden.max(1))) {
+                fill_gates(initializer, hidden, 1, Role::Bias, &gates[gate..=gate], rng, bias)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.cell.gates());
+        let mut start = 0;
+        let mut next = |block: Block<'_>| {
+            start = block.range.end;
+            visit(block);
+            start
+        };
+        let start = next(Block::new("weight", 0, [z, self.inputs], Role::Weight).gates(gates));
+        let start = next(Block::new("recurrent", start, [z, hidden], Role::Recurrent).gates(gates));
+        if self.bias.is_some() {
+            let start = next(Block::new("bias", start, [z, 1], Role::Bias).gates(gates));
+            if u > 0 {
+                let first = self.separate_gates().next().unwrap_or(0);
+                let named = &gates[first..first + u / hidden.max(1)];
+                next(Block::new("recurrent_bias", start, [u, 1], Role::Bias).gates(named));
+            }
+        }
+    }
+
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        visit(path.into());
+        for part in ["input", "injection", "activation", "recurrent"] {
+            visit(format!("{path}.{part}"));
+        }
+    }
+
+    fn describe(&self) -> Node {
+        Node::Recurrent {
+            cell: self.cell.kind(),
+            inputs: self.inputs,
+            hidden: self.hidden,
+            weights: self.weights.clone(),
+            recurrent: self.recurrent.clone(),
+            bias: self.bias.clone(),
+        }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, stages, .. } = sizes;
+        let (batch, all, keep) = (extent.batch, extent.rows(), mode.saves());
+        let [weight, recurrent, bias, recurrent_bias] = self.split(w);
+
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
+        let (packed_weight, scratch) = scratch.split_at_mut(packed_len::<T>(gates, self.inputs));
+        zeros.fill(T::zero());
+        let (h_start, memory_start) = match carried_in {
+            Some(state) => state.split_at(batch * hidden),
+            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+        };
+        let (h_end, memory_end) = carried_out.split_at_mut(batch * hidden);
+
+        pack(weight, gates, self.inputs, packed_weight);
+        let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>());
+        let mut offset = 0;
+        for (product, _) in self.products() {
+            let outputs = product.gates.len() * hidden;
+            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
+            offset += packed_len::<T>(outputs, hidden);
+        }
+
+        let slabs =
+            if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
+        let project = |first: usize, count: usize, z: &mut [T]| {
+            let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+            let x = Matrix::new(rows(x, first, count, self.inputs), self.inputs);
+            times_transposed(x, packed_weight, [count, gates, self.inputs], z, gates, start);
+        };
+        if keep {
+            project(0, all, slabs.z);
+        }
+        let mut before = 0..0;
+        for step in 0..extent.steps {
+            let now = extent.step(step);
+            let (active, base) = (now.len(), if keep { now.start } else { 0 });
+            let z = rows_mut(slabs.z, base, active, gates);
+            let u = rows_mut(slabs.u, base, active, apart);
+            if !keep {
+                project(now.start, active, z);
+            }
+            let (past, h_next) = y.split_at_mut(now.start * hidden);
+            let h_next = &mut h_next[..active * hidden];
+            let h = if step == 0 { rows(h_start, 0, active, hidden) } else { rows(past, before.start, active, hidden) };
+            // Without saving, the memory of two steps lies in two halves that take turns.
+            let split = if keep { now.start } else { batch } * memory;
+            let (mut low, mut high) = slabs.memory.split_at_mut(split);
+            if !keep && step % 2 == 1 {
+                core::mem::swap(&mut low, &mut high);
+            }
+            let memory_past = match step {
+                0 => rows(memory_start, 0, active, memory),
+                _ => rows(low, if keep { before.start } else { 0 }, active, memory),
+            };
+            let memory_next = rows_mut(high, 0, active, memory);
+            for stage in 0..stages {
+                let mut offset = 0;
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let packed = &packed_products[offset..];
+                    offset += packed_len::<T>(outputs, hidden);
+                    if product.stage != stage {
+                        continue;
+                    }
+                    let operand = match product.operand {
+                        Operand::Hidden => h,
+                        Operand::Own => rows(slabs.operands, (stage - 1) * slabs.rows + base, active, hidden),
+                    };
+                    let size = [active, outputs, hidden];
+                    let operand = Matrix::new(operand, hidden);
+                    if product.separate {
+                        let bias = recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
+                        let start = bias.map_or(Start::Zero, Start::Bias);
+                        times_transposed(operand, packed, size, &mut u[column..], apart, start);
+                    } else {
+                        times_transposed(operand, packed, size, &mut z[column..], gates, Start::Accumulate);
+                    }
+                }
+                let operand = if stage + 1 < stages {
+                    rows_mut(slabs.operands, stage * slabs.rows + base, active, hidden)
+                } else {
+                    &mut []
+                };
+                dispatch(ForwardStage {
+                    cell: &self.cell,
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    operand,
+                    h_next,
+                    memory_next,
+                });
+            }
+            for sample in extent.active(step + 1)..active {
+                rows_mut(h_end, sample, 1, hidden).copy_from_slice(rows(h_next, sample, 1, hidden));
+                rows_mut(memory_end, sample, 1, memory).copy_from_slice(rows(memory_next, sample, 1, memory));
+            }
+            if monitor.listens() {
+                self.show_gates(monitor, at, extent, step, z, active, live);
+            }
+            before = now;
+        }
+        if monitor.listens() {
+            monitor.forward(&at.link(Factor::Other, extent), x, y);
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let Backward { extent, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
+        let Backward { trained, scratch, monitor, at, .. } = pass;
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, held, stages } = sizes;
+        let (batch, all) = (extent.batch, extent.rows());
+        let [weight, recurrent, ..] = self.split(w);
+        let slabs = Slabs::new(sizes, all, all, saved);
+
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
+        let (d_h, scratch) = scratch.split_at_mut(batch * hidden);
+        let (total, scratch) = scratch.split_at_mut(batch * hidden);
+        let (d_operand, scratch) = scratch.split_at_mut(batch * hidden);
+        let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
+        let (held_rows, scratch) = scratch.split_at_mut(batch * held);
+        zeros.fill(T::zero());
+        let (h_start, memory_start) = match carried_in {
+            Some(state) => state.split_at(batch * hidden),
+            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+        };
+        // A sample's gradient from its final state waits here until the pass reaches its last step.
+        match d_carried_out {
+            Some(gradient) => {
+                d_h.copy_from_slice(&gradient[..batch * hidden]);
+                d_memory.copy_from_slice(&gradient[batch * hidden..]);
+            }
+            None => {
+                d_h.fill(T::zero());
+                d_memory.fill(T::zero());
+            }
+        }
+
+        for step in (0..extent.steps).rev() {
+            let now = extent.step(step);
+            let active = now.len();
+            let z = rows_mut(slabs.z, now.start, active, gates);
+            let u = rows_mut(slabs.u, now.start, active, apart);
+            let total = rows_mut(total, 0, active, hidden);
+            let d_h = rows_mut(d_h, 0, active, hidden);
+            let d_memory = rows_mut(d_memory, 0, active, memory);
+            let held_rows = rows_mut(held_rows, 0, active, held);
+            let d_operand = rows_mut(d_operand, 0, active, hidden);
+            let (h, memory_past) = if step == 0 {
+                (rows(h_start, 0, active, hidden), rows(memory_start, 0, active, memory))
+            } else {
+                let before = extent.step(step - 1).start;
+                (rows(y, before, active, hidden), rows(slabs.memory, before, active, memory))
+            };
+            map2(d_h, rows(dy, now.start, active, hidden), total, |state, loss| state + loss);
+            let mut trail = Trail::new(monitor.listens(), live, at, extent, step);
+            trail.gather(&[d_h, d_memory]);
+            trail.turn();
+            trail.gather(&[total, d_memory]);
+            trail.show(monitor, INJECTION_PLACE, Factor::Injection, None);
+            d_h.fill(T::zero());
+            for stage in (0..stages).rev() {
+                dispatch(BackwardStage {
+                    cell: &self.cell,
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    h_next: rows(y, now.start, active, hidden),
+                    memory_next: rows(slabs.memory, now.start, active, memory),
+                    d_h_next: total,
+                    d_memory,
+                    d_operand: if stage + 1 < stages { d_operand } else { &[] },
+                    d_h,
+                    held: held_rows,
+                });
+                let keeps = if stage > 0 { held } else { 0 };
+                trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h]);
+                for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    trail.gather_columns(slab, stride, column, product.gates.len() * hidden);
+                }
+                trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation());
+                // The state at the very start has a gradient only if somebody asks.
+                let wants_state = step > 0 || d_carried_in.is_some();
+                let mut own = false;
+                for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
+                    let outputs = product.gates.len() * hidden;
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    let d = Matrix::new(&slab[column..], stride);
+                    let weights = &recurrent[product.gates.start * hidden * hidden..];
+                    let size = [active, hidden, outputs];
+                    match product.operand {
+                        Operand::Hidden if wants_state => times(d, weights, size, d_h, Start::Accumulate, scratch),
+                        Operand::Hidden => {}
+                        Operand::Own => {
+                            let start = if own { Start::Accumulate } else { Start::Zero };
+                            own = true;
+                            times(d, weights, size, d_operand, start, scratch);
+                        }
+                    }
+                }
+                if wants_state {
+                    let operand: &[T] = if own { d_operand } else { &[] };
+                    trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h, operand]);
+                    trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
+                }
+            }
+        }
+        if let Some(d_carried_in) = d_carried_in {
+            d_carried_in[..batch * hidden].copy_from_slice(d_h);
+            d_carried_in[batch * hidden..].copy_from_slice(d_memory);
+        }
+
+        let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
+        let deltas = Matrix::new(slabs.z, gates);
+        if trained.block(0) {
+            add_outer(deltas, Matrix::new(x, self.inputs), [gates, self.inputs, all], d_weight, scratch);
+        }
+        if trained.block(1) {
+            for (product, column) in self.products() {
+                let outputs = product.gates.len() * hidden;
+                let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
+                let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
+                let mut add = |first: usize, count: usize, operand: &[T]| {
+                    if count > 0 {
+                        let d = Matrix::new(&slab[first * stride + column..], stride);
+                        add_outer(d, Matrix::new(operand, hidden), [outputs, hidden, count], into, scratch);
+                    }
+                };
+                if product.operand == Operand::Own {
+                    add(0, all, rows(slabs.operands, (product.stage - 1) * slabs.rows, all, hidden));
+                    continue;
+                }
+                if carried_in.is_some() {
+                    add(0, batch, h_start);
+                }
+                if extent.lengths.is_none() {
+                    add(batch, all - batch, y);
+                } else {
+                    for step in 1..extent.steps {
+                        let (now, before) = (extent.step(step), extent.step(step - 1));
+                        add(now.start, now.len(), rows(y, before.start, now.len(), hidden));
+                    }
+                }
+            }
+        }
+        if self.bias.is_some() && trained.block(2) {
+            add_column_sums(slabs.z, gates, d_bias);
+        }
+        if self.bias.is_some() && apart > 0 && trained.block(3) {
+            add_column_sums(slabs.u, apart, d_recurrent_bias);
+        }
+        if monitor.listens() {
+            monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
+        }
+        if let Some(dx) = dx {
+            times(deltas, weight, [all, self.inputs, gates], dx, Start::Zero, scratch);
+            if monitor.listens() {
+                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
+            }
+        }
+    }
+}
+
+impl<C: Cell> Recurrent<C> {
+    /// The activation of a cell that has just one.
+    fn sole_activation(&self) -> Option<&dyn AnyActivation> {
+        if self.cell.gates().len() == 1 { self.cell.activation(0) } else { None }
+    }
+
+    /// Shows each gate's pre-activation and value at a step to a monitor.
+    #[allow(clippy::too_many_arguments)]
+    fn show_gates<T: Scalar>(
+        &self,
+        monitor: &mut dyn GradientMonitor<T>,
+        at: Place<'_>,
+        extent: Extent<'_>,
+        step: usize,
+        z: &[T],
+        active: usize,
+        live: &mut [T],
+    ) {
+        let (hidden, width) = (self.hidden, z.len() / active);
+        for (gate, name) in self.cell.gates().iter().enumerate() {
+            let Some(activation) = self.cell.activation(gate) else { continue };
+            let (before, after) = live.split_at_mut(active * hidden);
+            let after = &mut after[..active * hidden];
+            for (row, z) in before.chunks_mut(hidden).zip(z.chunks(width)) {
+                row.copy_from_slice(&z[gate * hidden..][..hidden]);
+            }
+            for (y, &z) in after.iter_mut().zip(&*before) {
+                *y = scalar(activation.value_at(to_f64(z)));
+            }
+            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, extent).at_step(step).gate(name);
+            monitor.forward(&link.activation(activation), before, after);
+        }
+    }
+}
+
+/// The gradient on its way back through one step, put together for a monitor. What lies in several
+/// slabs is gathered into one of two buffers; the other has the gradient before.
+struct Trail<'a, T> {
+    buffers: Option<[&'a mut [T]; 2]>,
+    before: usize,
+    gathered: usize,
+    at: Place<'a>,
+    extent: Extent<'a>,
+    step: usize,
+}
+
+impl<'a, T: Scalar> Trail<'a, T> {
+    fn new(listens: bool, live: &'a mut [T], at: Place<'a>, extent: Extent<'a>, step: usize) -> Self {
+        let (before, after) = live.split_at_mut(live.len() / 2);
+        Trail { buffers: listens.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
+    }
+
+    /// Adds whole slabs to what is being gathered.
+    fn gather(&mut self, parts: &[&[T]]) {
+        let Some([_, after]) = &mut self.buffers else { return };
+        for part in parts {
+            after[self.gathered..][..part.len()].copy_from_slice(part);
+            self.gathered += part.len();
+        }
+    }
+
+    /// Adds some columns of a slab to what is being gathered.
+    fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
+        if self.buffers.is_some() {
+            slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));
+        }
+    }
+
+    /// Makes what was gathered the gradient before the next link.
+    fn turn(&mut self) {
+        if let Some(buffers) = &mut self.buffers {
+            buffers.swap(0, 1);
+        }
+        (self.before, self.gathered) = (self.gathered, 0);
+    }
+
+    /// Shows the link from the gradient before to what was gathered.
+    fn show(
+        &mut self,
+        monitor: &mut dyn GradientMonitor<T>,
+        place: usize,
+        factor: Factor,
+        activation: Option<&dyn AnyActivation>,
+    ) {
+        if let Some([before, after]) = &self.buffers {
+            let link = self.at.part(place).link(factor, self.extent).at_step(self.step);
+            let link = Link { activation, ..link };
+            monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
+        }
+        self.turn();
+    }
+}

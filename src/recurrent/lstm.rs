@@ -1,0 +1,93 @@
+//! Long short-term memory.
+
+use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use crate::{
+    activation::{Activation, AnyActivation, Sigmoid, Tanh},
+    kernel::lane::{LANES, put, take},
+    layer::CellKind,
+    scalar::Scalar,
+};
+
+/// Long short-term memory, with a path for the gradient that no weight touches: `∂c_t/∂c_{t−1} ∋ f_t`.
+///
+/// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`, with
+/// `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
+/// Pre-activations are kept, not gate values: a saturated gate's derivative is 2e-22 where it is, not 0.
+///
+/// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Lstm;
+
+impl Cell for Lstm {
+    fn gates(&self) -> &'static [&'static str] {
+        &["input", "forget", "candidate", "output"]
+    }
+
+    fn products(&self) -> &'static [Product] {
+        &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, separate: false }]
+    }
+
+    fn memory(&self) -> usize {
+        1
+    }
+
+    fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
+        if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
+    }
+
+    #[inline(always)]
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h_next.len();
+        let (zi, zf, zg, zo) = quarters(unit.z, n);
+        let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
+        for at in (0..n).step_by(LANES) {
+            let (zi, zf, zg, zo) = (take(zi, at), take(zf, at), take(zg, at), take(zo, at));
+            let (mut c, mut h) = (take(c, at), [T::zero(); LANES]);
+            for j in 0..LANES {
+                let (i, f, o) = (Sigmoid.value(zi[j]), Sigmoid.value(zf[j]), Sigmoid.value(zo[j]));
+                c[j] = f * c[j] + i * Tanh.value(zg[j]);
+                h[j] = o * Tanh.value(c[j]);
+            }
+            put(c_next, at, c);
+            put(h_next, at, h);
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        let n = unit.h_next.len();
+        let (zi, zf, zg, zo) = quarters(unit.z, n);
+        let (c, c_next) = (&unit.memory[..n], &unit.memory_next[..n]);
+        let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
+        for at in (0..n).step_by(LANES) {
+            let mut z = [take(zi, at), take(zf, at), take(zg, at), take(zo, at)];
+            let (c, c_next, dh, mut d) = (take(c, at), take(c_next, at), take(dh, at), take(dc, at));
+            for j in 0..LANES {
+                let (i, f, o) = (Sigmoid.value(z[0][j]), Sigmoid.value(z[1][j]), Sigmoid.value(z[3][j]));
+                let (g, t) = (Tanh.value(z[2][j]), Tanh.value(c_next[j]));
+                let total = d[j] + dh[j] * o * Tanh.derivative(c_next[j], t);
+                z[0][j] = total * g * Sigmoid.derivative(z[0][j], i);
+                z[1][j] = total * c[j] * Sigmoid.derivative(z[1][j], f);
+                z[2][j] = total * i * Tanh.derivative(z[2][j], g);
+                z[3][j] = dh[j] * t * Sigmoid.derivative(z[3][j], o);
+                d[j] = total * f;
+            }
+            for (to, z) in [&mut *zi, &mut *zf, &mut *zg, &mut *zo].into_iter().zip(z) {
+                put(to, at, z);
+            }
+            put(dc, at, d);
+        }
+    }
+
+    fn kind(&self) -> CellKind {
+        CellKind::Lstm
+    }
+}
+
+#[inline(always)]
+fn quarters<T>(z: &mut [T], n: usize) -> (&mut [T], &mut [T], &mut [T], &mut [T]) {
+    let (i, rest) = z.split_at_mut(n);
+    let (f, rest) = rest.split_at_mut(n);
+    let (g, o) = rest.split_at_mut(n);
+    (i, f, g, &mut o[..n])
+}

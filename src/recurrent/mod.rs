@@ -1,0 +1,15 @@
+//! Recurrent layers: cells, and what unrolls them over time.
+
+mod bidirectional;
+mod cell;
+mod elman;
+mod gru;
+mod layer;
+mod lstm;
+
+pub use bidirectional::{Bidirectional, Reversed};
+pub use cell::{Cell, CellBackward, CellForward, Operand, Product};
+pub use elman::Elman;
+pub use gru::Gru;
+pub use layer::Recurrent;
+pub use lstm::Lstm;

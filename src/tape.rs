@@ -1,0 +1,439 @@
+//! All memory of a pass, allocated once.
+
+use crate::{
+    block::Blocks,
+    error::{Error, require, require_length},
+    extent::Extent,
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Place, Trained},
+    monitor::GradientMonitor,
+    scalar::Scalar,
+};
+use alloc::{string::String, vec, vec::Vec};
+
+/// All memory of a pass through a network, for any extent up to the capacity it was made for.
+///
+/// After construction no pass allocates. The network may be owned, or borrowed, or behind an `Arc`.
+///
+/// ```
+/// use chainrule::{Extent, layer::{initialize, Linear}, tape::Tape};
+/// let network = Linear::new(3, 2);
+/// let w: Vec<f64> = initialize(&network, 1)?;
+/// let mut tape = Tape::new(&network, Extent::batch(8))?;
+/// let output = tape.forward(&w, &[1.0, 2.0, 3.0], Extent::batch(1))?;
+/// output.dy.copy_from_slice(&[1.0, 0.0]); // of a loss that is the first output
+/// let gradient = tape.backward(&w)?;
+/// assert_eq!(gradient[..6], [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Tape<T, L> {
+    network: L,
+    dims: Dims,
+    blocks: Blocks,
+    names: Vec<String>,
+    capacity: Extent<'static>,
+    x: Vec<T>,
+    y: Vec<T>,
+    dy: Vec<T>,
+    dx: Vec<T>,
+    saved: Vec<T>,
+    scratch: Vec<T>,
+    state: Vec<T>,
+    state_end: Vec<T>,
+    d_state: Vec<T>,
+    d_state_end: Vec<T>,
+    gradient: Vec<T>,
+    trained: Vec<bool>,
+    lengths: Vec<usize>,
+    last: Option<Pass>,
+    /// Whether a backward pass can follow the last pass.
+    ready: bool,
+    starts_from_state: bool,
+    wants_input: bool,
+    wants_state: bool,
+    noise: Noise,
+}
+
+/// What the last forward pass was.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    batch: usize,
+    steps: usize,
+    ragged: bool,
+    mode: Mode,
+    with_state: bool,
+    /// Values of input, output and state.
+    values: [usize; 3],
+}
+
+/// What a forward pass gives: the output, and the place for the loss's gradient.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Output<'a, T> {
+    /// The output, \[rows, output\].
+    pub y: &'a [T],
+    /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
+    pub dy: &'a mut [T],
+    /// Rows of the output.
+    pub extent: Extent<'a>,
+}
+
+impl<T: Scalar, L: Layer<T>> Tape<T, L> {
+    /// A tape for passes through `network` of up to `capacity`.
+    ///
+    /// # Errors
+    /// A capacity without samples or steps; a network with a width of 0.
+    pub fn new(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
+        Self::with_mode(network, capacity, Mode::Train)
+    }
+
+    /// A smaller tape, for [`infer`](Self::infer) alone: nothing is kept for a backward pass.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn for_inference(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
+        Self::with_mode(network, capacity, Mode::Infer)
+    }
+
+    fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
+        capacity.check()?;
+        let capacity = Extent::sequences(capacity.batch, capacity.steps);
+        let dims = network.dims();
+        require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
+        let after = network.extent(capacity);
+        let infer = network.needs(capacity, Mode::Infer);
+        let train = if mode.saves() { network.needs(capacity, Mode::Train) } else { Needs::default() };
+        let keep = |values: usize| vec![T::zero(); if mode.saves() { values } else { 0 }];
+        let (ins, outs) = (capacity.rows() * dims.input, after.rows() * dims.output);
+        let states = infer.carried * capacity.batch;
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let mut names = Vec::new();
+        network.places("", &mut |name| names.push(name));
+        Ok(Tape {
+            dims,
+            names,
+            capacity,
+            x: keep(ins),
+            y: vec![T::zero(); outs],
+            dy: keep(outs),
+            dx: Vec::new(),
+            saved: keep(train.saved),
+            scratch: vec![T::zero(); infer.scratch.max(train.scratch)],
+            state: vec![T::zero(); states],
+            state_end: vec![T::zero(); states],
+            d_state: keep(states),
+            d_state_end: keep(states),
+            gradient: keep(dims.parameters),
+            trained: vec![true; blocks.len()],
+            lengths: Vec::with_capacity(capacity.batch),
+            blocks,
+            network,
+            last: None,
+            ready: false,
+            starts_from_state: false,
+            wants_input: false,
+            wants_state: false,
+            noise: Noise::default(),
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &L {
+        &self.network
+    }
+
+    /// The parameter blocks, with their names and ranges.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// Freezes the blocks named `prefix` or under it: their gradient is not computed and stays zero.
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`] where there is none.
+    pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
+        self.blocks.freeze(prefix)?;
+        self.note_frozen();
+        Ok(())
+    }
+
+    /// Takes [`freeze`](Self::freeze) back.
+    ///
+    /// # Errors
+    /// [`Error::NoBlock`] where there is none.
+    pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
+        self.blocks.thaw(prefix)?;
+        self.note_frozen();
+        Ok(())
+    }
+
+    fn note_frozen(&mut self) {
+        for (trained, block) in self.trained.iter_mut().zip(&self.blocks) {
+            *trained = !block.frozen;
+        }
+    }
+
+    /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
+    /// largest product of many networks.
+    pub fn want_input_gradient(&mut self, wanted: bool) {
+        self.wants_input = wanted;
+        let values = if wanted { self.x.len() } else { 0 };
+        self.dx.resize(values, T::zero());
+    }
+
+    /// Sets whether backward passes compute the gradient of the initial state.
+    pub fn want_state_gradient(&mut self, wanted: bool) {
+        self.wants_state = wanted;
+    }
+
+    /// Sets where the masks of the next training pass come from: the run's seed and the training step.
+    pub fn set_noise(&mut self, noise: Noise) {
+        self.noise = noise;
+    }
+
+    /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major; the output has rows of the extent that the network makes of `extent`.
+    ///
+    /// # Errors
+    /// An extent that is empty, unsorted or beyond the capacity; slices of the wrong length.
+    pub fn forward(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<Output<'_, T>, Error> {
+        self.forward_with(w, x, extent, Mode::Train, &mut ())
+    }
+
+    /// [`forward`](Self::forward) in any saving mode, with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_with(
+        &mut self,
+        w: &[T],
+        x: &[T],
+        extent: Extent<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
+            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
+        }
+        let mode = if mode.saves() { mode } else { Mode::Evaluate };
+        let pass = self.check(w, x, extent, mode)?;
+        monitor.begin();
+        self.x[..x.len()].copy_from_slice(x);
+        self.lengths.clear();
+        self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
+        self.run(w, None, extent, pass, monitor);
+        self.ready = true;
+        let [_, outs, states] = pass.values;
+        self.dy[..outs].fill(T::zero());
+        self.d_state_end[..states].fill(T::zero());
+        let extent = pass.extent(&self.lengths);
+        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent: self.network.extent(extent) })
+    }
+
+    /// Runs `network(x)` without noise and without keeping anything.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward).
+    pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+        let pass = self.check(w, x, extent, Mode::Infer)?;
+        self.ready = false;
+        self.run(w, Some(x), extent, pass, &mut ());
+        Ok(&self.y[..pass.values[1]])
+    }
+
+    fn check(&self, w: &[T], x: &[T], extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+        extent.check()?;
+        let Extent { batch: max_batch, steps: max_steps, .. } = self.capacity;
+        if extent.batch > max_batch || extent.steps > max_steps {
+            return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
+        }
+        require_length("parameters", self.dims.parameters, w.len())?;
+        require_length("input", extent.rows() * self.dims.input, x.len())?;
+        let states = self.network.needs(extent, mode).carried * extent.batch;
+        if self.starts_from_state {
+            require_length("state", states, self.state.len())?;
+        }
+        Ok(Pass {
+            batch: extent.batch,
+            steps: extent.steps,
+            ragged: extent.lengths.is_some(),
+            mode,
+            with_state: self.starts_from_state,
+            values: [x.len(), self.network.extent(extent).rows() * self.dims.output, states],
+        })
+    }
+
+    fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
+        self.last = Some(pass);
+        let [ins, outs, states] = pass.values;
+        let needs = self.network.needs(extent, pass.mode);
+        self.network.forward(
+            w,
+            Forward {
+                extent,
+                mode: pass.mode,
+                noise: self.noise,
+                x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
+                y: &mut self.y[..outs],
+                saved: &mut self.saved[..needs.saved],
+                carried_in: pass.with_state.then_some(&self.state[..states]),
+                carried_out: &mut self.state_end[..states],
+                scratch: &mut self.scratch,
+                monitor,
+                at: Place::new(&self.names),
+            },
+        );
+    }
+
+    /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// [`Error::Order`] without a forward pass before it; parameters of the wrong length.
+    pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
+        self.backward_with(w, &mut ())
+    }
+
+    /// [`backward`](Self::backward), with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+        self.gradient.fill(T::zero());
+        self.accumulate_with(w, monitor)
+    }
+
+    /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
+    /// make a large one.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    pub fn accumulate(&mut self, w: &[T]) -> Result<&mut [T], Error> {
+        self.accumulate_with(w, &mut ())
+    }
+
+    /// [`accumulate`](Self::accumulate), with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+        require_length("parameters", self.dims.parameters, w.len())?;
+        // The saved values are consumed: one forward pass, one backward pass.
+        let pass = self.last.filter(|_| self.ready);
+        let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
+        self.ready = false;
+        let [ins, outs, states] = pass.values;
+        let extent = pass.extent(&self.lengths);
+        let needs = self.network.needs(extent, pass.mode);
+        self.network.backward(
+            w,
+            Backward {
+                extent,
+                mode: pass.mode,
+                noise: self.noise,
+                x: &self.x[..ins],
+                y: &self.y[..outs],
+                saved: &mut self.saved[..needs.saved],
+                carried_in: pass.with_state.then_some(&self.state[..states]),
+                dy: &self.dy[..outs],
+                d_carried_out: (states > 0).then_some(&self.d_state_end[..states]),
+                dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
+                d_carried_in: self.wants_state.then_some(&mut self.d_state[..states]),
+                dw: &mut self.gradient,
+                trained: Trained::new(&self.trained),
+                scratch: &mut self.scratch,
+                monitor,
+                at: Place::new(&self.names),
+            },
+        );
+        if monitor.listens() {
+            monitor.gradient(&self.blocks, w, &self.gradient);
+        }
+        Ok(&mut self.gradient)
+    }
+
+    /// The gradient of all parameters, in the layout of the parameters.
+    pub fn gradient(&self) -> &[T] {
+        &self.gradient
+    }
+
+    /// The same, to be changed.
+    pub fn gradient_mut(&mut self) -> &mut [T] {
+        &mut self.gradient
+    }
+
+    /// The blocks and the gradient together, as a transform wants them.
+    pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
+        (&self.blocks, &mut self.gradient)
+    }
+
+    /// The gradient of the input, if it was [wanted](Self::want_input_gradient).
+    pub fn input_gradient(&self) -> &[T] {
+        if self.wants_input { &self.dx[..self.last_values()[0]] } else { &[] }
+    }
+
+    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
+    ///
+    /// # Errors
+    /// A state that no batch within the capacity has.
+    pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+        let each = self.network.needs(Extent::batch(1), Mode::Infer).carried;
+        if each == 0
+            || state.is_empty()
+            || !state.len().is_multiple_of(each)
+            || state.len() / each > self.capacity.batch
+        {
+            return Err(Error::Length { what: "state", expected: each * self.capacity.batch, found: state.len() });
+        }
+        self.state.clear();
+        self.state.extend_from_slice(state);
+        self.starts_from_state = true;
+        Ok(())
+    }
+
+    /// The state that passes start from; empty where it is zero.
+    pub fn state(&self) -> &[T] {
+        if self.starts_from_state { &self.state } else { &[] }
+    }
+
+    /// Passes start from a state of zero again.
+    pub fn clear_state(&mut self) {
+        self.starts_from_state = false;
+    }
+
+    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
+    /// time. No gradient goes from window to window.
+    pub fn carry_state(&mut self) {
+        let states = self.last_values()[2];
+        self.state.clear();
+        self.state.extend_from_slice(&self.state_end[..states]);
+        self.starts_from_state = states > 0;
+    }
+
+    /// The state at the end of the last pass.
+    pub fn final_state(&self) -> &[T] {
+        &self.state_end[..self.last_values()[2]]
+    }
+
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward.
+    pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
+        let states = self.last_values()[2];
+        &mut self.d_state_end[..states]
+    }
+
+    /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).
+    pub fn state_gradient(&self) -> &[T] {
+        if self.wants_state { &self.d_state[..self.last_values()[2]] } else { &[] }
+    }
+
+    fn last_values(&self) -> [usize; 3] {
+        self.last.map_or([0; 3], |pass| pass.values)
+    }
+}
+
+impl Pass {
+    fn extent<'a>(&self, lengths: &'a [usize]) -> Extent<'a> {
+        Extent { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
+    }
+}

@@ -1,0 +1,145 @@
+//! Adam and its kin.
+
+use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, trained};
+use crate::{
+    block::{Blocks, Role},
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::vec::Vec;
+use num_traits::Float;
+
+/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
+///
+/// AMSGrad divides by the largest v so far. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Adam {
+    rate: f64,
+    betas: [f64; 2],
+    epsilon: f64,
+    amsgrad: bool,
+}
+
+impl Adam {
+    /// Adam at the rate η, with β = 0.9, 0.999 and ε = 1e-8 as in the paper.
+    pub fn new(rate: f64) -> Self {
+        Adam { rate, betas: [0.9, 0.999], epsilon: 1e-8, amsgrad: false }
+    }
+
+    /// Sets β₁ and β₂, at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        Adam { betas: [first, second], ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        Adam { epsilon, ..self }
+    }
+
+    /// Divides by the largest second moment so far.
+    #[must_use]
+    pub fn amsgrad(self) -> Self {
+        Adam { amsgrad: true, ..self }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_rate(self.rate)?;
+        check_decay("the first beta of Adam", self.betas[0])?;
+        check_decay("the second beta of Adam", self.betas[1])?;
+        check_amount("epsilon of Adam", self.epsilon)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Adam {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        self.check()
+    }
+
+    /// m, v and the largest v, one after the other.
+    fn needs(&self, blocks: &Blocks) -> usize {
+        (2 + usize::from(self.amsgrad)) * blocks.parameters()
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let [first, second] = self.betas;
+        let t = update.step as f64 + 1.0;
+        let step = scalar::<T>(-self.rate / (1.0 - Float::powf(first, t)));
+        let root = scalar::<T>(Float::sqrt(1.0 - Float::powf(second, t)));
+        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
+        let epsilon = scalar::<T>(self.epsilon);
+        let (m, rest) = update.state.split_at_mut(update.gradient.len());
+        let (v, most) = rest.split_at_mut(update.gradient.len());
+        for range in trained(update.blocks).map(|block| block.range.clone()) {
+            let moments = m[range.clone()].iter_mut().zip(&mut v[range.clone()]);
+            let mut most = most.get_mut(range.clone()).unwrap_or_default().iter_mut();
+            for (g, (m, v)) in update.gradient[range].iter_mut().zip(moments) {
+                *m = b1 * *m + a1 * *g;
+                *v = b2 * *v + a2 * *g * *g;
+                let second = match most.next() {
+                    Some(most) => {
+                        *most = if *v > *most || v.is_nan() { *v } else { *most };
+                        *most
+                    }
+                    None => *v,
+                };
+                *g = step * *m / (second.sqrt() / root + epsilon);
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
+/// Adam with decoupled weight decay: its update, and `−η λ w`.
+///
+/// Only matrices decay unless told otherwise. Source: Loshchilov & Hutter 2019, algorithm 2.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct AdamW {
+    adam: Adam,
+    decay: f64,
+    roles: Vec<Role>,
+}
+
+impl AdamW {
+    /// Adam at the rate η, with decay λ.
+    pub fn new(rate: f64, decay: f64) -> Self {
+        AdamW { adam: Adam::new(rate), decay, roles: matrices() }
+    }
+
+    /// Sets everything else of Adam.
+    #[must_use]
+    pub fn adam(self, change: impl FnOnce(Adam) -> Adam) -> Self {
+        AdamW { adam: change(self.adam), ..self }
+    }
+
+    /// Sets the roles of the blocks that decay.
+    #[must_use]
+    pub fn roles(self, roles: &[Role]) -> Self {
+        AdamW { roles: roles.to_vec(), ..self }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for AdamW {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_amount("the weight decay of AdamW", self.decay)?;
+        self.adam.check()
+    }
+
+    fn needs(&self, blocks: &Blocks) -> usize {
+        GradientTransform::<T>::needs(&self.adam, blocks)
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let Update { blocks, w, gradient, state, step } = update;
+        let outcome = self.adam.apply(Update { blocks, w, gradient, state, step })?;
+        let decay = scalar::<T>(self.adam.rate * self.decay);
+        for block in trained(blocks).filter(|block| self.roles.contains(&block.role)) {
+            let range = block.range.clone();
+            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,70 @@
+//! What keeps a gradient that is not finite from the weights.
+
+use super::{GradientTransform, Outcome, Update};
+use crate::{
+    block::Blocks,
+    error::{Error, require},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::string::String;
+
+/// Skips a step whose gradient is not finite, and gives up after too many in a row.
+///
+/// It stands first in a chain: what comes after it never sees such a gradient. It counts in the optimiser's state,
+/// so that a resumed run goes on counting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Guard {
+    limit: u64,
+    skipped: u64,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Guard {
+    /// A guard that gives up after 10 skipped steps in a row.
+    pub fn new() -> Self {
+        Guard { limit: 10, skipped: 0 }
+    }
+
+    /// Sets how many in a row, at least 1.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> Self {
+        Guard { limit, ..self }
+    }
+
+    /// Steps skipped by this guard since it was made.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Guard {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        require(self.limit > 0, "the limit of a guard", "at least 1", self.limit as f64)
+    }
+
+    /// How many steps in a row were skipped.
+    fn needs(&self, _blocks: &Blocks) -> usize {
+        1
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let row = &mut update.state[0];
+        let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {
+            *row = T::zero();
+            return Ok(Outcome::Apply);
+        };
+        *row += T::one();
+        self.skipped += 1;
+        if *row >= scalar(self.limit as f64) {
+            let block = update.blocks.at(bad).map_or_else(String::new, |block| block.name.clone().into_owned());
+            return Err(Error::NonFiniteGradient { steps: to_f64(*row) as u64, block });
+        }
+        Ok(Outcome::Skip)
+    }
+}

@@ -1,0 +1,96 @@
+//! A transform with its state: what turns gradients into steps.
+
+use super::{GradientTransform, Outcome, Update};
+use crate::{
+    block::Blocks,
+    error::{Error, require_length},
+    monitor::GradientMonitor,
+    scalar::Scalar,
+};
+use alloc::{vec, vec::Vec};
+
+/// A transform with its state and the number of updates made.
+#[derive(Clone, Debug)]
+pub struct Optimizer<T, G> {
+    transform: G,
+    state: Vec<T>,
+    steps: u64,
+}
+
+impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
+    /// `transform`, checked and with the state it needs for these parameters.
+    ///
+    /// # Errors
+    /// What [`GradientTransform::prepare`] refuses; parameters that are not the blocks'.
+    pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
+        require_length("parameters", blocks.parameters(), w.len())?;
+        transform.prepare(blocks)?;
+        let mut state = vec![T::zero(); transform.needs(blocks)];
+        transform.start(blocks, w, &mut state);
+        Ok(Optimizer { transform, state, steps: 0 })
+    }
+
+    /// Turns `gradient` into an update, in place, and adds it to `w`.
+    ///
+    /// # Errors
+    /// What the transform returns; slices of the wrong length.
+    pub fn step(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        gradient: &mut [T],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Outcome, Error> {
+        require_length("parameters", blocks.parameters(), w.len())?;
+        require_length("gradient", w.len(), gradient.len())?;
+        for block in blocks.iter().filter(|block| block.frozen) {
+            gradient[block.range.clone()].fill(T::zero());
+        }
+        let update = Update { blocks, w, gradient, state: &mut self.state, step: self.steps };
+        let outcome = self.transform.apply(update)?;
+        if outcome == Outcome::Apply {
+            if monitor.listens() {
+                monitor.update(blocks, w, gradient);
+            }
+            crate::kernel::elementwise::update(w, gradient, |w, update| w + update);
+            self.steps += 1;
+        }
+        Ok(outcome)
+    }
+
+    /// Tells the transform a metric that should fall, once an epoch.
+    pub fn observe(&mut self, blocks: &Blocks, metric: f64) {
+        self.transform.observe(blocks, metric, &mut self.state);
+    }
+
+    /// Updates made.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The transform.
+    pub fn transform(&self) -> &G {
+        &self.transform
+    }
+
+    /// All memory of the transform.
+    pub fn state(&self) -> &[T] {
+        &self.state
+    }
+
+    /// Goes on from a state and a number of updates that were saved.
+    ///
+    /// # Errors
+    /// A state of the wrong length.
+    pub fn restore(&mut self, state: &[T], steps: u64) -> Result<(), Error> {
+        require_length("optimiser state", self.state.len(), state.len())?;
+        self.state.copy_from_slice(state);
+        self.steps = steps;
+        Ok(())
+    }
+
+    /// The moving average of the weights, where the transform keeps one.
+    pub fn averaged(&self, blocks: &Blocks) -> Option<&[T]> {
+        self.transform.averaged(blocks, &self.state)
+    }
+}

@@ -1,0 +1,63 @@
+//! L1, L2 and elastic-net penalties.
+
+use super::{GradientTransform, Outcome, Update, check_amount, matrices, trained};
+use crate::{
+    block::{Blocks, Role},
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::vec::Vec;
+
+/// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss: `g ← g + λ₁ sign(w) + λ₂ w`.
+///
+/// Only matrices are penalised unless told otherwise: biases and gains are left alone. λ₂ is what PyTorch calls
+/// the weight decay of SGD and Adam. Source: Zou & Hastie 2005.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Penalty {
+    l1: f64,
+    l2: f64,
+    roles: Vec<Role>,
+}
+
+impl Penalty {
+    /// `λ₁ ‖w‖₁`.
+    pub fn l1(lambda: f64) -> Self {
+        Self::elastic_net(lambda, 0.0)
+    }
+
+    /// `½ λ₂ ‖w‖₂²`.
+    pub fn l2(lambda: f64) -> Self {
+        Self::elastic_net(0.0, lambda)
+    }
+
+    /// Both.
+    pub fn elastic_net(l1: f64, l2: f64) -> Self {
+        Penalty { l1, l2, roles: matrices() }
+    }
+
+    /// Sets the roles of the blocks that are penalised.
+    #[must_use]
+    pub fn roles(self, roles: &[Role]) -> Self {
+        Penalty { roles: roles.to_vec(), ..self }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Penalty {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_amount("the factor of an L1 penalty", self.l1)?;
+        check_amount("the factor of an L2 penalty", self.l2)
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (l1, l2) = (scalar::<T>(self.l1), scalar::<T>(self.l2));
+        for block in trained(update.blocks).filter(|block| self.roles.contains(&block.role)) {
+            let range = block.range.clone();
+            for (g, &w) in update.gradient[range.clone()].iter_mut().zip(&update.w[range]) {
+                let sign = if w.is_zero() { T::zero() } else { w.signum() };
+                *g += l1 * sign + l2 * w;
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+}

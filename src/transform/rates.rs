@@ -1,0 +1,53 @@
+//! Learning rates of their own for some blocks.
+
+use super::{GradientTransform, Outcome, Update, check_amount};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{string::String, vec::Vec};
+use core::ops::Range;
+
+/// Multiplies the update of some blocks; it stands after the optimiser.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BlockRates {
+    rates: Vec<(String, f64)>,
+    ranges: Vec<(Range<usize>, f64)>,
+}
+
+impl BlockRates {
+    /// No block is changed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Multiplies the updates of the blocks named `prefix` or under it by `factor`, not negative.
+    #[must_use]
+    pub fn rate(mut self, prefix: &str, factor: f64) -> Self {
+        self.rates.push((prefix.into(), factor));
+        self
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for BlockRates {
+    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        self.ranges.clear();
+        for (prefix, factor) in &self.rates {
+            check_amount("the rate of a block", *factor)?;
+            let under = blocks.under(prefix)?;
+            self.ranges.extend(
+                blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| (b.range.clone(), *factor)),
+            );
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        for (range, factor) in &self.ranges {
+            let factor = scalar::<T>(*factor);
+            update.gradient[range.clone()].iter_mut().for_each(|g| *g *= factor);
+        }
+        Ok(Outcome::Apply)
+    }
+}

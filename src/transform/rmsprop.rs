@@ -1,0 +1,91 @@
+//! RMSprop.
+
+use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, trained};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+
+/// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
+///
+/// Centred, the root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the step is
+/// `b ← μ b + g/(√v + ε)`. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RmsProp {
+    rate: f64,
+    alpha: f64,
+    epsilon: f64,
+    momentum: f64,
+    centred: bool,
+}
+
+impl RmsProp {
+    /// RMSprop at the rate η, with α = 0.99 and ε = 1e-8.
+    pub fn new(rate: f64) -> Self {
+        RmsProp { rate, alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false }
+    }
+
+    /// Sets α, at least 0 and below 1.
+    #[must_use]
+    pub fn alpha(self, alpha: f64) -> Self {
+        RmsProp { alpha, ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        RmsProp { epsilon, ..self }
+    }
+
+    /// Sets the momentum μ, at least 0 and below 1.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        RmsProp { momentum, ..self }
+    }
+
+    /// Divides by the standard deviation of the gradient instead of its root mean square.
+    #[must_use]
+    pub fn centred(self) -> Self {
+        RmsProp { centred: true, ..self }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for RmsProp {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate(self.rate)?;
+        check_decay("alpha of RMSprop", self.alpha)?;
+        check_decay("momentum", self.momentum)?;
+        check_amount("epsilon of RMSprop", self.epsilon)
+    }
+
+    /// v, then ḡ if centred, then b with momentum.
+    fn needs(&self, blocks: &Blocks) -> usize {
+        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * blocks.parameters()
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let [rate, alpha, fresh, epsilon, momentum] =
+            [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);
+        let n = update.gradient.len();
+        let (v, rest) = update.state.split_at_mut(n);
+        let (mean, buffer) = rest.split_at_mut(if self.centred { n } else { 0 });
+        for i in trained(update.blocks).flat_map(|block| block.range.clone()) {
+            let g = update.gradient[i];
+            v[i] = alpha * v[i] + fresh * g * g;
+            let mut square = v[i];
+            if self.centred {
+                mean[i] = mean[i] + fresh * (g - mean[i]);
+                square = square - mean[i] * mean[i];
+            }
+            let mut step = g / (square.sqrt() + epsilon);
+            if let Some(b) = buffer.get_mut(i) {
+                *b = momentum * *b + step;
+                step = *b;
+            }
+            update.gradient[i] = -rate * step;
+        }
+        Ok(Outcome::Apply)
+    }
+}

@@ -1,0 +1,270 @@
+//! Learning-rate schedules.
+
+use super::{GradientTransform, Outcome, Update, check_decay, check_rate};
+use crate::{
+    block::Blocks,
+    error::{Error, require},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::{f64::consts::PI, fmt};
+use num_traits::Float;
+
+/// A factor on the learning rate that depends on the step: it stands after the optimiser and multiplies its update.
+///
+/// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. Two schedules in a
+/// chain multiply, such as a warm-up and a cosine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Constant(f64),
+    Step { every: u64, factor: f64 },
+    MultiStep { at: Vec<u64>, factor: f64 },
+    Exponential { factor: f64 },
+    Cosine { steps: u64, least: f64, restart: Option<u64> },
+    Linear { from: f64, to: f64, steps: u64 },
+    Polynomial { steps: u64, power: f64 },
+    OneCycle { most: f64, steps: u64, warm: f64, first: f64, last: f64 },
+    Custom(Custom),
+}
+
+/// A user's own factor.
+#[derive(Clone)]
+struct Custom(Arc<dyn Fn(u64) -> f64 + Send + Sync>);
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function of the step")
+    }
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Schedule {
+    /// Always `factor`.
+    pub fn constant(factor: f64) -> Self {
+        Schedule { kind: Kind::Constant(factor) }
+    }
+
+    /// `factor^⌊t/every⌋`.
+    pub fn step(every: u64, factor: f64) -> Self {
+        Schedule { kind: Kind::Step { every, factor } }
+    }
+
+    /// `factor` to the number of `at` that have been reached.
+    pub fn multi_step(at: &[u64], factor: f64) -> Self {
+        Schedule { kind: Kind::MultiStep { at: at.to_vec(), factor } }
+    }
+
+    /// `factorᵗ`.
+    pub fn exponential(factor: f64) -> Self {
+        Schedule { kind: Kind::Exponential { factor } }
+    }
+
+    /// From 1 along a cosine to `least` at `steps`; beyond, the cosine goes up again, as PyTorch's does. Source:
+    /// Loshchilov & Hutter 2017, eq. 5.
+    pub fn cosine(steps: u64, least: f64) -> Self {
+        Schedule { kind: Kind::Cosine { steps, least, restart: None } }
+    }
+
+    /// The same, beginning again after `steps` updates, then after `times` as many, and so on.
+    pub fn cosine_with_restarts(steps: u64, times: u64, least: f64) -> Self {
+        Schedule { kind: Kind::Cosine { steps, least, restart: Some(times) } }
+    }
+
+    /// In a line from `from` to 1 at `steps`, and 1 from there on.
+    pub fn warm_up(from: f64, steps: u64) -> Self {
+        Self::linear(from, 1.0, steps)
+    }
+
+    /// In a line from `from` to `to` at `steps`, and `to` from there on.
+    pub fn linear(from: f64, to: f64, steps: u64) -> Self {
+        Schedule { kind: Kind::Linear { from, to, steps } }
+    }
+
+    /// `(1 − t/steps)^power`, and 0 from `steps` on.
+    pub fn polynomial(steps: u64, power: f64) -> Self {
+        Schedule { kind: Kind::Polynomial { steps, power } }
+    }
+
+    /// From `most`/25 up to `most` over the first 30 % of `steps`, then down to `most`/25e4, along cosines. Source: Smith &
+    /// Topin 2019; the figures are PyTorch's.
+    pub fn one_cycle(most: f64, steps: u64) -> Self {
+        Schedule { kind: Kind::OneCycle { most, steps, warm: 0.3, first: 25.0, last: 1e4 } }
+    }
+
+    /// A function of the step, which counts from 0; what is negative or not finite ends training with an error.
+    pub fn custom(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
+        Schedule { kind: Kind::Custom(Custom(Arc::new(factor))) }
+    }
+
+    /// The factor at `step`, which counts from 0.
+    pub fn factor(&self, step: u64) -> f64 {
+        let t = step as f64;
+        match &self.kind {
+            Kind::Constant(factor) => *factor,
+            Kind::Step { every, factor } => Float::powf(*factor, step.checked_div(*every).unwrap_or(0) as f64),
+            Kind::MultiStep { at, factor } => Float::powf(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
+            Kind::Exponential { factor } => Float::powf(*factor, t),
+            Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, t / *steps as f64),
+            Kind::Cosine { steps, least, restart: Some(times) } => {
+                let (mut begun, mut length) = (0, *steps);
+                while step >= begun + length {
+                    begun += length;
+                    length = length.saturating_mul(*times).max(1);
+                }
+                cosine(1.0, *least, (step - begun) as f64 / length as f64)
+            }
+            Kind::Linear { from, to, steps } => from + (to - from) * (t.min(*steps as f64) / *steps as f64),
+            Kind::Polynomial { steps, power } => Float::powf(1.0 - t.min(*steps as f64) / *steps as f64, *power),
+            Kind::OneCycle { most, steps, warm, first, last } => {
+                // Both stretches end at a step that has its factor: PyTorch counts to total − 1.
+                let (peak, end) = (warm * *steps as f64 - 1.0, *steps as f64 - 1.0);
+                let (low, bottom) = (most / first, most / first / last);
+                if t <= peak {
+                    cosine(low, *most, t / peak)
+                } else {
+                    cosine(*most, bottom, (t.min(end) - peak) / (end - peak))
+                }
+            }
+            Kind::Custom(Custom(factor)) => factor(step),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let at_least_one = |what, steps: u64| require(steps > 0, what, "at least 1", steps as f64);
+        match &self.kind {
+            Kind::Constant(factor) | Kind::Exponential { factor } => check_rate(*factor),
+            Kind::Step { every, factor } => at_least_one("the steps of a schedule", *every).and(check_rate(*factor)),
+            Kind::MultiStep { factor, .. } => check_rate(*factor),
+            Kind::Cosine { steps, least, restart } => {
+                at_least_one("the restart factor of a schedule", restart.unwrap_or(1))?;
+                at_least_one("the steps of a schedule", *steps).and(check_rate(*least))
+            }
+            Kind::Linear { from, to, steps } => {
+                at_least_one("the steps of a schedule", *steps).and(check_rate(*from)).and(check_rate(*to))
+            }
+            Kind::Polynomial { steps, power } => {
+                at_least_one("the steps of a schedule", *steps).and(check_rate(*power))
+            }
+            Kind::OneCycle { most, steps, .. } => {
+                require(*steps >= 4, "the steps of one cycle", "at least 4", *steps as f64).and(check_rate(*most))
+            }
+            Kind::Custom(_) => Ok(()),
+        }
+    }
+}
+
+/// From `from` to `to` along half a cosine, as `part` goes from 0 to 1.
+fn cosine(from: f64, to: f64, part: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + Float::cos(PI * part))
+}
+
+impl<T: Scalar> GradientTransform<T> for Schedule {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let factor = self.factor(update.step);
+        check_rate(factor)?;
+        let factor = scalar::<T>(factor);
+        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        Ok(Outcome::Apply)
+    }
+}
+
+/// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
+///
+/// The metric comes once an epoch, by [`observe`](GradientTransform::observe): a trainer's validation loss. It has
+/// fallen when it is below `(1 − threshold) · best`. As PyTorch's `ReduceLROnPlateau`, with a relative threshold.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Plateau {
+    factor: f64,
+    patience: u64,
+    threshold: f64,
+    cooldown: u64,
+    least: f64,
+}
+
+impl Plateau {
+    /// Multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs without a fall.
+    pub fn new(factor: f64, patience: u64) -> Self {
+        Plateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
+    }
+
+    /// Sets the share by which the metric must fall, at least 0 and below 1; 1e-4 unless told otherwise.
+    #[must_use]
+    pub fn threshold(self, threshold: f64) -> Self {
+        Plateau { threshold, ..self }
+    }
+
+    /// Sets the epochs after a cut in which none is counted.
+    #[must_use]
+    pub fn cooldown(self, epochs: u64) -> Self {
+        Plateau { cooldown: epochs, ..self }
+    }
+
+    /// Sets the least factor it goes down to, not negative.
+    #[must_use]
+    pub fn least(self, least: f64) -> Self {
+        Plateau { least, ..self }
+    }
+}
+
+/// Places in the state of a plateau.
+const FACTOR: usize = 0;
+const BEST: usize = 1;
+const BAD: usize = 2;
+const COOLING: usize = 3;
+
+impl<T: Scalar> GradientTransform<T> for Plateau {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
+        check_decay("the threshold of a plateau", self.threshold)?;
+        check_rate(self.least)
+    }
+
+    fn needs(&self, _blocks: &Blocks) -> usize {
+        4
+    }
+
+    fn start(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
+        state[FACTOR] = T::one();
+        state[BEST] = T::infinity();
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let factor = update.state[FACTOR];
+        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        Ok(Outcome::Apply)
+    }
+
+    fn observe(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
+        let best = to_f64(state[BEST]);
+        if metric < best * (1.0 - self.threshold) || (best.is_infinite() && metric.is_finite()) {
+            state[BEST] = scalar(metric);
+            state[BAD] = T::zero();
+        } else {
+            state[BAD] += T::one();
+        }
+        if state[COOLING] > T::zero() {
+            state[COOLING] -= T::one();
+            state[BAD] = T::zero();
+        }
+        if state[BAD] > scalar(self.patience as f64) {
+            state[FACTOR] = scalar((to_f64(state[FACTOR]) * self.factor).max(self.least));
+            state[COOLING] = scalar(self.cooldown as f64);
+            state[BAD] = T::zero();
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Gradient descent, with momentum.
+
+use super::{GradientTransform, Outcome, Update, check_decay, check_rate, trained};
+use crate::{
+    block::Blocks,
+    error::{Error, require},
+    scalar::{Scalar, scalar},
+};
+
+/// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`, and `m = g` at the first step.
+///
+/// With Nesterov's momentum the step is `g + μ m`. Source: Polyak 1964; Sutskever et al. 2013; as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sgd {
+    rate: f64,
+    momentum: f64,
+    dampening: f64,
+    nesterov: bool,
+}
+
+impl Sgd {
+    /// Plain gradient descent at the rate η.
+    pub fn new(rate: f64) -> Self {
+        Sgd { rate, momentum: 0.0, dampening: 0.0, nesterov: false }
+    }
+
+    /// Sets the momentum μ, at least 0 and below 1.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        Sgd { momentum, ..self }
+    }
+
+    /// Sets the dampening τ, at least 0 and below 1.
+    #[must_use]
+    pub fn dampening(self, dampening: f64) -> Self {
+        Sgd { dampening, ..self }
+    }
+
+    /// Makes the momentum Nesterov's; it needs momentum, and no dampening.
+    #[must_use]
+    pub fn nesterov(self) -> Self {
+        Sgd { nesterov: true, ..self }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Sgd {
+    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate(self.rate)?;
+        check_decay("momentum", self.momentum)?;
+        check_decay("dampening", self.dampening)?;
+        require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;
+        require(!self.nesterov || self.dampening == 0.0, "dampening under Nesterov", "0", self.dampening)
+    }
+
+    fn needs(&self, blocks: &Blocks) -> usize {
+        if self.momentum > 0.0 { blocks.parameters() } else { 0 }
+    }
+
+    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (rate, momentum) = (scalar::<T>(self.rate), scalar::<T>(self.momentum));
+        let fresh = if update.step == 0 { T::one() } else { scalar(1.0 - self.dampening) };
+        for range in trained(update.blocks).map(|block| block.range.clone()) {
+            let gradient = &mut update.gradient[range.clone()];
+            if update.state.is_empty() {
+                gradient.iter_mut().for_each(|g| *g = -rate * *g);
+                continue;
+            }
+            for (g, m) in gradient.iter_mut().zip(&mut update.state[range]) {
+                *m = momentum * *m + fresh * *g;
+                *g = -rate * if self.nesterov { *g + momentum * *m } else { *m };
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+}

@@ -1,0 +1,83 @@
+//! Trains a small network with its own panic handler and allocator, and no std.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use chainrule::{
+    Extent,
+    activation::Tanh,
+    layer::{Sequential, initialize},
+    loss::{Loss, MeanSquared, Target},
+    tape::Tape,
+    transform::{Optimizer, Sgd},
+};
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    cell::UnsafeCell,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// Hands out pieces of one block of memory and takes none back.
+struct Bump {
+    memory: UnsafeCell<[u8; 1 << 20]>,
+    used: AtomicUsize,
+}
+
+// SAFETY: each byte is handed out once, by an atomic counter.
+unsafe impl Sync for Bump {}
+
+// SAFETY: pieces are aligned as asked for, do not overlap, and lie within the block; null where it is full.
+unsafe impl GlobalAlloc for Bump {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let base = self.memory.get() as usize;
+        let mut used = self.used.load(Ordering::Relaxed);
+        loop {
+            let start = (base + used).next_multiple_of(layout.align());
+            let end = start - base + layout.size();
+            if end > 1 << 20 {
+                return core::ptr::null_mut();
+            }
+            match self.used.compare_exchange(used, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return start as *mut u8,
+                Err(now) => used = now,
+            }
+        }
+    }
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+#[global_allocator]
+static MEMORY: Bump = Bump { memory: UnsafeCell::new([0; 1 << 20]), used: AtomicUsize::new(0) };
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+fn train() -> Result<f64, chainrule::Error> {
+    let network = Sequential::<f64>::input(2).linear(8).activation(Tanh).linear(1).build()?;
+    let mut w = initialize(&network, 1)?;
+    let mut tape = Tape::new(&network, Extent::batch(4))?;
+    let mut optimizer = Optimizer::new(Sgd::new(0.5), tape.blocks(), &w)?;
+    let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
+    let mut loss = 0.0;
+    for _ in 0..500 {
+        let output = tape.forward(&w, &x, Extent::batch(4))?;
+        loss = MeanSquared::new().evaluate(1, output.y, Target::Values(&y), None, output.dy)?;
+        tape.backward(&w)?;
+        let (blocks, gradient) = tape.blocks_and_gradient();
+        optimizer.step(blocks, &mut w, gradient, &mut ())?;
+    }
+    Ok(loss)
+}
+
+// The C library gives memcpy and the start of the program; Rust's std is nowhere.
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// Exit code 0 where the loss fell.
+#[unsafe(no_mangle)]
+pub extern "C" fn main() -> i32 {
+    i32::from(!matches!(train(), Ok(loss) if loss < 0.05))
+}

@@ -1,0 +1,164 @@
+//! Clipping, optimisers and schedules against PyTorch.
+
+use crate::reference::{cases, error, name, number, values};
+use chainrule::{
+    Block, Blocks, Role, Scalar, scalar, to_f64,
+    transform::{
+        Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Penalty, RmsProp, Schedule, Sgd,
+        Update,
+    },
+};
+use serde_json::Value;
+
+fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&v| scalar(v)).collect()
+}
+
+fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|&v| to_f64(v)).collect()
+}
+
+fn one_block(len: usize) -> Blocks {
+    Blocks::collect(|visit| visit(Block::new("weight", 0, [len, 1], Role::Weight)))
+}
+
+fn clip<T: Scalar>(case: &Value) -> f64 {
+    let flat = |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().flat_map(values).collect() };
+    let mut gradient = rounded::<T>(&flat("grads_in"));
+    let blocks = one_block(gradient.len());
+    let w = gradient.clone();
+    let mut apply = |transform: &mut dyn GradientTransform<T>| {
+        transform.prepare(&blocks).unwrap();
+        transform.apply(Update::new(&blocks, &w, &mut gradient, &mut [], 0)).unwrap();
+    };
+    let mut worst = 0.0f64;
+    if case["kind"] == "norm" {
+        let mut transform = ClipNorm::new(number(&case["max_norm"])).p(number(&case["p"])).epsilon(1e-6);
+        apply(&mut transform);
+        worst = error(&[transform.norm().unwrap()], &[number(&case["total_norm"])]);
+    } else {
+        apply(&mut ClipValue::new(number(&case["clip_value"])));
+    }
+    worst.max(error(&widened(&gradient), &flat("grads_out")))
+}
+
+#[test]
+fn clipping() {
+    let (mut worst, cases) = (0.0f64, cases("clip"));
+    assert_eq!(cases.len(), 23);
+    for case in &cases {
+        let (in64, in32) = (clip::<f64>(case), clip::<f32>(case));
+        assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
+        assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+        worst = worst.max(in64);
+    }
+    println!("clip: worst {worst:.2e} in f64");
+}
+
+/// The transform of a case, or none where the crate has no such optimiser.
+fn optimizer<T: Scalar>(case: &Value) -> Option<Box<dyn GradientTransform<T>>> {
+    let options = &case["options"];
+    let get = |key: &str| options[key].as_f64();
+    let rate = get("lr").unwrap();
+    let l2 = Penalty::l2(get("weight_decay").unwrap_or(0.0));
+    let adam = |mut adam: Adam| {
+        if let Some(betas) = options["betas"].as_array() {
+            adam = adam.betas(number(&betas[0]), number(&betas[1]));
+        }
+        if let Some(epsilon) = get("eps") {
+            adam = adam.epsilon(epsilon);
+        }
+        if options["amsgrad"] == true { adam.amsgrad() } else { adam }
+    };
+    Some(match case["optimizer"].as_str().unwrap() {
+        "SGD" => {
+            let mut sgd =
+                Sgd::new(rate).momentum(get("momentum").unwrap_or(0.0)).dampening(get("dampening").unwrap_or(0.0));
+            if options["nesterov"] == true {
+                sgd = sgd.nesterov();
+            }
+            Box::new((l2, sgd))
+        }
+        "Adam" => Box::new((l2, adam(Adam::new(rate)))),
+        "AdamW" => Box::new(AdamW::new(rate, get("weight_decay").unwrap_or(0.01)).adam(adam)),
+        "RMSprop" => {
+            let mut rmsprop = RmsProp::new(rate)
+                .alpha(get("alpha").unwrap_or(0.99))
+                .epsilon(get("eps").unwrap_or(1e-8))
+                .momentum(get("momentum").unwrap_or(0.0));
+            if options["centered"] == true {
+                rmsprop = rmsprop.centred();
+            }
+            Box::new((l2, rmsprop))
+        }
+        "Adagrad" => Box::new((
+            l2,
+            Adagrad::new(rate)
+                .rate_decay(get("lr_decay").unwrap_or(0.0))
+                .initial(get("initial_accumulator_value").unwrap_or(0.0)),
+        )),
+        _ => return None,
+    })
+}
+
+fn optimise<T: Scalar>(case: &Value) -> Option<f64> {
+    let mut w = rounded::<T>(&values(&case["x0"]));
+    let blocks = one_block(w.len());
+    let mut optimizer = Optimizer::new(optimizer::<T>(case)?, &blocks, &w).unwrap();
+    let sign = if case["options"]["maximize"] == true { -1.0 } else { 1.0 };
+    let (a, b) = (rounded::<T>(&values(&case["A"])), rounded::<T>(&values(&case["b"])));
+    let n = w.len();
+    let mut worst = 0.0f64;
+    for expected in case["x_after_step"].as_array().unwrap() {
+        // The gradient of ½ xᵀAx − bᵀx, at our own x.
+        let mut gradient: Vec<T> = (0..n)
+            .map(|i| ((0..n).fold(T::zero(), |sum, j| sum + a[i * n + j] * w[j]) - b[i]) * scalar(sign))
+            .collect();
+        optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+        worst = worst.max(error(&widened(&w), &values(expected)));
+    }
+    Some(worst)
+}
+
+#[test]
+fn optimisers() {
+    let (mut worst, mut left_out) = (0.0f64, Vec::new());
+    for case in &cases("optimizers") {
+        let (Some(in64), Some(in32)) = (optimise::<f64>(case), optimise::<f32>(case)) else {
+            left_out.push(name(case).to_string());
+            continue;
+        };
+        println!("{:30} f64 {in64:.1e}  f32 {:.1} ε", name(case), in32 / f32::EPSILON as f64);
+        assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
+        assert!(in32 <= 64.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+        worst = worst.max(in64);
+    }
+    assert_eq!(left_out, ["adadelta", "adamax", "nadam", "radam"]);
+    println!("optimisers: worst {worst:.2e} in f64");
+}
+
+#[test]
+fn schedules() {
+    let (mut worst, cases) = (0.0f64, cases("schedulers"));
+    assert_eq!(cases.len(), 8);
+    for case in &cases {
+        let base = number(&case["base_lr"]);
+        let schedule = match name(case) {
+            "step_3_0.5" => Schedule::step(3, 0.5),
+            "multistep_2_5_9_0.1" => Schedule::multi_step(&[2, 5, 9], 0.1),
+            "exponential_0.9" => Schedule::exponential(0.9),
+            "cosine_T10_min0.01" => Schedule::cosine(10, 0.01 / base),
+            "cosine_warm_restarts_T5_mult2" => Schedule::cosine_with_restarts(5, 2, 0.0),
+            "linear_0.25_to_1_4" => Schedule::warm_up(0.25, 4),
+            "polynomial_12_p2" => Schedule::polynomial(12, 2.0),
+            "onecycle_max1_total16" => Schedule::one_cycle(1.0 / base, 16),
+            other => panic!("no schedule for {other}"),
+        };
+        let rates: Vec<f64> = case["lr_at_step"].as_array().unwrap().iter().map(number).collect();
+        let found: Vec<f64> = (0..rates.len() as u64).map(|step| base * schedule.factor(step)).collect();
+        let this = error(&found, &rates);
+        assert!(this <= 1e-12, "{}: {this:e}\n{found:?}\n{rates:?}", name(case));
+        worst = worst.max(this);
+    }
+    println!("schedules: worst {worst:.2e}");
+}
