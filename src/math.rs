@@ -1,1 +1,0 @@
-//! Elementary functions of any scalar, in bodies that vectorise for `f32` and `f64`.
