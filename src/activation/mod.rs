@@ -1,8 +1,28 @@
 //! Something that can be applied to each pre-activation: the factor φ′ of the chain rule.
 
 use crate::scalar::Scalar;
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::fmt::Debug;
+
+mod exponential;
+mod gelu;
+mod hard;
+mod identity;
+mod kind;
+mod rectified;
+mod saturating;
+mod softplus;
+mod swish;
+
+pub use exponential::{Celu, Elu, Selu};
+pub use gelu::{Gelu, GeluTanh};
+pub use hard::{HardSigmoid, HardSwish, HardTanh};
+pub use identity::Identity;
+pub use kind::{ActivationKind, AnyActivation};
+pub use rectified::{LeakyRelu, Relu, Relu6};
+pub use saturating::{Erf, Sigmoid, Softsign, Tanh};
+pub use softplus::{LogSigmoid, Softplus};
+pub use swish::{Mish, Swish};
 
 /// The range of a derivative: `[inf φ′, sup φ′]` over all real numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,4 +76,54 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     fn kinks(&self) -> Vec<f64> {
         Vec::new()
     }
+
+    /// The activation as data: for one of ours its own variant, else
+    /// [`Custom`](ActivationKind::Custom).
+    fn kind(&self) -> ActivationKind {
+        ActivationKind::Custom(Arc::new(self.clone()))
+    }
+}
+
+/// The `kind` of one of our own.
+macro_rules! own_kind {
+    ($name:ident) => {
+        fn kind(&self) -> crate::activation::ActivationKind {
+            crate::activation::ActivationKind::$name(*self)
+        }
+    };
+}
+use own_kind;
+
+/// Reads a type with parameters through its own `new`, so that a file is checked as a caller is.
+macro_rules! checked_when_read {
+    ($name:ident { $($parameter:ident),+ }) => {
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Unchecked {
+                    $($parameter: f64),+
+                }
+                let unchecked = Unchecked::deserialize(deserializer)?;
+                $name::new($(unchecked.$parameter),+).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+use checked_when_read;
+
+/// `inside` between `low` and `high`, beyond them (and on them) the constants; NaN for NaN.
+#[inline(always)]
+fn piecewise<T: Scalar>(z: T, (low, below): (T, T), inside: T, (high, above): (T, T)) -> T {
+    let inside = if z.is_nan() { z } else { inside };
+    let inside = if z >= high { above } else { inside };
+    if z <= low { below } else { inside }
+}
+
+/// `z · factor`, but 0 where `factor` is, even for infinite `z`.
+#[inline(always)]
+fn vanishing<T: Scalar>(z: T, factor: T) -> T {
+    let product = z * factor;
+    if factor == T::zero() { factor } else { product }
 }

@@ -1,10 +1,11 @@
 //! Something that can be a part of a network: it maps rows to rows, forward and backward.
 
 use crate::{
+    activation::AnyActivation,
     block::Block,
     error::Error,
     extent::Extent,
-    monitor::{Derivative, Factor, GradientMonitor, Link},
+    monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
@@ -159,7 +160,7 @@ impl<'a> Link<'a> {
 
     /// The same link with its activation.
     #[must_use]
-    pub const fn activation(self, activation: &'a dyn Derivative) -> Self {
+    pub const fn activation(self, activation: &'a dyn AnyActivation) -> Self {
         Link { activation: Some(activation), ..self }
     }
 }

@@ -1,6 +1,7 @@
 //! The constants and polynomials of `f64`.
 
 use super::bodies::{bodies, polynomial};
+use core::f64::consts::FRAC_2_SQRT_PI;
 
 /// Adding it and taking it away rounds to an integer, 1.5 · 2⁵².
 const ROUND: f64 = 6_755_399_441_055_744.0;
@@ -38,7 +39,7 @@ fn ln_tail(z: f64) -> f64 {
 /// `erf(x)/x` with `z = x²`, for `z` up to ¼.
 #[inline(always)]
 fn erf_polynomial(z: f64) -> f64 {
-    polynomial!(z; 1.1283791670955126, -0.37612638903183476, 0.11283791670925353, -0.026866170632887928,
+    polynomial!(z; FRAC_2_SQRT_PI, -0.37612638903183476, 0.11283791670925353, -0.026866170632887928,
         0.00522397737302147, -0.0008548297753674966, 0.00012053335124353741, -1.4845849259707869e-05,
         1.4725865480556744e-06)
 }

@@ -1,6 +1,7 @@
 //! The constants and polynomials of `f32`.
 
 use super::bodies::{bodies, polynomial};
+use core::f32::consts::FRAC_2_SQRT_PI;
 
 /// Adding it and taking it away rounds to an integer, 1.5 · 2²³.
 const ROUND: f32 = 12_582_912.0;
@@ -35,7 +36,7 @@ fn ln_tail(z: f32) -> f32 {
 /// `erf(x)/x` with `z = x²`, for `z` up to ¼.
 #[inline(always)]
 fn erf_polynomial(z: f32) -> f32 {
-    polynomial!(z; 1.1283791, -3.7612608e-1, 1.12828314e-1, -2.6757732e-2, 4.7190827e-3)
+    polynomial!(z; FRAC_2_SQRT_PI, -3.7612608e-1, 1.12828314e-1, -2.6757732e-2, 4.7190827e-3)
 }
 
 /// `(1 + 2x) e^(x²) erfc x` with `t = (x − 2)/(x + 2)`, for `x` from 0 to 11.

@@ -1,6 +1,6 @@
 //! Something that can watch every factor of the chain rule as it is applied.
 
-use crate::{activation::Bounds, block::Blocks, extent::Extent, scalar::Scalar};
+use crate::{activation::AnyActivation, block::Blocks, extent::Extent, scalar::Scalar};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -17,14 +17,6 @@ pub enum Factor {
     Injection,
     /// The rest: normalisation, pooling, dropout, the whole of a recurrent layer seen over depth.
     Other,
-}
-
-/// An activation's derivative as a monitor sees it.
-pub trait Derivative {
-    /// `[inf φ′, sup φ′]`, where declared.
-    fn bounds(&self) -> Option<Bounds>;
-    /// `φ′(z)`.
-    fn at(&self, z: f64) -> f64;
 }
 
 /// One link of the chain: where it is, which factor it applies, and at which step.
@@ -46,7 +38,7 @@ pub struct Link<'a> {
     /// The rows of the pass.
     pub extent: Extent<'a>,
     /// The activation, where the factor is one.
-    pub activation: Option<&'a dyn Derivative>,
+    pub activation: Option<&'a dyn AnyActivation>,
 }
 
 impl core::fmt::Debug for Link<'_> {

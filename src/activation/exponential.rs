@@ -1,0 +1,161 @@
+//! Activations that are linear for `z > 0` and approach a negative limit like `eᶻ`.
+
+use super::{Activation, Bounds, checked_when_read, own_kind};
+use crate::{
+    error::{Error, require},
+    math,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// The exponential linear unit: `φ(z) = z` for `z > 0`, else `α (eᶻ − 1)`; `φ′(0) = α`.
+///
+/// Clevert, Unterthiner & Hochreiter, *Fast and accurate deep network learning by exponential
+/// linear units* (2016).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Elu {
+    alpha: f64,
+}
+checked_when_read!(Elu { alpha });
+
+impl Elu {
+    /// The limit at −∞ is `−alpha`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `alpha` is finite and not negative.
+    pub fn new(alpha: f64) -> Result<Self, Error> {
+        require(alpha.is_finite() && alpha >= 0.0, "Elu alpha", "finite and at least 0", alpha)?;
+        Ok(Elu { alpha })
+    }
+
+    /// α.
+    pub const fn alpha(&self) -> f64 {
+        self.alpha
+    }
+}
+
+/// α = 1.
+impl Default for Elu {
+    fn default() -> Self {
+        Elu { alpha: 1.0 }
+    }
+}
+
+impl Activation for Elu {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        exponential(z, T::one(), scalar(self.alpha), z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        exponential_derivative(z, T::one(), scalar(self.alpha))
+    }
+    /// 0 at −∞; 1 on the right or α at 0, whichever is larger.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, self.alpha.max(1.0)))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        if self.alpha == 1.0 { Vec::new() } else { vec![0.0] }
+    }
+    own_kind!(Elu);
+}
+
+/// ELU made smooth for every α: `φ(z) = z` for `z > 0`, else `α (e^(z/α) − 1)`.
+///
+/// Barron, *Continuously differentiable exponential linear units* (2017).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Celu {
+    alpha: f64,
+}
+checked_when_read!(Celu { alpha });
+
+impl Celu {
+    /// The limit at −∞ is `−alpha`. α must not be 0 in the scalar type it is used with either.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `alpha` is finite and greater than 0.
+    pub fn new(alpha: f64) -> Result<Self, Error> {
+        require(alpha.is_finite() && alpha > 0.0, "Celu alpha", "finite and greater than 0", alpha)?;
+        Ok(Celu { alpha })
+    }
+
+    /// α.
+    pub const fn alpha(&self) -> f64 {
+        self.alpha
+    }
+}
+
+/// α = 1, where it is ELU.
+impl Default for Celu {
+    fn default() -> Self {
+        Celu { alpha: 1.0 }
+    }
+}
+
+impl Activation for Celu {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let alpha = scalar::<T>(self.alpha);
+        exponential(z, T::one(), alpha, z / alpha)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        exponential_derivative(z / scalar(self.alpha), T::one(), T::one())
+    }
+    /// 0 at −∞, 1 on the right.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    own_kind!(Celu);
+}
+
+/// The scaled ELU, under which mean 0 and variance 1 are a fixed point:
+/// `φ(z) = λ z` for `z > 0`, else `λ α (eᶻ − 1)`; `φ′(0) = λ α`.
+///
+/// Klambauer, Unterthiner, Mayr & Hochreiter, *Self-normalizing neural networks* (2017).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Selu;
+
+impl Selu {
+    /// `λ`, equation 14 of the paper.
+    pub const LAMBDA: f64 = 1.050_700_987_355_480_5;
+    /// `α`, equation 14 of the paper.
+    pub const ALPHA: f64 = 1.673_263_242_354_377_2;
+}
+
+impl Activation for Selu {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        exponential(z, scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA), z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        exponential_derivative(z, scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA))
+    }
+    /// 0 at −∞, `λ α` = 1.7581 at 0.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, Selu::LAMBDA * Selu::ALPHA))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        vec![0.0]
+    }
+    own_kind!(Selu);
+}
+
+/// `right · z` for `z > 0`, else `left · (e^exponent − 1)`.
+#[inline(always)]
+fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
+    let negative = left * math::exp_m1(if exponent > T::zero() { T::zero() } else { exponent });
+    let positive = right * z;
+    if z > T::zero() { positive } else { negative }
+}
+
+/// `right` for `z > 0`, else `left · eᶻ`.
+#[inline(always)]
+fn exponential_derivative<T: Scalar>(z: T, right: T, left: T) -> T {
+    let negative = left * math::exp(z);
+    if z > T::zero() { right } else { negative }
+}

@@ -1,0 +1,122 @@
+//! Straight-line stand-ins for tanh, sigmoid and swish.
+
+use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
+use crate::{
+    error::{Error, require},
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// The identity cut off: `φ(z) = min(max(z, min), max)`; φ′ is 0 at both kinks.
+///
+/// Collobert, *Large scale machine learning* (2004).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct HardTanh {
+    min: f64,
+    max: f64,
+}
+checked_when_read!(HardTanh { min, max });
+
+impl HardTanh {
+    /// The identity between `min` and `max`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless both are finite and `min < max`.
+    pub fn new(min: f64, max: f64) -> Result<Self, Error> {
+        require(min.is_finite(), "HardTanh min", "finite", min)?;
+        require(max.is_finite() && min < max, "HardTanh max", "finite and greater than min", max)?;
+        Ok(HardTanh { min, max })
+    }
+
+    /// The least value.
+    pub const fn min(&self) -> f64 {
+        self.min
+    }
+
+    /// The greatest value.
+    pub const fn max(&self) -> f64 {
+        self.max
+    }
+}
+
+/// From −1 to 1.
+impl Default for HardTanh {
+    fn default() -> Self {
+        HardTanh { min: -1.0, max: 1.0 }
+    }
+}
+
+impl Activation for HardTanh {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let (min, max) = (scalar(self.min), scalar(self.max));
+        piecewise(z, (min, min), z, (max, max))
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        piecewise(z, (scalar(self.min), T::zero()), T::one(), (scalar(self.max), T::zero()))
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        vec![self.min, self.max]
+    }
+    own_kind!(HardTanh);
+}
+
+/// A straight line for the sigmoid: `φ(z) = min(max((z + 3)/6, 0), 1)`; φ′ is 0 at both kinks.
+///
+/// Courbariaux, Bengio & David, *BinaryConnect* (2015), with the slope 1/6 of Howard et al.,
+/// *Searching for MobileNetV3* (2019).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HardSigmoid;
+
+impl Activation for HardSigmoid {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let line = (z + scalar(3.0)) / scalar(6.0);
+        piecewise(z, (scalar(-3.0), T::zero()), line, (scalar(3.0), T::one()))
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        piecewise(z, (scalar(-3.0), T::zero()), scalar(1.0 / 6.0), (scalar(3.0), T::zero()))
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0 / 6.0))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        vec![-3.0, 3.0]
+    }
+    own_kind!(HardSigmoid);
+}
+
+/// A parabola for swish: `φ(z) = z · min(max(z + 3, 0), 6) / 6`; `φ′(−3) = 0`, `φ′(3) = 1`.
+///
+/// Howard et al., *Searching for MobileNetV3* (2019).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct HardSwish;
+
+impl Activation for HardSwish {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let parabola = z * (z + scalar(3.0)) / scalar(6.0);
+        piecewise(z, (scalar(-3.0), T::zero()), parabola, (scalar(3.0), z))
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let line = (z + z + scalar(3.0)) / scalar(6.0);
+        piecewise(z, (scalar(-3.0), T::zero()), line, (scalar(3.0), T::one()))
+    }
+    /// `(2z + 3)/6` runs from −½ at −3 to 1½ at 3.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(-0.5, 1.5))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        vec![-3.0, 3.0]
+    }
+    own_kind!(HardSwish);
+}

@@ -1,0 +1,24 @@
+//! The identity.
+
+use super::{Activation, Bounds, own_kind};
+use crate::scalar::Scalar;
+
+/// Passes everything on: `φ(z) = z`, `φ′(z) = 1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Identity;
+
+impl Activation for Identity {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        if z.is_nan() { z } else { T::one() }
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(1.0, 1.0))
+    }
+    own_kind!(Identity);
+}

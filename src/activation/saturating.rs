@@ -1,0 +1,106 @@
+//! Activations that level off on both sides: the classical cause of vanishing gradients.
+//!
+//! Derivatives come from `z`: from `y` they would be 0 as soon as `y` rounds to its limit.
+
+use super::{Activation, Bounds, own_kind};
+use crate::{
+    math::{self, magnitude},
+    scalar::{Scalar, scalar},
+};
+use core::f64::consts::FRAC_2_SQRT_PI;
+
+/// The logistic function: `φ(z) = 1 / (1 + e⁻ᶻ)`, `φ′(z) = φ(z) φ(−z)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sigmoid;
+
+impl Activation for Sigmoid {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        math::sigmoid(z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let e = math::exp(-magnitude(z));
+        let one_plus = T::one() + e;
+        e / (one_plus * one_plus)
+    }
+    /// The supremum is at 0.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 0.25))
+    }
+    own_kind!(Sigmoid);
+}
+
+/// The hyperbolic tangent: `φ(z) = tanh z`, `φ′(z) = 1 / cosh² z`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Tanh;
+
+impl Activation for Tanh {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        math::tanh(z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let e = math::exp(-(magnitude(z) + magnitude(z)));
+        let one_plus = T::one() + e;
+        scalar::<T>(4.0) * e / (one_plus * one_plus)
+    }
+    /// The supremum is at 0.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    own_kind!(Tanh);
+}
+
+/// Levels off like `1/z`: `φ(z) = z / (1 + |z|)`, `φ′(z) = 1 / (1 + |z|)²`.
+///
+/// Bergstra, Desjardins, Lamblin & Bengio, *Quadratic polynomials learn better image features*
+/// (2009).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Softsign;
+
+impl Activation for Softsign {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        // ∞/∞ would be NaN: the largest finite number gives the same limit.
+        let z = if z > T::max_value() { T::max_value() } else { z };
+        let z = if z < T::min_value() { T::min_value() } else { z };
+        z / (T::one() + magnitude(z))
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        // Squaring the denominator instead would overflow where the result does not vanish.
+        let factor = T::one() / (T::one() + magnitude(z));
+        factor * factor
+    }
+    /// The supremum is at 0.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    own_kind!(Softsign);
+}
+
+/// The error function: `φ(z) = erf z`, `φ′(z) = 2/√π e^(−z²)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Erf;
+
+impl Activation for Erf {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        math::erf(z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        math::gaussian(z) * scalar(FRAC_2_SQRT_PI)
+    }
+    /// The supremum is `2/√π`, at 0.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, FRAC_2_SQRT_PI))
+    }
+    own_kind!(Erf);
+}

@@ -1,0 +1,81 @@
+//! The logarithm of one plus an exponential, and its mirror image.
+
+use super::{Activation, Bounds, checked_when_read, own_kind};
+use crate::{
+    error::{Error, require},
+    math::{self, magnitude},
+    scalar::{Scalar, scalar},
+};
+
+/// A smooth ReLU: `φ(z) = ln(1 + e^(βz)) / β`, `φ′(z) = σ(βz)`.
+///
+/// Dugas, Bengio, Bélisle, Nadeau & Garcia, *Incorporating second-order functional knowledge for
+/// better option pricing* (2001). Exact for every `z`: PyTorch returns `z` itself where `βz > 20`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Softplus {
+    beta: f64,
+}
+checked_when_read!(Softplus { beta });
+
+impl Softplus {
+    /// The larger `beta`, the sharper the bend.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `beta` is finite and greater than 0.
+    pub fn new(beta: f64) -> Result<Self, Error> {
+        require(beta.is_finite() && beta > 0.0, "Softplus beta", "finite and greater than 0", beta)?;
+        Ok(Softplus { beta })
+    }
+
+    /// β.
+    pub const fn beta(&self) -> f64 {
+        self.beta
+    }
+}
+
+/// β = 1.
+impl Default for Softplus {
+    fn default() -> Self {
+        Softplus { beta: 1.0 }
+    }
+}
+
+impl Activation for Softplus {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let beta = scalar::<T>(self.beta);
+        let positive = if z <= T::zero() { T::zero() } else { z };
+        positive + math::ln_1p(math::exp(-magnitude(beta * z))) / beta
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        math::sigmoid(scalar::<T>(self.beta) * z)
+    }
+    /// The limits at −∞ and ∞.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    own_kind!(Softplus);
+}
+
+/// The logarithm of the sigmoid: `φ(z) = −ln(1 + e⁻ᶻ)`, `φ′(z) = σ(−z)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct LogSigmoid;
+
+impl Activation for LogSigmoid {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        -math::softplus(-z)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        math::sigmoid(-z)
+    }
+    /// The limits at ∞ and −∞.
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+    own_kind!(LogSigmoid);
+}

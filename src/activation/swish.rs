@@ -1,0 +1,117 @@
+//! The input times a smooth gate: swish and mish.
+
+use super::{Activation, Bounds, checked_when_read, own_kind, vanishing};
+use crate::{
+    error::{Error, require},
+    math::{self, magnitude},
+    scalar::{Scalar, scalar},
+};
+
+/// The input times its own sigmoid: `φ(z) = z σ(βz)`, `φ′(z) = σ(βz) + βz σ′(βz)`.
+///
+/// Ramachandran, Zoph & Le, *Searching for activation functions* (2017). With β = 1 it is the SiLU
+/// of Elfwing, Uchibe & Doya, *Sigmoid-weighted linear units* (2018); with β = 0 it is `z/2`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Swish {
+    beta: f64,
+}
+checked_when_read!(Swish { beta });
+
+impl Swish {
+    /// Swish with β = 1.
+    pub const SILU: Swish = Swish { beta: 1.0 };
+
+    /// The larger `beta`, the sharper the bend; a negative one mirrors it.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `beta` is finite.
+    pub fn new(beta: f64) -> Result<Self, Error> {
+        require(beta.is_finite(), "Swish beta", "finite", beta)?;
+        Ok(Swish { beta })
+    }
+
+    /// β.
+    pub const fn beta(&self) -> f64 {
+        self.beta
+    }
+
+    /// `βz`, which is 0 for β = 0 even where `z` is infinite.
+    #[inline(always)]
+    fn gate<T: Scalar>(&self, z: T) -> T {
+        let gate = vanishing(z, scalar(self.beta));
+        if z.is_nan() { z } else { gate }
+    }
+}
+
+/// [`Swish::SILU`].
+impl Default for Swish {
+    fn default() -> Self {
+        Swish::SILU
+    }
+}
+
+impl Activation for Swish {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        vanishing(z, math::sigmoid(self.gate(z)))
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let v = self.gate(z);
+        let e = math::exp(-magnitude(v));
+        let one_plus = T::one() + e;
+        let sigmoid = (if v < T::zero() { e } else { T::one() }) / one_plus;
+        sigmoid + vanishing(v, e / (one_plus * one_plus))
+    }
+    /// A function of `βz` alone, so the same for every β ≠ 0. `φ′(z) + φ′(−z) = 1`, hence
+    /// inf = 1 − sup; the supremum is where `βz tanh(βz/2) = 2`, at βz = 2.39935728052…
+    /// (mpmath, 40 digits).
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(match self.beta {
+            0.0 => Bounds::new(0.5, 0.5),
+            _ => Bounds::new(-0.099_839_320_128_866_92, 1.099_839_320_128_867),
+        })
+    }
+    own_kind!(Swish);
+}
+
+/// The input gated by softplus: `φ(z) = z tanh(ln(1 + eᶻ))`.
+///
+/// Misra, *Mish: a self regularized non-monotonic activation function* (2019).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Mish;
+
+impl Mish {
+    /// `a`, `b`, `d` with `tanh(ln(1 + eᶻ)) = a/d` and its derivative `4b/d²`, as polynomials in
+    /// `e = e^(−|z|)` with positive terms: nothing cancels and nothing overflows.
+    #[inline(always)]
+    fn parts<T: Scalar>(z: T) -> (T, T, T) {
+        let e = math::exp(-magnitude(z));
+        let (one, two) = (T::one(), T::one() + T::one());
+        let left = z < T::zero();
+        let a = if left { e * (e + two) } else { one + two * e };
+        let b = if left { e } else { e * e };
+        let d = if left { two } else { two * e * e };
+        (a, b * (one + e), a + d)
+    }
+}
+
+impl Activation for Mish {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        let (a, _, d) = Mish::parts(z);
+        vanishing(z, a / d)
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let (a, b, d) = Mish::parts(z);
+        a / d + vanishing(z, scalar::<T>(4.0) * b / (d * d))
+    }
+    /// Where φ″ = 0, at z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(-0.112_526_122_389_462_56, 1.088_498_161_251_728))
+    }
+    own_kind!(Mish);
+}
