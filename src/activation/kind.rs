@@ -9,7 +9,8 @@ use core::fmt::Debug;
 
 /// The face of an [`Activation`] that fits behind a pointer: everything, in `f64`.
 ///
-/// Every activation has it. Its methods bear the same names, so import one trait or the other.
+/// Every activation has it. The methods of a `dyn AnyActivation` can be called without importing
+/// the trait, and it is best left so: they bear the names of [`Activation`]'s.
 pub trait AnyActivation: Debug + Send + Sync {
     /// The name of its type, without the path.
     fn name(&self) -> &'static str;

@@ -1,7 +1,7 @@
 //! Something that can be a part of a network: it maps rows to rows, forward and backward.
 
 use crate::{
-    activation::AnyActivation,
+    activation::kind::AnyActivation,
     block::Block,
     error::Error,
     extent::Extent,

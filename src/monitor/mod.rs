@@ -1,6 +1,6 @@
 //! Something that can watch every factor of the chain rule as it is applied.
 
-use crate::{activation::AnyActivation, block::Blocks, extent::Extent, scalar::Scalar};
+use crate::{activation::kind::AnyActivation, block::Blocks, extent::Extent, scalar::Scalar};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

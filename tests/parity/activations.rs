@@ -1,0 +1,149 @@
+//! Every activation at 69 points from −700 to 700: against PyTorch, and in the tails against the truth.
+
+use crate::reference::{cases, error, name, values};
+use chainrule::activation::*;
+use serde_json::Value;
+
+/// What the cases need of an activation: value and derivative in both formats.
+struct Subject {
+    double: fn(&ActivationKind, f64) -> (f64, f64),
+    single: fn(&ActivationKind, f32) -> (f32, f32),
+    kind: ActivationKind,
+}
+
+macro_rules! subject {
+    ($kind:ident, $activation:expr) => {
+        Subject {
+            double: |kind, z| match kind {
+                ActivationKind::$kind(a) => (a.value(z), a.derivative(z, a.value(z))),
+                _ => unreachable!(),
+            },
+            single: |kind, z| match kind {
+                ActivationKind::$kind(a) => (a.value(z), a.derivative(z, a.value(z))),
+                _ => unreachable!(),
+            },
+            kind: $activation.kind(),
+        }
+    };
+}
+
+/// The activation a case is about; `None` for those that are none of ours.
+fn subject(case: &str) -> Option<Subject> {
+    Some(match case {
+        "identity" => subject!(Identity, Identity),
+        "sigmoid" => subject!(Sigmoid, Sigmoid),
+        "tanh" => subject!(Tanh, Tanh),
+        "relu" => subject!(Relu, Relu),
+        "leaky_relu_0.01" => subject!(LeakyRelu, LeakyRelu::default()),
+        "elu_1.0" => subject!(Elu, Elu::default()),
+        "elu_0.5" => subject!(Elu, Elu::new(0.5).unwrap()),
+        "selu" => subject!(Selu, Selu),
+        "gelu_exact" => subject!(Gelu, Gelu),
+        "gelu_tanh" => subject!(GeluTanh, GeluTanh),
+        "silu" => subject!(Swish, Swish::SILU),
+        "mish" => subject!(Mish, Mish),
+        "softplus_b1_t20" => subject!(Softplus, Softplus::default()),
+        "softplus_b2_t20" => subject!(Softplus, Softplus::new(2.0).unwrap()),
+        "softsign" => subject!(Softsign, Softsign),
+        "hardtanh" => subject!(HardTanh, HardTanh::default()),
+        "hardsigmoid" => subject!(HardSigmoid, HardSigmoid),
+        "hardswish" => subject!(HardSwish, HardSwish),
+        "logsigmoid" => subject!(LogSigmoid, LogSigmoid),
+        "relu6" => subject!(Relu6, Relu6),
+        "celu_1.0" => subject!(Celu, Celu::default()),
+        "celu_0.5" => subject!(Celu, Celu::new(0.5).unwrap()),
+        // Not activations of this crate, or layers and losses tested elsewhere.
+        "tanhshrink" | "softshrink_0.5" | "hardshrink_0.5" | "threshold_0.1_20" | "prelu" | "prelu_per_channel"
+        | "softmax" | "log_softmax" | "softmin" | "glu" => return None,
+        other => panic!("no activation for the case {other}"),
+    })
+}
+
+/// Every case with its activation.
+fn subjects() -> Vec<(Value, Subject)> {
+    let found: Vec<_> =
+        cases("activations").into_iter().filter_map(|case| subject(name(&case)).map(|s| (case, s))).collect();
+    assert_eq!(found.len(), 22);
+    found
+}
+
+impl Subject {
+    /// Values and derivatives at `x`.
+    fn at(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        x.iter().map(|&z| (self.double)(&self.kind, z)).unzip()
+    }
+}
+
+/// The error of `found` relative to `expected`, or to `floor` where that is smaller.
+fn relative(found: f64, expected: f64, floor: f64) -> f64 {
+    let difference = if found == expected { 0.0 } else { (found - expected).abs() / expected.abs().max(floor) };
+    assert!(!difference.is_nan(), "{found} for {expected}");
+    difference
+}
+
+/// Below what a derivative at `z` counts as a zero crossing. In the tails nothing does.
+fn crossing(subject: &Subject, z: f64, share: f64) -> f64 {
+    if z.abs() < 3.0 { subject.kind.derivative_bounds().unwrap().magnitude() * share } else { 0.0 }
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    for (case, subject) in subjects() {
+        let (y, dy) = subject.at(&values(&case["x"]));
+        let tolerance = match name(&case) {
+            // PyTorch rounds 1/6 through f32.
+            "hardsigmoid" => 4e-8,
+            _ => 1e-12,
+        };
+        let (mut ey, mut edy) = (error(&y, &values(&case["y"])), error(&dy, &values(&case["dy"])));
+        if name(&case) == "softplus_b1_t20" {
+            // PyTorch returns z itself beyond 20.
+            (ey, edy) = (error(&y, &values(&case["true_y"])), error(&dy, &values(&case["true_dy"])));
+        }
+        println!("{:16} y {ey:.1e}  dy {edy:.1e}  of the largest entry", name(&case));
+        assert!(ey <= 1e-12 && edy <= tolerance, "{}: y {ey:e}, dy {edy:e}", name(&case));
+    }
+}
+
+/// 1e-13 of each entry itself, tails included: where PyTorch is off by 1 % and more. Where a
+/// derivative crosses 0, 1e-15 of sup |φ′|.
+#[test]
+fn agrees_with_700_digits_at_every_point() {
+    let mut checked = 0;
+    for (case, subject) in subjects().iter().filter(|(case, _)| !case["true_y"].is_null()) {
+        let x = values(&case["x"]);
+        let (y, dy) = subject.at(&x);
+        let (true_y, true_dy) = (values(&case["true_y"]), values(&case["true_dy"]));
+        let (mut worst_y, mut worst_dy) = (0.0f64, 0.0f64);
+        for (i, &z) in x.iter().enumerate() {
+            worst_y = worst_y.max(relative(y[i], true_y[i], f64::MIN_POSITIVE));
+            worst_dy = worst_dy.max(relative(dy[i], true_dy[i], crossing(subject, z, 0.01).max(f64::MIN_POSITIVE)));
+        }
+        println!("{:16} y {worst_y:.1e}  dy {worst_dy:.1e}  of each entry", name(case));
+        assert!(worst_y <= 1e-13 && worst_dy <= 1e-13, "{}: y {worst_y:e}, dy {worst_dy:e}", name(case));
+        checked += 1;
+    }
+    assert_eq!(checked, 10);
+}
+
+/// 6 ε of each entry at the same points rounded to f32. A subnormal gate counts in
+/// units of the least number, times `z` where `z` multiplies it; where a derivative crosses 0, 6 ε
+/// of sup |φ′|.
+#[test]
+fn f32_agrees_with_f64() {
+    let epsilon = f64::from(f32::EPSILON);
+    for (case, subject) in subjects() {
+        let (mut worst_y, mut worst_dy) = (0.0f64, 0.0f64);
+        for z in values(&case["x"]) {
+            let z = z as f32;
+            let (y, dy) = (subject.single)(&subject.kind, z);
+            let (true_y, true_dy) = (subject.double)(&subject.kind, z.into());
+            let floor = f64::from(f32::MIN_POSITIVE) * f64::from(z).abs().max(1.0);
+            worst_y = worst_y.max(relative(y.into(), true_y, floor) / epsilon);
+            worst_dy =
+                worst_dy.max(relative(dy.into(), true_dy, crossing(&subject, z.into(), 1.0).max(floor)) / epsilon);
+        }
+        println!("{:16} y {worst_y:.2} ε  dy {worst_dy:.2} ε  of each entry, f32", name(&case));
+        assert!(worst_y <= 6.0 && worst_dy <= 6.0, "{}: y {worst_y} ε, dy {worst_dy} ε", name(&case));
+    }
+}
