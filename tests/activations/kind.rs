@@ -1,0 +1,67 @@
+//! Activations as data.
+
+use super::*;
+
+#[test]
+fn names_are_those_of_the_types() {
+    let names: Vec<_> = all().iter().map(ActivationKind::name).collect();
+    assert_eq!(names[..4], ["Identity", "Sigmoid", "Tanh", "Relu"]);
+    assert_eq!(Cube { scale: 1.0 }.kind().name(), "Cube");
+    assert!(all().iter().all(|kind| !matches!(kind, ActivationKind::Custom(_))));
+}
+
+#[test]
+fn equality_sees_type_and_parameters() {
+    let all = all();
+    for (i, a) in all.iter().enumerate() {
+        for (j, b) in all.iter().enumerate() {
+            let same = i == j || (a.name() == b.name() && format!("{a:?}") == format!("{b:?}"));
+            assert_eq!(a == b, same, "{a:?}, {b:?}");
+        }
+    }
+    let cube = |scale| Cube { scale }.kind();
+    assert_eq!(cube(2.0), cube(2.0).clone());
+    assert_ne!(cube(2.0), cube(3.0));
+    assert_ne!(cube(2.0), Identity.kind());
+}
+
+#[test]
+fn an_activation_of_a_users_own_works_through_its_kind() {
+    let kind = Cube { scale: 2.0 }.kind();
+    assert_eq!((kind.value(3.0), kind.derivative(3.0)), (54.0, 54.0));
+    assert_eq!((kind.derivative_bounds(), kind.kinks()), (None, Vec::new()));
+}
+
+#[cfg(feature = "serde")]
+mod serde {
+    use super::*;
+
+    #[test]
+    fn written_and_read_again() {
+        for kind in all() {
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<ActivationKind>(&text).unwrap(), kind, "{text}");
+        }
+        assert_eq!(serde_json::to_string(&Elu::default().kind()).unwrap(), r#"{"Elu":{"alpha":1.0}}"#);
+    }
+
+    #[test]
+    fn an_activation_of_a_users_own_is_refused_by_name() {
+        let error = serde_json::to_string(&Cube { scale: 1.0 }.kind()).unwrap_err();
+        assert!(error.to_string().contains("Cube"), "{error}");
+        assert!(serde_json::from_str::<ActivationKind>(r#"{"Custom":null}"#).is_err());
+    }
+
+    #[test]
+    fn a_file_is_checked_like_a_caller() {
+        for text in [
+            r#"{"Celu":{"alpha":-1.0}}"#,
+            r#"{"Softplus":{"beta":0.0}}"#,
+            r#"{"HardTanh":{"min":1.0,"max":0.0}}"#,
+            r#"{"Elu":{}}"#,
+            r#"{"Elu":{"alpha":1.0,"beta":1.0}}"#,
+        ] {
+            assert!(serde_json::from_str::<ActivationKind>(text).is_err(), "{text}");
+        }
+    }
+}
