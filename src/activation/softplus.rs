@@ -45,7 +45,7 @@ impl Activation for Softplus {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
         let beta = scalar::<T>(self.beta);
-        let positive = if z <= T::zero() { T::zero() } else { z };
+        let positive = if z < T::zero() { T::zero() } else { z };
         positive + math::ln_1p(math::exp(-magnitude(beta * z))) / beta
     }
     #[inline(always)]

@@ -66,7 +66,7 @@ pub fn sigmoid<T: Scalar>(x: T) -> T {
 /// `ln(1 + eˣ)`, accurate in both tails.
 #[inline(always)]
 pub fn softplus<T: Scalar>(x: T) -> T {
-    let positive = if x <= T::zero() { T::zero() } else { x };
+    let positive = if x < T::zero() { T::zero() } else { x };
     positive + ln_1p(exp(-magnitude(x)))
 }
 
