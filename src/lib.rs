@@ -18,6 +18,7 @@ pub mod loss;
 pub mod math;
 pub mod monitor;
 mod network;
+mod node;
 pub mod recurrent;
 mod scalar;
 pub mod tape;

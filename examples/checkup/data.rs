@@ -58,7 +58,8 @@ pub fn table(path: &str, label: &str) -> Result<Table, Box<dyn Error>> {
 
 /// Reads numbers and labels; without the label column's name there is no header and the last column is it.
 fn read(file: &str, text: &[u8], label: Option<&str>) -> Result<Table, Malformed> {
-    let fail = |line: u64, column: &str, what: String| Malformed { file: file.into(), line, column: column.into(), what };
+    let fail =
+        |line: u64, column: &str, what: String| Malformed { file: file.into(), line, column: column.into(), what };
     let mut reader = csv::ReaderBuilder::new().has_headers(label.is_some()).flexible(true).from_reader(text);
     let header = match label {
         Some(_) => reader.headers().map_err(|error| fail(1, "?", error.to_string()))?.clone(),
@@ -68,7 +69,8 @@ fn read(file: &str, text: &[u8], label: Option<&str>) -> Result<Table, Malformed
     let mut columns = header.len();
     let position = label.map(|label| {
         let found = header.iter().position(|name| name.trim() == label);
-        found.ok_or_else(|| fail(1, label, format!("no such column; there are {:?}", header.iter().collect::<Vec<_>>())))
+        found
+            .ok_or_else(|| fail(1, label, format!("no such column; there are {:?}", header.iter().collect::<Vec<_>>())))
     });
     let position = position.transpose()?;
     let mut names = Vec::new();

@@ -20,6 +20,7 @@ mod pointwise;
 mod pool;
 mod residual;
 mod sequential;
+mod summary;
 
 pub use dropout::Dropout;
 pub use linear::Linear;
@@ -29,6 +30,7 @@ pub use pointwise::{PRelu, Pointwise};
 pub use pool::{LastStep, MeanOverSteps};
 pub use residual::Residual;
 pub use sequential::Sequential;
+pub use summary::{Summary, SummaryRow, summary};
 
 /// Widths of a layer, in values per row, and how many parameters it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

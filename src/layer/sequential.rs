@@ -86,6 +86,14 @@ impl<T: Scalar> Sequential<T> {
         Ok(())
     }
 
+    /// Adds all layers of `other` at the end.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push).
+    pub fn append(&mut self, other: Self) -> Result<(), Error> {
+        other.links.into_iter().try_for_each(|link| self.push_boxed(link.layer))
+    }
+
     /// The width of the rows that come out so far.
     pub fn width(&self) -> usize {
         self.links.last().map_or(self.input, |last| last.dims.output)

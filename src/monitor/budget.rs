@@ -316,9 +316,14 @@ impl fmt::Display for GradientBudget {
         let mut unseen: Vec<&BlockBudget> = self.blocks.iter().collect();
         for links in path.split_inclusive(|link| link.factor == Factor::Weights) {
             let Some(last) = links.last() else { continue };
-            write_row(f, &last.name, last.after.norm, &Shares::of(links.iter().copied()))?;
-            let layer = last.name.strip_suffix(".input").unwrap_or(&last.name);
+            let ends = last.factor != Factor::Weights;
+            let layer = match unseen.first() {
+                // The path ends before the first weights; what is left of the blocks is theirs.
+                Some(first) if ends => layer_of(&first.name),
+                _ => last.name.strip_suffix(".input").unwrap_or(&last.name),
+            };
             let own = |block: &&BlockBudget| layer_of(&block.name) == layer;
+            write_row(f, if ends { layer } else { &last.name }, last.after.norm, &Shares::of(links.iter().copied()))?;
             write_blocks(f, unseen.iter().copied().filter(own))?;
             unseen.retain(|block| !own(block));
         }
@@ -327,6 +332,9 @@ impl fmt::Display for GradientBudget {
             write_row(f, "sum", last.after.norm, &shares)?;
         }
         writeln!(f)?;
+        if path.last().is_some_and(|last| last.factor != Factor::Weights) {
+            writeln!(f, "(ends at the first pre-activation: the input's gradient was not asked for)")?;
+        }
         for block in unseen {
             writeln!(f, "{:<18} ‖gradient‖ {:.2e}", block.name, block.gradient.norm)?;
         }

@@ -1,0 +1,123 @@
+//! Networks built from their description, for any scalar.
+
+use crate::{
+    activation::{Activation, ActivationVisitor},
+    error::Error,
+    initializer::InitializerKind,
+    layer::{
+        CellKind, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, Node, PRelu, Pointwise, Residual,
+        RmsNorm, Sequential,
+    },
+    recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent, Reversed},
+    scalar::Scalar,
+};
+use alloc::{boxed::Box, format, string::String};
+use core::marker::PhantomData;
+
+impl Node {
+    /// The network that this describes, for the scalar `T`.
+    ///
+    /// ```
+    /// use chainrule::{Layer, activation::Tanh, layer::Sequential};
+    /// let network = Sequential::<f32>::input(2).linear(3).activation(Tanh).build()?;
+    /// let described = network.describe();
+    /// let again = described.build::<f64>()?;
+    /// assert_eq!(again.describe(), described);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Opaque`] for an activation, cell or layer of a user's own, naming its place; what the layers'
+    /// constructors refuse.
+    pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
+        self.build_at("")
+    }
+
+    fn build_at<T: Scalar>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+        let join = |part: String| if path.is_empty() { part } else { format!("{path}.{part}") };
+        let opaque = |kind: &str| Error::Opaque { path: path.into(), kind: kind.into() };
+        Ok(match self {
+            Node::Linear { inputs, outputs, weights, bias } => {
+                Box::new(Linear::from_parts(*inputs, *outputs, weights.clone(), bias.clone()))
+            }
+            Node::Pointwise { width, activation } => activation
+                .visit(BuildPointwise { width: *width, scalar: PhantomData })
+                .ok_or_else(|| opaque(activation.name()))?,
+            Node::PRelu { width, per_unit, initial } => {
+                let layer = PRelu::new(*width).initial(*initial)?;
+                Box::new(if *per_unit { layer.per_unit() } else { layer })
+            }
+            Node::LayerNorm { width, epsilon, affine } => {
+                let layer = LayerNorm::new(*width).epsilon(*epsilon)?;
+                Box::new(if *affine { layer } else { layer.without_affine() })
+            }
+            Node::RmsNorm { width, epsilon, affine } => {
+                let layer = RmsNorm::new(*width).epsilon(*epsilon)?;
+                Box::new(if *affine { layer } else { layer.without_affine() })
+            }
+            Node::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
+            Node::Residual { branch, scale } => {
+                Box::new(Residual::boxed(branch.build_at(&join("branch".into()))?)?.scale(*scale)?)
+            }
+            Node::Sequential { input, layers } => {
+                let mut network = Sequential::new(*input);
+                for (i, layer) in layers.iter().enumerate() {
+                    network.push_boxed(layer.build_at(&join(format!("{i}")))?)?;
+                }
+                Box::new(network)
+            }
+            Node::LastStep { width } => Box::new(LastStep::new(*width)),
+            Node::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
+            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T>(path)?)),
+            Node::Bidirectional { forward, backward } => {
+                let forward = forward.build_at::<T>(&join("forward".into()))?;
+                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T>(&join("backward".into()))?)?)
+            }
+            Node::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
+                let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
+                let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
+                match cell {
+                    CellKind::Elman(activation) => activation.visit(unroll).ok_or_else(|| opaque(activation.name()))?,
+                    CellKind::Lstm => unroll.with(Lstm),
+                    CellKind::Gru(reset) => unroll.with(Gru::new(*reset)),
+                    CellKind::Opaque(name) => return Err(opaque(name)),
+                }
+            }
+            Node::Opaque { kind, .. } => return Err(opaque(kind)),
+        })
+    }
+}
+
+struct BuildPointwise<T> {
+    width: usize,
+    scalar: PhantomData<T>,
+}
+
+impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
+    type Output = Box<dyn Layer<T>>;
+    fn visit(self, activation: impl Activation) -> Self::Output {
+        Box::new(Pointwise::new(self.width, activation))
+    }
+}
+
+/// Everything of a recurrent layer but its cell.
+struct Unroll<T> {
+    widths: [usize; 2],
+    weights: InitializerKind,
+    recurrent: InitializerKind,
+    bias: Option<InitializerKind>,
+    scalar: PhantomData<T>,
+}
+
+impl<T: Scalar> Unroll<T> {
+    fn with(self, cell: impl Cell) -> Box<dyn Layer<T>> {
+        Box::new(Recurrent::from_parts(self.widths, cell, self.weights, self.recurrent, self.bias))
+    }
+}
+
+impl<T: Scalar> ActivationVisitor for Unroll<T> {
+    type Output = Box<dyn Layer<T>>;
+    fn visit(self, activation: impl Activation) -> Self::Output {
+        self.with(Elman::new(activation))
+    }
+}
