@@ -156,7 +156,7 @@ impl<T: Scalar> Checkpoint<T> {
             parameters.extend(read(&block.name, Some(&block.shape))?);
         }
         for name in tensors.names() {
-            if !slices.iter().any(|&slice| slice == name) && blocks.get(name).is_err() {
+            if !slices.contains(&name) && blocks.get(name).is_err() {
                 return Err(mismatch(name, "no such block", "a tensor"));
             }
         }

@@ -1,5 +1,21 @@
-//! chainrule: feedforward and recurrent networks with every factor of the chain rule in view.
+#![doc = include_str!("../README.md")]
+//! ## The map
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`activation`] | φ and φ′, with bounds and kinks |
+//! | [`initializer`] | first values of parameters |
+//! | [`layer`] | the contract of a layer, and the layers; networks as data |
+//! | [`recurrent`] | cells, and what unrolls them over time |
+//! | [`loss`] | how wrong an output is, and in which direction |
+//! | [`transform`] | from gradient to update: clipping, penalties, optimisers, schedules |
+//! | [`monitor`] | what watches every factor of the chain rule |
+//! | [`tape`] | all memory of a pass |
+//! | [`trainer`], [`data`] | the common loop, and what it runs on |
+//! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
+#![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
 #![no_std]
+
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
@@ -12,7 +28,7 @@ pub mod data;
 mod error;
 mod extent;
 pub mod initializer;
-pub mod kernel;
+mod kernel;
 pub mod layer;
 pub mod loss;
 pub mod math;
@@ -32,6 +48,6 @@ pub use extent::Extent;
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;
-/// The random generators' trait, re-exported so that versions agree.
+/// The random generators' traits, re-exported so that versions agree.
 pub use rand_core;
 pub use scalar::{Scalar, scalar, to_f64};

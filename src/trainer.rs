@@ -75,8 +75,11 @@ pub struct Evaluation {
 pub struct Observers<'a, T: Scalar> {
     validation: Option<&'a Data<'a, T>>,
     monitor: Option<&'a mut dyn GradientMonitor<T>>,
-    progress: Option<&'a mut dyn FnMut(&Epoch) -> ControlFlow<()>>,
+    progress: Option<&'a mut OnEpoch<'a>>,
 }
+
+/// What is called after each epoch.
+type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
 impl<'a, T: Scalar> Observers<'a, T> {
     /// Nobody.
@@ -98,7 +101,7 @@ impl<'a, T: Scalar> Observers<'a, T> {
 
     /// What is called after each epoch; `Break` stops.
     #[must_use]
-    pub fn progress(self, progress: &'a mut dyn FnMut(&Epoch) -> ControlFlow<()>) -> Self {
+    pub fn progress(self, progress: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
         Observers { progress: Some(progress), ..self }
     }
 }

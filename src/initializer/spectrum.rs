@@ -18,7 +18,7 @@ pub(crate) fn spectral_radius(matrix: &[f64], n: usize) -> f64 {
     }
     let mut square = Square { a: matrix.iter().map(|entry| entry / scale).collect(), n };
     square.balance();
-    square.to_hessenberg();
+    square.reduce_to_hessenberg();
     match square.eigenvalues() {
         Some(found) => scale * found.iter().fold(0.0f64, |largest, &(re, im)| largest.max(libm::hypot(re, im))),
         None => f64::NAN,
@@ -75,7 +75,7 @@ impl Square {
     }
 
     /// Similar upper Hessenberg form, by elimination with pivots.
-    fn to_hessenberg(&mut self) {
+    fn reduce_to_hessenberg(&mut self) {
         let n = self.n;
         for m in 1..n.saturating_sub(1) {
             let mut pivot = m;

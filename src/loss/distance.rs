@@ -33,8 +33,9 @@ macro_rules! distance {
         impl $name {
             /// Sets how the losses become one; the mean unless told otherwise.
             #[must_use]
-            pub fn reduction(self, reduction: Reduction) -> Self {
-                $name { reduction, ..self }
+            pub fn reduction(mut self, reduction: Reduction) -> Self {
+                self.reduction = reduction;
+                self
             }
         }
 

@@ -3,7 +3,7 @@
 //! Methods: Cody and Waite's two-word reduction with its remainder carried along; logarithm after
 //! FreeBSD's `e_log.c` and `s_log1p.c`; `(1 + 2x) e^(x²) erfc x` as a polynomial in `(x−k)/(x+k)`
 //! after Shepherd and Laframboise, Math. Comp. 36 (1981) 249. Polynomials are Chebyshev
-//! interpolants computed with mpmath; their error is below a quarter of a unit in the last place.
+//! interpolants computed with mpmath; their error is below half a unit in the last place.
 
 /// `c₀ + c₁x + c₂x² + …` by Horner's rule.
 macro_rules! polynomial {

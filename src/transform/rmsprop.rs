@@ -76,8 +76,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             v[i] = alpha * v[i] + fresh * g * g;
             let mut square = v[i];
             if self.centred {
-                mean[i] = mean[i] + fresh * (g - mean[i]);
-                square = square - mean[i] * mean[i];
+                mean[i] += fresh * (g - mean[i]);
+                square -= mean[i] * mean[i];
             }
             let mut step = g / (square.sqrt() + epsilon);
             if let Some(b) = buffer.get_mut(i) {

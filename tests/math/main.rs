@@ -2,6 +2,7 @@
 
 use chainrule::math;
 
+#[allow(clippy::approx_constant)]
 mod table;
 
 /// The distance of neighbours at `y`, as a normal or subnormal number.
