@@ -25,7 +25,6 @@ use alloc::{string::String, vec, vec::Vec};
 /// assert_eq!(gradient[..6], [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Tape<T, L> {
     network: L,
     dims: Dims,
@@ -52,6 +51,17 @@ pub struct Tape<T, L> {
     wants_input: bool,
     wants_state: bool,
     noise: Noise,
+}
+
+/// The network and the sizes; not the memory itself.
+impl<T, L: core::fmt::Debug> core::fmt::Debug for Tape<T, L> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tape")
+            .field("network", &self.network)
+            .field("capacity", &self.capacity)
+            .field("parameters", &self.dims.parameters)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the last forward pass was.

@@ -110,7 +110,6 @@ impl<'a, T: Scalar> Observers<'a, T> {
 ///
 /// Everything it does can be done by hand with [`Tape`], [`Batch`] and [`Optimizer`]. The run is a function of data,
 /// settings and seed: two runs agree to the last bit, and so does one saved and resumed.
-#[derive(Debug)]
 pub struct Trainer<T, L, C, G> {
     tape: Tape<T, L>,
     parameters: Vec<T>,
@@ -120,6 +119,24 @@ pub struct Trainer<T, L, C, G> {
     order: Vec<usize>,
     pub(crate) progress: Progress,
     pub(crate) best: Vec<T>,
+}
+
+/// What is trained and how far it is; not the parameters themselves.
+impl<T, L, C, G> core::fmt::Debug for Trainer<T, L, C, G>
+where
+    L: core::fmt::Debug,
+    C: core::fmt::Debug,
+    G: core::fmt::Debug,
+{
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Trainer")
+            .field("tape", &self.tape)
+            .field("loss", &self.loss)
+            .field("optimizer", &self.optimizer)
+            .field("settings", &self.settings)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where in a run a trainer stands.
@@ -285,27 +302,58 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Data that does not fit the network or the loss.
     pub fn evaluate(&mut self, data: &Data<'_, T>) -> Result<Evaluation, Error> {
         let width = self.tape.network().dims().output;
-        let per_step = per_step(self.tape.network());
-        let mut batch = Batch::new(data, self.settings.batch);
+        let mean = self.loss.reduction() == Reduction::Mean;
         let (mut loss, mut right, mut rows, mut samples) = (0.0, 0.0, 0, 0);
         let mut dy = alloc::vec![T::zero(); self.settings.batch * data.steps() * width];
-        let order: Vec<usize> = (0..data.samples()).collect();
-        for part in order.chunks(self.settings.batch) {
-            batch.gather(data, part, per_step)?;
-            let y = self.tape.infer(&self.parameters, batch.x(), batch.extent())?;
-            let value = self.loss.evaluate(width, y, batch.target(), batch.row_weights(), &mut dy[..y.len()])?;
-            let weight = if self.loss.reduction() == Reduction::Mean { part.len() as f64 } else { 1.0 };
-            loss += to_f64(value) * weight;
-            samples += part.len();
+        self.each_batch(data, |trainer_loss, batch, y| {
+            let dy = &mut dy[..y.len()];
+            let value = trainer_loss.evaluate(width, y, batch.target(), batch.row_weights(), dy)?;
+            loss += to_f64(value) * if mean { batch.samples().len() as f64 } else { 1.0 };
+            samples += batch.samples().len();
             if let Target::Classes(classes) = batch.target() {
                 right += accuracy(width, y, classes)? * classes.len() as f64;
                 rows += classes.len();
             }
-        }
-        if self.loss.reduction() == Reduction::Mean {
-            loss /= samples as f64;
-        }
+            Ok(())
+        })?;
+        let loss = if mean { loss / samples as f64 } else { loss };
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
+    }
+
+    /// The mean over the samples of `data` of a metric of your own, without noise: it is given the width, the output
+    /// and the targets of one batch at a time.
+    ///
+    /// # Errors
+    /// Data that does not fit the network.
+    pub fn metric(
+        &mut self,
+        data: &Data<'_, T>,
+        mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
+    ) -> Result<f64, Error> {
+        let width = self.tape.network().dims().output;
+        let mut sum = 0.0;
+        self.each_batch(data, |_, batch, y| {
+            sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
+            Ok(())
+        })?;
+        Ok(sum / data.samples() as f64)
+    }
+
+    /// Runs the network over `data`, batch by batch in order.
+    fn each_batch(
+        &mut self,
+        data: &Data<'_, T>,
+        mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let per_step = per_step(self.tape.network());
+        let mut batch = Batch::new(data, self.settings.batch);
+        let order: Vec<usize> = (0..data.samples()).collect();
+        for part in order.chunks(self.settings.batch) {
+            batch.gather(data, part, per_step)?;
+            let y = self.tape.infer(&self.parameters, batch.x(), batch.extent())?;
+            visit(&self.loss, &batch, y)?;
+        }
+        Ok(())
     }
 
     /// The network's output for some rows, without noise: \[rows of the output, output\].

@@ -10,11 +10,22 @@ use crate::{
 use alloc::{vec, vec::Vec};
 
 /// A transform with its state and the number of updates made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Optimizer<T, G> {
     transform: G,
     state: Vec<T>,
     steps: u64,
+}
+
+/// The transform and how far it is; not the state itself.
+impl<T, G: core::fmt::Debug> core::fmt::Debug for Optimizer<T, G> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Optimizer")
+            .field("transform", &self.transform)
+            .field("steps", &self.steps)
+            .field("state", &self.state.len())
+            .finish()
+    }
 }
 
 impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {

@@ -10,7 +10,7 @@ use chainrule::{
     layer::{Sequential, initialize},
     loss::{Loss, MeanSquared, Target},
     tape::Tape,
-    transform::{Optimizer, Sgd},
+    transform::{Adam, Optimizer},
 };
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -59,7 +59,7 @@ fn train() -> Result<f64, chainrule::Error> {
     let network = Sequential::<f64>::input(2).linear(8).activation(Tanh).linear(1).build()?;
     let mut w = initialize(&network, 1)?;
     let mut tape = Tape::new(&network, Extent::batch(4))?;
-    let mut optimizer = Optimizer::new(Sgd::new(0.5), tape.blocks(), &w)?;
+    let mut optimizer = Optimizer::new(Adam::new(0.05), tape.blocks(), &w)?;
     let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
     let mut loss = 0.0;
     for _ in 0..500 {
@@ -70,6 +70,15 @@ fn train() -> Result<f64, chainrule::Error> {
         optimizer.step(blocks, &mut w, gradient, &mut ())?;
     }
     Ok(loss)
+}
+
+// The `alloc` that ships with Rust was compiled to unwind and names these two, which are std's; nothing here
+// unwinds. (Were std linked in, its own would clash with the panic handler above.)
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    loop {}
 }
 
 // The C library gives memcpy and the start of the program; Rust's std is nowhere.
