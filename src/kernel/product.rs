@@ -52,63 +52,81 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// Values of memory that [`pack`] fills for weights of \[outputs, inputs\].
-pub(crate) fn packed_len<T>(outputs: usize, inputs: usize) -> usize {
-    outputs.next_multiple_of(panel::<T>()) * inputs
+/// Values of memory that the right factor of a product takes when packed: panels of its columns, one after the
+/// other, the last one filled up with zeros.
+pub(crate) fn packed_len<T>(columns: usize, inner: usize) -> usize {
+    columns.next_multiple_of(panel::<T>()) * inner
 }
 
-/// Values of scratch that [`times`] and [`add_outer`] need for an inner size of `inner`.
-pub(crate) fn edge_len<T>(inner: usize) -> usize {
-    inner.min(BLOCK) * panel::<T>()
+/// Values of scratch that [`add_outer`] needs.
+pub(crate) fn outer_len<T>(outputs: usize, rows: usize) -> usize {
+    rows.min(BLOCK) * (panel::<T>() + outputs.next_multiple_of(STRIP))
 }
 
-/// Lays `w`, \[outputs, inputs\], out for [`times_transposed`].
-pub(crate) fn pack<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &mut [T]) {
+/// Rows of a panel that are filled together: 64 × 128 bytes.
+const STRETCH: usize = 64;
+
+/// Packs `Wᵀ`, for `x Wᵀ`.
+///
+/// # Shapes
+/// w: \[outputs, inputs\].
+pub(crate) fn pack_transposed<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &mut [T]) {
     let width = panel::<T>();
     for (i, panel) in packed[..packed_len::<T>(outputs, inputs)].chunks_mut((width * inputs).max(1)).enumerate() {
         let rows = (outputs - i * width).min(width);
         if rows < width {
             panel.fill(T::zero());
         }
-        for (j, row) in w[i * width * inputs..].chunks(inputs).take(rows).enumerate() {
-            for (p, &w) in row.iter().enumerate() {
-                panel[p * width + j] = w;
+        // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled one by one.
+        for (q, stretch) in panel.chunks_mut(width * STRETCH).enumerate() {
+            for (j, row) in w[i * width * inputs..].chunks(inputs).take(rows).enumerate() {
+                for (to, &w) in stretch.chunks_exact_mut(width).zip(&row[q * STRETCH..]) {
+                    to[j] = w;
+                }
             }
         }
     }
 }
 
-/// `c = x Wᵀ`, with W packed.
+/// Packs `W`, for `d W`.
 ///
 /// # Shapes
-/// x: \[rows, inputs\]; W: \[outputs, inputs\]; c: \[rows, outputs\], at `stride`.
-pub(crate) fn times_transposed<T: Scalar>(
+/// w: \[outputs, inputs\].
+pub(crate) fn pack<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &mut [T]) {
+    let width = panel::<T>();
+    for (i, panel) in packed[..packed_len::<T>(inputs, outputs)].chunks_mut((width * outputs).max(1)).enumerate() {
+        pack_panel(Matrix::new(w, inputs), i * width, (inputs - i * width).min(width), 0, panel);
+    }
+}
+
+/// Copies `columns` columns from `j` of the rows from `first`, as many as `panel` holds.
+fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
+    for (p, to) in to.chunks_mut(panel::<T>()).enumerate() {
+        let start = (first + p) * from.stride + j;
+        to[..columns].copy_from_slice(&from.data[start..start + columns]);
+        to[columns..].fill(T::zero());
+    }
+}
+
+/// `c = x B`, with B packed: `x Wᵀ` forward, `d W` backward.
+///
+/// # Shapes
+/// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], at `stride`.
+pub(crate) fn multiply<T: Scalar>(
     x: Matrix<'_, T>,
     packed: &[T],
-    [rows, outputs, inputs]: [usize; 3],
+    [rows, columns, inner]: [usize; 3],
     c: &mut [T],
     stride: usize,
     start: Start<'_, T>,
 ) {
-    assert!(x.holds(rows, inputs) && packed.len() >= packed_len::<T>(outputs, inputs));
-    run([rows, outputs, inputs], ByRow(x), Packed(packed, inputs), c, stride, start, &mut []);
-}
-
-/// `c = d W`.
-///
-/// # Shapes
-/// d: \[rows, outputs\]; W: \[outputs, inputs\]; c: \[rows, inputs\], contiguous.
-pub(crate) fn times<T: Scalar>(
-    d: Matrix<'_, T>,
-    w: &[T],
-    [rows, inputs, outputs]: [usize; 3],
-    c: &mut [T],
-    start: Start<'_, T>,
-    scratch: &mut [T],
-) {
-    let w = Matrix::new(w, inputs);
-    assert!(d.holds(rows, outputs) && w.holds(outputs, inputs));
-    run([rows, inputs, outputs], ByRow(d), Direct(w), c, inputs, start, scratch);
+    assert!(x.holds(rows, inner) && packed.len() >= packed_len::<T>(columns, inner));
+    for first in (0..inner.max(1)).step_by(BLOCK) {
+        let start = if first == 0 { start } else { Start::Accumulate };
+        let a = ByRow { matrix: x, first };
+        let b = Panels { packed, inner, first, columns };
+        run([rows, (inner - first).min(BLOCK)], a, b, c, stride, start);
+    }
 }
 
 /// `c += dᵀ x`.
@@ -123,8 +141,33 @@ pub(crate) fn add_outer<T: Scalar>(
     scratch: &mut [T],
 ) {
     assert!(d.holds(rows, outputs) && x.holds(rows, inputs));
-    run([outputs, inputs, rows], ByColumn(d), Direct(x), c, inputs, Start::Accumulate, scratch);
+    if outputs == 0 || inputs == 0 {
+        return;
+    }
+    let width = panel::<T>();
+    for first in (0..rows).step_by(BLOCK) {
+        let inner = (rows - first).min(BLOCK);
+        // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order.
+        let (strips, panel) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
+        let panel = &mut panel[..width * inner];
+        for (i, strip) in strips.chunks_mut(STRIP * inner).enumerate() {
+            let count = (outputs - i * STRIP).min(STRIP);
+            for (p, to) in strip.chunks_mut(STRIP).enumerate() {
+                let start = (first + p) * d.stride + i * STRIP;
+                to[..count].copy_from_slice(&d.data[start..start + count]);
+            }
+        }
+        for j in (0..inputs).step_by(width) {
+            let columns = (inputs - j).min(width);
+            pack_panel(x, j, columns, first, panel);
+            let b = Panels { packed: panel, inner, first: 0, columns };
+            run([outputs, inner], Strips { packed: strips, inner }, b, &mut c[j..], inputs, Start::Accumulate);
+        }
+    }
 }
+
+/// Rows of a strip of the left factor of [`add_outer`].
+const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
 trait Left<T>: Copy {
@@ -135,94 +178,72 @@ trait Left<T>: Copy {
     unsafe fn at(self, i: usize, p: usize) -> *const T;
 }
 
+/// A matrix read along its rows, from the inner index `first`.
 #[derive(Clone, Copy)]
-struct ByRow<'a, T>(Matrix<'a, T>);
+struct ByRow<'a, T> {
+    matrix: Matrix<'a, T>,
+    first: usize,
+}
 
 impl<T: Scalar> Left<T> for ByRow<'_, T> {
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: the caller keeps row and inner index within what `holds` has found in the data.
-        unsafe { self.0.data.as_ptr().add(i * self.0.stride + p) }
+        unsafe { self.matrix.data.as_ptr().add(i * self.matrix.stride + self.first + p) }
     }
 }
 
+/// A matrix packed in strips of [`STRIP`] rows, each with the rows of one inner index side by side.
 #[derive(Clone, Copy)]
-struct ByColumn<'a, T>(Matrix<'a, T>);
+struct Strips<'a, T> {
+    packed: &'a [T],
+    inner: usize,
+}
 
-impl<T: Scalar> Left<T> for ByColumn<'_, T> {
+impl<T: Scalar> Left<T> for Strips<'_, T> {
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
-        // SAFETY: as above, with row and inner index exchanged.
-        unsafe { self.0.data.as_ptr().add(p * self.0.stride + i) }
+        // SAFETY: row i lies in strip i / STRIP, of which each has `inner` groups of STRIP values.
+        unsafe { self.packed.as_ptr().add((i / STRIP * self.inner + p) * STRIP + i % STRIP) }
     }
 }
 
-/// The right factor, a panel of whose columns is read at one inner index.
-trait Right<T>: Copy {
-    /// Where the panel at column `j` begins, and the distance of its rows; `None` where fewer than a
-    /// panel's columns are left and it must be copied.
-    fn panel(&self, j: usize, columns: usize, first: usize) -> Option<(&[T], usize)>;
-    /// Copies the `rows` rows from `first` of the narrow panel at column `j`, with zeros for what is missing.
-    fn copy(&self, j: usize, columns: usize, first: usize, rows: usize, to: &mut [T]);
-}
-
+/// The right factor, packed in panels of `inner` rows, read from the inner index `first`.
 #[derive(Clone, Copy)]
-struct Packed<'a, T>(&'a [T], usize);
-
-impl<T: Scalar> Right<T> for Packed<'_, T> {
-    #[inline(always)]
-    fn panel(&self, j: usize, _columns: usize, first: usize) -> Option<(&[T], usize)> {
-        let width = panel::<T>();
-        Some((&self.0[j * self.1 + first * width..], width))
-    }
-    fn copy(&self, _: usize, _: usize, _: usize, _: usize, _: &mut [T]) {}
+struct Panels<'a, T> {
+    packed: &'a [T],
+    inner: usize,
+    first: usize,
+    columns: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Direct<'a, T>(Matrix<'a, T>);
-
-impl<T: Scalar> Right<T> for Direct<'_, T> {
-    #[inline(always)]
-    fn panel(&self, j: usize, columns: usize, first: usize) -> Option<(&[T], usize)> {
-        (columns >= panel::<T>()).then(|| (&self.0.data[first * self.0.stride + j..], self.0.stride))
-    }
-    fn copy(&self, j: usize, columns: usize, first: usize, rows: usize, to: &mut [T]) {
-        for (p, to) in to.chunks_mut(panel::<T>()).take(rows).enumerate() {
-            let from = (first + p) * self.0.stride + j;
-            to.fill(T::zero());
-            to[..columns].copy_from_slice(&self.0.data[from..from + columns]);
-        }
-    }
-}
-
-struct Product<'a, T, A, B> {
-    size: [usize; 3],
+struct Product<'a, T, A> {
+    size: [usize; 2],
     a: A,
-    b: B,
+    b: Panels<'a, T>,
     c: &'a mut [T],
     stride: usize,
     start: Start<'a, T>,
-    scratch: &'a mut [T],
 }
 
-fn run<'a, T: Scalar, A: Left<T>, B: Right<T>>(
-    size: [usize; 3],
+/// Computes rows × columns of a product over `inner` ≤ [`BLOCK`] indices.
+fn run<'a, T: Scalar, A: Left<T>>(
+    size: [usize; 2],
     a: A,
-    b: B,
+    b: Panels<'a, T>,
     c: &'a mut [T],
     stride: usize,
     start: Start<'a, T>,
-    scratch: &'a mut [T],
 ) {
-    let [m, n, _] = size;
-    if m == 0 || n == 0 {
+    let rows = size[0];
+    if rows == 0 || b.columns == 0 {
         return;
     }
-    assert!(n <= stride && (m - 1) * stride + n <= c.len());
-    dispatch(Product { size, a, b, c, stride, start, scratch });
+    assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
+    dispatch(Product { size, a, b, c, stride, start });
 }
 
-impl<T: Scalar, A: Left<T>, B: Right<T>> Kernel for Product<'_, T, A, B> {
+impl<T: Scalar, A: Left<T>> Kernel for Product<'_, T, A> {
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
         // Rows and registers of columns of a tile fill the registers of the level without spilling.
@@ -243,61 +264,44 @@ impl<T: Scalar, A: Left<T>, B: Right<T>> Kernel for Product<'_, T, A, B> {
     }
 }
 
-impl<T: Scalar, A: Left<T>, B: Right<T>> Product<'_, T, A, B> {
+impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
     /// # Safety
     /// The registers `V` exist on this machine and hold values of `T`.
     #[inline(always)]
     unsafe fn tiles<V: Lanes<T>, const M: usize, const R: usize>(self) {
-        let Product { size: [m, n, k], a, b, c, stride, start, scratch } = self;
+        let Product { size: [rows, inner], a, b, c, stride, start } = self;
         let (width, part_width) = (panel::<T>(), V::LANES * R);
-        let mut first = 0;
-        loop {
-            let inner = (k - first).min(BLOCK);
-            let start = if first == 0 { start } else { Start::Accumulate };
-            for j in (0..n).step_by(width) {
-                let columns = (n - j).min(width);
-                let (data, distance) = match b.panel(j, columns, first) {
-                    Some(panel) => panel,
-                    None => {
-                        b.copy(j, columns, first, inner, scratch);
-                        (&*scratch, width)
-                    }
-                };
-                // The last row need not be `distance` long, but a panel's worth of it is read.
-                assert!(inner == 0 || (inner - 1) * distance + width <= data.len());
-                for part in (0..columns).step_by(part_width) {
-                    let data = &data[part.min(data.len())..];
+        for j in (0..b.columns).step_by(width) {
+            let panel = &b.packed[j * b.inner + b.first * width..];
+            assert!(inner * width <= panel.len());
+            let columns = (b.columns - j).min(width);
+            for part in (0..columns).step_by(part_width) {
+                let mut i = 0;
+                while i < rows {
                     let columns = (columns - part).min(part_width);
-                    let mut i = 0;
-                    while i < m {
-                        let tile = Tile { i, j: j + part, first, inner, columns };
-                        // SAFETY: rows i .. i + M ≤ m of `a` and inner indices first .. first + inner ≤ k lie within it;
-                        // at each of them the R registers of `data` from p · distance end within the panel's
-                        // `width` (part + part_width ≤ width) that the assertion above has found there.
-                        i += unsafe {
-                            match m - i {
-                                left if left >= M => tile.run::<T, V, A, M, R>(a, data, distance, c, stride, start),
-                                4.. => tile.run::<T, V, A, 4, R>(a, data, distance, c, stride, start),
-                                2.. => tile.run::<T, V, A, 2, R>(a, data, distance, c, stride, start),
-                                _ => tile.run::<T, V, A, 1, R>(a, data, distance, c, stride, start),
-                            }
-                        };
-                    }
+                    let tile = Tile { i, j: j + part, inner, columns };
+                    let panel = &panel[part.min(panel.len())..];
+                    // SAFETY: rows i .. i + M ≤ rows of `a` and inner indices below `inner` lie within it; at each of
+                    // them the R registers of `panel` from p · width end within its row of `width` values (part +
+                    // part_width ≤ width), of which the assertion above has found `inner`.
+                    i += unsafe {
+                        match rows - i {
+                            left if left >= M => tile.run::<T, V, A, M, R>(a, panel, c, stride, start),
+                            4.. => tile.run::<T, V, A, 4, R>(a, panel, c, stride, start),
+                            2.. => tile.run::<T, V, A, 2, R>(a, panel, c, stride, start),
+                            _ => tile.run::<T, V, A, 1, R>(a, panel, c, stride, start),
+                        }
+                    };
                 }
-            }
-            first += inner;
-            if first >= k {
-                return;
             }
         }
     }
 }
 
-/// One tile of the result: `columns` columns from `j`, rows from `i`, summed over `inner` indices from `first`.
+/// One tile of the result: `columns` columns from `j`, rows from `i`, summed over `inner` indices.
 struct Tile {
     i: usize,
     j: usize,
-    first: usize,
     inner: usize,
     columns: usize,
 }
@@ -306,14 +310,13 @@ impl Tile {
     /// Computes M rows and says how many that were.
     ///
     /// # Safety
-    /// Rows `i .. i + M` and inner indices `first .. first + inner` lie within `a`; for each p < inner,
-    /// `data` holds R registers of values from `p · distance`; the registers exist and hold values of `T`.
+    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`; for each p < inner, `panel` holds R
+    /// registers of values from p times a panel's width; the registers exist and hold values of `T`.
     #[inline(always)]
     unsafe fn run<T: Scalar, V: Lanes<T>, A: Left<T>, const M: usize, const R: usize>(
         &self,
         a: A,
         data: &[T],
-        distance: usize,
         c: &mut [T],
         stride: usize,
         start: Start<'_, T>,
@@ -322,10 +325,10 @@ impl Tile {
         unsafe {
             let mut sums = [[V::zero(); R]; M];
             for p in 0..self.inner {
-                let row = data.as_ptr().add(p * distance);
+                let row = data.as_ptr().add(p * panel::<T>());
                 let b: [V; R] = core::array::from_fn(|q| V::load(row.add(q * V::LANES)));
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = V::splat(a.at(self.i + r, self.first + p));
+                    let a = V::splat(a.at(self.i + r, p));
                     for (sum, &b) in sums.iter_mut().zip(&b) {
                         *sum = a.mul_add(b, *sum);
                     }
@@ -390,12 +393,12 @@ mod tests {
     #[test]
     fn products_agree_with_the_triple_sum() {
         for [m, n, k] in SIZES {
-            let (x, w, mut scratch) = (entries(m * k, 1), entries(n * k, 2), vec![f64::NAN; edge_len::<f64>(k)]);
+            let (x, w, mut scratch) = (entries(m * k, 1), entries(n * k, 2), vec![f64::NAN; outer_len::<f64>(m, k)]);
             let mut packed = vec![f64::NAN; packed_len::<f64>(n, k)];
-            pack(&w, n, k, &mut packed);
+            pack_transposed(&w, n, k, &mut packed);
             let mut c = vec![f64::NAN; m * n];
             let bias = entries(n, 3);
-            times_transposed(Matrix::new(&x, k), &packed, [m, n, k], &mut c, n, Start::Bias(&bias));
+            multiply(Matrix::new(&x, k), &packed, [m, n, k], &mut c, n, Start::Bias(&bias));
             let expected: Vec<f64> = (0..m * n)
                 .map(|e| bias[e % n] + (0..k).map(|p| x[e / n * k + p] * w[e % n * k + p]).sum::<f64>())
                 .collect();
@@ -403,7 +406,8 @@ mod tests {
 
             let d = entries(m * k, 4);
             let w = entries(k * n, 5);
-            times(Matrix::new(&d, k), &w, [m, n, k], &mut c, Start::Zero, &mut scratch);
+            pack(&w, k, n, &mut packed);
+            multiply(Matrix::new(&d, k), &packed, [m, n, k], &mut c, n, Start::Zero);
             let expected: Vec<f64> =
                 (0..m * n).map(|e| (0..k).map(|p| d[e / n * k + p] * w[p * n + e % n]).sum::<f64>()).collect();
             close(&c, &expected);
@@ -425,12 +429,12 @@ mod tests {
             let x: Vec<f32> = x.iter().map(|&v| v as f32).collect();
             let w: Vec<f32> = w.iter().map(|&v| v as f32).collect();
             let mut packed = vec![0f32; packed_len::<f32>(n, k)];
-            pack(&w, n, k, &mut packed);
+            pack_transposed(&w, n, k, &mut packed);
             let (mut all, mut one) = (vec![0f32; m * n], vec![0f32; n]);
-            times_transposed(Matrix::new(&x, k), &packed, [m, n, k], &mut all, n, Start::Zero);
+            multiply(Matrix::new(&x, k), &packed, [m, n, k], &mut all, n, Start::Zero);
             for i in 0..m {
                 let row = Matrix::new(&x[i * k..][..k], k);
-                times_transposed(row, &packed, [1, n, k], &mut one, n, Start::Zero);
+                multiply(row, &packed, [1, n, k], &mut one, n, Start::Zero);
                 assert_eq!(one, all[i * n..][..n], "row {i} of {m}");
             }
         }

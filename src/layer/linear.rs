@@ -8,7 +8,7 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::add_column_sums,
-        product::{Matrix, Start, add_outer, edge_len, pack, packed_len, times, times_transposed},
+        product::{Matrix, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
     },
     monitor::Factor,
     scalar::Scalar,
@@ -76,9 +76,9 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        let packed = packed_len::<T>(self.outputs, self.inputs);
-        let edges = if mode.saves() { edge_len::<T>(extent.rows().max(self.outputs)) } else { 0 };
-        Needs::new(0, packed.max(edges), 0)
+        let forward = packed_len::<T>(self.outputs, self.inputs);
+        let backward = packed_len::<T>(self.inputs, self.outputs).max(outer_len::<T>(self.outputs, extent.rows()));
+        Needs::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -110,9 +110,9 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
         let x = Matrix::new(pass.x, self.inputs);
-        pack(weight, self.outputs, self.inputs, pass.scratch);
+        pack_transposed(weight, self.outputs, self.inputs, pass.scratch);
         let size = [pass.extent.rows(), self.outputs, self.inputs];
-        times_transposed(x, pass.scratch, size, pass.y, self.outputs, start);
+        multiply(x, pass.scratch, size, pass.y, self.outputs, start);
         if pass.monitor.listens() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }
@@ -129,7 +129,9 @@ impl<T: Scalar> Layer<T> for Linear {
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
         if let Some(dx) = pass.dx {
-            times(dy, weight, [rows, self.inputs, self.outputs], dx, Start::Zero, pass.scratch);
+            pack(weight, self.outputs, self.inputs, pass.scratch);
+            let size = [rows, self.inputs, self.outputs];
+            multiply(dy, pass.scratch, size, dx, self.inputs, Start::Zero);
             if pass.monitor.listens() {
                 pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
             }

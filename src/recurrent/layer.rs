@@ -10,7 +10,7 @@ use crate::{
     kernel::{
         Kernel, dispatch,
         elementwise::{add_column_sums, map2},
-        product::{Matrix, Start, add_outer, edge_len, pack, packed_len, times, times_transposed},
+        product::{Matrix, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place},
     monitor::{Factor, GradientMonitor, Link},
@@ -132,10 +132,12 @@ impl<C: Cell> Recurrent<C> {
         self.cell.products().iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
     }
 
-    /// Values of all packed recurrent products.
-    fn packed_products<T>(&self) -> usize {
+    /// Values of all packed recurrent products, forward and backward.
+    fn packed_products<T>(&self) -> [usize; 2] {
         let hidden = self.hidden;
-        self.cell.products().iter().map(|product| packed_len::<T>(product.gates.len() * hidden, hidden)).sum()
+        let outputs = || self.cell.products().iter().map(|product| product.gates.len() * hidden);
+        let forward = outputs().map(|outputs| packed_len::<T>(outputs, hidden)).sum();
+        [forward, outputs().map(|outputs| packed_len::<T>(hidden, outputs)).sum()]
     }
 
     /// Each product with where its result begins in a row of `u` (if separate) or `z`.
@@ -287,10 +289,12 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
         let Sizes { hidden, z, memory, .. } = sizes;
         let zeros = batch * hidden.max(memory);
-        let forward = zeros + packed_len::<T>(z, self.inputs) + self.packed_products::<T>();
+        let [forward_products, backward_products] = self.packed_products::<T>();
+        let forward = zeros + packed_len::<T>(z, self.inputs) + forward_products;
         let monitored = 2 * batch * sizes.live();
         let step = batch * (sizes.kept() + memory);
-        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + edge_len::<T>(all.max(z));
+        let last = outer_len::<T>(z, all).max(packed_len::<T>(self.inputs, z));
+        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + backward_products.max(last);
         let (saved, scratch) = if mode.saves() {
             (all * sizes.kept(), forward.max(backward) + monitored)
         } else {
@@ -368,12 +372,13 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         };
         let (h_end, memory_end) = carried_out.split_at_mut(batch * hidden);
 
-        pack(weight, gates, self.inputs, packed_weight);
-        let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>());
+        pack_transposed(weight, gates, self.inputs, packed_weight);
+        let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>()[0]);
         let mut offset = 0;
         for (product, _) in self.products() {
             let outputs = product.gates.len() * hidden;
-            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
+            let rows = &recurrent[product.gates.start * hidden * hidden..];
+            pack_transposed(rows, outputs, hidden, &mut packed_products[offset..]);
             offset += packed_len::<T>(outputs, hidden);
         }
 
@@ -382,7 +387,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let project = |first: usize, count: usize, z: &mut [T]| {
             let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
             let x = Matrix::new(rows(x, first, count, self.inputs), self.inputs);
-            times_transposed(x, packed_weight, [count, gates, self.inputs], z, gates, start);
+            multiply(x, packed_weight, [count, gates, self.inputs], z, gates, start);
         };
         if keep {
             project(0, all, slabs.z);
@@ -428,9 +433,9 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     if product.separate {
                         let bias = recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
                         let start = bias.map_or(Start::Zero, Start::Bias);
-                        times_transposed(operand, packed, size, &mut u[column..], apart, start);
+                        multiply(operand, packed, size, &mut u[column..], apart, start);
                     } else {
-                        times_transposed(operand, packed, size, &mut z[column..], gates, Start::Accumulate);
+                        multiply(operand, packed, size, &mut z[column..], gates, Start::Accumulate);
                     }
                 }
                 let operand = if stage + 1 < stages {
@@ -483,6 +488,12 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
         let (held_rows, scratch) = scratch.split_at_mut(batch * held);
         zeros.fill(T::zero());
+        let mut offset = 0;
+        for (product, _) in self.products() {
+            let outputs = product.gates.len() * hidden;
+            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut scratch[offset..]);
+            offset += packed_len::<T>(hidden, outputs);
+        }
         let (h_start, memory_start) = match carried_in {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
@@ -549,21 +560,24 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation());
                 // The state at the very start has a gradient only if somebody asks.
                 let wants_state = step > 0 || d_carried_in.is_some();
-                let mut own = false;
-                for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
+                let (mut own, mut offset) = (false, 0);
+                for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
+                    let packed = &scratch[offset..];
+                    offset += packed_len::<T>(hidden, outputs);
+                    let skipped = product.operand == Operand::Hidden && !wants_state;
+                    if product.stage != stage || skipped {
+                        continue;
+                    }
                     let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
                     let d = Matrix::new(&slab[column..], stride);
-                    let weights = &recurrent[product.gates.start * hidden * hidden..];
                     let size = [active, hidden, outputs];
-                    match product.operand {
-                        Operand::Hidden if wants_state => times(d, weights, size, d_h, Start::Accumulate, scratch),
-                        Operand::Hidden => {}
-                        Operand::Own => {
-                            let start = if own { Start::Accumulate } else { Start::Zero };
-                            own = true;
-                            times(d, weights, size, d_operand, start, scratch);
-                        }
+                    if product.operand == Operand::Hidden {
+                        multiply(d, packed, size, d_h, hidden, Start::Accumulate);
+                    } else {
+                        let start = if own { Start::Accumulate } else { Start::Zero };
+                        multiply(d, packed, size, d_operand, hidden, start);
+                        own = true;
                     }
                 }
                 if wants_state {
@@ -621,7 +635,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
-            times(deltas, weight, [all, self.inputs, gates], dx, Start::Zero, scratch);
+            pack(weight, gates, self.inputs, scratch);
+            multiply(deltas, scratch, [all, self.inputs, gates], dx, self.inputs, Start::Zero);
             if monitor.listens() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }
