@@ -1,0 +1,41 @@
+//! Depth costs no stack.
+
+use chainrule::{
+    Extent, Layer,
+    activation::Tanh,
+    initializer::Orthogonal,
+    layer::{Linear, Mode, Pointwise, Residual, Sequential, initialize},
+    monitor::GradientBudget,
+    tape::Tape,
+};
+
+/// The stack of a thread that a test runs on, unless told otherwise.
+const STACK: usize = 2 << 20;
+
+#[test]
+fn three_thousand_layers_build_train_and_drop() {
+    let run = || {
+        let mut network = Sequential::<f32>::new(8);
+        for layer in 0..3000 {
+            network.push(Linear::new(8, 8).weights(Orthogonal::default())).unwrap();
+            network.push(Pointwise::new(8, Tanh)).unwrap();
+            if layer % 100 == 0 {
+                let mut branch = Sequential::new(8);
+                branch.push(Linear::new(8, 8)).unwrap();
+                network.push(Residual::new(branch).unwrap()).unwrap();
+            }
+        }
+        let w = initialize(&network, 1).unwrap();
+        let mut tape = Tape::new(network, Extent::batch(4)).unwrap();
+        let mut budget = GradientBudget::new();
+        let output = tape.forward_with(&w, &[0.5; 32], Extent::batch(4), Mode::Train, &mut budget).unwrap();
+        output.dy.fill(1.0);
+        tape.backward_with(&w, &mut budget).unwrap();
+        assert!(budget.links().len() > 6000);
+        assert!(budget.shares().total().is_finite());
+        assert!(budget.to_string().lines().count() > 3000);
+        let again = tape.network().describe().build::<f64>().unwrap();
+        assert_eq!(again.describe(), tape.network().describe());
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
