@@ -4,6 +4,7 @@ use crate::{
     data::{Batch, Data},
     error::{Error, require},
     extent::Extent,
+    initializer::{generator, sample::below},
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::GradientMonitor,
@@ -13,8 +14,6 @@ use crate::{
 };
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
-use rand_core::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// How a [`Trainer`] runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -430,10 +429,9 @@ fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
 
 /// Draws an order (Fisher & Yates) that is a function of seed and epoch alone, so that a resumed run draws the same.
 pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ (epoch + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut rng = generator(seed ^ (epoch + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for i in (1..order.len()).rev() {
-        // The high half of a product with i + 1 is uniform up to a bias of (i + 1)/2⁶⁴.
-        let j = ((u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64) as usize;
+        let j = below(&mut rng, i + 1);
         order.swap(i, j);
     }
 }

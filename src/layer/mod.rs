@@ -5,12 +5,13 @@ use crate::{
     block::Block,
     error::Error,
     extent::Extent,
+    initializer::generator,
     monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt::Debug;
-use rand_core::{Rng, SeedableRng};
+use rand_core::Rng;
 
 mod dropout;
 mod linear;
@@ -480,6 +481,6 @@ delegate!([L: Layer<T> + ?Sized] Arc<L>);
 /// What the layer's initializers return.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
     let mut w = vec![T::zero(); layer.dims().parameters];
-    layer.initialize(&mut w, &mut rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(seed))?;
+    layer.initialize(&mut w, &mut generator(seed))?;
     Ok(w)
 }
