@@ -62,13 +62,16 @@ fn chain() -> impl GradientTransform<f32> {
     (Guard::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(100, 0.1), WeightAverage::new(0.9))
 }
 
+/// A step of some trainer.
+type Step<'a> = dyn FnMut(&mut Batch<f32>, &[usize], &mut dyn GradientMonitor<f32>) + 'a;
+
 /// Steps of a trainer over whole batches and the last partial one, with everything switched on.
 fn steps_of_a_trainer(network: Sequential<f32>, data: &Data<'_, f32>, steps: usize, classes: bool) {
     let settings = Settings { batch: 8, accumulate: 2, ..Settings::default() };
     let mut budget = GradientBudget::new();
     let mut batch = Batch::new(data, 8);
     let order: Vec<usize> = (0..data.samples()).collect();
-    let mut run = |step: &mut dyn FnMut(&mut Batch<f32>, &[usize], &mut dyn GradientMonitor<f32>)| {
+    let mut run = |step: &mut Step<'_>| {
         step(&mut batch, &order[..8], &mut budget);
         let counted = allocations(|| {
             for _ in 0..3 {
