@@ -31,6 +31,12 @@ pub(super) trait Lanes<T>: Copy {
     /// That of [`zero`](Self::zero).
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
+    /// `self + b`.
+    ///
+    /// # Safety
+    /// That of [`zero`](Self::zero).
+    unsafe fn add(self, b: Self) -> Self;
+
     /// Writes the values to `to`.
     ///
     /// # Safety
@@ -60,6 +66,10 @@ impl<T: Scalar, const N: usize> Lanes<T> for [T; N] {
         core::array::from_fn(|i| self[i] * b[i] + c[i])
     }
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        core::array::from_fn(|i| self[i] + b[i])
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut T) {
         // SAFETY: N values can be written there.
         unsafe { to.cast::<Self>().write(self) }
@@ -68,7 +78,7 @@ impl<T: Scalar, const N: usize> Lanes<T> for [T; N] {
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 macro_rules! register {
-    ($register:ident, $element:ty, $lanes:literal, $zero:ident, $load:ident, $splat:ident, $fma:ident, $store:ident) => {
+    ($register:ident, $element:ty, $lanes:literal, $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
         impl<T: Scalar> Lanes<T> for core::arch::x86_64::$register {
             const LANES: usize = $lanes;
 
@@ -93,6 +103,11 @@ macro_rules! register {
                 unsafe { core::arch::x86_64::$fma(self, b, c) }
             }
             #[inline(always)]
+            unsafe fn add(self, b: Self) -> Self {
+                // SAFETY: the register exists.
+                unsafe { core::arch::x86_64::$add(self, b) }
+            }
+            #[inline(always)]
             unsafe fn store(self, to: *mut T) {
                 // SAFETY: the register exists, `T` is its element, and that many can be written, at any alignment.
                 unsafe { core::arch::x86_64::$store(to.cast::<$element>(), self) }
@@ -104,8 +119,48 @@ macro_rules! register {
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod machine {
     use super::{Lanes, Scalar};
-    register!(__m512, f32, 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
-    register!(__m512d, f64, 8, _mm512_setzero_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_storeu_pd);
-    register!(__m256, f32, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
-    register!(__m256d, f64, 4, _mm256_setzero_pd, _mm256_loadu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_storeu_pd);
+    register!(
+        __m512,
+        f32,
+        16,
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_storeu_ps
+    );
+    register!(
+        __m512d,
+        f64,
+        8,
+        _mm512_setzero_pd,
+        _mm512_loadu_pd,
+        _mm512_set1_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
+        _mm512_storeu_pd
+    );
+    register!(
+        __m256,
+        f32,
+        8,
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_storeu_ps
+    );
+    register!(
+        __m256d,
+        f64,
+        4,
+        _mm256_setzero_pd,
+        _mm256_loadu_pd,
+        _mm256_set1_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        _mm256_storeu_pd
+    );
 }

@@ -101,10 +101,16 @@ pub(crate) fn pack<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &m
 
 /// Copies `columns` columns from `j` of the rows from `first`, as many as `panel` holds.
 fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
-    for (p, to) in to.chunks_mut(panel::<T>()).enumerate() {
+    let width = panel::<T>();
+    for (p, to) in to.chunks_exact_mut(width).enumerate() {
         let start = (first + p) * from.stride + j;
-        to[..columns].copy_from_slice(&from.data[start..start + columns]);
-        to[columns..].fill(T::zero());
+        if columns == width {
+            // The length is known here, and the copy a few registers.
+            to.copy_from_slice(&from.data[start..start + width]);
+        } else {
+            to[..columns].copy_from_slice(&from.data[start..start + columns]);
+            to[columns..].fill(T::zero());
+        }
     }
 }
 
@@ -321,7 +327,7 @@ impl Tile {
         stride: usize,
         start: Start<'_, T>,
     ) -> usize {
-        // SAFETY: by the contract of this function; `out` has room for the registers of a row.
+        // SAFETY: by the contract of this function; a whole row of the tile, or of `out`, has room for its R registers.
         unsafe {
             let mut sums = [[V::zero(); R]; M];
             for p in 0..self.inner {
@@ -335,23 +341,31 @@ impl Tile {
                 }
             }
             for (r, sums) in sums.iter().enumerate() {
+                let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
+                if self.columns == V::LANES * R {
+                    for (q, &sum) in sums.iter().enumerate() {
+                        let to = row.as_mut_ptr().add(q * V::LANES);
+                        let sum = match start {
+                            Start::Zero => sum,
+                            Start::Bias(bias) => {
+                                sum.add(V::load(bias[self.j..][..self.columns].as_ptr().add(q * V::LANES)))
+                            }
+                            Start::Accumulate => V::load(to).add(sum),
+                        };
+                        sum.store(to);
+                    }
+                    continue;
+                }
                 let mut out = [T::zero(); MOST];
                 for (q, &sum) in sums.iter().enumerate() {
                     sum.store(out.as_mut_ptr().add(q * V::LANES));
                 }
-                let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
-                match start {
-                    Start::Zero => row.copy_from_slice(&out[..self.columns]),
-                    Start::Bias(bias) => {
-                        for ((c, &sum), &bias) in row.iter_mut().zip(&out).zip(&bias[self.j..]) {
-                            *c = sum + bias;
-                        }
-                    }
-                    Start::Accumulate => {
-                        for (c, &sum) in row.iter_mut().zip(&out) {
-                            *c += sum;
-                        }
-                    }
+                for (q, (c, &sum)) in row.iter_mut().zip(&out).enumerate() {
+                    *c = match start {
+                        Start::Zero => sum,
+                        Start::Bias(bias) => sum + bias[self.j + q],
+                        Start::Accumulate => *c + sum,
+                    };
                 }
             }
         }
