@@ -414,6 +414,22 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
     /// time. No gradient goes from window to window.
+    ///
+    /// ```
+    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, tape::Tape};
+    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
+    /// let w = initialize(&network, 1)?;
+    /// let window = Extent::sequences(2, 5); // 2 sequences, 5 steps at a time
+    /// let mut tape = Tape::new(&network, window)?;
+    /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
+    /// for steps in series.chunks(2 * 5) {
+    ///     let output = tape.forward(&w, steps, window)?;
+    ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
+    ///     tape.accumulate(&w)?; // adds to the gradient of the windows before
+    ///     tape.carry_state();
+    /// }
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn carry_state(&mut self) {
         let states = self.last_values()[2];
         self.state.clear();
