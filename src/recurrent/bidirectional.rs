@@ -113,6 +113,9 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
+    /// Places and blocks of `forward`, counted once: to list them takes memory.
+    places: usize,
+    blocks: usize,
 }
 
 impl<F, B> Bidirectional<F, B> {
@@ -129,7 +132,10 @@ impl<F, B> Bidirectional<F, B> {
         if expected != found {
             return Err(Error::WidthMismatch { layer: "backward".into(), expected, found });
         }
-        Ok(Bidirectional { forward, backward: Reversed::new(backward) })
+        let (mut places, mut blocks) = (0, 0);
+        forward.places("", &mut |_| places += 1);
+        forward.blocks(&mut |_| blocks += 1);
+        Ok(Bidirectional { forward, backward: Reversed::new(backward), places, blocks })
     }
 }
 
@@ -139,7 +145,6 @@ struct Parts {
     outs: [usize; 2],
     saved: [usize; 2],
     states: [usize; 2],
-    places: usize,
     parameters: usize,
 }
 
@@ -152,14 +157,11 @@ impl<F, B> Bidirectional<F, B> {
         let (first, second) = (self.forward.dims(), self.backward.dims());
         let (needs, others) = (self.forward.needs(extent, mode), self.backward.needs(extent, mode));
         let rows = self.forward.extent(extent).rows();
-        let mut places = 0;
-        self.forward.places("", &mut |_| places += 1);
         Parts {
             widths: [first.output, second.output],
             outs: [rows * first.output, rows * second.output],
             saved: [needs.saved, others.saved],
             states: [needs.carried * extent.batch, others.carried * extent.batch],
-            places,
             parameters: first.parameters,
         }
     }
@@ -211,7 +213,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Parts { widths, outs, saved: sizes, states, places, parameters } = self.parts(pass.extent, pass.mode);
+        let Parts { widths, outs, saved: sizes, states, parameters } = self.parts(pass.extent, pass.mode);
         let (first_w, second_w) = w.split_at(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
         let (first_end, second_end) = pass.carried_out.split_at_mut(states[0]);
@@ -251,7 +253,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 carried_out: second_end,
                 scratch,
                 monitor,
-                at: at.part(1 + places),
+                at: at.part(1 + self.places),
             },
         );
         let parts = first.chunks(widths[0]).zip(second.chunks(widths[1]));
@@ -265,7 +267,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Parts { widths, outs, saved: sizes, states, places, parameters } = self.parts(pass.extent, pass.mode);
+        let Parts { widths, outs, saved: sizes, states, parameters } = self.parts(pass.extent, pass.mode);
         let (first_w, second_w) = w.split_at(parameters);
         let (first_dw, second_dw) = pass.dw.split_at_mut(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
@@ -290,8 +292,6 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         }
         let (extent, mode, noise, x, monitor) = (pass.extent, pass.mode, pass.noise, pass.x, pass.monitor);
         let at = pass.at.branch();
-        let mut blocks = 0;
-        self.forward.blocks(&mut |_| blocks += 1);
         let mut dx = pass.dx;
         self.forward.backward(
             first_w,
@@ -329,10 +329,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 dx: dx.is_some().then_some(&mut *other_dx),
                 d_carried_in: second_start,
                 dw: second_dw,
-                trained: pass.trained.part(blocks),
+                trained: pass.trained.part(self.blocks),
                 scratch,
                 monitor,
-                at: at.part(1 + places),
+                at: at.part(1 + self.places),
             },
         );
         if let Some(dx) = dx {
