@@ -66,7 +66,10 @@ impl<'a, T: Scalar> Data<'a, T> {
         }
         let found = match self.targets {
             Target::Classes(classes) => classes.len(),
-            Target::Values(values) if !values.is_empty() && values.len().is_multiple_of(self.samples) => {
+            Target::Values(values)
+                if !values.is_empty()
+                    && (values.len().is_multiple_of(self.samples) || values.len().is_multiple_of(self.rows)) =>
+            {
                 return Ok(self);
             }
             Target::Values(values) => values.len(),
@@ -136,9 +139,12 @@ impl<T: Scalar> Batch<T> {
     pub fn new(data: &Data<'_, T>, samples: usize) -> Self {
         let samples = samples.min(data.samples);
         let rows = samples * data.steps;
-        let (kind, width) = match data.targets {
-            Target::Classes(_) => (Kind::Classes, 1),
-            Target::Values(values) => (Kind::Values, values.len().div_ceil(data.samples)),
+        // Values may be one row a sample or one a step; the longest samples have the most.
+        let (kind, values) = match data.targets {
+            Target::Classes(_) => (Kind::Classes, 0),
+            Target::Values(values) => {
+                (Kind::Values, (samples * (values.len() / data.samples)).max(rows * (values.len() / data.rows)))
+            }
         };
         let mut starts = Vec::new();
         if let Some(lengths) = data.lengths {
@@ -148,11 +154,10 @@ impl<T: Scalar> Batch<T> {
                 Some(start)
             }));
         }
-        let of = |kind_of: Kind, values: usize| if kind == kind_of { values } else { 0 };
         Batch {
             x: Vec::with_capacity(rows * data.width),
-            classes: Vec::with_capacity(of(Kind::Classes, rows)),
-            values: Vec::with_capacity(of(Kind::Values, (samples * width).max(rows))),
+            classes: Vec::with_capacity(if kind == Kind::Classes { rows } else { 0 }),
+            values: Vec::with_capacity(values),
             weights: Vec::with_capacity(if data.row_weights.is_some() { rows } else { 0 }),
             lengths: Vec::with_capacity(samples),
             samples: Vec::with_capacity(samples),

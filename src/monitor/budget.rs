@@ -54,7 +54,6 @@ pub struct LinkBudget {
     pub before: Length,
     /// The gradient that went on, towards the input.
     pub after: Length,
-    index: usize,
 }
 
 impl LinkBudget {
@@ -150,7 +149,7 @@ impl Shares {
 ///
 /// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the activation's share, V the weights',
 /// J gradient added where paths meet, O the rest. It begins at the gradient of the network's output and ends at
-/// the last gradient computed: that of the first pre-activation, unless the input's is wanted. After its first
+/// the last gradient computed: that of the first pre-activation, unless the input's is wanted. After its longest
 /// pass it allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
@@ -164,20 +163,29 @@ pub struct GradientBudget {
 struct Rows {
     rows: Vec<LinkBudget>,
     used: usize,
+    /// Length of the longest name; every row has room for it.
+    longest: usize,
 }
 
 impl Rows {
     fn record<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         let (before, after) = (Length::of(dy), Length::of(dx));
+        if at.name.len() > self.longest {
+            self.longest = at.name.len();
+            self.rows.iter_mut().for_each(|row| row.name.reserve(at.name.len() - row.name.len()));
+        }
+        let mut name = match self.rows.get_mut(self.used) {
+            Some(row) => core::mem::take(&mut row.name),
+            None => String::with_capacity(self.longest),
+        };
+        if name != at.name {
+            name.clear();
+            name.push_str(at.name);
+        }
+        let row = LinkBudget { name, factor: at.factor, step: at.step, on_path: at.on_path, before, after };
         match self.rows.get_mut(self.used) {
-            Some(row) if row.index == at.index && row.factor == at.factor && row.name == at.name => {
-                (row.step, row.on_path, row.before, row.after) = (at.step, at.on_path, before, after);
-            }
-            _ => {
-                self.rows.truncate(self.used);
-                let (factor, step, on_path, index) = (at.factor, at.step, at.on_path, at.index);
-                self.rows.push(LinkBudget { name: at.name.into(), factor, step, on_path, before, after, index });
-            }
+            Some(old) => *old = row,
+            None => self.rows.push(row),
         }
         self.used += 1;
     }

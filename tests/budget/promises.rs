@@ -1,0 +1,164 @@
+//! On random networks every share is what a second computation gives, and their sum the true gradient's.
+
+use super::{
+    dual::{Dual, dual},
+    network::{Case, Part, build, feedforward, recurrent},
+    witness::{Expected, Witness, norm},
+};
+use chainrule::{
+    GradientMonitor, Layer,
+    layer::Mode,
+    monitor::{Factor, GradientBudget, LinkBudget},
+    tape::Tape,
+};
+use proptest::prelude::*;
+
+const TOLERANCE: f64 = 1e-12;
+
+fn close(found: f64, expected: f64, scale: f64) -> bool {
+    (found - expected).abs() <= TOLERANCE * expected.abs().max(scale)
+}
+
+fn compare(found: &[LinkBudget], expected: &[Expected], scale: f64) {
+    let of = |name: &str, factor: Factor, step: Option<usize>| format!("{name} {factor:?} {step:?}");
+    let found_names: Vec<_> = found.iter().map(|link| of(&link.name, link.factor, link.step)).collect();
+    let names: Vec<_> = expected.iter().map(|link| of(&link.name, link.factor, link.step)).collect();
+    assert_eq!(found_names, names);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(close(found.before.norm, expected.before, scale), "{found:?} for {expected:?}");
+        assert!(close(found.after.norm, expected.after, scale), "{found:?} for {expected:?}");
+    }
+}
+
+/// The gradient of c · y with respect to every input value, by duals: one forward pass each.
+pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
+    let network = build::<Dual>(case.input, &case.parts);
+    let w: Vec<Dual> = w.iter().map(|&w| dual(w, 0.0)).collect();
+    let mut x: Vec<Dual> = x.iter().map(|&x| dual(x, 0.0)).collect();
+    let mut tape = Tape::for_inference(&network, case.extent()).unwrap();
+    let mut gradient = Vec::new();
+    for i in 0..x.len() {
+        x[i].d = 1.0;
+        let y = tape.infer(&w, &x, case.extent()).unwrap();
+        gradient.push(y.iter().zip(c).map(|(y, c)| y.d * c).sum());
+        x[i].d = 0.0;
+    }
+    gradient
+}
+
+/// Weights of a case: random, and smaller the wider the layer.
+pub fn weights(case: &Case, network: &impl Layer<f64>) -> Vec<f64> {
+    case.values(1, network.dims().parameters, 0.9)
+}
+
+fn check(case: &Case) -> [usize; 2] {
+    let network = build::<f64>(case.input, &case.parts);
+    let extent = case.extent();
+    let w = weights(case, &network);
+    let x = case.values(2, extent.rows() * case.input, 1.5);
+    let mut tape = Tape::new(&network, extent).unwrap();
+    tape.want_input_gradient(true);
+    let blocks = tape.blocks().clone();
+    let c = case.values(3, Layer::<f64>::extent(&network, extent).rows() * network.width(), 1.0);
+    let mut witness = Witness::new(&blocks, &w, &c);
+    let mut budget = GradientBudget::new();
+    let mut both = (&mut witness, &mut budget);
+    let monitor: &mut dyn GradientMonitor<f64> = &mut both;
+    tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    tape.backward_with(&w, monitor).unwrap();
+
+    // Each link is the factor it says it is. What is zero but for rounding is compared with the rest.
+    let scale = norm(&c) * 1e-3;
+    assert!(witness.worst < TOLERANCE, "{} over depth", witness.worst);
+    compare(budget.links(), &witness.depth, scale);
+    let plain: Vec<LinkBudget> =
+        budget.steps().iter().filter(|link| !is_gated(&witness, &link.name)).cloned().collect();
+    compare(&plain, &witness.time, scale);
+
+    // The end is the true gradient.
+    let (first, dx) = (norm(&c), norm(tape.input_gradient()));
+    let truth = by_duals(case, &w, &x, &c);
+    let largest = truth.iter().fold(1e-3f64, |largest, v| largest.max(v.abs()));
+    for (found, expected) in tape.input_gradient().iter().zip(&truth) {
+        assert!((found - expected).abs() <= TOLERANCE * largest, "{found} for {expected}");
+    }
+    let links = budget.links();
+    assert!(close(links[0].before.norm, first, 0.0));
+    assert!(close(links.last().unwrap().after.norm, dx, 0.0));
+    assert!(close(dx, norm(&truth), scale));
+    for pair in links.windows(2) {
+        assert!(close(pair[0].after.norm, pair[1].before.norm, 0.0), "{pair:?}");
+    }
+
+    // The shares sum to it.
+    let shares = budget.shares();
+    let total = shares.total();
+    if dx == 0.0 {
+        assert_eq!(total, f64::NEG_INFINITY);
+    } else {
+        assert!(
+            (total - (dx / first).log10()).abs() <= TOLERANCE * (1.0 + total.abs()),
+            "{shares:?} for {}",
+            dx / first
+        );
+    }
+    // Where no norm is zero each share is the plain sum of its links' decades.
+    if links.iter().all(|link| link.after.norm > 0.0) {
+        for (factor, share) in [
+            (Factor::Weights, shares.weights),
+            (Factor::Activation, shares.activation),
+            (Factor::Injection, shares.injection),
+            (Factor::Other, shares.other),
+        ] {
+            let sum: f64 = links.iter().filter(|link| link.factor == factor).map(LinkBudget::decades).sum();
+            assert!((share - sum).abs() <= TOLERANCE * (1.0 + total.abs()), "{factor:?}: {share} for {sum}");
+        }
+    }
+
+    // Over time each link goes on from the one before it; samples that end earlier join with a state of zero.
+    for layer in budget.recurrent_layers() {
+        let steps: Vec<&LinkBudget> = budget.steps_of(layer).collect();
+        for pair in steps.windows(2) {
+            assert!(close(pair[1].before.norm, pair[0].after.norm, 0.0), "{pair:?}");
+        }
+        assert_eq!(budget.state_gradients(layer).len(), extent.steps);
+    }
+
+    // The table names every layer of the path, or of time.
+    let table = budget.to_string();
+    for (i, part) in case.parts.iter().enumerate() {
+        let shown = table.lines().any(|line| line.starts_with(&format!("{i}")));
+        assert!(
+            shown || matches!(part, Part::Activation(_) | Part::LastStep | Part::Mean | Part::Residual(..)),
+            "{i}\n{table}"
+        );
+    }
+    assert!(!table.contains("NaN"), "{table}");
+    assert_eq!(budget.blocks().len(), blocks.len());
+    for (found, block) in budget.blocks().iter().zip(&blocks) {
+        assert_eq!((found.name.as_str(), found.role), (&*block.name, block.role));
+        assert!(close(found.parameters.norm, norm(&w[block.range.clone()]), 0.0));
+        assert!(close(found.gradient.norm, norm(&tape.gradient()[block.range.clone()]), 0.0));
+    }
+    witness.recomputed
+}
+
+fn is_gated(witness: &Witness<'_>, link: &str) -> bool {
+    witness.gated.iter().any(|layer| link.strip_prefix(layer.as_str()).is_some_and(|rest| rest.starts_with('.')))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_feedforward_and_residual_networks(case in feedforward()) {
+        let [activations, weights] = check(&case);
+        prop_assert!(activations > 0 && weights > 1);
+    }
+
+    #[test]
+    fn on_recurrent_networks(case in recurrent()) {
+        let [_, weights] = check(&case);
+        prop_assert!(weights > 1);
+    }
+}

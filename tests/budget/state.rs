@@ -1,0 +1,70 @@
+//! Over time the gradient of the whole state (h, c) is the true one, for gated cells too.
+
+use super::{
+    dual::{Dual, dual},
+    network::{Case, Part, build},
+    promises::weights,
+    witness::norm,
+};
+use chainrule::{
+    Extent, GradientMonitor,
+    layer::Mode,
+    monitor::{Factor, GradientBudget},
+    tape::Tape,
+};
+use proptest::prelude::*;
+
+/// At each step t > 0: the norm of the gradient that comes from later steps, against duals in the state there.
+fn check(case: &Case) {
+    let (batch, steps) = (case.lengths.len(), case.lengths[0]);
+    let extent = Extent::sequences(batch, steps);
+    let network = build::<f64>(case.input, &case.parts);
+    let duals = build::<Dual>(case.input, &case.parts);
+    let w = weights(case, &network);
+    let x = case.values(2, extent.rows() * case.input, 1.5);
+    let c = case.values(3, extent.rows() * network.width(), 1.0);
+    let mut tape = Tape::new(&network, extent).unwrap();
+    let mut budget = GradientBudget::new();
+    let monitor: &mut dyn GradientMonitor<f64> = &mut budget;
+    tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    tape.backward_with(&w, monitor).unwrap();
+
+    let dual_w: Vec<Dual> = w.iter().map(|&w| dual(w, 0.0)).collect();
+    let dual_x: Vec<Dual> = x.iter().map(|&x| dual(x, 0.0)).collect();
+    let mut prefix = Tape::for_inference(&network, extent).unwrap();
+    let mut suffix = Tape::for_inference(&duals, extent).unwrap();
+    for t in 1..steps {
+        prefix.infer(&w, &x[..t * batch * case.input], Extent::sequences(batch, t)).unwrap();
+        let mut state: Vec<Dual> = prefix.final_state().iter().map(|&s| dual(s, 0.0)).collect();
+        let mut gradient = Vec::new();
+        for i in 0..state.len() {
+            state[i].d = 1.0;
+            suffix.set_state(&state).unwrap();
+            let rest = Extent::sequences(batch, steps - t);
+            let y = suffix.infer(&dual_w, &dual_x[t * batch * case.input..], rest).unwrap();
+            let tail = &c[t * batch * network.width()..];
+            gradient.push(y.iter().zip(tail).map(|(y, c)| y.d * c).sum::<f64>());
+            state[i].d = 0.0;
+        }
+        // The state after step t − 1 meets that step's own loss in its injection.
+        let link =
+            budget.steps_of("0").find(|link| link.factor == Factor::Injection && link.step == Some(t - 1)).unwrap();
+        let (found, expected) = (link.before.norm, norm(&gradient));
+        assert!((found - expected).abs() <= 1e-12 * expected.max(1e-2), "step {t}: {found} for {expected}");
+        // With it, h has the loss's part too: the output is the hidden state.
+        let hidden = batch * network.width();
+        let own = &c[(t - 1) * hidden..t * hidden];
+        gradient.iter_mut().zip(own).for_each(|(state, loss)| *state += loss);
+        let (found, expected) = (budget.state_gradients("0")[t - 1], norm(&gradient));
+        assert!((found - expected).abs() <= 1e-12 * expected.max(1e-2), "step {t}: {found} for {expected}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn state_gradients(input in 2..=4usize, hidden in 2..=5usize, cell in 0..=4usize, batch in 1..=3usize, steps in 2..=6usize, seed: u64) {
+        check(&Case { input, parts: vec![Part::Recurrent(hidden, cell)], lengths: vec![steps; batch], seed });
+    }
+}
