@@ -1,0 +1,539 @@
+//! Sequences: what a sample gives does not depend on the batch it came in, on how the batch was cut, or on how
+//! many steps were taken at once. Equal means equal to the last bit.
+
+use chainrule::{
+    Activation, Extent, Layer, Mode, Scalar,
+    activation::{Relu, Sigmoid, Tanh},
+    layer::{
+        BranchScale, Dropout, LastStep, LayerNorm, Linear, MeanOverSteps, Noise, PRelu, Pointwise, Reset, Residual,
+        RmsNorm, Sequential, initialize,
+    },
+    recurrent::{Cell, CellBackward, CellForward, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
+    scalar,
+    tape::Tape,
+    to_f64,
+};
+use proptest::prelude::*;
+
+/// Numbers in (−1, 1), a function of seed and place (splitmix64).
+fn numbers<T: Scalar>(seed: u64, count: usize) -> Vec<T> {
+    let number = |i: usize| {
+        let mut z = (seed << 32).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        scalar(((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+    };
+    (0..count).map(number).collect()
+}
+
+/// Fails unless the two agree to the last bit.
+#[track_caller]
+fn same_bits<T: Scalar>(what: &str, found: &[T], expected: &[T]) {
+    let bits = |values: &[T]| values.iter().map(|&v| to_f64(v).to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(found), bits(expected), "{what}: {found:?} is not {expected:?}");
+}
+
+/// The samples `samples` of time-major rows.
+fn part<T: Copy>(extent: Extent<'_>, width: usize, values: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
+    assert_eq!(values.len(), extent.rows() * width);
+    let mut out = Vec::new();
+    for step in 0..extent.steps {
+        for sample in samples.clone().filter(|&sample| extent.length(sample) > step) {
+            out.extend_from_slice(&values[extent.row(step, sample) * width..][..width]);
+        }
+    }
+    out
+}
+
+/// The samples `samples` of a state that consists of slabs \[batch, width\].
+fn state_part<T: Copy>(slabs: &[usize], batch: usize, state: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
+    assert_eq!(state.len(), batch * slabs.iter().sum::<usize>());
+    let (mut out, mut rest) = (Vec::new(), state);
+    for &width in slabs {
+        let (slab, others) = rest.split_at(batch * width);
+        out.extend_from_slice(&slab[samples.start * width..samples.end * width]);
+        rest = others;
+    }
+    out
+}
+
+/// Everything of a pass there and back.
+struct Run<T> {
+    y: Vec<T>,
+    end: Vec<T>,
+    dx: Vec<T>,
+    d_start: Vec<T>,
+    dw: Vec<T>,
+}
+
+/// What goes into a pass.
+#[derive(Clone, Copy)]
+struct Given<'a, T> {
+    w: &'a [T],
+    x: &'a [T],
+    start: &'a [T],
+    dy: &'a [T],
+    d_end: &'a [T],
+    first_sample: usize,
+}
+
+fn run<T: Scalar>(network: &dyn Layer<T>, extent: Extent<'_>, given: Given<'_, T>) -> Run<T> {
+    let mut tape = Tape::new(network, Extent::sequences(extent.batch, extent.steps)).unwrap();
+    tape.want_input_gradient(true);
+    tape.want_state_gradient(true);
+    tape.set_noise(Noise::new(7, 3).from_sample(given.first_sample));
+    if !given.start.is_empty() {
+        tape.set_state(given.start).unwrap();
+    }
+    let output = tape.forward(given.w, given.x, extent).unwrap();
+    let y = output.y.to_vec();
+    output.dy.copy_from_slice(given.dy);
+    tape.final_state_gradient_mut().copy_from_slice(given.d_end);
+    tape.backward(given.w).unwrap();
+    Run {
+        y,
+        end: tape.final_state().to_vec(),
+        dx: tape.input_gradient().to_vec(),
+        d_start: tape.state_gradient().to_vec(),
+        dw: tape.gradient().to_vec(),
+    }
+}
+
+/// Cuts a batch at `cuts`: each part must give what it gives within the whole.
+fn cuts_change_nothing<T: Scalar>(
+    network: &dyn Layer<T>,
+    slabs: &[usize],
+    extent: Extent<'_>,
+    cuts: &[usize],
+    seed: u64,
+) {
+    let dims = network.dims();
+    let mut w = initialize::<T>(network, seed).unwrap();
+    w.iter_mut().zip(numbers::<T>(seed + 1, dims.parameters)).for_each(|(w, more)| *w += more * scalar(0.1));
+    let after = network.extent(extent);
+    let states = extent.batch * slabs.iter().sum::<usize>();
+    let x = numbers::<T>(seed + 2, extent.rows() * dims.input);
+    let start = numbers::<T>(seed + 3, states);
+    let dy = numbers::<T>(seed + 4, after.rows() * dims.output);
+    let d_end = numbers::<T>(seed + 5, states);
+    let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
+    let whole = run(network, extent, given);
+    let (mut first, mut ends) = (0, cuts.to_vec());
+    ends.push(extent.batch);
+    for end in ends {
+        let samples = first..end;
+        let lengths = extent.lengths.map(|lengths| &lengths[samples.clone()]);
+        let own = lengths.map_or(Extent::sequences(samples.len(), extent.steps), Extent::ragged);
+        // One sample alone is an even batch.
+        let own = if samples.len() == 1 { Extent::sequences(1, own.steps) } else { own };
+        let given = Given {
+            w: &w,
+            x: &part(extent, dims.input, &x, samples.clone()),
+            start: &state_part(slabs, extent.batch, &start, samples.clone()),
+            dy: &part(after, dims.output, &dy, samples.clone()),
+            d_end: &state_part(slabs, extent.batch, &d_end, samples.clone()),
+            first_sample: samples.start,
+        };
+        let alone = run(network, own, given);
+        same_bits("y", &part(after, dims.output, &whole.y, samples.clone()), &alone.y);
+        same_bits("dx", &part(extent, dims.input, &whole.dx, samples.clone()), &alone.dx);
+        same_bits("final state", &state_part(slabs, extent.batch, &whole.end, samples.clone()), &alone.end);
+        same_bits("state gradient", &state_part(slabs, extent.batch, &whole.d_start, samples), &alone.d_start);
+        first = end;
+    }
+}
+
+const INPUTS: usize = 3;
+
+/// Every kind of recurrent network, with the slabs of its state.
+fn recurrent_networks<T: Scalar>(h: usize) -> Vec<(&'static str, Box<dyn Layer<T>>, Vec<usize>)> {
+    let before = Gru::new(Reset::BeforeProduct);
+    let after = Gru::new(Reset::AfterProduct);
+    let input = || Sequential::<T>::input(INPUTS);
+    let stacked = input().recurrent(h, Lstm).recurrent(h + 1, before).linear(2);
+    let both = input().bidirectional(h, Lstm).bidirectional(2, after);
+    vec![
+        ("elman", Box::new(Recurrent::new(INPUTS, h, Elman::new(Tanh))), vec![h]),
+        ("elman of relu", Box::new(Recurrent::new(INPUTS, h, Elman::new(Relu)).without_bias()), vec![h]),
+        ("lstm", Box::new(Recurrent::new(INPUTS, h, Lstm)), vec![h, h]),
+        ("gru, reset after", Box::new(Recurrent::new(INPUTS, h, after)), vec![h]),
+        ("gru, reset before", Box::new(Recurrent::new(INPUTS, h, before)), vec![h]),
+        ("mgu", Box::new(Recurrent::new(INPUTS, h, Mgu)), vec![h]),
+        ("reversed lstm", Box::new(Reversed::new(Recurrent::new(INPUTS, h, Lstm))), vec![h, h]),
+        ("bidirectional lstm, twice", Box::new(both.build().unwrap()), vec![h, h, h, h, 2, 2]),
+        ("stacked", Box::new(stacked.build().unwrap()), vec![h, h, h + 1]),
+        ("last step", Box::new(input().recurrent(h, after).last_step().linear(2).build().unwrap()), vec![h]),
+        ("mean over steps", Box::new(input().recurrent(h, Lstm).mean_over_steps().build().unwrap()), vec![h, h]),
+        (
+            "last step of both directions",
+            Box::new(input().bidirectional(h, Elman::new(Tanh)).last_step().build().unwrap()),
+            vec![h, h],
+        ),
+        (
+            "dropout between, a residual around",
+            Box::new(
+                input()
+                    .recurrent(h, Lstm)
+                    .dropout(0.4)
+                    .residual(|branch| branch.recurrent(h, before).layer_norm().dropout(0.3))
+                    .build()
+                    .unwrap(),
+            ),
+            vec![h, h, h],
+        ),
+    ]
+}
+
+/// Every layer without state.
+fn feedforward<T: Scalar>(width: usize) -> Sequential<T> {
+    let branch = Sequential::<T>::input(width).linear(width).rms_norm().activation(Tanh).dropout(0.3).build().unwrap();
+    let learned = Residual::new(branch).unwrap().scale(BranchScale::Learned(0.7)).unwrap();
+    Sequential::<T>::input(INPUTS)
+        .linear(width)
+        .layer_norm()
+        .dropout(0.5)
+        .prelu()
+        .layer(PRelu::new(width).per_unit())
+        .layer(learned)
+        .residual(|branch| branch.linear(width).activation(Sigmoid))
+        .linear(2)
+        .build()
+        .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_ragged_batch_gives_what_each_sequence_gives_alone(
+        mut lengths in prop::collection::vec(1usize..7, 1..7), hidden in 1usize..10, seed in 0u64..1000,
+    ) {
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let singles: Vec<usize> = (1..lengths.len()).collect();
+        for (name, network, slabs) in recurrent_networks::<f64>(hidden) {
+            println!("{name} in f64");
+            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &singles, seed);
+        }
+        for (name, network, slabs) in recurrent_networks::<f32>(hidden) {
+            println!("{name} in f32");
+            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &singles, seed);
+        }
+    }
+
+    #[test]
+    fn cutting_a_batch_changes_nothing(
+        batch in 2usize..12, steps in 1usize..4, at in 0.0f64..1.0, width in 1usize..10, seed in 0u64..1000,
+    ) {
+        let cut = [1 + (at * (batch - 1) as f64) as usize];
+        let extent = Extent::sequences(batch, steps);
+        cuts_change_nothing::<f64>(&feedforward(width), &[], extent, &cut, seed);
+        cuts_change_nothing::<f32>(&feedforward(width), &[], extent, &cut, seed);
+        for (name, network, slabs) in recurrent_networks::<f32>(width) {
+            println!("{name}");
+            cuts_change_nothing(&*network, &slabs, extent, &cut, seed);
+        }
+        for (name, network, slabs) in recurrent_networks::<f64>(width) {
+            println!("{name}");
+            cuts_change_nothing(&*network, &slabs, extent, &cut, seed);
+        }
+    }
+
+    #[test]
+    fn cutting_a_ragged_batch_changes_nothing(
+        mut lengths in prop::collection::vec(1usize..6, 2..7), at in 0.0f64..1.0, hidden in 1usize..10, seed in 0u64..1000,
+    ) {
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let cut = [1 + (at * (lengths.len() - 1) as f64) as usize];
+        for (_, network, slabs) in recurrent_networks::<f64>(hidden) {
+            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &cut, seed);
+        }
+    }
+
+    #[test]
+    fn steps_at_once_are_steps_by_hand(batch in 1usize..5, steps in 1usize..7, hidden in 1usize..12, seed in 0u64..1000) {
+        stepped::<f64>(batch, steps, hidden, seed);
+        stepped::<f32>(batch, steps, hidden, seed);
+    }
+
+    #[test]
+    fn inference_gives_the_bits_of_evaluation(
+        mut lengths in prop::collection::vec(1usize..6, 1..6), width in 1usize..12, seed in 0u64..1000,
+    ) {
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        infers::<f64>(&lengths, width, seed);
+        infers::<f32>(&lengths, width, seed);
+    }
+}
+
+/// T steps at once give the bits of T passes of one step, with the state carried over, and so do windows in between.
+fn stepped<T: Scalar>(batch: usize, steps: usize, hidden: usize, seed: u64) {
+    let causal =
+        |name: &str| !["reversed", "bidirectional", "both", "last", "mean", "dropout"].iter().any(|n| name.contains(n));
+    for (name, network, slabs) in recurrent_networks::<T>(hidden).into_iter().filter(|(name, ..)| causal(name)) {
+        let (dims, extent) = (network.dims(), Extent::sequences(batch, steps));
+        let w = initialize::<T>(&*network, seed).unwrap();
+        let x = numbers::<T>(seed + 1, extent.rows() * dims.input);
+        let start = numbers::<T>(seed + 2, batch * slabs.iter().sum::<usize>());
+        let mut tape = Tape::new(&*network, extent).unwrap();
+        tape.set_state(&start).unwrap();
+        let once = tape.forward(&w, &x, extent).unwrap().y.to_vec();
+        let end = tape.final_state().to_vec();
+        for window in 1..=steps {
+            for infer in [false, true] {
+                let mut by_hand = Vec::new();
+                tape.set_state(&start).unwrap();
+                for x in x.chunks(window * batch * dims.input) {
+                    let extent = Extent::sequences(batch, x.len() / batch / dims.input);
+                    let y =
+                        if infer { tape.infer(&w, x, extent) } else { tape.forward(&w, x, extent).map(|out| out.y) };
+                    by_hand.extend_from_slice(y.unwrap());
+                    tape.carry_state();
+                }
+                same_bits(name, &by_hand, &once);
+                same_bits(name, tape.final_state(), &end);
+            }
+        }
+    }
+}
+
+fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
+    let mut networks = recurrent_networks::<T>(width);
+    networks.push(("feedforward", Box::new(feedforward(width)), vec![]));
+    networks.push(("linear", Box::new(Linear::new(INPUTS, width).without_bias()), vec![]));
+    networks.push(("pointwise", Box::new(Pointwise::new(INPUTS, Tanh)), vec![]));
+    networks.push(("prelu", Box::new(PRelu::new(INPUTS)), vec![]));
+    networks.push(("layer norm", Box::new(LayerNorm::new(INPUTS)), vec![]));
+    networks.push(("rms norm", Box::new(RmsNorm::new(INPUTS).without_affine()), vec![]));
+    networks.push(("dropout", Box::new(Dropout::new(INPUTS, 0.5).unwrap()), vec![]));
+    networks.push(("last step", Box::new(LastStep::new(INPUTS)), vec![]));
+    networks.push(("mean over steps", Box::new(MeanOverSteps::new(INPUTS)), vec![]));
+    networks.push(("reversed pool", Box::new(Reversed::new(LastStep::new(INPUTS))), vec![]));
+    networks.push(("nothing", Box::new(Sequential::new(INPUTS)), vec![]));
+    for (name, network, slabs) in networks {
+        let extent = Extent::ragged(lengths);
+        let w = initialize::<T>(&*network, seed).unwrap();
+        let x = numbers::<T>(seed + 1, extent.rows() * INPUTS);
+        let start = numbers::<T>(seed + 2, lengths.len() * slabs.iter().sum::<usize>());
+        let capacity = Extent::sequences(extent.batch, extent.steps);
+        let mut tape = Tape::new(&*network, capacity).unwrap();
+        let mut small = Tape::for_inference(&*network, capacity).unwrap();
+        for with_state in [false, !slabs.is_empty()] {
+            if with_state {
+                tape.set_state(&start).unwrap();
+                small.set_state(&start).unwrap();
+            }
+            let expected = tape.forward_with(&w, &x, extent, Mode::Evaluate, &mut ()).unwrap().y.to_vec();
+            let end = tape.final_state().to_vec();
+            same_bits(name, tape.infer(&w, &x, extent).unwrap(), &expected);
+            same_bits(name, tape.final_state(), &end);
+            same_bits(name, small.infer(&w, &x, extent).unwrap(), &expected);
+            same_bits(name, small.final_state(), &end);
+        }
+    }
+}
+
+/// No gradient goes from one window to the one before, and none stays behind for the one after.
+#[test]
+fn no_gradient_leaks_between_windows() {
+    for (name, network, slabs) in recurrent_networks::<f64>(4) {
+        let (dims, extent) = (network.dims(), Extent::sequences(2, 3));
+        let states = 2 * slabs.iter().sum::<usize>();
+        let outs = network.extent(extent).rows() * dims.output;
+        let w = initialize::<f64>(&*network, 1).unwrap();
+        let start = numbers::<f64>(2, states);
+        let [x1, x2] = [3, 4].map(|seed| numbers::<f64>(seed, 6 * INPUTS));
+        let [dy1, dy2] = [5, 6].map(|seed| numbers::<f64>(seed, outs));
+        let [d_end, nothing] = [numbers::<f64>(7, states), vec![0.0; states]];
+        // Each window by itself.
+        let given = Given { w: &w, x: &x1, start: &start, dy: &dy1, d_end: &d_end, first_sample: 0 };
+        let first = run(&*network, extent, given);
+        let second = run(&*network, extent, Given { x: &x2, start: &first.end, dy: &dy2, d_end: &nothing, ..given });
+        // Both on one tape, carried over.
+        let mut tape = Tape::new(&*network, extent).unwrap();
+        tape.set_noise(Noise::new(7, 3));
+        tape.want_input_gradient(true);
+        tape.want_state_gradient(true);
+        tape.set_state(&start).unwrap();
+        tape.forward(&w, &x1, extent).unwrap().dy.copy_from_slice(&dy1);
+        tape.final_state_gradient_mut().copy_from_slice(&d_end);
+        tape.backward(&w).unwrap();
+        same_bits(name, tape.gradient(), &first.dw);
+        tape.carry_state();
+        tape.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
+        same_bits(name, tape.gradient(), &first.dw);
+        tape.backward(&w).unwrap();
+        same_bits(name, tape.gradient(), &second.dw);
+        same_bits(name, tape.input_gradient(), &second.dx);
+        same_bits(name, tape.state_gradient(), &second.d_start);
+        // Window 2's own gradient is no function of what window 1 was told about its end.
+        let mut other = Tape::new(&*network, extent).unwrap();
+        other.set_noise(Noise::new(7, 3));
+        other.set_state(&start).unwrap();
+        other.forward(&w, &x1, extent).unwrap();
+        other.carry_state();
+        other.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
+        other.backward(&w).unwrap();
+        same_bits(name, other.gradient(), &second.dw);
+    }
+}
+
+/// A minimal gated unit: `f = σ(W_f x + U_f h + b_f)`, `h̃ = tanh(W x + U (f ⊙ h) + b)`, `h' = (1 − f) ⊙ h + f ⊙ h̃`.
+///
+/// A user's own cell, of the public parts alone. Source: Zhou et al. 2016.
+#[derive(Clone, Debug)]
+struct Mgu;
+
+impl Cell for Mgu {
+    fn gates(&self) -> &'static [&'static str] {
+        &["forget", "candidate"]
+    }
+
+    fn products(&self) -> &'static [Product] {
+        &[
+            Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false },
+            Product { gates: 1..2, stage: 1, operand: Operand::Own, separate: false },
+        ]
+    }
+
+    fn held(&self) -> usize {
+        1
+    }
+
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h.len();
+        for j in 0..n {
+            let f = Sigmoid.value(unit.z[j]);
+            if stage == 0 {
+                unit.operand[j] = f * unit.h[j];
+            } else {
+                unit.h_next[j] = (T::one() - f) * unit.h[j] + f * Tanh.value(unit.z[n + j]);
+            }
+        }
+    }
+
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
+        let n = unit.h.len();
+        for j in 0..n {
+            let f = Sigmoid.value(unit.z[j]);
+            if stage == 1 {
+                let candidate = Tanh.value(unit.z[n + j]);
+                unit.held[j] = unit.d_h_next[j] * (candidate - unit.h[j]);
+                unit.d_h[j] += unit.d_h_next[j] * (T::one() - f);
+                unit.z[n + j] = unit.d_h_next[j] * f * Tanh.derivative(unit.z[n + j], candidate);
+            } else {
+                unit.d_h[j] += unit.d_operand[j] * f;
+                let d_f = unit.held[j] + unit.d_operand[j] * unit.h[j];
+                unit.z[j] = d_f * Sigmoid.derivative(unit.z[j], f);
+            }
+        }
+    }
+}
+
+fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+/// `Σ_j m[row, j] v_j`.
+fn product(m: &[f64], row: usize, v: &[f64]) -> f64 {
+    (0..v.len()).map(|j| m[row * v.len() + j] * v[j]).sum()
+}
+
+/// One step of a cell in plain loops: from W, U, b, x and h.
+type Step = fn(&[f64], &[f64], &[f64], &[f64], &[f64]) -> Vec<f64>;
+
+fn gru_reset_before(w: &[f64], u: &[f64], b: &[f64], x: &[f64], h: &[f64]) -> Vec<f64> {
+    let n = h.len();
+    let gate = |row: usize| sigmoid(product(w, row, x) + product(u, row, h) + b[row]);
+    let kept: Vec<f64> = (0..n).map(|j| gate(j) * h[j]).collect();
+    let step = |j: usize| {
+        let (z, row) = (gate(n + j), 2 * n + j);
+        (1.0 - z) * (product(w, row, x) + product(u, row, &kept) + b[row]).tanh() + z * h[j]
+    };
+    (0..n).map(step).collect()
+}
+
+fn minimal_gated(w: &[f64], u: &[f64], b: &[f64], x: &[f64], h: &[f64]) -> Vec<f64> {
+    let n = h.len();
+    let f: Vec<f64> = (0..n).map(|row| sigmoid(product(w, row, x) + product(u, row, h) + b[row])).collect();
+    let kept: Vec<f64> = (0..n).map(|j| f[j] * h[j]).collect();
+    let candidate = |row: usize| (product(w, row, x) + product(u, row, &kept) + b[row]).tanh();
+    (0..n).map(|j| (1.0 - f[j]) * h[j] + f[j] * candidate(n + j)).collect()
+}
+
+/// All outputs of plain loops over samples and steps, time-major, and the final state.
+fn plain(step: Step, gates: usize, extent: Extent<'_>, n: usize, w: &[f64], x: &[f64], start: &[f64]) -> [Vec<f64>; 2] {
+    let (weight, rest) = w.split_at(gates * n * INPUTS);
+    let (recurrent, bias) = rest.split_at(gates * n * n);
+    let (mut y, mut end) = (vec![0.0; extent.rows() * n], start.to_vec());
+    for sample in 0..extent.batch {
+        let mut h = start[sample * n..][..n].to_vec();
+        for t in 0..extent.length(sample) {
+            let row = extent.row(t, sample);
+            h = step(weight, recurrent, bias, &x[row * INPUTS..][..INPUTS], &h);
+            y[row * n..][..n].copy_from_slice(&h);
+        }
+        end[sample * n..][..n].copy_from_slice(&h);
+    }
+    [y, end]
+}
+
+/// A cell against plain loops: outputs and states to 1e-13, and every gradient, entry by entry, against a central
+/// difference of the loops.
+fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
+    let lengths = [4, 4, 2, 1];
+    for (n, extent) in [(3, Extent::ragged(&lengths)), (5, Extent::sequences(2, 3))] {
+        let layer = Recurrent::new(INPUTS, n, cell.clone());
+        assert_eq!(Layer::<f64>::dims(&layer).parameters, gates * n * (INPUTS + n + 1));
+        let w = numbers::<f64>(11, gates * n * (INPUTS + n + 1));
+        let x = numbers::<f64>(12, extent.rows() * INPUTS);
+        let start = numbers::<f64>(13, extent.batch * n);
+        let dy = numbers::<f64>(14, extent.rows() * n);
+        let d_end = numbers::<f64>(15, extent.batch * n);
+        let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
+        let found = run(&layer, extent, given);
+        let [y, end] = plain(step, gates, extent, n, &w, &x, &start);
+        let close = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-13);
+        assert!(close(&found.y, &y) && close(&found.end, &end));
+        let loss = |w: &[f64], x: &[f64], start: &[f64]| {
+            let [y, end] = plain(step, gates, extent, n, w, x, start);
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            dot(&y, &dy) + dot(&end, &d_end)
+        };
+        let eps = 1e-6;
+        let difference = |values: &[f64], i: usize, loss: &dyn Fn(&[f64]) -> f64| {
+            let (mut more, mut less) = (values.to_vec(), values.to_vec());
+            (more[i], less[i]) = (values[i] + eps, values[i] - eps);
+            (loss(&more) - loss(&less)) / (2.0 * eps)
+        };
+        let check = |what: &str, gradient: &[f64], values: &[f64], loss: &dyn Fn(&[f64]) -> f64| {
+            assert_eq!(gradient.len(), values.len());
+            for (i, &found) in gradient.iter().enumerate() {
+                let expected = difference(values, i, loss);
+                assert!((found - expected).abs() < 1e-7, "{what} {i}: {found} is not {expected}");
+            }
+            // All entries at once, along one direction.
+            let direction = numbers::<f64>(16, values.len());
+            let moved = |by: f64| values.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
+            let expected = (loss(&moved(eps)) - loss(&moved(-eps))) / (2.0 * eps);
+            let found: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
+            assert!((found - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+        };
+        check("parameter", &found.dw, &w, &|w| loss(w, &x, &start));
+        check("input", &found.dx, &x, &|x| loss(&w, x, &start));
+        check("state", &found.d_start, &start, &|start| loss(&w, &x, start));
+    }
+}
+
+#[test]
+fn gru_with_the_reset_before_the_product() {
+    against_plain_loops(Gru::new(Reset::BeforeProduct), 3, gru_reset_before);
+}
+
+#[test]
+fn a_cell_of_ones_own() {
+    against_plain_loops(Mgu, 2, minimal_gated);
+    let blocks = chainrule::Blocks::collect(|visit| Layer::<f64>::blocks(&Recurrent::new(INPUTS, 4, Mgu), visit));
+    let names: Vec<_> = blocks.iter().map(|block| (block.name.as_ref(), block.shape)).collect();
+    assert_eq!(names, [("weight", [8, 3]), ("recurrent", [8, 4]), ("bias", [8, 1])]);
+    assert_eq!(blocks.get("recurrent").unwrap().gates, ["forget", "candidate"]);
+}
