@@ -8,7 +8,7 @@ use crate::{
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::GradientMonitor,
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, to_f64},
     tape::Tape,
     transform::{GradientTransform, Optimizer, Outcome},
 };
@@ -269,26 +269,44 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        let mut total = 0.0;
+        if samples.is_empty() {
+            return Err(Error::EmptyBatch);
+        }
         let width = self.tape.network().dims().output;
         let per_step = per_step(self.tape.network());
+        // A mean over all samples weighs the means of the parts by what their rows count for.
+        let divided = samples.len() > self.settings.batch && self.loss.reduction() == Reduction::Mean;
+        let mut whole = T::one();
+        if divided {
+            whole = T::zero();
+            for part in samples.chunks(self.settings.batch) {
+                batch.gather(data, part, per_step)?;
+                whole += self.loss.counted(width, batch.target(), batch.row_weights());
+            }
+        }
+        let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
             batch.gather(data, part, per_step)?;
+            let counted = if divided { self.loss.counted(width, batch.target(), batch.row_weights()) } else { whole };
+            if counted.is_zero() && !whole.is_zero() {
+                continue;
+            }
             self.tape
                 .set_noise(Noise::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch));
             let output = self.tape.forward_with(&self.parameters, batch.x(), batch.extent(), Mode::Train, monitor)?;
-            let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy)?;
-            let share = part.len() as f64 / samples.len() as f64;
-            if part.len() < samples.len() && self.loss.reduction() == Reduction::Mean {
-                let share = scalar::<T>(share);
+            let mut loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy)?;
+            if divided {
+                let share = counted / whole;
+                loss *= share;
                 output.dy.iter_mut().for_each(|dy| *dy *= share);
             }
-            total += to_f64(loss) * share;
-            if i == 0 {
+            total += to_f64(loss);
+            if first {
                 self.tape.backward_with(&self.parameters, monitor)?;
             } else {
                 self.tape.accumulate_with(&self.parameters, monitor)?;
             }
+            first = false;
         }
         let (blocks, gradient) = self.tape.blocks_and_gradient();
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
@@ -301,21 +319,27 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Data that does not fit the network or the loss.
     pub fn evaluate(&mut self, data: &Data<'_, T>) -> Result<Evaluation, Error> {
         let width = self.tape.network().dims().output;
-        let mean = self.loss.reduction() == Reduction::Mean;
-        let (mut loss, mut right, mut rows, mut samples) = (0.0, 0.0, 0, 0);
+        let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
         let mut dy = alloc::vec![T::zero(); self.settings.batch * data.steps() * width];
-        self.each_batch(data, |trainer_loss, batch, y| {
-            let dy = &mut dy[..y.len()];
-            let value = trainer_loss.evaluate(width, y, batch.target(), batch.row_weights(), dy)?;
-            loss += to_f64(value) * if mean { batch.samples().len() as f64 } else { 1.0 };
-            samples += batch.samples().len();
-            if let Target::Classes(classes) = batch.target() {
+        let mean = self.loss.reduction() == Reduction::Mean;
+        self.each_batch(data, |function, batch, y| {
+            let (target, weights) = (batch.target(), batch.row_weights());
+            let weight = if mean { to_f64(function.counted(width, target, weights)) } else { 1.0 };
+            // A part whose rows are all masked has no mean, and counts for nothing; alone it is an error.
+            if weight != 0.0 || batch.samples().len() == data.samples() {
+                loss += to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?) * weight;
+            }
+            counted += weight;
+            if let Target::Classes(classes) = target {
                 right += accuracy(width, y, classes)? * classes.len() as f64;
                 rows += classes.len();
             }
             Ok(())
         })?;
-        let loss = if mean { loss / samples as f64 } else { loss };
+        if mean {
+            require(counted > 0.0, "the sum of the row weights under a mean", "positive", counted)?;
+            loss /= counted;
+        }
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 

@@ -146,6 +146,7 @@ fn cuts_change_nothing<T: Scalar>(
 const INPUTS: usize = 3;
 
 /// Every kind of recurrent network, with the slabs of its state.
+#[allow(clippy::type_complexity)]
 fn recurrent_networks<T: Scalar>(h: usize) -> Vec<(&'static str, Box<dyn Layer<T>>, Vec<usize>)> {
     let before = Gru::new(Reset::BeforeProduct);
     let after = Gru::new(Reset::AfterProduct);

@@ -155,6 +155,19 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+
+    /// Rows of the ignored class count for nothing, others by the weight of their class.
+    fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+        let weight = |row: usize| row_weights.and_then(|weights| weights.get(row)).copied().unwrap_or(T::one());
+        match target {
+            Target::Classes(classes) => {
+                let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
+                kept.filter(|(_, class)| **class < width)
+                    .fold(T::zero(), |sum, (row, &class)| sum + weight(row) * self.class_weight(class))
+            }
+            Target::Values(values) => (0..values.len() / width.max(1)).fold(T::zero(), |sum, row| sum + weight(row)),
+        }
+    }
 }
 
 /// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.

@@ -8,7 +8,7 @@ pub use distance::{Huber, MeanAbsolute, MeanSquared, SmoothL1};
 
 use crate::{
     error::{Error, require_length},
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, scalar, to_f64},
 };
 use core::fmt::Debug;
 
@@ -57,6 +57,16 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// How the losses of the rows become one.
     fn reduction(&self) -> Reduction;
+
+    /// What some rows count for together in a mean: the sum of their weights. By it means of parts make the mean of
+    /// the whole.
+    fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+        let rows = match target {
+            Target::Classes(classes) => classes.len(),
+            Target::Values(values) => values.len() / width.max(1),
+        };
+        row_weights.map_or(scalar(rows as f64), |weights| weights.iter().fold(T::zero(), |sum, &weight| sum + weight))
+    }
 }
 
 /// A sum that keeps what addition loses (Neumaier 1974).

@@ -1,0 +1,242 @@
+//! A run saved and resumed goes on bit for bit; a file that is not whole or not ours is refused.
+#![cfg(feature = "safetensors")]
+
+use chainrule::{
+    Error, Extent, Layer,
+    activation::{Relu, Tanh},
+    checkpoint::Checkpoint,
+    data::Data,
+    layer::Sequential,
+    loss::{MeanSquared, Target},
+    recurrent::Lstm,
+    tape::Tape,
+    trainer::{Observers, Settings, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, Schedule, Sgd, WeightAverage},
+};
+use std::{fs, path::Path};
+
+fn values(salt: u64, count: usize) -> Vec<f64> {
+    let mut state = salt;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn network(hidden: usize) -> Sequential<f64> {
+    Sequential::input(3).linear(hidden).activation(Relu).dropout(0.3).layer_norm().linear(2).build().unwrap()
+}
+
+type Run<G> = Trainer<f64, Sequential<f64>, MeanSquared, G>;
+
+fn trainer<G: GradientTransform<f64>>(hidden: usize, transform: G, settings: Settings) -> Run<G> {
+    Trainer::new(network(hidden), MeanSquared::new(), transform, settings).unwrap()
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Everything of a run that can be seen.
+fn seen<G: GradientTransform<f64>>(run: &Run<G>) -> (Vec<u64>, Vec<u64>, u64, Vec<u64>) {
+    let average = run.averaged_parameters().map(bits).unwrap_or_default();
+    (bits(run.parameters()), bits(run.optimizer().state()), run.optimizer().steps(), average)
+}
+
+fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Option<usize>) {
+    let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
+    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let (x, y) = (values(3, 10 * 3), values(4, 10 * 2));
+    let other = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.safetensors");
+    let settings = Settings { batch: 4, accumulate: 2, epochs: 40, seed: 5, patience, ..Settings::default() };
+    let observers = || Observers::new().validation(&other);
+    let mut whole = trainer(8, transform(), settings);
+    let epochs = whole.fit_with(&data, observers()).unwrap();
+    assert_eq!(epochs.len() < 40, patience.is_some(), "early stopping stops early");
+    for k in [0, 1, 7, epochs.len() - 1] {
+        let mut first = trainer(8, transform(), Settings { epochs: k, ..settings });
+        first.fit_with(&data, observers()).unwrap();
+        first.save(&path).unwrap();
+        // The second has another seed, and has been elsewhere: nothing of that may remain.
+        let mut second = trainer(8, transform(), Settings { seed: 99, epochs: 2, ..settings });
+        second.fit_with(&data, observers()).unwrap();
+        second.load(&path).unwrap();
+        assert_eq!(seen(&second), seen(&first));
+        second.set_epochs(40);
+        let rest = second.fit_with(&data, observers()).unwrap();
+        assert_eq!(rest, epochs[k..], "resumed after {k}");
+        assert_eq!(seen(&second), seen(&whole), "resumed after {k}");
+        assert_eq!(second.settings().seed, 5);
+    }
+    let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files, [path], "no partial file is left");
+}
+
+#[test]
+fn adam_resumes() {
+    let transform = || {
+        let clip = (Guard::new(), ClipNorm::new(1.0), Adam::new(1e-2));
+        (clip, Schedule::cosine(60, 0.1), Plateau::new(0.5, 0), WeightAverage::new(0.9))
+    };
+    resumes(transform, None);
+}
+
+#[test]
+fn momentum_resumes() {
+    resumes(|| (Sgd::new(0.05).momentum(0.9), Plateau::new(0.7, 1)), None);
+}
+
+#[test]
+fn early_stopping_resumes() {
+    resumes(|| (Adam::new(5e-2), WeightAverage::new(0.5)), Some(6));
+}
+
+#[test]
+fn a_carried_state_resumes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run");
+    let make = || {
+        let network = Sequential::<f64>::input(2).recurrent(3, Lstm).linear(1).build().unwrap();
+        Trainer::for_steps(network, MeanSquared::new(), Sgd::new(0.1), Settings::default(), 4).unwrap()
+    };
+    let mut first = make();
+    first.predict(&values(1, 16), Extent::sequences(2, 4)).unwrap();
+    first.tape_mut().carry_state();
+    first.save(&path).unwrap();
+    let mut second = make();
+    second.load(&path).unwrap();
+    let next = values(2, 16);
+    let expected = bits(first.predict(&next, Extent::sequences(2, 4)).unwrap());
+    assert_eq!(bits(second.predict(&next, Extent::sequences(2, 4)).unwrap()), expected);
+    let fresh = make();
+    fresh.save(&path).unwrap();
+    second.load(&path).unwrap();
+    assert!(second.tape().state().is_empty());
+}
+
+#[track_caller]
+fn refused<G: GradientTransform<f64>>(run: &mut Run<G>, path: &Path) -> Error {
+    let before = seen(run);
+    let error = run.load(path).unwrap_err();
+    assert_eq!(seen(run), before, "a failed load changes nothing");
+    error
+}
+
+#[test]
+fn broken_files_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run");
+    let mut run = trainer(8, Adam::new(1e-2), Settings::default());
+    run.save(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let names_file = |error: &Error| matches!(error, Error::File { path: named, .. } if named.ends_with("run"));
+    for length in [0, 1, 7, 8, 9, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = refused(&mut run, &path);
+        assert!(names_file(&error), "{length}: {error}");
+    }
+    fs::write(&path, b"x,y\n1,2\nthis is another kind of file altogether\n").unwrap();
+    assert!(names_file(&refused(&mut run, &path)));
+    let mut longer = whole.clone();
+    longer.push(0);
+    fs::write(&path, longer).unwrap();
+    assert!(names_file(&refused(&mut run, &path)));
+    fs::remove_file(&path).unwrap();
+    assert!(names_file(&refused(&mut run, &path)));
+    assert!(matches!(refused(&mut run, directory.path()), Error::File { .. }));
+}
+
+#[test]
+fn files_of_others_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run");
+    let block = |error: Error| match error {
+        Error::Checkpoint { block, expected, found } => {
+            assert_ne!(expected, found);
+            block
+        }
+        other => panic!("{other}"),
+    };
+    let mut run = trainer(8, Adam::new(1e-2), Settings::default());
+    // Of another program.
+    let empty: Vec<(String, safetensors::tensor::TensorView<'_>)> = Vec::new();
+    fs::write(&path, safetensors::serialize(empty, None).unwrap()).unwrap();
+    assert_eq!(block(refused(&mut run, &path)), "format version");
+    // Of another shape.
+    trainer(9, Adam::new(1e-2), Settings::default()).save(&path).unwrap();
+    assert_eq!(block(refused(&mut run, &path)), "0.weight");
+    // Of another depth: one block too few, one too many.
+    let deeper = |depth: usize| {
+        let network = (0..depth).fold(Sequential::<f64>::input(3), |network, _| network.linear(3)).build().unwrap();
+        Trainer::new(network, MeanSquared::new(), (), Settings::default()).unwrap()
+    };
+    deeper(2).save(&path).unwrap();
+    assert_eq!(block(refused(&mut deeper(3), &path)), "2.weight");
+    assert!(block(refused(&mut deeper(1), &path)).starts_with("1."));
+    // Of another scalar.
+    let network = Sequential::<f32>::input(3).linear(3).build().unwrap();
+    Trainer::new(network, MeanSquared::new(), (), Settings::default()).unwrap().save(&path).unwrap();
+    assert_eq!(block(refused(&mut deeper(1), &path)), "0.weight");
+    // Of another optimiser.
+    trainer(8, Sgd::new(0.1).momentum(0.9), Settings::default()).save(&path).unwrap();
+    assert_eq!(block(refused(&mut run, &path)), "optimizer.state");
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = trainer(8, Adam::new(1e-2), Settings::default());
+    // A directory cannot be replaced by a file.
+    let taken = directory.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    fs::write(taken.join("old"), b"old").unwrap();
+    assert!(matches!(run.save(&taken), Err(Error::File { .. })));
+    assert_eq!(fs::read(taken.join("old")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no partial file is left");
+    assert!(matches!(run.save(directory.path().join("nowhere/run")), Err(Error::File { .. })));
+    assert!(matches!(run.save(""), Err(Error::File { .. })));
+    // What cannot be saved is refused before the old file is touched.
+    let path = directory.path().join("run");
+    run.save(&path).unwrap();
+    let old = fs::read(&path).unwrap();
+    let short = Checkpoint::<f64> { parameters: vec![0.0], ..Checkpoint::default() };
+    assert!(matches!(short.save(run.tape().blocks(), &path), Err(Error::Checkpoint { .. })));
+    assert_eq!(fs::read(&path).unwrap(), old);
+}
+
+/// By hand: any slices and numbers, values by their bits, in `f32` as in `f64`.
+#[test]
+fn checkpoints_by_hand() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("own");
+    let network = Sequential::<f32>::input(2).linear(2).activation(Tanh).build().unwrap();
+    let tape = Tape::new(&network, Extent::batch(1)).unwrap();
+    let parameters = vec![f32::NAN, f32::NEG_INFINITY, -0.0, f32::MIN_POSITIVE / 2.0, 1.0, f32::MAX];
+    assert_eq!(parameters.len(), network.dims().parameters);
+    let saved = Checkpoint {
+        parameters,
+        slices: vec![("mine", vec![0.1, 0.2]), ("nothing", vec![])],
+        numbers: vec![("n", u64::MAX), ("x", f64::NAN.to_bits())],
+    };
+    saved.save(tape.blocks(), &path).unwrap();
+    let found = Checkpoint::<f32>::load(tape.blocks(), &["mine", "nothing"], &["n", "x"], &path).unwrap();
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&found.parameters), bits(&saved.parameters));
+    assert_eq!((found.slice("mine"), found.slice("nothing")), (&[0.1, 0.2][..], &[][..]));
+    assert_eq!((found.number("n"), found.number("x")), (u64::MAX, f64::NAN.to_bits()));
+    let missing = |slices: &[&'static str], numbers: &[&'static str]| match Checkpoint::<f32>::load(
+        tape.blocks(),
+        slices,
+        numbers,
+        &path,
+    ) {
+        Err(Error::Checkpoint { block, .. }) => block,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(&["mine", "nothing", "yours"], &[]), "yours");
+    assert_eq!(missing(&["mine", "nothing"], &["m"]), "m");
+    assert_eq!(missing(&["mine"], &[]), "nothing");
+}
