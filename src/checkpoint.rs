@@ -18,6 +18,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::sync::atomic::{AtomicU64, Ordering};
 use safetensors::{Dtype, SafeTensors, View};
 use std::{collections::HashMap, fs, io::Write, path::Path};
 
@@ -187,8 +188,10 @@ fn failed(path: &Path, error: impl ToString) -> Error {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // Two that save to one path at the same time write files of their own; the last to be renamed stays.
+    static SAVES: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
+    name.push(format!(".{}.{}.partial", std::process::id(), SAVES.fetch_add(1, Ordering::Relaxed)));
     let partial = path.with_file_name(name);
     let written = fs::File::create(&partial).and_then(|mut file| {
         file.write_all(bytes)?;

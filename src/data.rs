@@ -172,8 +172,12 @@ impl<T: Scalar> Batch<T> {
     /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// Targets or weights of the other kind: one a sample where the output has one a step, or the reverse.
+    /// A sample that the data does not have; targets or weights of the other kind: one a sample where the output has
+    /// one a step, or the reverse.
     pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+        if let Some(&sample) = samples.iter().find(|&&sample| sample >= data.samples) {
+            return Err(Error::Sample { sample, samples: data.samples });
+        }
         self.samples.clear();
         self.samples.extend_from_slice(samples);
         if self.ragged {

@@ -79,6 +79,14 @@ pub enum Error {
         /// How many classes there are.
         classes: usize,
     },
+    /// A sample that the data does not have.
+    #[error("sample {sample}, but there are {samples} (0 to {})", samples - 1)]
+    Sample {
+        /// The sample.
+        sample: usize,
+        /// How many there are.
+        samples: usize,
+    },
     /// A value that must be finite and is not.
     #[error("{what}: value {index} is {found}; it must be finite")]
     NonFinite {

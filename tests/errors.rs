@@ -275,6 +275,8 @@ fn data_and_trainer() {
     let mut batch = Batch::new(&per_sample, 2);
     refused!(batch.gather(&per_sample, &[0, 1], true), Error::Length { expected: 8, found: 2, .. }, "targets");
 
+    refused!(batch.gather(&per_sample, &[0, 2], false), Error::Sample { sample: 2, samples: 2 }, "sample 2", "0 to 1");
+
     let make = |settings: Settings| Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), settings);
     refused!(make(Settings { batch: 0, ..Settings::default() }), Error::Parameter { .. }, "batch", "at least 1");
     refused!(make(Settings { accumulate: 0, ..Settings::default() }), Error::Parameter { .. }, "accumulate");
