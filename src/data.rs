@@ -104,6 +104,15 @@ impl<'a, T: Scalar> Data<'a, T> {
         self.steps
     }
 
+    fn shape(&self) -> DataShape {
+        let kind = match self.targets {
+            Target::Classes(_) => Kind::Classes,
+            Target::Values(_) => Kind::Values,
+        };
+        let lengths = self.lengths.map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
+        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind, lengths }
+    }
+
     fn length(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }
@@ -123,9 +132,20 @@ pub struct Batch<T> {
     /// The first row of each sample of a ragged data set.
     starts: Vec<usize>,
     steps: usize,
-    ragged: bool,
     kind: Kind,
     weighted: bool,
+    /// What the buffers were made for.
+    shape: DataShape,
+}
+
+/// What tells the data of a batch from other data: sizes, and where the lengths lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct DataShape {
+    samples: usize,
+    steps: usize,
+    width: usize,
+    kind: Kind,
+    lengths: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,24 +183,27 @@ impl<T: Scalar> Batch<T> {
             samples: Vec::with_capacity(samples),
             starts,
             steps: 0,
-            ragged: data.lengths.is_some(),
             kind,
             weighted: false,
+            shape: data.shape(),
         }
     }
 
     /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// A sample that the data does not have; targets or weights of the other kind: one a sample where the output has
+    /// Data other than the buffers were made for; a sample that it does not have; targets or weights of the other kind: one a sample where the output has
     /// one a step, or the reverse.
     pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+        if self.shape != data.shape() {
+            return Err(Error::Order { what: "a batch of other data", needs: "a Batch::new for that data" });
+        }
         if let Some(&sample) = samples.iter().find(|&&sample| sample >= data.samples) {
             return Err(Error::Sample { sample, samples: data.samples });
         }
         self.samples.clear();
         self.samples.extend_from_slice(samples);
-        if self.ragged {
+        if data.lengths.is_some() {
             // The sort that does not allocate; the sample breaks ties, so that the order is one.
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length(sample)), sample));
         }
@@ -239,7 +262,11 @@ impl<T: Scalar> Batch<T> {
 
     /// The rows of the input.
     pub fn extent(&self) -> Extent<'_> {
-        if self.ragged { Extent::ragged(&self.lengths) } else { Extent::sequences(self.samples.len(), self.steps) }
+        if self.shape.lengths.is_some() {
+            Extent::ragged(&self.lengths)
+        } else {
+            Extent::sequences(self.samples.len(), self.steps)
+        }
     }
 
     /// The targets, in the order of the output rows.

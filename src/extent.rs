@@ -1,6 +1,6 @@
 //! How many samples and steps a pass covers, and which rows of a slice they are.
 
-use crate::error::Error;
+use crate::error::{Error, require_length};
 use core::ops::Range;
 
 /// The samples and steps of one pass.
@@ -88,10 +88,16 @@ impl<'a> Extent<'a> {
     /// Refuses what no pass can cover.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::NoSteps`] or [`Error::LengthsNotDescending`].
+    /// [`Error::EmptyBatch`], [`Error::NoSteps`], [`Error::LengthsNotDescending`], or [`Error::Length`] where the
+    /// fields contradict each other.
     pub fn check(&self) -> Result<(), Error> {
         if self.batch == 0 {
             return Err(Error::EmptyBatch);
+        }
+        if let Some(lengths) = self.lengths {
+            // The fields can be set by anybody.
+            require_length("the lengths of a ragged batch", self.batch, lengths.len())?;
+            require_length("the steps of the longest sample", lengths[0], self.steps)?;
         }
         let lengths = self.lengths.unwrap_or(&[]);
         if let Some(sample) = lengths.windows(2).position(|pair| pair[0] < pair[1]) {

@@ -65,7 +65,7 @@ pub struct Epoch {
 pub struct Evaluation {
     /// The loss.
     pub loss: f64,
-    /// The share of rows whose largest output is their class, for targets that are classes.
+    /// The share of the rows that count whose largest output is their class, for targets that are classes.
     pub accuracy: Option<f64>,
 }
 
@@ -331,8 +331,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             counted += weight;
             if let Target::Classes(classes) = target {
-                right += accuracy(width, y, classes)? * classes.len() as f64;
-                rows += classes.len();
+                for (row, y) in y.chunks(width).enumerate() {
+                    // What does not count in the loss (masked, of an ignored class) does not count here.
+                    let class = &classes[row..=row];
+                    let weight = weights.map(|weights| &weights[row..=row]);
+                    if !function.counted(width, Target::Classes(class), weight).is_zero() {
+                        right += accuracy(width, y, class)?;
+                        rows += 1;
+                    }
+                }
             }
             Ok(())
         })?;

@@ -1,107 +1,144 @@
-//! An import never points up: each file stands on a floor, and uses only what is on its own or below.
+//! The house has floors: no file imports from a floor above its own, and only the kernels are unsafe.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// The floor of a file, by its path below `src`, or of a module, by its name.
-fn floor(path: &str) -> usize {
-    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    match path {
-        "scalar" | "error" | "extent" | "block" => 0,
-        p if p.starts_with("math") || p.starts_with("kernel") => 0,
-        p if p.starts_with("activation") || p.starts_with("initializer") => 1,
-        p if p.starts_with("loss") || p.starts_with("transform") || p.starts_with("monitor") => 2,
-        "layer" | "layer/node" => 2,
-        "layer/sequential" | "layer/residual" | "layer/summary" => 4,
-        p if p.starts_with("layer/") => 3,
-        p if p.starts_with("recurrent") => 4,
-        "tape" | "network" | "node" => 5,
-        "data" | "trainer" | "checkpoint" => 6,
-        "lib" => 7,
-        other => panic!("{other} has no floor yet: put it on one in this test"),
-    }
+/// The floor of a path within the crate, as the parts of a file's or of an import's path.
+fn floor(path: &[String]) -> Option<u8> {
+    let part = |i: usize| path.get(i).map_or("", String::as_str);
+    Some(match part(0) {
+        "scalar" | "math" | "error" | "kernel" | "extent" | "block" => 0,
+        "activation" | "initializer" | "monitor" | "loss" | "transform" => 1,
+        "layer" => match part(1) {
+            "linear" | "pointwise" | "norm" | "dropout" | "pool" => 2,
+            "Linear" | "Pointwise" | "PRelu" | "LayerNorm" | "RmsNorm" | "Dropout" | "LastStep" | "MeanOverSteps" => 2,
+            "sequential" | "residual" | "summary" | "Sequential" | "Residual" => 3,
+            _ => 1,
+        },
+        "recurrent" => 3,
+        "tape" | "network" | "node" => 4,
+        "data" | "trainer" | "checkpoint" => 5,
+        // Re-exported at the root.
+        "Scalar" | "to_f64" | "Error" | "Extent" | "Block" | "Blocks" | "Role" => 0,
+        "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,
+        "Builder" => 4,
+        _ => return None,
+    })
 }
 
-/// Every `.rs` file below `src`, with its text.
-fn files(folder: &Path, found: &mut BTreeMap<String, String>) {
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, found);
+            sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-            found.insert(name, fs::read_to_string(&path).unwrap());
+            found.push(path);
         }
     }
 }
 
-fn sources() -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    found
+/// Every file with its place in the crate and its text without comments.
+fn files() -> Vec<(Vec<String>, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    paths.sort();
+    assert!(paths.len() > 40, "found {} files only", paths.len());
+    let read = |path: &PathBuf| {
+        let parts = path.strip_prefix(&root).unwrap().with_extension("");
+        let parts: Vec<String> = parts.iter().map(|part| part.to_str().unwrap().into()).collect();
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+        (parts.into_iter().filter(|part| part != "mod").collect(), code)
+    };
+    paths.iter().map(read).collect()
 }
 
-/// The modules that a text imports from the crate: the first name behind each `crate::`, and those of a
-/// braced list.
-fn imports(text: &str) -> Vec<String> {
-    let code: String =
-        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
-    let code = code.split("#[cfg(test)]").next().unwrap();
-    let mut found = Vec::new();
-    for rest in code.split("crate::").skip(1) {
-        if let Some(list) = rest.strip_prefix('{') {
-            let (mut depth, mut name) = (0, String::new());
-            for c in list.chars() {
-                match c {
-                    '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
-                    _ if depth == 0 => name.push(c),
-                    _ => {}
+/// The paths that begin with what `text` begins with: `a::{b, c::D}` is a::b and a::c::D. Returns what is left.
+fn expand<'t>(text: &'t str, before: &[String], out: &mut Vec<Vec<String>>) -> &'t str {
+    let mut text = text.trim_start();
+    let mut path = before.to_vec();
+    loop {
+        if let Some(mut rest) = text.strip_prefix('{') {
+            loop {
+                rest = rest.trim_start().trim_start_matches(',').trim_start();
+                if let Some(rest) = rest.strip_prefix('}') {
+                    return rest;
                 }
+                let next = expand(rest, &path, out);
+                assert!(next.len() < rest.len(), "cannot read {rest:.40}");
+                rest = next;
             }
-            found.push(name);
-        } else {
-            found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '*')).unwrap_or(text.len());
+        path.push(text[..end].into());
+        text = &text[end..];
+        match text.strip_prefix("::") {
+            Some(rest) => text = rest,
+            None => {
+                out.push(path);
+                let renamed = text.trim_start().strip_prefix("as ");
+                return renamed.map_or(text, |rest| {
+                    rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_' || c == ' ')
+                });
+            }
         }
     }
-    let module = |name: String| name.trim().split("::").next().unwrap().trim().to_string();
-    found.into_iter().map(module).filter(|name| name.chars().next().is_some_and(char::is_lowercase)).collect()
+}
+
+/// All paths into the crate that a file names, in imports and elsewhere.
+fn named(place: &[String], code: &str) -> Vec<Vec<String>> {
+    let mut out = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        expand(&code[at + "crate::".len()..], &[], &mut out);
+    }
+    // `super` in layer/linear.rs is layer; the tests within a file look at the file itself.
+    for (at, _) in code.match_indices("use super::").filter(|&(at, _)| at == 0 || code[..at].ends_with('\n')) {
+        expand(&code[at + "use super::".len()..], &place[..place.len() - 1], &mut out);
+    }
+    out
 }
 
 #[test]
-fn no_import_points_up() {
-    assert_eq!(imports("use crate::{\n    a::{B, c::D},\n    e::F,\n};\nlet x = crate::g::h();"), ["a", "e", "g"]);
-    let mut seen = 0;
-    for (file, text) in sources() {
-        for module in imports(&text) {
-            if module == "layer" && floor(&file) >= floor("layer") {
-                continue; // The contract and the layers have one name; the layers' own files are checked below.
-            }
-            assert!(floor(&module) <= floor(&file), "{file}, floor {}, imports {module} above it", floor(&file));
+fn imports_do_not_point_up() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (place, code) in files() {
+        if place == ["lib"] {
+            continue;
+        }
+        let own = floor(&place).unwrap_or_else(|| panic!("src/{} stands on no floor: add it", place.join("/")));
+        for path in named(&place, &code) {
+            let Some(other) = floor(&path) else {
+                // Functions and macros at the root, and a local `$crate`.
+                assert!(["scalar", ""].contains(&path[0].as_str()), "crate::{} stands on no floor", path.join("::"));
+                continue;
+            };
             seen += 1;
-        }
-    }
-    assert!(seen > 100, "only {seen} imports were found");
-}
-
-#[test]
-fn the_contract_of_a_layer_knows_no_layer() {
-    for (file, text) in sources() {
-        if ["layer/mod.rs", "layer/node.rs"].contains(&file.as_str()) {
-            for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-                assert!(!line.contains("crate::recurrent") && !line.contains("use super::{Linear"), "{file}: {line}");
+            if other > own {
+                wrong.push(format!("src/{} (floor {own}) names {} (floor {other})", place.join("/"), path.join("::")));
             }
         }
     }
+    assert!(seen > 150, "only {seen} imports read");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn unsafe_code_is_in_kernel_alone() {
-    for (file, text) in sources() {
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let found = code.filter(|line| line.contains("unsafe ") && !line.contains("unsafe_code")).count();
-        assert!(found == 0 || file.starts_with("kernel/"), "{file} has unsafe code");
+fn the_reader_reads() {
+    let code = "use crate::{\n    tape::Tape as T,\n    layer::{Linear, node::{A, B}},\n    error::Error,\n};\nuse super::C;\n";
+    let paths: Vec<String> = named(&["layer".into(), "x".into()], code).iter().map(|path| path.join("::")).collect();
+    assert_eq!(paths, ["tape::Tape", "layer::Linear", "layer::node::A", "layer::node::B", "error::Error", "layer::C"]);
+}
+
+#[test]
+fn only_kernels_are_unsafe() {
+    for (place, code) in files().iter().filter(|(place, _)| place[0] != "kernel") {
+        let word = |at: usize| {
+            let part = |c: char| c.is_alphanumeric() || c == '_';
+            !code[..at].ends_with(part) && !code[at + "unsafe".len()..].starts_with(part)
+        };
+        assert!(!code.match_indices("unsafe").any(|(at, _)| word(at)), "unsafe in src/{}", place.join("/"));
     }
 }

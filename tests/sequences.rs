@@ -145,9 +145,11 @@ fn cuts_change_nothing<T: Scalar>(
 
 const INPUTS: usize = 3;
 
-/// Every kind of recurrent network, with the slabs of its state.
-#[allow(clippy::type_complexity)]
-fn recurrent_networks<T: Scalar>(h: usize) -> Vec<(&'static str, Box<dyn Layer<T>>, Vec<usize>)> {
+/// A network by name, with the slabs of its state.
+type Case<T> = (&'static str, Box<dyn Layer<T>>, Vec<usize>);
+
+/// Every kind of recurrent network.
+fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
     let before = Gru::new(Reset::BeforeProduct);
     let after = Gru::new(Reset::AfterProduct);
     let input = || Sequential::<T>::input(INPUTS);

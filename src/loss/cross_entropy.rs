@@ -123,7 +123,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 continue;
             }
             if let Target::Values(values) = target {
-                check_finite("targets", &values[row * width..][..width])?;
+                check_finite("targets", row * width, &values[row * width..][..width])?;
             }
             // The target of class k, smoothed and weighted.
             let wanted = |k: usize| {
@@ -234,7 +234,7 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
                 dy.fill(T::zero());
                 continue;
             }
-            check_finite("targets", target)?;
+            check_finite("targets", row * width, target)?;
             for (k, ((&y, &t), dy)) in y.iter().zip(target).zip(dy).enumerate() {
                 let positive = self.positive.get(if self.positive.len() > 1 { k } else { 0 });
                 let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;

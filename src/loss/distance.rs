@@ -169,7 +169,7 @@ fn evaluate<T: Scalar, D: Distance<T>>(
             dy.fill(T::zero());
             continue;
         }
-        check_finite("targets", target)?;
+        check_finite("targets", row * width, target)?;
         for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
             sum.add(weight * loss.value(y - target));
             *dy = weight * share * loss.derivative(y - target);

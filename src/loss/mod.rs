@@ -107,7 +107,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
         require_length("gradient of the output", y.len(), dy.len())?;
         if let Some(weights) = weights {
             require_length("row weights", rows, weights.len())?;
-            check_finite("row weights", weights)?;
+            check_finite("row weights", 0, weights)?;
         }
         Ok(RowsOf { rows, weights })
     }
@@ -138,10 +138,10 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
     }
 }
 
-/// Refuses values that are not finite.
-fn check_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
+/// Refuses values that are not finite; they are those from `first` on.
+fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),
+        Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
         None => Ok(()),
     }
 }

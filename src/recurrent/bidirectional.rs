@@ -2,7 +2,7 @@
 
 use crate::{
     block::Block,
-    error::Error,
+    error::{Error, require},
     extent::Extent,
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
     monitor::Factor,
@@ -122,7 +122,8 @@ impl<F, B> Bidirectional<F, B> {
     /// `forward` from the start and `backward` from the end.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where they take different widths.
+    /// [`Error::WidthMismatch`] where they take different widths; [`Error::Parameter`] where one gives none;
+    /// [`Error::Order`] where they give different rows.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
         F: Layer<T>,
@@ -131,6 +132,12 @@ impl<F, B> Bidirectional<F, B> {
         let (expected, found) = (forward.dims().input, backward.dims().input);
         if expected != found {
             return Err(Error::WidthMismatch { layer: "backward".into(), expected, found });
+        }
+        let narrowest = forward.dims().output.min(backward.dims().output);
+        require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;
+        let probe = Extent::sequences(2, 3);
+        if forward.extent(probe) != backward.extent(probe) {
+            return Err(Error::Order { what: "a bidirectional layer", needs: "two layers that give the same rows" });
         }
         let (mut places, mut blocks) = (0, 0);
         forward.places("", &mut |_| places += 1);

@@ -117,8 +117,12 @@ impl Schedule {
             Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, t / *steps as f64),
             Kind::Cosine { steps, least, restart: Some(times) } => {
                 let (mut begun, mut length) = (0, *steps);
-                while step >= begun + length {
-                    begun += length;
+                if *times <= 1 {
+                    begun = step - step.checked_rem(length).unwrap_or(0);
+                }
+                // Written so that nothing overflows: begun is never beyond step.
+                while step - begun >= length.max(1) {
+                    begun += length.max(1);
                     length = length.saturating_mul(*times).max(1);
                 }
                 cosine(1.0, *least, (step - begun) as f64 / length as f64)
