@@ -236,10 +236,11 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
 
 /// Says what the numbers say.
 fn verdict(best: &[(Kind, Run)]) {
-    let of = |wanted: &[Kind]| -> (f64, &'static str) {
+    let of = |wanted: &[Kind]| -> (f64, &'static str, f64) {
         let runs = best.iter().filter(|(kind, _)| wanted.contains(kind));
         let best = runs.max_by(|a, b| a.1.accuracy.total_cmp(&b.1.accuracy));
-        best.map_or((0.0, ""), |(kind, run)| (run.accuracy, kind.name()))
+        let loss = |run: &Run| run.losses.last().copied().unwrap_or(f64::NAN);
+        best.map_or((0.0, "", f64::NAN), |(kind, run)| (run.accuracy, kind.name(), loss(run)))
     };
     let plain = of(&[Kind::Large { clipped: false }, Kind::Large { clipped: true }, Kind::Small]);
     let gated = of(&[Kind::Lstm, Kind::Gru]);
@@ -252,13 +253,15 @@ fn verdict(best: &[(Kind, Run)]) {
         gated.1
     );
     println!(
-        "Clipping the exploding gradient: {:.1} % with, {:.1} % without. It bounds the step; it does not bring the\n\
-         direction back.",
+        "Clipping the exploding gradient: loss {:.3} and {:.1} % with, loss {:.3} and {:.1} % without. It bounds the\n\
+         step; it does not bring the direction back.",
+        clipped.2,
         100.0 * clipped.0,
+        free.2,
         100.0 * free.0
     );
     for kind in [Kind::Orthogonal, Kind::Identity] {
-        let (accuracy, name) = of(&[kind]);
+        let (accuracy, name, _) = of(&[kind]);
         let verdict = if accuracy > 2.0 * plain.0.max(0.1) { "rescues" } else { "does not rescue" };
         println!("{name}: {:.1} %; it {verdict} the plain RNN here.", 100.0 * accuracy);
     }
