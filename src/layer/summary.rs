@@ -52,13 +52,17 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
 }
 
 fn walk(node: &Node, path: &str, blocks: &Blocks, rows: &mut Vec<SummaryRow>) {
-    let join = |part: &str| if path.is_empty() { part.to_string() } else { format!("{path}.{part}") };
     let (input, output) = node.widths();
     if !(path.is_empty() && matches!(node, Node::Sequential { .. })) {
         let under = blocks.under(path).unwrap_or_default();
         let parameters = blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| b.range.len()).sum();
         rows.push(SummaryRow { path: path.into(), kind: node.title(), input, output, parameters });
     }
+    walk_parts(node, path, blocks, rows);
+}
+
+fn walk_parts(node: &Node, path: &str, blocks: &Blocks, rows: &mut Vec<SummaryRow>) {
+    let join = |part: &str| if path.is_empty() { part.to_string() } else { format!("{path}.{part}") };
     match node {
         Node::Sequential { layers, .. } => {
             for (i, layer) in layers.iter().enumerate() {
@@ -66,7 +70,8 @@ fn walk(node: &Node, path: &str, blocks: &Blocks, rows: &mut Vec<SummaryRow>) {
             }
         }
         Node::Residual { branch, .. } => walk(branch, &join("branch"), blocks, rows),
-        Node::Reversed(layer) => walk(layer, path, blocks, rows),
+        // The layer within has no place of its own.
+        Node::Reversed(layer) => walk_parts(layer, path, blocks, rows),
         Node::Bidirectional { forward, backward } => {
             walk(forward, &join("forward"), blocks, rows);
             walk(backward, &join("backward"), blocks, rows);
@@ -115,7 +120,7 @@ impl Node {
                 CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
                 CellKind::Opaque(name) => format!("Recurrent {}", short(name)),
             },
-            Node::Reversed(_) => "Reversed".into(),
+            Node::Reversed(layer) => format!("Reversed {}", layer.title()),
             Node::Bidirectional { .. } => "Bidirectional".into(),
             Node::Opaque { kind, .. } => short(kind).into(),
         }

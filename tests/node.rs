@@ -1,0 +1,110 @@
+//! Networks as data: described, compared, changed, saved, built again.
+
+use chainrule::{
+    Extent, Layer,
+    activation::{Activation, Gelu, LeakyRelu, Swish, Tanh},
+    initializer::{ByGate, Constant, He, Orthogonal, Sparse, Zeros},
+    layer::{
+        BranchScale, Dropout, LayerNorm, Linear, Node, PRelu, Pointwise, Reset, Residual, RmsNorm, Sequential,
+        initialize, summary,
+    },
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+    tape::Tape,
+};
+
+/// One of every kind of layer, with parameters that are not the defaults.
+fn everything() -> Sequential<f64> {
+    let mut branch = Sequential::new(6);
+    branch.push(LayerNorm::new(6).epsilon(1e-3).unwrap()).unwrap();
+    branch.push(Pointwise::new(6, Swish::SILU)).unwrap();
+    branch.push(RmsNorm::new(6).without_affine()).unwrap();
+    let gated = Recurrent::new(6, 3, Gru::new(Reset::BeforeProduct)).without_bias();
+    let bias = ByGate::new(Zeros).gate("forget", Constant(2.0));
+    Sequential::input(4)
+        .layer(Linear::new(4, 6).weights(He::normal()).without_bias())
+        .activation(LeakyRelu::new(0.2).unwrap())
+        .layer(Residual::new(branch).unwrap().scale(BranchScale::Learned(0.5)).unwrap())
+        .layer(PRelu::new(6).per_unit().initial(0.1).unwrap())
+        .layer(Dropout::new(6, 0.25).unwrap())
+        .layer(Bidirectional::new::<f64>(Recurrent::new(6, 3, Lstm).bias(bias), gated).unwrap())
+        .layer(Reversed::new(Recurrent::new(6, 5, Elman::new(Gelu)).recurrent(Sparse::spectral_radius(1.1))))
+        .mean_over_steps()
+        .layer(Linear::new(5, 2).weights(Orthogonal { gain: 2.0 }))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn what_is_built_again_is_the_same_network() {
+    let network = everything();
+    let again = network.describe().build::<f64>().unwrap();
+    assert_eq!(again.describe(), network.describe());
+    let w: Vec<f64> = initialize(&network, 3).unwrap();
+    assert_eq!(initialize::<f64>(&again, 3).unwrap(), w);
+    let x: Vec<f64> = (0..4 * 2 * 5).map(|i| f64::from(i % 9) / 5.0 - 0.8).collect();
+    let extent = Extent::sequences(2, 5);
+    let mut tapes = (Tape::new(&network, extent).unwrap(), Tape::new(&again, extent).unwrap());
+    assert_eq!(tapes.0.blocks(), tapes.1.blocks());
+    assert_eq!(tapes.0.infer(&w, &x, extent).unwrap(), tapes.1.infer(&w, &x, extent).unwrap());
+    // And for another scalar, to its rounding.
+    let narrow = network.describe().build::<f32>().unwrap();
+    let (w32, x32): (Vec<f32>, Vec<f32>) =
+        (w.iter().map(|&v| v as f32).collect(), x.iter().map(|&v| v as f32).collect());
+    let mut tape = Tape::new(&narrow, extent).unwrap();
+    let wide = tapes.0.infer(&w, &x, extent).unwrap();
+    for (narrow, wide) in tape.infer(&w32, &x32, extent).unwrap().iter().zip(wide) {
+        assert!((f64::from(*narrow) - wide).abs() < 1e-5);
+    }
+}
+
+/// Exchanges every pointwise activation for tanh.
+fn with_tanh(node: Node) -> Node {
+    match node {
+        Node::Pointwise { width, .. } => Node::Pointwise { width, activation: Tanh.kind() },
+        Node::Sequential { input, layers } => {
+            Node::Sequential { input, layers: layers.into_iter().map(with_tanh).collect() }
+        }
+        Node::Residual { branch, scale } => Node::Residual { branch: Box::new(with_tanh(*branch)), scale },
+        other => other,
+    }
+}
+
+#[test]
+fn an_activation_can_be_exchanged() {
+    let described = everything().describe();
+    let changed = with_tanh(described.clone());
+    assert_ne!(changed, described);
+    let network = changed.build::<f64>().unwrap();
+    assert_eq!(network.dims(), everything().dims());
+    let text = summary(&network).to_string();
+    assert!(text.contains("Tanh") && !text.contains("LeakyRelu"), "{text}");
+}
+
+#[test]
+fn a_summary_counts_every_parameter() {
+    let network = everything();
+    let summary = summary(&network);
+    assert_eq!(summary.parameters, Layer::<f64>::dims(&network).parameters);
+    let own: usize = summary.rows.iter().filter(|row| !row.path.contains('.')).map(|row| row.parameters).sum();
+    assert_eq!(own, summary.parameters);
+    let row = |path: &str| summary.rows.iter().find(|row| row.path == path).unwrap();
+    assert_eq!((row("0").input, row("0").output, row("0").parameters), (4, 6, 24));
+    assert_eq!(row("2").parameters, 13); // a scale, and the gain and bias of a norm
+    assert_eq!(row("5.forward").parameters, 12 * (6 + 3) + 12);
+    assert_eq!(row("5.backward").parameters, 9 * (6 + 3));
+    assert!(summary.to_string().contains(&summary.parameters.to_string()));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_description_survives_a_file() {
+    let described = everything().describe();
+    let text = serde_json::to_string(&described).unwrap();
+    let read: Node = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, described);
+    assert!(serde_json::from_str::<Node>(&text.replace("\"Linear\"", "\"Linea\"")).is_err());
+    // A layer of a user's own is read as opaque, and refuses to be built.
+    let opaque = r#"{"Opaque":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
+    let opaque: Node = serde_json::from_str(opaque).unwrap();
+    assert!(matches!(opaque.build::<f32>(), Err(chainrule::Error::Opaque { .. })));
+}
