@@ -1,5 +1,6 @@
 //! Networks as data: described, compared, changed, saved, built again.
 
+use approx::assert_abs_diff_eq;
 use chainrule::{
     Extent, Layer,
     activation::{Activation, Gelu, LeakyRelu, Swish, Tanh},
@@ -53,7 +54,7 @@ fn what_is_built_again_is_the_same_network() {
     let mut tape = Tape::new(&narrow, extent).unwrap();
     let wide = tapes.0.infer(&w, &x, extent).unwrap();
     for (narrow, wide) in tape.infer(&w32, &x32, extent).unwrap().iter().zip(wide) {
-        assert!((f64::from(*narrow) - wide).abs() < 1e-5);
+        assert_abs_diff_eq!(f64::from(*narrow), *wide, epsilon = 1e-5);
     }
 }
 

@@ -1,25 +1,16 @@
 //! Layers and whole networks against PyTorch.
 
-use crate::reference::{cases, error, name, shape, values};
+use crate::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     Extent, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
     layer::{LayerNorm, Linear, Mode, PRelu, Pointwise, RmsNorm, Sequential},
     loss::{CrossEntropy, Loss, MeanSquared, Target},
     monitor::Link,
-    scalar,
     tape::Tape,
     to_f64,
 };
 use serde_json::Value;
-
-fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&v| scalar(v)).collect()
-}
-
-fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|&v| to_f64(v)).collect()
-}
 
 /// A single layer: output, input gradient, and the gradient of each block against `parts` of the case.
 fn check<T: Scalar>(layer: impl Layer<T>, case: &Value, x: &Value, w: &[Value], dw: &[Value]) -> f64 {

@@ -1,18 +1,14 @@
 //! Losses against PyTorch: value and gradient.
 
-use crate::reference::{cases, error, name, shape, values};
+use crate::reference::{cases, error, name, rounded, shape, values};
 use chainrule::{
     Scalar,
     loss::{
         BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target, softmax,
     },
-    scalar, to_f64,
+    to_f64,
 };
 use serde_json::Value;
-
-fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&v| scalar(v)).collect()
-}
 
 fn loss_of<T: Scalar>(case: &Value) -> Box<dyn Loss<T>> {
     let (name, options) = (name(case), &case["options"]);

@@ -1,24 +1,14 @@
 //! Recurrent layers against PyTorch: outputs, states, every gradient, truncated windows.
 
-use crate::reference::{cases, error, name, shape, values};
+use crate::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     Extent, Layer, Scalar,
     activation::{Relu, Tanh},
     layer::Sequential,
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent},
-    scalar,
     tape::Tape,
-    to_f64,
 };
 use serde_json::Value;
-
-fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&v| scalar(v)).collect()
-}
-
-fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|&v| to_f64(v)).collect()
-}
 
 fn cell_layer<T: Scalar>(name: &str, inputs: usize, hidden: usize, biased: bool) -> Box<dyn Layer<T>> {
     fn make<T: Scalar, C: Cell>(inputs: usize, hidden: usize, biased: bool, cell: C) -> Box<dyn Layer<T>> {

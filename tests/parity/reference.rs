@@ -1,5 +1,6 @@
 //! Reading the reference values, and the one measure of agreement.
 
+use chainrule::{Scalar, scalar, to_f64};
 use serde_json::Value;
 
 /// The cases of a file in `tests/reference`.
@@ -46,4 +47,14 @@ pub fn error(found: &[f64], expected: &[f64]) -> f64 {
             f64::INFINITY
         }
     })
+}
+
+/// Values in the scalar that is tested.
+pub fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&v| scalar(v)).collect()
+}
+
+/// Values of the scalar that is tested.
+pub fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|&v| to_f64(v)).collect()
 }

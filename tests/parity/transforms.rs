@@ -1,22 +1,14 @@
 //! Clipping, optimisers and schedules against PyTorch.
 
-use crate::reference::{cases, error, name, number, values};
+use crate::reference::{cases, error, name, number, rounded, values, widened};
 use chainrule::{
-    Block, Blocks, Role, Scalar, scalar, to_f64,
+    Block, Blocks, Role, Scalar, scalar,
     transform::{
         Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Penalty, RmsProp, Schedule, Sgd,
         Update,
     },
 };
 use serde_json::Value;
-
-fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&v| scalar(v)).collect()
-}
-
-fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|&v| to_f64(v)).collect()
-}
 
 fn one_block(len: usize) -> Blocks {
     Blocks::collect(|visit| visit(Block::new("weight", 0, [len, 1], Role::Weight)))

@@ -1,4 +1,5 @@
-//! A scalar of a user's own, a value with its derivative: the gradient by other means.
+//! A scalar of a user's own, a value with its derivative: the generic bodies carry it, and so it gives any
+//! gradient by other means.
 
 use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 use std::{
