@@ -1,11 +1,32 @@
 //! Something that can give a parameter block its first values.
 
+mod by_gate;
+mod constant;
+mod kind;
+mod orthogonal;
+mod random;
+pub mod sample;
+mod scaling;
+mod sparse;
+mod spectrum;
+mod truncated;
+
+pub use by_gate::ByGate;
+pub use constant::{Constant, Identity, Zeros};
+pub use kind::InitializerKind;
+pub use orthogonal::Orthogonal;
+pub use random::{Normal, Uniform};
+pub use sample::generator;
+pub use scaling::{Distribution, Fan, Glorot, He, LeCun, VarianceScaling};
+pub use sparse::{Sparse, SparseScale};
+pub use truncated::TruncatedNormal;
+
 use crate::{
     block::Role,
-    error::Error,
+    error::{Error, require_length},
     scalar::{Scalar, scalar},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -45,6 +66,11 @@ impl Shape {
     pub const fn fan_out(&self) -> usize {
         self.rows
     }
+
+    /// Refuses values that are not `rows × columns`.
+    fn holds(&self, values: &[f64]) -> Result<(), Error> {
+        require_length("initializer values", self.rows.saturating_mul(self.columns), values.len())
+    }
 }
 
 /// Something that can give a parameter block its first values.
@@ -57,6 +83,22 @@ pub trait Initializer: Debug + Send + Sync {
     /// # Errors
     /// A hyper-parameter outside its range, or a shape it cannot fill.
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
+
+    /// The variance of one entry of such a block, E\[w²\] − E\[w\]²; `None` where entries differ in it, no closed
+    /// form is known, or [`fill`](Self::fill) would refuse.
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        let _ = shape;
+        None
+    }
+
+    /// The initializer as data, which layers keep: one of the crate's own, or
+    /// [`InitializerKind::Custom`] around yours.
+    fn kind(self) -> InitializerKind
+    where
+        Self: Sized + 'static,
+    {
+        InitializerKind::Custom(Arc::new(self))
+    }
 }
 
 /// Fills a parameter with `gates` stacked in its rows, one gate after the other.

@@ -1,0 +1,89 @@
+//! Initializers that draw nothing: zeros, a constant, the identity.
+
+use super::{Initializer, InitializerKind, Shape};
+use crate::error::{Error, require};
+use rand_core::Rng;
+
+/// All zeros: w = 0, the usual start of a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Zeros;
+
+impl Initializer for Zeros {
+    fn fill(&self, shape: Shape, _: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        shape.holds(values)?;
+        values.fill(0.0);
+        Ok(())
+    }
+
+    fn variance(&self, _: Shape) -> Option<f64> {
+        Some(0.0)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Zeros(self)
+    }
+}
+
+/// One value everywhere: w = value.
+///
+/// A forget-gate bias of 1 keeps an LSTM's memory open at the start (Gers, Schmidhuber and Cummins 2000;
+/// Jozefowicz, Zaremba and Sutskever 2015).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Constant(
+    /// The value; finite.
+    pub f64,
+);
+
+impl Initializer for Constant {
+    fn fill(&self, shape: Shape, _: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        require(self.0.is_finite(), "constant initializer: value", "finite", self.0)?;
+        shape.holds(values)?;
+        values.fill(self.0);
+        Ok(())
+    }
+
+    fn variance(&self, _: Shape) -> Option<f64> {
+        self.0.is_finite().then_some(0.0)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Constant(self)
+    }
+}
+
+/// A multiple of the identity: wᵢⱼ = scale where i = j, else 0; a rectangle has its ones on the diagonal from the
+/// upper left.
+///
+/// As recurrent weights under ReLU, with scale 1 or a little less, it makes the IRNN (Le, Jaitly and Hinton 2015).
+/// Entries differ by place, so that they have no common variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Identity {
+    /// The value on the diagonal; finite.
+    pub scale: f64,
+}
+
+impl Default for Identity {
+    /// The identity itself: scale 1.
+    fn default() -> Self {
+        Identity { scale: 1.0 }
+    }
+}
+
+impl Initializer for Identity {
+    fn fill(&self, shape: Shape, _: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        require(self.scale.is_finite(), "identity initializer: scale", "finite", self.scale)?;
+        shape.holds(values)?;
+        values.fill(0.0);
+        for (i, row) in values.chunks_exact_mut(shape.columns.max(1)).take(shape.columns).enumerate() {
+            row[i] = self.scale;
+        }
+        Ok(())
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Identity(self)
+    }
+}

@@ -1,0 +1,84 @@
+//! Any initializer as data: what layers keep, describe and save.
+
+use super::{
+    ByGate, Constant, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal, Uniform,
+    VarianceScaling, Zeros,
+};
+use crate::error::Error;
+use alloc::{format, sync::Arc};
+use rand_core::Rng;
+
+macro_rules! kinds {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// Any initializer as data, by [`Initializer::kind`]: it can be copied, compared, printed and, but for one of
+        /// your own, saved.
+        #[derive(Clone, Debug)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[non_exhaustive]
+        pub enum InitializerKind {
+            $($(#[$about])* $name($name),)*
+            /// One of your own; equal to another that prints alike, and not to be saved.
+            #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
+            Custom(Arc<dyn Initializer>),
+        }
+
+        impl Initializer for InitializerKind {
+            fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+                match self {
+                    $(InitializerKind::$name(initializer) => initializer.fill(shape, rng, values),)*
+                    InitializerKind::Custom(initializer) => initializer.fill(shape, rng, values),
+                }
+            }
+
+            fn variance(&self, shape: Shape) -> Option<f64> {
+                match self {
+                    $(InitializerKind::$name(initializer) => initializer.variance(shape),)*
+                    InitializerKind::Custom(initializer) => initializer.variance(shape),
+                }
+            }
+
+            fn kind(self) -> InitializerKind {
+                self
+            }
+        }
+
+        impl PartialEq for InitializerKind {
+            fn eq(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((InitializerKind::$name(a), InitializerKind::$name(b)) => a == b,)*
+                    (InitializerKind::Custom(a), InitializerKind::Custom(b)) => format!("{a:?}") == format!("{b:?}"),
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// All zeros.
+    Zeros,
+    /// One value everywhere.
+    Constant,
+    /// Uniform between two bounds.
+    Uniform,
+    /// Normal of a given mean and standard deviation.
+    Normal,
+    /// Normal, cut off on both sides.
+    TruncatedNormal,
+    /// Spread by the fan: Glorot, He, LeCun.
+    VarianceScaling,
+    /// Orthonormal rows or columns.
+    Orthogonal,
+    /// A multiple of the identity.
+    Identity,
+    /// Few inputs a unit.
+    Sparse,
+    /// Another one for each gate.
+    ByGate,
+}
+
+/// Why one of a user's own is not saved: nothing could read it back.
+#[cfg(feature = "serde")]
+fn refuse<S: serde::Serializer>(initializer: &Arc<dyn Initializer>, _: S) -> Result<S::Ok, S::Error> {
+    Err(serde::ser::Error::custom(format!("{initializer:?} is an initializer of your own: it cannot be saved")))
+}

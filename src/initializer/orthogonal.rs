@@ -1,0 +1,127 @@
+//! Matrices with orthonormal rows or columns.
+
+use super::{Initializer, InitializerKind, Shape, sample::Normals};
+use crate::error::{Error, require};
+use alloc::{vec, vec::Vec};
+use rand_core::Rng;
+
+/// A multiple of a random orthogonal matrix: W Wᵀ = gain² I where rows are the fewer, Wᵀ W = gain² I where columns
+/// are; a square has both.
+///
+/// Uniform over such matrices (Haar measure): the Householder QR of a normal matrix, with the signs of R's diagonal
+/// moved into Q (Mezzadri 2007, "How to generate random matrices from the classical compact groups"). It keeps the
+/// length of every vector that passes, so that depth alone changes no gradient (Saxe, McClelland and Ganguli 2014).
+/// An entry has mean 0 and variance gain²/max(rows, columns).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Orthogonal {
+    /// What the matrix is multiplied by: all its singular values; finite.
+    pub gain: f64,
+}
+
+impl Default for Orthogonal {
+    /// Gain 1: lengths are kept.
+    fn default() -> Self {
+        Orthogonal { gain: 1.0 }
+    }
+}
+
+impl Initializer for Orthogonal {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        require(self.gain.is_finite(), "orthogonal initializer: gain", "finite", self.gain)?;
+        shape.holds(values)?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        let (rows, columns) = (shape.rows, shape.columns);
+        if rows <= columns {
+            orthonormal(columns, rng, values);
+        } else {
+            let mut transposed = vec![0.0; values.len()];
+            orthonormal(rows, rng, &mut transposed);
+            for (i, row) in values.chunks_exact_mut(columns).enumerate() {
+                for (j, value) in row.iter_mut().enumerate() {
+                    *value = transposed[j * rows + i];
+                }
+            }
+        }
+        for value in values {
+            *value *= self.gain;
+        }
+        Ok(())
+    }
+
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        let longest = shape.rows.max(shape.columns);
+        let valid = self.gain.is_finite() && shape.rows.min(shape.columns) > 0;
+        valid.then(|| self.gain * self.gain / longest as f64)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Orthogonal(self)
+    }
+}
+
+/// Fills `vectors`, each of length `long` and no more of them than that, with random orthonormal ones.
+fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
+    let short = vectors.len() / long;
+    let mut normals = Normals::new();
+    vectors.fill_with(|| normals.next(rng));
+
+    // Reflection k is I − τ v vᵀ, v in the tail [k..] of vector k; it takes that tail to diagonal · e₀.
+    let mut reflections: Vec<(f64, f64)> = Vec::with_capacity(short);
+    for k in 0..short {
+        let (done, rest) = vectors.split_at_mut((k + 1) * long);
+        let v = &mut done[k * long + k..];
+        let length = libm::sqrt(dot(v, v));
+        if length == 0.0 {
+            reflections.push((0.0, 1.0));
+            continue;
+        }
+        let diagonal = if v[0] > 0.0 { -length } else { length };
+        v[0] -= diagonal;
+        let tau = 2.0 / dot(v, v);
+        for other in rest.chunks_exact_mut(long) {
+            reflect(v, tau, &mut other[k..]);
+        }
+        reflections.push((tau, if diagonal < 0.0 { -1.0 } else { 1.0 }));
+    }
+
+    // Q's vector k is the product of reflections 0..=k applied to eₖ, with the sign of the diagonal: from the last to
+    // the first, each where its v lay.
+    for k in (0..short).rev() {
+        let (tau, sign) = reflections[k];
+        let (done, rest) = vectors.split_at_mut((k + 1) * long);
+        let vector = &mut done[k * long..];
+        for other in rest.chunks_exact_mut(long) {
+            reflect(&vector[k..], tau, &mut other[k..]);
+        }
+        let first = vector[k];
+        for value in &mut vector[k..] {
+            *value *= -tau * first * sign;
+        }
+        vector[k] += sign;
+        vector[..k].fill(0.0);
+    }
+}
+
+/// y − τ v (vᵀ y).
+fn reflect(v: &[f64], tau: f64, y: &mut [f64]) {
+    let along = tau * dot(v, y);
+    for (y, v) in y.iter_mut().zip(v) {
+        *y -= along * v;
+    }
+}
+
+/// An inner product in eight sums, whose order does not depend on the machine.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).fold(0.0, |sum, (a, b)| sum + a * b);
+    for (a, b) in a_blocks.zip(b_blocks) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7])) + rest
+}

@@ -1,0 +1,94 @@
+//! Uniform and normal entries with bounds and spread of your own.
+
+use super::{
+    Initializer, InitializerKind, Shape,
+    sample::{Normals, uniform},
+};
+use crate::error::{Error, require};
+use rand_core::Rng;
+
+/// Independent entries uniform between two bounds: w = low + (high − low) u, variance (high − low)²/12.
+///
+/// Below `high` but for rounding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Uniform {
+    /// The smallest value.
+    pub low: f64,
+    /// The largest value, no less than `low`.
+    pub high: f64,
+}
+
+impl Uniform {
+    /// Entries between −`bound` and `bound`.
+    pub const fn within(bound: f64) -> Self {
+        Uniform { low: -bound, high: bound }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        require(self.low.is_finite(), "uniform initializer: low", "finite", self.low)?;
+        require(self.high.is_finite(), "uniform initializer: high", "finite", self.high)?;
+        let width = self.high - self.low;
+        require(width.is_finite() && width >= 0.0, "uniform initializer: high − low", "finite and at least 0", width)
+    }
+}
+
+impl Initializer for Uniform {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.check()?;
+        shape.holds(values)?;
+        let width = self.high - self.low;
+        for value in values {
+            *value = (self.low + width * uniform(rng)).min(self.high);
+        }
+        Ok(())
+    }
+
+    fn variance(&self, _: Shape) -> Option<f64> {
+        self.check().ok()?;
+        let width = self.high - self.low;
+        Some(width * width / 12.0)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Uniform(self)
+    }
+}
+
+/// Independent normal entries: w = mean + std · z, z standard normal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Normal {
+    /// Their mean; finite.
+    pub mean: f64,
+    /// Their standard deviation; finite, at least 0.
+    pub std: f64,
+}
+
+impl Normal {
+    fn check(&self) -> Result<(), Error> {
+        require(self.mean.is_finite(), "normal initializer: mean", "finite", self.mean)?;
+        let valid = self.std.is_finite() && self.std >= 0.0;
+        require(valid, "normal initializer: std", "finite and at least 0", self.std)
+    }
+}
+
+impl Initializer for Normal {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.check()?;
+        shape.holds(values)?;
+        let mut normals = Normals::new();
+        for value in values {
+            *value = self.mean + self.std * normals.next(rng);
+        }
+        Ok(())
+    }
+
+    fn variance(&self, _: Shape) -> Option<f64> {
+        self.check().ok().map(|()| self.std * self.std)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Normal(self)
+    }
+}

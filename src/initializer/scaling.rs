@@ -1,0 +1,177 @@
+//! Entries whose spread is set by the fan of the block: Glorot, He, LeCun.
+
+use super::{Initializer, InitializerKind, Normal, Shape, TruncatedNormal, Uniform};
+use crate::error::{Error, require};
+use core::f64::consts::SQRT_2;
+use rand_core::Rng;
+
+/// Which count of connections sets the spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Fan {
+    /// Inputs of a unit (columns): keeps the variance of the signal going forward.
+    In,
+    /// Units an input reaches (rows): keeps the variance of the gradient going backward.
+    Out,
+    /// The mean of both: a compromise.
+    Average,
+}
+
+/// The form of the distribution; all have the same variance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Distribution {
+    /// Uniform between −√3 std and √3 std.
+    Uniform,
+    /// Normal.
+    Normal,
+    /// Normal cut at twice its spread, and widened so that `std` is what it has after the cut.
+    Truncated,
+}
+
+/// Independent entries of mean 0 and standard deviation gain/√fan, so that a sum over the fan has the variance of one
+/// term times gain².
+///
+/// Made by [`Glorot`], [`He`] and [`LeCun`], which differ in gain and fan alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct VarianceScaling {
+    /// What the standard deviation is multiplied by; finite, at least 0.
+    pub gain: f64,
+    /// Which connections count.
+    pub fan: Fan,
+    /// The form.
+    pub distribution: Distribution,
+}
+
+impl VarianceScaling {
+    /// The same with this gain in place of the one before.
+    #[must_use]
+    pub const fn gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
+    }
+
+    /// The same with this fan.
+    #[must_use]
+    pub const fn fan(mut self, fan: Fan) -> Self {
+        self.fan = fan;
+        self
+    }
+
+    /// The same standard deviation from a normal cut at twice its spread.
+    #[must_use]
+    pub const fn truncated(mut self) -> Self {
+        self.distribution = Distribution::Truncated;
+        self
+    }
+
+    /// The connections that count in such a block.
+    fn count(&self, shape: Shape) -> f64 {
+        match self.fan {
+            Fan::In => shape.fan_in() as f64,
+            Fan::Out => shape.fan_out() as f64,
+            Fan::Average => 0.5 * (shape.fan_in() as f64 + shape.fan_out() as f64),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let valid = self.gain.is_finite() && self.gain >= 0.0;
+        require(valid, "variance scaling initializer: gain", "finite and at least 0", self.gain)
+    }
+}
+
+impl Initializer for VarianceScaling {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.check()?;
+        shape.holds(values)?;
+        if values.is_empty() {
+            return Ok(()); // a fan of 0 has no spread, and nothing to fill
+        }
+        let fan = self.count(shape);
+        let std = self.gain / libm::sqrt(fan);
+        match self.distribution {
+            Distribution::Uniform => Uniform::within(self.gain * libm::sqrt(3.0 / fan)).fill(shape, rng, values),
+            Distribution::Normal => Normal { mean: 0.0, std }.fill(shape, rng, values),
+            Distribution::Truncated => TruncatedNormal::new(0.0, std / CUT_AT_TWO).fill(shape, rng, values),
+        }
+    }
+
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        self.check().ok()?;
+        let fan = self.count(shape);
+        (fan > 0.0).then(|| self.gain * self.gain / fan)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::VarianceScaling(self)
+    }
+}
+
+/// Standard deviation of a standard normal number given |z| ≤ 2: √(1 − 4φ(2)/(2Φ(2) − 1)).
+const CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
+
+const fn scaling(gain: f64, fan: Fan, distribution: Distribution) -> VarianceScaling {
+    VarianceScaling { gain, fan, distribution }
+}
+
+/// Standard deviation gain · √(2/(fan in + fan out)), gain 1: a compromise that keeps activations and gradients of a
+/// linear or tanh network near the same variance (Glorot and Bengio 2010; PyTorch's Xavier).
+///
+/// ```
+/// use chainrule::initializer::{Distribution, Fan, Glorot};
+/// let weights = Glorot::uniform().gain(5.0 / 3.0); // the gain PyTorch takes for tanh
+/// assert_eq!((weights.fan, weights.distribution), (Fan::Average, Distribution::Uniform));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Glorot {}
+
+impl Glorot {
+    /// Uniform within ±gain · √(6/(fan in + fan out)).
+    pub const fn uniform() -> VarianceScaling {
+        scaling(1.0, Fan::Average, Distribution::Uniform)
+    }
+
+    /// Normal of standard deviation gain · √(2/(fan in + fan out)).
+    pub const fn normal() -> VarianceScaling {
+        scaling(1.0, Fan::Average, Distribution::Normal)
+    }
+}
+
+/// Standard deviation gain/√(fan in), gain √2: keeps the second moment of the signal through ReLU, which zeroes half
+/// of it (He, Zhang, Ren and Sun 2015; PyTorch's Kaiming).
+///
+/// [`gain`](VarianceScaling::gain) replaces the √2.
+#[derive(Clone, Copy, Debug)]
+pub enum He {}
+
+impl He {
+    /// Uniform within ±gain · √(3/fan in).
+    pub const fn uniform() -> VarianceScaling {
+        scaling(SQRT_2, Fan::In, Distribution::Uniform)
+    }
+
+    /// Normal of standard deviation gain/√(fan in).
+    pub const fn normal() -> VarianceScaling {
+        scaling(SQRT_2, Fan::In, Distribution::Normal)
+    }
+}
+
+/// Standard deviation gain/√(fan in), gain 1: keeps the variance of a sum at that of its terms (LeCun, Bottou, Orr
+/// and Müller 1998).
+///
+/// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the start PyTorch gives a linear layer.
+#[derive(Clone, Copy, Debug)]
+pub enum LeCun {}
+
+impl LeCun {
+    /// Uniform within ±gain · √(3/fan in).
+    pub const fn uniform() -> VarianceScaling {
+        scaling(1.0, Fan::In, Distribution::Uniform)
+    }
+
+    /// Normal of standard deviation gain/√(fan in).
+    pub const fn normal() -> VarianceScaling {
+        scaling(1.0, Fan::In, Distribution::Normal)
+    }
+}

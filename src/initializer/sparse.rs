@@ -1,0 +1,123 @@
+//! Matrices of few connections.
+
+use super::{
+    Initializer, InitializerKind, Shape,
+    sample::{Normals, below},
+    spectrum::spectral_radius,
+};
+use crate::error::{Error, require};
+use alloc::vec::Vec;
+use rand_core::Rng;
+
+/// How large the values of a [`Sparse`] matrix are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum SparseScale {
+    /// Those that are not zero have this standard deviation; finite, at least 0.
+    Std(f64),
+    /// The matrix, which must be square, is rescaled to this spectral radius (its largest |eigenvalue|); finite,
+    /// above 0.
+    SpectralRadius(f64),
+}
+
+/// Each unit has few inputs: in every row `non_zeros` entries, at random places, are normal with mean 0, the others
+/// are 0.
+///
+/// Sparse initialisation with 15 connections a unit is Martens' (2010, "Deep learning via Hessian-free optimization");
+/// with a set spectral radius it starts the recurrent networks of Sutskever, Martens, Dahl and Hinton (2013) and of
+/// Pascanu, Mikolov and Bengio (2013). The radius is that of the very matrix drawn, complex eigenvalues included, not
+/// what it tends to for large ones. Of entries with a set standard deviation the variance is
+/// std² · non_zeros/columns, over the random places.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sparse {
+    /// Inputs of a unit; all of them where there are fewer; at least 1.
+    pub non_zeros: usize,
+    /// How large they are.
+    pub scale: SparseScale,
+}
+
+impl Sparse {
+    /// 15 inputs a unit, of this standard deviation.
+    pub const fn std(std: f64) -> Self {
+        Sparse { non_zeros: 15, scale: SparseScale::Std(std) }
+    }
+
+    /// 15 inputs a unit, in a square matrix of this spectral radius.
+    pub const fn spectral_radius(radius: f64) -> Self {
+        Sparse { non_zeros: 15, scale: SparseScale::SpectralRadius(radius) }
+    }
+
+    /// The same with this many inputs a unit.
+    #[must_use]
+    pub const fn non_zeros(mut self, non_zeros: usize) -> Self {
+        self.non_zeros = non_zeros;
+        self
+    }
+
+    fn check(&self, shape: Shape) -> Result<(), Error> {
+        require(self.non_zeros > 0, "sparse initializer: non_zeros", "at least 1", 0.0)?;
+        match self.scale {
+            SparseScale::Std(std) => {
+                require(std.is_finite() && std >= 0.0, "sparse initializer: std", "finite and at least 0", std)
+            }
+            SparseScale::SpectralRadius(radius) => {
+                let valid = radius.is_finite() && radius > 0.0;
+                require(valid, "sparse initializer: spectral radius", "finite and above 0", radius)?;
+                let square = shape.rows == shape.columns;
+                let what = "sparse initializer: columns of a matrix with a spectral radius";
+                require(square, what, "as many as its rows", shape.columns as f64)
+            }
+        }
+    }
+}
+
+impl Initializer for Sparse {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.check(shape)?;
+        shape.holds(values)?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        values.fill(0.0);
+        let std = match self.scale {
+            SparseScale::Std(std) => std,
+            SparseScale::SpectralRadius(_) => 1.0,
+        };
+        let columns = shape.columns;
+        let count = self.non_zeros.min(columns);
+        let mut normals = Normals::new();
+        // The first `count` places of a shuffle; where the row before left them is as good a start as any.
+        let mut places: Vec<usize> = (0..columns).collect();
+        for row in values.chunks_exact_mut(columns) {
+            for i in 0..count {
+                places.swap(i, i + below(rng, columns - i));
+                row[places[i]] = std * normals.next(rng);
+            }
+        }
+        if let SparseScale::SpectralRadius(radius) = self.scale {
+            let drawn = spectral_radius(values, columns);
+            let valid = drawn.is_finite() && drawn > 0.0;
+            require(valid, "sparse initializer: spectral radius of the matrix drawn", "finite and above 0", drawn)?;
+            let factor = radius / drawn;
+            for value in values {
+                *value *= factor;
+            }
+        }
+        Ok(())
+    }
+
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        self.check(shape).ok()?;
+        match self.scale {
+            SparseScale::Std(std) if shape.columns > 0 => {
+                Some(std * std * self.non_zeros.min(shape.columns) as f64 / shape.columns as f64)
+            }
+            _ => None,
+        }
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Sparse(self)
+    }
+}

@@ -1,0 +1,396 @@
+//! Eigenvalues of a general real matrix, for its spectral radius.
+
+use alloc::vec::Vec;
+
+/// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
+/// iteration does not end.
+///
+/// Balanced, reduced to Hessenberg form and iterated by Francis' double-shift QR, which takes complex pairs in real
+/// arithmetic (Wilkinson and Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`). Power iteration would not converge
+/// on such pairs.
+pub(crate) fn spectral_radius(matrix: &[f64], n: usize) -> f64 {
+    if !matrix.iter().all(|entry| entry.is_finite()) {
+        return f64::NAN;
+    }
+    let scale = matrix.iter().fold(0.0f64, |largest, entry| largest.max(entry.abs()));
+    if scale == 0.0 {
+        return 0.0;
+    }
+    let mut square = Square { a: matrix.iter().map(|entry| entry / scale).collect(), n };
+    square.balance();
+    square.reduce();
+    match square.eigenvalues() {
+        Some(found) if found.iter().all(|(re, im)| re.is_finite() && im.is_finite()) => {
+            scale * found.iter().fold(0.0f64, |largest, &(re, im)| largest.max(libm::hypot(re, im)))
+        }
+        _ => f64::NAN,
+    }
+}
+
+struct Square {
+    a: Vec<f64>,
+    n: usize,
+}
+
+impl Square {
+    fn at(&self, i: usize, j: usize) -> f64 {
+        self.a[i * self.n + j]
+    }
+
+    fn at_mut(&mut self, i: usize, j: usize) -> &mut f64 {
+        &mut self.a[i * self.n + j]
+    }
+
+    /// Scales rows and columns, against each other and by powers of two (so exactly), until their norms agree.
+    fn balance(&mut self) {
+        let n = self.n;
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for i in 0..n {
+                let (mut column, mut row) = (0.0, 0.0);
+                for j in (0..n).filter(|&j| j != i) {
+                    column += self.at(j, i).abs();
+                    row += self.at(i, j).abs();
+                }
+                if column == 0.0 || row == 0.0 {
+                    continue;
+                }
+                let (sum, mut factor) = (column + row, 1.0);
+                while column < row / 2.0 {
+                    factor *= 2.0;
+                    column *= 4.0;
+                }
+                while column >= row * 2.0 {
+                    factor /= 2.0;
+                    column /= 4.0;
+                }
+                if (column + row) / factor < 0.95 * sum {
+                    changed = true;
+                    for j in 0..n {
+                        *self.at_mut(i, j) /= factor;
+                        *self.at_mut(j, i) *= factor;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Similar upper Hessenberg form, by elimination with pivots.
+    fn reduce(&mut self) {
+        let n = self.n;
+        for m in 1..n.saturating_sub(1) {
+            let mut pivot = m;
+            for i in m..n {
+                if self.at(i, m - 1).abs() > self.at(pivot, m - 1).abs() {
+                    pivot = i;
+                }
+            }
+            if self.at(pivot, m - 1) == 0.0 {
+                continue;
+            }
+            if pivot != m {
+                for j in m - 1..n {
+                    self.a.swap(pivot * n + j, m * n + j);
+                }
+                for i in 0..n {
+                    self.a.swap(i * n + pivot, i * n + m);
+                }
+            }
+            for i in m + 1..n {
+                let factor = self.at(i, m - 1) / self.at(m, m - 1);
+                if factor == 0.0 {
+                    continue;
+                }
+                *self.at_mut(i, m - 1) = 0.0;
+                for j in m..n {
+                    *self.at_mut(i, j) -= factor * self.at(m, j);
+                }
+                for j in 0..n {
+                    *self.at_mut(j, m) += factor * self.at(j, i);
+                }
+            }
+        }
+    }
+
+    /// The eigenvalues, real and imaginary part, of a Hessenberg matrix.
+    fn eigenvalues(mut self) -> Option<Vec<(f64, f64)>> {
+        const MOST: usize = 300;
+        let mut found = Vec::with_capacity(self.n);
+        let norm: f64 = self.a.iter().fold(0.0, |sum, entry| sum + entry.abs());
+        let mut shifted = 0.0; // what exceptional shifts took from the diagonal
+        let mut end = self.n; // rows from here on are done
+        let mut iterations = 0;
+        while end > 0 {
+            let last = end - 1;
+            let low = self.split(last, norm);
+            let x = self.at(last, last);
+            if low == last {
+                found.push((x + shifted, 0.0));
+                (end, iterations) = (end - 1, 0);
+                continue;
+            }
+            let y = self.at(last - 1, last - 1);
+            let w = self.at(last, last - 1) * self.at(last - 1, last);
+            if low == last - 1 {
+                found.extend(pair(x, y, w, shifted));
+                (end, iterations) = (end - 2, 0);
+                continue;
+            }
+            if iterations == MOST {
+                return None;
+            }
+            let mut shift = (x, y, w);
+            if iterations % 10 == 9 {
+                // Wilkinson's exceptional shift: some matrices, a cyclic permutation for one, stand still otherwise.
+                shifted += x;
+                for i in 0..=last {
+                    *self.at_mut(i, i) -= x;
+                }
+                let s = self.at(last, last - 1).abs() + self.at(last - 1, last - 2).abs();
+                shift = (0.75 * s, 0.75 * s, -0.4375 * s * s);
+            }
+            iterations += 1;
+            self.sweep(low, last, shift);
+        }
+        Some(found)
+    }
+
+    /// Where the unreduced block that ends at `last` begins.
+    fn split(&mut self, last: usize, norm: f64) -> usize {
+        for low in (1..=last).rev() {
+            let around = self.at(low - 1, low - 1).abs() + self.at(low, low).abs();
+            let around = if around == 0.0 { norm } else { around };
+            if self.at(low, low - 1).abs() <= f64::EPSILON * around {
+                *self.at_mut(low, low - 1) = 0.0;
+                return low;
+            }
+        }
+        0
+    }
+
+    /// One double-shift QR step on rows and columns `low..=last`.
+    fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
+        // Two small subdiagonal entries in a row let the step begin at `start`.
+        let mut start = last - 2;
+        let (mut p, mut q, mut r);
+        loop {
+            let z = self.at(start, start);
+            let (from_x, from_y) = (x - z, y - z);
+            p = (from_x * from_y - w) / self.at(start + 1, start) + self.at(start, start + 1);
+            q = self.at(start + 1, start + 1) - z - from_x - from_y;
+            r = self.at(start + 2, start + 1);
+            let s = p.abs() + q.abs() + r.abs();
+            (p, q, r) = (p / s, q / s, r / s);
+            if start == low {
+                break;
+            }
+            let u = self.at(start, start - 1).abs() * (q.abs() + r.abs());
+            let v = p.abs() * (self.at(start - 1, start - 1).abs() + z.abs() + self.at(start + 1, start + 1).abs());
+            if u <= f64::EPSILON * v {
+                break;
+            }
+            start -= 1;
+        }
+        for i in start + 2..=last {
+            *self.at_mut(i, i - 2) = 0.0;
+            if i > start + 2 {
+                *self.at_mut(i, i - 3) = 0.0;
+            }
+        }
+        for k in start..last {
+            let three = k + 1 < last;
+            let mut scale = 1.0;
+            if k > start {
+                (p, q) = (self.at(k, k - 1), self.at(k + 1, k - 1));
+                r = if three { self.at(k + 2, k - 1) } else { 0.0 };
+                scale = p.abs() + q.abs() + r.abs();
+                if scale == 0.0 {
+                    continue;
+                }
+                (p, q, r) = (p / scale, q / scale, r / scale);
+            }
+            let length = libm::sqrt(p * p + q * q + r * r);
+            if length == 0.0 {
+                continue;
+            }
+            let s = if p < 0.0 { -length } else { length };
+            if k > start {
+                *self.at_mut(k, k - 1) = -s * scale;
+            } else if low != start {
+                *self.at_mut(k, k - 1) = -self.at(k, k - 1);
+            }
+            p += s;
+            let (x, y, z) = (p / s, q / s, r / s);
+            (q, r) = (q / p, r / p);
+            for j in k..=last {
+                let mut sum = self.at(k, j) + q * self.at(k + 1, j);
+                if three {
+                    sum += r * self.at(k + 2, j);
+                    *self.at_mut(k + 2, j) -= sum * z;
+                }
+                *self.at_mut(k + 1, j) -= sum * y;
+                *self.at_mut(k, j) -= sum * x;
+            }
+            for i in low..=last.min(k + 3) {
+                let mut sum = x * self.at(i, k) + y * self.at(i, k + 1);
+                if three {
+                    sum += z * self.at(i, k + 2);
+                    *self.at_mut(i, k + 2) -= sum * r;
+                }
+                *self.at_mut(i, k + 1) -= sum * q;
+                *self.at_mut(i, k) -= sum;
+            }
+        }
+    }
+}
+
+/// The eigenvalues of the last 2 × 2 block: `y` and `x` on its diagonal, `w` the product beside it.
+fn pair(x: f64, y: f64, w: f64, shifted: f64) -> [(f64, f64); 2] {
+    let p = 0.5 * (y - x);
+    let q = p * p + w;
+    let root = libm::sqrt(q.abs());
+    let x = x + shifted;
+    if q < 0.0 {
+        return [(x + p, root), (x + p, -root)];
+    }
+    let z = if p < 0.0 { p - root } else { p + root };
+    if z == 0.0 { [(x, 0.0), (x, 0.0)] } else { [(x + z, 0.0), (x - w / z, 0.0)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::initializer::{Initializer, Normal, Orthogonal, Shape, generator};
+    use crate::{Role, initializer::sample::uniform};
+    use alloc::vec;
+
+    #[track_caller]
+    fn assert_radius(matrix: &[f64], n: usize, expected: f64, tolerance: f64) {
+        let found = spectral_radius(matrix, n);
+        assert!((found - expected).abs() <= tolerance * expected, "found {found:e}, expected {expected:e}");
+    }
+
+    /// The companion matrix of the polynomial with these real roots and complex pairs.
+    fn companion(real: &[f64], pairs: &[(f64, f64)]) -> (Vec<f64>, usize) {
+        let mut polynomial = vec![1.0]; // highest power first
+        let mut times = |factor: &[f64]| {
+            let mut product = vec![0.0; polynomial.len() + factor.len() - 1];
+            for (i, a) in polynomial.iter().enumerate() {
+                for (j, b) in factor.iter().enumerate() {
+                    product[i + j] += a * b;
+                }
+            }
+            polynomial = product;
+        };
+        real.iter().for_each(|root| times(&[1.0, -root]));
+        pairs.iter().for_each(|(re, im)| times(&[1.0, -2.0 * re, re * re + im * im]));
+        let n = polynomial.len() - 1;
+        let mut matrix = vec![0.0; n * n];
+        for j in 0..n {
+            matrix[j] = -polynomial[j + 1];
+        }
+        for i in 1..n {
+            matrix[i * n + i - 1] = 1.0;
+        }
+        (matrix, n)
+    }
+
+    #[test]
+    fn small_and_degenerate() {
+        assert_eq!(spectral_radius(&[], 0), 0.0);
+        assert_eq!(spectral_radius(&[-3.0], 1), 3.0);
+        assert_eq!(spectral_radius(&[0.0; 9], 3), 0.0);
+        assert_eq!(spectral_radius(&[0.0, 5.0, 7.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0], 3), 0.0, "nilpotent");
+        assert!(spectral_radius(&[1.0, f64::NAN, 0.0, 1.0], 2).is_nan());
+        assert!(spectral_radius(&[1.0, f64::INFINITY, 0.0, 1.0], 2).is_nan());
+        assert_radius(&[2.0, 1e3, 0.0, 2.0], 2, 2.0, 1e-12); // a Jordan block
+        assert_radius(&[0.0, 1e300, 1e300, 0.0], 2, 1e300, 1e-14);
+        assert_radius(&[0.0, 1e-300, -1e-300, 0.0], 2, 1e-300, 1e-14);
+        assert_radius(&[0.0, 1e150, 1e-150, 0.0], 2, 1.0, 1e-14);
+    }
+
+    #[test]
+    fn rotations_with_scaling() {
+        // Blocks r (cos, −sin; sin, cos), hidden by the similarity with an orthogonal matrix.
+        for (seed, pairs) in [1usize, 2, 5, 20].into_iter().enumerate() {
+            let n = 2 * pairs;
+            let mut rng = generator(seed as u64);
+            let mut blocks = vec![0.0; n * n];
+            let mut largest = 0.0f64;
+            for b in 0..pairs {
+                let (r, angle) = (0.5 + uniform(&mut rng), 6.0 * uniform(&mut rng));
+                largest = largest.max(r);
+                let (c, s) = (r * libm::cos(angle), r * libm::sin(angle));
+                let at = 2 * b * n + 2 * b;
+                (blocks[at], blocks[at + 1], blocks[at + n], blocks[at + n + 1]) = (c, -s, s, c);
+            }
+            assert_radius(&blocks, n, largest, 1e-13);
+            let mut q = vec![0.0; n * n];
+            Orthogonal::default().fill(Shape::new(n, n, Role::Recurrent), &mut rng, &mut q).unwrap();
+            let mut hidden = vec![0.0; n * n];
+            for i in 0..n {
+                for j in 0..n {
+                    for k in 0..n {
+                        for l in 0..n {
+                            hidden[i * n + j] += q[i * n + k] * blocks[k * n + l] * q[j * n + l];
+                        }
+                    }
+                }
+            }
+            assert_radius(&hidden, n, largest, 1e-12);
+        }
+    }
+
+    #[test]
+    fn companion_matrices_of_known_roots() {
+        for (real, pairs, radius) in [
+            (&[1.0, -2.0, 3.0][..], &[][..], 3.0),
+            (&[0.5], &[(3.0, 4.0), (1.0, 1.0)], 5.0),
+            (&[], &[(-0.6, 0.8), (0.0, 0.5), (0.3, 0.1)], 1.0),
+            (&[1e-3, 10.0], &[(0.0, 12.0)], 12.0),
+        ] {
+            let (matrix, n) = companion(real, pairs);
+            assert_radius(&matrix, n, radius, 1e-12);
+        }
+        for n in [3, 4, 7, 16, 33] {
+            // zⁿ = −2: a cyclic permutation but for one entry, where shifts of zero stand still.
+            let mut matrix = vec![0.0; n * n];
+            matrix[n - 1] = -2.0;
+            for i in 1..n {
+                matrix[i * n + i - 1] = 1.0;
+            }
+            assert_radius(&matrix, n, libm::pow(2.0, 1.0 / n as f64), 1e-12);
+        }
+    }
+
+    #[test]
+    fn random_matrices_agree_with_powers() {
+        for n in [2, 3, 4, 5, 10, 40, 100] {
+            let mut matrix = vec![0.0; n * n];
+            let normal = Normal { mean: 0.0, std: 1.0 };
+            normal.fill(Shape::new(n, n, Role::Recurrent), &mut generator(n as u64), &mut matrix).unwrap();
+            assert_radius(&matrix, n, by_powers(&matrix, n), 1e-8);
+        }
+    }
+
+    /// ‖A^(2^k)‖^(1/2^k), squaring 30 times.
+    fn by_powers(matrix: &[f64], n: usize) -> f64 {
+        let (mut power, mut log, mut exponent) = (matrix.to_vec(), 0.0, 1.0);
+        for _ in 0..30 {
+            let norm = libm::sqrt(power.iter().map(|a| a * a).sum());
+            log += libm::log(norm) / exponent;
+            power.iter_mut().for_each(|a| *a /= norm);
+            let mut square = vec![0.0; n * n];
+            for i in 0..n {
+                for k in 0..n {
+                    for j in 0..n {
+                        square[i * n + j] += power[i * n + k] * power[k * n + j];
+                    }
+                }
+            }
+            (power, exponent) = (square, 2.0 * exponent);
+        }
+        libm::exp(log)
+    }
+}
