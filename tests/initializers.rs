@@ -50,7 +50,7 @@ type Golden<'a> = (&'a str, &'a dyn Initializer, Shape, [u64; 4], u64);
 #[rustfmt::skip]
 #[test]
 fn golden_bits() {
-    let golden: [Golden<'_>; 17] = [
+    let golden: [Golden<'_>; 18] = [
         // tests/reference/initializer_bits.py gives these hashes too: every bit is confirmed independently. For those
         // with a logarithm or an exponential, its elementary functions are correctly rounded ones.
         ("uniform", &Uniform { low: -0.3, high: 0.7 }, weights(6, 5), [0x3fc04191ca67b366, 0x3fd41a09df2ad639, 0x3fdb01638326aa8f, 0x3fe20d3dc9c53d44], 0x7f581a08cd96e24f),
@@ -62,8 +62,9 @@ fn golden_bits() {
         ("truncated normal", &TruncatedNormal::new(0.0, 1.0), weights(6, 5), [0xbfe975944c64ee98, 0xbfe63011492958cb, 0x3ff0d2988f0ad3e1, 0xbff34be4c98aa02a], 0x0feac4d59f56400c),
         ("lecun truncated", &LeCun::normal().truncated(), weights(6, 5), [0xbfd9e34048a43cbb, 0xbfd68fa57eaccd71, 0x3fe11b10385d9b4f, 0xbfe39f04869a8834], 0x9bb55b7609bcbb80),
         ("truncated normal, narrow", &cut(-0.5, 1.0), weights(6, 5), [0x3fc1fbf4493526b0, 0x3fe795bd3bee81d2, 0x3feba3e1f4591c2c, 0x3fc741409e42e6d8], 0xcc0940acfa02115b),
-        // The script gives the same first values; of the others, some an ulp away.
+        // The script gives these to a unit or two in the last place.
         ("truncated normal, tail", &cut(3.0, 4.0), weights(6, 5), [0x4009488a3b7fe3b4, 0x400ae123dc633e08, 0x4008124f6d6e796b, 0x400ba8199964b2e4], 0xa9074e7575e8c118),
+        ("truncated normal, one side", &cut(0.1, 0.5), weights(6, 5), [0x3fd00cbf2513e9fe, 0x3fd7bd15c0310874, 0x3fda33061815ecb8, 0x3fdaa974f1e6f848], 0x09574bea5a656bf8),
         ("sparse", &Sparse::std(0.1).non_zeros(3), weights(6, 5), [0x3fb48576c46cb2a8, 0, 0xbf98c47297c1261c, 0], 0xb118b65a628968fd),
         // Linear algebra has rounding of its own: compared with the script's values in `orthogonal_is_gram_schmidt`.
         ("orthogonal, tall", &Orthogonal { gain: 1.5 }, weights(6, 5), [0xbfe3c2936eecb34e, 0x3fda4aaad3f24a58, 0x3feed9f2359c4722, 0x3fd9a5e26744e9c4], 0xf6b8533c9886c781),
@@ -167,9 +168,17 @@ fn independent() -> Vec<(InitializerKind, Moments, [f64; 2])> {
         (Uniform { low: -0.3, high: 0.7 }.kind(), Moments::uniform(-0.3, 0.7), [-0.3, 0.7]),
         (Normal { mean: 0.5, std: 2.0 }.kind(), Moments::normal(0.5, 2.0), all),
     ];
-    for (low, high) in
-        [(-2.0, 2.0), (-0.5, 1.0), (3.0, 4.0), (-4.0, -3.0), (0.1, 9.0), (-1.0, 30.0), (0.0, 2.0), (9.0, 12.0)]
-    {
+    for (low, high) in [
+        (-2.0, 2.0),
+        (-0.5, 1.0),
+        (3.0, 4.0),
+        (-4.0, -3.0),
+        (0.1, 9.0),
+        (-1.0, 30.0),
+        (0.0, 2.0),
+        (9.0, 12.0),
+        (0.1, 0.5),
+    ] {
         list.push((cut(low, high).kind(), Moments::cut(low, high), [low, high]));
     }
     let scaled = [
@@ -268,6 +277,12 @@ fn sampling_below_is_uniform() {
     }
     let error = (700_000.0f64 * 6.0 / 49.0).sqrt();
     assert!(counts.iter().all(|&c| (f64::from(c) - 1e5).abs() < SIGNIFICANT * error), "{counts:?}");
+    // Where 2⁶⁴ is far from a multiple: without rejection every third value would come as often as the two others.
+    #[cfg(target_pointer_width = "64")]
+    {
+        let thirds = (0..90_000).filter(|_| sample::below(&mut rng, 3 << 62) % 3 == 0).count() as f64;
+        assert!((thirds - 30_000.0).abs() < SIGNIFICANT * 20_000f64.sqrt(), "{thirds} of 90,000");
+    }
     assert_eq!((sample::below(&mut rng, 0), sample::below(&mut rng, 1)), (0, 0));
 }
 

@@ -90,6 +90,7 @@ cases={
  'Truncated':T(0.0,1.0,-2,2),
  'LeCunTrunc':T(0.0,(1/sqrt(5))/0.8796256610342398,-2,2),
  'Tail':TT(0.0,1.0,3.0,4.0),
+ 'TailNarrow':TT(0.0,1.0,0.1,0.5),
  'Narrow':NARROW(-0.5,1.0),
  'Sparse':SP(3,0.1),
  'OrthTall':ORTH(6,5,1.5),'OrthSquare':ORTH(6,6,1.0),
