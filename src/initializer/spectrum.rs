@@ -1,6 +1,6 @@
 //! Eigenvalues of a general real matrix, for its spectral radius.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
 /// iteration does not end.
@@ -79,6 +79,7 @@ impl Square {
     /// Similar upper Hessenberg form, by elimination with pivots.
     fn reduce(&mut self) {
         let n = self.n;
+        let mut factors = vec![0.0; n];
         for m in 1..n.saturating_sub(1) {
             let mut pivot = m;
             for i in m..n {
@@ -97,18 +98,20 @@ impl Square {
                     self.a.swap(i * n + pivot, i * n + m);
                 }
             }
-            for i in m + 1..n {
-                let factor = self.at(i, m - 1) / self.at(m, m - 1);
-                if factor == 0.0 {
-                    continue;
+            let (above, below) = self.a.split_at_mut((m + 1) * n);
+            let pivot_row = &above[m * n..];
+            for (row, factor) in below.chunks_exact_mut(n).zip(&mut factors[m + 1..]) {
+                *factor = row[m - 1] / pivot_row[m - 1];
+                row[m - 1] = 0.0;
+                if *factor != 0.0 {
+                    for (entry, pivot) in row[m..].iter_mut().zip(&pivot_row[m..]) {
+                        *entry -= *factor * pivot;
+                    }
                 }
-                *self.at_mut(i, m - 1) = 0.0;
-                for j in m..n {
-                    *self.at_mut(i, j) -= factor * self.at(m, j);
-                }
-                for j in 0..n {
-                    *self.at_mut(j, m) += factor * self.at(j, i);
-                }
+            }
+            for row in self.a.chunks_exact_mut(n) {
+                row[m] +=
+                    row[m + 1..].iter().zip(&factors[m + 1..]).fold(0.0, |sum, (entry, factor)| sum + entry * factor);
             }
         }
     }
@@ -171,6 +174,7 @@ impl Square {
 
     /// One double-shift QR step on rows and columns `low..=last`.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
+        let n = self.n;
         // Two small subdiagonal entries in a row let the step begin at `start`.
         let mut start = last - 2;
         let (mut p, mut q, mut r);
@@ -223,23 +227,33 @@ impl Square {
             p += s;
             let (x, y, z) = (p / s, q / s, r / s);
             (q, r) = (q / p, r / p);
-            for j in k..=last {
-                let mut sum = self.at(k, j) + q * self.at(k + 1, j);
-                if three {
-                    sum += r * self.at(k + 2, j);
-                    *self.at_mut(k + 2, j) -= sum * z;
+            let (first, rest) = self.a[k * n..].split_at_mut(n);
+            let (second, third) = rest.split_at_mut(n);
+            let (first, second) = (&mut first[k..=last], &mut second[k..=last]);
+            if three {
+                let third = &mut third[k..=last];
+                for ((a, b), c) in first.iter_mut().zip(second).zip(third) {
+                    let sum = *a + q * *b + r * *c;
+                    *c -= sum * z;
+                    *b -= sum * y;
+                    *a -= sum * x;
                 }
-                *self.at_mut(k + 1, j) -= sum * y;
-                *self.at_mut(k, j) -= sum * x;
+            } else {
+                for (a, b) in first.iter_mut().zip(second) {
+                    let sum = *a + q * *b;
+                    *b -= sum * y;
+                    *a -= sum * x;
+                }
             }
-            for i in low..=last.min(k + 3) {
-                let mut sum = x * self.at(i, k) + y * self.at(i, k + 1);
+            for row in self.a[low * n..(last.min(k + 3) + 1) * n].chunks_exact_mut(n) {
+                let row = &mut row[k..(k + 3).min(n)];
+                let mut sum = x * row[0] + y * row[1];
                 if three {
-                    sum += z * self.at(i, k + 2);
-                    *self.at_mut(i, k + 2) -= sum * r;
+                    sum += z * row[2];
+                    row[2] -= sum * r;
                 }
-                *self.at_mut(i, k + 1) -= sum * q;
-                *self.at_mut(i, k) -= sum;
+                row[1] -= sum * q;
+                row[0] -= sum;
             }
         }
     }
@@ -263,7 +277,6 @@ mod tests {
     use super::*;
     use crate::initializer::{Initializer, Normal, Orthogonal, Shape, generator};
     use crate::{Role, initializer::sample::uniform};
-    use alloc::vec;
 
     #[track_caller]
     fn assert_radius(matrix: &[f64], n: usize, expected: f64, tolerance: f64) {
