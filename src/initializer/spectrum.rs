@@ -1,6 +1,6 @@
 //! Eigenvalues of a general real matrix, for its spectral radius.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
 /// iteration does not end.
@@ -18,10 +18,12 @@ pub(crate) fn spectral_radius(matrix: &[f64], n: usize) -> f64 {
     }
     let mut square = Square { a: matrix.iter().map(|entry| entry / scale).collect(), n };
     square.balance();
-    square.reduce_to_hessenberg();
+    square.reduce();
     match square.eigenvalues() {
-        Some(found) => scale * found.iter().fold(0.0f64, |largest, &(re, im)| largest.max(libm::hypot(re, im))),
-        None => f64::NAN,
+        Some(found) if found.iter().all(|(re, im)| re.is_finite() && im.is_finite()) => {
+            scale * found.iter().fold(0.0f64, |largest, &(re, im)| largest.max(libm::hypot(re, im)))
+        }
+        _ => f64::NAN,
     }
 }
 
@@ -75,8 +77,9 @@ impl Square {
     }
 
     /// Similar upper Hessenberg form, by elimination with pivots.
-    fn reduce_to_hessenberg(&mut self) {
+    fn reduce(&mut self) {
         let n = self.n;
+        let mut factors = vec![0.0; n];
         for m in 1..n.saturating_sub(1) {
             let mut pivot = m;
             for i in m..n {
@@ -95,18 +98,20 @@ impl Square {
                     self.a.swap(i * n + pivot, i * n + m);
                 }
             }
-            for i in m + 1..n {
-                let factor = self.at(i, m - 1) / self.at(m, m - 1);
-                if factor == 0.0 {
-                    continue;
+            let (above, below) = self.a.split_at_mut((m + 1) * n);
+            let pivot_row = &above[m * n..];
+            for (row, factor) in below.chunks_exact_mut(n).zip(&mut factors[m + 1..]) {
+                *factor = row[m - 1] / pivot_row[m - 1];
+                row[m - 1] = 0.0;
+                if *factor != 0.0 {
+                    for (entry, pivot) in row[m..].iter_mut().zip(&pivot_row[m..]) {
+                        *entry -= *factor * pivot;
+                    }
                 }
-                *self.at_mut(i, m - 1) = 0.0;
-                for j in m..n {
-                    *self.at_mut(i, j) -= factor * self.at(m, j);
-                }
-                for j in 0..n {
-                    *self.at_mut(j, m) += factor * self.at(j, i);
-                }
+            }
+            for row in self.a.chunks_exact_mut(n) {
+                row[m] +=
+                    row[m + 1..].iter().zip(&factors[m + 1..]).fold(0.0, |sum, (entry, factor)| sum + entry * factor);
             }
         }
     }
@@ -169,6 +174,7 @@ impl Square {
 
     /// One double-shift QR step on rows and columns `low..=last`.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
+        let n = self.n;
         // Two small subdiagonal entries in a row let the step begin at `start`.
         let mut start = last - 2;
         let (mut p, mut q, mut r);
@@ -221,23 +227,33 @@ impl Square {
             p += s;
             let (x, y, z) = (p / s, q / s, r / s);
             (q, r) = (q / p, r / p);
-            for j in k..=last {
-                let mut sum = self.at(k, j) + q * self.at(k + 1, j);
-                if three {
-                    sum += r * self.at(k + 2, j);
-                    *self.at_mut(k + 2, j) -= sum * z;
+            let (first, rest) = self.a[k * n..].split_at_mut(n);
+            let (second, third) = rest.split_at_mut(n);
+            let (first, second) = (&mut first[k..=last], &mut second[k..=last]);
+            if three {
+                let third = &mut third[k..=last];
+                for ((a, b), c) in first.iter_mut().zip(second).zip(third) {
+                    let sum = *a + q * *b + r * *c;
+                    *c -= sum * z;
+                    *b -= sum * y;
+                    *a -= sum * x;
                 }
-                *self.at_mut(k + 1, j) -= sum * y;
-                *self.at_mut(k, j) -= sum * x;
+            } else {
+                for (a, b) in first.iter_mut().zip(second) {
+                    let sum = *a + q * *b;
+                    *b -= sum * y;
+                    *a -= sum * x;
+                }
             }
-            for i in low..=last.min(k + 3) {
-                let mut sum = x * self.at(i, k) + y * self.at(i, k + 1);
+            for row in self.a[low * n..(last.min(k + 3) + 1) * n].chunks_exact_mut(n) {
+                let row = &mut row[k..(k + 3).min(n)];
+                let mut sum = x * row[0] + y * row[1];
                 if three {
-                    sum += z * self.at(i, k + 2);
-                    *self.at_mut(i, k + 2) -= sum * r;
+                    sum += z * row[2];
+                    row[2] -= sum * r;
                 }
-                *self.at_mut(i, k + 1) -= sum * q;
-                *self.at_mut(i, k) -= sum;
+                row[1] -= sum * q;
+                row[0] -= sum;
             }
         }
     }
@@ -254,4 +270,140 @@ fn pair(x: f64, y: f64, w: f64, shifted: f64) -> [(f64, f64); 2] {
     }
     let z = if p < 0.0 { p - root } else { p + root };
     if z == 0.0 { [(x, 0.0), (x, 0.0)] } else { [(x + z, 0.0), (x - w / z, 0.0)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::initializer::{Initializer, Normal, Orthogonal, Shape, generator};
+    use crate::{Role, initializer::sample::uniform};
+
+    #[track_caller]
+    fn assert_radius(matrix: &[f64], n: usize, expected: f64, tolerance: f64) {
+        let found = spectral_radius(matrix, n);
+        assert!((found - expected).abs() <= tolerance * expected, "found {found:e}, expected {expected:e}");
+    }
+
+    /// The companion matrix of the polynomial with these real roots and complex pairs.
+    fn companion(real: &[f64], pairs: &[(f64, f64)]) -> (Vec<f64>, usize) {
+        let mut polynomial = vec![1.0]; // highest power first
+        let mut times = |factor: &[f64]| {
+            let mut product = vec![0.0; polynomial.len() + factor.len() - 1];
+            for (i, a) in polynomial.iter().enumerate() {
+                for (j, b) in factor.iter().enumerate() {
+                    product[i + j] += a * b;
+                }
+            }
+            polynomial = product;
+        };
+        real.iter().for_each(|root| times(&[1.0, -root]));
+        pairs.iter().for_each(|(re, im)| times(&[1.0, -2.0 * re, re * re + im * im]));
+        let n = polynomial.len() - 1;
+        let mut matrix = vec![0.0; n * n];
+        for j in 0..n {
+            matrix[j] = -polynomial[j + 1];
+        }
+        for i in 1..n {
+            matrix[i * n + i - 1] = 1.0;
+        }
+        (matrix, n)
+    }
+
+    #[test]
+    fn small_and_degenerate() {
+        assert_eq!(spectral_radius(&[], 0), 0.0);
+        assert_eq!(spectral_radius(&[-3.0], 1), 3.0);
+        assert_eq!(spectral_radius(&[0.0; 9], 3), 0.0);
+        assert_eq!(spectral_radius(&[0.0, 5.0, 7.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0], 3), 0.0, "nilpotent");
+        assert!(spectral_radius(&[1.0, f64::NAN, 0.0, 1.0], 2).is_nan());
+        assert!(spectral_radius(&[1.0, f64::INFINITY, 0.0, 1.0], 2).is_nan());
+        assert_radius(&[2.0, 1e3, 0.0, 2.0], 2, 2.0, 1e-12); // a Jordan block
+        assert_radius(&[0.0, 1e300, 1e300, 0.0], 2, 1e300, 1e-14);
+        assert_radius(&[0.0, 1e-300, -1e-300, 0.0], 2, 1e-300, 1e-14);
+        assert_radius(&[0.0, 1e150, 1e-150, 0.0], 2, 1.0, 1e-14);
+    }
+
+    #[test]
+    fn rotations_with_scaling() {
+        // Blocks r (cos, −sin; sin, cos), hidden by the similarity with an orthogonal matrix.
+        for (seed, pairs) in [1usize, 2, 5, 20].into_iter().enumerate() {
+            let n = 2 * pairs;
+            let mut rng = generator(seed as u64);
+            let mut blocks = vec![0.0; n * n];
+            let mut largest = 0.0f64;
+            for b in 0..pairs {
+                let (r, angle) = (0.5 + uniform(&mut rng), 6.0 * uniform(&mut rng));
+                largest = largest.max(r);
+                let (c, s) = (r * libm::cos(angle), r * libm::sin(angle));
+                let at = 2 * b * n + 2 * b;
+                (blocks[at], blocks[at + 1], blocks[at + n], blocks[at + n + 1]) = (c, -s, s, c);
+            }
+            assert_radius(&blocks, n, largest, 1e-13);
+            let mut q = vec![0.0; n * n];
+            Orthogonal::default().fill(Shape::new(n, n, Role::Recurrent), &mut rng, &mut q).unwrap();
+            let mut hidden = vec![0.0; n * n];
+            for i in 0..n {
+                for j in 0..n {
+                    for k in 0..n {
+                        for l in 0..n {
+                            hidden[i * n + j] += q[i * n + k] * blocks[k * n + l] * q[j * n + l];
+                        }
+                    }
+                }
+            }
+            assert_radius(&hidden, n, largest, 1e-12);
+        }
+    }
+
+    #[test]
+    fn companion_matrices_of_known_roots() {
+        for (real, pairs, radius) in [
+            (&[1.0, -2.0, 3.0][..], &[][..], 3.0),
+            (&[0.5], &[(3.0, 4.0), (1.0, 1.0)], 5.0),
+            (&[], &[(-0.6, 0.8), (0.0, 0.5), (0.3, 0.1)], 1.0),
+            (&[1e-3, 10.0], &[(0.0, 12.0)], 12.0),
+        ] {
+            let (matrix, n) = companion(real, pairs);
+            assert_radius(&matrix, n, radius, 1e-12);
+        }
+        for n in [3, 4, 7, 16, 33] {
+            // zⁿ = −2: a cyclic permutation but for one entry, where shifts of zero stand still.
+            let mut matrix = vec![0.0; n * n];
+            matrix[n - 1] = -2.0;
+            for i in 1..n {
+                matrix[i * n + i - 1] = 1.0;
+            }
+            assert_radius(&matrix, n, libm::pow(2.0, 1.0 / n as f64), 1e-12);
+        }
+    }
+
+    #[test]
+    fn random_matrices_agree_with_powers() {
+        for n in [2, 3, 4, 5, 10, 40, 100] {
+            let mut matrix = vec![0.0; n * n];
+            let normal = Normal { mean: 0.0, std: 1.0 };
+            normal.fill(Shape::new(n, n, Role::Recurrent), &mut generator(n as u64), &mut matrix).unwrap();
+            assert_radius(&matrix, n, by_powers(&matrix, n), 1e-8);
+        }
+    }
+
+    /// ‖A^(2^k)‖^(1/2^k), squaring 30 times.
+    fn by_powers(matrix: &[f64], n: usize) -> f64 {
+        let (mut power, mut log, mut exponent) = (matrix.to_vec(), 0.0, 1.0);
+        for _ in 0..30 {
+            let norm = libm::sqrt(power.iter().map(|a| a * a).sum());
+            log += libm::log(norm) / exponent;
+            power.iter_mut().for_each(|a| *a /= norm);
+            let mut square = vec![0.0; n * n];
+            for i in 0..n {
+                for k in 0..n {
+                    for j in 0..n {
+                        square[i * n + j] += power[i * n + k] * power[k * n + j];
+                    }
+                }
+            }
+            (power, exponent) = (square, 2.0 * exponent);
+        }
+        libm::exp(log)
+    }
 }
