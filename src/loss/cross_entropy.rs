@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 
 /// Cross-entropy of the softmax of logits: `−Σ_k w_k t_k log softmax(y)_k`.
 ///
-/// Targets are classes, or probabilities (which need not sum to 1). With label smoothing ε a class target becomes
+/// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target becomes
 /// `(1 − ε) t + ε/K`, and so do probabilities (Szegedy et al. 2016, §7). With [`Reduction::Mean`] and class targets the
-/// sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed through the log
-/// of the sum of exponentials, so that logits of ±1e4 do no harm.
+/// sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed from differences to
+/// the largest logit, so that logits of ±1e4 do no harm and a nearly certain prediction keeps its small gradient.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CrossEntropy {
@@ -69,15 +69,38 @@ impl CrossEntropy {
     }
 }
 
-/// log Σ exp(y), without overflow.
-fn log_sum_exp<T: Scalar>(y: &[T]) -> T {
-    let most = y.iter().fold(T::neg_infinity(), |most, &y| if y > most || y.is_nan() { y } else { most });
-    if most.is_infinite() {
-        return most;
+/// A row of logits about its largest one, y_m: what is common to all of them is gone before anything is rounded, and
+/// what the largest leaves to the others is summed, not subtracted from 1.
+struct Row<T> {
+    most: T,
+    at: usize,
+    /// `Σ_{j≠m} exp(y_j − y_m)`.
+    others: T,
+}
+
+impl<T: Scalar> Row<T> {
+    fn new(y: &[T]) -> Self {
+        let larger = |best: (usize, T), (k, &y): (usize, &T)| if y > best.1 || y.is_nan() { (k, y) } else { best };
+        let (at, most) = y.iter().enumerate().fold((0, T::neg_infinity()), larger);
+        let mut others = Sum::new();
+        y.iter().enumerate().filter(|(k, _)| *k != at).for_each(|(_, &y)| others.add(math::exp(y - most)));
+        Row { most, at, others: others.total() }
     }
-    let mut sum = Sum::new();
-    y.iter().for_each(|&y| sum.add(math::exp(y - most)));
-    most + math::ln(sum.total())
+
+    /// `log softmax(y)` of the logit `y`.
+    fn log(&self, y: T) -> T {
+        (y - self.most) - math::ln_1p(self.others)
+    }
+
+    /// `softmax(y)` of the logit `y`.
+    fn share(&self, y: T) -> T {
+        math::exp(y - self.most) / (T::one() + self.others)
+    }
+
+    /// `1 − softmax(y)_k`.
+    fn rest(&self, k: usize, y: T) -> T {
+        if k == self.at { self.others / (T::one() + self.others) } else { T::one() - self.share(y) }
+    }
 }
 
 impl<T: Scalar> Loss<T> for CrossEntropy {
@@ -123,7 +146,11 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 continue;
             }
             if let Target::Values(values) = target {
-                check_finite("targets", row * width, &values[row * width..][..width])?;
+                let values = &values[row * width..][..width];
+                check_finite("targets", row * width, values)?;
+                for &value in values {
+                    require(value >= T::zero(), "a target probability", "finite and not negative", to_f64(value))?;
+                }
             }
             // The target of class k, smoothed and weighted.
             let wanted = |k: usize| {
@@ -134,19 +161,20 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 };
                 self.class_weight::<T>(k) * (kept * plain + spread)
             };
-            let log_sum = log_sum_exp(y);
+            let logits = Row::new(y);
             let mut all = Sum::new();
             for (k, &y) in y.iter().enumerate() {
                 let wanted = wanted(k);
                 all.add(wanted);
                 // 0 · ∞ is no loss.
                 if !wanted.is_zero() || y.is_nan() {
-                    sum.add(weight * wanted * (log_sum - y));
+                    sum.add(weight * wanted * -logits.log(y));
                 }
             }
             let all = all.total();
             for (k, (&y, dy)) in y.iter().zip(dy).enumerate() {
-                *dy = weight * share * (all * math::exp(y - log_sum) - wanted(k));
+                // p_k Σ_j t_j − t_k, without the difference of p_k and 1.
+                *dy = weight * share * ((all - wanted(k)) * logits.share(y) - wanted(k) * logits.rest(k, y));
             }
         }
         Ok(sum.total() * share)
@@ -261,8 +289,21 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, probabilities)?;
     for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
-        let log_sum = log_sum_exp(y);
-        p.iter_mut().zip(y).for_each(|(p, &y)| *p = math::exp(y - log_sum));
+        let row = Row::new(y);
+        p.iter_mut().zip(y).for_each(|(p, &y)| *p = row.share(y));
+    }
+    Ok(())
+}
+
+/// The logarithms of the probabilities of logits, row by row: `log softmax(y)_k = y_k − log Σ_j exp(y_j)`.
+///
+/// # Errors
+/// Lengths that do not agree.
+pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
+    RowsOf::check(width, logits, None, logs)?;
+    for (y, log) in logits.chunks(width).zip(logs.chunks_mut(width)) {
+        let row = Row::new(y);
+        log.iter_mut().zip(y).for_each(|(log, &y)| *log = row.log(y));
     }
     Ok(())
 }

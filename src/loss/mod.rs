@@ -3,7 +3,7 @@
 mod cross_entropy;
 mod distance;
 
-pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, softmax};
+pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, log_softmax, softmax};
 pub use distance::{Huber, MeanAbsolute, MeanSquared, SmoothL1};
 
 use crate::{

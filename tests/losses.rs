@@ -1,0 +1,96 @@
+//! Cross-entropy where rounding bites: large logits, confident predictions, the border of what counts.
+
+use chainrule::{
+    Error,
+    loss::{CrossEntropy, Loss, Reduction, Target, log_softmax, softmax},
+};
+use proptest::prelude::*;
+
+const EPS: f64 = f32::EPSILON as f64;
+
+/// log softmax, softmax and 1 − softmax of a row, in f64, each from the sum of its own terms.
+fn witness(y: &[f32]) -> Vec<[f64; 3]> {
+    let share = |k: usize| {
+        let others: f64 = (0..y.len()).filter(|&j| j != k).map(|j| (f64::from(y[j]) - f64::from(y[k])).exp()).sum();
+        [-others.ln_1p(), 1.0 / (1.0 + others), 1.0 / (1.0 + others.recip())]
+    };
+    (0..y.len()).map(share).collect()
+}
+
+fn close(found: f32, expected: f64, multiple: f64) -> bool {
+    // Below the normal numbers of f32 nothing is relative any more.
+    (f64::from(found) - expected).abs() <= multiple * EPS * expected.abs() + f64::from(f32::MIN_POSITIVE)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Each value within a few ε of itself, not of the largest logit: what is common to all logits costs nothing,
+    /// and a prediction that is nearly certain still has its small loss and its small gradient.
+    #[test]
+    fn cross_entropy_keeps_its_digits(
+        y in prop::collection::vec(-40i32..40, 2..6), common in -1000i32..1000, class in 0usize..6,
+    ) {
+        // Multiples of 1/8: their differences are exact in f32 at 1e4.
+        let y: Vec<f32> = y.iter().map(|&y| (y + common * 80) as f32 / 8.0).collect();
+        let (n, class) = (y.len(), class % y.len());
+        let expected = witness(&y);
+        let [mut dy, mut p, mut logs] = [(); 3].map(|()| vec![f32::NAN; n]);
+        let loss = CrossEntropy::new().evaluate(n, &y, Target::Classes(&[class]), None, &mut dy).unwrap();
+        softmax(n, &y, &mut p).unwrap();
+        log_softmax(n, &y, &mut logs).unwrap();
+        prop_assert!(close(loss, -expected[class][0], 16.0), "{y:?} {class}: {loss} is not {}", -expected[class][0]);
+        for (k, [log, share, rest]) in expected.into_iter().enumerate() {
+            let gradient = if k == class { -rest } else { share };
+            prop_assert!(close(dy[k], gradient, 16.0), "{y:?} {class}, {k}: {} is not {gradient}", dy[k]);
+            prop_assert!(close(p[k], share, 16.0), "{y:?}, {k}: {} is not {share}", p[k]);
+            prop_assert!(close(logs[k], log, 16.0), "{y:?}, {k}: {} is not {log}", logs[k]);
+        }
+    }
+
+    /// However the target is smoothed and weighted, the gradient of a row sums to zero.
+    #[test]
+    fn the_gradient_of_a_row_sums_to_zero(
+        y in prop::collection::vec(-30.0f64..30.0, 4), t in prop::collection::vec(0.0f64..1.0, 4), epsilon in 0.0f64..1.0,
+    ) {
+        let loss = CrossEntropy::new().label_smoothing(epsilon).unwrap().class_weights(&[0.5, 2.0, 1.0, 0.0]).unwrap();
+        let mut dy = [f64::NAN; 4];
+        loss.evaluate(4, &y, Target::Values(&t), None, &mut dy).unwrap();
+        prop_assert!(dy.iter().sum::<f64>().abs() <= 1e-14, "{dy:?}");
+    }
+}
+
+#[test]
+fn outputs_that_are_not_finite_show_in_the_loss() {
+    let ce = CrossEntropy::new();
+    for y in [[f64::NAN, 0.0], [0.0, f64::NAN], [f64::INFINITY, 0.0], [0.0, f64::INFINITY], [f64::NEG_INFINITY; 2]] {
+        let loss = ce.evaluate(2, &y, Target::Classes(&[0]), None, &mut [0.0; 2]).unwrap();
+        assert!(!loss.is_finite(), "{y:?}: {loss}");
+    }
+    // A class that is ruled out takes no part, as long as it is not the target.
+    let mut dy = [f64::NAN; 3];
+    let ruled_out = [0.0, f64::NEG_INFINITY, 0.0];
+    let loss = ce.evaluate(3, &ruled_out, Target::Classes(&[0]), None, &mut dy).unwrap();
+    assert!((loss - 2f64.ln()).abs() <= 1e-15 && dy == [-0.5, 0.0, 0.5], "{loss} {dy:?}");
+}
+
+#[test]
+fn targets_of_a_negative_share_are_refused() {
+    let (y, targets) = ([0.0; 4], [0.5, 0.5, 1.5, -0.5]);
+    let refused = CrossEntropy::new().evaluate(2, &y, Target::Values(&targets), None, &mut [0.0; 4]);
+    assert!(matches!(refused, Err(Error::Parameter { found: -0.5, .. })), "{refused:?}");
+    // Not where the row is masked.
+    let masked = Some([1.0, 0.0].as_slice());
+    assert!(CrossEntropy::new().evaluate(2, &y, Target::Values(&targets), masked, &mut [0.0; 4]).is_ok());
+}
+
+/// PyTorch's mean over nothing is NaN; ours is an error, and the sum over nothing is 0.
+#[test]
+fn nothing_but_ignored_rows() {
+    let (y, target) = ([1.0, 2.0, 3.0, 4.0], Target::Classes(&[1, 1]));
+    let ignoring = CrossEntropy::new().ignore_class(1);
+    let mut dy = [f64::NAN; 4];
+    assert!(matches!(ignoring.evaluate(2, &y, target, None, &mut dy), Err(Error::Parameter { .. })));
+    let sum = ignoring.reduction(Reduction::Sum);
+    assert_eq!((sum.evaluate(2, &y, target, None, &mut dy), dy), (Ok(0.0), [0.0; 4]));
+}
