@@ -1,6 +1,6 @@
 //! Adagrad.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_rate, trained};
+use super::{GradientTransform, Outcome, Update, check_amount, check_rate, ratio, trained};
 use crate::{
     block::Blocks,
     error::Error,
@@ -66,7 +66,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         for range in trained(update.blocks).map(|block| block.range.clone()) {
             for (g, s) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
                 *s += *g * *g;
-                *g = rate * *g / (s.sqrt() + epsilon);
+                *g = ratio(rate * *g, s.sqrt() + epsilon);
             }
         }
         Ok(Outcome::Apply)

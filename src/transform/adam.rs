@@ -1,6 +1,6 @@
 //! Adam and its kin.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, trained};
+use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, ratio, trained};
 use crate::{
     block::{Blocks, Role},
     error::Error,
@@ -11,7 +11,8 @@ use num_traits::Float;
 
 /// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
 ///
-/// AMSGrad divides by the largest v so far. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+/// AMSGrad divides by the largest v so far. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
+/// for good: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
@@ -85,7 +86,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
                     }
                     None => *v,
                 };
-                *g = step * *m / (second.sqrt() / root + epsilon);
+                *g = ratio(step * *m, second.sqrt() / root + epsilon);
             }
         }
         Ok(Outcome::Apply)

@@ -190,6 +190,11 @@ fn matrices() -> Vec<Role> {
     [Role::Weight, Role::Recurrent].into()
 }
 
+/// `a/b`, and 0 where b is: a gradient of zero moves nothing, also where an optimiser has no ε.
+fn ratio<T: Scalar>(a: T, b: T) -> T {
+    if b.is_zero() { T::zero() } else { a / b }
+}
+
 /// Refuses a learning rate that is negative or not finite.
 fn check_rate(rate: f64) -> Result<(), Error> {
     require(rate >= 0.0 && rate.is_finite(), "the learning rate", "finite and not negative", rate)

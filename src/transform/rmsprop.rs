@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, trained};
+use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, ratio, trained};
 use crate::{
     block::Blocks,
     error::Error,
@@ -78,8 +78,10 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             if self.centred {
                 mean[i] += fresh * (g - mean[i]);
                 square -= mean[i] * mean[i];
+                // A variance is not negative, but rounding may take it there.
+                square = if square < T::zero() { T::zero() } else { square };
             }
-            let mut step = g / (square.sqrt() + epsilon);
+            let mut step = ratio(g, square.sqrt() + epsilon);
             if let Some(b) = buffer.get_mut(i) {
                 *b = momentum * *b + step;
                 step = *b;
