@@ -7,6 +7,7 @@ use crate::{
     kernel::reduce::{norm, p_norm},
     scalar::{Scalar, scalar},
 };
+use num_traits::Float;
 
 /// Each value brought to within ±c. NaN stays NaN.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +130,12 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
 fn shorten<T: Scalar>(gradient: &mut [T], length: f64, most: f64, epsilon: f64) {
     let factor = most / (length + epsilon);
     if factor < 1.0 && length.is_finite() {
-        let factor = scalar::<T>(factor);
-        gradient.iter_mut().for_each(|g| *g *= factor);
+        let (whole, root) = (scalar::<T>(factor), scalar::<T>(Float::sqrt(factor)));
+        if whole < T::min_positive_value() {
+            // It has few digits left in this format; its root has all of them.
+            gradient.iter_mut().for_each(|g| *g = *g * root * root);
+        } else {
+            gradient.iter_mut().for_each(|g| *g *= whole);
+        }
     }
 }

@@ -218,7 +218,7 @@ impl Plateau {
         Plateau { cooldown: epochs, ..self }
     }
 
-    /// Sets the least factor it goes down to, not negative.
+    /// Sets the least factor it goes down to, between 0 and 1.
     #[must_use]
     pub fn least(self, least: f64) -> Self {
         Plateau { least, ..self }
@@ -235,7 +235,7 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
         check_decay("the threshold of a plateau", self.threshold)?;
-        check_rate(self.least)
+        require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
     }
 
     fn needs(&self, _blocks: &Blocks) -> usize {
@@ -254,9 +254,10 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
     }
 
     fn observe(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
-        let best = to_f64(state[BEST]);
-        if metric < best * (1.0 - self.threshold) || (best.is_infinite() && metric.is_finite()) {
-            state[BEST] = scalar(metric);
+        // Rounded as the best was, or the same metric again would be less than itself.
+        let metric = scalar::<T>(metric);
+        if to_f64(metric) < to_f64(state[BEST]) * (1.0 - self.threshold) {
+            state[BEST] = metric;
             state[BAD] = T::zero();
         } else {
             state[BAD] += T::one();
