@@ -2,7 +2,7 @@
 
 use chainrule::{
     Error,
-    loss::{CrossEntropy, Loss, Reduction, Target, log_softmax, softmax},
+    loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target, log_softmax, softmax},
 };
 use proptest::prelude::*;
 
@@ -93,4 +93,29 @@ fn nothing_but_ignored_rows() {
     assert!(matches!(ignoring.evaluate(2, &y, target, None, &mut dy), Err(Error::Parameter { .. })));
     let sum = ignoring.reduction(Reduction::Sum);
     assert_eq!((sum.evaluate(2, &y, target, None, &mut dy), dy), (Ok(0.0), [0.0; 4]));
+}
+
+/// The sum over many rows loses no digits: f32 with what addition loses carried along is as good as one rounding.
+#[test]
+fn sums_over_many_rows() {
+    let y: Vec<f32> = (0..300_000u64).map(|i| ((i * 7919) % 1000) as f32 / 999.0).collect();
+    let (targets, wide) = (vec![0.1f32; y.len()], y.iter().map(|&y| f64::from(y)).collect::<Vec<_>>());
+    let wide_targets = vec![f64::from(0.1f32); y.len()];
+    let classes: Vec<usize> = (0..y.len() / 3).map(|row| row % 3).collect();
+    let mut dy = (vec![0.0f32; y.len()], vec![0.0f64; y.len()]);
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let ce = CrossEntropy::new().reduction(reduction);
+        let squared = MeanSquared::new().reduction(reduction);
+        let found = [
+            ce.evaluate(3, &y, Target::Classes(&classes), None, &mut dy.0).unwrap(),
+            squared.evaluate(3, &y, Target::Values(&targets), None, &mut dy.0).unwrap(),
+        ];
+        let expected = [
+            ce.evaluate(3, &wide, Target::Classes(&classes), None, &mut dy.1).unwrap(),
+            squared.evaluate(3, &wide, Target::Values(&wide_targets), None, &mut dy.1).unwrap(),
+        ];
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!(close(found, expected, 2.0), "{reduction:?}: {found} is not {expected}");
+        }
+    }
 }

@@ -36,15 +36,15 @@ fn clip<T: Scalar>(case: &Value) -> f64 {
 
 #[test]
 fn clipping() {
-    let (mut worst, cases) = (0.0f64, cases("clip"));
+    let (mut worst, mut single, cases) = (0.0f64, 0.0f64, cases("clip"));
     assert_eq!(cases.len(), 23);
     for case in &cases {
         let (in64, in32) = (clip::<f64>(case), clip::<f32>(case));
         assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
-        assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
-        worst = worst.max(in64);
+        assert!(in32 <= 4.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+        (worst, single) = (worst.max(in64), single.max(in32));
     }
-    println!("clip: worst {worst:.2e} in f64");
+    println!("clip: worst {worst:.2e} in f64, {single:.2e} in f32");
 }
 
 /// The transform of a case, or none where the crate has no such optimiser.
@@ -114,7 +114,7 @@ fn optimise<T: Scalar>(case: &Value) -> Option<f64> {
 
 #[test]
 fn optimisers() {
-    let (mut worst, mut left_out) = (0.0f64, Vec::new());
+    let (mut worst, mut single, mut left_out) = (0.0f64, 0.0f64, Vec::new());
     for case in &cases("optimizers") {
         let (Some(in64), Some(in32)) = (optimise::<f64>(case), optimise::<f32>(case)) else {
             left_out.push(name(case).to_string());
@@ -122,11 +122,12 @@ fn optimisers() {
         };
         println!("{:30} f64 {in64:.1e}  f32 {:.1} ε", name(case), in32 / f32::EPSILON as f64);
         assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
-        assert!(in32 <= 64.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
-        worst = worst.max(in64);
+        // AMSGrad divides by what it has rounded ten times; the others stay below 2 ε.
+        assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+        (worst, single) = (worst.max(in64), single.max(in32));
     }
     assert_eq!(left_out, ["adadelta", "adamax", "nadam", "radam"]);
-    println!("optimisers: worst {worst:.2e} in f64");
+    println!("optimisers: worst {worst:.2e} in f64, {single:.2e} in f32");
 }
 
 #[test]

@@ -1,0 +1,250 @@
+//! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
+
+use chainrule::{
+    Block, Blocks, Error, Role, Scalar, scalar, to_f64,
+    transform::{
+        Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, GradientTransform, Guard, Optimizer, Outcome,
+        Penalty, Plateau, RmsProp, Schedule, Sgd, WeightAverage,
+    },
+};
+use proptest::prelude::*;
+
+/// A block of each role: 0 to 2, 2 to 4, 4 and 5.
+fn roles() -> Blocks {
+    Blocks::collect(|visit| {
+        visit(Block::new("a.weight", 0, [1, 2], Role::Weight));
+        visit(Block::new("a.recurrent", 2, [1, 2], Role::Recurrent));
+        visit(Block::new("a.bias", 4, [1, 1], Role::Bias));
+        visit(Block::new("b.gain", 5, [1, 1], Role::Gain));
+    })
+}
+
+/// The parameters after each of some steps with these gradients.
+fn run<T: Scalar>(transform: impl GradientTransform<T>, w: [f64; 6], gradients: &[[f64; 6]]) -> Vec<[T; 6]> {
+    let (blocks, mut w) = (roles(), w.map(scalar::<T>));
+    let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+    let step = |g: &[f64; 6]| {
+        optimizer.step(&blocks, &mut w, &mut g.map(scalar::<T>), &mut ()).unwrap();
+        w
+    };
+    gradients.iter().map(step).collect()
+}
+
+fn optimisers_without_epsilon<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
+    vec![
+        Box::new(Adam::new(0.1).epsilon(0.0)),
+        Box::new(Adam::new(0.1).epsilon(0.0).amsgrad()),
+        Box::new(AdamW::new(0.1, 0.0).adam(|adam| adam.epsilon(0.0))),
+        Box::new(RmsProp::new(0.1).epsilon(0.0)),
+        Box::new(RmsProp::new(0.1).epsilon(0.0).centred().momentum(0.5)),
+        Box::new(Adagrad::new(0.1).epsilon(0.0)),
+        // Nothing, once it is rounded to f32.
+        Box::new(Adam::new(0.1).epsilon(1e-60)),
+    ]
+}
+
+/// The unit that is dead has gradient 0, and 0/0 must not reach its weights.
+fn a_gradient_of_zero_moves_nothing<T: Scalar>() {
+    for transform in optimisers_without_epsilon::<T>() {
+        let name = format!("{transform:?}");
+        let gradient = [0.0, 1.0, 0.0, -1.0, 0.0, 1.0];
+        for w in run(transform, [1.0; 6], &[gradient; 3]) {
+            let w = w.map(to_f64);
+            assert!(w.iter().all(|w| w.is_finite()), "{name}: {w:?}");
+            assert_eq!([w[0], w[2], w[4]], [1.0; 3], "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_epsilon_and_no_gradient() {
+    a_gradient_of_zero_moves_nothing::<f32>();
+    a_gradient_of_zero_moves_nothing::<f64>();
+}
+
+/// The variance of a gradient that hardly varies is 0 up to rounding, which may take it below.
+#[test]
+fn centred_rmsprop_of_a_steady_gradient() {
+    let gradient = [1.0, 0.1, 3.3, 1e-3, 7.7, 0.9];
+    for epsilon in [1e-8, 1e-3] {
+        let rmsprop = || RmsProp::new(1e-3).alpha(0.9).epsilon(epsilon).centred();
+        for w in run::<f32>(rmsprop(), [0.0; 6], &[gradient; 2000]) {
+            assert!(w.iter().all(|w| w.is_finite()), "{w:?}");
+        }
+        for w in run::<f64>(rmsprop(), [0.0; 6], &[gradient; 2000]) {
+            assert!(w.iter().all(|w| w.is_finite()), "{w:?}");
+        }
+    }
+}
+
+/// Squares that overflow f64, or vanish in it, are still part of a norm.
+#[test]
+fn clipping_where_squares_leave_the_range() {
+    for scale in [1e200, 1e154, 1e-100, 1e-160, 1e-200, 1e-300] {
+        for p in [0.5, 2.0, 3.0] {
+            let norm = scale * 2f64.powf(1.0 / p);
+            let blocks = roles();
+            let mut optimizer =
+                Optimizer::new((ClipNorm::new(norm / 8.0).p(p), Sgd::new(1.0)), &blocks, &[0.0; 6]).unwrap();
+            let (mut w, mut gradient) = ([0.0; 6], [0.0, -scale, 0.0, 0.0, scale, 0.0]);
+            optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+            let found = optimizer.transform().0.norm().unwrap();
+            assert!((found / norm - 1.0).abs() <= 1e-14, "p {p}: {found:e} is not {norm:e}");
+            assert!((w[1] * 8.0 / scale - 1.0).abs() <= 1e-14 && w[4] == -w[1], "p {p}, {scale:e}: {w:?}");
+        }
+    }
+}
+
+/// A factor below the normal numbers of f32 has few digits left; the gradient it makes must have all of them.
+#[test]
+fn clipping_by_a_tiny_factor() {
+    let [large, most] = [1e38, 1e-4];
+    let gradient = [large, -large, large, 0.0, 0.0, large];
+    for clip in [ClipNorm::new(most), ClipNorm::new(most).p(f64::INFINITY)] {
+        let each = if clip == ClipNorm::new(most) { most / 2.0 } else { most };
+        let found = run::<f32>((clip, Sgd::new(1.0)), [0.0; 6], &[gradient])[0].map(to_f64);
+        for (found, g) in found.into_iter().zip(gradient) {
+            let expected = -each * g / large;
+            assert!((found - expected).abs() <= 4.0 * f64::from(f32::EPSILON) * each, "{found} is not {expected}");
+        }
+    }
+}
+
+/// The rate after each metric.
+fn rates<T: Scalar>(plateau: Plateau, metrics: &[f64]) -> Vec<f64> {
+    let blocks = roles();
+    let mut optimizer = Optimizer::new((Sgd::new(1.0), plateau), &blocks, &[T::zero(); 6]).unwrap();
+    let rate = |&metric: &f64| {
+        optimizer.observe(&blocks, metric);
+        let mut w = [T::zero(); 6];
+        optimizer.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
+        -to_f64(w[0])
+    };
+    metrics.iter().map(rate).collect()
+}
+
+#[test]
+fn a_plateau_counts_the_same_in_every_format() {
+    let plateau = Plateau::new(0.5, 1).threshold(0.0);
+    // 0.1 is more in f32 than in f64.
+    for metric in [0.1, 0.3, 0.7, 1e-3] {
+        let expected = [1.0, 1.0, 0.5, 0.5, 0.25];
+        assert_eq!(rates::<f64>(plateau.clone(), &[metric; 5]), expected);
+        assert_eq!(rates::<f32>(plateau.clone(), &[metric; 5]), expected);
+    }
+    // What cannot be a fall: NaN, and anything after −∞.
+    let never = [f64::NEG_INFINITY, 1.0, 0.5, f64::NAN, f64::NAN];
+    assert_eq!(rates::<f64>(plateau.clone(), &never), [1.0, 1.0, 0.5, 0.5, 0.25]);
+    assert_eq!(rates::<f64>(plateau, &[f64::NAN, f64::NAN, 3.0, 2.0, 1.0]), [1.0, 0.5, 0.5, 0.5, 0.5]);
+}
+
+#[test]
+fn a_plateau_never_raises_the_rate() {
+    for bad in [1.5, f64::NAN, f64::INFINITY, -1.0] {
+        let plateau = Plateau::new(0.5, 1).least(bad);
+        let refused = Optimizer::new(plateau, &roles(), &[0.0; 6]).map(|_| ());
+        assert!(matches!(refused, Err(Error::Parameter { .. })), "{bad}: {refused:?}");
+    }
+}
+
+/// Flat, nested and boxed, with memory in every other member: the same bits.
+#[test]
+fn a_chain_is_its_members_in_order() {
+    let gradients: Vec<[f64; 6]> = (0..8).map(|i| [1.0, -2.0, 0.3, 4.0, 0.0, i as f64]).collect();
+    let w = [0.5, 1.0, -1.0, 2.0, -0.1, 1.0];
+    let clip = || (Guard::new(), ClipNorm::new(2.0));
+    let (sgd, decay) = (|| Sgd::new(0.1).momentum(0.9), || Schedule::exponential(0.8));
+    let penalty = || Penalty::l2(0.1);
+    let flat = run::<f64>(
+        (Guard::new(), ClipNorm::new(2.0), penalty(), sgd(), decay(), WeightAverage::new(0.5)),
+        w,
+        &gradients,
+    );
+    assert_eq!(
+        flat,
+        run::<f64>((clip(), (penalty(), sgd()), (), ((decay(),), WeightAverage::new(0.5))), w, &gradients)
+    );
+    let boxed: Box<dyn GradientTransform<f64>> = Box::new((clip(), penalty()));
+    assert_eq!(flat, run::<f64>((boxed, sgd(), decay()), w, &gradients));
+    // By hand.
+    let (mut v, mut m) = (w, [0.0; 6]);
+    for (t, (g, found)) in gradients.iter().zip(&flat).enumerate() {
+        let norm = g.iter().map(|g| g * g).sum::<f64>().sqrt();
+        for i in 0..6 {
+            let penalty = if i < 4 { 0.1 * v[i] } else { 0.0 };
+            m[i] = 0.9 * m[i] + g[i] * (2.0 / norm).min(1.0) + penalty;
+            v[i] -= 0.1 * 0.8f64.powi(t as i32) * m[i];
+            assert!((v[i] - found[i]).abs() <= 1e-14, "step {t}, {i}: {} is not {}", found[i], v[i]);
+        }
+    }
+}
+
+/// After a skipped step nothing has changed: neither weights, nor memory behind the guard, nor the count.
+#[test]
+fn a_skipped_step_leaves_no_trace() {
+    let blocks = roles();
+    let chain = || (Guard::new(), Adam::new(0.1), Schedule::step(1, 0.5), WeightAverage::new(0.5));
+    let good = |i: f64| [1.0, -2.0, i, 0.5, 0.1, 3.0];
+    let [mut w, mut plain] = [[1.0; 6]; 2];
+    let mut guarded = Optimizer::new(chain(), &blocks, &w).unwrap();
+    let mut other = Optimizer::new(chain(), &blocks, &plain).unwrap();
+    for i in 0..4 {
+        for bad in [f64::NAN, f64::INFINITY] {
+            let mut gradient = good(f64::from(i));
+            gradient[i as usize] = bad;
+            assert_eq!(guarded.step(&blocks, &mut w, &mut gradient, &mut ()), Ok(Outcome::Skip));
+            assert_eq!(w, plain);
+        }
+        guarded.step(&blocks, &mut w, &mut good(f64::from(i)), &mut ()).unwrap();
+        other.step(&blocks, &mut plain, &mut good(f64::from(i)), &mut ()).unwrap();
+    }
+    assert_eq!((w, guarded.steps(), guarded.state()), (plain, 4, other.state()));
+    assert_eq!(guarded.averaged(&blocks), other.averaged(&blocks));
+    assert_eq!(guarded.transform().0.skipped(), 8);
+}
+
+#[test]
+fn penalties_and_decay_keep_to_their_roles() {
+    let w = [2.0, -3.0, 1.0, 0.0, 5.0, -7.0];
+    let after = |transform: Box<dyn GradientTransform<f64>>| run::<f64>(transform, w, &[[0.0; 6]])[0];
+    assert_eq!(after(Box::new((Penalty::l2(0.5), Sgd::new(1.0)))), [1.0, -1.5, 0.5, 0.0, 5.0, -7.0]);
+    assert_eq!(after(Box::new((Penalty::l1(0.5), Sgd::new(1.0)))), [1.5, -2.5, 0.5, 0.0, 5.0, -7.0]);
+    assert_eq!(after(Box::new((Penalty::elastic_net(0.5, 0.5), Sgd::new(1.0)))), [0.5, -1.0, 0.0, 0.0, 5.0, -7.0]);
+    let biases = Penalty::l2(0.5).roles(&[Role::Bias, Role::Gain]);
+    assert_eq!(after(Box::new((biases, Sgd::new(1.0)))), [2.0, -3.0, 1.0, 0.0, 2.5, -3.5]);
+    assert_eq!(after(Box::new(AdamW::new(0.5, 0.5))), [1.5, -2.25, 0.75, 0.0, 5.0, -7.0]);
+    assert_eq!(after(Box::new(AdamW::new(0.5, 0.5).roles(&[Role::Gain]))), [2.0, -3.0, 1.0, 0.0, 5.0, -5.25]);
+}
+
+#[test]
+fn rates_of_blocks_multiply() {
+    let rates = BlockRates::new().rate("a", 2.0).rate("a.bias", 0.25).rate("b.gain", 0.0);
+    assert_eq!(run::<f64>((Sgd::new(1.0), rates), [0.0; 6], &[[1.0; 6]])[0], [-2.0, -2.0, -2.0, -2.0, -0.5, 0.0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn each_block_is_clipped_alone(g in prop::array::uniform6(-10.0f64..10.0), most in 0.1f64..10.0) {
+        let found = run::<f64>((ClipBlockNorm::new(most), Sgd::new(1.0)), [0.0; 6], &[g])[0];
+        for range in [0..2, 2..4, 4..5, 5..6] {
+            let norm = g[range.clone()].iter().map(|g| g * g).sum::<f64>().sqrt();
+            let factor = (most / norm).min(1.0);
+            for i in range {
+                prop_assert!((found[i] + g[i] * factor).abs() <= 1e-14 * g[i].abs(), "{i}: {} of {}", found[i], g[i]);
+            }
+        }
+    }
+
+    /// Adding a schedule in front or behind another multiplies their factors.
+    #[test]
+    fn schedules_multiply(steps in 1u64..20, factor in 0.1f64..1.0, at in 0u64..40) {
+        let gradients = vec![[1.0; 6]; at as usize + 1];
+        let (warm, cosine) = (Schedule::warm_up(factor, steps), Schedule::cosine(steps, factor));
+        let rate = warm.factor(at) * cosine.factor(at);
+        let trace = run::<f64>((Sgd::new(1.0), warm, cosine), [0.0; 6], &gradients);
+        let before = if at == 0 { 0.0 } else { trace[at as usize - 1][0] };
+        prop_assert!((before - trace[at as usize][0] - rate).abs() <= 1e-13);
+    }
+}
