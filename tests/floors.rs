@@ -19,7 +19,7 @@ fn floor(path: &[String]) -> Option<u8> {
         },
         "recurrent" => 3,
         "tape" | "network" | "node" => 4,
-        "data" | "trainer" | "checkpoint" => 5,
+        "data" | "trainer" | "checkpoint" | "testing" => 5,
         // Re-exported at the root.
         "Scalar" | "to_f64" | "Error" | "Extent" | "Block" | "Blocks" | "Role" => 0,
         "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,

@@ -1,0 +1,281 @@
+//! The laws by name, and what a suite says of one that is broken.
+
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::fmt;
+
+macro_rules! laws {
+    ($($(#[$about:meta])* $name:ident: $statement:literal,)+) => {
+        /// A law of one of the traits: what every implementation promises.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Law {
+            $($(#[$about])* #[doc = concat!("*", $statement, "*")] $name,)+
+        }
+
+        impl Law {
+            /// The law in a sentence.
+            pub const fn statement(self) -> &'static str {
+                match self {
+                    $(Law::$name => $statement,)+
+                }
+            }
+        }
+    };
+}
+
+laws! {
+    /// Activations, losses: against a dual number through the value.
+    Derivative: "the derivative is that of the value",
+    /// Activations: φ′ of a saturated unit, which is 0 only where the format has nothing smaller.
+    Saturation: "a saturated derivative is small, not zero",
+    /// Activations: φ′ jumps at each declared kink and nowhere else.
+    Kinks: "the derivative jumps at the declared kinks and nowhere else",
+    /// Activations: φ itself has no jumps.
+    Continuity: "the value has no jumps",
+    /// Activations: no φ′ lies outside.
+    BoundsHold: "no derivative lies outside the declared bounds",
+    /// Activations: sup and inf are approached.
+    BoundsTight: "the declared bounds are approached",
+    /// Activations, losses: finite, or infinite where the limit is.
+    Extremes: "extreme values give finite results, or the infinite limit",
+    /// Activations: f32 against f64.
+    Precision: "f32 agrees with f64 to rounding",
+    /// Activations: NaN in, NaN out.
+    NotANumber: "NaN in gives NaN out",
+    /// Activations with inf φ′ ≥ 0: φ does not fall.
+    Monotone: "a derivative that is never negative means a value that never falls",
+    /// Activations that say so.
+    Odd: "φ(−z) is −φ(z)",
+    /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩, J v from dual numbers, Jᵀ c from the kernels.
+    Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
+    /// Layers and cells: fast paths against the generic body.
+    GenericBody: "the kernels compute what the generic body computes",
+    /// Layers, losses, initializers: nothing of what was there before is left.
+    Overwrites: "results are overwritten: nothing of what was there before is left",
+    /// Layers: `dw` is added to.
+    Accumulates: "the gradient of the parameters is added to what is there",
+    /// Layers: scratch and saved memory are arbitrary at first.
+    ReadsOnlyWritten: "nothing is read that was not given or written before",
+    /// Layers, initializers: memory beside the slices is untouched, and no index leaves them.
+    StaysInside: "nothing outside the given slices is touched",
+    /// Layers: blocks cover the parameters, each once, under names of their own.
+    BlocksTile: "the blocks tile the parameters, in order, under different names",
+    /// Layers: each parameter block has an effect.
+    BlocksMatter: "every block of parameters has a gradient",
+    /// Layers: memory for a pass does not shrink with its extent.
+    NeedsGrow: "needs do not shrink when batch or steps grow",
+    /// Layers: a pass repeated gives the same bits.
+    Repeatable: "the same pass gives the same bits",
+    /// Layers: Evaluate and Infer give the same output.
+    ModesAgree: "inference gives what evaluation gives",
+    /// Layers: gradients nobody asked for do not change the others.
+    OptionalGradients: "a gradient that nobody asked for changes no other",
+    /// Layers: `Trained` is heeded.
+    FrozenBlocks: "a frozen block is left alone, and changes nothing else",
+    /// Layers of independent rows.
+    Permutation: "samples in another order give the same rows in that order",
+    /// Layers of independent rows.
+    Split: "a batch in parts gives the same bits",
+    /// Layers of independent rows.
+    Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
+    /// Cells: the state carried by hand.
+    Stepped: "unrolled is stepped by hand",
+    /// Layers that state one.
+    GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",
+    /// Cells: gates and products fit together.
+    CellFacts: "gates, products and stages fit together",
+    /// Initializers that state one.
+    Mean: "entries have the stated mean",
+    /// Initializers that state one.
+    Variance: "entries have the stated variance",
+    /// Initializers that state one.
+    Range: "entries lie in the stated range",
+    /// Initializers that state it.
+    Orthogonality: "rows or columns are orthogonal, of the stated length",
+    /// Initializers: the seed decides.
+    Seeded: "a seed decides every bit, and another seed other bits",
+    /// Initializers: equal rows make equal units for ever.
+    Distinct: "random rows differ",
+    /// Everything: bad input is refused with an error.
+    Refuses: "bad input comes back as an error, not as a panic or a number",
+    /// Losses that say so.
+    Minimum: "the loss is least at the target, where its gradient is zero",
+    /// Losses: a row of weight zero.
+    Masked: "a row of weight zero is not read, and its gradient is zero",
+    /// Losses: the loss of a whole from the losses of its parts.
+    Reduction: "the losses of parts make the loss of the whole",
+    /// Clips.
+    Shortens: "a clip never lengthens",
+    /// Clips by norm.
+    KeepsDirection: "a clip by norm keeps the direction",
+    /// Clips.
+    Idempotent: "clipped twice is clipped once",
+    /// Optimisers without decay.
+    RestsAtZero: "a gradient of zero moves nothing",
+    /// Schedules.
+    Scales: "a schedule multiplies by one number, which is not negative",
+    /// Transforms: all memory is the state slice.
+    Resumes: "the state slice is all that a resumed run needs",
+    /// Monitors.
+    ChangesNothing: "a monitor changes nothing",
+    /// Monitors.
+    SurvivesAnything: "NaN, infinity and zero do not stop a monitor",
+    /// Monitors.
+    Composes: "a member of a tuple sees what it sees alone",
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.statement())
+    }
+}
+
+/// One broken law: where, what was expected, what came, and the smallest input that shows it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// The law.
+    pub law: Law,
+    /// Where: the scalar, the extent, the block, the argument.
+    pub place: String,
+    /// What the law asks for.
+    pub expected: String,
+    /// What came.
+    pub found: String,
+    /// The smallest input found that shows it.
+    pub input: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { law, place, expected, found, input } = self;
+        write!(f, "law broken: {law}\n  where     {place}\n  expected  {expected}\n  found     {found}")?;
+        if !input.is_empty() {
+            write!(f, "\n  input     {input}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The laws that something breaks, at least one, each by its smallest example.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Violations {
+    /// What was tested.
+    pub subject: String,
+    /// The seed that shows it again.
+    pub seed: u64,
+    /// One for each broken law, in the order in which they were found.
+    pub violations: Vec<Violation>,
+}
+
+impl Violations {
+    /// The violation of `law`, if it is broken.
+    pub fn of(&self, law: Law) -> Option<&Violation> {
+        self.violations.iter().find(|violation| violation.law == law)
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violations { subject, seed, violations } = self;
+        write!(f, "{subject} (CHAINRULE_SEED={seed})")?;
+        violations.iter().try_for_each(|violation| write!(f, "\n{violation}"))
+    }
+}
+
+impl core::error::Error for Violations {}
+
+/// What a suite saw of something that keeps its laws: the worst error of each law that measures one.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// What was tested.
+    pub subject: String,
+    /// The seed.
+    pub seed: u64,
+    /// The worst error and the error allowed, by law and scalar, in the unit that the law states.
+    pub worst: Vec<(Law, &'static str, f64, f64)>,
+}
+
+impl Evidence {
+    /// The worst error seen under `law` in `scalar` (`"f32"` or `"f64"`).
+    pub fn worst(&self, law: Law, scalar: &str) -> Option<f64> {
+        self.worst.iter().find(|entry| entry.0 == law && entry.1 == scalar).map(|entry| entry.2)
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Evidence { subject, seed, worst } = self;
+        write!(f, "{subject} keeps its laws (CHAINRULE_SEED={seed})")?;
+        worst.iter().try_for_each(|(law, scalar, worst, allowed)| {
+            write!(f, "\n  {scalar}: {worst:.1e} of {allowed:.1e} allowed: {law}")
+        })
+    }
+}
+
+/// What a suite has found so far.
+#[derive(Debug)]
+pub(super) struct Trial {
+    subject: String,
+    seed: u64,
+    violations: Vec<Violation>,
+    worst: Vec<(Law, &'static str, f64, f64)>,
+}
+
+impl Trial {
+    pub(super) fn new(subject: impl Into<String>, seed: u64) -> Self {
+        Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new() }
+    }
+
+    /// Whether `law` is known to be broken: further examples of it are not wanted.
+    pub(super) fn broken(&self, law: Law) -> bool {
+        self.violations.iter().any(|violation| violation.law == law)
+    }
+
+    /// Notes that `law` is broken, unless that is known.
+    pub(super) fn breaks(
+        &mut self,
+        law: Law,
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        input: impl Into<String>,
+    ) {
+        if !self.broken(law) {
+            let (place, expected, found, input) = (place.into(), expected.into(), found.into(), input.into());
+            self.violations.push(Violation { law, place, expected, found, input });
+        }
+    }
+
+    /// Notes an error measured under `law`; whether it is allowed. NaN is not.
+    pub(super) fn measures(&mut self, law: Law, scalar: &'static str, error: f64, allowed: f64) -> bool {
+        match self.worst.iter_mut().find(|entry| entry.0 == law && entry.1 == scalar) {
+            Some(entry) if error <= entry.2 => {}
+            Some(entry) => *entry = (law, scalar, error, allowed),
+            None => self.worst.push((law, scalar, error, allowed)),
+        }
+        error <= allowed
+    }
+
+    pub(super) fn verdict(self) -> Result<Evidence, Violations> {
+        let Trial { subject, seed, violations, worst } = self;
+        if violations.is_empty() {
+            Ok(Evidence { subject, seed, worst })
+        } else {
+            Err(Violations { subject, seed, violations })
+        }
+    }
+}
+
+/// Some values for a message: the first of them, and how many there are.
+pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
+    const SHOWN: usize = 12;
+    if values.len() <= SHOWN {
+        format!("{values:?}")
+    } else {
+        let shown = format!("{:?}", &values[..SHOWN]);
+        format!("{}, … {} in all]", shown.trim_end_matches(']').to_owned(), values.len())
+    }
+}
