@@ -357,6 +357,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
                 at: Place::new(&self.names),
             },
         );
+        // A layer may leave unwanted gradients out; one that does not is as right.
+        for block in self.blocks.iter().filter(|block| block.frozen) {
+            self.gradient[block.range.clone()].fill(T::zero());
+        }
         if monitor.listens() {
             monitor.gradient(&self.blocks, w, &self.gradient);
         }

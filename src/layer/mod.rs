@@ -275,7 +275,7 @@ pub struct Backward<'a, T: Scalar> {
     pub d_carried_in: Option<&'a mut [T]>,
     /// Gradient with respect to the parameters, to be added to.
     pub dw: &'a mut [T],
-    /// Which blocks of it are wanted.
+    /// Which blocks of it are wanted; the others may be left out, to save time.
     pub trained: Trained<'a>,
     /// Memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],

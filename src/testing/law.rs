@@ -70,8 +70,8 @@ laws! {
     ModesAgree: "inference gives what evaluation gives",
     /// Layers: gradients nobody asked for do not change the others.
     OptionalGradients: "a gradient that nobody asked for changes no other",
-    /// Layers: `Trained` is heeded.
-    FrozenBlocks: "a frozen block is left alone, and changes nothing else",
+    /// Layers, transforms: a frozen block is no reason to compute anything else differently.
+    FrozenBlocks: "freezing a block changes nothing else",
     /// Layers of independent rows.
     Permutation: "samples in another order give the same rows in that order",
     /// Layers of independent rows.

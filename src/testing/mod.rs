@@ -17,11 +17,18 @@
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
+mod caught;
+mod cell;
 mod dual;
 mod law;
+mod layer;
+mod pass;
 
+use caught::caught;
+pub use cell::cell_laws;
 pub use dual::Dual;
 pub use law::{Evidence, Law, Violation, Violations};
+pub use layer::{Layers, layer_laws};
 
 /// The seed of the suites: 0, or what the environment variable `CHAINRULE_SEED` says.
 #[cfg(feature = "std")]

@@ -1,0 +1,212 @@
+//! One forward and backward pass through a layer, in memory that tells who left it.
+
+use crate::{
+    extent::Extent,
+    layer::{Backward, Forward, Layer, Mode, Noise, Place, Trained},
+    monitor::GradientMonitor,
+    scalar::{Scalar, scalar},
+};
+use alloc::{format, string::String, vec, vec::Vec};
+
+/// What a pass is given.
+#[derive(Clone, Debug)]
+pub(super) struct Given<T> {
+    pub(super) w: Vec<T>,
+    pub(super) x: Vec<T>,
+    /// State at the start, and its gradient at the end; `None` is zero.
+    pub(super) state: Option<Vec<T>>,
+    pub(super) dy: Vec<T>,
+    pub(super) d_state: Option<Vec<T>>,
+}
+
+impl<T: Scalar> Given<T> {
+    /// The same in another scalar.
+    pub(super) fn map<U>(&self, convert: impl Fn(T) -> U) -> Given<U> {
+        let all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
+        Given {
+            w: all(&self.w),
+            x: all(&self.x),
+            state: self.state.as_ref().map(all),
+            dy: all(&self.dy),
+            d_state: self.d_state.as_ref().map(all),
+        }
+    }
+}
+
+/// How a pass is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) extent: Extent<'a>,
+    pub(super) mode: Mode,
+    pub(super) noise: Noise,
+    /// What lies in the memory of the pass: saved and scratch.
+    pub(super) garbage: f64,
+    /// What lies in the results that are to be written.
+    pub(super) leftover: f64,
+    /// What lies in the gradient of the parameters.
+    pub(super) gradient: f64,
+    /// Whether the gradients of input and initial state are wanted.
+    pub(super) optional: bool,
+    /// Which blocks are trained; empty is all.
+    pub(super) trained: &'a [bool],
+    /// Whether a monitor listens.
+    pub(super) watched: bool,
+    /// Whether a backward pass follows.
+    pub(super) backward: bool,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) const fn new(extent: Extent<'a>) -> Self {
+        Asked {
+            extent,
+            mode: Mode::Train,
+            noise: Noise::new(1, 1),
+            garbage: 0.0,
+            leftover: 0.0,
+            gradient: 0.0,
+            optional: true,
+            trained: &[],
+            watched: false,
+            backward: true,
+        }
+    }
+}
+
+/// What a pass gives.
+#[derive(Clone, Debug)]
+pub(super) struct Results<T> {
+    pub(super) y: Vec<T>,
+    pub(super) state: Vec<T>,
+    pub(super) dx: Vec<T>,
+    pub(super) d_state: Vec<T>,
+    pub(super) dw: Vec<T>,
+}
+
+impl<T: Scalar> Results<T> {
+    /// Every result with its name.
+    pub(super) fn named(&self) -> [(&'static str, &[T]); 5] {
+        [
+            ("y", &self.y),
+            ("carried_out", &self.state),
+            ("dx", &self.dx),
+            ("d_carried_in", &self.d_state),
+            ("dw", &self.dw),
+        ]
+    }
+}
+
+/// Values on both sides of a slice, by which a write beside it is seen.
+const MARGIN: usize = 32;
+/// What lies there: no result of a computation is likely to be this very number.
+const GUARD: f64 = -3.141_592e-5;
+
+struct Guarded<T> {
+    what: &'static str,
+    values: Vec<T>,
+}
+
+impl<T: Scalar> Guarded<T> {
+    fn new(what: &'static str, length: usize, content: f64) -> Self {
+        let mut values = vec![scalar(GUARD); length + 2 * MARGIN];
+        values[MARGIN..MARGIN + length].fill(scalar(content));
+        Guarded { what, values }
+    }
+
+    fn slice(&mut self) -> &mut [T] {
+        let length = self.values.len();
+        &mut self.values[MARGIN..length - MARGIN]
+    }
+
+    /// The content, if what is beside it is as it was.
+    fn open(self) -> Result<Vec<T>, String> {
+        let Guarded { what, mut values } = self;
+        let after = values.split_off(values.len() - MARGIN);
+        let content = values.split_off(MARGIN);
+        let guard = scalar::<T>(GUARD);
+        let touched = values.iter().chain(&after).any(|&value| value != guard);
+        if touched { Err(format!("a write beside `{what}`")) } else { Ok(content) }
+    }
+}
+
+/// A monitor that listens, and does nothing.
+struct Listening;
+
+impl<T: Scalar> GradientMonitor<T> for Listening {}
+
+/// A forward pass, and a backward pass where the mode has one.
+///
+/// # Errors
+/// What was touched that was not given, or the text of a panic.
+pub(super) fn run<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
+    super::caught(|| pass(layer, given, asked)).and_then(|results| results)
+}
+
+fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
+    let &Asked { extent, mode, noise, garbage, leftover, gradient, optional, trained, watched, backward } = asked;
+    let (dims, needs) = (layer.dims(), layer.needs(extent, mode));
+    let states = needs.carried * extent.batch;
+    let mut names = Vec::new();
+    layer.places("layer", &mut |name| names.push(name));
+    let at = Place::new(&names);
+    let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
+    let mut listening = Listening;
+    if watched {
+        monitor = &mut listening;
+    }
+
+    let mut y = Guarded::new("y", layer.extent(extent).rows() * dims.output, leftover);
+    let mut saved = Guarded::new("saved", needs.saved, garbage);
+    let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
+    let mut carried_out = Guarded::new("carried_out", states, leftover);
+    layer.forward(
+        &given.w,
+        Forward {
+            extent,
+            mode,
+            noise,
+            x: &given.x,
+            y: y.slice(),
+            saved: saved.slice(),
+            carried_in: given.state.as_deref(),
+            carried_out: carried_out.slice(),
+            scratch: scratch.slice(),
+            monitor: &mut *monitor,
+            at,
+        },
+    );
+    scratch.open()?;
+    let (y, state) = (y.open()?, carried_out.open()?);
+    if !(mode.saves() && backward) {
+        saved.open()?;
+        return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
+    }
+
+    let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
+    let mut dx = Guarded::new("dx", if optional { given.x.len() } else { 0 }, leftover);
+    let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
+    let mut dw = Guarded::new("dw", dims.parameters, gradient);
+    layer.backward(
+        &given.w,
+        Backward {
+            extent,
+            mode,
+            noise,
+            x: &given.x,
+            y: &y,
+            saved: saved.slice(),
+            carried_in: given.state.as_deref(),
+            dy: &given.dy,
+            d_carried_out: given.d_state.as_deref(),
+            dx: optional.then_some(dx.slice()),
+            d_carried_in: optional.then_some(d_carried_in.slice()),
+            dw: dw.slice(),
+            trained: Trained::new(trained),
+            scratch: scratch.slice(),
+            monitor,
+            at,
+        },
+    );
+    saved.open()?;
+    scratch.open()?;
+    Ok(Results { y, state, dx: dx.open()?, d_state: d_carried_in.open()?, dw: dw.open()? })
+}

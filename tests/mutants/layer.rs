@@ -1,0 +1,311 @@
+//! Wrong layers: copies of the affine map in plain loops, each with one mistake.
+
+use super::{all_caught, caught};
+use chainrule::{
+    Block, Error, Extent, Layer, Mode, Role, Scalar,
+    activation::{Activation, Tanh},
+    layer::{Backward, Dims, Forward, Needs, Rows},
+    rand_core::Rng,
+    scalar,
+    testing::{Law, Layers, layer_laws},
+    to_f64,
+};
+use std::{
+    any::TypeId,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    InputGradientSign,
+    WeightGradientSign,
+    WeightGradientHalved,
+    WeightGradientMeanOverRows,
+    WeightGradientWithoutLastRow,
+    BiasUnused,
+    BiasLeftOutForward,
+    BiasGradientMissing,
+    BiasGradientOfFirstRow,
+    OneElementWrong,
+    SlightlyWrong,
+    TransposeForgotten,
+    WeightGradientAssigned,
+    BiasGradientAssigned,
+    InputGradientAdded,
+    OutputAdded,
+    ScratchRead,
+    SavedRead,
+    TooLittleScratch,
+    BlocksOverlap,
+    BlocksLeaveAGap,
+    NameTwice,
+    ShapeWrong,
+    ParametersMiscounted,
+    BatchMeanSubtracted,
+    FirstRowSpecial,
+    MaskByRow,
+    NeedsShrink,
+    CarriedByBatch,
+    CallsCounted,
+    WatchedDiffers,
+    InferenceDiffers,
+    WeightGradientOnlyWithInputGradient,
+    FrozenStopsTheRest,
+    GainBoundTooLow,
+    GainBoundOfTheRow,
+    DoubleRoundedToSingle,
+    RemainderLeftOut,
+    DerivativeAtOutput,
+    DerivativeForgotten,
+    Initialization,
+}
+
+/// `y = tanh?(W x + b)`, square where that matters.
+#[derive(Debug)]
+struct Affine {
+    inputs: usize,
+    outputs: usize,
+    fault: Fault,
+    calls: AtomicU64,
+}
+
+/// A number of its own for each call.
+fn mask(noise: u64, row: usize) -> bool {
+    (noise.wrapping_mul(0x9E37_79B9).wrapping_add(row as u64)).wrapping_mul(0x85EB_CA6B) >> 13 & 1 == 0
+}
+
+impl Affine {
+    fn new(fault: Fault) -> Self {
+        let (inputs, outputs) = match fault {
+            Fault::GainBoundTooLow => (3, 1),
+            _ => (3, 3),
+        };
+        Affine { inputs, outputs, fault, calls: AtomicU64::new(0) }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn pointwise(&self) -> bool {
+        self.is(Fault::DerivativeAtOutput) || self.is(Fault::DerivativeForgotten)
+    }
+}
+
+impl<T: Scalar> Layer<T> for Affine {
+    fn dims(&self) -> Dims {
+        let more = self.is(Fault::ParametersMiscounted) as usize;
+        Dims::new(self.inputs, self.outputs, self.outputs * (self.inputs + 1) + more)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let scratch = match self.fault {
+            Fault::NeedsShrink => 100 / extent.batch,
+            Fault::TooLittleScratch => extent.rows() * self.outputs - 1,
+            _ => extent.rows() * self.outputs,
+        };
+        let carried = if self.is(Fault::CarriedByBatch) { extent.steps } else { 0 };
+        Needs::new(if mode.saves() { extent.rows() * self.outputs } else { 0 }, scratch, carried)
+    }
+
+    fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
+        let end = w.len() + self.is(Fault::Initialization) as usize;
+        w[..end].iter_mut().enumerate().for_each(|(i, w)| *w = scalar(0.5 - 0.13 * i as f64));
+        Ok(())
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        let weights = self.inputs * self.outputs;
+        let start = match self.fault {
+            Fault::BlocksOverlap => weights - 1,
+            Fault::BlocksLeaveAGap => weights + 1,
+            _ => weights,
+        };
+        let mut weight = Block::new("weight", 0, [self.outputs, self.inputs], Role::Weight);
+        if self.is(Fault::ShapeWrong) {
+            weight.shape = [self.outputs, self.inputs + 1];
+        }
+        visit(weight);
+        let name = if self.is(Fault::NameTwice) { "weight" } else { "bias" };
+        visit(Block::new(name, start, [self.outputs, 1], Role::Bias));
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Independent
+    }
+
+    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        let square = |w: &[T]| w.iter().map(|&w| to_f64(w).powi(2)).sum::<f64>();
+        match self.fault {
+            // Of one row the norm is exact; 1 % below it is no bound.
+            Fault::GainBoundTooLow => Some(0.99 * square(&w[..self.inputs]).sqrt()),
+            Fault::GainBoundOfTheRow => Some(square(&w[..self.inputs]).sqrt()),
+            _ => None,
+        }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let (weight, bias) = w.split_at(self.inputs * self.outputs);
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let rows = pass.extent.rows();
+        let mut mean = T::zero();
+        if self.is(Fault::BatchMeanSubtracted) {
+            mean = pass.x.iter().fold(T::zero(), |sum, &x| sum + x) / scalar(rows as f64);
+        }
+        for (row, (x, y)) in pass.x.chunks(self.inputs).zip(pass.y.chunks_mut(self.outputs)).enumerate() {
+            // A kernel whose last rows are done elsewhere, and are not.
+            let generic = TypeId::of::<T>() != TypeId::of::<f64>();
+            if self.is(Fault::RemainderLeftOut) && !generic && rows > 8 && row >= rows - rows % 8 {
+                y.fill(T::zero());
+                continue;
+            }
+            for (o, y) in y.iter_mut().enumerate() {
+                let bias = match self.fault {
+                    Fault::BiasUnused | Fault::BiasLeftOutForward => T::zero(),
+                    _ => bias[o],
+                };
+                let mut sum = x.iter().zip(&weight[o * self.inputs..]).fold(bias, |sum, (&x, &w)| sum + (x - mean) * w);
+                pass.scratch[row * self.outputs + o] += if self.is(Fault::ScratchRead) { sum } else { T::zero() };
+                match self.fault {
+                    Fault::ScratchRead => sum = pass.scratch[row * self.outputs + o],
+                    Fault::FirstRowSpecial if row == 0 => sum += sum,
+                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => sum = T::zero(),
+                    Fault::CallsCounted => sum += scalar(calls as f64),
+                    Fault::WatchedDiffers if pass.monitor.listens() => sum += sum,
+                    Fault::InferenceDiffers if pass.mode == Mode::Infer => sum += sum,
+                    Fault::DoubleRoundedToSingle if !generic => sum = scalar(f64::from(to_f64(sum) as f32)),
+                    Fault::OutputAdded => sum += *y,
+                    _ => {}
+                }
+                if pass.mode.saves() && !self.is(Fault::SavedRead) {
+                    pass.saved[row * self.outputs + o] = sum;
+                }
+                *y = if self.pointwise() { Tanh.value(sum) } else { sum };
+            }
+        }
+    }
+
+    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
+        let weights = self.inputs * self.outputs;
+        let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
+        let rows = pass.extent.rows();
+        let wanted = pass.dx.is_some() || !self.is(Fault::WeightGradientOnlyWithInputGradient);
+        let mut train = [0, 1].map(|block| pass.trained.block(block));
+        match self.fault {
+            Fault::FrozenStopsTheRest => train = [train[0] && train[1]; 2],
+            _ => {}
+        }
+        if self.is(Fault::WeightGradientAssigned) {
+            d_weight.fill(T::zero());
+        }
+        if self.is(Fault::BiasGradientAssigned) {
+            d_bias.fill(T::zero());
+        }
+        for row in 0..rows {
+            for o in 0..self.outputs {
+                let at = row * self.outputs + o;
+                let (x, mut dy) = (&pass.x[row * self.inputs..][..self.inputs], pass.dy[at]);
+                match self.fault {
+                    Fault::DerivativeAtOutput => dy *= Tanh.derivative(pass.y[at], Tanh.value(pass.y[at])),
+                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => dy = T::zero(),
+                    Fault::FirstRowSpecial if row == 0 => dy += dy,
+                    Fault::SavedRead => dy += pass.saved[at] - pass.saved[at],
+                    _ => {}
+                }
+                let last = self.is(Fault::WeightGradientWithoutLastRow) && row + 1 == rows && rows > 1;
+                if train[0] && wanted && !last {
+                    for (i, &x) in x.iter().enumerate() {
+                        let term = match self.fault {
+                            Fault::WeightGradientSign => -(dy * x),
+                            Fault::WeightGradientHalved => dy * x * scalar(0.5),
+                            Fault::WeightGradientMeanOverRows => dy * x / scalar(rows as f64),
+                            Fault::OneElementWrong if o == 1 && i == 2 => T::zero(),
+                            _ => dy * x,
+                        };
+                        d_weight[o * self.inputs + i] += term;
+                    }
+                }
+                let skipped = match self.fault {
+                    Fault::BiasUnused | Fault::BiasGradientMissing => true,
+                    Fault::BiasGradientOfFirstRow => row > 0,
+                    _ => !train[1],
+                };
+                if !skipped {
+                    d_bias[o] += dy;
+                }
+            }
+            if let Some(dx) = pass.dx.as_deref_mut() {
+                for i in 0..self.inputs {
+                    let term = |o: usize| {
+                        let at =
+                            if self.is(Fault::TransposeForgotten) { i * self.inputs + o } else { o * self.inputs + i };
+                        w[at] * pass.dy[row * self.outputs + o]
+                    };
+                    let sum = (0..self.outputs).fold(T::zero(), |sum, o| sum + term(o));
+                    let dx = &mut dx[row * self.inputs + i];
+                    *dx = match self.fault {
+                        Fault::InputGradientSign => -sum,
+                        Fault::InputGradientAdded => *dx + sum,
+                        Fault::SlightlyWrong => sum * scalar(1.0 + 1e-9),
+                        Fault::FirstRowSpecial if row == 0 => sum + sum,
+                        _ => sum,
+                    };
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn mutants_of_layers() {
+    let sound = Affine::new(Fault::None);
+    layer_laws(Layers::of(&sound), 0).expect("without a mistake there is nothing to accuse");
+    let all = [
+        (Fault::InputGradientSign, Law::Adjoint),
+        (Fault::WeightGradientSign, Law::Adjoint),
+        (Fault::WeightGradientHalved, Law::Adjoint),
+        (Fault::WeightGradientMeanOverRows, Law::Adjoint),
+        (Fault::WeightGradientWithoutLastRow, Law::Adjoint),
+        (Fault::BiasUnused, Law::BlocksMatter),
+        (Fault::BiasLeftOutForward, Law::Adjoint),
+        (Fault::BiasGradientMissing, Law::Adjoint),
+        (Fault::BiasGradientOfFirstRow, Law::Adjoint),
+        (Fault::OneElementWrong, Law::Adjoint),
+        (Fault::SlightlyWrong, Law::Adjoint),
+        (Fault::TransposeForgotten, Law::Adjoint),
+        (Fault::WeightGradientAssigned, Law::Accumulates),
+        (Fault::BiasGradientAssigned, Law::Accumulates),
+        (Fault::InputGradientAdded, Law::Overwrites),
+        (Fault::OutputAdded, Law::Overwrites),
+        (Fault::ScratchRead, Law::ReadsOnlyWritten),
+        (Fault::SavedRead, Law::ReadsOnlyWritten),
+        (Fault::TooLittleScratch, Law::StaysInside),
+        (Fault::Initialization, Law::StaysInside),
+        (Fault::BlocksOverlap, Law::BlocksTile),
+        (Fault::BlocksLeaveAGap, Law::BlocksTile),
+        (Fault::NameTwice, Law::BlocksTile),
+        (Fault::ShapeWrong, Law::BlocksTile),
+        (Fault::ParametersMiscounted, Law::BlocksTile),
+        (Fault::BatchMeanSubtracted, Law::Split),
+        (Fault::FirstRowSpecial, Law::Permutation),
+        (Fault::MaskByRow, Law::Split),
+        (Fault::NeedsShrink, Law::NeedsGrow),
+        (Fault::CarriedByBatch, Law::NeedsGrow),
+        (Fault::CallsCounted, Law::Repeatable),
+        (Fault::WatchedDiffers, Law::Repeatable),
+        (Fault::InferenceDiffers, Law::ModesAgree),
+        (Fault::WeightGradientOnlyWithInputGradient, Law::OptionalGradients),
+        (Fault::FrozenStopsTheRest, Law::FrozenBlocks),
+        (Fault::GainBoundTooLow, Law::GainBound),
+        (Fault::GainBoundOfTheRow, Law::GainBound),
+        (Fault::DoubleRoundedToSingle, Law::GenericBody),
+        (Fault::RemainderLeftOut, Law::GenericBody),
+        (Fault::DerivativeAtOutput, Law::Adjoint),
+        (Fault::DerivativeForgotten, Law::Adjoint),
+    ];
+    all_caught(
+        "layers",
+        all.map(|(fault, law)| caught(&format!("{fault:?}"), law, layer_laws(Layers::of(&Affine::new(fault)), 0))),
+    );
+}
