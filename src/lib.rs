@@ -12,6 +12,7 @@
 //! | [`monitor`] | what watches every factor of the chain rule |
 //! | [`tape`] | all memory of a pass |
 //! | [`trainer`], [`data`] | the common loop, and what it runs on |
+//! | [`theory`] | what can be said about a gradient before it is measured |
 //! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
 #![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
 #![no_std]
@@ -38,6 +39,7 @@ mod node;
 pub mod recurrent;
 mod scalar;
 pub mod tape;
+pub mod theory;
 pub mod trainer;
 pub mod transform;
 

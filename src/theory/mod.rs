@@ -1,0 +1,7 @@
+//! What can be said about a gradient before it is measured.
+
+mod spectral;
+mod upper;
+
+pub use spectral::spectral_norm_bound;
+pub(crate) use upper::Upper;
