@@ -233,6 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn not_one_rounding_goes_below() {
+        // Rank 1 with integer factors: σ² = ‖u‖²‖v‖² is an integer, and compared without rounding.
+        for (rows, columns, bits) in [(1, 30, 45), (30, 1, 45), (6, 5, 22), (5, 9, 22)] {
+            for seed in 0..100 {
+                let integers = |count: usize, seed| -> Vec<i64> {
+                    random(count, seed).iter().map(|value| (value * (1u64 << bits) as f64) as i64).collect()
+                };
+                let (u, v) = (integers(rows, 2 * seed), integers(columns, 2 * seed + 1));
+                let (u, v) = (if rows == 1 { vec![1] } else { u }, if columns == 1 { vec![1] } else { v });
+                let w: Vec<f64> = u.iter().flat_map(|u| v.iter().map(move |v| (u * v) as f64)).collect();
+                let square = |x: &[i64]| x.iter().map(|x| u128::from(x.unsigned_abs()).pow(2)).sum::<u128>();
+                let bound = (spectral_norm_bound(&w, rows, columns) * 256.0).floor() as u128;
+                assert!(
+                    bound.pow(2) + 2 * bound + 1 >= square(&u) * square(&v) << 16,
+                    "{rows} × {columns}, seed {seed}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn orthogonal_matrices_and_equal_values_have_their_norm() {
         for n in [1, 2, 7, 64] {
             assert_tight(&orthogonal(n, 3), n, n, 1.0, 1e-15, 1e-12);
