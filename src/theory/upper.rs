@@ -23,9 +23,13 @@ impl Upper {
         self.0
     }
 
-    /// The bound `self / x` for `x > 0`.
+    /// The bound `self / x`; there is none unless x > 0.
     pub fn over(self, x: f64) -> Self {
-        if self.0 == 0.0 { self } else { Upper::of((self.0 / x).next_up()) }
+        match x > 0.0 {
+            false => Upper(f64::INFINITY),
+            true if self.0 == 0.0 => self,
+            true => Upper((self.0 / x).next_up()),
+        }
     }
 
     pub fn sqrt(self) -> Self {
