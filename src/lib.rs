@@ -12,6 +12,7 @@
 //! | [`monitor`] | what watches every factor of the chain rule |
 //! | [`tape`] | all memory of a pass |
 //! | [`trainer`], [`data`] | the common loop, and what it runs on |
+//! | [`theory`] | what can be said about a gradient before it is measured |
 //! | [`testing`] | dual numbers, and the laws that implementations of your own are tested by |
 //! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
 #![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
@@ -40,6 +41,7 @@ pub mod recurrent;
 mod scalar;
 pub mod tape;
 pub mod testing;
+pub mod theory;
 pub mod trainer;
 pub mod transform;
 

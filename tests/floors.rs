@@ -18,6 +18,10 @@ fn floor(path: &[String]) -> Option<u8> {
             _ => 1,
         },
         "recurrent" => 3,
+        "theory" => match part(1) {
+            "upper" | "spectral" | "Upper" | "spectral_norm_bound" => 0,
+            _ => 4,
+        },
         "tape" | "network" | "node" => 4,
         "data" | "trainer" | "checkpoint" | "testing" => 5,
         // Re-exported at the root.

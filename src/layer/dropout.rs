@@ -6,6 +6,7 @@ use crate::{
     extent::Extent,
     monitor::Factor,
     scalar::{Scalar, scalar},
+    theory::Upper,
 };
 
 /// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;
@@ -65,6 +66,12 @@ fn mix(z: u64) -> u64 {
 impl<T: Scalar> Layer<T> for Dropout {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
+    }
+
+    /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.
+    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        // 1 − rate is rounded too.
+        Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
     }
 
     fn describe(&self) -> Node {

@@ -12,6 +12,7 @@ use crate::{
     },
     monitor::Factor,
     scalar::Scalar,
+    theory::spectral_norm_bound,
 };
 use rand_core::Rng;
 
@@ -95,6 +96,11 @@ impl<T: Scalar> Layer<T> for Linear {
         if self.bias.is_some() {
             visit(Block::new("bias", self.inputs * self.outputs, [self.outputs, 1], Role::Bias));
         }
+    }
+
+    /// `‖W‖₂`: the bias moves nothing.
+    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        Some(spectral_norm_bound(self.split(w).0, self.outputs, self.inputs))
     }
 
     fn describe(&self) -> Node {

@@ -70,6 +70,26 @@ impl Mode {
     }
 }
 
+/// What the output of one sample depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// On that sample alone: a batch gives what its samples give one by one.
+    Independent,
+    /// On the other samples of the batch too, as in batch normalisation.
+    AcrossBatch,
+}
+
+impl Rows {
+    /// What the output of two layers together depends on.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match self {
+            Rows::Independent => other,
+            Rows::AcrossBatch => self,
+        }
+    }
+}
+
 /// Memory a layer needs for a pass, in values. It must not shrink when batch or steps grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -424,6 +444,33 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path.into());
     }
 
+    /// What the output of one sample depends on.
+    fn rows(&self) -> Rows {
+        Rows::Independent
+    }
+
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a state of zero, in any
+    /// [`Mode`], valid for every x; or `None` where none is known. Nothing lengthens a gradient further.
+    ///
+    /// Without one a network has no [`Certificate`](crate::theory::Certificate). It is rounded up, if at all.
+    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        None
+    }
+
+    /// Visits the layer's links, named as its [`places`](Layer::places) are, with bounds whose product is
+    /// that of [`gain_bound`](Layer::gain_bound); where there is none, with the parts that have none.
+    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        visit(path, self.gain_bound(w, extent));
+    }
+
+    /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
+    /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
+    fn state_bounds(&self, _w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        if self.needs(extent, Mode::Infer).carried > 0 {
+            visit(path, None);
+        }
+    }
+
     /// The layer as data; a layer of your own is opaque.
     fn describe(&self) -> Node {
         Node::Opaque { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
@@ -457,6 +504,24 @@ macro_rules! delegate {
             }
             fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
                 (**self).places(path, visit);
+            }
+            fn rows(&self) -> Rows {
+                (**self).rows()
+            }
+            fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+                (**self).gain_bound(w, extent)
+            }
+            fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+                (**self).gain_bounds(w, extent, path, visit);
+            }
+            fn state_bounds(
+                &self,
+                w: &[T],
+                extent: Extent<'_>,
+                path: &str,
+                visit: &mut dyn FnMut(&str, Option<&[f64]>),
+            ) {
+                (**self).state_bounds(w, extent, path, visit);
             }
             fn describe(&self) -> Node {
                 (**self).describe()

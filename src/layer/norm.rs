@@ -6,8 +6,10 @@ use crate::{
     error::{Error, require},
     extent::Extent,
     monitor::Factor,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
+    theory::Upper,
 };
+use num_traits::Float;
 use rand_core::Rng;
 
 /// Each row shifted to mean 0 and scaled to variance 1: `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
@@ -89,6 +91,16 @@ macro_rules! norm {
                 }
             }
 
+            /// `max |γ|/√ε`, which a row of equal values (LayerNorm) or zeros (RmsNorm) attains where all gains are
+            /// equal.
+            ///
+            /// With u = (x − μ)/σ and σ² = mean((x − μ)²) + ε, `∂y/∂x = diag(γ) (I − 11ᵀ/n − uuᵀ/n)/σ`; without
+            /// centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1, the matrix between γ and σ has eigenvalues
+            /// 0 and 1 and one between, and σ ≥ √ε. A centred row of one value is always 0.
+            fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+                Some(self.0.gain_bound(w).get())
+            }
+
             fn describe(&self) -> Node {
                 Node::$node { width: self.0.width, epsilon: self.0.epsilon, affine: self.0.affine }
             }
@@ -114,6 +126,18 @@ impl Norm {
             (true, false) => self.width,
             (true, true) => 2 * self.width,
         }
+    }
+
+    fn gain_bound<T: Scalar>(&self, w: &[T]) -> Upper {
+        if self.centred && self.width == 1 {
+            return Upper::ZERO;
+        }
+        let gain = match self.affine {
+            true => w.iter().take(self.width).fold(Upper::ZERO, |most, &gain| most.max(Upper::of(to_f64(gain)))),
+            false => Upper::ONE,
+        };
+        // A root is off by half a unit in its last place: the float below it is below the true one.
+        gain.over(Float::sqrt(to_f64(scalar::<T>(self.epsilon))).next_down())
     }
 
     fn forward<T: Scalar>(&self, w: &[T], pass: Forward<'_, T>) {

@@ -5,9 +5,11 @@ use crate::{
     activation::{Activation, LeakyRelu},
     block::{Block, Role},
     error::{Error, require},
+    extent::Extent,
     kernel::elementwise::{map, map3},
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
+    theory::Upper,
 };
 use rand_core::Rng;
 
@@ -31,6 +33,11 @@ impl<A: Activation> Pointwise<A> {
 impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
+    }
+
+    /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
+    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
     }
 
     fn describe(&self) -> Node {
@@ -115,6 +122,11 @@ impl<T: Scalar> Layer<T> for PRelu {
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
+    }
+
+    /// `max(1, |a|)`: the Jacobian is a diagonal of ones and slopes.
+    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+        Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }
 
     fn describe(&self) -> Node {

@@ -5,7 +5,9 @@ use crate::{
     extent::Extent,
     monitor::Factor,
     scalar::{Scalar, scalar},
+    theory::Upper,
 };
+use num_traits::Float;
 
 /// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
 ///
@@ -50,6 +52,10 @@ macro_rules! pool {
                 extent.collapsed()
             }
 
+            fn gain_bound(&self, _w: &[T], extent: Extent<'_>) -> Option<f64> {
+                Some(self.gain(extent).get())
+            }
+
             fn describe(&self) -> Node {
                 Node::$name { width: self.width }
             }
@@ -76,6 +82,11 @@ pool!(LastStep);
 pool!(MeanOverSteps);
 
 impl LastStep {
+    /// 1: one step goes on as it is, the others not at all.
+    fn gain(&self, _extent: Extent<'_>) -> Upper {
+        Upper::ONE
+    }
+
     fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let row = extent.row(extent.length(sample) - 1, sample);
@@ -93,6 +104,12 @@ impl LastStep {
 }
 
 impl MeanOverSteps {
+    /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
+    fn gain(&self, extent: Extent<'_>) -> Upper {
+        let shortest = extent.lengths.and_then(|lengths| lengths.last()).unwrap_or(&extent.steps);
+        Upper::ONE.over(Float::sqrt(*shortest as f64).next_down())
+    }
+
     fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
         y.fill(T::zero());
         let mut rows = x.chunks(self.width);

@@ -1,13 +1,14 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
-use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Trained};
+use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Rows, Trained};
 use crate::{
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
     kernel::elementwise::{map, map2, update},
     monitor::Factor,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
+    theory::Upper,
 };
 use alloc::{boxed::Box, format, string::String};
 use rand_core::Rng;
@@ -114,6 +115,31 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         visit(path.into());
         visit(format!("{path}.scale"));
         self.branch.places(&format!("{path}.branch"), visit);
+    }
+
+    fn rows(&self) -> Rows {
+        self.branch.rows()
+    }
+
+    /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
+    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        let branch = Upper::of(self.branch.gain_bound(&w[self.own()..], extent)?);
+        Some((Upper::ONE + Upper::of(to_f64(self.factor(w))) * branch).get())
+    }
+
+    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        match self.gain_bound(w, extent) {
+            None => self.branch.gain_bounds(&w[self.own()..], extent, &format!("{path}.branch"), &mut |name, bound| {
+                if bound.is_none() {
+                    visit(name, None);
+                }
+            }),
+            bound => visit(path, bound),
+        }
+    }
+
+    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.branch.state_bounds(&w[self.own()..], extent, &format!("{path}.branch"), visit);
     }
 
     fn describe(&self) -> Node {

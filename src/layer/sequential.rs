@@ -1,11 +1,12 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows};
 use crate::{
     block::Block,
     error::{Error, require},
     extent::Extent,
     scalar::Scalar,
+    theory::Upper,
 };
 use alloc::{
     boxed::Box,
@@ -115,6 +116,15 @@ impl<T: Scalar> Sequential<T> {
         before.fold(extent, |extent, &changing| self.links[changing].layer.extent(extent))
     }
 
+    /// Visits the links in order, each with the rows that come to it and its name.
+    fn each<'a>(&self, extent: Extent<'a>, path: &str, mut visit: impl FnMut(&Entry<T>, Extent<'a>, &str)) {
+        let mut rows = extent;
+        for (i, link) in self.links.iter().enumerate() {
+            visit(link, rows, &name(path, i));
+            rows = link.layer.extent(rows);
+        }
+    }
+
     /// Values between link `i` and the next.
     fn between(&self, i: usize, extent: Extent<'_>) -> usize {
         self.extent_before(i + 1, extent).rows() * self.links[i].dims.output
@@ -124,6 +134,11 @@ impl<T: Scalar> Sequential<T> {
     fn widest(&self, extent: Extent<'_>) -> usize {
         (0..self.links.len().saturating_sub(1)).map(|i| self.between(i, extent)).max().unwrap_or(0)
     }
+}
+
+/// The name of part `i`.
+fn name(path: &str, i: usize) -> String {
+    if path.is_empty() { i.to_string() } else { format!("{path}.{i}") }
 }
 
 impl<T: Scalar> Layer<T> for Sequential<T> {
@@ -166,9 +181,33 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
         for (i, link) in self.links.iter().enumerate() {
-            let name = if path.is_empty() { i.to_string() } else { format!("{path}.{i}") };
-            link.layer.places(&name, visit);
+            link.layer.places(&name(path, i), visit);
         }
+    }
+
+    fn rows(&self) -> Rows {
+        self.links.iter().fold(Rows::Independent, |rows, link| rows.and(link.layer.rows()))
+    }
+
+    /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
+    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        let mut product = Some(Upper::ONE);
+        self.gain_bounds(w, extent, "", &mut |_, bound| {
+            product = product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
+        });
+        product.map(Upper::get)
+    }
+
+    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        self.each(extent, path, |link, rows, name| {
+            link.layer.gain_bounds(&w[link.parameters.clone()], rows, name, visit);
+        });
+    }
+
+    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.each(extent, path, |link, rows, name| {
+            link.layer.state_bounds(&w[link.parameters.clone()], rows, name, visit);
+        });
     }
 
     fn describe(&self) -> Node {

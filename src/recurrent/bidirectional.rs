@@ -4,9 +4,10 @@ use crate::{
     block::Block,
     error::{Error, require},
     extent::Extent,
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows},
     monitor::Factor,
     scalar::Scalar,
+    theory::Upper,
 };
 use alloc::{boxed::Box, format, string::String};
 use rand_core::Rng;
@@ -65,6 +66,23 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
         self.layer.places(path, visit);
+    }
+
+    fn rows(&self) -> Rows {
+        self.layer.rows()
+    }
+
+    /// That of the layer within: rows in another order are as long.
+    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        self.layer.gain_bound(w, extent)
+    }
+
+    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        self.layer.gain_bounds(w, extent, path, visit);
+    }
+
+    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.layer.state_bounds(w, extent, path, visit);
     }
 
     fn describe(&self) -> Node {
@@ -210,6 +228,39 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         visit(path.into());
         self.forward.places(&format!("{path}.forward"), visit);
         self.backward.places(&format!("{path}.backward"), visit);
+    }
+
+    fn rows(&self) -> Rows {
+        self.forward.rows().and(self.backward.rows())
+    }
+
+    /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
+    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        let (first, second) = w.split_at(self.forward.dims().parameters);
+        let first = Upper::of(self.forward.gain_bound(first, extent)?);
+        let second = Upper::of(self.backward.gain_bound(second, extent)?);
+        Some((first * first + second * second).sqrt().get())
+    }
+
+    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        let bound = self.gain_bound(w, extent);
+        if bound.is_some() {
+            return visit(path, bound);
+        }
+        let (first, second) = w.split_at(self.forward.dims().parameters);
+        let mut missing = |name: &str, bound: Option<f64>| {
+            if bound.is_none() {
+                visit(name, None);
+            }
+        };
+        self.forward.gain_bounds(first, extent, &format!("{path}.forward"), &mut missing);
+        self.backward.gain_bounds(second, extent, &format!("{path}.backward"), &mut missing);
+    }
+
+    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        let (first, second) = w.split_at(self.forward.dims().parameters);
+        self.forward.state_bounds(first, extent, &format!("{path}.forward"), visit);
+        self.backward.state_bounds(second, extent, &format!("{path}.backward"), visit);
     }
 
     fn describe(&self) -> Node {

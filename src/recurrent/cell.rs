@@ -73,6 +73,27 @@ pub struct CellBackward<'a, T> {
     pub held: &'a mut [T],
 }
 
+/// Upper bounds on the weights of one gate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GateBounds {
+    /// On `‖W_g‖₂`.
+    pub weight: f64,
+    /// On `‖U_g‖₂`.
+    pub recurrent: f64,
+    /// On the entries of `U_g h + b_u` where those of h lie in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
+    pub product: f64,
+}
+
+/// Upper bounds on the Jacobian of one step, block by block of the state s = (h, rest).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepBounds {
+    /// On `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂rest\], \[∂rest/∂h, ∂rest/∂rest\]\]; 0 where there is no rest.
+    pub state: [[f64; 2]; 2],
+    /// On `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂rest/∂x\].
+    pub input: [f64; 2],
+}
+
 /// Something that can be one step of a recurrent layer.
 ///
 /// A cell with S + 1 stages runs: the products of stage 0, stage 0, the products of stage 1, … stage S.
@@ -98,6 +119,12 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
 
     /// The activation of a gate, for monitors.
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
+        None
+    }
+
+    /// Upper bounds on the Jacobian of the step after `step` others from a state of zero, for any inputs; `None`
+    /// where none are known.
+    fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }
 

@@ -1,10 +1,11 @@
 //! The plain recurrent cell.
 
-use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
     layer::CellKind,
     scalar::Scalar,
+    theory::Upper,
 };
 
 /// The plain recurrent cell: `h_t = φ(W x_t + U h_{t−1} + b)`.
@@ -33,6 +34,16 @@ impl<A: Activation> Cell for Elman<A> {
 
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
         Some(&self.activation)
+    }
+
+    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`: `∂h_t/∂h_{t−1} = diag(φ′) U`.
+    ///
+    /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
+    fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
+        let steepest = Upper::of(self.activation.derivative_bounds()?.magnitude());
+        let [gate] = gates else { return None };
+        let through = |weights: f64| (steepest * Upper::of(weights)).get();
+        Some(StepBounds { state: [[through(gate.recurrent), 0.0], [0.0, 0.0]], input: [through(gate.weight), 0.0] })
     }
 
     #[inline(always)]

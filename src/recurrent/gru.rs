@@ -1,11 +1,12 @@
 //! The gated recurrent unit, in both reset conventions.
 
-use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     kernel::lane::{LANES, put, take},
     layer::{CellKind, Reset},
     scalar::Scalar,
+    theory::Upper,
 };
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
@@ -49,6 +50,30 @@ impl Cell for Gru {
 
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
+    }
+
+    /// From zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′ ≤ ¼`, `tanh′ ≤ 1`:
+    ///
+    /// `∂h_t/∂h_{t−1} = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z` with `M = ∂n/∂h`. Unit by unit
+    /// `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two have norm ≤ `√(1 + ‖M‖²)`, and the last `½‖U_z‖`.
+    /// For x: `‖∂n/∂x‖ + ½‖W_z‖`.
+    ///
+    /// Reset after the product: `∂n = diag(tanh′) (∂(W_n x) + diag(r) ∂(U_n h) + diag((U_n h + b_u) σ′_r) ∂z_r)`, and
+    /// with p the bound on `U_n h + b_u`, `‖M‖ ≤ ‖U_n‖ + ¼p‖U_r‖` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼p‖W_r‖`.
+    /// Reset before it: `∂n = diag(tanh′) (∂(W_n x) + U_n (diag(r) ∂h + diag(h σ′_r) ∂z_r))`, so that
+    /// `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_r‖)` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_r‖`.
+    fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
+        let [reset, update, candidate] = gates else { return None };
+        let (quarter, half, upper) = (Upper::of(0.25), Upper::of(0.5), Upper::of);
+        let through_reset = match self.reset {
+            Reset::AfterProduct => quarter * upper(candidate.product),
+            Reset::BeforeProduct => quarter * upper(candidate.recurrent),
+        };
+        let m = upper(candidate.recurrent) + through_reset * upper(reset.recurrent);
+        let state = (Upper::ONE + m * m).sqrt() + half * upper(update.recurrent);
+        let n = upper(candidate.weight) + through_reset * upper(reset.weight);
+        let input = n + half * upper(update.weight);
+        Some(StepBounds { state: [[state.get(), 0.0], [0.0, 0.0]], input: [input.get(), 0.0] })
     }
 
     #[inline(always)]

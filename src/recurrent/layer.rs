@@ -1,6 +1,6 @@
 //! What unrolls a cell over time: backpropagation through time.
 
-use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::AnyActivation,
     block::{Block, Role},
@@ -15,8 +15,9 @@ use crate::{
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
+    theory::{Upper, spectral_norm_bound},
 };
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 use rand_core::Rng;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
@@ -138,6 +139,29 @@ impl<C: Cell> Recurrent<C> {
         let outputs = || self.cell.products().iter().map(|product| product.gates.len() * hidden);
         let forward = outputs().map(|outputs| packed_len::<T>(outputs, hidden)).sum();
         [forward, outputs().map(|outputs| packed_len::<T>(hidden, outputs)).sum()]
+    }
+
+    /// The cell's bounds for each of the first `steps` steps.
+    fn step_bounds<T: Scalar>(&self, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
+        let [weight, recurrent, _, recurrent_bias] = self.split(w);
+        let (inputs, hidden) = (self.inputs, self.hidden);
+        let size = |value: &T| Upper::of(to_f64(*value));
+        let gate = |gate: usize| {
+            let recurrent = &recurrent[gate * hidden * hidden..][..hidden * hidden];
+            let apart = self.separate_gates().position(|separate| separate == gate);
+            let bias = apart.and_then(|apart| recurrent_bias.get(apart * hidden..)).unwrap_or(&[]);
+            let sums = recurrent
+                .chunks(hidden.max(1))
+                .enumerate()
+                .map(|(j, row)| row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + size(value)));
+            GateBounds {
+                weight: spectral_norm_bound(&weight[gate * hidden * inputs..], hidden, inputs),
+                recurrent: spectral_norm_bound(recurrent, hidden, hidden),
+                product: sums.fold(Upper::ZERO, Upper::max).get(),
+            }
+        };
+        let gates: Vec<GateBounds> = (0..self.cell.gates().len()).map(gate).collect();
+        (0..steps).map(|step| self.cell.step_bounds(&gates, step)).collect()
     }
 
     /// Each product with where its result begins in a row of `u` (if separate) or `z`.
@@ -342,6 +366,47 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         for part in ["input", "injection", "activation", "recurrent"] {
             visit(format!("{path}.{part}"));
         }
+    }
+
+    /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
+    /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at most that of the
+    /// matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
+    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        let steps = self.step_bounds(w, extent.steps)?;
+        let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
+        for step in &steps {
+            let input = step.input.map(Upper::of);
+            row = [0, 1].map(|i| (0..2).fold(input[i], |sum, j| sum + Upper::of(step.state[i][j]) * row[j]));
+            longest_row = longest_row.max(row[0]);
+        }
+        let (mut column, mut longest_column) = ([Upper::ZERO; 2], Upper::ZERO);
+        for step in steps.iter().rev() {
+            column[0] = Upper::ONE + column[0];
+            longest_column =
+                longest_column.max(column[0] * Upper::of(step.input[0]) + column[1] * Upper::of(step.input[1]));
+            column = [0, 1].map(|j| (0..2).fold(Upper::ZERO, |sum, i| sum + column[i] * Upper::of(step.state[i][j])));
+        }
+        Some((longest_row.sqrt() * longest_column.sqrt()).get())
+    }
+
+    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        let Some(mut steps) = self.step_bounds(w, extent.steps) else { return visit(path, None) };
+        // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
+        for t in 1..steps.len() {
+            let before = steps[t - 1].state;
+            let now = &mut steps[t].state;
+            now.iter_mut().flatten().zip(before.iter().flatten()).for_each(|(now, before)| *now = now.max(*before));
+        }
+        let mut product = [[Upper::ONE, Upper::ZERO], [Upper::ZERO, Upper::ONE]];
+        let mut bounds = Vec::with_capacity(steps.len() + 1);
+        bounds.push(1.0);
+        for step in steps.iter().rev() {
+            product = product.map(|row| {
+                [0, 1].map(|j| (0..2).fold(Upper::ZERO, |sum, i| sum + row[i] * Upper::of(step.state[i][j])))
+            });
+            bounds.push(spectral_norm_bound(product.map(|row| row.map(Upper::get)).as_flattened(), 2, 2));
+        }
+        visit(path, Some(&bounds));
     }
 
     fn describe(&self) -> Node {

@@ -1,11 +1,12 @@
 //! Long short-term memory.
 
-use super::cell::{Cell, CellBackward, CellForward, Operand, Product};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     kernel::lane::{LANES, put, take},
     layer::CellKind,
     scalar::Scalar,
+    theory::Upper,
 };
 
 /// Long short-term memory, with a path for the gradient that no weight touches: `∂c_t/∂c_{t−1} ∋ f_t`.
@@ -33,6 +34,26 @@ impl Cell for Lstm {
 
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
+    }
+
+    /// From zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1` and gates and tanh within ±1,
+    ///
+    /// `∂c_t/∂c_{t−1} = diag(f)`, norm ≤ 1;
+    /// `∂c_t/∂h_{t−1} = diag(c_{t−1} σ′_f) U_f + diag(g σ′_i) U_i + diag(i tanh′_g) U_g`, norm ≤
+    /// `a = (t − 1)/4 ‖U_f‖ + ¼‖U_i‖ + ‖U_g‖`, and the same with W for x;
+    /// `∂h_t = diag(o tanh′) ∂c_t + diag(tanh(c_t) σ′_o) ∂z_o`, so that `∂h_t/∂c_{t−1}` has norm ≤ 1 and
+    /// `∂h_t/∂h_{t−1}` norm ≤ `a + ¼‖U_o‖`.
+    fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
+        let [input, forget, candidate, output] = gates else { return None };
+        let through = |weights: fn(&GateBounds) -> f64| {
+            let [input, forget, candidate, output] =
+                [input, forget, candidate, output].map(|gate| Upper::of(weights(gate)));
+            let (quarter, memory) = (Upper::of(0.25), Upper::of(step as f64 * 0.25));
+            let c = memory * forget + quarter * input + candidate;
+            [(c + quarter * output).get(), c.get()]
+        };
+        let ([h, c], input) = (through(|gate| gate.recurrent), through(|gate| gate.weight));
+        Some(StepBounds { state: [[h, 1.0], [c, 1.0]], input })
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ mod layer;
 mod lstm;
 
 pub use bidirectional::{Bidirectional, Reversed};
-pub use cell::{Cell, CellBackward, CellForward, Operand, Product};
+pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 pub use elman::Elman;
 pub use gru::Gru;
 pub use layer::Recurrent;
