@@ -1,0 +1,65 @@
+//! A layer of your own, trained on the monthly sunspot numbers, and the one line that proves it right.
+
+use chainrule::layer::{Backward, Dims, Forward};
+use chainrule::{Block, Error, Layer, Role, Scalar, rand_core::Rng};
+use chainrule::{
+    Extent,
+    activation::Tanh,
+    data::Data,
+    layer::Sequential,
+    loss::{MeanSquared, Target},
+};
+use chainrule::{
+    trainer::{Settings, Trainer},
+    transform::Adam,
+};
+
+/// A learned scale for each value: `y = s ⊙ x`. Backward: `dx = s ⊙ dy`, `ds = Σ dy ⊙ x` over rows.
+#[derive(Debug)]
+struct Scale(usize);
+
+impl<T: Scalar> Layer<T> for Scale {
+    fn dims(&self) -> Dims {
+        Dims::new(self.0, self.0, self.0)
+    }
+    fn initialize(&self, s: &mut [T], _: &mut dyn Rng) -> Result<(), Error> {
+        s.fill(T::one());
+        Ok(())
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("scale", 0, [self.0, 1], Role::Gain));
+    }
+    fn forward(&self, s: &[T], pass: Forward<'_, T>) {
+        for (i, (y, &x)) in pass.y.iter_mut().zip(pass.x).enumerate() {
+            *y = s[i % self.0] * x;
+        }
+    }
+    fn backward(&self, s: &[T], pass: Backward<'_, T>) {
+        (0..pass.dy.len()).for_each(|i| pass.dw[i % self.0] += pass.dy[i] * pass.x[i]);
+        for (i, (dx, &dy)) in pass.dx.into_iter().flatten().zip(pass.dy).enumerate() {
+            *dx = s[i % self.0] * dy;
+        }
+    }
+}
+
+chainrule::layer_laws!(scale_keeps_its_laws, Scale(3));
+
+/// Months that a forecast sees.
+const SEEN: usize = 24;
+
+fn main() -> Result<(), Error> {
+    let series = include_str!("../data/sunspots-monthly.csv").lines().skip(1);
+    let series: Vec<f32> = series.filter_map(|line| line.rsplit(',').next()?.parse::<f32>().ok()).collect();
+    let x: Vec<f32> = series.windows(SEEN + 1).flat_map(|window| &window[..SEEN]).map(|spots| spots / 100.0).collect();
+    let next: Vec<f32> = series[SEEN..].iter().map(|spots| spots / 100.0).collect();
+    let network = Sequential::input(SEEN).layer(Scale(SEEN)).linear(16).activation(Tanh).linear(1).build()?;
+    let settings = Settings { epochs: 10, ..Settings::default() };
+    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(3e-3), settings)?;
+    let epochs = trainer.fit(&Data::rows(SEEN, &x, Target::Values(&next))?)?;
+    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss.into());
+    println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
+    let forecast = trainer.predict(&x[x.len() - SEEN..], Extent::batch(1))?;
+    println!("forecast of the last month: {:.1}, it was {:.1}", 100.0 * forecast[0], series[series.len() - 1]);
+    println!("scales of the last 3 months: {:.2?}", &trainer.parameters()[SEEN - 3..SEEN]);
+    Ok(())
+}
