@@ -279,3 +279,9 @@ pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
         format!("{}, … {} in all]", shown.trim_end_matches(']').to_owned(), values.len())
     }
 }
+
+/// A number with all its digits, and no more zeros than can be counted at a glance.
+pub(super) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || (1e-4..1e6).contains(&size) { format!("{value}") } else { format!("{value:e}") }
+}
