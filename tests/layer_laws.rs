@@ -134,3 +134,13 @@ fn adjoints_of_cells_are_exact() {
     }
     println!("worst adjoint of a cell, {} seeds: f64 {:.1e}, f32 {:.1e}", seeds().count(), worst[0], worst[1]);
 }
+
+/// Columns and rows in every remainder of the kernels' tiles.
+#[test]
+fn linear_at_every_remainder() {
+    for width in 1..=40 {
+        for linear in [Linear::new(width, 41 - width), Linear::new(3, width), Linear::new(width, 3)] {
+            exact(layer_laws(Layers::of(&linear), width as u64));
+        }
+    }
+}
