@@ -1,0 +1,96 @@
+//! No gradient exceeds its certificate, whatever is done to make it.
+
+use crate::{
+    measure::{cast, longest_input_gradient, longest_state_gradient, numbers},
+    network::{Case, case, cell, node},
+};
+use chainrule::{Scalar, layer::CellKind, theory::Certificate, to_f64};
+use proptest::prelude::*;
+
+/// Inputs of several kinds: of several sizes, none, and rows of values all but equal, where norms are steepest.
+fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
+    let values = numbers(case.seed ^ 5, count);
+    let sized = |size: f64| values.iter().map(|value| size * value).collect::<Vec<f64>>();
+    let equal = |spread: f64| {
+        values.iter().enumerate().map(|(i, value)| values[i / case.input] + spread * value).collect::<Vec<f64>>()
+    };
+    vec![sized(0.0), sized(1e-3), sized(0.3), sized(1.0), sized(10.0), equal(0.0), equal(1e-3)]
+}
+
+/// The largest share of the bound that a gradient attains, and the bound.
+fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
+    let (network, extent) = (node(case.input, &case.parts).build::<T>().unwrap(), case.extent());
+    let size = 10f64.powf(case.size);
+    let w: Vec<f64> = numbers(case.seed, network.dims().parameters).iter().map(|value| value * size).collect();
+    let w = cast::<T>(&w);
+    let bound = Certificate::new(&network, &w, extent).unwrap().bound().unwrap();
+    let measure = |x: &[f64]| longest_input_gradient(&*network, &w, &cast::<T>(x), extent);
+    let mut best = (f64::NEG_INFINITY, Vec::new());
+    for x in inputs(case, extent.rows() * case.input) {
+        let found = measure(&x);
+        best = if found > best.0 { (found, x) } else { best };
+    }
+    // Uphill from the best of them.
+    for climb in 0..climbs {
+        let by = 10f64.powi(-(climb as i32 % 4));
+        let step = numbers(case.seed ^ (climb + 11), best.1.len());
+        let x: Vec<f64> = best.1.iter().zip(step).map(|(x, step)| x + by * step).collect();
+        let found = measure(&x);
+        best = if found > best.0 { (found, x) } else { best };
+    }
+    (if best.0 == 0.0 { 0.0 } else { best.0 / bound }, bound)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_gradient_exceeds_its_certificate(case in case()) {
+        let (share_64, bound) = share::<f64>(&case, 12);
+        prop_assert!(share_64 <= 1.0 + 1e-12, "{} of {bound:e}", share_64);
+        let (share_32, bound) = share::<f32>(&case, 2);
+        // In f32 a gradient itself may be beyond the range.
+        prop_assert!(share_32 <= 1.0 + 1e-5 || bound > 1e37, "f32: {} of {bound:e}", share_32);
+    }
+
+    #[test]
+    fn no_gradient_through_a_state_exceeds_its_horizon(
+        cell in cell(), hidden in 1..4usize, seed: u64, size in -1.0..1.5f64, steps in 1..8usize,
+    ) {
+        let network = node(2, &[crate::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
+        let scaled = |seed, count, size: f64| numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
+        let w = scaled(seed, network.dims().parameters, 10f64.powf(size));
+        let certificate = Certificate::new(&network, &w, chainrule::Extent::sequences(1, steps)).unwrap();
+        let bounds = certificate.horizons()[0].bounds.clone().unwrap();
+        prop_assert_eq!(bounds.len(), steps + 1);
+        for input in [0.0, 0.3, 3.0] {
+            let x = scaled(seed ^ 3, steps * 2, input);
+            for end in 1..=steps {
+                for back in 1..=end {
+                    let found = longest_state_gradient(&*network, &w, &x[..end * 2], back);
+                    prop_assert!(found <= bounds[back] * (1.0 + 1e-12), "{found:e} > {:e}", bounds[back]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn print_how_much_is_attained() {
+    use chainrule::layer::Reset::{AfterProduct, BeforeProduct};
+    let cells = [CellKind::Lstm, CellKind::Gru(AfterProduct), CellKind::Gru(BeforeProduct)];
+    for cell in cells.into_iter().chain([CellKind::Elman(crate::network::activations()[2].clone())]) {
+        for (steps, size) in [(1, -0.5), (5, -0.5), (20, -0.5), (5, 0.5)] {
+            let case = Case {
+                input: 3,
+                parts: vec![crate::network::Part::Recurrent(4, cell.clone())],
+                lengths: vec![steps],
+                seed: 4,
+                size,
+            };
+            let (share, bound) = share::<f64>(&case, 40);
+            println!("{cell:?}, {steps} steps, weights to {:.2}: {share:.1e} of {bound:.1e}", 10f64.powf(size));
+            assert!(share <= 1.0 + 1e-12 && to_f64(share) > 0.0);
+        }
+    }
+}
