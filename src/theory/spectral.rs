@@ -152,14 +152,17 @@ fn longest_row(matrix: &[f64], n: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::initializer::generator;
     use proptest::prelude::*;
-    use rand_core::Rng;
 
-    /// Values in [−1, 1).
+    /// Values in [−1, 1), a function of seed and place (splitmix64).
     fn random(count: usize, seed: u64) -> Vec<f64> {
-        let mut rng = generator(seed);
-        (0..count).map(|_| (rng.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0).collect()
+        let value = |i: usize| {
+            let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        (0..count).map(value).collect()
     }
 
     /// σ_max from below, by power iteration on WᵀW.

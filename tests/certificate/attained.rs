@@ -46,8 +46,10 @@ fn each_activation_attains_its_bound_somewhere() {
         let steepest = |a: f64, b: f64| {
             if activation.as_any().derivative_at(a).abs() > activation.as_any().derivative_at(b).abs() { a } else { b }
         };
-        // Beyond the ends of a grid: slopes that are attained at infinity.
-        let x = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]).reduce(steepest).unwrap();
+        // A grid; beyond its ends, for slopes that are attained at infinity; both sides of each kink.
+        let kinks = activation.as_any().kink_points().into_iter().flat_map(|kink| [kink.next_down(), kink.next_up()]);
+        let grid = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]);
+        let x = grid.chain(kinks).reduce(steepest).unwrap();
         assert_attained(&*network, &[], &[x], Extent::batch(1), 1e-7);
     }
 }
