@@ -94,3 +94,50 @@ fn print_how_much_is_attained() {
         }
     }
 }
+
+/// One unit, one of whose six to eight weights is far larger than the others: the larger of what it makes of the share
+/// of the input's and of the state's bound that is attained, after a climb in all parameters and inputs.
+fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f64 {
+    let network = node(1, &[crate::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
+    let count = network.dims().parameters;
+    let extent = chainrule::Extent::sequences(1, steps);
+    let share = |values: &[f64]| {
+        let (w, x) = values.split_at(count);
+        let certificate = Certificate::new(&network, w, extent).unwrap();
+        let found = match of_state {
+            true => longest_state_gradient(&*network, w, x, 1) / certificate.horizons()[0].bounds.as_ref().unwrap()[1],
+            false => longest_input_gradient(&*network, w, x, extent) / certificate.bound().unwrap(),
+        };
+        if found.is_finite() { found } else { 0.0 }
+    };
+    let mut best = (0.0, Vec::new());
+    for start in 0..4 {
+        let mut values: Vec<f64> = numbers(start, count + steps).iter().map(|value| 2.0 * value).collect();
+        values[weight] = 40.0 * values[weight].signum();
+        let mut found = share(&values);
+        for climb in 0..250 {
+            let size = 10f64.powi(-(climb % 3));
+            let step = numbers(start ^ (climb as u64 * 7 + 100), values.len());
+            let moved: Vec<f64> = values.iter().zip(step).map(|(value, step)| value + size * step).collect();
+            let higher = share(&moved);
+            (found, values) = if higher > found { (higher, moved) } else { (found, values) };
+        }
+        best = if found > best.0 { (found, values) } else { best };
+    }
+    best.0
+}
+
+#[test]
+fn no_term_of_a_cell_is_too_small() {
+    use chainrule::layer::Reset::{AfterProduct, BeforeProduct};
+    let gates = [(CellKind::Lstm, 4), (CellKind::Gru(AfterProduct), 3), (CellKind::Gru(BeforeProduct), 3)];
+    for (cell, gates) in gates {
+        for weight in 0..2 * gates {
+            for (of_state, steps) in [(true, 2), (true, 3), (false, 1), (false, 2)] {
+                let share = dominated(&cell, weight, of_state, steps);
+                println!("{cell:?}, weight {weight}, state {of_state}, {steps} steps: {share:.3}");
+                assert!(share <= 1.0 + 1e-12, "{cell:?}: weight {weight}, state {of_state}, {steps} steps: {share}");
+            }
+        }
+    }
+}
