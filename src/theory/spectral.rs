@@ -26,7 +26,7 @@ const WORTH: f64 = 1e-9;
 /// Entries are read as `f64`. A matrix of zeros, or without entries, has the bound 0. Where an entry is not finite,
 /// or the values are fewer than rows × columns, the bound is infinite: nothing is known.
 ///
-/// Source: Delattre, Barthélemy, Araujo & Allauzen 2023, theorem 1; the rounding slack is ours.
+/// Source: Delattre, Barthélemy, Araujo & Allauzen, ICML 2023 (Gram iteration); the rounding slack is ours.
 ///
 /// # Shapes
 /// values: \[rows, columns\].

@@ -1,15 +1,18 @@
 //! Bounds that are attained: nothing smaller would be true.
 
 use crate::measure::{longest_input_gradient, longest_state_gradient, numbers};
-use chainrule::{Extent, Layer, activation::*, initializer::Orthogonal, layer::*, recurrent::*, theory::Certificate};
+use chainrule::{
+    Extent, Layer, activation::*, initializer::Orthogonal, layer::*, recurrent::*, tape::Tape, theory::Certificate,
+};
 
 /// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.
 #[track_caller]
 fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], extent: Extent<'_>, excess: f64) {
     let bound = Certificate::new(network, w, extent).unwrap().bound().unwrap();
     let found = longest_input_gradient(network, w, x, extent);
-    assert!(found <= bound * (1.0 + 1e-12), "{network:?}: {found:e} > {bound:e}");
-    assert!(bound <= found * (1.0 + excess), "{network:?}: {found:e} is only {} of {bound:e}", found / bound);
+    let layers = summary(network);
+    assert!(found <= bound * (1.0 + 1e-12), "{found:e} > {bound:e}:\n{layers}");
+    assert!(bound <= found * (1.0 + excess), "{found:e} is only {} of {bound:e}:\n{layers}", found / bound);
 }
 
 fn orthogonal(n: usize, gain: f64, seed: u64) -> Vec<f64> {
@@ -51,6 +54,40 @@ fn each_activation_attains_its_bound_somewhere() {
         let grid = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]);
         let x = grid.chain(kinks).reduce(steepest).unwrap();
         assert_attained(&*network, &[], &[x], Extent::batch(1), 1e-7);
+    }
+}
+
+#[test]
+fn layers_are_asked_for_the_rows_that_come_to_them() {
+    let network = Sequential::<f64>::input(2).last_step().mean_over_steps().build().unwrap();
+    assert_attained(&network, &[], &[1.0; 8], Extent::sequences(1, 4), 1e-12);
+}
+
+#[test]
+fn a_gru_attains_each_term_of_its_input_bound() {
+    // One unit from a state of ±1, of which h comes as close as one likes. W, U and b of the gates r, z, n, and b_u.
+    let before = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::BeforeProduct, vec![w, [0.0, 0.0, u], [0.0, b[0], b[1]]]);
+    let after = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::AfterProduct, before(w, u, b).1);
+    for ((reset, w), bias, h, expected) in [
+        // The update gate moves h by all of n − h.
+        (after([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), Some(0.0), -1.0, 20.0),
+        (before([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), None, -1.0, 20.0),
+        // The reset gate lets through U h + b_u, or h.
+        (after([40.0, 0.0, 0.0], 3.0, [-30.0, -2.5]), Some(2.0), 1.0, 50.0),
+        (before([40.0, 0.0, 0.0], 3.0, [-30.0, -1.5]), None, 1.0, 30.0),
+        (before([0.0, 0.0, 7.0], 3.0, [-30.0, -1.5]), None, 1.0, 7.0),
+    ] {
+        let network = Recurrent::new(1, 1, Gru::new(reset));
+        let w: Vec<f64> = w.into_iter().flatten().chain(bias).collect();
+        let bound = Certificate::new(&network, &w, Extent::batch(1)).unwrap().bound().unwrap();
+        let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
+        tape.want_input_gradient(true);
+        tape.set_state(&[h]).unwrap();
+        tape.forward(&w, &[0.0], Extent::batch(1)).unwrap().dy[0] = 1.0;
+        tape.backward(&w).unwrap();
+        let found = tape.input_gradient()[0].abs();
+        assert!((found / expected - 1.0).abs() < 1e-9, "{found} is not {expected}");
+        assert!(found <= bound && bound <= found * (1.0 + 1e-9), "{reset:?}: {found} of {bound}");
     }
 }
 

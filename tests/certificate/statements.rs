@@ -4,7 +4,10 @@ use chainrule::{
     Activation, Bounds, Error, Extent, Layer, Scalar,
     activation::{Sigmoid, Tanh},
     layer::{Backward, Dims, Forward, Linear, Mode, Needs, Residual, Rows, Sequential, initialize},
-    recurrent::{Bidirectional, Cell, CellBackward, CellForward, Elman, Lstm, Operand, Product, Recurrent, Reversed},
+    recurrent::{
+        Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
+        StepBounds,
+    },
     theory::Certificate,
 };
 
@@ -45,15 +48,23 @@ impl Activation for Cube {
     }
 }
 
+/// A linear cell of a user's own, which may state bounds: 2 for the first step, ½ for the others, which see no input.
 #[derive(Clone, Debug)]
-struct Silent;
+struct Plain {
+    stated: bool,
+}
 
-impl Cell for Silent {
+impl Cell for Plain {
     fn gates(&self) -> &'static [&'static str] {
         &["hidden"]
     }
     fn products(&self) -> &'static [Product] {
         &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
+    }
+    fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
+        let (state, input) = if step == 0 { (2.0, gates[0].weight) } else { (0.5, 0.0) };
+        let bounds = StepBounds { state: [[state, 0.0], [0.0, 0.0]], input: [input, 0.0] };
+        self.stated.then_some(bounds)
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         unit.h_next.copy_from_slice(unit.z);
@@ -93,10 +104,11 @@ fn it_is_found_wherever_it_is() {
     let secret = || Box::new(Secret) as Box<dyn Layer<f64>>;
     let residual = |layer: Box<dyn Layer<f64>>| Residual::new(layer).unwrap();
     let inner = Sequential::input(2).linear(2).layer(residual(secret())).activation(Cube(None)).build().unwrap();
-    let both = Bidirectional::new::<f64>(Recurrent::new(2, 2, Silent), Recurrent::new(2, 2, Lstm)).unwrap();
+    let both =
+        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { stated: false }), Recurrent::new(2, 2, Lstm)).unwrap();
     let network = Sequential::input(2)
         .layer(residual(Box::new(inner)))
-        .layer(Reversed::new(Recurrent::new(2, 2, Silent)))
+        .layer(Reversed::new(Recurrent::new(2, 2, Plain { stated: false })))
         .layer(both)
         .layer(Linear::new(4, 2))
         .build()
@@ -111,6 +123,18 @@ fn it_is_found_wherever_it_is() {
         assert_eq!((&layer as &dyn Layer<f64>).rows(), rows);
         assert_eq!(Layer::<f64>::rows(&std::sync::Arc::new(layer)), rows);
     }
+}
+
+#[test]
+fn a_cell_of_a_users_own_states_its_bounds() {
+    let network = Recurrent::new(1, 1, Plain { stated: true }).without_bias();
+    let certificate = Certificate::new(&network, &[-3.0, 0.5], Extent::sequences(1, 3)).unwrap();
+    // Rows of one bound each, the largest 3; one column, 3 + 1½ + ¾. The first step's 2 meets a state of zero.
+    let (bound, expected) = (certificate.bound().unwrap(), (3f64 * 5.25).sqrt());
+    assert!(bound >= expected && bound < expected * (1.0 + 1e-12), "{bound}");
+    // Any one step may be the first: its bound holds for all.
+    let bounds = certificate.horizons()[0].bounds.clone().unwrap();
+    assert!(bounds.iter().zip([1.0, 2.0, 4.0, 8.0]).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-9));
 }
 
 #[test]
@@ -161,7 +185,8 @@ fn the_last_sentence_says_what_follows() {
     let edge = network(4e-4);
     assert_eq!((edge.vanishes(1e-4), edge.vanishes(1.0001e-4)), (Some(false), Some(true)));
     let over_time = certificate(&Recurrent::new(1, 3, Elman::new(Sigmoid)), 50);
-    assert!(ends(&over_time).ends_with("certain to vanish over more than 6 steps"), "{over_time}");
+    assert!(ends(&over_time).ends_with("certain to vanish over more than 6 of 50 steps"), "{over_time}");
+    assert_eq!(over_time.horizons()[0].vanishes_beyond(f64::NAN), None);
     let lstm = certificate(&Sequential::<f64>::input(1).recurrent(3, Lstm).build().unwrap(), 2);
     assert!(ends(&lstm).starts_with("over time, layer 0 (Recurrent Lstm): vanishing is not certain: after 2 steps"));
 }
