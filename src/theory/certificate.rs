@@ -41,7 +41,8 @@ impl Horizon {
     /// `None` where the bounds do not say so within the steps of the certificate, or there are none.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
-        let last = bounds.iter().rposition(|&bound| !(bound < threshold)).unwrap_or(0);
+        let below = |bound: &f64| *bound < threshold;
+        let last = bounds.iter().rposition(|bound| !below(bound)).unwrap_or(0);
         (last + 1 < bounds.len()).then_some(last)
     }
 }

@@ -51,7 +51,7 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     let mut levels = vec![Level { square, norm: square.sqrt(), power: 0, slack: slack(inner) }];
     let (mut gram, mut next, mut packed) = (vec![0.0; n * n], vec![0.0; n * n], vec![0.0; packed_len::<f64>(n, inner)]);
     if columns <= rows {
-        let w = Matrix::new(&*w, columns);
+        let w = Matrix::new(&w, columns);
         add_outer(w, w, [n, n, rows], &mut gram, &mut vec![0.0; outer_len::<f64>(n, rows)]);
     } else {
         pack_transposed(&w, n, columns, &mut packed);
@@ -249,7 +249,7 @@ mod tests {
                 let square = |x: &[i64]| x.iter().map(|x| u128::from(x.unsigned_abs()).pow(2)).sum::<u128>();
                 let bound = (spectral_norm_bound(&w, rows, columns) * 256.0).floor() as u128;
                 assert!(
-                    bound.pow(2) + 2 * bound + 1 >= square(&u) * square(&v) << 16,
+                    bound.pow(2) + 2 * bound + 1 >= (square(&u) * square(&v)) << 16,
                     "{rows} × {columns}, seed {seed}"
                 );
             }

@@ -179,7 +179,7 @@ fn the_last_sentence_says_what_follows() {
     let shrinking = network(1e-5);
     assert_eq!(ends(&shrinking), "certain to vanish: the gradient shrinks at least 4.0e5-fold from output to input");
     let bound = shrinking.gradient_bound(8.0).unwrap();
-    assert!(bound >= 2e-5 && bound < 2e-5 * (1.0 + 1e-12));
+    assert!((2e-5..2e-5 * (1.0 + 1e-12)).contains(&bound));
     let mild = ends(&network(8.2));
     assert_eq!(mild, "vanishing is not certain: at the input the gradient is at most 2.1e0 times as long");
     let edge = network(4e-4);
