@@ -7,6 +7,7 @@ use chainrule::{
     layer::{Linear, Mode, Pointwise, Residual, Sequential, initialize},
     monitor::GradientBudget,
     tape::Tape,
+    theory::Certificate,
 };
 
 /// The stack of a thread that a test runs on, unless told otherwise.
@@ -34,6 +35,9 @@ fn three_thousand_layers_build_train_and_drop() {
         assert!(budget.links().len() > 6000);
         assert!(budget.shares().total().is_finite());
         assert!(budget.to_string().lines().count() > 3000);
+        let certificate = Certificate::new(tape.network(), &w, Extent::batch(4)).unwrap();
+        assert!(certificate.decades().unwrap().is_finite() && certificate.links().len() == 6030);
+        assert!(certificate.to_string().lines().count() > 6030);
         let again = tape.network().describe().build::<f64>().unwrap();
         assert_eq!(again.describe(), tape.network().describe());
     };

@@ -449,10 +449,11 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Rows::Independent
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a state of zero, in any
-    /// [`Mode`], valid for every x; or `None` where none is known. Nothing lengthens a gradient further.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps (for a whole batch, where its
+    /// [`rows`](Layer::rows) meet), from a state of zero, in any [`Mode`], valid for every x; or `None` where none is
+    /// known.
     ///
-    /// Without one a network has no [`Certificate`](crate::theory::Certificate). It is rounded up, if at all.
+    /// Without one a network has no [`Certificate`](crate::theory::Certificate). Round it up, if at all.
     fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
         None
     }

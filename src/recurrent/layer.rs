@@ -150,10 +150,10 @@ impl<C: Cell> Recurrent<C> {
             let recurrent = &recurrent[gate * hidden * hidden..][..hidden * hidden];
             let apart = self.separate_gates().position(|separate| separate == gate);
             let bias = apart.and_then(|apart| recurrent_bias.get(apart * hidden..)).unwrap_or(&[]);
-            let sums = recurrent
-                .chunks(hidden.max(1))
-                .enumerate()
-                .map(|(j, row)| row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + size(value)));
+            let sum = |(j, row): (usize, &[T])| {
+                row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + size(value))
+            };
+            let sums = recurrent.chunks(hidden.max(1)).enumerate().map(sum);
             GateBounds {
                 weight: spectral_norm_bound(&weight[gate * hidden * inputs..], hidden, inputs),
                 recurrent: spectral_norm_bound(recurrent, hidden, hidden),
@@ -375,35 +375,34 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let steps = self.step_bounds(w, extent.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
         for step in &steps {
-            let input = step.input.map(Upper::of);
-            row = [0, 1].map(|i| (0..2).fold(input[i], |sum, j| sum + Upper::of(step.state[i][j]) * row[j]));
+            let (state, input) = (step.state.map(|row| row.map(Upper::of)), step.input.map(Upper::of));
+            row = [0, 1].map(|i| input[i] + state[i][0] * row[0] + state[i][1] * row[1]);
             longest_row = longest_row.max(row[0]);
         }
         let (mut column, mut longest_column) = ([Upper::ZERO; 2], Upper::ZERO);
         for step in steps.iter().rev() {
+            let (state, input) = (step.state.map(|row| row.map(Upper::of)), step.input.map(Upper::of));
             column[0] = Upper::ONE + column[0];
-            longest_column =
-                longest_column.max(column[0] * Upper::of(step.input[0]) + column[1] * Upper::of(step.input[1]));
-            column = [0, 1].map(|j| (0..2).fold(Upper::ZERO, |sum, i| sum + column[i] * Upper::of(step.state[i][j])));
+            longest_column = longest_column.max(column[0] * input[0] + column[1] * input[1]);
+            column = [0, 1].map(|j| column[0] * state[0][j] + column[1] * state[1][j]);
         }
         Some((longest_row.sqrt() * longest_column.sqrt()).get())
     }
 
     fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        let Some(mut steps) = self.step_bounds(w, extent.steps) else { return visit(path, None) };
+        let Some(steps) = self.step_bounds(w, extent.steps) else { return visit(path, None) };
         // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
-        for t in 1..steps.len() {
-            let before = steps[t - 1].state;
-            let now = &mut steps[t].state;
-            now.iter_mut().flatten().zip(before.iter().flatten()).for_each(|(now, before)| *now = now.max(*before));
-        }
+        let mut highest = [[Upper::ZERO; 2]; 2];
+        let rising = steps.iter().map(|step| {
+            highest = [0, 1].map(|i| [0, 1].map(|j| highest[i][j].max(Upper::of(step.state[i][j]))));
+            highest
+        });
+        let rising: Vec<_> = rising.collect();
         let mut product = [[Upper::ONE, Upper::ZERO], [Upper::ZERO, Upper::ONE]];
         let mut bounds = Vec::with_capacity(steps.len() + 1);
         bounds.push(1.0);
-        for step in steps.iter().rev() {
-            product = product.map(|row| {
-                [0, 1].map(|j| (0..2).fold(Upper::ZERO, |sum, i| sum + row[i] * Upper::of(step.state[i][j])))
-            });
+        for state in rising.iter().rev() {
+            product = product.map(|row| [0, 1].map(|j| row[0] * state[0][j] + row[1] * state[1][j]));
             bounds.push(spectral_norm_bound(product.map(|row| row.map(Upper::get)).as_flattened(), 2, 2));
         }
         visit(path, Some(&bounds));

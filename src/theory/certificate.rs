@@ -41,7 +41,8 @@ impl Horizon {
     /// `None` where the bounds do not say so within the steps of the certificate, or there are none.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
-        let last = bounds.iter().rposition(|&bound| bound >= threshold).unwrap_or(0);
+        let below = |bound: &f64| *bound < threshold;
+        let last = bounds.iter().rposition(|bound| !below(bound)).unwrap_or(0);
         (last + 1 < bounds.len()).then_some(last)
     }
 }
@@ -60,14 +61,15 @@ impl Horizon {
 /// ```
 /// use chainrule::{Extent, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
 /// let mut builder = Sequential::<f64>::input(8);
-/// for _ in 0..10 {
+/// for _ in 0..20 {
 ///     builder = builder.linear(8).activation(Sigmoid);
 /// }
 /// let network = builder.build()?;
 /// let w = initialize(&network, 1)?;
 /// let certificate = Certificate::new(&network, &w, Extent::batch(1))?;
-/// println!("{certificate}"); // a bound for each layer; at the end what follows
-/// assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(false)); // 20 factors, the product is 1.7e-3
+/// println!("{certificate}"); // a bound for each layer, and what follows: "certain to vanish: …"
+/// assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(true));
+/// assert!(certificate.gradient_bound(1.0) < Some(1e-6));
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +79,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The threshold of vanishing that is used in print: four decades.
+    /// The threshold of vanishing that print uses: a gradient shorter by four decades.
     pub const VANISHED: f64 = 1e-4;
 
     /// The certificate of `network` with the parameters `w`, for passes over `extent`.
@@ -234,9 +236,9 @@ impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;
         let Some(bounds) = &self.bounds else { return write!(f, "no certificate: it states no bound") };
-        let steps = bounds.len() - 1;
+        let steps = bounds.len().saturating_sub(1);
         match (self.vanishes_beyond(Certificate::VANISHED), bounds.last()) {
-            (Some(within), _) => write!(f, "certain to vanish over more than {within} steps"),
+            (Some(within), _) => write!(f, "certain to vanish over more than {within} of {steps} steps"),
             (None, Some(&last)) if last < f64::INFINITY => {
                 let most = figures(libm::log10(last), Float::ceil);
                 write!(f, "vanishing is not certain: after {steps} steps the gradient is at most {most} times as long")

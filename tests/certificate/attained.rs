@@ -1,0 +1,181 @@
+//! Bounds that are attained: nothing smaller would be true.
+
+use crate::measure::{longest_input_gradient, longest_state_gradient, numbers};
+use chainrule::{
+    Extent, Layer, activation::*, initializer::Orthogonal, layer::*, recurrent::*, tape::Tape, theory::Certificate,
+};
+
+/// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.
+#[track_caller]
+fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], extent: Extent<'_>, excess: f64) {
+    let bound = Certificate::new(network, w, extent).unwrap().bound().unwrap();
+    let found = longest_input_gradient(network, w, x, extent);
+    let layers = summary(network);
+    assert!(found <= bound * (1.0 + 1e-12), "{found:e} > {bound:e}:\n{layers}");
+    assert!(bound <= found * (1.0 + excess), "{found:e} is only {} of {bound:e}:\n{layers}", found / bound);
+}
+
+fn orthogonal(n: usize, gain: f64, seed: u64) -> Vec<f64> {
+    let layer = Linear::new(n, n).without_bias().weights(Orthogonal { gain });
+    initialize(&layer, seed).unwrap()
+}
+
+#[test]
+fn each_layer_attains_its_bound_somewhere() {
+    let one = Extent::batch(1);
+    let w = numbers(3, 15 + 5);
+    assert_attained(&Linear::new(3, 5), &w, &[0.0; 3], one, 1e-9);
+    assert_attained(&PRelu::new(2), &[-1.7], &[-1.0, 1.0], one, 1e-12);
+    assert_attained(&PRelu::new(2).per_unit(), &[0.5, 0.7], &[1.0, -1.0], one, 1e-12);
+    assert_attained(&Dropout::new(8, 0.3).unwrap(), &[], &[1.0; 8], one, 1e-12);
+    assert_attained(&LayerNorm::new(3), &[-2.0, -2.0, -2.0, 1.0, 1.0, 1.0], &[0.7; 3], one, 1e-9);
+    assert_attained(&LayerNorm::new(2).without_affine(), &[], &[0.0; 2], one, 1e-9);
+    assert_attained(&LayerNorm::new(1).without_affine(), &[], &[3.0], one, 0.0);
+    assert_attained(&RmsNorm::new(3), &[0.5, -3.0, 1.0], &[0.0; 3], one, 1e-9);
+    assert_attained(&LastStep::new(2), &[], &[1.0; 10], Extent::ragged(&[3, 2]), 1e-12);
+    assert_attained(&MeanOverSteps::new(2), &[], &[1.0; 10], Extent::ragged(&[3, 2]), 1e-12);
+    for scale in [0.7, -0.7] {
+        let residual = Residual::new(Linear::new(2, 2).without_bias()).unwrap().scale(BranchScale::Fixed(scale));
+        // A branch along the skip.
+        let branch = [2.0 * scale.signum(), 0.0, 0.0, 1.0];
+        assert_attained(&residual.unwrap(), &branch, &[1.0; 2], one, 1e-9);
+    }
+}
+
+#[test]
+fn each_activation_attains_its_bound_somewhere() {
+    for activation in crate::network::activations() {
+        let network = Node::Pointwise { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
+        let steepest = |a: f64, b: f64| {
+            if activation.as_any().derivative_at(a).abs() > activation.as_any().derivative_at(b).abs() { a } else { b }
+        };
+        // A grid; beyond its ends, for slopes that are attained at infinity; both sides of each kink.
+        let kinks = activation.as_any().kink_points().into_iter().flat_map(|kink| [kink.next_down(), kink.next_up()]);
+        let grid = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]);
+        let x = grid.chain(kinks).reduce(steepest).unwrap();
+        assert_attained(&*network, &[], &[x], Extent::batch(1), 1e-7);
+    }
+}
+
+#[test]
+fn layers_are_asked_for_the_rows_that_come_to_them() {
+    let network = Sequential::<f64>::input(2).last_step().mean_over_steps().build().unwrap();
+    assert_attained(&network, &[], &[1.0; 8], Extent::sequences(1, 4), 1e-12);
+}
+
+#[test]
+fn a_gru_attains_each_term_of_its_input_bound() {
+    // One unit from a state of ±1, of which h comes as close as one likes. W, U and b of the gates r, z, n, and b_u.
+    let before = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::BeforeProduct, vec![w, [0.0, 0.0, u], [0.0, b[0], b[1]]]);
+    let after = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::AfterProduct, before(w, u, b).1);
+    for ((reset, w), bias, h, expected) in [
+        // The update gate moves h by all of n − h.
+        (after([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), Some(0.0), -1.0, 20.0),
+        (before([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), None, -1.0, 20.0),
+        // The reset gate lets through U h + b_u, or h.
+        (after([40.0, 0.0, 0.0], 3.0, [-30.0, -2.5]), Some(2.0), 1.0, 50.0),
+        (before([40.0, 0.0, 0.0], 3.0, [-30.0, -1.5]), None, 1.0, 30.0),
+        (before([0.0, 0.0, 7.0], 3.0, [-30.0, -1.5]), None, 1.0, 7.0),
+    ] {
+        let network = Recurrent::new(1, 1, Gru::new(reset));
+        let w: Vec<f64> = w.into_iter().flatten().chain(bias).collect();
+        let bound = Certificate::new(&network, &w, Extent::batch(1)).unwrap().bound().unwrap();
+        let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
+        tape.want_input_gradient(true);
+        tape.set_state(&[h]).unwrap();
+        tape.forward(&w, &[0.0], Extent::batch(1)).unwrap().dy[0] = 1.0;
+        tape.backward(&w).unwrap();
+        let found = tape.input_gradient()[0].abs();
+        assert!((found / expected - 1.0).abs() < 1e-9, "{found} is not {expected}");
+        assert!(found <= bound && bound <= found * (1.0 + 1e-9), "{reset:?}: {found} of {bound}");
+    }
+}
+
+#[test]
+fn two_directions_attain_their_bound() {
+    let cell = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
+    let network = Bidirectional::new::<f64>(cell(), Reversed::new(cell())).unwrap();
+    // Both read from the start; 1·x and 2·x side by side.
+    assert_attained(&network, &[1.0, 0.0, 2.0, 0.0], &[1.0; 3], Extent::sequences(1, 3), 1e-9);
+}
+
+#[test]
+fn aligned_layers_attain_the_product() {
+    let (n, depth) = (5, 40);
+    let unit = |seed: u64| {
+        let v = numbers(seed, n);
+        let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        v.iter().map(|v| v / length).collect::<Vec<_>>()
+    };
+    for orthogonal_layers in [false, true] {
+        for scale in [0.3, 1.0, 4.0] {
+            let mut network = Sequential::<f64>::new(n);
+            let mut w = Vec::new();
+            for layer in 0..depth {
+                network.push(Linear::new(n, n).without_bias()).unwrap();
+                if orthogonal_layers {
+                    w.extend(orthogonal(n, scale, layer));
+                } else {
+                    // s · u vᵀ, whose v is the u of the layer before.
+                    let (u, v) = (unit(layer + 1), unit(layer));
+                    w.extend(u.iter().flat_map(|u| v.iter().map(move |v| scale * u * v)));
+                }
+            }
+            assert_attained(&network, &w, &[1.0; 5], Extent::batch(1), 1e-9);
+            let found = longest_input_gradient(&network, &w, &[1.0; 5], Extent::batch(1));
+            assert!((found / scale.powi(depth as i32) - 1.0).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn depth_leaves_no_range() {
+    let (mut network, mut w) = (Sequential::<f64>::new(1), Vec::new());
+    for layer in 0..2000 {
+        network.push(Linear::new(1, 1).without_bias()).unwrap();
+        w.push(if layer < 1000 { 1e-3 } else { 1e3 });
+    }
+    let certificate = |w: &[f64]| Certificate::new(&network, w, Extent::batch(1)).unwrap();
+    let all = certificate(&w);
+    assert!((all.bound().unwrap() - 1.0).abs() < 1e-9 && all.decades().unwrap().abs() < 1e-9);
+    w[1000..].fill(1.0);
+    let small = certificate(&w);
+    assert!((small.decades().unwrap() + 3000.0).abs() < 1e-9);
+    assert!(small.bound().unwrap() > 0.0 && small.bound().unwrap() < 1e-320);
+    assert_eq!(small.vanishes(1e-300), Some(true));
+    assert!(small.to_string().contains("shrinks at least 1.0e3000-fold"), "{small}");
+    w.fill(1e3);
+    let large = certificate(&w);
+    assert!((large.decades().unwrap() - 6000.0).abs() < 1e-9);
+    assert_eq!(large.bound(), Some(f64::INFINITY));
+}
+
+#[test]
+fn a_linear_recurrence_attains_its_horizon() {
+    let (n, steps) = (4, 60);
+    for radius in [0.5, 0.8, 1.0, 1.1] {
+        let layer = Recurrent::new(1, n, Elman::new(Identity)).without_bias();
+        let mut w = numbers(1, n);
+        w.extend(orthogonal(n, radius, 2));
+        let certificate = Certificate::new(&layer, &w, Extent::sequences(1, steps)).unwrap();
+        let horizon = &certificate.horizons()[0];
+        let bounds = horizon.bounds.as_ref().unwrap();
+        for back in [1, 2, 7, steps] {
+            let found = longest_state_gradient(&layer, &w, &vec![0.1; steps], back);
+            assert!(found <= bounds[back] * (1.0 + 1e-12) && bounds[back] <= found * (1.0 + 1e-9));
+        }
+        // 0.5^13 is the last above 1e-4, 0.8^41 too.
+        let beyond = [(0.5, Some(13)), (0.8, Some(41)), (1.0, None), (1.1, None)];
+        let expected = beyond.iter().find(|(r, _)| *r == radius).unwrap().1;
+        assert_eq!(horizon.vanishes_beyond(Certificate::VANISHED), expected, "{radius}");
+    }
+}
+
+#[test]
+fn a_contracting_recurrence_is_bounded_over_any_length() {
+    // x_t is all of h_t: the Jacobian of all steps is a Toeplitz matrix of norm just below 1/(1 − ρ).
+    let layer = Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
+    let bound = |steps| Certificate::new(&layer, &[1.0, 0.9], Extent::sequences(1, steps)).unwrap().bound().unwrap();
+    assert!(bound(10_000) < 10.0 * (1.0 + 1e-9) && bound(10_000) > 9.999);
+    assert_attained(&layer, &[1.0, 0.9], &[0.0; 300], Extent::sequences(1, 300), 1e-2);
+}

@@ -1,0 +1,96 @@
+//! The longest gradients there are, measured by backward passes.
+
+use chainrule::{Extent, Layer, Scalar, scalar, tape::Tape, to_f64};
+
+/// Numbers in [−1, 1), a function of seed and place (splitmix64).
+pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
+    let number = |i: usize| {
+        let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..count).map(number).collect()
+}
+
+pub fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&value| scalar(value)).collect()
+}
+
+pub fn norm(values: &[f64]) -> f64 {
+    let largest = values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    // What is not finite stays so, and is seen.
+    if largest == 0.0 || !values.iter().all(|value| value.is_finite()) {
+        return values.iter().map(|value| value.abs()).sum();
+    }
+    largest * values.iter().map(|value| (value / largest).powi(2)).sum::<f64>().sqrt()
+}
+
+/// `‖Jᵀ d‖` for the longest of the gradients d of length 1 that power iteration finds: a bound on `‖J‖₂` from below.
+///
+/// `back` gives `Jᵀ d`; the columns of J come from its unit vectors, the result from one more call.
+pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 {
+    let mut unit = vec![0.0; outputs];
+    let rows: Vec<Vec<f64>> = (0..outputs)
+        .map(|i| {
+            unit.fill(0.0);
+            unit[i] = 1.0;
+            back(&unit)
+        })
+        .collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let worst = rows.iter().map(|row| norm(row)).fold(0.0, f64::max);
+    if worst == 0.0 || !worst.is_finite() {
+        return worst;
+    }
+    let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().map(|value| value / worst).collect()).collect();
+    let mut d = numbers(7, outputs);
+    for _ in 0..500 {
+        let mut g = vec![0.0; rows[0].len()];
+        for (row, d) in rows.iter().zip(&d) {
+            g.iter_mut().zip(row).for_each(|(g, value)| *g += d * value);
+        }
+        let next: Vec<f64> = rows.iter().map(|row| dot(row, &g)).collect();
+        let length = norm(&next);
+        if length == 0.0 {
+            break;
+        }
+        d = next.iter().map(|value| value / length).collect();
+    }
+    let length = norm(&d);
+    norm(&back(&d)) / length
+}
+
+/// The most by which a gradient grows from output to input at `x`.
+pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], extent: Extent<'_>) -> f64 {
+    let mut tape = Tape::new(network, extent).unwrap();
+    tape.want_input_gradient(true);
+    let outputs = network.extent(extent).rows() * network.dims().output;
+    longest(outputs, |dy| {
+        let output = tape.forward(w, x, extent).unwrap();
+        output.dy.copy_from_slice(&cast::<T>(dy));
+        tape.backward(w).unwrap();
+        tape.input_gradient().iter().map(|&value| to_f64(value)).collect()
+    })
+}
+
+/// The most by which a gradient grows from the state after the last of `x`'s steps to that `back` steps before, for
+/// one sample that starts from a state of zero.
+pub fn longest_state_gradient(network: &dyn Layer<f64>, w: &[f64], x: &[f64], back: usize) -> f64 {
+    let inputs = network.dims().input;
+    let (before, after) = x.split_at(x.len() - back * inputs);
+    let extent = Extent::sequences(1, x.len() / inputs);
+    let mut tape = Tape::new(network, extent).unwrap();
+    tape.want_state_gradient(true);
+    if !before.is_empty() {
+        tape.forward(w, before, Extent::sequences(1, before.len() / inputs)).unwrap();
+        tape.carry_state();
+    }
+    let states = network.needs(extent, chainrule::Mode::Train).carried;
+    longest(states, |d| {
+        tape.forward(w, after, Extent::sequences(1, back)).unwrap();
+        tape.final_state_gradient_mut().copy_from_slice(d);
+        tape.backward(w).unwrap();
+        tape.state_gradient().to_vec()
+    })
+}

@@ -1,0 +1,157 @@
+//! Random networks of all layers, as data.
+
+use chainrule::{Extent, Layer, activation::*, layer::*, recurrent::*};
+use proptest::prelude::*;
+
+/// One layer of a random network, whatever width comes.
+#[derive(Clone, Debug)]
+pub enum Part {
+    Linear(usize),
+    Activation(usize),
+    PRelu(bool),
+    Norm { centred: bool, affine: bool, epsilon: f64 },
+    Dropout(f64),
+    Residual(Vec<Part>, BranchScale),
+    Recurrent(usize, CellKind),
+    Reversed(usize, CellKind),
+    Bidirectional(usize, CellKind),
+    LastStep,
+    Mean,
+}
+
+/// A network, what goes in and how large it is.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub input: usize,
+    pub parts: Vec<Part>,
+    /// Steps of each sample, longest first.
+    pub lengths: Vec<usize>,
+    pub seed: u64,
+    /// log10 of the parameters' size.
+    pub size: f64,
+}
+
+/// Every activation, some with parameters.
+pub fn activations() -> Vec<ActivationKind> {
+    vec![
+        Identity.kind(),
+        Sigmoid.kind(),
+        Tanh.kind(),
+        Relu.kind(),
+        Relu6.kind(),
+        LeakyRelu::new(-1.5).unwrap().kind(),
+        Elu::new(2.0).unwrap().kind(),
+        Celu::new(0.5).unwrap().kind(),
+        Selu.kind(),
+        Gelu.kind(),
+        GeluTanh.kind(),
+        Swish::new(1.5).unwrap().kind(),
+        Mish.kind(),
+        Softplus::new(2.0).unwrap().kind(),
+        Softsign.kind(),
+        LogSigmoid.kind(),
+        HardTanh::default().kind(),
+        HardSigmoid.kind(),
+        HardSwish.kind(),
+        Erf.kind(),
+    ]
+}
+
+fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> Node {
+    let Node::Recurrent { weights, recurrent, bias, .. } =
+        Layer::<f64>::describe(&Recurrent::new(inputs, hidden, Lstm))
+    else {
+        unreachable!()
+    };
+    Node::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
+}
+
+/// The layers that `parts` make of rows of `input` values.
+pub fn node(input: usize, parts: &[Part]) -> Node {
+    let mut width = input;
+    let mut layers = Vec::new();
+    for part in parts {
+        let layer = match part {
+            Part::Linear(outputs) => Layer::<f64>::describe(&Linear::new(width, *outputs)),
+            Part::Activation(i) => Node::Pointwise { width, activation: activations()[*i].clone() },
+            Part::PRelu(per_unit) => Node::PRelu { width, per_unit: *per_unit, initial: 0.25 },
+            Part::Norm { centred: true, affine, epsilon } => {
+                Node::LayerNorm { width, epsilon: *epsilon, affine: *affine }
+            }
+            Part::Norm { affine, epsilon, .. } => Node::RmsNorm { width, epsilon: *epsilon, affine: *affine },
+            Part::Dropout(rate) => Node::Dropout { width, rate: *rate },
+            Part::Residual(branch, scale) => {
+                let mut branch = branch.clone();
+                branch.push(Part::Linear(width));
+                Node::Residual { branch: Box::new(node(width, &branch)), scale: *scale }
+            }
+            Part::Recurrent(hidden, cell) => recurrent(width, *hidden, cell),
+            Part::Reversed(hidden, cell) => Node::Reversed(Box::new(recurrent(width, *hidden, cell))),
+            Part::Bidirectional(hidden, cell) => Node::Bidirectional {
+                forward: Box::new(recurrent(width, *hidden, cell)),
+                backward: Box::new(recurrent(width, hidden + 1, cell)),
+            },
+            Part::LastStep => Node::LastStep { width },
+            Part::Mean => Node::MeanOverSteps { width },
+        };
+        width = layer.widths().1;
+        layers.push(layer);
+    }
+    Node::Sequential { input, layers }
+}
+
+impl Case {
+    pub fn extent(&self) -> Extent<'_> {
+        let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
+        if even { Extent::sequences(self.lengths.len(), self.lengths[0]) } else { Extent::ragged(&self.lengths) }
+    }
+}
+
+pub fn cell() -> impl Strategy<Value = CellKind> {
+    prop_oneof![
+        (0..activations().len()).prop_map(|i| CellKind::Elman(activations()[i].clone())),
+        Just(CellKind::Lstm),
+        Just(CellKind::Gru(Reset::AfterProduct)),
+        Just(CellKind::Gru(Reset::BeforeProduct)),
+    ]
+}
+
+fn scale() -> impl Strategy<Value = BranchScale> {
+    prop_oneof![(-1.5..1.5).prop_map(BranchScale::Fixed), Just(BranchScale::Learned(0.0))]
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let leaf = prop_oneof![
+        3 => (1..=4usize).prop_map(Part::Linear),
+        3 => (0..activations().len()).prop_map(Part::Activation),
+        1 => any::<bool>().prop_map(Part::PRelu),
+        1 => (any::<bool>(), any::<bool>(), prop_oneof![Just(1e-5), Just(1e-2), Just(1.0)])
+            .prop_map(|(centred, affine, epsilon)| Part::Norm { centred, affine, epsilon }),
+        1 => (0.0..0.8).prop_map(Part::Dropout),
+        2 => (1..=3usize, cell()).prop_map(|(hidden, cell)| Part::Recurrent(hidden, cell)),
+        1 => (1..=3usize, cell()).prop_map(|(hidden, cell)| Part::Reversed(hidden, cell)),
+        1 => (1..=2usize, cell()).prop_map(|(hidden, cell)| Part::Bidirectional(hidden, cell)),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        (prop::collection::vec(inner, 1..=2), scale()).prop_map(|(branch, scale)| Part::Residual(branch, scale))
+    })
+}
+
+fn lengths() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(1..=5usize, 1..=3).prop_map(|mut lengths| {
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths
+    })
+}
+
+pub fn case() -> impl Strategy<Value = Case> {
+    let end = prop_oneof![Just(None), Just(Some(Part::LastStep)), Just(Some(Part::Mean))];
+    let after = prop::collection::vec(part(), 0..=1);
+    (1..=4usize, prop::collection::vec(part(), 1..=4), end, after, lengths(), any::<u64>(), -1.0..1.5).prop_map(
+        |(input, mut parts, end, after, lengths, seed, size)| {
+            parts.extend(end);
+            parts.extend(after);
+            Case { input, parts, lengths, seed, size }
+        },
+    )
+}

@@ -1,0 +1,203 @@
+//! What a certificate says, and of which layers it can say nothing.
+
+use chainrule::{
+    Activation, Bounds, Error, Extent, Layer, Scalar,
+    activation::{Sigmoid, Tanh},
+    layer::{Backward, Dims, Forward, Linear, Mode, Needs, Residual, Rows, Sequential, initialize},
+    recurrent::{
+        Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
+        StepBounds,
+    },
+    theory::Certificate,
+};
+
+/// A layer of a user's own that says nothing of itself, but that its samples meet.
+#[derive(Debug)]
+struct Secret;
+
+impl<T: Scalar> Layer<T> for Secret {
+    fn dims(&self) -> Dims {
+        Dims::new(2, 2, 0)
+    }
+    fn rows(&self) -> Rows {
+        Rows::AcrossBatch
+    }
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        pass.y.copy_from_slice(pass.x);
+    }
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        if let Some(dx) = pass.dx {
+            dx.copy_from_slice(pass.dy);
+        }
+    }
+}
+
+/// An activation, and a cell, of a user's own, without bounds or with wrong ones: they are believed.
+#[derive(Clone, Debug)]
+struct Cube(Option<f64>);
+
+impl Activation for Cube {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z * z * z
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        (z + z + z) * z
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        self.0.map(|sup| Bounds::new(0.0, sup))
+    }
+}
+
+/// A linear cell of a user's own, which may state bounds: 2 for the first step, ½ for the others, which see no input.
+#[derive(Clone, Debug)]
+struct Plain {
+    stated: bool,
+}
+
+impl Cell for Plain {
+    fn gates(&self) -> &'static [&'static str] {
+        &["hidden"]
+    }
+    fn products(&self) -> &'static [Product] {
+        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
+    }
+    fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
+        let (state, input) = if step == 0 { (2.0, gates[0].weight) } else { (0.5, 0.0) };
+        let bounds = StepBounds { state: [[state, 0.0], [0.0, 0.0]], input: [input, 0.0] };
+        self.stated.then_some(bounds)
+    }
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        unit.h_next.copy_from_slice(unit.z);
+    }
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        unit.z.copy_from_slice(unit.d_h_next);
+    }
+}
+
+fn certificate(network: &dyn Layer<f64>, steps: usize) -> Certificate {
+    let w = initialize(network, 1).unwrap();
+    Certificate::new(network, &w, Extent::sequences(1, steps)).unwrap()
+}
+
+fn missing(certificate: &Certificate) -> Vec<&str> {
+    certificate.missing().map(|link| link.name.as_str()).collect()
+}
+
+/// The last line of what is printed.
+fn ends(certificate: &Certificate) -> String {
+    certificate.to_string().lines().last().unwrap().into()
+}
+
+#[test]
+fn a_layer_without_a_bound_is_named() {
+    let network = Sequential::input(2).linear(2).layer(Secret).activation(Tanh).build().unwrap();
+    let certificate = certificate(&network, 1);
+    assert_eq!(missing(&certificate), ["1"]);
+    assert_eq!((certificate.bound(), certificate.decades()), (None, None));
+    assert_eq!((certificate.gradient_bound(1.0), certificate.vanishes(1e-4)), (None, None));
+    assert_eq!(ends(&certificate), "no certificate: layer 1 (Secret) states no bound");
+    assert!(certificate.to_string().contains("1      Secret    unknown"), "{certificate}");
+}
+
+#[test]
+fn it_is_found_wherever_it_is() {
+    let secret = || Box::new(Secret) as Box<dyn Layer<f64>>;
+    let residual = |layer: Box<dyn Layer<f64>>| Residual::new(layer).unwrap();
+    let inner = Sequential::input(2).linear(2).layer(residual(secret())).activation(Cube(None)).build().unwrap();
+    let both =
+        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { stated: false }), Recurrent::new(2, 2, Lstm)).unwrap();
+    let network = Sequential::input(2)
+        .layer(residual(Box::new(inner)))
+        .layer(Reversed::new(Recurrent::new(2, 2, Plain { stated: false })))
+        .layer(both)
+        .layer(Linear::new(4, 2))
+        .build()
+        .unwrap();
+    let certificate = certificate(&network, 3);
+    assert_eq!(missing(&certificate), ["0.branch.1.branch", "0.branch.2", "1", "2.forward"]);
+    let names: Vec<_> = certificate.horizons().iter().map(|h| (h.name.as_str(), h.bounds.is_some())).collect();
+    assert_eq!(names, [("1", false), ("2.forward", false), ("2.backward", true)]);
+    assert_eq!(network.rows(), Rows::AcrossBatch);
+    for (layer, rows) in [(secret(), Rows::AcrossBatch), (Box::new(Linear::new(2, 2)), Rows::Independent)] {
+        let layer = Bidirectional::new::<f64>(Linear::new(2, 2), Reversed::new(residual(layer))).unwrap();
+        assert_eq!((&layer as &dyn Layer<f64>).rows(), rows);
+        assert_eq!(Layer::<f64>::rows(&std::sync::Arc::new(layer)), rows);
+    }
+}
+
+#[test]
+fn a_cell_of_a_users_own_states_its_bounds() {
+    let network = Recurrent::new(1, 1, Plain { stated: true }).without_bias();
+    let certificate = Certificate::new(&network, &[-3.0, 0.5], Extent::sequences(1, 3)).unwrap();
+    // Rows of one bound each, the largest 3; one column, 3 + 1½ + ¾. The first step's 2 meets a state of zero.
+    let (bound, expected) = (certificate.bound().unwrap(), (3f64 * 5.25).sqrt());
+    assert!(bound >= expected && bound < expected * (1.0 + 1e-12), "{bound}");
+    // Any one step may be the first: its bound holds for all.
+    let bounds = certificate.horizons()[0].bounds.clone().unwrap();
+    assert!(bounds.iter().zip([1.0, 2.0, 4.0, 8.0]).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-9));
+}
+
+#[test]
+fn what_passes_nothing_on_is_certain_to_vanish() {
+    let network = Sequential::<f64>::input(2).linear(2).linear(2).build().unwrap();
+    let w = vec![0.0; 12];
+    let certificate = Certificate::new(&network, &w, Extent::batch(1)).unwrap();
+    assert_eq!((certificate.bound(), certificate.vanishes(0.0)), (Some(0.0), Some(false)));
+    assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(true));
+    assert_eq!(ends(&certificate), "certain to vanish: no gradient reaches the input");
+}
+
+#[test]
+fn what_is_not_finite_has_no_bound() {
+    for strange in [f64::NAN, f64::INFINITY] {
+        for (layer, count) in [
+            (Box::new(Linear::new(1, 1)) as Box<dyn Layer<f64>>, 2),
+            (Box::new(chainrule::layer::PRelu::new(1)), 1),
+            (Box::new(chainrule::layer::RmsNorm::new(1)), 1),
+            (Box::new(Recurrent::new(1, 1, Lstm)), 12),
+        ] {
+            // Nothing that follows makes a bound of it.
+            let network = Sequential::input(1).layer(layer).layer(Linear::new(1, 1)).build().unwrap();
+            let mut w = vec![strange; count];
+            w.extend([0.0, 0.0]);
+            let certificate = Certificate::new(&network, &w, Extent::sequences(1, 2)).unwrap();
+            assert_eq!(certificate.bound(), Some(f64::INFINITY), "{network:?}");
+            assert_eq!(certificate.vanishes(f64::MAX), Some(false));
+            assert!(certificate.to_string().contains("vanishing is not certain: the gradient has no bound"));
+        }
+    }
+    let cube = Sequential::<f64>::input(1).activation(Cube(Some(f64::INFINITY))).build().unwrap();
+    assert_eq!(certificate(&cube, 1).bound(), Some(f64::INFINITY));
+}
+
+#[test]
+fn the_last_sentence_says_what_follows() {
+    let network = |scale: f64| {
+        let network = Sequential::<f64>::input(1).linear(1).activation(Sigmoid).build().unwrap();
+        Certificate::new(&network, &[scale, 0.0], Extent::batch(1)).unwrap()
+    };
+    let shrinking = network(1e-5);
+    assert_eq!(ends(&shrinking), "certain to vanish: the gradient shrinks at least 4.0e5-fold from output to input");
+    let bound = shrinking.gradient_bound(8.0).unwrap();
+    assert!((2e-5..2e-5 * (1.0 + 1e-12)).contains(&bound));
+    let mild = ends(&network(8.2));
+    assert_eq!(mild, "vanishing is not certain: at the input the gradient is at most 2.1e0 times as long");
+    let edge = network(4e-4);
+    assert_eq!((edge.vanishes(1e-4), edge.vanishes(1.0001e-4)), (Some(false), Some(true)));
+    let over_time = certificate(&Recurrent::new(1, 3, Elman::new(Sigmoid)), 50);
+    assert!(ends(&over_time).ends_with("certain to vanish over more than 6 of 50 steps"), "{over_time}");
+    assert_eq!(over_time.horizons()[0].vanishes_beyond(f64::NAN), None);
+    let lstm = certificate(&Sequential::<f64>::input(1).recurrent(3, Lstm).build().unwrap(), 2);
+    assert!(ends(&lstm).starts_with("over time, layer 0 (Recurrent Lstm): vanishing is not certain: after 2 steps"));
+}
+
+#[test]
+fn what_no_pass_can_cover_is_refused() {
+    let network = Linear::new(2, 2);
+    let new = |w: &[f64], extent| Certificate::new(&network, w, extent).map(|_| ());
+    assert!(matches!(new(&[0.0; 5], Extent::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
+    assert_eq!(new(&[0.0; 6], Extent::batch(0)), Err(Error::EmptyBatch));
+    assert!(matches!(new(&[0.0; 6], Extent::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));
+    let needs = Layer::<f64>::needs(&Secret, Extent::batch(1), Mode::Train);
+    assert_eq!(needs, Needs::default());
+}
