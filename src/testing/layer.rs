@@ -319,7 +319,10 @@ impl Suite<'_, '_> {
                 self.trial.measures(Law::Adjoint, name, error, allowed);
                 continue;
             }
-            let wrong = (1..DRAWS).all(|draw| self.fails(part, asked, i, draw));
+            let wrong = (1..DRAWS).all(|draw| {
+                let given = self.draw(asked.extent, 100 + draw);
+                given.is_some_and(|given| self.fails(part, &given, asked, i, draw))
+            });
             if wrong {
                 self.accuse(part, given, asked, i, &comparisons[i]);
                 return;
@@ -327,13 +330,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether another draw fails as well.
-    fn fails(&mut self, part: Part, asked: &Asked<'_>, scalar: usize, draw: u64) -> bool {
-        let Some(given) = self.draw(asked.extent, 100 + draw) else { return false };
-        self.fails_for(part, &given, asked, scalar, draw)
-    }
-
-    fn fails_for(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, draw: u64) -> bool {
+    /// Whether an adjoint is wrong, or cannot be had.
+    fn fails(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, draw: u64) -> bool {
         let Ok(double) = run(self.layers.double, given, asked) else { return true };
         let Ok(single) = run(self.layers.single, &given.map(|value| value as f32), asked) else { return true };
         let comparisons = self.comparisons(part, given, asked, &[double, widened(&single)], draw);
@@ -369,13 +367,7 @@ impl Suite<'_, '_> {
     ) -> Option<[Comparison; 2]> {
         let mut rng = generator(self.seed.wrapping_mul(7_919).wrapping_add(draw));
         let mut normals = Normals::new();
-        let mut direction = Given {
-            w: vec![0.0; given.w.len()],
-            x: vec![0.0; given.x.len()],
-            state: given.state.as_ref().map(|state| vec![0.0; state.len()]),
-            dy: Vec::new(),
-            d_state: None,
-        };
+        let mut direction = at_rest(given);
         let mut fill = |values: &mut [f64]| values.iter_mut().for_each(|value| *value = normals.next(&mut rng));
         match part {
             Part::Everything => {
@@ -410,27 +402,30 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// ⟨c, J v⟩ and ‖c‖‖J v‖ by a forward pass on dual numbers.
-    fn along(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
+    /// J v, of the output and of the state at the end, by a forward pass on dual numbers.
+    fn image(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
             values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
         };
         let state = given.state.as_ref().zip(direction.state.as_ref()).map(|(state, tangent)| zip(state, tangent));
         let (w, x) = (zip(&given.w, &direction.w), zip(&given.x, &direction.x));
         let lifted = Given { w, x, state, dy: Vec::new(), d_state: None };
-        let results = match run(self.layers.dual, &lifted, &Asked { backward: false, ..*asked }) {
-            Ok(results) => results,
+        match run(self.layers.dual, &lifted, &Asked { backward: false, ..*asked }) {
+            Ok(results) => Some([results.y, results.state].map(|dual| dual.iter().map(|dual| dual.tangent).collect())),
             Err(found) => {
                 let place = self.at("dual numbers", asked.extent);
                 self.trial.breaks(Law::StaysInside, place, "writes to the given slices alone", found, "");
-                return None;
+                None
             }
-        };
-        let tangents = |values: &[Dual<f64>]| values.iter().map(|value| value.tangent).collect::<Vec<f64>>();
-        let (y, end) = (tangents(&results.y), tangents(&results.state));
+        }
+    }
+
+    /// ⟨c, J v⟩ and ‖c‖‖J v‖.
+    fn along(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
+        let [y, end] = self.image(given, direction, asked)?;
         let d_state = given.d_state.as_deref().unwrap_or(&[]);
-        let image = Float::hypot(norm(&given.dy), norm(d_state)) * Float::hypot(norm(&y), norm(&end));
-        Some((dot(&given.dy, &y) + dot(d_state, &end), image))
+        let lengths = Float::hypot(norm(&given.dy), norm(d_state)) * Float::hypot(norm(&y), norm(&end));
+        Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
     }
 
     /// Makes the example small, finds the element that is wrong, and notes it.
@@ -441,7 +436,7 @@ impl Suite<'_, '_> {
             for i in 0..given.x.len() {
                 for simple in [0.0, 1.0, given.x[i].round(), (given.x[i] * 8.0).round() / 8.0] {
                     let before = core::mem::replace(&mut given.x[i], simple);
-                    if self.fails_for(part, &given, asked, scalar, 0) {
+                    if self.fails(part, &given, asked, scalar, 0) {
                         break;
                     }
                     given.x[i] = before;
@@ -488,13 +483,7 @@ impl Suite<'_, '_> {
 
     /// The direction of one element of a part.
     fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
-        let mut direction = Given {
-            w: vec![0.0; given.w.len()],
-            x: vec![0.0; given.x.len()],
-            state: given.state.as_ref().map(|state| vec![0.0; state.len()]),
-            dy: Vec::new(),
-            d_state: None,
-        };
+        let mut direction = at_rest(given);
         match part {
             Part::Everything => {}
             Part::Input => direction.x[i] = 1.0,
@@ -786,17 +775,6 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// J v by dual numbers.
-    fn image(&mut self, given: &Given<f64>, direction: &Given<f64>, extent: Extent<'_>) -> Option<Vec<f64>> {
-        let zip = |values: &[f64], tangents: &[f64]| {
-            values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
-        };
-        let (w, x) = (zip(&given.w, &direction.w), zip(&given.x, &direction.x));
-        let lifted = Given { w, x, state: None, dy: Vec::new(), d_state: None };
-        let results = run(self.layers.dual, &lifted, &Asked { backward: false, ..Asked::new(extent) }).ok()?;
-        Some(results.y.iter().map(|y| y.tangent).collect())
-    }
-
     fn blocks_matter(&mut self) {
         for (block, matters) in self.blocks.iter().zip(&self.matters) {
             // A cell may leave a gate without recurrent weights.
@@ -866,6 +844,11 @@ fn hint(comparison: &Comparison) -> &'static str {
         () if near(0.5) => ": half of it",
         () => "",
     }
+}
+
+/// The direction that moves nothing.
+fn at_rest(given: &Given<f64>) -> Given<f64> {
+    Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
