@@ -3,8 +3,7 @@
 use super::{
     Dual, Evidence, Law, Layers, Violations,
     law::Trial,
-    layer::{draw, subject, try_layer, unequal},
-    pass::{Asked, Given, Results, run},
+    layer::{Asked, Given, Results, draw, run, subject, try_layer, unequal},
 };
 use crate::{
     extent::Extent,

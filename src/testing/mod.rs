@@ -22,7 +22,6 @@ mod cell;
 mod dual;
 mod law;
 mod layer;
-mod pass;
 
 use caught::caught;
 pub use cell::cell_laws;

@@ -5,23 +5,24 @@ use crate::{
     layer::{Backward, Forward, Layer, Mode, Noise, Place, Trained},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},
+    testing::caught,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// What a pass is given.
 #[derive(Clone, Debug)]
-pub(super) struct Given<T> {
-    pub(super) w: Vec<T>,
-    pub(super) x: Vec<T>,
+pub(in crate::testing) struct Given<T> {
+    pub(in crate::testing) w: Vec<T>,
+    pub(in crate::testing) x: Vec<T>,
     /// State at the start, and its gradient at the end; `None` is zero.
-    pub(super) state: Option<Vec<T>>,
-    pub(super) dy: Vec<T>,
-    pub(super) d_state: Option<Vec<T>>,
+    pub(in crate::testing) state: Option<Vec<T>>,
+    pub(in crate::testing) dy: Vec<T>,
+    pub(in crate::testing) d_state: Option<Vec<T>>,
 }
 
 impl<T: Scalar> Given<T> {
     /// The same in another scalar.
-    pub(super) fn map<U>(&self, convert: impl Fn(T) -> U) -> Given<U> {
+    pub(in crate::testing) fn map<U>(&self, convert: impl Fn(T) -> U) -> Given<U> {
         let all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
         Given {
             w: all(&self.w),
@@ -35,28 +36,28 @@ impl<T: Scalar> Given<T> {
 
 /// How a pass is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) extent: Extent<'a>,
-    pub(super) mode: Mode,
-    pub(super) noise: Noise,
+pub(in crate::testing) struct Asked<'a> {
+    pub(in crate::testing) extent: Extent<'a>,
+    pub(in crate::testing) mode: Mode,
+    pub(in crate::testing) noise: Noise,
     /// What lies in the memory of the pass: saved and scratch.
-    pub(super) garbage: f64,
+    pub(in crate::testing) garbage: f64,
     /// What lies in the results that are to be written.
-    pub(super) leftover: f64,
+    pub(in crate::testing) leftover: f64,
     /// What lies in the gradient of the parameters.
-    pub(super) gradient: f64,
+    pub(in crate::testing) gradient: f64,
     /// Whether the gradients of input and initial state are wanted.
-    pub(super) optional: bool,
+    pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
-    pub(super) trained: &'a [bool],
+    pub(in crate::testing) trained: &'a [bool],
     /// Whether a monitor listens.
-    pub(super) watched: bool,
+    pub(in crate::testing) watched: bool,
     /// Whether a backward pass follows.
-    pub(super) backward: bool,
+    pub(in crate::testing) backward: bool,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) const fn new(extent: Extent<'a>) -> Self {
+    pub(in crate::testing) const fn new(extent: Extent<'a>) -> Self {
         Asked {
             extent,
             mode: Mode::Train,
@@ -74,17 +75,17 @@ impl<'a> Asked<'a> {
 
 /// What a pass gives.
 #[derive(Clone, Debug)]
-pub(super) struct Results<T> {
-    pub(super) y: Vec<T>,
-    pub(super) state: Vec<T>,
-    pub(super) dx: Vec<T>,
-    pub(super) d_state: Vec<T>,
-    pub(super) dw: Vec<T>,
+pub(in crate::testing) struct Results<T> {
+    pub(in crate::testing) y: Vec<T>,
+    pub(in crate::testing) state: Vec<T>,
+    pub(in crate::testing) dx: Vec<T>,
+    pub(in crate::testing) d_state: Vec<T>,
+    pub(in crate::testing) dw: Vec<T>,
 }
 
 impl<T: Scalar> Results<T> {
     /// Every result with its name.
-    pub(super) fn named(&self) -> [(&'static str, &[T]); 5] {
+    pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
             ("y", &self.y),
             ("carried_out", &self.state),
@@ -137,8 +138,12 @@ impl<T: Scalar> GradientMonitor<T> for Listening {}
 ///
 /// # Errors
 /// What was touched that was not given, or the text of a panic.
-pub(super) fn run<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
-    super::caught(|| pass(layer, given, asked)).and_then(|results| results)
+pub(in crate::testing) fn run<T: Scalar>(
+    layer: &dyn Layer<T>,
+    given: &Given<T>,
+    asked: &Asked<'_>,
+) -> Result<Results<T>, String> {
+    caught(|| pass(layer, given, asked)).and_then(|results| results)
 }
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {

@@ -1,0 +1,364 @@
+//! Gradients against dual numbers, kernels against the generic body, gains against their bound.
+
+use super::{Asked, Given, Results, Suite, run};
+use crate::{
+    block::Role,
+    extent::Extent,
+    initializer::{generator, sample::Normals},
+    kernel::reduce::norm,
+    testing::{
+        Dual, Law,
+        law::{listed, number},
+    },
+};
+use alloc::{format, string::String, vec::Vec};
+use num_traits::Float;
+
+/// The error of an adjoint that is allowed, as a share of max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖).
+///
+/// Both products bound ⟨c, J v⟩ (Cauchy & Schwarz), and rounding is a small multiple of ε of the larger. The rest is
+/// room for depth and cancellation; an implementation that is wrong is off by far more in `f64`. In `f32` only
+/// mistakes of the fast paths remain to be found, and they are gross.
+const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+/// The relative error of the output that is allowed against the generic body.
+const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+/// Draws that must all fail before an adjoint counts as wrong. A pre-activation at a kink can fail one draw of a
+/// right layer in `f32`, not three.
+const DRAWS: u64 = 3;
+/// Numbers of samples around the widths of registers and tiles, for kernels that treat remainders apart.
+const REMAINDERS: [usize; 12] = [3, 4, 6, 7, 8, 9, 11, 15, 16, 17, 31, 33];
+/// Parameters times rows beyond which remainders are left out: the kernels do not change with size.
+const LARGE: usize = 200_000;
+
+/// What a direction moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Everything,
+    Input,
+    State,
+    Block(usize),
+}
+
+/// ⟨c, J v⟩, from dual numbers, beside ⟨Jᵀc, v⟩, and what their difference is measured by.
+struct Comparison {
+    expected: f64,
+    found: f64,
+    scale: f64,
+}
+
+impl Comparison {
+    fn error(&self) -> f64 {
+        let difference = (self.expected - self.found).abs();
+        if difference == 0.0 { 0.0 } else { difference / self.scale }
+    }
+}
+
+impl Suite<'_, '_> {
+    /// The gradients of everything, and of each part by itself.
+    pub(super) fn adjoint(&mut self, extent: Extent<'_>) {
+        let Some(given) = self.draw(extent, 1) else { return };
+        // Biases first: their gradient is that of the pre-activations, by gate, and tells the most.
+        let mut parts: Vec<Part> = (0..self.blocks.len()).map(Part::Block).collect();
+        parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
+        parts.extend(given.state.is_some().then_some(Part::State));
+        parts.push(Part::Input);
+        let asked = Asked::new(extent);
+        let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
+        let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
+        for (block, matters) in self.blocks.iter().zip(&mut self.matters) {
+            let dw = &double.dw[block.range.clone()];
+            let each = (dw.len() / matters.len()).max(1);
+            for (matters, dw) in matters.iter_mut().zip(dw.chunks(each)) {
+                *matters |= dw.iter().any(|&dw| dw != 0.0);
+            }
+        }
+        let results = [double, widened(&single)];
+        for part in parts {
+            self.adjoint_of(part, &given, &asked, &results);
+        }
+    }
+
+    fn adjoint_of(
+        &mut self,
+        part: Part,
+        given: &Given<f64>,
+        asked: &Asked<'_>,
+        results: &[Results<f64>; 2],
+    ) {
+        if self.trial.broken(Law::Adjoint) {
+            return;
+        }
+        let Some(comparisons) = self.comparisons(part, given, asked, results, 0) else { return };
+        for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
+            let error = comparisons[i].error();
+            if error <= allowed {
+                self.trial.measures(Law::Adjoint, name, error, allowed);
+                continue;
+            }
+            let wrong = (1..DRAWS).all(|draw| {
+                let given = self.draw(asked.extent, 100 + draw);
+                given.is_some_and(|given| self.fails(part, &given, asked, i, draw))
+            });
+            if wrong {
+                self.accuse(part, given, asked, i, &comparisons[i]);
+                return;
+            }
+        }
+    }
+
+    /// Whether an adjoint is wrong, or cannot be had.
+    fn fails(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, draw: u64) -> bool {
+        let Ok(double) = run(self.layers.double, given, asked) else { return true };
+        let Ok(single) = run(self.layers.single, &given.map(|value| value as f32), asked) else { return true };
+        let comparisons = self.comparisons(part, given, asked, &[double, widened(&single)], draw);
+        comparisons.is_none_or(|comparisons| !(comparisons[scalar].error() <= ADJOINT[scalar].1))
+    }
+
+    /// The name, shape and gradient of a part.
+    fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
+        let dims = self.layers.double.dims();
+        match part {
+            Part::Everything => ("all gradients".into(), [0, 0], &[]),
+            Part::Input => {
+                let dx = &results.dx;
+                ("the gradient of the input".into(), [dx.len() / dims.input.max(1), dims.input], dx)
+            }
+            Part::State => ("the gradient of the state".into(), [results.d_state.len(), 1], &results.d_state),
+            Part::Block(i) => {
+                let block = self.block(i);
+                let dw = &results.dw[block.range.clone()];
+                (format!("the gradient of block `{}`", block.name), block.shape, dw)
+            }
+        }
+    }
+
+    /// ⟨c, J v⟩ beside ⟨Jᵀc, v⟩ in both scalars, for a random direction of a part.
+    fn comparisons(
+        &mut self,
+        part: Part,
+        given: &Given<f64>,
+        asked: &Asked<'_>,
+        results: &[Results<f64>; 2],
+        draw: u64,
+    ) -> Option<[Comparison; 2]> {
+        let mut rng = generator(self.seed.wrapping_mul(7_919).wrapping_add(draw));
+        let mut normals = Normals::new();
+        let mut direction = at_rest(given);
+        let mut fill = |values: &mut [f64]| values.iter_mut().for_each(|value| *value = normals.next(&mut rng));
+        match part {
+            Part::Everything => {
+                fill(&mut direction.w);
+                fill(&mut direction.x);
+                direction.state.iter_mut().for_each(|state| fill(state));
+            }
+            Part::Input => fill(&mut direction.x),
+            Part::State => direction.state.iter_mut().for_each(|state| fill(state)),
+            Part::Block(i) => fill(&mut direction.w[self.block(i).range.clone()]),
+        }
+        let (expected, image) = self.along(given, &direction, asked)?;
+        let compare = |results: &Results<f64>, smallest: f64| {
+            let pairs = [
+                (&results.dw, &direction.w),
+                (&results.dx, &direction.x),
+                (&results.d_state, direction.state.as_ref().unwrap_or(&direction.dy)),
+            ];
+            let moved = |values: &[f64]| values.iter().any(|&value| value != 0.0);
+            let found = pairs.iter().map(|(gradient, direction)| dot(gradient, direction)).sum();
+            let lengths = pairs.iter().filter(|(_, direction)| moved(direction));
+            let (gradient, moved) = lengths.fold((0.0, 0.0), |(gradient, length): (f64, f64), pair| {
+                let part = match part {
+                    Part::Block(_) => self.part(part, results).2,
+                    _ => pair.0,
+                };
+                (Float::hypot(gradient, norm(part)), Float::hypot(length, norm(pair.1)))
+            });
+            // What the format cannot hold is no mistake.
+            Comparison { expected, found, scale: image.max(gradient * moved) + smallest * moved }
+        };
+        Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
+    }
+
+    /// J v, of the output and of the state at the end, by a forward pass on dual numbers.
+    fn image(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
+        let zip = |values: &[f64], tangents: &[f64]| {
+            values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
+        };
+        let state = given.state.as_ref().zip(direction.state.as_ref()).map(|(state, tangent)| zip(state, tangent));
+        let (w, x) = (zip(&given.w, &direction.w), zip(&given.x, &direction.x));
+        let lifted = Given { w, x, state, dy: Vec::new(), d_state: None };
+        match run(self.layers.dual, &lifted, &Asked { backward: false, ..*asked }) {
+            Ok(results) => Some([results.y, results.state].map(|dual| dual.iter().map(|dual| dual.tangent).collect())),
+            Err(found) => {
+                let place = self.at("dual numbers", asked.extent);
+                self.trial.breaks(Law::StaysInside, place, "writes to the given slices alone", found, "");
+                None
+            }
+        }
+    }
+
+    /// ⟨c, J v⟩ and ‖c‖‖J v‖.
+    fn along(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
+        let [y, end] = self.image(given, direction, asked)?;
+        let d_state = given.d_state.as_deref().unwrap_or(&[]);
+        let lengths = Float::hypot(norm(&given.dy), norm(d_state)) * Float::hypot(norm(&y), norm(&end));
+        Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
+    }
+
+    /// Makes the example small, finds the element that is wrong, and notes it.
+    fn accuse(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, all: &Comparison) {
+        const LOOKED_AT: usize = 512;
+        let mut given = given.clone();
+        if given.x.len() <= 64 {
+            for i in 0..given.x.len() {
+                for simple in [0.0, 1.0, given.x[i].round(), (given.x[i] * 8.0).round() / 8.0] {
+                    let before = core::mem::replace(&mut given.x[i], simple);
+                    if self.fails(part, &given, asked, scalar, 0) {
+                        break;
+                    }
+                    given.x[i] = before;
+                }
+            }
+        }
+        let results = [
+            run(self.layers.double, &given, asked).ok(),
+            run(self.layers.single, &given.map(|value| value as f32), asked).ok().as_ref().map(widened),
+        ];
+        let (name, seed) = (ADJOINT[scalar].0, self.seed);
+        let mut place = self.at(name, asked.extent);
+        let (mut expected, mut found) = (all.expected, all.found);
+        if let Some(results) = &results[scalar] {
+            let (text, shape, gradient) = self.part(part, results);
+            let gradient = gradient.to_vec();
+            place = format!("{place}: {text}");
+            let truth: Vec<f64> = (0..gradient.len().min(LOOKED_AT))
+                .filter_map(|i| {
+                    let direction = self.unit(part, i, &given);
+                    self.along(&given, &direction, asked).map(|(expected, _)| expected)
+                })
+                .collect();
+            let worst = (0..truth.len()).max_by(|&a, &b| {
+                let off = |i: usize| (gradient[i] - truth[i]).abs();
+                off(a).total_cmp(&off(b))
+            });
+            if let Some(worst) = worst {
+                let (row, column) = (worst / shape[1].max(1), worst % shape[1].max(1));
+                if let Part::Block(i) = part {
+                    let block = self.block(i);
+                    let rows = (shape[0] / block.gates.len().max(1)).max(1);
+                    place.extend(block.gates.get(row / rows).map(|gate| format!(", gate `{gate}`")));
+                }
+                place = format!("{place}, element [{row}, {column}] of {shape:?}");
+                (expected, found) = (truth[worst], gradient[worst]);
+            }
+        }
+        let expected = format!("{}, by dual numbers through forward", number(expected));
+        let found = format!("{}, by backward{}", number(found), hint(all));
+        let input = format!("x = {}; parameters of seed {seed}", listed(&given.x));
+        self.trial.breaks(Law::Adjoint, place, expected, found, input);
+    }
+
+    /// The direction of one element of a part.
+    fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
+        let mut direction = at_rest(given);
+        match part {
+            Part::Everything => {}
+            Part::Input => direction.x[i] = 1.0,
+            Part::State => direction.state.iter_mut().for_each(|state| state[i] = 1.0),
+            Part::Block(block) => {
+                direction.w[self.block(block).range.start + i] = 1.0;
+            }
+        }
+        direction
+    }
+
+    /// The generic body and the adjoint at numbers of rows that leave every remainder.
+    pub(super) fn remainders(&mut self) {
+        let parameters = self.layers.double.dims().parameters;
+        for batch in REMAINDERS {
+            let extent = Extent::batch(batch);
+            if parameters * batch > LARGE || self.trial.broken(Law::GenericBody) {
+                continue;
+            }
+            let Some(given) = self.draw(extent, 3) else { return };
+            let asked = Asked::new(extent);
+            let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
+            let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
+            let lifted = given.map(Dual::constant);
+            let Ok(generic) = run(self.layers.dual, &lifted, &Asked { backward: false, ..asked }) else { return };
+            let generic: Vec<f64> = generic.y.iter().map(|y| y.value).collect();
+            let results = [double, widened(&single)];
+            for (&(name, allowed), results) in GENERIC.iter().zip(&results) {
+                let difference: Vec<f64> = results.y.iter().zip(&generic).map(|(y, generic)| y - generic).collect();
+                let error = norm(&difference) / (norm(&generic) + f64::MIN_POSITIVE);
+                if !self.trial.measures(Law::GenericBody, name, error, allowed) {
+                    let worst =
+                        (0..difference.len()).max_by(|&a, &b| difference[a].abs().total_cmp(&difference[b].abs()));
+                    let i = worst.unwrap_or(0);
+                    let place = format!("{}: y[{i}]", self.at(name, extent));
+                    let (expected, found) = (format!("{:e}", generic[i]), format!("{:e}", results.y[i]));
+                    self.trial.breaks(Law::GenericBody, place, expected, found, "");
+                }
+            }
+            self.adjoint_of(Part::Everything, &given, &asked, &results);
+        }
+    }
+
+    /// ‖J v‖ ≤ bound · ‖v‖, for directions that power iteration makes ever worse.
+    pub(super) fn gain_bound(&mut self) {
+        const ITERATIONS: usize = 12;
+        const ROUNDING: f64 = 1e-9;
+        let layer = self.layers.double;
+        for extent in [Extent::batch(1), Extent::sequences(1, 5)] {
+            let Some(given) = self.draw(extent, 5) else { return };
+            let mut given = Given { state: None, d_state: None, ..given };
+            let Some(bound) = layer.gain_bound(&given.w, extent) else { continue };
+            for _ in 0..ITERATIONS {
+                // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
+                let Some(results) = self.pass(layer, "f64", &given, &Asked::new(extent)) else { return };
+                let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
+                if !(gain <= bound * (1.0 + ROUNDING)) {
+                    let place = self.at("f64", extent);
+                    let input = format!("x = {}; parameters of seed {}", listed(&given.x), self.seed);
+                    let expected = format!("at most {bound:e}, the stated bound");
+                    self.trial.breaks(Law::GainBound, place, expected, format!("{gain:e}"), input);
+                    return;
+                }
+                let direction = Given { x: results.dx, ..at_rest(&given) };
+                let Some([image, _]) = self.image(&given, &direction, &Asked::new(extent)) else { return };
+                let length = norm(&image);
+                if length == 0.0 {
+                    break;
+                }
+                given.dy = image.iter().map(|value| value / length).collect();
+            }
+        }
+    }
+}
+
+/// What the two products have to do with each other, where it is simple.
+fn hint(comparison: &Comparison) -> &'static str {
+    let ratio = comparison.found / comparison.expected;
+    let near = |value: f64| (ratio - value).abs() < 1e-6;
+    match () {
+        () if near(-1.0) => ": the sign",
+        () if near(0.0) => ": it is missing",
+        () if near(2.0) => ": counted twice",
+        () if near(0.5) => ": half of it",
+        () => "",
+    }
+}
+
+/// The direction that moves nothing.
+fn at_rest(given: &Given<f64>) -> Given<f64> {
+    Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn widened(results: &Results<f32>) -> Results<f64> {
+    let all = |values: &Vec<f32>| values.iter().map(|&value| value.into()).collect();
+    let Results { y, state, dx, d_state, dw } = results;
+    Results { y: all(y), state: all(state), dx: all(dx), d_state: all(d_state), dw: all(dw) }
+}

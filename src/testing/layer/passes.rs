@@ -1,0 +1,170 @@
+//! Passes in one scalar against each other: what is left in memory, what nobody asked for, what is frozen.
+
+use super::{Asked, Given, Results, Suite, unequal};
+use crate::{
+    extent::Extent,
+    layer::{Layer, Mode},
+    scalar::{Scalar, to_f64},
+    testing::Law,
+};
+use alloc::{format, string::String, vec, vec::Vec};
+
+impl Suite<'_, '_> {
+    /// Laws that compare passes in one scalar with each other.
+    pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, extent: Extent<'_>) {
+        let Some(given) = self.draw(extent, 2) else { return };
+        let usual = Asked::new(extent);
+        let Some(plain) = self.pass(layer, name, &given, &usual) else { return };
+
+        self.memory(layer, name, &given, &usual);
+        if given.state.is_some() {
+            self.memory(layer, name, &Given { state: None, d_state: None, ..given.clone() }, &usual);
+        }
+        for watched in [false, true] {
+            let Some(other) = self.pass(layer, name, &given, &Asked { watched, ..usual }) else { return };
+            if let Some((what, i)) = differing(&plain, &other) {
+                let how = if watched { "watched" } else { "repeated" };
+                let place = format!("{}, {how}: {what}[{i}]", self.at(name, extent));
+                self.trial.breaks(Law::Repeatable, place, value_of(&plain, what, i), value_of(&other, what, i), "");
+            }
+        }
+
+        self.accumulates(layer, name, &given, &usual, &plain);
+        self.modes_agree(layer, name, &given, &usual);
+        self.optional_gradients(layer, name, &given, &usual, &plain);
+        self.frozen_blocks(layer, name, &given, &usual, &plain);
+    }
+
+    /// What lies in memory before has no influence.
+    fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
+        let Some(plain) = self.pass(layer, name, given, usual) else { return };
+        // Not a number shows where it is multiplied, a number where it is compared.
+        for garbage in [f64::NAN, 7.25] {
+            for (law, asked) in [
+                (Law::ReadsOnlyWritten, Asked { garbage, ..*usual }),
+                (Law::Overwrites, Asked { leftover: garbage, ..*usual }),
+            ] {
+                let Some(other) = self.pass(layer, name, given, &asked) else { return };
+                if let Some((what, i)) = differing(&plain, &other) {
+                    let place = format!("{}: {what}[{i}]", self.at(name, usual.extent));
+                    let found = format!("{}, where memory held {garbage}", value_of(&other, what, i));
+                    self.trial.breaks(law, place, value_of(&plain, what, i), found, "");
+                }
+            }
+        }
+    }
+
+    fn accumulates<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        const BEFORE: f64 = 3.0;
+        let Some(added) = self.pass(layer, name, given, &Asked { gradient: BEFORE, ..*usual }) else { return };
+        let tolerance = 64.0 * to_f64(T::epsilon()) * (1.0 + usual.extent.rows() as f64);
+        for (i, (&alone, &added)) in plain.dw.iter().zip(&added.dw).enumerate() {
+            let (alone, added) = (to_f64(alone), to_f64(added));
+            let off = (added - (alone + BEFORE)).abs();
+            if !(off <= tolerance * (alone.abs() + BEFORE) * 4.0) {
+                let block = self.blocks.at(i).map_or_else(String::new, |block| format!("block `{}`, ", block.name));
+                let place = format!("{}: {block}dw[{i}], which held {BEFORE}", self.at(name, usual.extent));
+                let expected = format!("{BEFORE} + {alone:e}");
+                self.trial.breaks(Law::Accumulates, place, expected, format!("{added:e}"), "");
+                return;
+            }
+        }
+    }
+
+    fn modes_agree<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
+        let [evaluated, inferred] = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, backward: false, ..*usual });
+        let Some(evaluated) = self.pass(layer, name, given, &evaluated) else { return };
+        let Some(inferred) = self.pass(layer, name, given, &inferred) else { return };
+        for ((what, a), (_, b)) in evaluated.named().into_iter().zip(inferred.named()).take(2) {
+            let size = a.iter().fold(0.0, |most: f64, &a| most.max(to_f64(a).abs()));
+            let allowed = 1e3 * to_f64(T::epsilon()) * size;
+            if let Some(i) = (0..a.len()).find(|&i| !((to_f64(a[i]) - to_f64(b[i])).abs() <= allowed)) {
+                let place = format!("{}: {what}[{i}]", self.at(name, usual.extent));
+                self.trial.breaks(Law::ModesAgree, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
+            }
+        }
+    }
+
+    fn optional_gradients<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        let Some(without) = self.pass(layer, name, given, &Asked { optional: false, ..*usual }) else { return };
+        if let Some(i) = unequal(&plain.dw, &without.dw) {
+            let place = format!("{}, dx not wanted: dw[{i}]", self.at(name, usual.extent));
+            let (expected, found) = (format!("{:?}", plain.dw[i]), format!("{:?}", without.dw[i]));
+            self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
+        }
+        // No state is a state of zero, and no gradient of it is a gradient of zero.
+        if let (Some(state), Some(d_state)) = (&given.state, &given.d_state) {
+            let zeros = |values: &Vec<f64>| Some(vec![0.0; values.len()]);
+            let zero = Given { state: zeros(state), d_state: zeros(d_state), ..given.clone() };
+            let none = Given { state: None, d_state: None, ..given.clone() };
+            let Some(zero) = self.pass(layer, name, &zero, usual) else { return };
+            let Some(none) = self.pass(layer, name, &none, usual) else { return };
+            if let Some((what, i)) = differing(&zero, &none) {
+                let place =
+                    format!("{}, no state instead of a state of zero: {what}[{i}]", self.at(name, usual.extent));
+                let (expected, found) = (value_of(&zero, what, i), value_of(&none, what, i));
+                self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
+            }
+        }
+    }
+
+    fn frozen_blocks<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        const ALONE: usize = 8;
+        let count = self.blocks.len();
+        for frozen in 0..count.min(ALONE) {
+            // Beyond a few blocks, several at once: each is frozen in one of the passes.
+            let flags: Vec<bool> = (0..count).map(|i| i % ALONE != frozen).collect();
+            let Some(other) = self.pass(layer, name, given, &Asked { trained: &flags, ..*usual }) else { return };
+            // The frozen gradients themselves may be left out or not.
+            let mut expected = plain.clone();
+            for (block, _) in self.blocks.iter().zip(&flags).filter(|(_, trained)| !**trained) {
+                expected.dw[block.range.clone()].copy_from_slice(&other.dw[block.range.clone()]);
+            }
+            if let Some((what, i)) = differing(&expected, &other) {
+                let frozen: Vec<&str> = self
+                    .blocks
+                    .iter()
+                    .zip(&flags)
+                    .filter(|(_, trained)| !**trained)
+                    .map(|(block, _)| &*block.name)
+                    .collect();
+                let place = format!("{}, {frozen:?} frozen: {what}[{i}]", self.at(name, usual.extent));
+                let (expected, found) = (value_of(&expected, what, i), value_of(&other, what, i));
+                self.trial.breaks(Law::FrozenBlocks, place, expected, found, "");
+            }
+        }
+    }
+}
+
+/// The first result in which two passes differ.
+fn differing<T: Scalar>(a: &Results<T>, b: &Results<T>) -> Option<(&'static str, usize)> {
+    a.named().into_iter().zip(b.named()).find_map(|((what, a), (_, b))| unequal(a, b).map(|i| (what, i)))
+}
+
+/// A result by its name.
+fn value_of<T: Scalar>(results: &Results<T>, what: &str, i: usize) -> String {
+    let named = results.named();
+    let value = named.iter().find(|(name, _)| *name == what).and_then(|(_, values)| values.get(i));
+    value.map_or_else(|| "nothing".into(), |value| format!("{value:?}"))
+}

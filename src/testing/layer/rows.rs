@@ -1,0 +1,98 @@
+//! Samples in another order, in parts, and alone.
+
+use super::{Asked, Given, Suite, unequal};
+use crate::{
+    extent::Extent,
+    layer::{Layer, Mode, Rows},
+    scalar::{Scalar, to_f64},
+    testing::Law,
+};
+use alloc::{format, vec, vec::Vec};
+
+impl Suite<'_, '_> {
+    /// Laws of layers whose rows know nothing of each other.
+    pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
+        if layer.rows() != Rows::Independent {
+            return;
+        }
+        let ragged = Extent { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) };
+        let [four, two, one] = [vec![3, 1, 0, 2], vec![1, 0], vec![0]];
+        let alone: Vec<Vec<usize>> = (0..4).map(|sample| vec![sample]).collect();
+        let parts = vec![vec![0, 1, 2], vec![3, 4, 5, 6]];
+        for (law, extent, groups) in [
+            (Law::Permutation, Extent::batch(2), vec![two.clone()]),
+            (Law::Permutation, Extent::batch(4), vec![four]),
+            (Law::Permutation, Extent::sequences(2, 3), vec![two]),
+            (Law::Split, Extent::batch(2), vec![one.clone(), vec![1]]),
+            (Law::Split, Extent::batch(7), parts.clone()),
+            (Law::Split, Extent::sequences(7, 3), parts),
+            (Law::Ragged, Extent { batch: 2, steps: 2, lengths: Some(&[2, 1]) }, vec![one, vec![1]]),
+            (Law::Ragged, ragged, alone),
+        ] {
+            self.rows_of(law, layer, name, extent, &groups);
+        }
+    }
+
+    /// Samples by themselves, in groups, against the whole.
+    fn rows_of<T: Scalar>(
+        &mut self,
+        law: Law,
+        layer: &dyn Layer<T>,
+        name: &str,
+        extent: Extent<'_>,
+        groups: &[Vec<usize>],
+    ) {
+        let Some(given) = self.draw(extent, 4) else { return };
+        let given = Given { state: None, d_state: None, ..given };
+        // Masks belong to samples in their place: in another order there is no noise.
+        let mode = if law == Law::Permutation { Mode::Evaluate } else { Mode::Train };
+        let asked = Asked { mode, ..Asked::new(extent) };
+        let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
+        let (dims, after) = (layer.dims(), layer.extent(extent));
+        let mut ends = Vec::new();
+        for samples in groups {
+            let lengths: Vec<usize> = samples.iter().map(|&sample| extent.length(sample)).collect();
+            let part = Extent::sequences(samples.len(), lengths[0]);
+            let given = Given {
+                x: select(extent, samples, dims.input, &given.x),
+                dy: select(after, samples, dims.output, &given.dy),
+                ..given.clone()
+            };
+            let noise = if law == Law::Permutation { asked.noise } else { asked.noise.from_sample(samples[0]) };
+            let Some(found) = self.pass(layer, name, &given, &Asked { extent: part, noise, ..asked }) else { return };
+            for (what, expected, found) in [
+                ("y", select(after, samples, dims.output, &whole.y), &found.y),
+                ("dx", select(extent, samples, dims.input, &whole.dx), &found.dx),
+            ] {
+                if let Some(i) = unequal(&expected, found) {
+                    let place = format!("{}, samples {samples:?}: {what}[{i}]", self.at(name, extent));
+                    self.trial.breaks(law, place, format!("{:?}", expected[i]), format!("{:?}", found[i]), "");
+                }
+            }
+            ends.extend_from_slice(&found.state);
+        }
+        // How states lie in memory is the layer's own business: in order of size they can be compared.
+        let (whole, ends) = (sorted(whole.state), sorted(ends));
+        if let Some(i) = unequal(&whole, &ends) {
+            let place = format!("{}: carried_out, value {i} by size", self.at(name, extent));
+            let found = ends.get(i).map_or_else(|| "nothing".into(), |end| format!("{end:?}"));
+            self.trial.breaks(law, place, format!("{:?}", whole.get(i)), found, "");
+        }
+    }
+}
+
+fn sorted<T: Scalar>(mut values: Vec<T>) -> Vec<T> {
+    values.sort_by(|a, b| to_f64(*a).total_cmp(&to_f64(*b)));
+    values
+}
+
+/// The rows of some samples, time-major.
+fn select<T: Copy>(extent: Extent<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
+    let mut selected = Vec::new();
+    for step in 0..extent.steps {
+        for &sample in samples.iter().filter(|&&sample| step < extent.length(sample)) {
+            selected.extend_from_slice(&values[extent.row(step, sample) * width..][..width]);
+        }
+    }
+    selected
+}
