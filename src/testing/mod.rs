@@ -17,9 +17,14 @@
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
+mod activation;
+mod argument;
+mod bounds;
 mod dual;
 mod law;
 
+pub use activation::activation_laws;
+pub use bounds::{Measured, measure_derivative};
 pub use dual::Dual;
 pub use law::{Evidence, Law, Violation, Violations};
 
