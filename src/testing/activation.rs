@@ -346,14 +346,16 @@ impl<A: Activation> Suite<'_, A> {
         }
     }
 
-    /// Whether φ rises and falls far out, so that it has no limit, as a sine has none.
+    /// Whether φ and φ′ have a limit: far out a sine rises and falls, and so has none.
     fn has_limit<T: Scalar>(&self, sign: f64, format: &Format) -> bool {
-        let far: Vec<f64> =
-            (1..=24).map(|i| value::<T>(self.activation, sign * format.max / (1.0 + f64::from(i)))).collect();
-        let size = far.iter().fold(0.0, |size: f64, y| size.max(y.abs()));
-        let steps: Vec<f64> =
-            far.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| step.abs() > 1e-3 * size).collect();
-        !(steps.iter().any(|&step| step > 0.0) && steps.iter().any(|&step| step < 0.0))
+        let far = (2..26).map(|i| sign * format.max / f64::from(i));
+        let settles = |ys: Vec<f64>| {
+            let size = ys.iter().fold(0.0, |size: f64, y| size.max(y.abs()));
+            let steps = || ys.windows(2).map(|pair| pair[1] - pair[0]);
+            !(steps().any(|step| step > 1e-3 * size) && steps().any(|step| step < -1e-3 * size))
+        };
+        settles(far.clone().map(|z| value::<T>(self.activation, z)).collect())
+            && settles(far.map(|z| slope::<T>(self.activation, z)).collect())
     }
 
     fn extremes<T: Scalar>(&mut self, format: &Format) {
@@ -377,8 +379,11 @@ impl<A: Activation> Suite<'_, A> {
                 let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
                 let bad = found.is_nan() || (found.is_infinite() && (fits || (has_limit && found != limit)));
                 if bad && !self.trial.broken(Law::Extremes) {
-                    let expected =
-                        if fits { (format.text)(double[i]) } else { format!("{limit:?}, or a finite number") };
+                    let expected = match limit {
+                        _ if fits => (format.text)(double[i]),
+                        limit if limit.is_nan() => String::from("a number"),
+                        limit => format!("{limit:?}, or a finite number"),
+                    };
                     let place = format!("{}, {what}", format.name);
                     let z = simplest(z, |z| {
                         let z = (format.value)(z);

@@ -77,9 +77,8 @@ const ROUND: [f64; 27] = [
 
 /// The simplest argument that fails as `z` does: small and round, or `z` in as few digits as will do.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
-    let round = ROUND.into_iter().map(|magnitude| magnitude.copysign(z));
-    let other = ROUND.into_iter().map(|magnitude| magnitude.copysign(-z));
-    round.chain(other).chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
+    let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
+    round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
 }
 
 /// The number of fewest digits from `a` to `b`.
