@@ -3,8 +3,9 @@
 use chainrule::{
     Activation, Bounds, Scalar,
     activation::*,
+    initializer::sample::{generator, uniform},
     math, scalar,
-    testing::{Law, activation_laws, measure_derivative},
+    testing::{Evidence, Law, Violations, activation_laws, measure_derivative},
 };
 
 /// Seeds to try: `CHAINRULE_SEEDS`, or three.
@@ -155,6 +156,22 @@ fn a_measurement_says_what_to_declare() {
     assert!(measure_derivative(&Tanh, 0).to_string().contains("least towards"));
     let undeclared = activation_laws(&Snake, 0).unwrap();
     assert!(undeclared.subject.contains("declares no bounds; φ′ from"), "{undeclared}");
+}
+
+/// Bounds, kinks and tails follow the parameter.
+#[test]
+fn any_parameter() {
+    for seed in 0..seeds() {
+        let mut rng = generator(seed);
+        let (p, q) = (10f64.powf(3.0 * uniform(&mut rng) - 2.0), 4.0 * uniform(&mut rng) - 2.0);
+        let lawful = |verdict: Result<Evidence, Violations>| verdict.map_err(|violations| panic!("{violations}"));
+        _ = lawful(activation_laws(&LeakyRelu::new(q).unwrap(), seed));
+        _ = lawful(activation_laws(&Elu::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&Celu::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&Swish::new(q * p).unwrap(), seed));
+        _ = lawful(activation_laws(&Softplus::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&HardTanh::new(q, q + p).unwrap(), seed));
+    }
 }
 
 chainrule::activation_laws!(by_one_line, Mish);
