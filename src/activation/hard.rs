@@ -63,6 +63,9 @@ impl Activation for HardTanh {
     fn kinks(&self) -> Vec<f64> {
         vec![self.min, self.max]
     }
+    fn is_odd(&self) -> bool {
+        self.min == -self.max
+    }
     own_kind!(HardTanh);
 }
 

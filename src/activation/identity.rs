@@ -20,5 +20,8 @@ impl Activation for Identity {
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(1.0, 1.0))
     }
+    fn is_odd(&self) -> bool {
+        true
+    }
     own_kind!(Identity);
 }

@@ -21,6 +21,8 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn bounds(&self) -> Option<Bounds>;
     /// Where φ′ jumps, in increasing order.
     fn kink_points(&self) -> Vec<f64>;
+    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    fn odd(&self) -> bool;
 }
 
 impl<A: Activation> AnyActivation for A {
@@ -40,6 +42,9 @@ impl<A: Activation> AnyActivation for A {
     }
     fn kink_points(&self) -> Vec<f64> {
         Activation::kinks(self)
+    }
+    fn odd(&self) -> bool {
+        Activation::is_odd(self)
     }
 }
 
@@ -128,6 +133,10 @@ impl ActivationKind {
     /// Where φ′ jumps, in increasing order.
     pub fn kinks(&self) -> Vec<f64> {
         self.as_any().kink_points()
+    }
+    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    pub fn is_odd(&self) -> bool {
+        self.as_any().odd()
     }
 }
 

@@ -78,6 +78,11 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    fn is_odd(&self) -> bool {
+        false
+    }
+
     /// The activation as data: for one of ours its own variant, else
     /// [`Custom`](ActivationKind::Custom).
     fn kind(&self) -> ActivationKind {

@@ -85,6 +85,9 @@ impl Activation for LeakyRelu {
     fn kinks(&self) -> Vec<f64> {
         if self.slope == 1.0 { Vec::new() } else { vec![0.0] }
     }
+    fn is_odd(&self) -> bool {
+        self.slope == 1.0
+    }
     own_kind!(LeakyRelu);
 }
 

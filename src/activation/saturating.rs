@@ -52,6 +52,9 @@ impl Activation for Tanh {
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
+    fn is_odd(&self) -> bool {
+        true
+    }
     own_kind!(Tanh);
 }
 
@@ -81,6 +84,9 @@ impl Activation for Softsign {
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
+    fn is_odd(&self) -> bool {
+        true
+    }
     own_kind!(Softsign);
 }
 
@@ -101,6 +107,9 @@ impl Activation for Erf {
     /// The supremum is `2/√π`, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, FRAC_2_SQRT_PI))
+    }
+    fn is_odd(&self) -> bool {
+        true
     }
     own_kind!(Erf);
 }

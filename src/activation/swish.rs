@@ -73,6 +73,9 @@ impl Activation for Swish {
             _ => Bounds::new(-0.099_839_320_128_866_92, 1.099_839_320_128_867),
         })
     }
+    fn is_odd(&self) -> bool {
+        self.beta == 0.0
+    }
     own_kind!(Swish);
 }
 

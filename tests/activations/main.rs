@@ -1,9 +1,7 @@
-//! The activations' own promises: extremes, bounds, kinks, derivatives, and themselves as data.
+//! The activations' own promises: extremes, other scalars, and themselves as data. Their laws are in `activation_laws`.
 
 use chainrule::activation::*;
 
-mod bounds;
-mod derivative;
 #[path = "../dual/mod.rs"]
 mod dual;
 mod duals;

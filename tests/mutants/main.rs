@@ -2,6 +2,7 @@
 
 use chainrule::testing::{Evidence, Law, Violations};
 
+mod activation;
 mod cell;
 mod layer;
 mod recurrent;

@@ -78,13 +78,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn adjoint_of(
-        &mut self,
-        part: Part,
-        given: &Given<f64>,
-        asked: &Asked<'_>,
-        results: &[Results<f64>; 2],
-    ) {
+    fn adjoint_of(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, results: &[Results<f64>; 2]) {
         if self.trial.broken(Law::Adjoint) {
             return;
         }

@@ -1,0 +1,41 @@
+//! An activation of your own: eight lines, one line for its laws, and what to declare of its derivative.
+//!
+//! `cargo run --example custom_activation` trains with it, `cargo test --example custom_activation` tries its laws.
+
+use chainrule::{
+    Activation, Bounds, Scalar,
+    data::Data,
+    layer::Sequential,
+    loss::{MeanSquared, Target},
+};
+use chainrule::{
+    testing::measure_derivative,
+    trainer::{Settings, Trainer},
+    transform::Adam,
+};
+
+#[derive(Clone, Debug)]
+struct Sine;
+#[rustfmt::skip]
+impl Activation for Sine {
+    fn value<T: Scalar>(&self, z: T) -> T { z.sin() }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T { z.cos() }
+    fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(-1.0, 1.0)) }
+    fn is_odd(&self) -> bool { true }
+}
+
+chainrule::activation_laws!(sine_keeps_its_laws, Sine);
+
+fn main() -> Result<(), chainrule::Error> {
+    println!("{}\n", measure_derivative(&Sine, 0));
+
+    let x: Vec<f64> = (0..200).map(|i| f64::from(i) / 100.0 - 1.0).collect();
+    let y: Vec<f64> = x.iter().map(|x| (5.0 * x).sin() * x).collect();
+    let data = Data::rows(1, &x, Target::Values(&y))?;
+    let network = Sequential::<f64>::input(1).linear(16).activation(Sine).linear(1).build()?;
+    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.01), Settings::default())?;
+    let epochs = trainer.fit(&data)?;
+    let (first, last) = (epochs[0].loss, epochs[epochs.len() - 1].loss);
+    println!("loss {first:.4} after one epoch, {last:.4} after {}", epochs.len());
+    Ok(())
+}

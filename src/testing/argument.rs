@@ -1,0 +1,99 @@
+//! Arguments to try, and the simplest of those that fail.
+
+use crate::initializer::sample::{generator, uniform};
+use alloc::{format, vec::Vec};
+use rand_core::Rng;
+
+/// Half-width and points per unit of the part where activations bend: 512 points.
+const CENTRE: i32 = 8;
+const PER_UNIT: i32 = 32;
+/// Beyond the centre, to 2^13.25 ≈ 9742: eight points per octave. Kinks are searched for no further out, where a
+/// function that oscillates would jump between neighbouring floats.
+const OCTAVES: f64 = 10.25;
+const PER_OCTAVE: f64 = 8.0;
+/// Farther out, and towards 0: one point per decade.
+const DECADE: f64 = core::f64::consts::LOG2_10;
+/// As far out as kinks are searched for.
+pub(super) const REACH: f64 = 1e4;
+/// Arguments of random bits, of which almost all are huge or tiny.
+const RANDOM: usize = 64;
+/// The distance at which a kink at 0 is looked at from both sides: a normal number in `f32`.
+const BESIDE_ZERO: f64 = 1e-30;
+
+/// The distance of `ulps` units of a format's rounding from `kink`.
+pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
+    if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
+}
+
+/// Finite arguments in increasing order: jittered where activations bend, of every magnitude elsewhere, on and beside
+/// the kinks. Every second one is an `f32`.
+pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
+    let mut rng = generator(seed);
+    let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
+        .map(|i| (f64::from(i) + uniform(&mut rng)) / f64::from(PER_UNIT))
+        .collect();
+    for sign in [-1.0, 1.0] {
+        let mut spread = |first: f64, step: f64, last: f64| {
+            let count = ((last - first) / step) as usize;
+            for i in 0..count {
+                all.push(sign * libm::exp2(first + (i as f64 + uniform(&mut rng)) * step));
+            }
+        };
+        spread(3.0, 1.0 / PER_OCTAVE, 3.0 + OCTAVES);
+        spread(3.0 + OCTAVES, DECADE, 1024.0);
+        spread(-5.0, -DECADE, -1074.0);
+    }
+    all.extend((0..RANDOM).map(|_| f64::from_bits(rng.next_u64())));
+    for z in all.iter_mut().step_by(2) {
+        let single = f64::from(*z as f32);
+        if single.is_finite() && single != 0.0 {
+            *z = single;
+        }
+    }
+    for magnitude in [0.0, 0.5, 1.0, 2.0, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
+        all.extend([magnitude, -magnitude]);
+    }
+    for &kink in kinks {
+        let single = f64::from(kink as f32);
+        all.extend([kink, single]);
+        for ulps in [16.0, 32.0] {
+            all.extend([-1.0, 1.0].map(|side| kink + side * distance(kink, ulps, f64::EPSILON)));
+            all.extend(
+                [-1.0, 1.0].map(|side| f64::from((single + side * distance(kink, ulps, f32::EPSILON.into())) as f32)),
+            );
+        }
+    }
+    all.retain(|z| z.is_finite());
+    all.sort_by(f64::total_cmp);
+    all.dedup_by_key(|z| z.to_bits());
+    all
+}
+
+/// Small round magnitudes, the simplest first.
+const ROUND: [f64; 27] = [
+    0.0, 1.0, 2.0, 3.0, 0.5, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0, 0.1, 0.01,
+    1e-3, 200.0, 500.0, 1e3, 1e4, 1e10, 1e30,
+];
+
+/// The simplest argument that fails as `z` does: small and round, or `z` in as few digits as will do.
+pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
+    let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
+    round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
+}
+
+/// The number of fewest digits from `a` to `b`.
+pub(super) fn between(a: f64, b: f64) -> f64 {
+    let middle = 0.5 * a + 0.5 * b;
+    if a <= 0.0 && b >= 0.0 {
+        return 0.0;
+    }
+    (0..17)
+        .flat_map(|digits| [a, b, middle].map(|z| rounded(z, digits)))
+        .find(|z| (a..=b).contains(z))
+        .unwrap_or(middle)
+}
+
+/// `z` to one digit and `digits` decimals.
+pub(super) fn rounded(z: f64, digits: usize) -> f64 {
+    format!("{z:.digits$e}").parse().unwrap_or(z)
+}

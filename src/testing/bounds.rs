@@ -1,0 +1,208 @@
+//! The bounds of a derivative, and its kinks, by search.
+
+use super::argument::{REACH, arguments, between, distance, rounded, simplest};
+use crate::{
+    activation::{Activation, Bounds},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Highest local maxima of the grid from which the search goes on.
+const CANDIDATES: usize = 24;
+/// Golden sections: 0.618⁴⁸ ≈ 1e-10 of an interval, at which a smooth maximum is met to 1e-20 of its height.
+const SECTIONS: usize = 48;
+/// The least jump that is searched for, in units of the derivative's size: a million roundings.
+const JUMP: f64 = 1e-9;
+/// A derivative is unbounded if it passes this, or still grows by a tenth between 1e150 and 1e308.
+const HUGE: f64 = 1e30;
+const HALF_WAY: f64 = 1e150;
+/// Digits kept of a bound that is not a short number: rounded outward, it is within 1e-8.
+const DIGITS: usize = 8;
+
+/// φ′(z) in the scalar `T`.
+pub(super) fn slope<T: Scalar>(activation: &impl Activation, z: f64) -> f64 {
+    let z: T = scalar(z);
+    to_f64(activation.derivative(z, activation.value(z)))
+}
+
+/// The greatest `f` found near `points`, and where: local maxima of the grid, refined.
+pub(super) fn greatest(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
+    let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
+    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
+    let mut peaks: Vec<usize> = (0..values.len())
+        .filter(|&i| !values[i].is_nan() && !(at(i) < at(i.wrapping_sub(1)) || at(i) < at(i + 1)))
+        .collect();
+    peaks.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
+    // On a plateau every point is a peak, and nothing is to be gained there.
+    peaks.dedup_by_key(|i| values[*i].to_bits());
+    let mut best = peaks.first().map_or((f64::NEG_INFINITY, 0.0), |&i| (values[i], points[i]));
+    for &i in peaks.iter().take(CANDIDATES) {
+        let (mut low, mut high) = (points[i.saturating_sub(1)], points[(i + 1).min(points.len() - 1)]);
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
+        for _ in 0..SECTIONS {
+            let width = high - low;
+            let (a, b) = (high - GOLDEN * width, low + GOLDEN * width);
+            let (fa, fb) = (f(a), f(b));
+            for found in [(fa, a), (fb, b)] {
+                if found.0 > best.0 {
+                    best = found;
+                }
+            }
+            if fa >= fb { high = b } else { low = a }
+        }
+    }
+    best
+}
+
+/// Whether `f` grows without end, `greatest` being the greatest found.
+pub(super) fn unbounded(f: impl Fn(f64) -> f64, points: &[f64], greatest: f64) -> bool {
+    let half_way = points.iter().filter(|z| z.abs() < HALF_WAY).map(|&z| f(z)).fold(f64::NEG_INFINITY, f64::max);
+    greatest > HUGE || (greatest > 0.0 && greatest > 1.1 * half_way)
+}
+
+/// Where `f` jumps between neighbouring floats, and by how much: bisection between neighbours of the grid.
+pub(super) fn jumps(f: impl Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
+    let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
+    let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
+    let mut found: Vec<(f64, f64)> = Vec::new();
+    for pair in points.windows(2) {
+        let (mut a, mut b) = (pair[0], pair[1]);
+        let (mut fa, mut fb) = (f(a), f(b));
+        let least = JUMP * size.max(fa.abs()).max(fb.abs());
+        loop {
+            // Not NaN, which is for other laws.
+            if !((fb - fa).abs() > least) {
+                break;
+            }
+            let middle = 0.5 * a + 0.5 * b;
+            // Towards 0 there is always a float between: one step before the subnormal numbers is near enough.
+            if middle <= a || middle >= b || b - a < 1e-280 {
+                // Smooth but steep: eight times the width, eight times the change.
+                let width = 8.0 * (b - a);
+                let beside = (fa - f(a - width)).abs() + (f(b + width) - fb).abs();
+                let z = between(a, b);
+                let near = |&(other, _): &(f64, f64)| (other - z).abs() <= distance(z, 16.0, f64::EPSILON);
+                if (fb - fa).abs() > 4.0 * beside && !found.iter().any(near) {
+                    found.push((z, fb - fa));
+                }
+                break;
+            }
+            let f_middle = f(middle);
+            if (f_middle - fa).abs() >= (fb - f_middle).abs() {
+                (b, fb) = (middle, f_middle);
+            } else {
+                (a, fa) = (middle, f_middle);
+            }
+        }
+    }
+    found
+}
+
+/// What a search found of a derivative. Its [`Display`](fmt::Display) is what to declare.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Measured {
+    /// The least and the greatest φ′ found; infinite where φ′ grows without end.
+    pub bounds: Bounds,
+    /// Where φ′ is least, ±∞ where it approaches that far out.
+    pub inf_at: f64,
+    /// Where φ′ is greatest, ±∞ where it approaches that far out.
+    pub sup_at: f64,
+    /// Where φ′ jumps, in increasing order, as far as ±10⁴.
+    pub kinks: Vec<f64>,
+}
+
+/// Searches for the bounds and the kinks of φ′ in `f64`: what to declare for an activation of your own.
+///
+/// A search proves nothing: a peak narrower than 1/32 may hide from it. It starts from the maxima of a grid whose
+/// points `seed` moves about.
+///
+/// ```
+/// use chainrule::{activation::Gelu, testing::measure_derivative};
+/// println!("{}", measure_derivative(&Gelu, 0));
+/// ```
+///
+/// ```text
+/// // found by search, rounded outward: least at z = -1.414214, greatest at z = 1.414214
+/// fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(-0.128904146, 1.12890415)) }
+/// ```
+pub fn measure_derivative<A: Activation>(activation: &A, seed: u64) -> Measured {
+    let points = arguments(&activation.kinks(), seed);
+    let f = |z| slope::<f64>(activation, z);
+    let mut kinks: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
+    kinks.sort_by(f64::total_cmp);
+    let (sup, sup_at) = extreme(f, &points);
+    let (inf, inf_at) = extreme(|z| -f(z), &points);
+    Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks }
+}
+
+/// The greatest `f`, or ∞, and the simplest place where it is met.
+fn extreme(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
+    let (value, at) = greatest(&f, points);
+    if unbounded(&f, points, value) {
+        return (f64::INFINITY, f64::INFINITY.copysign(at));
+    }
+    let met = |z: f64| f(z) >= value - 4.0 * f64::EPSILON * value.abs();
+    let place = simplest(at, |z| z.abs() <= 10.0 && met(z));
+    let limit = [f64::MAX, -f64::MAX].into_iter().find(|&far| met(far));
+    match limit {
+        Some(far) if !met(place) || place.abs() > 10.0 => (value, f64::INFINITY.copysign(far)),
+        _ => (value, place),
+    }
+}
+
+/// `x` itself where it is a short number to rounding, else rounded to eight digits towards `sign` · ∞.
+fn outward(x: f64, sign: f64, size: f64) -> f64 {
+    if x.abs() <= 4.0 * f64::EPSILON * size {
+        return 0.0;
+    }
+    let near = rounded(x, DIGITS);
+    if !x.is_finite() || (near - x).abs() <= 4.0 * f64::EPSILON * size {
+        return if near.is_nan() { x } else { near };
+    }
+    let step = libm::pow(10.0, libm::floor(libm::log10(x.abs())) - DIGITS as f64);
+    if sign * (near - x) > 0.0 { near } else { rounded(near + sign * step, DIGITS) }
+}
+
+/// A float as Rust source.
+struct Source(f64);
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            f64::INFINITY => f.write_str("f64::INFINITY"),
+            f64::NEG_INFINITY => f.write_str("f64::NEG_INFINITY"),
+            x => write!(f, "{x:?}"),
+        }
+    }
+}
+
+/// A place: a number, or the direction in which a limit is approached.
+struct Place(f64);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_finite() {
+            write!(f, "at z = {:?}", rounded(self.0, 6))
+        } else {
+            f.write_str(if self.0 > 0.0 { "towards ∞" } else { "towards −∞" })
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size =
+            [self.bounds.inf, self.bounds.sup].iter().filter(|x| x.is_finite()).fold(0.0, |a: f64, x| a.max(x.abs()));
+        let (inf, sup) = (outward(self.bounds.inf, -1.0, size), outward(self.bounds.sup, 1.0, size));
+        let (least, most) = (Place(self.inf_at), Place(self.sup_at));
+        writeln!(f, "// found by search, rounded outward: least {least}, greatest {most}")?;
+        let (inf, sup) = (Source(inf), Source(sup));
+        write!(f, "fn derivative_bounds(&self) -> Option<Bounds> {{ Some(Bounds::new({inf}, {sup})) }}")?;
+        if !self.kinks.is_empty() {
+            write!(f, "\nfn kinks(&self) -> Vec<f64> {{ vec!{:?} }}", self.kinks)?;
+        }
+        Ok(())
+    }
+}

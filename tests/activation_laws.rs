@@ -1,0 +1,177 @@
+//! All activations keep the laws of activations.
+
+use chainrule::{
+    Activation, Bounds, Scalar,
+    activation::*,
+    initializer::sample::{generator, uniform},
+    math, scalar,
+    testing::{Evidence, Law, Violations, activation_laws, measure_derivative},
+};
+
+/// Seeds to try: `CHAINRULE_SEEDS`, or three.
+fn seeds() -> u64 {
+    std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3)
+}
+
+/// Bounds never passed by more than 4 ulp and approached within 1e-6, at every seed; the worst of each law is printed.
+fn lawful<A: Activation>(activation: A) {
+    let laws = [Law::Derivative, Law::Precision, Law::BoundsHold, Law::BoundsTight, Law::Continuity, Law::Monotone];
+    let mut worst = [[0.0f64; 2]; 6];
+    let start = std::time::Instant::now();
+    for seed in 0..seeds() {
+        let evidence = activation_laws(&activation, seed).unwrap_or_else(|violations| panic!("{violations}"));
+        for (law, worst) in laws.iter().zip(&mut worst) {
+            for (scalar, worst) in ["f64", "f32"].iter().zip(worst) {
+                *worst = worst.max(evidence.worst(*law, scalar).unwrap_or(0.0));
+            }
+        }
+        for scalar in ["f64", "f32"] {
+            assert!(evidence.worst(Law::BoundsHold, scalar).unwrap() <= 4.0);
+        }
+        assert!(evidence.worst(Law::BoundsTight, "f64").unwrap() <= 1e-6);
+    }
+    let each = start.elapsed() / seeds() as u32;
+    print!("{activation:?}: {each:.1?} a seed");
+    for (law, [double, single]) in laws.iter().zip(worst) {
+        print!("; {law:?} {double:.1e} {single:.1e}");
+    }
+    println!();
+}
+
+macro_rules! lawful {
+    ($($name:ident: $($activation:expr),+;)+) => {
+        $(#[test] fn $name() { $(lawful($activation);)+ })+
+    };
+}
+
+lawful! {
+    identity: Identity;
+    sigmoid: Sigmoid;
+    tanh: Tanh;
+    relu: Relu;
+    relu6: Relu6;
+    selu: Selu;
+    gelu: Gelu;
+    gelu_tanh: GeluTanh;
+    mish: Mish;
+    softsign: Softsign;
+    log_sigmoid: LogSigmoid;
+    hard_tanh: HardTanh::default(), HardTanh::new(-0.25, 3.0).unwrap(), HardTanh::new(0.1, 0.3).unwrap();
+    hard_sigmoid: HardSigmoid;
+    hard_swish: HardSwish;
+    erf: Erf;
+    leaky_relu: LeakyRelu::default(), LeakyRelu::new(0.0).unwrap(), LeakyRelu::new(1.0).unwrap(),
+        LeakyRelu::new(2.5).unwrap(), LeakyRelu::new(-0.5).unwrap(), LeakyRelu::new(0.999).unwrap();
+    elu: Elu::default(), Elu::new(0.0).unwrap(), Elu::new(0.5).unwrap(), Elu::new(3.0).unwrap();
+    celu: Celu::default(), Celu::new(0.5).unwrap(), Celu::new(3.0).unwrap(), Celu::new(0.01).unwrap();
+    swish: Swish::SILU, Swish::new(0.0).unwrap(), Swish::new(0.3).unwrap(), Swish::new(4.0).unwrap(),
+        Swish::new(-2.0).unwrap(), Swish::new(50.0).unwrap();
+    softplus: Softplus::default(), Softplus::new(0.2).unwrap(), Softplus::new(2.0).unwrap(), Softplus::new(50.0).unwrap();
+}
+
+/// Right activations as users write them, in one line each: none may be accused.
+macro_rules! custom {
+    ($($test:ident $name:ident: |$z:ident| $value:expr, |$at:ident, $y:ident| $derivative:expr,
+        $bounds:expr, [$($kink:expr),*];)+) => {$(
+        #[derive(Clone, Debug)]
+        struct $name;
+        impl Activation for $name {
+            fn value<T: Scalar>(&self, $z: T) -> T {
+                $value
+            }
+            fn derivative<T: Scalar>(&self, $at: T, $y: T) -> T {
+                let _ = ($at, $y);
+                $derivative
+            }
+            fn derivative_bounds(&self) -> Option<Bounds> {
+                $bounds.map(|(inf, sup)| Bounds::new(inf, sup))
+            }
+            fn kinks(&self) -> Vec<f64> {
+                vec![$($kink),*]
+            }
+        }
+        #[test]
+        fn $test() {
+            for seed in 0..seeds() {
+                activation_laws(&$name, seed).unwrap_or_else(|violations| panic!("{violations}"));
+            }
+            println!("{}\n{}", activation_laws(&$name, 0).unwrap(), measure_derivative(&$name, 0));
+        }
+    )+};
+}
+
+const INFINITY: f64 = f64::INFINITY;
+
+fn one<T: Scalar>() -> T {
+    T::one()
+}
+
+custom! {
+    sine Sine: |z| z.sin(), |z, y| z.cos(), Some((-1.0, 1.0)), [];
+    cosine Cosine: |z| z.cos(), |z, y| -z.sin(), Some((-1.0, 1.0)), [];
+    growing_cosine GrowingCosine: |z| z * z.cos(), |z, y| z.cos() - z * z.sin(), Some((-INFINITY, INFINITY)), [];
+    snake Snake: |z| { let s = (z * scalar(0.1)).sin(); z + s * s * scalar(10.0) },
+        |z, y| one::<T>() + (z * scalar(0.2)).sin(), None::<(f64, f64)>, [];
+    square Square: |z| z * z, |z, y| z + z, Some((-INFINITY, INFINITY)), [];
+    cube Cube: |z| z * z * z, |z, y| (z + z + z) * z, Some((0.0, INFINITY)), [];
+    exponential Exponential: |z| z.exp(), |z, y| y, Some((0.0, INFINITY)), [];
+    hyperbolic Hyperbolic: |z| math::exp(z) - math::exp(-z), |z, y| math::exp(z) + math::exp(-z), Some((2.0, INFINITY)), [];
+    absolute Absolute: |z| z.abs(), |z, y| if z.is_nan() { z } else { z.signum() }, Some((-1.0, 1.0)), [0.0];
+    arc_tangent ArcTangent: |z| z.atan(), |z, y| (one::<T>() + z * z).recip(), None::<(f64, f64)>, [];
+    bump Bump: |z| math::gaussian(z), |z, y| if y == T::zero() { y } else { -(z + z) * y },
+        Some((-0.857_763_884_960_706_8, 0.857_763_884_960_706_8)), [];
+    shifted_softplus ShiftedSoftplus: |z| math::softplus(z) - scalar(core::f64::consts::LN_2), |z, y| math::sigmoid(z),
+        Some((0.0, 1.0)), [];
+    library_softplus LibrarySoftplus: |z| if z > T::zero() { z + (-z).exp().ln_1p() } else { z.exp().ln_1p() },
+        |z, y| (one::<T>() + (-z).exp()).recip(), Some((0.0, 1.0)), [];
+    sigmoid_by_tanh SigmoidByTanh: |z| (one::<T>() + (z * scalar(0.5)).tanh()) * scalar(0.5),
+        |z, y| { let c = (z * scalar(0.5)).cosh().recip(); c * c * scalar(0.25) }, Some((0.0, 0.25)), [];
+    tanh_shrink TanhShrink: |z| z - z.tanh(), |z, y| z.tanh() * z.tanh(), Some((0.0, 1.0)), [];
+    soft_shrink SoftShrink: |z| {
+            let half = scalar::<T>(0.3);
+            if z > half { z - half } else if z < -half { z + half } else if z.is_nan() { z } else { T::zero() }
+        }, |z, y| if z.is_nan() { z } else if z.abs() > scalar(0.3) { one() } else { T::zero() }, Some((0.0, 1.0)), [-0.3, 0.3];
+    quick_gelu QuickGelu: |z| Swish::new(1.702).unwrap().value(z), |z, y| Swish::new(1.702).unwrap().derivative(z, y),
+        Some((-0.099_839_33, 1.099_839_33)), [];
+    symmetric_logarithm SymmetricLogarithm: |z| z.signum() * z.abs().ln_1p(), |z, y| (one::<T>() + z.abs()).recip(),
+        Some((0.0, 1.0)), [];
+    third Third: |z| if z * scalar(3.0) > one() { z + z - scalar(1.0 / 3.0) } else { z },
+        |z, y| if z.is_nan() { z } else if z * scalar(3.0) > one() { scalar(2.0) } else { one() }, Some((1.0, 2.0)), [1.0 / 3.0];
+    naive_tanh NaiveTanh: |z| { let e = math::exp_m1(-(z.abs() + z.abs())); -e / (e + scalar(2.0)) * z.signum() },
+        |z, y| { let e = math::exp(-(z.abs() + z.abs())); scalar::<T>(4.0) * e / ((one::<T>() + e) * (one::<T>() + e)) },
+        Some((0.0, 1.0)), [];
+}
+
+#[test]
+fn a_measurement_says_what_to_declare() {
+    let text = measure_derivative(&Gelu, 0).to_string();
+    let declared = "fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(-0.128904146, 1.12890415)) }";
+    assert!(text.contains(declared), "{text}");
+    let text = measure_derivative(&Relu6, 0).to_string();
+    assert!(
+        text.contains("Bounds::new(0.0, 1.0)") && text.contains("fn kinks(&self) -> Vec<f64> { vec![0.0, 6.0] }"),
+        "{text}"
+    );
+    assert!(measure_derivative(&Cube, 0).to_string().contains("Bounds::new(0.0, f64::INFINITY)"));
+    assert!(measure_derivative(&Tanh, 0).to_string().contains("least towards"));
+    let undeclared = activation_laws(&Snake, 0).unwrap();
+    assert!(undeclared.subject.contains("declares no bounds; φ′ from"), "{undeclared}");
+}
+
+/// Bounds, kinks and tails follow the parameter.
+#[test]
+fn any_parameter() {
+    for seed in 0..seeds() {
+        let mut rng = generator(seed);
+        let (p, q) = (10f64.powf(3.0 * uniform(&mut rng) - 2.0), 4.0 * uniform(&mut rng) - 2.0);
+        let lawful = |verdict: Result<Evidence, Violations>| verdict.map_err(|violations| panic!("{violations}"));
+        _ = lawful(activation_laws(&LeakyRelu::new(q).unwrap(), seed));
+        _ = lawful(activation_laws(&Elu::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&Celu::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&Swish::new(q * p).unwrap(), seed));
+        _ = lawful(activation_laws(&Softplus::new(p).unwrap(), seed));
+        _ = lawful(activation_laws(&HardTanh::new(q, q + p).unwrap(), seed));
+    }
+}
+
+chainrule::activation_laws!(by_one_line, Mish);
