@@ -4,8 +4,6 @@ use chainrule::activation::*;
 
 mod bounds;
 mod derivative;
-#[path = "../dual/mod.rs"]
-mod dual;
 mod duals;
 mod extremes;
 mod kind;
