@@ -15,10 +15,17 @@
 //!
 //! Gradients are checked with [`Dual`] numbers, not with finite differences: to rounding, however small they are.
 //!
+//! With the feature `proptest` the module `strategies` draws floats, extents, activations, cells and whole networks for
+//! property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
+//!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
+#[cfg(feature = "approx")]
+mod approximate;
 mod dual;
 mod law;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 
 pub use dual::Dual;
 pub use law::{Evidence, Law, Violation, Violations};
