@@ -46,12 +46,18 @@ pub mod trainer;
 pub mod transform;
 
 pub use activation::{Activation, Bounds};
+/// Comparison to a tolerance, re-exported so that versions agree.
+#[cfg(feature = "approx")]
+pub use approx;
 pub use block::{Block, Blocks, Role};
 pub use error::Error;
 pub use extent::Extent;
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;
+/// Property tests, re-exported so that versions agree.
+#[cfg(feature = "proptest")]
+pub use proptest;
 /// The random generators' traits, re-exported so that versions agree.
 pub use rand_core;
 pub use scalar::{Scalar, scalar, to_f64};

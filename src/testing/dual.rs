@@ -3,6 +3,8 @@
 use crate::scalar::{Scalar, scalar};
 use core::{
     cmp::Ordering,
+    f64::consts::{LN_2, LN_10},
+    fmt,
     num::FpCategory,
     ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, RemAssign, Sub, SubAssign},
 };
@@ -13,13 +15,30 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 /// It is a [`Scalar`](crate::Scalar): a network run on dual numbers gives its output and J v at once, exact to
 /// rounding, without a step size. `Dual<Dual<f64>>` gives second derivatives.
 ///
-/// Comparisons look at the value alone, so that a branch goes where it goes for plain numbers.
-///
 /// ```
 /// use chainrule::{Activation, activation::Tanh, testing::Dual};
 /// let y = Tanh.value(Dual::variable(0.5f64));
 /// assert!((y.tangent - Tanh.derivative(0.5, y.value)).abs() < 1e-15);
+///
+/// // The second derivative: a variable in both directions.
+/// let z = Dual::new(Dual::variable(0.5f64), Dual::constant(1.0));
+/// assert!((Tanh.value(z).tangent.tangent + 2.0 * y.value * y.tangent).abs() < 1e-15);
 /// ```
+///
+/// Values are those of plain numbers, bit for bit but for the last place of a function of the scalar's own. At the
+/// edges:
+///
+/// - Comparisons, and tests such as `is_nan` and `is_zero`, look at the value alone, so that a branch goes where it
+///   goes for plain numbers.
+/// - A kink gives the slope of one side: `abs` the one that the sign of the zero tells, `max` and `min` the first
+///   argument's at a tie, `clamp` its argument's on the limits, `abs_sub` 0. `hypot(0, 0)` gives 0, the middle of its
+///   slopes. `atan2(0, 0)` has none: NaN.
+/// - A jump gives 0, as beside it: `floor`, `ceil`, `round`, `trunc`, `signum`; `fract` gives 1.
+/// - A vertical slope is infinite: `sqrt(0)`, `cbrt(0)`, `ln(0)`, `asin(1)`, `1/0`.
+/// - Where the value of a function is NaN so is its slope.
+/// - A tangent of 0 stays 0, however steep the function and however large the factor: a constant is a constant. A
+///   value of 0 times an infinite tangent is NaN, for nothing is known of it.
+/// - A cast to another type ([`ToPrimitive`], [`NumCast`]) keeps the value alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dual<T> {
     /// The value.
@@ -28,35 +47,99 @@ pub struct Dual<T> {
     pub tangent: T,
 }
 
-impl<T: Scalar> Dual<T> {
+impl<T> Dual<T> {
     /// `value + tangent ε`.
+    #[inline]
     pub const fn new(value: T, tangent: T) -> Self {
         Dual { value, tangent }
     }
+}
 
+impl<T: Scalar> Dual<T> {
     /// A number that does not depend on the direction: tangent 0.
+    #[inline]
     pub fn constant(value: T) -> Self {
         Dual { value, tangent: T::zero() }
     }
 
     /// The number that the derivative is taken by: tangent 1.
+    #[inline]
     pub fn variable(value: T) -> Self {
         Dual { value, tangent: T::one() }
     }
 
-    /// The chain rule: `f(value)` with slope `f′(value)`. A constant stays one, also where the slope is infinite.
+    /// The chain rule: `f(value)` with the slope `f′(value)`.
+    #[inline]
     fn chain(self, value: T, slope: T) -> Self {
-        Dual { value, tangent: if self.tangent.is_zero() { self.tangent } else { self.tangent * slope } }
+        Dual { value, tangent: along(self.tangent, if value.is_nan() { value } else { slope }) }
+    }
+
+    /// The chain rule in two arguments.
+    #[inline]
+    fn chain2(self, other: Self, value: T, slope: T, other_slope: T) -> Self {
+        Dual { value, tangent: self.chain(value, slope).tangent + other.chain(value, other_slope).tangent }
     }
 }
 
+/// `tangent · slope`, where no tangent stays none.
+#[inline]
+fn along<T: Scalar>(tangent: T, slope: T) -> T {
+    let product = tangent * slope;
+    if product.is_nan() { settled(tangent, slope, product) } else { product }
+}
+
+/// `0 · ∞` and `0 · NaN` of a tangent: 0. The product with a large number, not 0 itself, for a tangent that is a
+/// dual number of value 0 can have a tangent of its own.
+#[cold]
+fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
+    if !tangent.is_zero() {
+        return product;
+    }
+    tangent * if slope < T::zero() { T::min_value() } else { T::max_value() }
+}
+
+/// The slope of √(x² + y²) in `x`, given its value.
+#[inline]
+fn share<T: Scalar>(x: T, length: T) -> T {
+    if length.is_zero() {
+        T::zero()
+    } else if x.is_infinite() {
+        x.signum()
+    } else {
+        x / length
+    }
+}
+
+/// A constant.
+impl<T: Scalar> From<T> for Dual<T> {
+    #[inline]
+    fn from(value: T) -> Self {
+        Dual::constant(value)
+    }
+}
+
+/// `(value + tangentε)`, each number formatted as asked.
+impl<T: fmt::Display> fmt::Display for Dual<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(")?;
+        self.value.fmt(f)?;
+        f.write_str(" + ")?;
+        self.tangent.fmt(f)?;
+        f.write_str("ε)")
+    }
+}
+
+/// Of the values.
 impl<T: PartialEq> PartialEq for Dual<T> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
 }
 
+/// Of the values.
 impl<T: PartialOrd> PartialOrd for Dual<T> {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         self.value.partial_cmp(&other.value)
     }
@@ -83,33 +166,40 @@ macro_rules! operator {
 operator!(Add add, AddAssign add_assign, |a, b| Dual::new(a.value + b.value, a.tangent + b.tangent));
 operator!(Sub sub, SubAssign sub_assign, |a, b| Dual::new(a.value - b.value, a.tangent - b.tangent));
 operator!(Mul mul, MulAssign mul_assign, |a, b| {
-    Dual::new(a.value * b.value, a.tangent * b.value + a.value * b.tangent)
+    Dual::new(a.value * b.value, along(a.tangent, b.value) + along(b.tangent, a.value))
 });
 operator!(Div div, DivAssign div_assign, |a, b| {
     let value = a.value / b.value;
-    Dual::new(value, (a.tangent - value * b.tangent) / b.value)
+    a.chain2(b, value, b.value.recip(), -(value / b.value))
 });
+// a − b · (the multiple taken away, from what is left: the quotient itself can round up to the next).
 operator!(Rem rem, RemAssign rem_assign, |a, b| {
-    Dual::new(a.value % b.value, a.tangent - (a.value / b.value).trunc() * b.tangent)
+    let value = a.value % b.value;
+    let times = if b.value.is_infinite() { T::zero() } else { ((a.value - value) / b.value).round() };
+    a.chain2(b, value, T::one(), -times)
 });
 
 impl<T: Scalar> Neg for Dual<T> {
     type Output = Self;
+    #[inline]
     fn neg(self) -> Self {
         Dual::new(-self.value, -self.tangent)
     }
 }
 
 impl<T: Scalar> Zero for Dual<T> {
+    #[inline]
     fn zero() -> Self {
         Dual::constant(T::zero())
     }
+    #[inline]
     fn is_zero(&self) -> bool {
         self.value.is_zero()
     }
 }
 
 impl<T: Scalar> One for Dual<T> {
+    #[inline]
     fn one() -> Self {
         Dual::constant(T::one())
     }
@@ -122,19 +212,28 @@ impl<T: Scalar> Num for Dual<T> {
     }
 }
 
-impl<T: Scalar> ToPrimitive for Dual<T> {
-    fn to_i64(&self) -> Option<i64> {
-        self.value.to_i64()
-    }
-    fn to_u64(&self) -> Option<u64> {
-        self.value.to_u64()
-    }
-    fn to_f64(&self) -> Option<f64> {
-        self.value.to_f64()
-    }
+macro_rules! to_primitive {
+    ($($method:ident $number:ident)+) => {
+        /// Of the value. All methods, for the defaults go through `i64` and `f64`.
+        impl<T: Scalar> ToPrimitive for Dual<T> {
+            $(
+                #[inline]
+                fn $method(&self) -> Option<$number> {
+                    self.value.$method()
+                }
+            )+
+        }
+    };
+}
+to_primitive! {
+    to_isize isize to_i8 i8 to_i16 i16 to_i32 i32 to_i64 i64 to_i128 i128
+    to_usize usize to_u8 u8 to_u16 u16 to_u32 u32 to_u64 u64 to_u128 u128
+    to_f32 f32 to_f64 f64
 }
 
+/// A constant.
 impl<T: Scalar> NumCast for Dual<T> {
+    #[inline]
     fn from<N: ToPrimitive>(n: N) -> Option<Self> {
         <T as NumCast>::from(n).map(Dual::constant)
     }
@@ -144,12 +243,11 @@ macro_rules! float {
     (constants: $($constant:ident)+; tests: $($test:ident)+; steps: $($step:ident)+;
      chain: $($method:ident($x:ident, $y:ident) = $slope:expr,)+; $($rest:tt)*) => {
         impl<T: Scalar> Float for Dual<T> {
-            $(fn $constant() -> Self { Dual::constant(T::$constant()) })+
-            $(fn $test(self) -> bool { self.value.$test() })+
-            $(fn $step(self) -> Self { self.chain(self.value.$step(), T::zero()) })+
-            $(fn $method(self) -> Self {
+            $(#[inline] fn $constant() -> Self { Dual::constant(T::$constant()) })+
+            $(#[inline] fn $test(self) -> bool { self.value.$test() })+
+            $(#[inline] fn $step(self) -> Self { Dual::constant(self.value.$step()) })+
+            $(#[inline] fn $method(self) -> Self {
                 let ($x, $y) = (self.value, self.value.$method());
-                let _ = ($x, $y);
                 self.chain($y, $slope)
             })+
             $($rest)*
@@ -157,62 +255,97 @@ macro_rules! float {
     };
 }
 
+// `+ T::zero()` makes +0 of −0, whose reciprocal is the limit from inside.
 float! {
     constants: nan infinity neg_infinity neg_zero min_value min_positive_value max_value epsilon;
     tests: is_nan is_infinite is_finite is_normal is_subnormal is_sign_positive is_sign_negative;
     steps: floor ceil round trunc signum;
     chain:
-        fract(x, y) = T::one(),
-        recip(x, y) = -(y * y),
-        sqrt(x, y) = (y + y).recip(),
-        cbrt(x, y) = (scalar::<T>(3.0) * y * y).recip(),
-        exp(x, y) = y,
-        exp2(x, y) = y * scalar(core::f64::consts::LN_2),
+        abs(x, y) = x.signum(),
+        fract(_x, y) = T::one(),
+        recip(_x, y) = -(y * y),
+        sqrt(_x, y) = (y + y + T::zero()).recip(),
+        cbrt(_x, y) = (scalar::<T>(3.0) * y * y).recip(),
+        exp(_x, y) = y,
+        exp2(_x, y) = y * scalar(LN_2),
         exp_m1(x, y) = x.exp(),
-        ln(x, y) = x.recip(),
-        log2(x, y) = (x * scalar(core::f64::consts::LN_2)).recip(),
-        log10(x, y) = (x * scalar(core::f64::consts::LN_10)).recip(),
+        ln(x, y) = (x + T::zero()).recip(),
+        log2(x, y) = (x * scalar(LN_2) + T::zero()).recip(),
+        log10(x, y) = (x * scalar(LN_10) + T::zero()).recip(),
         ln_1p(x, y) = (T::one() + x).recip(),
         sin(x, y) = x.cos(),
         cos(x, y) = -x.sin(),
-        tan(x, y) = T::one() + y * y,
+        tan(_x, y) = T::one() + y * y,
         asin(x, y) = ((T::one() - x) * (T::one() + x)).sqrt().recip(),
         acos(x, y) = -((T::one() - x) * (T::one() + x)).sqrt().recip(),
-        atan(x, y) = (T::one() + x * x).recip(),
+        // Not 1/(1 + x²), which is 0 long before the slope is.
+        atan(x, y) = { let r = x.hypot(T::one()).recip(); r * r },
         sinh(x, y) = x.cosh(),
         cosh(x, y) = x.sinh(),
-        tanh(x, y) = { let s = x.cosh().recip(); s * s },
+        // Not 1/cosh², for dual numbers inside would meet ∞/∞.
+        tanh(x, y) = {
+            let e = (-(x.abs() + x.abs())).exp();
+            let one_plus = T::one() + e;
+            scalar::<T>(4.0) * e / (one_plus * one_plus)
+        },
         asinh(x, y) = x.hypot(T::one()).recip(),
         acosh(x, y) = ((x - T::one()).sqrt() * (x + T::one()).sqrt()).recip(),
         atanh(x, y) = ((T::one() - x) * (T::one() + x)).recip(),
-        to_degrees(x, y) = T::one().to_degrees(),
-        to_radians(x, y) = T::one().to_radians(),;
+        to_degrees(_x, y) = T::one().to_degrees(),
+        to_radians(_x, y) = T::one().to_radians(),;
+    #[inline]
     fn classify(self) -> FpCategory { self.value.classify() }
+    #[inline]
     fn integer_decode(self) -> (u64, i16, i8) { self.value.integer_decode() }
-    fn abs(self) -> Self { self.chain(self.value.abs(), self.value.signum()) }
-    fn mul_add(self, a: Self, b: Self) -> Self { self * a + b }
+    #[inline]
+    fn copysign(self, sign: Self) -> Self {
+        // The value by the scalar's own, for the sign of a NaN; it turns the tangent with it.
+        let turned = self.is_sign_negative() != sign.is_sign_negative();
+        Dual::new(self.value.copysign(sign.value), if turned { -self.tangent } else { self.tangent })
+    }
+    #[inline]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        let product = self * a;
+        Dual::new(self.value.mul_add(a.value, b.value), product.tangent + b.tangent)
+    }
     fn powi(self, n: i32) -> Self {
-        let slope = if n == 0 { T::zero() } else { scalar::<T>(n.into()) * self.value.powi(n - 1) };
-        self.chain(self.value.powi(n), slope)
+        let (x, y) = (self.value, self.value.powi(n));
+        // One less than the least exponent is none.
+        let before = n.checked_sub(1).map_or(y / x, |before| x.powi(before));
+        self.chain(y, if n == 0 { T::zero() } else { scalar::<T>(n.into()) * before })
     }
     fn powf(self, n: Self) -> Self {
-        let value = self.value.powf(n.value);
-        let by_base = if n.value.is_zero() { T::zero() } else { n.value * self.value.powf(n.value - T::one()) };
-        let base = self.chain(value, by_base);
-        Dual::new(value, base.tangent + n.chain(value, value * self.value.ln()).tangent)
+        let (x, y) = (self.value, self.value.powf(n.value));
+        let by_base = along(n.value, x.powf(n.value - T::one()));
+        self.chain2(n, y, by_base, if y.is_zero() { y } else { y * x.ln() })
     }
-    fn log(self, base: Self) -> Self { self.ln() / base.ln() }
+    fn log(self, base: Self) -> Self {
+        let (y, unit) = (self.value.log(base.value), base.value.ln());
+        self.chain2(base, y, (self.value + T::zero()).recip() / unit, -(y / unit) / base.value)
+    }
+    #[inline]
     fn max(self, other: Self) -> Self { if self.value.is_nan() || other.value > self.value { other } else { self } }
+    #[inline]
     fn min(self, other: Self) -> Self { if self.value.is_nan() || other.value < self.value { other } else { self } }
+    #[inline]
+    fn clamp(self, min: Self, max: Self) -> Self {
+        let held = if self.value > max.value { max } else { self };
+        if held.value < min.value { min } else { held }
+    }
+    #[inline]
     fn abs_sub(self, other: Self) -> Self { if self.value <= other.value { Self::zero() } else { self - other } }
     fn hypot(self, other: Self) -> Self {
-        let value = self.value.hypot(other.value);
-        Dual::new(value, self.chain(value, self.value / value).tangent + other.chain(value, other.value / value).tangent)
+        let y = self.value.hypot(other.value);
+        self.chain2(other, y, share(self.value, y), share(other.value, y))
     }
     fn atan2(self, other: Self) -> Self {
-        let square = self.value * self.value + other.value * other.value;
-        let value = self.value.atan2(other.value);
-        Dual::new(value, (self.tangent * other.value - self.value * other.tangent) / square)
+        let length = self.value.hypot(other.value);
+        let y = self.value.atan2(other.value);
+        self.chain2(other, y, share(other.value, length) / length, -share(self.value, length) / length)
     }
-    fn sin_cos(self) -> (Self, Self) { (self.sin(), self.cos()) }
+    #[inline]
+    fn sin_cos(self) -> (Self, Self) {
+        let (sin, cos) = self.value.sin_cos();
+        (self.chain(sin, cos), self.chain(cos, -sin))
+    }
 }

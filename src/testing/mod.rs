@@ -15,9 +15,14 @@
 //!
 //! Gradients are checked with [`Dual`] numbers, not with finite differences: to rounding, however small they are.
 //!
+//! With the feature `proptest` the module `strategies` draws floats, extents, activations, cells and whole networks for
+//! property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
+//!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
 mod activation;
+#[cfg(feature = "approx")]
+mod approximate;
 mod argument;
 mod bounds;
 mod caught;
@@ -25,6 +30,8 @@ mod cell;
 mod dual;
 mod law;
 mod layer;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 
 pub use activation::activation_laws;
 pub use bounds::{Measured, measure_derivative};

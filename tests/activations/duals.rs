@@ -1,20 +1,19 @@
 //! The generic bodies carry a value with its derivative right.
 
 use super::*;
-use crate::dual::dual;
-use chainrule::{Scalar, math};
+use chainrule::{Scalar, math, testing::Dual};
 
 /// Value and derivative of `a` at `z` from duals, against the `f64` bodies.
 fn check<A: Activation>(a: A) {
     let kinks = a.kinks();
     for z in (-300..=300).map(|i| i as f64 * 0.05).filter(|z| kinks.iter().all(|k| (k - z).abs() > 1e-9)) {
-        let y = a.value(dual(z, 1.0));
+        let y = a.value(Dual::variable(z));
         let (expected, slope) = (a.value(z), a.derivative(z, a.value(z)));
         let close = |found: f64, expected: f64| (found - expected).abs() <= 4e-15 + 1e-12 * expected.abs();
-        assert!(close(y.v, expected), "{a:?}({z}): {} for {expected}", y.v);
-        assert!(close(y.d, slope), "{a:?}′({z}): {} for {slope}", y.d);
-        let second = a.derivative(dual(z, 1.0), y);
-        assert!(close(second.v, slope), "{a:?}′({z}) of a dual: {} for {slope}", second.v);
+        assert!(close(y.value, expected), "{a:?}({z}): {} for {expected}", y.value);
+        assert!(close(y.tangent, slope), "{a:?}′({z}): {} for {slope}", y.tangent);
+        let second = a.derivative(Dual::variable(z), y);
+        assert!(close(second.value, slope), "{a:?}′({z}) of a dual: {} for {slope}", second.value);
     }
 }
 
@@ -54,17 +53,17 @@ fn erf_of_duals() {
     }
     let (mut worst, mut worst_slope) = (0.0f64, 0.0f64);
     for x in (-240..=240).map(|i| i as f64 * 0.025).filter(|x| *x != 0.0) {
-        let (erf, erfc) = of(dual(x, 1.0));
+        let (erf, erfc) = of(Dual::variable(x));
         let slope = math::gaussian(x) * core::f64::consts::FRAC_2_SQRT_PI;
-        worst = worst.max(relative(erf.v, libm::erf(x))).max(relative(erfc.v, libm::erfc(x)));
-        worst_slope = worst_slope.max((erf.d - slope).abs()).max((erfc.d + slope).abs());
+        worst = worst.max(relative(erf.value, libm::erf(x))).max(relative(erfc.value, libm::erfc(x)));
+        worst_slope = worst_slope.max((erf.tangent - slope).abs()).max((erfc.tangent + slope).abs());
         if x > 1.0 {
-            worst_slope = worst_slope.max(1e-2 * relative(-erfc.d, slope));
+            worst_slope = worst_slope.max(1e-2 * relative(-erfc.tangent, slope));
         }
     }
     println!("generic erf, erfc: {worst:.1e} of each value, slopes {worst_slope:.1e}");
     assert!(worst < 1e-14 && worst_slope < 3e-15);
-    assert!(of(dual(f64::NAN, 1.0)).0.v.is_nan());
-    assert_eq!(of(dual(f64::INFINITY, 0.0)).0.v, 1.0);
-    assert_eq!(of(dual(f64::NEG_INFINITY, 0.0)).1.v, 2.0);
+    assert!(of(Dual::variable(f64::NAN)).0.value.is_nan());
+    assert_eq!(of(Dual::constant(f64::INFINITY)).0.value, 1.0);
+    assert_eq!(of(Dual::constant(f64::NEG_INFINITY)).1.value, 2.0);
 }

@@ -2,8 +2,6 @@
 
 use chainrule::activation::*;
 
-#[path = "../dual/mod.rs"]
-mod dual;
 mod duals;
 mod extremes;
 mod kind;

@@ -1,7 +1,5 @@
 //! The gradient budget keeps its promises: each share is the factor it names, their product is the gradient.
 
-#[path = "../dual/mod.rs"]
-mod dual;
 mod network;
 mod promises;
 mod state;

@@ -1,7 +1,6 @@
 //! On random networks every share is what a second computation gives, and their sum the true gradient's.
 
 use super::{
-    dual::{Dual, dual},
     network::{Case, Part, build, feedforward, recurrent},
     witness::{Expected, Witness, norm},
 };
@@ -10,6 +9,7 @@ use chainrule::{
     layer::Mode,
     monitor::{Factor, GradientBudget, LinkBudget},
     tape::Tape,
+    testing::Dual,
 };
 use proptest::prelude::*;
 
@@ -32,16 +32,16 @@ fn compare(found: &[LinkBudget], expected: &[Expected], scale: f64) {
 
 /// The gradient of c · y with respect to every input value, by duals: one forward pass each.
 pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
-    let network = build::<Dual>(case.input, &case.parts);
-    let w: Vec<Dual> = w.iter().map(|&w| dual(w, 0.0)).collect();
-    let mut x: Vec<Dual> = x.iter().map(|&x| dual(x, 0.0)).collect();
+    let network = build::<Dual<f64>>(case.input, &case.parts);
+    let w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
+    let mut x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
     let mut tape = Tape::for_inference(&network, case.extent()).unwrap();
     let mut gradient = Vec::new();
     for i in 0..x.len() {
-        x[i].d = 1.0;
+        x[i].tangent = 1.0;
         let y = tape.infer(&w, &x, case.extent()).unwrap();
-        gradient.push(y.iter().zip(c).map(|(y, c)| y.d * c).sum());
-        x[i].d = 0.0;
+        gradient.push(y.iter().zip(c).map(|(y, c)| y.tangent * c).sum());
+        x[i].tangent = 0.0;
     }
     gradient
 }

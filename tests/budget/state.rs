@@ -1,7 +1,6 @@
 //! Over time the gradient of the whole state (h, c) is the true one, for gated cells too.
 
 use super::{
-    dual::{Dual, dual},
     network::{Case, Part, build},
     promises::weights,
     witness::norm,
@@ -11,6 +10,7 @@ use chainrule::{
     layer::Mode,
     monitor::{Factor, GradientBudget},
     tape::Tape,
+    testing::Dual,
 };
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn check(case: &Case) {
     let (batch, steps) = (case.lengths.len(), case.lengths[0]);
     let extent = Extent::sequences(batch, steps);
     let network = build::<f64>(case.input, &case.parts);
-    let duals = build::<Dual>(case.input, &case.parts);
+    let duals = build::<Dual<f64>>(case.input, &case.parts);
     let w = weights(case, &network);
     let x = case.values(2, extent.rows() * case.input, 1.5);
     let c = case.values(3, extent.rows() * network.width(), 1.0);
@@ -29,22 +29,22 @@ fn check(case: &Case) {
     tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
     tape.backward_with(&w, monitor).unwrap();
 
-    let dual_w: Vec<Dual> = w.iter().map(|&w| dual(w, 0.0)).collect();
-    let dual_x: Vec<Dual> = x.iter().map(|&x| dual(x, 0.0)).collect();
+    let dual_w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
+    let dual_x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
     let mut prefix = Tape::for_inference(&network, extent).unwrap();
     let mut suffix = Tape::for_inference(&duals, extent).unwrap();
     for t in 1..steps {
         prefix.infer(&w, &x[..t * batch * case.input], Extent::sequences(batch, t)).unwrap();
-        let mut state: Vec<Dual> = prefix.final_state().iter().map(|&s| dual(s, 0.0)).collect();
+        let mut state: Vec<Dual<f64>> = prefix.final_state().iter().map(|&s| Dual::constant(s)).collect();
         let mut gradient = Vec::new();
         for i in 0..state.len() {
-            state[i].d = 1.0;
+            state[i].tangent = 1.0;
             suffix.set_state(&state).unwrap();
             let rest = Extent::sequences(batch, steps - t);
             let y = suffix.infer(&dual_w, &dual_x[t * batch * case.input..], rest).unwrap();
             let tail = &c[t * batch * network.width()..];
-            gradient.push(y.iter().zip(tail).map(|(y, c)| y.d * c).sum::<f64>());
-            state[i].d = 0.0;
+            gradient.push(y.iter().zip(tail).map(|(y, c)| y.tangent * c).sum::<f64>());
+            state[i].tangent = 0.0;
         }
         // The state after step t − 1 meets that step's own loss in its injection.
         let link =

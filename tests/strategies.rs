@@ -1,0 +1,256 @@
+//! The strategies draw what they say, networks of every kind that build and run for every scalar, and shrink it.
+#![cfg(feature = "proptest")]
+
+use chainrule::{
+    Error, Extent, Scalar,
+    activation::{ActivationKind, Identity},
+    initializer::{Initializer, InitializerKind, Shape, Zeros, generator},
+    layer::{BranchScale, CellKind, Mode, Node, Reset, initialize},
+    proptest::{
+        prelude::*,
+        strategy::ValueTree,
+        test_runner::{RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner},
+    },
+    tape::Tape,
+    testing::{
+        Dual,
+        strategies::{
+            Case, Limits, OwnedExtent, activations, cases, cells, extents, finite, float, initializers, lengths,
+            networks, values, widths,
+        },
+    },
+};
+use std::collections::BTreeSet;
+
+/// The smallest value for which `holds` is false, the same in every run.
+fn smallest<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, holds: impl Fn(&T) -> bool) -> T {
+    let config = ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    match runner.run(&strategy, |value| -> TestCaseResult {
+        prop_assert!(holds(&value));
+        Ok(())
+    }) {
+        Err(TestError::Fail(_, value)) => value,
+        other => panic!("nothing found that breaks it: {other:?}"),
+    }
+}
+
+/// Some values of a strategy, the same in every run.
+fn drawn<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, count: usize) -> Vec<T> {
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Forward and backward, with the tape's lengths; the gradient.
+fn runs<T: Scalar>(case: &Case<T>) -> Result<Vec<T>, Error> {
+    let network = case.network.build::<T>()?;
+    assert_eq!(network.describe(), case.network);
+    let extent = Extent::from(&case.extent);
+    extent.check()?;
+    let mut tape = Tape::new(&network, extent)?;
+    tape.want_input_gradient(true);
+    for mode in [Mode::Train, Mode::Evaluate] {
+        let output = tape.forward_with(&case.w, &case.x, extent, mode, &mut ())?;
+        output.dy.fill(T::one());
+        tape.backward(&case.w)?;
+    }
+    let initial: Vec<T> = initialize(&network, 1)?;
+    assert!(initial.iter().all(|w| w.is_finite()));
+    Ok([tape.infer(&case.w, &case.x, extent)?.to_vec(), tape.gradient().to_vec()].concat())
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+
+    #[test]
+    fn networks_run_in_f64(case in cases::<f64>(Limits::default())) {
+        prop_assert!(runs(&case)?.iter().all(|number| number.is_finite()));
+    }
+
+    #[test]
+    fn networks_run_in_f32(case: Case<f32>) {
+        runs(&case)?;
+    }
+
+    #[test]
+    fn networks_run_on_duals(case: Case<Dual<f64>>) {
+        runs(&case)?;
+    }
+
+    #[test]
+    fn networks_without_time(case in cases::<f64>(Limits { recurrent: false, ..Limits::default() })) {
+        let text = format!("{:?}", case.network);
+        let timed = ["Recurrent", "Reversed", "Bidirectional", "LastStep", "MeanOverSteps"];
+        prop_assert!(timed.iter().all(|name| !text.contains(name)), "{text}");
+        runs(&case)?;
+    }
+
+    #[test]
+    fn limits_hold(node in networks(Limits { layers: 3, width: 4, depth: 1, recurrent: true, batch: 1, steps: 1 })) {
+        let Node::Sequential { input, layers } = &node else { return Err(TestCaseError::fail("no row of layers")) };
+        prop_assert!((1..=4).contains(input) && (1..=3).contains(&layers.len()));
+        prop_assert!(depth(&node) <= 2, "{node:?}");
+    }
+
+    #[test]
+    fn extents_are_valid(extent in extents(3, 4), lengths in lengths(5, 6), width in widths(7)) {
+        Extent::from(&extent).check()?;
+        Extent::ragged(&lengths).check()?;
+        prop_assert!(extent.extent().batch <= 3 && extent.extent().steps <= 4);
+        prop_assert!(lengths.len() <= 5 && lengths[0] <= 6 && (1..=7).contains(&width));
+    }
+
+    #[test]
+    fn initializers_fill(initializer: InitializerKind, rows in widths(5), columns in widths(5)) {
+        let shape = Shape::new(rows, columns, chainrule::Role::Weight);
+        let mut values = vec![f64::NAN; rows * columns];
+        initializer.fill(shape, &mut generator(3), &mut values)?;
+        prop_assert!(values.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn finite_is_finite(single in finite::<f32>(), double in finite::<f64>(), dual: Dual<f64>, row in values::<f32>(4)) {
+        prop_assert!(single.is_finite() && double.is_finite());
+        prop_assert!(dual.value.is_finite() && dual.tangent.is_finite());
+        prop_assert!(row.len() == 4 && row.iter().all(|value| value.abs() <= 2.0));
+    }
+
+    #[test]
+    fn arbitrary_values(_: ActivationKind, _: CellKind, _: Node, _: OwnedExtent, _: Reset, scale: BranchScale) {
+        let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
+        prop_assert!(value.abs() <= 2.0);
+    }
+}
+
+/// Branches within branches.
+fn depth(node: &Node) -> usize {
+    match node {
+        Node::Sequential { layers, .. } => 1 + layers.iter().map(depth).max().unwrap_or(0),
+        Node::Residual { branch: layer, .. } | Node::Reversed(layer) => depth(layer),
+        Node::Bidirectional { forward, backward } => depth(forward).max(depth(backward)),
+        _ => 0,
+    }
+}
+
+/// The words of a value's text that begin with a capital.
+fn names<T: std::fmt::Debug>(values: &[T]) -> BTreeSet<String> {
+    let text = format!("{values:?}");
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase())).map(String::from).collect()
+}
+
+#[test]
+fn nothing_is_left_out() {
+    let drawn_names = names(&drawn(networks(Limits::default()), 2000));
+    for name in [
+        "Linear",
+        "Pointwise",
+        "PRelu",
+        "LayerNorm",
+        "RmsNorm",
+        "Dropout",
+        "Residual",
+        "Sequential",
+        "LastStep",
+        "MeanOverSteps",
+        "Recurrent",
+        "Reversed",
+        "Bidirectional",
+        "Fixed",
+        "Learned",
+        "Elman",
+        "Lstm",
+        "Gru",
+        "AfterProduct",
+        "BeforeProduct",
+        "Zeros",
+        "Constant",
+        "Uniform",
+        "Normal",
+        "TruncatedNormal",
+        "VarianceScaling",
+        "Orthogonal",
+        "Sparse",
+        "ByGate",
+        "None",
+        "Some",
+    ] {
+        assert!(drawn_names.contains(name), "no {name}");
+    }
+    // One variant for each activation; the next to be added is missed here, and counted there.
+    let kinds: BTreeSet<_> = drawn(activations(), 1000).iter().map(|kind| kind.name()).collect();
+    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(names(&drawn(extents(3, 3), 200)).len(), 3);
+}
+
+#[test]
+fn floats_have_their_edges() {
+    fn check<T: Scalar>() {
+        let numbers = drawn(float::<T>(), 4000);
+        let has = |test: &dyn Fn(T) -> bool| numbers.iter().any(|&number| test(number));
+        assert!(has(&|x| x.is_zero() && x.is_sign_negative()) && has(&|x| x.is_zero() && x.is_sign_positive()));
+        assert!(has(&|x| x == T::max_value()) && has(&|x| x == T::min_value()));
+        assert!(has(&|x| x == T::min_positive_value()) && has(&|x| x.is_subnormal()));
+        assert!(
+            has(&|x| x == T::one() + T::epsilon()) && has(&|x| x == T::one() - T::epsilon() / (T::one() + T::one()))
+        );
+        assert!(has(&|x| x.is_nan()) && has(&|x| x == T::infinity()) && has(&|x| x == T::neg_infinity()));
+        let large = T::max_value().sqrt();
+        assert!(has(&|x| x.is_finite() && x > large && x < T::max_value()));
+        assert!(has(&|x| x != T::zero() && x.abs() < T::one() / large));
+    }
+    check::<f32>();
+    check::<f64>();
+    check::<Dual<f64>>();
+}
+
+/// A layer in a network that is one layer.
+fn alone(node: &Node) -> &Node {
+    match node {
+        Node::Sequential { layers, .. } if layers.len() == 1 => &layers[0],
+        other => panic!("not one layer: {other:?}"),
+    }
+}
+
+#[test]
+fn everything_shrinks() {
+    assert_eq!(smallest(finite::<f64>(), |_| false), 0.0);
+    assert_eq!(smallest(float::<f32>(), |_| false), 0.0);
+    assert_eq!(smallest(values::<f64>(3), |_| false), [0.0; 3]);
+    // From a number of ordinary size: to the bound itself. From any other: no further than to one of ordinary size.
+    assert_eq!(smallest(values::<f64>(1), |x| x[0].abs() < 1.25)[0].abs(), 1.25);
+    let above = smallest(finite::<f64>(), |&x| x.abs() < 3.0).abs();
+    assert!((3.0..=4.0).contains(&above), "{above}");
+    assert_eq!(smallest(lengths(5, 6), |_| false), [1]);
+    let unequal = smallest(lengths(5, 6), |lengths| lengths.len() < 2 || lengths[0] == lengths[1]);
+    assert!(matches!(unequal[..], [2..=3, 1]), "{unequal:?}");
+    assert_eq!(smallest(extents(5, 6), |_| false), OwnedExtent::Batch(1));
+    assert_eq!(smallest(extents(5, 6), |extent| extent.extent().lengths.is_none()), OwnedExtent::Ragged(vec![1]));
+    assert_eq!(smallest(activations(), |_| false), ActivationKind::Identity(Identity));
+    assert_eq!(smallest(initializers(), |_| false), InitializerKind::Zeros(Zeros));
+    assert_eq!(smallest(cells(), |_| false), CellKind::Elman(ActivationKind::Identity(Identity)));
+}
+
+#[test]
+fn networks_shrink() {
+    let identity = ActivationKind::Identity(Identity);
+    let Case { network, w, x, extent } = smallest(cases::<f64>(Limits::default()), |_| false);
+    assert_eq!(alone(&network), &Node::Pointwise { width: 1, activation: identity.clone() });
+    assert_eq!((w.as_slice(), x.as_slice(), extent), (&[][..], &[1.0 / 128.0][..], OwnedExtent::Batch(1)));
+
+    let recurrent = |node: &Node| names(std::slice::from_ref(node)).contains("Recurrent");
+    let found = smallest(networks(Limits::default()), |node| !recurrent(node));
+    let Node::Recurrent { cell, inputs: 1, hidden: 1, bias: None, .. } = alone(&found) else { panic!("{found:?}") };
+    assert_eq!(cell, &CellKind::Elman(identity.clone()));
+
+    // Within a branch, too.
+    let within = |node: &Node| matches!(node, Node::Residual { branch, .. } if recurrent(branch));
+    let bad = |node: &Node| matches!(node, Node::Sequential { layers, .. } if layers.iter().any(within));
+    let found = smallest(networks(Limits::default()), |node| !bad(node));
+    let Node::Residual { branch, scale: BranchScale::Fixed(0.0) } = alone(&found) else { panic!("{found:?}") };
+    assert!(matches!(**branch, Node::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
+}
