@@ -52,6 +52,18 @@ impl Initializer for ByGate {
         self.chosen(shape).variance(shape)
     }
 
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.chosen(shape).mean(shape)
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        self.chosen(shape).range(shape)
+    }
+
+    fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+        self.chosen(shape).orthogonal_gain(shape)
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::ByGate(self)
     }

@@ -20,6 +20,14 @@ impl Initializer for Zeros {
         Some(0.0)
     }
 
+    fn mean(&self, _: Shape) -> Option<f64> {
+        Some(0.0)
+    }
+
+    fn range(&self, _: Shape) -> Option<[f64; 2]> {
+        Some([0.0, 0.0])
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::Zeros(self)
     }
@@ -46,6 +54,14 @@ impl Initializer for Constant {
 
     fn variance(&self, _: Shape) -> Option<f64> {
         self.0.is_finite().then_some(0.0)
+    }
+
+    fn mean(&self, _: Shape) -> Option<f64> {
+        Some(self.0).filter(|value| value.is_finite())
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        self.mean(shape).map(|value| [value, value])
     }
 
     fn kind(self) -> InitializerKind {
@@ -81,6 +97,14 @@ impl Initializer for Identity {
             row[i] = self.scale;
         }
         Ok(())
+    }
+
+    fn range(&self, _: Shape) -> Option<[f64; 2]> {
+        self.scale.is_finite().then_some([self.scale.min(0.0), self.scale.max(0.0)])
+    }
+
+    fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+        (self.scale.is_finite() && shape.rows.min(shape.columns) > 0).then(|| libm::fabs(self.scale))
     }
 
     fn kind(self) -> InitializerKind {

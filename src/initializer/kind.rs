@@ -22,19 +22,34 @@ macro_rules! kinds {
             Custom(Arc<dyn Initializer>),
         }
 
+        impl InitializerKind {
+            fn as_initializer(&self) -> &dyn Initializer {
+                match self {
+                    $(InitializerKind::$name(initializer) => initializer,)*
+                    InitializerKind::Custom(initializer) => &**initializer,
+                }
+            }
+        }
+
         impl Initializer for InitializerKind {
             fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
-                match self {
-                    $(InitializerKind::$name(initializer) => initializer.fill(shape, rng, values),)*
-                    InitializerKind::Custom(initializer) => initializer.fill(shape, rng, values),
-                }
+                self.as_initializer().fill(shape, rng, values)
             }
 
             fn variance(&self, shape: Shape) -> Option<f64> {
-                match self {
-                    $(InitializerKind::$name(initializer) => initializer.variance(shape),)*
-                    InitializerKind::Custom(initializer) => initializer.variance(shape),
-                }
+                self.as_initializer().variance(shape)
+            }
+
+            fn mean(&self, shape: Shape) -> Option<f64> {
+                self.as_initializer().mean(shape)
+            }
+
+            fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+                self.as_initializer().range(shape)
+            }
+
+            fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+                self.as_initializer().orthogonal_gain(shape)
             }
 
             fn kind(self) -> InitializerKind {

@@ -91,6 +91,24 @@ pub trait Initializer: Debug + Send + Sync {
         None
     }
 
+    /// The mean of an entry, E\[w\]; `None` where entries differ in it, or none is known.
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        let _ = shape;
+        None
+    }
+
+    /// The least and the greatest value that an entry can have; `None` where there are none, or none are known.
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        let _ = shape;
+        None
+    }
+
+    /// g, where W has orthogonal rows or columns, whichever are fewer, all of length g: `W Wᵀ` or `WᵀW` is `g² I`.
+    fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+        let _ = shape;
+        None
+    }
+
     /// The initializer as data, which layers keep: one of the crate's own, or
     /// [`InitializerKind::Custom`] around yours.
     fn kind(self) -> InitializerKind

@@ -57,6 +57,20 @@ impl Initializer for Orthogonal {
         valid.then(|| self.gain * self.gain / longest as f64)
     }
 
+    /// 0: of uniformly distributed orthogonal matrices, Q and −Q are as likely.
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.variance(shape).map(|_| 0.0)
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        let most = self.orthogonal_gain(shape)? * (1.0 + 16.0 * f64::EPSILON);
+        Some([-most, most])
+    }
+
+    fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+        self.variance(shape).map(|_| libm::fabs(self.gain))
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::Orthogonal(self)
     }

@@ -50,6 +50,14 @@ impl Initializer for Uniform {
         Some(width * width / 12.0)
     }
 
+    fn mean(&self, _: Shape) -> Option<f64> {
+        self.check().ok().map(|()| 0.5 * self.low + 0.5 * self.high)
+    }
+
+    fn range(&self, _: Shape) -> Option<[f64; 2]> {
+        self.check().ok().map(|()| [self.low, self.high])
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::Uniform(self)
     }
@@ -86,6 +94,10 @@ impl Initializer for Normal {
 
     fn variance(&self, _: Shape) -> Option<f64> {
         self.check().ok().map(|()| self.std * self.std)
+    }
+
+    fn mean(&self, _: Shape) -> Option<f64> {
+        self.check().ok().map(|()| self.mean)
     }
 
     fn kind(self) -> InitializerKind {

@@ -103,6 +103,22 @@ impl Initializer for VarianceScaling {
         (fan > 0.0).then(|| self.gain * self.gain / fan)
     }
 
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.variance(shape).map(|_| 0.0)
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        let std = libm::sqrt(self.variance(shape)?);
+        let most = match self.distribution {
+            Distribution::Uniform => libm::sqrt(3.0) * std,
+            Distribution::Truncated => 2.0 * std / CUT_AT_TWO,
+            Distribution::Normal => return None,
+        };
+        // The cut is rounded, and so is this.
+        let most = most * (1.0 + 4.0 * f64::EPSILON);
+        Some([-most, most])
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::VarianceScaling(self)
     }

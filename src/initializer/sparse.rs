@@ -117,6 +117,10 @@ impl Initializer for Sparse {
         }
     }
 
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.check(shape).ok().map(|()| 0.0)
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::Sparse(self)
     }

@@ -65,6 +65,16 @@ impl Initializer for TruncatedNormal {
         self.check().ok().map(|()| self.std * self.std * variance(self.low, self.high))
     }
 
+    /// That of the normal, where both cuts are as far from it.
+    fn mean(&self, _: Shape) -> Option<f64> {
+        let symmetric = self.check().is_ok() && self.low == -self.high;
+        symmetric.then_some(self.mean)
+    }
+
+    fn range(&self, _: Shape) -> Option<[f64; 2]> {
+        self.check().ok().map(|()| [self.low, self.high].map(|cut| self.mean + self.std * cut))
+    }
+
     fn kind(self) -> InitializerKind {
         InitializerKind::TruncatedNormal(self)
     }

@@ -65,6 +65,9 @@ macro_rules! distance {
             fn reduction(&self) -> Reduction {
                 self.reduction
             }
+            fn minimum_at_target(&self) -> bool {
+                true
+            }
         }
     };
 }

@@ -58,6 +58,11 @@ pub trait Loss<T: Scalar>: Debug {
     /// How the losses of the rows become one.
     fn reduction(&self) -> Reduction;
 
+    /// Whether a row is least where `y` is its target, with a gradient of zero.
+    fn minimum_at_target(&self) -> bool {
+        false
+    }
+
     /// What some rows count for together in a mean: the sum of their weights. By it means of parts make the mean of
     /// the whole.
     fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {

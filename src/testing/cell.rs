@@ -2,8 +2,8 @@
 
 use super::{
     Dual, Evidence, Law, Layers, Violations,
-    law::Trial,
-    layer::{Asked, Given, Results, draw, run, subject, try_layer, unequal},
+    law::{Trial, subject},
+    layer::{Asked, Given, Results, draw, run, try_layer, unequal},
 };
 use crate::{
     extent::Extent,

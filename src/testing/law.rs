@@ -285,3 +285,14 @@ pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-4..1e6).contains(&size) { format!("{value}") } else { format!("{value:e}") }
 }
+
+/// What something calls itself, not at length.
+pub(super) fn subject(implementation: &(impl fmt::Debug + ?Sized)) -> String {
+    const LONGEST: usize = 160;
+    let mut text = format!("{implementation:?}");
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}

@@ -28,18 +28,26 @@ mod bounds;
 mod caught;
 mod cell;
 mod dual;
+mod initializer;
 mod law;
 mod layer;
+mod loss;
+mod monitor;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+mod transform;
 
 pub use activation::activation_laws;
 pub use bounds::{Measured, measure_derivative};
 use caught::caught;
 pub use cell::cell_laws;
 pub use dual::Dual;
+pub use initializer::initializer_laws;
 pub use law::{Evidence, Law, Violation, Violations};
 pub use layer::{Layers, layer_laws};
+pub use loss::{Losses, loss_laws};
+pub use monitor::monitor_laws;
+pub use transform::{Transforms, transform_laws};
 
 /// The seed of the suites: 0, or what the environment variable `CHAINRULE_SEED` says.
 #[cfg(feature = "std")]

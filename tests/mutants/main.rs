@@ -4,8 +4,12 @@ use chainrule::testing::{Evidence, Law, Violations};
 
 mod activation;
 mod cell;
+mod initializer;
 mod layer;
+mod loss;
+mod monitor;
 mod recurrent;
+mod transform;
 
 /// Whether a suite accuses a mutant of breaking the law it breaks; if not, what it said.
 fn caught(name: &str, law: Law, verdict: Result<Evidence, Violations>) -> Result<(), String> {

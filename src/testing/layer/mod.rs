@@ -7,7 +7,10 @@ mod rows;
 
 pub(super) use pass::{Asked, Given, Results, run};
 
-use super::{Dual, Evidence, Law, Violations, caught, law::Trial};
+use super::{
+    Dual, Evidence, Law, Violations, caught,
+    law::{Trial, subject},
+};
 use crate::{
     block::{Block, Blocks, Role},
     extent::Extent,
@@ -102,17 +105,6 @@ pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations>
     let mut trial = Trial::new(subject(layers.double), seed);
     try_layer(layers, seed, "", &mut trial);
     trial.verdict()
-}
-
-/// What a layer calls itself, not at length.
-pub(super) fn subject(layer: &(impl Debug + ?Sized)) -> String {
-    const LONGEST: usize = 160;
-    let mut text = format!("{layer:?}");
-    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(cut);
-        text.push('…');
-    }
-    text
 }
 
 /// Tries all laws of a layer that `label` tells apart from others of the same trial.

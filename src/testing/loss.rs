@@ -1,0 +1,454 @@
+//! The laws of losses.
+
+use super::{
+    Dual, Evidence, Law, Violations, caught,
+    law::{Trial, listed, number, subject},
+};
+use crate::{
+    error::Error,
+    initializer::{
+        generator,
+        sample::{Normals, below, uniform},
+    },
+    kernel::reduce::norm,
+    loss::{Loss, Reduction, Target},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+/// One loss in the three scalars its laws need. [`loss_laws!`](crate::loss_laws) makes it of one expression.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses<'a> {
+    /// The loss in `f32`.
+    pub single: &'a dyn Loss<f32>,
+    /// The loss in `f64`.
+    pub double: &'a dyn Loss<f64>,
+    /// The loss on dual numbers.
+    pub dual: &'a dyn Loss<Dual<f64>>,
+}
+
+/// A `#[test]` that a loss keeps its laws: [`loss_laws`](crate::testing::loss_laws).
+///
+/// ```
+/// chainrule::loss_laws!(huber, chainrule::loss::Huber::new(0.7).unwrap());
+/// ```
+#[macro_export]
+macro_rules! loss_laws {
+    ($(#[$attribute:meta])* $name:ident, $loss:expr $(,)?) => {
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            let losses = $crate::testing::Losses { single: &$loss, double: &$loss, dual: &$loss };
+            $crate::testing::expect_lawful($crate::testing::loss_laws(losses, $crate::testing::seed()));
+        }
+    };
+}
+
+/// The error of a derivative that is allowed, in units of ‖dy‖‖v‖, and of sums taken in another order.
+const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+/// Rows and width, from the smallest on.
+const SIZES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 2), (4, 3), (7, 5)];
+/// Draws that must all fail before a derivative counts as wrong: one may lie at a kink.
+const DRAWS: u64 = 3;
+
+/// Tries the laws of a loss, with every kind of target that it takes, with and without row weights.
+///
+/// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there.
+/// * A row of weight zero is not read (it holds NaN, and a class that does not exist), and its gradient is exactly zero.
+/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`counted`](Loss::counted) say.
+/// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
+/// * Large outputs give no NaN, and infinity only where the truth is beyond the format.
+/// * Slices that do not fit and labels out of range come back as errors.
+///
+/// # Errors
+/// The laws that are broken, each with its smallest example. Here the mean divided the value by the values, and the
+/// gradient by the rows:
+///
+/// ```text
+/// PerRow (CHAINRULE_SEED=0)
+/// law broken: the derivative is that of the value
+///   where     f64, 1 rows of 3, values: dy[0]
+///   expected  0.19158567083627884, by dual numbers through the value
+///   found     0.5747570125088366, by dy
+///   input     y = [0.5471217632293701, 0.0, 0.0], targets [0.25974324997477456, 0.2969437146168617, 0.4433130354083638]
+/// ```
+pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> {
+    let mut trial = Trial::new(subject(losses.double), seed);
+    let mut kinds = 0;
+    for classes in [false, true] {
+        let case = Case::draw(1, 2, classes, false, seed);
+        if matches!(case.of(losses.double, &mut [0.0; 2]), Ok(Err(Error::TargetKind { .. }))) {
+            continue;
+        }
+        kinds += 1;
+        let mut suite = Suite { losses, classes, seed, trial: &mut trial };
+        for (rows, width) in SIZES {
+            for weighted in [false, true] {
+                suite.derivative(rows, width, weighted);
+                suite.one_scalar(losses.single, 1, rows, width, weighted);
+                suite.one_scalar(losses.double, 0, rows, width, weighted);
+            }
+        }
+        suite.extremes(losses.single, "f32", 100.0, 1e9);
+        suite.extremes(losses.double, "f64", 800.0, 1e77);
+        suite.refuses();
+    }
+    if kinds == 0 {
+        trial.breaks(Law::Refuses, "both kinds of targets", "at least one that it takes", "it refuses both", "");
+    }
+    trial.verdict()
+}
+
+/// Outputs and what they should have been.
+#[derive(Clone, Debug)]
+struct Case {
+    rows: usize,
+    width: usize,
+    y: Vec<f64>,
+    /// One distribution a row: every loss takes them.
+    values: Vec<f64>,
+    labels: Option<Vec<usize>>,
+    weights: Option<Vec<f64>>,
+}
+
+impl Case {
+    /// All numbers are representable in `f32`.
+    fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
+        let (mut rng, mut normals) = (generator(seed), Normals::new());
+        let single = |value: f64| f64::from(value as f32);
+        let y = (0..rows * width).map(|_| single(normals.next(&mut rng))).collect();
+        let mut values = Vec::new();
+        for _ in 0..rows {
+            let row: Vec<f64> = (0..width).map(|_| 0.1 + uniform(&mut rng)).collect();
+            let sum: f64 = row.iter().sum();
+            values.extend(row.iter().map(|value| single(value / sum)));
+        }
+        let labels = classes.then(|| (0..rows).map(|_| below(&mut rng, width)).collect());
+        let weights = weighted.then(|| (0..rows).map(|_| single(0.1 + 2.0 * uniform(&mut rng))).collect());
+        Case { rows, width, y, values, labels, weights }
+    }
+
+    /// Some of the rows.
+    fn part(&self, rows: core::ops::Range<usize>) -> Self {
+        let values = rows.start * self.width..rows.end * self.width;
+        Case {
+            rows: rows.len(),
+            width: self.width,
+            y: self.y[values.clone()].to_vec(),
+            values: self.values[values].to_vec(),
+            labels: self.labels.as_ref().map(|labels| labels[rows.clone()].to_vec()),
+            weights: self.weights.as_ref().map(|weights| weights[rows].to_vec()),
+        }
+    }
+
+    fn target<'a, T>(&'a self, values: &'a [T]) -> Target<'a, T> {
+        self.labels.as_ref().map_or(Target::Values(values), |labels| Target::Classes(labels))
+    }
+
+    /// The loss, with the text of a panic if there is one.
+    fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
+        let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
+        self.lifted(loss, &convert(&self.y), dy)
+    }
+
+    /// The loss of outputs that are not plain numbers.
+    fn lifted<T: Scalar>(&self, loss: &dyn Loss<T>, y: &[T], dy: &mut [T]) -> Result<Result<T, Error>, String> {
+        let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
+        let (values, weights) = (convert(&self.values), self.weights.as_ref().map(|weights| convert(weights)));
+        caught(|| loss.evaluate(self.width, y, self.target(&values), weights.as_deref(), dy))
+    }
+
+    fn described(&self) -> String {
+        let Case { y, values, labels, weights, .. } = self;
+        let target = labels
+            .as_ref()
+            .map_or_else(|| format!("targets {}", listed(values)), |labels| format!("classes {labels:?}"));
+        let weights = weights.as_ref().map_or_else(String::new, |weights| format!(", row weights {weights:?}"));
+        format!("y = {}, {target}{weights}", listed(y))
+    }
+}
+
+struct Suite<'a, 't> {
+    losses: Losses<'a>,
+    classes: bool,
+    seed: u64,
+    trial: &'t mut Trial,
+}
+
+impl Suite<'_, '_> {
+    fn at(&self, scalar: &str, case: &Case) -> String {
+        let kind = if self.classes { "classes" } else { "values" };
+        format!("{scalar}, {} rows of {}, {kind}", case.rows, case.width)
+    }
+
+    fn draw(&self, rows: usize, width: usize, weighted: bool, stream: u64) -> Case {
+        Case::draw(rows, width, self.classes, weighted, self.seed.wrapping_mul(1_000_003).wrapping_add(stream))
+    }
+
+    /// A loss and its gradient in `f64`; an error or a panic is noted.
+    fn evaluated<T: Scalar>(
+        &mut self,
+        loss: &dyn Loss<T>,
+        name: &str,
+        case: &Case,
+        before: f64,
+    ) -> Option<(f64, Vec<f64>)> {
+        let mut dy = vec![scalar::<T>(before); case.y.len()];
+        let error = match case.of(loss, &mut dy) {
+            Ok(Ok(value)) => return Some((to_f64(value), dy.into_iter().map(to_f64).collect())),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic,
+        };
+        self.trial.breaks(Law::StaysInside, self.at(name, case), "a loss", error, case.described());
+        None
+    }
+
+    /// ∂L/∂y_i by dual numbers.
+    fn slope(&self, case: &Case, i: usize) -> Option<f64> {
+        let y: Vec<Dual<f64>> =
+            case.y.iter().enumerate().map(|(j, &y)| Dual::new(y, if i == j { 1.0 } else { 0.0 })).collect();
+        let value = case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()?;
+        Some(value.tangent)
+    }
+
+    /// The element of `dy` that is off by more than is allowed, with what it should be and what it is.
+    fn wrong(&mut self, case: &Case, scalar: usize) -> Option<(usize, f64, f64)> {
+        let (_, dy) = match scalar {
+            0 => self.evaluated(self.losses.double, "f64", case, 0.0)?,
+            _ => self.evaluated(self.losses.single, "f32", case, 0.0)?,
+        };
+        let (name, allowed) = ALLOWED[scalar];
+        let slopes = (0..dy.len()).map(|i| self.slope(case, i)).collect::<Option<Vec<f64>>>()?;
+        let size = norm(&slopes).max(norm(&dy)).max(1e-30);
+        let mut wrong = None;
+        for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
+            let error = (slope - found).abs() / size;
+            if error <= allowed {
+                self.trial.measures(Law::Derivative, name, error, allowed);
+            } else {
+                wrong = wrong.or(Some((i, slope, found)));
+            }
+        }
+        wrong
+    }
+
+    fn derivative(&mut self, rows: usize, width: usize, weighted: bool) {
+        for (scalar, (name, _)) in ALLOWED.iter().enumerate() {
+            if self.trial.broken(Law::Derivative) {
+                return;
+            }
+            let mut case = self.draw(rows, width, weighted, 1);
+            let fails = (0..DRAWS).all(|draw| {
+                let case = self.draw(rows, width, weighted, 1 + 100 * draw);
+                self.wrong(&case, scalar).is_some()
+            });
+            if !fails {
+                continue;
+            }
+            for i in 0..case.y.len() {
+                let before = core::mem::replace(&mut case.y[i], 0.0);
+                if self.wrong(&case, scalar).is_none() {
+                    case.y[i] = before;
+                }
+            }
+            if let Some((i, expected, found)) = self.wrong(&case, scalar) {
+                let place = format!("{}: dy[{i}]", self.at(name, &case));
+                let expected = format!("{}, by dual numbers through the value", number(expected));
+                self.trial.breaks(
+                    Law::Derivative,
+                    place,
+                    expected,
+                    format!("{}, by dy", number(found)),
+                    case.described(),
+                );
+            }
+        }
+    }
+
+    fn one_scalar<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, rows: usize, width: usize, weighted: bool) {
+        let (name, allowed) = ALLOWED[scalar];
+        let case = self.draw(rows, width, weighted, 2);
+        let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
+        for before in [f64::NAN, 7.25] {
+            let Some((again, other)) = self.evaluated(loss, name, &case, before) else { return };
+            let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+            if let Some(i) = (0..dy.len()).find(|&i| !same(dy[i], other[i])) {
+                let place = format!("{}: dy[{i}], where there was {before}", self.at(name, &case));
+                self.trial.breaks(Law::Overwrites, place, number(dy[i]), number(other[i]), case.described());
+            }
+            if !same(value, again) {
+                let place = format!("{}, twice", self.at(name, &case));
+                self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
+            }
+        }
+        self.masked(loss, name, allowed, &case);
+        if rows > 1 {
+            self.reduction(loss, name, allowed, &case, value, &dy);
+        }
+        if loss.minimum_at_target() && !self.classes {
+            self.minimum(loss, name, &case);
+        }
+    }
+
+    /// The same rows with others of weight zero among them.
+    fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
+        let width = case.width;
+        let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);
+        let alone = Case { weights: Some(weights.clone()), ..case.clone() };
+        let nan = vec![f64::NAN; width];
+        let among = Case {
+            rows: case.rows + 2,
+            width,
+            y: [&nan[..], &case.y, &nan].concat(),
+            values: [&nan[..], &case.values, &nan].concat(),
+            labels: case.labels.as_ref().map(|labels| [&[usize::MAX][..], labels, &[width]].concat()),
+            weights: Some([&[0.0][..], &weights, &[0.0]].concat()),
+        };
+        let Some((expected, dy)) = self.evaluated(loss, name, &alone, 0.0) else { return };
+        let mut found = vec![scalar::<T>(f64::NAN); among.y.len()];
+        let value = match among.of(loss, &mut found) {
+            Ok(Ok(value)) => to_f64(value),
+            other => {
+                let said = match other {
+                    Ok(Err(error)) => error.to_string(),
+                    Err(panic) => panic,
+                    Ok(Ok(_)) => String::new(),
+                };
+                let place = format!("{} and two of weight 0 that hold NaN", self.at(name, case));
+                return self.trial.breaks(Law::Masked, place, "a loss", said, among.described());
+            }
+        };
+        let found: Vec<f64> = found.into_iter().map(to_f64).collect();
+        let (inner, size) = (&found[width..][..dy.len()], norm(&dy));
+        let off = (0..dy.len()).find(|&i| !((inner[i] - dy[i]).abs() <= allowed * size));
+        let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
+        let broken = if !((value - expected).abs() <= allowed * (1.0 + expected.abs())) {
+            Some((place("the loss"), expected, value))
+        } else if let Some(i) = off {
+            Some((place("a row that counts"), dy[i], inner[i]))
+        } else {
+            let zero = |i: &usize| *i < width || *i >= width + dy.len();
+            let i = (0..found.len()).filter(zero).find(|&i| found[i] != 0.0);
+            i.map(|i| (place("the gradient of a masked row"), 0.0, found[i]))
+        };
+        if let Some((place, expected, found)) = broken {
+            self.trial.breaks(Law::Masked, place, number(expected), number(found), among.described());
+        }
+    }
+
+    fn reduction<T: Scalar>(
+        &mut self,
+        loss: &dyn Loss<T>,
+        name: &str,
+        allowed: f64,
+        case: &Case,
+        value: f64,
+        dy: &[f64],
+    ) {
+        let counted = |part: &Case| {
+            let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
+            let (values, weights) = (convert(&part.values), part.weights.as_ref().map(|weights| convert(weights)));
+            to_f64(loss.counted(part.width, part.target(&values), weights.as_deref()))
+        };
+        let parts = [case.part(0..1), case.part(1..case.rows)];
+        let share = |part: &Case| match loss.reduction() {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => counted(part) / counted(case),
+        };
+        let (mut sum, mut gradient) = (0.0, Vec::new());
+        for part in &parts {
+            let Some((value, dy)) = self.evaluated(loss, name, part, 0.0) else { return };
+            sum += value * share(part);
+            gradient.extend(dy.iter().map(|dy| dy * share(part)));
+        }
+        let how = format!("{:?}", loss.reduction());
+        if !((sum - value).abs() <= allowed * (1.0 + value.abs())) {
+            let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
+        }
+        let off = (0..dy.len()).find(|&i| !((gradient[i] - dy[i]).abs() <= allowed * norm(dy)));
+        if let Some(i) = off {
+            let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());
+        }
+    }
+
+    fn minimum<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
+        let at = Case { y: case.values.clone(), ..case.clone() };
+        let Some((least, dy)) = self.evaluated(loss, name, &at, 0.0) else { return };
+        if let Some(i) = dy.iter().position(|&dy| dy != 0.0) {
+            let place = format!("{}, y = target: dy[{i}]", self.at(name, case));
+            self.trial.breaks(Law::Minimum, place, "0", number(dy[i]), at.described());
+        }
+        for i in 0..at.y.len() {
+            for by in [-1.0, -0.125, 0.125, 1.0] {
+                let mut beside = at.clone();
+                beside.y[i] += by;
+                let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
+                if !(value >= least) {
+                    let place = format!("{}, y[{i}] {by} from its target", self.at(name, case));
+                    let expected = format!("at least {}, the loss at the target", number(least));
+                    self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
+                }
+            }
+        }
+    }
+
+    /// Large outputs. `huge` at half of them excuses infinity.
+    fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, size: f64, huge: f64) {
+        for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
+            let mut case = self.draw(1, 3, false, 3);
+            case.y = pattern.iter().map(|sign| sign * size).collect();
+            let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
+            let half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
+            let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
+            let values = core::iter::once(value).chain(dy);
+            for (i, found) in values.enumerate().filter(|(_, found)| !found.is_finite()) {
+                if found.is_nan() || !(half.abs() > huge) {
+                    let what = if i == 0 { "the loss".into() } else { format!("dy[{}]", i - 1) };
+                    let expected = format!("a finite value, as the loss at half of these outputs is {}", number(half));
+                    let place = format!("{}: {what}", self.at(name, &case));
+                    self.trial.breaks(Law::Extremes, place, expected, number(found), case.described());
+                }
+            }
+        }
+    }
+
+    fn refuses(&mut self) {
+        let case = self.draw(2, 3, true, 4);
+        let (short, long) = (case.y.len() - 1, case.y.len() + 1);
+        let mut wrong = Vec::new();
+        for length in [short, long] {
+            wrong.push((format!("{length} outputs"), Case { y: vec![0.5; length], ..case.clone() }, length));
+            wrong.push((format!("a gradient of {length}"), case.clone(), length));
+            wrong.push((
+                format!("{} row weights", length - 4),
+                Case { weights: Some(vec![1.0; length - 4]), ..case.clone() },
+                6,
+            ));
+            if self.classes {
+                let labels = vec![0; length - 4];
+                wrong.push((format!("{} classes", length - 4), Case { labels: Some(labels), ..case.clone() }, 6));
+            } else {
+                wrong.push((format!("{length} targets"), Case { values: vec![0.5; length], ..case.clone() }, 6));
+            }
+        }
+        if self.classes {
+            wrong.push(("class 3 of 3".into(), Case { labels: Some(vec![0, 3]), ..case.clone() }, 6));
+        }
+        for (what, case, length) in wrong {
+            let found = match case.of(self.losses.double, &mut vec![0.0; length]) {
+                Ok(Err(_)) => continue,
+                Ok(Ok(value)) => number(value),
+                Err(panic) => panic,
+            };
+            let place = format!("{}, but {what}", self.at("f64", &case));
+            self.trial.breaks(Law::Refuses, place, "an error", found, "");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The laws of gradient monitors.
+
+use super::{
+    Evidence, Law, Violations, caught,
+    law::{Trial, subject},
+};
+use crate::{
+    activation::Tanh,
+    block::Blocks,
+    error::Error,
+    extent::Extent,
+    layer::{LastStep, Linear, Mode, Place, Residual, Sequential, initialize},
+    monitor::{Every, Factor, GradientMonitor},
+    recurrent::Lstm,
+    scalar::{Scalar, scalar},
+    tape::Tape,
+    transform::{Optimizer, Sgd},
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use core::fmt::Debug;
+
+/// A `#[test]` that a monitor keeps its laws: [`monitor_laws`](crate::testing::monitor_laws).
+///
+/// ```
+/// chainrule::monitor_laws!(budget, chainrule::monitor::GradientBudget::new());
+/// ```
+#[macro_export]
+macro_rules! monitor_laws {
+    ($(#[$attribute:meta])* $name:ident, $monitor:expr $(,)?) => {
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            $crate::testing::expect_lawful($crate::testing::monitor_laws(|| $monitor, $crate::testing::seed()));
+        }
+    };
+}
+
+/// Passes of a watched run.
+const PASSES: usize = 3;
+
+/// Tries the laws of a monitor that `make` makes anew for each run.
+///
+/// Outputs, gradients and parameters of a watched training are, to the bit, those of one that nobody watches; NaN,
+/// infinity, zeros and empty slices stop nothing; and inside a tuple, an `Option`, a `Vec`, a reference or
+/// [`Every`] of one pass it sees what it sees alone, told by its `Debug` text.
+///
+/// # Errors
+/// The laws that are broken, each with its first example.
+pub fn monitor_laws<M>(make: impl Fn() -> M, seed: u64) -> Result<Evidence, Violations>
+where
+    M: GradientMonitor<f32> + GradientMonitor<f64> + Debug,
+{
+    let mut trial = Trial::new(subject(&make()), seed);
+    one_scalar::<f32, M>(&make, "f32", seed, &mut trial);
+    one_scalar::<f64, M>(&make, "f64", seed, &mut trial);
+    trial.verdict()
+}
+
+fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
+    make: &impl Fn() -> M,
+    name: &str,
+    seed: u64,
+    trial: &mut Trial,
+) {
+    for (which, network, extent) in [("a feedforward network", feedforward::<T>(), Extent::batch(3)), {
+        ("a recurrent network", recurrent::<T>(), Extent { batch: 3, steps: 4, lengths: Some(&[4, 2, 1]) })
+    }] {
+        let Ok(network) = network else { continue };
+        let place = format!("{name}, {which}");
+        let mut alone = make();
+        let watched = match caught(|| train(&network, extent, seed, 1.0, &mut alone)) {
+            Ok(Ok(watched)) => watched,
+            Ok(Err(error)) => {
+                trial.breaks(Law::SurvivesAnything, place, "a training", format!("{error}"), "");
+                continue;
+            }
+            Err(panic) => {
+                trial.breaks(Law::SurvivesAnything, place, "a training", panic, "");
+                continue;
+            }
+        };
+        if let Ok(plain) = train(&network, extent, seed, 1.0, &mut ()) {
+            let same = |(a, b): (&T, &T)| a == b || (a.is_nan() && b.is_nan());
+            if let Some(i) = plain.iter().zip(&watched).position(|pair| !same(pair)) {
+                let found = format!("{:?}", watched[i]);
+                trial.breaks(Law::ChangesNothing, format!("{place}: value {i}"), format!("{:?}", plain[i]), found, "");
+            }
+        }
+        let expected = format!("{alone:?}");
+        let mut composed = |how: &str, found: String| {
+            if found != expected {
+                trial.breaks(Law::Composes, format!("{place}, {how}"), expected.clone(), found, "");
+            }
+        };
+        let watch = |monitor: &mut dyn GradientMonitor<T>| {
+            // What it may return, it returned alone.
+            let _ = train(&network, extent, seed, 1.0, monitor);
+        };
+        let mut pair = (make(), make());
+        watch(&mut pair);
+        composed("first of two", format!("{:?}", pair.0));
+        composed("second of two", format!("{:?}", pair.1));
+        let mut with_none = ((), make(), ());
+        watch(&mut with_none);
+        composed("between monitors that do not listen", format!("{:?}", with_none.1));
+        let mut some = Some(make());
+        watch(&mut some);
+        composed("in an Option", some.map_or_else(String::new, |monitor| format!("{monitor:?}")));
+        let mut list = vec![make()];
+        watch(&mut list);
+        composed("in a Vec", list.pop().map_or_else(String::new, |monitor| format!("{monitor:?}")));
+        let mut every = Every(1, make());
+        watch(&mut every);
+        composed("in Every(1, …)", format!("{:?}", every.monitor));
+        let mut borrowed = make();
+        watch(&mut &mut borrowed);
+        composed("behind a reference", format!("{borrowed:?}"));
+
+        for size in [0.0, f64::NAN, f64::INFINITY, 1e-42, 1e30] {
+            let mut monitor = make();
+            if let Err(panic) = caught(|| train(&network, extent, seed, size, &mut monitor)) {
+                let place = format!("{place}, inputs of size {size}");
+                trial.breaks(Law::SurvivesAnything, place, "no panic", panic, "");
+            }
+        }
+    }
+    let mut monitor = make();
+    if let Err(panic) = caught(|| by_hand::<T>(&mut monitor)) {
+        trial.breaks(Law::SurvivesAnything, format!("{name}, events by hand"), "no panic", panic, "");
+    }
+}
+
+fn feedforward<T: Scalar>() -> Result<Sequential<T>, Error> {
+    let residual = Residual::new(Linear::new(4, 4))?;
+    Sequential::input(2).linear(4).activation(Tanh).layer(residual).linear(1).build()
+}
+
+fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
+    Sequential::input(2).recurrent(3, Lstm).layer(LastStep::new(3)).linear(1).build()
+}
+
+/// Outputs, gradients and parameters of a few steps, one after the other.
+fn train<T: Scalar>(
+    network: &Sequential<T>,
+    extent: Extent<'_>,
+    seed: u64,
+    size: f64,
+    monitor: &mut dyn GradientMonitor<T>,
+) -> Result<Vec<T>, Error> {
+    let mut w = initialize(network, seed)?;
+    let mut tape = Tape::new(network, extent)?;
+    let mut optimizer = Optimizer::new(Sgd::new(0.1), tape.blocks(), &w)?;
+    let x: Vec<T> = (0..extent.rows() * 2).map(|i| scalar(size * (0.3 * (i % 5) as f64 - 0.5))).collect();
+    let mut seen = Vec::new();
+    for _ in 0..PASSES {
+        let output = tape.forward_with(&w, &x, extent, Mode::Train, monitor)?;
+        seen.extend_from_slice(output.y);
+        output.dy.copy_from_slice(output.y);
+        seen.extend_from_slice(tape.backward_with(&w, monitor)?);
+        let (blocks, gradient) = tape.blocks_and_gradient();
+        optimizer.step(blocks, &mut w, gradient, monitor)?;
+    }
+    seen.extend(w);
+    Ok(seen)
+}
+
+/// Events that no network of ours makes: nothing in the slices, every factor and step, no pass begun.
+fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
+    let names = [String::from("somewhere")];
+    let blocks = Blocks::default();
+    let strange = [T::nan(), T::infinity(), T::neg_infinity(), T::zero(), T::max_value(), T::min_positive_value()];
+    for slice in [&[][..], &strange] {
+        for factor in [Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other] {
+            let link = Place::new(&names).link(factor, Extent::batch(1));
+            for link in [link, link.at_step(3), link.gate("gate"), link.activation(&Tanh)] {
+                monitor.forward(&link, slice, slice);
+                monitor.backward(&link, slice, slice);
+            }
+        }
+        monitor.gradient(&blocks, slice, slice);
+        monitor.update(&blocks, slice, slice);
+        monitor.begin();
+    }
+}

@@ -1,0 +1,130 @@
+//! Every initializer, loss, transform and monitor keeps its laws, by the macros that users have.
+
+use chainrule::{
+    initializer::*,
+    initializer_laws,
+    loss::*,
+    loss_laws,
+    monitor::{Every, GradientBudget},
+    monitor_laws,
+    testing::{Law, Losses, Transforms, initializer_laws, loss_laws, monitor_laws, transform_laws},
+    transform::*,
+    transform_laws,
+};
+
+initializer_laws!(zeros, Zeros);
+initializer_laws!(constant, Constant(-0.3));
+initializer_laws!(identity, Identity { scale: -0.5 });
+initializer_laws!(uniform, Uniform { low: -0.5, high: 2.0 });
+initializer_laws!(normal, Normal { mean: 3.0, std: 0.1 });
+initializer_laws!(truncated_normal, TruncatedNormal::new(0.5, 2.0));
+initializer_laws!(truncated_in_the_tail, TruncatedNormal::new(0.0, 1.0).between(3.0, 4.0));
+initializer_laws!(glorot, Glorot::uniform());
+initializer_laws!(glorot_normal, Glorot::normal());
+initializer_laws!(he, He::normal());
+initializer_laws!(he_uniform, He::uniform());
+initializer_laws!(lecun_truncated, LeCun::normal().truncated());
+initializer_laws!(orthogonal, Orthogonal { gain: 1.5 });
+initializer_laws!(sparse, Sparse::std(0.3));
+initializer_laws!(by_gate, ByGate::new(He::normal()).gate("forget", Constant(1.0)));
+initializer_laws!(as_data, He::normal().kind());
+
+loss_laws!(mean_squared, MeanSquared::new());
+loss_laws!(sum_squared, MeanSquared::new().reduction(Reduction::Sum));
+loss_laws!(mean_absolute, MeanAbsolute::new());
+loss_laws!(huber, Huber::new(0.7).unwrap());
+loss_laws!(smooth_l1, SmoothL1::new(0.7).unwrap());
+loss_laws!(cross_entropy, CrossEntropy::new());
+loss_laws!(cross_entropy_sum, CrossEntropy::new().reduction(Reduction::Sum));
+loss_laws!(cross_entropy_smoothed, CrossEntropy::new().label_smoothing(0.2).unwrap());
+loss_laws!(binary_cross_entropy, BinaryCrossEntropy::new());
+loss_laws!(binary_cross_entropy_sum, BinaryCrossEntropy::new().reduction(Reduction::Sum));
+
+transform_laws!(nothing, ());
+transform_laws!(sgd, Sgd::new(0.1), [RestsAtZero]);
+transform_laws!(nesterov, Sgd::new(0.1).momentum(0.9).nesterov(), [RestsAtZero]);
+transform_laws!(adam, Adam::new(0.1), [RestsAtZero]);
+transform_laws!(amsgrad, Adam::new(0.1).amsgrad(), [RestsAtZero]);
+transform_laws!(adamw, AdamW::new(0.1, 0.1));
+transform_laws!(rms_prop, RmsProp::new(0.1).momentum(0.5).centred(), [RestsAtZero]);
+transform_laws!(adagrad, Adagrad::new(0.1), [RestsAtZero]);
+transform_laws!(clip_value, ClipValue::new(1.0), [Shortens, Idempotent]);
+transform_laws!(clip_norm, ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent]);
+transform_laws!(clip_three_norm, ClipNorm::new(1.0).p(3.0), [Shortens, KeepsDirection, Idempotent]);
+transform_laws!(clip_largest, ClipNorm::new(1.0).p(f64::INFINITY), [Shortens, KeepsDirection, Idempotent]);
+transform_laws!(clip_block_norm, ClipBlockNorm::new(1.0), [Shortens, Idempotent]);
+transform_laws!(penalty, Penalty::elastic_net(0.1, 0.1));
+transform_laws!(constant_rate, Schedule::constant(0.5), [Scales]);
+transform_laws!(step, Schedule::step(10, 0.5), [Scales]);
+transform_laws!(cosine, Schedule::cosine(100, 0.1), [Scales]);
+transform_laws!(restarts, Schedule::cosine_with_restarts(10, 2, 0.0), [Scales]);
+transform_laws!(warm_up, Schedule::warm_up(0.0, 50), [Scales]);
+transform_laws!(one_cycle, Schedule::one_cycle(0.1, 100), [Scales]);
+transform_laws!(plateau, Plateau::new(0.5, 3), [Scales]);
+transform_laws!(block_rates, BlockRates::new().rate("0", 3.0).rate("2.bias", 0.5));
+transform_laws!(average, WeightAverage::new(0.9));
+transform_laws!(guard, Guard::new());
+transform_laws!(
+    chain,
+    (Guard::new(), ClipNorm::new(1.0), Adam::new(0.1), Schedule::step(2, 0.5), WeightAverage::new(0.9)),
+    [RestsAtZero]
+);
+
+monitor_laws!(nobody, ());
+monitor_laws!(budget, GradientBudget::new());
+monitor_laws!(every_other, Every(2, GradientBudget::new()));
+monitor_laws!(two, (GradientBudget::new(), Some(GradientBudget::new())));
+#[cfg(feature = "serde")]
+monitor_laws!(recorder, chainrule::monitor::Recorder::new(std::io::sink()));
+
+/// No right implementation is accused: `CHAINRULE_SEEDS` seeds, or one.
+#[test]
+fn nobody_is_accused_at_any_seed() {
+    let seeds = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
+    for seed in 1000..1000 + seeds {
+        for verdict in [
+            initializer_laws(&Normal { mean: 3.0, std: 0.1 }, seed),
+            initializer_laws(&He::uniform(), seed),
+            initializer_laws(&TruncatedNormal::new(0.0, 1.0).between(3.0, 4.0), seed),
+            initializer_laws(&Sparse::std(0.3), seed),
+        ] {
+            verdict.unwrap_or_else(|violations| panic!("{violations}"));
+        }
+        macro_rules! losses {
+            ($($loss:expr),+) => {
+                [$(loss_laws(Losses { single: &$loss, double: &$loss, dual: &$loss }, seed)),+]
+            };
+        }
+        macro_rules! transforms {
+            ($($transform:expr, [$($law:ident),*]);+) => {
+                [$(transform_laws(
+                    Transforms { single: &|| Box::new($transform), double: &|| Box::new($transform) },
+                    &[$(Law::$law),*],
+                    seed,
+                )),+]
+            };
+        }
+        for verdict in losses![
+            MeanSquared::new(),
+            MeanAbsolute::new(),
+            Huber::new(0.7).unwrap(),
+            CrossEntropy::new(),
+            CrossEntropy::new().label_smoothing(0.2).unwrap(),
+            BinaryCrossEntropy::new()
+        ] {
+            verdict.unwrap_or_else(|violations| panic!("{violations}"));
+        }
+        for verdict in transforms![
+            ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent];
+            ClipNorm::new(1.0).p(3.0), [Shortens, KeepsDirection, Idempotent];
+            ClipBlockNorm::new(1.0), [Shortens, Idempotent];
+            Adam::new(0.1).amsgrad(), [RestsAtZero];
+            RmsProp::new(0.1).momentum(0.5).centred(), [RestsAtZero];
+            Schedule::one_cycle(0.1, 100), [Scales]
+        ] {
+            verdict.unwrap_or_else(|violations| panic!("{violations}"));
+        }
+        monitor_laws(GradientBudget::new, seed).unwrap_or_else(|violations| panic!("{violations}"));
+    }
+    println!("{seeds} seeds, nobody accused");
+}
