@@ -245,7 +245,7 @@ impl<A: Activation> Suite<'_, A> {
                 let size = self.size(a).max(self.size(b));
                 let allowed = ROUNDINGS * f64::EPSILON * (ends + size * (1.0 + a.abs().max(b.abs())));
                 let error = rise - whole;
-                if !(error.abs() > allowed) {
+                if error.is_nan() || error.abs() <= allowed {
                     self.trial.measures(Law::Continuity, "f64", error.abs() / allowed * ROUNDINGS, ROUNDINGS);
                     break;
                 }
@@ -300,7 +300,8 @@ impl<A: Activation> Suite<'_, A> {
             let beside = (f(kink - 2.0 * near) - sides[0]).abs() + (f(kink + 2.0 * near) - sides[1]).abs();
             let noise = 4.0 * beside + ROUNDINGS / 4.0 * f64::EPSILON * self.size(kink);
             let input = format!("z = {kink:?}");
-            if !((sides[1] - sides[0]).abs() > noise) {
+            let jump = (sides[1] - sides[0]).abs();
+            if jump.is_nan() || jump <= noise {
                 let found = format!("{:?} on the left, {:?} on the right", sides[0], sides[1]);
                 self.trial.breaks(Law::Kinks, "f64, φ′ beside a declared kink", "a jump", found, input);
                 continue;
