@@ -33,7 +33,8 @@ fn main() -> Result<(), chainrule::Error> {
     let y: Vec<f64> = x.iter().map(|x| (5.0 * x).sin() * x).collect();
     let data = Data::rows(1, &x, Target::Values(&y))?;
     let network = Sequential::<f64>::input(1).linear(16).activation(Sine).linear(1).build()?;
-    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.01), Settings::default())?;
+    let settings = Settings { epochs: 100, ..Settings::default() };
+    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.01), settings)?;
     let epochs = trainer.fit(&data)?;
     let (first, last) = (epochs[0].loss, epochs[epochs.len() - 1].loss);
     println!("loss {first:.4} after one epoch, {last:.4} after {}", epochs.len());

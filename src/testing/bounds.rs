@@ -31,7 +31,7 @@ pub(super) fn greatest(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
     let mut peaks: Vec<usize> = (0..values.len())
-        .filter(|&i| !values[i].is_nan() && !(at(i) < at(i.wrapping_sub(1)) || at(i) < at(i + 1)))
+        .filter(|&i| !(values[i].is_nan() || at(i) < at(i.wrapping_sub(1)) || at(i) < at(i + 1)))
         .collect();
     peaks.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
     // On a plateau every point is a peak, and nothing is to be gained there.
@@ -71,8 +71,9 @@ pub(super) fn jumps(f: impl Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
         let (mut fa, mut fb) = (f(a), f(b));
         let least = JUMP * size.max(fa.abs()).max(fb.abs());
         loop {
-            // Not NaN, which is for other laws.
-            if !((fb - fa).abs() > least) {
+            let change = (fb - fa).abs();
+            // NaN is for other laws.
+            if change.is_nan() || change <= least {
                 break;
             }
             let middle = 0.5 * a + 0.5 * b;
@@ -83,7 +84,7 @@ pub(super) fn jumps(f: impl Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
                 let beside = (fa - f(a - width)).abs() + (f(b + width) - fb).abs();
                 let z = between(a, b);
                 let near = |&(other, _): &(f64, f64)| (other - z).abs() <= distance(z, 16.0, f64::EPSILON);
-                if (fb - fa).abs() > 4.0 * beside && !found.iter().any(near) {
+                if change > 4.0 * beside && !found.iter().any(near) {
                     found.push((z, fb - fa));
                 }
                 break;

@@ -141,8 +141,8 @@ mutants! {
             let s = square(z);
             (square(s) + scalar::<T>(3.0) * s) / square(one::<T>() + s)
         }, (0.0, 1.125), [];
-    TruncatedInSingle breaks Precision: |z| z * truncated(core::f64::consts::PI, 3.1415),
-        |z, _y| one_or_nan(z) * truncated(core::f64::consts::PI, 3.1415), (core::f64::consts::PI, core::f64::consts::PI), [];
+    TruncatedInSingle breaks Precision: |z| z * truncated(1.702_345_6, 1.7023),
+        |z, _y| one_or_nan(z) * truncated(1.702_345_6, 1.7023), (1.702_345_6, 1.702_345_6), [];
     CancelsInSingle breaks Precision: |z| z + (scalar::<T>(1e5) - scalar::<T>(1e5) * (one::<T>() + scalar(1e-7))),
         |z, _y| one_or_nan(z), (1.0, 1.0), [];
     Falls breaks Monotone: |z| if z > scalar(2.0) && z < scalar(3.0) { -z } else { z }, |z, _y| one_or_nan(z), (1.0, 1.0), [];
