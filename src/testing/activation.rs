@@ -15,14 +15,15 @@
 //! `expected`; here, compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed shows the same case again.
 
 use super::{
-    Dual, Evidence, Law, Violations,
+    Evidence, Law, Violations,
     argument::{REACH, arguments, distance, simplest},
-    bounds::{greatest, jumps, measure_derivative, slope, unbounded},
+    bounds::{greatest, jumps, measured, unbounded},
     law::Trial,
+    probe::{Probe, Trained, slope, value},
 };
 use crate::{
     activation::{Activation, Bounds},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::to_f64,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -67,21 +68,14 @@ struct Reading {
     error: f64,
 }
 
-/// φ(z) in the scalar `T`.
-fn value<T: Scalar>(activation: &impl Activation, z: f64) -> f64 {
-    to_f64(activation.value(scalar::<T>(z)))
-}
-
 /// The truth: φ′ and φ″ from dual numbers. What is not finite is nothing they can tell.
-fn truth(activation: &impl Activation, z: f64) -> (f64, f64) {
-    let z = Dual::variable(z);
-    let y = activation.value(z);
-    let curvature = activation.derivative(z, y).tangent;
-    (y.tangent, if curvature.is_finite() { curvature } else { 0.0 })
+fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
+    let (slope, curvature) = activation.dual(z);
+    (slope, if curvature.is_finite() { curvature } else { 0.0 })
 }
 
-struct Suite<'a, A> {
-    activation: &'a A,
+struct Suite<'a> {
+    activation: &'a dyn Probe,
     trial: Trial,
     points: Vec<f64>,
     kinks: Vec<f64>,
@@ -91,7 +85,7 @@ struct Suite<'a, A> {
     sizes: Vec<f64>,
 }
 
-impl<A: Activation> Suite<'_, A> {
+impl Suite<'_> {
     fn truth(&self, z: f64) -> (f64, f64) {
         match self.points.binary_search_by(|point| point.total_cmp(&z)) {
             Ok(i) => self.truths[i],
@@ -159,7 +153,7 @@ impl<A: Activation> Suite<'_, A> {
         Some(near.into_iter().map(|z| error / unit(truth(self.activation, z).1)).fold(plain, f64::min))
     }
 
-    fn derivative<T: Scalar>(&mut self, format: &Format) {
+    fn derivative<T: Trained>(&mut self, format: &Format) {
         let what = "φ′(z) against the dual number's";
         self.everywhere(Law::Derivative, format, what, ROUNDINGS, |suite, z| {
             let tangent = suite.truth(z).0;
@@ -178,7 +172,7 @@ impl<A: Activation> Suite<'_, A> {
     }
 
     /// φ′ is 0, or off by a factor of two in `f32`, where it is small, normal, and varies smoothly.
-    fn saturation<T: Scalar>(&mut self, format: &Format) {
+    fn saturation<T: Trained>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", 0.5, |suite, z| {
             let (expected, curvature) = suite.truth(z);
             // Far out on a sine, roundings of z alone change the size of φ′.
@@ -325,7 +319,7 @@ impl<A: Activation> Suite<'_, A> {
         }
     }
 
-    fn bounds<T: Scalar>(&mut self, bounds: Bounds, format: &Format) {
+    fn bounds<T: Trained>(&mut self, bounds: Bounds, format: &Format) {
         let activation = self.activation;
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= format.max).collect();
         let finite = |x: f64| if x.is_finite() { x.abs() } else { 0.0 };
@@ -374,7 +368,7 @@ impl<A: Activation> Suite<'_, A> {
     }
 
     /// Whether φ and φ′ have a limit: far out a sine rises and falls, and so has none.
-    fn has_limit<T: Scalar>(&self, sign: f64, format: &Format) -> bool {
+    fn has_limit<T: Trained>(&self, sign: f64, format: &Format) -> bool {
         let far = (2..26).map(|i| sign * format.max / f64::from(i));
         let settles = |ys: Vec<f64>| {
             let size = ys.iter().fold(0.0, |size: f64, y| size.max(y.abs()));
@@ -385,7 +379,7 @@ impl<A: Activation> Suite<'_, A> {
             && settles(far.map(|z| slope::<T>(self.activation, z)).collect())
     }
 
-    fn extremes<T: Scalar>(&mut self, format: &Format) {
+    fn extremes<T: Trained>(&mut self, format: &Format) {
         let ends = [f64::NEG_INFINITY, f64::INFINITY]
             .map(|end| (value::<T>(self.activation, end), slope::<T>(self.activation, end)));
         let limits = [-1.0, 1.0].map(|sign| self.has_limit::<T>(sign, format));
@@ -425,7 +419,7 @@ impl<A: Activation> Suite<'_, A> {
         }
     }
 
-    fn not_a_number<T: Scalar>(&mut self, format: &Format) {
+    fn not_a_number<T: Trained>(&mut self, format: &Format) {
         for (what, found) in
             [("φ(NaN)", value::<T>(self.activation, f64::NAN)), ("φ′(NaN)", slope::<T>(self.activation, f64::NAN))]
         {
@@ -441,7 +435,7 @@ impl<A: Activation> Suite<'_, A> {
         }
     }
 
-    fn monotone<T: Scalar>(&mut self, format: &Format) {
+    fn monotone<T: Trained>(&mut self, format: &Format) {
         let points: Vec<f64> = self.points.iter().copied().filter(|&z| (format.value)(z) == z).collect();
         for pair in points.windows(2) {
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
@@ -462,7 +456,7 @@ impl<A: Activation> Suite<'_, A> {
         }
     }
 
-    fn odd<T: Scalar>(&mut self, format: &Format) {
+    fn odd<T: Trained>(&mut self, format: &Format) {
         self.everywhere(Law::Odd, format, "φ(−z)", 0.0, |suite, z| {
             let (expected, found) = (-value::<T>(suite.activation, z), value::<T>(suite.activation, -z));
             let same = expected.to_bits() == found.to_bits() || (expected.is_nan() && found.is_nan());
@@ -493,7 +487,11 @@ impl<A: Activation> Suite<'_, A> {
 /// # Errors
 /// [`Violations`]: the broken laws, each once, at the simplest argument found.
 pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evidence, Violations> {
-    let kinks = activation.kinks();
+    tried(activation, seed)
+}
+
+fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
+    let kinks = activation.kink_points();
     let points = arguments(&kinks, seed);
     let truths: Vec<(f64, f64)> = points.iter().map(|&z| truth(activation, z)).collect();
     let size = |i: usize| if truths[i].0.is_finite() { truths[i].0.abs() } else { 0.0 };
@@ -502,10 +500,10 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
     let zero = points.partition_point(|&z| z < 0.0);
     (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
     (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
-    let declared = activation.derivative_bounds();
+    let declared = activation.bounds();
     let mut subject = format!("{activation:?}");
     if declared.is_none() {
-        let Bounds { inf, sup } = measure_derivative(activation, seed).bounds;
+        let Bounds { inf, sup } = measured(activation, seed).bounds;
         subject = format!("{subject} (declares no bounds; φ′ from {inf:?} to {sup:?} was found)");
     }
     let mut suite = Suite { activation, trial: Trial::new(subject, seed), points, kinks, truths, sizes };
@@ -528,7 +526,7 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
         }
     }
     suite.precision();
-    if activation.is_odd() {
+    if activation.odd() {
         suite.odd::<f64>(&DOUBLE);
         suite.odd::<f32>(&SINGLE);
     }

@@ -1,10 +1,10 @@
 //! The bounds of a derivative, and its kinks, by search.
 
-use super::argument::{REACH, arguments, between, distance, rounded, simplest};
-use crate::{
-    activation::{Activation, Bounds},
-    scalar::{Scalar, scalar, to_f64},
+use super::{
+    argument::{REACH, arguments, between, distance, rounded, simplest},
+    probe::{Probe, slope},
 };
+use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -19,12 +19,6 @@ const HUGE: f64 = 1e30;
 const HALF_WAY: f64 = 1e150;
 /// Digits kept of a bound that is not a short number: rounded outward, it is within 1e-8.
 const DIGITS: usize = 8;
-
-/// φ′(z) in the scalar `T`.
-pub(super) fn slope<T: Scalar>(activation: &impl Activation, z: f64) -> f64 {
-    let z: T = scalar(z);
-    to_f64(activation.derivative(z, activation.value(z)))
-}
 
 /// The greatest `f` found near `points`, and where: local maxima of the grid, refined.
 pub(super) fn greatest(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
@@ -129,7 +123,11 @@ pub struct Measured {
 /// fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(-0.128904146, 1.12890415)) }
 /// ```
 pub fn measure_derivative<A: Activation>(activation: &A, seed: u64) -> Measured {
-    let points = arguments(&activation.kinks(), seed);
+    measured(activation, seed)
+}
+
+pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
+    let points = arguments(&activation.kink_points(), seed);
     let f = |z| slope::<f64>(activation, z);
     let mut kinks: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
     kinks.sort_by(f64::total_cmp);

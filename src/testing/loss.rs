@@ -60,7 +60,8 @@ const DRAWS: u64 = 3;
 ///
 /// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there.
 /// * A row of weight zero is not read (it holds NaN, and a class that does not exist), and its gradient is exactly zero.
-/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`counted`](Loss::counted) say.
+/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`counted`](Loss::counted) say;
+///   a row of weight 2 is the row twice.
 /// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
 /// * Large outputs give no NaN, and infinity only where the truth is beyond the format.
 /// * Slices that do not fit and labels out of range come back as errors.
@@ -367,6 +368,23 @@ impl Suite<'_, '_> {
             gradient.extend(dy.iter().map(|dy| dy * share(part)));
         }
         let how = format!("{:?}", loss.reduction());
+        // A row that counts for two is the row, twice.
+        let once = vec![1.0; case.rows + 1];
+        let repeated = Case {
+            rows: case.rows + 1,
+            y: [&case.y[..case.width], &case.y].concat(),
+            values: [&case.values[..case.width], &case.values].concat(),
+            labels: case.labels.as_ref().map(|labels| [&labels[..1], labels].concat()),
+            weights: Some(once.clone()),
+            ..case.clone()
+        };
+        let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
+        let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
+        let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
+        if !((expected - found).abs() <= allowed * (1.0 + expected.abs())) {
+            let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
+        }
         if !((sum - value).abs() <= allowed * (1.0 + value.abs())) {
             let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());

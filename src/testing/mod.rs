@@ -33,6 +33,7 @@ mod law;
 mod layer;
 mod loss;
 mod monitor;
+mod probe;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 mod transform;

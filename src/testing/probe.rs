@@ -1,0 +1,65 @@
+//! An activation behind a pointer, in every scalar its laws look at: the suite is compiled once, not for each activation.
+
+use super::Dual;
+use crate::{
+    activation::{Activation, AnyActivation},
+    scalar::{Scalar, scalar, to_f64},
+};
+
+/// What can be read of an activation at an argument.
+pub(super) trait Probe: AnyActivation {
+    /// φ(z) and φ′(z) in `f32`.
+    fn single(&self, z: f64) -> [f64; 2];
+    /// φ(z) and φ′(z) in `f64`.
+    fn double(&self, z: f64) -> [f64; 2];
+    /// φ′(z) and φ″(z) from dual numbers.
+    fn dual(&self, z: f64) -> (f64, f64);
+}
+
+impl<A: Activation> Probe for A {
+    fn single(&self, z: f64) -> [f64; 2] {
+        both::<f32>(self, z)
+    }
+    fn double(&self, z: f64) -> [f64; 2] {
+        both::<f64>(self, z)
+    }
+    fn dual(&self, z: f64) -> (f64, f64) {
+        let z = Dual::variable(z);
+        let y = self.value(z);
+        (y.tangent, self.derivative(z, y).tangent)
+    }
+}
+
+fn both<T: Scalar>(activation: &impl Activation, z: f64) -> [f64; 2] {
+    let z: T = scalar(z);
+    let y = activation.value(z);
+    [y, activation.derivative(z, y)].map(to_f64)
+}
+
+/// One of the two scalars that are trained in.
+pub(super) trait Trained: Scalar {
+    /// φ(z) and φ′(z).
+    fn read(activation: &dyn Probe, z: f64) -> [f64; 2];
+}
+
+impl Trained for f32 {
+    fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
+        activation.single(z)
+    }
+}
+
+impl Trained for f64 {
+    fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
+        activation.double(z)
+    }
+}
+
+/// φ(z) in the scalar `T`.
+pub(super) fn value<T: Trained>(activation: &dyn Probe, z: f64) -> f64 {
+    T::read(activation, z)[0]
+}
+
+/// φ′(z) in the scalar `T`.
+pub(super) fn slope<T: Trained>(activation: &dyn Probe, z: f64) -> f64 {
+    T::read(activation, z)[1]
+}
