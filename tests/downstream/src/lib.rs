@@ -20,7 +20,7 @@ pub struct InverseSquareRoot;
 
 impl Activation for InverseSquareRoot {
     fn value<T: Scalar>(&self, z: T) -> T {
-        z / z.hypot(T::one())
+        if z.is_infinite() { z.signum() } else { z / z.hypot(T::one()) }
     }
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         let cosine = z.hypot(T::one()).recip();
@@ -193,8 +193,9 @@ mod tests {
     use chainrule::{
         Extent,
         layer::{Sequential, initialize},
+        proptest::prelude::*,
         tape::Tape,
-        testing::{Dual, proptest::prelude::*, strategies},
+        testing::{Dual, strategies},
     };
 
     chainrule::activation_laws!(activation, InverseSquareRoot);
