@@ -73,11 +73,13 @@ const DRAWS: u64 = 3;
 /// ```text
 /// PerRow (CHAINRULE_SEED=0)
 /// law broken: the derivative is that of the value
-///   where     f64, 1 rows of 3, values: dy[0]
-///   expected  0.19158567083627884, by dual numbers through the value
-///   found     0.5747570125088366, by dy
-///   input     y = [0.5471217632293701, 0.0, 0.0], targets [0.25974324997477456, 0.2969437146168617, 0.4433130354083638]
+///   where     f64, rows: 1, width: 3, values: dy[0]
+///   expected  -0.09203822414080301, by dual numbers through the value
+///   found     -0.27611467242240906, by dy
+///   input     y = [0.0, 0.0, 0.0], targets [0.13805733621120453, 0.3348537087440491, 0.52708899974823]
 /// ```
+///
+/// `found` is three times `expected`, and the width is 3: divide `dy` by the number of values, too.
 pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(losses.double), seed);
     let mut kinds = 0;
@@ -184,7 +186,7 @@ struct Suite<'a, 't> {
 impl Suite<'_, '_> {
     fn at(&self, scalar: &str, case: &Case) -> String {
         let kind = if self.classes { "classes" } else { "values" };
-        format!("{scalar}, {} rows of {}, {kind}", case.rows, case.width)
+        format!("{scalar}, rows: {}, width: {}, {kind}", case.rows, case.width)
     }
 
     fn draw(&self, rows: usize, width: usize, weighted: bool, stream: u64) -> Case {
