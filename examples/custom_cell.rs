@@ -62,7 +62,7 @@ fn main() -> Result<(), Error> {
     let chain = (ClipNorm::new(1.0), Adam::new(1e-2));
     let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, MONTHS)?;
     let epochs = trainer.fit(&data)?;
-    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss.into());
+    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
     let forecast = trainer.predict(&series[series.len() - MONTHS..], Extent::sequences(1, MONTHS))?;
     println!("forecast of the month after the last: {:.1} spots", 100.0 * forecast[MONTHS - 1]);

@@ -56,7 +56,7 @@ fn main() -> Result<(), Error> {
     let settings = Settings { epochs: 10, ..Settings::default() };
     let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(3e-3), settings)?;
     let epochs = trainer.fit(&Data::rows(SEEN, &x, Target::Values(&next))?)?;
-    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss.into());
+    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
     let forecast = trainer.predict(&x[x.len() - SEEN..], Extent::batch(1))?;
     println!("forecast of the last month: {:.1}, it was {:.1}", 100.0 * forecast[0], series[series.len() - 1]);

@@ -482,7 +482,7 @@ impl Suite<'_> {
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
 /// An activation that declares no bounds is not held to any: the evidence says so, and what was found.
-/// [`measure_derivative`] says what to declare.
+/// [`measure_derivative`](super::measure_derivative) says what to declare.
 ///
 /// # Errors
 /// [`Violations`]: the broken laws, each once, at the simplest argument found.

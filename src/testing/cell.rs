@@ -2,7 +2,7 @@
 
 use super::{
     Dual, Evidence, Law, Layers, Violations,
-    law::{Trial, subject},
+    law::{Trial, beyond, subject},
     layer::{Asked, Given, Results, draw, run, try_layer, unequal},
 };
 use crate::{
@@ -195,7 +195,7 @@ fn stepped<T: Scalar>(
         {
             let difference: Vec<f64> = wide(whole).iter().zip(parts).map(|(whole, part)| whole - part).collect();
             let error = norm(&difference);
-            if !(error <= allowed * norm(whole)) {
+            if beyond(error, allowed * norm(whole)) {
                 let expected = format!("the gradient of the whole, of length {:e}", norm(whole));
                 trial.breaks(Law::Stepped, place(what), expected, format!("one that is {error:e} away"), "");
             }

@@ -145,12 +145,11 @@ fn repeatable(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[
 
 /// What holds of every block.
 fn stated(initializer: &dyn Initializer, shape: Shape, values: &[f64], trial: &mut Trial) {
-    if let Some([least, greatest]) = initializer.range(shape) {
-        if let Some(i) = values.iter().position(|&value| !(least <= value && value <= greatest)) {
-            let place = format!("{}: [{i}]", described(shape));
-            let expected = format!("from {} to {}", number(least), number(greatest));
-            trial.breaks(Law::Range, place, expected, number(values[i]), "");
-        }
+    let range = initializer.range(shape).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
+    if let Some(i) = values.iter().position(|value| !(range[0]..=range[1]).contains(value)) {
+        let place = format!("{}: [{i}]", described(shape));
+        let expected = format!("from {} to {}", number(range[0]), number(range[1]));
+        trial.breaks(Law::Range, place, expected, number(values[i]), "");
     }
     if let Some(gain) = initializer.orthogonal_gain(shape) {
         // Sums of so many terms, each rounded.

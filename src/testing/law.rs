@@ -256,7 +256,7 @@ impl Trial {
             Some(entry) => *entry = (law, scalar, error, allowed),
             None => self.worst.push((law, scalar, error, allowed)),
         }
-        error <= allowed
+        !beyond(error, allowed)
     }
 
     pub(super) fn verdict(self) -> Result<Evidence, Violations> {
@@ -267,6 +267,11 @@ impl Trial {
             Err(Violations { subject, seed, violations })
         }
     }
+}
+
+/// Whether an error is more than is allowed. NaN is more than anything.
+pub(super) fn beyond(error: f64, allowed: f64) -> bool {
+    error.is_nan() || allowed.is_nan() || error > allowed
 }
 
 /// Some values for a message: the first of them, and how many there are.

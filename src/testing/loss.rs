@@ -2,7 +2,7 @@
 
 use super::{
     Dual, Evidence, Law, Violations, caught,
-    law::{Trial, listed, number, subject},
+    law::{Trial, beyond, listed, number, subject},
 };
 use crate::{
     error::Error,
@@ -328,9 +328,9 @@ impl Suite<'_, '_> {
         };
         let found: Vec<f64> = found.into_iter().map(to_f64).collect();
         let (inner, size) = (&found[width..][..dy.len()], norm(&dy));
-        let off = (0..dy.len()).find(|&i| !((inner[i] - dy[i]).abs() <= allowed * size));
+        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), allowed * size));
         let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
-        let broken = if !((value - expected).abs() <= allowed * (1.0 + expected.abs())) {
+        let broken = if beyond((value - expected).abs(), allowed * (1.0 + expected.abs())) {
             Some((place("the loss"), expected, value))
         } else if let Some(i) = off {
             Some((place("a row that counts"), dy[i], inner[i]))
@@ -370,6 +370,13 @@ impl Suite<'_, '_> {
             gradient.extend(dy.iter().map(|dy| dy * share(part)));
         }
         let how = format!("{:?}", loss.reduction());
+        // Without weights, each row counts as with a weight of 1.
+        let [plain, ones] =
+            [None, Some(vec![1.0; case.rows])].map(|weights| counted(&Case { weights, ..case.clone() }));
+        if beyond((plain - ones).abs(), allowed * ones) {
+            let place = format!("{}: counted(), without row weights", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
+        }
         // A row that counts for two is the row, twice.
         let once = vec![1.0; case.rows + 1];
         let repeated = Case {
@@ -383,15 +390,15 @@ impl Suite<'_, '_> {
         let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
         let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
         let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
-        if !((expected - found).abs() <= allowed * (1.0 + expected.abs())) {
+        if beyond((expected - found).abs(), allowed * (1.0 + expected.abs())) {
             let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
         }
-        if !((sum - value).abs() <= allowed * (1.0 + value.abs())) {
+        if beyond((sum - value).abs(), allowed * (1.0 + value.abs())) {
             let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
         }
-        let off = (0..dy.len()).find(|&i| !((gradient[i] - dy[i]).abs() <= allowed * norm(dy)));
+        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), allowed * norm(dy)));
         if let Some(i) = off {
             let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());
@@ -410,7 +417,7 @@ impl Suite<'_, '_> {
                 let mut beside = at.clone();
                 beside.y[i] += by;
                 let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
-                if !(value >= least) {
+                if beyond(least, value) {
                     let place = format!("{}, y[{i}] {by} from its target", self.at(name, case));
                     let expected = format!("at least {}, the loss at the target", number(least));
                     self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
@@ -429,7 +436,7 @@ impl Suite<'_, '_> {
             let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
             let values = core::iter::once(value).chain(dy);
             for (i, found) in values.enumerate().filter(|(_, found)| !found.is_finite()) {
-                if found.is_nan() || !(half.abs() > huge) {
+                if found.is_nan() || !beyond(half.abs(), huge) {
                     let what = if i == 0 { "the loss".into() } else { format!("dy[{}]", i - 1) };
                     let expected = format!("a finite value, as the loss at half of these outputs is {}", number(half));
                     let place = format!("{}: {what}", self.at(name, &case));

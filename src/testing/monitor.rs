@@ -42,7 +42,7 @@ const PASSES: usize = 3;
 ///
 /// Outputs, gradients and parameters of a watched training are, to the bit, those of one that nobody watches; NaN,
 /// infinity, zeros and empty slices stop nothing; and inside a tuple, an `Option`, a `Vec`, a reference or
-/// [`Every`] of one pass it sees what it sees alone, told by its `Debug` text.
+/// [`Every`](struct@Every) of one pass it sees what it sees alone, told by its `Debug` text.
 ///
 /// # Errors
 /// The laws that are broken, each with its first example.

@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, Law, Violations, caught,
-    law::{Trial, listed, subject},
+    law::{Trial, beyond, listed, subject},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -257,12 +257,14 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let (before, after) = (wide(&gradient), wide(&once));
             let broken = match law {
                 Law::Shortens => (0..before.len())
-                    .find(|&i| !(after[i].abs() <= before[i].abs() * (1.0 + 4.0 * ulp)))
+                    .find(|&i| beyond(after[i].abs(), before[i].abs() * (1.0 + 4.0 * ulp)))
                     .map(|i| (format!("[{i}]"), format!("at most {:e}", before[i].abs()), format!("{:e}", after[i]))),
                 Law::KeepsDirection => {
                     let factor = norm(&after) / norm(&before);
                     (0..before.len())
-                        .find(|&i| !((after[i] - factor * before[i]).abs() <= 16.0 * ulp * (factor * before[i]).abs()))
+                        .find(|&i| {
+                            beyond((after[i] - factor * before[i]).abs(), 16.0 * ulp * (factor * before[i]).abs())
+                        })
                         .map(|i| {
                             (
                                 format!("[{i}]"),
@@ -276,7 +278,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
                     let Some(twice) = self.step(&mut run, &once, 0) else { return };
                     let twice = wide(&twice);
                     (0..before.len())
-                        .find(|&i| !((twice[i] - after[i]).abs() <= 4.0 * ulp * after[i].abs()))
+                        .find(|&i| beyond((twice[i] - after[i]).abs(), 4.0 * ulp * after[i].abs()))
                         .map(|i| (format!("[{i}], twice"), format!("{:e}", after[i]), format!("{:e}", twice[i])))
                 }
             };
@@ -313,7 +315,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let broken = if !(factor >= 0.0 && factor.is_finite()) {
                 Some((String::from("a factor that is finite and not negative"), format!("{factor}")))
             } else {
-                let i = (0..update.len()).find(|&i| !(off(i) <= allowed(i)));
+                let i = (0..update.len()).find(|&i| beyond(off(i), allowed(i)));
                 i.map(|i| {
                     (format!("{factor} times each value"), format!("[{i}] {:?} from {:?}", update[i], gradient[i]))
                 })

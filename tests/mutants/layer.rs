@@ -192,9 +192,8 @@ impl<T: Scalar> Layer<T> for Affine {
         let rows = pass.extent.rows();
         let wanted = pass.dx.is_some() || !self.is(Fault::WeightGradientOnlyWithInputGradient);
         let mut train = [0, 1].map(|block| pass.trained.block(block));
-        match self.fault {
-            Fault::FrozenStopsTheRest => train = [train[0] && train[1]; 2],
-            _ => {}
+        if self.is(Fault::FrozenStopsTheRest) {
+            train = [train[0] && train[1]; 2];
         }
         if self.is(Fault::WeightGradientAssigned) {
             d_weight.fill(T::zero());
@@ -210,7 +209,7 @@ impl<T: Scalar> Layer<T> for Affine {
                     Fault::DerivativeAtOutput => dy *= Tanh.derivative(pass.y[at], Tanh.value(pass.y[at])),
                     Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => dy = T::zero(),
                     Fault::FirstRowSpecial if row == 0 => dy += dy,
-                    Fault::SavedRead => dy += pass.saved[at] - pass.saved[at],
+                    Fault::SavedRead => dy += T::zero() * pass.saved[at],
                     _ => {}
                 }
                 let last = self.is(Fault::WeightGradientWithoutLastRow) && row + 1 == rows && rows > 1;

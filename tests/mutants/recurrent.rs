@@ -1,4 +1,5 @@
 //! Wrong recurrent layers: a plain Elman layer in loops, with one mistake each in what it does with time.
+#![allow(clippy::needless_range_loop, reason = "the equations have indices")]
 
 use super::{all_caught, caught};
 use chainrule::{

@@ -8,7 +8,7 @@ use crate::{
     kernel::reduce::norm,
     testing::{
         Dual, Law,
-        law::{listed, number},
+        law::{beyond, listed, number},
     },
 };
 use alloc::{format, string::String, vec::Vec};
@@ -105,7 +105,7 @@ impl Suite<'_, '_> {
         let Ok(double) = run(self.layers.double, given, asked) else { return true };
         let Ok(single) = run(self.layers.single, &given.map(|value| value as f32), asked) else { return true };
         let comparisons = self.comparisons(part, given, asked, &[double, widened(&single)], draw);
-        comparisons.is_none_or(|comparisons| !(comparisons[scalar].error() <= ADJOINT[scalar].1))
+        comparisons.is_none_or(|comparisons| beyond(comparisons[scalar].error(), ADJOINT[scalar].1))
     }
 
     /// The name, shape and gradient of a part.
@@ -310,7 +310,7 @@ impl Suite<'_, '_> {
                 // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
                 let Some(results) = self.pass(layer, "f64", &given, &Asked::new(extent)) else { return };
                 let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
-                if !(gain <= bound * (1.0 + ROUNDING)) {
+                if beyond(gain, bound * (1.0 + ROUNDING)) {
                     let place = self.at("f64", extent);
                     let input = format!("x = {}; parameters of seed {}", listed(&given.x), self.seed);
                     let expected = format!("at most {bound:e}, the stated bound");

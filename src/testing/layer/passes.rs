@@ -5,7 +5,7 @@ use crate::{
     extent::Extent,
     layer::{Layer, Mode},
     scalar::{Scalar, to_f64},
-    testing::Law,
+    testing::{Law, law::beyond},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -68,7 +68,7 @@ impl Suite<'_, '_> {
         for (i, (&alone, &added)) in plain.dw.iter().zip(&added.dw).enumerate() {
             let (alone, added) = (to_f64(alone), to_f64(added));
             let off = (added - (alone + BEFORE)).abs();
-            if !(off <= tolerance * (alone.abs() + BEFORE) * 4.0) {
+            if beyond(off, tolerance * (alone.abs() + BEFORE) * 4.0) {
                 let block = self.blocks.at(i).map_or_else(String::new, |block| format!("block `{}`, ", block.name));
                 let place = format!("{}: {block}dw[{i}], which held {BEFORE}", self.at(name, usual.extent));
                 let expected = format!("{BEFORE} + {alone:e}");
@@ -85,7 +85,7 @@ impl Suite<'_, '_> {
         for ((what, a), (_, b)) in evaluated.named().into_iter().zip(inferred.named()).take(2) {
             let size = a.iter().fold(0.0, |most: f64, &a| most.max(to_f64(a).abs()));
             let allowed = 1e3 * to_f64(T::epsilon()) * size;
-            if let Some(i) = (0..a.len()).find(|&i| !((to_f64(a[i]) - to_f64(b[i])).abs() <= allowed)) {
+            if let Some(i) = (0..a.len()).find(|&i| beyond((to_f64(a[i]) - to_f64(b[i])).abs(), allowed)) {
                 let place = format!("{}: {what}[{i}]", self.at(name, usual.extent));
                 self.trial.breaks(Law::ModesAgree, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
             }
