@@ -37,6 +37,12 @@ loss_laws!(smooth_l1, SmoothL1::new(0.7).unwrap());
 loss_laws!(cross_entropy, CrossEntropy::new());
 loss_laws!(cross_entropy_sum, CrossEntropy::new().reduction(Reduction::Sum));
 loss_laws!(cross_entropy_smoothed, CrossEntropy::new().label_smoothing(0.2).unwrap());
+loss_laws!(
+    cross_entropy_weighted,
+    CrossEntropy::new().class_weights(&[0.5, 2.0, 1.5]).unwrap().label_smoothing(0.2).unwrap()
+);
+loss_laws!(cross_entropy_ignoring, CrossEntropy::new().class_weights(&[0.5, 2.0, 1.5]).unwrap().ignore_class(1));
+loss_laws!(binary_cross_entropy_weighted, BinaryCrossEntropy::new().positive_weights(&[2.0, 0.5, 1.0]).unwrap());
 loss_laws!(binary_cross_entropy, BinaryCrossEntropy::new());
 loss_laws!(binary_cross_entropy_sum, BinaryCrossEntropy::new().reduction(Reduction::Sum));
 

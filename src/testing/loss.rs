@@ -56,7 +56,8 @@ const SIZES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 2), (4, 3), (7, 5)];
 /// Draws that must all fail before a derivative counts as wrong: one may lie at a kink.
 const DRAWS: u64 = 3;
 
-/// Tries the laws of a loss, with every kind of target that it takes, with and without row weights.
+/// Tries the laws of a loss, with every kind of target that it takes, at those of the widths 1, 2, 3 and 5 that it takes,
+/// with and without row weights.
 ///
 /// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there.
 /// * A row of weight zero is not read (it holds NaN, and a class that does not exist), and its gradient is exactly zero.
@@ -84,25 +85,34 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
     let mut trial = Trial::new(subject(losses.double), seed);
     let mut kinds = 0;
     for classes in [false, true] {
-        let case = Case::draw(1, 2, classes, false, seed);
-        if matches!(case.of(losses.double, &mut [0.0; 2]), Ok(Err(Error::TargetKind { .. }))) {
-            continue;
-        }
+        let takes = |&(rows, width): &(usize, usize)| {
+            let case = Case::draw(rows, width, classes, false, seed);
+            !matches!(case.of(losses.double, &mut vec![0.0; rows * width]), Ok(Err(_)))
+        };
+        // A loss may be made for one kind of target, or for one width.
+        let sizes: Vec<_> = SIZES.into_iter().filter(takes).collect();
+        let Some(&largest) = sizes.last() else { continue };
         kinds += 1;
         let mut suite = Suite { losses, classes, seed, trial: &mut trial };
-        for (rows, width) in SIZES {
+        for (rows, width) in sizes {
             for weighted in [false, true] {
                 suite.derivative(rows, width, weighted);
                 suite.one_scalar(losses.single, 1, rows, width, weighted);
                 suite.one_scalar(losses.double, 0, rows, width, weighted);
             }
         }
-        suite.extremes(losses.single, "f32", 100.0, 1e9);
-        suite.extremes(losses.double, "f64", 800.0, 1e77);
-        suite.refuses();
+        suite.extremes(losses.single, "f32", largest.1, 100.0, 1e9);
+        suite.extremes(losses.double, "f64", largest.1, 800.0, 1e77);
+        suite.refuses(largest.1);
     }
     if kinds == 0 {
-        trial.breaks(Law::Refuses, "both kinds of targets", "at least one that it takes", "it refuses both", "");
+        trial.breaks(
+            Law::Refuses,
+            "classes and values, of widths 1, 2, 3 and 5",
+            "at least one that it takes",
+            "it refuses all",
+            "",
+        );
     }
     trial.verdict()
 }
@@ -193,7 +203,7 @@ impl Suite<'_, '_> {
         Case::draw(rows, width, self.classes, weighted, self.seed.wrapping_mul(1_000_003).wrapping_add(stream))
     }
 
-    /// A loss and its gradient in `f64`; an error or a panic is noted.
+    /// A loss and its gradient in `f64`. A panic is noted; an error is not: rows may all be of a class that is ignored.
     fn evaluated<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,
@@ -202,13 +212,14 @@ impl Suite<'_, '_> {
         before: f64,
     ) -> Option<(f64, Vec<f64>)> {
         let mut dy = vec![scalar::<T>(before); case.y.len()];
-        let error = match case.of(loss, &mut dy) {
-            Ok(Ok(value)) => return Some((to_f64(value), dy.into_iter().map(to_f64).collect())),
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic,
-        };
-        self.trial.breaks(Law::StaysInside, self.at(name, case), "a loss", error, case.described());
-        None
+        match case.of(loss, &mut dy) {
+            Ok(Ok(value)) => Some((to_f64(value), dy.into_iter().map(to_f64).collect())),
+            Ok(Err(_)) => None,
+            Err(panic) => {
+                self.trial.breaks(Law::StaysInside, self.at(name, case), "a loss", panic, case.described());
+                None
+            }
+        }
     }
 
     /// ∂L/∂y_i by dual numbers.
@@ -427,10 +438,10 @@ impl Suite<'_, '_> {
     }
 
     /// Large outputs. `huge` at half of them excuses infinity.
-    fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, size: f64, huge: f64) {
+    fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
-            let mut case = self.draw(1, 3, false, 3);
-            case.y = pattern.iter().map(|sign| sign * size).collect();
+            let mut case = self.draw(1, width, false, 3);
+            case.y = pattern.iter().cycle().take(width).map(|sign| sign * size).collect();
             let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
             let half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
             let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
@@ -446,27 +457,24 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn refuses(&mut self) {
-        let case = self.draw(2, 3, true, 4);
-        let (short, long) = (case.y.len() - 1, case.y.len() + 1);
+    fn refuses(&mut self, width: usize) {
+        let case = self.draw(2, width, true, 4);
+        let whole = case.y.len();
         let mut wrong = Vec::new();
-        for length in [short, long] {
+        for (length, rows) in [(whole - 1, 1), (whole + 1, 3)] {
+            // Of one value a row, one value more is one row more.
             wrong.push((format!("{length} outputs"), Case { y: vec![0.5; length], ..case.clone() }, length));
             wrong.push((format!("a gradient of {length}"), case.clone(), length));
-            wrong.push((
-                format!("{} row weights", length - 4),
-                Case { weights: Some(vec![1.0; length - 4]), ..case.clone() },
-                6,
-            ));
+            wrong.push((format!("{rows} row weights"), Case { weights: Some(vec![1.0; rows]), ..case.clone() }, whole));
             if self.classes {
-                let labels = vec![0; length - 4];
-                wrong.push((format!("{} classes", length - 4), Case { labels: Some(labels), ..case.clone() }, 6));
+                wrong.push((format!("{rows} classes"), Case { labels: Some(vec![0; rows]), ..case.clone() }, whole));
             } else {
-                wrong.push((format!("{length} targets"), Case { values: vec![0.5; length], ..case.clone() }, 6));
+                wrong.push((format!("{length} targets"), Case { values: vec![0.5; length], ..case.clone() }, whole));
             }
         }
         if self.classes {
-            wrong.push(("class 3 of 3".into(), Case { labels: Some(vec![0, 3]), ..case.clone() }, 6));
+            let labels = Some(vec![0, width]);
+            wrong.push((format!("class {width} of {width}"), Case { labels, ..case.clone() }, whole));
         }
         for (what, case, length) in wrong {
             let found = match case.of(self.losses.double, &mut vec![0.0; length]) {
