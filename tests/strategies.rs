@@ -13,7 +13,7 @@ use chainrule::{
     },
     tape::Tape,
     testing::{
-        Dual,
+        Dual, Law, Layers, Violations, layer_laws,
         strategies::{
             Case, Limits, OwnedExtent, activations, cases, cells, extents, finite, float, initializers, lengths,
             networks, values, widths,
@@ -253,4 +253,25 @@ fn networks_shrink() {
     let found = smallest(networks(Limits::default()), |node| !bad(node));
     let Node::Residual { branch, scale: BranchScale::Fixed(0.0) } = alone(&found) else { panic!("{found:?}") };
     assert!(matches!(**branch, Node::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
+}
+
+/// Whole networks of every kind keep the laws of layers: nobody is accused by accident.
+#[test]
+fn drawn_networks_keep_the_laws() {
+    let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let accused = runner.run(&(networks(Limits::default()), any::<u64>()), |(node, seed)| {
+        let built = (node.build::<f32>(), node.build::<f64>(), node.build::<Dual<f64>>());
+        let (Ok(single), Ok(double), Ok(dual)) = built else { return Err(TestCaseError::fail("does not build")) };
+        let layers = Layers { single: &*single, double: &*double, dual: &*dual };
+        // The gain of a norm of width 1 has no effect, nor has what stands behind a scale of 0: that is said rightly.
+        let accused =
+            |violations: &Violations| violations.violations.iter().any(|other| other.law != Law::BlocksMatter);
+        match layer_laws(layers, seed) {
+            Err(violations) if accused(&violations) => Err(TestCaseError::fail(format!("{violations}"))),
+            _ => Ok(()),
+        }
+    });
+    accused.unwrap_or_else(|error| panic!("{error}"));
 }

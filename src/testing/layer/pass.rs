@@ -22,14 +22,14 @@ pub(in crate::testing) struct Given<T> {
 
 impl<T: Scalar> Given<T> {
     /// The same in another scalar.
-    pub(in crate::testing) fn map<U>(&self, convert: impl Fn(T) -> U) -> Given<U> {
-        let all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
+    pub(in crate::testing) fn map<U>(&self, mut convert: impl FnMut(T) -> U) -> Given<U> {
+        let mut all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
         Given {
             w: all(&self.w),
             x: all(&self.x),
-            state: self.state.as_ref().map(all),
+            state: self.state.as_ref().map(&mut all),
             dy: all(&self.dy),
-            d_state: self.d_state.as_ref().map(all),
+            d_state: self.d_state.as_ref().map(&mut all),
         }
     }
 }
