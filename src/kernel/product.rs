@@ -5,12 +5,12 @@
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, is};
-use super::{Kernel, Level, dispatch, lanes::Lanes};
+use super::{Kernel, Level, dispatch, lanes::Lanes, transpose::transpose};
 use crate::scalar::Scalar;
 
-/// Inner indices summed in registers before they are added to the result: a panel of that many rows
-/// stays in a level-2 cache of 256 KiB (1024 × 128 bytes = 128 KiB).
-const BLOCK: usize = 1024;
+/// Inner indices summed in registers before they are added to the result: a panel of that many rows is as
+/// large as a level-1 cache (256 × 128 bytes = 32 KiB), and strips of 512 outputs fill half a level-2 cache.
+const BLOCK: usize = 256;
 
 /// Columns of a packed panel: two AVX-512 registers.
 const fn panel<T>() -> usize {
@@ -19,6 +19,9 @@ const fn panel<T>() -> usize {
         _ => 16,
     }
 }
+
+/// Bytes of a matrix that is read where it stands: half a level-1 cache of 32 KiB.
+const NEAR: usize = 16 * 1024;
 
 /// The widest panel.
 const MOST: usize = 32;
@@ -47,8 +50,13 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// Whether rows × columns lie within the data.
-    const fn holds(&self, rows: usize, columns: usize) -> bool {
+    pub const fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (columns <= self.stride && (rows - 1) * self.stride + columns <= self.data.len())
+    }
+
+    /// Whether so many rows stay in a level-1 cache however they are read, so that packing them gains nothing.
+    const fn is_near(&self, rows: usize) -> bool {
+        rows * self.stride * size_of::<T>() <= NEAR
     }
 }
 
@@ -66,37 +74,74 @@ pub(crate) fn outer_len<T>(outputs: usize, rows: usize) -> usize {
 /// Rows of a panel that are filled together: 64 × 128 bytes.
 const STRETCH: usize = 64;
 
+/// The right factor of a product, read in panels: row p of panel i lies at `i · between + p · stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a, T> {
+    data: &'a [T],
+    between: usize,
+    stride: usize,
+    inner: usize,
+    columns: usize,
+}
+
+impl<'a, T: Scalar> Right<'a, T> {
+    /// What [`pack`] or [`pack_transposed`] has left there.
+    pub fn packed(data: &'a [T], columns: usize, inner: usize) -> Self {
+        let width = panel::<T>();
+        Right { data: &data[..packed_len::<T>(columns, inner)], between: width * inner, stride: width, inner, columns }
+    }
+
+    /// A matrix \[inner, columns\] as it stands; its columns fill whole panels.
+    fn direct(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Self {
+        assert!(matrix.holds(inner, columns) && columns.is_multiple_of(panel::<T>()));
+        Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns }
+    }
+
+    /// `W` \[outputs, inputs\], for `d W`: as it stands, or packed into `scratch` where that pays.
+    pub fn of(w: &'a [T], outputs: usize, inputs: usize, scratch: &'a mut [T]) -> Self {
+        let matrix = Matrix::new(w, inputs);
+        if matrix.is_near(outputs) && inputs.is_multiple_of(panel::<T>()) {
+            return Self::direct(matrix, inputs, outputs);
+        }
+        pack(w, outputs, inputs, scratch)
+    }
+}
+
 /// Packs `Wᵀ`, for `x Wᵀ`.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].
-pub(crate) fn pack_transposed<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &mut [T]) {
+pub(crate) fn pack_transposed<'a, T: Scalar>(
+    w: &[T],
+    outputs: usize,
+    inputs: usize,
+    packed: &'a mut [T],
+) -> Right<'a, T> {
     let width = panel::<T>();
     for (i, panel) in packed[..packed_len::<T>(outputs, inputs)].chunks_mut((width * inputs).max(1)).enumerate() {
         let rows = (outputs - i * width).min(width);
         if rows < width {
             panel.fill(T::zero());
         }
-        // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled one by one.
+        // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled.
         for (q, stretch) in panel.chunks_mut(width * STRETCH).enumerate() {
-            for (j, row) in w[i * width * inputs..].chunks(inputs).take(rows).enumerate() {
-                for (to, &w) in stretch.chunks_exact_mut(width).zip(&row[q * STRETCH..]) {
-                    to[j] = w;
-                }
-            }
+            let from = Matrix::new(&w[i * width * inputs + q * STRETCH..], inputs);
+            transpose(from, [rows, stretch.len() / width], stretch, width);
         }
     }
+    Right::packed(packed, outputs, inputs)
 }
 
 /// Packs `W`, for `d W`.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].
-pub(crate) fn pack<T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &mut [T]) {
+pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &'a mut [T]) -> Right<'a, T> {
     let width = panel::<T>();
     for (i, panel) in packed[..packed_len::<T>(inputs, outputs)].chunks_mut((width * outputs).max(1)).enumerate() {
         pack_panel(Matrix::new(w, inputs), i * width, (inputs - i * width).min(width), 0, panel);
     }
+    Right::packed(packed, inputs, outputs)
 }
 
 /// Copies `columns` columns from `j` of the rows from `first`, as many as `panel` holds.
@@ -114,24 +159,22 @@ fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: u
     }
 }
 
-/// `c = x B`, with B packed: `x Wᵀ` forward, `d W` backward.
+/// `c = x B`: `x Wᵀ` forward, `d W` backward.
 ///
 /// # Shapes
 /// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], at `stride`.
 pub(crate) fn multiply<T: Scalar>(
     x: Matrix<'_, T>,
-    packed: &[T],
-    [rows, columns, inner]: [usize; 3],
+    right: Right<'_, T>,
+    rows: usize,
     c: &mut [T],
     stride: usize,
     start: Start<'_, T>,
 ) {
-    assert!(x.holds(rows, inner) && packed.len() >= packed_len::<T>(columns, inner));
-    for first in (0..inner.max(1)).step_by(BLOCK) {
+    assert!(x.holds(rows, right.inner));
+    for first in (0..right.inner.max(1)).step_by(BLOCK) {
         let start = if first == 0 { start } else { Start::Accumulate };
-        let a = ByRow { matrix: x, first };
-        let b = Panels { packed, inner, first, columns };
-        run([rows, (inner - first).min(BLOCK)], a, b, c, stride, start);
+        run([rows, (right.inner - first).min(BLOCK)], ByRow { matrix: x, first }, right, first, c, stride, start);
     }
 }
 
@@ -151,23 +194,34 @@ pub(crate) fn add_outer<T: Scalar>(
         return;
     }
     let width = panel::<T>();
+    if d.is_near(rows) && x.is_near(rows) && inputs.is_multiple_of(width) {
+        let right = Right::direct(x, inputs, rows);
+        return run([outputs, rows], ByColumn { matrix: d }, right, 0, c, inputs, Start::Accumulate);
+    }
     for first in (0..rows).step_by(BLOCK) {
         let inner = (rows - first).min(BLOCK);
-        // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order.
+        // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order. A few rows at a
+        // time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
         let (strips, panel) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
         let panel = &mut panel[..width * inner];
-        for (i, strip) in strips.chunks_mut(STRIP * inner).enumerate() {
-            let count = (outputs - i * STRIP).min(STRIP);
-            for (p, to) in strip.chunks_mut(STRIP).enumerate() {
-                let start = (first + p) * d.stride + i * STRIP;
-                to[..count].copy_from_slice(&d.data[start..start + count]);
+        for group in (0..inner).step_by(STRIP) {
+            for (i, strip) in strips.chunks_mut(STRIP * inner).enumerate() {
+                let count = (outputs - i * STRIP).min(STRIP);
+                for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(STRIP) {
+                    let from = &d.data[(first + p) * d.stride + i * STRIP..];
+                    match from.first_chunk::<STRIP>() {
+                        // As an array it is copied through a register.
+                        Some(whole) if count == STRIP => *to = *whole,
+                        _ => to[..count].copy_from_slice(&from[..count]),
+                    }
+                }
             }
         }
         for j in (0..inputs).step_by(width) {
             let columns = (inputs - j).min(width);
             pack_panel(x, j, columns, first, panel);
-            let b = Panels { packed: panel, inner, first: 0, columns };
-            run([outputs, inner], Strips { packed: strips, inner }, b, &mut c[j..], inputs, Start::Accumulate);
+            let right = Right::packed(panel, columns, inner);
+            run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, Start::Accumulate);
         }
     }
 }
@@ -214,19 +268,26 @@ impl<T: Scalar> Left<T> for Strips<'_, T> {
     }
 }
 
-/// The right factor, packed in panels of `inner` rows, read from the inner index `first`.
+/// A matrix read along its columns.
 #[derive(Clone, Copy)]
-struct Panels<'a, T> {
-    packed: &'a [T],
-    inner: usize,
-    first: usize,
-    columns: usize,
+struct ByColumn<'a, T> {
+    matrix: Matrix<'a, T>,
+}
+
+impl<T: Scalar> Left<T> for ByColumn<'_, T> {
+    #[inline(always)]
+    unsafe fn at(self, i: usize, p: usize) -> *const T {
+        // SAFETY: the caller keeps column and inner index within what `holds` has found in the data.
+        unsafe { self.matrix.data.as_ptr().add(p * self.matrix.stride + i) }
+    }
 }
 
 struct Product<'a, T, A> {
     size: [usize; 2],
     a: A,
-    b: Panels<'a, T>,
+    b: Right<'a, T>,
+    /// The inner index of `b` to begin at.
+    first: usize,
     c: &'a mut [T],
     stride: usize,
     start: Start<'a, T>,
@@ -236,7 +297,8 @@ struct Product<'a, T, A> {
 fn run<'a, T: Scalar, A: Left<T>>(
     size: [usize; 2],
     a: A,
-    b: Panels<'a, T>,
+    b: Right<'a, T>,
+    first: usize,
     c: &'a mut [T],
     stride: usize,
     start: Start<'a, T>,
@@ -246,7 +308,7 @@ fn run<'a, T: Scalar, A: Left<T>>(
         return;
     }
     assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
-    dispatch(Product { size, a, b, c, stride, start });
+    dispatch(Product { size, a, b, first, c, stride, start });
 }
 
 impl<T: Scalar, A: Left<T>> Kernel for Product<'_, T, A> {
@@ -275,20 +337,20 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
     /// The registers `V` exist on this machine and hold values of `T`.
     #[inline(always)]
     unsafe fn tiles<V: Lanes<T>, const M: usize, const R: usize>(self) {
-        let Product { size: [rows, inner], a, b, c, stride, start } = self;
+        let Product { size: [rows, inner], a, b, first, c, stride, start } = self;
         let (width, part_width) = (panel::<T>(), V::LANES * R);
         for j in (0..b.columns).step_by(width) {
-            let panel = &b.packed[j * b.inner + b.first * width..];
-            assert!(inner * width <= panel.len());
+            let panel = &b.data[(j / width * b.between + first * b.stride).min(b.data.len())..];
+            assert!(inner == 0 || (inner - 1) * b.stride + width <= panel.len());
             let columns = (b.columns - j).min(width);
             for part in (0..columns).step_by(part_width) {
                 let mut i = 0;
                 while i < rows {
                     let columns = (columns - part).min(part_width);
-                    let tile = Tile { i, j: j + part, inner, columns };
+                    let tile = Tile { i, j: j + part, inner, columns, between: b.stride };
                     let panel = &panel[part.min(panel.len())..];
                     // SAFETY: rows i .. i + M ≤ rows of `a` and inner indices below `inner` lie within it; at each of
-                    // them the R registers of `panel` from p · width end within its row of `width` values (part +
+                    // them the R registers of `panel` from p · stride end within its row of `width` values (part +
                     // part_width ≤ width), of which the assertion above has found `inner`.
                     i += unsafe {
                         match rows - i {
@@ -310,14 +372,16 @@ struct Tile {
     j: usize,
     inner: usize,
     columns: usize,
+    /// From one row of the panel to the next.
+    between: usize,
 }
 
 impl Tile {
     /// Computes M rows and says how many that were.
     ///
     /// # Safety
-    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`; for each p < inner, `panel` holds R
-    /// registers of values from p times a panel's width; the registers exist and hold values of `T`.
+    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`; for each p < inner, `data` holds R
+    /// registers of values from `p · between`; the registers exist and hold values of `T`.
     #[inline(always)]
     unsafe fn run<T: Scalar, V: Lanes<T>, A: Left<T>, const M: usize, const R: usize>(
         &self,
@@ -331,7 +395,7 @@ impl Tile {
         unsafe {
             let mut sums = [[V::zero(); R]; M];
             for p in 0..self.inner {
-                let row = data.as_ptr().add(p * panel::<T>());
+                let row = data.as_ptr().add(p * self.between);
                 let b: [V; R] = core::array::from_fn(|q| V::load(row.add(q * V::LANES)));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let a = V::splat(a.at(self.i + r, p));
@@ -412,7 +476,7 @@ mod tests {
             pack_transposed(&w, n, k, &mut packed);
             let mut c = vec![f64::NAN; m * n];
             let bias = entries(n, 3);
-            multiply(Matrix::new(&x, k), &packed, [m, n, k], &mut c, n, Start::Bias(&bias));
+            multiply(Matrix::new(&x, k), Right::packed(&packed, n, k), m, &mut c, n, Start::Bias(&bias));
             let expected: Vec<f64> = (0..m * n)
                 .map(|e| bias[e % n] + (0..k).map(|p| x[e / n * k + p] * w[e % n * k + p]).sum::<f64>())
                 .collect();
@@ -420,8 +484,8 @@ mod tests {
 
             let d = entries(m * k, 4);
             let w = entries(k * n, 5);
-            pack(&w, k, n, &mut packed);
-            multiply(Matrix::new(&d, k), &packed, [m, n, k], &mut c, n, Start::Zero);
+            let right = Right::of(&w, k, n, &mut packed);
+            multiply(Matrix::new(&d, k), right, m, &mut c, n, Start::Zero);
             let expected: Vec<f64> =
                 (0..m * n).map(|e| (0..k).map(|p| d[e / n * k + p] * w[p * n + e % n]).sum::<f64>()).collect();
             close(&c, &expected);
@@ -445,10 +509,10 @@ mod tests {
             let mut packed = vec![0f32; packed_len::<f32>(n, k)];
             pack_transposed(&w, n, k, &mut packed);
             let (mut all, mut one) = (vec![0f32; m * n], vec![0f32; n]);
-            multiply(Matrix::new(&x, k), &packed, [m, n, k], &mut all, n, Start::Zero);
+            multiply(Matrix::new(&x, k), Right::packed(&packed, n, k), m, &mut all, n, Start::Zero);
             for i in 0..m {
                 let row = Matrix::new(&x[i * k..][..k], k);
-                multiply(row, &packed, [1, n, k], &mut one, n, Start::Zero);
+                multiply(row, Right::packed(&packed, n, k), 1, &mut one, n, Start::Zero);
                 assert_eq!(one, all[i * n..][..n], "row {i} of {m}");
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::add_column_sums,
-        product::{Matrix, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
+        product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack_transposed, packed_len},
     },
     monitor::Factor,
     scalar::Scalar,
@@ -116,9 +116,8 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
         let x = Matrix::new(pass.x, self.inputs);
-        pack_transposed(weight, self.outputs, self.inputs, pass.scratch);
-        let size = [pass.extent.rows(), self.outputs, self.inputs];
-        multiply(x, pass.scratch, size, pass.y, self.outputs, start);
+        let right = pack_transposed(weight, self.outputs, self.inputs, pass.scratch);
+        multiply(x, right, pass.extent.rows(), pass.y, self.outputs, start);
         if pass.monitor.listens() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }
@@ -135,9 +134,8 @@ impl<T: Scalar> Layer<T> for Linear {
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
         if let Some(dx) = pass.dx {
-            pack(weight, self.outputs, self.inputs, pass.scratch);
-            let size = [rows, self.inputs, self.outputs];
-            multiply(dy, pass.scratch, size, dx, self.inputs, Start::Zero);
+            let right = Right::of(weight, self.outputs, self.inputs, pass.scratch);
+            multiply(dy, right, rows, dx, self.inputs, Start::Zero);
             if pass.monitor.listens() {
                 pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
             }

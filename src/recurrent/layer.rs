@@ -10,7 +10,7 @@ use crate::{
     kernel::{
         Kernel, dispatch,
         elementwise::{add_column_sums, map2},
-        product::{Matrix, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
+        product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place},
     monitor::{Factor, GradientMonitor, Link},
@@ -451,7 +451,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let project = |first: usize, count: usize, z: &mut [T]| {
             let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
             let x = Matrix::new(rows(x, first, count, self.inputs), self.inputs);
-            multiply(x, packed_weight, [count, gates, self.inputs], z, gates, start);
+            let right = Right::packed(packed_weight, gates, self.inputs);
+            multiply(x, right, count, z, gates, start);
         };
         if keep {
             project(0, all, slabs.z);
@@ -483,7 +484,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 let mut offset = 0;
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let packed = &packed_products[offset..];
+                    let right = Right::packed(&packed_products[offset..], outputs, hidden);
                     offset += packed_len::<T>(outputs, hidden);
                     if product.stage != stage {
                         continue;
@@ -492,14 +493,13 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                         Operand::Hidden => h,
                         Operand::Own => rows(slabs.operands, (stage - 1) * slabs.rows + base, active, hidden),
                     };
-                    let size = [active, outputs, hidden];
                     let operand = Matrix::new(operand, hidden);
                     if product.separate {
                         let bias = recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
                         let start = bias.map_or(Start::Zero, Start::Bias);
-                        multiply(operand, packed, size, &mut u[column..], apart, start);
+                        multiply(operand, right, active, &mut u[column..], apart, start);
                     } else {
-                        multiply(operand, packed, size, &mut z[column..], gates, Start::Accumulate);
+                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
                     }
                 }
                 let operand = if stage + 1 < stages {
@@ -627,7 +627,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let packed = &scratch[offset..];
+                    let right = Right::packed(&scratch[offset..], hidden, outputs);
                     offset += packed_len::<T>(hidden, outputs);
                     let skipped = product.operand == Operand::Hidden && !wants_state;
                     if product.stage != stage || skipped {
@@ -635,12 +635,11 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     }
                     let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
                     let d = Matrix::new(&slab[column..], stride);
-                    let size = [active, hidden, outputs];
                     if product.operand == Operand::Hidden {
-                        multiply(d, packed, size, d_h, hidden, Start::Accumulate);
+                        multiply(d, right, active, d_h, hidden, Start::Accumulate);
                     } else {
                         let start = if own { Start::Accumulate } else { Start::Zero };
-                        multiply(d, packed, size, d_operand, hidden, start);
+                        multiply(d, right, active, d_operand, hidden, start);
                         own = true;
                     }
                 }
@@ -699,8 +698,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
-            pack(weight, gates, self.inputs, scratch);
-            multiply(deltas, scratch, [all, self.inputs, gates], dx, self.inputs, Start::Zero);
+            let right = Right::of(weight, gates, self.inputs, scratch);
+            multiply(deltas, right, all, dx, self.inputs, Start::Zero);
             if monitor.listens() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }

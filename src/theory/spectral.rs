@@ -54,8 +54,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
         let w = Matrix::new(&w, columns);
         add_outer(w, w, [n, n, rows], &mut gram, &mut vec![0.0; outer_len::<f64>(n, rows)]);
     } else {
-        pack_transposed(&w, n, columns, &mut packed);
-        multiply(Matrix::new(&w, columns), &packed, [n, n, columns], &mut gram, n, Start::Zero);
+        let right = pack_transposed(&w, n, columns, &mut packed);
+        multiply(Matrix::new(&w, columns), right, n, &mut gram, n, Start::Zero);
     }
     let mut before = f64::INFINITY;
     for _ in 0..=SQUARINGS {
@@ -70,8 +70,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
             break;
         }
         before = frobenius;
-        pack(&gram, n, n, &mut packed);
-        multiply(Matrix::new(&gram, n), &packed, [n, n, n], &mut next, n, Start::Zero);
+        let right = pack(&gram, n, n, &mut packed);
+        multiply(Matrix::new(&gram, n), right, n, &mut next, n, Start::Zero);
         core::mem::swap(&mut gram, &mut next);
     }
     let last = levels.pop();

@@ -1,0 +1,150 @@
+//! Transposition, in squares that fit into registers.
+
+use super::{Kernel, Level, dispatch, product::Matrix};
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use super::{PLAIN, is};
+use crate::scalar::Scalar;
+
+/// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.
+pub(super) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &mut [T], stride: usize) {
+    let [rows, columns] = size;
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(from.holds(rows, columns) && rows <= stride && (columns - 1) * stride + rows <= to.len());
+    dispatch(Transpose { from, size, to, stride });
+}
+
+struct Transpose<'a, T> {
+    from: Matrix<'a, T>,
+    size: [usize; 2],
+    to: &'a mut [T],
+    stride: usize,
+}
+
+impl<T: Scalar> Kernel for Transpose<'_, T> {
+    #[inline(always)]
+    fn run<const LEVEL: Level>(mut self) {
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        if LEVEL != PLAIN {
+            // SAFETY: at these levels AVX2 exists, and `T` is what the square is of.
+            match (is::<T, f32>(), is::<T, f64>()) {
+                (true, _) => return self.squares::<8>(|from, to| unsafe { machine::of_f32(from, to) }),
+                (_, true) => return self.squares::<4>(|from, to| unsafe { machine::of_f64(from, to) }),
+                _ => {}
+            }
+        }
+        let [rows, columns] = self.size;
+        self.rest(0..rows, 0..columns);
+    }
+}
+
+impl<T: Scalar> Transpose<'_, T> {
+    /// Transposes whole squares of `SIDE` by `square`, which is given where each begins and the distance of its
+    /// rows; the rest one by one.
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[inline(always)]
+    fn squares<const SIDE: usize>(&mut self, square: impl Fn((*const T, usize), (*mut T, usize))) {
+        let [rows, columns] = self.size;
+        let [whole_rows, whole_columns] = [rows, columns].map(|all| all - all % SIDE);
+        for i in (0..whole_rows).step_by(SIDE) {
+            for p in (0..whole_columns).step_by(SIDE) {
+                let from = &self.from.data[i * self.from.stride + p..][..(SIDE - 1) * self.from.stride + SIDE];
+                let to = &mut self.to[p * self.stride + i..][..(SIDE - 1) * self.stride + SIDE];
+                square((from.as_ptr(), self.from.stride), (to.as_mut_ptr(), self.stride));
+            }
+        }
+        self.rest(0..whole_rows, whole_columns..columns);
+        self.rest(whole_rows..rows, 0..columns);
+    }
+
+    #[inline(always)]
+    fn rest(&mut self, rows: core::ops::Range<usize>, columns: core::ops::Range<usize>) {
+        for i in rows {
+            for p in columns.clone() {
+                self.to[p * self.stride + i] = self.from.data[i * self.from.stride + p];
+            }
+        }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod machine {
+    use core::arch::x86_64::{
+        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_permute2f128_pd, _mm256_permute2f128_ps, _mm256_shuffle_ps,
+        _mm256_storeu_pd, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd,
+        _mm256_unpacklo_ps,
+    };
+
+    /// A square of 8.
+    ///
+    /// # Safety
+    /// AVX2 exists; `T` is `f32`; 8 rows of 8 values can be read and written at these distances.
+    #[inline(always)]
+    pub(super) unsafe fn of_f32<T>((from, from_stride): (*const T, usize), (to, to_stride): (*mut T, usize)) {
+        // SAFETY: by the contract of this function.
+        unsafe {
+            let r: [_; 8] = core::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride).cast()));
+            // Pairs of rows interleaved, then pairs of pairs, then halves exchanged.
+            let low: [_; 4] = core::array::from_fn(|i| _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]));
+            let high: [_; 4] = core::array::from_fn(|i| _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+            let fours = |i: usize| {
+                [
+                    _mm256_shuffle_ps::<0x44>(low[i], low[i + 1]),
+                    _mm256_shuffle_ps::<0xEE>(low[i], low[i + 1]),
+                    _mm256_shuffle_ps::<0x44>(high[i], high[i + 1]),
+                    _mm256_shuffle_ps::<0xEE>(high[i], high[i + 1]),
+                ]
+            };
+            for (i, (a, b)) in fours(0).into_iter().zip(fours(2)).enumerate() {
+                _mm256_storeu_ps(to.add(i * to_stride).cast(), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride).cast(), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
+
+    /// A square of 4.
+    ///
+    /// # Safety
+    /// AVX2 exists; `T` is `f64`; 4 rows of 4 values can be read and written at these distances.
+    #[inline(always)]
+    pub(super) unsafe fn of_f64<T>((from, from_stride): (*const T, usize), (to, to_stride): (*mut T, usize)) {
+        // SAFETY: by the contract of this function.
+        unsafe {
+            let r: [_; 4] = core::array::from_fn(|i| _mm256_loadu_pd(from.add(i * from_stride).cast()));
+            let [even, odd] = [0, 2].map(|i| [_mm256_unpacklo_pd(r[i], r[i + 1]), _mm256_unpackhi_pd(r[i], r[i + 1])]);
+            for (i, (a, b)) in even.into_iter().zip(odd).enumerate() {
+                _mm256_storeu_pd(to.add(i * to_stride).cast(), _mm256_permute2f128_pd::<0x20>(a, b));
+                _mm256_storeu_pd(to.add((i + 2) * to_stride).cast(), _mm256_permute2f128_pd::<0x31>(a, b));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{vec, vec::Vec};
+
+    fn transposes<T: Scalar>(value: impl Fn(usize) -> T) {
+        for rows in 1..20 {
+            for columns in 1..20 {
+                let (from_stride, to_stride) = (columns + rows % 3, rows + columns % 4);
+                let from: Vec<T> = (0..rows * from_stride).map(&value).collect();
+                let mut to = vec![T::nan(); columns * to_stride];
+                transpose(Matrix::new(&from, from_stride), [rows, columns], &mut to, to_stride);
+                for (i, p) in (0..rows).flat_map(|i| (0..columns).map(move |p| (i, p))) {
+                    assert_eq!(to[p * to_stride + i], from[i * from_stride + p], "{rows} x {columns}: {i}, {p}");
+                }
+                let written = to.iter().filter(|v| !v.is_nan()).count();
+                assert_eq!(written, rows * columns, "{rows} x {columns}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_size_is_transposed_and_nothing_else_is_written() {
+        transposes(|i| i as f32);
+        transposes(|i| i as f64);
+    }
+}
