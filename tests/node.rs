@@ -96,6 +96,25 @@ fn a_summary_counts_every_parameter() {
     assert!(summary.to_string().contains(&summary.parameters.to_string()));
 }
 
+#[test]
+fn a_network_says_how_long_it_is_and_names_each_link() {
+    let network = everything();
+    assert_eq!((network.len(), network.is_empty(), Sequential::<f64>::new(4).is_empty()), (9, false, true));
+    let mut names = Vec::new();
+    network.places("", &mut |name| names.push(name));
+    for name in ["0", "2", "5", "5.forward.activation", "5.backward.recurrent", "6", "6.activation", "8"] {
+        assert!(names.iter().any(|known| known == name), "no {name} in {names:?}");
+    }
+}
+
+/// Settings reach the weights.
+#[test]
+fn slopes_begin_where_they_are_told_to() {
+    let slopes = |layer: PRelu| initialize(&Sequential::<f64>::input(2).layer(layer).build().unwrap(), 1).unwrap();
+    assert_eq!(slopes(PRelu::new(2)), [0.25]);
+    assert_eq!(slopes(PRelu::new(2).initial(0.1).unwrap().per_unit()), [0.1, 0.1]);
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn a_description_survives_a_file() {

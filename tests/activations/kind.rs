@@ -11,6 +11,19 @@ fn names_are_those_of_the_types() {
 }
 
 #[test]
+fn facts_are_those_of_the_types() {
+    fn check(activation: impl Activation) {
+        let kind = activation.kind();
+        assert_eq!(kind.derivative_bounds(), activation.derivative_bounds(), "{activation:?}");
+        assert_eq!((kind.kinks(), kind.is_odd()), (activation.kinks(), activation.is_odd()), "{activation:?}");
+    }
+    check(Sigmoid);
+    check(LeakyRelu::new(0.3).unwrap());
+    check(HardTanh::default());
+    check(Cube { scale: 1.0 });
+}
+
+#[test]
 fn equality_sees_type_and_parameters() {
     let all = all();
     for (i, a) in all.iter().enumerate() {
