@@ -4,7 +4,7 @@
 
 use super::{Activation, Bounds, own_kind};
 use crate::{
-    math::{self, magnitude},
+    math::{self, magnitude, quotient},
     scalar::{Scalar, scalar},
 };
 use core::f64::consts::FRAC_2_SQRT_PI;
@@ -23,7 +23,7 @@ impl Activation for Sigmoid {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         let e = math::exp(-magnitude(z));
         let one_plus = T::one() + e;
-        e / (one_plus * one_plus)
+        quotient(quotient(e, one_plus), one_plus)
     }
     /// The supremum is at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -46,7 +46,7 @@ impl Activation for Tanh {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         let e = math::exp(-(magnitude(z) + magnitude(z)));
         let one_plus = T::one() + e;
-        scalar::<T>(4.0) * e / (one_plus * one_plus)
+        quotient(quotient(scalar::<T>(4.0) * e, one_plus), one_plus)
     }
     /// The supremum is at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {

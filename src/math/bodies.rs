@@ -43,13 +43,21 @@ macro_rules! bodies {
             (n, r + (r * r * exp_tail(r) + rest))
         }
 
-        /// `e^(x + low)`. The power of two comes in halves, so that subnormal results round once.
+        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`: in halves, so that
+        /// subnormal results round once.
         #[inline(always)]
-        fn exp_of_sum(x: $float, low: $float) -> $float {
+        fn exp_parts(x: $float, low: $float) -> ($float, $float, $float) {
             let (n, p) = reduced_exp(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
             let half = n * 0.5 + ROUND;
             let other = (n - (half - ROUND)) + ROUND;
-            (1.0 + p) * power_of_two(half) * power_of_two(other)
+            (p, power_of_two(half), power_of_two(other))
+        }
+
+        /// `e^(x + low)`.
+        #[inline(always)]
+        fn exp_of_sum(x: $float, low: $float) -> $float {
+            let (p, half, other) = exp_parts(x, low);
+            (1.0 + p) * half * other
         }
 
         #[inline(always)]
@@ -66,10 +74,14 @@ macro_rules! bodies {
             if x.abs() < $float::EPSILON / 4.0 { x } else { y }
         }
 
+        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`, the exponential of the derivative too: in one loop it is computed once.
         #[inline(always)]
         pub(super) fn tanh(x: $float) -> $float {
-            let e = exp_m1(2.0 * at_most(x.abs(), TANH_MOST));
-            (e / (e + 2.0)).copysign(x)
+            let a = super::magnitude(x);
+            let (p, half, other) = exp_parts(-(a + a), 0.0);
+            let power = half * other;
+            let minus_numerator = power * p + (power - 1.0);
+            quotient(-minus_numerator, 1.0 + (1.0 + p) * half * other).copysign(x)
         }
 
         /// `k` and `m` with `x = 2ᵏ m`, `√½ ≤ m < √2`; `x` positive and normal.

@@ -50,7 +50,7 @@ pub fn ln_1p<T: Scalar>(x: T) -> T {
     by_format!(x, ln_1p, x.ln_1p())
 }
 
-/// `tanh x = (e²ˣ − 1) / (e²ˣ + 1)`.
+/// `tanh x = (1 − e⁻²ˣ) / (1 + e⁻²ˣ)`.
 #[inline(always)]
 pub fn tanh<T: Scalar>(x: T) -> T {
     by_format!(x, tanh, x.tanh())
@@ -60,7 +60,7 @@ pub fn tanh<T: Scalar>(x: T) -> T {
 #[inline(always)]
 pub fn sigmoid<T: Scalar>(x: T) -> T {
     let e = exp(-magnitude(x));
-    (if x < T::zero() { e } else { T::one() }) / (T::one() + e)
+    quotient(if x < T::zero() { e } else { T::one() }, T::one() + e)
 }
 
 /// `ln(1 + eˣ)`, accurate in both tails.
@@ -102,6 +102,16 @@ pub fn normal_density<T: Scalar>(x: T) -> T {
 
 /// `1/√(2π)`.
 pub(crate) const FRAC_1_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
+
+/// `a / b`; in `f32` by way of `1/b`, which in one loop is computed once for all that is divided by `b`.
+#[inline(always)]
+pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> T {
+    if let (Ok(a), Ok(b)) = (cast!(a, f32), cast!(b, f32)) {
+        cast!(single::quotient(a, b), T).unwrap_or_else(|_| T::nan())
+    } else {
+        a / b
+    }
+}
 
 /// `|x|` by a select: right for dual numbers too, at 0 from the right.
 #[inline(always)]

@@ -16,7 +16,6 @@ const LN2_LOW: f32 = 1.428_606_8e-6;
 const EXP_LEAST: f32 = -104.5;
 const EXP_MOST: f32 = 89.0;
 const EXP_M1_LEAST: f32 = -20.0;
-const TANH_MOST: f32 = 10.0;
 const GAUSSIAN_MOST: f32 = 15.0;
 const ERFC_CENTRE: f32 = 2.0;
 const ERFC_MOST: f32 = 11.0;
@@ -47,3 +46,9 @@ fn erfc_polynomial(t: f32) -> f32 {
 }
 
 bodies!(f32, u32);
+
+/// `a / b` to 1.5 units in the last place.
+#[inline(always)]
+pub(super) fn quotient(a: f32, b: f32) -> f32 {
+    a * (1.0 / b)
+}
