@@ -12,12 +12,13 @@ use crate::{
         elementwise::{add_column_sums, map2},
         product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
     },
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place},
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place, Trained},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     theory::{Upper, spectral_norm_bound},
 };
 use alloc::{format, string::String, vec::Vec};
+use core::ops::Range;
 use rand_core::Rng;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
@@ -217,6 +218,17 @@ impl<'a, T> Slabs<'a, T> {
     }
 }
 
+/// How many steps' input projections are one product, and so their parts of dW and dU: with some 256 rows the product is
+/// a large one, and what it writes is in the cache when the steps read it.
+fn steps_together(batch: usize) -> usize {
+    (256 / batch).max(1)
+}
+
+/// The rows of some steps.
+fn rows_of(extent: Extent<'_>, steps: Range<usize>) -> Range<usize> {
+    extent.step(steps.start).start..extent.step(steps.end - 1).end
+}
+
 /// `count` rows of `width` values from row `first`.
 fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
     &values[first * width..][..count * width]
@@ -317,8 +329,9 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let forward = zeros + packed_len::<T>(z, self.inputs) + forward_products;
         let monitored = 2 * batch * sizes.live();
         let step = batch * (sizes.kept() + memory);
-        let last = outer_len::<T>(z, all).max(packed_len::<T>(self.inputs, z));
-        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + backward_products.max(last);
+        let outer = outer_len::<T>(z, all.min(batch * steps_together(batch)));
+        let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
+        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {
             (all * sizes.kept(), forward.max(backward) + monitored)
         } else {
@@ -454,18 +467,17 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             let right = Right::packed(packed_weight, gates, self.inputs);
             multiply(x, right, count, z, gates, start);
         };
-        if keep {
-            project(0, all, slabs.z);
-        }
+        let together = if keep { steps_together(batch) } else { 1 };
         let mut before = 0..0;
         for step in 0..extent.steps {
             let now = extent.step(step);
             let (active, base) = (now.len(), if keep { now.start } else { 0 });
+            if step % together == 0 {
+                let count = rows_of(extent, step..(step + together).min(extent.steps)).len();
+                project(now.start, count, rows_mut(slabs.z, base, count, gates));
+            }
             let z = rows_mut(slabs.z, base, active, gates);
             let u = rows_mut(slabs.u, base, active, apart);
-            if !keep {
-                project(now.start, active, z);
-            }
             let (past, h_next) = y.split_at_mut(now.start * hidden);
             let h_next = &mut h_next[..active * hidden];
             let h = if step == 0 { rows(h_start, 0, active, hidden) } else { rows(past, before.start, active, hidden) };
@@ -551,11 +563,12 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let (d_operand, scratch) = scratch.split_at_mut(batch * hidden);
         let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
         let (held_rows, scratch) = scratch.split_at_mut(batch * held);
+        let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         zeros.fill(T::zero());
         let mut offset = 0;
         for (product, _) in self.products() {
             let outputs = product.gates.len() * hidden;
-            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut scratch[offset..]);
+            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
             offset += packed_len::<T>(hidden, outputs);
         }
         let (h_start, memory_start) = match carried_in {
@@ -574,6 +587,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             }
         }
 
+        let together = steps_together(batch);
         for step in (0..extent.steps).rev() {
             let now = extent.step(step);
             let active = now.len();
@@ -627,7 +641,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let right = Right::packed(&scratch[offset..], hidden, outputs);
+                    let right = Right::packed(&packed_products[offset..], hidden, outputs);
                     offset += packed_len::<T>(hidden, outputs);
                     let skipped = product.operand == Operand::Hidden && !wants_state;
                     if product.stage != stage || skipped {
@@ -649,57 +663,22 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
                 }
             }
+            if step % together == 0 {
+                let steps = step..(step + together).min(extent.steps);
+                let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
+                self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer);
+            }
         }
         if let Some(d_carried_in) = d_carried_in {
             d_carried_in[..batch * hidden].copy_from_slice(d_h);
             d_carried_in[batch * hidden..].copy_from_slice(d_memory);
-        }
-
-        let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
-        let deltas = Matrix::new(slabs.z, gates);
-        if trained.block(0) {
-            add_outer(deltas, Matrix::new(x, self.inputs), [gates, self.inputs, all], d_weight, scratch);
-        }
-        if trained.block(1) {
-            for (product, column) in self.products() {
-                let outputs = product.gates.len() * hidden;
-                let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
-                let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
-                let mut add = |first: usize, count: usize, operand: &[T]| {
-                    if count > 0 {
-                        let d = Matrix::new(&slab[first * stride + column..], stride);
-                        add_outer(d, Matrix::new(operand, hidden), [outputs, hidden, count], into, scratch);
-                    }
-                };
-                if product.operand == Operand::Own {
-                    add(0, all, rows(slabs.operands, (product.stage - 1) * slabs.rows, all, hidden));
-                    continue;
-                }
-                if carried_in.is_some() {
-                    add(0, batch, h_start);
-                }
-                if extent.lengths.is_none() {
-                    add(batch, all - batch, y);
-                } else {
-                    for step in 1..extent.steps {
-                        let (now, before) = (extent.step(step), extent.step(step - 1));
-                        add(now.start, now.len(), rows(y, before.start, now.len(), hidden));
-                    }
-                }
-            }
-        }
-        if self.bias.is_some() && trained.block(2) {
-            add_column_sums(slabs.z, gates, d_bias);
-        }
-        if self.bias.is_some() && apart > 0 && trained.block(3) {
-            add_column_sums(slabs.u, apart, d_recurrent_bias);
         }
         if monitor.listens() {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
             let right = Right::of(weight, gates, self.inputs, scratch);
-            multiply(deltas, right, all, dx, self.inputs, Start::Zero);
+            multiply(Matrix::new(slabs.z, gates), right, all, dx, self.inputs, Start::Zero);
             if monitor.listens() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }
@@ -708,6 +687,69 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
 }
 
 impl<C: Cell> Recurrent<C> {
+    /// Adds what some steps give to dW, dU and the biases' gradients, from the gradients of their pre-activations.
+    /// `operands` are x, y and the h to start from, empty where it is zero.
+    #[allow(clippy::too_many_arguments)]
+    fn add_gradient<T: Scalar>(
+        &self,
+        extent: Extent<'_>,
+        steps: Range<usize>,
+        trained: Trained<'_>,
+        operands: [&[T]; 3],
+        slabs: &Slabs<'_, T>,
+        dw: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
+        let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
+        let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
+        let z = rows(slabs.z, of.start, of.len(), gates);
+        if trained.block(0) {
+            let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+            add_outer(Matrix::new(z, gates), x, [gates, self.inputs, of.len()], d_weight, scratch);
+        }
+        for (product, column) in self.products().filter(|_| trained.block(1)) {
+            let outputs = product.gates.len() * hidden;
+            let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
+            let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
+            let mut add = |first: usize, count: usize, operand: &[T]| {
+                if count > 0 {
+                    let d = Matrix::new(&slab[first * stride + column..], stride);
+                    add_outer(d, Matrix::new(operand, hidden), [outputs, hidden, count], into, scratch);
+                }
+            };
+            if product.operand == Operand::Own {
+                add(
+                    of.start,
+                    of.len(),
+                    rows(slabs.operands, (product.stage - 1) * slabs.rows + of.start, of.len(), hidden),
+                );
+                continue;
+            }
+            let mut after = of.start;
+            if steps.start == 0 {
+                after = extent.batch;
+                if !h_start.is_empty() {
+                    add(0, extent.batch, h_start);
+                }
+            }
+            if extent.lengths.is_none() {
+                add(after, of.end - after, &y[(after - extent.batch) * hidden..]);
+            } else {
+                for step in steps.start.max(1)..steps.end {
+                    let (now, before) = (extent.step(step), extent.step(step - 1));
+                    add(now.start, now.len(), rows(y, before.start, now.len(), hidden));
+                }
+            }
+        }
+        if self.bias.is_some() && trained.block(2) {
+            add_column_sums(z, gates, d_bias);
+        }
+        if self.bias.is_some() && apart > 0 && trained.block(3) {
+            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
+        }
+    }
+
     /// The activation of a cell that has just one.
     fn sole_activation(&self) -> Option<&dyn AnyActivation> {
         if self.cell.gates().len() == 1 { self.cell.activation(0) } else { None }
