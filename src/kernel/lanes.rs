@@ -37,6 +37,12 @@ pub(super) trait Lanes<T>: Copy {
     /// That of [`zero`](Self::zero).
     unsafe fn add(self, b: Self) -> Self;
 
+    /// Asks for the line of memory at `at`, wherever that is, to be brought near.
+    ///
+    /// # Safety
+    /// That of [`zero`](Self::zero).
+    unsafe fn prefetch(_at: *const T) {}
+
     /// Writes the values to `to`.
     ///
     /// # Safety
@@ -106,6 +112,12 @@ macro_rules! register {
             unsafe fn add(self, b: Self) -> Self {
                 // SAFETY: the register exists.
                 unsafe { core::arch::x86_64::$add(self, b) }
+            }
+            #[inline(always)]
+            unsafe fn prefetch(at: *const T) {
+                use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                // SAFETY: a prefetch reads nothing and may have any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut T) {

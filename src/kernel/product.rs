@@ -393,6 +393,12 @@ impl Tile {
     ) -> usize {
         // SAFETY: by the contract of this function; a whole row of the tile, or of `out`, has room for its R registers.
         unsafe {
+            for r in 0..M {
+                // What the result is written to comes while the sums are made.
+                for q in 0..R {
+                    V::prefetch(c.as_ptr().wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
+                }
+            }
             let mut sums = [[V::zero(); R]; M];
             for p in 0..self.inner {
                 let row = data.as_ptr().add(p * self.between);
@@ -404,22 +410,27 @@ impl Tile {
                     }
                 }
             }
+            if self.columns == V::LANES * R {
+                let to: [*mut T; M] =
+                    core::array::from_fn(|r| c[(self.i + r) * stride + self.j..][..V::LANES * R].as_mut_ptr());
+                let bias = match start {
+                    Start::Bias(bias) => bias[self.j..][..V::LANES * R].as_ptr(),
+                    _ => to[0],
+                };
+                for r in 0..M {
+                    for q in 0..R {
+                        let (to, sum) = (to[r].add(q * V::LANES), sums[r][q]);
+                        match start {
+                            Start::Zero => sum.store(to),
+                            Start::Bias(_) => sum.add(V::load(bias.add(q * V::LANES))).store(to),
+                            Start::Accumulate => V::load(to).add(sum).store(to),
+                        }
+                    }
+                }
+                return M;
+            }
             for (r, sums) in sums.iter().enumerate() {
                 let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
-                if self.columns == V::LANES * R {
-                    for (q, &sum) in sums.iter().enumerate() {
-                        let to = row.as_mut_ptr().add(q * V::LANES);
-                        let sum = match start {
-                            Start::Zero => sum,
-                            Start::Bias(bias) => {
-                                sum.add(V::load(bias[self.j..][..self.columns].as_ptr().add(q * V::LANES)))
-                            }
-                            Start::Accumulate => V::load(to).add(sum),
-                        };
-                        sum.store(to);
-                    }
-                    continue;
-                }
                 let mut out = [T::zero(); MOST];
                 for (q, &sum) in sums.iter().enumerate() {
                     sum.store(out.as_mut_ptr().add(q * V::LANES));
