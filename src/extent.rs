@@ -45,6 +45,7 @@ impl<'a> Extent<'a> {
     }
 
     /// All rows of the pass.
+    #[inline]
     pub fn rows(&self) -> usize {
         match self.lengths {
             None => self.batch * self.steps,
@@ -53,6 +54,7 @@ impl<'a> Extent<'a> {
     }
 
     /// The samples that still run at `step`.
+    #[inline]
     pub fn active(&self, step: usize) -> usize {
         match self.lengths {
             None if step < self.steps => self.batch,
@@ -62,6 +64,7 @@ impl<'a> Extent<'a> {
     }
 
     /// The rows of `step`.
+    #[inline]
     pub fn step(&self, step: usize) -> Range<usize> {
         let start = match self.lengths {
             None => self.batch * step,
@@ -71,6 +74,7 @@ impl<'a> Extent<'a> {
     }
 
     /// The steps of `sample`.
+    #[inline]
     pub fn length(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }

@@ -74,6 +74,8 @@ struct Pass {
     with_state: bool,
     /// Values of input, output and state.
     values: [usize; 3],
+    /// Values kept for the backward pass.
+    saved: usize,
 }
 
 /// What a forward pass gives: the output, and the place for the loss's gradient.
@@ -261,7 +263,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         }
         require_length("parameters", self.dims.parameters, w.len())?;
         require_length("input", extent.rows() * self.dims.input, x.len())?;
-        let states = self.network.needs(extent, mode).carried * extent.batch;
+        let needs = self.network.needs(extent, mode);
+        let states = needs.carried * extent.batch;
         if self.starts_from_state {
             require_length("state", states, self.state.len())?;
         }
@@ -272,13 +275,13 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             mode,
             with_state: self.starts_from_state,
             values: [x.len(), self.network.extent(extent).rows() * self.dims.output, states],
+            saved: needs.saved,
         })
     }
 
     fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
         self.last = Some(pass);
         let [ins, outs, states] = pass.values;
-        let needs = self.network.needs(extent, pass.mode);
         self.network.forward(
             w,
             Forward {
@@ -287,7 +290,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
                 noise: self.noise,
                 x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
                 y: &mut self.y[..outs],
-                saved: &mut self.saved[..needs.saved],
+                saved: &mut self.saved[..pass.saved],
                 carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
                 carried_out: &mut self.state_end[..states],
                 scratch: &mut self.scratch,
@@ -335,7 +338,6 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.ready = false;
         let [ins, outs, states] = pass.values;
         let extent = pass.extent(&self.lengths);
-        let needs = self.network.needs(extent, pass.mode);
         self.network.backward(
             w,
             Backward {
@@ -344,7 +346,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
                 noise: self.noise,
                 x: &self.x[..ins],
                 y: &self.y[..outs],
-                saved: &mut self.saved[..needs.saved],
+                saved: &mut self.saved[..pass.saved],
                 carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
                 dy: &self.dy[..outs],
                 d_carried_out: if states > 0 { Some(&self.d_state_end[..states]) } else { None },

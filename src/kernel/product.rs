@@ -91,19 +91,16 @@ impl<'a, T: Scalar> Right<'a, T> {
         Right { data: &data[..packed_len::<T>(columns, inner)], between: width * inner, stride: width, inner, columns }
     }
 
-    /// A matrix \[inner, columns\] as it stands; its columns fill whole panels.
-    fn direct(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Self {
-        assert!(matrix.holds(inner, columns) && columns.is_multiple_of(panel::<T>()));
-        Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns }
+    /// A matrix \[inner, columns\] as it stands, where its columns fill registers and packing it would gain nothing.
+    fn direct(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
+        assert!(matrix.holds(inner, columns));
+        let right = Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns };
+        (matrix.is_near(inner) && columns.is_multiple_of(panel::<T>() / 2)).then_some(right)
     }
 
     /// `W` \[outputs, inputs\], for `d W`: as it stands, or packed into `scratch` where that pays.
     pub fn of(w: &'a [T], outputs: usize, inputs: usize, scratch: &'a mut [T]) -> Self {
-        let matrix = Matrix::new(w, inputs);
-        if matrix.is_near(outputs) && inputs.is_multiple_of(panel::<T>()) {
-            return Self::direct(matrix, inputs, outputs);
-        }
-        pack(w, outputs, inputs, scratch)
+        Self::direct(Matrix::new(w, inputs), inputs, outputs).unwrap_or_else(|| pack(w, outputs, inputs, scratch))
     }
 }
 
@@ -194,8 +191,10 @@ pub(crate) fn add_outer<T: Scalar>(
         return;
     }
     let width = panel::<T>();
-    if d.is_near(rows) && x.is_near(rows) && inputs.is_multiple_of(width) {
-        let right = Right::direct(x, inputs, rows);
+    if rows == 1 {
+        return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c });
+    }
+    if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
         return run([outputs, rows], ByColumn { matrix: d }, right, 0, c, inputs, Start::Accumulate);
     }
     for first in (0..rows).step_by(BLOCK) {
@@ -222,6 +221,24 @@ pub(crate) fn add_outer<T: Scalar>(
             pack_panel(x, j, columns, first, panel);
             let right = Right::packed(panel, columns, inner);
             run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, Start::Accumulate);
+        }
+    }
+}
+
+/// `c += dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
+struct OneRow<'a, T> {
+    d: &'a [T],
+    x: &'a [T],
+    c: &'a mut [T],
+}
+
+impl<T: Scalar> Kernel for OneRow<'_, T> {
+    #[inline(always)]
+    fn run<const LEVEL: Level>(self) {
+        for (c, &d) in self.c.chunks_mut(self.x.len()).zip(self.d) {
+            for (c, &x) in c.iter_mut().zip(self.x) {
+                *c += d * x;
+            }
         }
     }
 }
@@ -341,25 +358,20 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
         let (width, part_width) = (panel::<T>(), V::LANES * R);
         for j in (0..b.columns).step_by(width) {
             let panel = &b.data[(j / width * b.between + first * b.stride).min(b.data.len())..];
-            assert!(inner == 0 || (inner - 1) * b.stride + width <= panel.len());
             let columns = (b.columns - j).min(width);
+            assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
             for part in (0..columns).step_by(part_width) {
-                let mut i = 0;
-                while i < rows {
-                    let columns = (columns - part).min(part_width);
-                    let tile = Tile { i, j: j + part, inner, columns, between: b.stride };
-                    let panel = &panel[part.min(panel.len())..];
-                    // SAFETY: rows i .. i + M ≤ rows of `a` and inner indices below `inner` lie within it; at each of
-                    // them the R registers of `panel` from p · stride end within its row of `width` values (part +
-                    // part_width ≤ width), of which the assertion above has found `inner`.
-                    i += unsafe {
-                        match rows - i {
-                            left if left >= M => tile.run::<T, V, A, M, R>(a, panel, c, stride, start),
-                            4.. => tile.run::<T, V, A, 4, R>(a, panel, c, stride, start),
-                            2.. => tile.run::<T, V, A, 2, R>(a, panel, c, stride, start),
-                            _ => tile.run::<T, V, A, 1, R>(a, panel, c, stride, start),
-                        }
-                    };
+                let panel = &panel[part.min(panel.len())..];
+                let tile =
+                    Tile { i: 0, j: j + part, inner, columns: (columns - part).min(part_width), between: b.stride };
+                // SAFETY: at each of `inner` indices p the registers of `panel` that hold `tile.columns` values from p ·
+                // stride lie within it, as the assertion above has found.
+                unsafe {
+                    if tile.columns > V::LANES {
+                        tile.all::<T, V, A, M, R>(rows, a, panel, c, stride, start);
+                    } else {
+                        tile.all::<T, V, A, M, 1>(rows, a, panel, c, stride, start);
+                    }
                 }
             }
         }
@@ -377,6 +389,33 @@ struct Tile {
 }
 
 impl Tile {
+    /// Computes `rows` rows, M at a time.
+    ///
+    /// # Safety
+    /// That of [`run`](Self::run), for all rows.
+    #[inline(always)]
+    unsafe fn all<T: Scalar, V: Lanes<T>, A: Left<T>, const M: usize, const R: usize>(
+        mut self,
+        rows: usize,
+        a: A,
+        data: &[T],
+        c: &mut [T],
+        stride: usize,
+        start: Start<'_, T>,
+    ) {
+        while self.i < rows {
+            // SAFETY: by the contract of this function, as i + M ≤ rows.
+            self.i += unsafe {
+                match rows - self.i {
+                    left if left >= M => self.run::<T, V, A, M, R>(a, data, c, stride, start),
+                    4.. => self.run::<T, V, A, 4, R>(a, data, c, stride, start),
+                    2.. => self.run::<T, V, A, 2, R>(a, data, c, stride, start),
+                    _ => self.run::<T, V, A, 1, R>(a, data, c, stride, start),
+                }
+            };
+        }
+    }
+
     /// Computes M rows and says how many that were.
     ///
     /// # Safety

@@ -222,7 +222,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             return;
         }
         // Without saving, the rows between links go through two buffers in turn.
-        let widest = self.widest(extent);
+        let widest = if mode.saves() { 0 } else { self.widest(extent) };
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
         let (mut x, mut rows) = (Some(x), extent);
