@@ -121,7 +121,7 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
         w.extend(scaled::<T>(101 + 2 * i as u64, outputs, 0.1 / fan.sqrt()));
     }
     let network = builder.build().expect("a network");
-    let settings = Settings { batch, ..Settings::default() };
+    let settings = Settings { batch, threads: arguments.threads, ..Settings::default() };
     if classes {
         let x = scaled::<T>(7, batch * dims[0], 1.7320508);
         let count = dims[dims.len() - 1];
@@ -165,7 +165,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let x: Vec<T> = (0..batch * steps).flat_map(|i| row(i / steps, i % steps)).copied().collect();
     let y = scaled::<T>(8, batch * 10, 1.0);
     let data = Data::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
-    let settings = Settings { batch, ..Settings::default() };
+    let settings = Settings { batch, threads: arguments.threads, ..Settings::default() };
     let chain = (ClipNorm::new(1.0), Sgd::new(0.01));
     let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, steps).expect("a trainer");
     trainer.parameters_mut().copy_from_slice(&w);

@@ -143,6 +143,14 @@ pub enum Error {
         /// Its kind.
         kind: String,
     },
+    /// Threads that the system would not start.
+    #[error("{threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
     /// A file that could not be read or written.
     #[error("{path}: {reason}")]
     File {

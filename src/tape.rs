@@ -4,6 +4,7 @@ use crate::{
     block::Blocks,
     error::{Error, require, require_length},
     extent::Extent,
+    kernel::team::{Team, during},
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Place, Trained},
     monitor::GradientMonitor,
     scalar::Scalar,
@@ -51,6 +52,7 @@ pub struct Tape<T, L> {
     wants_input: bool,
     wants_state: bool,
     noise: Noise,
+    team: Option<Team>,
 }
 
 /// The network and the sizes; not the memory itself.
@@ -146,6 +148,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             wants_input: false,
             wants_state: false,
             noise: Noise::default(),
+            team: None,
         })
     }
 
@@ -196,6 +199,26 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Sets whether backward passes compute the gradient of the initial state.
     pub fn want_state_gradient(&mut self, wanted: bool) {
         self.wants_state = wanted;
+    }
+
+    /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
+    ///
+    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. A loop too
+    /// short to be worth it stays on one thread. The others are made here, stay awake during a pass and sleep between.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for none; [`Error::Threads`] where the system refuses.
+    #[cfg(feature = "std")]
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
+        require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
+        let team = (threads > 1).then(|| Team::new(threads)).transpose();
+        self.team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
+        Ok(())
+    }
+
+    /// The threads, for a caller that has more for them than one pass; to be put back.
+    pub(crate) fn team(&mut self) -> &mut Option<Team> {
+        &mut self.team
     }
 
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
@@ -282,22 +305,20 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
         self.last = Some(pass);
         let [ins, outs, states] = pass.values;
-        self.network.forward(
-            w,
-            Forward {
-                extent,
-                mode: pass.mode,
-                noise: self.noise,
-                x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
-                y: &mut self.y[..outs],
-                saved: &mut self.saved[..pass.saved],
-                carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
-                carried_out: &mut self.state_end[..states],
-                scratch: &mut self.scratch,
-                monitor,
-                at: Place::new(&self.names),
-            },
-        );
+        let forward = Forward {
+            extent,
+            mode: pass.mode,
+            noise: self.noise,
+            x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
+            y: &mut self.y[..outs],
+            saved: &mut self.saved[..pass.saved],
+            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
+            carried_out: &mut self.state_end[..states],
+            scratch: &mut self.scratch,
+            monitor,
+            at: Place::new(&self.names),
+        };
+        during(self.team.as_mut(), || self.network.forward(w, forward));
     }
 
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
@@ -338,27 +359,25 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.ready = false;
         let [ins, outs, states] = pass.values;
         let extent = pass.extent(&self.lengths);
-        self.network.backward(
-            w,
-            Backward {
-                extent,
-                mode: pass.mode,
-                noise: self.noise,
-                x: &self.x[..ins],
-                y: &self.y[..outs],
-                saved: &mut self.saved[..pass.saved],
-                carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
-                dy: &self.dy[..outs],
-                d_carried_out: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
-                dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
-                d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
-                dw: &mut self.gradient,
-                trained: Trained::new(&self.trained),
-                scratch: &mut self.scratch,
-                monitor,
-                at: Place::new(&self.names),
-            },
-        );
+        let backward = Backward {
+            extent,
+            mode: pass.mode,
+            noise: self.noise,
+            x: &self.x[..ins],
+            y: &self.y[..outs],
+            saved: &mut self.saved[..pass.saved],
+            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
+            dy: &self.dy[..outs],
+            d_carried_out: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
+            dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
+            d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
+            dw: &mut self.gradient,
+            trained: Trained::new(&self.trained),
+            scratch: &mut self.scratch,
+            monitor,
+            at: Place::new(&self.names),
+        };
+        during(self.team.as_mut(), || self.network.backward(w, backward));
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());

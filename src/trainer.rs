@@ -5,6 +5,7 @@ use crate::{
     error::{Error, require},
     extent::Extent,
     initializer::{generator, sample::below},
+    kernel::team::during,
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::GradientMonitor,
@@ -32,12 +33,14 @@ pub struct Settings {
     /// Epochs without a better validation loss after which training stops and the best weights come back;
     /// `None` never stops early.
     pub patience: Option<usize>,
+    /// Threads that run a step, the calling one counted: see [`Tape::set_threads`]. Without the standard library, 1.
+    pub threads: usize,
 }
 
 impl Default for Settings {
-    /// Batches of 32, 10 epochs, seed 0, shuffled.
+    /// Batches of 32, 10 epochs, seed 0, shuffled, one thread.
     fn default() -> Self {
-        Settings { batch: 32, accumulate: 1, epochs: 10, seed: 0, shuffle: true, patience: None }
+        Settings { batch: 32, accumulate: 1, epochs: 10, seed: 0, shuffle: true, patience: None, threads: 1 }
     }
 }
 
@@ -171,7 +174,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             require(value > 0, what, "at least 1", value as f64)?;
         }
         let parameters = initialize(&network, settings.seed)?;
-        let tape = Tape::new(network, Extent::sequences(settings.batch, steps))?;
+        #[cfg_attr(not(feature = "std"), expect(unused_mut))]
+        let mut tape = Tape::new(network, Extent::sequences(settings.batch, steps))?;
+        #[cfg(feature = "std")]
+        tape.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, tape.blocks(), &parameters)?;
         let progress = Progress { epochs: 0, waited: 0, best: f64::INFINITY };
         Ok(Trainer { tape, parameters, loss, optimizer, settings, order: Vec::new(), progress, best: Vec::new() })
@@ -272,6 +278,20 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
+        // From the first loop of the step to the last the threads stay awake.
+        let mut team = self.tape.team().take();
+        let done = during(team.as_mut(), || self.run(data, batch, samples, monitor));
+        *self.tape.team() = team;
+        done
+    }
+
+    fn run(
+        &mut self,
+        data: &Data<'_, T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<(f64, Outcome), Error> {
         let width = self.tape.network().dims().output;
         let per_step = per_step(self.tape.network());
         // A mean over all samples weighs the means of the parts by what their rows count for.

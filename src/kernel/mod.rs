@@ -13,6 +13,7 @@ pub(crate) mod lane;
 mod lanes;
 pub(crate) mod product;
 pub(crate) mod reduce;
+pub(crate) mod team;
 mod transpose;
 
 /// A CPU level: 0 is what the target guarantees, 1 is AVX2 with FMA, 2 is AVX-512.

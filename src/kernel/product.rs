@@ -5,7 +5,12 @@
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, is};
-use super::{Kernel, Level, dispatch, lanes::Lanes, transpose::transpose};
+use super::{
+    Kernel, Level, dispatch,
+    lanes::Lanes,
+    team::{Shared, each, part, parts},
+    transpose::transpose,
+};
 use crate::scalar::Scalar;
 
 /// Inner indices summed in registers before they are added to the result: a panel of that many rows is as
@@ -71,6 +76,9 @@ pub(crate) fn outer_len<T>(outputs: usize, rows: usize) -> usize {
     rows.min(BLOCK) * (panel::<T>() + outputs.next_multiple_of(STRIP))
 }
 
+/// Multiplications of a product in a nanosecond, on one thread of a fast machine.
+const PER_NANOSECOND: usize = 50;
+
 /// Rows of a panel that are filled together: 64 × 128 bytes.
 const STRETCH: usize = 64;
 
@@ -115,17 +123,24 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     packed: &'a mut [T],
 ) -> Right<'a, T> {
     let width = panel::<T>();
-    for (i, panel) in packed[..packed_len::<T>(outputs, inputs)].chunks_mut((width * inputs).max(1)).enumerate() {
-        let rows = (outputs - i * width).min(width);
-        if rows < width {
-            panel.fill(T::zero());
+    let panels = outputs.div_ceil(width);
+    let count = parts(panels, packed_len::<T>(outputs, inputs) / 4);
+    let to = Shared::new(&mut packed[..panels * width * inputs]);
+    each(count, &|thread| {
+        for i in part(thread, count, panels, 1) {
+            // SAFETY: each panel is one thread's.
+            let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
+            let rows = (outputs - i * width).min(width);
+            if rows < width {
+                panel.fill(T::zero());
+            }
+            // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled.
+            for (q, stretch) in panel.chunks_mut(width * STRETCH).enumerate() {
+                let from = Matrix::new(&w[i * width * inputs + q * STRETCH..], inputs);
+                transpose(from, [rows, stretch.len() / width], stretch, width);
+            }
         }
-        // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled.
-        for (q, stretch) in panel.chunks_mut(width * STRETCH).enumerate() {
-            let from = Matrix::new(&w[i * width * inputs + q * STRETCH..], inputs);
-            transpose(from, [rows, stretch.len() / width], stretch, width);
-        }
-    }
+    });
     Right::packed(packed, outputs, inputs)
 }
 
@@ -203,19 +218,7 @@ pub(crate) fn add_outer<T: Scalar>(
         // time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
         let (strips, panel) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
         let panel = &mut panel[..width * inner];
-        for group in (0..inner).step_by(STRIP) {
-            for (i, strip) in strips.chunks_mut(STRIP * inner).enumerate() {
-                let count = (outputs - i * STRIP).min(STRIP);
-                for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(STRIP) {
-                    let from = &d.data[(first + p) * d.stride + i * STRIP..];
-                    match from.first_chunk::<STRIP>() {
-                        // As an array it is copied through a register.
-                        Some(whole) if count == STRIP => *to = *whole,
-                        _ => to[..count].copy_from_slice(&from[..count]),
-                    }
-                }
-            }
-        }
+        pack_strips(d, first, [outputs, inner], strips);
         for j in (0..inputs).step_by(width) {
             let columns = (inputs - j).min(width);
             pack_panel(x, j, columns, first, panel);
@@ -223,6 +226,30 @@ pub(crate) fn add_outer<T: Scalar>(
             run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, Start::Accumulate);
         }
     }
+}
+
+/// Packs `inner` rows of `d` from row `first` into strips of their columns.
+fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usize; 2], strips: &mut [T]) {
+    let all = outputs.div_ceil(STRIP);
+    let count = parts(all, outputs * inner / 2);
+    let strips = Shared::new(strips);
+    each(count, &|thread| {
+        for group in (0..inner).step_by(STRIP) {
+            for i in part(thread, count, all, 1) {
+                // SAFETY: each strip is one thread's.
+                let strip = unsafe { strips.take(i * STRIP * inner..(i + 1) * STRIP * inner) };
+                let width = (outputs - i * STRIP).min(STRIP);
+                for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(STRIP) {
+                    let from = &d.data[(first + p) * d.stride + i * STRIP..];
+                    match from.first_chunk::<STRIP>() {
+                        // As an array it is copied through a register.
+                        Some(whole) if width == STRIP => *to = *whole,
+                        _ => to[..width].copy_from_slice(&from[..width]),
+                    }
+                }
+            }
+        }
+    });
 }
 
 /// `c += dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
@@ -247,7 +274,10 @@ impl<T: Scalar> Kernel for OneRow<'_, T> {
 const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
-trait Left<T>: Copy {
+trait Left<T>: Copy + Send + Sync {
+    /// The matrix without its first rows, a multiple of [`STRIP`].
+    fn skip(self, rows: usize) -> Self;
+
     /// The value of row `i` at inner index `p`.
     ///
     /// # Safety
@@ -263,6 +293,10 @@ struct ByRow<'a, T> {
 }
 
 impl<T: Scalar> Left<T> for ByRow<'_, T> {
+    fn skip(self, rows: usize) -> Self {
+        ByRow { matrix: Matrix { data: &self.matrix.data[rows * self.matrix.stride..], ..self.matrix }, ..self }
+    }
+
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: the caller keeps row and inner index within what `holds` has found in the data.
@@ -278,6 +312,10 @@ struct Strips<'a, T> {
 }
 
 impl<T: Scalar> Left<T> for Strips<'_, T> {
+    fn skip(self, rows: usize) -> Self {
+        Strips { packed: &self.packed[rows * self.inner..], ..self }
+    }
+
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: row i lies in strip i / STRIP, of which each has `inner` groups of STRIP values.
@@ -292,6 +330,10 @@ struct ByColumn<'a, T> {
 }
 
 impl<T: Scalar> Left<T> for ByColumn<'_, T> {
+    fn skip(self, rows: usize) -> Self {
+        ByColumn { matrix: Matrix { data: &self.matrix.data[rows..], ..self.matrix } }
+    }
+
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: the caller keeps column and inner index within what `holds` has found in the data.
@@ -325,7 +367,20 @@ fn run<'a, T: Scalar, A: Left<T>>(
         return;
     }
     assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
-    dispatch(Product { size, a, b, first, c, stride, start });
+    let inner = size[1];
+    let count = parts(rows.div_ceil(STRIP), rows * b.columns * inner / PER_NANOSECOND);
+    if count == 1 {
+        return dispatch(Product { size, a, b, first, c, stride, start });
+    }
+    let c = Shared::new(c);
+    each(count, &|thread| {
+        let own = part(thread, count, rows, STRIP);
+        if !own.is_empty() {
+            // SAFETY: each row is one thread's.
+            let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
+            dispatch(Product { size: [own.len(), inner], a: a.skip(own.start), b, first, c, stride, start });
+        }
+    });
 }
 
 impl<T: Scalar, A: Left<T>> Kernel for Product<'_, T, A> {

@@ -1,0 +1,335 @@
+//! Threads that share the loops of a pass.
+//!
+//! A part of a loop is what it is whoever runs it: the results are the same bits for any number of threads. Between two
+//! loops of a step the threads stay awake, since waking one costs as much as a small product; between steps they sleep.
+
+use core::ops::Range;
+#[cfg(feature = "std")]
+pub(crate) use threads::Team;
+
+/// There are no threads without the standard library.
+#[cfg(not(feature = "std"))]
+pub(crate) enum Team {}
+
+#[cfg(not(feature = "std"))]
+impl Team {
+    pub fn during<R>(&mut self, _pass: impl FnOnce() -> R) -> R {
+        match *self {}
+    }
+}
+
+/// Runs `pass` with the team, if there is one.
+pub(crate) fn during<R>(team: Option<&mut Team>, pass: impl FnOnce() -> R) -> R {
+    match team {
+        Some(team) => team.during(pass),
+        None => pass(),
+    }
+}
+
+/// How many threads the pass on this thread has.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "std")]
+    return threads::count();
+    #[cfg(not(feature = "std"))]
+    1
+}
+
+/// Runs `part(i)` for each i below `count`, on the threads of the pass.
+pub(crate) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
+    #[cfg(feature = "std")]
+    if count > 1 {
+        return threads::each(count, part);
+    }
+    (0..count).for_each(part);
+}
+
+/// Into how many parts to cut a loop over `units` that takes `nanoseconds` in all: one a thread, if a part is worth the
+/// time it takes to hand it over.
+pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
+    threads().min(nanoseconds / WORTH).min(units).max(1)
+}
+
+/// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
+const WORTH: usize = 10_000;
+
+/// Part `i` of `count` of `units`, cut at multiples of `grain`.
+pub(crate) fn part(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
+    let cut = |i: usize| (units.div_ceil(grain) * i / count * grain).min(units);
+    cut(i)..cut(i + 1)
+}
+
+/// A slice that several threads write, each its own places.
+pub(crate) struct Shared<T> {
+    data: *mut T,
+    len: usize,
+}
+
+// SAFETY: it is no more than a slice of values that may be sent; who takes places from it keeps them apart.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub fn new(data: &mut [T]) -> Self {
+        Shared { data: data.as_mut_ptr(), len: data.len() }
+    }
+
+    /// The values of `range`.
+    ///
+    /// # Safety
+    /// The slice that it was made of is still borrowed, and nobody else has any of these values.
+    pub unsafe fn take<'a>(&self, range: Range<usize>) -> &'a mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the range lies within the slice; the rest is the contract of this function.
+        unsafe { core::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(feature = "std")]
+mod threads {
+    use std::{
+        cell::{Cell, UnsafeCell},
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering::*},
+        },
+        thread::{self, JoinHandle},
+        vec::Vec,
+    };
+
+    /// What each thread of a team is to run, for its own number.
+    type Job = *const (dyn Fn(usize) + Sync);
+
+    struct Desk {
+        /// Counts the jobs; it changes when a new one lies in `job`.
+        turn: AtomicUsize,
+        job: UnsafeCell<Option<Job>>,
+        /// Workers that have not finished the job.
+        busy: AtomicUsize,
+        asleep: Vec<AtomicBool>,
+        panicked: AtomicBool,
+    }
+
+    // SAFETY: `job` is written by the team's owner alone, while `busy` is 0, and read by workers between a change of
+    // `turn` and their own decrement of `busy`; both synchronise.
+    unsafe impl Sync for Desk {}
+    // SAFETY: the job is a pointer to something that is `Sync`, and is used only while its owner waits.
+    unsafe impl Send for Desk {}
+
+    /// Some threads beside the one that owns the team.
+    pub(crate) struct Team {
+        desk: Arc<Desk>,
+        workers: Vec<JoinHandle<()>>,
+    }
+
+    std::thread_local! {
+        static CURRENT: Cell<*const Team> = const { Cell::new(core::ptr::null()) };
+    }
+
+    /// How often a worker looks for the next job before it sleeps: some tens of microseconds.
+    const LOOKS: usize = 20_000;
+
+    impl Team {
+        /// A team of `threads`, its owner counted.
+        pub fn new(threads: usize) -> std::io::Result<Self> {
+            let others = threads.saturating_sub(1);
+            let desk = Arc::new(Desk {
+                turn: AtomicUsize::new(0),
+                job: UnsafeCell::new(None),
+                busy: AtomicUsize::new(0),
+                asleep: (0..others).map(|_| AtomicBool::new(false)).collect(),
+                panicked: AtomicBool::new(false),
+            });
+            let mut team = Team { desk, workers: Vec::with_capacity(others) };
+            for i in 0..others {
+                let desk = Arc::clone(&team.desk);
+                team.workers.push(thread::Builder::new().name("chainrule".into()).spawn(move || desk.work(i))?);
+            }
+            Ok(team)
+        }
+
+        /// How many threads it has, its owner counted.
+        pub fn threads(&self) -> usize {
+            self.workers.len() + 1
+        }
+
+        /// Runs `pass`, whose loops on this thread are shared with the team. A team has one owner, who waits for it.
+        pub fn during<R>(&mut self, pass: impl FnOnce() -> R) -> R {
+            let _back = Back(CURRENT.replace(self));
+            pass()
+        }
+
+        /// Gives all workers `job` (or none, to end them) and does not wait.
+        fn call(&self, job: Option<Job>) {
+            self.desk.busy.store(self.workers.len(), Relaxed);
+            // SAFETY: `busy` was 0: no worker reads the job.
+            unsafe { *self.desk.job.get() = job };
+            self.desk.turn.fetch_add(1, SeqCst);
+            for (asleep, worker) in self.desk.asleep.iter().zip(&self.workers) {
+                if asleep.load(SeqCst) {
+                    worker.thread().unpark();
+                }
+            }
+        }
+
+        fn run(&self, job: &(dyn Fn(usize) + Sync)) {
+            let job: *const (dyn Fn(usize) + Sync + '_) = job;
+            // SAFETY: only the lifetime changes; `Finish` waits for all workers before the job's borrow ends, on a
+            // panic here too.
+            let pointer: Job = unsafe { core::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(job) };
+            // Within a part nobody asks the team for more.
+            let _back = Back(CURRENT.replace(core::ptr::null()));
+            self.call(Some(pointer));
+            let finish = Finish(&self.desk);
+            // SAFETY: the job is borrowed by this function.
+            unsafe { (*job)(0) };
+            drop(finish);
+            assert!(!self.desk.panicked.swap(false, Relaxed), "a thread of the team panicked");
+        }
+    }
+
+    impl Drop for Team {
+        fn drop(&mut self) {
+            if !self.workers.is_empty() {
+                self.call(None);
+            }
+            for worker in self.workers.drain(..) {
+                let _ = worker.join();
+            }
+        }
+    }
+
+    /// Puts the team back that was there.
+    struct Back(*const Team);
+
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+
+    /// Waits until every worker has finished.
+    struct Finish<'a>(&'a Desk);
+
+    impl Drop for Finish<'_> {
+        fn drop(&mut self) {
+            let mut looks = 0;
+            while self.0.busy.load(Acquire) > 0 {
+                looks += 1;
+                pause(looks);
+            }
+        }
+    }
+
+    /// A short rest; a longer one now and then, for others to run on a machine that has too few cores.
+    fn pause(looks: usize) {
+        if looks.is_multiple_of(1000) { thread::yield_now() } else { core::hint::spin_loop() }
+    }
+
+    impl Desk {
+        fn work(&self, i: usize) {
+            let mut turn = 0;
+            loop {
+                let mut looks = 0;
+                while self.turn.load(Acquire) == turn {
+                    looks += 1;
+                    if looks < LOOKS {
+                        pause(looks);
+                        continue;
+                    }
+                    self.asleep[i].store(true, SeqCst);
+                    // A job that came just now is seen here, or its caller sees this worker asleep.
+                    while self.turn.load(SeqCst) == turn {
+                        thread::park();
+                    }
+                    self.asleep[i].store(false, SeqCst);
+                }
+                turn = turn.wrapping_add(1);
+                // SAFETY: the turn has changed and this worker has not finished: nobody writes the job.
+                let Some(job) = (unsafe { *self.job.get() }) else { return };
+                // SAFETY: the caller keeps the job until `busy` is 0.
+                if catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(i + 1) })).is_err() {
+                    self.panicked.store(true, Relaxed);
+                }
+                self.busy.fetch_sub(1, Release);
+            }
+        }
+    }
+
+    fn team() -> Option<&'static Team> {
+        // SAFETY: `during` holds the team for as long as the pointer is set, and no reference is kept longer than a call.
+        unsafe { CURRENT.get().as_ref() }
+    }
+
+    pub(super) fn count() -> usize {
+        team().map_or(1, Team::threads)
+    }
+
+    pub(super) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
+        let Some(team) = team().filter(|team| !team.workers.is_empty()) else { return (0..count).for_each(part) };
+        let threads = team.threads();
+        team.run(&|thread| (thread..count).step_by(threads).for_each(part));
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use std::{panic::AssertUnwindSafe, vec};
+
+    #[test]
+    fn every_part_runs_once() {
+        for threads in 1..5 {
+            let mut team = Team::new(threads).unwrap();
+            for count in 0..40 {
+                let mut seen = vec![0u32; count * 3];
+                let shared = Shared::new(&mut seen);
+                // SAFETY: parts have places of their own.
+                team.during(|| {
+                    each(count, &|i| unsafe { shared.take(i * 3..i * 3 + 3) }.iter_mut().for_each(|n| *n += 1))
+                });
+                assert!(seen.iter().all(|&n| n == 1), "{threads} threads, {count} parts");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_tile_what_they_are_of() {
+        for (units, grain) in [(0, 8), (1, 8), (37, 8), (64, 16), (5, 1)] {
+            for count in 1..6 {
+                let mut next = 0;
+                for i in 0..count {
+                    let part = part(i, count, units, grain);
+                    assert_eq!((part.start, part.start.is_multiple_of(grain) || part.start == units), (next, true));
+                    next = part.end;
+                }
+                assert_eq!(next, units);
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_part_is_a_panic_of_the_pass_and_the_team_goes_on() {
+        let mut team = Team::new(3).unwrap();
+        for bad in 0..3 {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                team.during(|| each(3, &|i| assert_ne!(i, bad)));
+            }));
+            assert!(result.is_err());
+            assert_eq!(threads(), 1);
+            team.during(|| each(3, &|_| ()));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_slept_wakes() {
+        let mut team = Team::new(2).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let count = core::sync::atomic::AtomicUsize::new(0);
+            team.during(|| each(2, &|_| _ = count.fetch_add(1, core::sync::atomic::Ordering::Relaxed)));
+            assert_eq!(count.into_inner(), 2);
+        }
+    }
+}
