@@ -31,7 +31,7 @@ pub enum Stability {
     Unstable,
 }
 
-/// In how many layers the effects of depth change by a factor e (Schoenholz et al. 2017, eq. 9, 12 and 19).
+/// In how many layers the effects of depth change by a factor e (Schoenholz et al. 2017).
 ///
 /// Infinite at criticality; negative where what should decay grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub struct DepthScales {
 
 impl DepthScales {
     /// 6 ξ_c: at about this depth the relation between inputs is lost, and networks were no longer trained
-    /// (Schoenholz et al. 2017, Fig. 5).
+    /// (Schoenholz et al. 2017).
     pub fn trainable_depth(&self) -> f64 {
         6.0 * self.correlation
     }
@@ -119,7 +119,7 @@ impl<'a> MeanField<'a> {
         self.bias_variance
     }
 
-    /// `q′ = σw² E φ(√q z)² + σb²`, the variance a layer after (Poole et al. 2016, eq. 3).
+    /// `q′ = σw² E φ(√q z)² + σb²`, the variance a layer after (Poole et al. 2016).
     ///
     /// # Errors
     /// A variance that is negative or not finite.
@@ -128,7 +128,7 @@ impl<'a> MeanField<'a> {
         Ok(self.next_variance(q))
     }
 
-    /// `χ₁(q) = σw² E φ′(√q z)²`: by what the mean square of a gradient grows per layer (Schoenholz et al. 2017, eq. 6).
+    /// `χ₁(q) = σw² E φ′(√q z)²`: by what the mean square of a gradient grows per layer (Schoenholz et al. 2017).
     ///
     /// # Errors
     /// A variance that is negative or not finite.
@@ -138,7 +138,7 @@ impl<'a> MeanField<'a> {
     }
 
     /// The correlation, a layer after, of two inputs whose pre-activations have variance q and correlation c:
-    /// `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016, eq. 5).
+    /// `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
     ///
     /// # Errors
     /// A variance that is negative or not finite; a correlation outside \[−1, 1\].
