@@ -4,7 +4,15 @@
 #[path = "parity/reference.rs"]
 mod reference;
 
-use chainrule::{Error, Role, initializer::*, rand_core};
+use chainrule::{
+    Error, Extent, Layer, Role,
+    activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},
+    initializer::*,
+    layer::{Linear, Sequential, initialize},
+    rand_core,
+    recurrent::{Gru, Lstm, Recurrent},
+    tape::Tape,
+};
 use rand_core::{Rng, TryRng};
 use std::convert::Infallible;
 
@@ -523,6 +531,93 @@ fn by_gate_chooses() {
     assert!(refused.fill(shape.gate("forget"), &mut generator(0), &mut [0.0; 3]).is_err());
 }
 
+// ----------------------------------------------------------------------------- from theory: critical, chrono
+
+#[test]
+fn critical_for_relu_is_he() {
+    let relu = CriticalGain::new(&Relu).unwrap();
+    assert!((relu.weight_variance - 2.0).abs() < 1e-14 && relu.bias_variance == 0.0);
+    assert_eq!(relu.variance(Shape::new(64, 1, Role::Bias)), Some(0.0));
+    let [found, he] = [relu.variance(weights(20, 50)), He::normal().variance(weights(20, 50))].map(Option::unwrap);
+    assert!((found / he - 1.0).abs() < 1e-14);
+    // Orthogonal, of any form: the variance of an entry is σw²/fan in.
+    for shape in [weights(20, 50), weights(50, 20), square(30)] {
+        let variance = relu.orthogonal().variance(shape).unwrap();
+        assert!((variance * shape.columns as f64 - 2.0).abs() < 1e-12, "{shape:?}: {variance}");
+    }
+    for refused in [CriticalGain::new(&Sigmoid), CriticalGain::new(&Softplus::default())] {
+        assert!(matches!(refused, Err(Error::Parameter { found, .. }) if found > 1.0), "{refused:?}");
+    }
+}
+
+/// Over 30 layers of GELU, 128 wide, lengths of signal and gradient stay within a factor 4, as far as finite width lets
+/// them; He's shrink by more than a thousand.
+#[test]
+fn critical_keeps_signal_and_gradient() {
+    let through = |weights: InitializerKind, bias: InitializerKind| {
+        let (mut forward, mut backward) = (0.0, 0.0);
+        for seed in 0..4 {
+            let mut builder = Sequential::<f64>::input(128);
+            for _ in 0..30 {
+                let layer = Linear::new(128, 128).weights(weights.clone()).bias(bias.clone());
+                builder = builder.layer(layer).activation(Gelu);
+            }
+            let network = builder.build().unwrap();
+            let w = initialize(&network, seed).unwrap();
+            let extent = Extent::batch(8);
+            let x = draw(&Normal { mean: 0.0, std: 0.65 }, Shape::new(8, 128, Role::Weight), seed + 100);
+            let mut tape = Tape::new(&network, extent).unwrap();
+            tape.want_input_gradient(true);
+            let output = tape.forward(&w, &x, extent).unwrap();
+            let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt().ln();
+            forward += 0.25 * (length(output.y) - length(&x));
+            output.dy.copy_from_slice(&draw(
+                &Normal { mean: 0.0, std: 1.0 },
+                Shape::new(8, 128, Role::Weight),
+                seed + 200,
+            ));
+            let before = length(output.dy);
+            tape.backward(&w).unwrap();
+            backward += 0.25 * (length(tape.input_gradient()) - before);
+        }
+        [forward, backward].map(f64::exp)
+    };
+    let gelu = CriticalGain::new(&Gelu).unwrap();
+    for gain in [gelu, gelu.orthogonal()] {
+        for factor in through(gain.kind(), gelu.kind()) {
+            assert!((0.25..4.0).contains(&factor), "{gain:?}: {factor}");
+        }
+    }
+    let [forward, backward] = through(He::normal().kind(), Zeros.kind());
+    assert!(forward < 1e-3 && backward < 1e-3, "{forward}, {backward}");
+}
+
+#[test]
+fn chrono_pairs_its_gates() {
+    let (inputs, hidden, span) = (3, 400, 100);
+    let bias = |layer: &dyn Layer<f64>| {
+        let w = initialize(layer, 5).unwrap();
+        let mut found = Vec::new();
+        layer.blocks(&mut |block| {
+            if block.name == "bias" {
+                found = w[block.range.clone()].to_vec();
+            }
+        });
+        found
+    };
+    let lstm = bias(&Recurrent::new(inputs, hidden, Lstm).recurrent(Zeros).bias(Chrono { span }));
+    let [input, forget, candidate, output] = [0, 1, 2, 3].map(|gate| &lstm[gate * hidden..][..hidden]);
+    assert!(input.iter().zip(forget).all(|(input, forget)| *input == -*forget));
+    assert!(candidate.iter().chain(output).all(|&bias| bias == 0.0));
+    // eᵇ is uniform between 1 and span − 1: mean 50, sd 98/√12.
+    let mean = forget.iter().map(|bias| bias.exp()).sum::<f64>() / hidden as f64;
+    assert!((mean - 50.0).abs() < SIGNIFICANT * 98.0 / (12.0 * hidden as f64).sqrt(), "{mean}");
+    assert!(forget.iter().all(|bias| (0.0..=99f64.ln()).contains(bias)));
+    let gru = bias(&Recurrent::new(inputs, hidden, Gru::default()).recurrent(Zeros).bias(Chrono { span }));
+    assert!(gru[..hidden].iter().chain(&gru[2 * hidden..]).all(|&bias| bias == 0.0));
+    assert!(gru[hidden..2 * hidden].iter().all(|&bias| bias >= 0.0) && gru[hidden] != gru[hidden + 1]);
+}
+
 // ----------------------------------------------------------------------------------- as data, refusals
 
 fn each() -> Vec<InitializerKind> {
@@ -538,6 +633,9 @@ fn each() -> Vec<InitializerKind> {
         Sparse::std(0.1).kind(),
         Sparse::spectral_radius(1.1).non_zeros(3).kind(),
         ByGate::new(Zeros).gate("forget", Constant(1.0)).kind(),
+        CriticalGain::new(&Tanh).unwrap().kind(),
+        CriticalGain::new(&Tanh).unwrap().orthogonal().kind(),
+        Chrono { span: 20 }.kind(),
     ]
 }
 
@@ -588,6 +686,7 @@ fn kinds_are_saved_and_read_back() {
 fn refused_with_the_parameter_named() {
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     let scaling = "variance scaling initializer: gain";
+    let gelu = CriticalGain::new(&Gelu).unwrap();
     let cases: Vec<(InitializerKind, &str)> = vec![
         (Constant(nan).kind(), "constant initializer: value"),
         (Uniform { low: nan, high: 1.0 }.kind(), "uniform initializer: low"),
@@ -611,6 +710,9 @@ fn refused_with_the_parameter_named() {
         (Sparse::std(1.0).non_zeros(0).kind(), "sparse initializer: non_zeros"),
         (Sparse::spectral_radius(0.0).kind(), "sparse initializer: spectral radius"),
         (Sparse::spectral_radius(nan).kind(), "sparse initializer: spectral radius"),
+        (CriticalGain { weight_variance: -1.0, ..gelu }.kind(), "critical gain: weight variance"),
+        (CriticalGain { bias_variance: nan, ..gelu }.kind(), "critical gain: bias variance"),
+        (Chrono { span: 1 }.kind(), "chrono initializer: span"),
     ];
     for (initializer, expected) in cases {
         match initializer.fill(square(3), &mut generator(0), &mut [0.0; 9]) {

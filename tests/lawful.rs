@@ -1,12 +1,15 @@
 //! Every initializer, loss, transform and monitor keeps its laws, by the macros that users have.
 
 use chainrule::{
+    Error,
+    activation::{Gelu, Tanh},
     initializer::*,
     initializer_laws,
     loss::*,
     loss_laws,
     monitor::{Every, GradientBudget},
     monitor_laws,
+    rand_core::Rng,
     testing::{Law, Losses, Transforms, initializer_laws, loss_laws, monitor_laws, transform_laws},
     transform::*,
     transform_laws,
@@ -28,6 +31,30 @@ initializer_laws!(orthogonal, Orthogonal { gain: 1.5 });
 initializer_laws!(sparse, Sparse::std(0.3));
 initializer_laws!(by_gate, ByGate::new(He::normal()).gate("forget", Constant(1.0)));
 initializer_laws!(as_data, He::normal().kind());
+initializer_laws!(critical, CriticalGain::new(&Gelu).unwrap());
+initializer_laws!(critical_orthogonal, CriticalGain::new(&Tanh).unwrap().orthogonal());
+initializer_laws!(chrono, Chrono { span: 50 });
+initializer_laws!(chrono_forget, OfGate("forget", Chrono { span: 50 }));
+initializer_laws!(chrono_input, OfGate("input", Chrono { span: 3 }));
+
+/// Every block as one of that gate.
+#[derive(Debug)]
+struct OfGate(&'static str, Chrono);
+
+impl Initializer for OfGate {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.1.fill(shape.gate(self.0), rng, values)
+    }
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        self.1.variance(shape.gate(self.0))
+    }
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.1.mean(shape.gate(self.0))
+    }
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        self.1.range(shape.gate(self.0))
+    }
+}
 
 loss_laws!(mean_squared, MeanSquared::new());
 loss_laws!(sum_squared, MeanSquared::new().reduction(Reduction::Sum));

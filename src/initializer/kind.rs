@@ -1,8 +1,8 @@
 //! Any initializer as data: what layers keep, describe and save.
 
 use super::{
-    ByGate, Constant, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal, Uniform,
-    VarianceScaling, Zeros,
+    ByGate, Chrono, Constant, CriticalGain, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal,
+    Uniform, VarianceScaling, Zeros,
 };
 use crate::error::Error;
 use alloc::{format, sync::Arc};
@@ -34,6 +34,16 @@ macro_rules! kinds {
         impl Initializer for InitializerKind {
             fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
                 self.as_initializer().fill(shape, rng, values)
+            }
+
+            fn fill_gates(
+                &self,
+                shape: Shape,
+                gates: &[&'static str],
+                rng: &mut dyn Rng,
+                values: &mut [f64],
+            ) -> Result<(), Error> {
+                self.as_initializer().fill_gates(shape, gates, rng, values)
             }
 
             fn variance(&self, shape: Shape) -> Option<f64> {
@@ -90,6 +100,10 @@ kinds! {
     Sparse,
     /// Another one for each gate.
     ByGate,
+    /// Critical for an activation.
+    CriticalGain,
+    /// Gate biases for a span of time.
+    Chrono,
 }
 
 /// Why one of a user's own is not saved: nothing could read it back.

@@ -1,7 +1,9 @@
 //! Something that can give a parameter block its first values.
 
 mod by_gate;
+mod chrono;
 mod constant;
+mod critical;
 mod kind;
 mod orthogonal;
 mod random;
@@ -12,7 +14,9 @@ mod spectrum;
 mod truncated;
 
 pub use by_gate::ByGate;
+pub use chrono::Chrono;
 pub use constant::{Constant, Identity, Zeros};
+pub use critical::CriticalGain;
 pub use kind::InitializerKind;
 pub use orthogonal::Orthogonal;
 pub use random::{Normal, Uniform};
@@ -84,6 +88,28 @@ pub trait Initializer: Debug + Send + Sync {
     /// A hyper-parameter outside its range, or a shape it cannot fill.
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
 
+    /// Fills a parameter with gates stacked in its rows, each a block of `shape`; by default each by itself, in order.
+    ///
+    /// For initializers whose gates depend on each other.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    fn fill_gates(
+        &self,
+        shape: Shape,
+        gates: &[&'static str],
+        rng: &mut dyn Rng,
+        values: &mut [f64],
+    ) -> Result<(), Error> {
+        let each = Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape };
+        each.holds(values)?;
+        let size = shape.rows.saturating_mul(shape.columns).max(1);
+        gates
+            .iter()
+            .zip(values.chunks_mut(size))
+            .try_for_each(|(gate, values)| self.fill(shape.gate(gate), rng, values))
+    }
+
     /// The variance of one entry of such a block, E\[w²\] − E\[w\]²; `None` where entries differ in it, no closed
     /// form is known, or [`fill`](Self::fill) would refuse.
     fn variance(&self, shape: Shape) -> Option<f64> {
@@ -133,12 +159,10 @@ pub(crate) fn fill_gates<T: Scalar>(
     w: &mut [T],
 ) -> Result<(), Error> {
     let mut values: Vec<f64> = vec![0.0; rows * columns];
-    let rows_each = rows / gates.len().max(1);
-    let each = (rows_each * columns).max(1);
-    for (i, values) in values.chunks_mut(each).enumerate() {
-        let mut shape = Shape::new(rows_each, columns, role);
-        shape.gate = gates.get(i).copied();
-        initializer.fill(shape, rng, values)?;
+    let shape = Shape::new(rows / gates.len().max(1), columns, role);
+    match gates {
+        [] => initializer.fill(shape, rng, &mut values)?,
+        gates => initializer.fill_gates(shape, gates, rng, &mut values)?,
     }
     for (w, value) in w.iter_mut().zip(values) {
         *w = scalar(value);

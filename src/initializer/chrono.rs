@@ -1,0 +1,125 @@
+//! Gate biases that remember as long as the task asks for.
+
+use super::{Initializer, InitializerKind, Shape, sample::uniform};
+use crate::error::{Error, require};
+use rand_core::Rng;
+
+/// Biases with which the units of an LSTM or a GRU forget after 2 to `span` steps, evenly spread:
+/// b_f ~ ln U\[1, span − 1\], b_i = −b_f (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
+///
+/// A unit whose gate stands at σ(b) keeps its state for about 1 + eᵇ steps. Gates `forget` and `update` (z of a
+/// [`Gru`](crate::recurrent::Gru), which keeps where it is 1) have b_f, gate `input` the b_i that belongs to it, unit by
+/// unit; the other gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate) each gate is drawn by itself.
+///
+/// ```
+/// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};
+/// let layer = Recurrent::new(8, 32, Lstm).bias(Chrono { span: 200 });
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Chrono {
+    /// The longest time, in steps, over which the task asks to remember; at least 2.
+    pub span: usize,
+}
+
+/// What a gate does to the state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Keeps,
+    Admits,
+    Other,
+}
+
+fn part(gate: Option<&str>) -> Part {
+    match gate {
+        Some("forget" | "update") => Part::Keeps,
+        Some("input") => Part::Admits,
+        _ => Part::Other,
+    }
+}
+
+impl Chrono {
+    /// The end of the uniform distribution, span − 1.
+    fn last(&self) -> Result<f64, Error> {
+        require(self.span >= 2, "chrono initializer: span", "at least 2", self.span as f64)?;
+        Ok(self.span as f64 - 1.0)
+    }
+
+    /// E x and E x² of x = ln U\[1, m\].
+    fn moments(&self) -> Option<[f64; 2]> {
+        let m = self.last().ok()?;
+        if m == 1.0 {
+            return Some([0.0, 0.0]);
+        }
+        let ln = libm::log(m);
+        Some([(m * ln - m + 1.0) / (m - 1.0), (m * ln * ln - 2.0 * m * ln + 2.0 * m - 2.0) / (m - 1.0)])
+    }
+}
+
+impl Initializer for Chrono {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        let last = self.last()?;
+        shape.holds(values)?;
+        let mut keep = || libm::log((1.0 + (last - 1.0) * uniform(rng)).min(last));
+        match part(shape.gate) {
+            Part::Keeps => values.fill_with(keep),
+            Part::Admits => values.fill_with(|| -keep()),
+            Part::Other => values.fill(0.0),
+        }
+        Ok(())
+    }
+
+    /// A gate that admits, beside one that keeps, has its biases with the sign changed.
+    fn fill_gates(
+        &self,
+        shape: Shape,
+        gates: &[&'static str],
+        rng: &mut dyn Rng,
+        values: &mut [f64],
+    ) -> Result<(), Error> {
+        Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape }.holds(values)?;
+        let size = shape.rows.saturating_mul(shape.columns);
+        let does = |wanted: Part| move |gate: &&'static str| part(Some(gate)) == wanted;
+        let kept = gates.iter().position(does(Part::Keeps));
+        for (i, gate) in gates.iter().enumerate() {
+            match kept {
+                Some(_) if does(Part::Admits)(gate) => {}
+                _ => self.fill(shape.gate(gate), rng, &mut values[i * size..][..size])?,
+            }
+        }
+        if let Some((kept, i)) = kept.zip(gates.iter().position(does(Part::Admits))) {
+            for unit in 0..size {
+                values[i * size + unit] = -values[kept * size + unit];
+            }
+        }
+        Ok(())
+    }
+
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        let [mean, square] = self.moments()?;
+        Some(if part(shape.gate) == Part::Other { 0.0 } else { square - mean * mean })
+    }
+
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        let [mean, _] = self.moments()?;
+        Some(match part(shape.gate) {
+            Part::Keeps => mean,
+            Part::Admits => -mean,
+            Part::Other => 0.0,
+        })
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        let most = libm::log(self.last().ok()?);
+        Some(match part(shape.gate) {
+            Part::Keeps => [0.0, most],
+            Part::Admits => [-most, 0.0],
+            Part::Other => [0.0, 0.0],
+        })
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::Chrono(self)
+    }
+}

@@ -1,0 +1,115 @@
+//! Weights and biases at the edge of chaos, for any activation.
+
+use super::{He, Initializer, InitializerKind, Normal, Orthogonal, Shape};
+use crate::{
+    activation::AnyActivation,
+    block::Role,
+    error::{Error, require},
+    theory::{CriticalPoint, backward_gain, forward_gain},
+};
+use rand_core::Rng;
+
+/// Variances with which depth neither shrinks nor stretches a gradient, for the activation that follows: one nobody has
+/// seen before, too.
+///
+/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal: the backward gain, so that
+/// χ₁ = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the signal instead; where the two differ, biases of variance
+/// σb² = 1 − σw² E φ² make up for it, so that pre-activations of variance 1 keep it, and both hold at every depth: it is
+/// the critical point with q* = 1 ([`CriticalPoint::at`]). For ReLU that is [`He`] without biases. Give it to weights
+/// and biases: with biases of 0 variance leaves 1, and criticality goes with it, except for piecewise linear activations
+/// that bend at 0.
+///
+/// ```
+/// use chainrule::{activation::Gelu, initializer::CriticalGain, layer::{Linear, Sequential}};
+/// let gelu = CriticalGain::new(&Gelu)?;
+/// assert!((gelu.weight_variance - 2.1937).abs() < 5e-6 && (gelu.bias_variance - 0.06719).abs() < 5e-6);
+/// let linear = Linear::new(64, 64).weights(gelu).bias(gelu);
+/// # let _ = linear;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CriticalGain {
+    /// σw²: fan in times the variance of a weight; finite, at least 0.
+    pub weight_variance: f64,
+    /// σb²: the variance of a bias; finite, at least 0.
+    pub bias_variance: f64,
+    /// Whether weights are a multiple of an orthogonal matrix: singular values all alike, where those of independent
+    /// entries spread with depth (Pennington, Schoenholz & Ganguli 2017).
+    pub orthogonal: bool,
+}
+
+impl CriticalGain {
+    /// Independent normal entries for layers that `activation` follows.
+    ///
+    /// # Errors
+    /// An activation that has no critical point with q* = 1, as sigmoid and softplus: their mean alone is a larger
+    /// signal than the weights that keep the gradient leave room for. The cure is one with mean 0.
+    pub fn new(activation: &dyn AnyActivation) -> Result<Self, Error> {
+        match CriticalPoint::at(activation, 1.0)? {
+            Some(CriticalPoint { weight_variance, bias_variance, .. }) => {
+                Ok(CriticalGain { weight_variance, bias_variance, orthogonal: false })
+            }
+            None => Err(Error::Parameter {
+                what: "critical gain: backward over forward gain of the activation",
+                expected: "finite and at most 1",
+                found: backward_gain(activation, 1.0)? / forward_gain(activation, 1.0)?,
+            }),
+        }
+    }
+
+    /// The same with orthogonal weights.
+    #[must_use]
+    pub const fn orthogonal(mut self) -> Self {
+        self.orthogonal = true;
+        self
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let valid = |variance: f64| variance.is_finite() && variance >= 0.0;
+        let expected = "finite and at least 0";
+        require(valid(self.weight_variance), "critical gain: weight variance", expected, self.weight_variance)?;
+        require(valid(self.bias_variance), "critical gain: bias variance", expected, self.bias_variance)
+    }
+
+    /// What fills such a block.
+    fn chosen(&self, shape: Shape) -> Result<InitializerKind, Error> {
+        self.check()?;
+        let gain = libm::sqrt(self.weight_variance);
+        Ok(match shape.role {
+            Role::Bias => Normal { mean: 0.0, std: libm::sqrt(self.bias_variance) }.kind(),
+            _ if self.orthogonal => {
+                // Where rows are more than columns the entries of an orthogonal matrix are smaller than 1/fan in.
+                let tall = shape.rows.max(shape.columns) as f64 / shape.columns.max(1) as f64;
+                Orthogonal { gain: gain * libm::sqrt(tall) }.kind()
+            }
+            _ => He::normal().gain(gain).kind(),
+        })
+    }
+}
+
+impl Initializer for CriticalGain {
+    fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        self.chosen(shape)?.fill(shape, rng, values)
+    }
+
+    fn variance(&self, shape: Shape) -> Option<f64> {
+        self.chosen(shape).ok()?.variance(shape)
+    }
+
+    fn mean(&self, shape: Shape) -> Option<f64> {
+        self.chosen(shape).ok()?.mean(shape)
+    }
+
+    fn range(&self, shape: Shape) -> Option<[f64; 2]> {
+        self.chosen(shape).ok()?.range(shape)
+    }
+
+    fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
+        self.chosen(shape).ok()?.orthogonal_gain(shape)
+    }
+
+    fn kind(self) -> InitializerKind {
+        InitializerKind::CriticalGain(self)
+    }
+}

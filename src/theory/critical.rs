@@ -1,0 +1,128 @@
+//! The edge of chaos: initial variances at which depth neither shrinks nor stretches a gradient.
+
+use super::{
+    FixedPoint, MeanField, Stability,
+    mean_field::{crossings, difference, require_variance},
+    moments::Moments,
+};
+use crate::{
+    activation::AnyActivation,
+    error::{Error, require},
+};
+use alloc::{vec, vec::Vec};
+
+/// Variances of weights and biases with χ₁(q*) = 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CriticalPoint {
+    /// σw².
+    pub weight_variance: f64,
+    /// σb².
+    pub bias_variance: f64,
+    /// The variance of pre-activations, q*, at which they are critical.
+    pub fixed_point: FixedPoint,
+    /// c′(0) = (σw² (E φ)² + σb²)/q*: how much alike two unrelated inputs are a layer after.
+    pub alikeness: f64,
+}
+
+/// More alike than not after a single layer.
+const MOST_ALIKE: f64 = 0.5;
+/// A departure from q* that grows e-fold in fewer than 1/ln 1.2 = 5.5 layers.
+const MOST_SLOPE: f64 = 1.2;
+
+impl CriticalPoint {
+    /// The critical variances with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ²; `None` where σb² would be negative.
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn at(activation: &dyn AnyActivation, q: f64) -> Result<Option<Self>, Error> {
+        require_variance("critical point: variance", q)?;
+        let moments = Moments::new(activation);
+        let weight_variance = 1.0 / moments.derivative_square(q);
+        let bias_variance = match difference(q, weight_variance * moments.square(q)) {
+            0.0 => 0.0,
+            share => share * q,
+        };
+        if !(weight_variance.is_finite() && bias_variance >= 0.0) {
+            return Ok(None);
+        }
+        let field = MeanField::new(activation, weight_variance, bias_variance)?;
+        let (fixed_point, alikeness) = (field.fixed_point_at(q), field.next_correlation(q, 0.0));
+        Ok(Some(CriticalPoint { weight_variance, bias_variance, fixed_point, alikeness }))
+    }
+
+    /// The critical variances with σb² = `bias_variance`, in increasing order of q*: the edge of chaos, σw²(σb²).
+    ///
+    /// Where every q* is critical (ReLU without bias) 1 stands for all.
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn all(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Vec<Self>, Error> {
+        require_variance("critical point: bias variance", bias_variance)?;
+        let moments = Moments::new(activation);
+        let needed = |q: f64| moments.square(q) / moments.derivative_square(q) + bias_variance;
+        let roots = match crossings(1.0f64.max(bias_variance), |q| (q, needed(q))) {
+            None => vec![1.0],
+            Some(roots) => (needed(0.0) == 0.0).then_some(0.0).into_iter().chain(roots).collect(),
+        };
+        let point = |q| Ok(Self::at(activation, q)?.map(|point| CriticalPoint { bias_variance, ..point }));
+        roots.into_iter().filter_map(|q| point(q).transpose()).collect()
+    }
+
+    /// Whether a network can start here: inputs are not more alike than not after a single layer, and variance does
+    /// not run away from q* (it may drift: by 7 % of the departure per layer for GELU).
+    ///
+    /// The two thresholds, 0.5 and a slope of 1.2, are this crate's own judgement.
+    pub fn is_usable(&self) -> bool {
+        let FixedPoint { variance, slope, stability } = self.fixed_point;
+        let runs_away = slope.abs() > MOST_SLOPE || (variance == 0.0 && stability == Stability::Unstable);
+        !runs_away && self.alikeness <= MOST_ALIKE
+    }
+}
+
+/// The least usable weight variance on the edge of chaos, σw²(σb²); `None` where none is usable.
+///
+/// For sigmoid without bias χ₁ = 1 at σw² ≈ 103 only, where its mean makes unrelated inputs alike at once: the cure is
+/// an activation shifted and scaled to mean 0, tanh, not bigger weights.
+///
+/// ```
+/// use chainrule::{activation::{Sigmoid, Tanh}, theory::critical_weight_variance};
+/// assert!((critical_weight_variance(&Tanh, 0.05)?.unwrap() - 1.760955).abs() < 1e-6);
+/// assert_eq!(critical_weight_variance(&Sigmoid, 0.0)?, None);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// A variance that is negative or not finite.
+pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Option<f64>, Error> {
+    let points = CriticalPoint::all(activation, bias_variance)?;
+    let usable = points.iter().filter(|point| point.is_usable()).map(|point| point.weight_variance);
+    Ok(usable.reduce(f64::min))
+}
+
+/// The gain σw with which weights keep a signal of variance q, without bias: `√(q / E φ(√q z)²)`, at q = 1 1/√E φ².
+///
+/// √2 for ReLU at any q, which is He's; infinite where φ is 0.
+///
+/// # Errors
+/// A variance that is not finite and above 0.
+pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error> {
+    require(q.is_finite() && q > 0.0, "gain: variance", "finite and above 0", q)?;
+    Ok(libm::sqrt(q / Moments::new(activation).square(q)))
+}
+
+/// The gain σw with which weights keep the length of a gradient where pre-activations have variance q:
+/// `1/√E φ′(√q z)²`, so that χ₁(q) = 1.
+///
+/// ```
+/// use chainrule::{activation::Tanh, theory::backward_gain};
+/// assert!((backward_gain(&Tanh, 1.0)? - 1.46741).abs() < 5e-6); // the usual table says 5/3: gradients explode
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// A variance that is not finite and above 0.
+pub fn backward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error> {
+    require(q.is_finite() && q > 0.0, "gain: variance", "finite and above 0", q)?;
+    Ok(1.0 / libm::sqrt(Moments::new(activation).derivative_square(q)))
+}

@@ -1,0 +1,359 @@
+//! Mean field theory of deep networks: what depth does to signals and gradients, from φ, σw² and σb² alone.
+
+use super::moments::Moments;
+use crate::{
+    activation::AnyActivation,
+    error::{Error, require},
+};
+use alloc::{vec, vec::Vec};
+use core::{cmp::Ordering, iter};
+
+/// A variance that a layer keeps: q = σw² E φ(√q z)² + σb².
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FixedPoint {
+    /// q*.
+    pub variance: f64,
+    /// dq′/dq there, χ₁ + σw² E φ″φ: what one layer leaves of a small departure from it.
+    pub slope: f64,
+    /// What becomes of such a departure.
+    pub stability: Stability,
+}
+
+/// What becomes of a variance near a fixed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stability {
+    /// It approaches the fixed point.
+    Stable,
+    /// It stays where it is: so do all with ReLU and σw² = 2.
+    Neutral,
+    /// It leaves.
+    Unstable,
+}
+
+/// In how many layers the effects of depth change by a factor e (Schoenholz et al. 2017).
+///
+/// Infinite at criticality; negative where what should decay grows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DepthScales {
+    /// ξ_q: a departure from the variance q*; `1/ξ_q = −ln(χ₁ + σw² E φ″φ)`.
+    pub variance: f64,
+    /// ξ_c: a departure of the correlation of two inputs from c*; `1/ξ_c = −ln χ_c*`.
+    pub correlation: f64,
+    /// ξ_∇: the squared length of a gradient; `1/ξ_∇ = −ln χ₁`, negative where it explodes.
+    pub gradient: f64,
+}
+
+impl DepthScales {
+    /// 6 ξ_c: at about this depth the relation between inputs is lost, and networks were no longer trained
+    /// (Schoenholz et al. 2017).
+    pub fn trainable_depth(&self) -> f64 {
+        6.0 * self.correlation
+    }
+}
+
+/// What one layer does to a gradient on its way back, in decades of its length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PredictedLayer {
+    /// q_l, the variance of its pre-activations.
+    pub variance: f64,
+    /// A_l = ½ log10 E φ′(√q_l z)², the activation's share.
+    pub activation: f64,
+    /// V_l = ½ log10 σw², the weights' share.
+    pub weights: f64,
+    /// 3 E φ′⁴/(E φ′²)² − 1: divided by the layer's width, its part in the variance of ln‖Ju‖².
+    pub spread: f64,
+}
+
+impl PredictedLayer {
+    /// A_l + V_l = ½ log10 χ₁(q_l).
+    pub fn decades(&self) -> f64 {
+        self.activation + self.weights
+    }
+}
+
+/// Wide random layers `z_l = W φ(z_{l−1}) + b` with `W ~ N(0, σw²/fan in)`, `b ~ N(0, σb²)`, as mean field theory
+/// predicts them (Poole et al. 2016; Schoenholz et al. 2017).
+///
+/// It takes any activation: one of the crate's, one of your own, or [`ActivationKind::as_any`].
+///
+/// ```
+/// use chainrule::{activation::Tanh, theory::MeanField};
+/// let field = MeanField::new(&Tanh, 1.3, 0.05)?;
+/// let scales = field.depth_scales().unwrap();
+/// assert!((scales.gradient - 7.83).abs() < 0.005); // vanishes: by a factor e in the square every 8 layers
+/// assert!((field.decades(0.3, 50)? + 1.4).abs() < 0.05);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// [`ActivationKind::as_any`]: crate::activation::ActivationKind::as_any
+#[derive(Clone, Debug)]
+pub struct MeanField<'a> {
+    moments: Moments<'a>,
+    weight_variance: f64,
+    bias_variance: f64,
+}
+
+impl<'a> MeanField<'a> {
+    /// Layers with this activation, σw² = `weight_variance` and σb² = `bias_variance`.
+    ///
+    /// σw² is fan in · Var W, whatever the initializer: 2 for He.
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn new(activation: &'a dyn AnyActivation, weight_variance: f64, bias_variance: f64) -> Result<Self, Error> {
+        require_variance("mean field: weight variance", weight_variance)?;
+        require_variance("mean field: bias variance", bias_variance)?;
+        Ok(MeanField { moments: Moments::new(activation), weight_variance, bias_variance })
+    }
+
+    /// σw².
+    pub fn weight_variance(&self) -> f64 {
+        self.weight_variance
+    }
+
+    /// σb².
+    pub fn bias_variance(&self) -> f64 {
+        self.bias_variance
+    }
+
+    /// `q′ = σw² E φ(√q z)² + σb²`, the variance a layer after (Poole et al. 2016).
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn variance_map(&self, q: f64) -> Result<f64, Error> {
+        require_variance("mean field: variance", q)?;
+        Ok(self.next_variance(q))
+    }
+
+    /// `χ₁(q) = σw² E φ′(√q z)²`: by what the mean square of a gradient grows per layer (Schoenholz et al. 2017).
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn chi(&self, q: f64) -> Result<f64, Error> {
+        require_variance("mean field: variance", q)?;
+        Ok(self.gradient_gain(q))
+    }
+
+    /// The correlation, a layer after, of two inputs whose pre-activations have variance q and correlation c:
+    /// `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite; a correlation outside \[−1, 1\].
+    pub fn correlation_map(&self, q: f64, c: f64) -> Result<f64, Error> {
+        require_variance("mean field: variance", q)?;
+        require((-1.0..=1.0).contains(&c), "mean field: correlation", "between −1 and 1", c)?;
+        Ok(self.next_correlation(q, c))
+    }
+
+    /// Every variance that a layer keeps, in increasing order; none where variance grows without end.
+    ///
+    /// Where each is kept (ReLU with σw² = 2 and no bias) 1 stands for all, and is neutral. Found where q′ − q changes
+    /// sign between 10⁻¹⁶ and 10¹⁶ times the larger of 1 and σw² + σb².
+    pub fn fixed_points(&self) -> Vec<FixedPoint> {
+        let at_zero = self.next_variance(0.0);
+        let highest = 1.0f64.max(self.weight_variance + self.bias_variance);
+        match crossings(highest, |q| (self.next_variance(q), q)) {
+            None => vec![self.fixed_point_at(1.0)],
+            Some(crossings) => {
+                let zero = (at_zero == 0.0).then_some(0.0);
+                zero.into_iter().chain(crossings).map(|q| self.fixed_point_at(q)).collect()
+            }
+        }
+    }
+
+    /// The fixed point that variance comes to with depth, from 1 on; `None` where it grows without end or alternates.
+    pub fn fixed_point(&self) -> Option<FixedPoint> {
+        let points = self.fixed_points();
+        let reached = if difference(self.next_variance(1.0), 1.0) > 0.0 {
+            points.iter().find(|point| point.variance >= 1.0)
+        } else {
+            points.iter().rfind(|point| point.variance <= 1.0 + CERTAIN)
+        };
+        reached.copied().filter(|point| point.stability != Stability::Unstable)
+    }
+
+    /// c*, the correlation that two inputs come to with depth, at the [`fixed_point`](Self::fixed_point) of their
+    /// variance; `None` without one.
+    ///
+    /// 1 where χ₁ ≤ 1: all inputs become alike. Else less: nearby inputs part, which is chaos (Poole et al. 2016).
+    pub fn fixed_correlation(&self) -> Option<f64> {
+        self.fixed_point().map(|point| self.fixed_correlation_at(point.variance))
+    }
+
+    /// The depth scales at the [`fixed_point`](Self::fixed_point) of the variance; `None` without one.
+    pub fn depth_scales(&self) -> Option<DepthScales> {
+        let point = self.fixed_point()?;
+        let (q, chi) = (point.variance, self.gradient_gain(point.variance));
+        let correlation = match self.fixed_correlation_at(q) {
+            1.0 => chi,
+            c => self.weight_variance * self.moments.derivative_pair(q, c),
+        };
+        Some(DepthScales {
+            variance: depth_scale(point.slope.abs()),
+            correlation: depth_scale(correlation),
+            gradient: depth_scale(chi),
+        })
+    }
+
+    /// The layers one after the other, without end, the first with pre-activations of variance `q`: measured, or
+    /// σw² times the mean square of the network's inputs + σb².
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn layers(&self, q: f64) -> Result<impl Iterator<Item = PredictedLayer> + use<'a, '_>, Error> {
+        require_variance("mean field: variance", q)?;
+        Ok(iter::successors(Some(self.layer(q)), |last| {
+            let q = self.next_variance(last.variance).min(f64::MAX);
+            Some(if q == last.variance { *last } else { self.layer(q) })
+        }))
+    }
+
+    /// The budget of `depth` layers, ½ Σ log10 χ₁(q_l): how many decades longer a gradient is after them, the first
+    /// with pre-activations of variance `q`.
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite.
+    pub fn decades(&self, q: f64, depth: usize) -> Result<f64, Error> {
+        Ok(self.layers(q)?.take(depth).map(|layer| layer.decades()).sum())
+    }
+
+    /// β, where over nets of these widths ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction
+    /// (Hanin & Nica 2018): above 1, whether a gradient vanishes is a lottery.
+    ///
+    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in the paper. It is
+    /// the relative variance of Σ_i φ′(z_i)² (W u)_i² where z and W u are independent; for other activations the
+    /// departures of each net's variance from q_l, which come on top, are left out.
+    ///
+    /// # Errors
+    /// A variance that is negative or not finite; a width of 0.
+    pub fn lottery(&self, q: f64, widths: &[usize]) -> Result<f64, Error> {
+        let mut beta = 0.0;
+        for (layer, &width) in self.layers(q)?.zip(widths) {
+            require(width > 0, "mean field: width", "at least 1", width as f64)?;
+            beta += layer.spread / width as f64;
+        }
+        Ok(beta)
+    }
+
+    pub(super) fn fixed_point_at(&self, variance: f64) -> FixedPoint {
+        let slope = self.weight_variance * self.moments.square_slope(variance);
+        // Where the slope is 1, the next term decides: whether variances above it fall.
+        let above = 1e-4 + 1.01 * variance;
+        let departure = match slope.abs() - 1.0 {
+            departure if departure.abs() > INDIFFERENT => departure,
+            _ => difference(self.next_variance(above), above),
+        };
+        let stability = match difference(departure + 1.0, 1.0).total_cmp(&0.0) {
+            Ordering::Less => Stability::Stable,
+            Ordering::Equal => Stability::Neutral,
+            Ordering::Greater => Stability::Unstable,
+        };
+        FixedPoint { variance, slope, stability }
+    }
+
+    fn next_variance(&self, q: f64) -> f64 {
+        self.weight_variance * self.moments.square(q) + self.bias_variance
+    }
+
+    fn gradient_gain(&self, q: f64) -> f64 {
+        self.weight_variance * self.moments.derivative_square(q)
+    }
+
+    pub(super) fn next_correlation(&self, q: f64, c: f64) -> f64 {
+        let next = |moment: f64| self.weight_variance * moment + self.bias_variance;
+        next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
+    }
+
+    /// dc′/dc.
+    fn correlation_slope(&self, q: f64, c: f64) -> f64 {
+        q * self.weight_variance * self.moments.derivative_pair(q, c) / self.next_variance(q)
+    }
+
+    /// Newton's method from 0. The map is a power series in c with coefficients that are not negative (Mehler), so it
+    /// is convex from 0 to 1, and the steps go to the first fixed point from below.
+    fn fixed_correlation_at(&self, q: f64) -> f64 {
+        if self.gradient_gain(q) <= 1.0 + INDIFFERENT {
+            return 1.0;
+        }
+        let mut c = 0.0;
+        for _ in 0..100 {
+            let step = (self.next_correlation(q, c) - c) / (1.0 - self.correlation_slope(q, c));
+            c = (c + step).clamp(0.0, 1.0);
+            if step.abs() <= CERTAIN {
+                break;
+            }
+        }
+        c
+    }
+
+    fn layer(&self, q: f64) -> PredictedLayer {
+        let square = self.moments.derivative_square(q);
+        PredictedLayer {
+            variance: q,
+            activation: 0.5 * libm::log10(square),
+            weights: 0.5 * libm::log10(self.weight_variance),
+            spread: 3.0 * self.moments.derivative_fourth(q) / (square * square) - 1.0,
+        }
+    }
+}
+
+/// What differs by less, relatively, may differ by the quadrature's error alone.
+const CERTAIN: f64 = 1e-12;
+/// A factor this near to 1 is 1: fixed points where the slope is nearly 1 are less certain than integrals.
+const INDIFFERENT: f64 = 1e-9;
+
+pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), Error> {
+    require(variance.is_finite() && variance >= 0.0, what, "finite and at least 0", variance)
+}
+
+/// `−1/ln rate`.
+fn depth_scale(rate: f64) -> f64 {
+    if (rate - 1.0).abs() <= INDIFFERENT { f64::INFINITY } else { -1.0 / libm::log(rate) }
+}
+
+/// `a − b` over the larger, for numbers that are not negative; 0 where it may be rounding.
+pub(super) fn difference(a: f64, b: f64) -> f64 {
+    let relative = if a > b { 1.0 - b / a } else { a / b - 1.0 };
+    if relative.abs() <= CERTAIN || a == b { 0.0 } else { relative }
+}
+
+/// Where `a(q) − b(q)` changes sign, in increasing order; `None` where it is 0 everywhere.
+pub(super) fn crossings(highest: f64, sides: impl Fn(f64) -> (f64, f64)) -> Option<Vec<f64>> {
+    const PER_DECADE: i32 = 10;
+    let apart = |q: f64| {
+        let (a, b) = sides(q);
+        difference(a, b)
+    };
+    let grid = (-16 * PER_DECADE..=16 * PER_DECADE).map(|i| libm::exp10(f64::from(i) / f64::from(PER_DECADE)));
+    let grid = grid.map(|q| if q > 1.0 { q * highest } else { q });
+    let mut found = vec![];
+    let mut before: Option<(f64, f64)> = None;
+    for q in iter::once(0.0).chain(grid).filter(|q| q.is_finite()) {
+        let now = apart(q);
+        if now == 0.0 || now.is_nan() {
+            continue;
+        }
+        if let Some((low, _)) = before.filter(|(_, sign)| sign * now < 0.0) {
+            found.push(bisect(low, q, |q| {
+                let (a, b) = sides(q);
+                (a - b) * now >= 0.0
+            }));
+        }
+        before = Some((q, now));
+    }
+    before.map(|_| found)
+}
+
+/// The number between `low` and `high` from which `beyond` holds, to its last digit.
+fn bisect(mut low: f64, mut high: f64, beyond: impl Fn(f64) -> bool) -> f64 {
+    loop {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            return high;
+        }
+        *(if beyond(middle) { &mut high } else { &mut low }) = middle;
+    }
+}
