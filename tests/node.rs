@@ -6,9 +6,10 @@ use chainrule::{
     activation::{Activation, Gelu, LeakyRelu, Swish, Tanh},
     initializer::{ByGate, Constant, He, Orthogonal, Sparse, Zeros},
     layer::{
-        BranchScale, Dropout, LayerNorm, Linear, Node, PRelu, Pointwise, Reset, Residual, RmsNorm, Sequential,
-        initialize, summary,
+        BranchScale, Dropout, LayerNorm, Linear, Mode, Node, Noise, PRelu, Pointwise, Reset, Residual, RmsNorm,
+        Sequential, initialize, summary,
     },
+    monitor::{GradientMonitor, Link},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
     tape::Tape,
 };
@@ -107,12 +108,69 @@ fn a_network_says_how_long_it_is_and_names_each_link() {
     }
 }
 
-/// Settings reach the weights.
 #[test]
-fn slopes_begin_where_they_are_told_to() {
-    let slopes = |layer: PRelu| initialize(&Sequential::<f64>::input(2).layer(layer).build().unwrap(), 1).unwrap();
-    assert_eq!(slopes(PRelu::new(2)), [0.25]);
-    assert_eq!(slopes(PRelu::new(2).initial(0.1).unwrap().per_unit()), [0.1, 0.1]);
+fn weights_begin_as_they_are_told_to() {
+    fn first(layer: impl Layer<f64> + 'static) -> Vec<f64> {
+        initialize(&Sequential::input(2).layer(layer).build().unwrap(), 1).unwrap()
+    }
+    assert_eq!(first(PRelu::new(2)), [0.25]);
+    assert_eq!(first(PRelu::new(2).initial(0.1).unwrap().per_unit()), [0.1, 0.1]);
+    assert_eq!(first(Linear::new(2, 3).bias(Constant(0.3)))[6..], [0.3; 3]);
+    let recurrent = || Recurrent::new(2, 3, Lstm);
+    assert_eq!(first(Reversed::new(recurrent())), first(recurrent()));
+    assert!(first(recurrent()).iter().any(|&w| w != 0.0));
+}
+
+/// The masks are those of SplitMix64 keyed by seed, step of training, place, sample and step: a run can be repeated
+/// anywhere.
+#[test]
+fn masks_are_a_function_of_their_keys() {
+    fn mix(z: u64) -> u64 {
+        let z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    // The published generator's first number from the state 0 (Vigna's splitmix64.c).
+    assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
+    let (width, extent) = (70, Extent::sequences(2, 3));
+    let mut tape = Tape::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), extent).unwrap();
+    tape.set_noise(Noise::new(11, 5));
+    let y = tape.forward(&[], &vec![1.0; extent.rows() * width], extent).unwrap().y;
+    for (i, &y) in y.iter().enumerate() {
+        let (row, unit) = (i / width, i % width);
+        let parts = [5, 0, row as u64 % 2, row as u64 / 2];
+        let key = parts.into_iter().fold(mix(11), |key, part| mix(key ^ mix(part)));
+        let dropped = (mix(key.wrapping_add(unit as u64)) as f64) < 0.3 * 2f64.powi(64);
+        assert_eq!(y == 0.0, dropped, "row {row}, unit {unit}");
+    }
+}
+
+/// Each gate is shown to a monitor with its own activation.
+#[test]
+fn gates_are_shown_with_their_activations() {
+    #[derive(Debug, Default)]
+    struct Gates(Vec<(String, f64)>);
+    impl GradientMonitor<f64> for Gates {
+        fn forward(&mut self, at: &Link<'_>, _x: &[f64], _y: &[f64]) {
+            if let (Some(gate), Some(activation)) = (at.gate, at.activation) {
+                self.0.push((gate.into(), activation.value_at(1.0)));
+            }
+        }
+    }
+    let network = Sequential::<f64>::input(2).recurrent(3, Gru::default()).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let mut seen = Gates::default();
+    let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
+    tape.forward_with(&w, &[0.1, 0.2], Extent::batch(1), Mode::Train, &mut seen).unwrap();
+    let (sigmoid, tanh) = (1.0 / (1.0 + (-1.0f64).exp()), 1.0f64.tanh());
+    for ((gate, value), (name, expected)) in
+        seen.0.iter().zip([("reset", sigmoid), ("update", sigmoid), ("candidate", tanh)])
+    {
+        assert_eq!(gate, name);
+        assert_abs_diff_eq!(*value, expected, epsilon = 1e-15);
+    }
+    assert_eq!(seen.0.len(), 3);
 }
 
 #[cfg(feature = "serde")]
