@@ -13,6 +13,7 @@ pub(crate) mod lane;
 mod lanes;
 pub(crate) mod product;
 pub(crate) mod reduce;
+pub(crate) mod slab;
 pub(crate) mod team;
 mod transpose;
 

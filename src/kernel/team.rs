@@ -74,6 +74,11 @@ impl<T> Shared<T> {
         Shared { data: data.as_mut_ptr(), len: data.len() }
     }
 
+    /// The same slice once more.
+    pub(super) fn again(&self) -> Self {
+        Shared { ..*self }
+    }
+
     /// The values of `range`.
     ///
     /// # Safety

@@ -11,6 +11,8 @@ use crate::{
         Kernel, dispatch,
         elementwise::{add_column_sums, map2},
         product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
+        slab::{Kept, Slab, by_samples},
+        team::parts,
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Place, Trained},
     monitor::{Factor, GradientMonitor, Link},
@@ -102,13 +104,15 @@ impl<C: Cell> Recurrent<C> {
         let products = self.cell.products();
         let separate: usize =
             products.iter().filter(|product| product.separate).map(|product| product.gates.len()).sum();
+        let stages = products.iter().map(|product| product.stage + 1).max().unwrap_or(1);
         Sizes {
             hidden: self.hidden,
             z: self.cell.gates().len() * self.hidden,
             u: separate * self.hidden,
             memory: self.cell.memory() * self.hidden,
             held: self.cell.held() * self.hidden,
-            stages: products.iter().map(|product| product.stage + 1).max().unwrap_or(1),
+            operands: (stages - 1) * self.hidden,
+            stages,
         }
     }
 
@@ -185,13 +189,15 @@ struct Sizes {
     u: usize,
     memory: usize,
     held: usize,
+    /// The operands of all stages but the first.
+    operands: usize,
     stages: usize,
 }
 
 impl Sizes {
     /// Values per row kept from the forward to the backward pass.
     fn kept(&self) -> usize {
-        self.z + self.u + (self.stages - 1) * self.hidden + self.memory
+        self.z + self.u + self.operands + self.memory
     }
 
     /// Values per row of the longest gradient between two links of a step.
@@ -206,15 +212,14 @@ struct Slabs<'a, T> {
     u: &'a mut [T],
     operands: &'a mut [T],
     memory: &'a mut [T],
-    rows: usize,
 }
 
 impl<'a, T> Slabs<'a, T> {
     fn new(sizes: Sizes, rows: usize, memory_rows: usize, values: &'a mut [T]) -> Self {
         let (z, rest) = values.split_at_mut(rows * sizes.z);
         let (u, rest) = rest.split_at_mut(rows * sizes.u);
-        let (operands, rest) = rest.split_at_mut(rows * (sizes.stages - 1) * sizes.hidden);
-        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory], rows }
+        let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
+        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory] }
     }
 }
 
@@ -255,15 +260,15 @@ struct ForwardStage<'a, T, C> {
 impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Sizes { hidden, z, u, memory, .. } = self.sizes;
-        let operand = if self.operand.is_empty() { 0 } else { hidden };
+        let Sizes { hidden, z, u, memory, operands, .. } = self.sizes;
         for s in 0..self.active {
+            let operand = rows_mut(self.operand, s, 1, operands).get_mut(self.stage * hidden..).unwrap_or_default();
             let unit = CellForward {
                 z: rows_mut(self.z, s, 1, z),
                 u: rows(self.u, s, 1, u),
                 h: rows(self.h, s, 1, hidden),
                 memory: rows(self.memory, s, 1, memory),
-                operand: rows_mut(self.operand, s, 1, operand),
+                operand: operand.get_mut(..hidden).unwrap_or_default(),
                 h_next: rows_mut(self.h_next, s, 1, hidden),
                 memory_next: rows_mut(self.memory_next, s, 1, memory),
             };
@@ -435,7 +440,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, stages, .. } = sizes;
+        let Sizes { hidden, z: gates, u: apart, memory, .. } = sizes;
         let (batch, all, keep) = (extent.batch, extent.rows(), mode.saves());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
@@ -459,88 +464,34 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             offset += packed_len::<T>(outputs, hidden);
         }
 
-        let slabs =
+        let Slabs { z, u, operands, memory: memories } =
             if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
-        let project = |first: usize, count: usize, z: &mut [T]| {
-            let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
-            let x = Matrix::new(rows(x, first, count, self.inputs), self.inputs);
-            let right = Right::packed(packed_weight, gates, self.inputs);
-            multiply(x, right, count, z, gates, start);
-        };
+        // Without saving, the memory of two steps takes turns.
+        let kept = |steps: usize| if keep { Kept::Every } else { Kept::Last(steps) };
+        let given = ForwardSteps { extent, at, packed_products, recurrent_bias, h_start, memory_start };
         let together = if keep { steps_together(batch) } else { 1 };
-        let mut before = 0..0;
-        for step in 0..extent.steps {
-            let now = extent.step(step);
-            let (active, base) = (now.len(), if keep { now.start } else { 0 });
-            if step % together == 0 {
-                let count = rows_of(extent, step..(step + together).min(extent.steps)).len();
-                project(now.start, count, rows_mut(slabs.z, base, count, gates));
+        for first in (0..extent.steps).step_by(together) {
+            let steps = first..(first + together).min(extent.steps);
+            let (of, count) = (rows_of(extent, steps.clone()), self.threads(batch, steps.len(), monitor.listens()));
+            let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
+            let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+            let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+            multiply(x, Right::packed(packed_weight, gates, self.inputs), of.len(), to, gates, start);
+            let slabs = [
+                Slab::new(z, gates, extent, kept(1)),
+                Slab::new(u, apart, extent, kept(1)),
+                Slab::new(operands, sizes.operands, extent, kept(1)),
+                Slab::new(memories, memory, extent, kept(2)),
+                Slab::new(y, hidden, extent, Kept::Every),
+                Slab::of_samples(h_end, hidden, extent),
+                Slab::of_samples(memory_end, memory, extent),
+            ];
+            if count == 1 {
+                self.forward_steps(&given, steps, slabs, monitor, live);
+            } else {
+                let run = |slabs: [_; 7]| self.forward_steps(&given, steps.clone(), slabs, &mut (), &mut []);
+                by_samples([batch, count, GRAIN], slabs, &run);
             }
-            let z = rows_mut(slabs.z, base, active, gates);
-            let u = rows_mut(slabs.u, base, active, apart);
-            let (past, h_next) = y.split_at_mut(now.start * hidden);
-            let h_next = &mut h_next[..active * hidden];
-            let h = if step == 0 { rows(h_start, 0, active, hidden) } else { rows(past, before.start, active, hidden) };
-            // Without saving, the memory of two steps lies in two halves that take turns.
-            let split = if keep { now.start } else { batch } * memory;
-            let (mut low, mut high) = slabs.memory.split_at_mut(split);
-            if !keep && step % 2 == 1 {
-                core::mem::swap(&mut low, &mut high);
-            }
-            let memory_past = match step {
-                0 => rows(memory_start, 0, active, memory),
-                _ => rows(low, if keep { before.start } else { 0 }, active, memory),
-            };
-            let memory_next = rows_mut(high, 0, active, memory);
-            for stage in 0..stages {
-                let mut offset = 0;
-                for (product, column) in self.products() {
-                    let outputs = product.gates.len() * hidden;
-                    let right = Right::packed(&packed_products[offset..], outputs, hidden);
-                    offset += packed_len::<T>(outputs, hidden);
-                    if product.stage != stage {
-                        continue;
-                    }
-                    let operand = match product.operand {
-                        Operand::Hidden => h,
-                        Operand::Own => rows(slabs.operands, (stage - 1) * slabs.rows + base, active, hidden),
-                    };
-                    let operand = Matrix::new(operand, hidden);
-                    if product.separate {
-                        let bias = recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
-                        let start = bias.map_or(Start::Zero, Start::Bias);
-                        multiply(operand, right, active, &mut u[column..], apart, start);
-                    } else {
-                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
-                    }
-                }
-                let operand = if stage + 1 < stages {
-                    rows_mut(slabs.operands, stage * slabs.rows + base, active, hidden)
-                } else {
-                    &mut []
-                };
-                dispatch(ForwardStage {
-                    cell: &self.cell,
-                    sizes,
-                    stage,
-                    active,
-                    z,
-                    u,
-                    h,
-                    memory: memory_past,
-                    operand,
-                    h_next,
-                    memory_next,
-                });
-            }
-            for sample in extent.active(step + 1)..active {
-                rows_mut(h_end, sample, 1, hidden).copy_from_slice(rows(h_next, sample, 1, hidden));
-                rows_mut(memory_end, sample, 1, memory).copy_from_slice(rows(memory_next, sample, 1, memory));
-            }
-            if monitor.listens() {
-                self.show_gates(monitor, at, extent, step, z, active, live);
-            }
-            before = now;
         }
         if monitor.listens() {
             monitor.forward(&at.link(Factor::Other, extent), x, y);
@@ -551,7 +502,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let Backward { extent, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, held, stages } = sizes;
+        let Sizes { hidden, z: gates, u: apart, memory, held, .. } = sizes;
         let (batch, all) = (extent.batch, extent.rows());
         let [weight, recurrent, ..] = self.split(w);
         let slabs = Slabs::new(sizes, all, all, saved);
@@ -587,25 +538,195 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             }
         }
 
+        // The state at the very start has a gradient only if somebody asks.
+        let wants_start = d_carried_in.is_some();
         let together = steps_together(batch);
-        for step in (0..extent.steps).rev() {
-            let now = extent.step(step);
-            let active = now.len();
-            let z = rows_mut(slabs.z, now.start, active, gates);
-            let u = rows_mut(slabs.u, now.start, active, apart);
-            let total = rows_mut(total, 0, active, hidden);
-            let d_h = rows_mut(d_h, 0, active, hidden);
-            let d_memory = rows_mut(d_memory, 0, active, memory);
-            let held_rows = rows_mut(held_rows, 0, active, held);
-            let d_operand = rows_mut(d_operand, 0, active, hidden);
-            let (h, memory_past) = if step == 0 {
-                (rows(h_start, 0, active, hidden), rows(memory_start, 0, active, memory))
-            } else {
-                let before = extent.step(step - 1).start;
-                (rows(y, before, active, hidden), rows(slabs.memory, before, active, memory))
+        for first in (0..extent.steps).step_by(together).rev() {
+            let steps = first..(first + together).min(extent.steps);
+            let count = self.threads(batch, steps.len(), monitor.listens());
+            let given = BackwardSteps {
+                extent,
+                at,
+                packed_products,
+                h_start,
+                memory_start,
+                memories: slabs.memory,
+                y,
+                dy,
+                wants_start,
             };
-            map2(d_h, rows(dy, now.start, active, hidden), total, |state, loss| state + loss);
-            let mut trail = Trail::new(monitor.listens(), live, at, extent, step);
+            let parts = [
+                Slab::new(slabs.z, gates, extent, Kept::Every),
+                Slab::new(slabs.u, apart, extent, Kept::Every),
+                Slab::of_samples(total, hidden, extent),
+                Slab::of_samples(d_h, hidden, extent),
+                Slab::of_samples(d_operand, hidden, extent),
+                Slab::of_samples(d_memory, memory, extent),
+                Slab::of_samples(held_rows, held, extent),
+            ];
+            if count == 1 {
+                self.backward_steps(&given, steps.clone(), parts, monitor, live);
+            } else {
+                let run = |parts: [_; 7]| self.backward_steps(&given, steps.clone(), parts, &mut (), &mut []);
+                by_samples([batch, count, GRAIN], parts, &run);
+            }
+            let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
+            self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer);
+        }
+        if let Some(d_carried_in) = d_carried_in {
+            d_carried_in[..batch * hidden].copy_from_slice(d_h);
+            d_carried_in[batch * hidden..].copy_from_slice(d_memory);
+        }
+        if monitor.listens() {
+            monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
+        }
+        if let Some(dx) = dx {
+            let right = Right::of(weight, gates, self.inputs, scratch);
+            multiply(Matrix::new(slabs.z, gates), right, all, dx, self.inputs, Start::Zero);
+            if monitor.listens() {
+                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
+            }
+        }
+    }
+}
+
+/// What the steps of a forward pass read.
+struct ForwardSteps<'a, T> {
+    extent: Extent<'a>,
+    at: Place<'a>,
+    packed_products: &'a [T],
+    recurrent_bias: &'a [T],
+    h_start: &'a [T],
+    memory_start: &'a [T],
+}
+
+/// What the steps of a backward pass read.
+struct BackwardSteps<'a, T> {
+    extent: Extent<'a>,
+    at: Place<'a>,
+    packed_products: &'a [T],
+    h_start: &'a [T],
+    memory_start: &'a [T],
+    memories: &'a [T],
+    y: &'a [T],
+    dy: &'a [T],
+    wants_start: bool,
+}
+
+/// Samples that stay on one thread: the rows of a product's tile.
+const GRAIN: usize = 8;
+
+impl<C: Cell> Recurrent<C> {
+    /// On how many threads some steps run. A monitor sees whole slices, from the thread that it is on.
+    fn threads(&self, batch: usize, steps: usize, watched: bool) -> usize {
+        // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
+        let nanoseconds = steps * batch * self.sizes().z * (self.hidden / 50 + 4);
+        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds) }
+    }
+
+    /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
+    fn forward_steps<T: Scalar>(
+        &self,
+        given: &ForwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
+        let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
+        let first = y.samples().start;
+        for step in steps {
+            let (active, after) = (y.active(step), y.active(step + 1));
+            if active == 0 {
+                break;
+            }
+            let (z, u, operand) = (z.now(step), u.now(step), operands.now(step));
+            let (h, h_next) = match step {
+                0 => (rows(given.h_start, first, active, hidden), y.now(step)),
+                _ => y.before_and_now(step),
+            };
+            let (memory_past, memory_next) = match step {
+                0 => (rows(given.memory_start, first, active, memory), memories.now(step)),
+                _ => memories.before_and_now(step),
+            };
+            for stage in 0..stages {
+                let mut offset = 0;
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let right = Right::packed(&given.packed_products[offset..], outputs, hidden);
+                    offset += packed_len::<T>(outputs, hidden);
+                    if product.stage != stage {
+                        continue;
+                    }
+                    let operand = match product.operand {
+                        Operand::Hidden => Matrix::new(h, hidden),
+                        Operand::Own => Matrix::new(&operand[(stage - 1) * hidden..], own),
+                    };
+                    if product.separate {
+                        let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
+                        let start = bias.map_or(Start::Zero, Start::Bias);
+                        multiply(operand, right, active, &mut u[column..], apart, start);
+                    } else {
+                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
+                    }
+                }
+                dispatch(ForwardStage {
+                    cell: &self.cell,
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    operand,
+                    h_next,
+                    memory_next,
+                });
+            }
+            for sample in after..active {
+                h_end.row(sample).copy_from_slice(rows(h_next, sample, 1, hidden));
+                memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
+            }
+            if monitor.listens() {
+                self.show_gates(monitor, given.at, given.extent, step, z, active, live);
+            }
+        }
+    }
+
+    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients dL/dh_t, of the state before,
+    /// of an operand, of the rest of the state, and held between stages.
+    fn backward_steps<T: Scalar>(
+        &self,
+        given: &BackwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, held, stages, .. } = sizes;
+        let [mut z, mut u, mut total, mut d_h, mut d_operand, mut d_memory, mut held_rows] = slabs;
+        let (first, extent) = (z.samples().start, given.extent);
+        for step in steps.rev() {
+            let active = z.active(step);
+            if active == 0 {
+                continue;
+            }
+            let now = extent.step(step).start + first;
+            let (z, u, total) = (z.now(step), u.now(step), total.now(step));
+            let (d_h, d_memory) = (d_h.now(step), d_memory.now(step));
+            let (d_operand, held_rows) = (d_operand.now(step), held_rows.now(step));
+            let (h, memory_past) = if step == 0 {
+                (rows(given.h_start, first, active, hidden), rows(given.memory_start, first, active, memory))
+            } else {
+                let before = extent.step(step - 1).start + first;
+                (rows(given.y, before, active, hidden), rows(given.memories, before, active, memory))
+            };
+            map2(d_h, rows(given.dy, now, active, hidden), total, |state, loss| state + loss);
+            let mut trail = Trail::new(monitor.listens(), live, given.at, extent, step);
             trail.gather(&[d_h, d_memory]);
             trail.turn();
             trail.gather(&[total, d_memory]);
@@ -621,8 +742,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     u,
                     h,
                     memory: memory_past,
-                    h_next: rows(y, now.start, active, hidden),
-                    memory_next: rows(slabs.memory, now.start, active, memory),
+                    h_next: rows(given.y, now, active, hidden),
+                    memory_next: rows(given.memories, now, active, memory),
                     d_h_next: total,
                     d_memory,
                     d_operand: if stage + 1 < stages { d_operand } else { &[] },
@@ -636,12 +757,11 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     trail.gather_columns(slab, stride, column, product.gates.len() * hidden);
                 }
                 trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation());
-                // The state at the very start has a gradient only if somebody asks.
-                let wants_state = step > 0 || d_carried_in.is_some();
+                let wants_state = step > 0 || given.wants_start;
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let right = Right::packed(&packed_products[offset..], hidden, outputs);
+                    let right = Right::packed(&given.packed_products[offset..], hidden, outputs);
                     offset += packed_len::<T>(hidden, outputs);
                     let skipped = product.operand == Operand::Hidden && !wants_state;
                     if product.stage != stage || skipped {
@@ -663,30 +783,9 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                     trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
                 }
             }
-            if step % together == 0 {
-                let steps = step..(step + together).min(extent.steps);
-                let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
-                self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer);
-            }
-        }
-        if let Some(d_carried_in) = d_carried_in {
-            d_carried_in[..batch * hidden].copy_from_slice(d_h);
-            d_carried_in[batch * hidden..].copy_from_slice(d_memory);
-        }
-        if monitor.listens() {
-            monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
-        }
-        if let Some(dx) = dx {
-            let right = Right::of(weight, gates, self.inputs, scratch);
-            multiply(Matrix::new(slabs.z, gates), right, all, dx, self.inputs, Start::Zero);
-            if monitor.listens() {
-                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
-            }
         }
     }
-}
 
-impl<C: Cell> Recurrent<C> {
     /// Adds what some steps give to dW, dU and the biases' gradients, from the gradients of their pre-activations.
     /// `operands` are x, y and the h to start from, empty where it is zero.
     #[allow(clippy::too_many_arguments)]
@@ -700,7 +799,7 @@ impl<C: Cell> Recurrent<C> {
         dw: &mut [T],
         scratch: &mut [T],
     ) {
-        let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, operands: own, .. } = self.sizes();
         let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
         let z = rows(slabs.z, of.start, of.len(), gates);
@@ -712,33 +811,30 @@ impl<C: Cell> Recurrent<C> {
             let outputs = product.gates.len() * hidden;
             let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
             let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
-            let mut add = |first: usize, count: usize, operand: &[T]| {
+            let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
                 if count > 0 {
                     let d = Matrix::new(&slab[first * stride + column..], stride);
-                    add_outer(d, Matrix::new(operand, hidden), [outputs, hidden, count], into, scratch);
+                    add_outer(d, operand, [outputs, hidden, count], into, scratch);
                 }
             };
             if product.operand == Operand::Own {
-                add(
-                    of.start,
-                    of.len(),
-                    rows(slabs.operands, (product.stage - 1) * slabs.rows + of.start, of.len(), hidden),
-                );
+                let from = &slabs.operands[of.start * own + (product.stage - 1) * hidden..];
+                add(of.start, of.len(), Matrix::new(from, own));
                 continue;
             }
             let mut after = of.start;
             if steps.start == 0 {
                 after = extent.batch;
                 if !h_start.is_empty() {
-                    add(0, extent.batch, h_start);
+                    add(0, extent.batch, Matrix::new(h_start, hidden));
                 }
             }
             if extent.lengths.is_none() {
-                add(after, of.end - after, &y[(after - extent.batch) * hidden..]);
+                add(after, of.end - after, Matrix::new(&y[(after - extent.batch) * hidden..], hidden));
             } else {
                 for step in steps.start.max(1)..steps.end {
                     let (now, before) = (extent.step(step), extent.step(step - 1));
-                    add(now.start, now.len(), rows(y, before.start, now.len(), hidden));
+                    add(now.start, now.len(), Matrix::new(rows(y, before.start, now.len(), hidden), hidden));
                 }
             }
         }

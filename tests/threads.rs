@@ -1,0 +1,116 @@
+//! Results are the same bits for any number of threads, with monitors too, and a step allocates nothing.
+
+use chainrule::{
+    Error, Extent, GradientMonitor, Layer, Scalar,
+    activation::{Gelu, Relu, Tanh},
+    data::{Batch, Data},
+    layer::{Mode, Reset, Sequential, initialize},
+    loss::{MeanSquared, Target},
+    monitor::GradientBudget,
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
+    scalar,
+    tape::Tape,
+    trainer::{Settings, Trainer},
+    transform::{Adam, ClipNorm},
+};
+
+/// Numbers of a fixed sequence, in [−1, 1).
+fn numbers<T: Scalar>(count: usize) -> Vec<T> {
+    let number = |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+    (1..=count as u64).map(|i| scalar(number(i))).collect()
+}
+
+/// Output, input gradient and parameter gradient of a pass on some threads.
+fn pass<T: Scalar>(network: &Sequential<T>, extent: Extent<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {
+    let w = initialize(network, 3).unwrap();
+    let mut tape = Tape::new(network, extent).unwrap();
+    tape.set_threads(threads).unwrap();
+    tape.want_input_gradient(true);
+    let mut budget = GradientBudget::new();
+    let monitor: &mut dyn GradientMonitor<T> = if watched { &mut budget } else { &mut () };
+    let x = numbers::<T>(extent.rows() * network.dims().input);
+    let output = tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap();
+    let y = output.y.to_vec();
+    output.dy.copy_from_slice(&numbers(y.len()));
+    let dw = tape.backward_with(&w, monitor).unwrap().to_vec();
+    [y, tape.input_gradient().to_vec(), dw]
+}
+
+fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
+    let wide = || Sequential::input(97).linear(203);
+    let both = Bidirectional::new::<T>(Recurrent::new(97, 65, Lstm), Recurrent::new(97, 41, Elman::new(Tanh))).unwrap();
+    vec![
+        ("relu", wide().activation(Relu).linear(150).build().unwrap()),
+        ("gelu", wide().activation(Gelu).layer_norm().linear(150).build().unwrap()),
+        ("elman", Sequential::input(97).recurrent(130, Elman::new(Tanh)).linear(5).build().unwrap()),
+        ("lstm", Sequential::input(97).recurrent(66, Lstm).last_step().linear(5).build().unwrap()),
+        ("gru", Sequential::input(97).recurrent(64, Gru::default()).build().unwrap()),
+        ("gru, reset before", Sequential::input(97).recurrent(64, Gru::new(Reset::BeforeProduct)).build().unwrap()),
+        ("both ways", Sequential::input(97).layer(both).build().unwrap()),
+    ]
+}
+
+fn same_bits<T: Scalar>() {
+    let lengths: Vec<usize> = (0..37).map(|i| 40 - i).collect();
+    let extents = [Extent::sequences(37, 12), Extent::ragged(&lengths), Extent::batch(1500)];
+    for (name, network) in networks::<T>() {
+        for extent in extents {
+            let alone = pass(&network, extent, 1, false);
+            for (threads, watched) in [(2, false), (3, false), (5, false), (2, true)] {
+                assert!(pass(&network, extent, threads, watched) == alone, "{name}, {threads} threads, {extent:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits_in_f32() {
+    same_bits::<f32>();
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits_in_f64() {
+    same_bits::<f64>();
+}
+
+#[test]
+fn a_run_is_the_same_on_two_threads() {
+    let run = |threads: usize| {
+        let network = Sequential::<f32>::input(64).recurrent(80, Lstm).last_step().linear(3).build().unwrap();
+        let (x, y) = (numbers(96 * 20 * 64), numbers(96 * 3));
+        let data = Data::sequences(64, 20, &x, Target::Values(&y)).unwrap();
+        let settings = Settings { epochs: 2, threads, ..Settings::default() };
+        let chain = (ClipNorm::new(0.1), Adam::new(1e-3));
+        let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, 20).unwrap();
+        trainer.fit(&data).unwrap();
+        trainer.parameters().to_vec()
+    };
+    let alone = run(1);
+    assert!(run(2) == alone && run(4) == alone);
+}
+
+#[test]
+fn no_threads_at_all_are_refused() {
+    let network = || Sequential::<f32>::input(2).linear(1).build().unwrap();
+    let mut tape = Tape::new(network(), Extent::batch(1)).unwrap();
+    assert!(matches!(tape.set_threads(0), Err(Error::Parameter { found: 0.0, .. })));
+    let settings = Settings { threads: 0, ..Settings::default() };
+    assert!(Trainer::new(network(), MeanSquared::new(), Adam::new(0.1), settings).is_err());
+}
+
+/// A trainer may go to another thread, with its team.
+#[test]
+fn a_trainer_can_be_sent() {
+    let network = Sequential::<f32>::input(300).linear(300).build().unwrap();
+    let settings = Settings { threads: 2, batch: 64, ..Settings::default() };
+    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.1), settings).unwrap();
+    let (x, y) = (numbers::<f32>(64 * 300), numbers::<f32>(64 * 300));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let data = Data::rows(300, &x, Target::Values(&y)).unwrap();
+            let mut batch = Batch::new(&data, 64);
+            let order: Vec<usize> = (0..64).collect();
+            trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
+        });
+    });
+}
