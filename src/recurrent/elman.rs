@@ -3,6 +3,7 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
+    kernel::lane::{LANES, put, take},
     layer::CellKind,
     scalar::Scalar,
     theory::Upper,
@@ -48,15 +49,23 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        for (h, &z) in unit.h_next.iter_mut().zip(&*unit.z) {
-            *h = self.activation.value(z);
+        for at in (0..unit.h_next.len()).step_by(LANES) {
+            let mut h = take(unit.z, at);
+            for h in &mut h {
+                *h = self.activation.value(*h);
+            }
+            put(unit.h_next, at, h);
         }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        for ((z, &h), &dh) in unit.z.iter_mut().zip(unit.h_next).zip(unit.d_h_next) {
-            *z = self.activation.derivative(*z, h) * dh;
+        for at in (0..unit.h_next.len()).step_by(LANES) {
+            let (mut z, h, dh) = (take(unit.z, at), take(unit.h_next, at), take(unit.d_h_next, at));
+            for j in 0..LANES {
+                z[j] = self.activation.derivative(z[j], h[j]) * dh[j];
+            }
+            put(unit.z, at, z);
         }
     }
 
