@@ -1,6 +1,9 @@
 //! Loops over slices of equal length.
 
-use super::{Kernel, Level, dispatch};
+use super::{
+    Kernel, Level, dispatch,
+    lane::{LANES, put, take},
+};
 use crate::scalar::Scalar;
 
 /// `y = f(x)`.
@@ -59,6 +62,27 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T>(y: &mut [T], x: &[T], f: F) {
         }
     }
     dispatch(Update(y, x, f));
+}
+
+/// `(a, b, c) = f(a, b, c)`, block by block.
+pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T)>(a: &mut [T], b: &mut [T], c: &mut [T], f: F) {
+    struct Update3<'a, T, F>([&'a mut [T]; 3], F);
+    impl<T: Scalar, F: Fn(T, T, T) -> (T, T, T)> Kernel for Update3<'_, T, F> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            let [a, b, c] = self.0;
+            for at in (0..a.len()).step_by(LANES) {
+                let (mut x, mut y, mut z) = (take(a, at), take(b, at), take(c, at));
+                for j in 0..LANES {
+                    (x[j], y[j], z[j]) = (self.1)(x[j], y[j], z[j]);
+                }
+                put(a, at, x);
+                put(b, at, y);
+                put(c, at, z);
+            }
+        }
+    }
+    dispatch(Update3([a, b, c], f));
 }
 
 /// Adds the sum of each column of `d`, \[rows, columns\], to `sums`, row after row.

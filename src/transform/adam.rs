@@ -4,6 +4,7 @@ use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check
 use crate::{
     block::{Blocks, Role},
     error::Error,
+    kernel::elementwise::update3,
     scalar::{Scalar, scalar},
 };
 use alloc::vec::Vec;
@@ -73,20 +74,21 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         let epsilon = scalar::<T>(self.epsilon);
         let (m, rest) = update.state.split_at_mut(update.gradient.len());
         let (v, most) = rest.split_at_mut(update.gradient.len());
+        let moments = |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
+        let direction = |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon);
         for range in trained(update.blocks).map(|block| block.range.clone()) {
-            let moments = m[range.clone()].iter_mut().zip(&mut v[range.clone()]);
-            let mut most = most.get_mut(range.clone()).unwrap_or_default().iter_mut();
-            for (g, (m, v)) in update.gradient[range].iter_mut().zip(moments) {
-                *m = b1 * *m + a1 * *g;
-                *v = b2 * *v + a2 * *g * *g;
-                let second = match most.next() {
-                    Some(most) => {
-                        *most = if *v > *most || v.is_nan() { *v } else { *most };
-                        *most
-                    }
-                    None => *v,
-                };
-                *g = ratio(step * *m, second.sqrt() / root + epsilon);
+            let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
+            let Some(most) = most.get_mut(range) else {
+                update3(g, m, v, |g, m, v| {
+                    let (m, v) = moments(g, m, v);
+                    (direction(m, v), m, v)
+                });
+                continue;
+            };
+            for ((g, most), (m, v)) in g.iter_mut().zip(most).zip(m.iter_mut().zip(v)) {
+                (*m, *v) = moments(*g, *m, *v);
+                *most = if *v > *most || v.is_nan() { *v } else { *most };
+                *g = direction(*m, *most);
             }
         }
         Ok(Outcome::Apply)
