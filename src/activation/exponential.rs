@@ -49,7 +49,7 @@ impl Activation for Elu {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        exponential_derivative(z, T::one(), scalar(self.alpha))
+        exponential_derivative((z, T::zero()), T::one(), scalar(self.alpha))
     }
     /// 0 at −∞; 1 on the right or α at 0, whichever is larger.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -102,7 +102,7 @@ impl Activation for Celu {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        exponential_derivative(z / scalar(self.alpha), T::one(), T::one())
+        exponential_derivative(math::quotient(z, scalar(self.alpha)), T::one(), T::one())
     }
     /// 0 at −∞, 1 on the right.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -133,7 +133,7 @@ impl Activation for Selu {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        exponential_derivative(z, scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA))
+        exponential_derivative((z, T::zero()), scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA))
     }
     /// 0 at −∞, `λ α` = 1.7581 at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -153,9 +153,9 @@ fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
     if z > T::zero() { positive } else { negative }
 }
 
-/// `right` for `z > 0`, else `left · eᶻ`.
+/// `right` for `z + low > 0`, else `left · e^(z + low)`.
 #[inline(always)]
-fn exponential_derivative<T: Scalar>(z: T, right: T, left: T) -> T {
-    let negative = left * math::exp(z);
+fn exponential_derivative<T: Scalar>((z, low): (T, T), right: T, left: T) -> T {
+    let negative = left * math::exp_of_sum(z, low);
     if z > T::zero() { right } else { negative }
 }

@@ -1,11 +1,11 @@
 //! The input times the probability that a normal variable is smaller.
 
-use super::{Activation, Bounds, own_kind, vanishing};
+use super::{Activation, Bounds, own_kind};
 use crate::{
-    math::{self, magnitude},
-    scalar::{Scalar, scalar},
+    kernel::fused::{is_fused, is_single},
+    math::{self, mul_add, product},
+    scalar::{Scalar, scalar, to_f64},
 };
-use castaway::cast;
 
 /// The Gaussian error linear unit: `φ(z) = z Φ(z)`, `φ′(z) = Φ(z) + z e^(−z²/2)/√(2π)`, with Φ the
 /// normal distribution function.
@@ -18,11 +18,11 @@ pub struct Gelu;
 impl Activation for Gelu {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        vanishing(z, math::normal_cdf(z))
+        math::gelu(z)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        math::normal_cdf(z) + vanishing(z, math::normal_density(z))
+        math::gelu_slope(z)
     }
     /// `φ″(z) = (2 − z²) e^(−z²/2)/√(2π)` vanishes at ±√2: sup = ½(1 + erf 1) + 1/(e √π), and
     /// inf = 1 − sup.
@@ -40,55 +40,58 @@ impl Activation for Gelu {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GeluTanh;
 
-/// `2 √(2/π)`, and 0.044715 times it.
-const LINEAR: f64 = 1.595_769_121_605_730_7;
+/// `2 √(2/π)`, and 0.044715 times it, each with what rounding lost.
+const LINEAR: f64 = 1.595_769_121_605_730_8;
+const LINEAR_LOST: f64 = -9.969_308_809_110_92e-17;
 const CUBIC: f64 = 0.071_354_816_272_600_25;
+const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 
-/// `z` and `v` are cut off where the gate is 0 or 1 in any format, so that `z³` cannot overflow.
+/// `z` is cut off where the gate is 0 or 1 in any format, so that `z³` cannot overflow.
 const SATURATED: f64 = 100.0;
 
 impl GeluTanh {
-    /// `v`, as a rounded value and what rounding lost.
+    /// `v`, as a rounded value and what rounding lost, and `z v′`.
     ///
     /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two
     /// decimals. So there `v` is computed in `f64` (a vector conversion, not a call).
     #[inline(always)]
-    fn gate<T: Scalar>(z: T) -> (T, T) {
-        if let Ok(z) = cast!(z, f32) {
-            let z = f64::from(z);
-            let exact = z * (LINEAR + CUBIC * z * z);
-            let rounded = exact as f32;
-            let lost = (exact - f64::from(rounded)) as f32;
-            return (cast!(rounded, T).unwrap_or_else(|_| T::nan()), cast!(lost, T).unwrap_or_else(|_| T::nan()));
-        }
-        (z * (scalar::<T>(LINEAR) + scalar::<T>(CUBIC) * z * z), T::zero())
-    }
-
-    /// `σ(v)`, `σ′(v)`, and `z` within the cut-off.
-    #[inline(always)]
-    fn parts<T: Scalar>(z: T) -> (T, T, T) {
+    fn gate<T: Scalar>(z: T) -> (T, T, T) {
         let limit = scalar::<T>(SATURATED);
-        let held = if z > limit { limit } else { z };
-        let held = if held < -limit { -limit } else { held };
-        let (v, lost) = GeluTanh::gate(held);
-        let left = v < T::zero();
-        let e = math::exp(-magnitude(v));
-        let e = e + e * if left { lost } else { -lost };
-        let one_plus = T::one() + e;
-        ((if left { e } else { T::one() }) / one_plus, e / (one_plus * one_plus), held)
+        let z = if z > limit { limit } else { z };
+        let z = if z < -limit { -limit } else { z };
+        if is_single::<T>() {
+            let z = to_f64(z);
+            let cube = CUBIC * z * z * z;
+            let exact = LINEAR * z + cube;
+            let rounded = scalar::<T>(exact);
+            return (rounded, scalar(exact - to_f64(rounded)), scalar(exact + 2.0 * cube));
+        }
+        let (linear, cubic) = (scalar::<T>(LINEAR), scalar::<T>(CUBIC));
+        let (square, square_lost) = product(z, z);
+        let (grown, grown_lost) = product(cubic, square);
+        let slope = linear + grown;
+        let (v, v_lost) = product(z, slope);
+        let steep = mul_add(z + z, grown, v);
+        if !is_fused::<T>() {
+            return (v, T::zero(), steep);
+        }
+        let back = slope - linear;
+        let slope_lost = (linear - (slope - back)) + (grown - back);
+        let slope_lost = slope_lost + grown_lost + mul_add(cubic, square_lost, scalar::<T>(CUBIC_LOST) * square);
+        (v, mul_add(z, slope_lost + scalar(LINEAR_LOST), v_lost), steep)
     }
 }
 
 impl Activation for GeluTanh {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        vanishing(z, GeluTanh::parts(z).0)
+        let (v, lost, _) = GeluTanh::gate(z);
+        math::gated(z, v, lost)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let (sigmoid, slope, held) = GeluTanh::parts(z);
-        let inner = scalar::<T>(LINEAR) + scalar::<T>(3.0 * CUBIC) * held * held;
-        sigmoid + held * slope * inner
+        let (v, lost, steep) = GeluTanh::gate(z);
+        math::gated_slope(steep, v, lost)
     }
     /// Where φ″ = 0, at z = ±1.41850400879…; `φ′(z) + φ′(−z) = 1`, hence inf = 1 − sup
     /// (mpmath, 40 digits).

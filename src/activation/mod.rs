@@ -126,10 +126,3 @@ fn piecewise<T: Scalar>(z: T, (low, below): (T, T), inside: T, (high, above): (T
     let inside = if z >= high { above } else { inside };
     if z <= low { below } else { inside }
 }
-
-/// `z · factor`, but 0 where `factor` is, even for infinite `z`.
-#[inline(always)]
-fn vanishing<T: Scalar>(z: T, factor: T) -> T {
-    let product = z * factor;
-    if factor == T::zero() { factor } else { product }
-}

@@ -1,8 +1,9 @@
 //! Activations made of straight lines that meet at 0.
 
-use super::{Activation, Bounds, checked_when_read, own_kind, piecewise, vanishing};
+use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
 use crate::{
     error::{Error, require},
+    math,
     scalar::{Scalar, scalar},
 };
 use alloc::{vec, vec::Vec};
@@ -69,7 +70,7 @@ impl Default for LeakyRelu {
 impl Activation for LeakyRelu {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let left = vanishing(z, scalar(self.slope));
+        let left = math::vanishing(z, scalar(self.slope));
         let left = if z.is_nan() { z } else { left };
         if z > T::zero() { z } else { left }
     }

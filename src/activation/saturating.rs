@@ -4,8 +4,8 @@
 
 use super::{Activation, Bounds, own_kind};
 use crate::{
-    math::{self, magnitude, quotient},
-    scalar::{Scalar, scalar},
+    math::{self, magnitude},
+    scalar::Scalar,
 };
 use core::f64::consts::FRAC_2_SQRT_PI;
 
@@ -21,9 +21,7 @@ impl Activation for Sigmoid {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let e = math::exp(-magnitude(z));
-        let one_plus = T::one() + e;
-        quotient(quotient(e, one_plus), one_plus)
+        math::sigmoid_slope_of_sum(z, T::zero())
     }
     /// The supremum is at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -44,9 +42,7 @@ impl Activation for Tanh {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let e = math::exp(-(magnitude(z) + magnitude(z)));
-        let one_plus = T::one() + e;
-        quotient(quotient(scalar::<T>(4.0) * e, one_plus), one_plus)
+        math::tanh_slope(z)
     }
     /// The supremum is at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -76,9 +72,7 @@ impl Activation for Softsign {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        // Squaring the denominator instead would overflow where the result does not vanish.
-        let factor = T::one() / (T::one() + magnitude(z));
-        factor * factor
+        math::softsign_slope(z)
     }
     /// The supremum is at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -102,7 +96,7 @@ impl Activation for Erf {
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        math::gaussian(z) * scalar(FRAC_2_SQRT_PI)
+        math::erf_slope(z)
     }
     /// The supremum is `2/√π`, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {

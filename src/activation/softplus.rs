@@ -3,7 +3,7 @@
 use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
     error::{Error, require},
-    math::{self, magnitude},
+    math::{self, magnitude, product},
     scalar::{Scalar, scalar},
 };
 
@@ -46,11 +46,13 @@ impl Activation for Softplus {
     fn value<T: Scalar>(&self, z: T) -> T {
         let beta = scalar::<T>(self.beta);
         let positive = if z < T::zero() { T::zero() } else { z };
-        positive + math::ln_1p(math::exp(-magnitude(beta * z))) / beta
+        let (v, lost) = product(-magnitude(z), beta);
+        positive + math::ln_1p(math::exp_of_sum(v, lost)) / beta
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        math::sigmoid(scalar::<T>(self.beta) * z)
+        let (v, lost) = product(z, scalar(self.beta));
+        math::sigmoid_of_sum(v, lost)
     }
     /// The limits at −∞ and ∞.
     fn derivative_bounds(&self) -> Option<Bounds> {

@@ -1,9 +1,9 @@
 //! The input times a smooth gate: swish and mish.
 
-use super::{Activation, Bounds, checked_when_read, own_kind, vanishing};
+use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
     error::{Error, require},
-    math::{self, magnitude},
+    math::{self, product},
     scalar::{Scalar, scalar},
 };
 
@@ -36,11 +36,13 @@ impl Swish {
         self.beta
     }
 
-    /// `βz`, which is 0 for β = 0 even where `z` is infinite.
+    /// `βz`, which is 0 for β = 0 even where `z` is infinite, and what rounding it lost.
     #[inline(always)]
-    fn gate<T: Scalar>(&self, z: T) -> T {
-        let gate = vanishing(z, scalar(self.beta));
-        if z.is_nan() { z } else { gate }
+    fn gate<T: Scalar>(&self, z: T) -> (T, T) {
+        let beta = scalar::<T>(self.beta);
+        let (gate, lost) = product(z, beta);
+        let gate = if beta == T::zero() { beta } else { gate };
+        (if z.is_nan() { z } else { gate }, lost)
     }
 }
 
@@ -54,15 +56,13 @@ impl Default for Swish {
 impl Activation for Swish {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        vanishing(z, math::sigmoid(self.gate(z)))
+        let (v, lost) = self.gate(z);
+        math::gated(z, v, lost)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let v = self.gate(z);
-        let e = math::exp(-magnitude(v));
-        let one_plus = T::one() + e;
-        let sigmoid = (if v < T::zero() { e } else { T::one() }) / one_plus;
-        sigmoid + vanishing(v, e / (one_plus * one_plus))
+        let (v, lost) = self.gate(z);
+        math::gated_slope(v, v, lost)
     }
     /// A function of `βz` alone, so the same for every β ≠ 0. `φ′(z) + φ′(−z) = 1`, hence
     /// inf = 1 − sup; the supremum is where `βz tanh(βz/2) = 2`, at βz = 2.39935728052…
@@ -86,31 +86,14 @@ impl Activation for Swish {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Mish;
 
-impl Mish {
-    /// `a`, `b`, `d` with `tanh(ln(1 + eᶻ)) = a/d` and its derivative `4b/d²`, as polynomials in
-    /// `e = e^(−|z|)` with positive terms: nothing cancels and nothing overflows.
-    #[inline(always)]
-    fn parts<T: Scalar>(z: T) -> (T, T, T) {
-        let e = math::exp(-magnitude(z));
-        let (one, two) = (T::one(), T::one() + T::one());
-        let left = z < T::zero();
-        let a = if left { e * (e + two) } else { one + two * e };
-        let b = if left { e } else { e * e };
-        let d = if left { two } else { two * e * e };
-        (a, b * (one + e), a + d)
-    }
-}
-
 impl Activation for Mish {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let (a, _, d) = Mish::parts(z);
-        vanishing(z, a / d)
+        math::mish(z)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let (a, b, d) = Mish::parts(z);
-        a / d + vanishing(z, scalar::<T>(4.0) * b / (d * d))
+        math::mish_slope(z)
     }
     /// Where φ″ = 0, at z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {

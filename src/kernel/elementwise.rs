@@ -2,6 +2,7 @@
 
 use super::{
     Kernel, Level, dispatch,
+    fused::{fused, fused_mut, fuses},
     lane::{LANES, put, take},
 };
 use crate::scalar::Scalar;
@@ -35,19 +36,32 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T>(a: &[T], b: &[T], out: &mut [T],
     dispatch(Map2([a, b], out, f));
 }
 
-/// `out = f(a, b, c)`.
-pub(crate) fn map3<T: Scalar, F: Fn(T, T, T) -> T>(a: &[T], b: &[T], c: &[T], out: &mut [T], f: F) {
-    struct Map3<'a, T, F>([&'a [T]; 3], &'a mut [T], F);
-    impl<T: Scalar, F: Fn(T, T, T) -> T> Kernel for Map3<'_, T, F> {
+/// Something that can be computed from N values in any scalar: what a closure, which knows one type, cannot.
+pub(crate) trait Formula<const N: usize> {
+    fn at<T: Scalar>(&self, values: [T; N]) -> T;
+}
+
+/// `out = formula(a, b, …)`, with fused steps where the CPU has them.
+pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
+    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], F);
+    impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
-            let [a, b, c] = self.0;
-            for (((out, &a), &b), &c) in self.1.iter_mut().zip(a).zip(b).zip(c) {
-                *out = (self.2)(a, b, c);
+            #[inline(always)]
+            fn each<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: &F) {
+                let inputs = inputs.map(|input| &input[..out.len()]);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = formula.at(inputs.map(|input| input[i]));
+                }
+            }
+            if fuses::<LEVEL, T>() {
+                each(self.0.map(fused), fused_mut(self.1), &self.2);
+            } else {
+                each(self.0, self.1, &self.2);
             }
         }
     }
-    dispatch(Map3([a, b, c], out, f));
+    dispatch(Apply(inputs, out, formula));
 }
 
 /// `y = f(y, x)`.

@@ -5,10 +5,10 @@
 //! column, never on the tile it fell into: a batch gives the same bits however it is split.
 #![allow(unsafe_code)]
 
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
 use core::any::TypeId;
 
 pub(crate) mod elementwise;
+pub(crate) mod fused;
 pub(crate) mod lane;
 mod lanes;
 pub(crate) mod product;
@@ -68,7 +68,6 @@ fn level() -> Level {
 }
 
 /// Whether `T` is `U`.
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
 #[inline(always)]
 fn is<T: 'static, U: 'static>() -> bool {
     TypeId::of::<T>() == TypeId::of::<U>()

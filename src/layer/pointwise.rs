@@ -6,7 +6,7 @@ use crate::{
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
-    kernel::elementwise::{map, map3},
+    kernel::elementwise::{Formula, apply},
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
     theory::Upper,
@@ -30,6 +30,24 @@ impl<A: Activation> Pointwise<A> {
     }
 }
 
+struct Value<'a, A>(&'a A);
+
+impl<A: Activation> Formula<1> for Value<'_, A> {
+    #[inline(always)]
+    fn at<T: Scalar>(&self, [z]: [T; 1]) -> T {
+        self.0.value(z)
+    }
+}
+
+struct Pullback<'a, A>(&'a A);
+
+impl<A: Activation> Formula<3> for Pullback<'_, A> {
+    #[inline(always)]
+    fn at<T: Scalar>(&self, [z, y, g]: [T; 3]) -> T {
+        self.0.derivative(z, y) * g
+    }
+}
+
 impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
@@ -45,7 +63,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        map(pass.x, pass.y, |z| self.activation.value(z));
+        apply([pass.x], pass.y, Value(&self.activation));
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.forward(&link, pass.x, pass.y);
@@ -54,7 +72,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dz) = pass.dx else { return };
-        map3(pass.x, pass.y, pass.dy, dz, |z, y, g| self.activation.derivative(z, y) * g);
+        apply([pass.x, pass.y, pass.dy], dz, Pullback(&self.activation));
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.backward(&link, pass.dy, dz);

@@ -5,6 +5,8 @@ use core::f64::consts::FRAC_2_SQRT_PI;
 
 /// Adding it and taking it away rounds to an integer, 1.5 · 2⁵².
 const ROUND: f64 = 6_755_399_441_055_744.0;
+/// With a fused multiply-add, what divisions and sums lose costs little to keep.
+const KEEPS_LOSSES: bool = true;
 const BIAS: u64 = 1023;
 const MANTISSA: u32 = 52;
 /// The lower half of the mantissa.
@@ -12,17 +14,22 @@ const HALF_MASK: u64 = (1 << 27) - 1;
 /// The first 33 bits of ln 2, so that a multiple is exact.
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-/// Below it eˣ is 0, above `EXP_MOST` ∞; beyond these nothing changes.
-const EXP_LEAST: f64 = -746.0;
+/// Below it eˣ is 0, even times as large a number; above `EXP_MOST` ∞; beyond these nothing changes.
+const EXP_LEAST: f64 = -800.0;
 const EXP_MOST: f64 = 710.0;
 const EXP_M1_LEAST: f64 = -40.0;
 const GAUSSIAN_MOST: f64 = 39.0;
 const ERFC_CENTRE: f64 = 4.0;
 const ERFC_MOST: f64 = 28.0;
+const FRAC_1_SQRT_2PI: f64 = super::FRAC_1_SQRT_2PI;
+/// What rounding the constants to this format lost (mpmath).
+const FRAC_2_SQRT_PI_LOST: f64 = 1.533545961316588e-17;
+const FRAC_1_SQRT_2_LOST: f64 = -4.833646656726457e-17;
+const FRAC_1_SQRT_2PI_LOST: f64 = -2.49232720227773e-17;
 
 /// `(eʳ − 1 − r) / r²` for `|r| ≤ ½ ln 2`.
 #[inline(always)]
-fn exp_tail(r: f64) -> f64 {
+fn exp_tail<const FUSED: bool>(r: f64) -> f64 {
     polynomial!(r; 0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333326112, 0.001388888888888373,
         0.0001984126987490126, 2.4801587325605324e-05, 2.7557255297969643e-06, 2.755727357010214e-07,
         2.5105259538448494e-08, 2.0914717341716378e-09)
@@ -30,14 +37,14 @@ fn exp_tail(r: f64) -> f64 {
 
 /// `(ln((1 + s)/(1 − s))/s − 2)/z` with `z = s²`, for `z` up to 0.0295.
 #[inline(always)]
-fn ln_tail(z: f64) -> f64 {
+fn ln_tail<const FUSED: bool>(z: f64) -> f64 {
     polynomial!(z; 0.666666666666667, 0.3999999999989889, 0.28571428626253836, 0.22222211089379496,
         0.1818289243253687, 0.15331611722055008, 0.14617807153417325)
 }
 
 /// `erf(x)/x` with `z = x²`, for `z` up to ¼.
 #[inline(always)]
-fn erf_polynomial(z: f64) -> f64 {
+fn erf_polynomial<const FUSED: bool>(z: f64) -> f64 {
     polynomial!(z; FRAC_2_SQRT_PI, -0.37612638903183476, 0.11283791670925353, -0.026866170632887928,
         0.00522397737302147, -0.0008548297753674966, 0.00012053335124353741, -1.4845849259707869e-05,
         1.4725865480556744e-06)
@@ -45,7 +52,7 @@ fn erf_polynomial(z: f64) -> f64 {
 
 /// `(1 + 2x) e^(x²) erfc x` with `t = (x − 4)/(x + 4)`, for `x` from 0 to 28.
 #[inline(always)]
-fn erfc_polynomial(t: f64) -> f64 {
+fn erfc_polynomial<const FUSED: bool>(t: f64) -> f64 {
     polynomial!(t; 1.2329951186255526, -0.1396211168405629, 0.01537965210262074, 0.06809705425473732,
         -0.10103906603635213, 0.09373283499679412, -0.06633036581152939, 0.03716751556249286,
         -0.016197734059115006, 0.005031969755895426, -0.00075777334141333, -0.00019925550755614952,

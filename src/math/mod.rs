@@ -4,8 +4,14 @@
 //! branch, no library call. A loop over it compiled for a CPU with wide registers uses them. Any
 //! other scalar goes through its own `Float` methods, so derivatives carried by dual numbers are
 //! right. NaN gives NaN.
+//!
+//! Where the CPU has FMA, layers run activations and cells on a wrapper of their numbers, for which the same bodies
+//! multiply and add at once and keep what roundings lose.
 
-use crate::scalar::{Scalar, scalar};
+use crate::{
+    kernel::fused::{Fused, is_fused},
+    scalar::{Scalar, scalar},
+};
 use castaway::cast;
 
 mod bodies;
@@ -13,13 +19,17 @@ mod double;
 mod series;
 mod single;
 
-/// `single` or `double` of `x` where `T` is `f32` or `f64`, else `other`. Decided at compile time.
+/// `single` or `double` of the arguments where `T` is `f32` or `f64`, fused or not, else `other`. Decided at compile time.
 macro_rules! by_format {
-    ($x:ident, $function:ident, $other:expr) => {
-        if let Ok(x) = cast!($x, f32) {
-            cast!(single::$function(x), T).unwrap_or_else(|_| T::nan())
-        } else if let Ok(x) = cast!($x, f64) {
-            cast!(double::$function(x), T).unwrap_or_else(|_| T::nan())
+    ($function:ident($($x:ident),+), $other:expr) => {
+        if let ($(Ok($x),)+) = ($(cast!($x, f32),)+) {
+            cast!(single::$function::<false>($($x),+), T).unwrap_or_else(|_| T::nan())
+        } else if let ($(Ok($x),)+) = ($(cast!($x, f64),)+) {
+            cast!(double::$function::<false>($($x),+), T).unwrap_or_else(|_| T::nan())
+        } else if let ($(Ok($x),)+) = ($(cast!($x, Fused<f32>),)+) {
+            cast!(Fused(single::$function::<true>($($x.0),+)), T).unwrap_or_else(|_| T::nan())
+        } else if let ($(Ok($x),)+) = ($(cast!($x, Fused<f64>),)+) {
+            cast!(Fused(double::$function::<true>($($x.0),+)), T).unwrap_or_else(|_| T::nan())
         } else {
             $other
         }
@@ -29,38 +39,84 @@ macro_rules! by_format {
 /// `eˣ`.
 #[inline(always)]
 pub fn exp<T: Scalar>(x: T) -> T {
-    by_format!(x, exp, x.exp())
+    by_format!(exp(x), x.exp())
 }
 
 /// `eˣ − 1`, accurate near 0.
 #[inline(always)]
 pub fn exp_m1<T: Scalar>(x: T) -> T {
-    by_format!(x, exp_m1, x.exp_m1())
+    by_format!(exp_m1(x), x.exp_m1())
 }
 
 /// `ln x`; −∞ at 0, NaN below.
 #[inline(always)]
 pub fn ln<T: Scalar>(x: T) -> T {
-    by_format!(x, ln, x.ln())
+    by_format!(ln(x), x.ln())
 }
 
 /// `ln(1 + x)`, accurate near 0; −∞ at −1, NaN below.
 #[inline(always)]
 pub fn ln_1p<T: Scalar>(x: T) -> T {
-    by_format!(x, ln_1p, x.ln_1p())
+    by_format!(ln_1p(x), x.ln_1p())
 }
 
 /// `tanh x = (1 − e⁻²ˣ) / (1 + e⁻²ˣ)`.
 #[inline(always)]
 pub fn tanh<T: Scalar>(x: T) -> T {
-    by_format!(x, tanh, x.tanh())
+    by_format!(tanh(x), x.tanh())
+}
+
+/// `1 / cosh² x`.
+#[inline(always)]
+pub(crate) fn tanh_slope<T: Scalar>(x: T) -> T {
+    by_format!(tanh_slope(x), {
+        let e = exp(-(magnitude(x) + magnitude(x)));
+        let one_plus = T::one() + e;
+        scalar::<T>(4.0) * e / one_plus / one_plus
+    })
 }
 
 /// The logistic function `1 / (1 + e⁻ˣ)`, accurate in both tails.
 #[inline(always)]
 pub fn sigmoid<T: Scalar>(x: T) -> T {
-    let e = exp(-magnitude(x));
-    quotient(if x < T::zero() { e } else { T::one() }, T::one() + e)
+    sigmoid_of_sum(x, T::zero())
+}
+
+/// The logistic function of `x + low`, for `low` that is small beside 1.
+#[inline(always)]
+pub(crate) fn sigmoid_of_sum<T: Scalar>(x: T, low: T) -> T {
+    by_format!(sigmoid_of_sum(x, low), {
+        let e = exp(-magnitude(x + low));
+        (if x < T::zero() { e } else { T::one() }) / (T::one() + e)
+    })
+}
+
+/// `z σ(x + low)`, 0 where σ is.
+#[inline(always)]
+pub(crate) fn gated<T: Scalar>(z: T, x: T, low: T) -> T {
+    by_format!(gated(z, x, low), {
+        let sigmoid = sigmoid_of_sum(x, low);
+        if sigmoid == T::zero() { sigmoid } else { z * sigmoid }
+    })
+}
+
+/// `σ(v) + w σ′(v)` for `v = x + low`, with `w` at most some times as large as `v`.
+#[inline(always)]
+pub(crate) fn gated_slope<T: Scalar>(w: T, x: T, low: T) -> T {
+    by_format!(gated_slope(w, x, low), {
+        let slope = sigmoid_slope_of_sum(x, low);
+        sigmoid_of_sum(x, low) + if slope == T::zero() { slope } else { w * slope }
+    })
+}
+
+/// The slope of the logistic function at `x + low`, `e⁻ˣ / (1 + e⁻ˣ)²`.
+#[inline(always)]
+pub(crate) fn sigmoid_slope_of_sum<T: Scalar>(x: T, low: T) -> T {
+    by_format!(sigmoid_slope_of_sum(x, low), {
+        let e = exp(-magnitude(x + low));
+        let one_plus = T::one() + e;
+        e / one_plus / one_plus
+    })
 }
 
 /// `ln(1 + eˣ)`, accurate in both tails.
@@ -73,44 +129,134 @@ pub fn softplus<T: Scalar>(x: T) -> T {
 /// The error function, `2/√π ∫₀ˣ e^(−t²) dt`.
 #[inline(always)]
 pub fn erf<T: Scalar>(x: T) -> T {
-    by_format!(x, erf, series::erf(x))
+    by_format!(erf(x), series::erf(x))
+}
+
+/// `2/√π e^(−x²)`.
+#[inline(always)]
+pub(crate) fn erf_slope<T: Scalar>(x: T) -> T {
+    by_format!(erf_slope(x), exp(-x * x) * scalar(core::f64::consts::FRAC_2_SQRT_PI))
 }
 
 /// `1 − erf x`, accurate where it is small.
 #[inline(always)]
 pub fn erfc<T: Scalar>(x: T) -> T {
-    by_format!(x, erfc, series::erfc(x))
+    by_format!(erfc(x), series::erfc(x))
 }
 
 /// `e^(−x²)`, accurate in the tails, where rounding `x²` first would not be.
 #[inline(always)]
 pub fn gaussian<T: Scalar>(x: T) -> T {
-    by_format!(x, gaussian, exp(-x * x))
+    by_format!(gaussian(x), exp(-x * x))
 }
 
 /// The normal distribution function, `Φ(x) = ½ erfc(−x/√2)`, accurate in the lower tail.
 #[inline(always)]
 pub fn normal_cdf<T: Scalar>(x: T) -> T {
-    by_format!(x, normal_cdf, series::erfc(-x * scalar(core::f64::consts::FRAC_1_SQRT_2)) * scalar(0.5))
+    by_format!(normal_cdf(x), series::erfc(-x * scalar(core::f64::consts::FRAC_1_SQRT_2)) * scalar(0.5))
 }
 
 /// The normal density, `φ(x) = e^(−x²/2) / √(2π)`, accurate in the tails.
 #[inline(always)]
 pub fn normal_density<T: Scalar>(x: T) -> T {
-    by_format!(x, normal_density, exp(-x * x * scalar(0.5)) * scalar(FRAC_1_SQRT_2PI))
+    by_format!(normal_density(x), exp(-x * x * scalar(0.5)) * scalar(FRAC_1_SQRT_2PI))
+}
+
+/// `x Φ(x)`, 0 where Φ is.
+#[inline(always)]
+pub(crate) fn gelu<T: Scalar>(x: T) -> T {
+    by_format!(gelu(x), vanishing(x, normal_cdf(x)))
+}
+
+/// `Φ(x) + x φ(x)`.
+#[inline(always)]
+pub(crate) fn gelu_slope<T: Scalar>(x: T) -> T {
+    by_format!(gelu_slope(x), normal_cdf(x) + vanishing(x, normal_density(x)))
+}
+
+/// `x tanh(ln(1 + eˣ))`.
+#[inline(always)]
+pub(crate) fn mish<T: Scalar>(x: T) -> T {
+    by_format!(mish(x), {
+        let (a, _, d) = mish_parts(x);
+        vanishing(x, a / d)
+    })
+}
+
+/// The slope of [`mish`].
+#[inline(always)]
+pub(crate) fn mish_slope<T: Scalar>(x: T) -> T {
+    by_format!(mish_slope(x), {
+        let (a, b, d) = mish_parts(x);
+        a / d + vanishing(x, scalar::<T>(4.0) * b / (d * d))
+    })
+}
+
+/// `a`, `b`, `d` with `tanh(ln(1 + eˣ)) = a/d` and its derivative `4b/d²`, as in the bodies.
+#[inline(always)]
+fn mish_parts<T: Scalar>(x: T) -> (T, T, T) {
+    let e = exp(-magnitude(x));
+    let (one, two) = (T::one(), T::one() + T::one());
+    let left = x < T::zero();
+    let a = if left { e * (e + two) } else { one + two * e };
+    let b = if left { e } else { e * e };
+    let d = if left { two } else { two * e * e };
+    (a, b * (one + e), a + d)
+}
+
+/// `1/(1 + |x|)²`.
+#[inline(always)]
+pub(crate) fn softsign_slope<T: Scalar>(x: T) -> T {
+    by_format!(softsign_slope(x), {
+        let factor = T::one() / (T::one() + magnitude(x));
+        factor * factor
+    })
+}
+
+/// `e^(x + low)`, for `low` that is small beside 1.
+#[inline(always)]
+pub(crate) fn exp_of_sum<T: Scalar>(x: T, low: T) -> T {
+    by_format!(exp_of_sum(x, low), (x + low).exp())
 }
 
 /// `1/√(2π)`.
 pub(crate) const FRAC_1_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 
-/// `a / b`; in `f32` by way of `1/b`, which in one loop is computed once for all that is divided by `b`.
+/// `a · b + c`, at once for fused numbers.
 #[inline(always)]
-pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> T {
-    if let (Ok(a), Ok(b)) = (cast!(a, f32), cast!(b, f32)) {
-        cast!(single::quotient(a, b), T).unwrap_or_else(|_| T::nan())
+pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
+    if is_fused::<T>() { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Beyond it no exponential shows what rounding an exponent lost.
+const EXPONENTS: f64 = 1e3;
+
+/// `a · b`, and for fused numbers what rounding it lost, as a small correction of an exponent.
+#[inline(always)]
+pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
+    let product = a * b;
+    let lost =
+        if is_fused::<T>() && magnitude(product) < scalar(EXPONENTS) { a.mul_add(b, -product) } else { T::zero() };
+    (product, lost)
+}
+
+/// `a / b`, and for fused numbers what rounding it lost, likewise.
+#[inline(always)]
+pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
+    let quotient = a / b;
+    let lost = if is_fused::<T>() && magnitude(quotient) < scalar(EXPONENTS) {
+        (-quotient).mul_add(b, a) / b
     } else {
-        a / b
-    }
+        T::zero()
+    };
+    (quotient, lost)
+}
+
+/// `z · factor`, but 0 where `factor` is, even for infinite `z`.
+#[inline(always)]
+pub(crate) fn vanishing<T: Scalar>(z: T, factor: T) -> T {
+    let product = z * factor;
+    if factor == T::zero() { factor } else { product }
 }
 
 /// `|x|` by a select: right for dual numbers too, at 0 from the right.

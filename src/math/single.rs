@@ -5,6 +5,8 @@ use core::f32::consts::FRAC_2_SQRT_PI;
 
 /// Adding it and taking it away rounds to an integer, 1.5 · 2²³.
 const ROUND: f32 = 12_582_912.0;
+/// Four units in the last place are within reach without.
+const KEEPS_LOSSES: bool = false;
 const BIAS: u32 = 127;
 const MANTISSA: u32 = 23;
 /// The lower half of the mantissa.
@@ -12,35 +14,40 @@ const HALF_MASK: u32 = (1 << 12) - 1;
 /// The first 16 bits of ln 2, so that a multiple is exact.
 const LN2_HIGH: f32 = 0.693_145_75;
 const LN2_LOW: f32 = 1.428_606_8e-6;
-/// Below it eˣ is 0, above `EXP_MOST` ∞; beyond these nothing changes.
-const EXP_LEAST: f32 = -104.5;
+/// Below it eˣ is 0, even times as large a number; above `EXP_MOST` ∞; beyond these nothing changes.
+const EXP_LEAST: f32 = -120.0;
 const EXP_MOST: f32 = 89.0;
 const EXP_M1_LEAST: f32 = -20.0;
 const GAUSSIAN_MOST: f32 = 15.0;
 const ERFC_CENTRE: f32 = 2.0;
 const ERFC_MOST: f32 = 11.0;
+const FRAC_1_SQRT_2PI: f32 = super::FRAC_1_SQRT_2PI as f32;
+/// What rounding the constants to this format lost.
+const FRAC_2_SQRT_PI_LOST: f32 = (core::f64::consts::FRAC_2_SQRT_PI - FRAC_2_SQRT_PI as f64) as f32;
+const FRAC_1_SQRT_2_LOST: f32 = (core::f64::consts::FRAC_1_SQRT_2 - core::f32::consts::FRAC_1_SQRT_2 as f64) as f32;
+const FRAC_1_SQRT_2PI_LOST: f32 = (super::FRAC_1_SQRT_2PI - FRAC_1_SQRT_2PI as f64) as f32;
 
 /// `(eʳ − 1 − r) / r²` for `|r| ≤ ½ ln 2`.
 #[inline(always)]
-fn exp_tail(r: f32) -> f32 {
+fn exp_tail<const FUSED: bool>(r: f32) -> f32 {
     polynomial!(r; 0.5, 1.6666667e-1, 4.1666463e-2, 8.3333105e-3, 1.3933686e-3, 1.989103e-4)
 }
 
 /// `(ln((1 + s)/(1 − s))/s − 2)/z` with `z = s²`, for `z` up to 0.0295.
 #[inline(always)]
-fn ln_tail(z: f32) -> f32 {
+fn ln_tail<const FUSED: bool>(z: f32) -> f32 {
     polynomial!(z; 6.666667e-1, 4.0000123e-1, 2.855078e-1, 2.3331614e-1)
 }
 
 /// `erf(x)/x` with `z = x²`, for `z` up to ¼.
 #[inline(always)]
-fn erf_polynomial(z: f32) -> f32 {
+fn erf_polynomial<const FUSED: bool>(z: f32) -> f32 {
     polynomial!(z; FRAC_2_SQRT_PI, -3.7612608e-1, 1.12828314e-1, -2.6757732e-2, 4.7190827e-3)
 }
 
 /// `(1 + 2x) e^(x²) erfc x` with `t = (x − 2)/(x + 2)`, for `x` from 0 to 11.
 #[inline(always)]
-fn erfc_polynomial(t: f32) -> f32 {
+fn erfc_polynomial<const FUSED: bool>(t: f32) -> f32 {
     polynomial!(t; 1.2769784, -9.27639e-2, -1.6603152e-1, 1.640531e-1, -5.420321e-2, -8.042482e-3, 8.631818e-3,
         1.2626634e-3, -1.2490767e-3, -3.5006198e-4, 3.2929787e-5)
 }
@@ -49,6 +56,6 @@ bodies!(f32, u32);
 
 /// `a / b` to 1.5 units in the last place.
 #[inline(always)]
-pub(super) fn quotient(a: f32, b: f32) -> f32 {
+fn quotient(a: f32, b: f32) -> f32 {
     a * (1.0 / b)
 }

@@ -1,7 +1,12 @@
 //! Something that can be one step of a recurrent layer: pointwise stages between matrix products that
 //! it names but does not own.
 
-use crate::{activation::AnyActivation, layer::CellKind, scalar::Scalar};
+use crate::{
+    activation::AnyActivation,
+    kernel::fused::{Fused, fused, fused_mut},
+    layer::CellKind,
+    scalar::Scalar,
+};
 use core::{fmt::Debug, ops::Range};
 
 /// What a recurrent product is applied to.
@@ -46,6 +51,21 @@ pub struct CellForward<'a, T> {
     pub memory_next: &'a mut [T],
 }
 
+impl<'a, T> CellForward<'a, T> {
+    #[inline(always)]
+    pub(super) fn fused(self) -> CellForward<'a, Fused<T>> {
+        CellForward {
+            z: fused_mut(self.z),
+            u: fused(self.u),
+            h: fused(self.h),
+            memory: fused(self.memory),
+            operand: fused_mut(self.operand),
+            h_next: fused_mut(self.h_next),
+            memory_next: fused_mut(self.memory_next),
+        }
+    }
+}
+
 /// One sample at one stage of a backward step.
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
@@ -71,6 +91,25 @@ pub struct CellBackward<'a, T> {
     pub d_h: &'a mut [T],
     /// Gradients the cell keeps from a later stage for an earlier one.
     pub held: &'a mut [T],
+}
+
+impl<'a, T> CellBackward<'a, T> {
+    #[inline(always)]
+    pub(super) fn fused(self) -> CellBackward<'a, Fused<T>> {
+        CellBackward {
+            z: fused_mut(self.z),
+            u: fused_mut(self.u),
+            h: fused(self.h),
+            memory: fused(self.memory),
+            h_next: fused(self.h_next),
+            memory_next: fused(self.memory_next),
+            d_h_next: fused(self.d_h_next),
+            d_memory: fused_mut(self.d_memory),
+            d_operand: fused(self.d_operand),
+            d_h: fused_mut(self.d_h),
+            held: fused_mut(self.held),
+        }
+    }
 }
 
 /// Upper bounds on the weights of one gate.

@@ -10,6 +10,7 @@ use crate::{
     kernel::{
         Kernel, dispatch,
         elementwise::{add_column_sums, map2},
+        fused::fuses,
         product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, by_samples},
         team::parts,
@@ -272,7 +273,11 @@ impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
                 h_next: rows_mut(self.h_next, s, 1, hidden),
                 memory_next: rows_mut(self.memory_next, s, 1, memory),
             };
-            self.cell.forward(self.stage, unit);
+            if fuses::<LEVEL, T>() {
+                self.cell.forward(self.stage, unit.fused());
+            } else {
+                self.cell.forward(self.stage, unit);
+            }
         }
     }
 }
@@ -314,7 +319,11 @@ impl<T: Scalar, C: Cell> Kernel for BackwardStage<'_, T, C> {
                 d_h: rows_mut(self.d_h, s, 1, hidden),
                 held: rows_mut(self.held, s, 1, held),
             };
-            self.cell.backward(self.stage, unit);
+            if fuses::<LEVEL, T>() {
+                self.cell.backward(self.stage, unit.fused());
+            } else {
+                self.cell.backward(self.stage, unit);
+            }
         }
     }
 }

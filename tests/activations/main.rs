@@ -1,7 +1,8 @@
-//! The activations' own promises: extremes, other scalars, and themselves as data. Their laws are in `activation_laws`.
+//! The activations' own promises: accuracy, extremes, other scalars, and themselves as data. Their laws are in `activation_laws`.
 
 use chainrule::activation::*;
 
+mod accuracy;
 mod duals;
 mod extremes;
 mod kind;
