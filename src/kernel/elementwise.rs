@@ -4,6 +4,7 @@ use super::{
     Kernel, Level, dispatch,
     fused::{fused, fused_mut, fuses},
     lane::{LANES, put, take},
+    team::{Shared, divide},
 };
 use crate::scalar::Scalar;
 
@@ -21,9 +22,12 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     dispatch(Map(x, y, f));
 }
 
+/// Values that stay on one thread: some lines of memory.
+const GRAIN: usize = 256;
+
 /// `out = f(a, b)`.
-pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T>(a: &[T], b: &[T], out: &mut [T], f: F) {
-    struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], F);
+pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &mut [T], f: F) {
+    struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -33,17 +37,22 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T>(a: &[T], b: &[T], out: &mut [T],
             }
         }
     }
-    dispatch(Map2([a, b], out, f));
+    let (len, out) = (out.len(), Shared::new(out));
+    divide(len, GRAIN, len / 4, &|own| {
+        // SAFETY: each value is one thread's.
+        let out = unsafe { out.take(own.clone()) };
+        dispatch(Map2([&a[own.clone()], &b[own]], out, &f));
+    });
 }
 
 /// Something that can be computed from N values in any scalar: what a closure, which knows one type, cannot.
-pub(crate) trait Formula<const N: usize> {
+pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, values: [T; N]) -> T;
 }
 
 /// `out = formula(a, b, …)`, with fused steps where the CPU has them.
 pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
-    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], F);
+    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], &'a F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -55,18 +64,23 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
                 }
             }
             if fuses::<LEVEL, T>() {
-                each(self.0.map(fused), fused_mut(self.1), &self.2);
+                each(self.0.map(fused), fused_mut(self.1), self.2);
             } else {
-                each(self.0, self.1, &self.2);
+                each(self.0, self.1, self.2);
             }
         }
     }
-    dispatch(Apply(inputs, out, formula));
+    let (len, out) = (out.len(), Shared::new(out));
+    divide(len, GRAIN, len, &|own| {
+        // SAFETY: each value is one thread's.
+        let out = unsafe { out.take(own.clone()) };
+        dispatch(Apply(inputs.map(|input| &input[own.clone()]), out, &formula));
+    });
 }
 
 /// `y = f(y, x)`.
-pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T>(y: &mut [T], x: &[T], f: F) {
-    struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
+pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Sync>(y: &mut [T], x: &[T], f: F) {
+    struct Update<'a, T, F>(&'a mut [T], &'a [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -75,12 +89,35 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T>(y: &mut [T], x: &[T], f: F) {
             }
         }
     }
-    dispatch(Update(y, x, f));
+    let (len, y) = (y.len(), Shared::new(y));
+    divide(len, GRAIN, len / 4, &|own| {
+        // SAFETY: each value is one thread's.
+        let y = unsafe { y.take(own.clone()) };
+        dispatch(Update(y, &x[own], &f));
+    });
+}
+
+/// `y = factor · y`.
+pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
+    struct Scale<'a, T>(&'a mut [T], T);
+    impl<T: Scalar> Kernel for Scale<'_, T> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            for y in self.0 {
+                *y = self.1 * *y;
+            }
+        }
+    }
+    let (len, y) = (y.len(), Shared::new(y));
+    divide(len, GRAIN, len / 4, &|own| {
+        // SAFETY: each value is one thread's.
+        dispatch(Scale(unsafe { y.take(own) }, factor));
+    });
 }
 
 /// `(a, b, c) = f(a, b, c)`, block by block.
-pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T)>(a: &mut [T], b: &mut [T], c: &mut [T], f: F) {
-    struct Update3<'a, T, F>([&'a mut [T]; 3], F);
+pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Sync>(a: &mut [T], b: &mut [T], c: &mut [T], f: F) {
+    struct Update3<'a, T, F>([&'a mut [T]; 3], &'a F);
     impl<T: Scalar, F: Fn(T, T, T) -> (T, T, T)> Kernel for Update3<'_, T, F> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -96,11 +133,16 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T)>(a: &mut [T], b: &m
             }
         }
     }
-    dispatch(Update3([a, b, c], f));
+    let (len, abc) = (a.len(), [a, b, c].map(Shared::new));
+    divide(len, GRAIN, len, &|own| {
+        // SAFETY: each value is one thread's.
+        dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), &f));
+    });
 }
 
 /// Adds the sum of each column of `d`, \[rows, columns\], to `sums`, row after row.
 pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T]) {
+    /// Rows at a stride, of which the first values are summed.
     struct Sums<'a, T>(&'a [T], usize, &'a mut [T]);
     impl<T: Scalar> Kernel for Sums<'_, T> {
         #[inline(always)]
@@ -112,7 +154,10 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
             }
         }
     }
-    if !sums.is_empty() {
-        dispatch(Sums(d, stride, sums));
-    }
+    let (rows, len, sums) = (d.len() / stride.max(1), sums.len(), Shared::new(sums));
+    divide(len, GRAIN, rows * len / 8, &|own| {
+        // SAFETY: each column is one thread's.
+        let sums = unsafe { sums.take(own.clone()) };
+        dispatch(Sums(&d[own.start..], stride, sums));
+    });
 }

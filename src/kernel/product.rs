@@ -8,7 +8,7 @@ use super::{AVX2, AVX512, is};
 use super::{
     Kernel, Level, dispatch,
     lanes::Lanes,
-    team::{Shared, each, part, parts},
+    team::{Shared, divide},
     transpose::transpose,
 };
 use crate::scalar::Scalar;
@@ -124,10 +124,9 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
 ) -> Right<'a, T> {
     let width = panel::<T>();
     let panels = outputs.div_ceil(width);
-    let count = parts(panels, packed_len::<T>(outputs, inputs) / 4);
     let to = Shared::new(&mut packed[..panels * width * inputs]);
-    each(count, &|thread| {
-        for i in part(thread, count, panels, 1) {
+    divide(panels, 1, packed_len::<T>(outputs, inputs) / 4, &|own| {
+        for i in own {
             // SAFETY: each panel is one thread's.
             let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
             let rows = (outputs - i * width).min(width);
@@ -231,11 +230,10 @@ pub(crate) fn add_outer<T: Scalar>(
 /// Packs `inner` rows of `d` from row `first` into strips of their columns.
 fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usize; 2], strips: &mut [T]) {
     let all = outputs.div_ceil(STRIP);
-    let count = parts(all, outputs * inner / 2);
     let strips = Shared::new(strips);
-    each(count, &|thread| {
+    divide(all, 1, outputs * inner / 2, &|own| {
         for group in (0..inner).step_by(STRIP) {
-            for i in part(thread, count, all, 1) {
+            for i in own.clone() {
                 // SAFETY: each strip is one thread's.
                 let strip = unsafe { strips.take(i * STRIP * inner..(i + 1) * STRIP * inner) };
                 let width = (outputs - i * STRIP).min(STRIP);
@@ -367,19 +365,11 @@ fn run<'a, T: Scalar, A: Left<T>>(
         return;
     }
     assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
-    let inner = size[1];
-    let count = parts(rows.div_ceil(STRIP), rows * b.columns * inner / PER_NANOSECOND);
-    if count == 1 {
-        return dispatch(Product { size, a, b, first, c, stride, start });
-    }
-    let c = Shared::new(c);
-    each(count, &|thread| {
-        let own = part(thread, count, rows, STRIP);
-        if !own.is_empty() {
-            // SAFETY: each row is one thread's.
-            let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
-            dispatch(Product { size: [own.len(), inner], a: a.skip(own.start), b, first, c, stride, start });
-        }
+    let (inner, c) = (size[1], Shared::new(c));
+    divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, &|own| {
+        // SAFETY: each row is one thread's.
+        let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
+        dispatch(Product { size: [own.len(), inner], a: a.skip(own.start), b, first, c, stride, start });
     });
 }
 

@@ -52,6 +52,17 @@ pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
 const WORTH: usize = 10_000;
 
+/// Runs a loop over `units` that takes `nanoseconds` in all, cut at multiples of `grain`.
+pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
+    let count = parts(units.div_ceil(grain), nanoseconds);
+    each(count, &|i| {
+        let own = part(i, count, units, grain);
+        if !own.is_empty() {
+            run(own);
+        }
+    });
+}
+
 /// Part `i` of `count` of `units`, cut at multiples of `grain`.
 pub(crate) fn part(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
     let cut = |i: usize| (units.div_ceil(grain) * i / count * grain).min(units);

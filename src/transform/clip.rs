@@ -4,7 +4,10 @@ use super::{GradientTransform, Outcome, Update, check_amount, trained};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    kernel::reduce::{norm, p_norm},
+    kernel::{
+        elementwise::scale,
+        reduce::{norm, p_norm},
+    },
     scalar::{Scalar, scalar},
 };
 use num_traits::Float;
@@ -135,7 +138,7 @@ fn shorten<T: Scalar>(gradient: &mut [T], length: f64, most: f64, epsilon: f64) 
             // It has few digits left in this format; its root has all of them.
             gradient.iter_mut().for_each(|g| *g = *g * root * root);
         } else {
-            gradient.iter_mut().for_each(|g| *g *= whole);
+            scale(gradient, whole);
         }
     }
 }

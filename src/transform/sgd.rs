@@ -4,6 +4,7 @@ use super::{GradientTransform, Outcome, Update, check_decay, check_rate, trained
 use crate::{
     block::Blocks,
     error::{Error, require},
+    kernel::elementwise::scale,
     scalar::{Scalar, scalar},
 };
 
@@ -63,7 +64,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         for range in trained(update.blocks).map(|block| block.range.clone()) {
             let gradient = &mut update.gradient[range.clone()];
             if update.state.is_empty() {
-                gradient.iter_mut().for_each(|g| *g = -rate * *g);
+                scale(gradient, -rate);
                 continue;
             }
             for (g, m) in gradient.iter_mut().zip(&mut update.state[range]) {
