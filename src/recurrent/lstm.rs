@@ -5,6 +5,7 @@ use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     kernel::lane::{LANES, put, take},
     layer::CellKind,
+    math::mul_add,
     scalar::Scalar,
     theory::Upper,
 };
@@ -66,7 +67,7 @@ impl Cell for Lstm {
             let (mut c, mut h) = (take(c, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(zi[j]), Sigmoid.value(zf[j]), Sigmoid.value(zo[j]));
-                c[j] = f * c[j] + i * Tanh.value(zg[j]);
+                c[j] = mul_add(f, c[j], i * Tanh.value(zg[j]));
                 h[j] = o * Tanh.value(c[j]);
             }
             put(c_next, at, c);
@@ -86,7 +87,7 @@ impl Cell for Lstm {
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(z[0][j]), Sigmoid.value(z[1][j]), Sigmoid.value(z[3][j]));
                 let (g, t) = (Tanh.value(z[2][j]), Tanh.value(c_next[j]));
-                let total = d[j] + dh[j] * o * Tanh.derivative(c_next[j], t);
+                let total = mul_add(dh[j] * o, Tanh.derivative(c_next[j], t), d[j]);
                 z[0][j] = total * g * Sigmoid.derivative(z[0][j], i);
                 z[1][j] = total * c[j] * Sigmoid.derivative(z[1][j], f);
                 z[2][j] = total * i * Tanh.derivative(z[2][j], g);
