@@ -58,9 +58,19 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
             fn each<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: &F) {
-                let inputs = inputs.map(|input| &input[..out.len()]);
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = formula.at(inputs.map(|input| input[i]));
+                let whole = out.len() - out.len() % (4 * LANES);
+                let inputs_of_whole = inputs.map(|input| &input[..whole]);
+                for (i, out) in out[..whole].iter_mut().enumerate() {
+                    *out = formula.at(inputs_of_whole.map(|input| input[i]));
+                }
+                // That loop takes four registers at a time, and would run what is left value by value.
+                for at in (whole..out.len()).step_by(LANES) {
+                    let blocks: [[T; LANES]; N] = core::array::from_fn(|k| take(inputs[k], at));
+                    let mut results = [T::zero(); LANES];
+                    for j in 0..LANES {
+                        results[j] = formula.at(core::array::from_fn(|k| blocks[k][j]));
+                    }
+                    put(out, at, results);
                 }
             }
             if fuses::<LEVEL, T>() {

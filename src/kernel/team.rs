@@ -46,7 +46,10 @@ pub(crate) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
 /// Into how many parts to cut a loop over `units` that takes `nanoseconds` in all: one a thread, if a part is worth the
 /// time it takes to hand it over.
 pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
-    threads().min(nanoseconds / WORTH).min(units).max(1)
+    match threads() {
+        1 => 1,
+        threads => threads.min(nanoseconds / WORTH).min(units).max(1),
+    }
 }
 
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
@@ -55,6 +58,9 @@ const WORTH: usize = 10_000;
 /// Runs a loop over `units` that takes `nanoseconds` in all, cut at multiples of `grain`.
 pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
     let count = parts(units.div_ceil(grain), nanoseconds);
+    if count == 1 {
+        return run(0..units);
+    }
     each(count, &|i| {
         let own = part(i, count, units, grain);
         if !own.is_empty() {
