@@ -6,6 +6,7 @@ mod eigenvalues;
 mod lyapunov;
 mod mean_field;
 mod moments;
+mod one_input;
 mod prediction;
 mod quadrature;
 mod sample;
@@ -17,6 +18,7 @@ pub use critical::{CriticalPoint, backward_gain, critical_weight_variance, forwa
 pub use eigenvalues::{eigenvalues, spectral_radius};
 pub use lyapunov::{LyapunovSpectrum, lyapunov_spectrum, state_jacobian};
 pub use mean_field::{DepthScales, FixedPoint, MeanField, PredictedLayer, Stability};
+pub use one_input::OneInput;
 pub use prediction::{Basis, Inputs, PredictedLink, Prediction};
 pub use spectral::spectral_norm_bound;
 pub(crate) use upper::Upper;

@@ -70,6 +70,10 @@ impl Inputs {
         Ok(Inputs { steps, ..self })
     }
 
+    pub(super) fn spread(&self) -> Spread {
+        self.spread
+    }
+
     /// The mean square of the values.
     pub fn second_moment(&self) -> f64 {
         self.spread.square
@@ -283,7 +287,10 @@ struct Scales {
 
 impl Scales {
     fn add(&mut self, activation: &ActivationKind, plain: bool) -> Result<(), Error> {
-        let Some(weights) = self.weights.take().filter(|_| plain) else { return Ok(self.lose()) };
+        let Some(weights) = self.weights.take().filter(|_| plain) else {
+            self.lose();
+            return Ok(());
+        };
         let known = self.seen.iter().find(|(seen, w, _)| *w == weights && seen == activation).map(|seen| seen.2);
         let scale = match known {
             Some(scale) => scale,
