@@ -252,6 +252,33 @@ fn branches_norms_dropout_and_heads() {
     );
 }
 
+/// Narrow rows: (n − k)/((n − k − 1) q), which is 0.04 decades for eight values.
+#[test]
+fn norms_of_narrow_rows() {
+    let x: Vec<f32> = normals(2000 * 8, 21).iter().map(|x| 3.0 * x).collect();
+    let inputs = Inputs::of_rows(&x).unwrap();
+    let root = inputs.second_moment().sqrt();
+    let check = |network: Sequential<f32>, factor: f64| {
+        let prediction = Prediction::of(&network, inputs).unwrap();
+        let expected = (factor.sqrt() / root).log10();
+        assert!((prediction.decades().unwrap() - expected).abs() < 1e-4, "{prediction}");
+        let (mean, _) = mean_and_deviation(
+            budgets(&network, &x, Extent::batch(2000), 10).iter().map(|budget| budget.shares().total()),
+        );
+        assert!((mean - expected).abs() < 0.01, "{mean} for {expected}");
+        let walk = OneInput::of(&network, inputs, 4000).unwrap().unwrap();
+        // The mean of a logarithm is below the logarithm of a mean.
+        assert!((walk.mean() - expected + 0.03).abs() < 0.03 && walk.standard_deviation() > 0.05, "{}", walk.mean());
+    };
+    check(Sequential::input(8).layer(LayerNorm::new(8)).build().unwrap(), 6.0 / 5.0);
+    check(Sequential::input(8).layer(RmsNorm::new(8)).build().unwrap(), 7.0 / 6.0);
+    for (width, lost) in [(1, true), (2, true), (3, false)] {
+        let network = Sequential::<f32>::input(width).layer(LayerNorm::new(width)).build().unwrap();
+        let decades = Prediction::of(&network, inputs).unwrap().decades().unwrap();
+        assert_eq!(decades == f64::NEG_INFINITY, lost, "{width}");
+    }
+}
+
 /// Twelve normalised branches: the walk sees what the budget does.
 #[test]
 fn the_walk_goes_through_branches_and_norms() {

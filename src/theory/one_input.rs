@@ -147,8 +147,8 @@ impl Walk {
             }
             Node::Pointwise { width, activation } => self.activation(signal, *width, activation.as_any()),
             Node::PRelu { width, initial, .. } => self.activation(signal, *width, &LeakyRelu::new(*initial)?),
-            Node::LayerNorm { width, epsilon, .. } => Some(norm(signal, *width, *epsilon, true)),
-            Node::RmsNorm { width, epsilon, .. } => Some(norm(signal, *width, *epsilon, false)),
+            Node::LayerNorm { width, epsilon, .. } => Some(self.norm(signal, *width, *epsilon, true)),
+            Node::RmsNorm { width, epsilon, .. } => Some(self.norm(signal, *width, *epsilon, false)),
             Node::Residual { branch, scale } => {
                 let (BranchScale::Fixed(s) | BranchScale::Learned(s)) = *scale;
                 let Some(inner) = self.through(branch, Signal { decades: 0.0, ..signal })? else { return Ok(None) };
@@ -197,15 +197,18 @@ impl Walk {
         let decades = signal.decades + 0.5 * libm::log10(after / before);
         Some(Signal { spread, normal: false, exact: false, decades })
     }
-}
 
-/// As in [`Prediction`](super::Prediction).
-fn norm(signal: Signal, width: usize, epsilon: f64, centred: bool) -> Signal {
-    let (n, Spread { mean, square }) = (width.max(1) as f64, signal.spread);
-    let square = if centred { (square - mean * mean).max(0.0) } else { square };
-    let sigma = libm::sqrt(square + epsilon);
-    let directions = (n - if centred { 2.0 } else { 1.0 }).max(0.0);
-    let spread = Spread { mean: if centred { 0.0 } else { mean / sigma }, square: square / (square + epsilon) };
-    let decades = signal.decades + 0.5 * libm::log10(directions / n) - libm::log10(sigma);
-    Signal { spread, exact: true, decades, ..signal }
+    /// `∂y/∂x` takes k of n directions away and divides by σ, the row's own.
+    fn norm(&mut self, signal: Signal, width: usize, epsilon: f64, centred: bool) -> Signal {
+        let (n, Spread { mean, square }) = (width.max(1) as f64, signal.spread);
+        let square = if centred { (square - mean * mean).max(0.0) } else { square };
+        let left = width.saturating_sub(if centred { 2 } else { 1 });
+        // What an activation left is known; of a normal row the mean square is yet to be drawn.
+        let drawn = signal.normal && !signal.exact;
+        let own = if drawn { square * self.mean_square(left + 1) * (left + 1) as f64 / n } else { square };
+        let sigma = libm::sqrt(own + epsilon);
+        let spread = Spread { mean: if centred { 0.0 } else { mean / sigma }, square: own / (own + epsilon) };
+        let decades = signal.decades + 0.5 * libm::log10(left as f64 / n) - libm::log10(sigma);
+        Signal { spread, exact: true, decades, ..signal }
+    }
 }

@@ -125,7 +125,7 @@ pub struct PredictedLink {
 /// | weights, any initializer of mean 0 | `V_l = ½ log10(fan in · Var W)` |
 /// | activation | `A_l = ½ log10 E φ′(√q_l z)²` |
 /// | residual `x + s f(x)` | `½ log10(1 + s²χ_f)` of the whole, χ_f the branch's squared gain |
-/// | LayerNorm, RmsNorm | `½ log10 ((n − 2)/n)` (`(n − 1)/n`) `− log10 σ` |
+/// | LayerNorm, RmsNorm | `−log10 σ`, σ² the row's variance or mean square |
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
@@ -446,7 +446,11 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` takes one or two of n directions away and divides by σ; gains begin at 1.
+    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and divides
+    /// by σ; gains begin at 1.
+    ///
+    /// Of a normal row σ² is q χ²/n of n − k + 1 degrees, so that `E (n − k)/(n σ²)` is `(n − k)/((n − k − 1) q)`; of
+    /// others it is about 1/q, for what is taken away and what 1/σ² gains by its chance are alike.
     fn norm(
         &mut self,
         node: &Node,
@@ -457,19 +461,18 @@ impl Reader<'_> {
         centred: bool,
     ) -> Effect {
         self.scales.lose();
-        let n = width.max(1) as f64;
         let Some(before) = signal else {
             // Of a signal that is not next to nothing it makes a row of mean square 1.
             let after = Signal { spread: Spread { mean: 0.0, square: 1.0 }, normal: false };
             return self.formula(node, path, Factor::Other, [None, centred.then_some(after)], None, 0.0);
         };
-        // The mean of a row of independent values is off by 1/n of their variance.
-        let square = if centred { before.variance() * (n - 1.0) / n } else { before.spread.square };
+        let square = if centred { before.variance() } else { before.spread.square };
         let sigma = libm::sqrt(square + epsilon);
-        let directions = (n - if centred { 2.0 } else { 1.0 }).max(0.0);
+        let left = width as f64 - if centred { 2.0 } else { 1.0 };
+        let chance = if before.normal && left > 1.0 { left / (left - 1.0) } else { 1.0 };
         let mean = if centred { 0.0 } else { before.spread.mean / sigma };
         let after = Signal { spread: Spread { mean, square: square / (square + epsilon) }, normal: before.normal };
-        let decades = 0.5 * libm::log10(directions / n) - libm::log10(sigma);
+        let decades = if left > 0.0 { 0.5 * libm::log10(chance) - libm::log10(sigma) } else { f64::NEG_INFINITY };
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
     }
 
