@@ -392,6 +392,24 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     assert_eq!(plain, Prediction::of(&build(false), inputs).unwrap());
 }
 
+/// What two silent neighbours did together is booked once.
+#[test]
+fn silent_neighbours_are_not_counted_twice() {
+    let network = Sequential::<f32>::input(64)
+        .layer(Linear::new(64, 64).weights(LeCun::normal()))
+        .layer(Silent(64))
+        .layer(Silent(64))
+        .layer(Linear::new(64, 64).weights(LeCun::normal()))
+        .build()
+        .unwrap();
+    let x = normals(64 * 32, 5);
+    let prediction = Prediction::of(&network, Inputs::of_rows(&x).unwrap()).unwrap();
+    let (mean, _) =
+        mean_and_deviation(budgets(&network, &x, Extent::batch(32), 20).iter().map(|budget| budget.shares().total()));
+    let found = prediction.decades().unwrap();
+    assert!((mean - found).abs() < 0.03 && found.abs() > 0.08, "measured {mean}\n{prediction}");
+}
+
 #[test]
 fn recurrent_layers_are_sampled_over_depth() {
     let cell = Elman::new(Tanh);
