@@ -1,6 +1,7 @@
 //! Theory beside practice: what is said of gradients before a network is trained, and what networks then do.
 //!
-//! `cargo run --release --example theory` takes some minutes on one core for the whole table; `-- --short` some seconds.
+//! `cargo run --release --example theory` takes half a minute on one core, `-- --short` some seconds; `-- --full` adds
+//! networks of width 256, and takes nine minutes.
 
 use chainrule::{
     Activation, Error, Extent, Layer, Role,
@@ -114,7 +115,7 @@ fn compare(activation: impl Activation, size: [usize; 2], tally: &mut Tally) -> 
     Ok(())
 }
 
-fn gains(short: bool) -> Result<(), Error> {
+fn gains(short: bool, full: bool) -> Result<(), Error> {
     println!("## 1. Predicted and measured: decades from output to input, {SEEDS} nets\n");
     println!(
         "A batch of {BATCH} normal rows beside the wide limit (mean field), one row beside the walk of finite width. Allowed\n\
@@ -126,10 +127,11 @@ fn gains(short: bool) -> Result<(), Error> {
         "{:<10} {:<9} {:>5} {:>5}  {columns}  {columns} {:>6} {:>6} {:>7}",
         "activation", "weights", "width", "depth", "± pre.", "± mea.", "6ξ"
     );
-    let sizes: &[[usize; 2]] =
-        if short { &[[64, 10]] } else { &[[64, 10], [64, 30], [64, 50], [256, 10], [256, 30], [256, 50]] };
+    let widths: &[usize] = if full { &[64, 256] } else { &[64] };
+    let depths: &[usize] = if short { &[10] } else { &[10, 30, 50] };
+    let sizes = widths.iter().flat_map(|&width| depths.iter().map(move |&depth| [width, depth]));
     let mut tally = Tally::default();
-    for &size in sizes {
+    for size in sizes {
         compare(Tanh, size, &mut tally)?;
         compare(Sigmoid, size, &mut tally)?;
         compare(Relu, size, &mut tally)?;
@@ -144,7 +146,7 @@ fn gains(short: bool) -> Result<(), Error> {
     let [[batches, off], [inputs, off_one]] = tally.0;
     println!("\noutside: {off} of {batches} batches, {off_one} of {inputs} single inputs");
     println!(
-        "A batch is off where variance runs away from a fixed point: each net goes its own way, as its row's ± says."
+        "Most are of Gelu, Swish and Softplus, where variance leaves its fixed point or has none: nets go their own ways."
     );
     Ok(())
 }
@@ -258,8 +260,9 @@ fn glorot(short: bool) -> Result<(), Error> {
 }
 
 fn run() -> Result<(), Error> {
-    let (start, short) = (Instant::now(), std::env::args().any(|word| word == "--short"));
-    gains(short)?;
+    let (start, asked) = (Instant::now(), |flag: &str| std::env::args().any(|word| word == flag));
+    let short = asked("--short");
+    gains(short, asked("--full"))?;
     lottery(short)?;
     newman(short)?;
     glorot(short)?;
