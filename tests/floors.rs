@@ -20,7 +20,7 @@ fn floor(path: &[String]) -> Option<u8> {
         "recurrent" => 3,
         "theory" => match part(1) {
             "upper" | "spectral" | "Upper" | "spectral_norm_bound" => 0,
-            "quadrature" | "moments" | "mean_field" | "critical" => 1,
+            "quadrature" | "moments" | "mean_field" | "critical" | "eigenvalues" | "spectral_radius" => 1,
             "DepthScales" | "FixedPoint" | "MeanField" | "PredictedLayer" | "Stability" => 1,
             "CriticalPoint" | "critical_weight_variance" | "forward_gain" | "backward_gain" => 1,
             _ => 4,

@@ -10,7 +10,6 @@ mod random;
 pub mod sample;
 mod scaling;
 mod sparse;
-mod spectrum;
 mod truncated;
 
 pub use by_gate::ByGate;

@@ -3,9 +3,11 @@
 use super::{
     Initializer, InitializerKind, Shape,
     sample::{Normals, below},
-    spectrum::spectral_radius,
 };
-use crate::error::{Error, require};
+use crate::{
+    error::{Error, require},
+    theory::spectral_radius,
+};
 use alloc::vec::Vec;
 use rand_core::Rng;
 
@@ -96,7 +98,7 @@ impl Initializer for Sparse {
             }
         }
         if let SparseScale::SpectralRadius(radius) = self.scale {
-            let drawn = spectral_radius(values, columns);
+            let drawn = spectral_radius(values, columns)?;
             let valid = drawn.is_finite() && drawn > 0.0;
             require(valid, "sparse initializer: spectral radius of the matrix drawn", "finite and above 0", drawn)?;
             let factor = radius / drawn;

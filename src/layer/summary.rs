@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// What it is, in a word or two.
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self {
             Node::Linear { .. } => "Linear".into(),
             Node::Pointwise { activation, .. } => activation.name().into(),

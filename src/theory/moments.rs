@@ -19,6 +19,11 @@ impl<'a> Moments<'a> {
         Moments { activation, kinks: activation.kink_points() }
     }
 
+    /// `E φ`.
+    pub fn mean(&self, q: f64) -> f64 {
+        if self.activation.odd() { 0.0 } else { expectation(q, &self.kinks, |u, _| [self.activation.value_at(u), 1.0]) }
+    }
+
     /// `E φ²`.
     pub fn square(&self, q: f64) -> f64 {
         expectation(q, &self.kinks, |u, _| [self.activation.value_at(u); 2])

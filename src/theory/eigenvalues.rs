@@ -1,30 +1,57 @@
-//! Eigenvalues of a general real matrix, for its spectral radius.
+//! Eigenvalues of a general real matrix, and its spectral radius.
 
+use crate::{
+    error::{Error, require_length},
+    scalar::{Scalar, to_f64},
+};
 use alloc::{vec, vec::Vec};
 
-/// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
-/// iteration does not end.
+/// The eigenvalues of an `n` × `n` matrix, \[real, imaginary\], conjugates side by side; `None` where an entry is not
+/// finite or the iteration does not end.
 ///
 /// Balanced, reduced to Hessenberg form and iterated by Francis' double-shift QR, which takes complex pairs in real
 /// arithmetic (Wilkinson and Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`). Power iteration would not converge
 /// on such pairs.
-pub(crate) fn spectral_radius(matrix: &[f64], n: usize) -> f64 {
+///
+/// ```
+/// use chainrule::theory::eigenvalues;
+/// let rotation = [0.0, -2.0, 2.0, 0.0]; // by a quarter turn, twice as long
+/// assert_eq!(eigenvalues(&rotation, 2)?, Some(vec![[0.0, 2.0], [0.0, -2.0]]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// Values that are not `n × n`.
+pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64; 2]>>, Error> {
+    require_length("the entries of a square matrix", n.saturating_mul(n), values.len())?;
+    let matrix: Vec<f64> = values.iter().map(|&value| to_f64(value)).collect();
     if !matrix.iter().all(|entry| entry.is_finite()) {
-        return f64::NAN;
+        return Ok(None);
     }
     let scale = matrix.iter().fold(0.0f64, |largest, entry| largest.max(entry.abs()));
     if scale == 0.0 {
-        return 0.0;
+        return Ok(Some(vec![[0.0; 2]; n]));
     }
     let mut square = Square { a: matrix.iter().map(|entry| entry / scale).collect(), n };
     square.balance();
     square.reduce();
-    match square.eigenvalues() {
-        Some(found) if found.iter().all(|(re, im)| re.is_finite() && im.is_finite()) => {
-            scale * found.iter().fold(0.0f64, |largest, &(re, im)| largest.max(libm::hypot(re, im)))
-        }
-        _ => f64::NAN,
-    }
+    let Some(found) = square.eigenvalues() else { return Ok(None) };
+    let finite = found.iter().all(|(re, im)| re.is_finite() && im.is_finite());
+    Ok(finite.then(|| found.into_iter().map(|(re, im)| [scale * re, scale * im]).collect()))
+}
+
+/// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
+/// iteration does not end.
+///
+/// Of recurrent weights it says what happens in the long run: below 1 a state dies out where activations do not
+/// stretch it. On the way it can still grow; what it never exceeds is said by
+/// [`spectral_norm_bound`](super::spectral_norm_bound).
+///
+/// # Errors
+/// Values that are not `n × n`.
+pub fn spectral_radius<T: Scalar>(values: &[T], n: usize) -> Result<f64, Error> {
+    let largest = |found: Vec<[f64; 2]>| found.iter().fold(0.0f64, |most, [re, im]| most.max(libm::hypot(*re, *im)));
+    Ok(eigenvalues(values, n)?.map_or(f64::NAN, largest))
 }
 
 struct Square {
@@ -277,6 +304,10 @@ mod tests {
     use super::*;
     use crate::initializer::{Initializer, Normal, Orthogonal, Shape, generator};
     use crate::{Role, initializer::sample::uniform};
+
+    fn spectral_radius(matrix: &[f64], n: usize) -> f64 {
+        super::spectral_radius(matrix, n).unwrap()
+    }
 
     #[track_caller]
     fn assert_radius(matrix: &[f64], n: usize, expected: f64, tolerance: f64) {

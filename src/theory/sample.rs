@@ -1,0 +1,219 @@
+//! A network watched while it sees normal inputs: what is known of parts that no theory describes.
+
+use crate::{
+    error::Error,
+    extent::Extent,
+    initializer::{generator, sample::Normals},
+    kernel::reduce::norm,
+    layer::{Layer, Mode, initialize},
+    monitor::{Factor, GradientMonitor, Link},
+    scalar::{Scalar, scalar, to_f64},
+    tape::Tape,
+};
+use alloc::{string::String, vec::Vec};
+
+/// Networks that are drawn.
+const NETS: u64 = 8;
+/// Samples that each of them sees.
+const SAMPLES: usize = 32;
+
+/// Mean and mean square of values.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Spread {
+    pub mean: f64,
+    pub square: f64,
+}
+
+impl Spread {
+    pub fn of<T: Scalar>(values: &[T]) -> Self {
+        let n = values.len().max(1) as f64;
+        let (sum, square) = values.iter().fold((0.0, 0.0), |(sum, square), &value| {
+            let value = to_f64(value);
+            (sum + value, square + value * value)
+        });
+        Spread { mean: sum / n, square: square / n }
+    }
+
+    fn times(self, share: f64) -> Self {
+        Spread { mean: self.mean * share, square: self.square * share }
+    }
+
+    fn add(&mut self, other: Self, share: f64) {
+        self.mean += other.mean * share;
+        self.square += other.square * share;
+    }
+}
+
+/// What one link did, on average over the nets.
+#[derive(Clone, Debug)]
+pub(super) struct SampledLink {
+    /// Its name and its place in the table of names; `None` for what was done where a layer told nobody.
+    pub told: Option<(String, usize)>,
+    pub factor: Factor,
+    pub on_path: bool,
+    pub decades: f64,
+}
+
+impl SampledLink {
+    fn name(&self) -> &str {
+        self.told.as_ref().map_or("", |(name, _)| name)
+    }
+}
+
+/// What went into a link, and what came out.
+#[derive(Clone, Debug)]
+struct Values {
+    name: String,
+    index: usize,
+    x: Spread,
+    y: Spread,
+}
+
+/// Passes of several nets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sample {
+    names: Vec<String>,
+    /// In the order of the backward pass.
+    links: Vec<SampledLink>,
+    /// In the order of the forward pass.
+    values: Vec<Values>,
+    /// Of the whole network.
+    output: Spread,
+}
+
+#[derive(Default)]
+struct Watch {
+    links: Vec<(SampledLink, [f64; 2])>,
+    values: Vec<Values>,
+}
+
+impl<T: Scalar> GradientMonitor<T> for Watch {
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        if at.step.is_none() {
+            self.values.push(Values { name: at.name.into(), index: at.index, x: Spread::of(x), y: Spread::of(y) });
+        }
+    }
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        if at.step.is_none() {
+            let told = Some((at.name.into(), at.index));
+            let link = SampledLink { told, factor: at.factor, on_path: at.on_path, decades: 0.0 };
+            self.links.push((link, [norm(dy), norm(dx)]));
+        }
+    }
+}
+
+impl Sample {
+    /// Passes through `network` on normal inputs of this spread, with normal gradients at its output.
+    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
+        let (extent, dims) = (Extent::sequences(SAMPLES, steps), network.dims());
+        let mut tape = Tape::new(network, extent)?;
+        tape.want_input_gradient(true);
+        let std = libm::sqrt((inputs.square - inputs.mean * inputs.mean).max(0.0));
+        let mut sample = Sample::default();
+        network.places("", &mut |name| sample.names.push(name));
+        for net in 0..NETS {
+            let w: Vec<T> = initialize(network, net)?;
+            let (mut rng, mut normals) = (generator(!net), Normals::new());
+            let mut next = || normals.next(&mut rng);
+            let x: Vec<T> = (0..extent.rows() * dims.input).map(|_| scalar(inputs.mean + std * next())).collect();
+            let mut watch = Watch::default();
+            let output = tape.forward_with(&w, &x, extent, Mode::Train, &mut watch)?;
+            output.dy.iter_mut().for_each(|dy| *dy = scalar(next()));
+            let (start, y) = (norm(output.dy), Spread::of(output.y));
+            tape.backward_with(&w, &mut watch)?;
+            sample.add(watch, y, [start, norm(tape.input_gradient())]);
+        }
+        Ok(sample)
+    }
+
+    /// Adds one net's share of the means.
+    fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
+        let share = 1.0 / NETS as f64;
+        let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
+        // Where a layer told nobody, the gradient that goes on is not the one that came.
+        let (mut last, mut links) = (start, Vec::new());
+        let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_path: true, decades };
+        for (link, [before, after]) in watch.links {
+            if link.on_path && before != last {
+                links.push(silent(decades(last, before)));
+            }
+            last = if link.on_path { after } else { last };
+            links.push(SampledLink { decades: decades(before, after), ..link });
+        }
+        if last != end {
+            links.push(silent(decades(last, end)));
+        }
+        self.output.add(output, share);
+        if self.links.is_empty() {
+            self.links = links;
+            self.values = watch.values;
+            for values in &mut self.values {
+                (values.x, values.y) = (values.x.times(share), values.y.times(share));
+            }
+            return;
+        }
+        for (mean, link) in self.links.iter_mut().zip(links) {
+            mean.decades += link.decades;
+        }
+        for (mean, values) in self.values.iter_mut().zip(watch.values) {
+            mean.x.add(values.x, share);
+            mean.y.add(values.y, share);
+        }
+    }
+
+    /// The links of the layer at `path`, in the order of the backward pass; of one that tells nobody, what it must
+    /// have done, once.
+    pub fn links(&mut self, path: &str) -> Vec<SampledLink> {
+        let told: Vec<_> = self.links.iter().filter(|link| is_within(link.name(), path)).cloned().collect();
+        if !told.is_empty() {
+            return told;
+        }
+        let Some(place) = self.names.iter().position(|name| name == path) else { return Vec::new() };
+        // Nearer to the input; the scale of a residual comes before the branch that it is around.
+        let nearer = |link: &SampledLink| {
+            let around = link.name().strip_suffix("scale").is_some_and(|around| path.starts_with(around));
+            link.told.as_ref().is_some_and(|(_, index)| *index < place) && !around
+        };
+        let end = self.links.iter().position(nearer).unwrap_or(self.links.len());
+        match self.links.get_mut(end.wrapping_sub(1)) {
+            Some(link) if link.told.is_none() => {
+                let found = SampledLink { told: Some((path.into(), place)), ..link.clone() };
+                link.decades = 0.0;
+                Vec::from([found])
+            }
+            // The gradient goes on as long as it came.
+            _ => {
+                let told = Some((path.into(), place));
+                Vec::from([SampledLink { told, factor: Factor::Other, on_path: true, decades: 0.0 }])
+            }
+        }
+    }
+
+    /// What the one link of this name did.
+    pub fn link(&self, name: &str) -> Option<f64> {
+        self.links.iter().find(|link| link.name() == name).map(|link| link.decades)
+    }
+
+    /// What comes out of the layer at `path`.
+    pub fn output(&self, path: &str) -> Option<Spread> {
+        if let Some(values) = self.values.iter().rfind(|values| values.name == path) {
+            return Some(values.y);
+        }
+        if let Some(values) = self.values.iter().rfind(|values| is_within(&values.name, path)) {
+            return Some(values.y);
+        }
+        // What goes into the next that tells.
+        let place = self.names.iter().position(|name| name == path)?;
+        let around = path.rfind('.').map_or("", |dot| &path[..=dot]);
+        match self.values.iter().find(|values| values.index > place) {
+            Some(values) => values.name.starts_with(around).then_some(values.x),
+            None => around.is_empty().then_some(self.output),
+        }
+    }
+}
+
+/// Whether a link of this name belongs to the layer at `path`.
+fn is_within(name: &str, path: &str) -> bool {
+    let rest = name.strip_prefix(path);
+    path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}

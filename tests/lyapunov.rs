@@ -1,0 +1,144 @@
+//! What time does to small differences: Lyapunov exponents and eigenvalues against what is known exactly.
+
+use chainrule::{
+    Error, Extent, Layer,
+    activation::{Identity, Tanh},
+    initializer::{Initializer, Normal, Shape, generator},
+    layer::{Sequential, initialize},
+    recurrent::{Elman, Gru, Lstm, Recurrent},
+    tape::Tape,
+    theory::{LyapunovSpectrum, eigenvalues, lyapunov_spectrum, spectral_radius, state_jacobian},
+};
+use chainrule::{Role, layer::Mode};
+
+const N: usize = 32;
+
+/// Newman 1986: products of matrices of independent N(0, 1/N) entries; the values of N = 32, from the digamma function.
+#[test]
+fn products_of_random_matrices_have_newmans_exponents() {
+    const SEEDS: usize = 20;
+    let newman = [(0, -0.01579), (15, -0.34625), (31, -2.36805)];
+    let entries = Normal { mean: 0.0, std: 1.0 / (N as f64).sqrt() };
+    let mut found = vec![Vec::new(); newman.len()];
+    for seed in 0..SEEDS {
+        let (mut rng, mut jacobian) = (generator(seed as u64), vec![0.0; N * N]);
+        let mut spectrum = LyapunovSpectrum::new(N, N).unwrap();
+        for step in 0..440 {
+            if step == 40 {
+                spectrum.settle();
+            }
+            entries.fill(Shape::new(N, N, Role::Recurrent), &mut rng, &mut jacobian).unwrap();
+            spectrum.push(&jacobian).unwrap();
+        }
+        assert_eq!(spectrum.steps(), 400);
+        let exponents = spectrum.exponents();
+        found.iter_mut().zip(newman).for_each(|(found, (i, _))| found.push(exponents[i]));
+    }
+    for ((i, expected), found) in newman.into_iter().zip(found) {
+        let mean = found.iter().sum::<f64>() / SEEDS as f64;
+        let variance = found.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (SEEDS - 1) as f64;
+        let error = (variance / SEEDS as f64).sqrt();
+        println!("λ_{}: {mean:.5} ± {error:.5}, Newman {expected}", i + 1);
+        assert!((mean - expected).abs() <= 3.0 * error, "λ_{}: {mean} ± {error}, expected {expected}", i + 1);
+        assert!(error < 0.01);
+    }
+}
+
+/// λ_i = ln |eig_i|, along a trajectory of the layer itself.
+#[test]
+fn a_linear_cell_has_the_logarithms_of_its_eigenvalues() {
+    for seed in 0..3 {
+        let cell = Recurrent::new(2, 6, Elman::new(Identity)).recurrent(Normal { mean: 0.0, std: 0.3 });
+        let w: Vec<f64> = initialize(&cell, seed).unwrap();
+        let recurrent = &w[12..48];
+        let mut expected: Vec<f64> =
+            eigenvalues(recurrent, 6).unwrap().unwrap().iter().map(|[re, im]| re.hypot(*im).ln()).collect();
+        expected.sort_by(|a, b| b.total_cmp(a));
+        assert!((spectral_radius(recurrent, 6).unwrap().ln() - expected[0]).abs() < 1e-12);
+        let spectrum = lyapunov_spectrum(&cell, &w, &[0.1; 2 * 21_000], 1000, 6).unwrap();
+        for (found, expected) in spectrum.exponents().iter().zip(&expected) {
+            assert!((found - expected).abs() < 2e-4, "seed {seed}: {:?} for {expected:?}", spectrum.exponents());
+        }
+    }
+}
+
+/// Each column of the Jacobian is a difference of final states, of what the layer's forward pass makes of them.
+#[test]
+fn the_jacobian_is_that_of_the_step() {
+    fn check(name: &str, layer: &dyn Layer<f64>, inputs: usize, size: usize) {
+        let w = initialize::<f64>(layer, 3).unwrap();
+        let (x, state): (Vec<f64>, Vec<f64>) =
+            ((0..inputs).map(|i| 0.3 - 0.2 * i as f64).collect(), (0..size).map(|i| (i as f64).sin() * 0.7).collect());
+        let jacobian = state_jacobian(layer, &w, &x, &state).unwrap();
+        let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
+        let mut next = |state: &[f64]| {
+            tape.set_state(state).unwrap();
+            tape.forward_with(&w, &x, Extent::batch(1), Mode::Evaluate, &mut ()).unwrap();
+            tape.final_state().to_vec()
+        };
+        for j in 0..size {
+            let (mut above, mut below) = (state.clone(), state.clone());
+            (above[j], below[j]) = (state[j] + 1e-5, state[j] - 1e-5);
+            let (above, below) = (next(&above), next(&below));
+            for i in 0..size {
+                let expected = (above[i] - below[i]) / 2e-5;
+                assert!((jacobian[i * size + j] - expected).abs() < 1e-8, "{name}: [{i}, {j}]");
+            }
+        }
+    }
+    check("tanh", &Recurrent::new(2, 3, Elman::new(Tanh)), 2, 3);
+    check("lstm", &Recurrent::new(2, 3, Lstm), 2, 6);
+    check("gru", &Recurrent::new(2, 3, Gru::default()), 2, 3);
+    let stacked = Sequential::input(2).recurrent(3, Gru::default()).recurrent(2, Lstm).linear(1).build().unwrap();
+    check("stacked", &stacked, 2, 7);
+}
+
+/// A forget gate that is all but open keeps one direction a unit; tanh with a small U keeps none.
+#[test]
+fn gates_keep_what_tanh_loses() {
+    let lstm = Recurrent::new(1, 4, Lstm).bias(chainrule::initializer::Constant(5.0));
+    let w: Vec<f64> = initialize(&lstm, 1).unwrap();
+    let kept = lyapunov_spectrum(&lstm, &w, &[0.0; 300], 100, 8).unwrap().exponents();
+    assert!(kept[0] > -0.05 && kept[3] > -0.2 && kept[4] < -1.0, "{kept:?}");
+    let rnn = Recurrent::new(1, 4, Elman::new(Tanh)).recurrent(Normal { mean: 0.0, std: 0.1 });
+    let w: Vec<f64> = initialize(&rnn, 1).unwrap();
+    let lost = lyapunov_spectrum(&rnn, &w, &[0.0; 300], 100, 4).unwrap().exponents();
+    assert!(lost[0] < -1.0, "{lost:?}");
+}
+
+#[test]
+fn directions_that_are_lost_stay_lost() {
+    let mut spectrum = LyapunovSpectrum::new(3, 3).unwrap();
+    assert_eq!(spectrum.exponents(), [0.0; 3]);
+    for _ in 0..50 {
+        spectrum.push(&[2.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
+    }
+    let found = spectrum.exponents();
+    assert!((found[0] - 3f64.ln()).abs() < 0.1 && (found[1] - 2f64.ln()).abs() < 0.1, "{found:?}");
+    assert_eq!(found[2], f64::NEG_INFINITY);
+    let mut large = LyapunovSpectrum::new(2, 2).unwrap();
+    for _ in 0..10 {
+        large.push(&[1e300, 0.0, 0.0, 1e-300]).unwrap();
+    }
+    assert!((large.exponents()[0] - 1e300f64.ln()).abs() < 1.0, "{:?}", large.exponents());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let cell = Recurrent::new(2, 3, Elman::new(Tanh));
+    let w: Vec<f64> = initialize(&cell, 0).unwrap();
+    let refused = |found: Result<LyapunovSpectrum, Error>| assert!(found.is_err(), "{found:?}");
+    refused(lyapunov_spectrum(&cell, &w[1..], &[0.0; 20], 1, 3));
+    refused(lyapunov_spectrum(&cell, &w, &[0.0; 21], 1, 3));
+    refused(lyapunov_spectrum(&cell, &w, &[0.0; 20], 10, 3));
+    refused(lyapunov_spectrum(&cell, &w, &[0.0; 20], 1, 4));
+    refused(lyapunov_spectrum(&cell, &w, &[0.0; 20], 1, 0));
+    refused(lyapunov_spectrum(&cell, &vec![f64::NAN; w.len()], &[0.0; 20], 1, 3));
+    refused(lyapunov_spectrum(&Sequential::input(2).linear(3).build().unwrap(), &[0.0; 9], &[0.0; 20], 1, 1));
+    refused(LyapunovSpectrum::new(0, 0));
+    assert!(LyapunovSpectrum::new(2, 1).unwrap().push(&[0.0; 3]).is_err());
+    assert!(state_jacobian(&cell, &w, &[0.0; 2], &[0.0; 4]).is_err());
+    assert!(state_jacobian(&cell, &w, &[0.0; 3], &[0.0; 3]).is_err());
+    assert!(eigenvalues(&[1.0; 5], 2).is_err() && spectral_radius(&[1.0; 5], 2).is_err());
+    assert_eq!(eigenvalues(&[1.0, f64::NAN, 0.0, 1.0], 2).unwrap(), None);
+}

@@ -1,0 +1,464 @@
+//! What a description says of gradients, beside what passes through networks measure.
+
+use chainrule::{
+    Activation, Error, Extent, Layer,
+    activation::*,
+    initializer::*,
+    layer::*,
+    monitor::{Factor, GradientBudget, LinkBudget, Shares},
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
+    tape::Tape,
+    theory::{Basis, Inputs, MeanField, OneInput, Prediction},
+};
+
+const SEEDS: u64 = 20;
+
+/// Independent standard normal numbers.
+fn normals(count: usize, seed: u64) -> Vec<f32> {
+    let (mut rng, mut source) = (generator(seed), sample::Normals::new());
+    (0..count).map(|_| source.next(&mut rng) as f32).collect()
+}
+
+/// The budgets of `seeds` nets on the rows `x`, the input's gradient included.
+fn budgets(network: &dyn Layer<f32>, x: &[f32], extent: Extent<'_>, seeds: u64) -> Vec<GradientBudget> {
+    let mut tape = Tape::new(network, extent).unwrap();
+    tape.want_input_gradient(true);
+    let watch = |seed| {
+        let w: Vec<f32> = initialize(network, 1000 + seed).unwrap();
+        let mut budget = GradientBudget::new();
+        let output = tape.forward_with(&w, x, extent, Mode::Train, &mut budget).unwrap();
+        output.dy.copy_from_slice(&normals(output.dy.len(), 5000 + seed));
+        tape.backward_with(&w, &mut budget).unwrap();
+        budget
+    };
+    (0..seeds).map(watch).collect()
+}
+
+/// Mean, and standard deviation.
+fn mean_and_deviation(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let values: Vec<f64> = values.collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let square: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (square / (values.len() as f64 - 1.0)).sqrt())
+}
+
+/// Depth layers of weights, each with its activation.
+fn plain(
+    width: usize,
+    depth: usize,
+    activation: &impl Activation,
+    weights: &InitializerKind,
+    bias: &InitializerKind,
+) -> Sequential<f32> {
+    let mut network = Sequential::new(width);
+    for _ in 0..depth {
+        network.push(Linear::new(width, width).weights(weights.clone()).bias(bias.clone())).unwrap();
+        network.push(Pointwise::new(width, activation.clone())).unwrap();
+    }
+    network
+}
+
+/// A batch of 64 beside the wide limit, and one input beside its walk: both within max(3 standard errors, 0.02 decades
+/// per 10 layers).
+fn check(name: &str, network: &Sequential<f32>, width: usize, depth: usize, wide: bool) {
+    let error = |deviation: f64| deviation / (SEEDS as f64).sqrt();
+    let allowed = |deviation: f64| (3.0 * error(deviation)).max(0.002 * depth as f64);
+    let x = normals(64 * width, 7);
+    let inputs = Inputs::of_rows(&x).unwrap();
+    let prediction = Prediction::of(network, inputs).unwrap();
+    let measured = budgets(network, &x, Extent::batch(64), SEEDS);
+    let expected = prediction.shares().unwrap();
+    let of = |shares: Shares| [shares.total(), shares.weights, shares.activation];
+    for (i, factor) in ["sum", "weights", "activation"].into_iter().enumerate().filter(|_| wide) {
+        let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| of(budget.shares())[i]));
+        // What their own fluctuations take from the mean of a logarithm the factors give each other back.
+        let apart = if factor == "sum" { 0.0 } else { prediction.beta() / 4.0 / std::f64::consts::LN_10 };
+        let (predicted, allowed) = (of(expected)[i], allowed(deviation) + apart);
+        let off = mean - predicted;
+        assert!(off.abs() <= allowed, "{name}, {factor}: predicted {predicted:.3}, measured {mean:.3} ± {allowed:.3}");
+    }
+    // The rows stand side by side.
+    let names = |links: &[LinkBudget]| links.iter().map(|link| (link.name.clone(), link.factor)).collect::<Vec<_>>();
+    let predicted: Vec<_> = prediction.links().iter().map(|link| (link.name.clone(), link.factor)).collect();
+    assert_eq!(predicted, names(measured[0].links()));
+
+    let x = &x[..width];
+    let walk = OneInput::of(network, Inputs::of_rows(x).unwrap(), 300).unwrap().unwrap();
+    let measured = budgets(network, x, Extent::batch(1), SEEDS);
+    let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
+    // Twenty nets know their own spread to 16 % only.
+    let (off, allowed) = (mean - walk.mean(), allowed(deviation.max(walk.standard_deviation())));
+    assert!(off.abs() <= allowed, "{name}, one input: predicted {:.3}, measured {mean:.3} ± {allowed:.3}", walk.mean());
+    let ratio = deviation / walk.standard_deviation();
+    assert!((0.55..1.6).contains(&ratio), "{name}: spread {deviation:.3} for {:.3}", walk.standard_deviation());
+}
+
+/// An activation under three initialisations, the third critical where it can be; `wide` where the variance comes to a
+/// stable fixed point, or does not matter, so that the wide limit holds at width 64.
+fn check_activation(activation: impl Activation, depth: usize, wide: bool) {
+    let zeros = Zeros.kind();
+    let third = match CriticalGain::new(&activation) {
+        Ok(gain) => ("critical", gain.kind(), gain.kind()),
+        Err(_) => ("uniform", Uniform::within(0.2).kind(), zeros.clone()),
+    };
+    let first = [("He", He::normal().kind(), zeros.clone()), ("Glorot", Glorot::uniform().kind(), zeros)];
+    for (name, weights, bias) in first.into_iter().chain([third]) {
+        check(&format!("{activation:?}, {name}"), &plain(64, depth, &activation, &weights, &bias), 64, depth, wide);
+    }
+}
+
+macro_rules! activations {
+    ($($name:ident: $activation:expr, $depth:literal, $wide:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            check_activation($activation, $depth, $wide);
+        }
+    )* };
+}
+activations! {
+    tanh: Tanh, 20, true;
+    sigmoid: Sigmoid, 10, true;
+    relu: Relu, 20, true;
+    leaky_relu: LeakyRelu::default(), 20, true;
+    selu: Selu, 20, true;
+    gelu: Gelu, 20, false;
+    swish: Swish::default(), 20, false;
+    softplus: Softplus::default(), 10, false;
+    softsign: Softsign, 20, true;
+    erf: Erf, 20, true;
+    hard_tanh: HardTanh::default(), 20, true;
+}
+
+/// theory.md: checks of the whole.
+#[test]
+fn published_budgets() {
+    let decades = |network: &Sequential<f32>| {
+        Prediction::of(network, Inputs::new(1.0).unwrap()).unwrap().decades_to_first_weights().unwrap()
+    };
+    let zeros = Zeros.kind();
+    // From q0 = 1, the first pre-activation: inputs of second moment 1/σw².
+    let gelu = |depth| {
+        let network = plain(64, depth, &Gelu, &He::normal().kind(), &zeros);
+        let prediction = Prediction::of(&network, Inputs::new(0.5).unwrap()).unwrap();
+        prediction.decades().unwrap()
+    };
+    assert!((gelu(20) + 2.11).abs() < 0.02 && (gelu(50) + 6.63).abs() < 0.02, "{} {}", gelu(20), gelu(50));
+    let sigmoid = plain(64, 10, &Sigmoid, &LeCun::normal().kind(), &zeros);
+    let prediction = Prediction::of(&sigmoid, Inputs::new(1.0).unwrap()).unwrap();
+    assert!((prediction.decades().unwrap() + 6.32).abs() < 0.02, "{prediction}");
+    // No width ratio.
+    let mut funnel = Sequential::<f32>::new(784);
+    for (inputs, outputs) in [(784, 512), (512, 256), (256, 128), (128, 64)] {
+        funnel.push(Linear::new(inputs, outputs).weights(He::normal())).unwrap();
+        funnel.push(Pointwise::new(outputs, Relu)).unwrap();
+    }
+    assert!(
+        decades(&funnel).abs() < 0.16
+            && Prediction::of(&funnel, Inputs::new(1.0).unwrap()).unwrap().decades().unwrap().abs() < 1e-9
+    );
+    // 6 ξ_c is that of the field; tanh with gain 5/3 has one too.
+    let field = MeanField::new(&Tanh, 1.3, 0.05).unwrap().depth_scales().unwrap().trainable_depth();
+    let bias = Normal { mean: 0.0, std: 0.05f64.sqrt() };
+    let tanh = plain(64, 30, &Tanh, &LeCun::normal().gain(1.3f64.sqrt()).kind(), &bias.kind());
+    let found = Prediction::of(&tanh, Inputs::new(1.0).unwrap()).unwrap().trainable_depth().unwrap();
+    assert!((found - field).abs() < 1e-9 && (found - 47.0).abs() < 0.1, "{found} {field}");
+}
+
+/// Hanin & Nica 2018: of one input, ln‖Ju‖² is N(−β/2, β), β = 5 Σ 1/n for He-ReLU and 2 Σ 1/n for linear layers.
+#[test]
+fn the_lottery_pays_as_predicted() {
+    fn check(activation: impl Activation, weights: InitializerKind, per_layer: f64) {
+        const NETS: u64 = 400;
+        let network = plain(32, 10, &activation, &weights, &Zeros.kind());
+        let prediction = Prediction::of(&network, Inputs::new(1.0).unwrap()).unwrap();
+        let beta = prediction.beta();
+        assert!((beta - per_layer * 10.0 / 32.0).abs() < 1e-9, "β {beta}");
+        let x = normals(32, 3);
+        let measured = budgets(&network, &x, Extent::batch(1), NETS);
+        let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
+        let ratio = deviation / prediction.standard_deviation();
+        assert!((ratio - 1.0).abs() < 0.12, "{activation:?}: {deviation} for {}", prediction.standard_deviation());
+        let shift = prediction.decades().unwrap() - beta / 4.0 / std::f64::consts::LN_10;
+        assert!((mean - shift).abs() < 4.0 * deviation / (NETS as f64).sqrt(), "{activation:?}: {mean} for {shift}");
+        let walk = OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 1000).unwrap().unwrap();
+        let (near, far) = (walk.mean() - shift, walk.standard_deviation() / prediction.standard_deviation());
+        assert!(near.abs() < 0.02 && (far - 1.0).abs() < 0.1, "{activation:?}: {near} {far}");
+        assert!((walk.below(walk.mean()) - 0.5).abs() < 0.06);
+    }
+    check(Relu, He::normal().kind(), 5.0);
+    check(Identity, LeCun::normal().kind(), 2.0);
+    // Orthogonal weights alone leave nothing to chance.
+    let orthogonal = plain(32, 10, &Identity, &Orthogonal::default().kind(), &Zeros.kind());
+    let inputs = Inputs::new(1.0).unwrap();
+    assert_eq!(Prediction::of(&orthogonal, inputs).unwrap().standard_deviation(), 0.0);
+    assert!(OneInput::of(&orthogonal, inputs, 10).unwrap().unwrap().standard_deviation() < 1e-9);
+}
+
+/// Every link within `allowed` of the mean over nets, and the sum within twice that or three standard errors.
+fn check_links(network: &Sequential<f32>, inputs: Inputs, x: &[f32], extent: Extent<'_>, allowed: f64) -> Prediction {
+    let prediction = Prediction::of(network, inputs).unwrap();
+    let measured = budgets(network, x, extent, 40);
+    for (i, link) in prediction.links().iter().enumerate() {
+        let of = |budget: &GradientBudget| {
+            let found = &budget.links()[i];
+            assert_eq!((&found.name, found.factor, found.on_path), (&link.name, link.factor, link.on_path));
+            found.decades()
+        };
+        let (mean, _) = mean_and_deviation(measured.iter().map(of));
+        let decades = link.decades.unwrap();
+        assert!((mean - decades).abs() < allowed, "{}: measured {mean:.4}, predicted\n{prediction}", link.name);
+    }
+    let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
+    let off = mean - prediction.decades().unwrap();
+    let allowed = (3.0 * deviation / 40f64.sqrt()).max(2.0 * allowed);
+    assert!(off.abs() < allowed, "measured {mean:.4}, predicted\n{prediction}");
+    assert_eq!(measured[0].links().len(), prediction.links().len());
+    prediction
+}
+
+#[test]
+fn branches_norms_dropout_and_heads() {
+    const WIDTH: usize = 128;
+    let block = |scale| {
+        let mut branch = Sequential::new(WIDTH);
+        branch.push(Linear::new(WIDTH, WIDTH).weights(He::normal())).unwrap();
+        branch.push(Pointwise::new(WIDTH, Relu)).unwrap();
+        branch.push(Linear::new(WIDTH, WIDTH).weights(LeCun::normal())).unwrap();
+        Residual::new(branch).unwrap().scale(scale).unwrap()
+    };
+    let x: Vec<f32> = normals(32 * 40, 11).iter().map(|x| 3.0 * x + 1.0).collect();
+    let network = Sequential::<f32>::input(40)
+        .layer(RmsNorm::new(40))
+        .layer(Linear::new(40, WIDTH).weights(Uniform::within(0.3)).bias(Constant(0.5)))
+        .activation(Gelu)
+        .layer(Dropout::new(WIDTH, 0.3).unwrap())
+        .layer(block(BranchScale::Fixed(0.5)))
+        .layer(LayerNorm::new(WIDTH))
+        .layer(block(BranchScale::Learned(1.5)))
+        .layer(LayerNorm::new(WIDTH))
+        .layer(Linear::new(WIDTH, WIDTH).weights(He::normal()))
+        .layer(PRelu::new(WIDTH))
+        .layer(Linear::new(WIDTH, 10).weights(Orthogonal::default()))
+        .build()
+        .unwrap();
+    let prediction = check_links(&network, Inputs::of_rows(&x).unwrap(), &x, Extent::batch(32), 0.02);
+    assert!(prediction.links().iter().all(|link| link.basis == Basis::Theory));
+    // The walk takes dropout for no part of its own.
+    assert_eq!(OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 10), Ok(None));
+    assert_eq!(prediction.trainable_depth(), None);
+    assert_eq!(
+        Prediction::of_node(&Layer::<f32>::describe(&network), Inputs::of_rows(&x).unwrap()).unwrap(),
+        prediction
+    );
+}
+
+/// Narrow rows: (n − k)/((n − k − 1) q), which is 0.04 decades for eight values.
+#[test]
+fn norms_of_narrow_rows() {
+    let x: Vec<f32> = normals(2000 * 8, 21).iter().map(|x| 3.0 * x).collect();
+    let inputs = Inputs::of_rows(&x).unwrap();
+    let root = inputs.second_moment().sqrt();
+    let check = |network: Sequential<f32>, factor: f64| {
+        let prediction = Prediction::of(&network, inputs).unwrap();
+        let expected = (factor.sqrt() / root).log10();
+        assert!((prediction.decades().unwrap() - expected).abs() < 1e-4, "{prediction}");
+        let (mean, _) = mean_and_deviation(
+            budgets(&network, &x, Extent::batch(2000), 10).iter().map(|budget| budget.shares().total()),
+        );
+        assert!((mean - expected).abs() < 0.01, "{mean} for {expected}");
+        let walk = OneInput::of(&network, inputs, 4000).unwrap().unwrap();
+        // The mean of a logarithm is below the logarithm of a mean.
+        assert!((walk.mean() - expected + 0.03).abs() < 0.03 && walk.standard_deviation() > 0.05, "{}", walk.mean());
+    };
+    check(Sequential::input(8).layer(LayerNorm::new(8)).build().unwrap(), 6.0 / 5.0);
+    check(Sequential::input(8).layer(RmsNorm::new(8)).build().unwrap(), 7.0 / 6.0);
+    for (width, lost) in [(1, true), (2, true), (3, false)] {
+        let network = Sequential::<f32>::input(width).layer(LayerNorm::new(width)).build().unwrap();
+        let decades = Prediction::of(&network, inputs).unwrap().decades().unwrap();
+        assert_eq!(decades == f64::NEG_INFINITY, lost, "{width}");
+    }
+}
+
+/// Twelve normalised branches: the walk sees what the budget does.
+#[test]
+fn the_walk_goes_through_branches_and_norms() {
+    let mut network = Sequential::<f32>::new(48);
+    for _ in 0..12 {
+        let mut branch = Sequential::new(48);
+        branch.push(RmsNorm::new(48)).unwrap();
+        branch.push(Linear::new(48, 48).weights(He::normal())).unwrap();
+        branch.push(Pointwise::new(48, Relu)).unwrap();
+        branch.push(Linear::new(48, 48).weights(LeCun::normal())).unwrap();
+        network.push(Residual::new(branch).unwrap()).unwrap();
+    }
+    let x = normals(48, 12);
+    let inputs = Inputs::of_rows(&x).unwrap();
+    let walk = OneInput::of(&network, inputs, 400).unwrap().unwrap();
+    let measured = budgets(&network, &x, Extent::batch(1), 60);
+    let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
+    assert!((mean - walk.mean()).abs() < 3.0 * deviation / 60f64.sqrt(), "{mean} {deviation} {}", walk.mean());
+    let ratio = deviation / walk.standard_deviation();
+    assert!((ratio - 1.0).abs() < 0.3, "{deviation} for {}", walk.standard_deviation());
+    let prediction = Prediction::of(&network, inputs).unwrap();
+    let ratio = deviation / prediction.standard_deviation();
+    assert!((ratio - 1.0).abs() < 0.35, "{deviation} for {}", prediction.standard_deviation());
+}
+
+/// A branch scaled by 0 is booked as the budget books it.
+#[test]
+fn branches_of_nothing() {
+    let branch = Linear::new(16, 16).weights(He::normal());
+    let network = Sequential::<f32>::input(16)
+        .layer(Residual::new(branch).unwrap().scale(BranchScale::Learned(0.0)).unwrap())
+        .layer(Linear::new(16, 16).weights(LeCun::normal()))
+        .build()
+        .unwrap();
+    let x = normals(16 * 8, 2);
+    let prediction = Prediction::of(&network, Inputs::of_rows(&x).unwrap()).unwrap();
+    let measured = &budgets(&network, &x, Extent::batch(8), 1)[0];
+    let of = |name: &str| prediction.link(name).unwrap().decades.unwrap();
+    assert_eq!([of("0.scale"), of("0")], [f64::NEG_INFINITY, f64::INFINITY]);
+    let (expected, found) = (prediction.shares().unwrap(), measured.shares());
+    assert_eq!((expected.injection, found.injection), (0.0, 0.0));
+    assert_eq!((expected.weights, expected.activation, expected.other), (0.0, 0.0, 0.0));
+    assert!(found.weights.abs() < 0.1);
+    // Weights of nothing lose it all, and say so.
+    let dead = plain(4, 2, &Tanh, &Zeros.kind(), &Zeros.kind());
+    assert_eq!(Prediction::of(&dead, Inputs::new(1.0).unwrap()).unwrap().decades(), Some(f64::NEG_INFINITY));
+}
+
+/// `y = 2 tanh(x)`, which tells nobody.
+#[derive(Debug, Clone)]
+struct Silent(usize);
+
+impl Layer<f32> for Silent {
+    fn dims(&self) -> Dims {
+        Dims::new(self.0, self.0, 0)
+    }
+    fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+        pass.y.iter_mut().zip(pass.x).for_each(|(y, x)| *y = 2.0 * x.tanh());
+    }
+    fn backward(&self, _w: &[f32], pass: Backward<'_, f32>) {
+        let Some(dx) = pass.dx else { return };
+        for ((dx, x), dy) in dx.iter_mut().zip(pass.x).zip(pass.dy) {
+            *dx = 2.0 * (1.0 - x.tanh().powi(2)) * dy;
+        }
+    }
+}
+
+#[test]
+fn layers_of_your_own_are_sampled_in_their_place() {
+    let build = |own: bool| {
+        let linear = || Linear::new(96, 96).weights(LeCun::normal());
+        let mut network = Sequential::<f32>::new(96);
+        network.push(linear()).unwrap();
+        let own_branch = || {
+            let mut branch = Sequential::new(96);
+            branch.push(linear()).unwrap();
+            branch.push(Silent(96)).unwrap();
+            branch.push(linear()).unwrap();
+            branch
+        };
+        if own {
+            network.push(Silent(96)).unwrap();
+            network.push(Residual::new(own_branch()).unwrap()).unwrap();
+        } else {
+            network.push(Pointwise::new(96, Tanh)).unwrap();
+        }
+        network.push(linear()).unwrap();
+        network
+    };
+    let (own, inputs) = (build(true), Inputs::new(1.0).unwrap());
+    let prediction = Prediction::of(&own, inputs).unwrap();
+    let expected = 0.5 * (4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().chi(1.0).unwrap()).log10();
+    let link = prediction.link("1").unwrap();
+    assert_eq!((link.basis, link.factor), (Basis::Sampled, Factor::Other));
+    assert!((link.decades.unwrap() - expected).abs() < 0.01, "{expected}\n{prediction}");
+    // What comes out of it is known again: 4 E tanh² goes into the branch.
+    let square = 4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().variance_map(1.0).unwrap();
+    let into = prediction.link("2.branch.0").unwrap().second_moment.unwrap();
+    assert!((into / square - 1.0).abs() < 0.05, "{into} for {square}");
+    let x = normals(96 * 32, 4);
+    let (mean, deviation) =
+        mean_and_deviation(budgets(&own, &x, Extent::batch(32), 20).iter().map(|budget| budget.shares().total()));
+    let off = mean - prediction.decades().unwrap();
+    assert!(off.abs() < (3.0 * deviation / 20f64.sqrt()).max(0.02), "measured {mean}\n{prediction}");
+    // By its description alone it is unknown, and so are sums; weights are known all the same.
+    let prediction = Prediction::of_node(&Layer::<f32>::describe(&own), inputs).unwrap();
+    assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, Basis::Unknown));
+    assert!(prediction.link("2.branch.2").unwrap().decades.unwrap().abs() < 1e-12);
+    assert!(prediction.to_string().contains("unknown, for layer"), "{prediction}");
+    let plain = Prediction::of_node(&Layer::<f32>::describe(&build(false)), inputs).unwrap();
+    assert_eq!(plain, Prediction::of(&build(false), inputs).unwrap());
+}
+
+/// What two silent neighbours did together is booked once.
+#[test]
+fn silent_neighbours_are_not_counted_twice() {
+    let network = Sequential::<f32>::input(64)
+        .layer(Linear::new(64, 64).weights(LeCun::normal()))
+        .layer(Silent(64))
+        .layer(Silent(64))
+        .layer(Linear::new(64, 64).weights(LeCun::normal()))
+        .build()
+        .unwrap();
+    let x = normals(64 * 32, 5);
+    let prediction = Prediction::of(&network, Inputs::of_rows(&x).unwrap()).unwrap();
+    let (mean, _) =
+        mean_and_deviation(budgets(&network, &x, Extent::batch(32), 20).iter().map(|budget| budget.shares().total()));
+    let found = prediction.decades().unwrap();
+    assert!((mean - found).abs() < 0.03 && found.abs() > 0.08, "measured {mean}\n{prediction}");
+}
+
+#[test]
+fn recurrent_layers_are_sampled_over_depth() {
+    let cell = Elman::new(Tanh);
+    let network = Sequential::<f32>::input(5)
+        .recurrent(24, Gru::default())
+        .layer(Recurrent::new(24, 24, cell.clone()))
+        .layer(Bidirectional::new::<f32>(Recurrent::new(24, 16, Lstm), Recurrent::new(24, 16, cell)).unwrap())
+        .layer(MeanOverSteps::new(32))
+        .linear(3)
+        .build()
+        .unwrap();
+    let extent = Extent::sequences(32, 7);
+    let x = normals(extent.rows() * 5, 8);
+    let inputs = Inputs::of_rows(&x).unwrap().steps(7).unwrap();
+    let prediction = check_links(&network, inputs, &x, extent, 0.04);
+    assert_eq!(prediction.link("3").unwrap().decades, Some(-0.5 * 7f64.log10()));
+    assert!(prediction.links().iter().any(|link| !link.on_path));
+    // Weights that share a mean are no random matrix of mean 0.
+    let shared = Linear::new(64, 64).weights(Uniform { low: 0.0, high: 0.2 });
+    let network = Sequential::<f32>::input(64).layer(shared).activation(Tanh).linear(64).build().unwrap();
+    let x = normals(32 * 64, 9);
+    let prediction = check_links(&network, Inputs::of_rows(&x).unwrap(), &x, Extent::batch(32), 0.04);
+    assert_eq!(prediction.link("0").unwrap().basis, Basis::Sampled);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    assert!(Inputs::new(-1.0).is_err() && Inputs::new(f64::NAN).is_err());
+    assert_eq!(Inputs::of_rows::<f32>(&[]), Err(Error::Empty { what: "the inputs of a prediction" }));
+    assert!(matches!(Inputs::of_rows(&[1.0, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
+    assert!(Inputs::new(1.0).unwrap().steps(0).is_err());
+    assert!(OneInput::of(&Sequential::<f32>::new(3), Inputs::new(1.0).unwrap(), 0).is_err());
+    let empty = Sequential::<f32>::new(3);
+    assert_eq!(Prediction::of(&empty, Inputs::new(1.0).unwrap()).unwrap().decades(), Some(0.0));
+}
+
+#[test]
+fn it_prints_a_table() {
+    let network = plain(8, 2, &Tanh, &Glorot::uniform().kind(), &Zeros.kind());
+    let text = Prediction::of(&network, Inputs::new(1.0).unwrap()).unwrap().to_string();
+    println!("{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[1].split_whitespace().collect::<Vec<_>>(),
+        ["layer", "kind", "E", "x²", "weights", "φ′", "added", "other"]
+    );
+    assert!(lines[2].starts_with("3      Tanh"), "{text}");
+    let ends =
+        |line: &str, column: &str| line.find(column).map(|at| line[..at].chars().count() + column.chars().count());
+    let figure = lines[2].split_whitespace().last().unwrap();
+    assert_eq!(ends(lines[2], figure), ends(lines[1], "φ′"), "{text}");
+}
