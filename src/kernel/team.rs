@@ -110,34 +110,34 @@ impl<T> Shared<T> {
 #[cfg(feature = "std")]
 mod threads {
     use std::{
-        cell::{Cell, UnsafeCell},
+        cell::Cell,
         panic::{AssertUnwindSafe, catch_unwind},
         sync::{
             Arc,
-            atomic::{AtomicBool, AtomicUsize, Ordering::*},
+            atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*},
         },
         thread::{self, JoinHandle},
         vec::Vec,
     };
 
-    /// What each thread of a team is to run, for its own number.
-    type Job = *const (dyn Fn(usize) + Sync);
-
-    struct Desk {
-        /// Counts the jobs; it changes when a new one lies in `job`.
-        turn: AtomicUsize,
-        job: UnsafeCell<Option<Job>>,
-        /// Workers that have not finished the job.
-        busy: AtomicUsize,
-        asleep: Vec<AtomicBool>,
-        panicked: AtomicBool,
+    /// What the threads of a team are to run: `part(i)` for each i below the desk's `count`.
+    struct Job<'a> {
+        part: &'a (dyn Fn(usize) + Sync),
     }
 
-    // SAFETY: `job` is written by the team's owner alone, while `busy` is 0, and read by workers between a change of
-    // `turn` and their own decrement of `busy`; both synchronise.
-    unsafe impl Sync for Desk {}
-    // SAFETY: the job is a pointer to something that is `Sync`, and is used only while its owner waits.
-    unsafe impl Send for Desk {}
+    /// Where a team finds its work. Who is free takes the next part: a thread that is slow to wake holds nobody up.
+    struct Desk {
+        /// The number of the job, and in the lower half the next part of it that nobody has taken.
+        ticket: AtomicU64,
+        job: AtomicPtr<Job<'static>>,
+        count: AtomicUsize,
+        finished: AtomicUsize,
+        asleep: Vec<AtomicBool>,
+        panicked: AtomicBool,
+        closed: AtomicBool,
+    }
+
+    const NEXT: u64 = u32::MAX as u64;
 
     /// Some threads beside the one that owns the team.
     pub(crate) struct Team {
@@ -149,7 +149,7 @@ mod threads {
         static CURRENT: Cell<*const Team> = const { Cell::new(core::ptr::null()) };
     }
 
-    /// How often a worker looks for the next job before it sleeps: some tens of microseconds.
+    /// How often a worker looks for the next job before it sleeps: some tenths of a millisecond.
     const LOOKS: usize = 20_000;
 
     impl Team {
@@ -157,11 +157,13 @@ mod threads {
         pub fn new(threads: usize) -> std::io::Result<Self> {
             let others = threads.saturating_sub(1);
             let desk = Arc::new(Desk {
-                turn: AtomicUsize::new(0),
-                job: UnsafeCell::new(None),
-                busy: AtomicUsize::new(0),
+                ticket: AtomicU64::new(0),
+                job: AtomicPtr::new(core::ptr::null_mut()),
+                count: AtomicUsize::new(0),
+                finished: AtomicUsize::new(0),
                 asleep: (0..others).map(|_| AtomicBool::new(false)).collect(),
                 panicked: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
             });
             let mut team = Team { desk, workers: Vec::with_capacity(others) };
             for i in 0..others {
@@ -182,12 +184,10 @@ mod threads {
             pass()
         }
 
-        /// Gives all workers `job` (or none, to end them) and does not wait.
-        fn call(&self, job: Option<Job>) {
-            self.desk.busy.store(self.workers.len(), Relaxed);
-            // SAFETY: `busy` was 0: no worker reads the job.
-            unsafe { *self.desk.job.get() = job };
-            self.desk.turn.fetch_add(1, SeqCst);
+        /// Opens the next job and wakes who sleeps.
+        fn open(&self) {
+            let before = self.desk.ticket.load(Relaxed);
+            self.desk.ticket.store(((before >> 32) + 1) << 32, SeqCst);
             for (asleep, worker) in self.desk.asleep.iter().zip(&self.workers) {
                 if asleep.load(SeqCst) {
                     worker.thread().unpark();
@@ -195,17 +195,19 @@ mod threads {
             }
         }
 
-        fn run(&self, job: &(dyn Fn(usize) + Sync)) {
-            let job: *const (dyn Fn(usize) + Sync + '_) = job;
-            // SAFETY: only the lifetime changes; `Finish` waits for all workers before the job's borrow ends, on a
-            // panic here too.
-            let pointer: Job = unsafe { core::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(job) };
+        fn run(&self, count: usize, part: &(dyn Fn(usize) + Sync)) {
+            let job = Job { part };
             // Within a part nobody asks the team for more.
             let _back = Back(CURRENT.replace(core::ptr::null()));
-            self.call(Some(pointer));
-            let finish = Finish(&self.desk);
-            // SAFETY: the job is borrowed by this function.
-            unsafe { (*job)(0) };
+            // All parts of the job before are finished; who still holds a ticket of it can do nothing with it once no
+            // part is left, which whoever sees the new count sees too.
+            self.desk.ticket.fetch_or(NEXT, SeqCst);
+            self.desk.job.store((&raw const job).cast_mut().cast(), Relaxed);
+            self.desk.count.store(count, Release);
+            self.desk.finished.store(0, Relaxed);
+            self.open();
+            let finish = Finish(&self.desk, count);
+            self.desk.take_parts();
             drop(finish);
             assert!(!self.desk.panicked.swap(false, Relaxed), "a thread of the team panicked");
         }
@@ -213,9 +215,8 @@ mod threads {
 
     impl Drop for Team {
         fn drop(&mut self) {
-            if !self.workers.is_empty() {
-                self.call(None);
-            }
+            self.desk.closed.store(true, Relaxed);
+            self.open();
             for worker in self.workers.drain(..) {
                 let _ = worker.join();
             }
@@ -231,13 +232,13 @@ mod threads {
         }
     }
 
-    /// Waits until every worker has finished.
-    struct Finish<'a>(&'a Desk);
+    /// Waits until every part is finished.
+    struct Finish<'a>(&'a Desk, usize);
 
     impl Drop for Finish<'_> {
         fn drop(&mut self) {
             let mut looks = 0;
-            while self.0.busy.load(Acquire) > 0 {
+            while self.0.finished.load(Acquire) < self.1 {
                 looks += 1;
                 pause(looks);
             }
@@ -250,31 +251,50 @@ mod threads {
     }
 
     impl Desk {
+        /// Takes parts of the job that is open until none is left. A panic in one is noted, for the owner to raise when
+        /// all are finished.
+        fn take_parts(&self) {
+            loop {
+                let ticket = self.ticket.load(Acquire);
+                let (part, count) = ((ticket & NEXT) as usize, self.count.load(Acquire));
+                if part >= count {
+                    return;
+                }
+                if self.ticket.compare_exchange_weak(ticket, ticket + 1, AcqRel, Relaxed).is_err() {
+                    continue;
+                }
+                // SAFETY: the exchange found the job still open, and the part was this thread's to take: its owner keeps
+                // the job on its stack until `finished` has counted this part too.
+                let job = unsafe { &*self.job.load(Relaxed) };
+                if catch_unwind(AssertUnwindSafe(|| (job.part)(part))).is_err() {
+                    self.panicked.store(true, Relaxed);
+                }
+                self.finished.fetch_add(1, Release);
+            }
+        }
+
         fn work(&self, i: usize) {
             let mut turn = 0;
             loop {
                 let mut looks = 0;
-                while self.turn.load(Acquire) == turn {
+                while self.ticket.load(Acquire) >> 32 == turn {
                     looks += 1;
                     if looks < LOOKS {
                         pause(looks);
                         continue;
                     }
                     self.asleep[i].store(true, SeqCst);
-                    // A job that came just now is seen here, or its caller sees this worker asleep.
-                    while self.turn.load(SeqCst) == turn {
+                    // A job that came just now is seen here, or its owner sees this worker asleep.
+                    while self.ticket.load(SeqCst) >> 32 == turn {
                         thread::park();
                     }
                     self.asleep[i].store(false, SeqCst);
                 }
-                turn = turn.wrapping_add(1);
-                // SAFETY: the turn has changed and this worker has not finished: nobody writes the job.
-                let Some(job) = (unsafe { *self.job.get() }) else { return };
-                // SAFETY: the caller keeps the job until `busy` is 0.
-                if catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(i + 1) })).is_err() {
-                    self.panicked.store(true, Relaxed);
+                if self.closed.load(Relaxed) {
+                    return;
                 }
-                self.busy.fetch_sub(1, Release);
+                turn = self.ticket.load(Acquire) >> 32;
+                self.take_parts();
             }
         }
     }
@@ -289,9 +309,10 @@ mod threads {
     }
 
     pub(super) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
-        let Some(team) = team().filter(|team| !team.workers.is_empty()) else { return (0..count).for_each(part) };
-        let threads = team.threads();
-        team.run(&|thread| (thread..count).step_by(threads).for_each(part));
+        match team() {
+            Some(team) => team.run(count, part),
+            None => (0..count).for_each(part),
+        }
     }
 }
 
