@@ -13,6 +13,7 @@
 //! | [`tape`] | all memory of a pass |
 //! | [`trainer`], [`data`] | the common loop, and what it runs on |
 //! | [`theory`] | what can be said about a gradient before it is measured |
+//! | [`diagnosis`] | what is wrong, where, why, and what would cure it |
 //! | [`testing`] | dual numbers, and the laws that implementations of your own are tested by |
 //! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
 #![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
@@ -27,6 +28,7 @@ mod block;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 pub mod data;
+pub mod diagnosis;
 mod error;
 mod extent;
 pub mod initializer;

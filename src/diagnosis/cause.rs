@@ -1,0 +1,105 @@
+//! What can be at the root of a gradient that does not do its work.
+
+use core::fmt;
+
+/// The root of a finding, in the terms of the chain rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Cause {
+    /// The activation's derivative is small wherever its units work: sigmoid's never exceeds ¼. The gradient vanishes
+    /// over depth by φ′, whatever the weights.
+    SaturatingActivation,
+    /// The weights are too small: each product with them shortens the gradient.
+    SmallWeights,
+    /// The weights are too large: each product lengthens the gradient, or drives the units where φ′ is 0.
+    LargeWeights,
+    /// All units of a layer begin alike and stay so.
+    ConstantWeights,
+    /// Some units of a layer are copies of each other and stay so.
+    DuplicatedUnits,
+    /// Units that no example switches on: φ′ is 0 for all of them, and nothing brings them back.
+    DeadUnits,
+    /// One layer alone shortens the gradient by more than a decade.
+    Bottleneck,
+    /// The inputs are not near mean 0 and variance 1.
+    UnscaledInput,
+    /// Going back through time each step shortens the gradient, within the span that the task asks for.
+    VanishingRecurrence,
+    /// Going back through time each step lengthens the gradient.
+    ExplodingRecurrence,
+    /// A gate that should carry the state from step to step is shut.
+    ShutForgetGate,
+    /// The steps of the optimiser are too long for the weights.
+    LongStep,
+    /// The loss surface has a wall: the gradient jumps, and nothing clips it.
+    Cliff,
+    /// Clipping shortens nearly every gradient to nearly nothing.
+    LowClip,
+    /// A product or a sum left the range of the format.
+    Overflow,
+    /// An operation had no defined result.
+    NotANumber,
+    /// A block has a gradient and never moves, though nobody froze it.
+    FrozenBlock,
+    /// All inputs look alike to the layer, so that no gradient tells them apart.
+    LostAngles,
+    /// The gradient is below the normal numbers of the format.
+    Underflow,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Cause; 19] = [
+        Cause::SaturatingActivation,
+        Cause::SmallWeights,
+        Cause::LargeWeights,
+        Cause::ConstantWeights,
+        Cause::DuplicatedUnits,
+        Cause::DeadUnits,
+        Cause::Bottleneck,
+        Cause::UnscaledInput,
+        Cause::VanishingRecurrence,
+        Cause::ExplodingRecurrence,
+        Cause::ShutForgetGate,
+        Cause::LongStep,
+        Cause::Cliff,
+        Cause::LowClip,
+        Cause::Overflow,
+        Cause::NotANumber,
+        Cause::FrozenBlock,
+        Cause::LostAngles,
+        Cause::Underflow,
+    ];
+
+    /// Its name in a few words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::SaturatingActivation => "saturating activation",
+            Cause::SmallWeights => "small weights",
+            Cause::LargeWeights => "large weights",
+            Cause::ConstantWeights => "constant weights",
+            Cause::DuplicatedUnits => "duplicated units",
+            Cause::DeadUnits => "dead units",
+            Cause::Bottleneck => "bottleneck",
+            Cause::UnscaledInput => "unscaled input",
+            Cause::VanishingRecurrence => "vanishing recurrence",
+            Cause::ExplodingRecurrence => "exploding recurrence",
+            Cause::ShutForgetGate => "shut forget gate",
+            Cause::LongStep => "long step",
+            Cause::Cliff => "cliff",
+            Cause::LowClip => "low clip",
+            Cause::Overflow => "overflow",
+            Cause::NotANumber => "not a number",
+            Cause::FrozenBlock => "frozen block",
+            Cause::LostAngles => "lost angles",
+            Cause::Underflow => "underflow",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
