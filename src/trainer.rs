@@ -328,6 +328,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             first = false;
         }
+        if monitor.listens() {
+            monitor.loss(total);
+        }
         let (blocks, gradient) = self.tape.blocks_and_gradient();
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
         Ok((total, outcome))

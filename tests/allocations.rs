@@ -6,7 +6,7 @@ use chainrule::{
     data::{Batch, Data},
     layer::{BranchScale, Linear, Pointwise, Residual, Sequential},
     loss::{CrossEntropy, Loss, MeanSquared, Target},
-    monitor::{Every, GradientBudget},
+    monitor::{Every, GradientBudget, Statistics},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     tape::Tape,
     trainer::{Settings, Trainer},
@@ -84,7 +84,7 @@ fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Da
     let order: Vec<usize> = (0..data.samples()).rev().collect();
     assert_ne!(order.len() % 4, 0, "the last batch is a partial one");
     let mut budget = GradientBudget::new();
-    let mut rare = (Every(2, GradientBudget::new()), ());
+    let mut rare = (Every(2, GradientBudget::new()), Statistics::new());
     // The warm-up is the smallest batch there is: no buffer may be made for what came first.
     trainer.step(data, &mut batch, &order[..1], &mut budget).unwrap();
     trainer.step(data, &mut batch, &order[..1], &mut rare).unwrap();

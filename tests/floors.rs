@@ -26,7 +26,7 @@ fn floor(path: &[String]) -> Option<u8> {
             _ => 4,
         },
         "tape" | "network" | "node" => 4,
-        "data" | "trainer" | "checkpoint" | "diagnosis" | "testing" => 5,
+        "data" | "trainer" | "checkpoint" | "diagnosis" | "assert_gradient_healthy" | "testing" => 5,
         // Re-exported at the root.
         "Scalar" | "to_f64" | "Error" | "Extent" | "Block" | "Blocks" | "Role" => 0,
         "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,

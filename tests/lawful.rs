@@ -7,7 +7,7 @@ use chainrule::{
     initializer_laws,
     loss::*,
     loss_laws,
-    monitor::{Every, GradientBudget},
+    monitor::{Every, GradientBudget, Statistics},
     monitor_laws,
     rand_core::Rng,
     testing::{Law, Losses, Transforms, initializer_laws, loss_laws, monitor_laws, transform_laws},
@@ -105,6 +105,7 @@ transform_laws!(
 
 monitor_laws!(nobody, ());
 monitor_laws!(budget, GradientBudget::new());
+monitor_laws!(statistics, Statistics::new());
 monitor_laws!(every_other, Every(2, GradientBudget::new()));
 monitor_laws!(two, (GradientBudget::new(), Some(GradientBudget::new())));
 #[cfg(feature = "serde")]

@@ -1,7 +1,18 @@
 //! What is wrong with a gradient, where, since when, by how much, and from which factor of the chain rule.
 
 mod cause;
+mod examination;
 mod finding;
+mod health;
+mod report;
+mod rules;
+mod thresholds;
 
 pub use cause::Cause;
+pub use examination::Examination;
 pub use finding::{Finding, Severity};
+#[doc(hidden)]
+pub use health::input_width;
+pub use health::{expect_healthy, first_check};
+pub use report::{Report, ReportRow};
+pub use thresholds::Thresholds;

@@ -49,6 +49,83 @@ fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     sum
 }
 
+/// What one pass over some values tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Survey {
+    /// ‖x‖₂, as [`norm`] gives it but for rounding.
+    pub norm: f64,
+    pub zeros: usize,
+    /// Not zero, and below the normal numbers of the format.
+    pub subnormal: usize,
+    pub non_finite: usize,
+}
+
+/// Length and odd values of `x`, in one pass.
+pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
+    struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
+    impl<T: Scalar> Kernel for Pass<'_, T> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            // Counts as large as a stretch stay exact in any format with 11 digits.
+            let (least, one) = (T::min_positive_value(), |yes: bool| if yes { T::one() } else { T::zero() });
+            for stretch in self.0.chunks(8 * 1024) {
+                let (chunks, rest) = stretch.as_chunks::<8>();
+                let (mut sums, mut zeros, mut small) = ([0.0; 8], [T::zero(); 8], [T::zero(); 8]);
+                for chunk in chunks {
+                    for i in 0..8 {
+                        let x = chunk[i];
+                        sums[i] += to_f64(x) * to_f64(x);
+                        zeros[i] += one(x == T::zero());
+                        small[i] += one(x < least && x > -least);
+                    }
+                }
+                for &x in rest {
+                    sums[0] += to_f64(x) * to_f64(x);
+                    zeros[0] += one(x == T::zero());
+                    small[0] += one(x < least && x > -least);
+                }
+                let (sum, zero, tiny) = &mut *self.1;
+                *sum += sums.iter().sum::<f64>();
+                *zero += zeros.iter().map(|&n| to_f64(n)).sum::<f64>();
+                *tiny += small.iter().map(|&n| to_f64(n)).sum::<f64>();
+            }
+        }
+    }
+    let mut found = (0.0, 0.0, 0.0);
+    dispatch(Pass(x, &mut found));
+    let (sum, zeros, small) = found;
+    let non_finite = if sum.is_finite() { 0 } else { x.iter().filter(|x| !x.is_finite()).count() };
+    let norm = if sum.is_nan() || (1e-280..1e300).contains(&sum) { Float::sqrt(sum) } else { p_norm(x, 2.0) };
+    Survey { norm, zeros: zeros as usize, subnormal: (small - zeros) as usize, non_finite }
+}
+
+/// For rows of `before` and `after`, `after = φ′ ⊙ before`: adds φ′ to each column's sum where it can be told, how often it
+/// could to `counts`, and how often `after` is not zero to `alive`.
+pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, alive]: [&mut [f64]; 3]) {
+    struct Pass<'a, T>(&'a [T], &'a [T], [&'a mut [f64]; 3]);
+    impl<T: Scalar> Kernel for Pass<'_, T> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            let Pass(before, after, [sums, counts, alive]) = self;
+            // Where the gradient is this small its product with φ′ may have lost digits.
+            let (width, least) = (sums.len(), to_f64(T::min_positive_value() / T::epsilon()));
+            for (before, after) in before.chunks_exact(width).zip(after.chunks_exact(width)) {
+                for i in 0..width {
+                    let (before, after) = (to_f64(before[i]), to_f64(after[i]));
+                    let told = Float::abs(before) > least;
+                    sums[i] += if told { Float::abs(after / before) } else { 0.0 };
+                    counts[i] += if told { 1.0 } else { 0.0 };
+                    alive[i] += if after != 0.0 { 1.0 } else { 0.0 };
+                }
+            }
+        }
+    }
+    let width = sums.len();
+    if width > 0 {
+        dispatch(Pass(before, after, [sums, &mut counts[..width], &mut alive[..width]]));
+    }
+}
+
 /// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     let most = x

@@ -3,7 +3,7 @@
 use super::{Factor, GradientMonitor, Link};
 use crate::{
     block::{Blocks, Role},
-    kernel::reduce::norm,
+    kernel::reduce::{Survey, survey},
     scalar::Scalar,
 };
 use alloc::{string::String, vec::Vec};
@@ -28,12 +28,8 @@ pub struct Length {
 impl Length {
     /// The length of a gradient.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
-        Length {
-            norm: norm(gradient),
-            zeros: gradient.iter().filter(|g| g.is_zero()).count(),
-            non_finite: gradient.iter().filter(|g| !g.is_finite()).count(),
-            values: gradient.len(),
-        }
+        let Survey { norm, zeros, non_finite, .. } = survey(gradient);
+        Length { norm, zeros, non_finite, values: gradient.len() }
     }
 }
 

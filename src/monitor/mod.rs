@@ -5,10 +5,15 @@ use crate::{activation::AnyActivation, block::Blocks, extent::Extent, scalar::Sc
 mod budget;
 #[cfg(feature = "serde")]
 mod recorder;
+mod statistics;
 
 pub use budget::{BlockBudget, GradientBudget, Length, LinkBudget, Shares};
 #[cfg(feature = "serde")]
 pub use recorder::Recorder;
+pub use statistics::{
+    BlockStatistics, Deviation, GateStatistics, LinkStatistics, NonFinite, Place, RunStatistics, StateStatistics,
+    Statistics,
+};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -77,6 +82,10 @@ pub trait GradientMonitor<T: Scalar> {
     fn forward(&mut self, _at: &Link<'_>, _x: &[T], _y: &[T]) {}
     /// The gradient passed a link: `dx` from `dy`. For an injection, the gradient after from before.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
+    /// The loss of the step, before its update; a [`Trainer`](crate::trainer::Trainer) tells it.
+    fn loss(&mut self, _loss: f64) {}
+    /// Clipping multiplies the gradient of this step by that factor, at most 1.
+    fn clip(&mut self, _factor: f64) {}
     /// A backward pass is complete: all parameters and their gradient.
     fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
     /// `update` is about to be added to the parameters.
@@ -112,6 +121,22 @@ macro_rules! composite {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
                     if member.listens() {
                         member.backward(at, dy, dx);
+                    }
+                };
+                $each
+            }
+            fn loss(&mut $self, loss: f64) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.listens() {
+                        member.loss(loss);
+                    }
+                };
+                $each
+            }
+            fn clip(&mut $self, factor: f64) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.listens() {
+                        member.clip(factor);
                     }
                 };
                 $each
@@ -189,6 +214,12 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
     }
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         self.monitor.backward(at, dy, dx);
+    }
+    fn loss(&mut self, loss: f64) {
+        self.monitor.loss(loss);
+    }
+    fn clip(&mut self, factor: f64) {
+        self.monitor.clip(factor);
     }
     fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         self.monitor.gradient(blocks, w, dw);

@@ -98,6 +98,11 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         shorten(update.gradient, length, self.most, self.epsilon);
         Ok(Outcome::Apply)
     }
+
+    fn clip_factor(&self) -> Option<f64> {
+        let factor = self.most / (self.norm? + self.epsilon);
+        Some(if factor < 1.0 { factor } else { 1.0 })
+    }
 }
 
 /// Each block's gradient shortened to 2-norm c.

@@ -94,6 +94,11 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Sees a metric that should fall (a validation loss), once an epoch.
     fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
+    /// By what factor, at most 1, clipping multiplied the gradient of the last step; `None` for what does not clip.
+    fn clip_factor(&self) -> Option<f64> {
+        None
+    }
+
     /// The moving average of the weights, where one is kept in `state`.
     fn averaged<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
@@ -131,6 +136,14 @@ macro_rules! chain {
                 $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
                 self.$index.observe(blocks, metric, own);)+
                 let _ = rest;
+            }
+            fn clip_factor(&self) -> Option<f64> {
+                let factor = None;
+                $(let factor = match (factor, self.$index.clip_factor()) {
+                    (Some(before), Some(factor)) => Some(before * factor),
+                    (before, factor) => before.or(factor),
+                };)+
+                factor
             }
             fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest) = (None, state);
@@ -174,6 +187,9 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     }
     fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
         (**self).observe(blocks, metric, state);
+    }
+    fn clip_factor(&self) -> Option<f64> {
+        (**self).clip_factor()
     }
     fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         (**self).averaged(blocks, state)

@@ -61,6 +61,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         let outcome = self.transform.apply(update)?;
         if outcome == Outcome::Apply {
             if monitor.listens() {
+                if let Some(factor) = self.transform.clip_factor() {
+                    monitor.clip(factor);
+                }
                 monitor.update(blocks, w, gradient);
             }
             crate::kernel::elementwise::update(w, gradient, |w, update| w + update);

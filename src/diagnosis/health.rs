@@ -1,0 +1,90 @@
+//! Gradient health as a unit test.
+
+use super::{Examination, Report};
+use crate::{
+    error::Error,
+    extent::Extent,
+    initializer::{generator, sample::Normals},
+    layer::{Layer, Mode, initialize},
+    monitor::Statistics,
+    scalar::{Scalar, scalar},
+    tape::Tape,
+    theory::Inputs,
+};
+
+/// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random gradient
+/// at the output measures. `span` is how many steps the task asks to remember, all of a sequence if `None`.
+///
+/// # Shapes
+/// x: \[rows, input\], time-major.
+///
+/// # Errors
+/// Those of [`Tape::forward`], of the network's initializers and of [`Inputs::of_rows`].
+pub fn first_check<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    x: &[T],
+    extent: Extent<'_>,
+    span: Option<usize>,
+    seed: u64,
+) -> Result<Report, Error> {
+    let inputs = Inputs::of_rows(x)?.steps(extent.steps)?;
+    let w = initialize(network, seed)?;
+    let (mut tape, mut seen) = (Tape::new(network, extent)?, Statistics::new());
+    let (mut rng, mut normals) = (generator(!seed), Normals::new());
+    let output = tape.forward_with(&w, x, extent, Mode::Evaluate, &mut seen)?;
+    output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
+    tape.backward_with(&w, &mut seen)?;
+    let examination = Examination::new(network, inputs)?.parameters(network, &w, extent)?.statistics(&seen);
+    let examination = Examination { span, ..examination };
+    Ok(examination.report())
+}
+
+/// The width of the rows that a network takes, its scalar told by a batch.
+#[doc(hidden)]
+pub fn input_width<T: Scalar>(network: &(impl Layer<T> + ?Sized), _batch: &[T]) -> usize {
+    network.dims().input
+}
+
+/// Panics with the report where it has a finding that is worse than a note.
+///
+/// # Panics
+/// Where there is such a finding, or no report.
+pub fn expect_healthy(report: Result<Report, Error>) {
+    match report {
+        Ok(report) if report.is_healthy() => {}
+        Ok(report) => panic!("{report}"),
+        Err(error) => panic!("the gradient could not be examined: {error}"),
+    }
+}
+
+/// Fails a test where the gradient of a network with its initial weights is not healthy on a batch: it vanishes or explodes
+/// over depth or time, units are saturated, dead or alike, the inputs are not scaled.
+///
+/// The recurrent form takes the steps of a sequence and, if that is less, the span that the task asks to remember.
+///
+/// ```
+/// use chainrule::{activation::Relu, assert_gradient_healthy, layer::Sequential, recurrent::Lstm};
+/// let network = Sequential::<f32>::input(4).linear(32).activation(Relu).linear(3).build()?;
+/// let batch: Vec<f32> = (0..32 * 4).map(|i| (i as f32).sin()).collect();
+/// assert_gradient_healthy!(network, batch);
+///
+/// let network = Sequential::<f32>::input(4).recurrent(16, Lstm).last_step().linear(3).build()?;
+/// assert_gradient_healthy!(network, batch, steps = 8, span = 4);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[macro_export]
+macro_rules! assert_gradient_healthy {
+    ($network:expr, $batch:expr $(,)?) => {
+        $crate::assert_gradient_healthy!($network, $batch, steps = 1)
+    };
+    ($network:expr, $batch:expr, steps = $steps:expr $(, span = $span:expr)? $(,)?) => {{
+        let (network, batch) = (&$network, &$batch[..]);
+        let steps: usize = $steps;
+        #[allow(unused_mut, unused_assignments)]
+        let mut span = ::core::option::Option::None;
+        $(span = ::core::option::Option::Some($span);)?
+        let samples = batch.len() / ($crate::diagnosis::input_width(network, batch) * steps).max(1);
+        let extent = $crate::Extent::sequences(samples, steps);
+        $crate::diagnosis::expect_healthy($crate::diagnosis::first_check(network, batch, extent, span, 0));
+    }};
+}

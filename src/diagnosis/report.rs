@@ -1,0 +1,209 @@
+//! The report: what is wrong, where, since when, by how much, from which factor.
+
+use super::{Examination, Finding, Severity};
+use crate::monitor::{Factor, Shares};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+
+/// One link of the budget in a report.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ReportRow {
+    /// The link's name.
+    pub name: String,
+    /// The layer's kind.
+    pub kind: String,
+    /// The factor it applies.
+    pub factor: Factor,
+    /// Its decades as measured.
+    pub measured: Option<f64>,
+    /// Its decades as predicted before training.
+    pub predicted: Option<f64>,
+    /// Whether it is on the one path from loss to input.
+    pub on_path: bool,
+}
+
+/// What an [`Examination`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// What is wrong; the root of the matter first.
+    pub findings: Vec<Finding>,
+    /// The budget, from loss to input.
+    pub rows: Vec<ReportRow>,
+    /// The passes that were watched; 0 for a forecast.
+    pub passes: u64,
+    /// The decades from loss to first weights as measured, and as predicted.
+    pub decades: [Option<f64>; 2],
+    /// The decades that the certificate allows from loss to input, where there is one.
+    pub certified: Option<f64>,
+}
+
+impl Report {
+    pub(super) fn new(examination: &Examination<'_>, findings: Vec<Finding>) -> Self {
+        let links = examination.statistics.map_or(&[][..], |statistics| statistics.links());
+        let measured = |name: &str, factor| {
+            let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
+            (link.decades().count() > 0).then(|| link.decades().mean())
+        };
+        let rows: Vec<ReportRow> = examination
+            .prediction
+            .links()
+            .iter()
+            .map(|link| ReportRow {
+                name: link.name.clone(),
+                kind: link.kind.clone(),
+                factor: link.factor,
+                measured: measured(&link.name, link.factor),
+                predicted: link.decades,
+                on_path: link.on_path,
+            })
+            .collect();
+        let path = links.iter().filter(|link| link.on_path() && link.decades().count() > 0);
+        let sum: f64 = path.map(|link| link.decades().mean()).sum();
+        let passes = examination.statistics.map_or(0, |statistics| statistics.run().passes());
+        Report {
+            findings,
+            rows,
+            passes,
+            decades: [(passes > 0).then_some(sum), examination.prediction.decades_to_first_weights()],
+            certified: examination.certificate.as_ref().and_then(|certificate| certificate.decades()),
+        }
+    }
+
+    /// The root of the matter: the first finding that is worse than a note.
+    pub fn root(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.severity > Severity::Note)
+    }
+
+    /// Whether nothing worse than a note was found.
+    pub fn is_healthy(&self) -> bool {
+        self.root().is_none()
+    }
+
+    /// The same report, in which what an earlier one found already dates from then.
+    #[must_use]
+    pub fn following(mut self, earlier: &Report) -> Self {
+        for finding in &mut self.findings {
+            let same = |old: &&Finding| old.cause == finding.cause && old.layer == finding.layer;
+            if let Some(old) = earlier.findings.iter().find(same) {
+                finding.since = old.since;
+            }
+        }
+        self
+    }
+
+    /// The report as JSON.
+    ///
+    /// # Errors
+    /// None that a report of this crate makes.
+    #[cfg(feature = "serde")]
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// The shares of the path as measured, or as predicted where nothing was.
+    pub fn shares(&self) -> Shares {
+        let mut shares = Shares::default();
+        for row in self.rows.iter().filter(|row| row.on_path) {
+            let decades = if self.passes > 0 { row.measured } else { row.predicted }.unwrap_or(0.0);
+            *match row.factor {
+                Factor::Weights => &mut shares.weights,
+                Factor::Activation => &mut shares.activation,
+                Factor::Injection => &mut shares.injection,
+                Factor::Other => &mut shares.other,
+            } += decades;
+        }
+        shares
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        })
+    }
+}
+
+/// Two lines: the sentence, and what would refute it.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.layer.is_empty() { String::new() } else { format!(", layer {}", self.layer) };
+        let since = match self.since {
+            Some(pass) => format!("pass {pass}"),
+            None => String::from("before training"),
+        };
+        writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
+        writeln!(f, "  {}", self.text)?;
+        write!(f, "  refuted by: {}", self.refuted_by)
+    }
+}
+
+/// Rows of the budget that are printed before the middle is left out.
+const PRINTED: usize = 24;
+
+/// The findings, then the budget with a bar for each link: a mark for a tenth of a decade.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.findings.is_empty(), self.passes) {
+            (true, 0) => writeln!(f, "forecast: nothing wrong")?,
+            (true, passes) => writeln!(f, "{passes} passes: nothing wrong")?,
+            (false, 0) => writeln!(f, "forecast, before the first step")?,
+            (false, passes) => writeln!(f, "after {passes} passes")?,
+        }
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_path).collect();
+        let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
+        let kind = path.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0).max("kind".len());
+        writeln!(
+            f,
+            "\n{:<width$}  {:<kind$}  {:>9} {:>9}  decades, from loss to input",
+            "layer", "kind", "measured", "predicted"
+        )?;
+        for (i, row) in path.iter().enumerate() {
+            let hidden = path.len() > PRINTED && i >= PRINTED / 2 && i + PRINTED / 2 < path.len();
+            if hidden {
+                if i == PRINTED / 2 {
+                    writeln!(f, "{:<width$}  {} links more", "⋮", path.len() - PRINTED)?;
+                }
+                continue;
+            }
+            let number = |decades: Option<f64>| {
+                decades.map_or(String::new(), |decades| format!("{decades:+.2}").replace('-', "−"))
+            };
+            let decades = row.measured.or(row.predicted).unwrap_or(0.0);
+            let mark = if decades < 0.0 { "◂" } else { "▸" };
+            let bar = mark.repeat((decades.abs() * 10.0).min(30.0) as usize);
+            let line = format!(
+                "{:<width$}  {:<kind$}  {:>9} {:>9}  {bar}",
+                row.name,
+                row.kind,
+                number(row.measured),
+                number(row.predicted)
+            );
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        let number =
+            |decades: Option<f64>| decades.map_or(String::new(), |decades| format!("{decades:+.2}").replace('-', "−"));
+        let [measured, predicted] = self.decades;
+        write!(
+            f,
+            "{:<width$}  {:<kind$}  {:>9} {:>9}  to the first weights",
+            "sum",
+            "",
+            number(measured),
+            number(predicted)
+        )?;
+        if let Some(certified) = self.certified {
+            write!(f, "\ncertified: at most {certified:+.1} decades to the input, whatever the input and the loss")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! The budget over depth, measured or predicted, and which factor makes it.
+
+use super::{above, layer_of};
+use crate::{
+    activation::ActivationKind,
+    diagnosis::{Cause, Examination, Finding, Severity},
+    layer::Node,
+    monitor::Factor,
+};
+use alloc::{format, string::String, vec::Vec};
+use num_traits::Float;
+
+/// One link on the path from loss to first weights.
+struct Row {
+    layer: String,
+    factor: Factor,
+    decades: f64,
+    /// Of an activation: the mean of |φ′|, where measured, its least upper bound, and the share of units that saturate.
+    slope: Option<f64>,
+    sup: Option<f64>,
+    saturated: f64,
+}
+
+/// The measured links, or the predicted ones; without the weights that the input meets.
+fn rows(examination: &Examination<'_>) -> Vec<Row> {
+    let kinds = activations(&examination.node);
+    let sup = |layer: &str| {
+        let kind = kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| kind);
+        kind.and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude())
+    };
+    if let Some(statistics) = examination.statistics {
+        let seen = statistics.links().iter().filter(|link| link.on_path() && link.decades().count() + link.ended() > 0);
+        return seen
+            .map(|link| Row {
+                layer: layer_of(link.name()).into(),
+                factor: link.factor(),
+                decades: if link.after() == 0.0 && link.before() > 0.0 {
+                    f64::NEG_INFINITY
+                } else {
+                    link.decades().mean()
+                },
+                slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
+                sup: link.sup_slope(),
+                saturated: link.saturated(),
+            })
+            .collect();
+    }
+    let path: Vec<_> = examination.prediction.links().iter().filter(|link| link.on_path).collect();
+    let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
+    path[..last]
+        .iter()
+        .filter_map(|link| {
+            let sup = sup(layer_of(&link.name));
+            Some(Row {
+                layer: layer_of(&link.name).into(),
+                factor: link.factor,
+                decades: link.decades?,
+                slope: None,
+                sup,
+                // Three standard deviations of what goes in: most units are where a bounded φ is flat.
+                saturated: if link.factor == Factor::Activation && link.second_moment > Some(9.0) && sup <= Some(1.0) {
+                    0.5
+                } else {
+                    0.0
+                },
+            })
+        })
+        .collect()
+}
+
+/// The activations of a network with their paths.
+pub(super) fn activations(node: &Node) -> Vec<(String, ActivationKind)> {
+    fn walk(node: &Node, path: &str, found: &mut Vec<(String, ActivationKind)>) {
+        let join = |part: &str| if path.is_empty() { String::from(part) } else { format!("{path}.{part}") };
+        match node {
+            Node::Sequential { layers, .. } => {
+                layers.iter().enumerate().for_each(|(i, layer)| walk(layer, &join(&format!("{i}")), found));
+            }
+            Node::Residual { branch, .. } => walk(branch, &join("branch"), found),
+            Node::Reversed(layer) => walk(layer, path, found),
+            Node::Bidirectional { forward, backward } => {
+                walk(forward, &join("forward"), found);
+                walk(backward, &join("backward"), found);
+            }
+            Node::Pointwise { activation, .. } => found.push((path.into(), activation.clone())),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(node, "", &mut found);
+    found
+}
+
+/// Vanishing and exploding over depth, with the factor and the layers that make it.
+pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let (rows, lines) = (rows(examination), &examination.thresholds);
+    let total: f64 = rows.iter().map(|row| row.decades).sum();
+    if rows.is_empty() || total.is_nan() {
+        return;
+    }
+    let measured = examination.statistics.is_some();
+    let predicted = examination.prediction.decades_to_first_weights();
+    // What one layer does: its weights and the activation before them on the way back.
+    let mut layers: Vec<(&str, f64)> = Vec::new();
+    for row in &rows {
+        if row.factor == Factor::Weights {
+            layers.push((&row.layer, row.decades))
+        }
+    }
+    let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
+    gains.sort_unstable_by(f64::total_cmp);
+    let median = gains.get(gains.len() / 2).copied().unwrap_or(0.0);
+    let lowest = layers.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    let highest = layers.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    let sum = |factor: Factor| rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum::<f64>();
+    let (of_weights, of_activations) = (sum(Factor::Weights), sum(Factor::Activation));
+    let slopes: Vec<&Row> = rows.iter().filter(|row| row.factor == Factor::Activation).collect();
+    let each = of_activations / slopes.len().max(1) as f64;
+    let depth = slopes.len();
+    let mut say = |cause, severity, layer: &str, text: String| {
+        let finding = examination.finding(cause, severity, layer, text);
+        findings.push(Finding { decades: measured.then_some(total), predicted, ..finding });
+    };
+    let certified = match &examination.certificate {
+        Some(certificate) if certificate.decades().is_some_and(|decades| decades < lines.certain) => {
+            "; certified: no input and no loss makes it longer"
+        }
+        _ => "",
+    };
+    let before = match (measured, predicted) {
+        (true, Some(predicted)) => format!("; predicted {} before training", signed(predicted)),
+        _ => String::new(),
+    };
+    let percent = |part: f64| 100.0 * part / total;
+    if let (Some((layer, gain)), true) = (lowest, gains.len() >= 3)
+        && gain < lines.bottleneck[0]
+        && median > lines.bottleneck[1]
+        && gain.is_finite()
+    {
+        let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
+        let text = format!(
+            "bottleneck: the weights of layer {layer} shorten the gradient by {} decades; those of the others by {} in the median{before}",
+            signed(gain),
+            signed(median)
+        );
+        return say(Cause::Bottleneck, severity, layer, text);
+    }
+    if let Some(severity) = above(-total, lines.vanishing.map(|line| -line)) {
+        let worst = slopes.iter().min_by(|a, b| a.decades.total_cmp(&b.decades));
+        let sup = worst.and_then(|row| row.sup).unwrap_or(1.0);
+        if total == f64::NEG_INFINITY {
+            // Which link ended it is for the rule of dead units to say, where that is why.
+            let ended = rows.iter().rev().find(|row| row.decades == f64::NEG_INFINITY);
+            let layer = ended.map_or("", |row| &row.layer);
+            if !findings.iter().any(|finding| matches!(finding.cause, Cause::DeadUnits | Cause::ConstantWeights)) {
+                let text = format!("vanishes: no gradient passes layer {layer}{before}");
+                let cause = match ended.map(|row| row.factor) {
+                    Some(Factor::Activation) => Cause::DeadUnits,
+                    _ => Cause::SmallWeights,
+                };
+                let finding = examination.finding(cause, Severity::Critical, layer, text);
+                findings.push(Finding { decades: Some(total), predicted, ..finding });
+            }
+            return;
+        }
+        if each < lines.activation && sup <= 0.5 {
+            let slope = slopes.iter().filter_map(|row| row.slope).sum::<f64>() / depth as f64;
+            let average = if measured {
+                format!(": {depth} layers average {slope:.2} of the {sup:.2} that φ′ can give")
+            } else {
+                format!(": φ′ never exceeds {sup:.2}")
+            };
+            let text = format!(
+                "vanishes: {} decades over {depth} layers; {:.0} % from φ′{average}{before}{certified}",
+                signed(total),
+                percent(of_activations)
+            );
+            let layer = worst.map_or("", |row| &row.layer);
+            return say(Cause::SaturatingActivation, severity, layer, text);
+        }
+        if let Some(flat) = slopes.iter().rev().find(|row| row.saturated >= lines.saturated[0]) {
+            let text = format!(
+                "vanishes: {} decades over {depth} layers; {:.0} % from φ′: the weights drive the units of layer {} where it is flat{before}{certified}",
+                signed(total),
+                percent(of_activations),
+                flat.layer
+            );
+            return say(Cause::LargeWeights, severity, &flat.layer, text);
+        }
+        let text = format!(
+            "vanishes: {} decades over {} layers; weights {}, φ′ {}: the weights do not make up for φ′{before}{certified}",
+            signed(total),
+            layers.len(),
+            signed(of_weights),
+            signed(of_activations)
+        );
+        say(Cause::SmallWeights, severity, lowest.map_or("", |layer| layer.0), text);
+    } else if let Some(severity) = above(total, lines.exploding) {
+        let text = format!(
+            "explodes: {} decades over {} layers; weights {}, φ′ {}: the weights more than make up for φ′{before}",
+            signed(total),
+            layers.len(),
+            signed(of_weights),
+            signed(of_activations)
+        );
+        say(Cause::LargeWeights, severity, highest.map_or("", |layer| layer.0), text);
+    }
+}
+
+/// A number of decades with its sign.
+pub(super) fn signed(decades: f64) -> String {
+    if decades.is_infinite() {
+        return String::from(if decades > 0.0 { "+∞" } else { "−∞" });
+    }
+    let sign = if decades < 0.0 { '−' } else { '+' };
+    format!("{sign}{:.1}", Float::abs(decades))
+}
+
+/// Inputs that look alike to the last hidden layers, while the loss stands still.
+pub(super) fn angles(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    let alike = |link: &&crate::monitor::LinkStatistics| link.alike() >= examination.thresholds.checks;
+    let Some(link) = statistics.links().iter().find(alike) else { return };
+    let text = format!(
+        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average",
+        link.name(),
+        link.cosine().unwrap_or(1.0)
+    );
+    findings.push(examination.finding(Cause::LostAngles, Severity::Note, layer_of(link.name()), text));
+}

@@ -1,0 +1,53 @@
+//! The limits of the number format.
+
+use super::{above, layer_of, layer_of_block};
+use crate::{
+    diagnosis::{Cause, Examination, Finding, Severity},
+    monitor::{Factor, Place},
+};
+use alloc::{format, vec::Vec};
+
+/// The first value that was not finite, and the operation that made it.
+pub(super) fn not_finite(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    let Some(first) = statistics.run().non_finite() else { return };
+    let (what, layer) = match first.place {
+        Place::Input => ("came with the input of", layer_of(&first.name)),
+        Place::Forward => ("was made in the forward pass by", layer_of(&first.name)),
+        Place::Loss => ("came with the gradient of the loss, behind", layer_of(&first.name)),
+        Place::Backward => ("was made in the backward pass by", layer_of(&first.name)),
+        Place::Gradient => ("was made in the gradient of", layer_of_block(&first.name)),
+        Place::Update => ("was made by the optimiser in the update of", layer_of_block(&first.name)),
+        Place::Parameters => ("is in the parameters of", layer_of_block(&first.name)),
+    };
+    // From finite numbers a product or a sum makes NaN only by way of infinity.
+    let invalid = !first.infinite && first.factor == Some(Factor::Activation) && first.place != Place::Loss;
+    let cause = if invalid { Cause::NotANumber } else { Cause::Overflow };
+    let operation = match first.factor {
+        Some(Factor::Weights) => " (the product with its weights)",
+        Some(Factor::Activation) if first.place == Place::Forward => " (φ)",
+        Some(Factor::Activation) => " (the product with φ′)",
+        _ => "",
+    };
+    let value = if first.infinite { "an infinite value" } else { "NaN" };
+    let text = format!("{value} {what} layer {layer}{operation}; everything after it is lost");
+    let finding = examination.finding(cause, Severity::Critical, layer, text);
+    findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
+}
+
+/// Gradients below the normal numbers.
+pub(super) fn subnormal(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
+    let Some(link) = worst else { return };
+    if let Some(severity) = above(link.subnormal(), examination.thresholds.subnormal) {
+        // What vanished so far is told by its own rule; digits lost at the far end alone hurt nobody.
+        let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
+        let text = format!(
+            "{:.0} % of the gradient behind layer {} is below the normal numbers of the format: it has lost digits, and is slow",
+            100.0 * link.subnormal(),
+            link.name()
+        );
+        findings.push(examination.finding(Cause::Underflow, severity, layer_of(link.name()), text));
+    }
+}

@@ -1,0 +1,123 @@
+//! The rules: each reads what is known and adds what it finds.
+
+mod depth;
+mod format;
+mod steps;
+mod time;
+mod units;
+
+use super::{Cause, Examination, Finding, Severity};
+use alloc::{string::String, vec::Vec};
+
+/// A rule.
+type Rule = fn(&Examination<'_>, &mut Vec<Finding>);
+
+/// All of them; each is told what those before it found.
+pub(super) const ALL: &[Rule] = &[
+    format::not_finite,
+    units::alike,
+    units::input,
+    units::dead,
+    units::saturated,
+    time::over_time,
+    depth::over_depth,
+    depth::angles,
+    steps::long,
+    steps::cliff,
+    steps::clipping,
+    steps::frozen,
+    format::subnormal,
+];
+
+/// Puts the root of the matter first: what makes others comes before what it makes, then the worse before the better.
+pub(super) fn order(findings: &mut [Finding]) {
+    let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
+    let (long, unscaled) = (has(Cause::LongStep), has(Cause::UnscaledInput));
+    let grows = has(Cause::ExplodingRecurrence);
+    let rank = |finding: &Finding| -> u8 {
+        let made_by_another = match finding.cause {
+            Cause::Overflow => long || unscaled || grows,
+            Cause::DeadUnits | Cause::LongStep => unscaled,
+            Cause::LargeWeights => unscaled || long,
+            Cause::Cliff => long || grows,
+            _ => false,
+        };
+        let first = match finding.cause {
+            Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
+            Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
+            Cause::Overflow => 2,
+            Cause::DeadUnits | Cause::Bottleneck => 3,
+            _ => 4,
+        };
+        if made_by_another { 9 } else { first }
+    };
+    findings.sort_by_key(|finding| {
+        (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))
+    });
+}
+
+/// The severity of what grows: below the first line nothing, above the second critical.
+fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
+    match value {
+        _ if value > lines[1] => Some(Severity::Critical),
+        _ if value > lines[0] => Some(Severity::Warning),
+        _ => None,
+    }
+}
+
+/// The path of the layer that a link belongs to: `0` of `0.input`, `3` of `3.scale`.
+fn layer_of(link: &str) -> &str {
+    link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
+}
+
+/// The path of the layer that a block belongs to: `0` of `0.weight`.
+fn layer_of_block(block: &str) -> &str {
+    block.rsplit_once('.').map_or("", |(layer, _)| layer)
+}
+
+impl Examination<'_> {
+    /// The watched pass that is the newest; `None` before training.
+    fn now(&self) -> Option<u64> {
+        self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
+    }
+
+    fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String) -> Finding {
+        Finding {
+            cause,
+            severity,
+            layer: layer.into(),
+            since: self.now(),
+            decades: None,
+            predicted: None,
+            text,
+            refuted_by: refuted_by(cause),
+            confidence: if severity == Severity::Critical { 0.95 } else { 0.8 },
+        }
+    }
+}
+
+/// What observation would refute a finding of this cause.
+fn refuted_by(cause: Cause) -> &'static str {
+    match cause {
+        Cause::SaturatingActivation => "a budget whose φ′ column stays above −0.35 decades a layer",
+        Cause::SmallWeights => "a budget that stays as low with the weights at their critical gain",
+        Cause::LargeWeights => {
+            "units that stay saturated, or a gradient that grows as much, with the weights at their critical gain"
+        }
+        Cause::ConstantWeights | Cause::DuplicatedUnits => "two of these rows that differ after some steps",
+        Cause::DeadUnits => "an example of the data that switches one of these units on",
+        Cause::Bottleneck => "a budget as low with this layer's weights at their critical gain",
+        Cause::UnscaledInput => "the same course of the loss on standardised inputs",
+        Cause::VanishingRecurrence => "a loss that falls although its answer lies further back than the horizon",
+        Cause::ExplodingRecurrence => "‖dL/ds_t‖ that does not grow from the last step to the first",
+        Cause::ShutForgetGate => "an opening of this gate above one half",
+        Cause::LongStep => "a loss that falls no faster with a tenth of the learning rate",
+        Cause::Cliff => "jumps of the gradient that leave the loss where it was",
+        Cause::LowClip => "a loss that falls no faster without clipping",
+        Cause::Overflow => "the same pass in a format of larger range with the same outcome",
+        Cause::NotANumber => "a finite result of this operation for these inputs",
+        Cause::FrozenBlock => "a step that moves the block",
+        Cause::LostAngles => "pre-activations of different inputs that are far from parallel",
+        Cause::Underflow => "the same gradient in a format of larger range with the same length",
+    }
+}

@@ -1,0 +1,89 @@
+//! The steps that the optimiser really makes.
+
+use super::{above, layer_of_block};
+use crate::{
+    block::Role,
+    diagnosis::{Cause, Examination, Finding, Severity},
+    monitor::BlockStatistics,
+};
+use alloc::{format, vec::Vec};
+use num_traits::Float;
+
+/// Weight matrices, whose scale their steps can be compared with.
+fn matrices<'a>(examination: &Examination<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+    let blocks = examination.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
+}
+
+/// Steps as long as the weights.
+pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+    let run = statistics.run();
+    let longest = matrices(examination)
+        .filter(|block| block.update_ratio().count() > 0 && !(block.parameters() <= 1e-3))
+        .max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
+    let Some(block) = longest else { return };
+    let ratio = block.update_ratio();
+    let diverges =
+        run.non_finite().is_some() || run.recent_loss().mean() > 1.5 * run.first_loss().unwrap_or(f64::INFINITY);
+    let severity = match above(ratio.mean(), lines.long_step) {
+        Some(severity) if diverges || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
+        _ => return,
+    };
+    let layer = layer_of_block(block.name());
+    let text = format!(
+        "steps are too long: an update of {} is {:.2} times as large as the parameters themselves (a tenth is long)",
+        block.name(),
+        Float::powf(10.0, ratio.mean())
+    );
+    findings.push(examination.finding(Cause::LongStep, severity, layer, text));
+}
+
+/// Jumps of the gradient whose steps undo what was learned.
+pub(super) fn cliff(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(run) = examination.statistics.map(|statistics| statistics.run()) else { return };
+    let clips = run.clip_factor().is_some();
+    if run.harmful_jumps() > 0 && !clips {
+        let text = format!(
+            "the loss surface has a wall: {} times the gradient was more than tenfold its typical {:.2e}, and the step after it made the loss worse; nothing clips it",
+            run.harmful_jumps(),
+            run.typical_norm()
+        );
+        findings.push(examination.finding(Cause::Cliff, Severity::Warning, "", text));
+    }
+}
+
+/// Clipping to next to nothing.
+pub(super) fn clipping(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+    let run = statistics.run();
+    let Some(factor) = run.clip_factor().filter(|_| run.clip_steps() >= lines.checks) else { return };
+    let ratios: Vec<f64> = matrices(examination).map(|block| block.update_ratio().mean()).collect();
+    let longest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if longest > lines.small_step || run.clipped() < 0.5 {
+        return;
+    }
+    if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
+        let text = format!(
+            "clipping is too low: {:.0} % of the gradients are shortened, typically to {factor:.1e} of their length of {:.2e}; the largest update is 10^{longest:.1} of its parameters",
+            100.0 * run.clipped(),
+            run.typical_norm()
+        );
+        findings.push(examination.finding(Cause::LowClip, severity, "", text));
+    }
+}
+
+/// Blocks that have a gradient and do not move.
+pub(super) fn frozen(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    let still = |block: &&BlockStatistics| block.still() >= examination.thresholds.checks;
+    if let Some(block) = statistics.blocks().iter().find(still) {
+        let text = format!(
+            "{} has a gradient of {:.2e} and has not moved for {} steps, though nobody froze it",
+            block.name(),
+            block.gradient_norm(),
+            block.still()
+        );
+        findings.push(examination.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
+    }
+}

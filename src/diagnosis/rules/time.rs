@@ -1,0 +1,54 @@
+//! The budget over time, and the gates that make it.
+
+use super::{above, depth::signed};
+use crate::diagnosis::{Cause, Examination, Finding, Severity};
+use alloc::{format, vec::Vec};
+
+/// Gates that carry the state where they are open.
+const CARRIES: [&str; 2] = ["forget", "update"];
+
+/// Vanishing and exploding within the span that the task asks for.
+pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+    for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
+        let within = state.sequence().saturating_sub(1);
+        let span = examination.span.unwrap_or(within).min(within);
+        if span == 0 {
+            continue;
+        }
+        let (layer, each) = (state.name(), state.per_step().mean());
+        let total = each * span as f64;
+        let parts = format!(
+            "{} decades over the {span} steps of the span; a step: weights {:+.3}, φ′ and gates {:+.3}; horizon {:.1} steps",
+            signed(total),
+            state.weights().mean(),
+            state.activation().mean(),
+            state.horizon()
+        );
+        let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && CARRIES.contains(&gate.gate()));
+        let mut say = |cause, severity, text| {
+            findings.push(Finding { decades: Some(total), ..examination.finding(cause, severity, layer, text) });
+        };
+        if let Some(severity) = above(-total, lines.over_time) {
+            match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
+                Some(gate) => {
+                    let open = gate.opening().mean();
+                    let text = format!(
+                        "vanishes over time: {parts}; gate {} is open by {open:.2} only: it forgets",
+                        gate.gate()
+                    );
+                    say(Cause::ShutForgetGate, severity, text);
+                }
+                None => say(Cause::VanishingRecurrence, severity, format!("vanishes over time: {parts}")),
+            }
+        } else if let Some(severity) = above(total, lines.over_time) {
+            say(Cause::ExplodingRecurrence, severity, format!("explodes over time: {parts}"));
+        } else if state.weights().mean() * span as f64 > lines.over_time[1]
+            && gate.is_none()
+            && state.weights().mean() > 0.1
+        {
+            let text = format!("weights lengthen the state's gradient until its units saturate: {parts}");
+            say(Cause::ExplodingRecurrence, Severity::Warning, text);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Units: alike, dead, saturated; and the inputs that drive them.
+
+use super::{above, layer_of, layer_of_block};
+use crate::{
+    diagnosis::{Cause, Examination, Finding, Severity},
+    monitor::Factor,
+};
+use alloc::{format, vec::Vec};
+
+/// Rows of a weight matrix that are copies of each other, and whose gradients are.
+pub(super) fn alike(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    for block in statistics.blocks() {
+        let ((alike, comparisons), [rows, _]) = (block.alike(), block.shape());
+        if alike == 0 || comparisons < 2 {
+            continue;
+        }
+        let (cause, severity) = match alike + 1 == rows {
+            true => (Cause::ConstantWeights, Severity::Critical),
+            false if 4 * alike >= rows => (Cause::DuplicatedUnits, Severity::Critical),
+            false => (Cause::DuplicatedUnits, Severity::Warning),
+        };
+        let text = format!(
+            "{alike} of the {rows} units of layer {} are copies of others, in their weights and in their gradient: they do the work of {}",
+            layer_of_block(block.name()),
+            rows - alike
+        );
+        findings.push(examination.finding(cause, severity, layer_of_block(block.name()), text));
+    }
+}
+
+/// Inputs far from variance 1.
+pub(super) fn input(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let size = match examination.statistics {
+        Some(statistics) => statistics.run().input().mean(),
+        None => libm::sqrt(examination.inputs.second_moment()),
+    };
+    if let Some(severity) = above(size, examination.thresholds.input) {
+        let text = format!(
+            "the inputs have a root mean square of {size:.3}, not near 1: the first layer's units and gradient grow with it"
+        );
+        findings.push(examination.finding(Cause::UnscaledInput, severity, "0", text));
+    }
+}
+
+/// Units that nothing switches on any more.
+pub(super) fn dead(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (examination.statistics, examination.thresholds.dead) else { return };
+    for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
+        let first = link.at_first().map_or(0.0, |[_, off]| off);
+        // Behind a layer that gives nothing the next may be off too, and is not to blame.
+        let ended = link.before() > 0.0 && link.after() == 0.0 || link.output().last() == 0.0;
+        // All of a layer off is no accident of few examples; a part of it may be.
+        let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
+        let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
+        if let Some(severity) = severity {
+            let text = format!(
+                "{:.0} % of the units of layer {} are dead: φ′ is 0 for every example seen ({:.0} % were off in the first pass)",
+                100.0 * dead,
+                link.name(),
+                100.0 * first
+            );
+            let decades = if ended { Some(f64::NEG_INFINITY) } else { None };
+            let finding = examination.finding(Cause::DeadUnits, severity, layer_of(link.name()), text);
+            findings.push(Finding { decades, ..finding });
+        }
+    }
+}
+
+/// Units of a bounded activation that work where it is flat, from the start.
+pub(super) fn saturated(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = examination.statistics else { return };
+    let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
+    // Outputs that saturate late in training are a success.
+    let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Injection).map(|link| link.name());
+    let kinds = super::depth::activations(&examination.node);
+    let bounded = |name: &str| {
+        let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
+        kind.is_some_and(|kind| kind.value(1e3).abs() < 100.0 && kind.value(-1e3).abs() < 100.0)
+    };
+    for link in hidden {
+        let [first, _] = link.at_first().unwrap_or_default();
+        if Some(link.name()) == last || !bounded(link.name()) {
+            continue;
+        }
+        // Saturation that training brought is judged by its steps; that of the start, by the weights.
+        let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
+        let lines = &examination.thresholds;
+        let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)));
+        if let Some(severity) = severity {
+            let text = format!(
+                "the weights of layer {} saturate its units: φ′ averages {slope:.2} of its bound, and is below 5 % of it in {:.0} % of the units; pre-activations have a root mean square of {:.1}",
+                link.name(),
+                100.0 * first,
+                link.input().mean()
+            );
+            findings.push(examination.finding(Cause::LargeWeights, severity, layer_of(link.name()), text));
+            return;
+        }
+    }
+}

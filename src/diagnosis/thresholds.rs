@@ -1,0 +1,75 @@
+//! Where the rules draw their lines.
+
+/// The lines that the rules of a diagnosis draw, all of them, each with its source; every one can be changed.
+///
+/// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
+/// (`examples/clinic`) whose seeds are below 100.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Thresholds {
+    /// Decades from loss to first weights below which a gradient vanishes: to be told, and to stop at. Convention: at −2 the
+    /// first layer learns a hundred times slower than the last.
+    pub vanishing: [f64; 2],
+    /// Decades above which it explodes. Convention: ratio 70 of AUTOTRAINER (Zhang et al. 2021), and 1000.
+    pub exploding: [f64; 2],
+    /// Decades over the span of the task, either way. Convention.
+    pub over_time: [f64; 2],
+    /// The decades of one layer below which it is a bottleneck, where the median layer is above the second figure. Convention.
+    pub bottleneck: [f64; 2],
+    /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are −0.15, those of
+    /// tanh at its critical line −0.1, sigmoid's at most −0.6.
+    pub activation: f64,
+    /// The share of a layer's units that are saturated, |φ′| below 5 % of its bound. SageMaker Debugger stops at 50 %.
+    pub saturated: [f64; 2],
+    /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they are
+    /// saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    pub slope: [f64; 2],
+    /// The share of a layer's units that no example of a window switches on, beyond those of the first pass. Convention; the
+    /// deeper a ReLU network, the more of its units are off from the start.
+    pub dead: [f64; 2],
+    /// log10 of update over parameter above which steps are long. −1 is the upper end of Karpathy's and
+    /// TheDeepChecker's range.
+    pub long_step: [f64; 2],
+    /// The factor of clipping below which it is too low, where steps are also small. Pascanu et al. 2013 find half to ten
+    /// times the typical norm good.
+    pub low_clip: [f64; 2],
+    /// log10 of update over parameter below which steps are small: −4 is the lower end of the range above.
+    pub small_step: f64,
+    /// The root mean square of the inputs above which they are not scaled. LeCun et al. 1998, section 4.3, ask for 1.
+    pub input: [f64; 2],
+    /// The mean opening of a gate that carries the state below which it is shut. Convention.
+    pub shut_gate: f64,
+    /// The share of values below the normal numbers of the format. Convention.
+    pub subnormal: [f64; 2],
+    /// Watched passes in a row that a statistic which fluctuates must agree in.
+    pub checks: u64,
+    /// The share of a budget above which a factor is named as what makes it.
+    pub share: f64,
+    /// The decades that a [certificate](crate::theory::Certificate) must be below to be told.
+    pub certain: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds {
+            vanishing: [-2.0, -4.0],
+            exploding: [1.85, 3.0],
+            over_time: [2.0, 4.0],
+            bottleneck: [-1.0, -0.3],
+            activation: -0.35,
+            saturated: [0.3, 0.5],
+            slope: [0.35, 0.2],
+            dead: [0.3, 0.6],
+            long_step: [-0.7, -0.3],
+            low_clip: [0.1, 0.01],
+            small_step: -4.0,
+            input: [5.0, 20.0],
+            shut_gate: 0.4,
+            subnormal: [0.1, 0.5],
+            checks: 3,
+            share: 0.7,
+            certain: -4.0,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One parameter block over many passes.
+
+use super::Deviation;
+use crate::{
+    block::{Block, Role},
+    kernel::reduce::survey,
+    scalar::{Scalar, to_f64},
+};
+use alloc::{string::String, vec::Vec};
+use num_traits::Float;
+
+/// Rows are compared in the first passes and then in every so many-th.
+const COMPARED: u64 = 64;
+
+/// A block's parameters, their gradient, and the steps they really make.
+#[derive(Clone, Debug)]
+pub struct BlockStatistics {
+    name: String,
+    role: Role,
+    frozen: bool,
+    rows: usize,
+    columns: usize,
+    parameters: f64,
+    parameters_broken: bool,
+    gradient: f64,
+    gradient_broken: bool,
+    update_broken: bool,
+    values: usize,
+    ratio: Deviation,
+    long: u64,
+    still: u64,
+    alike: usize,
+    alike_since: u64,
+    sums: Vec<[f64; 2]>,
+}
+
+impl BlockStatistics {
+    pub(super) fn new(block: &Block<'_>) -> Self {
+        BlockStatistics {
+            name: (&*block.name).into(),
+            role: block.role,
+            frozen: block.frozen,
+            rows: block.shape[0],
+            columns: block.shape[1],
+            parameters: 0.0,
+            parameters_broken: false,
+            gradient: 0.0,
+            gradient_broken: false,
+            update_broken: false,
+            values: block.range.len(),
+            ratio: Deviation::forgetting(0.9),
+            long: 0,
+            still: 0,
+            alike: 0,
+            alike_since: 0,
+            sums: Vec::new(),
+        }
+    }
+
+    pub(super) fn gradient<T: Scalar>(&mut self, pass: u64, block: &Block<'_>, w: &[T], dw: &[T]) {
+        let (of_w, of_dw) = (survey(w), survey(dw));
+        self.frozen = block.frozen;
+        (self.parameters, self.gradient) = (of_w.norm, of_dw.norm);
+        (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
+        let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.rows > 1;
+        if matrix && block.gates.is_empty() && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
+            let before = self.alike;
+            self.alike = self.count_alike(w, dw);
+            self.alike_since =
+                if self.alike > 0 && before > 0 { self.alike_since + 1 } else { u64::from(self.alike > 0) };
+        }
+    }
+
+    /// How many rows are copies of another one, in parameters and in gradient.
+    fn count_alike<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
+        if self.gradient == 0.0 || !self.gradient.is_finite() {
+            return 0;
+        }
+        self.sums.clear();
+        // Equal rows have equal sums; the irrational weights keep others apart.
+        let sum = |row: &[T]| {
+            let weighed =
+                row.iter().enumerate().map(|(j, &x)| to_f64(x) * (1.0 + (j as f64 * 0.618_033_988_749_895) % 1.0));
+            weighed.sum::<f64>()
+        };
+        let rows = w.chunks_exact(self.columns).zip(dw.chunks_exact(self.columns));
+        self.sums.extend(rows.map(|(w, dw)| [sum(w), sum(dw)]));
+        self.sums.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+        // The same unit twice sums its gradient in the same order, or nearly so.
+        let same = |a: f64, b: f64| a == b || Float::abs(a - b) <= 1e-5 * Float::abs(a).max(Float::abs(b));
+        self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
+    }
+
+    pub(super) fn update<T: Scalar>(&mut self, _pass: u64, update: &[T]) {
+        let of_update = survey(update);
+        self.update_broken = of_update.non_finite > 0;
+        if self.parameters > 0.0 && of_update.norm > 0.0 {
+            self.ratio.push(Float::log10(of_update.norm / self.parameters));
+            self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
+        }
+        let stands_still = of_update.norm == 0.0 && self.gradient > 0.0 && !self.frozen;
+        self.still = if stands_still { self.still + 1 } else { 0 };
+    }
+
+    pub(super) fn parameters_broken(&self) -> bool {
+        self.parameters_broken
+    }
+    pub(super) fn gradient_broken(&self) -> bool {
+        self.gradient_broken
+    }
+    pub(super) fn update_broken(&self) -> bool {
+        self.update_broken
+    }
+
+    /// Its name: `0.weight`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// What it does.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+    /// Whether somebody froze it.
+    pub fn frozen(&self) -> bool {
+        self.frozen
+    }
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+    /// The root mean square of its parameters, in the last pass.
+    pub fn parameters(&self) -> f64 {
+        self.parameters / Float::sqrt(self.values.max(1) as f64)
+    }
+    /// The length of its gradient in the last pass, before any clipping.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient
+    }
+    /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and optimiser.
+    pub fn update_ratio(&self) -> Deviation {
+        self.ratio
+    }
+    /// For how many watched steps in a row that was above −1.
+    pub fn long_steps(&self) -> u64 {
+        self.long
+    }
+    /// For how many watched steps in a row the block stood still though it had a gradient and was not frozen.
+    pub fn still(&self) -> u64 {
+        self.still
+    }
+    /// How many rows are copies of another one, in parameters and in gradient, when they were last compared; and in how
+    /// many comparisons in a row there were such.
+    pub fn alike(&self) -> (usize, u64) {
+        (self.alike, self.alike_since)
+    }
+}
+
+/// log10 of the ratio of update to parameter above which a step is long.
+const LONG: f64 = -1.0;

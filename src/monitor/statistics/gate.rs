@@ -1,0 +1,73 @@
+//! One gate of a cell over many passes.
+
+use super::Deviation;
+use crate::{
+    monitor::Link,
+    scalar::{Scalar, to_f64},
+};
+use alloc::string::String;
+
+/// Steps of a sequence that are looked at.
+pub(super) const STEPS: usize = 8;
+/// Values of a step that are looked at.
+const VALUES: usize = 256;
+
+/// How open a gate stood, and how steep its activation was there.
+#[derive(Clone, Debug)]
+pub struct GateStatistics {
+    layer: String,
+    gate: &'static str,
+    opening: Deviation,
+    slope: Deviation,
+    saturated: Deviation,
+}
+
+impl GateStatistics {
+    pub(super) fn new(link: &str, gate: &'static str) -> Self {
+        let [opening, slope, saturated] = [Deviation::forgetting(0.99); 3];
+        GateStatistics { layer: super::state::layer_of(link).into(), gate, opening, slope, saturated }
+    }
+
+    pub(super) fn is(&self, link: &str, gate: &str) -> bool {
+        self.gate == gate && self.layer == super::state::layer_of(link)
+    }
+
+    pub(super) fn push<T: Scalar>(&mut self, at: &Link<'_>, z: &[T], y: &[T]) {
+        let Some(activation) = at.activation else { return };
+        let sup = activation.bounds().map_or(1.0, |bounds| bounds.magnitude());
+        let (mut opening, mut slope, mut low, mut count) = (0.0, 0.0, 0.0, 0.0);
+        for (&z, &y) in z.iter().zip(y).step_by(z.len().div_ceil(VALUES).max(1)) {
+            let share = activation.derivative_at(to_f64(z)).abs() / sup;
+            opening += to_f64(y);
+            slope += share;
+            low += if share < 0.05 { 1.0 } else { 0.0 };
+            count += 1.0;
+        }
+        if count > 0.0 {
+            self.opening.push(opening / count);
+            self.slope.push(slope / count);
+            self.saturated.push(low / count);
+        }
+    }
+
+    /// The path of the layer.
+    pub fn layer(&self) -> &str {
+        &self.layer
+    }
+    /// The gate: `forget`, `update`.
+    pub fn gate(&self) -> &'static str {
+        self.gate
+    }
+    /// The mean of the gate's value, over units, examples and some steps of each pass.
+    pub fn opening(&self) -> Deviation {
+        self.opening
+    }
+    /// The mean of |φ′| / sup |φ′| there.
+    pub fn slope(&self) -> Deviation {
+        self.slope
+    }
+    /// The share of values where that is below 5 %.
+    pub fn saturated(&self) -> Deviation {
+        self.saturated
+    }
+}

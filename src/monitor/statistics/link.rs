@@ -1,0 +1,233 @@
+//! One link of depth over many passes.
+
+use super::{Deviation, mean_cosine};
+use crate::{
+    kernel::reduce::{Survey, add_slopes, survey},
+    monitor::{Factor, Link},
+    scalar::Scalar,
+};
+use alloc::{string::String, vec, vec::Vec};
+use num_traits::Float;
+
+/// The slope below which a unit counts as saturated, as a share of sup |φ′|.
+const SATURATED: f64 = 0.05;
+/// A window of the counts of units closes after so many examples, and so many passes.
+const EXAMPLES: f64 = 2000.0;
+const BATCHES: u64 = 10;
+
+/// What one link of depth did to gradients and values, pass after pass.
+#[derive(Clone, Debug)]
+pub struct LinkStatistics {
+    name: String,
+    index: usize,
+    factor: Factor,
+    on_path: bool,
+    activation: Option<&'static str>,
+    sup_slope: Option<f64>,
+    decades: Deviation,
+    before: f64,
+    after: f64,
+    ended: u64,
+    passes: u64,
+    subnormal: f64,
+    output: Deviation,
+    input: Deviation,
+    cosine: Option<f64>,
+    alike: u64,
+    units: Units,
+    sum: Vec<f64>,
+}
+
+/// Sums of φ′ by unit, within a window and at its last close.
+#[derive(Clone, Debug, Default)]
+struct Units {
+    /// Σ |φ′|, of how many examples, and in how many the gradient was not zero: a stretch of the units each.
+    sums: Vec<f64>,
+    examples: f64,
+    batches: u64,
+    slope: f64,
+    saturated: f64,
+    off: f64,
+    /// In the first pass: the mean slope, the shares that are saturated and off.
+    first: Option<[f64; 3]>,
+    dead: Option<f64>,
+}
+
+impl LinkStatistics {
+    pub(super) fn new(at: &Link<'_>) -> Self {
+        LinkStatistics {
+            name: at.name.into(),
+            index: at.index,
+            factor: at.factor,
+            on_path: at.on_path,
+            activation: at.activation.map(|activation| activation.name()),
+            sup_slope: at.activation.and_then(|activation| activation.bounds()).map(|bounds| bounds.magnitude()),
+            decades: Deviation::forgetting(KEEP),
+            before: 0.0,
+            after: 0.0,
+            ended: 0,
+            passes: 0,
+            subnormal: 0.0,
+            output: Deviation::forgetting(KEEP),
+            input: Deviation::forgetting(KEEP),
+            cosine: None,
+            alike: 0,
+            units: Units::default(),
+            sum: Vec::new(),
+        }
+    }
+
+    pub(super) fn is(&self, at: &Link<'_>) -> bool {
+        self.index == at.index && self.factor == at.factor
+    }
+
+    pub(super) fn forward<T: Scalar>(&mut self, at: &Link<'_>, x: &[T], y: &[T], of_y: Survey) {
+        self.output.push(root_mean_square(of_y.norm, y.len()));
+        if at.factor == Factor::Activation {
+            self.input.push(root_mean_square(survey(x).norm, x.len()));
+            let rows = at.extent.batch;
+            self.cosine = mean_cosine(x, x.len() / at.extent.rows().max(1), rows, &mut self.sum);
+            let alike = self.cosine.is_some_and(|cosine| cosine > 0.99);
+            self.alike = if alike { self.alike + 1 } else { 0 };
+            self.units.size(x.len() / at.extent.rows().max(1));
+        }
+    }
+
+    pub(super) fn backward<T: Scalar>(&mut self, pass: u64, dy: &[T], dx: &[T]) {
+        let (before, after) = (survey(dy), survey(dx));
+        (self.before, self.after) = (before.norm, after.norm);
+        self.passes = pass + 1;
+        self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
+        if before.norm > 0.0 {
+            if after.norm == 0.0 {
+                self.ended += 1;
+            } else {
+                self.decades.push(Float::log10(after.norm / before.norm));
+            }
+            if self.factor == Factor::Activation && before.non_finite + after.non_finite == 0 {
+                self.units.push(dy, dx, self.sup_slope.unwrap_or(1.0));
+            }
+        }
+    }
+
+    /// Its name, as in the budget.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// The factor it applies.
+    pub fn factor(&self) -> Factor {
+        self.factor
+    }
+    /// Whether it is on the one path from loss to input.
+    pub fn on_path(&self) -> bool {
+        self.on_path
+    }
+    /// The activation, where the factor is one.
+    pub fn activation(&self) -> Option<&'static str> {
+        self.activation
+    }
+    /// sup |φ′|, where it is known.
+    pub fn sup_slope(&self) -> Option<f64> {
+        self.sup_slope
+    }
+    /// log10 of the gradient's length after over before, where neither is zero: the later passes weigh more.
+    pub fn decades(&self) -> Deviation {
+        self.decades
+    }
+    /// The length of the gradient that came, in the last pass.
+    pub fn before(&self) -> f64 {
+        self.before
+    }
+    /// The length of the gradient that went on, in the last pass.
+    pub fn after(&self) -> f64 {
+        self.after
+    }
+    /// In how many passes a gradient came and none went on.
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+    /// The share of the last gradient that was below the normal numbers of the format.
+    pub fn subnormal(&self) -> f64 {
+        self.subnormal
+    }
+    /// The root mean square of the values that came out.
+    pub fn output(&self) -> Deviation {
+        self.output
+    }
+    /// The root mean square of the values that went in, of an activation.
+    pub fn input(&self) -> Deviation {
+        self.input
+    }
+    /// The mean cosine between the pre-activations of different inputs, in the last pass.
+    pub fn cosine(&self) -> Option<f64> {
+        self.cosine
+    }
+    /// For how many passes in a row that was above 0.99.
+    pub fn alike(&self) -> u64 {
+        self.alike
+    }
+    /// The mean of |φ′| over units and examples, weighed alike where a gradient came.
+    pub fn mean_slope(&self) -> f64 {
+        self.units.slope
+    }
+    /// The share of the units whose mean |φ′| is below 5 % of its least upper bound.
+    pub fn saturated(&self) -> f64 {
+        self.units.saturated
+    }
+    /// The shares of the units that were saturated and off in the first pass.
+    pub fn at_first(&self) -> Option<[f64; 2]> {
+        self.units.first.map(|[_, saturated, off]| [saturated, off])
+    }
+    /// The mean of |φ′| in the first pass.
+    pub fn first_slope(&self) -> Option<f64> {
+        self.units.first.map(|[slope, ..]| slope)
+    }
+    /// The share of the units through which no gradient went, in the examples of the window so far.
+    pub fn off(&self) -> f64 {
+        self.units.off
+    }
+    /// The share of the units through which no gradient went in all of a window of 2,000 examples and at least
+    /// 10 passes, the last that closed; `None` before the first.
+    pub fn dead(&self) -> Option<f64> {
+        self.units.dead
+    }
+}
+
+/// Weight of the past in means over passes: some 30 of them count.
+const KEEP: f64 = 0.97;
+
+fn root_mean_square(norm: f64, values: usize) -> f64 {
+    norm / Float::sqrt(values.max(1) as f64)
+}
+
+impl Units {
+    fn size(&mut self, width: usize) {
+        if self.sums.len() != 3 * width {
+            *self = Units { sums: vec![0.0; 3 * width], ..Units::default() };
+        }
+    }
+
+    fn push<T: Scalar>(&mut self, dy: &[T], dx: &[T], sup: f64) {
+        let width = self.sums.len() / 3;
+        if width == 0 {
+            return;
+        }
+        self.batches += 1;
+        self.examples += (dx.len() / width) as f64;
+        let (sums, rest) = self.sums.split_at_mut(width);
+        let (counts, alive) = rest.split_at_mut(width);
+        add_slopes(dy, dx, [&mut *sums, &mut *counts, &mut *alive]);
+        let share = |units: usize| units as f64 / width as f64;
+        let counted: f64 = counts.iter().sum();
+        self.slope = sums.iter().sum::<f64>() / counted.max(1.0);
+        let low = sums.iter().zip(&*counts).filter(|(sum, count)| **count > 0.0 && **sum < SATURATED * sup * **count);
+        self.saturated = share(low.count());
+        self.off = share(alive.iter().filter(|alive| **alive == 0.0).count());
+        self.first = self.first.or(Some([self.slope, self.saturated, self.off]));
+        if self.batches >= BATCHES && self.examples >= EXAMPLES {
+            self.dead = Some(self.off);
+            (self.examples, self.batches) = (0.0, 0);
+            self.sums.fill(0.0);
+        }
+    }
+}

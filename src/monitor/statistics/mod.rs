@@ -1,0 +1,230 @@
+//! Everything that the rules of a diagnosis ask for, gathered pass by pass.
+
+mod block;
+mod gate;
+mod link;
+mod run;
+mod running;
+mod state;
+
+pub use block::BlockStatistics;
+pub use gate::GateStatistics;
+pub use link::LinkStatistics;
+pub use run::{NonFinite, Place, RunStatistics};
+pub use running::Deviation;
+pub use state::StateStatistics;
+
+use super::{GradientMonitor, Link};
+use crate::{
+    block::Blocks,
+    kernel::reduce::{Survey, survey},
+    scalar::{Scalar, to_f64},
+};
+use alloc::vec::Vec;
+
+/// Gathers, pass by pass, what [`diagnosis`](crate::diagnosis) judges: the budget of each link and of time, saturation, dead
+/// units, angles, the real steps of each block, spikes, clipping, and where the first value that is not finite was made.
+///
+/// Its memory is that of the links, blocks and units, however many passes it sees; after the longest pass it allocates
+/// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
+///
+/// ```
+/// use chainrule::{activation::Sigmoid, data::{Batch, Data}, layer::Sequential, loss::{SquaredError, Target}};
+/// use chainrule::{monitor::Statistics, trainer::{Settings, Trainer}, transform::Sgd};
+/// let network = Sequential::<f32>::input(2).linear(8).activation(Sigmoid).linear(1).build()?;
+/// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
+/// let data = Data::rows(2, &x, Target::Values(&y))?;
+/// let mut trainer = Trainer::new(network, SquaredError::new(), Sgd::new(0.5), Settings::default())?;
+/// let (mut batch, mut seen) = (Batch::new(&data, 4), Statistics::new());
+/// for _ in 0..20 {
+///     trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut seen)?;
+/// }
+/// let sigmoid = seen.links().iter().find(|link| link.name() == "1").unwrap();
+/// assert!(sigmoid.mean_slope() <= 0.25); // φ′ never exceeds ¼
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    links: Vec<LinkStatistics>,
+    states: Vec<StateStatistics>,
+    gates: Vec<GateStatistics>,
+    blocks: Vec<BlockStatistics>,
+    run: RunStatistics,
+    /// Where the next event is looked for first, in each of the lists.
+    next: [usize; 3],
+}
+
+impl Statistics {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The links of depth, in the order of the forward pass; then those that are seen in the backward pass alone.
+    pub fn links(&self) -> &[LinkStatistics] {
+        &self.links
+    }
+
+    /// The layers with a state, seen over time.
+    pub fn states(&self) -> &[StateStatistics] {
+        &self.states
+    }
+
+    /// The gates of cells.
+    pub fn gates(&self) -> &[GateStatistics] {
+        &self.gates
+    }
+
+    /// The parameter blocks.
+    pub fn blocks(&self) -> &[BlockStatistics] {
+        &self.blocks
+    }
+
+    /// What is known of the run as a whole: loss, gradient norm, clipping.
+    pub fn run(&self) -> &RunStatistics {
+        &self.run
+    }
+}
+
+/// The place of what `is` finds, looked for from `next` on; made where there is none.
+fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: impl FnOnce() -> S) -> usize {
+    let start = (*next).min(list.len());
+    let found = (start..list.len()).chain(0..start).find(|&i| is(&list[i]));
+    let place = found.unwrap_or_else(|| {
+        list.push(make());
+        list.len() - 1
+    });
+    *next = place + 1;
+    place
+}
+
+impl<T: Scalar> GradientMonitor<T> for Statistics {
+    fn begin(&mut self) {
+        self.next = [0; 3];
+        self.run.begin();
+    }
+
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        let pass = self.run.pass();
+        match (at.step, at.gate) {
+            (Some(step), Some(gate)) => {
+                if step % at.extent.steps.div_ceil(gate::STEPS).max(1) == 0 {
+                    let place = find(
+                        &mut self.gates,
+                        &mut self.next[1],
+                        |g| g.is(at.name, gate),
+                        || GateStatistics::new(at.name, gate),
+                    );
+                    self.gates[place].push(at, x, y);
+                }
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                let of_y = survey(y);
+                if of_y.non_finite > 0 && self.run.non_finite().is_none() {
+                    let made_here = x.iter().all(|x| x.is_finite());
+                    let place = if made_here { Place::Forward } else { Place::Input };
+                    self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), y));
+                }
+                if at.index == 0 || self.run.is_first_link() {
+                    self.run.see_input(survey(x).norm, x.len());
+                }
+                let make = || LinkStatistics::new(at);
+                let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
+                self.links[place].forward(at, x, y, of_y);
+            }
+        }
+    }
+
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        let pass = self.run.pass();
+        if self.run.non_finite().is_none() {
+            let Survey { non_finite, .. } = survey(dx);
+            if non_finite > 0 {
+                let made_here = dy.iter().all(|dy| dy.is_finite());
+                let place = if made_here { Place::Backward } else { Place::Loss };
+                self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), dx));
+            }
+        }
+        match at.step {
+            None => {
+                let make = || LinkStatistics::new(at);
+                let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
+                self.links[place].backward(pass, dy, dx);
+            }
+            Some(step) => {
+                let layer = state::layer_of(at.name);
+                let make = || StateStatistics::new(layer);
+                let place = find(&mut self.states, &mut self.next[2], |state| state.name() == layer, make);
+                self.next[2] = place;
+                self.states[place].backward(pass, at.factor, step, survey(dy).norm, survey(dx).norm);
+            }
+        }
+    }
+
+    fn loss(&mut self, loss: f64) {
+        self.run.loss(loss);
+    }
+
+    fn clip(&mut self, factor: f64) {
+        self.run.clip(factor);
+    }
+
+    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+        let pass = self.run.pass();
+        let mut square = 0.0;
+        self.states.iter_mut().for_each(StateStatistics::end);
+        for (i, block) in blocks.iter().enumerate() {
+            if self.blocks.get(i).is_none_or(|known| known.name() != block.name) {
+                self.blocks.truncate(i);
+                self.blocks.push(BlockStatistics::new(block));
+            }
+            let (w, dw) = (&w[block.range.clone()], &dw[block.range.clone()]);
+            let known = &mut self.blocks[i];
+            known.gradient(pass, block, w, dw);
+            square += known.gradient_norm() * known.gradient_norm();
+            let broken =
+                [(known.parameters_broken(), Place::Parameters, w), (known.gradient_broken(), Place::Gradient, dw)];
+            for (broken, place, values) in broken {
+                if broken && self.run.non_finite().is_none() {
+                    self.run.note(NonFinite::new(pass, place, &block.name, None, values));
+                }
+            }
+        }
+        self.blocks.truncate(blocks.len());
+        self.run.gradient(num_traits::Float::sqrt(square));
+    }
+
+    fn update(&mut self, blocks: &Blocks, _w: &[T], update: &[T]) {
+        let pass = self.run.pass();
+        for (block, known) in blocks.iter().zip(&mut self.blocks) {
+            let update = &update[block.range.clone()];
+            known.update(pass, update);
+            if known.update_broken() && self.run.non_finite().is_none() {
+                self.run.note(NonFinite::new(pass, Place::Update, &block.name, None, update));
+            }
+        }
+        self.run.updated();
+    }
+}
+
+/// |cos| between rows on average, of up to [`ROWS`] of them; `None` for fewer than two, or where one is zero.
+fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
+    let stride = rows.div_ceil(ROWS).max(1);
+    sum.clear();
+    sum.resize(width, 0.0);
+    let mut count = 0.0;
+    for row in x.chunks_exact(width.max(1)).take(rows).step_by(stride) {
+        let length = survey(row).norm;
+        if !(length > 0.0 && length.is_finite()) {
+            return None;
+        }
+        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += to_f64(x) / length);
+        count += 1.0;
+    }
+    let square: f64 = sum.iter().map(|sum| sum * sum).sum();
+    (count >= 2.0).then(|| (square - count) / (count * (count - 1.0)))
+}
+
+/// Rows of a batch that are compared with each other.
+const ROWS: usize = 16;

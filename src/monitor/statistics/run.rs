@@ -1,0 +1,261 @@
+//! A run as a whole: its loss, its gradient's length, its clipping, its first value that was not finite.
+
+use super::Deviation;
+use crate::{monitor::Factor, scalar::Scalar};
+use alloc::string::String;
+use num_traits::Float;
+
+/// Where a value that is not finite was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum Place {
+    /// It came with the input, or from a part that tells nobody.
+    Input,
+    /// In the forward pass.
+    Forward,
+    /// It came with the gradient of the loss.
+    Loss,
+    /// In the backward pass.
+    Backward,
+    /// In the gradient of a block.
+    Gradient,
+    /// In the update of a block.
+    Update,
+    /// In the parameters of a block.
+    Parameters,
+}
+
+/// The first value that was not finite: who made it, where and when.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NonFinite {
+    /// The watched pass, from 0.
+    pub pass: u64,
+    /// In which direction.
+    pub place: Place,
+    /// The link or block.
+    pub name: String,
+    /// The factor that the link applies.
+    pub factor: Option<Factor>,
+    /// Whether a value is infinite, rather than all such values NaN.
+    pub infinite: bool,
+}
+
+impl NonFinite {
+    pub(super) fn new<T: Scalar>(pass: u64, place: Place, name: &str, factor: Option<Factor>, values: &[T]) -> Self {
+        NonFinite { pass, place, name: name.into(), factor, infinite: values.iter().any(|x| x.is_infinite()) }
+    }
+}
+
+/// What is known of a run as a whole.
+#[derive(Clone, Debug)]
+pub struct RunStatistics {
+    passes: u64,
+    updates: u64,
+    waiting: bool,
+    skipped_in_a_row: u64,
+    input: Deviation,
+    input_seen: bool,
+    loss: Deviation,
+    recent: Deviation,
+    first_loss: Option<f64>,
+    best_loss: f64,
+    worst_rise: f64,
+    log_norm: Deviation,
+    norm: f64,
+    spikes: u64,
+    jumps: u64,
+    last_jump: Option<u64>,
+    harmful: u64,
+    clips: Deviation,
+    clipped: Deviation,
+    non_finite: Option<NonFinite>,
+}
+
+impl Default for RunStatistics {
+    fn default() -> Self {
+        RunStatistics {
+            passes: 0,
+            updates: 0,
+            waiting: false,
+            skipped_in_a_row: 0,
+            input: Deviation::default(),
+            input_seen: false,
+            loss: Deviation::forgetting(KEEP),
+            recent: Deviation::forgetting(0.8),
+            first_loss: None,
+            best_loss: f64::INFINITY,
+            worst_rise: 0.0,
+            log_norm: Deviation::forgetting(KEEP),
+            norm: 0.0,
+            spikes: 0,
+            jumps: 0,
+            last_jump: None,
+            harmful: 0,
+            clips: Deviation::forgetting(0.99),
+            clipped: Deviation::forgetting(0.99),
+            non_finite: None,
+        }
+    }
+}
+
+/// The moving average of ln ‖g‖ and its warm-up: those of ZClip (Kumar et al. 2025).
+const KEEP: f64 = 0.97;
+const WARM_UP: u64 = 25;
+const MARK: f64 = 2.5;
+const TENFOLD: f64 = core::f64::consts::LN_10;
+
+impl RunStatistics {
+    pub(super) fn begin(&mut self) {
+        if core::mem::replace(&mut self.waiting, false) {
+            self.skipped_in_a_row += 1;
+        }
+        self.passes += 1;
+        self.input_seen = false;
+    }
+
+    pub(super) fn is_first_link(&self) -> bool {
+        !self.input_seen
+    }
+
+    pub(super) fn see_input(&mut self, norm: f64, values: usize) {
+        if !core::mem::replace(&mut self.input_seen, true) {
+            self.input.push(norm / Float::sqrt(values.max(1) as f64));
+        }
+    }
+
+    pub(super) fn note(&mut self, non_finite: NonFinite) {
+        self.non_finite = Some(non_finite);
+    }
+
+    pub(super) fn loss(&mut self, loss: f64) {
+        if self.first_loss.is_none() {
+            self.first_loss = Some(loss);
+        }
+        // A jump of the gradient whose step made the loss worse than it had been for long.
+        if self.last_jump.is_some_and(|jump| self.passes <= jump + 3) {
+            let usual = self.loss.mean() + 3.0 * self.loss.standard_deviation();
+            if loss > usual.max(1.5 * self.loss.mean()) || loss.is_nan() {
+                self.harmful += 1;
+                self.last_jump = None;
+            }
+        }
+        if self.recent.count() >= 5 && self.recent.mean() > 0.0 {
+            self.worst_rise = self.worst_rise.max(loss / self.best_loss);
+        }
+        self.best_loss = self.best_loss.min(loss);
+        self.loss.push(loss);
+        self.recent.push(loss);
+    }
+
+    pub(super) fn gradient(&mut self, norm: f64) {
+        self.norm = norm;
+        self.waiting = true;
+        let ln = Float::ln(norm);
+        if self.log_norm.count() >= WARM_UP && ln.is_finite() {
+            let apart = ln - self.log_norm.mean();
+            if apart > MARK * self.log_norm.standard_deviation() {
+                self.spikes += 1;
+            }
+            if apart > TENFOLD {
+                self.jumps += 1;
+                self.last_jump = Some(self.passes);
+            }
+        }
+        self.log_norm.push(ln);
+    }
+
+    pub(super) fn clip(&mut self, factor: f64) {
+        self.clips.push(Float::ln(factor));
+        self.clipped.push(if factor < 1.0 { 1.0 } else { 0.0 });
+    }
+
+    pub(super) fn updated(&mut self) {
+        self.updates += 1;
+        (self.waiting, self.skipped_in_a_row) = (false, 0);
+    }
+
+    /// Passes watched, the one that is going on counted.
+    /// The number of the pass that is going on, from 0.
+    pub(super) fn pass(&self) -> u64 {
+        self.passes.saturating_sub(1)
+    }
+    /// Passes watched.
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+    /// Updates made in them.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+    /// Backward passes in a row, up to now, that no update followed.
+    pub fn skipped_in_a_row(&self) -> u64 {
+        self.skipped_in_a_row
+    }
+    /// The root mean square of the network's input.
+    pub fn input(&self) -> Deviation {
+        self.input
+    }
+    /// The first loss told.
+    pub fn first_loss(&self) -> Option<f64> {
+        self.first_loss
+    }
+    /// The least loss told; infinite before the first.
+    pub fn best_loss(&self) -> f64 {
+        self.best_loss
+    }
+    /// The loss lately: some five passes count.
+    pub fn recent_loss(&self) -> Deviation {
+        self.recent
+    }
+    /// The highest loss after the first few, over the least before it.
+    pub fn worst_rise(&self) -> f64 {
+        self.worst_rise
+    }
+    /// Whether the loss has clearly fallen: lately below two thirds of the first.
+    pub fn has_fallen(&self) -> bool {
+        self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
+    }
+    /// The length of the last gradient, before clipping.
+    pub fn gradient_norm(&self) -> f64 {
+        self.norm
+    }
+    /// e to the mean of ln ‖g‖: a typical length of the gradient, before clipping.
+    pub fn typical_norm(&self) -> f64 {
+        Float::exp(self.log_norm.mean())
+    }
+    /// ln ‖g‖ over the passes.
+    pub fn log_norm(&self) -> Deviation {
+        self.log_norm
+    }
+    /// Gradients more than 2.5 standard deviations of ln ‖g‖ above its mean.
+    pub fn spikes(&self) -> u64 {
+        self.spikes
+    }
+    /// Gradients ten times as long as is typical.
+    pub fn jumps(&self) -> u64 {
+        self.jumps
+    }
+    /// How many of them made the loss worse than it had been.
+    pub fn harmful_jumps(&self) -> u64 {
+        self.harmful
+    }
+    /// The typical factor of clipping (e to the mean of its ln), where there is clipping.
+    pub fn clip_factor(&self) -> Option<f64> {
+        (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
+    }
+    /// The share of the steps that were clipped.
+    pub fn clipped(&self) -> f64 {
+        self.clipped.mean()
+    }
+    /// How many steps told whether they were clipped.
+    pub fn clip_steps(&self) -> u64 {
+        self.clips.count()
+    }
+    /// The first value that was not finite.
+    pub fn non_finite(&self) -> Option<&NonFinite> {
+        self.non_finite.as_ref()
+    }
+}

@@ -1,0 +1,60 @@
+//! Means and deviations that forget.
+
+use num_traits::Float;
+
+/// A mean and a standard deviation over what was pushed: of all of it alike, or the later the more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Deviation {
+    count: u64,
+    mean: f64,
+    square: f64,
+    last: f64,
+    /// Weight of the past in each mean, 1 for all alike.
+    keep: f64,
+}
+
+impl Default for Deviation {
+    fn default() -> Self {
+        Self::forgetting(1.0)
+    }
+}
+
+impl Deviation {
+    /// One that weighs the past by `keep` at each push: an exponential moving average, begun as a plain mean.
+    pub(super) fn forgetting(keep: f64) -> Self {
+        Deviation { count: 0, mean: 0.0, square: 0.0, last: f64::NAN, keep }
+    }
+
+    pub(super) fn push(&mut self, value: f64) {
+        self.last = value;
+        if !value.is_finite() {
+            return;
+        }
+        self.count += 1;
+        let share = Float::max(1.0 / self.count as f64, 1.0 - self.keep);
+        let apart = value - self.mean;
+        self.mean += share * apart;
+        self.square += share * (apart * (value - self.mean) - self.square);
+    }
+
+    /// How many finite values were pushed.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Their mean; 0 before the first.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Their standard deviation.
+    pub fn standard_deviation(&self) -> f64 {
+        Float::sqrt(self.square.max(0.0))
+    }
+
+    /// The last value pushed, finite or not; NaN before the first.
+    pub fn last(&self) -> f64 {
+        self.last
+    }
+}

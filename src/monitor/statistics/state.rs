@@ -1,0 +1,115 @@
+//! A layer with a state, seen over time.
+
+use super::Deviation;
+use crate::monitor::Factor;
+use alloc::string::String;
+use num_traits::Float;
+
+/// `0` of `0.recurrent`.
+pub(super) fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(layer, _)| layer)
+}
+
+/// What a step of time did to the gradient of a state, on average over steps and passes, and by which factor.
+///
+/// Gradient that is added on the way (a loss at each step, the input of the layers above) is left out: what stays is what
+/// a step does to what it is given.
+#[derive(Clone, Debug)]
+pub struct StateStatistics {
+    name: String,
+    /// Of the pass so far: Σ decades by weights, by activations and gates, by the rest; and the steps.
+    sums: [f64; 3],
+    steps: usize,
+    /// Where the gradient became exactly zero in this pass.
+    zero: Option<usize>,
+    newest: usize,
+    last_step: Option<usize>,
+    weights: Deviation,
+    activation: Deviation,
+    per_step: Deviation,
+    sequence: usize,
+    ended: Option<usize>,
+}
+
+impl StateStatistics {
+    pub(super) fn new(name: &str) -> Self {
+        let mean = Deviation::forgetting(0.97);
+        StateStatistics {
+            name: name.into(),
+            sums: [0.0; 3],
+            steps: 0,
+            zero: None,
+            newest: 0,
+            last_step: None,
+            weights: mean,
+            activation: mean,
+            per_step: mean,
+            sequence: 0,
+            ended: None,
+        }
+    }
+
+    pub(super) fn backward(&mut self, _pass: u64, factor: Factor, step: usize, before: f64, after: f64) {
+        self.newest = self.newest.max(step);
+        if factor == Factor::Injection || before == 0.0 {
+            return;
+        }
+        if after == 0.0 {
+            self.zero = self.zero.or(Some(step));
+            return;
+        }
+        let decades = Float::log10(after / before);
+        if decades.is_finite() {
+            self.sums[match factor {
+                Factor::Weights => 0,
+                Factor::Activation => 1,
+                _ => 2,
+            }] += decades;
+            if self.last_step != Some(step) {
+                self.steps += 1;
+                self.last_step = Some(step);
+            }
+        }
+    }
+
+    /// The backward pass is over.
+    pub(super) fn end(&mut self) {
+        if self.steps > 0 {
+            let steps = self.steps as f64;
+            self.weights.push(self.sums[0] / steps);
+            self.activation.push(self.sums[1] / steps);
+            self.per_step.push(self.sums.iter().sum::<f64>() / steps);
+        }
+        (self.sequence, self.ended) = (self.newest + 1, self.zero);
+        (self.sums, self.steps, self.zero, self.newest, self.last_step) = ([0.0; 3], 0, None, 0, None);
+    }
+
+    /// The path of the layer.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// Decades of the state's gradient per step back; the later passes weigh more.
+    pub fn per_step(&self) -> Deviation {
+        self.per_step
+    }
+    /// The share of the weights in that.
+    pub fn weights(&self) -> Deviation {
+        self.weights
+    }
+    /// The share of activations and gates in that.
+    pub fn activation(&self) -> Deviation {
+        self.activation
+    }
+    /// τ: the steps over which the gradient changes e-fold, −1/ln of the factor per step; negative where it grows.
+    pub fn horizon(&self) -> f64 {
+        -core::f64::consts::LOG10_E / self.per_step.mean()
+    }
+    /// How many steps the last pass had.
+    pub fn sequence(&self) -> usize {
+        self.sequence
+    }
+    /// The step at which the gradient of the last pass became exactly zero.
+    pub fn ended(&self) -> Option<usize> {
+        self.ended
+    }
+}

@@ -1,0 +1,307 @@
+//! The diagnosis of small networks whose one fault is known.
+
+use chainrule::{
+    Activation, Error, Extent, Scalar,
+    activation::{Relu, Sigmoid, Tanh},
+    assert_gradient_healthy,
+    data::{Batch, Data},
+    diagnosis::{Cause, Examination, Report, Severity, expect_healthy, first_check},
+    initializer::{Constant, CriticalGain, He, Zeros},
+    layer::{LayerNorm, Linear, Pointwise, Sequential},
+    loss::{CrossEntropy, Target},
+    monitor::{Every, Statistics},
+    recurrent::{Elman, Lstm, Recurrent},
+    theory::Inputs,
+    trainer::{Settings, Trainer},
+    transform::{Adam, BlockRates, ClipNorm, GradientTransform, Sgd},
+};
+
+const WIDTH: usize = 32;
+
+/// Gaussian rows, the class told by the sign of two of their values.
+fn data(rows: usize) -> (Vec<f32>, Vec<usize>) {
+    use chainrule::initializer::{generator, sample::Normals};
+    let (mut rng, mut normals) = (generator(7), Normals::new());
+    let x: Vec<f32> = (0..rows * WIDTH).map(|_| normals.next(&mut rng) as f32).collect();
+    let y = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0) + 2 * usize::from(row[1] > 0.0)).collect();
+    (x, y)
+}
+
+fn plain(depth: usize, activation: impl Activation + Copy, linear: impl Fn(usize) -> Linear) -> Sequential<f32> {
+    let mut network = Sequential::new(WIDTH);
+    for layer in 0..depth {
+        network.push(linear(layer)).unwrap();
+        network.push(Pointwise::new(WIDTH, activation)).unwrap();
+    }
+    network.push(Linear::new(WIDTH, 4)).unwrap();
+    network
+}
+
+fn he(_: usize) -> Linear {
+    Linear::new(WIDTH, WIDTH).weights(He::normal())
+}
+
+/// The report after some training steps, with the parameters changed first.
+fn train(
+    network: &Sequential<f32>,
+    transform: impl GradientTransform<f32>,
+    steps: usize,
+    change: impl FnOnce(&mut [f32], &chainrule::Blocks),
+) -> Report {
+    let (x, y) = data(512);
+    train_on(network, transform, steps, change, &x, &y)
+}
+
+fn train_on(
+    network: &Sequential<f32>,
+    transform: impl GradientTransform<f32>,
+    steps: usize,
+    change: impl FnOnce(&mut [f32], &chainrule::Blocks),
+    x: &[f32],
+    y: &[usize],
+) -> Report {
+    let data = Data::rows(WIDTH, x, Target::Classes(y)).unwrap();
+    let mut trainer = Trainer::new(network, CrossEntropy::new(), transform, Settings::default()).unwrap();
+    let blocks = trainer.tape().blocks().clone();
+    change(trainer.parameters_mut(), &blocks);
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
+    for step in 0..steps {
+        let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % y.len()).collect();
+        trainer.step(&data, &mut batch, &samples, &mut seen).unwrap();
+    }
+    Examination::new(network, Inputs::of_rows(x).unwrap()).unwrap().statistics(&seen).report()
+}
+
+fn unchanged(_: &mut [f32], _: &chainrule::Blocks) {}
+
+fn root(report: &Report) -> (Cause, String) {
+    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
+    (root.cause, root.layer.clone())
+}
+
+#[test]
+fn healthy_networks_are_not_accused() {
+    let critical = |_| Linear::new(WIDTH, WIDTH).weights(CriticalGain::new(&Tanh).unwrap());
+    for report in [
+        train(&plain(6, Relu, he), Sgd::new(0.05), 100, unchanged),
+        train(&plain(8, Tanh, critical), Adam::new(1e-3), 100, unchanged),
+        train(&plain(2, Sigmoid, |_| Linear::new(WIDTH, WIDTH)), Adam::new(1e-3), 100, unchanged),
+        // Steps next to nothing are nobody's fault but the user's wish.
+        train(&plain(3, Relu, he), Sgd::new(1e-9), 60, unchanged),
+    ] {
+        assert!(report.is_healthy(), "{report}");
+    }
+}
+
+#[test]
+fn sigmoid_vanishes_by_its_derivative_and_theory_says_so_before() -> Result<(), Error> {
+    let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
+    let forecast = Examination::new(&network, Inputs::new(1.0)?)?.report();
+    assert_eq!(root(&forecast).0, Cause::SaturatingActivation);
+    assert_eq!(forecast.findings[0].since, None);
+    let measured = train(&network, Sgd::new(0.1), 10, unchanged);
+    assert_eq!(root(&measured).0, Cause::SaturatingActivation);
+    // The two agree, and both are what ten quarters and less must give.
+    let [seen, predicted] = measured.decades.map(|decades| decades.unwrap());
+    assert!(seen < 10.0 * 0.25f64.log10() + 1.0 && (seen - predicted).abs() < 1.0, "{seen} {predicted}");
+    Ok(())
+}
+
+#[test]
+fn weights_too_small_and_too_large_are_named() {
+    let small = |_| Linear::new(WIDTH, WIDTH).weights(He::normal().gain(0.4));
+    assert_eq!(root(&train(&plain(8, Relu, small), Sgd::new(0.01), 5, unchanged)).0, Cause::SmallWeights);
+    let large = |_| Linear::new(WIDTH, WIDTH).weights(He::normal().gain(4.0));
+    assert_eq!(root(&train(&plain(8, Relu, large), Sgd::new(1e-9), 5, unchanged)).0, Cause::LargeWeights);
+    let saturating = |_| Linear::new(WIDTH, WIDTH).weights(He::normal().gain(12.0));
+    assert_eq!(root(&train(&plain(3, Tanh, saturating), Sgd::new(1e-6), 5, unchanged)).0, Cause::LargeWeights);
+}
+
+#[test]
+fn one_bottleneck_is_found_where_it_is() {
+    let network = plain(6, Relu, he);
+    let narrow = |w: &mut [f32], blocks: &chainrule::Blocks| {
+        w[blocks.get("6.weight").unwrap().range.clone()].iter_mut().for_each(|w| *w *= 1e-2);
+    };
+    assert_eq!(root(&train(&network, Sgd::new(1e-3), 5, narrow)), (Cause::Bottleneck, "6".into()));
+}
+
+#[test]
+fn units_that_are_alike_are_found() {
+    let network = plain(3, Tanh, |_| Linear::new(WIDTH, WIDTH));
+    let constant = plain(3, Tanh, |layer| match layer {
+        1 => Linear::new(WIDTH, WIDTH).weights(Constant(0.1)),
+        _ => Linear::new(WIDTH, WIDTH),
+    });
+    // Rows alike are not copies yet: the units still feed different weights, and part.
+    assert_ne!(
+        train(&constant, Sgd::new(0.1), 20, unchanged).root().map(|root| root.cause),
+        Some(Cause::ConstantWeights)
+    );
+    let mut all_constant = Sequential::new(WIDTH);
+    for _ in 0..3 {
+        all_constant.push(Linear::new(WIDTH, WIDTH).weights(Constant(0.05))).unwrap();
+        all_constant.push(Pointwise::new(WIDTH, Tanh)).unwrap();
+    }
+    all_constant.push(Linear::new(WIDTH, 4).weights(Constant(0.05))).unwrap();
+    assert_eq!(root(&train(&all_constant, Sgd::new(0.1), 5, unchanged)).0, Cause::ConstantWeights);
+    let copies = |w: &mut [f32], blocks: &chainrule::Blocks| {
+        let (into, out) = (blocks.get("2.weight").unwrap().range.start, blocks.get("4.weight").unwrap().range.start);
+        for unit in 1..8 {
+            w.copy_within(into..into + WIDTH, into + unit * WIDTH);
+            for row in 0..WIDTH {
+                w[out + row * WIDTH + unit] = w[out + row * WIDTH];
+            }
+        }
+    };
+    assert_eq!(root(&train(&network, Sgd::new(0.1), 5, copies)), (Cause::DuplicatedUnits, "2".into()));
+}
+
+#[test]
+fn dead_units_are_found_in_their_layer() {
+    let kill = |w: &mut [f32], blocks: &chainrule::Blocks| w[blocks.get("4.bias").unwrap().range.clone()].fill(-100.0);
+    assert_eq!(root(&train(&plain(4, Relu, he), Sgd::new(0.01), 3, kill)), (Cause::DeadUnits, "5".into()));
+}
+
+#[test]
+fn steps_clipping_and_frozen_blocks_are_told_apart() {
+    let network = plain(3, Relu, he);
+    assert_eq!(root(&train(&network, Sgd::new(30.0), 12, unchanged)).0, Cause::LongStep);
+    let clipped = (ClipNorm::new(1e-4), Sgd::new(0.05));
+    assert_eq!(root(&train(&network, clipped, 60, unchanged)).0, Cause::LowClip);
+    let still = (Sgd::new(0.05), BlockRates::new().rate("2.weight", 0.0));
+    assert_eq!(root(&train(&network, still, 10, unchanged)), (Cause::FrozenBlock, "2".into()));
+}
+
+#[test]
+fn inputs_out_of_scale_are_found_before_training() -> Result<(), Error> {
+    let (x, y) = data(512);
+    let raw: Vec<f32> = x.iter().map(|x| 100.0 * x).collect();
+    let network = plain(3, Tanh, |_| Linear::new(WIDTH, WIDTH));
+    let forecast = Examination::new(&network, Inputs::of_rows(&raw)?)?.report();
+    assert_eq!(root(&forecast).0, Cause::UnscaledInput);
+    assert_eq!(root(&train_on(&network, Sgd::new(0.01), 20, unchanged, &raw, &y)).0, Cause::UnscaledInput);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_finite_is_traced_to_its_maker() {
+    #[derive(Clone, Copy, Debug)]
+    struct Root;
+    impl Activation for Root {
+        fn value<T: Scalar>(&self, z: T) -> T {
+            z.sqrt()
+        }
+        fn derivative<T: Scalar>(&self, _z: T, y: T) -> T {
+            (y + y).recip()
+        }
+    }
+    let mut network = Sequential::new(WIDTH);
+    network.push(he(0)).unwrap();
+    network.push(Pointwise::new(WIDTH, Tanh)).unwrap();
+    network.push(he(0)).unwrap();
+    network.push(Pointwise::new(WIDTH, Root)).unwrap();
+    network.push(Linear::new(WIDTH, 4)).unwrap();
+    let guarded = || (chainrule::transform::Guard::new().limit(100), Sgd::new(0.1));
+    assert_eq!(root(&train(&network, guarded(), 5, unchanged)), (Cause::NotANumber, "3".into()));
+    let huge = |w: &mut [f32], blocks: &chainrule::Blocks| {
+        w[blocks.get("4.weight").unwrap().range.clone()].iter_mut().for_each(|w| *w *= 1e38);
+    };
+    assert_eq!(root(&train(&plain(4, Relu, he), guarded(), 3, huge)), (Cause::Overflow, "4".into()));
+}
+
+#[test]
+fn time_is_judged_by_the_span_of_the_task() -> Result<(), Error> {
+    let (x, _) = data(128);
+    let network = |scale: f64| -> Result<Sequential<f32>, Error> {
+        let mut network = Sequential::new(1);
+        let recurrent = chainrule::initializer::Orthogonal { gain: scale };
+        network.push(Recurrent::new(1, WIDTH, Elman::new(Tanh)).recurrent(recurrent))?;
+        network.push(chainrule::layer::LastStep::new(WIDTH))?;
+        network.push(Linear::new(WIDTH, 2))?;
+        Ok(network)
+    };
+    let check = |network: &Sequential<f32>, span| first_check(network, &x, Extent::sequences(32, 128), span, 1);
+    let small = network(0.5)?;
+    assert_eq!(root(&check(&small, None)?), (Cause::VanishingRecurrence, "0".into()));
+    let short = check(&small, Some(3))?;
+    assert!(short.is_healthy(), "{short}");
+    // 0.5 a step and |φ′| ≤ 1: at least 0.3 decades a step.
+    assert!(check(&small, Some(50))?.root().unwrap().decades.unwrap() <= 50.0 * 0.5f64.log10() + 1e-9);
+    let shut = Sequential::<f32>::input(1)
+        .layer(
+            Recurrent::new(1, WIDTH, Lstm)
+                .bias(chainrule::initializer::ByGate::new(Zeros).gate("forget", Constant(-5.0))),
+        )
+        .last_step()
+        .linear(2)
+        .build()?;
+    assert_eq!(root(&check(&shut, Some(60))?), (Cause::ShutForgetGate, "0".into()));
+    Ok(())
+}
+
+#[test]
+fn health_is_a_unit_test() {
+    let (x, _) = data(64);
+    assert_gradient_healthy!(plain(6, Relu, he), x);
+    let sick = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
+    let report = first_check(&sick, &x, Extent::batch(64), None, 0);
+    let said = std::panic::catch_unwind(|| expect_healthy(report)).unwrap_err();
+    assert!(said.downcast_ref::<String>().unwrap().contains("vanishes"));
+    let wrong = first_check(&sick, &x[..5], Extent::batch(64), None, 0);
+    assert!(matches!(wrong, Err(Error::Length { .. })));
+}
+
+#[test]
+fn a_finding_keeps_the_pass_that_saw_it_first() {
+    let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
+    let (early, late) = (train(&network, Sgd::new(0.1), 2, unchanged), train(&network, Sgd::new(0.1), 9, unchanged));
+    assert_eq!(late.findings[0].since, Some(8));
+    assert_eq!(late.following(&early).findings[0].since, Some(1));
+}
+
+#[test]
+fn norms_and_skips_are_no_reason_to_accuse() {
+    let mut builder = Sequential::<f32>::input(WIDTH);
+    for _ in 0..8 {
+        builder = builder.residual(|branch| {
+            branch
+                .layer(LayerNorm::new(WIDTH))
+                .linear(WIDTH)
+                .activation(Relu)
+                .layer(Linear::new(WIDTH, WIDTH).weights(Zeros))
+        });
+    }
+    let network = builder.linear(4).build().unwrap();
+    let report = train(&network, Adam::new(1e-3), 60, unchanged);
+    assert!(report.is_healthy(), "{report}");
+}
+
+#[test]
+fn frozen_by_wish_is_no_fault() {
+    let network = plain(3, Relu, he);
+    let (x, y) = data(256);
+    let data = Data::rows(WIDTH, &x, Target::Classes(&y)).unwrap();
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Sgd::new(0.05), Settings::default()).unwrap();
+    trainer.tape_mut().freeze("0").unwrap();
+    let (mut seen, mut batch) = (Every(2, Statistics::new()), Batch::new(&data, 32));
+    for step in 0..40 {
+        let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % 256).collect();
+        trainer.step(&data, &mut batch, &samples, &mut seen).unwrap();
+    }
+    let report = Examination::new(&network, Inputs::of_rows(&x).unwrap()).unwrap().statistics(&seen.monitor).report();
+    assert!(report.is_healthy() && report.passes == 20, "{report}");
+    assert!(report.findings.iter().all(|finding| finding.severity == Severity::Note));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_report_is_json() {
+    let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
+    let json: serde_json::Value = serde_json::from_str(
+        &Examination::new(&network, Inputs::new(1.0).unwrap()).unwrap().report().to_json().unwrap(),
+    )
+    .unwrap();
+    assert_eq!(json["findings"][0]["cause"], "SaturatingActivation");
+    assert_eq!(json["rows"].as_array().unwrap().len(), 2 * 10 + 1);
+}
