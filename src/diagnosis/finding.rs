@@ -28,7 +28,8 @@ pub struct Finding {
     pub layer: String,
     /// The watched pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
-    /// How much was measured, in decades of the gradient, where it is a matter of decades.
+    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LongStep`], of update over
+    /// parameter.
     pub decades: Option<f64>,
     /// What the theory predicted for the same.
     pub predicted: Option<f64>,

@@ -4,6 +4,7 @@ mod cause;
 mod examination;
 mod finding;
 mod health;
+pub mod remedy;
 mod report;
 mod rules;
 mod thresholds;
@@ -14,5 +15,6 @@ pub use finding::{Finding, Severity};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{expect_healthy, first_check};
+pub use remedy::{Change, Patient, Treatment, prescribe};
 pub use report::{Report, ReportRow};
 pub use thresholds::Thresholds;

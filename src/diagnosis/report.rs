@@ -61,14 +61,12 @@ impl Report {
                 on_path: link.on_path,
             })
             .collect();
-        let path = links.iter().filter(|link| link.on_path() && link.decades().count() > 0);
-        let sum: f64 = path.map(|link| link.decades().mean()).sum();
         let passes = examination.statistics.map_or(0, |statistics| statistics.run().passes());
         Report {
             findings,
             rows,
             passes,
-            decades: [(passes > 0).then_some(sum), examination.prediction.decades_to_first_weights()],
+            decades: [examination.measured(), examination.prediction.decades_to_first_weights()],
             certified: examination.certificate.as_ref().and_then(|certificate| certificate.decades()),
         }
     }

@@ -214,15 +214,16 @@ impl Prediction {
     }
 
     /// The same as far as the first pre-activation, where training stops: without the weights that the input meets
-    /// first.
+    /// first, and what comes after them where they are in a branch.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
         let all = self.decades()?;
-        match self.links.iter().rfind(|link| link.on_path) {
-            Some(PredictedLink { factor: Factor::Weights, decades: Some(first), .. }) => {
-                first.is_finite().then_some(all - first)
-            }
-            _ => Some(all),
-        }
+        let path = || self.links.iter().filter(|link| link.on_path);
+        let Some(first) = path().collect::<Vec<_>>().iter().rposition(|link| link.factor == Factor::Weights) else {
+            return Some(all);
+        };
+        let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
+        // A branch scaled by 0 ends the gradient of its own weights, not that of the network.
+        Some(if sum.is_finite() || first + 1 == path().count() { sum } else { all }).filter(|sum| !sum.is_nan())
     }
 
     /// β: over nets of this width ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction (Hanin &

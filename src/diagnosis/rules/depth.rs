@@ -94,12 +94,12 @@ pub(super) fn activations(node: &Node) -> Vec<(String, ActivationKind)> {
 /// Vanishing and exploding over depth, with the factor and the layers that make it.
 pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let (rows, lines) = (rows(examination), &examination.thresholds);
-    let total: f64 = rows.iter().map(|row| row.decades).sum();
+    let predicted = examination.prediction.decades_to_first_weights();
+    let Some(total) = examination.measured().or(predicted) else { return };
     if rows.is_empty() || total.is_nan() {
         return;
     }
     let measured = examination.statistics.is_some();
-    let predicted = examination.prediction.decades_to_first_weights();
     // What one layer does: its weights and the activation before them on the way back.
     let mut layers: Vec<(&str, f64)> = Vec::new();
     for row in &rows {

@@ -81,6 +81,15 @@ impl Examination<'_> {
         self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
     }
 
+    /// The decades from loss to first weights as measured: on average, or −∞ where the last gradient ended on the way.
+    pub(super) fn measured(&self) -> Option<f64> {
+        let decades = self.statistics?.run().decades();
+        match decades.last() {
+            ended if ended == f64::NEG_INFINITY => Some(ended),
+            _ => (decades.count() > 0).then(|| decades.mean()),
+        }
+    }
+
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String) -> Finding {
         Finding {
             cause,

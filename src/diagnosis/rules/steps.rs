@@ -20,7 +20,7 @@ pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
     let run = statistics.run();
     let longest = matrices(examination)
-        .filter(|block| block.update_ratio().count() > 0 && !(block.parameters() <= 1e-3))
+        .filter(|block| block.update_ratio().count() > 0 && (block.parameters() > 1e-3 || block.parameters().is_nan()))
         .max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest else { return };
     let ratio = block.update_ratio();
@@ -36,7 +36,8 @@ pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         block.name(),
         Float::powf(10.0, ratio.mean())
     );
-    findings.push(examination.finding(Cause::LongStep, severity, layer, text));
+    let finding = examination.finding(Cause::LongStep, severity, layer, text);
+    findings.push(Finding { decades: Some(ratio.mean()), ..finding });
 }
 
 /// Jumps of the gradient whose steps undo what was learned.

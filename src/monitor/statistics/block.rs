@@ -91,7 +91,7 @@ impl BlockStatistics {
         self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
     }
 
-    pub(super) fn update<T: Scalar>(&mut self, _pass: u64, update: &[T]) {
+    pub(super) fn update<T: Scalar>(&mut self, update: &[T]) {
         let of_update = survey(update);
         self.update_broken = of_update.non_finite > 0;
         if self.parameters > 0.0 && of_update.norm > 0.0 {

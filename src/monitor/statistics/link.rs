@@ -28,7 +28,6 @@ pub struct LinkStatistics {
     before: f64,
     after: f64,
     ended: u64,
-    passes: u64,
     subnormal: f64,
     output: Deviation,
     input: Deviation,
@@ -66,7 +65,6 @@ impl LinkStatistics {
             before: 0.0,
             after: 0.0,
             ended: 0,
-            passes: 0,
             subnormal: 0.0,
             output: Deviation::forgetting(KEEP),
             input: Deviation::forgetting(KEEP),
@@ -93,10 +91,9 @@ impl LinkStatistics {
         }
     }
 
-    pub(super) fn backward<T: Scalar>(&mut self, pass: u64, dy: &[T], dx: &[T]) {
+    pub(super) fn backward<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let (before, after) = (survey(dy), survey(dx));
         (self.before, self.after) = (before.norm, after.norm);
-        self.passes = pass + 1;
         self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
         if before.norm > 0.0 {
             if after.norm == 0.0 {

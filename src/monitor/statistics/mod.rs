@@ -29,12 +29,12 @@ use alloc::vec::Vec;
 /// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, data::{Batch, Data}, layer::Sequential, loss::{SquaredError, Target}};
+/// use chainrule::{activation::Sigmoid, data::{Batch, Data}, layer::Sequential, loss::{MeanSquared, Target}};
 /// use chainrule::{monitor::Statistics, trainer::{Settings, Trainer}, transform::Sgd};
 /// let network = Sequential::<f32>::input(2).linear(8).activation(Sigmoid).linear(1).build()?;
 /// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
 /// let data = Data::rows(2, &x, Target::Values(&y))?;
-/// let mut trainer = Trainer::new(network, SquaredError::new(), Sgd::new(0.5), Settings::default())?;
+/// let mut trainer = Trainer::new(network, MeanSquared::new(), Sgd::new(0.5), Settings::default())?;
 /// let (mut batch, mut seen) = (Batch::new(&data, 4), Statistics::new());
 /// for _ in 0..20 {
 ///     trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut seen)?;
@@ -150,14 +150,18 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             None => {
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
-                self.links[place].backward(pass, dy, dx);
+                let link = &mut self.links[place];
+                link.backward(dy, dx);
+                if at.on_path {
+                    self.run.on_path(link.before(), link.after());
+                }
             }
             Some(step) => {
                 let layer = state::layer_of(at.name);
                 let make = || StateStatistics::new(layer);
                 let place = find(&mut self.states, &mut self.next[2], |state| state.name() == layer, make);
                 self.next[2] = place;
-                self.states[place].backward(pass, at.factor, step, survey(dy).norm, survey(dx).norm);
+                self.states[place].backward(at.factor, step, survey(dy).norm, survey(dx).norm);
             }
         }
     }
@@ -199,7 +203,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
         let pass = self.run.pass();
         for (block, known) in blocks.iter().zip(&mut self.blocks) {
             let update = &update[block.range.clone()];
-            known.update(pass, update);
+            known.update(update);
             if known.update_broken() && self.run.non_finite().is_none() {
                 self.run.note(NonFinite::new(pass, Place::Update, &block.name, None, update));
             }

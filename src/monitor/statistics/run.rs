@@ -63,6 +63,8 @@ pub struct RunStatistics {
     first_loss: Option<f64>,
     best_loss: f64,
     worst_rise: f64,
+    path: [f64; 2],
+    decades: Deviation,
     log_norm: Deviation,
     norm: f64,
     spikes: u64,
@@ -88,6 +90,8 @@ impl Default for RunStatistics {
             first_loss: None,
             best_loss: f64::INFINITY,
             worst_rise: 0.0,
+            path: [f64::NAN; 2],
+            decades: Deviation::forgetting(KEEP),
             log_norm: Deviation::forgetting(KEEP),
             norm: 0.0,
             spikes: 0,
@@ -114,6 +118,13 @@ impl RunStatistics {
         }
         self.passes += 1;
         self.input_seen = false;
+        self.path = [f64::NAN; 2];
+    }
+
+    /// The gradient passed a link of the one path from loss to input.
+    pub(super) fn on_path(&mut self, before: f64, after: f64) {
+        let first = if self.path[0].is_nan() { before } else { self.path[0] };
+        self.path = [first, after];
     }
 
     pub(super) fn is_first_link(&self) -> bool {
@@ -152,6 +163,10 @@ impl RunStatistics {
 
     pub(super) fn gradient(&mut self, norm: f64) {
         self.norm = norm;
+        let [first, last] = self.path;
+        if first > 0.0 {
+            self.decades.push(Float::log10(last / first));
+        }
         self.waiting = true;
         let ln = Float::ln(norm);
         if self.log_norm.count() >= WARM_UP && ln.is_finite() {
@@ -225,6 +240,11 @@ impl RunStatistics {
     /// e to the mean of ln ‖g‖: a typical length of the gradient, before clipping.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
+    }
+    /// log10 of the gradient's length at the end of the one path from loss to input over that at its start: the first
+    /// weights, or the input, if its gradient was asked for. Passes in which it ended in zero are its last value alone.
+    pub fn decades(&self) -> Deviation {
+        self.decades
     }
     /// ln ‖g‖ over the passes.
     pub fn log_norm(&self) -> Deviation {

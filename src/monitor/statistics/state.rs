@@ -49,7 +49,7 @@ impl StateStatistics {
         }
     }
 
-    pub(super) fn backward(&mut self, _pass: u64, factor: Factor, step: usize, before: f64, after: f64) {
+    pub(super) fn backward(&mut self, factor: Factor, step: usize, before: f64, after: f64) {
         self.newest = self.newest.max(step);
         if factor == Factor::Injection || before == 0.0 {
             return;

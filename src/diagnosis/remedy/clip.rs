@@ -1,0 +1,29 @@
+//! Clipping at the length that gradients typically have.
+
+use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use crate::error::Error;
+use alloc::format;
+
+/// The global norm clipped at its typical value, from the norms recorded before clipping: half to ten times of that works
+/// (Pascanu, Mikolov & Bengio 2013).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClipAtTypicalNorm;
+
+impl Remedy for ClipAtTypicalNorm {
+    fn name(&self) -> &'static str {
+        "clipping at the typical norm"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        use Cause::*;
+        matches!(cause, Cliff | LowClip | ExplodingRecurrence | LongStep | Overflow)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let Some(norm) = patient.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
+        let why = format!("a global norm of at most {norm:.2e}, which gradients typically have");
+        let treatment = patient.treatment(self.name(), Effort::Training, Change::ClipNorm(norm), why);
+        let removes = matches!(patient.finding.cause, Cause::Cliff | Cause::LowClip);
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

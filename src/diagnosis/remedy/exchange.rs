@@ -1,0 +1,62 @@
+//! Another activation in place of one that cannot carry a gradient.
+
+use super::{Cause, Effort, Patient, Remedy, Treatment, critical, rewrite};
+use crate::{
+    activation::{Activation, ActivationKind, LeakyRelu, Tanh},
+    error::Error,
+    layer::{CellKind, Node},
+};
+use alloc::format;
+
+/// Saturating activations of hidden layers become tanh (a sigmoid, shifted and scaled so that its mean is 0 and its slope at 0
+/// is 1), dead rectifiers get a slope of 0.1 below 0, and one of a user's own that is not defined everywhere becomes tanh; with
+/// weights on the new critical line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExchangeActivation;
+
+fn instead(activation: &ActivationKind, cause: Cause) -> Option<ActivationKind> {
+    let bounds = activation.derivative_bounds();
+    let low = bounds.is_some_and(|bounds| bounds.magnitude() <= 0.5);
+    let off = bounds.is_some_and(|bounds| bounds.inf == 0.0 && bounds.sup == 1.0) && activation.kinks().len() == 1;
+    let own = matches!(activation, ActivationKind::Custom(_));
+    match cause {
+        Cause::NotANumber => own.then(|| Tanh.kind()),
+        Cause::DeadUnits => if off { LeakyRelu::new(0.1).ok() } else { None }.map(|leaky| leaky.kind()),
+        _ => low.then(|| Tanh.kind()),
+    }
+}
+
+impl Remedy for ExchangeActivation {
+    fn name(&self) -> &'static str {
+        "another activation"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::SaturatingActivation | Cause::DeadUnits | Cause::NotANumber)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let (mut names, cause) = (None, patient.finding.cause);
+        let exchanged = rewrite(patient.network, None, &mut |leaf, _| match leaf {
+            Node::Pointwise { width, activation } => {
+                let new = instead(activation, cause)?;
+                names = Some((activation.name(), new.name()));
+                Some(Node::Pointwise { width: *width, activation: new })
+            }
+            Node::Recurrent { cell: CellKind::Elman(activation), inputs, hidden, weights, recurrent, bias } => {
+                let new = instead(activation, cause)?;
+                names = Some((activation.name(), new.name()));
+                let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
+                let cell = CellKind::Elman(new);
+                Some(Node::Recurrent { cell, inputs: *inputs, hidden: *hidden, weights, recurrent, bias })
+            }
+            _ => None,
+        });
+        let Some((old, new)) = names else { return Ok(None) };
+        let after = critical::initialized(&exchanged, false).unwrap_or(exchanged);
+        let why = format!("{new} in place of {old}, with weights on its critical line");
+        let treatment = patient.network_becomes(self.name(), Effort::Activation, after, why)?;
+        let removes = cause != Cause::DeadUnits && treatment.is_enough();
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

@@ -1,0 +1,54 @@
+//! Gates in place of a plain recurrence.
+
+use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
+use crate::{
+    error::Error,
+    initializer::{Chrono, Glorot, Initializer},
+    layer::{CellKind, Node},
+};
+use alloc::format;
+
+/// A plain recurrent layer becomes an LSTM whose gates remember as long as the task asks for ([`Chrono`]): its state is
+/// multiplied by gates that learn to be near 1, not by one matrix again and again (Hochreiter & Schmidhuber 1997).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GatesInsteadOfTanh;
+
+/// The span that a patient's gates must cover.
+pub(super) fn span(patient: &Patient<'_>) -> usize {
+    patient.span.unwrap_or(100).max(2)
+}
+
+impl Remedy for GatesInsteadOfTanh {
+    fn name(&self) -> &'static str {
+        "gates"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::VanishingRecurrence | Cause::ExplodingRecurrence)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let (mut found, span) = (false, span(patient));
+        let after = rewrite(patient.network, None, &mut |leaf, _| {
+            let Node::Recurrent { cell: CellKind::Elman(_), inputs, hidden, .. } = leaf else { return None };
+            found = true;
+            Some(Node::Recurrent {
+                cell: CellKind::Lstm,
+                inputs: *inputs,
+                hidden: *hidden,
+                weights: Glorot::uniform().kind(),
+                recurrent: Glorot::uniform().kind(),
+                bias: Some(Chrono { span }.kind()),
+            })
+        });
+        if !found {
+            return Ok(None);
+        }
+        let why = format!(
+            "an LSTM whose units forget after 2 to {span} steps, in place of a product of {span} equal matrices"
+        );
+        let treatment = patient.network_becomes(self.name(), Effort::Structure, after, why)?;
+        let removes = patient.finding.cause == Cause::VanishingRecurrence;
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

@@ -1,0 +1,103 @@
+//! Layer-sequential unit variance.
+
+use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use crate::{
+    block::Role,
+    error::{Error, require},
+    extent::Extent,
+    layer::{Layer, Mode},
+    monitor::{Factor, GradientMonitor, Link},
+    scalar::{Scalar, scalar, to_f64},
+    tape::Tape,
+};
+use alloc::{string::String, vec::Vec};
+
+/// Weights rescaled, layer after layer, until what they give has variance 1 on a batch. Source: Mishkin & Matas 2016, "All you
+/// need is a good init", algorithm 1, on the network's own first values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Lsuv {
+    /// How far from 1 a variance may stay; 0.1 in the paper.
+    pub tolerance: f64,
+    /// How often a layer is rescaled at most; 10 in the paper.
+    pub trials: usize,
+}
+
+impl Default for Lsuv {
+    fn default() -> Self {
+        Lsuv { tolerance: 0.1, trials: 10 }
+    }
+}
+
+/// The mean square about the mean of what the weights of one name give.
+struct Variance<'a> {
+    name: &'a str,
+    found: Option<f64>,
+}
+
+impl<T: Scalar> GradientMonitor<T> for Variance<'_> {
+    fn forward(&mut self, at: &Link<'_>, _x: &[T], y: &[T]) {
+        if at.factor == Factor::Weights && at.name == self.name {
+            let count = y.len() as f64;
+            let mean = y.iter().map(|&y| to_f64(y)).sum::<f64>() / count;
+            self.found = Some(y.iter().map(|&y| (to_f64(y) - mean) * (to_f64(y) - mean)).sum::<f64>() / count);
+        }
+    }
+}
+
+impl Lsuv {
+    /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers but the last, on this batch; returns how many
+    /// there were.
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where a layer gives the same value everywhere: no factor changes that. Those of
+    /// [`Tape::forward`].
+    pub fn apply<T: Scalar>(
+        &self,
+        network: &(impl Layer<T> + ?Sized),
+        w: &mut [T],
+        x: &[T],
+        extent: Extent<'_>,
+    ) -> Result<usize, Error> {
+        let mut tape = Tape::new(network, extent)?;
+        let weights: Vec<_> = tape.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
+        let hidden = &weights[..weights.len().saturating_sub(1)];
+        let mut rescaled = 0;
+        for block in hidden {
+            let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
+            for _ in 0..self.trials {
+                let mut seen = Variance { name, found: None };
+                tape.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+                // A layer that shows no product of its own has none to rescale.
+                let Some(variance) = seen.found else { break };
+                let valid = variance > 0.0 && variance.is_finite();
+                require(valid, "the variance of a layer's output", "positive and finite", variance)?;
+                if (variance - 1.0).abs() <= self.tolerance {
+                    break;
+                }
+                let factor = scalar::<T>(1.0 / libm::sqrt(variance));
+                w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
+            }
+            rescaled += 1;
+        }
+        Ok(rescaled)
+    }
+}
+
+impl Remedy for Lsuv {
+    fn name(&self) -> &'static str {
+        "layer-sequential unit variance"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::SmallWeights | Cause::LargeWeights | Cause::Bottleneck)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let why = String::from("weights rescaled, layer after layer, until a batch has variance 1 behind each");
+        Ok(Some(patient.treatment(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
+    }
+}

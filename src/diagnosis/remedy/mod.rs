@@ -1,0 +1,291 @@
+//! Remedies, one in a file: what each cures, what it will do to the budget, and how it is applied.
+
+mod clip;
+mod critical;
+mod exchange;
+mod forget;
+mod gates;
+mod layer_norm;
+mod lsuv;
+mod orthogonal;
+mod redraw;
+mod residual;
+mod shorter_step;
+mod standardise;
+mod survivors;
+mod thaw;
+
+pub use clip::ClipAtTypicalNorm;
+pub use critical::CriticalInitialization;
+pub use exchange::ExchangeActivation;
+pub use forget::ForgetBias;
+pub use gates::GatesInsteadOfTanh;
+pub use layer_norm::NormalizeLayers;
+pub use lsuv::Lsuv;
+pub use orthogonal::OrthogonalRecurrence;
+pub use redraw::Redraw;
+pub use residual::ResidualBranches;
+pub use shorter_step::ShorterStep;
+pub use standardise::Standardise;
+pub use survivors::{Survivor, survivors, transplant};
+pub use thaw::Thaw;
+
+use super::{Cause, Finding};
+use crate::{
+    activation::ActivationKind,
+    error::Error,
+    layer::Node,
+    theory::{Inputs, Prediction},
+};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+use core::fmt::{self, Debug};
+
+/// Whom a remedy is for: a network, its inputs, what is wrong with it, and what else is known.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Patient<'a> {
+    /// The network's description.
+    pub network: &'a Node,
+    /// What it is fed with.
+    pub inputs: Inputs,
+    /// What is wrong.
+    pub finding: &'a Finding,
+    /// How many steps the task asks to remember.
+    pub span: Option<usize>,
+    /// The typical length of the gradient before clipping:
+    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm).
+    pub typical_norm: Option<f64>,
+    /// Shift and scale of the columns of the data, from [`Standardise::of`].
+    pub columns: Option<Standardise>,
+}
+
+impl<'a> Patient<'a> {
+    /// A patient of whom only this is known.
+    pub fn new(network: &'a Node, inputs: Inputs, finding: &'a Finding) -> Self {
+        Patient { network, inputs, finding, span: None, typical_norm: None, columns: None }
+    }
+
+    /// Sets how many steps the task asks to remember.
+    #[must_use]
+    pub fn span(self, steps: usize) -> Self {
+        Patient { span: Some(steps), ..self }
+    }
+
+    /// Sets the typical length of the gradient before clipping.
+    #[must_use]
+    pub fn typical_norm(self, norm: f64) -> Self {
+        Patient { typical_norm: Some(norm), ..self }
+    }
+
+    /// Sets what standardises the columns of the data.
+    #[must_use]
+    pub fn columns(self, columns: Standardise) -> Self {
+        Patient { columns: Some(columns), ..self }
+    }
+
+    /// The predicted budget of a network in decades to the first weights; `None` where it is not known.
+    fn budget(&self, network: &Node) -> Result<Option<f64>, Error> {
+        match Prediction::of_node(network, self.inputs) {
+            Ok(prediction) => Ok(prediction.decades_to_first_weights()),
+            Err(Error::Opaque { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A change of the description, with the budgets before and after.
+    fn network_becomes(
+        &self,
+        remedy: &'static str,
+        effort: Effort,
+        after: Node,
+        why: String,
+    ) -> Result<Treatment, Error> {
+        let [before, promised] = [self.network, &after].map(|network| self.budget(network));
+        Ok(Treatment {
+            before: before?,
+            after: promised?,
+            ..self.treatment(remedy, effort, Change::Network(after), why)
+        })
+    }
+
+    /// A change that leaves the description as it is.
+    fn treatment(&self, remedy: &'static str, effort: Effort, change: Change, why: String) -> Treatment {
+        Treatment { remedy, effort, change, before: None, after: None, why, preferred: false }
+    }
+}
+
+/// Something that can cure a cause, and say beforehand what it will do.
+pub trait Remedy: Debug + Send + Sync {
+    /// Its name in a few words.
+    fn name(&self) -> &'static str;
+    /// Whether it is a remedy for that cause.
+    fn cures(&self, cause: Cause) -> bool;
+    /// What it would change for this patient, with the budget that it promises; `None` where it does not apply.
+    ///
+    /// # Errors
+    /// A description that no theory can be applied to.
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error>;
+}
+
+/// How much of a network a treatment changes; the less the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effort {
+    /// First values of parameters.
+    Initialization,
+    /// How it is trained, or with what.
+    Training,
+    /// Its activations.
+    Activation,
+    /// Its layers.
+    Structure,
+}
+
+/// What a treatment changes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The description: to be built with [`Node::build`], and trained anew but for what [`survivors`] keeps.
+    Network(Node),
+    /// The parameters, by a batch: [`Lsuv::apply`].
+    Lsuv(Lsuv),
+    /// All parameters, drawn again from the network's own initializers.
+    Redraw,
+    /// The gradient, clipped at this global norm: [`ClipNorm`](crate::transform::ClipNorm).
+    ClipNorm(f64),
+    /// The learning rate, multiplied by this.
+    LearningRate(f64),
+    /// The data: [`Standardise::apply`].
+    Standardise(Standardise),
+    /// The block or layer of this name, to be trained again.
+    Thaw(String),
+}
+
+/// One thing to do, what it changes, and what it promises.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Treatment {
+    /// The remedy's name.
+    pub remedy: &'static str,
+    /// How much it changes.
+    pub effort: Effort,
+    /// What it changes.
+    pub change: Change,
+    /// The predicted budget without it, in decades to the first weights.
+    pub before: Option<f64>,
+    /// The predicted budget with it.
+    pub after: Option<f64>,
+    /// Why it helps.
+    pub why: String,
+    /// Whether it removes the cause itself.
+    preferred: bool,
+}
+
+impl Treatment {
+    fn preferred(self) -> Self {
+        Treatment { preferred: true, ..self }
+    }
+
+    /// Whether the budget it promises is neither vanishing nor exploding; where it promises none, as told by the remedy.
+    pub fn is_enough(&self) -> bool {
+        self.after.is_none_or(|after| (-2.0..1.85).contains(&after))
+    }
+}
+
+/// One line: what, what for, and the budget before and after.
+impl fmt::Display for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.remedy, self.why)?;
+        match (self.before, self.after) {
+            (Some(before), Some(after)) => {
+                write!(f, " ({})", format!("{before:+.2} → {after:+.2} decades").replace('-', "−"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All remedies.
+pub fn remedies() -> Vec<Box<dyn Remedy>> {
+    Vec::from([
+        Box::new(CriticalInitialization { orthogonal: false }) as Box<dyn Remedy>,
+        Box::new(CriticalInitialization { orthogonal: true }),
+        Box::new(Lsuv::default()),
+        Box::new(Redraw),
+        Box::new(OrthogonalRecurrence),
+        Box::new(ForgetBias),
+        Box::new(Standardise::default()),
+        Box::new(ClipAtTypicalNorm),
+        Box::new(ShorterStep),
+        Box::new(Thaw),
+        Box::new(ExchangeActivation),
+        Box::new(GatesInsteadOfTanh),
+        Box::new(NormalizeLayers),
+        Box::new(ResidualBranches),
+    ])
+}
+
+/// What helps this patient, the best first: what removes the cause, then what brings the budget where training works, then
+/// what changes least.
+///
+/// ```
+/// use chainrule::{activation::Sigmoid, diagnosis::{Examination, Patient, prescribe}, layer::Sequential, theory::Inputs};
+/// let mut builder = Sequential::<f32>::input(64);
+/// for _ in 0..10 {
+///     builder = builder.linear(64).activation(Sigmoid);
+/// }
+/// let network = builder.linear(10).build()?;
+/// let inputs = Inputs::new(1.0)?;
+/// let report = Examination::new(&network, inputs)?.report();
+/// let described = chainrule::Layer::<f32>::describe(&network);
+/// let treatments = prescribe(&Patient::new(&described, inputs, report.root().unwrap()))?;
+/// assert!(treatments[0].after.unwrap().abs() < 0.5); // a budget near 0 instead of −6
+/// println!("{}", treatments[0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of the remedies.
+pub fn prescribe(patient: &Patient<'_>) -> Result<Vec<Treatment>, Error> {
+    let mut treatments = Vec::new();
+    for remedy in remedies() {
+        if remedy.cures(patient.finding.cause) {
+            treatments.extend(remedy.treat(patient)?);
+        }
+    }
+    treatments.sort_by_key(|treatment| (!treatment.preferred, !treatment.is_enough(), treatment.effort));
+    Ok(treatments)
+}
+
+/// The same network with some parts exchanged: `change` is asked for every part that has no parts of its own, and told the
+/// activation that follows it.
+fn rewrite(
+    node: &Node,
+    next: Option<&ActivationKind>,
+    change: &mut dyn FnMut(&Node, Option<&ActivationKind>) -> Option<Node>,
+) -> Node {
+    match node {
+        Node::Sequential { input, layers } => {
+            let follows = |i: usize| layers[i + 1..].iter().find_map(first_activation).or(next);
+            let layers = layers.iter().enumerate().map(|(i, layer)| rewrite(layer, follows(i), change)).collect();
+            Node::Sequential { input: *input, layers }
+        }
+        Node::Residual { branch, scale } => {
+            Node::Residual { branch: Box::new(rewrite(branch, None, change)), scale: *scale }
+        }
+        Node::Reversed(layer) => Node::Reversed(Box::new(rewrite(layer, next, change))),
+        Node::Bidirectional { forward, backward } => Node::Bidirectional {
+            forward: Box::new(rewrite(forward, next, change)),
+            backward: Box::new(rewrite(backward, next, change)),
+        },
+        leaf => change(leaf, next).unwrap_or_else(|| leaf.clone()),
+    }
+}
+
+/// The activation that values meet first in this part.
+fn first_activation(node: &Node) -> Option<&ActivationKind> {
+    match node {
+        Node::Pointwise { activation, .. } => Some(activation),
+        Node::Sequential { layers, .. } => layers.iter().find_map(first_activation),
+        _ => None,
+    }
+}

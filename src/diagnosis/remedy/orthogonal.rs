@@ -1,0 +1,48 @@
+//! A recurrent matrix that keeps lengths.
+
+use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
+use crate::{
+    error::Error,
+    initializer::{Initializer, Orthogonal},
+    layer::Node,
+};
+use alloc::string::String;
+
+/// Recurrent weights drawn orthogonal: all their singular values are 1, so that a product of any number of them is neither
+/// short nor long (Saxe et al. 2014; Henaff et al. 2016).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OrthogonalRecurrence;
+
+impl Remedy for OrthogonalRecurrence {
+    fn name(&self) -> &'static str {
+        "orthogonal recurrence"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::Overflow | Cause::Cliff)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let mut found = false;
+        let after = rewrite(patient.network, None, &mut |leaf, _| {
+            let Node::Recurrent { cell, inputs, hidden, weights, bias, .. } = leaf else { return None };
+            found = true;
+            Some(Node::Recurrent {
+                cell: cell.clone(),
+                inputs: *inputs,
+                hidden: *hidden,
+                weights: weights.clone(),
+                recurrent: Orthogonal::default().kind(),
+                bias: bias.clone(),
+            })
+        });
+        if !found {
+            return Ok(None);
+        }
+        let why =
+            String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
+        let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let removes = patient.finding.cause == Cause::ExplodingRecurrence;
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

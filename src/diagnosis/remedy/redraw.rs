@@ -1,0 +1,26 @@
+//! All first values drawn again.
+
+use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use crate::error::Error;
+use alloc::string::String;
+
+/// Parameters drawn again from the network's own initializers, for units that were made alike by hand: independent draws
+/// part them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Redraw;
+
+impl Remedy for Redraw {
+    fn name(&self) -> &'static str {
+        "parameters drawn again"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::DuplicatedUnits)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let why = String::from("independent draws make every unit its own");
+        let treatment = patient.treatment(self.name(), Effort::Initialization, Change::Redraw, why);
+        Ok(Some(treatment.preferred()))
+    }
+}

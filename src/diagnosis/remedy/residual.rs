@@ -1,0 +1,58 @@
+//! Skips around the hidden layers.
+
+use super::{Cause, Effort, Patient, Remedy, Treatment};
+use crate::{
+    error::Error,
+    layer::{BranchScale, Node},
+};
+use alloc::{boxed::Box, format, vec, vec::Vec};
+
+/// Each hidden pair of weights and activation of equal widths becomes the branch of a residual, scaled by 1/√L for L of them
+/// (Hayou et al. 2021): the gradient has a way on which nothing is multiplied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResidualBranches;
+
+fn is_pair(layers: &[Node]) -> bool {
+    match layers {
+        [Node::Linear { inputs, outputs, .. }, Node::Pointwise { .. }, ..] => inputs == outputs,
+        _ => false,
+    }
+}
+
+impl Remedy for ResidualBranches {
+    fn name(&self) -> &'static str {
+        "residual branches"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        use Cause::*;
+        matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | Bottleneck | LostAngles)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let Node::Sequential { input, layers } = patient.network else { return Ok(None) };
+        let pairs = (0..layers.len()).filter(|&i| is_pair(&layers[i..])).count();
+        if pairs < 2 {
+            return Ok(None);
+        }
+        let scale = BranchScale::Fixed(1.0 / libm::sqrt(pairs as f64));
+        let (mut after, mut i) = (Vec::new(), 0);
+        while i < layers.len() {
+            if is_pair(&layers[i..]) {
+                let branch = Node::Sequential {
+                    input: layers[i].widths().0,
+                    layers: vec![layers[i].clone(), layers[i + 1].clone()],
+                };
+                after.push(Node::Residual { branch: Box::new(branch), scale });
+                i += 2;
+            } else {
+                after.push(layers[i].clone());
+                i += 1;
+            }
+        }
+        let why = format!("a way past {pairs} layers on which nothing is multiplied, branches scaled by 1/√{pairs}");
+        patient
+            .network_becomes(self.name(), Effort::Structure, Node::Sequential { input: *input, layers: after }, why)
+            .map(Some)
+    }
+}

@@ -1,0 +1,30 @@
+//! A tenth of the learning rate.
+
+use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use crate::error::Error;
+use alloc::string::String;
+
+/// The learning rate brought down until a step is a hundredth of the parameters, by the ratio that was measured where there is
+/// one, else to a tenth.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShorterStep;
+
+impl Remedy for ShorterStep {
+    fn name(&self) -> &'static str {
+        "shorter steps"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::LongStep | Cause::DeadUnits | Cause::Cliff | Cause::Overflow)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        // Of a finding of long steps the decades are log10 of update over parameter.
+        let measured = patient.finding.decades.filter(|_| patient.finding.cause == Cause::LongStep);
+        let factor = measured.map_or(0.1, |ratio| libm::exp10(-2.0 - ratio).clamp(1e-4, 0.1));
+        let why = String::from("steps that the weights can follow, a hundredth of their size");
+        let treatment = patient.treatment(self.name(), Effort::Training, Change::LearningRate(factor), why);
+        let removes = matches!(patient.finding.cause, Cause::LongStep | Cause::DeadUnits);
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

@@ -1,0 +1,77 @@
+//! Inputs brought to mean 0 and variance 1.
+
+use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use crate::{
+    error::{Error, require},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{string::String, vec, vec::Vec};
+
+/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes becomes 0.
+/// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Standardise {
+    columns: Vec<[f64; 2]>,
+}
+
+impl Standardise {
+    /// The means and deviations of these rows of `width` values.
+    ///
+    /// # Errors
+    /// No rows; a length that is no number of rows; values that are not finite.
+    pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
+        require(width > 0, "the width of rows", "at least 1", 0.0)?;
+        if rows.is_empty() || !rows.len().is_multiple_of(width) {
+            return Err(Error::Length {
+                what: "rows",
+                expected: rows.len().div_ceil(width).max(1) * width,
+                found: rows.len(),
+            });
+        }
+        if let Some(index) = rows.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NonFinite { what: "rows", index, found: to_f64(rows[index]) });
+        }
+        let count = (rows.len() / width) as f64;
+        let mut columns = vec![[0.0; 2]; width];
+        for row in rows.chunks(width) {
+            columns.iter_mut().zip(row).for_each(|([mean, _], &x)| *mean += to_f64(x) / count);
+        }
+        for row in rows.chunks(width) {
+            columns
+                .iter_mut()
+                .zip(row)
+                .for_each(|([mean, square], &x)| *square += (to_f64(x) - *mean) * (to_f64(x) - *mean) / count);
+        }
+        columns.iter_mut().for_each(|[_, square]| *square = libm::sqrt(*square));
+        Ok(Standardise { columns })
+    }
+
+    /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
+    pub fn apply<T: Scalar>(&self, rows: &mut [T]) {
+        for row in rows.chunks_mut(self.columns.len().max(1)) {
+            for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
+                let apart = to_f64(*x) - mean;
+                *x = scalar(if deviation > 1e-12 * mean.abs() { apart / deviation } else { 0.0 });
+            }
+        }
+    }
+}
+
+impl Remedy for Standardise {
+    fn name(&self) -> &'static str {
+        "standardised inputs"
+    }
+
+    fn cures(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::UnscaledInput | Cause::Overflow)
+    }
+
+    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+        let Some(columns) = patient.columns.clone() else { return Ok(None) };
+        let why = String::from("inputs of mean 0 and variance 1 in every column");
+        let treatment = patient.treatment(self.name(), Effort::Training, Change::Standardise(columns), why);
+        let removes = patient.finding.cause == Cause::UnscaledInput;
+        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+    }
+}

@@ -1,0 +1,190 @@
+//! What a treatment promises is what the mended network does.
+
+use chainrule::{
+    Error, Extent, Layer,
+    activation::{Relu, Sigmoid, Tanh},
+    diagnosis::{
+        Cause, Change, Examination, Finding, Patient, Treatment, first_check, prescribe,
+        remedy::{Lsuv, Standardise, remedies, survivors, transplant},
+    },
+    initializer::{He, Zeros, generator, sample::Normals},
+    layer::{LastStep, Linear, Mode, Node, Pointwise, Sequential, initialize},
+    monitor::{Factor, GradientMonitor, Link},
+    recurrent::{Elman, Lstm, Recurrent},
+    tape::Tape,
+    theory::Inputs,
+};
+
+const WIDTH: usize = 64;
+
+fn normal(values: usize) -> Vec<f32> {
+    let (mut rng, mut normals) = (generator(5), Normals::new());
+    (0..values).map(|_| normals.next(&mut rng) as f32).collect()
+}
+
+fn plain(depth: usize, activation: impl chainrule::Activation + Copy, gain: f64) -> Sequential<f32> {
+    let mut network = Sequential::new(WIDTH);
+    for _ in 0..depth {
+        network.push(Linear::new(WIDTH, WIDTH).weights(He::normal().gain(gain)).bias(Zeros)).unwrap();
+        network.push(Pointwise::new(WIDTH, activation)).unwrap();
+    }
+    network.push(Linear::new(WIDTH, 10)).unwrap();
+    network
+}
+
+fn finding(network: &Sequential<f32>) -> Finding {
+    Examination::new(network, Inputs::new(1.0).unwrap()).unwrap().report().root().unwrap().clone()
+}
+
+/// Decades to the first weights as measured, on average over some nets.
+fn measured(network: &Node) -> f64 {
+    let network = network.build::<f32>().unwrap();
+    let x = normal(64 * WIDTH);
+    let check = |seed| first_check(&network, &x, Extent::batch(64), None, seed).unwrap().decades[0].unwrap();
+    (0..6).map(check).sum::<f64>() / 6.0
+}
+
+fn treatments(network: &Sequential<f32>) -> (Finding, Vec<Treatment>) {
+    let (finding, described) = (finding(network), network.describe());
+    let treatments = prescribe(&Patient::new(&described, Inputs::new(1.0).unwrap(), &finding)).unwrap();
+    (finding, treatments)
+}
+
+#[test]
+fn promises_are_kept() {
+    for (network, cause) in [
+        (plain(10, Sigmoid, 1.0), Cause::SaturatingActivation),
+        (plain(10, Relu, 0.5), Cause::SmallWeights),
+        (plain(10, Relu, 3.0), Cause::LargeWeights),
+    ] {
+        let (finding, treatments) = treatments(&network);
+        assert_eq!(finding.cause, cause);
+        assert!(treatments[0].is_enough() && treatments[0].after.is_some(), "{}", treatments[0]);
+        let mut tried = 0;
+        for treatment in &treatments {
+            let (Change::Network(after), Some(promise)) = (&treatment.change, treatment.after) else { continue };
+            let seen = measured(after);
+            assert!((seen - promise).abs() < 0.35 + 0.1 * promise.abs(), "{cause}, {treatment}: measured {seen:+.2}");
+            tried += 1;
+        }
+        assert!(tried >= 3, "{cause}: {tried}");
+    }
+}
+
+#[test]
+fn every_cause_but_the_format_has_a_remedy() {
+    for cause in Cause::ALL {
+        let cured = remedies().iter().any(|remedy| remedy.cures(cause));
+        assert!(cured || cause == Cause::Underflow, "{cause}");
+    }
+}
+
+/// The variance of what each product with weights gives.
+#[derive(Default)]
+struct Variances(Vec<f64>);
+
+impl GradientMonitor<f32> for Variances {
+    fn forward(&mut self, at: &Link<'_>, _x: &[f32], y: &[f32]) {
+        if at.factor == Factor::Weights {
+            let mean = y.iter().map(|&y| f64::from(y)).sum::<f64>() / y.len() as f64;
+            self.0.push(y.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum::<f64>() / y.len() as f64);
+        }
+    }
+}
+
+#[test]
+fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
+    for (network, what) in [(plain(8, Relu, 0.1), "small"), (plain(8, Tanh, 5.0), "large")] {
+        let (mut w, x) = (initialize(&network, 3)?, normal(128 * WIDTH));
+        let rescaled = Lsuv::default().apply(&network, &mut w, &x, Extent::batch(128))?;
+        assert_eq!(rescaled, 8);
+        let (mut tape, mut seen) = (Tape::new(&network, Extent::batch(128))?, Variances::default());
+        tape.forward_with(&w, &x, Extent::batch(128), Mode::Evaluate, &mut seen)?;
+        assert!(seen.0[..8].iter().all(|variance| (variance - 1.0).abs() <= 0.1), "{what}: {:?}", seen.0);
+    }
+    let silent = plain(2, Tanh, 0.0);
+    let mut w = initialize(&silent, 0)?;
+    let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH), Extent::batch(4));
+    assert!(matches!(refused, Err(Error::Parameter { .. })), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
+    let network = plain(3, Sigmoid, 1.0);
+    let before = network.describe();
+    let w = initialize(&network, 9)?;
+    let (_, treatments) = treatments_of_depth(&network)?;
+    for treatment in treatments {
+        let Change::Network(after) = treatment.change else { continue };
+        let mended = after.build::<f32>()?;
+        let (found, mut new) = (survivors(&before, &after)?, initialize(&mended, 1)?);
+        transplant(&found, &w, &mut new)?;
+        for survivor in &found {
+            assert_eq!(w[survivor.before.clone()], new[survivor.after.clone()], "{}", survivor.name);
+        }
+        // A layer whose initializer was exchanged is drawn anew; others live on.
+        let kept: usize = found.iter().map(|survivor| survivor.after.len()).sum();
+        match treatment.remedy {
+            "layer normalisation" => assert_eq!(kept, w.len()),
+            "residual branches" => assert_eq!(kept, w.len()),
+            _ => assert!(kept < w.len(), "{}", treatment.remedy),
+        }
+    }
+    assert!(transplant(&survivors(&before, &before)?, &w, &mut [0.0; 3]).is_err());
+    Ok(())
+}
+
+fn treatments_of_depth(network: &Sequential<f32>) -> Result<(Node, Vec<Treatment>), Error> {
+    let described = network.describe();
+    let finding = finding(&plain(10, Sigmoid, 1.0));
+    let treatments = prescribe(&Patient::new(&described, Inputs::new(1.0)?, &finding))?;
+    Ok((described, treatments))
+}
+
+#[test]
+fn time_is_treated_for_the_span() -> Result<(), Error> {
+    let mut network = Sequential::<f32>::new(1);
+    network
+        .push(Recurrent::new(1, 16, Elman::new(Tanh)).recurrent(chainrule::initializer::Orthogonal { gain: 0.5 }))?;
+    network.push(LastStep::new(16))?;
+    network.push(Linear::new(16, 1))?;
+    let x = normal(8 * 60);
+    let extent = Extent::sequences(8, 60);
+    let check = |network: &dyn Layer<f32>| first_check(network, &x, extent, Some(40), 1);
+    let report = check(&network)?;
+    let (described, finding) = (network.describe(), report.root().unwrap());
+    assert_eq!(finding.cause, Cause::VanishingRecurrence);
+    let patient = Patient::new(&described, Inputs::new(1.0)?.steps(60)?, finding).span(40);
+    let treatments = prescribe(&patient)?;
+    let Change::Network(after) = &treatments[0].change else { panic!("{}", treatments[0]) };
+    let mended = after.build::<f32>()?;
+    // The plain recurrence lost 12 decades or more; what is left is told by the gates.
+    let left = check(&mended)?.root().and_then(|root| root.decades).unwrap_or(0.0);
+    assert!(finding.decades.unwrap() < -12.0 && left > -4.0, "{left}");
+    let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.describe();
+    let mut shut = finding.clone();
+    shut.cause = Cause::ShutForgetGate;
+    let forget = prescribe(&Patient::new(&lstm, Inputs::new(1.0)?.steps(60)?, &shut).span(40))?;
+    assert_eq!(forget[0].remedy, "biases of the gates");
+    Ok(())
+}
+
+#[test]
+fn standardised_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
+    let mut rows: Vec<f64> = normal(300)
+        .iter()
+        .enumerate()
+        .map(|(i, &x)| [3.0, 1e4, 7.0][i % 3] + [0.1, 1e3, 0.0][i % 3] * f64::from(x))
+        .collect();
+    Standardise::of(3, &rows)?.apply(&mut rows);
+    for (column, variance) in [(0, 1.0), (1, 1.0), (2, 0.0)] {
+        let values: Vec<f64> = rows.iter().skip(column).step_by(3).copied().collect();
+        let mean = values.iter().sum::<f64>() / 100.0;
+        let square = values.iter().map(|x| x * x).sum::<f64>() / 100.0;
+        assert!(mean.abs() < 1e-9 && (square - variance).abs() < 1e-9, "{column}: {mean} {square}");
+    }
+    assert!(Standardise::of(3, &[1.0; 4]).is_err() && Standardise::of(1, &[f64::NAN]).is_err());
+    assert!(Standardise::of::<f32>(0, &[]).is_err() && Standardise::of::<f32>(2, &[]).is_err());
+    Ok(())
+}
