@@ -1,0 +1,217 @@
+//! The clinic: small networks, healthy or with one planted fault, diagnosed by this crate and by the rules of other tools.
+//!
+//! `cargo run --release --example clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
+//! Thresholds were tuned on seeds below 100 only.
+
+mod cases;
+mod ours;
+mod peers;
+mod run;
+
+use cases::{Case, Tables, case};
+use chainrule::diagnosis::{Cause, Finding};
+use peers::{Peer, Symptom, Tool};
+use std::{
+    io::Read,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a tool says of a case.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub faulty: bool,
+    pub cause: Option<Cause>,
+    pub symptom: Option<Symptom>,
+    pub layer: String,
+    pub step: usize,
+}
+
+impl Verdict {
+    pub fn faulty() -> Self {
+        Verdict { faulty: true, ..Verdict::default() }
+    }
+
+    pub fn of(finding: &Finding, step: usize) -> Self {
+        Verdict { cause: Some(finding.cause), layer: finding.layer.clone(), step, ..Verdict::faulty() }
+    }
+
+    fn is_right(&self, cause: Cause) -> bool {
+        self.cause == Some(cause) || self.symptom.is_some_and(|symptom| symptom.is_right_for(cause))
+    }
+
+    /// Whether it names a layer next to a planted one; `None` where none was planted.
+    fn is_near(&self, layers: &[usize]) -> Option<bool> {
+        let said = self.layer.split('.').next().and_then(|layer| layer.parse::<usize>().ok());
+        (!layers.is_empty()).then(|| said.is_some_and(|said| layers.iter().any(|&layer| layer.abs_diff(said) <= 2)))
+    }
+}
+
+/// Everything about one case.
+struct Record {
+    seed: u64,
+    name: String,
+    planted: Option<cases::Planted>,
+    verdicts: Vec<Verdict>,
+    said: String,
+    /// Of ours, whether the first prescription brought it to its twin's level, and the three accuracies.
+    cured: Option<bool>,
+    levels: String,
+}
+
+fn digits() -> Result<Tables, Box<dyn std::error::Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits.csv.gz");
+    let file = std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text)?;
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let mut fields = line.split(',').map(str::parse::<f32>).collect::<Result<Vec<_>, _>>()?;
+        y.push(fields.pop().unwrap_or(0.0) as usize);
+        x.extend(fields);
+    }
+    let mean = x.iter().sum::<f32>() / x.len() as f32;
+    let deviation = (x.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / x.len() as f32).sqrt();
+    x.iter_mut().for_each(|x| *x = (*x - mean) / deviation);
+    Ok(Tables { digits: (x, y) })
+}
+
+fn examine(seed: u64, tables: &Tables) -> Result<Record, chainrule::Error> {
+    let patient: Case = case(seed, tables, false)?;
+    let (ours, report, norm) = ours::examine(&patient)?;
+    let mut verdicts = vec![ours];
+    for tool in Tool::ALL {
+        let mut peer = Peer::new(tool);
+        let outcome = run::train(&patient, &mut peer, |_, _| false)?;
+        verdicts.push(peer.verdict(outcome.accuracy));
+    }
+    let (mut cured, mut levels) = (None, String::new());
+    if patient.planted.is_some() && verdicts[0].faulty {
+        let sick = run::train(&patient, &mut (), |_, _| false)?;
+        let twin = run::train(&case(seed, tables, true)?, &mut (), |_, _| false)?;
+        let treated = ours::treat(&mut case(seed, tables, false)?, &report, norm)?;
+        let reached = |accuracy: f64| accuracy >= twin.accuracy - 0.05;
+        cured = Some(treated.is_some_and(|treated| reached(treated.accuracy) || treated.loss <= 1.1 * twin.loss));
+        let treated = treated.map_or(f64::NAN, |treated| treated.accuracy);
+        levels = format!("sick {:.2}, treated {treated:.2}, twin {:.2}", sick.accuracy, twin.accuracy);
+    }
+    let said = report.root().map_or(String::new(), |root| format!("{root}"));
+    Ok(Record { seed, name: patient.name, planted: patient.planted, verdicts, said, cured, levels })
+}
+
+/// A share with its 95 % interval (Wilson 1927).
+fn share(yes: usize, of: usize) -> String {
+    if of == 0 {
+        return "–".into();
+    }
+    let (n, p, z) = (of as f64, yes as f64 / of as f64, 1.96);
+    let centre = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+    let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    format!("{:.1} % [{:.0}–{:.0}]", 100.0 * p, 100.0 * (centre - half).max(0.0), 100.0 * (centre + half).min(1.0))
+}
+
+fn table(records: &[Record]) {
+    let (sick, healthy): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.planted.is_some());
+    println!("{} cases: {} healthy, {} with a planted fault\n", records.len(), healthy.len(), sick.len());
+    println!(
+        "{:<22} {:>17} {:>17} {:>17} {:>17} {:>17} {:>6}",
+        "", "recall", "accused", "precision", "cause right", "layer within one", "steps"
+    );
+    for (tool, name) in ["this crate"].into_iter().chain(Tool::ALL.map(Tool::name)).enumerate() {
+        let flagged: Vec<_> = sick.iter().filter(|record| record.verdicts[tool].faulty).collect();
+        let accused = healthy.iter().filter(|record| record.verdicts[tool].faulty).count();
+        let planted = |record: &&&&Record| {
+            record.planted.as_ref().is_some_and(|planted| record.verdicts[tool].is_right(planted.cause))
+        };
+        let right = flagged.iter().filter(planted).count();
+        let near: Vec<bool> = flagged
+            .iter()
+            .filter_map(|record| record.verdicts[tool].is_near(&record.planted.as_ref()?.layers))
+            .collect();
+        let mut steps: Vec<usize> = flagged.iter().map(|record| record.verdicts[tool].step).collect();
+        steps.sort_unstable();
+        println!(
+            "{name:<22} {:>17} {:>17} {:>17} {:>17} {:>17} {:>6}",
+            share(flagged.len(), sick.len()),
+            share(accused, healthy.len()),
+            share(flagged.len(), flagged.len() + accused),
+            share(right, flagged.len()),
+            share(near.iter().filter(|near| **near).count(), near.len()),
+            steps.get(steps.len() / 2).map_or("–".into(), usize::to_string)
+        );
+    }
+    let cured: Vec<bool> = sick.iter().filter_map(|record| record.cured).collect();
+    let works = cured.iter().filter(|cured| **cured).count();
+    println!("\nfirst prescription, applied as it stands, reaches the healthy twin: {}", share(works, cured.len()));
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let (mut seed, mut count, mut verbose) = (1000u64, 200u64, false);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or(format!("{word} needs a number"));
+        match word.as_str() {
+            "--seed" => seed = number()?,
+            "--cases" => count = number()?,
+            "--verbose" => verbose = true,
+            "--short" => count = 24,
+            _ => return Err(format!("{word}: expected --seed N, --cases N, --verbose or --short").into()),
+        }
+    }
+    let tables = digits()?;
+    let (next, records, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        break;
+                    }
+                    match examine(seed + index, &tables) {
+                        Ok(record) => records.lock().unwrap_or_else(|lock| lock.into_inner()).push(record),
+                        Err(error) => {
+                            *failed.lock().unwrap_or_else(|lock| lock.into_inner()) = Some((seed + index, error))
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if let Some((seed, error)) = failed.into_inner()? {
+        return Err(format!("seed {seed}: {error}").into());
+    }
+    let mut records = records.into_inner()?;
+    records.sort_by_key(|record| record.seed);
+    for record in records.iter().filter(|_| verbose) {
+        let ours = &record.verdicts[0];
+        let wrong = match &record.planted {
+            Some(planted) => !ours.is_right(planted.cause) || ours.is_near(&planted.layers) == Some(false),
+            None => ours.faulty,
+        };
+        if wrong || record.cured == Some(false) {
+            let planted = record.planted.as_ref().map(|planted| &planted.layers);
+            println!(
+                "seed {}: {} {planted:?}: step {}, cured {:?} ({})",
+                record.seed, record.name, ours.step, record.cured, record.levels
+            );
+            println!("{}\n", record.said);
+        }
+    }
+    table(&records);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("clinic: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Our diagnosis of a patient, and the first prescription applied as it stands.
+
+use crate::{
+    Verdict,
+    cases::Case,
+    run::{Outcomes, train},
+};
+use chainrule::{
+    Error, Extent, Layer,
+    diagnosis::{Change, Examination, Patient, Report, Severity, prescribe, remedy::Standardise},
+    layer::{Sequential, initialize},
+    monitor::Statistics,
+    theory::Inputs,
+};
+
+/// Steps after which the report is read.
+const LOOKS: [usize; 10] = [1, 2, 3, 5, 10, 20, 40, 70, 100, 150];
+
+fn examination<'a>(case: &Case) -> Result<Examination<'a>, Error> {
+    let finite: Vec<f32> = case.x.iter().copied().filter(|x| x.is_finite()).collect();
+    let inputs = Inputs::of_rows(&finite)?.steps(case.sequence)?;
+    Ok(Examination::new(&case.network, inputs)?.span(case.span))
+}
+
+/// What we say of a case, when we say it first, and the report that says it.
+pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
+    let before = examination(case)?.report();
+    if let Some(root) = before.root() {
+        return Ok((Verdict::of(root, 0), before, f64::NAN));
+    }
+    let (mut seen, mut found) = (Statistics::new(), None);
+    train(case, &mut seen, |seen, step| {
+        if LOOKS.contains(&step) {
+            let report = match examination(case) {
+                Ok(examination) => examination.statistics(seen).report(),
+                Err(_) => return true,
+            };
+            if let Some(root) = report.root() {
+                found = Some((Verdict::of(root, step), report));
+                return true;
+            }
+        }
+        false
+    })?;
+    let norm = seen.run().typical_norm();
+    match found {
+        Some((verdict, report)) => Ok((verdict, report, norm)),
+        None => Ok((Verdict::default(), before, norm)),
+    }
+}
+
+/// The case with the first prescription applied: what training then comes to.
+pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
+    let Some(finding) = report.root() else { return Ok(None) };
+    let described = case.network.describe();
+    let inputs = Inputs::of_rows(&case.x)?.steps(case.sequence)?;
+    let mut patient = Patient::new(&described, inputs, finding).span(case.span);
+    patient.columns = Some(Standardise::of(case.width, &case.x)?);
+    if finding.severity == Severity::Note {
+        return Ok(None);
+    }
+    if norm.is_finite() && norm > 0.0 {
+        patient = patient.typical_norm(norm);
+    }
+    let treatments = prescribe(&patient)?;
+    let Some(first) = treatments.first() else { return Ok(None) };
+    match &first.change {
+        Change::Network(node) => {
+            let mut mended = Sequential::new(case.width);
+            mended.push(node.build::<f32>()?)?;
+            case.w = initialize(&mended, 1)?;
+            case.network = mended;
+        }
+        Change::Lsuv(lsuv) => {
+            let rows = 64.min(case.y.len());
+            let x = &case.x[..rows * case.width * case.sequence];
+            lsuv.apply(&case.network, &mut case.w, x, Extent::sequences(rows, case.sequence))?;
+        }
+        Change::Redraw => case.w = initialize(&case.network, 1)?,
+        Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
+        Change::LearningRate(factor) => {
+            case.recipe.rate *= factor;
+            case.w = initialize(&case.network, 1)?;
+        }
+        Change::Standardise(columns) => columns.apply(&mut case.x),
+        Change::Thaw(_) => case.recipe.still = None,
+        _ => return Ok(None),
+    }
+    train(case, &mut (), |_, _| false).map(Some)
+}
