@@ -46,7 +46,6 @@ pub struct Case {
     pub x: Vec<f32>,
     pub y: Vec<usize>,
     pub width: usize,
-    pub classes: usize,
     /// Steps of a sequence, and how many of them the task asks to remember.
     pub sequence: usize,
     pub span: usize,
@@ -207,7 +206,7 @@ fn tanh_recurrent(hidden: usize, gain: f64) -> Result<Sequential<f32>, Error> {
     Ok(network)
 }
 
-const FAULTS: [Cause; 17] = [
+const FAULTS: [Cause; 16] = [
     Cause::SaturatingActivation,
     Cause::SmallWeights,
     Cause::LargeWeights,
@@ -219,7 +218,6 @@ const FAULTS: [Cause; 17] = [
     Cause::ExplodingRecurrence,
     Cause::VanishingRecurrence,
     Cause::ShutForgetGate,
-    Cause::Cliff,
     Cause::LowClip,
     Cause::LongStep,
     Cause::Overflow,
@@ -251,7 +249,6 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     let rng = &mut draw.rng;
     let healthy = rng.below(10) < 4;
     let (trap, cause) = (TRAPS[rng.below(TRAPS.len())], FAULTS[rng.below(FAULTS.len())]);
-    let fault = |wanted: Cause| !healthy && cause == wanted;
     let kind = [Kind::Relu, Kind::Tanh, Kind::Gelu][rng.below(3)];
     let mut net = Plain { depth: 3 + rng.below(4), hidden: [24, 32, 48][rng.below(3)], kind, gain: 1.0 };
     let mut recipe = Recipe {
@@ -267,10 +264,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     let recurrent = match healthy {
         true => matches!(trap, "remembers" | "short memory" | "clipped at the typical norm"),
         false => {
-            matches!(
-                cause,
-                Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::ShutForgetGate | Cause::Cliff
-            )
+            matches!(cause, Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::ShutForgetGate)
         }
     };
     let severity = |low: f64, high: f64, rng: &mut rand::Drawn| rng.between(low, high);
@@ -309,19 +303,13 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                     false => tanh_recurrent(hidden, amount)?,
                 },
                 Cause::ShutForgetGate if !twin => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(amount)))?,
-                Cause::Cliff => {
-                    (told_at, span) = (sequence - 6, 6);
-                    (recipe.adam, recipe.rate) = (false, if twin { 0.05 } else { 0.3 * amount });
-                    recipe.clip = twin.then_some(1.0);
-                    tanh_recurrent(hidden, 1.15)?
-                }
                 _ => lstm(hidden, Chrono { span })?,
             }
         };
         let (x, y) = remembered(rng, 512, sequence, told_at);
         let w = initialize(&network, seed)?;
-        let planted = plant(if cause == Cause::Cliff { vec![] } else { vec![0] });
-        return Ok(Case { name, network, w, x, y, width: 2, classes: 2, sequence, span, recipe, planted });
+        let planted = plant(vec![0]);
+        return Ok(Case { name, network, w, x, y, width: 2, sequence, span, recipe, planted });
     }
     // Inputs: digits of mean 0 and variance about 1, or blobs.
     let (mut x, y) = if rng.below(2) == 0 {
@@ -379,7 +367,9 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             Cause::Bottleneck => (net.depth, layers) = (6 + rng.below(5), vec![2 * place]),
             Cause::DeadUnits => (net.kind, layers) = (Kind::Relu, vec![2 * place + 1]),
             Cause::ConstantWeights => layers = all.iter().copied().chain([2 * net.depth]).collect(),
-            Cause::DuplicatedUnits | Cause::Overflow => layers = vec![2 * place],
+            Cause::DuplicatedUnits => layers = vec![2 * place],
+            // A bounded activation would only saturate.
+            Cause::Overflow => (net.kind, layers) = (Kind::Relu, vec![2 * place]),
             Cause::NotANumber => (odd, layers) = ((!twin).then_some(place), vec![2 * place + 1]),
             Cause::FrozenBlock => (recipe.still, layers) = ((!twin).then_some("2.weight"), vec![2]),
             Cause::LowClip => {
@@ -408,20 +398,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     if !healthy && !twin {
         tamper(cause, &network, &mut w, place, net.hidden, rng)?;
     }
-    let _ = fault;
-    Ok(Case {
-        name,
-        network,
-        w,
-        x,
-        y,
-        width: PIXELS,
-        classes: 10,
-        sequence: 1,
-        span: 1,
-        recipe,
-        planted: plant(layers),
-    })
+    Ok(Case { name, network, w, x, y, width: PIXELS, sequence: 1, span: 1, recipe, planted: plant(layers) })
 }
 
 /// Faults that are in the parameters.

@@ -23,20 +23,20 @@ use std::{
 
 /// What a tool says of a case.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
-    pub faulty: bool,
-    pub cause: Option<Cause>,
-    pub symptom: Option<Symptom>,
-    pub layer: String,
-    pub step: usize,
+pub(crate) struct Verdict {
+    faulty: bool,
+    cause: Option<Cause>,
+    symptom: Option<Symptom>,
+    layer: String,
+    step: usize,
 }
 
 impl Verdict {
-    pub fn faulty() -> Self {
+    fn faulty() -> Self {
         Verdict { faulty: true, ..Verdict::default() }
     }
 
-    pub fn of(finding: &Finding, step: usize) -> Self {
+    fn of(finding: &Finding, step: usize) -> Self {
         Verdict { cause: Some(finding.cause), layer: finding.layer.clone(), step, ..Verdict::faulty() }
     }
 
@@ -90,12 +90,14 @@ fn examine(seed: u64, tables: &Tables) -> Result<Record, chainrule::Error> {
         verdicts.push(peer.verdict(outcome.accuracy));
     }
     let (mut cured, mut levels) = (None, String::new());
-    if patient.planted.is_some() && verdicts[0].faulty {
+    if patient.planted.is_some() {
         let sick = run::train(&patient, &mut (), |_, _| false)?;
         let twin = run::train(&case(seed, tables, true)?, &mut (), |_, _| false)?;
         let treated = ours::treat(&mut case(seed, tables, false)?, &report, norm)?;
         let reached = |accuracy: f64| accuracy >= twin.accuracy - 0.05;
-        cured = Some(treated.is_some_and(|treated| reached(treated.accuracy) || treated.loss <= 1.1 * twin.loss));
+        cured = verdicts[0]
+            .faulty
+            .then_some(treated.is_some_and(|treated| reached(treated.accuracy) || treated.loss <= 1.1 * twin.loss));
         let treated = treated.map_or(f64::NAN, |treated| treated.accuracy);
         levels = format!("sick {:.2}, treated {treated:.2}, twin {:.2}", sick.accuracy, twin.accuracy);
     }

@@ -17,7 +17,6 @@ pub enum Symptom {
     PoorWeights,
     Rate,
     Unchanged,
-    Data,
 }
 
 impl Symptom {
@@ -49,7 +48,6 @@ impl Symptom {
             }
             Symptom::Rate => matches!(cause, LongStep | LowClip | Cliff | FrozenBlock),
             Symptom::Unchanged => cause == FrozenBlock,
-            Symptom::Data => cause == UnscaledInput,
         }
     }
 }
@@ -220,7 +218,7 @@ impl GradientMonitor<f32> for Peer {
             }
         }
         // Checked every three epochs, which here are some 75 batches.
-        if self.tool == Tool::AutoTrainer && self.step % 75 == 0 && self.held.is_none() {
+        if self.tool == Tool::AutoTrainer && self.step.is_multiple_of(75) && self.held.is_none() {
             let (Some(first), Some(last)) = (weights.first(), weights.last()) else { return };
             let [of_first, of_last] = [first, last].map(|block| norm(&dw[block.range.clone()]));
             let ratio = of_first / of_last;

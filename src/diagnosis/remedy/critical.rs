@@ -53,7 +53,9 @@ impl Remedy for CriticalInitialization {
         let Some(after) = initialized(patient.network, self.orthogonal) else { return Ok(None) };
         let why = String::from("weights that give back just what φ′ takes, layer by layer");
         let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
-        let removes = !self.orthogonal && patient.finding.cause != Cause::DeadUnits;
+        // Units that died in training were killed by its steps.
+        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.since > Some(0);
+        let removes = !self.orthogonal && !killed;
         Ok(Some(if removes && treatment.is_enough() { treatment.preferred() } else { treatment }))
     }
 }

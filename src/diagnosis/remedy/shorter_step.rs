@@ -24,7 +24,9 @@ impl Remedy for ShorterStep {
         let factor = measured.map_or(0.1, |ratio| libm::exp10(-2.0 - ratio).clamp(1e-4, 0.1));
         let why = String::from("steps that the weights can follow, a hundredth of their size");
         let treatment = patient.treatment(self.name(), Effort::Training, Change::LearningRate(factor), why);
-        let removes = matches!(patient.finding.cause, Cause::LongStep | Cause::DeadUnits);
+        // Units that were dead before the first step were not killed by one.
+        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.since > Some(0);
+        let removes = patient.finding.cause == Cause::LongStep || killed;
         Ok(Some(if removes { treatment.preferred() } else { treatment }))
     }
 }

@@ -103,7 +103,8 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
     // What one layer does: its weights and the activation before them on the way back.
     let mut layers: Vec<(&str, f64)> = Vec::new();
     for row in &rows {
-        if row.factor == Factor::Weights {
+        // What a branch shortens goes on beside it, through the skip.
+        if row.factor == Factor::Weights && !row.layer.contains("branch") {
             layers.push((&row.layer, row.decades))
         }
     }
@@ -144,6 +145,19 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
             signed(median)
         );
         return say(Cause::Bottleneck, severity, layer, text);
+    }
+    // A recurrent layer seen over depth: what its steps do together.
+    let whole = rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
+    if let Some(row) = whole.filter(|row| is_recurrent(&examination.node, &row.layer))
+        && let Some(severity) = above(total, lines.exploding)
+    {
+        let text = format!(
+            "explodes: {} decades, {} of them in the steps of recurrent layer {}{before}",
+            signed(total),
+            signed(row.decades),
+            row.layer
+        );
+        return say(Cause::ExplodingRecurrence, severity, &row.layer, text);
     }
     if let Some(severity) = above(-total, lines.vanishing.map(|line| -line)) {
         let worst = slopes.iter().min_by(|a, b| a.decades.total_cmp(&b.decades));
@@ -204,6 +218,22 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
             signed(of_activations)
         );
         say(Cause::LargeWeights, severity, highest.map_or("", |layer| layer.0), text);
+    }
+}
+
+/// Whether the layer at this path has a state.
+fn is_recurrent(node: &Node, path: &str) -> bool {
+    match (node, path.split_once('.')) {
+        (Node::Sequential { layers, .. }, None) => {
+            let layer = path.parse::<usize>().ok().and_then(|place| layers.get(place));
+            layer.is_some_and(|layer| is_recurrent(layer, ""))
+        }
+        (Node::Sequential { layers, .. }, Some((place, rest))) => {
+            let layer = place.parse::<usize>().ok().and_then(|place| layers.get(place));
+            layer.is_some_and(|layer| is_recurrent(layer, rest))
+        }
+        (Node::Recurrent { .. } | Node::Reversed(_) | Node::Bidirectional { .. }, _) => true,
+        _ => false,
     }
 }
 

@@ -20,7 +20,11 @@ pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
     let run = statistics.run();
     let longest = matrices(examination)
-        .filter(|block| block.update_ratio().count() > 0 && (block.parameters() > 1e-3 || block.parameters().is_nan()))
+        .filter(|block| {
+            block.update_ratio().count() > 0
+                && !block.began_at_zero()
+                && (block.parameters() > 1e-3 || block.parameters().is_nan())
+        })
         .max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest else { return };
     let ratio = block.update_ratio();
@@ -37,7 +41,7 @@ pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         Float::powf(10.0, ratio.mean())
     );
     let finding = examination.finding(Cause::LongStep, severity, layer, text);
-    findings.push(Finding { decades: Some(ratio.mean()), ..finding });
+    findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
 /// Jumps of the gradient whose steps undo what was learned.

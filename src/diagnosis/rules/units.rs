@@ -12,7 +12,8 @@ pub(super) fn alike(examination: &Examination<'_>, findings: &mut Vec<Finding>) 
     let Some(statistics) = examination.statistics else { return };
     for block in statistics.blocks() {
         let ((alike, comparisons), [rows, _]) = (block.alike(), block.shape());
-        if alike == 0 || comparisons < 2 {
+        // All rows of a layer with one gradient stay so; a few may be copies for a moment.
+        if alike == 0 || comparisons < 2 && alike + 1 < rows {
             continue;
         }
         let (cause, severity) = match alike + 1 == rows {
@@ -53,7 +54,16 @@ pub(super) fn dead(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         // All of a layer off is no accident of few examples; a part of it may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
-        if let Some(severity) = severity {
+        let flat = bounded(examination, link.name());
+        if let Some(severity) = severity.filter(|_| flat) {
+            let text = format!(
+                "{:.0} % of the units of layer {} are so far out that φ′ rounds to 0: pre-activations have a root mean square of {:.1e}",
+                100.0 * dead,
+                link.name(),
+                link.input().mean()
+            );
+            findings.push(examination.finding(Cause::LargeWeights, severity, layer_of(link.name()), text));
+        } else if let Some(severity) = severity {
             let text = format!(
                 "{:.0} % of the units of layer {} are dead: φ′ is 0 for every example seen ({:.0} % were off in the first pass)",
                 100.0 * dead,
@@ -67,20 +77,22 @@ pub(super) fn dead(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the activation of that name is bounded: flat on both sides.
+fn bounded(examination: &Examination<'_>, name: &str) -> bool {
+    let kinds = super::depth::activations(&examination.node);
+    let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
+    kind.is_some_and(|kind| kind.value(1e3).abs() < 100.0 && kind.value(-1e3).abs() < 100.0)
+}
+
 /// Units of a bounded activation that work where it is flat, from the start.
 pub(super) fn saturated(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
     // Outputs that saturate late in training are a success.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Injection).map(|link| link.name());
-    let kinds = super::depth::activations(&examination.node);
-    let bounded = |name: &str| {
-        let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
-        kind.is_some_and(|kind| kind.value(1e3).abs() < 100.0 && kind.value(-1e3).abs() < 100.0)
-    };
     for link in hidden {
         let [first, _] = link.at_first().unwrap_or_default();
-        if Some(link.name()) == last || !bounded(link.name()) {
+        if Some(link.name()) == last || !bounded(examination, link.name()) {
             continue;
         }
         // Saturation that training brought is judged by its steps; that of the start, by the weights.

@@ -27,6 +27,8 @@ pub struct BlockStatistics {
     update_broken: bool,
     values: usize,
     ratio: Deviation,
+    first_ratio: Option<f64>,
+    from_zero: Option<bool>,
     long: u64,
     still: u64,
     alike: usize,
@@ -49,6 +51,8 @@ impl BlockStatistics {
             update_broken: false,
             values: block.range.len(),
             ratio: Deviation::forgetting(0.9),
+            first_ratio: None,
+            from_zero: None,
             long: 0,
             still: 0,
             alike: 0,
@@ -61,6 +65,7 @@ impl BlockStatistics {
         let (of_w, of_dw) = (survey(w), survey(dw));
         self.frozen = block.frozen;
         (self.parameters, self.gradient) = (of_w.norm, of_dw.norm);
+        self.from_zero = self.from_zero.or(Some(of_w.norm == 0.0));
         (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
         let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.rows > 1;
         if matrix && block.gates.is_empty() && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
@@ -96,6 +101,7 @@ impl BlockStatistics {
         self.update_broken = of_update.non_finite > 0;
         if self.parameters > 0.0 && of_update.norm > 0.0 {
             self.ratio.push(Float::log10(of_update.norm / self.parameters));
+            self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
         }
         let stands_still = of_update.norm == 0.0 && self.gradient > 0.0 && !self.frozen;
@@ -139,6 +145,14 @@ impl BlockStatistics {
     /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and optimiser.
     pub fn update_ratio(&self) -> Deviation {
         self.ratio
+    }
+    /// That of the first watched step, of parameters that no step has spoiled yet.
+    pub fn first_update_ratio(&self) -> Option<f64> {
+        self.first_ratio
+    }
+    /// Whether its parameters were all 0 when first seen: steps away from there have nothing to be compared with.
+    pub fn began_at_zero(&self) -> bool {
+        self.from_zero == Some(true)
     }
     /// For how many watched steps in a row that was above −1.
     pub fn long_steps(&self) -> u64 {
