@@ -305,3 +305,13 @@ fn a_report_is_json() {
     assert_eq!(json["findings"][0]["cause"], "SaturatingActivation");
     assert_eq!(json["rows"].as_array().unwrap().len(), 2 * 10 + 1);
 }
+
+#[cfg(feature = "plot")]
+#[test]
+fn a_report_is_drawn() {
+    let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
+    let svg = Examination::new(&network, Inputs::new(1.0).unwrap()).unwrap().report().to_svg().unwrap();
+    // The frame, and for each of the 21 links a bar of what was measured and one of what was predicted.
+    assert_eq!(svg.matches("<rect").count(), 1 + 2 * 21);
+    assert!(svg.contains("saturating activation") && svg.trim_end().ends_with("</svg>"));
+}

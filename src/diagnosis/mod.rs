@@ -4,6 +4,8 @@ mod cause;
 mod examination;
 mod finding;
 mod health;
+#[cfg(feature = "plot")]
+mod plot;
 pub mod remedy;
 mod report;
 mod rules;

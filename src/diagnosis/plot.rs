@@ -1,0 +1,61 @@
+//! A report as a picture.
+
+use super::{Report, report::ReportRow};
+use alloc::{format, string::String, vec::Vec};
+use plotters::prelude::*;
+
+/// Height of a row, and widths of names and bars, in pixels.
+const ROW: i32 = 18;
+const NAMES: i32 = 220;
+const BARS: i32 = 520;
+/// Rows at the top: what was found, and the legend.
+const HEAD: i32 = 3;
+
+impl Report {
+    /// The budget as an SVG: a bar for each link on the path from loss to input, measured over predicted, under the root of the
+    /// matter.
+    ///
+    /// # Errors
+    /// What the plotting crate says.
+    pub fn to_svg(&self) -> Result<String, String> {
+        let mut svg = String::new();
+        self.draw(&mut svg).map_err(|error| format!("{error}"))?;
+        Ok(svg)
+    }
+
+    fn draw(&self, svg: &mut String) -> Result<(), std::boxed::Box<dyn core::error::Error + '_>> {
+        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_path).collect();
+        let size = (NAMES + BARS + 20, ROW * (path.len() as i32 + HEAD + 1));
+        let area = SVGBackend::with_string(svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
+        let fail = |error: DrawingAreaErrorKind<_>| format!("{error}");
+        area.fill(&WHITE).map_err(fail)?;
+        let style = ("sans-serif", 13).into_font();
+        let title = match self.root() {
+            Some(root) => format!("{}: {} {}", root.severity, root.cause, root.layer),
+            None => String::from("nothing wrong"),
+        };
+        let write = |text: &str, x: i32, row: i32| {
+            area.draw(&Text::new(String::from(text), (x, ROW * row + 3), style.clone())).map_err(fail)
+        };
+        write(&title, 8, 0)?;
+        write("decades of each link, from loss to input: measured (filled), predicted (outlined)", 8, 1)?;
+        let finite = |decades: Option<f64>| decades.filter(|decades| decades.is_finite()).unwrap_or(0.0);
+        let most =
+            path.iter().flat_map(|row| [row.measured, row.predicted]).map(|d| finite(d).abs()).fold(0.1, f64::max);
+        let middle = NAMES + BARS / 2;
+        let end = |decades: f64| middle + (decades / most * f64::from(BARS / 2)) as i32;
+        for (i, row) in path.iter().enumerate() {
+            let (top, place) = (ROW * (i as i32 + HEAD), i as i32 + HEAD);
+            write(&format!("{}  {}", row.name, row.kind), 8, place)?;
+            let (measured, predicted) = (finite(row.measured), finite(row.predicted));
+            let colour = if measured < 0.0 { RGBColor(31, 95, 160) } else { RGBColor(190, 75, 40) };
+            let bar = |decades| [(end(f64::min(decades, 0.0)), top + 3), (end(f64::max(decades, 0.0)), top + ROW - 3)];
+            area.draw(&Rectangle::new(bar(measured), colour.filled())).map_err(fail)?;
+            area.draw(&Rectangle::new(bar(predicted), BLACK)).map_err(fail)?;
+        }
+        let axis = [(middle, ROW * HEAD), (middle, ROW * (path.len() as i32 + HEAD))];
+        area.draw(&PathElement::new(axis, BLACK)).map_err(fail)?;
+        area.present().map_err(fail)?;
+        Ok(())
+    }
+}
