@@ -60,6 +60,9 @@ pub(crate) struct Survey {
     pub non_finite: usize,
 }
 
+/// Sums side by side in a survey: four registers of eight, for their additions to overlap.
+const LANES: usize = 32;
+
 /// Length and odd values of `x`, in one pass.
 pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
@@ -68,11 +71,11 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
         fn run<const LEVEL: Level>(self) {
             // Counts as large as a stretch stay exact in any format with 11 digits.
             let (least, one) = (T::min_positive_value(), |yes: bool| if yes { T::one() } else { T::zero() });
-            for stretch in self.0.chunks(8 * 1024) {
-                let (chunks, rest) = stretch.as_chunks::<8>();
-                let (mut sums, mut zeros, mut small) = ([0.0; 8], [T::zero(); 8], [T::zero(); 8]);
+            for stretch in self.0.chunks(LANES * 1024) {
+                let (chunks, rest) = stretch.as_chunks::<LANES>();
+                let (mut sums, mut zeros, mut small) = ([0.0; LANES], [T::zero(); LANES], [T::zero(); LANES]);
                 for chunk in chunks {
-                    for i in 0..8 {
+                    for i in 0..LANES {
                         let x = chunk[i];
                         sums[i] += to_f64(x) * to_f64(x);
                         zeros[i] += one(x == T::zero());

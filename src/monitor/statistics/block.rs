@@ -84,8 +84,10 @@ impl BlockStatistics {
         self.sums.clear();
         // Equal rows have equal sums; the irrational weights keep others apart.
         let sum = |row: &[T]| {
-            let weighed =
-                row.iter().enumerate().map(|(j, &x)| to_f64(x) * (1.0 + (j as f64 * 0.618_033_988_749_895) % 1.0));
+            let weighed = row
+                .iter()
+                .enumerate()
+                .map(|(j, &x)| to_f64(x) * (1.0 + Float::fract(j as f64 * 0.618_033_988_749_895)));
             weighed.sum::<f64>()
         };
         let rows = w.chunks_exact(self.columns).zip(dw.chunks_exact(self.columns));

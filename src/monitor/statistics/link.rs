@@ -91,8 +91,8 @@ impl LinkStatistics {
         }
     }
 
-    pub(super) fn backward<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
-        let (before, after) = (survey(dy), survey(dx));
+    pub(super) fn backward<T: Scalar>(&mut self, dy: &[T], dx: &[T], after: Survey) {
+        let before = survey(dy);
         (self.before, self.after) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
         if before.norm > 0.0 {

@@ -17,7 +17,7 @@ pub use state::StateStatistics;
 use super::{GradientMonitor, Link};
 use crate::{
     block::Blocks,
-    kernel::reduce::{Survey, survey},
+    kernel::reduce::survey,
     scalar::{Scalar, to_f64},
 };
 use alloc::vec::Vec;
@@ -138,20 +138,18 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
 
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         let pass = self.run.pass();
-        if self.run.non_finite().is_none() {
-            let Survey { non_finite, .. } = survey(dx);
-            if non_finite > 0 {
-                let made_here = dy.iter().all(|dy| dy.is_finite());
-                let place = if made_here { Place::Backward } else { Place::Loss };
-                self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), dx));
-            }
+        let of_dx = survey(dx);
+        if of_dx.non_finite > 0 && self.run.non_finite().is_none() {
+            let made_here = dy.iter().all(|dy| dy.is_finite());
+            let place = if made_here { Place::Backward } else { Place::Loss };
+            self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), dx));
         }
         match at.step {
             None => {
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
                 let link = &mut self.links[place];
-                link.backward(dy, dx);
+                link.backward(dy, dx, of_dx);
                 if at.on_path {
                     self.run.on_path(link.before(), link.after());
                 }
@@ -161,7 +159,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let make = || StateStatistics::new(layer);
                 let place = find(&mut self.states, &mut self.next[2], |state| state.name() == layer, make);
                 self.next[2] = place;
-                self.states[place].backward(at.factor, step, survey(dy).norm, survey(dx).norm);
+                self.states[place].backward(at.factor, step, survey(dy).norm, of_dx.norm);
             }
         }
     }
