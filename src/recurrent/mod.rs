@@ -6,6 +6,8 @@ mod elman;
 mod gru;
 mod layer;
 mod lstm;
+mod steps;
+mod trail;
 
 pub use bidirectional::{Bidirectional, Reversed};
 pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};

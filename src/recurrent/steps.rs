@@ -1,0 +1,424 @@
+//! The time loop: what runs step by step, forward and backward, and what backward adds to a gradient.
+
+use super::{
+    cell::{Cell, CellBackward, CellForward, Operand},
+    layer::Recurrent,
+    trail::{ACTIVATION_PLACE, INJECTION_PLACE, RECURRENT_PLACE, Trail},
+};
+use crate::{
+    extent::Extent,
+    kernel::{
+        Kernel, dispatch,
+        elementwise::{add_column_sums, map2},
+        fused::fuses,
+        product::{Matrix, Right, Start, add_outer, multiply, packed_len},
+        slab::Slab,
+        team::parts,
+    },
+    layer::{Place, Trained},
+    monitor::{Factor, GradientMonitor},
+    scalar::Scalar,
+};
+use core::ops::Range;
+
+/// Values per row of everything a step works on.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) hidden: usize,
+    pub(super) z: usize,
+    pub(super) u: usize,
+    pub(super) memory: usize,
+    pub(super) held: usize,
+    /// The operands of all stages but the first.
+    pub(super) operands: usize,
+    pub(super) stages: usize,
+}
+
+impl Sizes {
+    /// Values per row kept from the forward to the backward pass.
+    pub(super) fn kept(&self) -> usize {
+        self.z + self.u + self.operands + self.memory
+    }
+
+    /// Values per row of the longest gradient between two links of a step.
+    pub(super) fn live(&self) -> usize {
+        self.z + self.u + self.held + self.memory + 2 * self.hidden
+    }
+}
+
+/// What forward keeps for backward, or in [`Mode::Infer`] for one step: slabs of `rows` rows.
+pub(super) struct Slabs<'a, T> {
+    pub(super) z: &'a mut [T],
+    pub(super) u: &'a mut [T],
+    pub(super) operands: &'a mut [T],
+    pub(super) memory: &'a mut [T],
+}
+
+impl<'a, T> Slabs<'a, T> {
+    pub(super) fn new(sizes: Sizes, rows: usize, memory_rows: usize, values: &'a mut [T]) -> Self {
+        let (z, rest) = values.split_at_mut(rows * sizes.z);
+        let (u, rest) = rest.split_at_mut(rows * sizes.u);
+        let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
+        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory] }
+    }
+}
+
+/// How many steps' input projections are one product, and so their parts of dW and dU: with some 256 rows the product is
+/// a large one, and what it writes is in the cache when the steps read it.
+pub(super) fn steps_together(batch: usize) -> usize {
+    (256 / batch).max(1)
+}
+
+/// The rows of some steps.
+pub(super) fn rows_of(extent: Extent<'_>, steps: Range<usize>) -> Range<usize> {
+    extent.step(steps.start).start..extent.step(steps.end - 1).end
+}
+
+/// `count` rows of `width` values from row `first`.
+pub(super) fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
+    &values[first * width..][..count * width]
+}
+
+pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: usize) -> &mut [T] {
+    &mut values[first * width..][..count * width]
+}
+
+struct ForwardStage<'a, T, C> {
+    cell: &'a C,
+    sizes: Sizes,
+    stage: usize,
+    active: usize,
+    z: &'a mut [T],
+    u: &'a [T],
+    h: &'a [T],
+    memory: &'a [T],
+    operand: &'a mut [T],
+    h_next: &'a mut [T],
+    memory_next: &'a mut [T],
+}
+
+impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Sizes { hidden, z, u, memory, operands, .. } = self.sizes;
+        for s in 0..self.active {
+            let operand = rows_mut(self.operand, s, 1, operands).get_mut(self.stage * hidden..).unwrap_or_default();
+            let unit = CellForward {
+                z: rows_mut(self.z, s, 1, z),
+                u: rows(self.u, s, 1, u),
+                h: rows(self.h, s, 1, hidden),
+                memory: rows(self.memory, s, 1, memory),
+                operand: operand.get_mut(..hidden).unwrap_or_default(),
+                h_next: rows_mut(self.h_next, s, 1, hidden),
+                memory_next: rows_mut(self.memory_next, s, 1, memory),
+            };
+            if fuses::<LEVEL, T>() {
+                self.cell.forward(self.stage, unit.fused());
+            } else {
+                self.cell.forward(self.stage, unit);
+            }
+        }
+    }
+}
+
+struct BackwardStage<'a, T, C> {
+    cell: &'a C,
+    sizes: Sizes,
+    stage: usize,
+    active: usize,
+    z: &'a mut [T],
+    u: &'a mut [T],
+    h: &'a [T],
+    memory: &'a [T],
+    h_next: &'a [T],
+    memory_next: &'a [T],
+    d_h_next: &'a [T],
+    d_memory: &'a mut [T],
+    d_operand: &'a [T],
+    d_h: &'a mut [T],
+    held: &'a mut [T],
+}
+
+impl<T: Scalar, C: Cell> Kernel for BackwardStage<'_, T, C> {
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Sizes { hidden, z, u, memory, held, .. } = self.sizes;
+        let operand = if self.d_operand.is_empty() { 0 } else { hidden };
+        for s in 0..self.active {
+            let unit = CellBackward {
+                z: rows_mut(self.z, s, 1, z),
+                u: rows_mut(self.u, s, 1, u),
+                h: rows(self.h, s, 1, hidden),
+                memory: rows(self.memory, s, 1, memory),
+                h_next: rows(self.h_next, s, 1, hidden),
+                memory_next: rows(self.memory_next, s, 1, memory),
+                d_h_next: rows(self.d_h_next, s, 1, hidden),
+                d_memory: rows_mut(self.d_memory, s, 1, memory),
+                d_operand: rows(self.d_operand, s, 1, operand),
+                d_h: rows_mut(self.d_h, s, 1, hidden),
+                held: rows_mut(self.held, s, 1, held),
+            };
+            if fuses::<LEVEL, T>() {
+                self.cell.backward(self.stage, unit.fused());
+            } else {
+                self.cell.backward(self.stage, unit);
+            }
+        }
+    }
+}
+/// What the steps of a forward pass read.
+pub(super) struct ForwardSteps<'a, T> {
+    pub(super) extent: Extent<'a>,
+    pub(super) at: Place<'a>,
+    pub(super) packed_products: &'a [T],
+    pub(super) recurrent_bias: &'a [T],
+    pub(super) h_start: &'a [T],
+    pub(super) memory_start: &'a [T],
+}
+
+/// What the steps of a backward pass read.
+pub(super) struct BackwardSteps<'a, T> {
+    pub(super) extent: Extent<'a>,
+    pub(super) at: Place<'a>,
+    pub(super) packed_products: &'a [T],
+    pub(super) h_start: &'a [T],
+    pub(super) memory_start: &'a [T],
+    pub(super) memories: &'a [T],
+    pub(super) y: &'a [T],
+    pub(super) dy: &'a [T],
+    pub(super) wants_start: bool,
+}
+
+/// Samples that stay on one thread: the rows of a product's tile.
+pub(super) const GRAIN: usize = 8;
+
+impl<C: Cell> Recurrent<C> {
+    /// On how many threads some steps run. A monitor sees whole slices, from the thread that it is on.
+    pub(super) fn threads(&self, batch: usize, steps: usize, watched: bool) -> usize {
+        // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
+        let nanoseconds = steps * batch * self.sizes().z * (self.hidden / 50 + 4);
+        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds) }
+    }
+
+    /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
+    pub(super) fn forward_steps<T: Scalar>(
+        &self,
+        given: &ForwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
+        let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
+        let first = y.samples().start;
+        for step in steps {
+            let (active, after) = (y.active(step), y.active(step + 1));
+            if active == 0 {
+                break;
+            }
+            let (z, u, operand) = (z.now(step), u.now(step), operands.now(step));
+            let (h, h_next) = match step {
+                0 => (rows(given.h_start, first, active, hidden), y.now(step)),
+                _ => y.before_and_now(step),
+            };
+            let (memory_past, memory_next) = match step {
+                0 => (rows(given.memory_start, first, active, memory), memories.now(step)),
+                _ => memories.before_and_now(step),
+            };
+            for stage in 0..stages {
+                let mut offset = 0;
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let right = Right::packed(&given.packed_products[offset..], outputs, hidden);
+                    offset += packed_len::<T>(outputs, hidden);
+                    if product.stage != stage {
+                        continue;
+                    }
+                    let operand = match product.operand {
+                        Operand::Hidden => Matrix::new(h, hidden),
+                        Operand::Own => Matrix::new(&operand[(stage - 1) * hidden..], own),
+                    };
+                    if product.separate {
+                        let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
+                        let start = bias.map_or(Start::Zero, Start::Bias);
+                        multiply(operand, right, active, &mut u[column..], apart, start);
+                    } else {
+                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
+                    }
+                }
+                dispatch(ForwardStage {
+                    cell: &self.cell,
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    operand,
+                    h_next,
+                    memory_next,
+                });
+            }
+            for sample in after..active {
+                h_end.row(sample).copy_from_slice(rows(h_next, sample, 1, hidden));
+                memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
+            }
+            if monitor.listens() {
+                self.show_gates(monitor, given.at, given.extent, step, z, active, live);
+            }
+        }
+    }
+
+    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients dL/dh_t, of the state before,
+    /// of an operand, of the rest of the state, and held between stages.
+    pub(super) fn backward_steps<T: Scalar>(
+        &self,
+        given: &BackwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, held, stages, .. } = sizes;
+        let [mut z, mut u, mut total, mut d_h, mut d_operand, mut d_memory, mut held_rows] = slabs;
+        let (first, extent) = (z.samples().start, given.extent);
+        for step in steps.rev() {
+            let active = z.active(step);
+            if active == 0 {
+                continue;
+            }
+            let now = extent.step(step).start + first;
+            let (z, u, total) = (z.now(step), u.now(step), total.now(step));
+            let (d_h, d_memory) = (d_h.now(step), d_memory.now(step));
+            let (d_operand, held_rows) = (d_operand.now(step), held_rows.now(step));
+            let (h, memory_past) = if step == 0 {
+                (rows(given.h_start, first, active, hidden), rows(given.memory_start, first, active, memory))
+            } else {
+                let before = extent.step(step - 1).start + first;
+                (rows(given.y, before, active, hidden), rows(given.memories, before, active, memory))
+            };
+            map2(d_h, rows(given.dy, now, active, hidden), total, |state, loss| state + loss);
+            let mut trail = Trail::new(monitor.listens(), live, given.at, extent, step);
+            trail.gather(&[d_h, d_memory]);
+            trail.turn();
+            trail.gather(&[total, d_memory]);
+            trail.show(monitor, INJECTION_PLACE, Factor::Injection, None);
+            d_h.fill(T::zero());
+            for stage in (0..stages).rev() {
+                dispatch(BackwardStage {
+                    cell: &self.cell,
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    h_next: rows(given.y, now, active, hidden),
+                    memory_next: rows(given.memories, now, active, memory),
+                    d_h_next: total,
+                    d_memory,
+                    d_operand: if stage + 1 < stages { d_operand } else { &[] },
+                    d_h,
+                    held: held_rows,
+                });
+                let keeps = if stage > 0 { held } else { 0 };
+                trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h]);
+                for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    trail.gather_columns(slab, stride, column, product.gates.len() * hidden);
+                }
+                trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation());
+                let wants_state = step > 0 || given.wants_start;
+                let (mut own, mut offset) = (false, 0);
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let right = Right::packed(&given.packed_products[offset..], hidden, outputs);
+                    offset += packed_len::<T>(hidden, outputs);
+                    let skipped = product.operand == Operand::Hidden && !wants_state;
+                    if product.stage != stage || skipped {
+                        continue;
+                    }
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    let d = Matrix::new(&slab[column..], stride);
+                    if product.operand == Operand::Hidden {
+                        multiply(d, right, active, d_h, hidden, Start::Accumulate);
+                    } else {
+                        let start = if own { Start::Accumulate } else { Start::Zero };
+                        multiply(d, right, active, d_operand, hidden, start);
+                        own = true;
+                    }
+                }
+                if wants_state {
+                    let operand: &[T] = if own { d_operand } else { &[] };
+                    trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h, operand]);
+                    trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
+                }
+            }
+        }
+    }
+
+    /// Adds what some steps give to dW, dU and the biases' gradients, from the gradients of their pre-activations.
+    /// `operands` are x, y and the h to start from, empty where it is zero.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn add_gradient<T: Scalar>(
+        &self,
+        extent: Extent<'_>,
+        steps: Range<usize>,
+        trained: Trained<'_>,
+        operands: [&[T]; 3],
+        slabs: &Slabs<'_, T>,
+        dw: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let Sizes { hidden, z: gates, u: apart, operands: own, .. } = self.sizes();
+        let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
+        let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
+        let z = rows(slabs.z, of.start, of.len(), gates);
+        if trained.block(0) {
+            let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+            add_outer(Matrix::new(z, gates), x, [gates, self.inputs, of.len()], d_weight, scratch);
+        }
+        for (product, column) in self.products().filter(|_| trained.block(1)) {
+            let outputs = product.gates.len() * hidden;
+            let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
+            let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
+            let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
+                if count > 0 {
+                    let d = Matrix::new(&slab[first * stride + column..], stride);
+                    add_outer(d, operand, [outputs, hidden, count], into, scratch);
+                }
+            };
+            if product.operand == Operand::Own {
+                let from = &slabs.operands[of.start * own + (product.stage - 1) * hidden..];
+                add(of.start, of.len(), Matrix::new(from, own));
+                continue;
+            }
+            let mut after = of.start;
+            if steps.start == 0 {
+                after = extent.batch;
+                if !h_start.is_empty() {
+                    add(0, extent.batch, Matrix::new(h_start, hidden));
+                }
+            }
+            if extent.lengths.is_none() {
+                add(after, of.end - after, Matrix::new(&y[(after - extent.batch) * hidden..], hidden));
+            } else {
+                for step in steps.start.max(1)..steps.end {
+                    let (now, before) = (extent.step(step), extent.step(step - 1));
+                    add(now.start, now.len(), Matrix::new(rows(y, before.start, now.len(), hidden), hidden));
+                }
+            }
+        }
+        if self.bias.is_some() && trained.block(2) {
+            add_column_sums(z, gates, d_bias);
+        }
+        if self.bias.is_some() && apart > 0 && trained.block(3) {
+            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a monitor sees of a step: its gates, and the gradient on its way back through it.
+
+use super::{cell::Cell, layer::Recurrent};
+use crate::{
+    activation::AnyActivation,
+    extent::Extent,
+    layer::Place,
+    monitor::{Factor, GradientMonitor, Link},
+    scalar::{Scalar, scalar, to_f64},
+};
+
+/// Places of a recurrent layer: the layer seen over depth, its input product, and the links over time.
+pub(super) const INPUT_PLACE: usize = 1;
+pub(super) const INJECTION_PLACE: usize = 2;
+pub(super) const ACTIVATION_PLACE: usize = 3;
+pub(super) const RECURRENT_PLACE: usize = 4;
+
+impl<C: Cell> Recurrent<C> {
+    /// The activation of a cell that has just one.
+    pub(super) fn sole_activation(&self) -> Option<&dyn AnyActivation> {
+        if self.cell.gates().len() == 1 { self.cell.activation(0) } else { None }
+    }
+
+    /// Shows each gate's pre-activation and value at a step to a monitor.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn show_gates<T: Scalar>(
+        &self,
+        monitor: &mut dyn GradientMonitor<T>,
+        at: Place<'_>,
+        extent: Extent<'_>,
+        step: usize,
+        z: &[T],
+        active: usize,
+        live: &mut [T],
+    ) {
+        let (hidden, width) = (self.hidden, z.len() / active);
+        for (gate, name) in self.cell.gates().iter().enumerate() {
+            let Some(activation) = self.cell.activation(gate) else { continue };
+            let (before, after) = live.split_at_mut(active * hidden);
+            let after = &mut after[..active * hidden];
+            for (row, z) in before.chunks_mut(hidden).zip(z.chunks(width)) {
+                row.copy_from_slice(&z[gate * hidden..][..hidden]);
+            }
+            for (y, &z) in after.iter_mut().zip(&*before) {
+                *y = scalar(activation.value_at(to_f64(z)));
+            }
+            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, extent).at_step(step).gate(name);
+            monitor.forward(&link.activation(activation), before, after);
+        }
+    }
+}
+
+/// The gradient on its way back through one step, put together for a monitor. What lies in several
+/// slabs is gathered into one of two buffers; the other has the gradient before.
+pub(super) struct Trail<'a, T> {
+    buffers: Option<[&'a mut [T]; 2]>,
+    before: usize,
+    gathered: usize,
+    at: Place<'a>,
+    extent: Extent<'a>,
+    step: usize,
+}
+
+impl<'a, T: Scalar> Trail<'a, T> {
+    pub(super) fn new(listens: bool, live: &'a mut [T], at: Place<'a>, extent: Extent<'a>, step: usize) -> Self {
+        let (before, after) = live.split_at_mut(live.len() / 2);
+        Trail { buffers: listens.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
+    }
+
+    /// Adds whole slabs to what is being gathered.
+    pub(super) fn gather(&mut self, parts: &[&[T]]) {
+        let Some([_, after]) = &mut self.buffers else { return };
+        for part in parts {
+            after[self.gathered..][..part.len()].copy_from_slice(part);
+            self.gathered += part.len();
+        }
+    }
+
+    /// Adds some columns of a slab to what is being gathered.
+    pub(super) fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
+        if self.buffers.is_some() {
+            slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));
+        }
+    }
+
+    /// Makes what was gathered the gradient before the next link.
+    pub(super) fn turn(&mut self) {
+        if let Some(buffers) = &mut self.buffers {
+            buffers.swap(0, 1);
+        }
+        (self.before, self.gathered) = (self.gathered, 0);
+    }
+
+    /// Shows the link from the gradient before to what was gathered.
+    pub(super) fn show(
+        &mut self,
+        monitor: &mut dyn GradientMonitor<T>,
+        place: usize,
+        factor: Factor,
+        activation: Option<&dyn AnyActivation>,
+    ) {
+        if let Some([before, after]) = &self.buffers {
+            let link = self.at.part(place).link(factor, self.extent).at_step(self.step);
+            let link = Link { activation, ..link };
+            monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
+        }
+        self.turn();
+    }
+}
