@@ -262,18 +262,18 @@ fn two_percent_are_caught() {
     }
 }
 
-/// `cargo test --release --test initializers -- --ignored`
+/// The bound is for 10,000 seeds, `CHAINRULE_SEEDS=10000 cargo test --test initializers`: four minutes, and worst 4.78.
 #[test]
-#[ignore = "four minutes in release"]
-fn ten_thousand_seeds_raise_no_alarm() {
+fn no_seed_raises_an_alarm() {
+    let seeds = std::env::var("CHAINRULE_SEEDS").map_or(200, |seeds| seeds.parse().expect("a number of seeds"));
     let mut worst = 0.0f64;
     for (initializer, moments, _) in independent() {
-        for seed in 0..10_000 {
+        for seed in 0..seeds {
             let (mean, variance) = moments.deviations(&draw(&initializer, weights(400, 100), seed)[..10_000]);
             worst = worst.max(mean.abs()).max(variance.abs());
         }
     }
-    println!("worst deviation: {worst:.2} standard errors of {SIGNIFICANT} allowed");
+    println!("worst deviation: {worst:.2} standard errors of {SIGNIFICANT} allowed, {seeds} seeds");
     assert!(worst < SIGNIFICANT);
 }
 

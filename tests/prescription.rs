@@ -5,10 +5,10 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     diagnosis::{
         Cause, Change, Examination, Finding, Patient, Treatment, first_check, prescribe,
-        remedy::{Lsuv, Standardise, remedies, survivors, transplant},
+        remedy::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
     },
     initializer::{He, Zeros, generator, sample::Normals},
-    layer::{LastStep, Linear, Mode, Node, Pointwise, Sequential, initialize},
+    layer::{BranchScale, LastStep, Linear, Mode, Node, Pointwise, Residual, Sequential, initialize, summary},
     monitor::{Factor, GradientMonitor, Link},
     recurrent::{Elman, Lstm, Recurrent},
     tape::Tape,
@@ -135,6 +135,42 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
     Ok(())
 }
 
+/// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours.
+#[test]
+fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
+    let mut branch = Sequential::new(WIDTH);
+    branch.push(Linear::new(WIDTH, WIDTH))?;
+    let mut before = Sequential::<f32>::new(WIDTH);
+    before.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
+    before.push(Residual::new(branch)?.scale(BranchScale::Learned(0.25))?)?;
+    let Node::Sequential { input, mut layers } = before.describe() else { panic!("a sequence") };
+    layers.remove(0);
+    let found = survivors(&before.describe(), &Node::Sequential { input, layers })?;
+    let names: Vec<_> = found.iter().map(|survivor| &*survivor.name).collect();
+    assert_eq!(names, ["0.scale", "0.branch.0.weight", "0.branch.0.bias"]);
+    let first = WIDTH * WIDTH + WIDTH;
+    assert!(found.iter().all(|survivor| survivor.before.start == survivor.after.start + first), "{found:?}");
+    Ok(())
+}
+
+/// A norm goes before an activation wherever it is, once.
+#[test]
+fn norms_reach_into_branches() -> Result<(), Error> {
+    let mut branch = Sequential::new(WIDTH);
+    branch.push(Linear::new(WIDTH, WIDTH))?;
+    branch.push(Pointwise::new(WIDTH, Tanh))?;
+    let mut network = Sequential::<f32>::new(WIDTH);
+    network.push(Residual::new(branch)?)?;
+    let (described, finding) = (network.describe(), finding(&plain(10, Tanh, 0.1)));
+    let patient = Patient::new(&described, Inputs::new(1.0)?, &finding);
+    let treatment = NormalizeLayers.treat(&patient)?.unwrap();
+    let Change::Network(after) = treatment.change else { panic!("{}", treatment) };
+    let text = format!("{}", summary(&*after.build::<f32>()?));
+    assert_eq!(text.matches("LayerNorm").count(), 1, "{text}");
+    assert!(NormalizeLayers.treat(&Patient::new(&after, Inputs::new(1.0)?, &finding))?.is_none());
+    Ok(())
+}
+
 fn treatments_of_depth(network: &Sequential<f32>) -> Result<(Node, Vec<Treatment>), Error> {
     let described = network.describe();
     let finding = finding(&plain(10, Sigmoid, 1.0));
@@ -177,7 +213,9 @@ fn standardised_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
         .enumerate()
         .map(|(i, &x)| [3.0, 1e4, 7.0][i % 3] + [0.1, 1e3, 0.0][i % 3] * f64::from(x))
         .collect();
-    Standardise::of(3, &rows)?.apply(&mut rows);
+    let standardise = Standardise::of(3, &rows)?;
+    standardise.apply(&mut rows)?;
+    assert!(standardise.apply(&mut [0.0; 4]).is_err() && Standardise::default().apply(&mut [0.0]).is_err());
     for (column, variance) in [(0, 1.0), (1, 1.0), (2, 0.0)] {
         let values: Vec<f64> = rows.iter().skip(column).step_by(3).copied().collect();
         let mean = values.iter().sum::<f64>() / 100.0;

@@ -4,6 +4,7 @@
 //! minute on two cores. `-- --csv FILE --label COLUMN` reports on a table of your own; `-- --pictures DIR` says where the
 //! pictures go; `-- --short` is the same with less training.
 
+#[path = "../data/mod.rs"]
 mod data;
 mod depth;
 mod forecast;

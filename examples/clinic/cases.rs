@@ -1,5 +1,6 @@
 //! The patients: small networks made from a grid, most with one planted fault, the others healthy in unusual ways.
 
+use crate::data::Table;
 use chainrule::{
     Activation, Error, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
@@ -101,7 +102,7 @@ mod rand {
 
 /// Rows of digits with their classes, and of blobs.
 pub struct Tables {
-    pub digits: (Vec<f32>, Vec<usize>),
+    pub digits: Table,
 }
 
 fn blobs(rng: &mut rand::Drawn, rows: usize) -> (Vec<f32>, Vec<usize>) {
@@ -313,9 +314,9 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     }
     // Inputs: digits of mean 0 and variance about 1, or blobs.
     let (mut x, y) = if rng.below(2) == 0 {
-        let (x, y) = &tables.digits;
+        let Table { inputs, labels, .. } = &tables.digits;
         let first = rng.below(900);
-        (x[first * PIXELS..][..800 * PIXELS].to_vec(), y[first..][..800].to_vec())
+        (inputs[first * PIXELS..][..800 * PIXELS].to_vec(), labels[first..][..800].to_vec())
     } else {
         blobs(rng, 800)
     };

@@ -4,16 +4,17 @@
 //! Thresholds were tuned on seeds below 100 only.
 
 mod cases;
+#[allow(dead_code)] // not every example reads every file
+#[path = "../data/mod.rs"]
+mod data;
 mod ours;
 mod peers;
 mod run;
 
 use cases::{Case, Tables, case};
-use chainrule::diagnosis::{Cause, Finding};
+use chainrule::diagnosis::{Cause, Finding, remedy::Standardise};
 use peers::{Peer, Symptom, Tool};
 use std::{
-    io::Read,
-    path::Path,
     process::ExitCode,
     sync::{
         Mutex,
@@ -63,21 +64,11 @@ struct Record {
     levels: String,
 }
 
+/// The digits brought to mean 0 and variance 1 over all pixels.
 fn digits() -> Result<Tables, Box<dyn std::error::Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits.csv.gz");
-    let file = std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text)?;
-    let (mut x, mut y) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        let mut fields = line.split(',').map(str::parse::<f32>).collect::<Result<Vec<_>, _>>()?;
-        y.push(fields.pop().unwrap_or(0.0) as usize);
-        x.extend(fields);
-    }
-    let mean = x.iter().sum::<f32>() / x.len() as f32;
-    let deviation = (x.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / x.len() as f32).sqrt();
-    x.iter_mut().for_each(|x| *x = (*x - mean) / deviation);
-    Ok(Tables { digits: (x, y) })
+    let mut digits = data::digits()?;
+    Standardise::of(1, &digits.inputs)?.apply(&mut digits.inputs)?;
+    Ok(Tables { digits })
 }
 
 fn examine(seed: u64, tables: &Tables) -> Result<Record, chainrule::Error> {

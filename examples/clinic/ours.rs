@@ -82,7 +82,7 @@ pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outco
             case.recipe.rate *= factor;
             case.w = initialize(&case.network, 1)?;
         }
-        Change::Standardise(columns) => columns.apply(&mut case.x),
+        Change::Standardise(columns) => columns.apply(&mut case.x)?,
         Change::Thaw(_) => case.recipe.still = None,
         _ => return Ok(None),
     }

@@ -2,7 +2,12 @@
 
 use super::Dims;
 use crate::{activation::ActivationKind, initializer::InitializerKind};
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 /// The factor on a residual branch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,4 +157,80 @@ pub enum Node {
         /// Its widths.
         dims: Dims,
     },
+}
+
+impl Node {
+    /// This node and every part of it with its path, in order, the whole before its parts.
+    pub(crate) fn parts(&self) -> Vec<(String, &Node)> {
+        fn walk<'a>(node: &'a Node, path: String, found: &mut Vec<(String, &'a Node)>) {
+            let join = |part: &str| if path.is_empty() { part.to_string() } else { format!("{path}.{part}") };
+            found.push((path.clone(), node));
+            match node {
+                Node::Sequential { layers, .. } => {
+                    layers.iter().enumerate().for_each(|(i, layer)| walk(layer, join(&i.to_string()), found));
+                }
+                Node::Residual { branch, .. } => walk(branch, join("branch"), found),
+                Node::Reversed(layer) => walk(layer, path, found),
+                Node::Bidirectional { forward, backward } => {
+                    walk(forward, join("forward"), found);
+                    walk(backward, join("backward"), found);
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        walk(self, String::new(), &mut found);
+        found
+    }
+
+    /// Values per input row and per output row.
+    pub fn widths(&self) -> (usize, usize) {
+        match self {
+            Node::Linear { inputs, outputs, .. } => (*inputs, *outputs),
+            Node::Pointwise { width, .. }
+            | Node::PRelu { width, .. }
+            | Node::LayerNorm { width, .. }
+            | Node::RmsNorm { width, .. }
+            | Node::Dropout { width, .. }
+            | Node::LastStep { width }
+            | Node::MeanOverSteps { width } => (*width, *width),
+            Node::Residual { branch, .. } => branch.widths(),
+            Node::Sequential { input, layers } => (*input, layers.last().map_or(*input, |last| last.widths().1)),
+            Node::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
+            Node::Reversed(layer) => layer.widths(),
+            Node::Bidirectional { forward, backward } => (forward.widths().0, forward.widths().1 + backward.widths().1),
+            Node::Opaque { dims, .. } => (dims.input, dims.output),
+        }
+    }
+
+    /// What it is, in a word or two.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Node::Linear { .. } => "Linear".into(),
+            Node::Pointwise { activation, .. } => activation.name().into(),
+            Node::PRelu { .. } => "PRelu".into(),
+            Node::LayerNorm { .. } => "LayerNorm".into(),
+            Node::RmsNorm { .. } => "RmsNorm".into(),
+            Node::Dropout { rate, .. } => format!("Dropout {rate}"),
+            Node::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
+            Node::Sequential { .. } => "Sequential".into(),
+            Node::LastStep { .. } => "LastStep".into(),
+            Node::MeanOverSteps { .. } => "MeanOverSteps".into(),
+            Node::Recurrent { cell, .. } => match cell {
+                CellKind::Elman(activation) => format!("Recurrent Elman {}", activation.name()),
+                CellKind::Lstm => "Recurrent Lstm".into(),
+                CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
+                CellKind::Opaque(name) => format!("Recurrent {}", short(name)),
+            },
+            Node::Reversed(layer) => format!("Reversed {}", layer.title()),
+            Node::Bidirectional { .. } => "Bidirectional".into(),
+            Node::Opaque { kind, .. } => short(kind).into(),
+        }
+    }
+}
+
+/// A type's name without its path.
+fn short(name: &str) -> &str {
+    let end = name.find('<').unwrap_or(name.len());
+    name[..end].rfind("::").map_or(name, |colons| &name[colons + 2..])
 }

@@ -2,9 +2,8 @@
 
 use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
 use crate::{
-    activation::ActivationKind,
     error::Error,
-    initializer::{CriticalGain, Initializer, InitializerKind, LeCun, Zeros},
+    initializer::{CriticalGain, Initializer, LeCun, Zeros},
     layer::Node,
 };
 use alloc::string::String;
@@ -17,26 +16,24 @@ pub struct CriticalInitialization {
     pub orthogonal: bool,
 }
 
-/// The critical initializer of what follows; `None` where there is no critical point.
-pub(super) fn critical(next: Option<&ActivationKind>, orthogonal: bool) -> Option<[InitializerKind; 2]> {
-    let Some(next) = next else { return Some([LeCun::normal().kind(), Zeros.kind()]) };
-    let gain = CriticalGain::new(next.as_any()).ok()?;
-    let gain = if orthogonal { gain.orthogonal() } else { gain };
-    Some([gain.kind(), gain.kind()])
-}
-
 /// The network with all its [`Linear`](crate::layer::Linear) layers drawn so; `None` where one cannot be.
 pub(super) fn initialized(network: &Node, orthogonal: bool) -> Option<Node> {
     let mut every = true;
-    let after = rewrite(network, None, &mut |leaf, next| {
-        let Node::Linear { inputs, outputs, bias, .. } = leaf else { return None };
-        let Some([weights, of_bias]) = critical(next, orthogonal) else {
-            every = false;
-            return None;
+    let after = rewrite(network, &mut |leaf, next| {
+        let Node::Linear { weights, bias, .. } = leaf else { return false };
+        let Some(next) = next else {
+            (*weights, *bias) = (LeCun::normal().kind(), bias.as_ref().map(|_| Zeros.kind()));
+            return true;
         };
-        Some(Node::Linear { inputs: *inputs, outputs: *outputs, weights, bias: bias.as_ref().map(|_| of_bias) })
+        let Ok(gain) = CriticalGain::new(next.as_any()) else {
+            every = false;
+            return false;
+        };
+        let gain = if orthogonal { gain.orthogonal() } else { gain };
+        (*weights, *bias) = (gain.kind(), bias.as_ref().map(|_| gain.kind()));
+        true
     });
-    every.then_some(after)
+    after.filter(|_| every)
 }
 
 impl Remedy for CriticalInitialization {

@@ -37,22 +37,17 @@ impl Remedy for ExchangeActivation {
 
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
         let (mut names, cause) = (None, patient.finding.cause);
-        let exchanged = rewrite(patient.network, None, &mut |leaf, _| match leaf {
-            Node::Pointwise { width, activation } => {
-                let new = instead(activation, cause)?;
-                names = Some((activation.name(), new.name()));
-                Some(Node::Pointwise { width: *width, activation: new })
-            }
-            Node::Recurrent { cell: CellKind::Elman(activation), inputs, hidden, weights, recurrent, bias } => {
-                let new = instead(activation, cause)?;
-                names = Some((activation.name(), new.name()));
-                let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
-                let cell = CellKind::Elman(new);
-                Some(Node::Recurrent { cell, inputs: *inputs, hidden: *hidden, weights, recurrent, bias })
-            }
-            _ => None,
+        let exchanged = rewrite(patient.network, &mut |leaf, _| {
+            let (Node::Pointwise { activation, .. } | Node::Recurrent { cell: CellKind::Elman(activation), .. }) = leaf
+            else {
+                return false;
+            };
+            let Some(new) = instead(activation, cause) else { return false };
+            names = Some((activation.name(), new.name()));
+            *activation = new;
+            true
         });
-        let Some((old, new)) = names else { return Ok(None) };
+        let Some((exchanged, (old, new))) = exchanged.zip(names) else { return Ok(None) };
         let after = critical::initialized(&exchanged, false).unwrap_or(exchanged);
         let why = format!("{new} in place of {old}, with weights on its critical line");
         let treatment = patient.network_becomes(self.name(), Effort::Activation, after, why)?;

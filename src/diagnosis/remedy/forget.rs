@@ -22,25 +22,15 @@ impl Remedy for ForgetBias {
     }
 
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
-        let (mut found, span) = (false, span(patient));
-        let after = rewrite(patient.network, None, &mut |leaf, _| {
-            let Node::Recurrent { cell, inputs, hidden, weights, recurrent, bias: Some(_) } = leaf else { return None };
-            if !matches!(cell, CellKind::Lstm | CellKind::Gru(_)) {
-                return None;
+        let span = span(patient);
+        let open = rewrite(patient.network, &mut |leaf, _| match leaf {
+            Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), bias: Some(bias), .. } => {
+                *bias = Chrono { span }.kind();
+                true
             }
-            found = true;
-            Some(Node::Recurrent {
-                cell: cell.clone(),
-                inputs: *inputs,
-                hidden: *hidden,
-                weights: weights.clone(),
-                recurrent: recurrent.clone(),
-                bias: Some(Chrono { span }.kind()),
-            })
+            _ => false,
         });
-        if !found {
-            return Ok(None);
-        }
+        let Some(after) = open else { return Ok(None) };
         let why = format!("gates that begin open for 2 to {span} steps, evenly spread over the units");
         patient
             .network_becomes(self.name(), Effort::Initialization, after, why)

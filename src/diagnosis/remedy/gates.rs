@@ -28,22 +28,17 @@ impl Remedy for GatesInsteadOfTanh {
     }
 
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
-        let (mut found, span) = (false, span(patient));
-        let after = rewrite(patient.network, None, &mut |leaf, _| {
-            let Node::Recurrent { cell: CellKind::Elman(_), inputs, hidden, .. } = leaf else { return None };
-            found = true;
-            Some(Node::Recurrent {
-                cell: CellKind::Lstm,
-                inputs: *inputs,
-                hidden: *hidden,
-                weights: Glorot::uniform().kind(),
-                recurrent: Glorot::uniform().kind(),
-                bias: Some(Chrono { span }.kind()),
-            })
+        let span = span(patient);
+        let gated = rewrite(patient.network, &mut |leaf, _| match leaf {
+            Node::Recurrent { cell: cell @ CellKind::Elman(_), weights, recurrent, bias, .. } => {
+                *cell = CellKind::Lstm;
+                (*weights, *recurrent) = (Glorot::uniform().kind(), Glorot::uniform().kind());
+                *bias = Some(Chrono { span }.kind());
+                true
+            }
+            _ => false,
         });
-        if !found {
-            return Ok(None);
-        }
+        let Some(after) = gated else { return Ok(None) };
         let why = format!(
             "an LSTM whose units forget after 2 to {span} steps, in place of a product of {span} equal matrices"
         );

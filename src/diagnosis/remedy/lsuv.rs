@@ -67,12 +67,14 @@ impl Lsuv {
         let hidden = &weights[..weights.len().saturating_sub(1)];
         let mut rescaled = 0;
         for block in hidden {
+            let mut shown = false;
             let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
                 tape.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
                 // A layer that shows no product of its own has none to rescale.
                 let Some(variance) = seen.found else { break };
+                shown = true;
                 let valid = variance > 0.0 && variance.is_finite();
                 require(valid, "the variance of a layer's output", "positive and finite", variance)?;
                 if (variance - 1.0).abs() <= self.tolerance {
@@ -81,7 +83,7 @@ impl Lsuv {
                 let factor = scalar::<T>(1.0 / libm::sqrt(variance));
                 w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
             }
-            rescaled += 1;
+            rescaled += usize::from(shown);
         }
         Ok(rescaled)
     }

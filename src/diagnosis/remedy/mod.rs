@@ -30,7 +30,7 @@ pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
 pub use thaw::Thaw;
 
-use super::{Cause, Finding};
+use super::{Cause, Finding, Thresholds};
 use crate::{
     activation::ActivationKind,
     error::Error,
@@ -57,12 +57,22 @@ pub struct Patient<'a> {
     pub typical_norm: Option<f64>,
     /// Shift and scale of the columns of the data, from [`Standardise::of`].
     pub columns: Option<Standardise>,
+    /// Where a budget is not good enough.
+    pub thresholds: Thresholds,
 }
 
 impl<'a> Patient<'a> {
     /// A patient of whom only this is known.
     pub fn new(network: &'a Node, inputs: Inputs, finding: &'a Finding) -> Self {
-        Patient { network, inputs, finding, span: None, typical_norm: None, columns: None }
+        Patient {
+            network,
+            inputs,
+            finding,
+            span: None,
+            typical_norm: None,
+            columns: None,
+            thresholds: Thresholds::default(),
+        }
     }
 
     /// Sets how many steps the task asks to remember.
@@ -83,6 +93,12 @@ impl<'a> Patient<'a> {
         Patient { columns: Some(columns), ..self }
     }
 
+    /// Sets the lines that a promised budget is judged by.
+    #[must_use]
+    pub fn thresholds(self, thresholds: Thresholds) -> Self {
+        Patient { thresholds, ..self }
+    }
+
     /// The predicted budget of a network in decades to the first weights; `None` where it is not known.
     fn budget(&self, network: &Node) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
@@ -101,16 +117,19 @@ impl<'a> Patient<'a> {
         why: String,
     ) -> Result<Treatment, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
+        let (before, promised) = (before?, promised?);
+        let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;
         Ok(Treatment {
-            before: before?,
-            after: promised?,
+            before,
+            after: promised,
+            enough: promised.is_none_or(|decades| (low..high).contains(&decades)),
             ..self.treatment(remedy, effort, Change::Network(after), why)
         })
     }
 
     /// A change that leaves the description as it is.
     fn treatment(&self, remedy: &'static str, effort: Effort, change: Change, why: String) -> Treatment {
-        Treatment { remedy, effort, change, before: None, after: None, why, preferred: false }
+        Treatment { remedy, effort, change, before: None, after: None, why, enough: true, preferred: false }
     }
 }
 
@@ -176,6 +195,7 @@ pub struct Treatment {
     pub after: Option<f64>,
     /// Why it helps.
     pub why: String,
+    enough: bool,
     /// Whether it removes the cause itself.
     preferred: bool,
 }
@@ -185,9 +205,9 @@ impl Treatment {
         Treatment { preferred: true, ..self }
     }
 
-    /// Whether the budget it promises is neither vanishing nor exploding; where it promises none, as told by the remedy.
+    /// Whether the budget it promises neither vanishes nor explodes by the patient's [`Thresholds`]; true where it promises none.
     pub fn is_enough(&self) -> bool {
-        self.after.is_none_or(|after| (-2.0..1.85).contains(&after))
+        self.enough
     }
 }
 
@@ -256,29 +276,32 @@ pub fn prescribe(patient: &Patient<'_>) -> Result<Vec<Treatment>, Error> {
     Ok(treatments)
 }
 
-/// The same network with some parts exchanged: `change` is asked for every part that has no parts of its own, and told the
-/// activation that follows it.
-fn rewrite(
-    node: &Node,
-    next: Option<&ActivationKind>,
-    change: &mut dyn FnMut(&Node, Option<&ActivationKind>) -> Option<Node>,
-) -> Node {
-    match node {
-        Node::Sequential { input, layers } => {
-            let follows = |i: usize| layers[i + 1..].iter().find_map(first_activation).or(next);
-            let layers = layers.iter().enumerate().map(|(i, layer)| rewrite(layer, follows(i), change)).collect();
-            Node::Sequential { input: *input, layers }
+/// The network with some parts changed; `None` if none was. `change` is shown every part that has no parts of its own,
+/// with the activation that follows it, and tells whether it changed it.
+fn rewrite(network: &Node, change: &mut dyn FnMut(&mut Node, Option<&ActivationKind>) -> bool) -> Option<Node> {
+    fn walk(
+        node: &mut Node,
+        next: Option<&ActivationKind>,
+        change: &mut dyn FnMut(&mut Node, Option<&ActivationKind>) -> bool,
+    ) -> bool {
+        match node {
+            Node::Sequential { layers, .. } => {
+                let mut changed = false;
+                let mut rest = &mut layers[..];
+                while let Some((layer, after)) = rest.split_first_mut() {
+                    changed |= walk(layer, after.iter().find_map(first_activation).or(next), change);
+                    rest = after;
+                }
+                changed
+            }
+            Node::Residual { branch, .. } => walk(branch, None, change),
+            Node::Reversed(layer) => walk(layer, next, change),
+            Node::Bidirectional { forward, backward } => walk(forward, next, change) | walk(backward, next, change),
+            leaf => change(leaf, next),
         }
-        Node::Residual { branch, scale } => {
-            Node::Residual { branch: Box::new(rewrite(branch, None, change)), scale: *scale }
-        }
-        Node::Reversed(layer) => Node::Reversed(Box::new(rewrite(layer, next, change))),
-        Node::Bidirectional { forward, backward } => Node::Bidirectional {
-            forward: Box::new(rewrite(forward, next, change)),
-            backward: Box::new(rewrite(backward, next, change)),
-        },
-        leaf => change(leaf, next).unwrap_or_else(|| leaf.clone()),
     }
+    let mut after = network.clone();
+    walk(&mut after, None, change).then_some(after)
 }
 
 /// The activation that values meet first in this part.

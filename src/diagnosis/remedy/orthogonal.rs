@@ -23,22 +23,14 @@ impl Remedy for OrthogonalRecurrence {
     }
 
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
-        let mut found = false;
-        let after = rewrite(patient.network, None, &mut |leaf, _| {
-            let Node::Recurrent { cell, inputs, hidden, weights, bias, .. } = leaf else { return None };
-            found = true;
-            Some(Node::Recurrent {
-                cell: cell.clone(),
-                inputs: *inputs,
-                hidden: *hidden,
-                weights: weights.clone(),
-                recurrent: Orthogonal::default().kind(),
-                bias: bias.clone(),
-            })
+        let orthogonal = rewrite(patient.network, &mut |leaf, _| match leaf {
+            Node::Recurrent { recurrent, .. } => {
+                *recurrent = Orthogonal::default().kind();
+                true
+            }
+            _ => false,
         });
-        if !found {
-            return Ok(None);
-        }
+        let Some(after) = orthogonal else { return Ok(None) };
         let why =
             String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
         let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;

@@ -2,7 +2,7 @@
 
 use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
 use crate::{
-    error::{Error, require},
+    error::{Error, require, require_length},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{string::String, vec, vec::Vec};
@@ -15,6 +15,11 @@ pub struct Standardise {
     columns: Vec<[f64; 2]>,
 }
 
+/// Values that are whole rows of `width`.
+fn require_rows(width: usize, found: usize) -> Result<(), Error> {
+    require_length("rows", found.div_ceil(width.max(1)) * width, found)
+}
+
 impl Standardise {
     /// The means and deviations of these rows of `width` values.
     ///
@@ -22,13 +27,10 @@ impl Standardise {
     /// No rows; a length that is no number of rows; values that are not finite.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
-        if rows.is_empty() || !rows.len().is_multiple_of(width) {
-            return Err(Error::Length {
-                what: "rows",
-                expected: rows.len().div_ceil(width).max(1) * width,
-                found: rows.len(),
-            });
+        if rows.is_empty() {
+            require_length("rows", width, 0)?;
         }
+        require_rows(width, rows.len())?;
         if let Some(index) = rows.iter().position(|x| !x.is_finite()) {
             return Err(Error::NonFinite { what: "rows", index, found: to_f64(rows[index]) });
         }
@@ -48,13 +50,18 @@ impl Standardise {
     }
 
     /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
-    pub fn apply<T: Scalar>(&self, rows: &mut [T]) {
+    ///
+    /// # Errors
+    /// A length that is no number of rows.
+    pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
+        require_rows(self.columns.len(), rows.len())?;
         for row in rows.chunks_mut(self.columns.len().max(1)) {
             for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
                 let apart = to_f64(*x) - mean;
                 *x = scalar(if deviation > 1e-12 * mean.abs() { apart / deviation } else { 0.0 });
             }
         }
+        Ok(())
     }
 }
 

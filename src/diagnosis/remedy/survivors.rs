@@ -21,23 +21,6 @@ pub struct Survivor {
     pub after: Range<usize>,
 }
 
-/// Every part without parts of its own, by its path.
-fn leaves<'a>(node: &'a Node, path: &str, found: &mut Vec<(String, &'a Node)>) {
-    let join = |part: &str| if path.is_empty() { String::from(part) } else { format!("{path}.{part}") };
-    match node {
-        Node::Sequential { layers, .. } => {
-            layers.iter().enumerate().for_each(|(i, layer)| leaves(layer, &join(&format!("{i}")), found));
-        }
-        Node::Residual { branch, .. } => leaves(branch, &join("branch"), found),
-        Node::Reversed(layer) => leaves(layer, path, found),
-        Node::Bidirectional { forward, backward } => {
-            leaves(forward, &join("forward"), found);
-            leaves(backward, &join("backward"), found);
-        }
-        leaf => found.push((path.into(), leaf)),
-    }
-}
-
 /// The blocks whose layer is the same in both descriptions, its initializers included, in order: the n-th kept layer of the one
 /// is the n-th of the other.
 ///
@@ -49,22 +32,20 @@ pub fn survivors(before: &Node, after: &Node) -> Result<Vec<Survivor>, Error> {
         Ok(Blocks::collect(|visit| network.blocks(visit)))
     };
     let (old_blocks, new_blocks) = (blocks(before)?, blocks(after)?);
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    leaves(before, "", &mut old);
-    leaves(after, "", &mut new);
+    // What a Reversed owns is its layer's, the next part at the same path.
+    let of = |node| Node::parts(node).into_iter().filter(|(_, part)| !matches!(part, Node::Reversed(_)));
+    let new: Vec<_> = of(after).collect();
     let (mut found, mut next) = (Vec::new(), 0);
-    for (path, leaf) in &old {
-        let Some(skipped) = new[next..].iter().position(|(_, other)| other == leaf) else { continue };
-        let (new_path, _) = &new[next + skipped];
+    for (path, part) in of(before) {
+        let Some(skipped) = new[next..].iter().position(|(_, other)| *other == part) else { continue };
+        let join = |path: &str| if path.is_empty() { String::new() } else { format!("{path}.") };
+        let (old_path, new_path) = (join(&path), join(&new[next + skipped].0));
         next += skipped + 1;
         for block in old_blocks.iter() {
-            let Some(part) = block.name.strip_prefix(&**path).filter(|part| part.starts_with('.') || path.is_empty())
-            else {
-                continue;
-            };
-            if let Ok(other) = new_blocks.get(&format!("{new_path}{part}"))
-                && other.shape == block.shape
-            {
+            // A block is owned by the part right above it.
+            let own = block.name.strip_prefix(&*old_path).filter(|own| !own.contains('.'));
+            let other = own.and_then(|own| new_blocks.get(&format!("{new_path}{own}")).ok());
+            if let Some(other) = other.filter(|other| other.shape == block.shape) {
                 let name = String::from(&*other.name);
                 found.push(Survivor { name, before: block.range.clone(), after: other.range.clone() });
             }

@@ -69,26 +69,14 @@ fn rows(examination: &Examination<'_>) -> Vec<Row> {
 }
 
 /// The activations of a network with their paths.
-pub(super) fn activations(node: &Node) -> Vec<(String, ActivationKind)> {
-    fn walk(node: &Node, path: &str, found: &mut Vec<(String, ActivationKind)>) {
-        let join = |part: &str| if path.is_empty() { String::from(part) } else { format!("{path}.{part}") };
-        match node {
-            Node::Sequential { layers, .. } => {
-                layers.iter().enumerate().for_each(|(i, layer)| walk(layer, &join(&format!("{i}")), found));
-            }
-            Node::Residual { branch, .. } => walk(branch, &join("branch"), found),
-            Node::Reversed(layer) => walk(layer, path, found),
-            Node::Bidirectional { forward, backward } => {
-                walk(forward, &join("forward"), found);
-                walk(backward, &join("backward"), found);
-            }
-            Node::Pointwise { activation, .. } => found.push((path.into(), activation.clone())),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(node, "", &mut found);
-    found
+pub(super) fn activations(node: &Node) -> Vec<(String, &ActivationKind)> {
+    let parts = node.parts().into_iter();
+    parts
+        .filter_map(|(path, part)| match part {
+            Node::Pointwise { activation, .. } => Some((path, activation)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Vanishing and exploding over depth, with the factor and the layers that make it.

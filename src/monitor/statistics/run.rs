@@ -192,7 +192,6 @@ impl RunStatistics {
         (self.waiting, self.skipped_in_a_row) = (false, 0);
     }
 
-    /// Passes watched, the one that is going on counted.
     /// The number of the pass that is going on, from 0.
     pub(super) fn pass(&self) -> u64 {
         self.passes.saturating_sub(1)
