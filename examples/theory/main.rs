@@ -1,18 +1,26 @@
 //! Theory beside practice: what is said of gradients before a network is trained, and what networks then do.
 //!
-//! `cargo run --release --example theory` takes half a minute on one core, `-- --short` some seconds; `-- --full` adds
-//! networks of width 256, and takes nine minutes.
+//! `cargo run --release --example theory` takes two minutes on two cores, `-- --short` some seconds; `-- --full` adds
+//! networks of width 256, and takes ten minutes. `-- --pictures DIR` says where its two pictures go.
+
+mod cliff;
+#[allow(dead_code)] // not every example reads every file
+#[path = "../data/mod.rs"]
+mod data;
+mod depths;
+mod thousand;
 
 use chainrule::{
     Activation, Error, Extent, Layer, Role,
     activation::*,
+    diagnosis::remedy::Standardise,
     initializer::*,
     layer::{Linear, Mode, Pointwise, Sequential, initialize},
     monitor::{Factor, GradientBudget, GradientMonitor, Link},
     tape::Tape,
     theory::{Inputs, LyapunovSpectrum, OneInput, Prediction},
 };
-use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
 const SEEDS: u64 = 20;
 /// Rows of the batch that the wide limit is compared with.
@@ -259,13 +267,28 @@ fn glorot(short: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn run() -> Result<(), Error> {
-    let (start, asked) = (Instant::now(), |flag: &str| std::env::args().any(|word| word == flag));
-    let short = asked("--short");
-    gains(short, asked("--full"))?;
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let start = Instant::now();
+    let (mut short, mut full, mut pictures) = (false, false, PathBuf::from("pictures"));
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--short" => short = true,
+            "--full" => full = true,
+            "--pictures" => pictures = words.next().ok_or("--pictures needs a folder")?.into(),
+            _ => return Err(format!("{word}: expected --short, --full or --pictures DIR").into()),
+        }
+    }
+    std::fs::create_dir_all(&pictures).map_err(|error| format!("{}: {error}", pictures.display()))?;
+    let mut digits = data::digits()?;
+    Standardise::of(digits.width, &digits.inputs)?.apply(&mut digits.inputs)?;
+    gains(short, full)?;
     lottery(short)?;
     newman(short)?;
     glorot(short)?;
+    cliff::report(&pictures.join("cliff.svg"))?;
+    depths::report(&digits, &pictures.join("trainable-depth.svg"), short)?;
+    thousand::report(&digits, short)?;
     println!("\nDone in {:.0} s.", start.elapsed().as_secs_f64());
     Ok(())
 }
