@@ -5,9 +5,9 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
     data::{Batch, Data},
-    diagnosis::{Cause, Examination, Report, Severity, expect_healthy, first_check},
-    initializer::{Constant, CriticalGain, He, Zeros},
-    layer::{LayerNorm, Linear, Pointwise, Sequential},
+    diagnosis::{Cause, Examination, Finding, Report, Severity, expect_healthy, first_check},
+    initializer::{Constant, CriticalGain, He, Orthogonal, Zeros},
+    layer::{LastStep, LayerNorm, Linear, Pointwise, Sequential},
     loss::{CrossEntropy, Target},
     monitor::{Every, Statistics},
     recurrent::{Elman, Lstm, Recurrent},
@@ -314,4 +314,59 @@ fn a_report_is_drawn() {
     // The frame, and for each of the 21 links a bar of what was measured and one of what was predicted.
     assert_eq!(svg.matches("<rect").count(), 1 + 2 * 21);
     assert!(svg.contains("saturating activation") && svg.trim_end().ends_with("</svg>"));
+}
+
+fn tanh_over_time(gain: f64) -> Result<Sequential<f64>, Error> {
+    let mut network = Sequential::new(2);
+    network.push(Recurrent::new(2, 16, Elman::new(Tanh)).recurrent(Orthogonal { gain }))?;
+    network.push(LastStep::new(16))?;
+    network.push(Linear::new(16, 2))?;
+    Ok(network)
+}
+
+/// U is gain · Q: ρ(U) and ‖U‖₂ are the gain, and 29 steps back are at most gain²⁹, whatever the input.
+#[test]
+fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> {
+    let extent = Extent::sequences(4, 30);
+    for gain in [0.5, 0.3, 1.0] {
+        let network = tanh_over_time(gain)?;
+        let w = chainrule::layer::initialize(&network, 1)?;
+        let examination = Examination::new(&network, Inputs::new(1.0)?.steps(30)?)?;
+        let report = examination.clone().parameters(&network, &w, extent)?.report();
+        let [state] = &report.states[..] else { panic!("{report}") };
+        assert!((state.spectral_radius.unwrap() - gain).abs() < 1e-10, "{state}");
+        assert!((0.0..1e-6).contains(&(state.spectral_norm.unwrap() - gain)), "{state}");
+        let found = report.findings.iter().find(|finding| finding.cause == Cause::VanishingRecurrence);
+        if gain == 1.0 {
+            assert!(found.is_none() && state.certified_horizon.is_none(), "{report}");
+            continue;
+        }
+        let (found, decades) = (found.unwrap(), 29.0 * gain.log10());
+        assert!((0.0..1e-4).contains(&(found.predicted.unwrap() - decades)), "{found}, not {decades}");
+        assert_eq!((found.layer.as_str(), found.confidence), ("0", 1.0));
+        // The least k with gainᵏ below 10⁻⁴ is one beyond the horizon.
+        assert_eq!(state.certified_horizon, Some((-4.0 / gain.log10()).ceil() as usize - 1), "{state}");
+        // A task that asks for two steps loses little.
+        let brief = examination.span(2).parameters(&network, &w, extent)?.report();
+        let vanishes = |finding: &Finding| finding.cause == Cause::VanishingRecurrence;
+        assert!(!brief.findings.iter().any(vanishes), "{brief}");
+    }
+    Ok(())
+}
+
+/// Weights are a tenth of an orthogonal matrix and σ′ at most ¼: each layer takes 40-fold, for certain.
+#[test]
+fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
+    let mut network = Sequential::<f64>::new(16);
+    for _ in 0..5 {
+        network.push(Linear::new(16, 16).weights(Orthogonal { gain: 0.1 }))?;
+        network.push(Pointwise::new(16, Sigmoid))?;
+    }
+    let w = chainrule::layer::initialize(&network, 1)?;
+    let examination = Examination::new(&network, Inputs::new(1.0)?)?;
+    let certain = |report: &Report| report.root().unwrap().text.contains("certified to shrink at least 10^8-fold");
+    // 5 log10 40 = 8.01.
+    assert!(certain(&examination.clone().parameters(&network, &w, Extent::batch(1))?.report()));
+    assert!(!certain(&examination.report()));
+    Ok(())
 }

@@ -2,14 +2,23 @@
 
 use super::{Finding, Report, Thresholds, rules};
 use crate::{
+    block::{Blocks, Role},
     error::Error,
     extent::Extent,
     layer::{Layer, Node},
     monitor::Statistics,
     scalar::Scalar,
-    theory::{Certificate, Inputs, Prediction},
+    theory::{Certificate, Inputs, Prediction, spectral_norm_bound, spectral_radius},
 };
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
+
+/// What is known of U of one layer.
+#[derive(Clone, Debug)]
+pub(super) struct RecurrentMatrix {
+    pub(super) layer: String,
+    pub(super) spectral_radius: f64,
+    pub(super) spectral_norm: f64,
+}
 
 /// Everything that is known of a network whose gradients are examined: its description and what follows from it, and,
 /// where it was watched, what was measured.
@@ -34,6 +43,7 @@ pub struct Examination<'a> {
     pub(super) inputs: Inputs,
     pub(super) prediction: Prediction,
     pub(super) certificate: Option<Certificate>,
+    pub(super) recurrent: Vec<RecurrentMatrix>,
     pub(super) statistics: Option<&'a Statistics>,
     pub(super) span: Option<usize>,
     pub(super) thresholds: Thresholds,
@@ -50,23 +60,39 @@ impl<'a> Examination<'a> {
             inputs,
             prediction: Prediction::of(network, inputs)?,
             certificate: None,
+            recurrent: Vec::new(),
             statistics: None,
             span: None,
             thresholds: Thresholds::default(),
         })
     }
 
-    /// Adds the certificate of the parameters as they are, for passes over `extent`.
+    /// Adds what follows from the parameters as they are: the certificate of passes over `extent`, and the spectral radius
+    /// and norm of each recurrent matrix, in time that grows with the cube of its width.
     ///
     /// # Errors
-    /// Those of [`Certificate::new`].
+    /// Those of [`Certificate::new`] and of [`spectral_radius`].
     pub fn parameters<T: Scalar>(
         self,
         network: &(impl Layer<T> + ?Sized),
         w: &[T],
         extent: Extent<'_>,
     ) -> Result<Self, Error> {
-        Ok(Examination { certificate: Some(Certificate::new(network, w, extent)?), ..self })
+        let (certificate, mut recurrent) = (Certificate::new(network, w, extent)?, Vec::new());
+        for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
+            let [rows, columns] = block.shape;
+            // Of a gated cell there is a matrix for each gate, and no power of any of them.
+            if block.role == Role::Recurrent && rows == columns {
+                let matrix = &w[block.range.clone()];
+                let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
+                recurrent.push(RecurrentMatrix {
+                    layer: layer.into(),
+                    spectral_radius: spectral_radius(matrix, rows)?,
+                    spectral_norm: spectral_norm_bound(matrix, rows, rows),
+                });
+            }
+        }
+        Ok(Examination { certificate: Some(certificate), recurrent, ..self })
     }
 
     /// Adds what was measured while it was trained, or in a single pass.

@@ -18,5 +18,5 @@ pub use finding::{Finding, Severity};
 pub use health::input_width;
 pub use health::{expect_healthy, first_check};
 pub use remedy::{Change, Patient, Treatment, prescribe};
-pub use report::{Report, ReportRow};
+pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;

@@ -1,7 +1,10 @@
 //! The report: what is wrong, where, since when, by how much, from which factor.
 
 use super::{Examination, Finding, Severity};
-use crate::monitor::{Factor, Shares};
+use crate::{
+    monitor::{Factor, Shares},
+    theory::Certificate,
+};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -24,6 +27,25 @@ pub struct ReportRow {
     pub on_path: bool,
 }
 
+/// What is known of one recurrent layer over time.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ReportState {
+    /// The layer's name.
+    pub name: String,
+    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′ and gates.
+    pub per_step: Option<[f64; 3]>,
+    /// τ, the steps over which it changes by a factor e, as measured; infinite where it stays.
+    pub horizon: Option<f64>,
+    /// ρ(U), the largest modulus of an eigenvalue, of a cell with one recurrent matrix: what powers of U go by in the end.
+    pub spectral_radius: Option<f64>,
+    /// ‖U‖₂ from above, of such a cell: what one step of U can do at most.
+    pub spectral_norm: Option<f64>,
+    /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
+    pub certified_horizon: Option<usize>,
+}
+
 /// What an [`Examination`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -39,6 +61,51 @@ pub struct Report {
     pub decades: [Option<f64>; 2],
     /// The decades that the certificate allows from loss to input, where there is one.
     pub certified: Option<f64>,
+    /// The recurrent layers of which anything is known over time.
+    pub states: Vec<ReportState>,
+}
+
+/// One line.
+impl fmt::Display for ReportState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some([all, weights, rest]) = self.per_step {
+            let text = format!("{all:+.3} decades a step: weights {weights:+.3}, φ′ and gates {rest:+.3}");
+            parts.push(text.replace('-', "−"));
+        }
+        parts.extend(self.horizon.map(|horizon| format!("horizon {horizon:.1} steps")));
+        parts.extend(self.spectral_radius.map(|radius| format!("ρ(U) {radius:.3}")));
+        parts.extend(self.spectral_norm.map(|norm| format!("‖U‖₂ ≤ {norm:.3}")));
+        parts.extend(self.certified_horizon.map(|steps| format!("certified below 1e-4 beyond {steps} steps")));
+        write!(f, "over time, layer {}: {}", self.name, parts.join("; "))
+    }
+}
+
+/// What is known of each recurrent layer, measured or from its parameters.
+fn states(examination: &Examination<'_>) -> Vec<ReportState> {
+    let measured = examination.statistics.map_or(&[][..], |statistics| statistics.states());
+    let measured = || measured.iter().filter(|state| state.per_step().count() > 0);
+    let horizons = examination.certificate.as_ref().map_or(&[][..], |certificate| certificate.horizons());
+    let mut names: Vec<&str> = measured().map(|state| state.name()).collect();
+    for name in horizons.iter().map(|horizon| &*horizon.name) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let of = |name: &str| {
+        let state = measured().find(|state| state.name() == name);
+        let matrix = examination.recurrent.iter().find(|matrix| matrix.layer == name);
+        let horizon = horizons.iter().find(|horizon| horizon.name == name);
+        ReportState {
+            name: name.into(),
+            per_step: state.map(|state| [state.per_step().mean(), state.weights().mean(), state.activation().mean()]),
+            horizon: state.map(|state| state.horizon()),
+            spectral_radius: matrix.map(|matrix| matrix.spectral_radius).filter(|radius| !radius.is_nan()),
+            spectral_norm: matrix.map(|matrix| matrix.spectral_norm),
+            certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),
+        }
+    };
+    names.into_iter().map(of).collect()
 }
 
 impl Report {
@@ -68,6 +135,7 @@ impl Report {
             passes,
             decades: [examination.measured(), examination.prediction.decades_to_first_weights()],
             certified: examination.certificate.as_ref().and_then(|certificate| certificate.decades()),
+            states: states(examination),
         }
     }
 
@@ -201,6 +269,9 @@ impl fmt::Display for Report {
         )?;
         if let Some(certified) = self.certified {
             write!(f, "\ncertified: at most {certified:+.1} decades to the input, whatever the input and the loss")?;
+        }
+        for state in &self.states {
+            write!(f, "\n{state}")?;
         }
         Ok(())
     }

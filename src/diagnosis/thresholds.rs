@@ -46,7 +46,7 @@ pub struct Thresholds {
     pub checks: u64,
     /// The share of a budget above which a factor is named as what makes it.
     pub share: f64,
-    /// The decades that a [certificate](crate::theory::Certificate) must be below to be told.
+    /// The decades that a [certificate](crate::theory::Certificate) must be below to be told. Convention: tenfold.
     pub certain: f64,
 }
 
@@ -69,7 +69,7 @@ impl Default for Thresholds {
             subnormal: [0.1, 0.5],
             checks: 3,
             share: 0.7,
-            certain: -4.0,
+            certain: -1.0,
         }
     }
 }

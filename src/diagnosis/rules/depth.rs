@@ -6,6 +6,7 @@ use crate::{
     diagnosis::{Cause, Examination, Finding, Severity},
     layer::Node,
     monitor::Factor,
+    theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
@@ -110,11 +111,11 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
         let finding = examination.finding(cause, severity, layer, text);
         findings.push(Finding { decades: measured.then_some(total), predicted, ..finding });
     };
-    let certified = match &examination.certificate {
-        Some(certificate) if certificate.decades().is_some_and(|decades| decades < lines.certain) => {
-            "; certified: no input and no loss makes it longer"
+    let certified = match examination.certificate.as_ref().and_then(Certificate::decades) {
+        Some(bound) if bound < lines.certain => {
+            format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
         }
-        _ => "",
+        _ => String::new(),
     };
     let before = match (measured, predicted) {
         (true, Some(predicted)) => format!("; predicted {} before training", signed(predicted)),
@@ -206,6 +207,14 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
             signed(of_activations)
         );
         say(Cause::LargeWeights, severity, highest.map_or("", |layer| layer.0), text);
+    }
+}
+
+/// How many times a gradient shrinks at least that is certain to lose these decades: a power of ten.
+fn fold(decades: f64) -> String {
+    match libm::floor(-decades) {
+        power if power <= 3.0 => format!("{}", libm::exp10(power)),
+        power => format!("10^{power}"),
     }
 }
 

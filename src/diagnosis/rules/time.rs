@@ -1,15 +1,49 @@
 //! The budget over time, and the gates that make it.
 
 use super::{above, depth::signed};
-use crate::diagnosis::{Cause, Examination, Finding, Severity};
+use crate::{
+    diagnosis::{Cause, Examination, Finding, Severity},
+    layer::{CellKind, Node},
+    theory::Certificate,
+};
 use alloc::{format, vec::Vec};
 
 /// Gates that carry the state where they are open.
 const CARRIES: [&str; 2] = ["forget", "update"];
 
+/// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
+fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    let horizons = examination.certificate.iter().flat_map(Certificate::horizons);
+    for horizon in horizons {
+        let Some((last, bounds)) =
+            horizon.bounds.as_ref().and_then(|bounds| Some((bounds.len().checked_sub(2)?, bounds)))
+        else {
+            continue;
+        };
+        let span = examination.span.unwrap_or(last).min(last);
+        let decades = libm::log10(bounds[span]);
+        let Some(severity) = above(-decades, examination.thresholds.over_time) else { continue };
+        // A gated cell forgets for certain only if the gate that carries its state is shut.
+        let plain = |(path, part): (_, &Node)| {
+            path == horizon.name && matches!(part, Node::Recurrent { cell: CellKind::Elman(_), .. })
+        };
+        let cause = match examination.node.parts().into_iter().any(plain) {
+            true => Cause::VanishingRecurrence,
+            false => Cause::ShutForgetGate,
+        };
+        let text = format!(
+            "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the input",
+            signed(decades).trim_start_matches('−')
+        );
+        let finding = examination.finding(cause, severity, &horizon.name, text);
+        findings.push(Finding { predicted: Some(decades), confidence: 1.0, ..finding });
+    }
+}
+
 /// Vanishing and exploding within the span that the task asks for.
 pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+    let lines = &examination.thresholds;
+    let Some(statistics) = examination.statistics else { return certain(examination, findings) };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
         let within = state.sequence().saturating_sub(1);
         let span = examination.span.unwrap_or(within).min(within);
