@@ -1,0 +1,133 @@
+//! What `Statistics` says beside the same worked out by hand from the pass's own numbers.
+
+use chainrule::{
+    Error, Extent,
+    activation::{Activation, Relu, Tanh},
+    data::{Batch, Data},
+    initializer::{Normal, generator, sample::Normals},
+    layer::{Linear, Pointwise, Sequential, initialize},
+    loss::{Loss, MeanSquared, Target},
+    monitor::{Factor, Statistics},
+    tape::Tape,
+    trainer::{Settings, Trainer},
+    transform::Sgd,
+};
+use proptest::prelude::*;
+
+const IN: usize = 5;
+const HIDDEN: usize = 7;
+const OUT: usize = 3;
+
+fn normals(count: usize, seed: u64) -> Vec<f64> {
+    let (mut rng, mut normals) = (generator(seed), Normals::new());
+    (0..count).map(|_| normals.next(&mut rng)).collect()
+}
+
+fn length(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+fn network(activation: impl Activation, gain: f64) -> Sequential<f64> {
+    let weights = Normal { mean: 0.0, std: gain };
+    let mut network = Sequential::new(IN);
+    network.push(Linear::new(IN, HIDDEN).weights(weights)).unwrap();
+    network.push(Pointwise::new(HIDDEN, activation)).unwrap();
+    network.push(Linear::new(HIDDEN, OUT).weights(weights)).unwrap();
+    network
+}
+
+/// z = W₁x, φ′(z) and the gradients before and after the activation, from loops over the parameters.
+struct ByHand {
+    slopes: Vec<f64>,
+    before: Vec<f64>,
+    after: Vec<f64>,
+}
+
+fn by_hand(activation: &impl Activation, w: &[f64], x: &[f64], dy: &[f64]) -> ByHand {
+    let second = IN * HIDDEN + HIDDEN;
+    let mut found = ByHand { slopes: Vec::new(), before: Vec::new(), after: Vec::new() };
+    for (x, dy) in x.chunks(IN).zip(dy.chunks(OUT)) {
+        for unit in 0..HIDDEN {
+            let bias = w[IN * HIDDEN + unit];
+            let z = bias + x.iter().enumerate().map(|(i, x)| w[unit * IN + i] * x).sum::<f64>();
+            let slope = activation.derivative(z, activation.value(z));
+            let before = dy.iter().enumerate().map(|(o, dy)| w[second + o * HIDDEN + unit] * dy).sum::<f64>();
+            found.slopes.push(slope);
+            found.before.push(before);
+            found.after.push(before * slope);
+        }
+    }
+    found
+}
+
+/// The shares of units whose mean |φ′| is below 0.05, and through which nothing goes.
+fn shares(slopes: &[f64], rows: usize) -> [f64; 2] {
+    let of_unit = |unit: usize| slopes.iter().skip(unit).step_by(HIDDEN).map(|slope| slope.abs());
+    let share = |test: &dyn Fn(usize) -> bool| (0..HIDDEN).filter(|&unit| test(unit)).count() as f64 / HIDDEN as f64;
+    [share(&|unit| of_unit(unit).sum::<f64>() / (rows as f64) < 0.05), share(&|unit| of_unit(unit).all(|s| s == 0.0))]
+}
+
+fn check(activation: impl Activation + Copy, gain: f64, rows: usize, seed: u64) -> Result<(), TestCaseError> {
+    let network = network(activation, gain);
+    let (w, x, dy) = (initialize(&network, seed).unwrap(), normals(rows * IN, seed + 1), normals(rows * OUT, seed + 2));
+    let (mut tape, mut seen) = (Tape::new(&network, Extent::batch(rows)).unwrap(), Statistics::new());
+    let output = tape.forward_with(&w, &x, Extent::batch(rows), chainrule::layer::Mode::Train, &mut seen).unwrap();
+    output.dy.copy_from_slice(&dy);
+    tape.backward_with(&w, &mut seen).unwrap();
+    let link = seen.links().iter().find(|link| link.factor() == Factor::Activation).unwrap();
+    let hand = by_hand(&activation, &w, &x, &dy);
+    let near = |said: f64, right: f64| (said - right).abs() <= 1e-9 * (1.0 + right.abs());
+    let slope = hand.slopes.iter().map(|slope| slope.abs()).sum::<f64>() / hand.slopes.len() as f64;
+    prop_assert!(near(link.mean_slope(), slope), "mean |φ′| {} is {slope}", link.mean_slope());
+    prop_assert!(near(link.before(), length(&hand.before)), "before {} is {}", link.before(), length(&hand.before));
+    prop_assert!(near(link.after(), length(&hand.after)), "after {} is {}", link.after(), length(&hand.after));
+    let decades = (length(&hand.after) / length(&hand.before)).log10();
+    if decades.is_finite() {
+        prop_assert!(near(link.decades().mean(), decades), "{} decades are {decades}", link.decades().mean());
+    }
+    let [saturated, off] = shares(&hand.slopes, rows);
+    prop_assert_eq!((link.saturated(), link.off()), (saturated, off));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn an_activation_is_measured_as_by_hand(rows in 1usize..9, gain in 0.1f64..6.0, seed in 0u64..1 << 40) {
+        check(Tanh, gain, rows, seed)?;
+        check(Relu, gain, rows, seed)?;
+    }
+
+    /// The real step of SGD is rate · gradient: its size over the parameters', with the gradient's length before it.
+    #[test]
+    fn a_step_is_measured_as_by_hand(rate in 1e-6f64..1.0, seed in 0u64..1 << 40) {
+        step(rate, seed).map_err(|error| TestCaseError::fail(error.to_string()))??;
+    }
+}
+
+fn step(rate: f64, seed: u64) -> Result<Result<(), TestCaseError>, Error> {
+    let (network, rows) = (network(Tanh, 0.5), 6);
+    let (x, y) = (normals(rows * IN, seed), normals(rows * OUT, seed + 1));
+    let data = Data::rows(IN, &x, Target::Values(&y))?;
+    let settings = Settings { batch: rows, seed, ..Settings::default() };
+    let mut trainer = Trainer::new(&network, MeanSquared::new(), Sgd::new(rate), settings)?;
+    let w = trainer.parameters().to_vec();
+    let mut tape = Tape::new(&network, Extent::batch(rows))?;
+    let output = tape.forward(&w, &x, Extent::batch(rows))?;
+    MeanSquared::new().evaluate(OUT, output.y, Target::Values(&y), None, output.dy)?;
+    let gradient = tape.backward(&w)?.to_vec();
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, rows));
+    trainer.step(&data, &mut batch, &[0, 1, 2, 3, 4, 5], &mut seen)?;
+    let near = |said: f64, right: f64| (said - right).abs() <= 1e-9 * (1.0 + right.abs());
+    let blocks = trainer.tape().blocks().iter();
+    for (block, said) in blocks.zip(seen.blocks()) {
+        let (g, w) = (length(&gradient[block.range.clone()]), length(&w[block.range.clone()]));
+        if !near(said.gradient_norm(), g) {
+            return Ok(Err(TestCaseError::fail(format!("{}: ‖g‖ {} is {g}", block.name, said.gradient_norm()))));
+        }
+        let ratio = said.update_ratio();
+        if w > 0.0 && !near(ratio.mean(), (rate * g / w).log10()) {
+            return Ok(Err(TestCaseError::fail(format!("{}: {} is {}", block.name, ratio.mean(), rate * g / w))));
+        }
+    }
+    Ok(Ok(()))
+}
