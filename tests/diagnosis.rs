@@ -351,6 +351,11 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
         let vanishes = |finding: &Finding| finding.cause == Cause::VanishingRecurrence;
         assert!(!brief.findings.iter().any(vanishes), "{brief}");
     }
+    // Of open gates nothing is certain, and nothing is said.
+    let gated = Sequential::<f64>::input(2).recurrent(4, Lstm).linear(2).build()?;
+    let w = chainrule::layer::initialize(&gated, 1)?;
+    let report = Examination::new(&gated, Inputs::new(1.0)?.steps(30)?)?.parameters(&gated, &w, extent)?.report();
+    assert!(report.states.is_empty() && report.is_healthy(), "{report}");
     Ok(())
 }
 

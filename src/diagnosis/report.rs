@@ -105,7 +105,10 @@ fn states(examination: &Examination<'_>) -> Vec<ReportState> {
             certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),
         }
     };
-    names.into_iter().map(of).collect()
+    let known = |state: &ReportState| {
+        state.per_step.is_some() || state.spectral_radius.is_some() || state.certified_horizon.is_some()
+    };
+    names.into_iter().map(of).filter(known).collect()
 }
 
 impl Report {
