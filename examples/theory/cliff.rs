@@ -57,11 +57,12 @@ fn descend(unit: &mut Unit, transform: impl GradientTransform<f64>) -> Result<De
     let mut descent = Descent { path: Vec::new(), error: 0.0, longest: 0.0 };
     for _ in 0..300 {
         descent.path.push((at[1], at[2]));
-        descent.error = unit.error([at[1], at[2]])?;
+        unit.error([at[1], at[2]])?;
         let (blocks, gradient) = unit.tape.blocks_and_gradient();
         descent.longest = descent.longest.max(gradient.iter().map(|g| g * g).sum::<f64>().sqrt());
         optimizer.step(blocks, &mut at, gradient, &mut ())?;
     }
+    descent.path.push((at[1], at[2]));
     descent.error = unit.error([at[1], at[2]])?;
     Ok(descent)
 }

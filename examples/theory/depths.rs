@@ -1,11 +1,10 @@
 //! How deep networks of each weight variance can be trained, beside 6ξ_c (Schoenholz et al. 2017, Fig. 5).
 
-use crate::data::Table;
+use crate::{classifier, data::Table};
 use chainrule::{
     activation::Tanh,
     data::{Batch, Data},
-    initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::{Linear, Pointwise, Sequential},
+    initializer::{CriticalGain, Initializer},
     loss::{CrossEntropy, Target},
     theory::MeanField,
     trainer::{Settings, Trainer, shuffle},
@@ -21,12 +20,7 @@ const BATCH: usize = 32;
 /// The mean loss of the last of `steps` steps, over that of a guess: 1 is nothing learned.
 fn loss_after(steps: usize, weight_variance: f64, depth: usize, data: &Data<'_, f32>) -> Result<f64, chainrule::Error> {
     let weights = CriticalGain { weight_variance, bias_variance: BIAS_VARIANCE, orthogonal: false }.kind();
-    let mut network = Sequential::new(WIDTH);
-    for _ in 0..depth {
-        network.push(Linear::new(WIDTH, WIDTH).weights(weights.clone()).bias(weights.clone()))?;
-        network.push(Pointwise::new(WIDTH, Tanh))?;
-    }
-    network.push(Linear::new(WIDTH, 10).weights(LeCun::normal()).bias(Zeros))?;
+    let network = classifier([WIDTH, depth], &weights, &weights)?;
     let settings = Settings { batch: BATCH, seed: 1, threads: 2, ..Settings::default() };
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-4), settings)?;
     let (mut batch, mut order) = (Batch::new(data, BATCH), (0..data.samples()).collect::<Vec<_>>());
@@ -41,13 +35,13 @@ fn loss_after(steps: usize, weight_variance: f64, depth: usize, data: &Data<'_, 
 }
 
 /// Trains a grid of networks and draws what each came to under the curve of theory.
-pub fn report(digits: &Table, picture: &Path, short: bool) -> Result<(), Box<dyn Error>> {
+pub fn report(train: &Table, picture: &Path, short: bool) -> Result<(), Box<dyn Error>> {
     let (columns, depths, steps) =
         if short { (4, vec![10, 50, 100], 60) } else { (13, (1..=10).map(|depth| 10 * depth).collect(), 300) };
     println!(
         "\n## 6. Trainable depth: tanh, σb² = {BIAS_VARIANCE}, loss of {steps} steps of Adam over that of a guess\n"
     );
-    let data = Data::rows(WIDTH, &digits.inputs, Target::Classes(&digits.labels))?;
+    let data = Data::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
     let variances: Vec<f64> = (0..columns).map(|i| 1.0 + 3.0 * i as f64 / (columns - 1) as f64).collect();
     print!("{:<12}", "depth \\ σw²");
     variances.iter().for_each(|variance| print!(" {variance:>6.2}"));

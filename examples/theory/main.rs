@@ -54,6 +54,17 @@ fn plain(
     Ok(network)
 }
 
+/// Such a network whose rows are those of the digits, with the layer that gives the ten classes.
+fn classifier(
+    [width, depth]: [usize; 2],
+    weights: &InitializerKind,
+    bias: &InitializerKind,
+) -> Result<Sequential<f32>, Error> {
+    let mut network = plain([width, depth], &Tanh, weights, bias)?;
+    network.push(Linear::new(width, 10).weights(LeCun::normal()).bias(Zeros))?;
+    Ok(network)
+}
+
 /// One pass of a net there and back, with a random gradient at its output.
 fn pass(
     tape: &mut Tape<f32, &Sequential<f32>>,
@@ -280,15 +291,17 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     std::fs::create_dir_all(&pictures).map_err(|error| format!("{}: {error}", pictures.display()))?;
-    let mut digits = data::digits()?;
-    Standardise::of(digits.width, &digits.inputs)?.apply(&mut digits.inputs)?;
+    let (mut train, mut test) = data::digits()?.split(1);
+    let columns = Standardise::of(train.width, &train.inputs)?;
+    columns.apply(&mut train.inputs)?;
+    columns.apply(&mut test.inputs)?;
     gains(short, full)?;
     lottery(short)?;
     newman(short)?;
     glorot(short)?;
     cliff::report(&pictures.join("cliff.svg"))?;
-    depths::report(&digits, &pictures.join("trainable-depth.svg"), short)?;
-    thousand::report(&digits, short)?;
+    depths::report(&train, &pictures.join("trainable-depth.svg"), short)?;
+    thousand::report(&train, &test, short)?;
     println!("\nDone in {:.0} s.", start.elapsed().as_secs_f64());
     Ok(())
 }

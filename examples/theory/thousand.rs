@@ -1,11 +1,9 @@
 //! A thousand plain tanh layers, trained on the digits.
 
-use crate::data::Table;
+use crate::{classifier, data::Table};
 use chainrule::{
-    activation::Tanh,
     data::Data,
-    initializer::{Initializer, InitializerKind, LeCun, Orthogonal, Zeros},
-    layer::{Linear, Pointwise, Sequential},
+    initializer::{Initializer, LeCun, Orthogonal, Zeros},
     loss::{CrossEntropy, Target},
     theory::{Inputs, Prediction},
     trainer::{Settings, Trainer},
@@ -15,26 +13,15 @@ use std::error::Error;
 
 const WIDTH: usize = 64;
 
-fn network(depth: usize, weights: &InitializerKind) -> Result<Sequential<f32>, chainrule::Error> {
-    let mut network = Sequential::new(WIDTH);
-    for _ in 0..depth {
-        network.push(Linear::new(WIDTH, WIDTH).weights(weights.clone()).bias(Zeros))?;
-        network.push(Pointwise::new(WIDTH, Tanh))?;
-    }
-    network.push(Linear::new(WIDTH, 10).weights(LeCun::normal()).bias(Zeros))?;
-    Ok(network)
-}
-
 /// Trains with weights that are orthogonal, so that singular values stay alike however many are multiplied (Pennington,
 /// Schoenholz & Ganguli 2017), and as long beside independent ones of the same variance.
-pub fn report(digits: &Table, short: bool) -> Result<(), Box<dyn Error>> {
+pub fn report(train: &Table, test: &Table, short: bool) -> Result<(), Box<dyn Error>> {
     let (depth, epochs) = if short { (100, 4) } else { (1000, 20) };
     println!("\n## 7. {depth} plain tanh layers of {WIDTH} on the digits: no skips, no norms\n");
-    let (train, test) = digits.split(1);
     println!("{:<28} {:>10} {:>14} {:>10} {:>16}", "weights", "predicted", "epochs", "loss", "held-out digits");
     let orthogonal = Orthogonal { gain: 1.0 }.kind();
     for (name, weights) in [("orthogonal, σw² = 1", orthogonal), ("LeCun, σw² = 1", LeCun::normal().kind())] {
-        let network = network(depth, &weights)?;
+        let network = classifier([WIDTH, depth], &weights, &Zeros.kind())?;
         let predicted = Prediction::of(&network, Inputs::of_rows(&train.inputs)?)?.decades().unwrap_or(f64::NAN);
         let settings = Settings { batch: 32, epochs, seed: 1, threads: 2, ..Settings::default() };
         let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-5), settings)?;

@@ -73,7 +73,7 @@ impl fmt::Display for ReportState {
             let text = format!("{all:+.3} decades a step: weights {weights:+.3}, φ′ and gates {rest:+.3}");
             parts.push(text.replace('-', "−"));
         }
-        parts.extend(self.horizon.map(|horizon| format!("horizon {horizon:.1} steps")));
+        parts.extend(self.horizon.map(|horizon| format!("horizon {horizon:.1} steps").replace("inf", "∞")));
         parts.extend(self.spectral_radius.map(|radius| format!("ρ(U) {radius:.3}")));
         parts.extend(self.spectral_norm.map(|norm| format!("‖U‖₂ ≤ {norm:.3}")));
         parts.extend(self.certified_horizon.map(|steps| format!("certified below 1e-4 beyond {steps} steps")));

@@ -3,12 +3,13 @@
 use chainrule::{
     Activation, Bounds, Error, Extent, Layer, Scalar,
     activation::{Sigmoid, Tanh},
+    diagnosis::{Cause, Examination},
     layer::{Backward, Dims, Forward, Linear, Mode, Needs, Residual, Rows, Sequential, initialize},
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
         StepBounds,
     },
-    theory::Certificate,
+    theory::{Certificate, Inputs},
 };
 
 /// A layer of a user's own that says nothing of itself, but that its samples meet.
@@ -48,10 +49,10 @@ impl Activation for Cube {
     }
 }
 
-/// A linear cell of a user's own, which may state bounds: 2 for the first step, ½ for the others, which see no input.
+/// A linear cell of a user's own, which may state bounds: one for the first step, ½ for the others, which see no input.
 #[derive(Clone, Debug)]
 struct Plain {
-    stated: bool,
+    first: Option<f64>,
 }
 
 impl Cell for Plain {
@@ -62,9 +63,9 @@ impl Cell for Plain {
         &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
     }
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
-        let (state, input) = if step == 0 { (2.0, gates[0].weight) } else { (0.5, 0.0) };
-        let bounds = StepBounds { state: [[state, 0.0], [0.0, 0.0]], input: [input, 0.0] };
-        self.stated.then_some(bounds)
+        let first = self.first?;
+        let (state, input) = if step == 0 { (first, gates[0].weight) } else { (0.5, 0.0) };
+        Some(StepBounds { state: [[state, 0.0], [0.0, 0.0]], input: [input, 0.0] })
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         unit.h_next.copy_from_slice(unit.z);
@@ -105,10 +106,10 @@ fn it_is_found_wherever_it_is() {
     let residual = |layer: Box<dyn Layer<f64>>| Residual::new(layer).unwrap();
     let inner = Sequential::input(2).linear(2).layer(residual(secret())).activation(Cube(None)).build().unwrap();
     let both =
-        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { stated: false }), Recurrent::new(2, 2, Lstm)).unwrap();
+        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { first: None }), Recurrent::new(2, 2, Lstm)).unwrap();
     let network = Sequential::input(2)
         .layer(residual(Box::new(inner)))
-        .layer(Reversed::new(Recurrent::new(2, 2, Plain { stated: false })))
+        .layer(Reversed::new(Recurrent::new(2, 2, Plain { first: None })))
         .layer(both)
         .layer(Linear::new(4, 2))
         .build()
@@ -127,7 +128,7 @@ fn it_is_found_wherever_it_is() {
 
 #[test]
 fn a_cell_of_a_users_own_states_its_bounds() {
-    let network = Recurrent::new(1, 1, Plain { stated: true }).without_bias();
+    let network = Recurrent::new(1, 1, Plain { first: Some(2.0) }).without_bias();
     let certificate = Certificate::new(&network, &[-3.0, 0.5], Extent::sequences(1, 3)).unwrap();
     // Rows of one bound each, the largest 3; one column, 3 + 1½ + ¾. The first step's 2 meets a state of zero.
     let (bound, expected) = (certificate.bound().unwrap(), (3f64 * 5.25).sqrt());
@@ -200,4 +201,17 @@ fn what_no_pass_can_cover_is_refused() {
     assert!(matches!(new(&[0.0; 6], Extent::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));
     let needs = Layer::<f64>::needs(&Secret, Extent::batch(1), Mode::Train);
     assert_eq!(needs, Needs::default());
+}
+
+/// 19 steps of at most ½: certain to vanish. A cell of a user's own has no gate that would be the cause.
+#[test]
+fn a_cell_that_is_certain_to_vanish_is_named_for_its_recurrence() {
+    let network = Sequential::input(2).layer(Recurrent::new(2, 2, Plain { first: Some(0.5) })).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let inputs = Inputs::new(1.0).unwrap().steps(20).unwrap();
+    let examination = Examination::new(&network, inputs).unwrap();
+    let report = examination.parameters::<f64>(&network, &w, Extent::sequences(1, 20)).unwrap().report();
+    let found = report.findings.iter().find(|finding| finding.confidence == 1.0).unwrap();
+    assert_eq!((found.cause, found.layer.as_str()), (Cause::VanishingRecurrence, "0"));
+    assert!((found.predicted.unwrap() - 19.0 * 0.5f64.log10()).abs() < 1e-9, "{found}");
 }

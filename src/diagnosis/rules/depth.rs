@@ -213,6 +213,7 @@ pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Findi
 /// How many times a gradient shrinks at least that is certain to lose these decades: a power of ten.
 fn fold(decades: f64) -> String {
     match libm::floor(-decades) {
+        power if power.is_infinite() => String::from("∞"),
         power if power <= 3.0 => format!("{}", libm::exp10(power)),
         power => format!("10^{power}"),
     }

@@ -24,12 +24,12 @@ fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         let decades = libm::log10(bounds[span]);
         let Some(severity) = above(-decades, examination.thresholds.over_time) else { continue };
         // A gated cell forgets for certain only if the gate that carries its state is shut.
-        let plain = |(path, part): (_, &Node)| {
-            path == horizon.name && matches!(part, Node::Recurrent { cell: CellKind::Elman(_), .. })
+        let gated = |(path, part): (_, &Node)| {
+            path == horizon.name && matches!(part, Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
         };
-        let cause = match examination.node.parts().into_iter().any(plain) {
-            true => Cause::VanishingRecurrence,
-            false => Cause::ShutForgetGate,
+        let cause = match examination.node.parts().into_iter().any(gated) {
+            true => Cause::ShutForgetGate,
+            false => Cause::VanishingRecurrence,
         };
         let text = format!(
             "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the input",
