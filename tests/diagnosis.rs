@@ -8,7 +8,7 @@ use chainrule::{
     diagnosis::{Cause, Examination, Finding, Report, Severity, expect_healthy, first_check},
     initializer::{Constant, CriticalGain, He, Orthogonal, Zeros},
     layer::{LastStep, LayerNorm, Linear, Pointwise, Sequential},
-    loss::{CrossEntropy, Target},
+    loss::{CrossEntropy, MeanSquared, Target},
     monitor::{Every, Statistics},
     recurrent::{Elman, Lstm, Recurrent},
     theory::Inputs,
@@ -258,6 +258,32 @@ fn a_finding_keeps_the_pass_that_saw_it_first() {
     let (early, late) = (train(&network, Sgd::new(0.1), 2, unchanged), train(&network, Sgd::new(0.1), 9, unchanged));
     assert_eq!(late.findings[0].since, Some(8));
     assert_eq!(late.following(&early).findings[0].since, Some(1));
+}
+
+/// Outputs that saturate after long training, and hidden units that follow them, are a success.
+#[test]
+fn a_run_watched_late_is_not_accused() -> Result<(), Error> {
+    let (x, y) = data(64);
+    let targets: Vec<f32> =
+        y.iter().flat_map(|&y| [0, 1, 2, 3].map(|class| if class == y { 1.0 } else { -1.0 })).collect();
+    let data = Data::rows(WIDTH, &x, Target::Values(&targets))?;
+    let mut network = plain(4, Tanh, |_| Linear::new(WIDTH, WIDTH).weights(CriticalGain::new(&Tanh).unwrap()));
+    network.push(Pointwise::new(4, Tanh))?;
+    let mut trainer = Trainer::new(&network, MeanSquared::new(), Adam::new(0.02), Settings::default())?;
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
+    let samples = |step: usize| -> Vec<usize> { (0..32).map(|i| (step * 32 + i) % 64).collect() };
+    for step in 0..1500 {
+        trainer.step(&data, &mut batch, &samples(step), &mut ())?;
+    }
+    for step in 0..60 {
+        trainer.step(&data, &mut batch, &samples(step), &mut seen)?;
+    }
+    let outputs = seen.links().iter().find(|link| link.name() == "9").unwrap();
+    let hidden = seen.links().iter().find(|link| link.name() == "7").unwrap();
+    assert!(outputs.decades().mean() < -2.0 && hidden.first_slope() < Some(0.35), "the premise");
+    let report = Examination::new(&network, Inputs::of_rows(&x)?)?.statistics(&seen).report();
+    assert!(report.is_healthy(), "{report}");
+    Ok(())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use chainrule::{
     Error, Extent, Layer,
-    activation::{Relu, Sigmoid, Tanh},
+    activation::{Identity, Relu, Sigmoid, Tanh},
     diagnosis::{
         Cause, Change, Examination, Finding, Patient, Treatment, first_check, prescribe,
         remedy::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
@@ -203,6 +203,26 @@ fn time_is_treated_for_the_span() -> Result<(), Error> {
     shut.cause = Cause::ShutForgetGate;
     let forget = prescribe(&Patient::new(&lstm, Inputs::new(1.0)?.steps(60)?, &shut).span(40))?;
     assert_eq!(forget[0].remedy, "biases of the gates");
+    Ok(())
+}
+
+/// What was there from the start is cured by where it starts; what training brought would come again.
+#[test]
+fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
+    let mut network = Sequential::<f32>::new(1);
+    network.push(
+        Recurrent::new(1, 16, Elman::new(Identity)).recurrent(chainrule::initializer::Orthogonal { gain: 1.5 }),
+    )?;
+    network.push(LastStep::new(16))?;
+    network.push(Linear::new(16, 1))?;
+    let report = first_check(&network, &normal(8 * 60), Extent::sequences(8, 60), None, 1)?;
+    let (described, mut finding) = (network.describe(), report.root().unwrap().clone());
+    assert_eq!((finding.cause, finding.since), (Cause::ExplodingRecurrence, Some(0)));
+    for (since, remedy) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
+        finding.since = since;
+        let patient = Patient::new(&described, Inputs::new(1.0)?.steps(60)?, &finding).typical_norm(0.3);
+        assert_eq!(prescribe(&patient)?[0].remedy, remedy);
+    }
     Ok(())
 }
 

@@ -1,13 +1,13 @@
 //! What `Statistics` says beside the same worked out by hand from the pass's own numbers.
 
 use chainrule::{
-    Error, Extent,
+    Error, Extent, Layer,
     activation::{Activation, Relu, Tanh},
     data::{Batch, Data},
     initializer::{Normal, generator, sample::Normals},
     layer::{Linear, Pointwise, Sequential, initialize},
     loss::{Loss, MeanSquared, Target},
-    monitor::{Factor, Statistics},
+    monitor::{Factor, GradientMonitor, Statistics},
     tape::Tape,
     trainer::{Settings, Trainer},
     transform::Sgd,
@@ -130,4 +130,47 @@ fn step(rate: f64, seed: u64) -> Result<Result<(), TestCaseError>, Error> {
         }
     }
     Ok(Ok(()))
+}
+
+/// Passes told by hand: their losses, and the lengths of their gradients.
+fn told(passes: impl IntoIterator<Item = (f64, f64)>) -> Statistics {
+    let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
+    let blocks = chainrule::Blocks::collect(|visit| network.blocks(visit));
+    let mut seen = Statistics::new();
+    for (loss, norm) in passes {
+        GradientMonitor::<f64>::begin(&mut seen);
+        GradientMonitor::<f64>::loss(&mut seen, loss);
+        seen.gradient(&blocks, &[1.0, 1.0], &[norm, 0.0]);
+    }
+    seen
+}
+
+#[test]
+fn one_jump_is_not_what_is_typical() {
+    let calm = (0..60).map(|_| (1.0, 0.5));
+    assert_eq!(told(calm.clone()).run().typical_norm(), 0.5);
+    // The mean of ln ‖g‖ moves by 0.03 · ln 10, whether the jump was hundredfold or more.
+    let expected = 0.5 * (0.03 * 10f64.ln()).exp();
+    for jump in [50.0, 1e30] {
+        let seen = told(calm.clone().chain([(1.0, jump)]));
+        assert!((seen.run().typical_norm() - expected).abs() < 1e-9, "{jump}: {}", seen.run().typical_norm());
+        assert_eq!(seen.run().jumps(), 1);
+    }
+}
+
+#[test]
+fn a_jump_did_harm_where_the_loss_stays_worse() {
+    // A loss falls from 2 to 0.1; then one gradient is a hundred times as long as usual.
+    let learning = |step: u32| 0.1 + 1.9 * 0.9f64.powi(step as i32);
+    let before = (0..300).map(|step| (learning(step), 1.0));
+    let harmful = |after: &[f64]| {
+        let after = after.iter().map(|&loss| (loss, 1.0));
+        told(before.clone().chain([(0.2, 100.0)]).chain(after)).run().harmful_jumps()
+    };
+    assert_eq!(harmful(&[1.5, 1.4, 1.3, 1.2]), 1);
+    // A hard batch: the next are as easy as ever.
+    assert_eq!(harmful(&[0.1, 1.5, 0.1, 1.5]), 0);
+    assert_eq!(harmful(&[1.5, 0.1, 0.1, 0.1]), 0);
+    // Worse than usual, and next to nothing beside the 1.9 that were learned.
+    assert_eq!(harmful(&[0.25, 0.25, 0.25, 0.25]), 0);
 }

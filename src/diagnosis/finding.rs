@@ -40,3 +40,11 @@ pub struct Finding {
     /// The probability, roughly, that it is right.
     pub confidence: f64,
 }
+
+impl Finding {
+    /// Whether it was first seen after the first watched pass: what training brought is cured by how it is trained, what was
+    /// there before by where it begins.
+    pub fn came_with_training(&self) -> bool {
+        self.since > Some(0)
+    }
+}

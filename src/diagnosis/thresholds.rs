@@ -25,6 +25,10 @@ pub struct Thresholds {
     /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they are
     /// saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     pub slope: [f64; 2],
+    /// The predicted decades of an activation above which theory does not foretell saturation: then a run that is saturated
+    /// where it is first watched was trained before, and its weights are not those that the description draws. Convention:
+    /// those of tanh at the gain 5/3 of the usual table are −0.2.
+    pub foretold: f64,
     /// The share of a layer's units that no example of a window switches on, beyond those of the first pass. Convention; the
     /// deeper a ReLU network, the more of its units are off from the start.
     pub dead: [f64; 2],
@@ -60,6 +64,7 @@ impl Default for Thresholds {
             activation: -0.35,
             saturated: [0.3, 0.5],
             slope: [0.35, 0.2],
+            foretold: -0.2,
             dead: [0.3, 0.6],
             long_step: [-0.7, -0.3],
             low_clip: [0.1, 0.01],

@@ -23,7 +23,11 @@ impl Remedy for ClipAtTypicalNorm {
         let Some(norm) = patient.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
         let why = format!("a global norm of at most {norm:.2e}, which gradients typically have");
         let treatment = patient.treatment(self.name(), Effort::Training, Change::ClipNorm(norm), why);
-        let removes = matches!(patient.finding.cause, Cause::Cliff | Cause::LowClip);
+        let removes = match patient.finding.cause {
+            Cause::Cliff | Cause::LowClip => true,
+            Cause::ExplodingRecurrence => patient.finding.came_with_training(),
+            _ => false,
+        };
         Ok(Some(if removes { treatment.preferred() } else { treatment }))
     }
 }

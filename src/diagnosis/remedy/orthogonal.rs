@@ -34,7 +34,8 @@ impl Remedy for OrthogonalRecurrence {
         let why =
             String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
         let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
-        let removes = patient.finding.cause == Cause::ExplodingRecurrence;
+        // A matrix that grew while it was trained would grow again.
+        let removes = patient.finding.cause == Cause::ExplodingRecurrence && !patient.finding.came_with_training();
         Ok(Some(if removes { treatment.preferred() } else { treatment }))
     }
 }

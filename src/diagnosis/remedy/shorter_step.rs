@@ -25,7 +25,7 @@ impl Remedy for ShorterStep {
         let why = String::from("steps that the weights can follow, a hundredth of their size");
         let treatment = patient.treatment(self.name(), Effort::Training, Change::LearningRate(factor), why);
         // Units that were dead before the first step were not killed by one.
-        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.since > Some(0);
+        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();
         let removes = patient.finding.cause == Cause::LongStep || killed;
         Ok(Some(if removes { treatment.preferred() } else { treatment }))
     }

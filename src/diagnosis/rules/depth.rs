@@ -80,11 +80,22 @@ pub(super) fn activations(node: &Node) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
+/// The path of the activation that gives the network's outputs, where one does.
+fn outputs(node: &Node) -> Option<String> {
+    let last = node.parts().pop()?;
+    matches!(last.1, Node::Pointwise { .. }).then_some(last.0).filter(|path| !path.contains("branch"))
+}
+
 /// Vanishing and exploding over depth, with the factor and the layers that make it.
 pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
-    let (rows, lines) = (rows(examination), &examination.thresholds);
+    let (mut rows, lines) = (rows(examination), &examination.thresholds);
     let predicted = examination.prediction.decades_to_first_weights();
-    let Some(total) = examination.measured().or(predicted) else { return };
+    let Some(mut total) = examination.measured().or(predicted) else { return };
+    // Outputs that saturate are a success; no weights come before their activation on the way back.
+    let outputs = outputs(&examination.node);
+    if let Some(place) = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref()) {
+        total -= rows.remove(place).decades;
+    }
     if rows.is_empty() || total.is_nan() {
         return;
     }

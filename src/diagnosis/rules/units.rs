@@ -92,7 +92,9 @@ pub(super) fn saturated(examination: &Examination<'_>, findings: &mut Vec<Findin
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Injection).map(|link| link.name());
     for link in hidden {
         let [first, _] = link.at_first().unwrap_or_default();
-        if Some(link.name()) == last || !bounded(examination, link.name()) {
+        let predicted = examination.prediction.link(link.name()).and_then(|row| row.decades);
+        let foretold = predicted.is_none_or(|decades| decades < examination.thresholds.foretold);
+        if Some(link.name()) == last || !bounded(examination, link.name()) || !foretold {
             continue;
         }
         // Saturation that training brought is judged by its steps; that of the start, by the weights.

@@ -49,6 +49,15 @@ impl NonFinite {
     }
 }
 
+/// What followed a jump of the gradient.
+#[derive(Clone, Copy, Debug)]
+struct Wake {
+    /// The loss above which its step did harm.
+    line: f64,
+    /// In how many passes after it, without a break, the loss was above.
+    worse: u64,
+}
+
 /// What is known of a run as a whole.
 #[derive(Clone, Debug)]
 pub struct RunStatistics {
@@ -69,7 +78,7 @@ pub struct RunStatistics {
     norm: f64,
     spikes: u64,
     jumps: u64,
-    last_jump: Option<u64>,
+    wake: Option<Wake>,
     harmful: u64,
     clips: Deviation,
     clipped: Deviation,
@@ -96,7 +105,7 @@ impl Default for RunStatistics {
             norm: 0.0,
             spikes: 0,
             jumps: 0,
-            last_jump: None,
+            wake: None,
             harmful: 0,
             clips: Deviation::forgetting(0.99),
             clipped: Deviation::forgetting(0.99),
@@ -110,6 +119,10 @@ const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
+/// A jump did harm where the loss stayed worse for so many passes, and the jump undid so much of what was learned. A hard
+/// batch has a long gradient and a high loss, too, and leaves no trace. Conventions.
+const WORSE: u64 = 3;
+const UNDONE: f64 = 0.1;
 
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
@@ -145,12 +158,12 @@ impl RunStatistics {
         if self.first_loss.is_none() {
             self.first_loss = Some(loss);
         }
-        // A jump of the gradient whose step made the loss worse than it had been for long.
-        if self.last_jump.is_some_and(|jump| self.passes <= jump + 3) {
-            let usual = self.loss.mean() + 3.0 * self.loss.standard_deviation();
-            if loss > usual.max(1.5 * self.loss.mean()) || loss.is_nan() {
-                self.harmful += 1;
-                self.last_jump = None;
+        if let Some(Wake { line, worse }) = self.wake.take()
+            && (loss > line || loss.is_nan())
+        {
+            match worse + 1 {
+                WORSE => self.harmful += 1,
+                worse => self.wake = Some(Wake { line, worse }),
             }
         }
         if self.recent.count() >= 5 && self.recent.mean() > 0.0 {
@@ -168,7 +181,7 @@ impl RunStatistics {
             self.decades.push(Float::log10(last / first));
         }
         self.waiting = true;
-        let ln = Float::ln(norm);
+        let mut ln = Float::ln(norm);
         if self.log_norm.count() >= WARM_UP && ln.is_finite() {
             let apart = ln - self.log_norm.mean();
             if apart > MARK * self.log_norm.standard_deviation() {
@@ -176,7 +189,12 @@ impl RunStatistics {
             }
             if apart > TENFOLD {
                 self.jumps += 1;
-                self.last_jump = Some(self.passes);
+                let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
+                let learned = self.first_loss.map_or(0.0, |first| first - usual);
+                let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
+                self.wake = Some(Wake { line, worse: 0 });
+                // One jump must not pass for what is typical.
+                ln = self.log_norm.mean() + TENFOLD;
             }
         }
         self.log_norm.push(ln);
@@ -236,7 +254,7 @@ impl RunStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
-    /// e to the mean of ln ‖g‖: a typical length of the gradient, before clipping.
+    /// e to the mean of ln ‖g‖: a typical length of the gradient, before clipping; a jump counts as tenfold.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
@@ -245,7 +263,7 @@ impl RunStatistics {
     pub fn decades(&self) -> Deviation {
         self.decades
     }
-    /// ln ‖g‖ over the passes.
+    /// ln ‖g‖ over the passes; a jump counts as tenfold.
     pub fn log_norm(&self) -> Deviation {
         self.log_norm
     }
@@ -257,7 +275,7 @@ impl RunStatistics {
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
-    /// How many of them made the loss worse than it had been.
+    /// How many of them made the loss worse than it had been, for some passes.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
