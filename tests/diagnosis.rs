@@ -2,7 +2,7 @@
 
 use chainrule::{
     Activation, Error, Extent, Scalar,
-    activation::{Relu, Sigmoid, Tanh},
+    activation::{Identity, Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
     data::{Batch, Data},
     diagnosis::{Cause, Examination, Finding, Report, Severity, expect_healthy, first_check},
@@ -399,5 +399,62 @@ fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
     // 5 log10 40 = 8.01.
     assert!(certain(&examination.clone().parameters(&network, &w, Extent::batch(1))?.report()));
     assert!(!certain(&examination.report()));
+    Ok(())
+}
+
+/// Powers of U that grow because a step threw it there are that step's doing; those of the first U are its own.
+#[test]
+fn an_explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
+    let (x, y) = data(512);
+    let data = Data::sequences(1, WIDTH, &x, Target::Classes(&y))?;
+    for (gain, rate, cause) in [(1.0, 0.5, Cause::LongStep), (1.5, 1e-9, Cause::ExplodingRecurrence)] {
+        let mut network = Sequential::<f32>::new(1);
+        network.push(Recurrent::new(1, 16, Elman::new(Identity)).recurrent(Orthogonal { gain }))?;
+        network.push(LastStep::new(16))?;
+        network.push(Linear::new(16, 4))?;
+        let settings = Settings::default();
+        let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), Sgd::new(rate), settings, WIDTH)?;
+        let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
+        let samples: Vec<usize> = (0..32).collect();
+        for _ in 0..2 {
+            trainer.step(&data, &mut batch, &samples, &mut seen)?;
+        }
+        let inputs = Inputs::of_rows(&x)?.steps(WIDTH)?;
+        let report = Examination::new(&network, inputs)?.statistics(&seen).report();
+        assert!(report.findings.iter().any(|finding| finding.cause == Cause::ExplodingRecurrence), "{report}");
+        assert_eq!(root(&report).0, cause, "{report}");
+    }
+    Ok(())
+}
+
+/// Two to four decades over the span are a warning, which a loss that falls refutes.
+#[test]
+fn a_loss_that_falls_refutes_a_mild_vanishing_over_time() -> Result<(), Error> {
+    let x: Vec<f32> = data(512).0;
+    // What the last step says.
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[WIDTH - 1] > 0.0)).collect();
+    let data = Data::sequences(1, WIDTH, &x, Target::Classes(&y))?;
+    let mut network = Sequential::<f32>::new(1);
+    network.push(Recurrent::new(1, 16, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.93 }))?;
+    network.push(LastStep::new(16))?;
+    network.push(Linear::new(16, 2))?;
+    let chain = (ClipNorm::new(1.0), Sgd::new(0.1));
+    let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), chain, Settings::default(), WIDTH)?;
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
+    let mut severities = Vec::new();
+    for step in 0..150 {
+        let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % y.len()).collect();
+        trainer.step(&data, &mut batch, &samples, &mut seen)?;
+        let inputs = Inputs::of_rows(&x)?.steps(WIDTH)?;
+        let report = Examination::new(&network, inputs)?.statistics(&seen).report();
+        let found = report.findings.iter().find(|finding| finding.cause == Cause::VanishingRecurrence);
+        if let Some(found) = found.filter(|found| found.decades > Some(-4.0)) {
+            severities.push((seen.run().has_fallen(), found.severity));
+        }
+    }
+    let expected =
+        |&(fallen, severity): &(bool, Severity)| severity == if fallen { Severity::Note } else { Severity::Warning };
+    assert!(severities.iter().all(expected), "{severities:?}");
+    assert!(severities.iter().any(|at| at.0) && severities.iter().any(|at| !at.0));
     Ok(())
 }

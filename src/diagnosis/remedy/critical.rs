@@ -12,7 +12,8 @@ use alloc::string::String;
 /// no activation follows, by LeCun's. It does not apply where an activation has no critical point, as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
-    /// Whether matrices are orthogonal too: singular values all alike.
+    /// Whether matrices are orthogonal too: singular values all alike, so that no direction vanishes on its own and nets of
+    /// one description differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The first choice.
     pub orthogonal: bool,
 }
 
@@ -51,8 +52,8 @@ impl Remedy for CriticalInitialization {
         let why = String::from("weights that give back just what φ′ takes, layer by layer");
         let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // Units that died in training were killed by its steps.
-        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.since > Some(0);
-        let removes = !self.orthogonal && !killed;
+        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();
+        let removes = self.orthogonal && !killed;
         Ok(Some(if removes && treatment.is_enough() { treatment.preferred() } else { treatment }))
     }
 }

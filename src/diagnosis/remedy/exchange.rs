@@ -48,7 +48,7 @@ impl Remedy for ExchangeActivation {
             true
         });
         let Some((exchanged, (old, new))) = exchanged.zip(names) else { return Ok(None) };
-        let after = critical::initialized(&exchanged, false).unwrap_or(exchanged);
+        let after = critical::initialized(&exchanged, true).unwrap_or(exchanged);
         let why = format!("{new} in place of {old}, with weights on its critical line");
         let treatment = patient.network_becomes(self.name(), Effort::Activation, after, why)?;
         let removes = cause != Cause::DeadUnits && treatment.is_enough();

@@ -4,8 +4,8 @@ use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
 use crate::error::Error;
 use alloc::string::String;
 
-/// The learning rate brought down until a step is a hundredth of the parameters, by the ratio that was measured where there is
-/// one, else to a tenth.
+/// The learning rate brought down until a step is a thirtieth of the parameters, by the ratio that was measured where there is
+/// one, else to a tenth. A tenth of the parameters is long, a hundredth learns slowly: between them, on a scale of decades.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep;
 
@@ -21,8 +21,8 @@ impl Remedy for ShorterStep {
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
         // Of a finding of long steps the decades are log10 of update over parameter.
         let measured = patient.finding.decades.filter(|_| patient.finding.cause == Cause::LongStep);
-        let factor = measured.map_or(0.1, |ratio| libm::exp10(-2.0 - ratio).clamp(1e-4, 0.1));
-        let why = String::from("steps that the weights can follow, a hundredth of their size");
+        let factor = measured.map_or(0.1, |ratio| libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1));
+        let why = String::from("steps that the weights can follow, a thirtieth of their size");
         let treatment = patient.treatment(self.name(), Effort::Training, Change::LearningRate(factor), why);
         // Units that were dead before the first step were not killed by one.
         let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();

@@ -40,6 +40,8 @@ pub(super) fn order(findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::LongStep => unscaled,
             Cause::LargeWeights => unscaled || long,
             Cause::Cliff => long || grows,
+            // Thrown there by a step, not drawn there.
+            Cause::ExplodingRecurrence => long && finding.came_with_training(),
             _ => false,
         };
         let first = match finding.cause {

@@ -64,6 +64,9 @@ pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Findin
             findings.push(Finding { decades: Some(total), ..examination.finding(cause, severity, layer, text) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
+            // A loss that has fallen refutes the milder of the two.
+            let learns = severity == Severity::Warning && statistics.run().has_fallen();
+            let severity = if learns { Severity::Note } else { severity };
             match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
                 Some(gate) => {
                     let open = gate.opening().mean();

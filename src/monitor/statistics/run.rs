@@ -182,8 +182,8 @@ impl RunStatistics {
         }
         self.waiting = true;
         let mut ln = Float::ln(norm);
+        let apart = ln - self.log_norm.mean();
         if self.log_norm.count() >= WARM_UP && ln.is_finite() {
-            let apart = ln - self.log_norm.mean();
             if apart > MARK * self.log_norm.standard_deviation() {
                 self.spikes += 1;
             }
@@ -193,9 +193,11 @@ impl RunStatistics {
                 let learned = self.first_loss.map_or(0.0, |first| first - usual);
                 let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
                 self.wake = Some(Wake { line, worse: 0 });
-                // One jump must not pass for what is typical.
-                ln = self.log_norm.mean() + TENFOLD;
             }
+        }
+        // One jump must not pass for what is typical.
+        if self.log_norm.count() > 0 && apart > TENFOLD {
+            ln = self.log_norm.mean() + TENFOLD;
         }
         self.log_norm.push(ln);
     }
