@@ -1,14 +1,15 @@
 //! The patients: small networks made from a grid, most with one planted fault, the others healthy in unusual ways.
 
-use crate::data::Table;
+use crate::{data::Table, run::train};
 use chainrule::{
     Activation, Error, Scalar,
-    activation::{Gelu, Relu, Sigmoid, Tanh},
+    activation::{Gelu, Identity, Relu, Sigmoid, Tanh},
     diagnosis::Cause,
     initializer::{
         ByGate, Chrono, Constant, CriticalGain, Glorot, He, Initializer, LeCun, Orthogonal, Zeros, generator, sample,
     },
     layer::{LastStep, Layer, LayerNorm, Linear, Pointwise, Residual, Sequential, initialize},
+    loss::Target,
     recurrent::{Elman, Lstm, Recurrent},
 };
 
@@ -35,17 +36,43 @@ pub struct Recipe {
 /// What was planted, and where: nowhere in particular if there is no layer.
 #[derive(Clone, Debug)]
 pub struct Planted {
-    pub cause: Cause,
+    /// The cause, and what else is at the root of the same fault, seen from another side.
+    pub causes: Vec<Cause>,
     pub layers: Vec<usize>,
+}
+
+/// What a network is to give for each sample.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    Classes(Vec<usize>),
+    /// So many values each, of variance 1 or below.
+    Values(usize, Vec<f32>),
+}
+
+impl Targets {
+    pub fn samples(&self) -> usize {
+        match self {
+            Targets::Classes(y) => y.len(),
+            Targets::Values(width, y) => y.len() / width,
+        }
+    }
+
+    pub fn all(&self) -> Target<'_, f32> {
+        match self {
+            Targets::Classes(y) => Target::Classes(y),
+            Targets::Values(_, y) => Target::Values(y),
+        }
+    }
 }
 
 /// A network, its first parameters, its data, its training, and what is wrong with it.
 pub struct Case {
+    pub seed: u64,
     pub name: String,
     pub network: Sequential<f32>,
     pub w: Vec<f32>,
     pub x: Vec<f32>,
-    pub y: Vec<usize>,
+    pub y: Targets,
     pub width: usize,
     /// Steps of a sequence, and how many of them the task asks to remember.
     pub sequence: usize,
@@ -100,9 +127,10 @@ mod rand {
     }
 }
 
-/// Rows of digits with their classes, and of blobs.
+/// Rows of digits with their classes, and the sunspot numbers in order, all of mean 0 and variance 1.
 pub struct Tables {
     pub digits: Table,
+    pub sunspots: Vec<f32>,
 }
 
 fn blobs(rng: &mut rand::Drawn, rows: usize) -> (Vec<f32>, Vec<usize>) {
@@ -129,6 +157,13 @@ fn remembered(rng: &mut rand::Drawn, rows: usize, steps: usize, told_at: usize) 
         }
     }
     (x, y)
+}
+
+/// Windows of the sunspot numbers, each with the number that follows.
+fn forecast(rng: &mut rand::Drawn, sunspots: &[f32], rows: usize, steps: usize) -> (Vec<f32>, Targets) {
+    let starts: Vec<usize> = (0..rows).map(|_| rng.below(sunspots.len() - steps)).collect();
+    let x = starts.iter().flat_map(|&start| sunspots[start..][..steps].to_vec()).collect();
+    (x, Targets::Values(1, starts.iter().map(|&start| sunspots[start + steps]).collect()))
 }
 
 struct Plain {
@@ -191,23 +226,25 @@ fn residual(depth: usize, hidden: usize) -> Result<Sequential<f32>, Error> {
     Ok(network)
 }
 
+/// A recurrent layer, of whose last state the outputs are made.
+fn over_time(layer: impl Layer<f32> + 'static, outputs: usize) -> Result<Sequential<f32>, Error> {
+    let [input, hidden] = [layer.dims().input, layer.dims().output];
+    let mut network = Sequential::new(input);
+    network.push(layer)?;
+    network.push(LastStep::new(hidden))?;
+    network.push(Linear::new(hidden, outputs))?;
+    Ok(network)
+}
+
 fn lstm(hidden: usize, bias: impl Initializer + 'static) -> Result<Sequential<f32>, Error> {
-    let mut network = Sequential::new(2);
-    network.push(Recurrent::new(2, hidden, Lstm).bias(bias))?;
-    network.push(LastStep::new(hidden))?;
-    network.push(Linear::new(hidden, 2))?;
-    Ok(network)
+    over_time(Recurrent::new(2, hidden, Lstm).bias(bias), 2)
 }
 
-fn tanh_recurrent(hidden: usize, gain: f64) -> Result<Sequential<f32>, Error> {
-    let mut network = Sequential::new(2);
-    network.push(Recurrent::new(2, hidden, Elman::new(Tanh)).recurrent(Orthogonal { gain }))?;
-    network.push(LastStep::new(hidden))?;
-    network.push(Linear::new(hidden, 2))?;
-    Ok(network)
+fn elman(activation: impl Activation, hidden: usize, gain: f64) -> Result<Sequential<f32>, Error> {
+    over_time(Recurrent::new(2, hidden, Elman::new(activation)).recurrent(Orthogonal { gain }), 2)
 }
 
-const FAULTS: [Cause; 16] = [
+const FAULTS: [Cause; 17] = [
     Cause::SaturatingActivation,
     Cause::SmallWeights,
     Cause::LargeWeights,
@@ -219,6 +256,7 @@ const FAULTS: [Cause; 16] = [
     Cause::ExplodingRecurrence,
     Cause::VanishingRecurrence,
     Cause::ShutForgetGate,
+    Cause::Cliff,
     Cause::LowClip,
     Cause::LongStep,
     Cause::Overflow,
@@ -227,7 +265,7 @@ const FAULTS: [Cause; 16] = [
 ];
 
 /// Ways to be healthy that look like a fault to some rule.
-const TRAPS: [&str; 14] = [
+const TRAPS: [&str; 16] = [
     "plain",
     "ReLU at half zeros",
     "one-hot inputs",
@@ -242,6 +280,8 @@ const TRAPS: [&str; 14] = [
     "short memory",
     "clipped at the typical norm",
     "deep and critical",
+    "late saturation of outputs",
+    "sunspots",
 ];
 
 /// The case of a seed; with `twin`, the same without its fault.
@@ -259,17 +299,18 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
         still: None,
         frozen: None,
         scale: 1.0,
-        steps: 150,
+        steps: 300,
         before: 0,
     };
     let recurrent = match healthy {
-        true => matches!(trap, "remembers" | "short memory" | "clipped at the typical norm"),
+        true => matches!(trap, "remembers" | "short memory" | "clipped at the typical norm" | "sunspots"),
         false => {
-            matches!(cause, Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::ShutForgetGate)
+            use Cause::*;
+            matches!(cause, ExplodingRecurrence | VanishingRecurrence | ShutForgetGate | Cliff)
         }
     };
     let severity = |low: f64, high: f64, rng: &mut rand::Drawn| rng.between(low, high);
-    let plant = |layers: Vec<usize>| (!healthy && !twin).then_some(Planted { cause, layers });
+    let plant = |causes: Vec<Cause>, layers: Vec<usize>| (!healthy && !twin).then_some(Planted { causes, layers });
     let name = if healthy { format!("healthy: {trap}") } else { format!("{cause}") };
     if recurrent {
         let hidden = [16, 24, 32][rng.below(3)];
@@ -280,14 +321,22 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             Cause::ExplodingRecurrence => severity(1.6, 3.5, rng),
             Cause::VanishingRecurrence => severity(0.2, 0.6, rng),
             Cause::ShutForgetGate => -severity(2.0, 8.0, rng),
+            Cause::Cliff => severity(0.15, 0.6, rng),
             _ => severity(1.0, 3.0, rng),
         };
-        let mut span = span;
+        let of_sunspots =
+            if healthy { trap == "sunspots" } else { cause == Cause::ExplodingRecurrence && rng.below(2) == 0 };
+        let (mut span, mut causes) = (span, vec![cause]);
         let network = if healthy {
             match trap {
                 "short memory" => {
                     (told_at, span) = (sequence - 3, 3);
-                    tanh_recurrent(hidden, 0.9)?
+                    elman(Tanh, hidden, 0.9)?
+                }
+                // The next number is told by the last few.
+                "sunspots" => {
+                    span = 3;
+                    over_time(Recurrent::new(1, hidden, Lstm), 1)?
                 }
                 "remembers" => lstm(hidden, Chrono { span })?,
                 _ => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(4.0)).gate("input", Constant(-2.0)))?,
@@ -295,22 +344,43 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
         } else {
             match cause {
                 Cause::ExplodingRecurrence => {
-                    (told_at, span) = (sequence - 4, 4);
-                    (recipe.clip, span) = (None, span.max(sequence - 1));
-                    tanh_recurrent(hidden, if twin { 0.95 } else { amount })?
+                    (told_at, span, recipe.clip) = (sequence - 4, sequence - 1, None);
+                    let gain = if twin { 0.95 } else { amount };
+                    match of_sunspots {
+                        true => {
+                            over_time(Recurrent::new(1, hidden, Elman::new(Tanh)).recurrent(Orthogonal { gain }), 1)?
+                        }
+                        false => elman(Tanh, hidden, gain)?,
+                    }
+                }
+                // Nothing bounds the state: a step too far, and the powers of U grow.
+                Cause::Cliff => {
+                    causes.extend([Cause::ExplodingRecurrence, Cause::LongStep]);
+                    (recipe.adam, recipe.rate, recipe.clip) = (false, amount, twin.then_some(1.0));
+                    elman(Identity, hidden, 1.0)?
                 }
                 Cause::VanishingRecurrence => match twin {
                     true => lstm(hidden, Chrono { span })?,
-                    false => tanh_recurrent(hidden, amount)?,
+                    false => elman(Tanh, hidden, amount)?,
                 },
                 Cause::ShutForgetGate if !twin => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(amount)))?,
                 _ => lstm(hidden, Chrono { span })?,
             }
         };
-        let (x, y) = remembered(rng, 512, sequence, told_at);
-        let w = initialize(&network, seed)?;
-        let planted = plant(vec![0]);
-        return Ok(Case { name, network, w, x, y, width: 2, sequence, span, recipe, planted });
+        let (x, y) = match of_sunspots {
+            true => forecast(rng, &tables.sunspots, 512, sequence),
+            false => {
+                let (x, y) = remembered(rng, 512, sequence, told_at);
+                (x, Targets::Classes(y))
+            }
+        };
+        let (w, width) = (initialize(&network, seed)?, network.dims().input);
+        let planted = plant(causes, vec![0]);
+        let mut case = Case { seed, name, network, w, x, y, width, sequence, span, recipe, planted };
+        if !healthy && cause == Cause::Cliff {
+            meet_the_wall(&mut case)?;
+        }
+        return Ok(case);
     }
     // Inputs: digits of mean 0 and variance about 1, or blobs.
     let (mut x, y) = if rng.below(2) == 0 {
@@ -323,8 +393,9 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     let mut layers = vec![];
     let place = 1 + rng.below(net.depth - 1);
     let all: Vec<usize> = (0..net.depth).map(|layer| 2 * layer).collect();
-    let mut odd = None;
-    let mut network = None;
+    let (mut odd, mut network, mut causes, mut targets) = (None, None, vec![cause], None);
+    // Units die by their bias, or by a step.
+    let by_step = cause == Cause::DeadUnits && rng.below(2) == 0;
     // The rate that a healthy twin trains well with.
     recipe.rate = if recipe.adam { 2e-3 } else { 0.05 };
     if healthy {
@@ -333,7 +404,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             "one-hot inputs" => {
                 x.fill(0.0);
                 y.iter().enumerate().for_each(|(i, &y)| x[i * PIXELS + y * 6 + i % 6] = 1.0);
-                recipe.rate *= 4.0;
+                recipe.rate *= 2.0;
             }
             "zero branches" => network = Some(residual(2 + rng.below(4), net.hidden)?),
             "frozen layers" => recipe.frozen = Some("0"),
@@ -345,6 +416,14 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             "converged" => recipe.before = 400,
             "Adam at tiny gradients" => (recipe.adam, recipe.rate, recipe.scale) = (true, 2e-3, 1e-3),
             "shallow sigmoid" => (net.kind, net.depth, recipe.adam, recipe.rate) = (Kind::Sigmoid, 2, true, 5e-3),
+            "late saturation of outputs" => {
+                (recipe.adam, recipe.rate, recipe.before) = (true, 5e-3, 600);
+                let signs = y.iter().flat_map(|&y| (0..10).map(move |class| if class == y { 1.0 } else { -1.0 }));
+                targets = Some(Targets::Values(10, signs.collect()));
+                let mut bounded = plain(&net, None)?;
+                bounded.push(Pointwise::new(10, Tanh))?;
+                network = Some(bounded);
+            }
             "deep and critical" => (net.depth, net.kind, recipe.rate) = (14, Kind::Tanh, recipe.rate * 0.3),
             _ => {}
         }
@@ -366,6 +445,11 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                 layers = (0..net.depth).map(|layer| 2 * layer).collect();
             }
             Cause::Bottleneck => (net.depth, layers) = (6 + rng.below(5), vec![2 * place]),
+            Cause::DeadUnits if by_step => {
+                net.kind = Kind::Relu;
+                causes.push(Cause::LongStep);
+                (recipe.adam, recipe.rate) = (false, if twin { 0.05 } else { severity(1.5, 15.0, rng) });
+            }
             Cause::DeadUnits => (net.kind, layers) = (Kind::Relu, vec![2 * place + 1]),
             Cause::ConstantWeights => layers = all.iter().copied().chain([2 * net.depth]).collect(),
             Cause::DuplicatedUnits => layers = vec![2 * place],
@@ -396,10 +480,24 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
         None => plain(&net, odd)?,
     };
     let mut w = initialize(&network, seed)?;
-    if !healthy && !twin {
+    if !healthy && !twin && !by_step {
         tamper(cause, &network, &mut w, place, net.hidden, rng)?;
     }
-    Ok(Case { name, network, w, x, y, width: PIXELS, sequence: 1, span: 1, recipe, planted: plant(layers) })
+    let (y, planted) = (targets.unwrap_or(Targets::Classes(y)), plant(causes, layers));
+    Ok(Case { seed, name, network, w, x, y, width: PIXELS, sequence: 1, span: 1, recipe, planted })
+}
+
+/// First parameters from which unclipped training meets the wall. From others it never does, and nothing is wrong with those.
+fn meet_the_wall(case: &mut Case) -> Result<(), Error> {
+    let clip = case.recipe.clip.take();
+    for attempt in 1..20 {
+        if train(case, &mut (), |_, _| false)?.level < 0.9 {
+            break;
+        }
+        case.w = initialize(&case.network, case.seed + (attempt << 32))?;
+    }
+    case.recipe.clip = clip;
+    Ok(())
 }
 
 /// Faults that are in the parameters.

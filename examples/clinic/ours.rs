@@ -69,20 +69,17 @@ pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outco
         Change::Network(node) => {
             let mut mended = Sequential::new(case.width);
             mended.push(node.build::<f32>()?)?;
-            case.w = initialize(&mended, 1)?;
+            case.w = initialize(&mended, case.seed)?;
             case.network = mended;
         }
         Change::Lsuv(lsuv) => {
-            let rows = 64.min(case.y.len());
+            let rows = 64.min(case.y.samples());
             let x = &case.x[..rows * case.width * case.sequence];
             lsuv.apply(&case.network, &mut case.w, x, Extent::sequences(rows, case.sequence))?;
         }
-        Change::Redraw => case.w = initialize(&case.network, 1)?,
+        Change::Redraw => case.w = initialize(&case.network, case.seed)?,
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
-        Change::LearningRate(factor) => {
-            case.recipe.rate *= factor;
-            case.w = initialize(&case.network, 1)?;
-        }
+        Change::LearningRate(factor) => case.recipe.rate *= factor,
         Change::Standardise(columns) => columns.apply(&mut case.x)?,
         Change::Thaw(_) => case.recipe.still = None,
         _ => return Ok(None),

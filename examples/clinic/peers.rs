@@ -113,8 +113,8 @@ impl Peer {
     }
 
     /// AUTOTRAINER reports only where the accuracy is below 0.6.
-    pub fn verdict(mut self, accuracy: f64) -> Verdict {
-        if self.tool == Tool::AutoTrainer && accuracy < 0.6 {
+    pub fn verdict(mut self, level: f64) -> Verdict {
+        if self.tool == Tool::AutoTrainer && level < 0.6 {
             self.said = self.held.take();
         }
         match self.said {

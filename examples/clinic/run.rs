@@ -1,21 +1,21 @@
 //! Training a patient, watched.
 
-use crate::cases::Case;
+use crate::cases::{Case, Targets};
 use chainrule::{
     Error, GradientMonitor,
     data::{Batch, Data},
-    loss::{CrossEntropy, Loss, Reduction, Target},
+    loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target},
     trainer::{Settings, Trainer, shuffle},
     transform::{Adam, BlockRates, ClipNorm, GradientTransform, Guard, Outcome, Sgd},
 };
 
 const BATCH: usize = 32;
 
-/// The mean cross-entropy times a factor.
+/// A loss times a factor.
 #[derive(Debug)]
-struct Scaled(CrossEntropy, f32);
+struct Scaled<L>(L, f32);
 
-impl Loss<f32> for Scaled {
+impl<L: Loss<f32>> Loss<f32> for Scaled<L> {
     fn evaluate(
         &self,
         width: usize,
@@ -32,7 +32,7 @@ impl Loss<f32> for Scaled {
         self.0.counted(width, target, row_weights)
     }
     fn reduction(&self) -> Reduction {
-        Loss::<f32>::reduction(&self.0)
+        self.0.reduction()
     }
 }
 
@@ -54,22 +54,35 @@ fn transform(case: &Case) -> Box<dyn GradientTransform<f32>> {
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes {
     pub loss: f64,
-    pub accuracy: f64,
+    /// The share of samples told right, or of the variance explained; 0 where training broke.
+    pub level: f64,
 }
 
 /// Trains a case; `look` is called after each watched step and stops it by `true`.
 pub fn train<M: GradientMonitor<f32>>(
     case: &Case,
     monitor: &mut M,
+    look: impl FnMut(&mut M, usize) -> bool,
+) -> Result<Outcomes, Error> {
+    match case.y {
+        Targets::Classes(_) => train_for(case, CrossEntropy::new(), monitor, look),
+        Targets::Values(..) => train_for(case, MeanSquared::new(), monitor, look),
+    }
+}
+
+fn train_for<M: GradientMonitor<f32>>(
+    case: &Case,
+    loss: impl Loss<f32>,
+    monitor: &mut M,
     mut look: impl FnMut(&mut M, usize) -> bool,
 ) -> Result<Outcomes, Error> {
-    let targets = Target::Classes(&case.y);
+    let targets = case.y.all();
     let data = match case.sequence {
         1 => Data::rows(case.width, &case.x, targets)?,
         steps => Data::sequences(case.width, steps, &case.x, targets)?,
     };
     let settings = Settings { batch: BATCH, ..Settings::default() };
-    let loss = Scaled(CrossEntropy::new(), case.recipe.scale);
+    let loss = Scaled(loss, case.recipe.scale);
     let mut trainer = Trainer::for_steps(&case.network, loss, transform(case), settings, case.sequence)?;
     trainer.parameters_mut().copy_from_slice(&case.w);
     if let Some(layer) = case.recipe.frozen {
@@ -95,9 +108,10 @@ pub fn train<M: GradientMonitor<f32>>(
             break;
         }
     }
-    let accuracy = match last.is_finite() {
-        true => trainer.evaluate(&data)?.accuracy.unwrap_or(0.0),
-        false => 0.0,
-    };
-    Ok(Outcomes { loss: last / f64::from(case.recipe.scale), accuracy })
+    if !last.is_finite() {
+        return Ok(Outcomes { loss: last, level: 0.0 });
+    }
+    let reached = trainer.evaluate(&data)?;
+    let loss = reached.loss / f64::from(case.recipe.scale);
+    Ok(Outcomes { loss, level: reached.accuracy.unwrap_or((1.0 - loss).max(0.0)) })
 }
