@@ -1,7 +1,7 @@
 //! Networks built from their description, for any scalar.
 
 use crate::{
-    activation::{Activation, ActivationVisitor},
+    activation::{Activation, ActivationKind, ActivationVisitor, Dynamic},
     error::Error,
     initializer::InitializerKind,
     layer::{
@@ -30,19 +30,29 @@ impl Node {
     /// [`Error::Opaque`] for an activation, cell or layer of a user's own, naming its place; what the layers'
     /// constructors refuse.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
-        self.build_at("")
+        self.build_at::<T, Typed>("")
     }
 
-    fn build_at<T: Scalar>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+    /// The same network for what looks at it once: in `f64`, its activations behind pointers. It runs slower, and this
+    /// crate compiles it for one activation instead of for each; those of a user's own go in, too.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), activations left out.
+    pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
+        self.build_at::<f64, Behind>("")
+    }
+
+    fn build_at<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         let join = |part: String| if path.is_empty() { part } else { format!("{path}.{part}") };
         let opaque = |kind: &str| Error::Opaque { path: path.into(), kind: kind.into() };
         Ok(match self {
             Node::Linear { inputs, outputs, weights, bias } => {
                 Box::new(Linear::from_parts(*inputs, *outputs, weights.clone(), bias.clone()))
             }
-            Node::Pointwise { width, activation } => activation
-                .visit(BuildPointwise { width: *width, scalar: PhantomData })
-                .ok_or_else(|| opaque(activation.name()))?,
+            Node::Pointwise { width, activation } => {
+                let build = BuildPointwise { width: *width, scalar: PhantomData };
+                A::visit(activation, build).ok_or_else(|| opaque(activation.name()))?
+            }
             Node::PRelu { width, per_unit, initial } => {
                 let layer = PRelu::new(*width).initial(*initial)?;
                 Box::new(if *per_unit { layer.per_unit() } else { layer })
@@ -57,27 +67,29 @@ impl Node {
             }
             Node::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
             Node::Residual { branch, scale } => {
-                Box::new(Residual::boxed(branch.build_at(&join("branch".into()))?)?.scale(*scale)?)
+                Box::new(Residual::boxed(branch.build_at::<T, A>(&join("branch".into()))?)?.scale(*scale)?)
             }
             Node::Sequential { input, layers } => {
                 let mut network = Sequential::new(*input);
                 for (i, layer) in layers.iter().enumerate() {
-                    network.push_boxed(layer.build_at(&join(format!("{i}")))?)?;
+                    network.push_boxed(layer.build_at::<T, A>(&join(format!("{i}")))?)?;
                 }
                 Box::new(network)
             }
             Node::LastStep { width } => Box::new(LastStep::new(*width)),
             Node::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
-            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T>(path)?)),
+            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
             Node::Bidirectional { forward, backward } => {
-                let forward = forward.build_at::<T>(&join("forward".into()))?;
-                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T>(&join("backward".into()))?)?)
+                let forward = forward.build_at::<T, A>(&join("forward".into()))?;
+                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join("backward".into()))?)?)
             }
             Node::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
                 match cell {
-                    CellKind::Elman(activation) => activation.visit(unroll).ok_or_else(|| opaque(activation.name()))?,
+                    CellKind::Elman(activation) => {
+                        A::visit(activation, unroll).ok_or_else(|| opaque(activation.name()))?
+                    }
                     CellKind::Lstm => unroll.with(Lstm),
                     CellKind::Gru(reset) => unroll.with(Gru::new(*reset)),
                     CellKind::Opaque(name) => return Err(opaque(name)),
@@ -85,6 +97,30 @@ impl Node {
             }
             Node::Opaque { kind, .. } => return Err(opaque(kind)),
         })
+    }
+}
+
+/// How a described activation becomes one that a layer can have.
+trait Activated {
+    /// Hands it to `visitor`; `None` where it cannot be one.
+    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output>;
+}
+
+/// As what it is: a layer for each type.
+struct Typed;
+
+impl Activated for Typed {
+    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
+        activation.visit(visitor)
+    }
+}
+
+/// Behind a pointer: one layer for all of them.
+struct Behind;
+
+impl Activated for Behind {
+    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
+        Some(visitor.visit(Dynamic(activation.clone())))
     }
 }
 

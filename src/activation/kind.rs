@@ -4,6 +4,7 @@ use super::{
     Activation, Bounds, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
     LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
 };
+use crate::scalar::{Scalar, scalar, to_f64};
 use alloc::{format, sync::Arc, vec::Vec};
 use core::fmt::Debug;
 
@@ -137,6 +138,31 @@ impl ActivationKind {
     /// Whether `φ(−z) = −φ(z)`, to the bit.
     pub fn is_odd(&self) -> bool {
         self.as_any().odd()
+    }
+}
+
+/// A described activation that is called through its pointer, in `f64` whatever the scalar.
+#[derive(Clone, Debug)]
+pub(crate) struct Dynamic(pub ActivationKind);
+
+impl Activation for Dynamic {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        scalar(self.0.value(to_f64(z)))
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        scalar(self.0.derivative(to_f64(z)))
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        self.0.derivative_bounds()
+    }
+    fn kinks(&self) -> Vec<f64> {
+        self.0.kinks()
+    }
+    fn is_odd(&self) -> bool {
+        self.0.is_odd()
+    }
+    fn kind(&self) -> ActivationKind {
+        self.0.clone()
     }
 }
 

@@ -172,7 +172,7 @@ impl Prediction {
     /// # Errors
     /// Those of [`of`](Self::of); a description that cannot be built, where a part of it must be sampled.
     pub fn of_node(node: &Node, inputs: Inputs) -> Result<Self, Error> {
-        Self::read(node, inputs, &|| match node.build::<f64>() {
+        Self::read(node, inputs, &|| match node.build_to_look_at() {
             Ok(network) => Sample::new(&network, inputs.spread, inputs.steps).map(Some),
             Err(Error::Opaque { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -28,7 +28,7 @@ pub struct Survivor {
 /// A description that cannot be built.
 pub fn survivors(before: &Node, after: &Node) -> Result<Vec<Survivor>, Error> {
     let blocks = |node: &Node| -> Result<Blocks, Error> {
-        let network = node.build::<f32>()?;
+        let network = node.build_to_look_at()?;
         Ok(Blocks::collect(|visit| network.blocks(visit)))
     };
     let (old_blocks, new_blocks) = (blocks(before)?, blocks(after)?);
