@@ -1,6 +1,23 @@
 //! A register of values: what a tile of a product is made of.
 
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use super::{AVX2, AVX512, is, level};
 use crate::scalar::Scalar;
+
+/// How many values of `T` the registers hold that products run on at the level of this machine: an array of four stands
+/// in where it has none for `T`.
+#[inline]
+pub(super) fn lanes<T: Scalar>() -> usize {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if is::<T, f32>() || is::<T, f64>() {
+        match level() {
+            AVX512 => return 64 / size_of::<T>(),
+            AVX2 => return 32 / size_of::<T>(),
+            _ => {}
+        }
+    }
+    4
+}
 
 /// A register that holds [`LANES`](Self::LANES) values of `T`.
 pub(super) trait Lanes<T>: Copy {

@@ -7,22 +7,23 @@
 use super::{AVX2, AVX512, is};
 use super::{
     Kernel, Level, dispatch,
-    lanes::Lanes,
+    lanes::{Lanes, lanes},
     team::{Shared, divide},
     transpose::transpose,
 };
 use crate::scalar::Scalar;
 
-/// Inner indices summed in registers before they are added to the result: a panel of that many rows is as
-/// large as a level-1 cache (256 × 128 bytes = 32 KiB), and strips of 512 outputs fill half a level-2 cache.
+/// Inner indices summed in registers before they are added to the result: a panel of that many rows fits into a level-1
+/// cache (256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2), and strips of 512 outputs fill half a level-2 cache.
 const BLOCK: usize = 256;
 
-/// Columns of a packed panel: two AVX-512 registers.
-const fn panel<T>() -> usize {
-    match size_of::<T>() {
-        4 => 32,
-        _ => 16,
-    }
+/// Registers of columns that a tile has side by side.
+const SIDE: usize = 2;
+
+/// Columns of a packed panel: those of a tile, so that it reads line after line. Were panels wider than the tiles of a
+/// level, each would skip lines, and the product takes a sixth longer.
+fn panel<T: Scalar>() -> usize {
+    SIDE * lanes::<T>()
 }
 
 /// Bytes of a matrix that is read where it stands: half a level-1 cache of 32 KiB.
@@ -67,12 +68,12 @@ impl<'a, T> Matrix<'a, T> {
 
 /// Values of memory that the right factor of a product takes when packed: panels of its columns, one after the
 /// other, the last one filled up with zeros.
-pub(crate) fn packed_len<T>(columns: usize, inner: usize) -> usize {
+pub(crate) fn packed_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     columns.next_multiple_of(panel::<T>()) * inner
 }
 
-/// Values of scratch that [`add_outer`] needs.
-pub(crate) fn outer_len<T>(outputs: usize, rows: usize) -> usize {
+/// Values of scratch that [`outer`] needs.
+pub(crate) fn outer_len<T: Scalar>(outputs: usize, rows: usize) -> usize {
     rows.min(BLOCK) * (panel::<T>() + outputs.next_multiple_of(STRIP))
 }
 
@@ -103,7 +104,7 @@ impl<'a, T: Scalar> Right<'a, T> {
     fn direct(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
         assert!(matrix.holds(inner, columns));
         let right = Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns };
-        (matrix.is_near(inner) && columns.is_multiple_of(panel::<T>() / 2)).then_some(right)
+        (matrix.is_near(inner) && columns.is_multiple_of(lanes::<T>())).then_some(right)
     }
 
     /// `W` \[outputs, inputs\], for `d W`: as it stands, or packed into `scratch` where that pays.
@@ -161,8 +162,11 @@ fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: u
     for (p, to) in to.chunks_exact_mut(width).enumerate() {
         let start = (first + p) * from.stride + j;
         if columns == width {
-            // The length is known here, and the copy a few registers.
-            to.copy_from_slice(&from.data[start..start + width]);
+            // As arrays the values are copied through registers; every panel is a multiple of 8 wide.
+            let from = &from.data[start..start + width];
+            for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
+                *to = *from;
+            }
         } else {
             to[..columns].copy_from_slice(&from.data[start..start + columns]);
             to[columns..].fill(T::zero());
@@ -382,15 +386,15 @@ impl<T: Scalar, A: Left<T>> Kernel for Product<'_, T, A> {
             use core::arch::x86_64::{__m256, __m256d, __m512, __m512d};
             match (LEVEL, is::<T, f32>(), is::<T, f64>()) {
                 // SAFETY: the level is one at which these registers exist, and `T` is what they hold.
-                (AVX512, true, _) => return unsafe { self.tiles::<__m512, 8, 2>() },
-                (AVX512, _, true) => return unsafe { self.tiles::<__m512d, 8, 2>() },
-                (AVX2, true, _) => return unsafe { self.tiles::<__m256, 4, 2>() },
-                (AVX2, _, true) => return unsafe { self.tiles::<__m256d, 4, 2>() },
+                (AVX512, true, _) => return unsafe { self.tiles::<__m512, 8>() },
+                (AVX512, _, true) => return unsafe { self.tiles::<__m512d, 8>() },
+                (AVX2, true, _) => return unsafe { self.tiles::<__m256, 4>() },
+                (AVX2, _, true) => return unsafe { self.tiles::<__m256d, 4>() },
                 _ => {}
             }
         }
         // SAFETY: arrays exist at every level and hold any scalar.
-        unsafe { self.tiles::<[T; 4], 4, 2>() };
+        unsafe { self.tiles::<[T; 4], 4>() };
     }
 }
 
@@ -398,25 +402,22 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
     /// # Safety
     /// The registers `V` exist on this machine and hold values of `T`.
     #[inline(always)]
-    unsafe fn tiles<V: Lanes<T>, const M: usize, const R: usize>(self) {
+    unsafe fn tiles<V: Lanes<T>, const M: usize>(self) {
         let Product { size: [rows, inner], a, b, first, c, stride, start } = self;
-        let (width, part_width) = (panel::<T>(), V::LANES * R);
+        let width = SIDE * V::LANES;
+        debug_assert_eq!(width, panel::<T>());
         for j in (0..b.columns).step_by(width) {
             let panel = &b.data[(j / width * b.between + first * b.stride).min(b.data.len())..];
             let columns = (b.columns - j).min(width);
             assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
-            for part in (0..columns).step_by(part_width) {
-                let panel = &panel[part.min(panel.len())..];
-                let tile =
-                    Tile { i: 0, j: j + part, inner, columns: (columns - part).min(part_width), between: b.stride };
-                // SAFETY: at each of `inner` indices p the registers of `panel` that hold `tile.columns` values from p ·
-                // stride lie within it, as the assertion above has found.
-                unsafe {
-                    if tile.columns > V::LANES {
-                        tile.all::<T, V, A, M, R>(rows, a, panel, c, stride, start);
-                    } else {
-                        tile.all::<T, V, A, M, 1>(rows, a, panel, c, stride, start);
-                    }
+            let tile = Tile { i: 0, j, inner, columns, between: b.stride };
+            // SAFETY: at each of `inner` indices p the registers of `panel` that hold `columns` values from p · stride lie
+            // within it, as the assertion above has found.
+            unsafe {
+                if columns > V::LANES {
+                    tile.all::<T, V, A, M, SIDE>(rows, a, panel, c, stride, start);
+                } else {
+                    tile.all::<T, V, A, M, 1>(rows, a, panel, c, stride, start);
                 }
             }
         }

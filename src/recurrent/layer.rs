@@ -131,7 +131,7 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// Values of all packed recurrent products, forward and backward.
-    fn packed_products<T>(&self) -> [usize; 2] {
+    fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.cell.products().iter().map(|product| product.gates.len() * hidden);
         let forward = outputs().map(|outputs| packed_len::<T>(outputs, hidden)).sum();
