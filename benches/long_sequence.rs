@@ -5,7 +5,7 @@
 
 use chainrule::{
     Error, Extent,
-    layer::{Sequential, initialize},
+    layer::{Mode, Sequential, initialize},
     loss::{Loss, MeanSquared, Target},
     recurrent::Lstm,
     tape::Tape,
@@ -20,11 +20,13 @@ fn main() -> Result<(), Error> {
     let network = Sequential::<f32>::input(INPUT).recurrent(HIDDEN, Lstm).last_step().linear(1).build()?;
     let mut w = initialize(&network, 1)?;
     let extent = Extent::sequences(BATCH, steps);
-    let x: Vec<f32> = (0..steps * BATCH * INPUT).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
     let targets: Vec<f32> = (0..BATCH).map(|i| i as f32 / 8.0).collect();
     let mut tape = Tape::new(&network, extent)?;
     for _ in 0..2 {
-        let output = tape.forward(&w, &x, extent)?;
+        for (i, x) in tape.input_mut(extent)?.iter_mut().enumerate() {
+            *x = ((i * 7919) % 1000) as f32 / 1000.0 - 0.5;
+        }
+        let output = tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
         let loss = MeanSquared::new().evaluate(1, output.y, Target::Values(&targets), None, output.dy)?;
         let gradient = tape.backward(&w)?;
         w.iter_mut().zip(&*gradient).for_each(|(w, g)| *w -= 0.01 * g);

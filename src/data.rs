@@ -195,6 +195,19 @@ impl<T: Scalar> Batch<T> {
     /// Data other than the buffers were made for; a sample that it does not have; targets or weights of the other kind: one a sample where the output has
     /// one a step, or the reverse.
     pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+        self.choose(data, samples, per_step)?;
+        let mut x = core::mem::take(&mut self.x);
+        x.resize(self.rows() * data.width, T::zero());
+        let written = self.write_input(data, &mut x);
+        self.x = x;
+        written
+    }
+
+    /// [`gather`](Self::gather) without the input, which [`write_input`](Self::write_input) writes to where it is read.
+    ///
+    /// # Errors
+    /// Those of [`gather`](Self::gather).
+    pub(crate) fn choose(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::Order { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
@@ -230,32 +243,44 @@ impl<T: Scalar> Batch<T> {
             require_length("row weights", rows, weights.len())?;
         }
         self.weighted = data.row_weights.is_some();
-        for step in 0..self.steps {
-            for (&sample, &length) in self.samples.iter().zip(&self.lengths) {
-                if step >= length {
-                    break;
-                }
-                let start = self.starts.get(sample).copied().unwrap_or(sample * data.steps);
-                let row = start + step;
-                self.x.extend_from_slice(&data.inputs[row * data.width..][..data.width]);
-                let target = match per_step {
-                    true => row,
-                    false if step == 0 => sample,
-                    false => continue,
-                };
-                match data.targets {
-                    Target::Classes(classes) => self.classes.push(classes[target]),
-                    Target::Values(values) => self.values.extend_from_slice(&values[target * width..][..width]),
-                }
-                if let Some(weights) = data.row_weights {
-                    self.weights.push(weights[target]);
-                }
+        let Batch { samples, starts, classes, values: chosen, weights, .. } = self;
+        let mut add = |target: usize| {
+            match data.targets {
+                Target::Classes(all) => classes.push(all[target]),
+                Target::Values(all) => chosen.extend_from_slice(&all[target * width..][..width]),
             }
+            if let Some(all) = data.row_weights {
+                weights.push(all[target]);
+            }
+        };
+        if per_step {
+            each_row(data, samples, starts, add);
+        } else {
+            samples.iter().for_each(|&sample| add(sample));
         }
         Ok(())
     }
 
-    /// The input rows.
+    /// Writes the input rows of the samples chosen last to `x`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where it has other room: the network takes rows of another width.
+    pub(crate) fn write_input(&self, data: &Data<'_, T>, x: &mut [T]) -> Result<(), Error> {
+        require_length("input", x.len(), self.rows() * data.width)?;
+        let mut to = x.chunks_mut(data.width.max(1));
+        each_row(data, &self.samples, &self.starts, |row| {
+            if let Some(to) = to.next() {
+                to.copy_from_slice(&data.inputs[row * data.width..][..data.width]);
+            }
+        });
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+
+    /// The input rows; none after a training step, which writes them straight to the tape.
     pub fn x(&self) -> &[T] {
         &self.x
     }
@@ -285,5 +310,15 @@ impl<T: Scalar> Batch<T> {
     /// The samples, in the order of the batch.
     pub fn samples(&self) -> &[usize] {
         &self.samples
+    }
+}
+
+/// Visits the rows of some samples as they lie in `data`, in time-major order; the longest sample comes first.
+fn each_row<T: Scalar>(data: &Data<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
+    let steps = samples.first().map_or(0, |&sample| data.length(sample));
+    for step in 0..steps {
+        for &sample in samples.iter().take_while(|&&sample| step < data.length(sample)) {
+            visit(starts.get(sample).copied().unwrap_or(sample * data.steps) + step);
+        }
     }
 }

@@ -249,13 +249,66 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
-            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
-        }
-        let mode = if mode.saves() { mode } else { Mode::Evaluate };
-        let pass = self.check(w, x, extent, mode)?;
-        monitor.begin();
+        // What is refused leaves the last pass as it was.
+        self.check_saves()?;
+        let pass = self.check(w, x.len(), extent, mode.saving())?;
         self.x[..x.len()].copy_from_slice(x);
+        Ok(self.forward_pass(w, extent, pass, monitor))
+    }
+
+    /// The buffer that a pass over `extent` reads: whoever makes its input can write it there, instead of having it
+    /// copied by [`forward`](Self::forward), and run [`forward_filled`](Self::forward_filled). Writing it ends the pass
+    /// before: no backward pass of it can follow.
+    ///
+    /// # Shapes
+    /// \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// An extent that is empty, unsorted or beyond the capacity; [`Error::Order`] for a tape that cannot go back.
+    ///
+    /// ```
+    /// use chainrule::{Extent, layer::{Mode, Sequential, initialize}, tape::Tape};
+    /// let network = Sequential::<f32>::input(3).linear(2).build()?;
+    /// let (w, extent) = (initialize(&network, 1)?, Extent::batch(4));
+    /// let mut tape = Tape::new(&network, extent)?;
+    /// for (i, x) in tape.input_mut(extent)?.iter_mut().enumerate() {
+    ///     *x = i as f32 / 12.0;
+    /// }
+    /// let output = tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
+    /// assert_eq!(output.y.len(), 4 * 2);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn input_mut(&mut self, extent: Extent<'_>) -> Result<&mut [T], Error> {
+        self.check_saves()?;
+        self.check_extent(extent)?;
+        self.ready = false;
+        Ok(&mut self.x[..extent.rows() * self.dims.input])
+    }
+
+    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_filled(
+        &mut self,
+        w: &[T],
+        extent: Extent<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        self.check_saves()?;
+        let pass = self.check(w, extent.rows() * self.dims.input, extent, mode.saving())?;
+        Ok(self.forward_pass(w, extent, pass, monitor))
+    }
+
+    fn forward_pass(
+        &mut self,
+        w: &[T],
+        extent: Extent<'_>,
+        pass: Pass,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Output<'_, T> {
+        monitor.begin();
         self.lengths.clear();
         self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
         self.run(w, None, extent, pass, monitor);
@@ -264,7 +317,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
         let extent = pass.extent(&self.lengths);
-        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent: self.network.extent(extent) })
+        Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent: self.network.extent(extent) }
     }
 
     /// Runs `network(x)` without noise and without keeping anything.
@@ -272,20 +325,34 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
-        let pass = self.check(w, x, extent, Mode::Infer)?;
+        let pass = self.check(w, x.len(), extent, Mode::Infer)?;
         self.ready = false;
         self.run(w, Some(x), extent, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
 
-    fn check(&self, w: &[T], x: &[T], extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+    /// Refuses what needs a backward pass on a tape that keeps nothing.
+    fn check_saves(&self) -> Result<(), Error> {
+        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
+            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
+        }
+        Ok(())
+    }
+
+    fn check_extent(&self, extent: Extent<'_>) -> Result<(), Error> {
         extent.check()?;
         let Extent { batch: max_batch, steps: max_steps, .. } = self.capacity;
         if extent.batch > max_batch || extent.steps > max_steps {
             return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
         }
+        Ok(())
+    }
+
+    /// Checks a pass over `inputs` values.
+    fn check(&self, w: &[T], inputs: usize, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+        self.check_extent(extent)?;
         require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", extent.rows() * self.dims.input, x.len())?;
+        require_length("input", extent.rows() * self.dims.input, inputs)?;
         let needs = self.network.needs(extent, mode);
         let states = needs.carried * extent.batch;
         if self.starts_from_state {
@@ -297,7 +364,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             ragged: extent.lengths.is_some(),
             mode,
             with_state: self.starts_from_state,
-            values: [x.len(), self.network.extent(extent).rows() * self.dims.output, states],
+            values: [inputs, self.network.extent(extent).rows() * self.dims.output, states],
             saved: needs.saved,
         })
     }

@@ -300,20 +300,21 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if divided {
             whole = T::zero();
             for part in samples.chunks(self.settings.batch) {
-                batch.gather(data, part, per_step)?;
+                batch.choose(data, part, per_step)?;
                 whole += self.loss.counted(width, batch.target(), batch.row_weights());
             }
         }
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
-            batch.gather(data, part, per_step)?;
+            batch.choose(data, part, per_step)?;
             let counted = if divided { self.loss.counted(width, batch.target(), batch.row_weights()) } else { whole };
             if counted.is_zero() && !whole.is_zero() {
                 continue;
             }
             self.tape
                 .set_noise(Noise::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch));
-            let output = self.tape.forward_with(&self.parameters, batch.x(), batch.extent(), Mode::Train, monitor)?;
+            batch.write_input(data, self.tape.input_mut(batch.extent())?)?;
+            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
             let mut loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy)?;
             if divided {
                 let share = counted / whole;

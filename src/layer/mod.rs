@@ -68,6 +68,11 @@ impl Mode {
     pub const fn saves(self) -> bool {
         !matches!(self, Mode::Infer)
     }
+
+    /// The mode of a pass that can go back, noise off where it was off.
+    pub(crate) const fn saving(self) -> Self {
+        if self.saves() { self } else { Mode::Evaluate }
+    }
 }
 
 /// What the output of one sample depends on.
