@@ -401,8 +401,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.gradient.fill(T::zero());
-        self.accumulate_with(w, monitor)
+        self.go_back(w, true, monitor)
     }
 
     /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
@@ -419,12 +418,21 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+        self.go_back(w, false, monitor)
+    }
+
+    /// Adds to the gradient that is there, or begins it.
+    fn go_back(&mut self, w: &[T], begins: bool, monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
         self.ready = false;
         let [ins, outs, states] = pass.values;
+        let fresh = begins && self.network.overwrites();
+        if begins && !fresh {
+            self.gradient.fill(T::zero());
+        }
         let extent = pass.extent(&self.lengths);
         let backward = Backward {
             extent,
@@ -439,6 +447,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
             d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
+            fresh,
             trained: Trained::new(&self.trained),
             scratch: &mut self.scratch,
             monitor,

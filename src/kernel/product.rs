@@ -193,15 +193,16 @@ pub(crate) fn multiply<T: Scalar>(
     }
 }
 
-/// `c += dᵀ x`.
+/// `c += dᵀ x`, or `c = dᵀ x`.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous.
-pub(crate) fn add_outer<T: Scalar>(
+pub(crate) fn outer<T: Scalar>(
     d: Matrix<'_, T>,
     x: Matrix<'_, T>,
     [outputs, inputs, rows]: [usize; 3],
     c: &mut [T],
+    start: Start<'_, T>,
     scratch: &mut [T],
 ) {
     assert!(d.holds(rows, outputs) && x.holds(rows, inputs));
@@ -210,12 +211,15 @@ pub(crate) fn add_outer<T: Scalar>(
     }
     let width = panel::<T>();
     if rows == 1 {
-        return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c });
+        let add = matches!(start, Start::Accumulate);
+        return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, add });
     }
     if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
-        return run([outputs, rows], ByColumn { matrix: d }, right, 0, c, inputs, Start::Accumulate);
+        return run([outputs, rows], ByColumn { matrix: d }, right, 0, c, inputs, start);
     }
-    for first in (0..rows).step_by(BLOCK) {
+    // Of no rows the sum is zero, too.
+    for first in (0..rows.max(1)).step_by(BLOCK) {
+        let start = if first == 0 { start } else { Start::Accumulate };
         let inner = (rows - first).min(BLOCK);
         // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order. A few rows at a
         // time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
@@ -226,7 +230,7 @@ pub(crate) fn add_outer<T: Scalar>(
             let columns = (inputs - j).min(width);
             pack_panel(x, j, columns, first, panel);
             let right = Right::packed(panel, columns, inner);
-            run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, Start::Accumulate);
+            run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, start);
         }
     }
 }
@@ -254,11 +258,12 @@ fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usi
     });
 }
 
-/// `c += dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
+/// `c += dᵀ x` or `c = dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
 struct OneRow<'a, T> {
     d: &'a [T],
     x: &'a [T],
     c: &'a mut [T],
+    add: bool,
 }
 
 impl<T: Scalar> Kernel for OneRow<'_, T> {
@@ -266,13 +271,13 @@ impl<T: Scalar> Kernel for OneRow<'_, T> {
     fn run<const LEVEL: Level>(self) {
         for (c, &d) in self.c.chunks_mut(self.x.len()).zip(self.d) {
             for (c, &x) in c.iter_mut().zip(self.x) {
-                *c += d * x;
+                *c = if self.add { *c + d * x } else { d * x };
             }
         }
     }
 }
 
-/// Rows of a strip of the left factor of [`add_outer`].
+/// Rows of a strip of the left factor of [`outer`].
 const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
@@ -590,7 +595,7 @@ mod tests {
 
             let (d, x) = (entries(k * m, 6), entries(k * n, 7));
             let before = c.clone();
-            add_outer(Matrix::new(&d, m), Matrix::new(&x, n), [m, n, k], &mut c, &mut scratch);
+            outer(Matrix::new(&d, m), Matrix::new(&x, n), [m, n, k], &mut c, Start::Accumulate, &mut scratch);
             let expected: Vec<f64> = (0..m * n)
                 .map(|e| before[e] + (0..k).map(|p| d[p * m + e / n] * x[p * n + e % n]).sum::<f64>())
                 .collect();

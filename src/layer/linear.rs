@@ -8,7 +8,7 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::add_column_sums,
-        product::{Matrix, Right, Start, add_outer, multiply, outer_len, pack_transposed, packed_len},
+        product::{Matrix, Right, Start, multiply, outer, outer_len, pack_transposed, packed_len},
     },
     monitor::Factor,
     scalar::Scalar,
@@ -98,6 +98,10 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
+    fn overwrites(&self) -> bool {
+        true
+    }
+
     /// `‖W‖₂`: the bias moves nothing.
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
         Some(spectral_norm_bound(self.split(w).0, self.outputs, self.inputs))
@@ -128,9 +132,13 @@ impl<T: Scalar> Layer<T> for Linear {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.inputs * self.outputs);
         let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
         if pass.trained.block(0) {
-            add_outer(dy, x, [self.outputs, self.inputs, rows], d_weight, pass.scratch);
+            let start = if pass.fresh { Start::Zero } else { Start::Accumulate };
+            outer(dy, x, [self.outputs, self.inputs, rows], d_weight, start, pass.scratch);
         }
         if pass.trained.block(1) {
+            if pass.fresh {
+                d_bias.fill(T::zero());
+            }
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
         if let Some(dx) = pass.dx {

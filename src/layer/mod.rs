@@ -300,6 +300,9 @@ pub struct Backward<'a, T: Scalar> {
     pub d_carried_in: Option<&'a mut [T]>,
     /// Gradient with respect to the parameters, to be added to.
     pub dw: &'a mut [T],
+    /// Whether nothing is in `dw` yet and its content is arbitrary, so that it is to be overwritten: only ever for a layer
+    /// that [`overwrites`](Layer::overwrites).
+    pub fresh: bool,
     /// Which blocks of it are wanted; the others may be left out, to save time.
     pub trained: Trained<'a>,
     /// Memory for this call; its content is arbitrary.
@@ -382,6 +385,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
             dx,
             d_carried_in: None,
             dw,
+            fresh: false,
             trained: Trained::ALL,
             scratch,
             monitor,
@@ -404,6 +408,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
             dx: self.dx.as_deref_mut(),
             d_carried_in: self.d_carried_in.as_deref_mut(),
             dw: self.dw,
+            fresh: self.fresh,
             trained: self.trained,
             scratch: self.scratch,
             monitor: self.monitor,
@@ -452,6 +457,12 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// What the output of one sample depends on.
     fn rows(&self) -> Rows {
         Rows::Independent
+    }
+
+    /// Whether `backward` heeds [`Backward::fresh`], which saves clearing `dw` and reading it again. Any other layer finds
+    /// zeros to add to. Blocks that are not [trained](Backward::trained) may be left as they are.
+    fn overwrites(&self) -> bool {
+        false
     }
 
     /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps (for a whole batch, where its
@@ -513,6 +524,9 @@ macro_rules! delegate {
             }
             fn rows(&self) -> Rows {
                 (**self).rows()
+            }
+            fn overwrites(&self) -> bool {
+                (**self).overwrites()
             }
             fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
                 (**self).gain_bound(w, extent)

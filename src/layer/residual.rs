@@ -205,6 +205,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
                 dx: dx.as_deref_mut(),
                 d_carried_in,
                 dw: d_branch,
+                fresh: false,
                 trained,
                 scratch,
                 monitor,

@@ -189,6 +189,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.links.iter().fold(Rows::Independent, |rows, link| rows.and(link.layer.rows()))
     }
 
+    fn overwrites(&self) -> bool {
+        true
+    }
+
     /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
         let mut product = Some(Upper::ONE);
@@ -264,7 +268,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let Backward { extent, mode, noise, x, y, mut saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
-        let Backward { dx: mut d_input, mut d_carried_in, dw, trained, scratch, monitor, at, .. } = pass;
+        let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
             if let Some(dx) = d_input {
                 dx.copy_from_slice(dy);
@@ -291,6 +295,11 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 _ if i == first => None,
                 _ => Some(&mut goes[..values]),
             };
+            let dw = &mut dw[link.parameters.clone()];
+            let overwrites = link.layer.overwrites();
+            if fresh && !overwrites {
+                dw.fill(T::zero());
+            }
             link.layer.backward(
                 &w[link.parameters.clone()],
                 Backward {
@@ -305,7 +314,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dx,
                     d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
-                    dw: &mut dw[link.parameters.clone()],
+                    dw,
+                    fresh: fresh && overwrites,
                     trained: trained.part(link.first_block),
                     scratch,
                     monitor,

@@ -11,7 +11,7 @@ use crate::{
         Kernel, dispatch,
         elementwise::{add_column_sums, map2},
         fused::fuses,
-        product::{Matrix, Right, Start, add_outer, multiply, packed_len},
+        product::{Matrix, Right, Start, multiply, outer, packed_len},
         slab::Slab,
         team::parts,
     },
@@ -381,7 +381,7 @@ impl<C: Cell> Recurrent<C> {
         let z = rows(slabs.z, of.start, of.len(), gates);
         if trained.block(0) {
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
-            add_outer(Matrix::new(z, gates), x, [gates, self.inputs, of.len()], d_weight, scratch);
+            outer(Matrix::new(z, gates), x, [gates, self.inputs, of.len()], d_weight, Start::Accumulate, scratch);
         }
         for (product, column) in self.products().filter(|_| trained.block(1)) {
             let outputs = product.gates.len() * hidden;
@@ -390,7 +390,7 @@ impl<C: Cell> Recurrent<C> {
             let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
                 if count > 0 {
                     let d = Matrix::new(&slab[first * stride + column..], stride);
-                    add_outer(d, operand, [outputs, hidden, count], into, scratch);
+                    outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, scratch);
                 }
             };
             if product.operand == Operand::Own {

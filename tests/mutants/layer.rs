@@ -33,6 +33,7 @@ enum Fault {
     WeightGradientAssigned,
     BiasGradientAssigned,
     InputGradientAdded,
+    FreshAddedTo,
     OutputAdded,
     ScratchRead,
     SavedRead,
@@ -133,6 +134,10 @@ impl<T: Scalar> Layer<T> for Affine {
 
     fn rows(&self) -> Rows {
         Rows::Independent
+    }
+
+    fn overwrites(&self) -> bool {
+        self.is(Fault::FreshAddedTo)
     }
 
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
@@ -276,6 +281,7 @@ fn mutants_of_layers() {
         (Fault::WeightGradientAssigned, Law::Accumulates),
         (Fault::BiasGradientAssigned, Law::Accumulates),
         (Fault::InputGradientAdded, Law::Overwrites),
+        (Fault::FreshAddedTo, Law::Overwrites),
         (Fault::OutputAdded, Law::Overwrites),
         (Fault::ScratchRead, Law::ReadsOnlyWritten),
         (Fault::SavedRead, Law::ReadsOnlyWritten),

@@ -46,6 +46,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) leftover: f64,
     /// What lies in the gradient of the parameters.
     pub(in crate::testing) gradient: f64,
+    /// Whether it is to be overwritten.
+    pub(in crate::testing) fresh: bool,
     /// Whether the gradients of input and initial state are wanted.
     pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
@@ -65,6 +67,7 @@ impl<'a> Asked<'a> {
             garbage: 0.0,
             leftover: 0.0,
             gradient: 0.0,
+            fresh: false,
             optional: true,
             trained: &[],
             watched: false,
@@ -147,7 +150,8 @@ pub(in crate::testing) fn run<T: Scalar>(
 }
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
-    let &Asked { extent, mode, noise, garbage, leftover, gradient, optional, trained, watched, backward } = asked;
+    let &Asked { extent, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
+    let backward = asked.backward;
     let (dims, needs) = (layer.dims(), layer.needs(extent, mode));
     let states = needs.carried * extent.batch;
     let mut names = Vec::new();
@@ -205,6 +209,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
             dx: optional.then_some(dx.slice()),
             d_carried_in: optional.then_some(d_carried_in.slice()),
             dw: dw.slice(),
+            fresh,
             trained: Trained::new(trained),
             scratch: scratch.slice(),
             monitor,

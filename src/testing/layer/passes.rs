@@ -63,6 +63,17 @@ impl Suite<'_, '_> {
         plain: &Results<T>,
     ) {
         const BEFORE: f64 = 3.0;
+        for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.overwrites()) {
+            let Some(fresh) = self.pass(layer, name, given, &Asked { gradient, fresh: true, ..*usual }) else { return };
+            // A zero that nothing is added to may keep its sign.
+            let same = |a: &T, b: &T| a == b || a.is_nan() && b.is_nan();
+            if let Some(i) = plain.dw.iter().zip(&fresh.dw).position(|(a, b)| !same(a, b)) {
+                let place = format!("{}: dw[{i}], fresh", self.at(name, usual.extent));
+                let found = format!("{:?}, where memory held {gradient}", fresh.dw[i]);
+                self.trial.breaks(Law::Overwrites, place, format!("{:?}", plain.dw[i]), found, "");
+                return;
+            }
+        }
         let Some(added) = self.pass(layer, name, given, &Asked { gradient: BEFORE, ..*usual }) else { return };
         let tolerance = 64.0 * to_f64(T::epsilon()) * (1.0 + usual.extent.rows() as f64);
         for (i, (&alone, &added)) in plain.dw.iter().zip(&added.dw).enumerate() {
