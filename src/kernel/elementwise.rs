@@ -125,6 +125,26 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     });
 }
 
+/// `y = y + factor · x`.
+pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], x: &[T], factor: T) {
+    // By value: behind a reference the factor would have to be read again after each value that is written.
+    struct AddScaled<'a, T>(&'a mut [T], &'a [T], T);
+    impl<T: Scalar> Kernel for AddScaled<'_, T> {
+        #[inline(always)]
+        fn run<const LEVEL: Level>(self) {
+            for (y, &x) in self.0.iter_mut().zip(self.1) {
+                *y = *y + self.2 * x;
+            }
+        }
+    }
+    let (len, y) = (y.len(), Shared::new(y));
+    divide(len, GRAIN, len / 4, &|own| {
+        // SAFETY: each value is one thread's.
+        let y = unsafe { y.take(own.clone()) };
+        dispatch(AddScaled(y, &x[own], factor));
+    });
+}
+
 /// `(a, b, c) = f(a, b, c)`, block by block.
 pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Sync>(a: &mut [T], b: &mut [T], c: &mut [T], f: F) {
     struct Update3<'a, T, F>([&'a mut [T]; 3], &'a F);

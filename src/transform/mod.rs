@@ -30,6 +30,7 @@ pub use sgd::Sgd;
 use crate::{
     block::{Block, Blocks, Role},
     error::{Error, require},
+    kernel::elementwise,
     scalar::Scalar,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -91,6 +92,26 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// A condition under which training cannot go on.
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
+    /// [`apply`](Self::apply) with the update added to `w`, which may take one pass for both; what `gradient` holds
+    /// afterwards is nobody's.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    fn descend(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        gradient: &mut [T],
+        state: &mut [T],
+        step: u64,
+    ) -> Result<Outcome, Error> {
+        let outcome = self.apply(Update { blocks, w, gradient, state, step })?;
+        if outcome == Outcome::Apply {
+            add(w, gradient);
+        }
+        Ok(outcome)
+    }
+
     /// Sees a metric that should fall (a validation loss), once an epoch.
     fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
@@ -107,7 +128,10 @@ pub trait GradientTransform<T: Scalar>: Debug {
 
 /// A tuple is a chain: each member has its stretch of the state, and one that skips ends the step.
 macro_rules! chain {
-    ($($member:ident $index:tt),+) => {
+    ($($first:ident $before:tt),*; $last:ident $end:tt) => {
+        chain!(@ [$($first $before,)* $last $end] [$($before)*] $end);
+    };
+    (@ [$($member:ident $index:tt),+] [$($before:tt)*] $end:tt) => {
         impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {
             fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
                 $(self.$index.prepare(blocks)?;)+
@@ -130,6 +154,21 @@ macro_rules! chain {
                 })+
                 let _ = rest;
                 Ok(Outcome::Apply)
+            }
+            fn descend(
+                &mut self,
+                blocks: &Blocks,
+                w: &mut [T],
+                gradient: &mut [T],
+                state: &mut [T],
+                step: u64,
+            ) -> Result<Outcome, Error> {
+                let rest = state;
+                $(let (own, rest) = rest.split_at_mut(self.$before.needs(blocks));
+                if self.$before.apply(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
+                    return Ok(Outcome::Skip);
+                })*
+                self.$end.descend(blocks, w, gradient, rest, step)
             }
             fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
                 let rest = state;
@@ -156,12 +195,12 @@ macro_rules! chain {
     };
 }
 
-chain!(A 0);
-chain!(A 0, B 1);
-chain!(A 0, B 1, C 2);
-chain!(A 0, B 1, C 2, D 3);
-chain!(A 0, B 1, C 2, D 3, E 4);
-chain!(A 0, B 1, C 2, D 3, E 4, F 5);
+chain!(; A 0);
+chain!(A 0; B 1);
+chain!(A 0, B 1; C 2);
+chain!(A 0, B 1, C 2; D 3);
+chain!(A 0, B 1, C 2, D 3; E 4);
+chain!(A 0, B 1, C 2, D 3, E 4; F 5);
 
 impl<T: Scalar> GradientTransform<T> for () {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
@@ -185,6 +224,16 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         (**self).apply(update)
     }
+    fn descend(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        gradient: &mut [T],
+        state: &mut [T],
+        step: u64,
+    ) -> Result<Outcome, Error> {
+        (**self).descend(blocks, w, gradient, state, step)
+    }
     fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
         (**self).observe(blocks, metric, state);
     }
@@ -194,6 +243,11 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         (**self).averaged(blocks, state)
     }
+}
+
+/// `w ← w + update`.
+fn add<T: Scalar>(w: &mut [T], update: &[T]) {
+    elementwise::update(w, update, |w, update| w + update);
 }
 
 /// The stretches of the flat buffer that are trained.

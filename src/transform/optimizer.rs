@@ -1,6 +1,6 @@
 //! A transform with its state: what turns gradients into steps.
 
-use super::{GradientTransform, Outcome, Update};
+use super::{GradientTransform, Outcome, Update, add};
 use crate::{
     block::Blocks,
     error::{Error, require_length},
@@ -41,7 +41,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(Optimizer { transform, state, steps: 0 })
     }
 
-    /// Turns `gradient` into an update, in place, and adds it to `w`.
+    /// Turns `gradient` into an update and adds it to `w`. What `gradient` holds afterwards is nobody's; a monitor sees the
+    /// update.
     ///
     /// # Errors
     /// What the transform returns; slices of the wrong length.
@@ -57,18 +58,21 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        let update = Update { blocks, w, gradient, state: &mut self.state, step: self.steps };
-        let outcome = self.transform.apply(update)?;
-        if outcome == Outcome::Apply {
-            if monitor.listens() {
+        let (state, step) = (&mut self.state, self.steps);
+        let outcome = if monitor.listens() {
+            let outcome = self.transform.apply(Update { blocks, w, gradient, state, step })?;
+            if outcome == Outcome::Apply {
                 if let Some(factor) = self.transform.clip_factor() {
                     monitor.clip(factor);
                 }
                 monitor.update(blocks, w, gradient);
+                add(w, gradient);
             }
-            crate::kernel::elementwise::update(w, gradient, |w, update| w + update);
-            self.steps += 1;
-        }
+            outcome
+        } else {
+            self.transform.descend(blocks, w, gradient, state, step)?
+        };
+        self.steps += u64::from(outcome == Outcome::Apply);
         Ok(outcome)
     }
 

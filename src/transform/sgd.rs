@@ -1,10 +1,10 @@
 //! Gradient descent, with momentum.
 
-use super::{GradientTransform, Outcome, Update, check_decay, check_rate, trained};
+use super::{GradientTransform, Outcome, Update, add, check_decay, check_rate, trained};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    kernel::elementwise::scale,
+    kernel::elementwise::{add_scaled, scale},
     scalar::{Scalar, scalar},
 };
 
@@ -71,6 +71,26 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
                 *m = momentum * *m + fresh * *g;
                 *g = -rate * if self.nesterov { *g + momentum * *m } else { *m };
             }
+        }
+        Ok(Outcome::Apply)
+    }
+    /// Without momentum, one pass: `w ← w + (−η) g`.
+    fn descend(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        gradient: &mut [T],
+        state: &mut [T],
+        step: u64,
+    ) -> Result<Outcome, Error> {
+        if !state.is_empty() {
+            let outcome = self.apply(Update { blocks, w, gradient, state, step })?;
+            add(w, gradient);
+            return Ok(outcome);
+        }
+        let rate = scalar::<T>(self.rate);
+        for range in trained(blocks).map(|block| block.range.clone()) {
+            add_scaled(&mut w[range.clone()], &gradient[range], -rate);
         }
         Ok(Outcome::Apply)
     }
