@@ -1,0 +1,103 @@
+//! Every activation and its derivative over a row that stays in the cache: `cargo bench --bench elementwise`.
+//!
+//! Throughput counts values. `of a user` are two that users could write: tanh from [`math`](chainrule::math), which should
+//! take what ours takes, and tanh from the scalar's own methods, which shows what `math` is for.
+
+use chainrule::{
+    Activation, Bounds, Extent, Scalar, activation,
+    layer::{Layer, Mode, Pointwise},
+    math, scalar,
+    tape::Tape,
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const VALUES: usize = 4096;
+
+#[derive(Clone, Debug)]
+struct WithMath;
+
+impl Activation for WithMath {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        math::tanh(z)
+    }
+    fn derivative<T: Scalar>(&self, _z: T, y: T) -> T {
+        T::one() - y * y
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct WithMethods;
+
+impl Activation for WithMethods {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z.tanh()
+    }
+    fn derivative<T: Scalar>(&self, _z: T, y: T) -> T {
+        T::one() - y * y
+    }
+}
+
+fn one<T: Scalar>(criterion: &mut Criterion, scalar_name: &str, name: &str, activation: impl Activation) {
+    let mut group = criterion.benchmark_group(format!("activation/{scalar_name}"));
+    group.throughput(Throughput::Elements(VALUES as u64));
+    let network = Pointwise::new(VALUES, activation);
+    let x: Vec<T> = (0..VALUES).map(|i| scalar(i as f64 / VALUES as f64 * 12.0 - 6.0)).collect();
+    let extent = Extent::batch(1);
+    let mut tape = Tape::new(&network as &dyn Layer<T>, extent).expect("a tape");
+    tape.want_input_gradient(true);
+    group.bench_function(BenchmarkId::new("value", name), |bench| {
+        bench.iter(|| tape.infer(&[], &x, extent).expect("a pass").len())
+    });
+    group.bench_function(BenchmarkId::new("value and derivative", name), |bench| {
+        bench.iter(|| {
+            let output = tape.forward_with(&[], &x, extent, Mode::Train, &mut ()).expect("a pass");
+            output.dy.fill(T::one());
+            tape.backward(&[]).expect("a pass");
+            tape.input_gradient().len()
+        })
+    });
+}
+
+fn activations<T: Scalar>(criterion: &mut Criterion, name: &str) {
+    macro_rules! each {
+        ($($activation:expr),+ $(,)?) => {
+            $(one::<T>(criterion, name, stringify!($activation), $activation);)+
+        };
+    }
+    use activation::*;
+    each!(
+        Identity,
+        Sigmoid,
+        Tanh,
+        Relu,
+        LeakyRelu::default(),
+        Relu6,
+        Elu::default(),
+        Celu::default(),
+        Selu,
+        Gelu,
+        GeluTanh,
+        Swish::default(),
+        Mish,
+        Softplus::default(),
+        Softsign,
+        LogSigmoid,
+        HardTanh::default(),
+        HardSigmoid,
+        HardSwish,
+        Erf,
+    );
+    one::<T>(criterion, name, "of a user, with math::tanh", WithMath);
+    one::<T>(criterion, name, "of a user, with Float::tanh", WithMethods);
+}
+
+fn all(criterion: &mut Criterion) {
+    activations::<f32>(criterion, "f32");
+    activations::<f64>(criterion, "f64");
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);

@@ -1,0 +1,62 @@
+//! Whole training steps, unwatched and watched: `cargo bench --bench steps`.
+//!
+//! Small networks of each kind through the default trainer. What watching costs a larger network is in
+//! `cargo bench --bench monitor`, in paired ratios.
+
+use chainrule::{
+    GradientMonitor,
+    activation::Tanh,
+    data::{Batch, Data},
+    layer::Sequential,
+    loss::{MeanSquared, Target},
+    monitor::{Every, GradientBudget, Statistics},
+    recurrent::{Elman, Gru, Lstm},
+    trainer::{Settings, Trainer},
+    transform::{Adam, ClipNorm},
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const BATCH: usize = 32;
+const WIDTH: usize = 32;
+
+fn steps(criterion: &mut Criterion, name: &str, network: Sequential<f32>, time: usize) {
+    let x: Vec<f32> = (0..BATCH * time * WIDTH).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
+    let y: Vec<f32> = (0..BATCH).map(|i| i as f32 / BATCH as f32).collect();
+    let data = Data::sequences(WIDTH, time, &x, Target::Values(&y)).expect("data");
+    let settings = Settings { batch: BATCH, ..Settings::default() };
+    let chain = (ClipNorm::new(1.0), Adam::new(1e-3));
+    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, time).expect("a trainer");
+    let samples: Vec<usize> = (0..BATCH).collect();
+    let mut batch = Batch::new(&data, BATCH);
+    let monitors: [(&str, Box<dyn GradientMonitor<f32>>); 4] = [
+        ("()", Box::new(())),
+        ("GradientBudget", Box::new(GradientBudget::new())),
+        ("Statistics", Box::new(Statistics::new())),
+        ("Every(10, Statistics)", Box::new(Every(10, Statistics::new()))),
+    ];
+    let mut group = criterion.benchmark_group(format!("step/{name}"));
+    group.throughput(Throughput::Elements((BATCH * time) as u64));
+    for (watched, mut monitor) in monitors {
+        group.bench_function(BenchmarkId::from_parameter(watched), |bench| {
+            bench.iter(|| trainer.step(&data, &mut batch, &samples, &mut *monitor).expect("a step").0)
+        });
+    }
+}
+
+fn all(criterion: &mut Criterion) {
+    let input = || Sequential::<f32>::input(WIDTH);
+    let deep = (0..10).fold(input(), |network, _| network.linear(WIDTH).activation(Tanh));
+    steps(criterion, "10 x 32 tanh", deep.linear(1).build().expect("a network"), 1);
+    let unrolled = [
+        ("Elman", input().recurrent(WIDTH, Elman::new(Tanh))),
+        ("LSTM", input().recurrent(WIDTH, Lstm)),
+        ("GRU", input().recurrent(WIDTH, Gru::default())),
+    ];
+    for (name, network) in unrolled {
+        let network = network.last_step().linear(1).build().expect("a network");
+        steps(criterion, &format!("{name}, 32 units, 20 steps"), network, 20);
+    }
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);
