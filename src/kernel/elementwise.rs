@@ -38,7 +38,7 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
         }
     }
     let (len, out) = (out.len(), Shared::new(out));
-    divide(len, GRAIN, len / 4, &|own| {
+    divide(len, GRAIN, len / 4, |own| {
         // SAFETY: each value is one thread's.
         let out = unsafe { out.take(own.clone()) };
         dispatch(Map2([&a[own.clone()], &b[own]], out, &f));
@@ -81,7 +81,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
         }
     }
     let (len, out) = (out.len(), Shared::new(out));
-    divide(len, GRAIN, len, &|own| {
+    divide(len, GRAIN, len, |own| {
         // SAFETY: each value is one thread's.
         let out = unsafe { out.take(own.clone()) };
         dispatch(Apply(inputs.map(|input| &input[own.clone()]), out, &formula));
@@ -100,7 +100,7 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Sync>(y: &mut [T], x: &[T], f
         }
     }
     let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, &|own| {
+    divide(len, GRAIN, len / 4, |own| {
         // SAFETY: each value is one thread's.
         let y = unsafe { y.take(own.clone()) };
         dispatch(Update(y, &x[own], &f));
@@ -119,7 +119,7 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
         }
     }
     let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, &|own| {
+    divide(len, GRAIN, len / 4, |own| {
         // SAFETY: each value is one thread's.
         dispatch(Scale(unsafe { y.take(own) }, factor));
     });
@@ -138,7 +138,7 @@ pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], x: &[T], factor: T) {
         }
     }
     let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, &|own| {
+    divide(len, GRAIN, len / 4, |own| {
         // SAFETY: each value is one thread's.
         let y = unsafe { y.take(own.clone()) };
         dispatch(AddScaled(y, &x[own], factor));
@@ -164,7 +164,7 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Sync>(a: &mut [T]
         }
     }
     let (len, abc) = (a.len(), [a, b, c].map(Shared::new));
-    divide(len, GRAIN, len, &|own| {
+    divide(len, GRAIN, len, |own| {
         // SAFETY: each value is one thread's.
         dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), &f));
     });
@@ -185,7 +185,7 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
         }
     }
     let (rows, len, sums) = (d.len() / stride.max(1), sums.len(), Shared::new(sums));
-    divide(len, GRAIN, rows * len / 8, &|own| {
+    divide(len, GRAIN, rows * len / 8, |own| {
         // SAFETY: each column is one thread's.
         let sums = unsafe { sums.take(own.clone()) };
         dispatch(Sums(&d[own.start..], stride, sums));

@@ -54,16 +54,29 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.run::<PLAIN>();
 }
 
+/// The best level of this machine.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
-#[inline]
+#[inline(always)]
 fn level() -> Level {
-    use std::is_x86_feature_detected as has;
-    if !(has!("avx2") && has!("fma")) {
-        PLAIN
-    } else if has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw") {
-        AVX512
-    } else {
-        AVX2
+    use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    const UNKNOWN: Level = u8::MAX;
+    static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
+    #[cold]
+    fn detect() -> Level {
+        use std::is_x86_feature_detected as has;
+        let level = if !(has!("avx2") && has!("fma")) {
+            PLAIN
+        } else if has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw") {
+            AVX512
+        } else {
+            AVX2
+        };
+        FOUND.store(level, Relaxed);
+        level
+    }
+    match FOUND.load(Relaxed) {
+        UNKNOWN => detect(),
+        level => level,
     }
 }
 

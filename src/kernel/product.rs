@@ -69,7 +69,14 @@ impl<'a, T> Matrix<'a, T> {
 /// Values of memory that the right factor of a product takes when packed: panels of its columns, one after the
 /// other, the last one filled up with zeros.
 pub(crate) fn packed_len<T: Scalar>(columns: usize, inner: usize) -> usize {
-    columns.next_multiple_of(panel::<T>()) * inner
+    whole_panels::<T>(columns) * inner
+}
+
+/// `columns`, and what fills up the last panel. Every panel is a power of two wide, and a division would take longer than
+/// the product of a tiny network.
+fn whole_panels<T: Scalar>(columns: usize) -> usize {
+    let width = panel::<T>();
+    (columns + width - 1) & !(width - 1)
 }
 
 /// Values of scratch that [`outer`] needs.
@@ -126,7 +133,7 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     let width = panel::<T>();
     let panels = outputs.div_ceil(width);
     let to = Shared::new(&mut packed[..panels * width * inputs]);
-    divide(panels, 1, packed_len::<T>(outputs, inputs) / 4, &|own| {
+    divide(panels, 1, packed_len::<T>(outputs, inputs) / 4, |own| {
         for i in own {
             // SAFETY: each panel is one thread's.
             let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
@@ -239,7 +246,7 @@ pub(crate) fn outer<T: Scalar>(
 fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usize; 2], strips: &mut [T]) {
     let all = outputs.div_ceil(STRIP);
     let strips = Shared::new(strips);
-    divide(all, 1, outputs * inner / 2, &|own| {
+    divide(all, 1, outputs * inner / 2, |own| {
         for group in (0..inner).step_by(STRIP) {
             for i in own.clone() {
                 // SAFETY: each strip is one thread's.
@@ -375,7 +382,7 @@ fn run<'a, T: Scalar, A: Left<T>>(
     }
     assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
     let (inner, c) = (size[1], Shared::new(c));
-    divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, &|own| {
+    divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, |own| {
         // SAFETY: each row is one thread's.
         let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
         dispatch(Product { size: [own.len(), inner], a: a.skip(own.start), b, first, c, stride, start });

@@ -46,17 +46,21 @@ pub(crate) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
 /// Into how many parts to cut a loop over `units` that takes `nanoseconds` in all: one a thread, if a part is worth the
 /// time it takes to hand it over.
 pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
-    match threads() {
-        1 => 1,
-        threads => threads.min(nanoseconds / WORTH).min(units).max(1),
-    }
+    let worth = (nanoseconds / WORTH).min(units);
+    if worth > 1 { threads().min(worth) } else { 1 }
 }
 
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
 const WORTH: usize = 10_000;
 
 /// Runs a loop over `units` that takes `nanoseconds` in all, cut at multiples of `grain`.
-pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
+#[inline(always)]
+pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
+    // What is short never asks for the threads: in a tiny network that would cost more than the loop.
+    if nanoseconds < 2 * WORTH { run(0..units) } else { share(units, grain, nanoseconds, &run) }
+}
+
+fn share(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
     let count = parts(units.div_ceil(grain), nanoseconds);
     if count == 1 {
         return run(0..units);
