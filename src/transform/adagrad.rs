@@ -1,6 +1,6 @@
 //! Adagrad.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_rate, ratio, trained};
+use super::{GradientTransform, Outcome, Update, check_amount, check_rate, ratio, stretches};
 use crate::{
     block::Blocks,
     error::Error,
@@ -63,7 +63,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let rate = scalar::<T>(-self.rate / (1.0 + update.step as f64 * self.decay));
         let epsilon = scalar::<T>(self.epsilon);
-        for range in trained(update.blocks).map(|block| block.range.clone()) {
+        for range in stretches(update.blocks) {
             for (g, s) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
                 *s += *g * *g;
                 *g = ratio(rate * *g, s.sqrt() + epsilon);

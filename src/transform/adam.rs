@@ -1,6 +1,8 @@
 //! Adam and its kin.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, ratio, trained};
+use super::{
+    GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, ratio, stretches, trained,
+};
 use crate::{
     block::{Blocks, Role},
     error::Error,
@@ -76,7 +78,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         let (v, most) = rest.split_at_mut(update.gradient.len());
         let moments = |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
         let direction = |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon);
-        for range in trained(update.blocks).map(|block| block.range.clone()) {
+        for range in stretches(update.blocks) {
             let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             let Some(most) = most.get_mut(range) else {
                 update3(g, m, v, |g, m, v| {

@@ -34,7 +34,7 @@ use crate::{
     scalar::Scalar,
 };
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt::Debug;
+use core::{fmt::Debug, ops::Range};
 
 /// Everything of one step of a transform.
 #[non_exhaustive]
@@ -250,9 +250,21 @@ fn add<T: Scalar>(w: &mut [T], update: &[T]) {
     elementwise::update(w, update, |w, update| w + update);
 }
 
-/// The stretches of the flat buffer that are trained.
+/// The blocks that are trained.
 fn trained(blocks: &Blocks) -> impl Iterator<Item = &Block<'static>> {
     blocks.iter().filter(|block| !block.frozen)
+}
+
+/// The stretches of the flat buffer that are trained, each as long as it can be: one, where nothing is frozen.
+fn stretches(blocks: &Blocks) -> impl Iterator<Item = Range<usize>> {
+    let mut ranges = trained(blocks).map(|block| block.range.clone()).peekable();
+    core::iter::from_fn(move || {
+        let mut stretch = ranges.next()?;
+        while let Some(next) = ranges.next_if(|next| next.start == stretch.end) {
+            stretch.end = next.end;
+        }
+        Some(stretch)
+    })
 }
 
 /// The roles that decay and penalties act on unless told otherwise: matrices, not biases or gains.

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, ratio, trained};
+use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, ratio, stretches};
 use crate::{
     block::Blocks,
     error::Error,
@@ -71,7 +71,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         let n = update.gradient.len();
         let (v, rest) = update.state.split_at_mut(n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { n } else { 0 });
-        for i in trained(update.blocks).flat_map(|block| block.range.clone()) {
+        for i in stretches(update.blocks).flatten() {
             let g = update.gradient[i];
             v[i] = alpha * v[i] + fresh * g * g;
             let mut square = v[i];

@@ -1,6 +1,6 @@
 //! Gradient descent, with momentum.
 
-use super::{GradientTransform, Outcome, Update, add, check_decay, check_rate, trained};
+use super::{GradientTransform, Outcome, Update, add, check_decay, check_rate, stretches};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -61,7 +61,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (rate, momentum) = (scalar::<T>(self.rate), scalar::<T>(self.momentum));
         let fresh = if update.step == 0 { T::one() } else { scalar(1.0 - self.dampening) };
-        for range in trained(update.blocks).map(|block| block.range.clone()) {
+        for range in stretches(update.blocks) {
             let gradient = &mut update.gradient[range.clone()];
             if update.state.is_empty() {
                 scale(gradient, -rate);
@@ -89,7 +89,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
             return Ok(outcome);
         }
         let rate = scalar::<T>(self.rate);
-        for range in trained(blocks).map(|block| block.range.clone()) {
+        for range in stretches(blocks) {
             add_scaled(&mut w[range.clone()], &gradient[range], -rate);
         }
         Ok(Outcome::Apply)
