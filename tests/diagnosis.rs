@@ -1,7 +1,7 @@
 //! The diagnosis of small networks whose one fault is known.
 
 use chainrule::{
-    Activation, Error, Extent, Scalar,
+    Activation, Error, Extent, Layer, Role, Scalar,
     activation::{Identity, Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
     data::{Batch, Data},
@@ -386,6 +386,67 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
 }
 
 /// Weights are a tenth of an orthogonal matrix and σ′ at most ¼: each layer takes 40-fold, for certain.
+/// Parameters of one recurrent layer: all 0 but what is given of U, row by row, and of the forget gate's bias.
+fn only(network: &Sequential<f64>, recurrent: &[f64], forget: f64) -> Vec<f64> {
+    let mut w = vec![0.0; network.dims().parameters];
+    for block in chainrule::Blocks::collect(|visit| network.blocks(visit)).iter() {
+        match block.role {
+            Role::Recurrent => w[block.range.clone()][..recurrent.len()].copy_from_slice(recurrent),
+            Role::Bias => {
+                // Gates in order: input, forget, candidate, output.
+                let hidden = block.range.len() / 4;
+                w[block.range.clone()][hidden..2 * hidden].fill(forget);
+            }
+            _ => {}
+        }
+    }
+    w
+}
+
+/// A linear recurrence has λ_i = ln |eig_i(U)|; a cell of an LSTM whose weights are 0 keeps σ(b) of its state at each step.
+#[test]
+fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<(), Error> {
+    let x: Vec<f64> = (0..400).map(|t| f64::from(t % 7) - 3.0).collect();
+    let linear = |u: [f64; 4], span| {
+        let mut network = Sequential::<f64>::new(1);
+        network.push(Recurrent::new(1, 2, Elman::new(Identity)).without_bias())?;
+        let examination = Examination::new(&network, Inputs::new(1.0)?.steps(400)?)?.span(span);
+        examination.trajectory(&network, &only(&network, &u, 0.0), &x)
+    };
+    let report = linear([0.5, 1.0, 0.0, 0.8], 40)?.report();
+    let found = &report.states[0].lyapunov;
+    assert!((found[0] - 0.8f64.ln()).abs() < 1e-9 && (found[1] - 0.5f64.ln()).abs() < 1e-9, "{found:?}");
+    let root = report.root().expect("0.8 to the 40 is below 0.01");
+    let decades = root.predicted.unwrap_or(f64::NAN);
+    assert_eq!((root.cause, root.severity, root.since), (Cause::VanishingRecurrence, Severity::Warning, None));
+    assert!((decades - 40.0 * 0.8f64.log10()).abs() < 1e-6, "{decades}");
+    assert!(format!("{report}").contains("λ₁ −0.223 to λ_2 −0.693 a step: e-fold in 4.5 steps"), "{report}");
+    // Within a span of 10 steps nothing is wrong with it.
+    assert!(linear([0.5, 1.0, 0.0, 0.8], 10)?.report().is_healthy());
+    let report = linear([1.1, 0.3, 0.0, 0.2], 100)?.report();
+    assert_eq!(root_of(&report), (Cause::ExplodingRecurrence, Severity::Critical));
+
+    let mut lstm = Sequential::<f64>::new(1);
+    lstm.push(Recurrent::new(1, 3, Lstm))?;
+    let examination = Examination::new(&lstm, Inputs::new(1.0)?.steps(400)?)?.span(20);
+    let report = examination.clone().trajectory(&lstm, &only(&lstm, &[], -2.0), &x)?.report();
+    let found = &report.states[0].lyapunov;
+    let kept = -(2.0f64.exp().ln_1p());
+    assert!(found.len() == 6 && found[..3].iter().all(|exponent| (exponent - kept).abs() < 1e-9), "{found:?}");
+    assert_eq!(root_of(&report), (Cause::ShutForgetGate, Severity::Critical));
+    let open = examination.clone().trajectory(&lstm, &only(&lstm, &[], 4.0), &x)?.report();
+    assert!(open.is_healthy(), "{open}");
+    let w = only(&lstm, &[], 0.0);
+    assert!(matches!(examination.clone().trajectory(&lstm, &w, &[]), Err(Error::Length { .. })));
+    assert!(matches!(examination.trajectory(&lstm, &w[1..], &x), Err(Error::Length { .. })));
+    Ok(())
+}
+
+fn root_of(report: &Report) -> (Cause, Severity) {
+    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
+    (root.cause, root.severity)
+}
+
 #[test]
 fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
     let mut network = Sequential::<f64>::new(16);

@@ -279,6 +279,20 @@ fn norms_of_narrow_rows() {
     }
 }
 
+/// Softplus with He's weights: the mean square grows without end, and along the input the gradient remembers the way it came.
+/// Of a gradient that is independent of the forward pass the decades would be lower by a tenth.
+#[test]
+fn the_gradient_of_one_input_remembers_its_way_forward() {
+    let network = plain(16, 12, &Softplus::default(), &He::normal().kind(), &Zeros.kind());
+    let x = normals(16, 5);
+    let walk = OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 4000).unwrap().unwrap();
+    let measured = budgets(&network, &x, Extent::batch(1), 1500);
+    let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
+    let error = (deviation * deviation / 1500.0 + walk.standard_deviation().powi(2) / 4000.0).sqrt();
+    assert!((mean - walk.mean()).abs() < 4.0 * error, "{mean} for {} ± {error}", walk.mean());
+    assert!((deviation / walk.standard_deviation() - 1.0).abs() < 0.08, "{deviation} {}", walk.standard_deviation());
+}
+
 /// Twelve normalised branches: the walk sees what the budget does.
 #[test]
 fn the_walk_goes_through_branches_and_norms() {

@@ -136,6 +136,33 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
 }
 
 /// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours.
+/// Skips change no weights: all that was trained lives on, and what the mended network measures stands beside the promise.
+#[test]
+fn a_treatment_is_applied_in_one_call() -> Result<(), Error> {
+    let network = plain(10, Relu, 0.5);
+    let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
+    let (_, treatments) = treatments(&network);
+    let named = |name| treatments.iter().find(|treatment| treatment.remedy == name).expect(name);
+    let skips = named("residual branches");
+    let mended = skips.apply(&described, &w, 2)?.expect("a change of the network");
+    assert!(mended.parameters == w, "what was trained lives on");
+    assert_eq!(mended.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
+    let [measured, promised] = mended.check(&normal(64 * WIDTH), Extent::batch(64), None)?.decades;
+    assert_eq!(promised, skips.after);
+    assert!((measured.unwrap_or(f64::NAN) - promised.unwrap_or(f64::NAN)).abs() < 0.2, "{measured:?} {promised:?}");
+
+    let with = |change| {
+        let mut treatment = skips.clone();
+        treatment.change = change;
+        treatment
+    };
+    let mended = with(Change::Redraw).apply(&described, &w, 2)?.expect("a change of the network");
+    assert!(mended.survivors.is_empty() && mended.parameters == initialize(&network, 2)?);
+    assert!(with(Change::LearningRate(0.1)).apply(&described, &w, 2)?.is_none());
+    assert!(matches!(skips.apply(&described, &w[1..], 2), Err(Error::Length { .. })));
+    Ok(())
+}
+
 #[test]
 fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
     let mut branch = Sequential::new(WIDTH);

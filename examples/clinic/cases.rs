@@ -244,7 +244,8 @@ fn elman(activation: impl Activation, hidden: usize, gain: f64) -> Result<Sequen
     over_time(Recurrent::new(2, hidden, Elman::new(activation)).recurrent(Orthogonal { gain }), 2)
 }
 
-const FAULTS: [Cause; 17] = [
+/// What is planted.
+pub const FAULTS: [Cause; 17] = [
     Cause::SaturatingActivation,
     Cause::SmallWeights,
     Cause::LargeWeights,
@@ -263,6 +264,13 @@ const FAULTS: [Cause; 17] = [
     Cause::NotANumber,
     Cause::FrozenBlock,
 ];
+
+/// Whether a fault makes a budget vanish or explode from the start.
+pub fn is_of_budget(cause: Option<Cause>) -> bool {
+    use Cause::*;
+    let over_depth = matches!(cause, Some(SaturatingActivation | SmallWeights | LargeWeights | Bottleneck));
+    over_depth || matches!(cause, Some(ExplodingRecurrence | VanishingRecurrence | ShutForgetGate))
+}
 
 /// Ways to be healthy that look like a fault to some rule.
 const TRAPS: [&str; 16] = [

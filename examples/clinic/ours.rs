@@ -25,7 +25,12 @@ fn examination<'a>(case: &Case) -> Result<Examination<'a>, Error> {
 /// What we say of a case, when we say it first, and the report that says it.
 pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     let extent = Extent::sequences(1, case.sequence);
-    let before = examination(case)?.parameters(&case.network, &case.w, extent)?.report();
+    let before = examination(case)?.parameters(&case.network, &case.w, extent)?;
+    let before = match case.sequence {
+        1 => before,
+        steps => before.trajectory(&case.network, &case.w, &case.x[..steps * case.width])?,
+    };
+    let before = before.report();
     if let Some(root) = before.root() {
         return Ok((Verdict::of(root, 0), before, f64::NAN));
     }

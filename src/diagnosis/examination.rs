@@ -3,14 +3,15 @@
 use super::{Finding, Report, Thresholds, rules};
 use crate::{
     block::{Blocks, Role},
-    error::Error,
+    error::{Error, require_length},
     extent::Extent,
-    layer::{Layer, Node},
-    monitor::Statistics,
+    layer::{CellKind, Layer, Mode, Node},
+    monitor::{Factor, GradientMonitor, Link, Statistics},
     scalar::Scalar,
-    theory::{Certificate, Inputs, Prediction, spectral_norm_bound, spectral_radius},
+    tape::Tape,
+    theory::{Certificate, Inputs, Prediction, lyapunov_spectrum, spectral_norm_bound, spectral_radius},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// What is known of U of one layer.
 #[derive(Clone, Debug)]
@@ -18,6 +19,25 @@ pub(super) struct RecurrentMatrix {
     pub(super) layer: String,
     pub(super) spectral_radius: f64,
     pub(super) spectral_norm: f64,
+}
+
+/// The Lyapunov exponents of one recurrent layer along a sequence.
+#[derive(Clone, Debug)]
+pub(super) struct Trajectory {
+    pub(super) layer: String,
+    pub(super) steps: usize,
+    pub(super) exponents: Vec<f64>,
+}
+
+/// What goes into each layer as a whole.
+struct Entering<T>(Vec<(String, Vec<T>)>);
+
+impl<T: Scalar> GradientMonitor<T> for Entering<T> {
+    fn forward(&mut self, at: &Link<'_>, x: &[T], _y: &[T]) {
+        if at.factor == Factor::Other && at.step.is_none() {
+            self.0.push((at.name.into(), x.into()));
+        }
+    }
 }
 
 /// Everything that is known of a network whose gradients are examined: its description and what follows from it, and,
@@ -44,6 +64,7 @@ pub struct Examination<'a> {
     pub(super) prediction: Prediction,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
+    pub(super) trajectories: Vec<Trajectory>,
     pub(super) statistics: Option<&'a Statistics>,
     pub(super) span: Option<usize>,
     pub(super) thresholds: Thresholds,
@@ -61,6 +82,7 @@ impl<'a> Examination<'a> {
             prediction: Prediction::of(network, inputs)?,
             certificate: None,
             recurrent: Vec::new(),
+            trajectories: Vec::new(),
             statistics: None,
             span: None,
             thresholds: Thresholds::default(),
@@ -93,6 +115,40 @@ impl<'a> Examination<'a> {
             }
         }
         Ok(Examination { certificate: Some(certificate), recurrent, ..self })
+    }
+
+    /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents, by
+    /// [`lyapunov_spectrum`], a quarter of the steps left out as the transient. With them a forecast knows more of time
+    /// than what is certain of any input. The time it takes grows with the cube of the state's size; cells of your own are
+    /// passed over.
+    ///
+    /// # Shapes
+    /// x: \[steps, input\], one sequence.
+    ///
+    /// # Errors
+    /// Inputs that are no number of rows, or none; those of [`lyapunov_spectrum`].
+    pub fn trajectory<T: Scalar>(self, network: &(impl Layer<T> + ?Sized), w: &[T], x: &[T]) -> Result<Self, Error> {
+        let width = network.dims().input.max(1);
+        let steps = x.len() / width;
+        require_length("the inputs of a trajectory", steps.max(1) * width, x.len())?;
+        let (extent, mut seen) = (Extent::sequences(1, steps), Entering(Vec::new()));
+        Tape::new(network, extent)?.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+        let (blocks, mut trajectories) = (Blocks::collect(|visit| network.blocks(visit)), Vec::new());
+        for (path, part) in self.node.parts() {
+            let Node::Recurrent { cell, .. } = part else { continue };
+            let Some((_, x)) = seen.0.iter().find(|(name, _)| *name == path) else { continue };
+            if matches!(cell, CellKind::Opaque(_) | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
+                continue;
+            }
+            let layer = part.build::<T>()?;
+            let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
+            let Some(first) = blocks.iter().find(|block| block.name.starts_with(&prefix)) else { continue };
+            let own = &w[first.range.start..][..layer.dims().parameters];
+            let count = layer.needs(Extent::batch(1), Mode::Evaluate).carried;
+            let spectrum = lyapunov_spectrum(&*layer, own, x, steps / 4, count)?;
+            trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents() });
+        }
+        Ok(Examination { trajectories, ..self })
     }
 
     /// Adds what was measured while it was trained, or in a single pass.

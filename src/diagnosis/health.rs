@@ -27,14 +27,25 @@ pub fn first_check<T: Scalar>(
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
+    check(network, &initialize(network, seed)?, x, extent, span, seed)
+}
+
+/// [`first_check`] with given weights.
+pub(super) fn check<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    w: &[T],
+    x: &[T],
+    extent: Extent<'_>,
+    span: Option<usize>,
+    seed: u64,
+) -> Result<Report, Error> {
     let inputs = Inputs::of_rows(x)?.steps(extent.steps)?;
-    let w = initialize(network, seed)?;
     let (mut tape, mut seen) = (Tape::new(network, extent)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
-    let output = tape.forward_with(&w, x, extent, Mode::Evaluate, &mut seen)?;
+    let output = tape.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
-    tape.backward_with(&w, &mut seen)?;
-    let examination = Examination::new(network, inputs)?.parameters(network, &w, extent)?.statistics(&seen);
+    tape.backward_with(w, &mut seen)?;
+    let examination = Examination::new(network, inputs)?.parameters(network, w, extent)?.statistics(&seen);
     let examination = Examination { span, ..examination };
     Ok(examination.report())
 }

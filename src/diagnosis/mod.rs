@@ -17,6 +17,6 @@ pub use finding::{Finding, Severity};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{expect_healthy, first_check};
-pub use remedy::{Change, Patient, Treatment, prescribe};
+pub use remedy::{Change, Mended, Patient, Treatment, prescribe};
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;

@@ -44,6 +44,8 @@ pub struct ReportState {
     pub spectral_norm: Option<f64>,
     /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
     pub certified_horizon: Option<usize>,
+    /// λ_i along the trajectory that was [given](Examination::trajectory), in 1/step, the largest first; none where none was.
+    pub lyapunov: Vec<f64>,
 }
 
 /// What an [`Examination`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
@@ -77,6 +79,11 @@ impl fmt::Display for ReportState {
         parts.extend(self.spectral_radius.map(|radius| format!("ρ(U) {radius:.3}")));
         parts.extend(self.spectral_norm.map(|norm| format!("‖U‖₂ ≤ {norm:.3}")));
         parts.extend(self.certified_horizon.map(|steps| format!("certified below 1e-4 beyond {steps} steps")));
+        if let (Some(first), Some(last)) = (self.lyapunov.first(), self.lyapunov.last()) {
+            let text = format!("Lyapunov λ₁ {first:+.3} to λ_{} {last:+.3}", self.lyapunov.len());
+            let text = format!("{text} a step: e-fold in {:.1} steps", 1.0 / first.abs());
+            parts.push(text.replace(" -", " −").replace("inf", "∞"));
+        }
         write!(f, "over time, layer {}: {}", self.name, parts.join("; "))
     }
 }
@@ -87,7 +94,8 @@ fn states(examination: &Examination<'_>) -> Vec<ReportState> {
     let measured = || measured.iter().filter(|state| state.per_step().count() > 0);
     let horizons = examination.certificate.as_ref().map_or(&[][..], |certificate| certificate.horizons());
     let mut names: Vec<&str> = measured().map(|state| state.name()).collect();
-    for name in horizons.iter().map(|horizon| &*horizon.name) {
+    let along = examination.trajectories.iter().map(|trajectory| &*trajectory.layer);
+    for name in horizons.iter().map(|horizon| &*horizon.name).chain(along) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -96,6 +104,7 @@ fn states(examination: &Examination<'_>) -> Vec<ReportState> {
         let state = measured().find(|state| state.name() == name);
         let matrix = examination.recurrent.iter().find(|matrix| matrix.layer == name);
         let horizon = horizons.iter().find(|horizon| horizon.name == name);
+        let trajectory = examination.trajectories.iter().find(|trajectory| trajectory.layer == name);
         ReportState {
             name: name.into(),
             per_step: state.map(|state| [state.per_step().mean(), state.weights().mean(), state.activation().mean()]),
@@ -103,10 +112,14 @@ fn states(examination: &Examination<'_>) -> Vec<ReportState> {
             spectral_radius: matrix.map(|matrix| matrix.spectral_radius).filter(|radius| !radius.is_nan()),
             spectral_norm: matrix.map(|matrix| matrix.spectral_norm),
             certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),
+            lyapunov: trajectory.map_or(Vec::new(), |trajectory| trajectory.exponents.clone()),
         }
     };
     let known = |state: &ReportState| {
-        state.per_step.is_some() || state.spectral_radius.is_some() || state.certified_horizon.is_some()
+        state.per_step.is_some()
+            || state.spectral_radius.is_some()
+            || state.certified_horizon.is_some()
+            || !state.lyapunov.is_empty()
     };
     names.into_iter().map(of).filter(known).collect()
 }

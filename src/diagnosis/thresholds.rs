@@ -4,6 +4,10 @@
 ///
 /// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
 /// (`examples/clinic`) whose seeds are below 100.
+///
+/// Not among them is what [`Statistics`](crate::monitor::Statistics) counts while it watches, which nobody can change
+/// afterwards: a jump is tenfold, a window of units 2,000 examples of at least 10 passes, an average over passes that of ZClip
+/// (0.97, Kumar et al. 2025), inputs are alike above a cosine of 0.99.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

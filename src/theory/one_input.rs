@@ -1,4 +1,4 @@
-//! What finite width makes of one input's gradient: the theory's own random walk, drawn a few hundred times.
+//! What finite width makes of one input's gradient: nets drawn no further than the input and its gradient see them.
 
 use super::{Inputs, sample::Spread};
 use crate::{
@@ -9,28 +9,29 @@ use crate::{
     layer::{BranchScale, Layer, Node},
     scalar::Scalar,
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use num_traits::Float;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// The length of one input's gradient, in decades, over nets of a described network.
 ///
 /// In a wide network q_l is a number; in one of n units it is a mean over n random squares, so that it walks from layer to
-/// layer, and the gradient with it. Given q_l, pre-activations of one input are independent normal numbers; this draws
-/// them, and with them the next mean square and what φ′ and the weights do to an independent gradient:
+/// layer, and the gradient with it. This draws such nets, of weights only what the input and its gradient meet of them, for
+/// normal weights exactly: n numbers a layer instead of n².
 ///
 /// ```text
-/// z_i ~ N(0, q_l),  v_i ~ N(0, 1):   m = (1/n) Σ φ(z_i)²,   A = ½ log10 (Σ φ′(z_i)² v_i² / Σ v_i²)
-/// q_{l+1} = σw² m + σb²,             V = ½ log10 (σw² χ²_n / n)
+/// z = W h + b:   z_i ~ N(0, q),  q = Var W ‖h‖² + Var b
+/// Wᵀd given z:   t h/‖h‖ + v,  v ~ N(0, Var W ‖d‖²) at right angles to h,
+///                t ~ N(Var W ‖h‖ (z·d)/q, Var W Var b ‖d‖²/q)
 /// ```
 ///
-/// which costs n numbers a layer instead of n². Where variance runs away from a fixed point (GELU or Swish with He's
-/// weights), this, not the wide limit, is what nets do. For ReLU without biases it is Hanin & Nica's law (2018): normal
-/// with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10). A batch is between [`Prediction`] and this, the nearer to
-/// this the more alike its inputs are.
+/// Along h the gradient remembers the forward pass: where the mean square grows from layer to layer without end (softplus
+/// with He's weights) that alone is a decade in 50 layers of 64. For ReLU without biases it is Hanin & Nica's law (2018):
+/// normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10).
 ///
-/// The gradient is taken to be independent of the forward pass. Where the mean square grows from layer to layer without
-/// end (softplus with He's weights) it is not, and shrinks less than this says: over 50 layers by 0.8 decades.
+/// A batch is between [`Prediction`] and this while q_l keeps to its fixed point. Where it leaves (GELU or Swish with He's
+/// weights), ln ‖g‖² differs between rows by so much that the few longest make the batch's length, which then is neither;
+/// this is what one row sees.
 ///
 /// [`Prediction`]: super::Prediction
 ///
@@ -73,9 +74,17 @@ impl OneInput {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
         let (mut decades, mut walk) = (Vec::with_capacity(nets), Walk { rng: generator(0), normals: Normals::new() });
         for _ in 0..nets {
-            let start = Signal { spread: inputs.spread(), normal: true, exact: false, decades: 0.0 };
-            let Some(end) = walk.through(node, start)? else { return Ok(None) };
-            decades.push(end.decades);
+            let Spread { mean, square } = inputs.spread();
+            let deviation = libm::sqrt((square - mean * mean).max(0.0));
+            let x = (0..node.widths().0).map(|_| mean + deviation * walk.normal()).collect();
+            let mut row = Row { values: x, told: Some(square), steps: Vec::new() };
+            if !walk.forward(node, &mut row)? {
+                return Ok(None);
+            }
+            let end = walk.normals(row.values.len());
+            let before = libm::log10(length(&end));
+            let (_, after) = walk.backward(&row.steps, end);
+            decades.push(after - before);
         }
         decades.sort_by(f64::total_cmp);
         Ok(Some(OneInput { decades }))
@@ -99,14 +108,37 @@ impl OneInput {
     }
 }
 
-/// One net on the way.
-#[derive(Clone, Copy)]
-struct Signal {
-    spread: Spread,
-    normal: bool,
-    /// Whether the weights before kept lengths: then the mean square of pre-activations is q itself.
-    exact: bool,
-    decades: f64,
+/// What a layer did on the way forward, as far as its way back needs it.
+enum Step {
+    /// z = W h + b without the mean of b, and the variances of the entries of W and b.
+    Weights { h: Vec<f64>, z: Vec<f64>, weight: f64, bias: f64 },
+    /// W = gain · Q, or some rows or columns of it, Q an orthogonal matrix with Q h = turned.
+    Rotation { h: Vec<f64>, turned: Vec<f64>, gain: f64 },
+    /// φ′(z).
+    Slopes(Vec<f64>),
+    /// y = (x − mean)/σ, or without mean.
+    Norm { y: Vec<f64>, sigma: f64, centred: bool },
+    /// x + s f(x).
+    Residual { branch: Vec<Step>, scale: f64 },
+}
+
+/// One input on its way through one net.
+struct Row {
+    values: Vec<f64>,
+    /// The mean square that the network's input has for certain, until weights meet it.
+    told: Option<f64>,
+    steps: Vec<Step>,
+}
+
+impl Row {
+    /// Gives values that nobody but weights has met the mean square that is told of them.
+    fn settle(&mut self) {
+        let Some(square) = self.told.take() else { return };
+        let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);
+        if scale.is_finite() {
+            self.values.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
 }
 
 struct Walk {
@@ -119,15 +151,27 @@ impl Walk {
         self.normals.next(&mut self.rng)
     }
 
-    fn through(&mut self, node: &Node, signal: Signal) -> Result<Option<Signal>, Error> {
-        Ok(match node {
+    fn normals(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.normal()).collect()
+    }
+
+    /// A vector of independent normal numbers at right angles to `other`, which has no more of them.
+    fn beside(&mut self, other: &[f64], count: usize) -> Vec<f64> {
+        let (mut v, square) = (self.normals(count), dot(other, other));
+        let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };
+        v.iter_mut().zip(other).for_each(|(v, other)| *v -= along * other);
+        v
+    }
+
+    /// Whether theory describes all of it.
+    fn forward(&mut self, node: &Node, row: &mut Row) -> Result<bool, Error> {
+        match node {
             Node::Sequential { layers, .. } => {
-                let mut signal = signal;
                 for layer in layers {
-                    let Some(next) = self.through(layer, signal)? else { return Ok(None) };
-                    signal = next;
+                    if !self.forward(layer, row)? {
+                        return Ok(false);
+                    }
                 }
-                Some(signal)
             }
             Node::Linear { inputs, outputs, weights, bias } => {
                 let (shape, of_bias) =
@@ -135,83 +179,113 @@ impl Walk {
                 let bias =
                     bias.as_ref().map_or(Some((0.0, 0.0)), |bias| bias.mean(of_bias).zip(bias.variance(of_bias)));
                 let variance = weights.variance(shape).filter(|_| weights.mean(shape) == Some(0.0));
-                let (Some(variance), Some((mean, bias_variance))) = (variance, bias) else { return Ok(None) };
-                let weight_variance = *inputs as f64 * variance;
-                let exact = inputs >= outputs && weights.orthogonal_gain(shape).is_some();
-                let chance = if exact { 1.0 } else { self.mean_square(*inputs) };
-                let square = weight_variance * signal.spread.square + bias_variance + mean * mean;
-                let decades = signal.decades + 0.5 * libm::log10(weight_variance * chance);
-                Some(Signal {
-                    spread: Spread { mean, square },
-                    normal: true,
-                    exact: exact && inputs == outputs,
-                    decades,
-                })
+                let (Some(weight), Some((mean, bias))) = (variance, bias) else { return Ok(false) };
+                row.settle();
+                let h = core::mem::take(&mut row.values);
+                if let Some(gain) = weights.orthogonal_gain(shape) {
+                    let mut turned = self.normals(*inputs.max(outputs));
+                    let scale = length(&h) / length(&turned);
+                    turned.iter_mut().for_each(|u| *u *= scale);
+                    row.values = turned[..*outputs].iter().map(|u| gain * u).collect();
+                    row.values.iter_mut().for_each(|z| *z += mean + libm::sqrt(bias) * self.normal());
+                    row.steps.push(Step::Rotation { h, turned, gain });
+                } else {
+                    let root = libm::sqrt(weight * dot(&h, &h) + bias);
+                    let z: Vec<f64> = (0..*outputs).map(|_| root * self.normal()).collect();
+                    row.values = z.iter().map(|z| mean + z).collect();
+                    row.steps.push(Step::Weights { h, z, weight, bias });
+                }
             }
-            Node::Pointwise { width, activation } => self.activation(signal, *width, activation.as_any()),
-            Node::PRelu { width, initial, .. } => self.activation(signal, *width, &LeakyRelu::new(*initial)?),
-            Node::LayerNorm { width, epsilon, .. } => Some(self.norm(signal, *width, *epsilon, true)),
-            Node::RmsNorm { width, epsilon, .. } => Some(self.norm(signal, *width, *epsilon, false)),
+            Node::Pointwise { activation, .. } => Self::activation(row, activation.as_any()),
+            Node::PRelu { initial, .. } => Self::activation(row, &LeakyRelu::new(*initial)?),
+            Node::LayerNorm { epsilon, .. } => Self::norm(row, *epsilon, true),
+            Node::RmsNorm { epsilon, .. } => Self::norm(row, *epsilon, false),
             Node::Residual { branch, scale } => {
-                let (BranchScale::Fixed(s) | BranchScale::Learned(s)) = *scale;
-                let Some(inner) = self.through(branch, Signal { decades: 0.0, ..signal })? else { return Ok(None) };
-                // Two directions of n dimensions are at right angles but for a cosine of about 1/√n.
-                let root = libm::sqrt(node.widths().0.max(1) as f64);
-                let gain = s * libm::exp10(inner.decades);
-                let whole = 1.0 + gain * gain + 2.0 * gain * self.normal() / root;
-                let (x, f) = (signal.spread, inner.spread);
-                let cosine = self.normal() / root;
-                let cross = x.mean * f.mean + cosine * libm::sqrt(x.square * f.square);
-                let square = (x.square + s * s * f.square + 2.0 * s * cross).max(0.0);
-                let decades = signal.decades + 0.5 * libm::log10(whole.max(0.0));
-                let spread = Spread { mean: x.mean + s * f.mean, square };
-                Some(Signal { spread, normal: signal.normal && inner.normal, exact: false, decades })
+                let (BranchScale::Fixed(scale) | BranchScale::Learned(scale)) = *scale;
+                row.settle();
+                let mut inner = Row { values: row.values.clone(), told: None, steps: Vec::new() };
+                if !self.forward(branch, &mut inner)? {
+                    return Ok(false);
+                }
+                row.values.iter_mut().zip(&inner.values).for_each(|(x, f)| *x += scale * f);
+                row.steps.push(Step::Residual { branch: inner.steps, scale });
             }
-            _ => None,
-        })
-    }
-
-    /// χ²_n/n.
-    fn mean_square(&mut self, n: usize) -> f64 {
-        let sum = (0..n).fold(0.0, |sum, _| {
-            let v = self.normal();
-            sum + v * v
-        });
-        sum / n.max(1) as f64
-    }
-
-    fn activation(&mut self, signal: Signal, width: usize, activation: &dyn AnyActivation) -> Option<Signal> {
-        if !signal.normal {
-            return None;
+            _ => return Ok(false),
         }
-        let n = width.max(1) as f64;
-        let mut z = vec![0.0; width];
-        z.fill_with(|| self.normal());
-        let root = libm::sqrt((signal.spread.square - signal.spread.mean * signal.spread.mean).max(0.0));
-        let length = if signal.exact { z.iter().fold(0.0, |sum, z| sum + z * z) / n } else { 1.0 };
-        let scale = root / libm::sqrt(length);
-        let (mut spread, mut before, mut after) = (Spread { mean: 0.0, square: 0.0 }, 0.0, 0.0);
-        for z in z {
-            let z = signal.spread.mean + scale * z;
-            let (y, slope, v) = (activation.value_at(z), activation.derivative_at(z), self.normal());
-            spread = Spread { mean: spread.mean + y / n, square: spread.square + y * y / n };
-            (before, after) = (before + v * v, after + slope * slope * v * v);
-        }
-        let decades = signal.decades + 0.5 * libm::log10(after / before);
-        Some(Signal { spread, normal: false, exact: false, decades })
+        Ok(true)
     }
 
-    /// `∂y/∂x` takes k of n directions away and divides by σ, the row's own.
-    fn norm(&mut self, signal: Signal, width: usize, epsilon: f64, centred: bool) -> Signal {
-        let (n, Spread { mean, square }) = (width.max(1) as f64, signal.spread);
-        let square = if centred { (square - mean * mean).max(0.0) } else { square };
-        let left = width.saturating_sub(if centred { 2 } else { 1 });
-        // What an activation left is known; of a normal row the mean square is yet to be drawn.
-        let drawn = signal.normal && !signal.exact;
-        let own = if drawn { square * self.mean_square(left + 1) * (left + 1) as f64 / n } else { square };
-        let sigma = libm::sqrt(own + epsilon);
-        let spread = Spread { mean: if centred { 0.0 } else { mean / sigma }, square: own / (own + epsilon) };
-        let decades = signal.decades + 0.5 * libm::log10(left as f64 / n) - libm::log10(sigma);
-        Signal { spread, exact: true, decades, ..signal }
+    fn activation(row: &mut Row, activation: &dyn AnyActivation) {
+        row.told = None;
+        row.steps.push(Step::Slopes(row.values.iter().map(|&z| activation.derivative_at(z)).collect()));
+        row.values.iter_mut().for_each(|z| *z = activation.value_at(*z));
     }
+
+    fn norm(row: &mut Row, epsilon: f64, centred: bool) {
+        row.told = None;
+        let n = row.values.len().max(1) as f64;
+        let mean = if centred { row.values.iter().sum::<f64>() / n } else { 0.0 };
+        row.values.iter_mut().for_each(|x| *x -= mean);
+        let sigma = libm::sqrt(dot(&row.values, &row.values) / n + epsilon);
+        row.values.iter_mut().for_each(|x| *x /= sigma);
+        row.steps.push(Step::Norm { y: row.values.clone(), sigma, centred });
+    }
+
+    /// Of the gradient `g` that came, the direction of the one that goes on and log10 of its length.
+    fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> (Vec<f64>, f64) {
+        let mut decades = 0.0;
+        for step in steps.iter().rev() {
+            match step {
+                Step::Weights { h, z, weight, bias } => {
+                    let (size, of_g) = (length(h), dot(&g, &g));
+                    let q = weight * size * size + bias;
+                    let mut along = self.normal() * libm::sqrt(weight * bias * of_g / q);
+                    along += weight * size * dot(z, &g) / q;
+                    let mut next = self.beside(h, h.len());
+                    let root = libm::sqrt(weight * of_g);
+                    next.iter_mut().for_each(|v| *v *= root);
+                    if size > 0.0 {
+                        next.iter_mut().zip(h).for_each(|(v, h)| *v += along * h / size);
+                    }
+                    g = next;
+                }
+                Step::Rotation { h, turned, gain } => {
+                    let (square, of_g) = (dot(turned, turned), dot(&g, &g));
+                    let along = if square > 0.0 { dot(turned, &g) / square } else { 0.0 };
+                    let mut next = self.beside(h, turned.len());
+                    let scale = libm::sqrt((of_g - along * along * square).max(0.0)) / length(&next);
+                    next.iter_mut().for_each(|v| *v = if scale.is_finite() { gain * scale * *v } else { 0.0 });
+                    next.iter_mut().zip(h).for_each(|(v, h)| *v += gain * along * h);
+                    next.truncate(h.len());
+                    g = next;
+                }
+                Step::Slopes(slopes) => g.iter_mut().zip(slopes).for_each(|(g, slope)| *g *= slope),
+                Step::Norm { y, sigma, centred } => {
+                    let n = y.len().max(1) as f64;
+                    let mean = if *centred { g.iter().sum::<f64>() / n } else { 0.0 };
+                    let along = dot(&g, y) / n;
+                    g.iter_mut().zip(y).for_each(|(g, y)| *g = (*g - mean - along * y) / sigma);
+                }
+                Step::Residual { branch, scale } => {
+                    let (inner, of_inner) = self.backward(branch, g.clone());
+                    let scale = scale * libm::exp10(of_inner);
+                    g.iter_mut().zip(inner).for_each(|(g, inner)| *g += scale * inner);
+                }
+            }
+            // Of unit length again: the products of deep nets leave the range of any format.
+            let size = length(&g);
+            decades += libm::log10(size);
+            g.iter_mut().for_each(|g| *g /= if size > 0.0 { size } else { 1.0 });
+        }
+        (g, decades)
+    }
+}
+
+/// Over the shorter of the two.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
+}
+
+fn length(values: &[f64]) -> f64 {
+    libm::sqrt(dot(values, values))
 }

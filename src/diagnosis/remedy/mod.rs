@@ -30,11 +30,13 @@ pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
 pub use thaw::Thaw;
 
-use super::{Cause, Finding, Thresholds};
+use super::{Cause, Finding, Report, Thresholds, health};
 use crate::{
     activation::ActivationKind,
     error::Error,
-    layer::Node,
+    extent::Extent,
+    layer::{Layer, Node, initialize},
+    scalar::Scalar,
     theory::{Inputs, Prediction},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
@@ -163,11 +165,11 @@ pub enum Effort {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The description: to be built with [`Node::build`], and trained anew but for what [`survivors`] keeps.
+    /// The description, which [`Treatment::apply`] builds: to be trained anew but for what [`survivors`] keeps.
     Network(Node),
     /// The parameters, by a batch: [`Lsuv::apply`].
     Lsuv(Lsuv),
-    /// All parameters, drawn again from the network's own initializers.
+    /// All parameters, drawn again from the network's own initializers: [`Treatment::apply`].
     Redraw,
     /// The gradient, clipped at this global norm: [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
@@ -208,6 +210,72 @@ impl Treatment {
     /// Whether the budget it promises neither vanishes nor explodes by the patient's [`Thresholds`]; true where it promises none.
     pub fn is_enough(&self) -> bool {
         self.enough
+    }
+}
+
+/// A network as a treatment leaves it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Mended<T> {
+    /// The network, built.
+    pub network: Box<dyn Layer<T>>,
+    /// Its parameters: drawn, but for those that live on.
+    pub parameters: Vec<T>,
+    /// Which those are.
+    pub survivors: Vec<Survivor>,
+}
+
+impl<T: Scalar> Mended<T> {
+    /// The report on it and one batch, before it is trained: its [`decades`](Report::decades) are the budget as measured,
+    /// beside the one that was promised.
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// Those of [`first_check`](super::first_check).
+    pub fn check(&self, x: &[T], extent: Extent<'_>, span: Option<usize>) -> Result<Report, Error> {
+        health::check(&*self.network, &self.parameters, x, extent, span, 0)
+    }
+}
+
+impl Treatment {
+    /// Makes the change in the network that `network` describes and whose parameters are `parameters`, where it is one of
+    /// the network: builds it, draws its parameters from `seed`, and carries over those that mean the same before and after.
+    /// `None` where the change is one of training or of the data, which are yours: [`Change`] says what to do.
+    ///
+    /// ```
+    /// use chainrule::{Extent, Layer, activation::Sigmoid, diagnosis::{Examination, Patient, prescribe}};
+    /// use chainrule::{layer::{Sequential, initialize}, theory::Inputs};
+    /// let mut builder = Sequential::<f32>::input(16);
+    /// for _ in 0..10 {
+    ///     builder = builder.linear(16).activation(Sigmoid);
+    /// }
+    /// let network = builder.linear(4).build()?;
+    /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
+    /// let x: Vec<f32> = (0..32 * 16).map(|i| 1.4 * (i as f32).sin()).collect();
+    /// let inputs = Inputs::of_rows(&x)?;
+    /// let report = Examination::new(&network, inputs)?.report();
+    /// let treatments = prescribe(&Patient::new(&described, inputs, report.root().unwrap()))?;
+    /// let mended = treatments[0].apply(&described, &w, 2)?.unwrap();
+    /// let [measured, promised] = mended.check(&x, Extent::batch(32), None)?.decades;
+    /// assert!((measured.unwrap() - promised.unwrap()).abs() < 0.5); // before: −6
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Opaque`] where a part is of your own; parameters of another network; what the initializers refuse.
+    pub fn apply<T: Scalar>(&self, network: &Node, parameters: &[T], seed: u64) -> Result<Option<Mended<T>>, Error> {
+        let after = match &self.change {
+            Change::Network(after) => after,
+            Change::Redraw => network,
+            _ => return Ok(None),
+        };
+        let mended = after.build::<T>()?;
+        let mut drawn = initialize(&*mended, seed)?;
+        let survivors = if self.change == Change::Redraw { Vec::new() } else { survivors(network, after)? };
+        transplant(&survivors, parameters, &mut drawn)?;
+        Ok(Some(Mended { network: mended, parameters: drawn, survivors }))
     }
 }
 

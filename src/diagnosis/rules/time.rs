@@ -11,6 +11,44 @@ use alloc::{format, vec::Vec};
 /// Gates that carry the state where they are open.
 const CARRIES: [&str; 2] = ["forget", "update"];
 
+/// Why the state of this layer vanishes in every direction: a gated cell's only if the gate that carries it is shut.
+fn forgets(examination: &Examination<'_>, layer: &str) -> Cause {
+    let gated = |(path, part): (_, &Node)| {
+        path == layer && matches!(part, Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
+    };
+    match examination.node.parts().into_iter().any(gated) {
+        true => Cause::ShutForgetGate,
+        false => Cause::VanishingRecurrence,
+    }
+}
+
+/// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but special ones.
+fn foretold(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+    for trajectory in &examination.trajectories {
+        let layer = &*trajectory.layer;
+        let Some(&exponent) = trajectory.exponents.first() else { continue };
+        let span = examination.span.unwrap_or(trajectory.steps.saturating_sub(1));
+        let decades = exponent * span as f64 * core::f64::consts::LOG10_E;
+        let lines = examination.thresholds.over_time;
+        let (cause, how, severity) = match (above(-decades, lines), above(decades, lines)) {
+            (Some(severity), _) => (forgets(examination, layer), "vanishes", severity),
+            (_, Some(severity)) => (Cause::ExplodingRecurrence, "explodes", severity),
+            _ => continue,
+        };
+        if findings.iter().any(|finding| finding.cause == cause && finding.layer == layer) {
+            continue;
+        }
+        let text = format!(
+            "{how} over time: {} decades over the {span} steps of the span, by its first Lyapunov exponent of {}{:.3} a step along the data",
+            signed(decades),
+            if exponent < 0.0 { '−' } else { '+' },
+            exponent.abs()
+        );
+        let finding = examination.finding(cause, severity, layer, text);
+        findings.push(Finding { predicted: Some(decades), ..finding });
+    }
+}
+
 /// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
 fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let horizons = examination.certificate.iter().flat_map(Certificate::horizons);
@@ -23,14 +61,7 @@ fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         let span = examination.span.unwrap_or(last).min(last);
         let decades = libm::log10(bounds[span]);
         let Some(severity) = above(-decades, examination.thresholds.over_time) else { continue };
-        // A gated cell forgets for certain only if the gate that carries its state is shut.
-        let gated = |(path, part): (_, &Node)| {
-            path == horizon.name && matches!(part, Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
-        };
-        let cause = match examination.node.parts().into_iter().any(gated) {
-            true => Cause::ShutForgetGate,
-            false => Cause::VanishingRecurrence,
-        };
+        let cause = forgets(examination, &horizon.name);
         let text = format!(
             "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the input",
             signed(decades).trim_start_matches('−')
@@ -43,7 +74,10 @@ fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
 /// Vanishing and exploding within the span that the task asks for.
 pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
     let lines = &examination.thresholds;
-    let Some(statistics) = examination.statistics else { return certain(examination, findings) };
+    let Some(statistics) = examination.statistics else {
+        certain(examination, findings);
+        return foretold(examination, findings);
+    };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
         let within = state.sequence().saturating_sub(1);
         let span = examination.span.unwrap_or(within).min(within);
