@@ -133,7 +133,7 @@ pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], x: &[T], factor: T) {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             for (y, &x) in self.0.iter_mut().zip(self.1) {
-                *y = *y + self.2 * x;
+                *y += self.2 * x;
             }
         }
     }
