@@ -4,7 +4,7 @@ use chainrule::{
     Blocks, Error, Extent, Layer,
     activation::Tanh,
     data::{Batch, Data},
-    layer::{BranchScale, Dropout, LayerNorm, Linear, PRelu, Residual, Sequential, initialize},
+    layer::{BranchScale, Dropout, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, SmoothL1, Target, accuracy},
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
     tape::Tape,
@@ -140,9 +140,18 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     tape.forward(&w, &[0.0; 4], Extent::batch(2)).unwrap();
     tape.infer(&w, &[0.0; 4], Extent::batch(2)).unwrap();
     refuses!(tape.backward(&w), Error::Order { .. }, ["backward"]);
+    let (x, w) = ([0.5, -1.0, 2.0, 0.25], [1.0, -2.0, 3.0, 0.5, 0.25, -0.75]);
+    let given = tape.forward(&w, &x, Extent::batch(2)).unwrap().y.to_vec();
+    tape.input_mut(Extent::batch(2)).unwrap().copy_from_slice(&x);
+    refuses!(tape.backward(&w), Error::Order { .. }, ["backward"]);
+    refuses!(tape.input_mut(Extent::batch(3)), Error::BeyondCapacity { .. }, ["3"]);
+    assert_eq!(tape.forward_filled(&w, Extent::batch(2), Mode::Train, &mut ()).unwrap().y, given);
+    tape.backward(&w).unwrap();
     refuses!(tape.set_state(&[0.0]), Error::Length { .. }, ["state", "expected 0", "found 1"]);
     let mut small = Tape::for_inference(&layer, Extent::batch(2)).unwrap();
     refuses!(small.forward(&w, &[0.0; 4], Extent::batch(2)), Error::Order { .. }, ["Tape::new"]);
+    refuses!(small.input_mut(Extent::batch(2)), Error::Order { .. }, ["Tape::new"]);
+    refuses!(small.forward_filled(&w, Extent::batch(2), Mode::Train, &mut ()), Error::Order { .. }, ["Tape::new"]);
 
     let recurrent = Recurrent::new(1, 2, Lstm);
     let w: Vec<f64> = initialize(&recurrent, 0).unwrap();

@@ -114,6 +114,8 @@ laws! {
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules.
     Scales: "a schedule multiplies by one number, which is not negative",
+    /// Transforms: `descend` is `apply`, and the update added.
+    Descends: "a step in one pass is the update, added",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors.

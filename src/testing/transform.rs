@@ -78,7 +78,7 @@ fn blocks() -> Blocks {
 /// Tries the laws of a transform, on blocks `0.weight`, `0.bias`, `2.weight` and `2.bias`, and those among `promises`.
 ///
 /// The same steps give the same bits; a transform made anew goes on, to the bit, from the state slice of another;
-/// frozen blocks stay; NaN and infinity stop nothing. Promised: [`Law::Shortens`], [`Law::KeepsDirection`],
+/// a step in one pass is the update, added; frozen blocks stay; NaN and infinity stop nothing. Promised: [`Law::Shortens`], [`Law::KeepsDirection`],
 /// [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///
 /// # Errors
@@ -129,6 +129,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
         self.resumes(&all);
         self.frozen();
+        self.descends();
         self.strange();
         for promise in promises {
             match promise {
@@ -224,6 +225,38 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 if let Some(i) = moved.clone().find(|&i| !update[i].is_zero()) {
                     let place = format!("{}, `{name}` frozen, step {step}: [{i}]", self.name);
                     self.trial.breaks(Law::FrozenBlocks, place, "0", format!("{:?}", update[i]), "");
+                }
+            }
+        }
+    }
+
+    fn descends(&mut self) {
+        for frozen in [None, Some("0.bias")] {
+            let (Some(mut apart), Some(mut together)) = (self.fresh(frozen), self.fresh(frozen)) else { return };
+            for step in 0..STEPS {
+                let mut gradient = self.random(10 + step, 1.0);
+                if self.step(&mut apart, &gradient, step).is_none() {
+                    return;
+                }
+                let Run { transform, blocks, state, w } = &mut together;
+                for block in blocks.iter().filter(|block| block.frozen) {
+                    gradient[block.range.clone()].fill(T::zero());
+                }
+                let done = caught(|| transform.descend(blocks, w, &mut gradient, state, step));
+                let place = |what: &str, i: usize| format!("{}, descend, step {step}: {what}[{i}]", self.name);
+                let broken = match done {
+                    Ok(Ok(_)) => [("w", &apart.w, &*w), ("state", &apart.state, &*state)].into_iter().find_map(
+                        |(what, expected, found)| {
+                            let i = differ(expected, found)?;
+                            Some((place(what, i), format!("{:?}", expected[i]), format!("{:?}", found[i])))
+                        },
+                    ),
+                    Ok(Err(error)) => Some((place("w", 0), String::from("a step"), format!("{error}"))),
+                    Err(panic) => Some((place("w", 0), String::from("a step"), panic)),
+                };
+                if let Some((place, expected, found)) = broken {
+                    self.trial.breaks(Law::Descends, place, expected, found, "");
+                    return;
                 }
             }
         }

@@ -30,6 +30,8 @@ enum Fault {
     ScheduleBelowZero,
     ScheduleInfinite,
     SchedulePerBlock,
+    DescendsTwice,
+    DescendsAfterTheStep,
 }
 
 /// A clip at length 1, momentum, or a falling rate.
@@ -76,7 +78,7 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
             ClipToHalf => g.iter_mut().for_each(|g| *g *= shorter * scalar(if length > 0.4 { 0.5 } else { 1.0 })),
             ClipReverses => g.iter_mut().for_each(|g| *g *= if length > 1.0 { -shorter } else { shorter }),
             ClipOfTheFirstHalf => g[..8].iter_mut().for_each(|g| *g *= shorter),
-            Schedules | ScheduleBelowZero | ScheduleInfinite | SchedulePerBlock => {
+            Schedules | ScheduleBelowZero | ScheduleInfinite | SchedulePerBlock | DescendsAfterTheStep => {
                 let rate = match self.fault {
                     ScheduleBelowZero => 1.0 - step as f64 / 200.0,
                     ScheduleInfinite => (100.0 - step as f64).recip().abs(),
@@ -108,6 +110,21 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
         }
         Ok(Outcome::Apply)
     }
+
+    fn descend(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        g: &mut [T],
+        state: &mut [T],
+        step: u64,
+    ) -> Result<Outcome, Error> {
+        let step = step + (self.fault == Fault::DescendsAfterTheStep) as u64;
+        let outcome = self.apply(Update::new(blocks, w, g, state, step))?;
+        let times = scalar::<T>(if self.fault == Fault::DescendsTwice { 2.0 } else { 1.0 });
+        w.iter_mut().zip(&*g).for_each(|(w, &update)| *w += times * update);
+        Ok(outcome)
+    }
 }
 
 /// Another number each time.
@@ -131,7 +148,7 @@ fn mutants_of_transforms() {
     for (fault, promises) in [(Clips, &CLIP[..]), (Descends, &[Law::RestsAtZero]), (Schedules, &[Law::Scales])] {
         verdict(fault, promises).expect("without a mistake there is nothing to accuse");
     }
-    let all: [(Fault, &[Law], Law); 17] = [
+    let all: [(Fault, &[Law], Law); 19] = [
         (ClipsBlocksApart, &CLIP, Law::KeepsDirection),
         (ClipLengthensShort, &CLIP, Law::Shortens),
         (ClipToHalf, &CLIP, Law::Idempotent),
@@ -149,6 +166,8 @@ fn mutants_of_transforms() {
         (ScheduleBelowZero, &[Law::Scales], Law::Scales),
         (ScheduleInfinite, &[Law::Scales], Law::Scales),
         (SchedulePerBlock, &[Law::Scales], Law::Scales),
+        (DescendsTwice, &[], Law::Descends),
+        (DescendsAfterTheStep, &[], Law::Descends),
     ];
     all_caught(
         "transforms",
