@@ -26,32 +26,44 @@ const AVX2: Level = 1;
 const AVX512: Level = 2;
 
 /// A loop that is compiled for each CPU level; `run` and all it calls are to be inlined.
-pub(crate) trait Kernel {
+///
+/// The levels are methods, not functions: so they are compiled beside the type they are of, several modules at once.
+pub(crate) trait Kernel: Sized {
     fn run<const LEVEL: Level>(self);
+
+    fn plain(self) {
+        self.run::<PLAIN>();
+    }
+
+    /// # Safety
+    /// The CPU has AVX2 and FMA.
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(self) {
+        self.run::<AVX2>();
+    }
+
+    /// # Safety
+    /// The CPU has what [`avx2`](Self::avx2) asks for, and AVX-512 F, DQ, VL and BW.
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
+    unsafe fn avx512(self) {
+        self.run::<AVX512>();
+    }
 }
 
 /// Runs `kernel` at the best level of this machine.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    {
-        #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-        fn avx512<K: Kernel>(kernel: K) {
-            kernel.run::<AVX512>();
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2<K: Kernel>(kernel: K) {
-            kernel.run::<AVX2>();
-        }
-        match level() {
-            // SAFETY: `level` is AVX512 only where every feature that `avx512` enables was detected.
-            AVX512 => return unsafe { avx512(kernel) },
-            // SAFETY: `level` is AVX2 only where both features that `avx2` enables were detected.
-            AVX2 => return unsafe { avx2(kernel) },
-            _ => {}
-        }
+    match level() {
+        // SAFETY: `level` is AVX512 only where every feature that `avx512` asks for was detected.
+        AVX512 => return unsafe { kernel.avx512() },
+        // SAFETY: `level` is AVX2 only where both features that `avx2` asks for were detected.
+        AVX2 => return unsafe { kernel.avx2() },
+        _ => {}
     }
-    kernel.run::<PLAIN>();
+    kernel.plain();
 }
 
 /// The best level of this machine.
