@@ -196,7 +196,7 @@ pub(crate) fn multiply<T: Scalar>(
     assert!(x.holds(rows, right.inner));
     for first in (0..right.inner.max(1)).step_by(BLOCK) {
         let start = if first == 0 { start } else { Start::Accumulate };
-        run([rows, (right.inner - first).min(BLOCK)], ByRow { matrix: x, first }, right, first, c, stride, start);
+        run([rows, (right.inner - first).min(BLOCK)], Standing::by_row(x, first), right, first, c, stride, start);
     }
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn outer<T: Scalar>(
         return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, add });
     }
     if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
-        return run([outputs, rows], ByColumn { matrix: d }, right, 0, c, inputs, start);
+        return run([outputs, rows], Standing::by_column(d), right, 0, c, inputs, start);
     }
     // Of no rows the sum is zero, too.
     for first in (0..rows.max(1)).step_by(BLOCK) {
@@ -299,22 +299,35 @@ trait Left<T>: Copy + Send + Sync {
     unsafe fn at(self, i: usize, p: usize) -> *const T;
 }
 
-/// A matrix read along its rows, from the inner index `first`.
+/// A matrix read where it stands, along its rows or along its columns.
 #[derive(Clone, Copy)]
-struct ByRow<'a, T> {
-    matrix: Matrix<'a, T>,
-    first: usize,
+struct Standing<'a, T> {
+    data: &'a [T],
+    /// From one row of the left factor to the next, and from one inner index to the next.
+    strides: [usize; 2],
 }
 
-impl<T: Scalar> Left<T> for ByRow<'_, T> {
+impl<'a, T> Standing<'a, T> {
+    /// Its rows from the inner index `first`.
+    fn by_row(matrix: Matrix<'a, T>, first: usize) -> Self {
+        Standing { data: &matrix.data[first.min(matrix.data.len())..], strides: [matrix.stride, 1] }
+    }
+
+    /// Its columns.
+    fn by_column(matrix: Matrix<'a, T>) -> Self {
+        Standing { data: matrix.data, strides: [1, matrix.stride] }
+    }
+}
+
+impl<T: Scalar> Left<T> for Standing<'_, T> {
     fn skip(self, rows: usize) -> Self {
-        ByRow { matrix: Matrix { data: &self.matrix.data[rows * self.matrix.stride..], ..self.matrix }, ..self }
+        Standing { data: &self.data[rows * self.strides[0]..], ..self }
     }
 
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: the caller keeps row and inner index within what `holds` has found in the data.
-        unsafe { self.matrix.data.as_ptr().add(i * self.matrix.stride + self.first + p) }
+        unsafe { self.data.as_ptr().add(i * self.strides[0] + p * self.strides[1]) }
     }
 }
 
@@ -334,24 +347,6 @@ impl<T: Scalar> Left<T> for Strips<'_, T> {
     unsafe fn at(self, i: usize, p: usize) -> *const T {
         // SAFETY: row i lies in strip i / STRIP, of which each has `inner` groups of STRIP values.
         unsafe { self.packed.as_ptr().add((i / STRIP * self.inner + p) * STRIP + i % STRIP) }
-    }
-}
-
-/// A matrix read along its columns.
-#[derive(Clone, Copy)]
-struct ByColumn<'a, T> {
-    matrix: Matrix<'a, T>,
-}
-
-impl<T: Scalar> Left<T> for ByColumn<'_, T> {
-    fn skip(self, rows: usize) -> Self {
-        ByColumn { matrix: Matrix { data: &self.matrix.data[rows..], ..self.matrix } }
-    }
-
-    #[inline(always)]
-    unsafe fn at(self, i: usize, p: usize) -> *const T {
-        // SAFETY: the caller keeps column and inner index within what `holds` has found in the data.
-        unsafe { self.matrix.data.as_ptr().add(p * self.matrix.stride + i) }
     }
 }
 
