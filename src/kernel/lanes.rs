@@ -1,22 +1,28 @@
 //! A register of values: what a tile of a product is made of.
 
+use super::is;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
-use super::{AVX2, AVX512, is, level};
+use super::{AVX2, AVX512, level};
 use crate::scalar::Scalar;
 
 /// How many values of `T` the registers hold that products run on at the level of this machine: an array of four stands
 /// in where it has none for `T`.
 #[inline]
 pub(super) fn lanes<T: Scalar>() -> usize {
+    let bytes = if is::<T, f32>() || is::<T, f64>() { register() } else { 0 };
+    if bytes > 0 { bytes / size_of::<T>() } else { 4 }
+}
+
+/// Bytes of such a register; 0 where there is none.
+#[inline]
+fn register() -> usize {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    if is::<T, f32>() || is::<T, f64>() {
-        match level() {
-            AVX512 => return 64 / size_of::<T>(),
-            AVX2 => return 32 / size_of::<T>(),
-            _ => {}
-        }
+    match level() {
+        AVX512 => return 64,
+        AVX2 => return 32,
+        _ => {}
     }
-    4
+    0
 }
 
 /// A register that holds [`LANES`](Self::LANES) values of `T`.
