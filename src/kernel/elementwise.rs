@@ -88,9 +88,9 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
     });
 }
 
-/// `y = f(y, x)`.
-pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Sync>(y: &mut [T], x: &[T], f: F) {
-    struct Update<'a, T, F>(&'a mut [T], &'a [T], &'a F);
+/// `y = f(y, x)`. What `f` knows it should own: behind a reference it would be read again after each value that is written.
+pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
+    struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -103,7 +103,7 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Sync>(y: &mut [T], x: &[T], f
     divide(len, GRAIN, len / 4, |own| {
         // SAFETY: each value is one thread's.
         let y = unsafe { y.take(own.clone()) };
-        dispatch(Update(y, &x[own], &f));
+        dispatch(Update(y, &x[own], f));
     });
 }
 
@@ -125,29 +125,14 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     });
 }
 
-/// `y = y + factor · x`.
-pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], x: &[T], factor: T) {
-    // By value: behind a reference the factor would have to be read again after each value that is written.
-    struct AddScaled<'a, T>(&'a mut [T], &'a [T], T);
-    impl<T: Scalar> Kernel for AddScaled<'_, T> {
-        #[inline(always)]
-        fn run<const LEVEL: Level>(self) {
-            for (y, &x) in self.0.iter_mut().zip(self.1) {
-                *y += self.2 * x;
-            }
-        }
-    }
-    let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, |own| {
-        // SAFETY: each value is one thread's.
-        let y = unsafe { y.take(own.clone()) };
-        dispatch(AddScaled(y, &x[own], factor));
-    });
-}
-
 /// `(a, b, c) = f(a, b, c)`, block by block.
-pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Sync>(a: &mut [T], b: &mut [T], c: &mut [T], f: F) {
-    struct Update3<'a, T, F>([&'a mut [T]; 3], &'a F);
+pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
+    a: &mut [T],
+    b: &mut [T],
+    c: &mut [T],
+    f: F,
+) {
+    struct Update3<'a, T, F>([&'a mut [T]; 3], F);
     impl<T: Scalar, F: Fn(T, T, T) -> (T, T, T)> Kernel for Update3<'_, T, F> {
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
@@ -166,7 +151,7 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Sync>(a: &mut [T]
     let (len, abc) = (a.len(), [a, b, c].map(Shared::new));
     divide(len, GRAIN, len, |own| {
         // SAFETY: each value is one thread's.
-        dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), &f));
+        dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), f));
     });
 }
 

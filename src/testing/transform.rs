@@ -10,7 +10,7 @@ use crate::{
     initializer::{generator, sample::Normals},
     kernel::reduce::norm,
     scalar::{Scalar, scalar, to_f64},
-    transform::{GradientTransform, Outcome, Update},
+    transform::{Descent, GradientTransform, Outcome, Update},
 };
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 
@@ -242,7 +242,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 for block in blocks.iter().filter(|block| block.frozen) {
                     gradient[block.range.clone()].fill(T::zero());
                 }
-                let done = caught(|| transform.descend(blocks, w, &mut gradient, state, step));
+                let done = caught(|| transform.descend(Descent::new(blocks, w, &mut gradient, state, step)));
                 let place = |what: &str, i: usize| format!("{}, descend, step {step}: {what}[{i}]", self.name);
                 let broken = match done {
                     Ok(Ok(_)) => [("w", &apart.w, &*w), ("state", &apart.state, &*state)].into_iter().find_map(

@@ -76,12 +76,12 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         let epsilon = scalar::<T>(self.epsilon);
         let (m, rest) = update.state.split_at_mut(update.gradient.len());
         let (v, most) = rest.split_at_mut(update.gradient.len());
-        let moments = |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
-        let direction = |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon);
+        let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
+        let direction = move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon);
         for range in stretches(update.blocks) {
             let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             let Some(most) = most.get_mut(range) else {
-                update3(g, m, v, |g, m, v| {
+                update3(g, m, v, move |g, m, v| {
                     let (m, v) = moments(g, m, v);
                     (direction(m, v), m, v)
                 });

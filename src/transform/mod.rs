@@ -58,6 +58,41 @@ impl<'a, T: Scalar> Update<'a, T> {
     }
 }
 
+/// Everything of a step that goes as far as the parameters.
+#[non_exhaustive]
+pub struct Descent<'a, T: Scalar> {
+    /// What each stretch of the slices is; frozen blocks stay untouched.
+    pub blocks: &'a Blocks,
+    /// The parameters, which the step is added to.
+    pub w: &'a mut [T],
+    /// The gradient; what it holds afterwards is nobody's.
+    pub gradient: &'a mut [T],
+    /// The transform's own memory.
+    pub state: &'a mut [T],
+    /// Updates applied before this one.
+    pub step: u64,
+}
+
+impl<'a, T: Scalar> Descent<'a, T> {
+    /// A step by hand.
+    pub fn new(blocks: &'a Blocks, w: &'a mut [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
+        Descent { blocks, w, gradient, state, step }
+    }
+
+    /// Takes the step in two passes: the gradient becomes an update, which is added to the parameters.
+    ///
+    /// # Errors
+    /// What `apply` returns.
+    pub fn by(self, apply: impl FnOnce(Update<'_, T>) -> Result<Outcome, Error>) -> Result<Outcome, Error> {
+        let Descent { blocks, w, gradient, state, step } = self;
+        let outcome = apply(Update { blocks, w, gradient, state, step })?;
+        if outcome == Outcome::Apply {
+            elementwise::update(w, gradient, |w, update| w + update);
+        }
+        Ok(outcome)
+    }
+}
+
 /// What becomes of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -92,24 +127,12 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// A condition under which training cannot go on.
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
-    /// [`apply`](Self::apply) with the update added to `w`, which may take one pass for both; what `gradient` holds
-    /// afterwards is nobody's.
+    /// [`apply`](Self::apply), and the update added to the parameters, which may take one pass for both.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
-    fn descend(
-        &mut self,
-        blocks: &Blocks,
-        w: &mut [T],
-        gradient: &mut [T],
-        state: &mut [T],
-        step: u64,
-    ) -> Result<Outcome, Error> {
-        let outcome = self.apply(Update { blocks, w, gradient, state, step })?;
-        if outcome == Outcome::Apply {
-            add(w, gradient);
-        }
-        Ok(outcome)
+    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
+        step.by(|update| self.apply(update))
     }
 
     /// Sees a metric that should fall (a validation loss), once an epoch.
@@ -155,20 +178,13 @@ macro_rules! chain {
                 let _ = rest;
                 Ok(Outcome::Apply)
             }
-            fn descend(
-                &mut self,
-                blocks: &Blocks,
-                w: &mut [T],
-                gradient: &mut [T],
-                state: &mut [T],
-                step: u64,
-            ) -> Result<Outcome, Error> {
-                let rest = state;
+            fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
+                let Descent { blocks, w, gradient, state: rest, step } = descent;
                 $(let (own, rest) = rest.split_at_mut(self.$before.needs(blocks));
                 if self.$before.apply(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
                     return Ok(Outcome::Skip);
                 })*
-                self.$end.descend(blocks, w, gradient, rest, step)
+                self.$end.descend(Descent { blocks, w, gradient, state: rest, step })
             }
             fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
                 let rest = state;
@@ -224,15 +240,8 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         (**self).apply(update)
     }
-    fn descend(
-        &mut self,
-        blocks: &Blocks,
-        w: &mut [T],
-        gradient: &mut [T],
-        state: &mut [T],
-        step: u64,
-    ) -> Result<Outcome, Error> {
-        (**self).descend(blocks, w, gradient, state, step)
+    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
+        (**self).descend(step)
     }
     fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
         (**self).observe(blocks, metric, state);
@@ -243,11 +252,6 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         (**self).averaged(blocks, state)
     }
-}
-
-/// `w ← w + update`.
-fn add<T: Scalar>(w: &mut [T], update: &[T]) {
-    elementwise::update(w, update, |w, update| w + update);
 }
 
 /// The blocks that are trained.

@@ -1,6 +1,6 @@
 //! A transform with its state: what turns gradients into steps.
 
-use super::{GradientTransform, Outcome, Update, add};
+use super::{Descent, GradientTransform, Outcome, Update};
 use crate::{
     block::Blocks,
     error::{Error, require_length},
@@ -58,19 +58,22 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        let (state, step) = (&mut self.state, self.steps);
+        let step = Descent { blocks, w, gradient, state: &mut self.state, step: self.steps };
         let outcome = if monitor.listens() {
-            let outcome = self.transform.apply(Update { blocks, w, gradient, state, step })?;
-            if outcome == Outcome::Apply {
-                if let Some(factor) = self.transform.clip_factor() {
-                    monitor.clip(factor);
+            let transform = &mut self.transform;
+            step.by(|update| {
+                let Update { blocks, w, gradient, state, step } = update;
+                let outcome = transform.apply(Update { blocks, w, gradient, state, step })?;
+                if outcome == Outcome::Apply {
+                    if let Some(factor) = transform.clip_factor() {
+                        monitor.clip(factor);
+                    }
+                    monitor.update(blocks, w, gradient);
                 }
-                monitor.update(blocks, w, gradient);
-                add(w, gradient);
-            }
-            outcome
+                Ok(outcome)
+            })?
         } else {
-            self.transform.descend(blocks, w, gradient, state, step)?
+            self.transform.descend(step)?
         };
         self.steps += u64::from(outcome == Outcome::Apply);
         Ok(outcome)

@@ -1,10 +1,10 @@
 //! Gradient descent, with momentum.
 
-use super::{GradientTransform, Outcome, Update, add, check_decay, check_rate, stretches};
+use super::{Descent, GradientTransform, Outcome, Update, check_decay, check_rate, stretches};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    kernel::elementwise::{add_scaled, scale},
+    kernel::elementwise::{scale, update},
     scalar::{Scalar, scalar},
 };
 
@@ -75,22 +75,13 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Ok(Outcome::Apply)
     }
     /// Without momentum, one pass: `w ← w + (−η) g`.
-    fn descend(
-        &mut self,
-        blocks: &Blocks,
-        w: &mut [T],
-        gradient: &mut [T],
-        state: &mut [T],
-        step: u64,
-    ) -> Result<Outcome, Error> {
-        if !state.is_empty() {
-            let outcome = self.apply(Update { blocks, w, gradient, state, step })?;
-            add(w, gradient);
-            return Ok(outcome);
+    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
+        if !step.state.is_empty() {
+            return step.by(|update| self.apply(update));
         }
         let rate = scalar::<T>(self.rate);
-        for range in stretches(blocks) {
-            add_scaled(&mut w[range.clone()], &gradient[range], -rate);
+        for range in stretches(step.blocks) {
+            update(&mut step.w[range.clone()], &step.gradient[range], move |w, g| w + -rate * g);
         }
         Ok(Outcome::Apply)
     }

@@ -5,7 +5,7 @@ use chainrule::{
     Blocks, Error, Scalar, scalar,
     testing::{Law, Transforms, transform_laws},
     to_f64,
-    transform::{GradientTransform, Outcome, Update},
+    transform::{Descent, GradientTransform, Outcome, Update},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,18 +111,12 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
         Ok(Outcome::Apply)
     }
 
-    fn descend(
-        &mut self,
-        blocks: &Blocks,
-        w: &mut [T],
-        g: &mut [T],
-        state: &mut [T],
-        step: u64,
-    ) -> Result<Outcome, Error> {
+    fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
+        let Descent { blocks, w, gradient, state, step, .. } = descent;
         let step = step + (self.fault == Fault::DescendsAfterTheStep) as u64;
-        let outcome = self.apply(Update::new(blocks, w, g, state, step))?;
+        let outcome = self.apply(Update::new(blocks, w, gradient, state, step))?;
         let times = scalar::<T>(if self.fault == Fault::DescendsTwice { 2.0 } else { 1.0 });
-        w.iter_mut().zip(&*g).for_each(|(w, &update)| *w += times * update);
+        w.iter_mut().zip(&*gradient).for_each(|(w, &update)| *w += times * update);
         Ok(outcome)
     }
 }
