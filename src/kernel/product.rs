@@ -79,9 +79,13 @@ fn whole_panels<T: Scalar>(columns: usize) -> usize {
     (columns + width - 1) & !(width - 1)
 }
 
+/// Panels that [`outer`] packs at once: enough for their product to be worth several threads, few enough to stay in a
+/// level-2 cache beside the strips.
+const PANELS: usize = 8;
+
 /// Values of scratch that [`outer`] needs.
 pub(crate) fn outer_len<T: Scalar>(outputs: usize, rows: usize) -> usize {
-    rows.min(BLOCK) * (panel::<T>() + outputs.next_multiple_of(STRIP))
+    rows.min(BLOCK) * (PANELS * panel::<T>() + outputs.next_multiple_of(STRIP))
 }
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -156,11 +160,26 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
 /// # Shapes
 /// w: \[outputs, inputs\].
 pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &'a mut [T]) -> Right<'a, T> {
+    pack_part(Matrix::new(w, inputs), [0, 0], [outputs, inputs], packed)
+}
+
+/// Packs `columns` columns from `j` of `inner` rows from `first`.
+fn pack_part<'a, T: Scalar>(
+    from: Matrix<'_, T>,
+    [first, j]: [usize; 2],
+    [inner, columns]: [usize; 2],
+    packed: &'a mut [T],
+) -> Right<'a, T> {
     let width = panel::<T>();
-    for (i, panel) in packed[..packed_len::<T>(inputs, outputs)].chunks_mut((width * outputs).max(1)).enumerate() {
-        pack_panel(Matrix::new(w, inputs), i * width, (inputs - i * width).min(width), 0, panel);
-    }
-    Right::packed(packed, inputs, outputs)
+    let to = Shared::new(&mut packed[..packed_len::<T>(columns, inner)]);
+    divide(columns.div_ceil(width), 1, inner * columns / 4, |own| {
+        for i in own {
+            // SAFETY: each panel is one thread's.
+            let panel = unsafe { to.take(i * width * inner..(i + 1) * width * inner) };
+            pack_panel(from, j + i * width, (columns - i * width).min(width), first, panel);
+        }
+    });
+    Right::packed(packed, columns, inner)
 }
 
 /// Copies `columns` columns from `j` of the rows from `first`, as many as `panel` holds.
@@ -230,13 +249,10 @@ pub(crate) fn outer<T: Scalar>(
         let inner = (rows - first).min(BLOCK);
         // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order. A few rows at a
         // time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
-        let (strips, panel) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
-        let panel = &mut panel[..width * inner];
+        let (strips, panels) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
         pack_strips(d, first, [outputs, inner], strips);
-        for j in (0..inputs).step_by(width) {
-            let columns = (inputs - j).min(width);
-            pack_panel(x, j, columns, first, panel);
-            let right = Right::packed(panel, columns, inner);
+        for j in (0..inputs).step_by(PANELS * width) {
+            let right = pack_part(x, [first, j], [inner, (inputs - j).min(PANELS * width)], panels);
             run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, start);
         }
     }
