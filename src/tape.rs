@@ -115,8 +115,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         let dims = network.dims();
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
         let after = network.extent(capacity);
-        let infer = network.needs(capacity, Mode::Infer);
-        let train = if mode.saves() { network.needs(capacity, Mode::Train) } else { Needs::default() };
+        let [infer, train] = needs(&network, capacity, mode.saves());
         let keep = |values: usize| vec![T::zero(); if mode.saves() { values } else { 0 }];
         let (ins, outs) = (capacity.rows() * dims.input, after.rows() * dims.output);
         let states = infer.carried * capacity.batch;
@@ -213,6 +212,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
         let team = (threads > 1).then(|| Team::new(threads)).transpose();
         self.team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
+        // Layers that threads go through together need memory for each.
+        let trains = self.check_saves().is_ok();
+        let [infer, train] = during(self.team.as_mut(), || needs(&self.network, self.capacity, trains));
+        self.scratch.resize(infer.scratch.max(train.scratch), T::zero());
         Ok(())
     }
 
@@ -557,6 +560,12 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     fn last_values(&self) -> [usize; 3] {
         self.last.map_or([0; 3], |pass| pass.values)
     }
+}
+
+/// Memory to infer, and to train if that is wanted.
+fn needs<T: Scalar>(network: &impl Layer<T>, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
+    let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
+    [network.needs(capacity, Mode::Infer), train]
 }
 
 impl Pass {

@@ -1,13 +1,14 @@
 //! After construction and one warm-up pass, a training step does not allocate once.
 
 use chainrule::{
-    Extent, GradientMonitor, Layer,
+    Activation, Builder, Extent, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Tanh},
     data::{Batch, Data},
     layer::{BranchScale, Linear, Pointwise, Residual, Sequential},
     loss::{CrossEntropy, Loss, MeanSquared, Target},
     monitor::{Every, GradientBudget, Statistics},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
+    scalar,
     tape::Tape,
     trainer::{Settings, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Guard, Schedule, Sgd, WeightAverage},
@@ -15,18 +16,25 @@ use chainrule::{
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 thread_local! {
     /// Allocations of this thread since the counter was set to `Some`.
     static COUNT: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether [`Marking`] has run on this thread.
+    static MARKED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// Allocations of marked threads.
+static OF_MARKED: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
 fn count() {
     // Where the thread is being torn down there is nothing to count any more.
     let _ = COUNT.try_with(|count| count.set(count.get().map(|count| count + 1)));
+    let _ = MARKED.try_with(|marked| OF_MARKED.fetch_add(usize::from(marked.get()), Relaxed));
 }
 
 #[allow(unsafe_code)]
@@ -169,6 +177,46 @@ fn ragged() {
     let per_step = values(rows * 2);
     let data = Data::ragged(3, &lengths, &x, Target::Values(&per_step)).unwrap();
     check("a ragged LSTM, values a step", lstm().linear(2).build().unwrap(), MeanSquared::new(), &data);
+}
+
+/// An activation that marks the threads it runs on.
+#[derive(Clone, Debug)]
+struct Marking;
+
+impl Activation for Marking {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        MARKED.set(true);
+        z * scalar(0.5)
+    }
+    fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+        scalar(0.5)
+    }
+}
+
+/// Wide layers, that threads divide one by one, and deep narrow ones, that they go through together.
+#[test]
+fn several_threads() {
+    let wide = |network: Builder<f32>| network.linear(300).activation(Marking).linear(300).activation(Relu).linear(40);
+    let deep = |network| (0..30).fold(network, |network: Builder<f32>, _| network.linear(40).activation(Marking));
+    let (x, y) = (values(64 * 40), values(64));
+    let data = Data::rows(40, &x, Target::Values(&y)).unwrap();
+    for (what, network) in [("wide", wide(Sequential::input(40))), ("deep", deep(Sequential::input(40)))] {
+        let settings = Settings { batch: 64, threads: 3, ..Settings::default() };
+        let mut trainer =
+            Trainer::new(network.linear(1).build().unwrap(), MeanSquared::new(), transform(), settings).unwrap();
+        let (mut batch, order) = (Batch::new(&data, 64), (0..64).collect::<Vec<usize>>());
+        let mut step = |samples: &[usize]| trainer.step(&data, &mut batch, samples, &mut ()).unwrap();
+        step(&order[..1]);
+        for samples in [&order[..], &order[..40], &order[..], &order[..9]] {
+            let before = OF_MARKED.load(Relaxed);
+            step(samples);
+            assert_eq!(OF_MARKED.load(Relaxed), before, "{what}, {} samples", samples.len());
+        }
+        let before = OF_MARKED.load(Relaxed);
+        drop(std::hint::black_box(Box::new(1)));
+        assert_eq!(OF_MARKED.load(Relaxed), before + 1, "this thread is marked, and counts");
+        MARKED.set(false);
+    }
 }
 
 /// By hand: passes of any size up to the capacity, from a carried state too, and inference.

@@ -14,7 +14,7 @@ fn floor(path: &[String]) -> Option<u8> {
         "layer" => match part(1) {
             "linear" | "pointwise" | "norm" | "dropout" | "pool" => 2,
             "Linear" | "Pointwise" | "PRelu" | "LayerNorm" | "RmsNorm" | "Dropout" | "LastStep" | "MeanOverSteps" => 2,
-            "sequential" | "residual" | "summary" | "Sequential" | "Residual" => 3,
+            "sequential" | "stretch" | "residual" | "summary" | "Sequential" | "Residual" => 3,
             _ => 1,
         },
         "recurrent" => 3,

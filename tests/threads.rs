@@ -1,18 +1,21 @@
 //! Results are the same bits for any number of threads, with monitors too, and a step allocates nothing.
 
 use chainrule::{
-    Error, Extent, GradientMonitor, Layer, Scalar,
+    Block, Error, Extent, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
     data::{Batch, Data},
-    layer::{Mode, Reset, Sequential, initialize},
+    layer::{Backward, Dims, Forward, Mode, Noise, Reset, Sequential, initialize},
     loss::{MeanSquared, Target},
     monitor::GradientBudget,
+    rand_core::Rng,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     scalar,
     tape::Tape,
     trainer::{Settings, Trainer},
     transform::{Adam, ClipNorm},
 };
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Numbers of a fixed sequence, in [−1, 1).
 fn numbers<T: Scalar>(count: usize) -> Vec<T> {
@@ -71,6 +74,92 @@ fn any_number_of_threads_gives_the_same_bits_in_f32() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits_in_f64() {
     same_bits::<f64>();
+}
+
+/// `y = s x`, with one parameter: it adds to dw whether that is wanted or not, and notes how few rows it has seen, forward and
+/// backward.
+#[derive(Debug, Default)]
+struct Scale {
+    rows: [AtomicUsize; 2],
+}
+
+impl<T: Scalar> Layer<T> for Scale {
+    fn dims(&self) -> Dims {
+        Dims::new(40, 40, 1)
+    }
+    fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
+        w.fill(scalar(1.25));
+        Ok(())
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("scale", 0, [1, 1], Role::Gain));
+    }
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        self.rows[0].fetch_min(pass.extent.rows(), Relaxed);
+        for (&x, y) in pass.x.iter().zip(pass.y) {
+            *y = w[0] * x;
+        }
+    }
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        self.rows[1].fetch_min(pass.extent.rows(), Relaxed);
+        for (&x, &dy) in pass.x.iter().zip(pass.dy) {
+            pass.dw[0] += x * dy;
+        }
+        for (dx, &dy) in pass.dx.unwrap_or_default().iter_mut().zip(pass.dy) {
+            *dx = w[0] * dy;
+        }
+    }
+}
+
+/// Deep and narrow: threads take samples through many layers at once, of every kind that can be in a stretch and of
+/// some that cannot.
+#[test]
+fn a_deep_narrow_network_gives_the_same_bits_on_any_number_of_threads() {
+    let scale: &'static Scale = Box::leak(Box::default());
+    let mut builder = Sequential::<f32>::input(40);
+    for i in 0..12 {
+        builder = builder.linear(40 + i % 3).activation(Tanh).dropout(0.1).prelu().linear(40);
+        builder = match i {
+            2 | 3 => builder.layer_norm(),
+            6 => builder.residual(|branch| branch.linear(40)),
+            _ => builder.layer(scale),
+        };
+    }
+    let network = builder.linear(7).build().unwrap();
+    let w = initialize(&network, 5).unwrap();
+    let x = numbers::<f32>(61 * 40);
+    let run = |threads: usize, batch: usize, wants: bool, frozen: &[&str]| {
+        let mut tape = Tape::new(&network, Extent::batch(61)).unwrap();
+        tape.set_threads(threads).unwrap();
+        tape.want_input_gradient(wants);
+        frozen.iter().for_each(|name| tape.freeze(name).unwrap());
+        let mut results = Vec::new();
+        for step in 0..3 {
+            tape.set_noise(Noise::new(9, step).from_sample(100));
+            let output = tape.forward(&w, &x[..batch * 40], Extent::batch(batch)).unwrap();
+            results.extend_from_slice(output.y);
+            let dy = numbers(output.y.len());
+            output.dy.copy_from_slice(&dy);
+            let gradient = if step == 1 { tape.accumulate(&w) } else { tape.backward(&w) };
+            results.extend_from_slice(gradient.unwrap());
+            results.extend_from_slice(tape.input_gradient());
+        }
+        results
+    };
+    let frozen: [&[&str]; 3] =
+        [&[], &["0", "11.scale", "24", "64.weight"], &["0", "3", "4", "5", "6", "9", "10", "60"]];
+    for frozen in frozen {
+        for (batch, wants) in [(61, true), (61, false), (40, false), (9, true), (1, false)] {
+            let alone = run(1, batch, wants, frozen);
+            assert!(alone.iter().all(|value| value.is_finite()));
+            for threads in [2, 3, 5] {
+                scale.rows.iter().for_each(|rows| rows.store(usize::MAX, Relaxed));
+                assert!(run(threads, batch, wants, frozen) == alone, "{threads} threads, {batch} samples, {frozen:?}");
+                let together = scale.rows.iter().all(|rows| rows.load(Relaxed) < batch);
+                assert!(batch < 40 || together, "{threads} threads went through the layers one by one");
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use core::any::TypeId;
 
+pub(crate) mod chain;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
 pub(crate) mod lane;

@@ -89,7 +89,7 @@ pub(crate) fn outer_len<T: Scalar>(outputs: usize, rows: usize) -> usize {
 }
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
-const PER_NANOSECOND: usize = 50;
+pub(crate) const PER_NANOSECOND: usize = 50;
 
 /// Rows of a panel that are filled together: 64 × 128 bytes.
 const STRETCH: usize = 64;

@@ -21,6 +21,7 @@ mod pointwise;
 mod pool;
 mod residual;
 mod sequential;
+mod stretch;
 mod summary;
 
 pub use dropout::Dropout;
@@ -138,6 +139,11 @@ impl Noise {
     pub const fn from_sample(self, sample: usize) -> Self {
         Noise { first_sample: sample as u64, ..self }
     }
+
+    /// The same noise for the samples of a pass from its `sample`th on.
+    pub(crate) const fn later(self, sample: usize) -> Self {
+        Noise { first_sample: self.first_sample + sample as u64, ..self }
+    }
 }
 
 /// Where a layer stands in the network's table of link names.
@@ -211,26 +217,31 @@ impl<'a> Link<'a> {
 pub struct Trained<'a> {
     flags: &'a [bool],
     first: usize,
+    /// Whether those without a flag are left out.
+    none: bool,
 }
 
 impl<'a> Trained<'a> {
     /// All blocks.
-    pub const ALL: Trained<'static> = Trained { flags: &[], first: 0 };
+    pub const ALL: Trained<'static> = Trained { flags: &[], first: 0, none: false };
+
+    /// No block.
+    pub const NONE: Trained<'static> = Trained { flags: &[], first: 0, none: true };
 
     /// One flag a block; none at all means all are trained.
     pub const fn new(flags: &'a [bool]) -> Self {
-        Trained { flags, first: 0 }
+        Trained { flags, first: 0, none: false }
     }
 
     /// Whether block `i` is trained.
     pub fn block(self, i: usize) -> bool {
-        self.flags.get(self.first + i).copied().unwrap_or(true)
+        self.flags.get(self.first + i).copied().unwrap_or(!self.none)
     }
 
     /// The flags of a part whose blocks begin at `first`.
     #[must_use]
     pub const fn part(self, first: usize) -> Self {
-        Trained { flags: self.flags, first: self.first + first }
+        Trained { first: self.first + first, ..self }
     }
 
     /// Whether any of the first `count` blocks is trained.

@@ -1,6 +1,6 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows, stretch::is_plain};
 use crate::{
     block::Block,
     error::{Error, require},
@@ -12,6 +12,7 @@ use alloc::{
     boxed::Box,
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 use core::ops::Range;
@@ -23,27 +24,30 @@ use rand_core::Rng;
 /// stack, and memory only for what must be saved.
 #[derive(Debug)]
 pub struct Sequential<T> {
-    input: usize,
-    links: Vec<Entry<T>>,
+    pub(super) links: Vec<Entry<T>>,
+    /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
+    pub(super) columns: Vec<usize>,
+    /// The parameters of link i: `starts[i]..starts[i + 1]`.
+    pub(super) starts: Vec<usize>,
     /// The links that change the rows, which are few.
     changing: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
-    layer: Box<dyn Layer<T>>,
-    dims: Dims,
-    parameters: Range<usize>,
-    first_block: usize,
+pub(super) struct Entry<T> {
+    pub(super) layer: Box<dyn Layer<T>>,
+    pub(super) first_block: usize,
     blocks: usize,
-    first_place: usize,
+    pub(super) first_place: usize,
     places: usize,
+    /// Whether it can be part of a stretch.
+    pub(super) plain: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
     /// An empty network for rows of `input` values.
     pub fn new(input: usize) -> Self {
-        Sequential { input, links: Vec::new(), changing: Vec::new() }
+        Sequential { links: Vec::new(), columns: vec![0, input], starts: vec![0], changing: Vec::new() }
     }
 
     /// Adds a layer at the end.
@@ -69,20 +73,20 @@ impl<T: Scalar> Sequential<T> {
         layer.blocks(&mut |_| blocks += 1);
         layer.places("", &mut |_| places += 1);
         let last = self.links.last();
-        let start = last.map_or(0, |last| last.parameters.end);
         let entry = Entry {
-            dims,
-            parameters: start..start + dims.parameters,
             first_block: last.map_or(0, |last| last.first_block + last.blocks),
             blocks,
             first_place: last.map_or(0, |last| last.first_place + last.places),
             places,
+            plain: is_plain(&layer),
             layer,
         };
         let probe = Extent::sequences(2, 3);
         if entry.layer.extent(probe) != probe {
             self.changing.push(self.links.len());
         }
+        self.columns.push(self.columns[self.links.len() + 1] + dims.output);
+        self.starts.push(self.starts[self.links.len()] + dims.parameters);
         self.links.push(entry);
         Ok(())
     }
@@ -97,7 +101,17 @@ impl<T: Scalar> Sequential<T> {
 
     /// The width of the rows that come out so far.
     pub fn width(&self) -> usize {
-        self.links.last().map_or(self.input, |last| last.dims.output)
+        self.width_before(self.links.len())
+    }
+
+    /// The width of the rows that come to link `i`.
+    pub(super) fn width_before(&self, i: usize) -> usize {
+        self.columns[i + 1] - self.columns[i]
+    }
+
+    /// The parameters of link `i`.
+    pub(super) fn parameters(&self, i: usize) -> Range<usize> {
+        self.starts[i]..self.starts[i + 1]
     }
 
     /// How many layers there are.
@@ -117,17 +131,22 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Visits the links in order, each with the rows that come to it and its name.
-    fn each<'a>(&self, extent: Extent<'a>, path: &str, mut visit: impl FnMut(&Entry<T>, Extent<'a>, &str)) {
+    fn each<'a>(&self, extent: Extent<'a>, path: &str, mut visit: impl FnMut(usize, Extent<'a>, &str)) {
         let mut rows = extent;
         for (i, link) in self.links.iter().enumerate() {
-            visit(link, rows, &name(path, i));
+            visit(i, rows, &name(path, i));
             rows = link.layer.extent(rows);
         }
     }
 
+    /// Values of the rows that come to those links, where none of them changes the rows.
+    pub(super) fn kept(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+        rows.rows() * (self.columns[links.end] - self.columns[links.start])
+    }
+
     /// Values between link `i` and the next.
     fn between(&self, i: usize, extent: Extent<'_>) -> usize {
-        self.extent_before(i + 1, extent).rows() * self.links[i].dims.output
+        self.extent_before(i + 1, extent).rows() * self.width_before(i + 1)
     }
 
     /// The largest number of values between two links.
@@ -143,7 +162,7 @@ fn name(path: &str, i: usize) -> String {
 
 impl<T: Scalar> Layer<T> for Sequential<T> {
     fn dims(&self) -> Dims {
-        Dims::new(self.input, self.width(), self.links.last().map_or(0, |last| last.parameters.end))
+        Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
     }
 
     fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
@@ -161,21 +180,22 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             all.saved += needs.saved;
             all.carried += needs.carried;
             if mode.saves() && i + 1 < self.links.len() {
-                all.saved += rows.rows() * link.dims.output;
+                all.saved += rows.rows() * self.width_before(i + 1);
             }
         }
-        all.scratch = 2 * self.widest(extent) + scratch;
+        all.scratch = 2 * self.widest(extent) + scratch + self.stretch_scratch(extent, mode);
         all
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        self.links.iter().try_for_each(|link| link.layer.initialize(&mut w[link.parameters.clone()], rng))
+        let mut links = self.links.iter().enumerate();
+        links.try_for_each(|(i, link)| link.layer.initialize(&mut w[self.parameters(i)], rng))
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         for (i, link) in self.links.iter().enumerate() {
             let name = i.to_string();
-            link.layer.blocks(&mut |block| visit(block.within(&name, link.parameters.start)));
+            link.layer.blocks(&mut |block| visit(block.within(&name, self.starts[i])));
         }
     }
 
@@ -203,19 +223,20 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        self.each(extent, path, |link, rows, name| {
-            link.layer.gain_bounds(&w[link.parameters.clone()], rows, name, visit);
+        self.each(extent, path, |i, rows, name| {
+            self.links[i].layer.gain_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
 
     fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.each(extent, path, |link, rows, name| {
-            link.layer.state_bounds(&w[link.parameters.clone()], rows, name, visit);
+        self.each(extent, path, |i, rows, name| {
+            self.links[i].layer.state_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
 
     fn describe(&self) -> Node {
-        Node::Sequential { input: self.input, layers: self.links.iter().map(|link| link.layer.describe()).collect() }
+        let layers = self.links.iter().map(|link| link.layer.describe()).collect();
+        Node::Sequential { input: self.width_before(0), layers }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
@@ -229,14 +250,28 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = if mode.saves() { 0 } else { self.widest(extent) };
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let (mut x, mut rows) = (Some(x), extent);
-        for (i, link) in self.links.iter().enumerate() {
+        let together = mode.saves() && !monitor.listens() && self.has_stretches(extent);
+        let (mut x, mut rows, mut next) = (Some(x), extent, 0);
+        while let Some(link) = self.links.get(next) {
+            let i = next;
+            if together
+                && let Some(rows_now) = x
+                && let Some(stretch) = self.stretch_up(i, rows, scratch.len())
+            {
+                next = stretch.links.end;
+                let kept = saved.split_off_mut(..self.kept(i + 1..next + 1, rows)).unwrap_or_default();
+                let pass = Forward { noise, at, ..Forward::new(rows, mode, rows_now, kept, &mut [], scratch, monitor) };
+                self.forward_together(w, &stretch, pass);
+                x = Some(&kept[self.kept(i + 1..next, rows)..]);
+                continue;
+            }
+            next += 1;
             let needs = link.layer.needs(rows, mode);
             let (states, values) = (needs.carried * rows.batch, self.between(i, extent));
             let own = saved.split_off_mut(..needs.saved).unwrap_or_default();
-            let last = y.take_if(|_| i + 1 == self.links.len());
+            let last = y.take_if(|_| next == self.links.len());
             let kept = if last.is_none() && mode.saves() { saved.split_off_mut(..values) } else { last };
-            let came = rows.rows() * link.dims.input;
+            let came = self.kept(i..i + 1, rows);
             let pass = Forward {
                 extent: rows,
                 mode,
@@ -250,7 +285,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 monitor,
                 at: at.part(link.first_place),
             };
-            let parameters = &w[link.parameters.clone()];
+            let parameters = &w[self.parameters(i)];
             x = match kept {
                 Some(kept) => {
                     link.layer.forward(parameters, Forward { y: kept, ..pass });
@@ -282,26 +317,47 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let mut y = y;
-        for (i, link) in self.links.iter().enumerate().skip(first).rev() {
+        let together = !monitor.listens() && self.has_stretches(extent);
+        let (mut y, mut end) = (y, self.links.len());
+        while end > first {
+            let i = end - 1;
             let rows = self.extent_before(i, extent);
+            if together && let Some(stretch) = self.stretch_down(first..end, rows, scratch.len()) {
+                end = stretch.links.start;
+                let inner = self.kept(end.max(1)..i + 1, rows);
+                let inner = &*saved.split_off_mut(saved.len() - inner..).unwrap_or_default();
+                let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
+                let dx = match end {
+                    0 => d_input.take(),
+                    _ if end == first => None,
+                    _ => Some(&mut goes[..input.len()]),
+                };
+                let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
+                let pass = Backward::new(rows, mode, input, y, &mut [], &came[..y.len()], dx, dw, scratch, monitor);
+                self.backward_together(w, &stretch, inner, Backward { noise, fresh, trained, at, ..pass });
+                y = input;
+                core::mem::swap(&mut came, &mut goes);
+                continue;
+            }
+            end = i;
+            let link = &self.links[i];
             let needs = link.layer.needs(rows, mode);
             let states = needs.carried * rows.batch;
             let own = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
-            let values = rows.rows() * link.dims.input;
+            let values = self.kept(i..i + 1, rows);
             let input = if i == 0 { x } else { saved.split_off_mut(saved.len() - values..).unwrap_or_default() };
             let dx = match i {
                 0 => d_input.take(),
                 _ if i == first => None,
                 _ => Some(&mut goes[..values]),
             };
-            let dw = &mut dw[link.parameters.clone()];
+            let dw = &mut dw[self.parameters(i)];
             let overwrites = link.layer.overwrites();
             if fresh && !overwrites {
                 dw.fill(T::zero());
             }
             link.layer.backward(
-                &w[link.parameters.clone()],
+                &w[self.parameters(i)],
                 Backward {
                     extent: rows,
                     mode,
