@@ -53,6 +53,9 @@ pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
 const WORTH: usize = 10_000;
 
+/// Parts of a loop for each thread, if it is long enough.
+const PARTS: usize = 4;
+
 /// Runs a loop over `units` that takes `nanoseconds` in all, cut at multiples of `grain`.
 #[inline(always)]
 pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
@@ -65,6 +68,8 @@ fn share(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usi
     if count == 1 {
         return run(0..units);
     }
+    // More parts than threads: who is held up by others on the machine leaves the rest to who is not.
+    let count = (PARTS * count).min(nanoseconds / WORTH).min(units.div_ceil(grain));
     each(count, &|i| {
         let own = part(i, count, units, grain);
         if !own.is_empty() {
