@@ -1,6 +1,6 @@
 //! Every activation at 69 points from −700 to 700: against PyTorch, and in the tails against the truth.
 
-use crate::reference::{cases, error, name, values};
+use super::reference::{cases, error, name, values};
 use chainrule::activation::*;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Layers and whole networks against PyTorch.
 
-use crate::reference::{cases, error, name, rounded, shape, values, widened};
+use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     Extent, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},

@@ -1,6 +1,6 @@
 //! Recurrent layers against PyTorch: outputs, states, every gradient, truncated windows.
 
-use crate::reference::{cases, error, name, rounded, shape, values, widened};
+use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     Extent, Layer, Scalar,
     activation::{Relu, Tanh},

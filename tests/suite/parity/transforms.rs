@@ -1,6 +1,6 @@
 //! Clipping, optimisers and schedules against PyTorch.
 
-use crate::reference::{cases, error, name, number, rounded, values, widened};
+use super::reference::{cases, error, name, number, rounded, values, widened};
 use chainrule::{
     Block, Blocks, Role, Scalar, scalar,
     transform::{

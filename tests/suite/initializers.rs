@@ -1,9 +1,6 @@
 //! Initializers: golden bits, statistics, orthogonality, spectra, and what they refuse.
 
-#[allow(dead_code)]
-#[path = "parity/reference.rs"]
-mod reference;
-
+use super::parity::reference;
 use chainrule::{
     Error, Extent, Layer, Role,
     activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},

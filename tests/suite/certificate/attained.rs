@@ -1,6 +1,6 @@
 //! Bounds that are attained: nothing smaller would be true.
 
-use crate::measure::{longest_input_gradient, longest_state_gradient, numbers};
+use super::measure::{longest_input_gradient, longest_state_gradient, numbers};
 use chainrule::{
     Extent, Layer, activation::*, initializer::Orthogonal, layer::*, recurrent::*, tape::Tape, theory::Certificate,
 };
@@ -44,7 +44,7 @@ fn each_layer_attains_its_bound_somewhere() {
 
 #[test]
 fn each_activation_attains_its_bound_somewhere() {
-    for activation in crate::network::activations() {
+    for activation in super::network::activations() {
         let network = Node::Pointwise { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
         let steepest = |a: f64, b: f64| {
             if activation.as_any().derivative_at(a).abs() > activation.as_any().derivative_at(b).abs() { a } else { b }

@@ -1,6 +1,6 @@
 //! No gradient exceeds its certificate, whatever is done to make it.
 
-use crate::{
+use super::{
     measure::{cast, longest_input_gradient, longest_state_gradient, numbers},
     network::{Case, case, cell, node},
 };
@@ -57,7 +57,7 @@ proptest! {
     fn no_gradient_through_a_state_exceeds_its_horizon(
         cell in cell(), hidden in 1..4usize, seed: u64, size in -1.0..1.5f64, steps in 1..8usize,
     ) {
-        let network = node(2, &[crate::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
+        let network = node(2, &[super::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
         let scaled = |seed, count, size: f64| numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
         let w = scaled(seed, network.dims().parameters, 10f64.powf(size));
         let certificate = Certificate::new(&network, &w, chainrule::Extent::sequences(1, steps)).unwrap();
@@ -79,11 +79,11 @@ proptest! {
 fn print_how_much_is_attained() {
     use chainrule::layer::Reset::{AfterProduct, BeforeProduct};
     let cells = [CellKind::Lstm, CellKind::Gru(AfterProduct), CellKind::Gru(BeforeProduct)];
-    for cell in cells.into_iter().chain([CellKind::Elman(crate::network::activations()[2].clone())]) {
+    for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
         for (steps, size) in [(1, -0.5), (5, -0.5), (20, -0.5), (5, 0.5)] {
             let case = Case {
                 input: 3,
-                parts: vec![crate::network::Part::Recurrent(4, cell.clone())],
+                parts: vec![super::network::Part::Recurrent(4, cell.clone())],
                 lengths: vec![steps],
                 seed: 4,
                 size,
@@ -98,7 +98,7 @@ fn print_how_much_is_attained() {
 /// One unit, one of whose six to eight weights is far larger than the others: the larger of what it makes of the share
 /// of the input's and of the state's bound that is attained, after a climb in all parameters and inputs.
 fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f64 {
-    let network = node(1, &[crate::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
+    let network = node(1, &[super::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
     let count = network.dims().parameters;
     let extent = chainrule::Extent::sequences(1, steps);
     let share = |values: &[f64]| {

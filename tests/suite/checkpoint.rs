@@ -1,5 +1,4 @@
 //! A run saved and resumed goes on bit for bit; a file that is not whole or not ours is refused.
-#![cfg(feature = "safetensors")]
 
 use chainrule::{
     Error, Extent, Layer,

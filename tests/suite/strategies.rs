@@ -1,5 +1,4 @@
 //! The strategies draw what they say, networks of every kind that build and run for every scalar, and shrink it.
-#![cfg(feature = "proptest")]
 
 use chainrule::{
     Error, Extent, Scalar,

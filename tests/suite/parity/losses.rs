@@ -1,6 +1,6 @@
 //! Losses against PyTorch: value and gradient.
 
-use crate::reference::{cases, error, name, rounded, shape, values};
+use super::reference::{cases, error, name, rounded, shape, values};
 use chainrule::{
     Scalar,
     loss::{

@@ -1,5 +1,4 @@
 //! The crate's numeric types compare to a tolerance, each number of the one with that of the other.
-#![cfg(feature = "approx")]
 
 use chainrule::{Bounds, approx::*, monitor::Shares, testing::Dual};
 

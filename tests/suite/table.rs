@@ -1,6 +1,6 @@
 //! A user's own table, as the check-up reads it: what is malformed is refused with its line and column.
 
-#[path = "../examples/data/mod.rs"]
+#[path = "../../examples/data/mod.rs"]
 #[allow(dead_code)]
 mod data;
 

@@ -4,5 +4,5 @@ mod activations;
 mod layers;
 mod losses;
 mod recurrent;
-mod reference;
+pub mod reference;
 mod transforms;

@@ -1,0 +1,61 @@
+//! All tests but those that need a process of their own, as one program: what they have in common, the networks and
+//! kernels for each scalar, is compiled once and not once a file.
+
+#[cfg(feature = "std")]
+mod activation_laws;
+mod activations;
+#[cfg(feature = "approx")]
+mod approximate;
+#[cfg(feature = "std")]
+mod budget;
+#[cfg(feature = "std")]
+mod certificate;
+#[cfg(feature = "safetensors")]
+mod checkpoint;
+#[cfg(feature = "std")]
+mod deep;
+#[cfg(feature = "std")]
+mod diagnosis;
+#[cfg(feature = "std")]
+mod dual;
+#[cfg(feature = "std")]
+mod errors;
+#[cfg(feature = "std")]
+mod floors;
+mod initializers;
+#[cfg(feature = "std")]
+mod lawful;
+#[cfg(feature = "std")]
+mod laws;
+#[cfg(feature = "std")]
+mod layer_laws;
+#[cfg(feature = "std")]
+mod losses;
+#[cfg(feature = "std")]
+mod lyapunov;
+mod math;
+#[cfg(feature = "std")]
+mod mean_field;
+#[cfg(feature = "std")]
+mod mutants;
+#[cfg(feature = "std")]
+mod node;
+mod parity;
+#[cfg(feature = "std")]
+mod prediction;
+#[cfg(feature = "std")]
+mod prescription;
+#[cfg(feature = "std")]
+mod sequences;
+#[cfg(feature = "std")]
+mod statistics;
+#[cfg(feature = "proptest")]
+mod strategies;
+#[cfg(feature = "std")]
+mod table;
+#[cfg(feature = "std")]
+mod threads;
+#[cfg(feature = "std")]
+mod trainer;
+#[cfg(feature = "std")]
+mod transforms;
