@@ -12,6 +12,8 @@ use crate::scalar::Scalar;
 pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     struct Map<'a, T, F>(&'a [T], &'a mut [T], F);
     impl<T: Scalar, F: Fn(T) -> T> Kernel for Map<'_, T, F> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             for (y, &x) in self.1.iter_mut().zip(self.0) {
@@ -29,6 +31,8 @@ const GRAIN: usize = 256;
 pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &mut [T], f: F) {
     struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             let [a, b] = self.0;
@@ -54,6 +58,8 @@ pub(crate) trait Formula<const N: usize>: Sync {
 pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
     struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], &'a F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
@@ -92,6 +98,8 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
 pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
     struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             for (y, &x) in self.0.iter_mut().zip(self.1) {
@@ -111,6 +119,8 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
 pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     struct Scale<'a, T>(&'a mut [T], T);
     impl<T: Scalar> Kernel for Scale<'_, T> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             for y in self.0 {
@@ -134,6 +144,8 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
 ) {
     struct Update3<'a, T, F>([&'a mut [T]; 3], F);
     impl<T: Scalar, F: Fn(T, T, T) -> (T, T, T)> Kernel for Update3<'_, T, F> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             let [a, b, c] = self.0;
@@ -160,6 +172,8 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
     /// Rows at a stride, of which the first values are summed.
     struct Sums<'a, T>(&'a [T], usize, &'a mut [T]);
     impl<T: Scalar> Kernel for Sums<'_, T> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             for row in self.0.chunks(self.1) {

@@ -30,6 +30,9 @@ const AVX512: Level = 2;
 ///
 /// The levels are methods, not functions: so they are compiled beside the type they are of, several modules at once.
 pub(crate) trait Kernel: Sized {
+    /// What its loops are over.
+    type Element;
+
     fn run<const LEVEL: Level>(self);
 
     fn plain(self) {
@@ -56,13 +59,16 @@ pub(crate) trait Kernel: Sized {
 /// Runs `kernel` at the best level of this machine.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    // Numbers of several words, such as dual ones, gain nothing from wider registers and are not compiled for them.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    match level() {
-        // SAFETY: `level` is AVX512 only where every feature that `avx512` asks for was detected.
-        AVX512 => return unsafe { kernel.avx512() },
-        // SAFETY: `level` is AVX2 only where both features that `avx2` asks for were detected.
-        AVX2 => return unsafe { kernel.avx2() },
-        _ => {}
+    if const { size_of::<K::Element>() == align_of::<K::Element>() } {
+        match level() {
+            // SAFETY: `level` is AVX512 only where every feature that `avx512` asks for was detected.
+            AVX512 => return unsafe { kernel.avx512() },
+            // SAFETY: `level` is AVX2 only where both features that `avx2` asks for were detected.
+            AVX2 => return unsafe { kernel.avx2() },
+            _ => {}
+        }
     }
     kernel.plain();
 }

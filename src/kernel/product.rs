@@ -290,6 +290,8 @@ struct OneRow<'a, T> {
 }
 
 impl<T: Scalar> Kernel for OneRow<'_, T> {
+    type Element = T;
+
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
         for (c, &d) in self.c.chunks_mut(self.x.len()).zip(self.d) {
@@ -401,6 +403,8 @@ fn run<'a, T: Scalar, A: Left<T>>(
 }
 
 impl<T: Scalar, A: Left<T>> Kernel for Product<'_, T, A> {
+    type Element = T;
+
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
         // Rows and registers of columns of a tile fill the registers of the level without spilling.

@@ -31,6 +31,8 @@ pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
 fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     struct Sum<'a, T>(&'a [T], &'a mut f64);
     impl<T: Scalar> Kernel for Sum<'_, T> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             let (chunks, rest) = self.0.as_chunks::<8>();
@@ -67,6 +69,8 @@ const LANES: usize = 32;
 pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
     impl<T: Scalar> Kernel for Pass<'_, T> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             // Counts as large as a stretch stay exact in any format with 11 digits.
@@ -107,6 +111,8 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, alive]: [&mut [f64]; 3]) {
     struct Pass<'a, T>(&'a [T], &'a [T], [&'a mut [f64]; 3]);
     impl<T: Scalar> Kernel for Pass<'_, T> {
+        type Element = T;
+
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             let Pass(before, after, [sums, counts, alive]) = self;

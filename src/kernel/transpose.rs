@@ -23,6 +23,8 @@ struct Transpose<'a, T> {
 }
 
 impl<T: Scalar> Kernel for Transpose<'_, T> {
+    type Element = T;
+
     #[inline(always)]
     fn run<const LEVEL: Level>(mut self) {
         #[cfg(all(target_arch = "x86_64", feature = "std"))]

@@ -98,6 +98,8 @@ struct ForwardStage<'a, T, C> {
 }
 
 impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
+    type Element = T;
+
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
         let Sizes { hidden, z, u, memory, operands, .. } = self.sizes;
@@ -140,6 +142,8 @@ struct BackwardStage<'a, T, C> {
 }
 
 impl<T: Scalar, C: Cell> Kernel for BackwardStage<'_, T, C> {
+    type Element = T;
+
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
         let Sizes { hidden, z, u, memory, held, .. } = self.sizes;
