@@ -288,7 +288,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         Ok(&mut self.x[..extent.rows() * self.dims.input])
     }
 
-    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with.
+    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with, or where it
+    /// was not, on that of the pass before.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward).
@@ -356,20 +357,23 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.check_extent(extent)?;
         require_length("parameters", self.dims.parameters, w.len())?;
         require_length("input", extent.rows() * self.dims.input, inputs)?;
-        let needs = self.network.needs(extent, mode);
-        let states = needs.carried * extent.batch;
+        let pass = self.last.filter(|last| last.is_over(extent, mode)).unwrap_or_else(|| {
+            let needs = self.network.needs(extent, mode);
+            let outs = self.network.extent(extent).rows() * self.dims.output;
+            Pass {
+                batch: extent.batch,
+                steps: extent.steps,
+                ragged: extent.lengths.is_some(),
+                mode,
+                with_state: false,
+                values: [inputs, outs, needs.carried * extent.batch],
+                saved: needs.saved,
+            }
+        });
         if self.starts_from_state {
-            require_length("state", states, self.state.len())?;
+            require_length("state", pass.values[2], self.state.len())?;
         }
-        Ok(Pass {
-            batch: extent.batch,
-            steps: extent.steps,
-            ragged: extent.lengths.is_some(),
-            mode,
-            with_state: self.starts_from_state,
-            values: [inputs, self.network.extent(extent).rows() * self.dims.output, states],
-            saved: needs.saved,
-        })
+        Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
     fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
@@ -569,6 +573,12 @@ fn needs<T: Scalar>(network: &impl Layer<T>, capacity: Extent<'_>, trains: bool)
 }
 
 impl Pass {
+    /// Whether it was over such rows in that mode, so that its sizes are those of the next.
+    fn is_over(&self, extent: Extent<'_>, mode: Mode) -> bool {
+        let ragged = self.ragged || extent.lengths.is_some();
+        !ragged && (self.batch, self.steps, self.mode) == (extent.batch, extent.steps, mode)
+    }
+
     fn extent<'a>(&self, lengths: &'a [usize]) -> Extent<'a> {
         Extent { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }

@@ -294,9 +294,27 @@ impl<T: Scalar> Kernel for OneRow<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
-        for (c, &d) in self.c.chunks_mut(self.x.len()).zip(self.d) {
-            for (c, &x) in c.iter_mut().zip(self.x) {
-                *c = if self.add { *c + d * x } else { d * x };
+        match self.add {
+            true => self.each(|c, d, x| c + d * x),
+            false => self.each(|_, d, x| d * x),
+        }
+    }
+}
+
+impl<T: Scalar> OneRow<'_, T> {
+    #[inline(always)]
+    fn each(self, f: impl Fn(T, T, T) -> T) {
+        // Blocks of a fixed length: rows of a tiny network are shorter than what the compiler makes of a longer loop.
+        let (blocks, rest) = self.x.as_chunks::<8>();
+        for (c, &d) in self.c.chunks_exact_mut(self.x.len()).zip(self.d) {
+            let (c_blocks, c_rest) = c.as_chunks_mut::<8>();
+            for (c, x) in c_blocks.iter_mut().zip(blocks) {
+                for (c, &x) in c.iter_mut().zip(x) {
+                    *c = f(*c, d, x);
+                }
+            }
+            for (c, &x) in c_rest.iter_mut().zip(rest) {
+                *c = f(*c, d, x);
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct Sequential<T> {
     pub(super) starts: Vec<usize>,
     /// The links that change the rows, which are few.
     changing: Vec<usize>,
+    /// The widest rows between two links.
+    widest: usize,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub(super) struct Entry<T> {
 impl<T: Scalar> Sequential<T> {
     /// An empty network for rows of `input` values.
     pub fn new(input: usize) -> Self {
-        Sequential { links: Vec::new(), columns: vec![0, input], starts: vec![0], changing: Vec::new() }
+        Sequential { links: Vec::new(), columns: vec![0, input], starts: vec![0], changing: Vec::new(), widest: 0 }
     }
 
     /// Adds a layer at the end.
@@ -84,6 +86,9 @@ impl<T: Scalar> Sequential<T> {
         let probe = Extent::sequences(2, 3);
         if entry.layer.extent(probe) != probe {
             self.changing.push(self.links.len());
+        }
+        if !self.links.is_empty() {
+            self.widest = self.widest.max(width);
         }
         self.columns.push(self.columns[self.links.len() + 1] + dims.output);
         self.starts.push(self.starts[self.links.len()] + dims.parameters);
@@ -133,9 +138,9 @@ impl<T: Scalar> Sequential<T> {
     /// Visits the links in order, each with the rows that come to it and its name.
     fn each<'a>(&self, extent: Extent<'a>, path: &str, mut visit: impl FnMut(usize, Extent<'a>, &str)) {
         let mut rows = extent;
-        for (i, link) in self.links.iter().enumerate() {
+        for i in 0..self.links.len() {
             visit(i, rows, &name(path, i));
-            rows = link.layer.extent(rows);
+            rows = self.extent_after(i, rows);
         }
     }
 
@@ -144,14 +149,18 @@ impl<T: Scalar> Sequential<T> {
         rows.rows() * (self.columns[links.end] - self.columns[links.start])
     }
 
-    /// Values between link `i` and the next.
-    fn between(&self, i: usize, extent: Extent<'_>) -> usize {
-        self.extent_before(i + 1, extent).rows() * self.width_before(i + 1)
+    /// The rows that link `i` makes of those that come to it.
+    fn extent_after<'a>(&self, i: usize, rows: Extent<'a>) -> Extent<'a> {
+        if self.changing.contains(&i) { self.links[i].layer.extent(rows) } else { rows }
     }
 
     /// The largest number of values between two links.
     fn widest(&self, extent: Extent<'_>) -> usize {
-        (0..self.links.len().saturating_sub(1)).map(|i| self.between(i, extent)).max().unwrap_or(0)
+        if self.changing.is_empty() {
+            return extent.rows() * self.widest;
+        }
+        let between = |i| self.extent_before(i, extent).rows() * self.width_before(i);
+        (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
 
@@ -175,7 +184,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let (mut all, mut scratch, mut rows) = (Needs::default(), 0, extent);
         for (i, link) in self.links.iter().enumerate() {
             let needs = link.layer.needs(rows, mode);
-            rows = link.layer.extent(rows);
+            rows = self.extent_after(i, rows);
             scratch = scratch.max(needs.scratch);
             all.saved += needs.saved;
             all.carried += needs.carried;
@@ -267,7 +276,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             }
             next += 1;
             let needs = link.layer.needs(rows, mode);
-            let (states, values) = (needs.carried * rows.batch, self.between(i, extent));
+            let after = self.extent_after(i, rows);
+            let (states, values) = (needs.carried * rows.batch, after.rows() * self.width_before(next));
             let own = saved.split_off_mut(..needs.saved).unwrap_or_default();
             let last = y.take_if(|_| next == self.links.len());
             let kept = if last.is_none() && mode.saves() { saved.split_off_mut(..values) } else { last };
@@ -297,7 +307,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     None
                 }
             };
-            rows = link.layer.extent(rows);
+            rows = after;
         }
     }
 
