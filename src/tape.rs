@@ -202,8 +202,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
     ///
-    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. A loop too
-    /// short to be worth it stays on one thread. The others are made here, stay awake during a pass and sleep between.
+    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through layers
+    /// too small for that each thread takes some of the samples, as long as nobody watches; what is too short to be worth
+    /// it stays on one thread. The others are made here, stay awake during a pass and sleep between.
     ///
     /// # Errors
     /// [`Error::Parameter`] for none; [`Error::Threads`] where the system refuses.

@@ -43,33 +43,34 @@ pub(crate) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(part);
 }
 
-/// Into how many parts to cut a loop over `units` that takes `nanoseconds` in all: one a thread, if a part is worth the
-/// time it takes to hand it over.
-pub(crate) fn parts(units: usize, nanoseconds: usize) -> usize {
+/// Into how many parts to cut a loop over `units` that takes `nanoseconds` in all: `each` for a thread, as long as a part is
+/// worth the time it takes to hand it over.
+///
+/// With several, who is held up by others on the machine leaves the rest to who is not.
+pub(crate) fn parts(units: usize, nanoseconds: usize, each: usize) -> usize {
     let worth = (nanoseconds / WORTH).min(units);
-    if worth > 1 { threads().min(worth) } else { 1 }
+    // What is short never asks for the threads: in a tiny network that would cost more than the loop.
+    match if worth > 1 { threads() } else { 1 } {
+        1 => 1,
+        threads => (each * threads).min(worth),
+    }
 }
 
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
 const WORTH: usize = 10_000;
 
-/// Parts of a loop for each thread, if it is long enough.
-const PARTS: usize = 4;
-
 /// Runs a loop over `units` that takes `nanoseconds` in all, cut at multiples of `grain`.
 #[inline(always)]
 pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
-    // What is short never asks for the threads: in a tiny network that would cost more than the loop.
+    // As in `parts`, before anything is called.
     if nanoseconds < 2 * WORTH { run(0..units) } else { share(units, grain, nanoseconds, &run) }
 }
 
 fn share(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
-    let count = parts(units.div_ceil(grain), nanoseconds);
+    let count = parts(units.div_ceil(grain), nanoseconds, 4);
     if count == 1 {
         return run(0..units);
     }
-    // More parts than threads: who is held up by others on the machine leaves the rest to who is not.
-    let count = (PARTS * count).min(nanoseconds / WORTH).min(units.div_ceil(grain));
     each(count, &|i| {
         let own = part(i, count, units, grain);
         if !own.is_empty() {

@@ -50,7 +50,8 @@ impl<T: Scalar> Sequential<T> {
         // A value costs about as much as eight multiplications of a product.
         let parameters = self.starts[links.end] - self.starts[links.start];
         let work = rows.rows() * parameters + 8 * self.kept(links, rows);
-        parts(rows.rows().div_ceil(GRAIN), work / PER_NANOSECOND)
+        // One a thread: each packs the weights for itself.
+        parts(rows.rows().div_ceil(GRAIN), work / PER_NANOSECOND, 1)
     }
 
     /// The stretch that begins with link `i`, if one is worth it. The last link is in none: its rows go elsewhere.

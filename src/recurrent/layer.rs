@@ -325,7 +325,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let together = if keep { steps_together(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);
-            let (of, count) = (rows_of(extent, steps.clone()), self.threads(batch, steps.len(), monitor.listens()));
+            let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.listens()));
             let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
             let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
@@ -396,7 +396,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let together = steps_together(batch);
         for first in (0..extent.steps).step_by(together).rev() {
             let steps = first..(first + together).min(extent.steps);
-            let count = self.threads(batch, steps.len(), monitor.listens());
+            let count = self.parts(batch, steps.len(), monitor.listens());
             let given = BackwardSteps {
                 extent,
                 at,

@@ -197,11 +197,11 @@ pub(super) struct BackwardSteps<'a, T> {
 pub(super) const GRAIN: usize = 8;
 
 impl<C: Cell> Recurrent<C> {
-    /// On how many threads some steps run. A monitor sees whole slices, from the thread that it is on.
-    pub(super) fn threads(&self, batch: usize, steps: usize, watched: bool) -> usize {
+    /// In how many parts of the samples some steps run. A monitor sees whole slices, from the thread that it is on.
+    pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
         let nanoseconds = steps * batch * self.sizes().z * (self.hidden / 50 + 4);
-        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds) }
+        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 2) }
     }
 
     /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
