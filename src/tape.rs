@@ -204,7 +204,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through layers
     /// too small for that each thread takes some of the samples, as long as nobody watches; what is too short to be worth
-    /// it stays on one thread. The others are made here, stay awake during a pass and sleep between.
+    /// it stays on one thread. The others are made here, with the memory they need, stay awake during a pass and sleep between.
     ///
     /// # Errors
     /// [`Error::Parameter`] for none; [`Error::Threads`] where the system refuses.
@@ -216,7 +216,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         // Layers that threads go through together need memory for each.
         let trains = self.check_saves().is_ok();
         let [infer, train] = during(self.team.as_mut(), || needs(&self.network, self.capacity, trains));
-        self.scratch.resize(infer.scratch.max(train.scratch), T::zero());
+        self.scratch = vec![T::zero(); infer.scratch.max(train.scratch)];
         Ok(())
     }
 
@@ -289,8 +289,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         Ok(&mut self.x[..extent.rows() * self.dims.input])
     }
 
-    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with, or where it
-    /// was not, on that of the pass before.
+    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
+    /// not, on what is there.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward).

@@ -1,7 +1,7 @@
 //! Products, reductions and elementwise loops: the only place for `unsafe`.
 //!
-//! A kernel is written once, for any scalar. It is compiled for each CPU level and run at the best
-//! one the machine has. Within a level an element of a result depends on nothing but its own row and
+//! A kernel is written once, for any scalar. It is compiled for each CPU level, where its numbers are single words, and run
+//! at the best one the machine has. Within a level an element of a result depends on nothing but its own row and
 //! column, never on the tile it fell into: a batch gives the same bits however it is split.
 #![allow(unsafe_code)]
 

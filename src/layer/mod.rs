@@ -97,6 +97,9 @@ impl Rows {
 }
 
 /// Memory a layer needs for a pass, in values. It must not shrink when batch or steps grow.
+///
+/// A network needs more scratch for several threads, which a layer of yours with others inside does not see: let it hand on
+/// all that its own part leaves of the scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
@@ -226,7 +229,7 @@ impl<'a> Trained<'a> {
     pub const ALL: Trained<'static> = Trained { flags: &[], first: 0, none: false };
 
     /// No block.
-    pub const NONE: Trained<'static> = Trained { flags: &[], first: 0, none: true };
+    pub(crate) const NONE: Trained<'static> = Trained { flags: &[], first: 0, none: true };
 
     /// One flag a block; none at all means all are trained.
     pub const fn new(flags: &'a [bool]) -> Self {

@@ -33,6 +33,8 @@ pub struct Sequential<T> {
     changing: Vec<usize>,
     /// The widest rows between two links.
     widest: usize,
+    /// Links in a row that can be in a stretch.
+    pub(super) runs: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
@@ -42,14 +44,19 @@ pub(super) struct Entry<T> {
     blocks: usize,
     pub(super) first_place: usize,
     places: usize,
-    /// Whether it can be part of a stretch.
-    pub(super) plain: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
     /// An empty network for rows of `input` values.
     pub fn new(input: usize) -> Self {
-        Sequential { links: Vec::new(), columns: vec![0, input], starts: vec![0], changing: Vec::new(), widest: 0 }
+        Sequential {
+            links: Vec::new(),
+            columns: vec![0, input],
+            starts: vec![0],
+            changing: Vec::new(),
+            widest: 0,
+            runs: Vec::new(),
+        }
     }
 
     /// Adds a layer at the end.
@@ -80,12 +87,16 @@ impl<T: Scalar> Sequential<T> {
             blocks,
             first_place: last.map_or(0, |last| last.first_place + last.places),
             places,
-            plain: is_plain(&layer),
             layer,
         };
-        let probe = Extent::sequences(2, 3);
+        let (probe, i) = (Extent::sequences(2, 3), self.links.len());
         if entry.layer.extent(probe) != probe {
-            self.changing.push(self.links.len());
+            self.changing.push(i);
+        } else if is_plain(&entry.layer) {
+            match self.runs.last_mut().filter(|run| run.end == i) {
+                Some(run) => run.end = i + 1,
+                None => self.runs.push(i..i + 1),
+            }
         }
         if !self.links.is_empty() {
             self.widest = self.widest.max(width);
@@ -178,8 +189,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.extent_before(self.links.len(), extent)
     }
 
-    /// Saved: what each link saves and the rows between links. Scratch: two buffers for those rows, and
-    /// what the neediest link needs.
+    /// Saved: what each link saves and the rows between links. Scratch: two buffers for those rows, what the neediest link
+    /// needs, and with threads what stretches of links need.
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (mut all, mut scratch, mut rows) = (Needs::default(), 0, extent);
         for (i, link) in self.links.iter().enumerate() {
@@ -259,13 +270,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = if mode.saves() { 0 } else { self.widest(extent) };
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && !monitor.listens() && self.has_stretches(extent);
+        let together = mode.saves() && !monitor.listens() && self.has_stretches(extent, scratch.len());
         let (mut x, mut rows, mut next) = (Some(x), extent, 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
             if together
                 && let Some(rows_now) = x
-                && let Some(stretch) = self.stretch_up(i, rows, scratch.len())
+                && let Some(stretch) = self.stretch_up(i, rows)
             {
                 next = stretch.links.end;
                 let kept = saved.split_off_mut(..self.kept(i + 1..next + 1, rows)).unwrap_or_default();
@@ -327,12 +338,12 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = !monitor.listens() && self.has_stretches(extent);
+        let together = !monitor.listens() && self.has_stretches(extent, scratch.len());
         let (mut y, mut end) = (y, self.links.len());
         while end > first {
             let i = end - 1;
             let rows = self.extent_before(i, extent);
-            if together && let Some(stretch) = self.stretch_down(first..end, rows, scratch.len()) {
+            if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
                 let inner = &*saved.split_off_mut(saved.len() - inner..).unwrap_or_default();

@@ -10,17 +10,17 @@ use crate::{
     kernel::{
         chain::{GRAIN, Way, by_rows, by_stretches},
         product::PER_NANOSECOND,
-        team::{parts, threads},
+        team::parts,
     },
     scalar::Scalar,
 };
 use core::ops::Range;
 
-/// The most parameters of a layer in a stretch: with more the layer is worth dividing by itself, and what threads pack
-/// twice weighs more.
+/// The most parameters of a layer in a stretch: each thread packs the weights for itself, and those of a larger layer would
+/// take it longer than meeting the others.
 const SMALL: usize = 1 << 15;
 
-/// Values of dy that a stretch keeps backward: with x and W of the same layers they stay in a level-2 cache.
+/// Values of dy that a stretch keeps backward: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
 /// Some links in a row, and for how many parts of the samples they are worth it.
@@ -29,67 +29,83 @@ pub(super) struct Stretch {
     parts: usize,
 }
 
-/// Whether a layer can be part of a stretch: all that it does to a row depends on that row alone, and it keeps nothing.
+/// Whether a layer that does not change its rows can be in a stretch: what it does to a row depends on that row alone, it
+/// keeps nothing, and it is small.
 pub(super) fn is_plain<T: Scalar>(layer: &dyn Layer<T>) -> bool {
-    let probe = Extent::batch(3);
-    let needs = layer.needs(probe, Mode::Train);
-    layer.rows() == Rows::Independent
-        && layer.extent(probe) == probe
-        && needs.saved + needs.carried == 0
-        && layer.dims().parameters <= SMALL
+    let needs = layer.needs(Extent::batch(3), Mode::Train);
+    let keeps_nothing = needs.saved + needs.carried == 0;
+    layer.rows() == Rows::Independent && keeps_nothing && layer.dims().parameters <= SMALL
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Whether there can be stretches: rows are samples, and the work is worth more than one thread.
-    pub(super) fn has_stretches(&self, extent: Extent<'_>) -> bool {
-        extent.steps == 1 && self.parts(0..self.links.len(), extent) > 1
+    /// The links of run `i` that can be in stretches: not the last link of all, whose rows go elsewhere.
+    fn run(&self, i: usize) -> Range<usize> {
+        self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
+    }
+
+    /// The run in which link `i` is.
+    fn run_of(&self, i: usize) -> Option<Range<usize>> {
+        let place = self.runs.partition_point(|run| run.end <= i);
+        (place < self.runs.len()).then(|| self.run(place)).filter(|run| run.contains(&i))
     }
 
     /// For how many parts of the rows those links are worth it.
-    fn parts(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+    fn parts(&self, links: Range<usize>, rows: usize) -> usize {
         // A value costs about as much as eight multiplications of a product.
+        let columns = self.columns[links.end] - self.columns[links.start];
         let parameters = self.starts[links.end] - self.starts[links.start];
-        let work = rows.rows() * parameters + 8 * self.kept(links, rows);
+        let work = rows.saturating_mul(parameters + 8 * columns);
         // One a thread: each packs the weights for itself.
-        parts(rows.rows().div_ceil(GRAIN), work / PER_NANOSECOND, 1)
+        parts(rows.div_ceil(GRAIN), work / PER_NANOSECOND, 1)
     }
 
-    /// The stretch that begins with link `i`, if one is worth it. The last link is in none: its rows go elsewhere.
-    pub(super) fn stretch_up(&self, i: usize, rows: Extent<'_>, scratch: usize) -> Option<Stretch> {
-        let plain = self.links[i..self.links.len() - 1].iter().take_while(|link| link.plain).count();
-        self.stretch(i..i + plain, rows, scratch)
+    /// Scratch for stretches of up to `rows` rows, beside that of the links: the dy that are kept, and for each part what
+    /// the neediest link needs and a gradient that nobody wants. 0 where there is none.
+    fn room(&self, rows: usize) -> usize {
+        let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
+        if parts == 1 {
+            return 0;
+        }
+        let share = |i: usize| {
+            let needs = self.links[i].layer.needs(Extent::batch(rows), Mode::Train);
+            // What it keeps after all there would be no place for.
+            if needs.saved + needs.carried > 0 { None } else { Some(needs.scratch + self.parameters(i).len()) }
+        };
+        let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
+        let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
+        neediest.map_or(0, |neediest| KEPT + parts * neediest)
+    }
+
+    /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
+    /// thread, and whoever made the scratch knew of the threads.
+    pub(super) fn has_stretches(&self, extent: Extent<'_>, scratch: usize) -> bool {
+        extent.steps == 1 && (1..=scratch).contains(&self.room(extent.batch))
+    }
+
+    /// Scratch for stretches of a pass over `extent`, or over one step of it.
+    pub(super) fn stretch_scratch(&self, extent: Extent<'_>, mode: Mode) -> usize {
+        if mode.saves() { self.room(extent.batch) } else { 0 }
+    }
+
+    /// The stretch that begins with link `i`, if one is worth it.
+    pub(super) fn stretch_up(&self, i: usize, rows: Extent<'_>) -> Option<Stretch> {
+        let links = i..self.run_of(i)?.end;
+        let parts = self.parts(links.clone(), rows.rows());
+        (parts > 1).then_some(Stretch { links, parts })
     }
 
     /// The stretch that ends with the last of `links`, if one is worth it.
-    pub(super) fn stretch_down(&self, links: Range<usize>, rows: Extent<'_>, scratch: usize) -> Option<Stretch> {
-        let end = if links.end == self.links.len() { return None } else { links.end };
-        let plain = self.links[links.start..end].iter().rev().take_while(|link| link.plain).count();
-        let most = self.columns[end].saturating_sub(KEPT / rows.rows());
-        let start = self.columns[..end].partition_point(|&column| column < most);
-        self.stretch(start.max(end - plain)..end, rows, scratch)
-    }
-
-    fn stretch(&self, links: Range<usize>, rows: Extent<'_>, scratch: usize) -> Option<Stretch> {
-        let parts = self.parts(links.clone(), rows);
-        let fits = || KEPT + parts * self.share(links.clone(), rows) <= scratch;
-        (parts > 1 && fits()).then_some(Stretch { links, parts })
-    }
-
-    /// Scratch of a part: what the neediest link needs, and a gradient that nobody wants.
-    fn share(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
-        let plain = links.filter(|&i| self.links[i].plain);
-        plain
-            .map(|i| self.links[i].layer.needs(rows, Mode::Train).scratch + self.parameters(i).len())
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Scratch for stretches of a pass over `extent`, beside that of the links.
-    pub(super) fn stretch_scratch(&self, extent: Extent<'_>, mode: Mode) -> usize {
-        if !mode.saves() || !self.has_stretches(extent) {
-            return 0;
-        }
-        KEPT + threads() * self.share(0..self.links.len(), extent)
+    pub(super) fn stretch_down(&self, links: Range<usize>, rows: Extent<'_>) -> Option<Stretch> {
+        let end = links.end;
+        let run = self.run_of(end - 1)?;
+        // As many as the dy have room for.
+        let column = self.columns[end].saturating_sub(KEPT / rows.rows());
+        let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
+        let parts = self.parts(start..end, rows.rows());
+        // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.
+        let all = self.starts[end] - self.starts[start];
+        let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
+        (parts > 1 && even()).then_some(Stretch { links: start..end, parts })
     }
 
     /// The forward pass through a stretch, unwatched; `y` is to hold what comes out of each link.
@@ -132,6 +148,9 @@ impl<T: Scalar> Sequential<T> {
             let (rows, x, y) = (Extent::batch(own.len()), before(i, &own), before(i + 1, &own));
             let (noise, at, trained) = (noise.later(own.start), at.part(link.first_place), Trained::NONE);
             let fresh = link.layer.overwrites();
+            if !fresh {
+                unwanted.fill(T::zero());
+            }
             let pass = Backward::new(rows, mode, x, y, &mut [], dy, Some(dx), unwanted, scratch, &mut nobody);
             link.layer.backward(&w[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
         });
@@ -153,6 +172,34 @@ impl<T: Scalar> Sequential<T> {
             let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));
             let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
             link.layer.backward(&w[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
+        });
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::{
+        activation::Tanh,
+        kernel::team::Team,
+        layer::{Linear, Pointwise},
+    };
+
+    #[test]
+    fn needs_grow_with_batch_and_steps_with_threads_too() {
+        let mut network = Sequential::<f32>::new(40);
+        for _ in 0..30 {
+            network.push(Linear::new(40, 40)).unwrap();
+            network.push(Pointwise::new(40, Tanh)).unwrap();
+        }
+        let scratch = |extent| network.needs(extent, Mode::Train).scratch;
+        let alone = scratch(Extent::batch(300));
+        Team::new(3).unwrap().during(|| {
+            for batch in 1..300 {
+                assert!(scratch(Extent::batch(batch)) <= scratch(Extent::batch(batch + 1)), "{batch}");
+                assert!(scratch(Extent::batch(batch)) <= scratch(Extent::sequences(batch, 2)), "{batch}");
+            }
+            assert!(scratch(Extent::batch(300)) > alone + KEPT, "there are stretches");
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     cell::{Cell, GateBounds, Product, StepBounds},
-    steps::{BackwardSteps, ForwardSteps, GRAIN, Sizes, Slabs, rows, rows_mut, rows_of, steps_together},
+    steps::{BackwardSteps, ForwardSteps, Sizes, Slabs, rows, rows_mut, rows_of, steps_together},
     trail::INPUT_PLACE,
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     extent::Extent,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
     kernel::{
+        chain::GRAIN,
         product::{Matrix, Right, Start, multiply, outer_len, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, by_samples},
     },

@@ -8,7 +8,9 @@ use super::{
 use crate::{
     extent::Extent,
     kernel::{
-        Kernel, dispatch,
+        Kernel,
+        chain::GRAIN,
+        dispatch,
         elementwise::{add_column_sums, map2},
         fused::fuses,
         product::{Matrix, Right, Start, multiply, outer, packed_len},
@@ -192,9 +194,6 @@ pub(super) struct BackwardSteps<'a, T> {
     pub(super) dy: &'a [T],
     pub(super) wants_start: bool,
 }
-
-/// Samples that stay on one thread: the rows of a product's tile.
-pub(super) const GRAIN: usize = 8;
 
 impl<C: Cell> Recurrent<C> {
     /// In how many parts of the samples some steps run. A monitor sees whole slices, from the thread that it is on.

@@ -1,4 +1,4 @@
-"""What tests/initializers.rs expects, by an independent route: xoshiro256++ seeded by SplitMix64, the draws of the
+"""What tests/suite/initializers.rs expects, by an independent route: xoshiro256++ seeded by SplitMix64, the draws of the
 initializers, and FNV-1a over the bytes of 6 x 5 values (seed 2026). Logarithms, exponentials, sines and cosines are
 correctly rounded (mpmath); orthogonal matrices come from Gram-Schmidt in 200 bits.
 

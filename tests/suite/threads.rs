@@ -1,7 +1,7 @@
 //! Results are the same bits for any number of threads, with monitors too, and a step allocates nothing.
 
 use chainrule::{
-    Block, Error, Extent, GradientMonitor, Layer, Role, Scalar,
+    Block, Builder, Error, Extent, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
     data::{Batch, Data},
     layer::{Backward, Dims, Forward, Mode, Noise, Reset, Sequential, initialize},
@@ -113,33 +113,38 @@ impl<T: Scalar> Layer<T> for Scale {
 
 /// Deep and narrow: threads take samples through many layers at once, of every kind that can be in a stretch and of
 /// some that cannot.
-#[test]
-fn a_deep_narrow_network_gives_the_same_bits_on_any_number_of_threads() {
+fn deep_and_narrow<T: Scalar>() {
     let scale: &'static Scale = Box::leak(Box::default());
-    let mut builder = Sequential::<f32>::input(40);
+    let branch = |network: Builder<T>| (0..15).fold(network, |network, _| network.linear(40).activation(Gelu));
+    let mut builder = Sequential::<T>::input(40);
     for i in 0..12 {
         builder = builder.linear(40 + i % 3).activation(Tanh).dropout(0.1).prelu().linear(40);
         builder = match i {
             2 | 3 => builder.layer_norm(),
-            6 => builder.residual(|branch| branch.linear(40)),
+            6 => builder.residual(branch),
             _ => builder.layer(scale),
         };
     }
     let network = builder.linear(7).build().unwrap();
     let w = initialize(&network, 5).unwrap();
-    let x = numbers::<f32>(61 * 40);
-    let run = |threads: usize, batch: usize, wants: bool, frozen: &[&str]| {
-        let mut tape = Tape::new(&network, Extent::batch(61)).unwrap();
-        tape.set_threads(threads).unwrap();
+    let x = numbers::<T>(61 * 40);
+    let run = |threads: usize, capacity: Extent<'_>, batch: usize, wants: bool, frozen: &[&str]| {
+        let mut tape = Tape::new(&network, capacity).unwrap();
         tape.want_input_gradient(wants);
         frozen.iter().for_each(|name| tape.freeze(name).unwrap());
         let mut results = Vec::new();
-        for step in 0..3 {
+        for step in 0..4 {
+            // A tape may have other threads at each step, and even between its passes.
+            tape.set_threads(if step == 2 { 1 } else { threads }).unwrap();
             tape.set_noise(Noise::new(9, step).from_sample(100));
-            let output = tape.forward(&w, &x[..batch * 40], Extent::batch(batch)).unwrap();
+            let mode = if step == 1 { Mode::Evaluate } else { Mode::Train };
+            let output = tape.forward_with(&w, &x[..batch * 40], Extent::batch(batch), mode, &mut ()).unwrap();
             results.extend_from_slice(output.y);
             let dy = numbers(output.y.len());
             output.dy.copy_from_slice(&dy);
+            if step == 3 {
+                tape.set_threads(2).unwrap();
+            }
             let gradient = if step == 1 { tape.accumulate(&w) } else { tape.backward(&w) };
             results.extend_from_slice(gradient.unwrap());
             results.extend_from_slice(tape.input_gradient());
@@ -148,18 +153,25 @@ fn a_deep_narrow_network_gives_the_same_bits_on_any_number_of_threads() {
     };
     let frozen: [&[&str]; 3] =
         [&[], &["0", "11.scale", "24", "64.weight"], &["0", "3", "4", "5", "6", "9", "10", "60"]];
-    for frozen in frozen {
+    for (frozen, capacity) in frozen.into_iter().zip([Extent::batch(61), Extent::sequences(61, 2), Extent::batch(70)]) {
         for (batch, wants) in [(61, true), (61, false), (40, false), (9, true), (1, false)] {
-            let alone = run(1, batch, wants, frozen);
+            let alone = run(1, capacity, batch, wants, frozen);
             assert!(alone.iter().all(|value| value.is_finite()));
             for threads in [2, 3, 5] {
                 scale.rows.iter().for_each(|rows| rows.store(usize::MAX, Relaxed));
-                assert!(run(threads, batch, wants, frozen) == alone, "{threads} threads, {batch} samples, {frozen:?}");
-                let together = scale.rows.iter().all(|rows| rows.load(Relaxed) < batch);
-                assert!(batch < 40 || together, "{threads} threads went through the layers one by one");
+                let together = run(threads, capacity, batch, wants, frozen);
+                assert!(together == alone, "{threads} threads, {batch} samples, {frozen:?}");
+                let parted = scale.rows.iter().all(|rows| rows.load(Relaxed) < batch);
+                assert!(batch < 40 || parted, "{threads} threads went through the layers one by one");
             }
         }
     }
+}
+
+#[test]
+fn a_deep_narrow_network_gives_the_same_bits_on_any_number_of_threads() {
+    deep_and_narrow::<f32>();
+    deep_and_narrow::<f64>();
 }
 
 #[test]
