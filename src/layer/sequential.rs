@@ -270,7 +270,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = if mode.saves() { 0 } else { self.widest(extent) };
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && !monitor.listens() && self.has_stretches(extent, scratch.len());
+        let together = mode.saves() && self.has_stretches(extent, scratch.len()) && !monitor.listens();
         let (mut x, mut rows, mut next) = (Some(x), extent, 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
@@ -338,7 +338,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = !monitor.listens() && self.has_stretches(extent, scratch.len());
+        let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
         let (mut y, mut end) = (y, self.links.len());
         while end > first {
             let i = end - 1;
