@@ -1,5 +1,6 @@
 //! A run saved and resumed goes on bit for bit; a file that is not whole or not ours is refused.
 
+use super::trainer::values;
 use chainrule::{
     Error, Extent, Layer,
     activation::{Relu, Tanh},
@@ -13,15 +14,6 @@ use chainrule::{
     transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, Schedule, Sgd, WeightAverage},
 };
 use std::{fs, path::Path};
-
-fn values(salt: u64, count: usize) -> Vec<f64> {
-    let mut state = salt;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 fn network(hidden: usize) -> Sequential<f64> {
     Sequential::input(3).linear(hidden).activation(Relu).dropout(0.3).layer_norm().linear(2).build().unwrap()

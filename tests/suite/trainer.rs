@@ -13,7 +13,7 @@ use chainrule::{
 use std::ops::ControlFlow;
 
 /// `count` values between −1 and 1 without a pattern that a network could see.
-fn values(salt: u64, count: usize) -> Vec<f64> {
+pub fn values(salt: u64, count: usize) -> Vec<f64> {
     let mut state = salt;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
