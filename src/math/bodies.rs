@@ -32,10 +32,10 @@ macro_rules! bodies {
             if x < limit { limit } else { x }
         }
 
-        /// `2ⁿ`, given `n + ROUND`; `n` within the normal exponents.
+        /// `2^(n + raised)`, given `n + ROUND`; the exponent is a normal one.
         #[inline(always)]
-        fn power_of_two(shifted: $float) -> $float {
-            $float::from_bits(shifted.to_bits().wrapping_add(BIAS) << MANTISSA)
+        fn power_of_two(shifted: $float, raised: $bits) -> $float {
+            $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)
         }
 
         /// `1/(b + lost)`, `lost` small beside `b`: rounded, and what rounding lost.
@@ -54,25 +54,38 @@ macro_rules! bodies {
             (a - (sum - b_held)) + (b - b_held)
         }
 
-        /// `n` and `p` with `e^(x + low) = 2ⁿ (1 + p)`, `|p| < ½`; `low` is small beside 1.
+        /// `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)`, `|p| < ½`; `low` is small beside 1.
         #[inline(always)]
         fn reduced_exp<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
-            let n = mul_add::<FUSED>(x + low, core::$float::consts::LOG2_E, ROUND) - ROUND;
+            let shifted = mul_add::<FUSED>(x, core::$float::consts::LOG2_E, ROUND);
+            let n = shifted - ROUND;
             let high = mul_add::<FUSED>(-n, LN2_HIGH, x);
-            let low = mul_add::<FUSED>(n, LN2_LOW, -low);
-            let r = high - low;
-            let rest = (high - r) - low;
-            (n, r + mul_add::<FUSED>(r * r, exp_tail::<FUSED>(r), rest))
+            let low = mul_add::<FUSED>(-n, LN2_LOW, low);
+            let r = high + low;
+            let square = r * r;
+            if !KEEPS_LOSSES {
+                return (shifted, mul_add::<FUSED>(square, exp_tail::<FUSED>(r), r));
+            }
+            let rest = (high - r) + low;
+            (shifted, r + mul_add::<FUSED>(square, exp_tail::<FUSED>(r), rest))
         }
 
         /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`: in halves, so that
         /// subnormal results round once.
         #[inline(always)]
         fn exp_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
-            let (n, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
+            let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
+            let n = shifted - ROUND;
             let half = mul_add::<FUSED>(n, 0.5, ROUND);
             let other = (n - (half - ROUND)) + ROUND;
-            [p, power_of_two(half), power_of_two(other)]
+            [p, power_of_two(half, 0), power_of_two(other, 0)]
+        }
+
+        /// The same for `x ≤ 0`, where one of the powers can be a constant: with the other, `1 + p` is far from subnormal.
+        #[inline(always)]
+        fn decay_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
+            let (shifted, p) = reduced_exp::<FUSED>(at_least(x, EXP_LEAST), low);
+            [p, power_of_two(shifted, RAISED), LOWERED]
         }
 
         /// `(a + lost) e^y` for the parts of `e^y`; `lost` is small beside `a`.
@@ -99,9 +112,9 @@ macro_rules! bodies {
 
         #[inline(always)]
         pub(super) fn exp_m1<const FUSED: bool>(x: $float) -> $float {
-            let (n, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_M1_LEAST), EXP_MOST), 0.0);
+            let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_M1_LEAST), EXP_MOST), 0.0);
             // Half of it: 2ⁿ itself can overflow where the result does not.
-            let scale = power_of_two(n - 1.0 + ROUND);
+            let scale = power_of_two(shifted - 1.0, 0);
             let y = 2.0 * mul_add::<FUSED>(scale, p, scale - 0.5);
             if x.abs() < $float::EPSILON / 4.0 { x } else { y }
         }
@@ -134,7 +147,8 @@ macro_rules! bodies {
         #[inline(always)]
         fn exp_of_minus_magnitude<const FUSED: bool>(x: $float, low: $float) -> $float {
             let (x, low) = if x < 0.0 { (x, low) } else { (-x, -low) };
-            exp_of_sum::<FUSED>(x, low)
+            let [p, raised, lowered] = decay_parts::<FUSED>(x, low);
+            (1.0 + p) * raised * lowered
         }
 
         #[inline(always)]
@@ -193,19 +207,19 @@ macro_rules! bodies {
         #[inline(always)]
         pub(super) fn tanh<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
-            let [p, half, other] = exp_parts::<FUSED>(-(a + a), 0.0);
-            let power = half * other;
+            let [p, raised, lowered] = decay_parts::<FUSED>(-(a + a), 0.0);
+            let power = raised * lowered;
             let minus_numerator = mul_add::<FUSED>(power, p, power - 1.0);
-            over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * half * other, KEEPS_LOSSES).copysign(x)
+            over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * raised * lowered, KEEPS_LOSSES).copysign(x)
         }
 
         /// `4e/(1 + e)²`; the 4 goes to a part of e, for e itself is rounded more coarsely where it is subnormal.
         #[inline(always)]
         pub(super) fn tanh_slope<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
-            let [p, half, other] = exp_parts::<FUSED>(-(a + a), 0.0);
-            let root = (1.0 + p) * half;
-            over_square_of_one_plus::<FUSED>(4.0 * root * other, root * other)
+            let [p, raised, lowered] = decay_parts::<FUSED>(-(a + a), 0.0);
+            let root = (1.0 + p) * raised;
+            over_square_of_one_plus::<FUSED>(4.0 * root * lowered, root * lowered)
         }
 
         /// `k` and `m` with `x = 2ᵏ m`, `√½ ≤ m < √2`; `x` positive and normal.

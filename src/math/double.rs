@@ -17,6 +17,9 @@ const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 /// Below it eˣ is 0, even times as large a number; above `EXP_MOST` ∞; beyond these nothing changes.
 const EXP_LEAST: f64 = -800.0;
 const EXP_MOST: f64 = 710.0;
+/// Added to an exponent from that of `EXP_LEAST` to 0, it makes a normal one.
+const RAISED: u64 = 192;
+const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
 const EXP_M1_LEAST: f64 = -40.0;
 const GAUSSIAN_MOST: f64 = 39.0;
 const ERFC_CENTRE: f64 = 4.0;

@@ -17,6 +17,9 @@ const LN2_LOW: f32 = 1.428_606_8e-6;
 /// Below it eˣ is 0, even times as large a number; above `EXP_MOST` ∞; beyond these nothing changes.
 const EXP_LEAST: f32 = -120.0;
 const EXP_MOST: f32 = 89.0;
+/// Added to an exponent from that of `EXP_LEAST` to 0, it makes a normal one.
+const RAISED: u32 = 64;
+const LOWERED: f32 = f32::from_bits((BIAS - RAISED) << MANTISSA);
 const EXP_M1_LEAST: f32 = -20.0;
 const GAUSSIAN_MOST: f32 = 15.0;
 const ERFC_CENTRE: f32 = 2.0;
