@@ -219,19 +219,52 @@ pub(crate) fn multiply<T: Scalar>(
     }
 }
 
+/// The left factor of [`outer`], whose columns lie far apart: for several products with it they are packed once.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a, T> {
+    matrix: Matrix<'a, T>,
+    strips: Option<Strips<'a, T>>,
+}
+
+impl<'a, T> From<Matrix<'a, T>> for Columns<'a, T> {
+    fn from(matrix: Matrix<'a, T>) -> Self {
+        Columns { matrix, strips: None }
+    }
+}
+
+impl<'a, T: Scalar> Columns<'a, T> {
+    /// Packs \[rows, outputs\] of `d` into the beginning of `scratch`, where that pays; and what is left of it.
+    pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
+        if !(2..=BLOCK).contains(&rows) || d.is_near(rows) {
+            return (d.into(), scratch);
+        }
+        let (strips, rest) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * rows);
+        (Columns { matrix: d, strips: Some(pack_strips(d, 0, [outputs, rows], strips)) }, rest)
+    }
+
+    /// Without its first rows and columns, of the latter a multiple of [`STRIP`] where they are packed.
+    pub fn part(self, row: usize, column: usize) -> Self {
+        let Matrix { data, stride } = self.matrix;
+        let matrix = Matrix::new(&data[row * stride + column..], stride);
+        Columns { matrix, strips: self.strips.map(|strips| strips.part(row, column)) }
+    }
+}
+
 /// `c += dᵀ x`, or `c = dᵀ x`.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous.
-pub(crate) fn outer<T: Scalar>(
-    d: Matrix<'_, T>,
+pub(crate) fn outer<'a, T: Scalar>(
+    d: impl Into<Columns<'a, T>>,
     x: Matrix<'_, T>,
     [outputs, inputs, rows]: [usize; 3],
     c: &mut [T],
     start: Start<'_, T>,
     scratch: &mut [T],
 ) {
+    let Columns { matrix: d, strips } = d.into();
     assert!(d.holds(rows, outputs) && x.holds(rows, inputs));
+    assert!(strips.is_none_or(|strips| strips.holds(rows, outputs)));
     if outputs == 0 || inputs == 0 {
         return;
     }
@@ -247,21 +280,30 @@ pub(crate) fn outer<T: Scalar>(
     for first in (0..rows.max(1)).step_by(BLOCK) {
         let start = if first == 0 { start } else { Start::Accumulate };
         let inner = (rows - first).min(BLOCK);
-        // Columns of `d` lie far apart: they are read once, into strips that the tiles read in order. A few rows at a
-        // time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
-        let (strips, panels) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
-        pack_strips(d, first, [outputs, inner], strips);
+        let (strips, panels) = match strips {
+            Some(strips) => (strips, &mut *scratch),
+            None => {
+                let (strips, panels) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
+                (pack_strips(d, first, [outputs, inner], strips), panels)
+            }
+        };
         for j in (0..inputs).step_by(PANELS * width) {
             let right = pack_part(x, [first, j], [inner, (inputs - j).min(PANELS * width)], panels);
-            run([outputs, inner], Strips { packed: strips, inner }, right, 0, &mut c[j..], inputs, start);
+            run([outputs, inner], strips, right, 0, &mut c[j..], inputs, start);
         }
     }
 }
 
-/// Packs `inner` rows of `d` from row `first` into strips of their columns.
-fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usize; 2], strips: &mut [T]) {
+/// Packs `inner` rows of `d` from row `first` into strips of their columns, which the tiles then read in order. A few rows
+/// at a time, for their lines to stay in the cache from strip to strip: rows at a power of two share a set of it.
+fn pack_strips<'a, T: Scalar>(
+    d: Matrix<'_, T>,
+    first: usize,
+    [outputs, inner]: [usize; 2],
+    packed: &'a mut [T],
+) -> Strips<'a, T> {
     let all = outputs.div_ceil(STRIP);
-    let strips = Shared::new(strips);
+    let strips = Shared::new(&mut *packed);
     divide(all, 1, outputs * inner / 2, |own| {
         for group in (0..inner).step_by(STRIP) {
             for i in own.clone() {
@@ -279,6 +321,7 @@ fn pack_strips<T: Scalar>(d: Matrix<'_, T>, first: usize, [outputs, inner]: [usi
             }
         }
     });
+    Strips { packed, inner }
 }
 
 /// `c += dᵀ x` or `c = dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
@@ -321,7 +364,7 @@ impl<T: Scalar> OneRow<'_, T> {
 }
 
 /// Rows of a strip of the left factor of [`outer`].
-const STRIP: usize = 8;
+pub(crate) const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
 trait Left<T>: Copy + Send + Sync {
@@ -374,9 +417,23 @@ struct Strips<'a, T> {
     inner: usize,
 }
 
+impl<T> Strips<'_, T> {
+    /// Without its first rows, a multiple of [`STRIP`], and without the first inner indices.
+    fn part(self, inner: usize, rows: usize) -> Self {
+        debug_assert!(rows.is_multiple_of(STRIP));
+        Strips { packed: &self.packed[rows * self.inner + inner * STRIP..], ..self }
+    }
+
+    /// Whether so many inner indices of so many rows lie within it.
+    fn holds(&self, inner: usize, rows: usize) -> bool {
+        let last = rows.div_ceil(STRIP).saturating_sub(1) * self.inner;
+        rows == 0 || inner <= self.inner && (last + inner) * STRIP <= self.packed.len()
+    }
+}
+
 impl<T: Scalar> Left<T> for Strips<'_, T> {
     fn skip(self, rows: usize) -> Self {
-        Strips { packed: &self.packed[rows * self.inner..], ..self }
+        self.part(0, rows)
     }
 
     #[inline(always)]
@@ -640,6 +697,28 @@ mod tests {
                 .map(|e| before[e] + (0..k).map(|p| d[p * m + e / n] * x[p * n + e % n]).sum::<f64>())
                 .collect();
             close(&c, &expected);
+        }
+    }
+
+    #[test]
+    fn columns_packed_once_give_the_same_bits_in_parts() {
+        let (all, width, inputs) = (70, 90, 37);
+        let (d, x) = (entries(all * width, 1), entries(all * inputs, 2));
+        let mut scratch = vec![f64::NAN; 2 * outer_len::<f64>(width, all)];
+        let mut product = |row: usize, column: usize, packs: bool| {
+            let [rows, outputs] = [all - row, width - column];
+            let (matrix, mut c) = (Matrix::new(&d[..], width), vec![f64::NAN; outputs * inputs]);
+            let (columns, spare) = match packs {
+                true => Columns::pack(matrix, [all, width], &mut scratch),
+                false => (matrix.into(), &mut scratch[..]),
+            };
+            assert_eq!(columns.strips.is_some(), packs);
+            let x = Matrix::new(&x[row * inputs..], inputs);
+            outer(columns.part(row, column), x, [outputs, inputs, rows], &mut c, Start::Zero, spare);
+            c
+        };
+        for (row, column) in [(0, 0), (1, 0), (0, 8), (13, 16), (40, 88), (69, 80)] {
+            assert_eq!(product(row, column, true), product(row, column, false), "from {row}, {column}");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         dispatch,
         elementwise::{add_column_sums, map2},
         fused::fuses,
-        product::{Matrix, Right, Start, multiply, outer, packed_len},
+        product::{Columns, Matrix, Right, STRIP, Start, multiply, outer, packed_len},
         slab::Slab,
         team::parts,
     },
@@ -381,42 +381,51 @@ impl<C: Cell> Recurrent<C> {
         let Sizes { hidden, z: gates, u: apart, operands: own, .. } = self.sizes();
         let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
-        let z = rows(slabs.z, of.start, of.len(), gates);
-        if trained.block(0) {
-            let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
-            outer(Matrix::new(z, gates), x, [gates, self.inputs, of.len()], d_weight, Start::Accumulate, scratch);
-        }
-        for (product, column) in self.products().filter(|_| trained.block(1)) {
-            let outputs = product.gates.len() * hidden;
-            let (slab, stride): (&[T], _) = if product.separate { (slabs.u, apart) } else { (slabs.z, gates) };
-            let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
-            let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
-                if count > 0 {
-                    let d = Matrix::new(&slab[first * stride + column..], stride);
-                    outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, scratch);
-                }
+        for (slab, stride, separate) in [(&*slabs.z, gates, false), (&*slabs.u, apart, true)] {
+            let slab = Matrix::new(rows(slab, of.start, of.len(), stride), stride);
+            // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
+            let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(STRIP);
+            let (d, spare) = match shared {
+                true => Columns::pack(slab, [of.len(), stride], &mut *scratch),
+                false => (slab.into(), &mut *scratch),
             };
-            if product.operand == Operand::Own {
-                let from = &slabs.operands[of.start * own + (product.stage - 1) * hidden..];
-                add(of.start, of.len(), Matrix::new(from, own));
-                continue;
+            if !separate && trained.block(0) {
+                let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+                outer(d, x, [gates, self.inputs, of.len()], d_weight, Start::Accumulate, spare);
             }
-            let mut after = of.start;
-            if steps.start == 0 {
-                after = extent.batch;
-                if !h_start.is_empty() {
-                    add(0, extent.batch, Matrix::new(h_start, hidden));
+            let products = self.products().filter(|(product, _)| product.separate == separate);
+            for (product, column) in products.filter(|_| trained.block(1)) {
+                let outputs = product.gates.len() * hidden;
+                let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
+                let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
+                    if count > 0 {
+                        let d = d.part(first - of.start, column);
+                        outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, spare);
+                    }
+                };
+                if product.operand == Operand::Own {
+                    let from = &slabs.operands[of.start * own + (product.stage - 1) * hidden..];
+                    add(of.start, of.len(), Matrix::new(from, own));
+                    continue;
                 }
-            }
-            if extent.lengths.is_none() {
-                add(after, of.end - after, Matrix::new(&y[(after - extent.batch) * hidden..], hidden));
-            } else {
+                let mut after = of.start;
+                if steps.start == 0 {
+                    after = extent.batch;
+                    if !h_start.is_empty() {
+                        add(0, extent.batch, Matrix::new(h_start, hidden));
+                    }
+                }
+                if extent.lengths.is_none() {
+                    add(after, of.end - after, Matrix::new(&y[(after - extent.batch) * hidden..], hidden));
+                    continue;
+                }
                 for step in steps.start.max(1)..steps.end {
                     let (now, before) = (extent.step(step), extent.step(step - 1));
                     add(now.start, now.len(), Matrix::new(rows(y, before.start, now.len(), hidden), hidden));
                 }
             }
         }
+        let z = rows(slabs.z, of.start, of.len(), gates);
         if self.bias.is_some() && trained.block(2) {
             add_column_sums(z, gates, d_bias);
         }
