@@ -150,7 +150,7 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
         fn run<const LEVEL: Level>(self) {
             let [a, b, c] = self.0;
             for at in (0..a.len()).step_by(LANES) {
-                let (mut x, mut y, mut z) = (take(a, at), take(b, at), take(c, at));
+                let (mut x, mut y, mut z) = (take::<_, LANES>(a, at), take::<_, LANES>(b, at), take::<_, LANES>(c, at));
                 for j in 0..LANES {
                     (x[j], y[j], z[j]) = (self.1)(x[j], y[j], z[j]);
                 }

@@ -6,11 +6,26 @@ use crate::scalar::Scalar;
 /// Values in a block: an AVX-512 register of `f32`.
 pub(crate) const LANES: usize = 16;
 
+/// Runs a body for each block of so many values: as many as fill an AVX-512 register, so that all that a long body holds
+/// stays in registers. With two for each block of `f64` it does not, and an LSTM takes 7 % longer.
+macro_rules! by_blocks {
+    ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
+        if const { size_of::<$number>() > size_of::<f32>() } {
+            const $lanes: usize = $crate::kernel::lane::LANES / 2;
+            for $at in (0..$count).step_by($lanes) $body
+        } else {
+            const $lanes: usize = $crate::kernel::lane::LANES;
+            for $at in (0..$count).step_by($lanes) $body
+        }
+    };
+}
+pub(crate) use by_blocks;
+
 /// The block of `from` at `at`, with zeros past its end.
 #[inline(always)]
-pub(crate) fn take<T: Scalar>(from: &[T], at: usize) -> [T; LANES] {
-    let mut block = [T::zero(); LANES];
-    match from[at..].first_chunk::<LANES>() {
+pub(crate) fn take<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T; N] {
+    let mut block = [T::zero(); N];
+    match from[at..].first_chunk::<N>() {
         Some(whole) => block = *whole,
         None => {
             for (block, &from) in block.iter_mut().zip(&from[at..]) {
@@ -23,8 +38,8 @@ pub(crate) fn take<T: Scalar>(from: &[T], at: usize) -> [T; LANES] {
 
 /// Writes a block to `to` at `at`, up to its end.
 #[inline(always)]
-pub(crate) fn put<T: Scalar>(to: &mut [T], at: usize, block: [T; LANES]) {
-    match to[at..].first_chunk_mut::<LANES>() {
+pub(crate) fn put<T: Scalar, const N: usize>(to: &mut [T], at: usize, block: [T; N]) {
+    match to[at..].first_chunk_mut::<N>() {
         Some(whole) => *whole = block,
         None => {
             for (to, block) in to[at..].iter_mut().zip(block) {

@@ -3,7 +3,7 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
-    kernel::lane::{LANES, put, take},
+    kernel::lane::{by_blocks, put, take},
     layer::CellKind,
     scalar::Scalar,
     theory::Upper,
@@ -49,24 +49,24 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        for at in (0..unit.h_next.len()).step_by(LANES) {
-            let mut h = take(unit.z, at);
+        by_blocks!(T, LANES, at in unit.h_next.len(), {
+            let mut h = take::<T, LANES>(unit.z, at);
             for h in &mut h {
                 *h = self.activation.value(*h);
             }
             put(unit.h_next, at, h);
-        }
+        });
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        for at in (0..unit.h_next.len()).step_by(LANES) {
-            let (mut z, h, dh) = (take(unit.z, at), take(unit.h_next, at), take(unit.d_h_next, at));
+        by_blocks!(T, LANES, at in unit.h_next.len(), {
+            let [mut z, h, dh] = [&*unit.z, unit.h_next, unit.d_h_next].map(|values| take::<T, LANES>(values, at));
             for j in 0..LANES {
                 z[j] = self.activation.derivative(z[j], h[j]) * dh[j];
             }
             put(unit.z, at, z);
-        }
+        });
     }
 
     fn kind(&self) -> CellKind {

@@ -3,7 +3,7 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
-    kernel::lane::{LANES, put, take},
+    kernel::lane::{by_blocks, put, take},
     layer::{CellKind, Reset},
     scalar::Scalar,
     theory::Upper,
@@ -80,8 +80,8 @@ impl Cell for Gru {
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
-        for at in (0..n).step_by(LANES) {
-            let (r, z, h) = (take(zr, at), take(zz, at), take(unit.h, at));
+        by_blocks!(T, LANES, at in n, {
+            let (r, z, h) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at), take::<T, LANES>(unit.h, at));
             let mut out = [T::zero(); LANES];
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 for j in 0..LANES {
@@ -90,9 +90,9 @@ impl Cell for Gru {
                 put(unit.operand, at, out);
                 continue;
             }
-            let mut candidate = take(zn, at);
+            let mut candidate = take::<T, LANES>(zn, at);
             if self.reset == Reset::AfterProduct {
-                let u = take(unit.u, at);
+                let u = take::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
                     candidate[j] += Sigmoid.value(r[j]) * u[j];
                 }
@@ -103,18 +103,18 @@ impl Cell for Gru {
                 out[j] = Sigmoid.value(-z[j]) * Tanh.value(candidate[j]) + Sigmoid.value(z[j]) * h[j];
             }
             put(unit.h_next, at, out);
-        }
+        });
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
-        for at in (0..n).step_by(LANES) {
-            let (mut r, mut z, mut d_h) = (take(zr, at), take(zz, at), take(unit.d_h, at));
-            let h = take(unit.h, at);
+        by_blocks!(T, LANES, at in n, {
+            let [mut r, mut z, mut d_h, h] =
+                [&*zr, &*zz, &*unit.d_h, unit.h].map(|values| take::<T, LANES>(values, at));
             if self.reset == Reset::BeforeProduct && stage == 0 {
-                let (d_operand, held) = (take(unit.d_operand, at), take(unit.held, at));
+                let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
                 for j in 0..LANES {
                     let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
                     d_h[j] += d_operand[j] * reset;
@@ -126,7 +126,7 @@ impl Cell for Gru {
                 put(unit.d_h, at, d_h);
                 continue;
             }
-            let (mut candidate, dh) = (take(zn, at), take(unit.d_h_next, at));
+            let (mut candidate, dh) = (take::<T, LANES>(zn, at), take::<T, LANES>(unit.d_h_next, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
                 let (update, n) = (Sigmoid.value(z[j]), Tanh.value(candidate[j]));
@@ -140,7 +140,7 @@ impl Cell for Gru {
                 put(unit.held, at, d_update);
                 continue;
             }
-            let mut u = take(unit.u, at);
+            let mut u = take::<T, LANES>(unit.u, at);
             for j in 0..LANES {
                 let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
                 r[j] = candidate[j] * u[j] * Sigmoid.derivative(r[j], reset);
@@ -150,7 +150,7 @@ impl Cell for Gru {
             put(zr, at, r);
             put(zz, at, z);
             put(unit.u, at, u);
-        }
+        });
     }
 
     fn kind(&self) -> CellKind {

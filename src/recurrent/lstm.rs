@@ -3,7 +3,7 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
-    kernel::lane::{LANES, put, take},
+    kernel::lane::{by_blocks, put, take},
     layer::CellKind,
     math::mul_add,
     scalar::Scalar,
@@ -62,9 +62,9 @@ impl Cell for Lstm {
         let n = unit.h_next.len();
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
-        for at in (0..n).step_by(LANES) {
-            let (zi, zf, zg, zo) = (take(zi, at), take(zf, at), take(zg, at), take(zo, at));
-            let (mut c, mut h) = (take(c, at), [T::zero(); LANES]);
+        by_blocks!(T, LANES, at in n, {
+            let [zi, zf, zg, zo] = [&*zi, &*zf, &*zg, &*zo].map(|z| take::<T, LANES>(z, at));
+            let (mut c, mut h) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(zi[j]), Sigmoid.value(zf[j]), Sigmoid.value(zo[j]));
                 c[j] = mul_add(f, c[j], i * Tanh.value(zg[j]));
@@ -72,7 +72,7 @@ impl Cell for Lstm {
             }
             put(c_next, at, c);
             put(h_next, at, h);
-        }
+        });
     }
 
     #[inline(always)]
@@ -81,9 +81,9 @@ impl Cell for Lstm {
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next) = (&unit.memory[..n], &unit.memory_next[..n]);
         let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
-        for at in (0..n).step_by(LANES) {
-            let mut z = [take(zi, at), take(zf, at), take(zg, at), take(zo, at)];
-            let (c, c_next, dh, mut d) = (take(c, at), take(c_next, at), take(dh, at), take(dc, at));
+        by_blocks!(T, LANES, at in n, {
+            let mut z = [&*zi, &*zf, &*zg, &*zo].map(|z| take::<T, LANES>(z, at));
+            let [c, c_next, dh, mut d] = [c, c_next, dh, &*dc].map(|values| take::<T, LANES>(values, at));
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(z[0][j]), Sigmoid.value(z[1][j]), Sigmoid.value(z[3][j]));
                 let (g, t) = (Tanh.value(z[2][j]), Tanh.value(c_next[j]));
@@ -98,7 +98,7 @@ impl Cell for Lstm {
                 put(to, at, z);
             }
             put(dc, at, d);
-        }
+        });
     }
 
     fn kind(&self) -> CellKind {
