@@ -61,7 +61,8 @@ impl<A: Activation> Cell for Elman<A> {
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let [mut z, h, dh] = [&*unit.z, unit.h_next, unit.d_h_next].map(|values| take::<T, LANES>(values, at));
+            let mut z = take::<T, LANES>(unit.z, at);
+            let (h, dh) = (take::<T, LANES>(unit.h_next, at), take::<T, LANES>(unit.d_h_next, at));
             for j in 0..LANES {
                 z[j] = self.activation.derivative(z[j], h[j]) * dh[j];
             }

@@ -111,8 +111,8 @@ impl Cell for Gru {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
-            let [mut r, mut z, mut d_h, h] =
-                [&*zr, &*zz, &*unit.d_h, unit.h].map(|values| take::<T, LANES>(values, at));
+            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
+            let (mut d_h, h) = (take::<T, LANES>(unit.d_h, at), take::<T, LANES>(unit.h, at));
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
                 for j in 0..LANES {

@@ -63,7 +63,8 @@ impl Cell for Lstm {
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
         by_blocks!(T, LANES, at in n, {
-            let [zi, zf, zg, zo] = [&*zi, &*zf, &*zg, &*zo].map(|z| take::<T, LANES>(z, at));
+            let (zi, zf) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
+            let (zg, zo) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
             let (mut c, mut h) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(zi[j]), Sigmoid.value(zf[j]), Sigmoid.value(zo[j]));
@@ -82,8 +83,10 @@ impl Cell for Lstm {
         let (c, c_next) = (&unit.memory[..n], &unit.memory_next[..n]);
         let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
         by_blocks!(T, LANES, at in n, {
-            let mut z = [&*zi, &*zf, &*zg, &*zo].map(|z| take::<T, LANES>(z, at));
-            let [c, c_next, dh, mut d] = [c, c_next, dh, &*dc].map(|values| take::<T, LANES>(values, at));
+            // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
+            let mut z: [[T; LANES]; 4] = [take(zi, at), take(zf, at), take(zg, at), take(zo, at)];
+            let (c, c_next) = (take::<T, LANES>(c, at), take::<T, LANES>(c_next, at));
+            let (dh, mut d) = (take::<T, LANES>(dh, at), take::<T, LANES>(dc, at));
             for j in 0..LANES {
                 let (i, f, o) = (Sigmoid.value(z[0][j]), Sigmoid.value(z[1][j]), Sigmoid.value(z[3][j]));
                 let (g, t) = (Tanh.value(z[2][j]), Tanh.value(c_next[j]));
