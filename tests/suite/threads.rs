@@ -15,7 +15,10 @@ use chainrule::{
     transform::{Adam, ClipNorm},
 };
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 /// Numbers of a fixed sequence, in [−1, 1).
 fn numbers<T: Scalar>(count: usize) -> Vec<T> {
@@ -114,7 +117,7 @@ impl<T: Scalar> Layer<T> for Scale {
 /// Deep and narrow: threads take samples through many layers at once, of every kind that can be in a stretch and of
 /// some that cannot.
 fn deep_and_narrow<T: Scalar>() {
-    let scale: &'static Scale = Box::leak(Box::default());
+    let scale: Arc<Scale> = Arc::default();
     let branch = |network: Builder<T>| (0..15).fold(network, |network, _| network.linear(40).activation(Gelu));
     let mut builder = Sequential::<T>::input(40);
     for i in 0..12 {
@@ -122,7 +125,7 @@ fn deep_and_narrow<T: Scalar>() {
         builder = match i {
             2 | 3 => builder.layer_norm(),
             6 => builder.residual(branch),
-            _ => builder.layer(scale),
+            _ => builder.layer(scale.clone()),
         };
     }
     let network = builder.linear(7).build().unwrap();
