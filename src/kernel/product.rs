@@ -589,7 +589,10 @@ impl Tile {
             let mut sums = [[V::zero(); R]; M];
             for p in 0..self.inner {
                 let row = data.as_ptr().add(p * self.between);
-                let b: [V; R] = core::array::from_fn(|q| V::load(row.add(q * V::LANES)));
+                let mut b = [V::zero(); R];
+                for (q, b) in b.iter_mut().enumerate() {
+                    *b = V::load(row.add(q * V::LANES));
+                }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let a = V::splat(a.at(self.i + r, p));
                     for (sum, &b) in sums.iter_mut().zip(&b) {
@@ -598,17 +601,16 @@ impl Tile {
                 }
             }
             if self.columns == V::LANES * R {
-                let to: [*mut T; M] =
-                    core::array::from_fn(|r| c[(self.i + r) * stride + self.j..][..V::LANES * R].as_mut_ptr());
+                let first = c.as_mut_ptr().add(self.i * stride + self.j);
                 let bias = match start {
                     Start::Bias(bias) => bias[self.j..][..V::LANES * R].as_ptr(),
-                    _ => to[0],
+                    _ => first,
                 };
                 // By index: through an iterator the sums would live in memory, in the loop above too, at half the speed.
                 #[expect(clippy::needless_range_loop)]
                 for r in 0..M {
                     for q in 0..R {
-                        let (to, sum) = (to[r].add(q * V::LANES), sums[r][q]);
+                        let (to, sum) = (first.add(r * stride + q * V::LANES), sums[r][q]);
                         match start {
                             Start::Zero => sum.store(to),
                             Start::Bias(_) => sum.add(V::load(bias.add(q * V::LANES))).store(to),
@@ -618,13 +620,17 @@ impl Tile {
                 }
                 return M;
             }
-            for (r, sums) in sums.iter().enumerate() {
-                let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
-                let mut out = [T::zero(); MOST];
-                for (q, &sum) in sums.iter().enumerate() {
-                    sum.store(out.as_mut_ptr().add(q * V::LANES));
+            // A copy, and by index: were the sums themselves read at a place that is computed, they would live in memory.
+            let mut out = [[T::zero(); MOST]; M];
+            #[expect(clippy::needless_range_loop)]
+            for r in 0..M {
+                for q in 0..R {
+                    sums[r][q].store(out[r].as_mut_ptr().add(q * V::LANES));
                 }
-                for (q, (c, &sum)) in row.iter_mut().zip(&out).enumerate() {
+            }
+            for (r, out) in out.iter().enumerate() {
+                let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
+                for (q, (c, &sum)) in row.iter_mut().zip(out).enumerate() {
                     *c = match start {
                         Start::Zero => sum,
                         Start::Bias(bias) => sum + bias[self.j + q],
