@@ -514,7 +514,8 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
             assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
             let tile = Tile { i: 0, j, inner, columns, between: b.stride };
             // SAFETY: at each of `inner` indices p the registers of `panel` that hold `columns` values from p · stride lie
-            // within it, as the assertion above has found.
+            // within it, as the assertion above has found; all rows of all columns lie within `a` and `c`, as whoever made
+            // this product has.
             unsafe {
                 if columns > V::LANES {
                     tile.all::<T, V, A, M, SIDE>(rows, a, panel, c, stride, start);
@@ -567,8 +568,9 @@ impl Tile {
     /// Computes M rows and says how many that were.
     ///
     /// # Safety
-    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`; for each p < inner, `data` holds R
-    /// registers of values from `p · between`; the registers exist and hold values of `T`.
+    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`, and those rows of the tile's columns within `c`;
+    /// for each p < inner, `data` holds R registers of values from `p · between`; the registers exist and hold values of
+    /// `T`.
     #[inline(always)]
     unsafe fn run<T: Scalar, V: Lanes<T>, A: Left<T>, const M: usize, const R: usize>(
         &self,
