@@ -67,16 +67,21 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// Values of memory that the right factor of a product takes when packed: panels of its columns, one after the
-/// other, the last one filled up with zeros.
+/// other, the last register of the last one filled up with zeros.
 pub(crate) fn packed_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     whole_panels::<T>(columns) * inner
 }
 
-/// `columns`, and what fills up the last panel. Every panel is a power of two wide, and a division would take longer than
-/// the product of a tiny network.
+/// `columns`, and what fills up the last panel.
 fn whole_panels<T: Scalar>(columns: usize) -> usize {
     let width = panel::<T>();
     (columns + width - 1) & !(width - 1)
+}
+
+/// Panels for so many columns. Each is a power of two wide, and a division would take longer than the product of a tiny
+/// network.
+fn panels<T: Scalar>(columns: usize) -> usize {
+    whole_panels::<T>(columns) >> panel::<T>().trailing_zeros()
 }
 
 /// Panels that [`outer`] packs at once: enough for their product to be worth several threads, few enough to stay in a
@@ -90,9 +95,6 @@ pub(crate) fn outer_len<T: Scalar>(outputs: usize, rows: usize) -> usize {
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
 pub(crate) const PER_NANOSECOND: usize = 50;
-
-/// Rows of a panel that are filled together: 64 × 128 bytes.
-const STRETCH: usize = 64;
 
 /// The right factor of a product, read in panels: row p of panel i lies at `i · between + p · stride`.
 #[derive(Clone, Copy)]
@@ -117,11 +119,6 @@ impl<'a, T: Scalar> Right<'a, T> {
         let right = Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns };
         (matrix.is_near(inner) && columns.is_multiple_of(lanes::<T>())).then_some(right)
     }
-
-    /// `W` \[outputs, inputs\], for `d W`: as it stands, or packed into `scratch` where that pays.
-    pub fn of(w: &'a [T], outputs: usize, inputs: usize, scratch: &'a mut [T]) -> Self {
-        Self::direct(Matrix::new(w, inputs), inputs, outputs).unwrap_or_else(|| pack(w, outputs, inputs, scratch))
-    }
 }
 
 /// Packs `Wᵀ`, for `x Wᵀ`.
@@ -134,25 +131,27 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     inputs: usize,
     packed: &'a mut [T],
 ) -> Right<'a, T> {
-    let width = panel::<T>();
-    let panels = outputs.div_ceil(width);
-    let to = Shared::new(&mut packed[..panels * width * inputs]);
-    divide(panels, 1, packed_len::<T>(outputs, inputs) / 4, |own| {
+    let (width, len) = (panel::<T>(), packed_len::<T>(outputs, inputs));
+    let to = Shared::new(&mut packed[..len]);
+    divide(panels::<T>(outputs), 1, len / 4, |own| {
         for i in own {
             // SAFETY: each panel is one thread's.
             let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
-            let rows = (outputs - i * width).min(width);
-            if rows < width {
-                panel.fill(T::zero());
-            }
-            // A stretch of the panel short enough to stay in the level-1 cache while its columns are filled.
-            for (q, stretch) in panel.chunks_mut(width * STRETCH).enumerate() {
-                let from = Matrix::new(&w[i * width * inputs + q * STRETCH..], inputs);
-                transpose(from, [rows, stretch.len() / width], stretch, width);
-            }
+            transpose_panel(w, i * width, outputs, inputs, panel);
         }
     });
     Right::packed(packed, outputs, inputs)
+}
+
+/// Fills a panel with the rows of W from `first`.
+fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
+    let width = panel::<T>();
+    let rows = (outputs - first).min(width);
+    // A product reads whole registers.
+    if rows & (lanes::<T>() - 1) != 0 {
+        to.fill(T::zero());
+    }
+    transpose(Matrix::new(&w[first * inputs..], inputs), [rows, inputs], to, width);
 }
 
 /// Packs `W`, for `d W`.
@@ -172,7 +171,7 @@ fn pack_part<'a, T: Scalar>(
 ) -> Right<'a, T> {
     let width = panel::<T>();
     let to = Shared::new(&mut packed[..packed_len::<T>(columns, inner)]);
-    divide(columns.div_ceil(width), 1, inner * columns / 4, |own| {
+    divide(panels::<T>(columns), 1, inner * columns / 4, |own| {
         for i in own {
             // SAFETY: each panel is one thread's.
             let panel = unsafe { to.take(i * width * inner..(i + 1) * width * inner) };
@@ -217,6 +216,87 @@ pub(crate) fn multiply<T: Scalar>(
         let start = if first == 0 { start } else { Start::Accumulate };
         run([rows, (right.inner - first).min(BLOCK)], Standing::by_row(x, first), right, first, c, stride, start);
     }
+}
+
+/// `c = x Wᵀ`.
+///
+/// # Shapes
+/// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_len`] of outputs and inputs.
+pub(crate) fn multiply_by_transposed<T: Scalar>(
+    x: Matrix<'_, T>,
+    w: &[T],
+    [rows, outputs, inputs]: [usize; 3],
+    c: &mut [T],
+    start: Start<'_, T>,
+    scratch: &mut [T],
+) {
+    if packed_len::<T>(outputs, inputs) * size_of::<T>() < FAR {
+        let right = pack_transposed(w, outputs, inputs, scratch);
+        return multiply(x, right, rows, c, outputs, start);
+    }
+    let fill = |first: usize, to: &mut [T]| transpose_panel(w, first, outputs, inputs, to);
+    by_panels(x, [rows, outputs, inputs], c, start, scratch, fill);
+}
+
+/// `c = d W`.
+///
+/// # Shapes
+/// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_len`] of inputs and outputs.
+pub(crate) fn multiply_by<T: Scalar>(
+    d: Matrix<'_, T>,
+    w: &[T],
+    [rows, outputs, inputs]: [usize; 3],
+    c: &mut [T],
+    scratch: &mut [T],
+) {
+    let matrix = Matrix::new(w, inputs);
+    let near = Right::direct(matrix, inputs, outputs);
+    if near.is_some() || packed_len::<T>(inputs, outputs) * size_of::<T>() < FAR {
+        let right = near.unwrap_or_else(|| pack(w, outputs, inputs, scratch));
+        return multiply(d, right, rows, c, inputs, Start::Zero);
+    }
+    let fill = |first: usize, to: &mut [T]| pack_panel(matrix, first, (inputs - first).min(panel::<T>()), 0, to);
+    by_panels(d, [rows, inputs, outputs], c, Start::Zero, scratch, fill);
+}
+
+/// Bytes of a right factor that is packed panel by panel: an eighth of a level-2 cache of 1 MiB, in which each panel
+/// stays until all rows have met it. Packed as a whole it would leave the cache before.
+const FAR: usize = 128 * 1024;
+
+/// `c = x B`, of which `fill(j, panel)` packs the columns from j: each thread has some of the columns.
+fn by_panels<T: Scalar>(
+    x: Matrix<'_, T>,
+    [rows, columns, inner]: [usize; 3],
+    c: &mut [T],
+    start: Start<'_, T>,
+    scratch: &mut [T],
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) {
+    assert!(x.holds(rows, inner) && rows * columns <= c.len());
+    if rows == 0 {
+        return;
+    }
+    let width = panel::<T>();
+    let (len, c, scratch) = (width * inner, Shared::new(c), Shared::new(scratch));
+    divide(panels::<T>(columns), 1, rows * columns * inner / PER_NANOSECOND, |own| {
+        // SAFETY: the place of each panel is one thread's; one place serves for all panels of a part.
+        let panel = unsafe { scratch.take(own.start * len..(own.start + 1) * len) };
+        for j in own.map(|i| i * width) {
+            fill(j, panel);
+            let b = Right { data: panel, between: len, stride: width, inner, columns: (columns - j).min(width) };
+            for first in (0..inner.max(1)).step_by(BLOCK) {
+                let start = match start {
+                    _ if first > 0 => Start::Accumulate,
+                    Start::Bias(bias) => Start::Bias(&bias[j..]),
+                    start => start,
+                };
+                let size = [rows, (inner - first).min(BLOCK)];
+                let a = Standing::by_row(x, first);
+                // These columns of all rows are this thread's.
+                dispatch(Product { size, a, b, first, c: c.at(j), stride: columns, start });
+            }
+        }
+    });
 }
 
 /// The left factor of [`outer`], whose columns lie far apart: for several products with it they are packed once.
@@ -449,7 +529,9 @@ struct Product<'a, T, A> {
     b: Right<'a, T>,
     /// The inner index of `b` to begin at.
     first: usize,
-    c: &'a mut [T],
+    /// Where the result begins, whose rows lie at `stride`: of each of `size` rows all columns of `b` lie within what whoever
+    /// makes the product may write.
+    c: *mut T,
     stride: usize,
     start: Start<'a, T>,
 }
@@ -473,7 +555,15 @@ fn run<'a, T: Scalar, A: Left<T>>(
     divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, |own| {
         // SAFETY: each row is one thread's.
         let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
-        dispatch(Product { size: [own.len(), inner], a: a.skip(own.start), b, first, c, stride, start });
+        dispatch(Product {
+            size: [own.len(), inner],
+            a: a.skip(own.start),
+            b,
+            first,
+            c: c.as_mut_ptr(),
+            stride,
+            start,
+        });
     });
 }
 
@@ -514,8 +604,7 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
             assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
             let tile = Tile { i: 0, j, inner, columns, between: b.stride };
             // SAFETY: at each of `inner` indices p the registers of `panel` that hold `columns` values from p · stride lie
-            // within it, as the assertion above has found; all rows of all columns lie within `a` and `c`, as whoever made
-            // this product has.
+            // within it, as the assertion above has found; the rest is what whoever makes a product has seen to.
             unsafe {
                 if columns > V::LANES {
                     tile.all::<T, V, A, M, SIDE>(rows, a, panel, c, stride, start);
@@ -548,7 +637,7 @@ impl Tile {
         rows: usize,
         a: A,
         data: &[T],
-        c: &mut [T],
+        c: *mut T,
         stride: usize,
         start: Start<'_, T>,
     ) {
@@ -568,7 +657,8 @@ impl Tile {
     /// Computes M rows and says how many that were.
     ///
     /// # Safety
-    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`, and those rows of the tile's columns within `c`;
+    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`, and the tile's columns of those rows within what is
+    /// at `c`, and are nobody else's;
     /// for each p < inner, `data` holds R registers of values from `p · between`; the registers exist and hold values of
     /// `T`.
     #[inline(always)]
@@ -576,7 +666,7 @@ impl Tile {
         &self,
         a: A,
         data: &[T],
-        c: &mut [T],
+        c: *mut T,
         stride: usize,
         start: Start<'_, T>,
     ) -> usize {
@@ -585,7 +675,7 @@ impl Tile {
             for r in 0..M {
                 // What the result is written to comes while the sums are made.
                 for q in 0..R {
-                    V::prefetch(c.as_ptr().wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
+                    V::prefetch(c.wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
                 }
             }
             let mut sums = [[V::zero(); R]; M];
@@ -603,7 +693,7 @@ impl Tile {
                 }
             }
             if self.columns == V::LANES * R {
-                let first = c.as_mut_ptr().add(self.i * stride + self.j);
+                let first = c.add(self.i * stride + self.j);
                 let bias = match start {
                     Start::Bias(bias) => bias[self.j..][..V::LANES * R].as_ptr(),
                     _ => first,
@@ -631,7 +721,7 @@ impl Tile {
                 }
             }
             for (r, out) in out.iter().enumerate() {
-                let row = &mut c[(self.i + r) * stride + self.j..][..self.columns];
+                let row = core::slice::from_raw_parts_mut(c.add((self.i + r) * stride + self.j), self.columns);
                 for (q, (c, &sum)) in row.iter_mut().zip(out).enumerate() {
                     *c = match start {
                         Start::Zero => sum,
@@ -692,8 +782,7 @@ mod tests {
 
             let d = entries(m * k, 4);
             let w = entries(k * n, 5);
-            let right = Right::of(&w, k, n, &mut packed);
-            multiply(Matrix::new(&d, k), right, m, &mut c, n, Start::Zero);
+            multiply_by(Matrix::new(&d, k), &w, [m, k, n], &mut c, &mut packed);
             let expected: Vec<f64> =
                 (0..m * n).map(|e| (0..k).map(|p| d[e / n * k + p] * w[p * n + e % n]).sum::<f64>()).collect();
             close(&c, &expected);
@@ -705,6 +794,36 @@ mod tests {
                 .map(|e| before[e] + (0..k).map(|p| d[p * m + e / n] * x[p * n + e % n]).sum::<f64>())
                 .collect();
             close(&c, &expected);
+        }
+    }
+
+    #[test]
+    fn panels_packed_one_by_one_give_the_same_bits() {
+        for [rows, outputs, inputs] in [[1, 200, 300], [37, 263, 301], [9, 31, 2050]] {
+            let (x, w, bias) = (entries(rows * inputs, 1), entries(outputs * inputs, 2), entries(outputs, 3));
+            let d = entries(rows * outputs, 4);
+            let len = packed_len::<f64>(outputs, inputs).max(packed_len::<f64>(inputs, outputs));
+            let mut packed = vec![f64::NAN; len];
+            let (mut whole, mut d_whole) = (vec![f64::NAN; rows * outputs], vec![f64::NAN; rows * inputs]);
+            let right = pack_transposed(&w, outputs, inputs, &mut packed);
+            multiply(Matrix::new(&x, inputs), right, rows, &mut whole, outputs, Start::Bias(&bias));
+            let right = pack(&w, outputs, inputs, &mut packed);
+            multiply(Matrix::new(&d, outputs), right, rows, &mut d_whole, inputs, Start::Zero);
+            let mut by_panel = || {
+                assert!(len * size_of::<f64>() >= FAR);
+                let (mut c, mut dx) = (vec![f64::NAN; rows * outputs], vec![f64::NAN; rows * inputs]);
+                let (size, bias) = ([rows, outputs, inputs], Start::Bias(&bias));
+                packed.fill(f64::NAN);
+                multiply_by_transposed(Matrix::new(&x, inputs), &w, size, &mut c, bias, &mut packed);
+                packed.fill(f64::NAN);
+                multiply_by(Matrix::new(&d, outputs), &w, size, &mut dx, &mut packed);
+                assert!(c == whole && dx == d_whole, "{size:?}");
+            };
+            by_panel();
+            #[cfg(feature = "std")]
+            for threads in 2..4 {
+                super::super::team::Team::new(threads).unwrap().during(&mut by_panel);
+            }
         }
     }
 

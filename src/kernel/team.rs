@@ -106,6 +106,12 @@ impl<T> Shared<T> {
         Shared { ..*self }
     }
 
+    /// Where its value `i` is, for who has values that do not follow one another.
+    pub fn at(&self, i: usize) -> *mut T {
+        assert!(i < self.len);
+        self.data.wrapping_add(i)
+    }
+
     /// The values of `range`.
     ///
     /// # Safety

@@ -15,6 +15,10 @@ pub(super) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &m
     dispatch(Transpose { from, size, to, stride });
 }
 
+/// Columns of the matrix that are transposed together: 64 rows of the result, of 128 bytes in a panel.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+const STRETCH: usize = 64;
+
 struct Transpose<'a, T> {
     from: Matrix<'a, T>,
     size: [usize; 2],
@@ -49,11 +53,14 @@ impl<T: Scalar> Transpose<'_, T> {
     fn squares<const SIDE: usize>(&mut self, square: impl Fn((*const T, usize), (*mut T, usize))) {
         let [rows, columns] = self.size;
         let [whole_rows, whole_columns] = [rows, columns].map(|all| all - all % SIDE);
-        for i in (0..whole_rows).step_by(SIDE) {
-            for p in (0..whole_columns).step_by(SIDE) {
-                let from = &self.from.data[i * self.from.stride + p..][..(SIDE - 1) * self.from.stride + SIDE];
-                let to = &mut self.to[p * self.stride + i..][..(SIDE - 1) * self.stride + SIDE];
-                square((from.as_ptr(), self.from.stride), (to.as_mut_ptr(), self.stride));
+        // What is written stays in a level-1 cache until its rows are full.
+        for first in (0..whole_columns).step_by(STRETCH) {
+            for i in (0..whole_rows).step_by(SIDE) {
+                for p in (first..whole_columns.min(first + STRETCH)).step_by(SIDE) {
+                    let from = &self.from.data[i * self.from.stride + p..][..(SIDE - 1) * self.from.stride + SIDE];
+                    let to = &mut self.to[p * self.stride + i..][..(SIDE - 1) * self.stride + SIDE];
+                    square((from.as_ptr(), self.from.stride), (to.as_mut_ptr(), self.stride));
+                }
             }
         }
         self.rest(0..whole_rows, whole_columns..columns);

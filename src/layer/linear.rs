@@ -8,7 +8,7 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::add_column_sums,
-        product::{Matrix, Right, Start, multiply, outer, outer_len, pack_transposed, packed_len},
+        product::{Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
     },
     monitor::Factor,
     scalar::Scalar,
@@ -120,8 +120,7 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
         let x = Matrix::new(pass.x, self.inputs);
-        let right = pack_transposed(weight, self.outputs, self.inputs, pass.scratch);
-        multiply(x, right, pass.extent.rows(), pass.y, self.outputs, start);
+        multiply_by_transposed(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, start, pass.scratch);
         if pass.monitor.listens() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }
@@ -142,8 +141,7 @@ impl<T: Scalar> Layer<T> for Linear {
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
         if let Some(dx) = pass.dx {
-            let right = Right::of(weight, self.outputs, self.inputs, pass.scratch);
-            multiply(dy, right, rows, dx, self.inputs, Start::Zero);
+            multiply_by(dy, weight, [rows, self.outputs, self.inputs], dx, pass.scratch);
             if pass.monitor.listens() {
                 pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
             }

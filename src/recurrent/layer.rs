@@ -12,7 +12,7 @@ use crate::{
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
     kernel::{
         chain::GRAIN,
-        product::{Matrix, Right, Start, multiply, outer_len, pack, pack_transposed, packed_len},
+        product::{Matrix, Right, Start, multiply, multiply_by, outer_len, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, by_samples},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
@@ -435,8 +435,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
-            let right = Right::of(weight, gates, self.inputs, scratch);
-            multiply(Matrix::new(slabs.z, gates), right, all, dx, self.inputs, Start::Zero);
+            multiply_by(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
             if monitor.listens() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }
