@@ -4,10 +4,14 @@ use crate::{
     block::Blocks,
     error::{Error, require, require_length},
     extent::Extent,
-    kernel::team::{Team, during},
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Place, Trained},
+    kernel::{
+        elementwise::update,
+        team::{Team, during},
+    },
+    layer::{Backward, Complete, Dims, Forward, Layer, Mode, Needs, Noise, Place, Trained},
     monitor::GradientMonitor,
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
+    transform::check_rate,
 };
 use alloc::{string::String, vec, vec::Vec};
 
@@ -43,6 +47,8 @@ pub struct Tape<T, L> {
     d_state: Vec<T>,
     d_state_end: Vec<T>,
     gradient: Vec<T>,
+    /// Whether the memory of the gradient holds parameters of before a step.
+    spent: bool,
     trained: Vec<bool>,
     lengths: Vec<usize>,
     last: Option<Pass>,
@@ -137,6 +143,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             d_state: keep(states),
             d_state_end: keep(states),
             gradient: keep(dims.parameters),
+            spent: false,
             trained: vec![true; blocks.len()],
             lengths: Vec::with_capacity(capacity.batch),
             blocks,
@@ -409,7 +416,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(w, true, monitor)
+        self.go_back(w, true, monitor, &|_, _| {})?;
+        Ok(&mut self.gradient)
     }
 
     /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
@@ -426,17 +434,61 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(w, false, monitor)
+        self.go_back(w, false, monitor, &|_, _| {})?;
+        Ok(&mut self.gradient)
+    }
+
+    /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
+    ///
+    /// The step of each layer is taken while its gradient is in the cache. It is written where the gradient would be, and
+    /// that memory changes places with that of `w`: afterwards [`gradient`](Self::gradient) is empty. Frozen blocks stay.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward); a rate that is negative or not finite. None changes `w`.
+    ///
+    /// ```
+    /// use chainrule::{Extent, layer::{initialize, Linear}, tape::Tape};
+    /// let network = Linear::new(2, 1).without_bias();
+    /// let mut w = vec![3.0, 5.0];
+    /// let mut tape = Tape::new(&network, Extent::batch(1))?;
+    /// tape.forward(&w, &[1.0, 2.0], Extent::batch(1))?.dy.copy_from_slice(&[1.0]);
+    /// tape.descend(&mut w, 0.5)?;
+    /// assert_eq!(w, [3.0 - 0.5 * 1.0, 5.0 - 0.5 * 2.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn descend(&mut self, w: &mut Vec<T>, rate: T) -> Result<(), Error> {
+        check_rate(to_f64(rate))?;
+        if self.trained.contains(&false) {
+            // A layer may leave out what is frozen, so that some of the gradient is not told of.
+            self.backward(w)?;
+            update(&mut self.gradient, w, move |g, w| w + -rate * g);
+        } else {
+            let old = &**w;
+            self.go_back(old, true, &mut (), &|start, dw| {
+                let w = &old[start..start + dw.len()];
+                update(dw, w, move |g, w| w + -rate * g);
+            })?;
+        }
+        core::mem::swap(w, &mut self.gradient);
+        self.spent = true;
+        Ok(())
     }
 
     /// Adds to the gradient that is there, or begins it.
-    fn go_back(&mut self, w: &[T], begins: bool, monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+    fn go_back(
+        &mut self,
+        w: &[T],
+        begins: bool,
+        monitor: &mut dyn GradientMonitor<T>,
+        complete: &Complete<'_, T>,
+    ) -> Result<(), Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
         self.ready = false;
         let [ins, outs, states] = pass.values;
+        let begins = core::mem::take(&mut self.spent) || begins;
         let fresh = begins && self.network.overwrites();
         if begins && !fresh {
             self.gradient.fill(T::zero());
@@ -461,7 +513,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             monitor,
             at: Place::new(&self.names),
         };
-        during(self.team.as_mut(), || self.network.backward(w, backward));
+        during(self.team.as_mut(), || self.network.backward_in_parts(w, backward, complete));
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());
@@ -469,21 +521,24 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         if monitor.listens() {
             monitor.gradient(&self.blocks, w, &self.gradient);
         }
-        Ok(&mut self.gradient)
+        Ok(())
     }
 
-    /// The gradient of all parameters, in the layout of the parameters.
+    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
     pub fn gradient(&self) -> &[T] {
-        &self.gradient
+        if self.spent { &[] } else { &self.gradient }
     }
 
-    /// The same, to be changed.
+    /// The same, to be changed; zero after [`descend`](Self::descend).
     pub fn gradient_mut(&mut self) -> &mut [T] {
-        &mut self.gradient
+        self.blocks_and_gradient().1
     }
 
     /// The blocks and the gradient together, as a transform wants them.
     pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
+        if core::mem::take(&mut self.spent) {
+            self.gradient.fill(T::zero());
+        }
         (&self.blocks, &mut self.gradient)
     }
 

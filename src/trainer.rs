@@ -9,7 +9,7 @@ use crate::{
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::GradientMonitor,
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, scalar, to_f64},
     tape::Tape,
     transform::{GradientTransform, Optimizer, Outcome},
 };
@@ -264,7 +264,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// One update from `samples` of `data`, in batches of the settings' size: their mean loss, and whether the
-    /// update was made.
+    /// update was made. What the tape holds of the gradient afterwards is nobody's; a monitor sees it before.
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit).
@@ -304,6 +304,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 whole += self.loss.counted(width, batch.target(), batch.row_weights());
             }
         }
+        let alone = samples.len() <= self.settings.batch && !monitor.listens();
+        let plain_rate = self.optimizer.transform().plain_rate().filter(|_| alone);
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
             batch.choose(data, part, per_step)?;
@@ -322,6 +324,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 output.dy.iter_mut().for_each(|dy| *dy *= share);
             }
             total += to_f64(loss);
+            if let Some(rate) = plain_rate {
+                self.tape.descend(&mut self.parameters, scalar(rate))?;
+                self.optimizer.note_step();
+                return Ok((total, Outcome::Apply));
+            }
             if first {
                 self.tape.backward_with(&self.parameters, monitor)?;
             } else {

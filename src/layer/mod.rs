@@ -512,7 +512,18 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// Computes `dx` and adds to `dw`, from `dy`.
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
+
+    /// [`backward`](Self::backward), which tells of each part of `dw` as soon as it is complete and still in the cache:
+    /// where the part begins, and the part, which the listener may overwrite. The parts tile `dw`; threads may tell of
+    /// several at once. As it stands it tells of all at the end; a layer of others can tell of each.
+    fn backward_in_parts(&self, w: &[T], mut pass: Backward<'_, T>, complete: &Complete<'_, T>) {
+        self.backward(w, pass.reborrow());
+        complete(0, pass.dw);
+    }
 }
+
+/// What is told of each part of `dw` that is complete: where it begins, and the part.
+pub type Complete<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 
 /// A reference to a layer, or a layer behind a pointer, is a layer.
 macro_rules! delegate {
@@ -565,6 +576,9 @@ macro_rules! delegate {
             }
             fn backward(&self, w: &[T], pass: Backward<'_, T>) {
                 (**self).backward(w, pass);
+            }
+            fn backward_in_parts(&self, w: &[T], pass: Backward<'_, T>, complete: &Complete<'_, T>) {
+                (**self).backward_in_parts(w, pass, complete);
             }
         }
     };

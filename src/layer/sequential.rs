@@ -1,6 +1,6 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows, stretch::is_plain};
+use super::{Backward, Complete, Dims, Forward, Layer, Mode, Needs, Node, Rows, stretch::is_plain};
 use crate::{
     block::Block,
     error::{Error, require},
@@ -287,8 +287,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             }
             next += 1;
             let needs = link.layer.needs(rows, mode);
-            let after = self.extent_after(i, rows);
-            let (states, values) = (needs.carried * rows.batch, after.rows() * self.width_before(next));
+            // Most links leave the rows as they are, and nothing of the extent is to be copied.
+            let after = self.changing.contains(&i).then(|| link.layer.extent(rows));
+            let count = after.as_ref().map_or_else(|| rows.rows(), Extent::rows);
+            let (states, values) = (needs.carried * rows.batch, count * self.width_before(next));
             let own = saved.split_off_mut(..needs.saved).unwrap_or_default();
             let last = y.take_if(|_| next == self.links.len());
             let kept = if last.is_none() && mode.saves() { saved.split_off_mut(..values) } else { last };
@@ -318,11 +320,17 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     None
                 }
             };
-            rows = after;
+            if let Some(after) = after {
+                rows = after;
+            }
         }
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        self.backward_in_parts(w, pass, &|_, _| {});
+    }
+
+    fn backward_in_parts(&self, w: &[T], pass: Backward<'_, T>, complete: &Complete<'_, T>) {
         let Backward { extent, mode, noise, x, y, mut saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
         let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
@@ -342,7 +350,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let (mut y, mut end) = (y, self.links.len());
         while end > first {
             let i = end - 1;
-            let rows = self.extent_before(i, extent);
+            // Where no link changes the rows, nothing of the extent is to be written and read again.
+            let rows = if self.changing.is_empty() { extent } else { self.extent_before(i, extent) };
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
@@ -355,7 +364,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 };
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
                 let pass = Backward::new(rows, mode, input, y, &mut [], &came[..y.len()], dx, dw, scratch, monitor);
-                self.backward_together(w, &stretch, inner, Backward { noise, fresh, trained, at, ..pass });
+                let pass = Backward { noise, fresh, trained, at, ..pass };
+                self.backward_together(w, &stretch, inner, pass, complete);
                 y = input;
                 core::mem::swap(&mut came, &mut goes);
                 continue;
@@ -391,7 +401,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dx,
                     d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
-                    dw,
+                    dw: &mut *dw,
                     fresh: fresh && overwrites,
                     trained: trained.part(link.first_block),
                     scratch,
@@ -399,6 +409,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     at: at.part(link.first_place),
                 },
             );
+            if !dw.is_empty() {
+                complete(self.starts[i], dw);
+            }
             y = input;
             core::mem::swap(&mut came, &mut goes);
         }

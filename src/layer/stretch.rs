@@ -4,7 +4,7 @@
 //! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
-use super::{Backward, Forward, Layer, Mode, Rows, Sequential, Trained};
+use super::{Backward, Complete, Forward, Layer, Mode, Rows, Sequential, Trained};
 use crate::{
     extent::Extent,
     kernel::{
@@ -124,7 +124,14 @@ impl<T: Scalar> Sequential<T> {
 
     /// The backward pass through a stretch, unwatched; `inner` are the rows that come to each link but the first, whose
     /// are `x`.
-    pub(super) fn backward_together(&self, w: &[T], stretch: &Stretch, inner: &[T], pass: Backward<'_, T>) {
+    pub(super) fn backward_together(
+        &self,
+        w: &[T],
+        stretch: &Stretch,
+        inner: &[T],
+        pass: Backward<'_, T>,
+        complete: &Complete<'_, T>,
+    ) {
         let Backward { extent, mode, noise, x, y, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
         let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
         // Some of the rows that come to link i.
@@ -170,8 +177,9 @@ impl<T: Scalar> Sequential<T> {
             }
             let fresh = fresh && overwrites;
             let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));
-            let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
+            let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, &mut *dw, scratch, &mut nobody);
             link.layer.backward(&w[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
+            complete(self.starts[i], dw);
         });
     }
 }

@@ -64,6 +64,8 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its extent.
     NeedsGrow: "needs do not shrink when batch or steps grow",
+    /// Layers: `backward_in_parts` tells of all that `backward` makes.
+    ToldOnce: "each part of a gradient is told of once, when it is complete",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.

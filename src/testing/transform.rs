@@ -235,8 +235,20 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let (Some(mut apart), Some(mut together)) = (self.fresh(frozen), self.fresh(frozen)) else { return };
             for step in 0..STEPS {
                 let mut gradient = self.random(10 + step, 1.0);
+                let before = apart.w.clone();
                 if self.step(&mut apart, &gradient, step).is_none() {
                     return;
+                }
+                // Frozen blocks are left to whoever takes such a step.
+                if let Some(rate) = apart.transform.plain_rate().filter(|_| frozen.is_none()) {
+                    let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
+                    let expected: Vec<T> = before.iter().zip(&gradient).map(plain).collect();
+                    if let Some(i) = differ(&expected, &apart.w) {
+                        let place = format!("{}, the plain rate {rate}, step {step}: w[{i}]", self.name);
+                        let (expected, found) = (format!("{:?}", apart.w[i]), format!("{:?}", expected[i]));
+                        self.trial.breaks(Law::Descends, place, expected, found, "");
+                        return;
+                    }
                 }
                 let Run { transform, blocks, state, w } = &mut together;
                 for block in blocks.iter().filter(|block| block.frozen) {

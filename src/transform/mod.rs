@@ -135,6 +135,12 @@ pub trait GradientTransform<T: Scalar>: Debug {
         step.by(|update| self.apply(update))
     }
 
+    /// The rate η, where every step is `w ← w − η g` and nothing else: then a trainer may take it layer by layer, while
+    /// the gradient is made.
+    fn plain_rate(&self) -> Option<f64> {
+        None
+    }
+
     /// Sees a metric that should fall (a validation loss), once an epoch.
     fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
@@ -243,6 +249,9 @@ impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
     fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
         (**self).descend(step)
     }
+    fn plain_rate(&self) -> Option<f64> {
+        (**self).plain_rate()
+    }
     fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
         (**self).observe(blocks, metric, state);
     }
@@ -282,7 +291,7 @@ fn ratio<T: Scalar>(a: T, b: T) -> T {
 }
 
 /// Refuses a learning rate that is negative or not finite.
-fn check_rate(rate: f64) -> Result<(), Error> {
+pub(crate) fn check_rate(rate: f64) -> Result<(), Error> {
     require(rate >= 0.0 && rate.is_finite(), "the learning rate", "finite and not negative", rate)
 }
 

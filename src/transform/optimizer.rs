@@ -79,6 +79,11 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(outcome)
     }
 
+    /// Notes a step that was taken elsewhere: [`GradientTransform::plain_rate`] was all there was to it.
+    pub(crate) fn note_step(&mut self) {
+        self.steps += 1;
+    }
+
     /// Tells the transform a metric that should fall, once an epoch.
     pub fn observe(&mut self, blocks: &Blocks, metric: f64) {
         self.transform.observe(blocks, metric, &mut self.state);

@@ -85,4 +85,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         }
         Ok(Outcome::Apply)
     }
+    fn plain_rate(&self) -> Option<f64> {
+        (self.momentum == 0.0).then_some(self.rate)
+    }
 }

@@ -15,6 +15,8 @@ mod checkpoint;
 #[cfg(feature = "std")]
 mod deep;
 #[cfg(feature = "std")]
+mod descent;
+#[cfg(feature = "std")]
 mod diagnosis;
 #[cfg(feature = "std")]
 mod dual;

@@ -48,6 +48,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) gradient: f64,
     /// Whether it is to be overwritten.
     pub(in crate::testing) fresh: bool,
+    /// Whether it is told of in parts, of which each value is multiplied by its [`factor_of`].
+    pub(in crate::testing) in_parts: bool,
     /// Whether the gradients of input and initial state are wanted.
     pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
@@ -68,6 +70,7 @@ impl<'a> Asked<'a> {
             leftover: 0.0,
             gradient: 0.0,
             fresh: false,
+            in_parts: false,
             optional: true,
             trained: &[],
             watched: false,
@@ -97,6 +100,11 @@ impl<T: Scalar> Results<T> {
             ("dw", &self.dw),
         ]
     }
+}
+
+/// What a part that is told of is multiplied by at parameter `i`: 2, 4 or 8, exactly.
+pub(in crate::testing) fn factor_of<T: Scalar>(i: usize) -> T {
+    scalar((2 << (i % 3)) as f64)
 }
 
 /// Values on both sides of a slice, by which a write beside it is seen.
@@ -151,7 +159,6 @@ pub(in crate::testing) fn run<T: Scalar>(
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
     let &Asked { extent, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
-    let backward = asked.backward;
     let (dims, needs) = (layer.dims(), layer.needs(extent, mode));
     let states = needs.carried * extent.batch;
     let mut names = Vec::new();
@@ -185,7 +192,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     );
     scratch.open()?;
     let (y, state) = (y.open()?, carried_out.open()?);
-    if !(mode.saves() && backward) {
+    if !(mode.saves() && asked.backward) {
         saved.open()?;
         return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
     }
@@ -194,28 +201,32 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut dx = Guarded::new("dx", if optional { given.x.len() } else { 0 }, leftover);
     let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
-    layer.backward(
-        &given.w,
-        Backward {
-            extent,
-            mode,
-            noise,
-            x: &given.x,
-            y: &y,
-            saved: saved.slice(),
-            carried_in: given.state.as_deref(),
-            dy: &given.dy,
-            d_carried_out: given.d_state.as_deref(),
-            dx: optional.then_some(dx.slice()),
-            d_carried_in: optional.then_some(d_carried_in.slice()),
-            dw: dw.slice(),
-            fresh,
-            trained: Trained::new(trained),
-            scratch: scratch.slice(),
-            monitor,
-            at,
-        },
-    );
+    let backward = Backward {
+        extent,
+        mode,
+        noise,
+        x: &given.x,
+        y: &y,
+        saved: saved.slice(),
+        carried_in: given.state.as_deref(),
+        dy: &given.dy,
+        d_carried_out: given.d_state.as_deref(),
+        dx: optional.then_some(dx.slice()),
+        d_carried_in: optional.then_some(d_carried_in.slice()),
+        dw: dw.slice(),
+        fresh,
+        trained: Trained::new(trained),
+        scratch: scratch.slice(),
+        monitor,
+        at,
+    };
+    if asked.in_parts {
+        layer.backward_in_parts(&given.w, backward, &|start, part| {
+            part.iter_mut().enumerate().for_each(|(i, value)| *value *= factor_of(start + i));
+        });
+    } else {
+        layer.backward(&given.w, backward);
+    }
     saved.open()?;
     scratch.open()?;
     Ok(Results { y, state, dx: dx.open()?, d_state: d_carried_in.open()?, dw: dw.open()? })

@@ -1,6 +1,6 @@
 //! Passes in one scalar against each other: what is left in memory, what nobody asked for, what is frozen.
 
-use super::{Asked, Given, Results, Suite, unequal};
+use super::{Asked, Given, Results, Suite, factor_of, unequal};
 use crate::{
     extent::Extent,
     layer::{Layer, Mode},
@@ -30,6 +30,7 @@ impl Suite<'_, '_> {
         }
 
         self.accumulates(layer, name, &given, &usual, &plain);
+        self.in_parts(layer, name, &given, &usual, &plain);
         self.modes_agree(layer, name, &given, &usual);
         self.optional_gradients(layer, name, &given, &usual, &plain);
         self.frozen_blocks(layer, name, &given, &usual, &plain);
@@ -86,6 +87,23 @@ impl Suite<'_, '_> {
                 self.trial.breaks(Law::Accumulates, place, expected, format!("{added:e}"), "");
                 return;
             }
+        }
+    }
+
+    fn in_parts<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        let Some(told) = self.pass(layer, name, given, &Asked { in_parts: true, ..*usual }) else { return };
+        let expected: Vec<T> = plain.dw.iter().enumerate().map(|(i, &dw)| dw * factor_of(i)).collect();
+        if let Some(i) = unequal(&expected, &told.dw) {
+            let place = format!("{}: dw[{i}], told of in parts", self.at(name, usual.extent));
+            let found = format!("{:?}", told.dw[i] / factor_of(i));
+            self.trial.breaks(Law::ToldOnce, place, format!("{:?}", plain.dw[i]), found, "");
         }
     }
 

@@ -4,7 +4,7 @@ use super::{all_caught, caught};
 use chainrule::{
     Block, Error, Extent, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Dims, Forward, Needs, Rows},
+    layer::{Backward, Complete, Dims, Forward, Needs, Rows},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -60,6 +60,10 @@ enum Fault {
     DerivativeAtOutput,
     DerivativeForgotten,
     Initialization,
+    ToldTwice,
+    ToldTooEarly,
+    ToldWithoutBias,
+    ToldOfTheWrongPlace,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -259,6 +263,25 @@ impl<T: Scalar> Layer<T> for Affine {
             }
         }
     }
+
+    fn backward_in_parts(&self, w: &[T], mut pass: Backward<'_, T>, complete: &Complete<'_, T>) {
+        let weights = self.inputs * self.outputs;
+        if self.is(Fault::ToldTooEarly) {
+            complete(0, pass.dw);
+            return self.backward(w, pass);
+        }
+        self.backward(w, pass.reborrow());
+        let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
+        complete(0, d_weight);
+        match self.fault {
+            Fault::ToldWithoutBias => {}
+            Fault::ToldOfTheWrongPlace => complete(weights + 1, d_bias),
+            _ => complete(weights, d_bias),
+        }
+        if self.is(Fault::ToldTwice) {
+            complete(0, &mut d_weight[..1]);
+        }
+    }
 }
 
 #[test]
@@ -308,6 +331,10 @@ fn mutants_of_layers() {
         (Fault::RemainderLeftOut, Law::GenericBody),
         (Fault::DerivativeAtOutput, Law::Adjoint),
         (Fault::DerivativeForgotten, Law::Adjoint),
+        (Fault::ToldTwice, Law::ToldOnce),
+        (Fault::ToldTooEarly, Law::ToldOnce),
+        (Fault::ToldWithoutBias, Law::ToldOnce),
+        (Fault::ToldOfTheWrongPlace, Law::ToldOnce),
     ];
     all_caught(
         "layers",

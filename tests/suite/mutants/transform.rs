@@ -32,6 +32,7 @@ enum Fault {
     SchedulePerBlock,
     DescendsTwice,
     DescendsAfterTheStep,
+    CalledPlain,
 }
 
 /// A clip at length 1, momentum, or a falling rate.
@@ -119,6 +120,10 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
         w.iter_mut().zip(&*gradient).for_each(|(w, &update)| *w += times * update);
         Ok(outcome)
     }
+
+    fn plain_rate(&self) -> Option<f64> {
+        (self.fault == Fault::CalledPlain).then_some(0.1)
+    }
 }
 
 /// Another number each time.
@@ -142,7 +147,7 @@ fn mutants_of_transforms() {
     for (fault, promises) in [(Clips, &CLIP[..]), (Descends, &[Law::RestsAtZero]), (Schedules, &[Law::Scales])] {
         verdict(fault, promises).expect("without a mistake there is nothing to accuse");
     }
-    let all: [(Fault, &[Law], Law); 19] = [
+    let all: [(Fault, &[Law], Law); 20] = [
         (ClipsBlocksApart, &CLIP, Law::KeepsDirection),
         (ClipLengthensShort, &CLIP, Law::Shortens),
         (ClipToHalf, &CLIP, Law::Idempotent),
@@ -162,6 +167,7 @@ fn mutants_of_transforms() {
         (SchedulePerBlock, &[Law::Scales], Law::Scales),
         (DescendsTwice, &[], Law::Descends),
         (DescendsAfterTheStep, &[], Law::Descends),
+        (CalledPlain, &[], Law::Descends),
     ];
     all_caught(
         "transforms",

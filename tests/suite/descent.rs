@@ -1,0 +1,133 @@
+//! Plain gradient descent taken while the gradient is made: the bits of a backward pass and a step after it.
+
+use chainrule::{
+    Error, Extent, GradientMonitor, Layer, Scalar,
+    activation::{Gelu, Tanh},
+    data::Data,
+    layer::{Linear, Mode, Noise, Sequential, initialize},
+    loss::{MeanSquared, Target},
+    recurrent::{Lstm, Recurrent},
+    scalar,
+    tape::Tape,
+    trainer::{Observers, Settings, Trainer},
+    transform::Sgd,
+};
+
+fn numbers<T: Scalar>(count: usize) -> Vec<T> {
+    (1..=count).map(|i| scalar((i as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0)).collect()
+}
+
+fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)> {
+    let branch = |inputs| Sequential::input(inputs).linear(inputs).activation(Gelu);
+    let mut deep = Sequential::<T>::input(40);
+    for i in 0..20 {
+        deep = deep.linear(40 + i % 3).activation(Tanh).dropout(0.1).prelu().linear(40);
+    }
+    let mixed = Sequential::<T>::input(40).activation(Tanh).layer(branch(40).build().unwrap()).layer_norm();
+    let mixed = mixed.residual(|network| network.linear(40).activation(Tanh)).linear(7);
+    vec![
+        ("deep and narrow", Box::new(deep.linear(3).build().unwrap()), "5.weight"),
+        ("wide", Box::new(Sequential::<T>::input(40).linear(500).activation(Tanh).linear(300).build().unwrap()), "2"),
+        ("others inside", Box::new(mixed.build().unwrap()), "1"),
+        ("recurrent", Box::new(Sequential::<T>::input(40).recurrent(9, Lstm).linear(2).build().unwrap()), "0.bias"),
+        ("no sequence of layers", Box::new(Recurrent::new(40, 6, Lstm)), "recurrent"),
+        ("frozen whole", Box::new(Linear::new(40, 5)), ""),
+    ]
+}
+
+fn descends<T: Scalar>() {
+    const RATE: f64 = 0.3;
+    for (name, network, frozen) in networks::<T>() {
+        let (extent, start) = (Extent::batch(61), initialize(&network, 4).unwrap());
+        let (x, rate) = (numbers::<T>(61 * 40), scalar::<T>(RATE));
+        for threads in [1, 2, 3] {
+            for freezes in [false, true] {
+                let make = || {
+                    let mut tape = Tape::new(&network, extent).unwrap();
+                    tape.set_threads(threads).unwrap();
+                    tape.set_noise(Noise::new(3, 1));
+                    let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
+                    for block in names.iter().filter(|block| freezes && block.starts_with(frozen)) {
+                        tape.freeze(block).unwrap();
+                    }
+                    tape
+                };
+                let forward = |tape: &mut Tape<T, _>, w: &[T]| {
+                    let output = tape.forward_with(w, &x, extent, Mode::Train, &mut ()).unwrap();
+                    output.dy.copy_from_slice(&numbers(output.y.len()));
+                };
+                let (mut apart, mut together, mut w) = (make(), make(), start.clone());
+                let place = format!("{name}, {threads} threads, frozen: {freezes}");
+                for _ in 0..3 {
+                    forward(&mut apart, &w);
+                    let gradient = apart.backward(&w).unwrap();
+                    let expected: Vec<T> = w.iter().zip(gradient).map(|(&w, &mut g)| w + -rate * g).collect();
+                    assert!(freezes || expected != w, "{place}: something moves");
+                    forward(&mut together, &w);
+                    together.descend(&mut w, rate).unwrap();
+                    assert!(w == expected, "{place}");
+                    assert!(together.gradient().is_empty());
+                }
+                // Nothing of the parameters that lie there is taken for a gradient.
+                forward(&mut apart, &w);
+                forward(&mut together, &w);
+                assert!(together.accumulate(&w).unwrap() == apart.backward(&w).unwrap(), "{place}");
+                assert!(together.gradient() == apart.gradient(), "{place}");
+                forward(&mut together, &w);
+                together.descend(&mut w, rate).unwrap();
+                assert!(together.gradient_mut().iter().all(|g| g.is_zero()), "{place}");
+                assert_eq!(together.gradient().len(), w.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn descent_is_a_backward_pass_and_a_step() {
+    descends::<f32>();
+    descends::<f64>();
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let network = Linear::new(2, 1);
+    let (mut w, extent) = (vec![1.0, 2.0, 3.0], Extent::batch(1));
+    let mut tape = Tape::new(&network, extent).unwrap();
+    assert!(matches!(tape.descend(&mut w, 0.1), Err(Error::Order { .. })));
+    tape.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
+    let mut short = vec![1.0, 2.0];
+    assert!(matches!(tape.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
+    assert_eq!((&w[..], &short[..], tape.gradient().len()), (&[1.0, 2.0, 3.0][..], &[1.0, 2.0][..], 3));
+    for rate in [-0.1, f64::NAN, f64::INFINITY] {
+        assert!(matches!(tape.descend(&mut w, rate), Err(Error::Parameter { .. })));
+    }
+    // The pass is still there.
+    tape.descend(&mut w, 0.5).unwrap();
+    assert_eq!(w, [0.5, 1.5, 2.5]);
+}
+
+/// Who is watched takes the step after the gradient, which somebody may look at.
+#[test]
+fn a_trainer_that_is_watched_takes_the_same_steps() {
+    struct Listening;
+    impl GradientMonitor<f32> for Listening {}
+    let (x, y) = (numbers::<f32>(70 * 40), numbers::<f32>(70 * 3));
+    let data = Data::rows(40, &x, Target::Values(&y)).unwrap();
+    let run = |watched: bool, accumulate: usize, threads: usize, frozen: Option<&str>| {
+        let network = Sequential::<f32>::input(40).linear(50).activation(Tanh).dropout(0.2).linear(3).build().unwrap();
+        let settings = Settings { batch: 16, epochs: 3, accumulate, threads, ..Settings::default() };
+        let mut trainer = Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), settings).unwrap();
+        frozen.into_iter().for_each(|block| trainer.tape_mut().freeze(block).unwrap());
+        let before = trainer.parameters().to_vec();
+        let mut monitor = Listening;
+        let observers = if watched { Observers::new().monitor(&mut monitor) } else { Observers::new() };
+        let epochs = trainer.fit_with(&data, observers).unwrap();
+        assert_ne!(before, trainer.parameters());
+        (epochs.iter().map(|epoch| (epoch.loss, epoch.steps)).collect::<Vec<_>>(), trainer.parameters().to_vec())
+    };
+    for (accumulate, threads, frozen) in [(1, 1, None), (2, 1, None), (1, 2, None), (1, 1, Some("0.bias"))] {
+        let (watched, alone) = (run(true, accumulate, threads, frozen), run(false, accumulate, threads, frozen));
+        assert!(watched == alone, "{accumulate} batches a step, {threads} threads, {frozen:?}");
+        assert_eq!(alone.0[2].1, 3 * 70usize.div_ceil(16 * accumulate) as u64);
+    }
+}
