@@ -69,6 +69,7 @@ struct Reading {
 }
 
 /// The truth: φ′ and φ″ from dual numbers. What is not finite is nothing they can tell.
+#[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
     (slope, if curvature.is_finite() { curvature } else { 0.0 })
@@ -86,6 +87,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
+    #[inline]
     fn truth(&self, z: f64) -> (f64, f64) {
         match self.points.binary_search_by(|point| point.total_cmp(&z)) {
             Ok(i) => self.truths[i],
@@ -94,17 +96,20 @@ impl Suite<'_> {
     }
 
     /// sup |φ′| from −1 to 1 and on to `z`: what rounding is measured by.
+    #[inline]
     fn size(&self, z: f64) -> f64 {
         let outside = self.points.partition_point(|&point| point < z);
         let i = if z < 0.0 && self.points.get(outside) != Some(&z) { outside.saturating_sub(1) } else { outside };
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
+    #[inline]
     fn beside_kink(&self, z: f64, format: &Format) -> bool {
         self.kinks.iter().any(|&kink| (z - kink).abs() <= 8.0 * format.epsilon * kink.abs())
     }
 
     /// Tries `reading` at every argument; the first that errs by more than `allowed` is made simple and reported.
+    #[inline]
     fn everywhere(
         &mut self,
         law: Law,
@@ -129,6 +134,7 @@ impl Suite<'_> {
         }
     }
 
+    #[inline]
     fn report(&mut self, law: Law, format: &Format, what: &str, read: &Reading, z: f64) {
         let place = format!("{}, {what}", format.name);
         let input = format!("z = {}", (format.text)(z));
@@ -136,6 +142,7 @@ impl Suite<'_> {
     }
 
     /// An error of φ′ in roundings of sup |φ′| and of what a rounding of z does; `None` where that overflows.
+    #[inline]
     fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
         let unit = |curvature: f64| {
@@ -196,6 +203,7 @@ impl Suite<'_> {
         });
     }
 
+    #[inline]
     fn precision(&mut self) {
         self.everywhere(Law::Precision, &SINGLE, "φ′(z) against f64", ROUNDINGS, |suite, z| {
             let expected = slope::<f64>(suite.activation, z);
@@ -220,6 +228,7 @@ impl Suite<'_> {
     }
 
     /// φ(b) − φ(a) = ∫ φ′, interval by interval. What is left when an interval shrinks to two floats is a jump of φ.
+    #[inline]
     fn continuity(&mut self) {
         let activation = self.activation;
         let integral = |a: f64, b: f64| {
@@ -281,6 +290,7 @@ impl Suite<'_> {
         }
     }
 
+    #[inline]
     fn kinks(&mut self) {
         let activation = self.activation;
         let f = |z: f64| slope::<f64>(activation, z);
@@ -490,6 +500,7 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
     tried(activation, seed)
 }
 
+#[inline]
 fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     let kinks = activation.kink_points();
     let points = arguments(&kinks, seed);

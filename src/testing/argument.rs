@@ -64,7 +64,7 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
         }
     }
     all.retain(|z| z.is_finite());
-    all.sort_by(f64::total_cmp);
+    all.sort_unstable_by(f64::total_cmp);
     all.dedup_by_key(|z| z.to_bits());
     all
 }

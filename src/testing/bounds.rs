@@ -130,7 +130,7 @@ pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     let points = arguments(&activation.kink_points(), seed);
     let f = |z| slope::<f64>(activation, z);
     let mut kinks: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
-    kinks.sort_by(f64::total_cmp);
+    kinks.sort_unstable_by(f64::total_cmp);
     let (sup, sup_at) = extreme(f, &points);
     let (inf, inf_at) = extreme(|z| -f(z), &points);
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks }

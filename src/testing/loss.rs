@@ -81,6 +81,7 @@ const DRAWS: u64 = 3;
 /// ```
 ///
 /// `found` is three times `expected`, and the width is 3: divide `dy` by the number of values, too.
+#[inline]
 pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(losses.double), seed);
     let mut kinds = 0;
@@ -131,6 +132,7 @@ struct Case {
 
 impl Case {
     /// All numbers are representable in `f32`.
+    #[inline]
     fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let single = |value: f64| f64::from(value as f32);
@@ -147,6 +149,7 @@ impl Case {
     }
 
     /// Some of the rows.
+    #[inline]
     fn part(&self, rows: core::ops::Range<usize>) -> Self {
         let values = rows.start * self.width..rows.end * self.width;
         Case {
@@ -176,6 +179,7 @@ impl Case {
         caught(|| loss.evaluate(self.width, y, self.target(&values), weights.as_deref(), dy))
     }
 
+    #[inline]
     fn described(&self) -> String {
         let Case { y, values, labels, weights, .. } = self;
         let target = labels
@@ -194,11 +198,13 @@ struct Suite<'a, 't> {
 }
 
 impl Suite<'_, '_> {
+    #[inline]
     fn at(&self, scalar: &str, case: &Case) -> String {
         let kind = if self.classes { "classes" } else { "values" };
         format!("{scalar}, rows: {}, width: {}, {kind}", case.rows, case.width)
     }
 
+    #[inline]
     fn draw(&self, rows: usize, width: usize, weighted: bool, stream: u64) -> Case {
         Case::draw(rows, width, self.classes, weighted, self.seed.wrapping_mul(1_000_003).wrapping_add(stream))
     }
@@ -223,6 +229,7 @@ impl Suite<'_, '_> {
     }
 
     /// ∂L/∂y_i by dual numbers.
+    #[inline]
     fn slope(&self, case: &Case, i: usize) -> Option<f64> {
         let y: Vec<Dual<f64>> =
             case.y.iter().enumerate().map(|(j, &y)| Dual::new(y, if i == j { 1.0 } else { 0.0 })).collect();
@@ -231,6 +238,7 @@ impl Suite<'_, '_> {
     }
 
     /// The element of `dy` that is off by more than is allowed, with what it should be and what it is.
+    #[inline]
     fn wrong(&mut self, case: &Case, scalar: usize) -> Option<(usize, f64, f64)> {
         let (_, dy) = match scalar {
             0 => self.evaluated(self.losses.double, "f64", case, 0.0)?,
@@ -251,6 +259,7 @@ impl Suite<'_, '_> {
         wrong
     }
 
+    #[inline]
     fn derivative(&mut self, rows: usize, width: usize, weighted: bool) {
         for (scalar, (name, _)) in ALLOWED.iter().enumerate() {
             if self.trial.broken(Law::Derivative) {
@@ -457,6 +466,7 @@ impl Suite<'_, '_> {
         }
     }
 
+    #[inline]
     fn refuses(&mut self, width: usize) {
         let case = self.draw(2, width, true, 4);
         let whole = case.y.len();

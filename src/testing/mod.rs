@@ -20,6 +20,8 @@
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
+// The larger suites have `#[inline]` on what is not generic: who tests compiles them, not who trains.
+
 mod activation;
 #[cfg(feature = "approx")]
 mod approximate;

@@ -83,6 +83,7 @@ fn blocks() -> Blocks {
 ///
 /// # Errors
 /// The laws that are broken, each with its first example.
+#[inline]
 pub fn transform_laws(transforms: Transforms<'_>, promises: &[Law], seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(&transforms), seed);
     Suite { make: transforms.single, name: "f32", seed, trial: &mut trial }.run(promises);

@@ -86,7 +86,7 @@ impl OneInput {
             let (_, after) = walk.backward(&row.steps, end);
             decades.push(after - before);
         }
-        decades.sort_by(f64::total_cmp);
+        decades.sort_unstable_by(f64::total_cmp);
         Ok(Some(OneInput { decades }))
     }
 

@@ -118,7 +118,7 @@ impl Panels {
     /// `∫Dz f₀(z) f₁(z)`.
     fn integrate(mut self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> f64 {
         self.edges.retain(|edge| edge.abs() <= REACH);
-        self.edges.sort_by(f64::total_cmp);
+        self.edges.sort_unstable_by(f64::total_cmp);
         self.edges.dedup();
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);

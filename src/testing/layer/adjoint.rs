@@ -50,6 +50,7 @@ struct Comparison {
 }
 
 impl Comparison {
+    #[inline]
     fn error(&self) -> f64 {
         let difference = (self.expected - self.found).abs();
         if difference == 0.0 { 0.0 } else { difference / self.scale }
@@ -58,6 +59,7 @@ impl Comparison {
 
 impl Suite<'_, '_> {
     /// The gradients of everything, and of each part by itself.
+    #[inline]
     pub(super) fn adjoint(&mut self, extent: Extent<'_>) {
         let Some(given) = self.draw(extent, 1) else { return };
         // Biases first: their gradient is that of the pre-activations, by gate, and tells the most.
@@ -81,6 +83,7 @@ impl Suite<'_, '_> {
         }
     }
 
+    #[inline]
     fn adjoint_of(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, results: &[Results<f64>; 2]) {
         if self.trial.broken(Law::Adjoint) {
             return;
@@ -104,6 +107,7 @@ impl Suite<'_, '_> {
     }
 
     /// Whether an adjoint is wrong, or cannot be had.
+    #[inline]
     fn fails(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, draw: u64) -> bool {
         let Some(comparison) = self.comparison(part, given, asked, scalar, draw) else { return true };
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
@@ -127,6 +131,7 @@ impl Suite<'_, '_> {
     }
 
     /// Both sides of an adjoint in one of the scalars.
+    #[inline]
     fn comparison(
         &mut self,
         part: Part,
@@ -142,6 +147,7 @@ impl Suite<'_, '_> {
     }
 
     /// The name, shape and gradient of a part.
+    #[inline]
     fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
         let dims = self.layers.double.dims();
         match part {
@@ -160,6 +166,7 @@ impl Suite<'_, '_> {
     }
 
     /// ⟨c, J v⟩ beside ⟨Jᵀc, v⟩ in both scalars, for a random direction of a part.
+    #[inline]
     fn comparisons(
         &mut self,
         part: Part,
@@ -206,6 +213,7 @@ impl Suite<'_, '_> {
     }
 
     /// J v, of the output and of the state at the end, by a forward pass on dual numbers.
+    #[inline]
     fn image(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
             values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
@@ -224,6 +232,7 @@ impl Suite<'_, '_> {
     }
 
     /// ⟨c, J v⟩ and ‖c‖‖J v‖.
+    #[inline]
     fn along(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
         let [y, end] = self.image(given, direction, asked)?;
         let d_state = given.d_state.as_deref().unwrap_or(&[]);
@@ -232,6 +241,7 @@ impl Suite<'_, '_> {
     }
 
     /// Makes the example small, finds the element that is wrong, and notes it.
+    #[inline]
     fn accuse(&mut self, part: Part, given: &Given<f64>, asked: &Asked<'_>, scalar: usize, all: &Comparison) {
         const LOOKED_AT: usize = 512;
         let mut given = given.clone();
@@ -285,6 +295,7 @@ impl Suite<'_, '_> {
     }
 
     /// The direction of one element of a part.
+    #[inline]
     fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
         let mut direction = at_rest(given);
         match part {
@@ -299,6 +310,7 @@ impl Suite<'_, '_> {
     }
 
     /// The generic body and the adjoint at numbers of rows that leave every remainder.
+    #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;
         for batch in REMAINDERS {
@@ -331,6 +343,7 @@ impl Suite<'_, '_> {
     }
 
     /// ‖J v‖ ≤ bound · ‖v‖, for directions that power iteration makes ever worse.
+    #[inline]
     pub(super) fn gain_bound(&mut self) {
         const ITERATIONS: usize = 12;
         const ROUNDING: f64 = 1e-9;
@@ -363,6 +376,7 @@ impl Suite<'_, '_> {
 }
 
 /// What the two products have to do with each other, where it is simple.
+#[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;
     let near = |value: f64| (ratio - value).abs() < 1e-6;
@@ -376,14 +390,17 @@ fn hint(comparison: &Comparison) -> &'static str {
 }
 
 /// The direction that moves nothing.
+#[inline]
 fn at_rest(given: &Given<f64>) -> Given<f64> {
     Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }
 }
 
+#[inline]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+#[inline]
 fn widened(results: &Results<f32>) -> Results<f64> {
     let all = |values: &Vec<f32>| values.iter().map(|&value| value.into()).collect();
     let Results { y, state, dx, d_state, dw } = results;

@@ -101,6 +101,7 @@ const EXTENTS: [Extent<'static>; 5] = [
 /// ```
 ///
 /// The blocks are right, or they would stand there; so it is the line that writes `dx`.
+#[inline]
 pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(layers.double), seed);
     try_layer(layers, seed, "", &mut trial);
@@ -108,6 +109,7 @@ pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations>
 }
 
 /// Tries all laws of a layer that `label` tells apart from others of the same trial.
+#[inline]
 pub(super) fn try_layer(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     let blocks = Blocks::collect(|visit| layers.double.blocks(visit));
     let mut suite = Suite { layers, seed, label, blocks, matters: Vec::new(), trial };
@@ -144,15 +146,18 @@ struct Suite<'a, 't> {
 
 impl Suite<'_, '_> {
     /// A place for a message.
+    #[inline]
     fn at(&self, scalar: &str, extent: Extent<'_>) -> String {
         format!("{}{scalar}, {}", self.label, described(extent))
     }
 
+    #[inline]
     fn block(&self, i: usize) -> &Block<'static> {
         self.blocks.iter().nth(i).expect("one of the blocks")
     }
 
     /// What a pass is given.
+    #[inline]
     fn draw(&mut self, extent: Extent<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, extent, self.seed, stream) {
             Ok(given) => Some(given),
@@ -182,6 +187,7 @@ impl Suite<'_, '_> {
         }
     }
 
+    #[inline]
     fn blocks_tile(&mut self) {
         let mut next = 0;
         let mut names: Vec<&str> = Vec::new();
@@ -219,6 +225,7 @@ impl Suite<'_, '_> {
         }
     }
 
+    #[inline]
     fn needs_grow(&mut self) {
         let layer = self.layers.double;
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
@@ -240,6 +247,7 @@ impl Suite<'_, '_> {
         }
     }
 
+    #[inline]
     fn blocks_matter(&mut self) {
         for (block, matters) in self.blocks.iter().zip(&self.matters) {
             // A cell may leave a gate without recurrent weights.
@@ -261,6 +269,7 @@ impl Suite<'_, '_> {
 ///
 /// # Errors
 /// What `initialize` said.
+#[inline]
 pub(super) fn draw(layer: &dyn Layer<f64>, extent: Extent<'_>, seed: u64, stream: u64) -> Result<Given<f64>, String> {
     let dims = layer.dims();
     let mut rng = generator(seed.wrapping_mul(1_000_003).wrapping_add(stream));
@@ -288,6 +297,7 @@ pub(super) fn draw(layer: &dyn Layer<f64>, extent: Extent<'_>, seed: u64, stream
 }
 
 /// An extent in words.
+#[inline]
 fn described(extent: Extent<'_>) -> String {
     let Extent { batch, steps, lengths, .. } = extent;
     let samples = if batch == 1 { "1 sample".into() } else { format!("{batch} samples") };

@@ -91,6 +91,7 @@ pub(in crate::testing) struct Results<T> {
 
 impl<T: Scalar> Results<T> {
     /// Every result with its name.
+    #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
             ("y", &self.y),
@@ -118,18 +119,21 @@ struct Guarded<T> {
 }
 
 impl<T: Scalar> Guarded<T> {
+    #[inline]
     fn new(what: &'static str, length: usize, content: f64) -> Self {
         let mut values = vec![scalar(GUARD); length + 2 * MARGIN];
         values[MARGIN..MARGIN + length].fill(scalar(content));
         Guarded { what, values }
     }
 
+    #[inline]
     fn slice(&mut self) -> &mut [T] {
         let length = self.values.len();
         &mut self.values[MARGIN..length - MARGIN]
     }
 
     /// The content, if what is beside it is as it was.
+    #[inline]
     fn open(self) -> Result<Vec<T>, String> {
         let Guarded { what, mut values } = self;
         let after = values.split_off(values.len() - MARGIN);
