@@ -432,9 +432,12 @@ impl<T: Scalar> OneRow<'_, T> {
         for (c, &d) in self.c.chunks_exact_mut(self.x.len()).zip(self.d) {
             let (c_blocks, c_rest) = c.as_chunks_mut::<8>();
             for (c, x) in c_blocks.iter_mut().zip(blocks) {
-                for (c, &x) in c.iter_mut().zip(x) {
+                // Read as a whole and written as a whole: between them nothing can have changed.
+                let (mut block, x) = (*c, *x);
+                for (c, x) in block.iter_mut().zip(x) {
                     *c = f(*c, d, x);
                 }
+                *c = block;
             }
             for (c, &x) in c_rest.iter_mut().zip(rest) {
                 *c = f(*c, d, x);
@@ -720,18 +723,37 @@ impl Tile {
                     sums[r][q].store(out[r].as_mut_ptr().add(q * V::LANES));
                 }
             }
-            for (r, out) in out.iter().enumerate() {
-                let row = core::slice::from_raw_parts_mut(c.add((self.i + r) * stride + self.j), self.columns);
-                for (q, (c, &sum)) in row.iter_mut().zip(out).enumerate() {
-                    *c = match start {
-                        Start::Zero => sum,
-                        Start::Bias(bias) => sum + bias[self.j + q],
-                        Start::Accumulate => *c + sum,
-                    };
-                }
-            }
+            border(&out, c.add(self.i * stride + self.j), [stride, self.columns], self.j, start);
         }
         M
+    }
+}
+
+/// Writes `columns` values of each row of `sums` to the rows at `c`, which are columns from `j` of the result.
+///
+/// One function for tiles of all sizes: within them the compiler would unroll its loops for each, and make ready for them
+/// where no tile is a border.
+///
+/// # Safety
+/// All that is to be written lies within what is at `c`, and is nobody else's.
+#[inline(never)]
+unsafe fn border<T: Scalar>(
+    sums: &[[T; MOST]],
+    c: *mut T,
+    [stride, columns]: [usize; 2],
+    j: usize,
+    start: Start<'_, T>,
+) {
+    for (r, sums) in sums.iter().enumerate() {
+        // SAFETY: by the contract of this function.
+        let row = unsafe { core::slice::from_raw_parts_mut(c.add(r * stride), columns) };
+        for (q, (c, &sum)) in row.iter_mut().zip(sums).enumerate() {
+            *c = match start {
+                Start::Zero => sum,
+                Start::Bias(bias) => sum + bias[j + q],
+                Start::Accumulate => *c + sum,
+            };
+        }
     }
 }
 

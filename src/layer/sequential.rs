@@ -175,6 +175,10 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
+/// Values of a gradient that are told of at once, if a layer has not more: a read of what was written just before would wait
+/// for it, and they still are in a level-1 cache.
+const TOLD: usize = 4096;
+
 /// The name of part `i`.
 fn name(path: &str, i: usize) -> String {
     if path.is_empty() { i.to_string() } else { format!("{path}.{i}") }
@@ -342,18 +346,20 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         // Below the first link with something to train, nobody asks for a gradient.
         let everything = d_input.is_some() || d_carried_in.is_some();
         let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.blocks);
-        let Some(first) = self.links.iter().position(wanted) else { return };
+        let Some(first) = self.links.iter().position(wanted) else { return complete(0, dw) };
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
         let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
-        let (mut y, mut end) = (y, self.links.len());
+        let (mut y, mut end, mut untold) = (y, self.links.len(), dw.len());
         while end > first {
             let i = end - 1;
             // Where no link changes the rows, nothing of the extent is to be written and read again.
             let rows = if self.changing.is_empty() { extent } else { self.extent_before(i, extent) };
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
+                complete(self.starts[i + 1], &mut dw[self.starts[i + 1]..untold]);
+                untold = self.starts[end];
                 let inner = self.kept(end.max(1)..i + 1, rows);
                 let inner = &*saved.split_off_mut(saved.len() - inner..).unwrap_or_default();
                 let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
@@ -382,10 +388,11 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 _ if i == first => None,
                 _ => Some(&mut goes[..values]),
             };
-            let dw = &mut dw[self.parameters(i)];
-            let overwrites = link.layer.overwrites();
+            let own_dw = &mut dw[self.parameters(i)];
+            // Nothing is as good as overwritten.
+            let overwrites = own_dw.is_empty() || link.layer.overwrites();
             if fresh && !overwrites {
-                dw.fill(T::zero());
+                own_dw.fill(T::zero());
             }
             link.layer.backward(
                 &w[self.parameters(i)],
@@ -401,7 +408,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dx,
                     d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
-                    dw: &mut *dw,
+                    dw: own_dw,
                     fresh: fresh && overwrites,
                     trained: trained.part(link.first_block),
                     scratch,
@@ -409,11 +416,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                     at: at.part(link.first_place),
                 },
             );
-            if !dw.is_empty() {
-                complete(self.starts[i], dw);
+            if untold - self.starts[i] >= TOLD {
+                complete(self.starts[i], &mut dw[self.starts[i]..untold]);
+                untold = self.starts[i];
             }
             y = input;
             core::mem::swap(&mut came, &mut goes);
         }
+        complete(0, &mut dw[..untold]);
     }
 }
