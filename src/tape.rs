@@ -440,8 +440,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
     ///
-    /// The step of each layer is taken while its gradient is in the cache. It is written where the gradient would be, and
-    /// that memory changes places with that of `w`: afterwards [`gradient`](Self::gradient) is empty. Frozen blocks stay.
+    /// The step is written where the gradient would be, and that memory changes places with that of `w`: afterwards
+    /// [`gradient`](Self::gradient) is empty. In a [`Sequential`](crate::layer::Sequential) with nothing frozen it is taken
+    /// layer by layer, while their gradients are in the cache. Frozen blocks stay.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward); a rate that is negative or not finite. None changes `w`.

@@ -11,7 +11,7 @@ use crate::{
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
     tape::Tape,
-    transform::{GradientTransform, Optimizer, Outcome},
+    transform::{GradientTransform, Optimizer, Outcome, check_rate},
 };
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -305,7 +305,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
         }
         let alone = samples.len() <= self.settings.batch && !monitor.listens();
-        let plain_rate = self.optimizer.transform().plain_rate().filter(|_| alone);
+        let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
+        let plain_rate = plain_rate.filter(|&rate| alone && check_rate(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
             batch.choose(data, part, per_step)?;
@@ -325,7 +326,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             total += to_f64(loss);
             if let Some(rate) = plain_rate {
-                self.tape.descend(&mut self.parameters, scalar(rate))?;
+                self.tape.descend(&mut self.parameters, rate)?;
                 self.optimizer.note_step();
                 return Ok((total, Outcome::Apply));
             }

@@ -230,7 +230,7 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
     start: Start<'_, T>,
     scratch: &mut [T],
 ) {
-    if packed_len::<T>(outputs, inputs) * size_of::<T>() < FAR {
+    if !is_far::<T>(outputs, inputs) {
         let right = pack_transposed(w, outputs, inputs, scratch);
         return multiply(x, right, rows, c, outputs, start);
     }
@@ -251,7 +251,7 @@ pub(crate) fn multiply_by<T: Scalar>(
 ) {
     let matrix = Matrix::new(w, inputs);
     let near = Right::direct(matrix, inputs, outputs);
-    if near.is_some() || packed_len::<T>(inputs, outputs) * size_of::<T>() < FAR {
+    if near.is_some() || !is_far::<T>(inputs, outputs) {
         let right = near.unwrap_or_else(|| pack(w, outputs, inputs, scratch));
         return multiply(d, right, rows, c, inputs, Start::Zero);
     }
@@ -259,9 +259,14 @@ pub(crate) fn multiply_by<T: Scalar>(
     by_panels(d, [rows, inputs, outputs], c, Start::Zero, scratch, fill);
 }
 
-/// Bytes of a right factor that is packed panel by panel: an eighth of a level-2 cache of 1 MiB, in which each panel
-/// stays until all rows have met it. Packed as a whole it would leave the cache before.
+/// Bytes from which a right factor is packed panel by panel: an eighth of a level-2 cache of 1 MiB, which x and c and the
+/// matrix itself go through too.
 const FAR: usize = 128 * 1024;
+
+/// Whether a right factor is packed panel by panel: a large one, of enough panels to be divided among threads.
+fn is_far<T: Scalar>(columns: usize, inner: usize) -> bool {
+    panels::<T>(columns) >= PANELS && packed_len::<T>(columns, inner) * size_of::<T>() >= FAR
+}
 
 /// `c = x B`, of which `fill(j, panel)` packs the columns from j: each thread has some of the columns.
 fn by_panels<T: Scalar>(
@@ -278,7 +283,8 @@ fn by_panels<T: Scalar>(
     }
     let width = panel::<T>();
     let (len, c, scratch) = (width * inner, Shared::new(c), Shared::new(scratch));
-    divide(panels::<T>(columns), 1, rows * columns * inner / PER_NANOSECOND, |own| {
+    let multiplications = rows.saturating_mul(columns).saturating_mul(inner);
+    divide(panels::<T>(columns), 1, multiplications / PER_NANOSECOND, |own| {
         // SAFETY: the place of each panel is one thread's; one place serves for all panels of a part.
         let panel = unsafe { scratch.take(own.start * len..(own.start + 1) * len) };
         for j in own.map(|i| i * width) {
@@ -290,10 +296,9 @@ fn by_panels<T: Scalar>(
                     Start::Bias(bias) => Start::Bias(&bias[j..]),
                     start => start,
                 };
-                let size = [rows, (inner - first).min(BLOCK)];
-                let a = Standing::by_row(x, first);
-                // These columns of all rows are this thread's.
-                dispatch(Product { size, a, b, first, c: c.at(j), stride: columns, start });
+                let (size, a) = ([rows, (inner - first).min(BLOCK)], Standing::by_row(x, first));
+                // SAFETY: the assertion above has found rows × columns within x and c; these columns are this thread's.
+                dispatch(unsafe { Product::new(size, a, b, first, c.at(j), columns, start) });
             }
         }
     });
@@ -532,11 +537,28 @@ struct Product<'a, T, A> {
     b: Right<'a, T>,
     /// The inner index of `b` to begin at.
     first: usize,
-    /// Where the result begins, whose rows lie at `stride`: of each of `size` rows all columns of `b` lie within what whoever
-    /// makes the product may write.
     c: *mut T,
     stride: usize,
     start: Start<'a, T>,
+}
+
+impl<'a, T, A> Product<'a, T, A> {
+    /// The product of `size` rows and inner indices of `a` with `b`, written to rows at `c` that lie at `stride`.
+    ///
+    /// # Safety
+    /// Rows and inner indices lie within `a`. Until the product is made, all columns of `b` of each row at `c` lie within
+    /// what may be written there, and are nobody else's.
+    unsafe fn new(
+        size: [usize; 2],
+        a: A,
+        b: Right<'a, T>,
+        first: usize,
+        c: *mut T,
+        stride: usize,
+        start: Start<'a, T>,
+    ) -> Self {
+        Product { size, a, b, first, c, stride, start }
+    }
 }
 
 /// Computes rows × columns of a product over `inner` ≤ [`BLOCK`] indices.
@@ -558,14 +580,10 @@ fn run<'a, T: Scalar, A: Left<T>>(
     divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, |own| {
         // SAFETY: each row is one thread's.
         let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
-        dispatch(Product {
-            size: [own.len(), inner],
-            a: a.skip(own.start),
-            b,
-            first,
-            c: c.as_mut_ptr(),
-            stride,
-            start,
+        // SAFETY: rows × columns lie within c, as the assertion above has found, and within a, as whoever calls has; these
+        // rows are this thread's.
+        dispatch(unsafe {
+            Product::new([own.len(), inner], a.skip(own.start), b, first, c.as_mut_ptr(), stride, start)
         });
     });
 }
@@ -607,7 +625,7 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
             assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
             let tile = Tile { i: 0, j, inner, columns, between: b.stride };
             // SAFETY: at each of `inner` indices p the registers of `panel` that hold `columns` values from p · stride lie
-            // within it, as the assertion above has found; the rest is what whoever makes a product has seen to.
+            // within it, as the assertion above has found; the rest is the contract of `new`.
             unsafe {
                 if columns > V::LANES {
                     tile.all::<T, V, A, M, SIDE>(rows, a, panel, c, stride, start);
@@ -819,25 +837,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn panels_packed_one_by_one_give_the_same_bits() {
-        for [rows, outputs, inputs] in [[1, 200, 300], [37, 263, 301], [9, 31, 2050]] {
+    fn panels_one_by_one<T: Scalar>() {
+        let entries = |n, seed| entries(n, seed).into_iter().map(crate::scalar::scalar::<T>).collect::<Vec<T>>();
+        for [rows, outputs, inputs] in [[1, 264, 300], [37, 301, 263], [9, 31, 2050]] {
             let (x, w, bias) = (entries(rows * inputs, 1), entries(outputs * inputs, 2), entries(outputs, 3));
             let d = entries(rows * outputs, 4);
-            let len = packed_len::<f64>(outputs, inputs).max(packed_len::<f64>(inputs, outputs));
-            let mut packed = vec![f64::NAN; len];
-            let (mut whole, mut d_whole) = (vec![f64::NAN; rows * outputs], vec![f64::NAN; rows * inputs]);
+            let mut packed = vec![T::nan(); packed_len::<T>(outputs, inputs).max(packed_len::<T>(inputs, outputs))];
+            let (mut whole, mut d_whole) = (vec![T::nan(); rows * outputs], vec![T::nan(); rows * inputs]);
             let right = pack_transposed(&w, outputs, inputs, &mut packed);
             multiply(Matrix::new(&x, inputs), right, rows, &mut whole, outputs, Start::Bias(&bias));
             let right = pack(&w, outputs, inputs, &mut packed);
             multiply(Matrix::new(&d, outputs), right, rows, &mut d_whole, inputs, Start::Zero);
+            assert!(is_far::<T>(outputs, inputs) || outputs < 100);
+            assert!(is_far::<T>(inputs, outputs));
             let mut by_panel = || {
-                assert!(len * size_of::<f64>() >= FAR);
-                let (mut c, mut dx) = (vec![f64::NAN; rows * outputs], vec![f64::NAN; rows * inputs]);
+                let (mut c, mut dx) = (vec![T::nan(); rows * outputs], vec![T::nan(); rows * inputs]);
                 let (size, bias) = ([rows, outputs, inputs], Start::Bias(&bias));
-                packed.fill(f64::NAN);
+                packed.fill(T::nan());
                 multiply_by_transposed(Matrix::new(&x, inputs), &w, size, &mut c, bias, &mut packed);
-                packed.fill(f64::NAN);
+                packed.fill(T::nan());
                 multiply_by(Matrix::new(&d, outputs), &w, size, &mut dx, &mut packed);
                 assert!(c == whole && dx == d_whole, "{size:?}");
             };
@@ -847,6 +865,12 @@ mod tests {
                 super::super::team::Team::new(threads).unwrap().during(&mut by_panel);
             }
         }
+    }
+
+    #[test]
+    fn panels_packed_one_by_one_give_the_same_bits() {
+        panels_one_by_one::<f32>();
+        panels_one_by_one::<f64>();
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub(super) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &m
     dispatch(Transpose { from, size, to, stride });
 }
 
-/// Columns of the matrix that are transposed together: 64 rows of the result, of 128 bytes in a panel.
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
+/// Columns of the matrix that are transposed together: as many rows of the result, of up to 128 bytes in a panel, stay in a
+/// level-1 cache until they are full.
 const STRETCH: usize = 64;
 
 struct Transpose<'a, T> {
@@ -53,7 +53,6 @@ impl<T: Scalar> Transpose<'_, T> {
     fn squares<const SIDE: usize>(&mut self, square: impl Fn((*const T, usize), (*mut T, usize))) {
         let [rows, columns] = self.size;
         let [whole_rows, whole_columns] = [rows, columns].map(|all| all - all % SIDE);
-        // What is written stays in a level-1 cache until its rows are full.
         for first in (0..whole_columns).step_by(STRETCH) {
             for i in (0..whole_rows).step_by(SIDE) {
                 for p in (first..whole_columns.min(first + STRETCH)).step_by(SIDE) {
@@ -69,9 +68,11 @@ impl<T: Scalar> Transpose<'_, T> {
 
     #[inline(always)]
     fn rest(&mut self, rows: core::ops::Range<usize>, columns: core::ops::Range<usize>) {
-        for i in rows {
-            for p in columns.clone() {
-                self.to[p * self.stride + i] = self.from.data[i * self.from.stride + p];
+        for first in columns.clone().step_by(STRETCH) {
+            for i in rows.clone() {
+                for p in first..columns.end.min(first + STRETCH) {
+                    self.to[p * self.stride + i] = self.from.data[i * self.from.stride + p];
+                }
             }
         }
     }
@@ -137,7 +138,7 @@ mod tests {
 
     fn transposes<T: Scalar>(value: impl Fn(usize) -> T) {
         for rows in 1..20 {
-            for columns in 1..20 {
+            for columns in (1..20).chain([64, 65, 130]) {
                 let (from_stride, to_stride) = (columns + rows % 3, rows + columns % 4);
                 let from: Vec<T> = (0..rows * from_stride).map(&value).collect();
                 let mut to = vec![T::nan(); columns * to_stride];

@@ -513,9 +513,10 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Computes `dx` and adds to `dw`, from `dy`.
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
-    /// [`backward`](Self::backward), which tells of each part of `dw` as soon as it is complete and still in the cache:
-    /// where the part begins, and the part, which the listener may overwrite. The parts tile `dw`; threads may tell of
-    /// several at once. As it stands it tells of all at the end; a layer of others can tell of each.
+    /// [`backward`](Self::backward), which tells of each part of `dw` once nothing more is added to it, and better while it
+    /// still is in the cache: where the part begins, and the part, which the listener may overwrite. The parts tile `dw`,
+    /// with what is not trained and holds anything; some may be empty, and threads may tell of several at once. As it stands
+    /// it tells of all at the end; a layer of others can tell of each.
     fn backward_in_parts(&self, w: &[T], mut pass: Backward<'_, T>, complete: &Complete<'_, T>) {
         self.backward(w, pass.reborrow());
         complete(0, pass.dw);

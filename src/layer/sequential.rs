@@ -389,9 +389,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 _ => Some(&mut goes[..values]),
             };
             let own_dw = &mut dw[self.parameters(i)];
-            // Nothing is as good as overwritten.
-            let overwrites = own_dw.is_empty() || link.layer.overwrites();
-            if fresh && !overwrites {
+            let overwrites = !own_dw.is_empty() && link.layer.overwrites();
+            if fresh && !overwrites && !own_dw.is_empty() {
                 own_dw.fill(T::zero());
             }
             link.layer.backward(

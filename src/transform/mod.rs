@@ -135,8 +135,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
         step.by(|update| self.apply(update))
     }
 
-    /// The rate η, where every step is `w ← w − η g` and nothing else: then a trainer may take it layer by layer, while
-    /// the gradient is made.
+    /// The rate η, finite and not negative, where every step is `w ← w − η g` and nothing else: then a trainer may take it
+    /// layer by layer, while the gradient is made.
     fn plain_rate(&self) -> Option<f64> {
         None
     }

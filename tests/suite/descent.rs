@@ -43,7 +43,7 @@ fn descends<T: Scalar>() {
         for threads in [1, 2, 3] {
             for freezes in [false, true] {
                 let make = || {
-                    let mut tape = Tape::new(&network, extent).unwrap();
+                    let mut tape = Tape::new(&network, Extent::batch(64)).unwrap();
                     tape.set_threads(threads).unwrap();
                     tape.set_noise(Noise::new(3, 1));
                     let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
@@ -57,22 +57,36 @@ fn descends<T: Scalar>() {
                     output.dy.copy_from_slice(&numbers(output.y.len()));
                 };
                 let (mut apart, mut together, mut w) = (make(), make(), start.clone());
+                apart.want_input_gradient(freezes);
+                together.want_input_gradient(freezes);
                 let place = format!("{name}, {threads} threads, frozen: {freezes}");
-                for _ in 0..3 {
+                for step in 0..4 {
+                    if step == 3 && freezes {
+                        for tape in [&mut apart, &mut together] {
+                            let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
+                            names.iter().for_each(|block| tape.thaw(block).unwrap());
+                        }
+                    }
                     forward(&mut apart, &w);
                     let gradient = apart.backward(&w).unwrap();
                     let expected: Vec<T> = w.iter().zip(gradient).map(|(&w, &mut g)| w + -rate * g).collect();
                     assert!(freezes || expected != w, "{place}: something moves");
                     forward(&mut together, &w);
                     together.descend(&mut w, rate).unwrap();
-                    assert!(w == expected, "{place}");
+                    assert!(w == expected, "{place}, step {step}");
                     assert!(together.gradient().is_empty());
+                    assert!(together.input_gradient() == apart.input_gradient(), "{place}, step {step}");
                 }
                 // Nothing of the parameters that lie there is taken for a gradient.
                 forward(&mut apart, &w);
                 forward(&mut together, &w);
                 assert!(together.accumulate(&w).unwrap() == apart.backward(&w).unwrap(), "{place}");
                 assert!(together.gradient() == apart.gradient(), "{place}");
+                forward(&mut together, &w);
+                together.descend(&mut w, rate).unwrap();
+                forward(&mut apart, &w);
+                forward(&mut together, &w);
+                assert!(together.backward(&w).unwrap() == apart.backward(&w).unwrap(), "{place}");
                 forward(&mut together, &w);
                 together.descend(&mut w, rate).unwrap();
                 assert!(together.gradient_mut().iter().all(|g| g.is_zero()), "{place}");

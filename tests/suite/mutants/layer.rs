@@ -64,6 +64,8 @@ enum Fault {
     ToldTooEarly,
     ToldWithoutBias,
     ToldOfTheWrongPlace,
+    ToldWithoutInputGradient,
+    ToldAddsToFresh,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -141,7 +143,7 @@ impl<T: Scalar> Layer<T> for Affine {
     }
 
     fn overwrites(&self) -> bool {
-        self.is(Fault::FreshAddedTo)
+        self.is(Fault::FreshAddedTo) || self.is(Fault::ToldAddsToFresh)
     }
 
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
@@ -204,10 +206,10 @@ impl<T: Scalar> Layer<T> for Affine {
         if self.is(Fault::FrozenStopsTheRest) {
             train = [train[0] && train[1]; 2];
         }
-        if self.is(Fault::WeightGradientAssigned) {
+        if self.is(Fault::WeightGradientAssigned) || self.is(Fault::ToldAddsToFresh) && pass.fresh {
             d_weight.fill(T::zero());
         }
-        if self.is(Fault::BiasGradientAssigned) {
+        if self.is(Fault::BiasGradientAssigned) || self.is(Fault::ToldAddsToFresh) && pass.fresh {
             d_bias.fill(T::zero());
         }
         for row in 0..rows {
@@ -269,6 +271,10 @@ impl<T: Scalar> Layer<T> for Affine {
         if self.is(Fault::ToldTooEarly) {
             complete(0, pass.dw);
             return self.backward(w, pass);
+        }
+        pass.fresh &= !self.is(Fault::ToldAddsToFresh);
+        if self.is(Fault::ToldWithoutInputGradient) {
+            pass.dx = None;
         }
         self.backward(w, pass.reborrow());
         let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
@@ -335,6 +341,8 @@ fn mutants_of_layers() {
         (Fault::ToldTooEarly, Law::ToldOnce),
         (Fault::ToldWithoutBias, Law::ToldOnce),
         (Fault::ToldOfTheWrongPlace, Law::ToldOnce),
+        (Fault::ToldWithoutInputGradient, Law::ToldOnce),
+        (Fault::ToldAddsToFresh, Law::ToldOnce),
     ];
     all_caught(
         "layers",
