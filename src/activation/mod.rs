@@ -49,7 +49,8 @@ impl Bounds {
 /// Something that can be applied to each pre-activation: `y = φ(z)`, with its derivative.
 ///
 /// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual
-/// numbers. Write it with [`math`](crate::math) and the loops over it vectorise as ours do.
+/// numbers. Write it with [`math`](crate::math) and the loops over it vectorise as ours do. Each loop has a clone of its own:
+/// what is large, keep in an `Arc`.
 ///
 /// ```
 /// use chainrule::{Activation, Bounds, Scalar};

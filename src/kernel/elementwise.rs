@@ -54,16 +54,17 @@ pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, values: [T; N]) -> T;
 }
 
-/// `out = formula(a, b, …)`, with fused steps where the CPU has them.
-pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
-    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], &'a F);
+/// `out = formula(a, b, …)`, with fused steps where the CPU has them. The loop owns its formula: what it knows would be read
+/// again after each value that is written, if it were behind a reference, and no loop with a parameter would vectorise.
+pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
+    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
         type Element = T;
 
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
-            fn each<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: &F) {
+            fn each<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
                 let whole = out.len() - out.len() % (4 * LANES);
                 let inputs_of_whole = inputs.map(|input| &input[..whole]);
                 for (i, out) in out[..whole].iter_mut().enumerate() {
@@ -90,7 +91,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N],
     divide(len, GRAIN, len, |own| {
         // SAFETY: each value is one thread's.
         let out = unsafe { out.take(own.clone()) };
-        dispatch(Apply(inputs.map(|input| &input[own.clone()]), out, &formula));
+        dispatch(Apply(inputs.map(|input| &input[own.clone()]), out, formula.clone()));
     });
 }
 

@@ -30,18 +30,20 @@ impl<A: Activation> Pointwise<A> {
     }
 }
 
-struct Value<'a, A>(&'a A);
+#[derive(Clone)]
+struct Value<A>(A);
 
-impl<A: Activation> Formula<1> for Value<'_, A> {
+impl<A: Activation> Formula<1> for Value<A> {
     #[inline(always)]
     fn at<T: Scalar>(&self, [z]: [T; 1]) -> T {
         self.0.value(z)
     }
 }
 
-struct Pullback<'a, A>(&'a A);
+#[derive(Clone)]
+struct Pullback<A>(A);
 
-impl<A: Activation> Formula<3> for Pullback<'_, A> {
+impl<A: Activation> Formula<3> for Pullback<A> {
     #[inline(always)]
     fn at<T: Scalar>(&self, [z, y, g]: [T; 3]) -> T {
         self.0.derivative(z, y) * g
@@ -63,7 +65,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        apply([pass.x], pass.y, Value(&self.activation));
+        apply([pass.x], pass.y, Value(self.activation.clone()));
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.forward(&link, pass.x, pass.y);
@@ -72,7 +74,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dz) = pass.dx else { return };
-        apply([pass.x, pass.y, pass.dy], dz, Pullback(&self.activation));
+        apply([pass.x, pass.y, pass.dy], dz, Pullback(self.activation.clone()));
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.backward(&link, pass.dy, dz);
