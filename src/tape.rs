@@ -459,16 +459,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// ```
     pub fn descend(&mut self, w: &mut Vec<T>, rate: T) -> Result<(), Error> {
         check_rate(to_f64(rate))?;
+        let step = move |g, w| w + -rate * g;
         if self.trained.contains(&false) {
             // A layer may leave out what is frozen, so that some of the gradient is not told of.
             self.backward(w)?;
-            update(&mut self.gradient, w, move |g, w| w + -rate * g);
+            update(&mut self.gradient, w, step);
         } else {
             let old = &**w;
-            self.go_back(old, true, &mut (), &|start, dw| {
-                let w = &old[start..start + dw.len()];
-                update(dw, w, move |g, w| w + -rate * g);
-            })?;
+            self.go_back(old, true, &mut (), &|start, dw| update(dw, &old[start..start + dw.len()], step))?;
         }
         core::mem::swap(w, &mut self.gradient);
         self.spent = true;

@@ -9,6 +9,11 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
+/// The first place at which two results are not equal, but for the sign of zero, which one that nothing is added to may keep.
+fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
+    a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
+}
+
 impl Suite<'_, '_> {
     /// Laws that compare passes in one scalar with each other.
     pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, extent: Extent<'_>) {
@@ -66,9 +71,7 @@ impl Suite<'_, '_> {
         const BEFORE: f64 = 3.0;
         for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.overwrites()) {
             let Some(fresh) = self.pass(layer, name, given, &Asked { gradient, fresh: true, ..*usual }) else { return };
-            // A zero that nothing is added to may keep its sign.
-            let same = |a: &T, b: &T| a == b || a.is_nan() && b.is_nan();
-            if let Some(i) = plain.dw.iter().zip(&fresh.dw).position(|(a, b)| !same(a, b)) {
+            if let Some(i) = unlike(&plain.dw, &fresh.dw) {
                 let place = format!("{}: dw[{i}], fresh", self.at(name, usual.extent));
                 let found = format!("{:?}, where memory held {gradient}", fresh.dw[i]);
                 self.trial.breaks(Law::Overwrites, place, format!("{:?}", plain.dw[i]), found, "");
@@ -98,8 +101,6 @@ impl Suite<'_, '_> {
         usual: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        // A zero that nothing is added to may keep its sign.
-        let same = |a: &T, b: &T| a == b || a.is_nan() && b.is_nan();
         for (fresh, gradient) in [(false, 0.0), (true, f64::NAN)] {
             if fresh && !layer.overwrites() {
                 continue;
@@ -108,7 +109,7 @@ impl Suite<'_, '_> {
             let Some(mut told) = self.pass(layer, name, given, &asked) else { return };
             told.dw.iter_mut().enumerate().for_each(|(i, dw)| *dw /= factor_of(i));
             for ((what, a), (_, b)) in plain.named().into_iter().zip(told.named()) {
-                if let Some(i) = (0..a.len()).find(|&i| !same(&a[i], &b[i])) {
+                if let Some(i) = unlike(a, b) {
                     let place = format!("{}: {what}[{i}], told of in parts", self.at(name, usual.extent));
                     self.trial.breaks(Law::ToldOnce, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
                     return;
