@@ -8,7 +8,7 @@ use crate::{
         elementwise::update,
         team::{Team, during},
     },
-    layer::{Backward, Complete, Dims, Forward, Layer, Mode, Needs, Noise, Place, Trained},
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Trained},
     monitor::GradientMonitor,
     scalar::{Scalar, to_f64},
     transform::check_rate,
@@ -47,7 +47,7 @@ pub struct Tape<T, L> {
     d_state: Vec<T>,
     d_state_end: Vec<T>,
     gradient: Vec<T>,
-    /// Whether the memory of the gradient holds parameters of before a step.
+    /// Whether the memory of the gradient holds what is left of a step.
     spent: bool,
     trained: Vec<bool>,
     lengths: Vec<usize>,
@@ -416,7 +416,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(w, true, monitor, &|_, _| {})?;
+        self.go_back(Parameters::Stay(w), true, monitor)?;
         Ok(&mut self.gradient)
     }
 
@@ -434,15 +434,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// Those of [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(w, false, monitor, &|_, _| {})?;
+        self.go_back(Parameters::Stay(w), false, monitor)?;
         Ok(&mut self.gradient)
     }
 
     /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
     ///
-    /// The step is written where the gradient would be, and that memory changes places with that of `w`: afterwards
-    /// [`gradient`](Self::gradient) is empty. In a [`Sequential`](crate::layer::Sequential) with nothing frozen it is taken
-    /// layer by layer, while their gradients are in the cache. Frozen blocks stay.
+    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing frozen the
+    /// step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward); a rate that is negative or not finite. None changes `w`.
@@ -457,18 +456,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// assert_eq!(w, [3.0 - 0.5 * 1.0, 5.0 - 0.5 * 2.0]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
-    pub fn descend(&mut self, w: &mut Vec<T>, rate: T) -> Result<(), Error> {
+    pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         check_rate(to_f64(rate))?;
-        let step = move |g, w| w + -rate * g;
         if self.trained.contains(&false) {
-            // A layer may leave out what is frozen, so that some of the gradient is not told of.
             self.backward(w)?;
-            update(&mut self.gradient, w, step);
+            update(w, &self.gradient, move |w, g| w + -rate * g);
         } else {
-            let old = &**w;
-            self.go_back(old, true, &mut (), &|start, dw| update(dw, &old[start..start + dw.len()], step))?;
+            self.go_back(Parameters::Descend(w, rate), true, &mut ())?;
         }
-        core::mem::swap(w, &mut self.gradient);
         self.spent = true;
         Ok(())
     }
@@ -476,22 +471,17 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Adds to the gradient that is there, or begins it.
     fn go_back(
         &mut self,
-        w: &[T],
+        mut w: Parameters<'_, T>,
         begins: bool,
         monitor: &mut dyn GradientMonitor<T>,
-        complete: &Complete<'_, T>,
     ) -> Result<(), Error> {
-        require_length("parameters", self.dims.parameters, w.len())?;
+        require_length("parameters", self.dims.parameters, w.read().len())?;
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
         self.ready = false;
         let [ins, outs, states] = pass.values;
         let begins = core::mem::take(&mut self.spent) || begins;
-        let fresh = begins && self.network.overwrites();
-        if begins && !fresh {
-            self.gradient.fill(T::zero());
-        }
         let extent = pass.extent(&self.lengths);
         let backward = Backward {
             extent,
@@ -506,19 +496,20 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
             d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
-            fresh,
+            fresh: begins,
             trained: Trained::new(&self.trained),
             scratch: &mut self.scratch,
             monitor,
             at: Place::new(&self.names),
         };
-        during(self.team.as_mut(), || self.network.backward_in_parts(w, backward, complete));
+        let whole = w.part(0..self.dims.parameters);
+        during(self.team.as_mut(), || whole.down(&self.network, backward));
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());
         }
         if monitor.listens() {
-            monitor.gradient(&self.blocks, w, &self.gradient);
+            monitor.gradient(&self.blocks, w.read(), &self.gradient);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::scalar::Scalar;
 
 /// Inner indices summed in registers before they are added to the result: a panel of that many rows fits into a level-1
 /// cache (256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2), and strips of 512 outputs fill half a level-2 cache.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 
 /// Registers of columns that a tile has side by side.
 const SIDE: usize = 2;
@@ -41,6 +41,8 @@ pub(crate) enum Start<'a, T> {
     Bias(&'a [T]),
     /// Adds to it.
     Accumulate,
+    /// Adds so many times the product to it.
+    Scaled(T),
 }
 
 /// A matrix of rows at a distance of `stride` values.
@@ -335,7 +337,7 @@ impl<'a, T: Scalar> Columns<'a, T> {
     }
 }
 
-/// `c += dᵀ x`, or `c = dᵀ x`.
+/// `c = dᵀ x`, or that, or a multiple of it, added to c.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous.
@@ -355,15 +357,18 @@ pub(crate) fn outer<'a, T: Scalar>(
     }
     let width = panel::<T>();
     if rows == 1 {
-        let add = matches!(start, Start::Accumulate);
-        return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, add });
+        return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, start });
     }
     if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
         return run([outputs, rows], Standing::by_column(d), right, 0, c, inputs, start);
     }
     // Of no rows the sum is zero, too.
     for first in (0..rows.max(1)).step_by(BLOCK) {
-        let start = if first == 0 { start } else { Start::Accumulate };
+        let start = match start {
+            Start::Scaled(_) => start,
+            _ if first > 0 => Start::Accumulate,
+            _ => start,
+        };
         let inner = (rows - first).min(BLOCK);
         let (strips, panels) = match strips {
             Some(strips) => (strips, &mut *scratch),
@@ -414,7 +419,7 @@ struct OneRow<'a, T> {
     d: &'a [T],
     x: &'a [T],
     c: &'a mut [T],
-    add: bool,
+    start: Start<'a, T>,
 }
 
 impl<T: Scalar> Kernel for OneRow<'_, T> {
@@ -422,9 +427,10 @@ impl<T: Scalar> Kernel for OneRow<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
-        match self.add {
-            true => self.each(|c, d, x| c + d * x),
-            false => self.each(|_, d, x| d * x),
+        match self.start {
+            Start::Zero | Start::Bias(_) => self.each(|_, d, x| d * x),
+            Start::Accumulate => self.each(|c, d, x| c + d * x),
+            Start::Scaled(factor) => self.each(|c, d, x| c + factor * (d * x)),
         }
     }
 }
@@ -719,6 +725,10 @@ impl Tile {
                     Start::Bias(bias) => bias[self.j..][..V::LANES * R].as_ptr(),
                     _ => first,
                 };
+                let factor = match start {
+                    Start::Scaled(factor) => V::splat(&factor),
+                    _ => V::zero(),
+                };
                 // By index: through an iterator the sums would live in memory, in the loop above too, at half the speed.
                 #[expect(clippy::needless_range_loop)]
                 for r in 0..M {
@@ -728,6 +738,7 @@ impl Tile {
                             Start::Zero => sum.store(to),
                             Start::Bias(_) => sum.add(V::load(bias.add(q * V::LANES))).store(to),
                             Start::Accumulate => V::load(to).add(sum).store(to),
+                            Start::Scaled(_) => V::load(to).add(factor.mul_add(sum, V::zero())).store(to),
                         }
                     }
                 }
@@ -770,6 +781,7 @@ unsafe fn border<T: Scalar>(
                 Start::Zero => sum,
                 Start::Bias(bias) => sum + bias[j + q],
                 Start::Accumulate => *c + sum,
+                Start::Scaled(factor) => *c + factor * sum,
             };
         }
     }

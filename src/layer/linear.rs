@@ -1,14 +1,14 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, backward_and_step};
 use crate::{
     block::{Block, Role},
     error::Error,
     extent::Extent,
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
-        elementwise::add_column_sums,
-        product::{Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
+        elementwise::{add_column_sums, update},
+        product::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
     },
     monitor::Factor,
     scalar::Scalar,
@@ -68,6 +68,15 @@ impl Linear {
     fn split<'w, T>(&self, w: &'w [T]) -> (&'w [T], &'w [T]) {
         w.split_at(self.inputs * self.outputs)
     }
+
+    fn input_gradient<T: Scalar>(&self, w: &[T], pass: &mut Backward<'_, T>) {
+        let Some(dx) = pass.dx.as_deref_mut() else { return };
+        let (size, dy) = ([pass.extent.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
+        multiply_by(dy, self.split(w).0, size, dx, pass.scratch);
+        if pass.monitor.listens() {
+            pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
+        }
+    }
 }
 
 impl<T: Scalar> Layer<T> for Linear {
@@ -126,8 +135,7 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let (weight, _) = self.split(w);
+    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.inputs * self.outputs);
         let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
         if pass.trained.block(0) {
@@ -140,11 +148,27 @@ impl<T: Scalar> Layer<T> for Linear {
             }
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
-        if let Some(dx) = pass.dx {
-            multiply_by(dy, weight, [rows, self.outputs, self.inputs], dx, pass.scratch);
-            if pass.monitor.listens() {
-                pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
-            }
+        self.input_gradient(w, &mut pass);
+    }
+
+    /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
+    fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
+        let rows = pass.extent.rows();
+        if rows > BLOCK {
+            // The sums are made block by block, and the step is to be of the whole.
+            return backward_and_step(self, w, rate, pass);
         }
+        self.input_gradient(w, &mut pass);
+        let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
+        let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
+        outer(dy, x, [self.outputs, self.inputs, rows], weight, Start::Scaled(-rate), pass.scratch);
+        let mut d_bias = pass.dy;
+        if rows > 1 {
+            let sums = &mut pass.dw[..bias.len()];
+            sums.fill(T::zero());
+            add_column_sums(pass.dy, self.outputs, sums);
+            d_bias = sums;
+        }
+        update(bias, &d_bias[..bias.len()], move |b, g| b + -rate * g);
     }
 }

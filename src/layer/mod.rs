@@ -6,11 +6,12 @@ use crate::{
     error::Error,
     extent::Extent,
     initializer::generator,
+    kernel::elementwise::update,
     monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
-use core::fmt::Debug;
+use core::{fmt::Debug, ops::Range};
 use rand_core::Rng;
 
 mod dropout;
@@ -513,18 +514,66 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Computes `dx` and adds to `dw`, from `dy`.
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
-    /// [`backward`](Self::backward), which tells of each part of `dw` once nothing more is added to it, and better while it
-    /// still is in the cache: where the part begins, and the part, which the listener may overwrite. The parts tile `dw`,
-    /// with what is not trained and holds anything; some may be empty, and threads may tell of several at once. As it stands
-    /// it tells of all at the end; a layer of others can tell of each.
-    fn backward_in_parts(&self, w: &[T], mut pass: Backward<'_, T>, complete: &Complete<'_, T>) {
-        self.backward(w, pass.reborrow());
-        complete(0, pass.dw);
+    /// [`backward`](Self::backward) and a step of plain gradient descent: `w ← w − η dw`, of all blocks.
+    ///
+    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after. The step is to be
+    /// the bits of `w + −η · dw`. As it stands both are done one after the other; a layer of others can let each take its
+    /// step while its gradient is in the cache.
+    fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+        backward_and_step(self, w, rate, pass);
     }
 }
 
-/// What is told of each part of `dw` that is complete: where it begins, and the part.
-pub type Complete<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
+/// What [`Layer::descend`] is, in two passes.
+fn backward_and_step<T: Scalar>(layer: &(impl Layer<T> + ?Sized), w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
+    pass.fresh = layer.overwrites();
+    if !pass.fresh {
+        pass.dw.fill(T::zero());
+    }
+    layer.backward(w, pass.reborrow());
+    update(w, pass.dw, move |w, g| w + -rate * g);
+}
+
+/// The parameters on the way back.
+pub(crate) enum Parameters<'a, T> {
+    /// Their gradient is added to, or begun.
+    Stay(&'a [T]),
+    /// They take a step at that rate, and what memory there is for their gradient is used again and again.
+    Descend(&'a mut [T], T),
+}
+
+impl<T: Scalar> Parameters<'_, T> {
+    /// Them as they are.
+    pub(crate) fn read(&self) -> &[T] {
+        match self {
+            Parameters::Stay(w) => w,
+            Parameters::Descend(w, _) => w,
+        }
+    }
+
+    /// Some of them.
+    pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
+        match self {
+            Parameters::Stay(w) => Parameters::Stay(&w[range]),
+            Parameters::Descend(w, rate) => Parameters::Descend(&mut w[range], *rate),
+        }
+    }
+
+    /// Goes back through `layer`, whose parameters they are.
+    pub(crate) fn down(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
+        match self {
+            Parameters::Stay(w) => {
+                let overwrites = !w.is_empty() && layer.overwrites();
+                if pass.fresh && !overwrites {
+                    pass.dw.fill(T::zero());
+                }
+                pass.fresh &= overwrites;
+                layer.backward(w, pass);
+            }
+            Parameters::Descend(w, rate) => layer.descend(w, rate, pass),
+        }
+    }
+}
 
 /// A reference to a layer, or a layer behind a pointer, is a layer.
 macro_rules! delegate {
@@ -578,8 +627,8 @@ macro_rules! delegate {
             fn backward(&self, w: &[T], pass: Backward<'_, T>) {
                 (**self).backward(w, pass);
             }
-            fn backward_in_parts(&self, w: &[T], pass: Backward<'_, T>, complete: &Complete<'_, T>) {
-                (**self).backward_in_parts(w, pass, complete);
+            fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+                (**self).descend(w, rate, pass);
             }
         }
     };

@@ -1,6 +1,6 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Complete, Dims, Forward, Layer, Mode, Needs, Node, Rows, stretch::is_plain};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Rows, stretch::is_plain};
 use crate::{
     block::Block,
     error::{Error, require},
@@ -175,10 +175,6 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-/// Values of a gradient that are told of at once, if a layer has not more: a read of what was written just before would wait
-/// for it, and they still are in a level-1 cache.
-const TOLD: usize = 4096;
-
 /// The name of part `i`.
 fn name(path: &str, i: usize) -> String {
     if path.is_empty() { i.to_string() } else { format!("{path}.{i}") }
@@ -331,10 +327,16 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.backward_in_parts(w, pass, &|_, _| {});
+        self.down(Parameters::Stay(w), pass);
     }
 
-    fn backward_in_parts(&self, w: &[T], pass: Backward<'_, T>, complete: &Complete<'_, T>) {
+    fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+        self.down(Parameters::Descend(w, rate), pass);
+    }
+}
+
+impl<T: Scalar> Sequential<T> {
+    fn down(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { extent, mode, noise, x, y, mut saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
         let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
@@ -346,20 +348,18 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         // Below the first link with something to train, nobody asks for a gradient.
         let everything = d_input.is_some() || d_carried_in.is_some();
         let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.blocks);
-        let Some(first) = self.links.iter().position(wanted) else { return complete(0, dw) };
+        let Some(first) = self.links.iter().position(wanted) else { return };
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
         let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
-        let (mut y, mut end, mut untold) = (y, self.links.len(), dw.len());
+        let (mut y, mut end) = (y, self.links.len());
         while end > first {
             let i = end - 1;
             // Where no link changes the rows, nothing of the extent is to be written and read again.
             let rows = if self.changing.is_empty() { extent } else { self.extent_before(i, extent) };
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
-                complete(self.starts[i + 1], &mut dw[self.starts[i + 1]..untold]);
-                untold = self.starts[end];
                 let inner = self.kept(end.max(1)..i + 1, rows);
                 let inner = &*saved.split_off_mut(saved.len() - inner..).unwrap_or_default();
                 let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
@@ -371,7 +371,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
                 let pass = Backward::new(rows, mode, input, y, &mut [], &came[..y.len()], dx, dw, scratch, monitor);
                 let pass = Backward { noise, fresh, trained, at, ..pass };
-                self.backward_together(w, &stretch, inner, pass, complete);
+                self.backward_together(&mut w, &stretch, inner, pass);
                 y = input;
                 core::mem::swap(&mut came, &mut goes);
                 continue;
@@ -380,7 +380,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let link = &self.links[i];
             let needs = link.layer.needs(rows, mode);
             let states = needs.carried * rows.batch;
-            let own = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
+            let kept = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
             let values = self.kept(i..i + 1, rows);
             let input = if i == 0 { x } else { saved.split_off_mut(saved.len() - values..).unwrap_or_default() };
             let dx = match i {
@@ -388,40 +388,35 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 _ if i == first => None,
                 _ => Some(&mut goes[..values]),
             };
-            let own_dw = &mut dw[self.parameters(i)];
-            let overwrites = !own_dw.is_empty() && link.layer.overwrites();
-            if fresh && !overwrites && !own_dw.is_empty() {
-                own_dw.fill(T::zero());
-            }
-            link.layer.backward(
-                &w[self.parameters(i)],
+            let own = self.parameters(i);
+            let own_dw = match w {
+                Parameters::Stay(_) => &mut dw[own.clone()],
+                Parameters::Descend(..) => &mut dw[..own.len()],
+            };
+            w.part(own).down(
+                &link.layer,
                 Backward {
                     extent: rows,
                     mode,
                     noise,
                     x: input,
                     y,
-                    saved: own,
+                    saved: kept,
                     carried_in: carried_in.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dy: if i + 1 == self.links.len() { dy } else { &came[..y.len()] },
                     d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dx,
                     d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
                     dw: own_dw,
-                    fresh: fresh && overwrites,
+                    fresh,
                     trained: trained.part(link.first_block),
                     scratch,
                     monitor,
                     at: at.part(link.first_place),
                 },
             );
-            if untold - self.starts[i] >= TOLD {
-                complete(self.starts[i], &mut dw[self.starts[i]..untold]);
-                untold = self.starts[i];
-            }
             y = input;
             core::mem::swap(&mut came, &mut goes);
         }
-        complete(0, &mut dw[..untold]);
     }
 }

@@ -4,7 +4,7 @@
 //! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
-use super::{Backward, Complete, Forward, Layer, Mode, Rows, Sequential, Trained};
+use super::{Backward, Forward, Layer, Mode, Parameters, Rows, Sequential, Trained};
 use crate::{
     extent::Extent,
     kernel::{
@@ -126,11 +126,10 @@ impl<T: Scalar> Sequential<T> {
     /// are `x`.
     pub(super) fn backward_together(
         &self,
-        w: &[T],
+        w: &mut Parameters<'_, T>,
         stretch: &Stretch,
         inner: &[T],
         pass: Backward<'_, T>,
-        complete: &Complete<'_, T>,
     ) {
         let Backward { extent, mode, noise, x, y, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
         let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
@@ -147,7 +146,7 @@ impl<T: Scalar> Sequential<T> {
         let (kept, scratch) = scratch.split_at_mut(KEPT);
         // Nobody may ask for the gradient of what comes to the first link.
         let lowest = if dx.is_some() { start } else { start + 1 };
-        let columns = &self.columns[lowest..end + 2];
+        let (columns, weights) = (&self.columns[lowest..end + 2], w.read());
         by_rows([parts, extent.rows()], columns, Way::Down, dy, kept, scratch, |k, own, dy, dx, scratch| {
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
@@ -159,28 +158,34 @@ impl<T: Scalar> Sequential<T> {
                 unwanted.fill(T::zero());
             }
             let pass = Backward::new(rows, mode, x, y, &mut [], dy, Some(dx), unwanted, scratch, &mut nobody);
-            link.layer.backward(&w[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
+            link.layer.backward(&weights[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
         });
         // The gradient of what comes to link i.
         let kept = |i: usize| &kept[self.kept(i + 1..end, extent)..][..self.kept(i..i + 1, extent)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));
         }
-        let all = 0..extent.rows();
-        by_stretches(parts, &self.starts[start..end + 1], dw, scratch, |k, dw, scratch| {
-            let (i, mut nobody) = (start + k, ());
-            let link = &self.links[i];
+        let (all, starts) = (0..extent.rows(), &self.starts[start..end + 1]);
+        let run = |i: usize, w: Parameters<'_, T>, dw: &mut [T], scratch: &mut [T]| {
+            let (link, mut nobody) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
-            let overwrites = link.layer.overwrites();
-            if fresh && !overwrites {
-                dw.fill(T::zero());
-            }
-            let fresh = fresh && overwrites;
             let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));
-            let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, &mut *dw, scratch, &mut nobody);
-            link.layer.backward(&w[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
-            complete(self.starts[i], dw);
-        });
+            let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
+            w.down(&link.layer, Backward { noise, fresh, trained, at, ..pass });
+        };
+        match w {
+            Parameters::Stay(w) => by_stretches(parts, starts, dw, scratch, |k, dw, scratch| {
+                run(start + k, Parameters::Stay(&w[self.parameters(start + k)]), dw, scratch);
+            }),
+            Parameters::Descend(w, rate) => {
+                let rate = *rate;
+                let w = &mut w[self.starts[start]..self.starts[end]];
+                by_stretches(parts, starts, w, scratch, |k, w, scratch| {
+                    let (dw, scratch) = scratch.split_at_mut(w.len());
+                    run(start + k, Parameters::Descend(w, rate), dw, scratch);
+                });
+            }
+        }
     }
 }
 

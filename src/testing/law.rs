@@ -64,8 +64,6 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its extent.
     NeedsGrow: "needs do not shrink when batch or steps grow",
-    /// Layers: `backward_in_parts` tells of all that `backward` makes.
-    ToldOnce: "each part of a gradient is told of once, when it is complete",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.
@@ -116,7 +114,7 @@ laws! {
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules.
     Scales: "a schedule multiplies by one number, which is not negative",
-    /// Transforms: `descend` is `apply`, and the update added.
+    /// Transforms, layers: `descend` is `apply` or `backward`, and the update added.
     Descends: "a step in one pass is the update, added",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",

@@ -37,17 +37,20 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)>
 
 fn descends<T: Scalar>() {
     const RATE: f64 = 0.3;
-    for (name, network, frozen) in networks::<T>() {
-        let (extent, start) = (Extent::batch(61), initialize(&network, 4).unwrap());
-        let (x, rate) = (numbers::<T>(61 * 40), scalar::<T>(RATE));
+    // One row, some, and more than a product sums at once.
+    for ((name, network, frozen), rows) in
+        networks::<T>().iter().flat_map(|network| [(network, 1), (network, 61), (network, 300)])
+    {
+        let (extent, start) = (Extent::batch(rows), initialize(network, 4).unwrap());
+        let (x, rate) = (numbers::<T>(rows * 40), scalar::<T>(RATE));
         for threads in [1, 2, 3] {
             for freezes in [false, true] {
                 let make = || {
-                    let mut tape = Tape::new(&network, Extent::batch(64)).unwrap();
+                    let mut tape = Tape::new(network, Extent::batch(rows + 3)).unwrap();
                     tape.set_threads(threads).unwrap();
                     tape.set_noise(Noise::new(3, 1));
                     let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
-                    for block in names.iter().filter(|block| freezes && block.starts_with(frozen)) {
+                    for block in names.iter().filter(|block| freezes && block.starts_with(*frozen)) {
                         tape.freeze(block).unwrap();
                     }
                     tape
@@ -59,7 +62,7 @@ fn descends<T: Scalar>() {
                 let (mut apart, mut together, mut w) = (make(), make(), start.clone());
                 apart.want_input_gradient(freezes);
                 together.want_input_gradient(freezes);
-                let place = format!("{name}, {threads} threads, frozen: {freezes}");
+                let place = format!("{name}, {rows} rows, {threads} threads, frozen: {freezes}");
                 for step in 0..4 {
                     if step == 3 && freezes {
                         for tape in [&mut apart, &mut together] {
@@ -109,7 +112,7 @@ fn what_is_refused_changes_nothing() {
     let mut tape = Tape::new(&network, extent).unwrap();
     assert!(matches!(tape.descend(&mut w, 0.1), Err(Error::Order { .. })));
     tape.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
-    let mut short = vec![1.0, 2.0];
+    let mut short = [1.0, 2.0];
     assert!(matches!(tape.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
     assert_eq!((&w[..], &short[..], tape.gradient().len()), (&[1.0, 2.0, 3.0][..], &[1.0, 2.0][..], 3));
     for rate in [-0.1, f64::NAN, f64::INFINITY] {

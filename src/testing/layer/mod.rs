@@ -5,7 +5,7 @@ mod pass;
 mod passes;
 mod rows;
 
-pub(super) use pass::{Asked, Given, Results, factor_of, run};
+pub(super) use pass::{Asked, Given, Results, run};
 
 use super::{
     Dual, Evidence, Law, Violations, caught,
@@ -84,7 +84,7 @@ const EXTENTS: [Extent<'static>; 5] = [
 /// * **Blocks** tile the parameters, and each has a gradient.
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits.
-/// * **Passes** repeated, watched, told of in parts, without noise, without optional gradients or with frozen blocks agree.
+/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients or with frozen blocks agree.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors

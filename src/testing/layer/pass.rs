@@ -48,8 +48,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) gradient: f64,
     /// Whether it is to be overwritten.
     pub(in crate::testing) fresh: bool,
-    /// Whether it is told of in parts, of which each value is multiplied by its [`factor_of`].
-    pub(in crate::testing) in_parts: bool,
+    /// The rate of the step that the parameters take in the same pass.
+    pub(in crate::testing) descends: Option<f64>,
     /// Whether the gradients of input and initial state are wanted.
     pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
@@ -70,7 +70,7 @@ impl<'a> Asked<'a> {
             leftover: 0.0,
             gradient: 0.0,
             fresh: false,
-            in_parts: false,
+            descends: None,
             optional: true,
             trained: &[],
             watched: false,
@@ -86,6 +86,7 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) state: Vec<T>,
     pub(in crate::testing) dx: Vec<T>,
     pub(in crate::testing) d_state: Vec<T>,
+    /// Or the parameters after a step.
     pub(in crate::testing) dw: Vec<T>,
 }
 
@@ -101,11 +102,6 @@ impl<T: Scalar> Results<T> {
             ("dw", &self.dw),
         ]
     }
-}
-
-/// What a part that is told of is multiplied by at parameter `i`: 2, 4 or 8, exactly.
-pub(in crate::testing) fn factor_of<T: Scalar>(i: usize) -> T {
-    scalar((2 << (i % 3)) as f64)
 }
 
 /// Values on both sides of a slice, by which a write beside it is seen.
@@ -224,14 +220,15 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         monitor,
         at,
     };
-    if asked.in_parts {
-        layer.backward_in_parts(&given.w, backward, &|start, part| {
-            part.iter_mut().enumerate().for_each(|(i, value)| *value *= factor_of(start + i));
-        });
-    } else {
-        layer.backward(&given.w, backward);
+    let mut w = Guarded::new("w", dims.parameters, 0.0);
+    w.slice().copy_from_slice(&given.w);
+    match asked.descends {
+        Some(rate) => layer.descend(w.slice(), scalar(rate), backward),
+        None => layer.backward(w.slice(), backward),
     }
     saved.open()?;
     scratch.open()?;
-    Ok(Results { y, state, dx: dx.open()?, d_state: d_carried_in.open()?, dw: dw.open()? })
+    let (dw, w) = (dw.open()?, w.open()?);
+    let dw = if asked.descends.is_some() { w } else { dw };
+    Ok(Results { y, state, dx: dx.open()?, d_state: d_carried_in.open()?, dw })
 }

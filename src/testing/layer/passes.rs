@@ -1,10 +1,10 @@
 //! Passes in one scalar against each other: what is left in memory, what nobody asked for, what is frozen.
 
-use super::{Asked, Given, Results, Suite, factor_of, unequal};
+use super::{Asked, Given, Results, Suite, unequal};
 use crate::{
     extent::Extent,
     layer::{Layer, Mode},
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, scalar, to_f64},
     testing::{Law, law::beyond},
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -35,7 +35,7 @@ impl Suite<'_, '_> {
         }
 
         self.accumulates(layer, name, &given, &usual, &plain);
-        self.in_parts(layer, name, &given, &usual, &plain);
+        self.descends(layer, name, &given, &usual, &plain);
         self.modes_agree(layer, name, &given, &usual);
         self.optional_gradients(layer, name, &given, &usual, &plain);
         self.frozen_blocks(layer, name, &given, &usual, &plain);
@@ -93,7 +93,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn in_parts<T: Scalar>(
+    fn descends<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
         name: &str,
@@ -101,17 +101,17 @@ impl Suite<'_, '_> {
         usual: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        for (fresh, gradient) in [(false, 0.0), (true, f64::NAN)] {
-            if fresh && !layer.overwrites() {
-                continue;
-            }
-            let asked = Asked { in_parts: true, fresh, gradient, ..*usual };
-            let Some(mut told) = self.pass(layer, name, given, &asked) else { return };
-            told.dw.iter_mut().enumerate().for_each(|(i, dw)| *dw /= factor_of(i));
-            for ((what, a), (_, b)) in plain.named().into_iter().zip(told.named()) {
+        const RATE: f64 = 0.75;
+        let step = |(&w, &dw): (&f64, &T)| scalar::<T>(w) + -scalar::<T>(RATE) * dw;
+        let stepped = Results { dw: given.w.iter().zip(&plain.dw).map(step).collect(), ..plain.clone() };
+        for gradient in [f64::NAN, 3.0] {
+            let asked = Asked { descends: Some(RATE), gradient, ..*usual };
+            let Some(found) = self.pass(layer, name, given, &asked) else { return };
+            for ((what, a), (_, b)) in stepped.named().into_iter().zip(found.named()) {
                 if let Some(i) = unlike(a, b) {
-                    let place = format!("{}: {what}[{i}], told of in parts", self.at(name, usual.extent));
-                    self.trial.breaks(Law::ToldOnce, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
+                    let what = if what == "dw" { "w" } else { what };
+                    let place = format!("{}: {what}[{i}], after a step", self.at(name, usual.extent));
+                    self.trial.breaks(Law::Descends, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
                     return;
                 }
             }

@@ -4,7 +4,7 @@ use super::{all_caught, caught};
 use chainrule::{
     Block, Error, Extent, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Complete, Dims, Forward, Needs, Rows},
+    layer::{Backward, Dims, Forward, Needs, Rows},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -60,12 +60,12 @@ enum Fault {
     DerivativeAtOutput,
     DerivativeForgotten,
     Initialization,
-    ToldTwice,
-    ToldTooEarly,
-    ToldWithoutBias,
-    ToldOfTheWrongPlace,
-    ToldWithoutInputGradient,
-    ToldAddsToFresh,
+    DescendsByWhatWasThere,
+    DescendsUphill,
+    DescendsTwice,
+    DescendsWithoutBias,
+    DescendsWithoutInputGradient,
+    DescendsBeforeInputGradient,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -143,7 +143,7 @@ impl<T: Scalar> Layer<T> for Affine {
     }
 
     fn overwrites(&self) -> bool {
-        self.is(Fault::FreshAddedTo) || self.is(Fault::ToldAddsToFresh)
+        self.is(Fault::FreshAddedTo)
     }
 
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
@@ -206,10 +206,10 @@ impl<T: Scalar> Layer<T> for Affine {
         if self.is(Fault::FrozenStopsTheRest) {
             train = [train[0] && train[1]; 2];
         }
-        if self.is(Fault::WeightGradientAssigned) || self.is(Fault::ToldAddsToFresh) && pass.fresh {
+        if self.is(Fault::WeightGradientAssigned) {
             d_weight.fill(T::zero());
         }
-        if self.is(Fault::BiasGradientAssigned) || self.is(Fault::ToldAddsToFresh) && pass.fresh {
+        if self.is(Fault::BiasGradientAssigned) {
             d_bias.fill(T::zero());
         }
         for row in 0..rows {
@@ -266,27 +266,28 @@ impl<T: Scalar> Layer<T> for Affine {
         }
     }
 
-    fn backward_in_parts(&self, w: &[T], mut pass: Backward<'_, T>, complete: &Complete<'_, T>) {
+    fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
         let weights = self.inputs * self.outputs;
-        if self.is(Fault::ToldTooEarly) {
-            complete(0, pass.dw);
-            return self.backward(w, pass);
+        if !self.is(Fault::DescendsByWhatWasThere) {
+            pass.dw.fill(T::zero());
         }
-        pass.fresh &= !self.is(Fault::ToldAddsToFresh);
-        if self.is(Fault::ToldWithoutInputGradient) {
-            pass.dx = None;
-        }
+        let mut moved = w.to_vec();
         self.backward(w, pass.reborrow());
-        let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
-        complete(0, d_weight);
-        match self.fault {
-            Fault::ToldWithoutBias => {}
-            Fault::ToldOfTheWrongPlace => complete(weights + 1, d_bias),
-            _ => complete(weights, d_bias),
+        for (i, (w, &dw)) in moved.iter_mut().zip(&*pass.dw).enumerate() {
+            let rate = match self.fault {
+                Fault::DescendsUphill => -rate,
+                Fault::DescendsTwice => rate + rate,
+                Fault::DescendsWithoutBias if i >= weights => T::zero(),
+                _ => rate,
+            };
+            *w += -rate * dw;
         }
-        if self.is(Fault::ToldTwice) {
-            complete(0, &mut d_weight[..1]);
+        match (self.fault, pass.dx.as_deref_mut()) {
+            (Fault::DescendsWithoutInputGradient, Some(dx)) => dx.fill(T::zero()),
+            (Fault::DescendsBeforeInputGradient, Some(_)) => self.backward(&moved, pass),
+            _ => {}
         }
+        w.copy_from_slice(&moved);
     }
 }
 
@@ -337,12 +338,12 @@ fn mutants_of_layers() {
         (Fault::RemainderLeftOut, Law::GenericBody),
         (Fault::DerivativeAtOutput, Law::Adjoint),
         (Fault::DerivativeForgotten, Law::Adjoint),
-        (Fault::ToldTwice, Law::ToldOnce),
-        (Fault::ToldTooEarly, Law::ToldOnce),
-        (Fault::ToldWithoutBias, Law::ToldOnce),
-        (Fault::ToldOfTheWrongPlace, Law::ToldOnce),
-        (Fault::ToldWithoutInputGradient, Law::ToldOnce),
-        (Fault::ToldAddsToFresh, Law::ToldOnce),
+        (Fault::DescendsByWhatWasThere, Law::Descends),
+        (Fault::DescendsUphill, Law::Descends),
+        (Fault::DescendsTwice, Law::Descends),
+        (Fault::DescendsWithoutBias, Law::Descends),
+        (Fault::DescendsWithoutInputGradient, Law::Descends),
+        (Fault::DescendsBeforeInputGradient, Law::Descends),
     ];
     all_caught(
         "layers",
