@@ -15,26 +15,60 @@ pub(crate) enum Way {
 /// Rows that a thread takes through a chain are a multiple of this: no tile of a product is cut.
 pub(crate) const GRAIN: usize = 8;
 
-/// Makes the matrices of a chain, row by row each of the one before: `make(k, rows, from, to, scratch)` makes those rows
-/// of matrix k. Each of `parts` parts of the rows goes through the whole chain by itself.
+/// Widths, added up: that of matrix k is `[k + 1] − [k]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Widths<'a> {
+    /// Of the matrices.
+    pub all: &'a [usize],
+    /// Of the same, where one that is not kept has none.
+    pub kept: &'a [usize],
+    /// Of what lies beside the step between matrix k and the next.
+    pub beside: &'a [usize],
+}
+
+/// Memory of a chain.
+#[derive(Debug)]
+pub(crate) struct Made<'a, T> {
+    /// The matrices that are kept, in the order in which they are made.
+    pub kept: &'a mut [T],
+    /// Room for two matrices that are not.
+    pub passing: [&'a mut [T]; 2],
+    /// What lies beside the steps, in the order of the matrices.
+    pub beside: &'a mut [T],
+}
+
+/// Some of the rows, at one step of a chain.
+pub(crate) struct Step<'a, T> {
+    pub rows: Range<usize>,
+    pub from: &'a [T],
+    pub to: &'a mut [T],
+    pub beside: &'a mut [T],
+    pub scratch: &'a mut [T],
+}
+
+/// Makes the matrices of a chain, row by row each of the one before: `make(k, step)` makes some rows of matrix k. Each of
+/// `parts` parts of the rows goes through the whole chain by itself.
 ///
 /// # Shapes
-/// Matrix k is \[rows, `columns[k + 1] − columns[k]`\]. The one that the way begins with is `given`; the others lie in
-/// `made`, in the order in which they are made. Each part has an equal share of the scratch.
+/// Matrix k is \[rows, width k\]. The one that the way begins with is `given`. Each part has an equal share of the scratch.
 pub(crate) fn by_rows<T: Send + Sync>(
     [parts, rows]: [usize; 2],
-    columns: &[usize],
+    widths: Widths<'_>,
     way: Way,
     given: &[T],
-    made: &mut [T],
+    made: Made<'_, T>,
     scratch: &mut [T],
-    make: impl Fn(usize, Range<usize>, &[T], &mut [T], &mut [T]) + Sync,
+    make: impl Fn(usize, Step<'_, T>) + Sync,
 ) {
-    let last = columns.len() - 2;
+    let last = widths.all.len() - 2;
+    assert!(widths.kept.len() >= last + 2 && widths.beside.len() > last && widths.beside.is_sorted());
     let place = |i: usize| if way == Way::Up { i } else { last - i };
-    let width = |i: usize| columns[place(i) + 1] - columns[place(i)];
+    let width = |i: usize| widths.all[place(i) + 1] - widths.all[place(i)];
+    let is_kept = |i: usize| widths.kept[place(i) + 1] > widths.kept[place(i)];
     let share = scratch.len() / parts;
-    let (made, scratch) = (Shared::new(made), Shared::new(scratch));
+    let widest = made.passing[0].len().min(made.passing[1].len()) / rows.max(1);
+    let (kept, beside, scratch) = (Shared::new(made.kept), Shared::new(made.beside), Shared::new(scratch));
+    let passing = made.passing.map(Shared::new);
     each(parts, &|p| {
         let own = part(p, parts, rows, GRAIN);
         if own.is_empty() {
@@ -45,10 +79,23 @@ pub(crate) fn by_rows<T: Send + Sync>(
         let (mut from, mut start) = (&given[own.start * width(0)..own.end * width(0)], 0);
         for i in 1..=last {
             let width = width(i);
-            // SAFETY: the matrices lie one after the other, and each row is one part's.
-            let to = unsafe { made.take(start + own.start * width..start + own.end * width) };
-            start += rows * width;
-            make(place(i), own.clone(), from, &mut *to, &mut *scratch);
+            let to = if is_kept(i) {
+                start += rows * width;
+                // SAFETY: the matrices lie one after the other, and each row is one part's.
+                unsafe { kept.take(start - (rows - own.start) * width..start - (rows - own.end) * width) }
+            } else {
+                assert!(width <= widest);
+                // SAFETY: a part has the places of its rows, each with room for the widest, and the matrix before lies in the
+                // other half or elsewhere.
+                unsafe { passing[i % 2].take(own.start * widest..own.start * widest + own.len() * width) }
+            };
+            // The step lies between the matrix made and the one before it.
+            let step = place(i).min(place(i - 1));
+            let (before, width) =
+                (widths.beside[step] - widths.beside[0], widths.beside[step + 1] - widths.beside[step]);
+            // SAFETY: steps lie one after the other, and each row is one part's.
+            let beside = unsafe { beside.take(rows * before + own.start * width..rows * before + own.end * width) };
+            make(place(i), Step { rows: own.clone(), from, to: &mut *to, beside, scratch: &mut *scratch });
             from = to;
         }
     });
@@ -84,40 +131,55 @@ pub(crate) fn by_stretches<T: Send + Sync>(
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{super::team::Team, *};
-    use std::{vec, vec::Vec};
+    use std::{format, vec, vec::Vec};
 
     #[test]
     fn rows_go_through_the_chain_whoever_takes_them() {
-        let columns = [0, 2, 5, 6, 10];
-        let rows = 21;
-        for way in [Way::Up, Way::Down] {
-            let widths = if way == Way::Up { [2, 3, 1, 4] } else { [4, 1, 3, 2] };
-            let given: Vec<usize> = (0..rows * widths[0]).map(|i| i / widths[0]).collect();
+        const ROWS: usize = 21;
+        let (all, beside) = ([0, 2, 5, 6, 10], [4, 5, 5, 7]);
+        let width = |k: usize| all[k + 1] - all[k];
+        for (way, dropped) in [Way::Up, Way::Down]
+            .into_iter()
+            .flat_map(|way| [&[][..], &[1], &[2], &[1, 2]].map(|dropped| (way, dropped)))
+        {
+            let (first, order) = if way == Way::Up { (0, [1, 2, 3]) } else { (3, [2, 1, 0]) };
+            let mut kept = vec![0];
+            for k in 0..4 {
+                kept.push(kept[k] + if dropped.contains(&k) { 0 } else { width(k) });
+            }
+            let widths = Widths { all: &all, kept: &kept, beside: &beside };
+            let given: Vec<usize> = (0..ROWS * width(first)).map(|i| i / width(first)).collect();
             for parts in 1..5 {
-                let mut made = vec![0; rows * (widths[1] + widths[2] + widths[3])];
+                let (mut made, mut seen) = (vec![0; ROWS * (kept[4] - width(first))], vec![0; ROWS * 3]);
+                let (mut one, mut other) = (vec![7; ROWS * 4], vec![7; ROWS * 4]);
                 Team::new(parts).unwrap().during(|| {
-                    by_rows(
-                        [parts, rows],
-                        &columns,
-                        way,
-                        &given,
-                        &mut made,
-                        &mut [0; 9],
-                        |k, own, from: &[usize], to: &mut [usize], scratch: &mut [usize]| {
-                            assert_eq!(scratch.len(), 9 / parts);
-                            let width = to.len() / own.len();
-                            for (i, to) in to.iter_mut().enumerate() {
-                                assert_eq!(from[i / width * (from.len() / own.len())] % 100, own.start + i / width);
-                                *to += 100 * k + own.start + i / width;
-                            }
-                        },
-                    );
+                    let passing = [&mut one[..], &mut other[..]];
+                    let memory = Made { kept: &mut made, passing, beside: &mut seen };
+                    by_rows([parts, ROWS], widths, way, &given, memory, &mut [0; 9], |k, step: Step<'_, usize>| {
+                        let Step { rows: own, from, to, beside, scratch } = step;
+                        assert_eq!((scratch.len(), to.len()), (9 / parts, own.len() * width(k)));
+                        let widths = [width(k), from.len() / own.len(), beside.len() / own.len()];
+                        for (i, to) in to.iter_mut().enumerate() {
+                            assert_eq!(from[i / widths[0] * widths[1]] % 100, own.start + i / widths[0]);
+                            *to = 100 * k + own.start + i / widths[0];
+                        }
+                        for (i, beside) in beside.iter_mut().enumerate() {
+                            *beside += 100 * (k + 1) + own.start + i / widths[2];
+                        }
+                    });
                 });
-                let order = if way == Way::Up { [1, 2, 3] } else { [2, 1, 0] };
-                let expected: Vec<usize> = (0..3)
-                    .flat_map(|i| (0..rows * widths[i + 1]).map(move |e| 100 * order[i] + e / widths[i + 1]))
+                let place = format!("{way:?} without {dropped:?}, {parts} parts");
+                let made_of = |k: usize| (0..ROWS * width(k)).map(move |e| 100 * k + e / width(k));
+                let expected: Vec<usize> =
+                    order.into_iter().filter(|k| !dropped.contains(k)).flat_map(made_of).collect();
+                assert_eq!(made, expected, "{place}");
+                // A step has the number of the matrix below it: the one that is made on the way down.
+                let above = if way == Way::Up { 2 } else { 1 };
+                let expected: Vec<usize> = [(0, 1), (2, 2)]
+                    .into_iter()
+                    .flat_map(|(step, width)| (0..ROWS * width).map(move |e| 100 * (step + above) + e / width))
                     .collect();
-                assert_eq!(made, expected, "{way:?}, {parts} parts");
+                assert_eq!(seen, expected, "{place}");
             }
         }
     }

@@ -52,49 +52,57 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
     });
 }
 
-/// Something that can be computed from N values in any scalar: what a closure, which knows one type, cannot.
+/// N values that can be computed from one in any scalar: what a closure, which knows one type, cannot.
 pub(crate) trait Formula<const N: usize>: Sync {
-    fn at<T: Scalar>(&self, values: [T; N]) -> T;
+    fn at<T: Scalar>(&self, x: T) -> [T; N];
 }
 
-/// `out = formula(a, b, …)`, with fused steps where the CPU has them. The loop owns its formula: what it knows would be read
+/// `(a, b, …) = formula(x)`, with fused steps where the CPU has them. The loop owns its formula: what it knows would be read
 /// again after each value that is written, if it were behind a reference, and no loop with a parameter would vectorise.
-pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
-    struct Apply<'a, T, F, const N: usize>([&'a [T]; N], &'a mut [T], F);
+pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], outs: [&mut [T]; N], formula: F) {
+    struct Apply<'a, T, F, const N: usize>(&'a [T], [&'a mut [T]; N], F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
         type Element = T;
 
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
-            fn each<T: Scalar, F: Formula<N>, const N: usize>(inputs: [&[T]; N], out: &mut [T], formula: F) {
-                let whole = out.len() - out.len() % (4 * LANES);
-                let inputs_of_whole = inputs.map(|input| &input[..whole]);
-                for (i, out) in out[..whole].iter_mut().enumerate() {
-                    *out = formula.at(inputs_of_whole.map(|input| input[i]));
+            fn each<T: Scalar, F: Formula<N>, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
+                let whole = x.len() - x.len() % (4 * LANES);
+                let of_whole = outs.each_mut().map(|out| &mut out[..whole]);
+                for (i, &x) in x[..whole].iter().enumerate() {
+                    let results = formula.at(x);
+                    for k in 0..N {
+                        of_whole[k][i] = results[k];
+                    }
                 }
                 // That loop takes four registers at a time, and would run what is left value by value.
-                for at in (whole..out.len()).step_by(LANES) {
-                    let blocks: [[T; LANES]; N] = core::array::from_fn(|k| take(inputs[k], at));
-                    let mut results = [T::zero(); LANES];
+                for at in (whole..x.len()).step_by(LANES) {
+                    let (block, mut results) = (take::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
                     for j in 0..LANES {
-                        results[j] = formula.at(core::array::from_fn(|k| blocks[k][j]));
+                        let values = formula.at(block[j]);
+                        for k in 0..N {
+                            results[k][j] = values[k];
+                        }
                     }
-                    put(out, at, results);
+                    for (out, results) in outs.iter_mut().zip(results) {
+                        put(out, at, results);
+                    }
                 }
             }
             if fuses::<LEVEL, T>() {
-                each(self.0.map(fused), fused_mut(self.1), self.2);
+                each(fused(self.0), self.1.map(fused_mut), self.2);
             } else {
                 each(self.0, self.1, self.2);
             }
         }
     }
-    let (len, out) = (out.len(), Shared::new(out));
-    divide(len, GRAIN, len, |own| {
+    assert!(outs.iter().all(|out| out.len() == x.len()));
+    let outs = outs.map(Shared::new);
+    divide(x.len(), GRAIN, x.len(), |own| {
         // SAFETY: each value is one thread's.
-        let out = unsafe { out.take(own.clone()) };
-        dispatch(Apply(inputs.map(|input| &input[own.clone()]), out, formula.clone()));
+        let outs = outs.each_ref().map(|out| unsafe { out.take(own.clone()) });
+        dispatch(Apply(&x[own], outs, formula.clone()));
     });
 }
 

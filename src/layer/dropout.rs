@@ -1,6 +1,6 @@
 //! Dropout, with masks from a counter-based generator.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Node, Noise};
+use super::{Backward, Dims, Forward, Layer, Mode, Node, Noise, Reads};
 use crate::{
     error::{Error, require},
     extent::Extent,
@@ -66,6 +66,10 @@ fn mix(z: u64) -> u64 {
 impl<T: Scalar> Layer<T> for Dropout {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NEITHER
     }
 
     /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.

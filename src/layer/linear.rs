@@ -1,6 +1,6 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, backward_and_step};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, backward_and_step};
 use crate::{
     block::{Block, Role},
     error::Error,
@@ -109,6 +109,10 @@ impl<T: Scalar> Layer<T> for Linear {
 
     fn overwrites(&self) -> bool {
         true
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::INPUT
     }
 
     /// `‖W‖₂`: the bias moves nothing.

@@ -297,9 +297,9 @@ pub struct Backward<'a, T: Scalar> {
     pub mode: Mode,
     /// Where the masks came from.
     pub noise: Noise,
-    /// Input of the forward pass.
+    /// Input of the forward pass; may be empty for a layer that does not [read](Layer::reads) it.
     pub x: &'a [T],
-    /// Its output.
+    /// Its output; so may this.
     pub y: &'a [T],
     /// What it saved; may be consumed.
     pub saved: &'a mut [T],
@@ -432,6 +432,24 @@ impl<'a, T: Scalar> Backward<'a, T> {
     }
 }
 
+/// Which of its rows a layer reads on the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Those that came.
+    pub input: bool,
+    /// Those that went out.
+    pub output: bool,
+}
+
+impl Reads {
+    /// Those that came and those that went out.
+    pub const BOTH: Self = Reads { input: true, output: true };
+    /// Those that came.
+    pub const INPUT: Self = Reads { input: true, output: false };
+    /// None of them.
+    pub const NEITHER: Self = Reads { input: false, output: false };
+}
+
 /// Something that can be a part of a network.
 ///
 /// A layer is an immutable description. Its parameters are a slice of the network's one buffer, its
@@ -467,6 +485,18 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Visits the names of the layer's links; the first is its own `path`.
     fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
         visit(path.into());
+    }
+
+    /// Which of its rows `backward` reads. A network does not keep rows between two layers that neither reads, and gives it
+    /// empty slices instead.
+    fn reads(&self) -> Reads {
+        Reads::BOTH
+    }
+
+    /// Whether what is saved of a row lies by itself, row after row, as x and y do. Then threads can take some of the rows
+    /// each through several layers, if it has no parameters.
+    fn saves_by_row(&self) -> bool {
+        false
     }
 
     /// What the output of one sample depends on.
@@ -596,6 +626,12 @@ macro_rules! delegate {
             }
             fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
                 (**self).places(path, visit);
+            }
+            fn reads(&self) -> Reads {
+                (**self).reads()
+            }
+            fn saves_by_row(&self) -> bool {
+                (**self).saves_by_row()
             }
             fn rows(&self) -> Rows {
                 (**self).rows()

@@ -1,6 +1,6 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
 use crate::{
     block::{Block, Role},
     error::{Error, require},
@@ -80,6 +80,10 @@ macro_rules! norm {
                     w[..self.0.width].fill(T::one());
                 }
                 Ok(())
+            }
+
+            fn reads(&self) -> Reads {
+                Reads::INPUT
             }
 
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {

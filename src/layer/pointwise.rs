@@ -1,12 +1,12 @@
 //! An activation as a layer, and PReLU, whose slope is learned.
 
-use super::{Backward, Dims, Forward, Layer, Node};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
 use crate::{
     activation::{Activation, LeakyRelu},
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
-    kernel::elementwise::{Formula, apply},
+    kernel::elementwise::{Formula, apply, map2},
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
     theory::Upper,
@@ -35,24 +35,39 @@ struct Value<A>(A);
 
 impl<A: Activation> Formula<1> for Value<A> {
     #[inline(always)]
-    fn at<T: Scalar>(&self, [z]: [T; 1]) -> T {
-        self.0.value(z)
+    fn at<T: Scalar>(&self, z: T) -> [T; 1] {
+        [self.0.value(z)]
     }
 }
 
+/// Value and derivative: what both are made of, such as an exponential, is computed once.
 #[derive(Clone)]
-struct Pullback<A>(A);
+struct Both<A>(A);
 
-impl<A: Activation> Formula<3> for Pullback<A> {
+impl<A: Activation> Formula<2> for Both<A> {
     #[inline(always)]
-    fn at<T: Scalar>(&self, [z, y, g]: [T; 3]) -> T {
-        self.0.derivative(z, y) * g
+    fn at<T: Scalar>(&self, z: T) -> [T; 2] {
+        let y = self.0.value(z);
+        [y, self.0.derivative(z, y)]
     }
 }
 
 impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
+    }
+
+    /// Saved: φ′(z).
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        Needs::new(if mode.saves() { extent.rows() * self.width } else { 0 }, 0, 0)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NEITHER
+    }
+
+    fn saves_by_row(&self) -> bool {
+        true
     }
 
     /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
@@ -65,7 +80,10 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        apply([pass.x], pass.y, Value(self.activation.clone()));
+        match pass.mode.saves() {
+            true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
+            false => apply(pass.x, [pass.y], Value(self.activation.clone())),
+        }
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.forward(&link, pass.x, pass.y);
@@ -74,7 +92,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dz) = pass.dx else { return };
-        apply([pass.x, pass.y, pass.dy], dz, Pullback(self.activation.clone()));
+        map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
         if pass.monitor.listens() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.backward(&link, pass.dy, dz);
@@ -138,6 +156,10 @@ impl<T: Scalar> Layer<T> for PRelu {
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
         w.fill(scalar(self.initial));
         Ok(())
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::INPUT
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {

@@ -1,6 +1,6 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
-use super::{Backward, Dims, Forward, Layer, Node};
+use super::{Backward, Dims, Forward, Layer, Node, Reads};
 use crate::{
     extent::Extent,
     monitor::Factor,
@@ -50,6 +50,10 @@ macro_rules! pool {
 
             fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
                 extent.collapsed()
+            }
+
+            fn reads(&self) -> Reads {
+                Reads::NEITHER
             }
 
             fn gain_bound(&self, _w: &[T], extent: Extent<'_>) -> Option<f64> {

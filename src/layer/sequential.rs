@@ -1,6 +1,6 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Rows, stretch::is_plain};
+use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Reads, Rows, stretch::is_plain};
 use crate::{
     block::Block,
     error::{Error, require},
@@ -27,6 +27,11 @@ pub struct Sequential<T> {
     pub(super) links: Vec<Entry<T>>,
     /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
     pub(super) columns: Vec<usize>,
+    /// The same, where rows that nobody reads on the way back have no width. Those before link 0 and after the last are
+    /// somebody else's.
+    pub(super) kept: Vec<usize>,
+    /// What each link saves of a row, added up, where it does so row by row.
+    pub(super) saved: Vec<usize>,
     /// The parameters of link i: `starts[i]..starts[i + 1]`.
     pub(super) starts: Vec<usize>,
     /// The links that change the rows, which are few.
@@ -52,6 +57,8 @@ impl<T: Scalar> Sequential<T> {
         Sequential {
             links: Vec::new(),
             columns: vec![0, input],
+            kept: vec![0],
+            saved: vec![0],
             starts: vec![0],
             changing: Vec::new(),
             widest: 0,
@@ -90,6 +97,10 @@ impl<T: Scalar> Sequential<T> {
             layer,
         };
         let (probe, i) = (Extent::sequences(2, 3), self.links.len());
+        let reads = last.is_some_and(|last| last.layer.reads().output) || entry.layer.reads().input;
+        let saved = entry.layer.needs(Extent::batch(1), Mode::Train).saved;
+        self.kept.push(self.kept[i] + if reads { width } else { 0 });
+        self.saved.push(self.saved[i] + if entry.layer.saves_by_row() { saved } else { 0 });
         if entry.layer.extent(probe) != probe {
             self.changing.push(i);
         } else if is_plain(&entry.layer) {
@@ -156,8 +167,27 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Values of the rows that come to those links, where none of them changes the rows.
-    pub(super) fn kept(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+    pub(super) fn values(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
         rows.rows() * (self.columns[links.end] - self.columns[links.start])
+    }
+
+    /// How many of them are kept for the way back.
+    pub(super) fn kept(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+        rows.rows() * (self.kept[links.end] - self.kept[links.start])
+    }
+
+    /// What those links save, where all do so row by row.
+    pub(super) fn saved(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+        rows.rows() * (self.saved[links.end] - self.saved[links.start])
+    }
+
+    /// What is kept of the rows between links.
+    fn kept_in_all(&self, extent: Extent<'_>) -> usize {
+        let links = self.links.len();
+        match self.changing.is_empty() {
+            true => self.kept(links.min(1)..links, extent),
+            false => (1..links).map(|i| self.kept(i..i + 1, self.extent_before(i, extent))).sum(),
+        }
     }
 
     /// The rows that link `i` makes of those that come to it.
@@ -189,7 +219,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.extent_before(self.links.len(), extent)
     }
 
-    /// Saved: what each link saves and the rows between links. Scratch: two buffers for those rows, what the neediest link
+    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for those rows, what the neediest link
     /// needs, and with threads what stretches of links need.
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (mut all, mut scratch, mut rows) = (Needs::default(), 0, extent);
@@ -199,9 +229,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             scratch = scratch.max(needs.scratch);
             all.saved += needs.saved;
             all.carried += needs.carried;
-            if mode.saves() && i + 1 < self.links.len() {
-                all.saved += rows.rows() * self.width_before(i + 1);
-            }
+        }
+        if mode.saves() {
+            all.saved += self.kept_in_all(extent);
         }
         all.scratch = 2 * self.widest(extent) + scratch + self.stretch_scratch(extent, mode);
         all
@@ -223,6 +253,12 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         for (i, link) in self.links.iter().enumerate() {
             link.layer.places(&name(path, i), visit);
         }
+    }
+
+    fn reads(&self) -> Reads {
+        // No link reads what none has made.
+        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.layer.reads()));
+        Reads { input: first.is_some_and(|first| first.input), output: last.is_some_and(|last| last.output) }
     }
 
     fn rows(&self) -> Rows {
@@ -261,13 +297,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Forward { extent, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
-        let (mut saved, mut carried_in, mut carried_out, mut y) = (saved, carried_in, carried_out, Some(y));
+        let (mut carried_in, mut carried_out, mut y) = (carried_in, carried_out, Some(y));
         if self.links.is_empty() {
             y.unwrap_or_default().copy_from_slice(x);
             return;
         }
-        // Without saving, the rows between links go through two buffers in turn.
-        let widest = if mode.saves() { 0 } else { self.widest(extent) };
+        // Rows that are not kept go through two buffers in turn.
+        let (mut between, mut saved) = saved.split_at_mut(if mode.saves() { self.kept_in_all(extent) } else { 0 });
+        let widest = self.widest(extent);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
         let together = mode.saves() && self.has_stretches(extent, scratch.len()) && !monitor.listens();
@@ -279,9 +316,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 && let Some(stretch) = self.stretch_up(i, rows)
             {
                 next = stretch.links.end;
-                let kept = saved.split_off_mut(..self.kept(i + 1..next + 1, rows)).unwrap_or_default();
-                let pass = Forward { noise, at, ..Forward::new(rows, mode, rows_now, kept, &mut [], scratch, monitor) };
-                self.forward_together(w, &stretch, pass);
+                let kept = between.split_off_mut(..self.kept(i + 1..next + 1, rows)).unwrap_or_default();
+                let own = saved.split_off_mut(..self.saved(i..next, rows)).unwrap_or_default();
+                let pass = Forward { noise, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
+                self.forward_together(w, &stretch, [&mut *input, &mut *output], pass);
                 x = Some(&kept[self.kept(i + 1..next, rows)..]);
                 continue;
             }
@@ -293,8 +331,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let (states, values) = (needs.carried * rows.batch, count * self.width_before(next));
             let own = saved.split_off_mut(..needs.saved).unwrap_or_default();
             let last = y.take_if(|_| next == self.links.len());
-            let kept = if last.is_none() && mode.saves() { saved.split_off_mut(..values) } else { last };
-            let came = self.kept(i..i + 1, rows);
+            let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];
+            let kept = if keeps { between.split_off_mut(..values) } else { last };
+            let came = self.values(i..i + 1, rows);
             let pass = Forward {
                 extent: rows,
                 mode,
@@ -337,7 +376,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
 impl<T: Scalar> Sequential<T> {
     fn down(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { extent, mode, noise, x, y, mut saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
+        let Backward { extent, mode, noise, x, y, saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
         let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
             if let Some(dx) = d_input {
@@ -349,11 +388,12 @@ impl<T: Scalar> Sequential<T> {
         let everything = d_input.is_some() || d_carried_in.is_some();
         let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
+        let (mut between, mut saved) = saved.split_at_mut(self.kept_in_all(extent));
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
         let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
-        let (mut y, mut end) = (y, self.links.len());
+        let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
             let i = end - 1;
             // Where no link changes the rows, nothing of the extent is to be written and read again.
@@ -361,18 +401,20 @@ impl<T: Scalar> Sequential<T> {
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
-                let inner = &*saved.split_off_mut(saved.len() - inner..).unwrap_or_default();
+                let inner = &*between.split_off_mut(between.len() - inner..).unwrap_or_default();
+                let own = saved.split_off_mut(saved.len() - self.saved(end..i + 1, rows)..).unwrap_or_default();
                 let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
+                let values = self.values(end..end + 1, rows);
                 let dx = match end {
                     0 => d_input.take(),
                     _ if end == first => None,
-                    _ => Some(&mut goes[..input.len()]),
+                    _ => Some(&mut goes[..values]),
                 };
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
-                let pass = Backward::new(rows, mode, input, y, &mut [], &came[..y.len()], dx, dw, scratch, monitor);
+                let pass = Backward::new(rows, mode, input, y, own, &came[..gone], dx, dw, scratch, monitor);
                 let pass = Backward { noise, fresh, trained, at, ..pass };
                 self.backward_together(&mut w, &stretch, inner, pass);
-                y = input;
+                (y, gone) = (input, values);
                 core::mem::swap(&mut came, &mut goes);
                 continue;
             }
@@ -381,8 +423,11 @@ impl<T: Scalar> Sequential<T> {
             let needs = link.layer.needs(rows, mode);
             let states = needs.carried * rows.batch;
             let kept = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
-            let values = self.kept(i..i + 1, rows);
-            let input = if i == 0 { x } else { saved.split_off_mut(saved.len() - values..).unwrap_or_default() };
+            let values = self.values(i..i + 1, rows);
+            let input = match i {
+                0 => x,
+                _ => between.split_off_mut(between.len() - self.kept(i..i + 1, rows)..).unwrap_or_default(),
+            };
             let dx = match i {
                 0 => d_input.take(),
                 _ if i == first => None,
@@ -403,7 +448,7 @@ impl<T: Scalar> Sequential<T> {
                     y,
                     saved: kept,
                     carried_in: carried_in.as_mut().and_then(|state| state.split_off(state.len() - states..)),
-                    dy: if i + 1 == self.links.len() { dy } else { &came[..y.len()] },
+                    dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
                     d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
                     dx,
                     d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
@@ -415,7 +460,7 @@ impl<T: Scalar> Sequential<T> {
                     at: at.part(link.first_place),
                 },
             );
-            y = input;
+            (y, gone) = (input, values);
             core::mem::swap(&mut came, &mut goes);
         }
     }

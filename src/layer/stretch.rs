@@ -8,7 +8,7 @@ use super::{Backward, Forward, Layer, Mode, Parameters, Rows, Sequential, Traine
 use crate::{
     extent::Extent,
     kernel::{
-        chain::{GRAIN, Way, by_rows, by_stretches},
+        chain::{GRAIN, Made, Step, Way, Widths, by_rows, by_stretches},
         product::PER_NANOSECOND,
         team::parts,
     },
@@ -30,11 +30,12 @@ pub(super) struct Stretch {
 }
 
 /// Whether a layer that does not change its rows can be in a stretch: what it does to a row depends on that row alone, it
-/// keeps nothing, and it is small.
+/// keeps nothing, or without parameters something of each row, and it is small.
 pub(super) fn is_plain<T: Scalar>(layer: &dyn Layer<T>) -> bool {
     let needs = layer.needs(Extent::batch(3), Mode::Train);
-    let keeps_nothing = needs.saved + needs.carried == 0;
-    layer.rows() == Rows::Independent && keeps_nothing && layer.dims().parameters <= SMALL
+    let parameters = layer.dims().parameters;
+    let keeps_rows = needs.saved == 0 || layer.saves_by_row() && parameters == 0;
+    layer.rows() == Rows::Independent && needs.carried == 0 && keeps_rows && parameters <= SMALL
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -69,7 +70,8 @@ impl<T: Scalar> Sequential<T> {
         let share = |i: usize| {
             let needs = self.links[i].layer.needs(Extent::batch(rows), Mode::Train);
             // What it keeps after all there would be no place for.
-            if needs.saved + needs.carried > 0 { None } else { Some(needs.scratch + self.parameters(i).len()) }
+            let by_row = self.saved(i..i + 1, Extent::batch(rows));
+            if needs.saved + needs.carried > by_row { None } else { Some(needs.scratch + self.parameters(i).len()) }
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
         let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
@@ -87,9 +89,10 @@ impl<T: Scalar> Sequential<T> {
         if mode.saves() { self.room(extent.batch) } else { 0 }
     }
 
-    /// The stretch that begins with link `i`, if one is worth it.
+    /// The stretch that begins with link `i`, if one is worth it; what comes out of it is kept.
     pub(super) fn stretch_up(&self, i: usize, rows: Extent<'_>) -> Option<Stretch> {
-        let links = i..self.run_of(i)?.end;
+        let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
+        let links = i..end;
         let parts = self.parts(links.clone(), rows.rows());
         (parts > 1).then_some(Stretch { links, parts })
     }
@@ -108,18 +111,29 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1 && even()).then_some(Stretch { links: start..end, parts })
     }
 
-    /// The forward pass through a stretch, unwatched; `y` is to hold what comes out of each link.
-    pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, pass: Forward<'_, T>) {
-        let Forward { extent, mode, noise, x, y, scratch, at, .. } = pass;
+    /// The forward pass through a stretch, unwatched; `y` is to hold what is kept of what comes out of each link, and what is
+    /// not goes through `passing`.
+    pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
+        let Forward { extent, mode, noise, x, y, saved, scratch, at, .. } = pass;
         let Range { start, end } = stretch.links;
-        let size = [stretch.parts, extent.rows()];
-        by_rows(size, &self.columns[start..end + 2], Way::Up, x, y, scratch, |k, own, x, y, scratch| {
-            let (i, mut nobody) = (start + k - 1, ());
+        let (size, made) = ([stretch.parts, extent.rows()], Made { kept: y, passing, beside: saved });
+        by_rows(size, self.widths(start..end), Way::Up, x, made, scratch, |k, step| {
+            let (i, mut nobody, Step { rows: own, from: x, to: y, beside: saved, scratch }) = (start + k - 1, (), step);
             let link = &self.links[i];
             let (noise, at) = (noise.later(own.start), at.part(link.first_place));
-            let pass = Forward::new(Extent::batch(own.len()), mode, x, y, &mut [], scratch, &mut nobody);
+            let pass = Forward::new(Extent::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
             link.layer.forward(&w[self.parameters(i)], Forward { noise, at, ..pass });
         });
+    }
+
+    /// The widths of those links: of the rows before each and after the last, and of what each saves.
+    fn widths(&self, links: Range<usize>) -> Widths<'_> {
+        let Range { start, end } = links;
+        Widths {
+            all: &self.columns[start..end + 2],
+            kept: &self.kept[start..end + 2],
+            beside: &self.saved[start..end + 1],
+        }
     }
 
     /// The backward pass through a stretch, unwatched; `inner` are the rows that come to each link but the first, whose
@@ -131,23 +145,27 @@ impl<T: Scalar> Sequential<T> {
         inner: &[T],
         pass: Backward<'_, T>,
     ) {
-        let Backward { extent, mode, noise, x, y, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
+        let Backward { extent, mode, noise, x, y, saved, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
         let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
-        // Some of the rows that come to link i.
+        // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
                 i if i == end => y,
                 i => &inner[self.kept(start + 1..i, extent)..],
             };
-            let width = self.width_before(i);
+            let width = self.kept[i + 1] - self.kept[i];
             &all[rows.start * width..rows.end * width]
         };
         let (kept, scratch) = scratch.split_at_mut(KEPT);
         // Nobody may ask for the gradient of what comes to the first link.
         let lowest = if dx.is_some() { start } else { start + 1 };
-        let (columns, weights) = (&self.columns[lowest..end + 2], w.read());
-        by_rows([parts, extent.rows()], columns, Way::Down, dy, kept, scratch, |k, own, dy, dx, scratch| {
+        let (widths, weights) = (self.widths(lowest..end), w.read());
+        let widths = Widths { kept: widths.all, ..widths };
+        let beside = &mut saved[self.saved(start..lowest, extent)..];
+        let made = Made { kept: &mut *kept, passing: [&mut [], &mut []], beside };
+        by_rows([parts, extent.rows()], widths, Way::Down, dy, made, scratch, |k, step| {
+            let Step { rows: own, from: dy, to: dx, beside: saved, scratch } = step;
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
@@ -157,16 +175,19 @@ impl<T: Scalar> Sequential<T> {
             if !fresh {
                 unwanted.fill(T::zero());
             }
-            let pass = Backward::new(rows, mode, x, y, &mut [], dy, Some(dx), unwanted, scratch, &mut nobody);
+            let pass = Backward::new(rows, mode, x, y, saved, dy, Some(dx), unwanted, scratch, &mut nobody);
             link.layer.backward(&weights[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
         });
         // The gradient of what comes to link i.
-        let kept = |i: usize| &kept[self.kept(i + 1..end, extent)..][..self.kept(i..i + 1, extent)];
+        let kept = |i: usize| &kept[self.values(i + 1..end, extent)..][..self.values(i..i + 1, extent)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));
         }
         let (all, starts) = (0..extent.rows(), &self.starts[start..end + 1]);
         let run = |i: usize, w: Parameters<'_, T>, dw: &mut [T], scratch: &mut [T]| {
+            if dw.is_empty() {
+                return;
+            }
             let (link, mut nobody) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
             let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));

@@ -64,6 +64,10 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its extent.
     NeedsGrow: "needs do not shrink when batch or steps grow",
+    /// Layers: what `reads` leaves out.
+    Reads: "rows that a layer says it does not read on the way back may be missing",
+    /// Layers: what `saves_by_row` says.
+    SavesByRow: "what is saved of some rows is all that their way back needs",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.

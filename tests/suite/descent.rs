@@ -25,7 +25,13 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)>
     }
     let mixed = Sequential::<T>::input(40).activation(Tanh).layer(branch(40).build().unwrap()).layer_norm();
     let mixed = mixed.residual(|network| network.linear(40).activation(Tanh)).linear(7);
+    let mut inner = Sequential::<T>::input(40);
+    for _ in 0..20 {
+        inner = inner.activation(Tanh).linear(40);
+    }
+    let inside = Sequential::<T>::input(40).linear(40).layer(inner.build().unwrap()).activation(Tanh).linear(3);
     vec![
+        ("an activation first in what is inside", Box::new(inside.build().unwrap()), "1"),
         ("deep and narrow", Box::new(deep.linear(3).build().unwrap()), "5.weight"),
         ("wide", Box::new(Sequential::<T>::input(40).linear(500).activation(Tanh).linear(300).build().unwrap()), "2"),
         ("others inside", Box::new(mixed.build().unwrap()), "1"),

@@ -84,7 +84,8 @@ const EXTENTS: [Extent<'static>; 5] = [
 /// * **Blocks** tile the parameters, and each has a gradient.
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits.
-/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients or with frozen blocks agree.
+/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, without the rows that
+///   `reads` leaves out or with frozen blocks agree.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::{
     extent::Extent,
-    layer::{Backward, Forward, Layer, Mode, Noise, Place, Trained},
+    layer::{Backward, Forward, Layer, Mode, Noise, Place, Reads, Trained},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},
     testing::caught,
@@ -48,6 +48,10 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) gradient: f64,
     /// Whether it is to be overwritten.
     pub(in crate::testing) fresh: bool,
+    /// Whether the rows that the layer does not read are withheld on the way back.
+    pub(in crate::testing) withheld: bool,
+    /// Whether the samples go back in two parts.
+    pub(in crate::testing) divided: bool,
     /// The rate of the step that the parameters take in the same pass.
     pub(in crate::testing) descends: Option<f64>,
     /// Whether the gradients of input and initial state are wanted.
@@ -70,6 +74,8 @@ impl<'a> Asked<'a> {
             leftover: 0.0,
             gradient: 0.0,
             fresh: false,
+            withheld: false,
+            divided: false,
             descends: None,
             optional: true,
             trained: &[],
@@ -197,6 +203,9 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
     }
 
+    let reads = if asked.withheld { layer.reads() } else { Reads::BOTH };
+    let x = if reads.input { &given.x[..] } else { &[] };
+    let y_read = if reads.output { &y[..] } else { &[] };
     let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
     let mut dx = Guarded::new("dx", if optional { given.x.len() } else { 0 }, leftover);
     let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
@@ -205,8 +214,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         extent,
         mode,
         noise,
-        x: &given.x,
-        y: &y,
+        x,
+        y: y_read,
         saved: saved.slice(),
         carried_in: given.state.as_deref(),
         dy: &given.dy,
@@ -224,6 +233,17 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     w.slice().copy_from_slice(&given.w);
     match asked.descends {
         Some(rate) => layer.descend(w.slice(), scalar(rate), backward),
+        None if asked.divided => {
+            let Backward { x, y, saved, dy, mut dx, dw, scratch, monitor, .. } = backward;
+            for own in [0..extent.batch / 2, extent.batch / 2..extent.batch] {
+                let part = |all: usize| all / extent.batch * own.start..all / extent.batch * own.end;
+                let dx = dx.as_deref_mut().map(|dx| &mut dx[part(given.x.len())]);
+                let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
+                let (rows, saved) = (Extent::batch(own.len()), &mut saved[part(needs.saved)]);
+                let pass = Backward::new(rows, mode, x, y, saved, dy, dx, dw, scratch, monitor);
+                layer.backward(w.slice(), Backward { noise: noise.later(own.start), at, ..pass });
+            }
+        }
         None => layer.backward(w.slice(), backward),
     }
     saved.open()?;

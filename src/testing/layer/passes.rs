@@ -1,9 +1,9 @@
 //! Passes in one scalar against each other: what is left in memory, what nobody asked for, what is frozen.
 
-use super::{Asked, Given, Results, Suite, unequal};
+use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
     extent::Extent,
-    layer::{Layer, Mode},
+    layer::{Layer, Mode, Rows},
     scalar::{Scalar, scalar, to_f64},
     testing::{Law, law::beyond},
 };
@@ -36,6 +36,7 @@ impl Suite<'_, '_> {
 
         self.accumulates(layer, name, &given, &usual, &plain);
         self.descends(layer, name, &given, &usual, &plain);
+        self.memory_left_out(layer, name, &given, &usual, &plain);
         self.modes_agree(layer, name, &given, &usual);
         self.optional_gradients(layer, name, &given, &usual, &plain);
         self.frozen_blocks(layer, name, &given, &usual, &plain);
@@ -89,6 +90,38 @@ impl Suite<'_, '_> {
                 let expected = format!("{BEFORE} + {alone:e}");
                 self.trial.breaks(Law::Accumulates, place, expected, format!("{added:e}"), "");
                 return;
+            }
+        }
+    }
+
+    fn memory_left_out<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        let withheld = Asked { withheld: true, ..*usual };
+        let divides = layer.saves_by_row() && layer.rows() == Rows::Independent && given.state.is_none();
+        let divides = divides && usual.extent.steps == 1 && usual.extent.batch > 1;
+        let divided = Asked { divided: true, ..withheld };
+        for (law, asked) in [(Law::Reads, Some(withheld)), (Law::SavesByRow, divides.then_some(divided))] {
+            let Some(asked) = asked else { continue };
+            let place = |what: &str| format!("{}: {what}", self.at(name, usual.extent));
+            match run(layer, &given.map(scalar), &asked) {
+                Err(found) => self.trial.breaks(law, place("backward"), "a pass back", found, ""),
+                Ok(other) => {
+                    // Sums over rows are made in another order where these are divided.
+                    let results = plain.named().into_iter().zip(other.named());
+                    for ((what, a), (_, b)) in results.filter(|((what, _), _)| law == Law::Reads || *what == "dx") {
+                        if let Some(i) = unequal(a, b) {
+                            let place = place(&format!("{what}[{i}]"));
+                            self.trial.breaks(law, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
+                            break;
+                        }
+                    }
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::{all_caught, caught};
 use chainrule::{
     Block, Error, Extent, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Dims, Forward, Needs, Rows},
+    layer::{Backward, Dims, Forward, Needs, Reads, Rows},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -66,6 +66,8 @@ enum Fault {
     DescendsWithoutBias,
     DescendsWithoutInputGradient,
     DescendsBeforeInputGradient,
+    ReadsMoreThanItSays,
+    SavesByColumn,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -142,6 +144,14 @@ impl<T: Scalar> Layer<T> for Affine {
         Rows::Independent
     }
 
+    fn reads(&self) -> Reads {
+        if self.is(Fault::ReadsMoreThanItSays) { Reads::NEITHER } else { Reads::BOTH }
+    }
+
+    fn saves_by_row(&self) -> bool {
+        self.is(Fault::SavesByColumn)
+    }
+
     fn overwrites(&self) -> bool {
         self.is(Fault::FreshAddedTo)
     }
@@ -190,7 +200,8 @@ impl<T: Scalar> Layer<T> for Affine {
                     _ => {}
                 }
                 if pass.mode.saves() && !self.is(Fault::SavedRead) {
-                    pass.saved[row * self.outputs + o] = sum;
+                    let at = if self.is(Fault::SavesByColumn) { o * rows + row } else { row * self.outputs + o };
+                    pass.saved[at] = sum;
                 }
                 *y = if self.pointwise() { Tanh.value(sum) } else { sum };
             }
@@ -256,6 +267,7 @@ impl<T: Scalar> Layer<T> for Affine {
                     let dx = &mut dx[row * self.inputs + i];
                     *dx = match self.fault {
                         Fault::InputGradientSign => -sum,
+                        Fault::SavesByColumn => sum + (pass.saved[row] - pass.y[row * self.outputs]),
                         Fault::InputGradientAdded => *dx + sum,
                         Fault::SlightlyWrong => sum * scalar(1.0 + 1e-9),
                         Fault::FirstRowSpecial if row == 0 => sum + sum,
@@ -344,6 +356,8 @@ fn mutants_of_layers() {
         (Fault::DescendsWithoutBias, Law::Descends),
         (Fault::DescendsWithoutInputGradient, Law::Descends),
         (Fault::DescendsBeforeInputGradient, Law::Descends),
+        (Fault::ReadsMoreThanItSays, Law::Reads),
+        (Fault::SavesByColumn, Law::SavesByRow),
     ];
     all_caught(
         "layers",
