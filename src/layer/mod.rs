@@ -592,7 +592,9 @@ impl<T: Scalar> Parameters<'_, T> {
     /// Goes back through `layer`, whose parameters they are.
     pub(crate) fn down(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
         match self {
-            Parameters::Stay(w) => {
+            Parameters::Descend(w, rate) if !w.is_empty() => layer.descend(w, rate, pass),
+            still => {
+                let w = still.read();
                 let overwrites = !w.is_empty() && layer.overwrites();
                 if pass.fresh && !overwrites {
                     pass.dw.fill(T::zero());
@@ -600,7 +602,6 @@ impl<T: Scalar> Parameters<'_, T> {
                 pass.fresh &= overwrites;
                 layer.backward(w, pass);
             }
-            Parameters::Descend(w, rate) => layer.descend(w, rate, pass),
         }
     }
 }
