@@ -5,6 +5,7 @@ use crate::{
     block::Block,
     error::{Error, require},
     extent::Extent,
+    kernel::prefetch,
     scalar::Scalar,
     theory::Upper,
 };
@@ -195,6 +196,11 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.links[i].layer.extent(rows) } else { rows }
     }
 
+    /// Whether a pass finds most of its memory far away, and each link asks for what the next one needs.
+    pub(super) fn is_far(&self) -> bool {
+        self.starts[self.links.len()] * size_of::<T>() > FAR
+    }
+
     /// The largest number of values between two links.
     fn widest(&self, extent: Extent<'_>) -> usize {
         if self.changing.is_empty() {
@@ -204,6 +210,9 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
+
+/// Bytes of parameters that no level-2 cache holds beside what comes between them.
+const FAR: usize = 4 << 20;
 
 /// The name of part `i`.
 fn name(path: &str, i: usize) -> String {
@@ -308,6 +317,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
         let together = mode.saves() && self.has_stretches(extent, scratch.len()) && !monitor.listens();
+        let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), extent, 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
@@ -348,6 +358,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 at: at.part(link.first_place),
             };
             let parameters = &w[self.parameters(i)];
+            if far && next < self.links.len() {
+                prefetch(&w[self.parameters(next)]);
+                // With a product there is time for what follows it.
+                if !parameters.is_empty() {
+                    prefetch(&between[..self.kept(next..next + 1, rows).min(between.len())]);
+                    prefetch(&saved[..self.saved(next..next + 1, rows).min(saved.len())]);
+                }
+            }
             x = match kept {
                 Some(kept) => {
                     link.layer.forward(parameters, Forward { y: kept, ..pass });
@@ -393,6 +411,7 @@ impl<T: Scalar> Sequential<T> {
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
         let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
+        let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
             let i = end - 1;
@@ -434,6 +453,13 @@ impl<T: Scalar> Sequential<T> {
                 _ => Some(&mut goes[..values]),
             };
             let own = self.parameters(i);
+            if far && i > first {
+                prefetch(&w.read()[self.parameters(i - 1)]);
+                if !own.is_empty() {
+                    prefetch(&between[between.len() - self.kept(i - 1..i, rows).min(between.len())..]);
+                    prefetch(&saved[saved.len() - self.saved(i - 1..i, rows).min(saved.len())..]);
+                }
+            }
             let own_dw = match w {
                 Parameters::Stay(_) => &mut dw[own.clone()],
                 Parameters::Descend(..) => &mut dw[..own.len()],

@@ -9,6 +9,7 @@ use crate::{
     extent::Extent,
     kernel::{
         chain::{GRAIN, Made, Step, Way, Widths, by_rows, by_stretches},
+        prefetch,
         product::PER_NANOSECOND,
         team::parts,
     },
@@ -115,11 +116,14 @@ impl<T: Scalar> Sequential<T> {
     /// not goes through `passing`.
     pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { extent, mode, noise, x, y, saved, scratch, at, .. } = pass;
-        let Range { start, end } = stretch.links;
+        let (Range { start, end }, far) = (stretch.links.clone(), self.is_far());
         let (size, made) = ([stretch.parts, extent.rows()], Made { kept: y, passing, beside: saved });
         by_rows(size, self.widths(start..end), Way::Up, x, made, scratch, |k, step| {
             let (i, mut nobody, Step { rows: own, from: x, to: y, beside: saved, scratch }) = (start + k - 1, (), step);
             let link = &self.links[i];
+            if far {
+                prefetch(&w[self.parameters((i + 1).min(end - 1))]);
+            }
             let (noise, at) = (noise.later(own.start), at.part(link.first_place));
             let pass = Forward::new(Extent::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
             link.layer.forward(&w[self.parameters(i)], Forward { noise, at, ..pass });
@@ -160,7 +164,7 @@ impl<T: Scalar> Sequential<T> {
         let (kept, scratch) = scratch.split_at_mut(KEPT);
         // Nobody may ask for the gradient of what comes to the first link.
         let lowest = if dx.is_some() { start } else { start + 1 };
-        let (widths, weights) = (self.widths(lowest..end), w.read());
+        let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { kept: widths.all, ..widths };
         let beside = &mut saved[self.saved(start..lowest, extent)..];
         let made = Made { kept: &mut *kept, passing: [&mut [], &mut []], beside };
@@ -168,6 +172,9 @@ impl<T: Scalar> Sequential<T> {
             let Step { rows: own, from: dy, to: dx, beside: saved, scratch } = step;
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
+            if far && i > start {
+                prefetch(&weights[self.parameters(i - 1)]);
+            }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (Extent::batch(own.len()), before(i, &own), before(i + 1, &own));
             let (noise, at, trained) = (noise.later(own.start), at.part(link.first_place), Trained::NONE);
