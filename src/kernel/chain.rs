@@ -61,7 +61,8 @@ pub(crate) fn by_rows<T: Send + Sync>(
     make: impl Fn(usize, Step<'_, T>) + Sync,
 ) {
     let last = widths.all.len() - 2;
-    assert!(widths.kept.len() >= last + 2 && widths.beside.len() > last && widths.beside.is_sorted());
+    assert!(widths.kept.len() >= last + 2 && widths.beside.len() > last);
+    assert!([widths.all, widths.kept, widths.beside].iter().all(|widths| widths.is_sorted()));
     let place = |i: usize| if way == Way::Up { i } else { last - i };
     let width = |i: usize| widths.all[place(i) + 1] - widths.all[place(i)];
     let is_kept = |i: usize| widths.kept[place(i) + 1] > widths.kept[place(i)];

@@ -414,7 +414,7 @@ fn pack_strips<'a, T: Scalar>(
     Strips { packed, inner }
 }
 
-/// `c += dᵀ x` or `c = dᵀ x` of one row each, which are in the cache: nothing to pack, and a tile would be all border.
+/// `c = dᵀ x`, or that, or a multiple of it, added to c, of one row each, which are in the cache: nothing to pack, and a tile would be all border.
 struct OneRow<'a, T> {
     d: &'a [T],
     x: &'a [T],

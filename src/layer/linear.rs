@@ -166,13 +166,15 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         outer(dy, x, [self.outputs, self.inputs, rows], weight, Start::Scaled(-rate), pass.scratch);
-        let mut d_bias = pass.dy;
-        if rows > 1 {
-            let sums = &mut pass.dw[..bias.len()];
-            sums.fill(T::zero());
-            add_column_sums(pass.dy, self.outputs, sums);
-            d_bias = sums;
+        let step = move |b, g| b + -rate * g;
+        if rows == 1 {
+            // Too short to be worth a kernel.
+            bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b = step(*b, g));
+            return;
         }
-        update(bias, &d_bias[..bias.len()], move |b, g| b + -rate * g);
+        let sums = &mut pass.dw[..bias.len()];
+        sums.fill(T::zero());
+        add_column_sums(pass.dy, self.outputs, sums);
+        update(bias, sums, step);
     }
 }

@@ -493,8 +493,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Reads::BOTH
     }
 
-    /// Whether what is saved of a row lies by itself, row after row, as x and y do. Then threads can take some of the rows
-    /// each through several layers, if it has no parameters.
+    /// Whether what is saved of a row lies by itself, row after row, as x and y do, in every mode that saves. Then threads can
+    /// take some of the rows each through several layers, if it has no parameters. A layer around another asks that one.
     fn saves_by_row(&self) -> bool {
         false
     }
@@ -546,8 +546,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// [`backward`](Self::backward) and a step of plain gradient descent: `w ← w − η dw`, of all blocks.
     ///
-    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after. The step is to be
-    /// the bits of `w + −η · dw`. As it stands both are done one after the other; a layer of others can let each take its
+    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after; `pass.trained` is
+    /// all. The step is to be the bits of `w + −η · dw`, but for the sign of a zero. As it stands both are done one after the other; a layer of others can let each take its
     /// step while its gradient is in the cache.
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
         backward_and_step(self, w, rate, pass);

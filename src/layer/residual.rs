@@ -1,6 +1,6 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
-use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Rows, Trained};
+use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Reads, Rows, Trained};
 use crate::{
     block::{Block, Role},
     error::{Error, require},
@@ -115,6 +115,10 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         visit(path.into());
         visit(format!("{path}.scale"));
         self.branch.places(&format!("{path}.branch"), visit);
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { input: self.branch.reads().input, output: false }
     }
 
     fn rows(&self) -> Rows {

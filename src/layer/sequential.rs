@@ -228,8 +228,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.extent_before(self.links.len(), extent)
     }
 
-    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for those rows, what the neediest link
-    /// needs, and with threads what stretches of links need.
+    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
+    /// others, what the neediest link needs, and with threads what stretches of links need.
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (mut all, mut scratch, mut rows) = (Needs::default(), 0, extent);
         for (i, link) in self.links.iter().enumerate() {
@@ -265,9 +265,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn reads(&self) -> Reads {
-        // No link reads what none has made.
+        // Without links nothing is read.
         let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.layer.reads()));
         Reads { input: first.is_some_and(|first| first.input), output: last.is_some_and(|last| last.output) }
+    }
+
+    fn saves_by_row(&self) -> bool {
+        matches!(&self.links[..], [one] if one.layer.saves_by_row())
     }
 
     fn rows(&self) -> Rows {
@@ -316,7 +320,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = self.widest(extent);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && self.has_stretches(extent, scratch.len()) && !monitor.listens();
+        let together = mode.saves() && self.has_stretches(extent, mode, scratch.len()) && !monitor.listens();
         let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), extent, 0);
         while let Some(link) = self.links.get(next) {
@@ -410,7 +414,7 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = self.has_stretches(extent, scratch.len()) && !monitor.listens();
+        let together = self.has_stretches(extent, mode, scratch.len()) && !monitor.listens();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {

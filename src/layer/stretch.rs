@@ -63,16 +63,16 @@ impl<T: Scalar> Sequential<T> {
 
     /// Scratch for stretches of up to `rows` rows, beside that of the links: the dy that are kept, and for each part what
     /// the neediest link needs and a gradient that nobody wants. 0 where there is none.
-    fn room(&self, rows: usize) -> usize {
+    fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
             return 0;
         }
         let share = |i: usize| {
-            let needs = self.links[i].layer.needs(Extent::batch(rows), Mode::Train);
-            // What it keeps after all there would be no place for.
-            let by_row = self.saved(i..i + 1, Extent::batch(rows));
-            if needs.saved + needs.carried > by_row { None } else { Some(needs.scratch + self.parameters(i).len()) }
+            let needs = self.links[i].layer.needs(Extent::batch(rows), mode);
+            // What it keeps otherwise there would be no place for.
+            let by_row = needs.saved == self.saved(i..i + 1, Extent::batch(rows)) && needs.carried == 0;
+            by_row.then(|| needs.scratch + self.parameters(i).len())
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
         let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
@@ -81,13 +81,13 @@ impl<T: Scalar> Sequential<T> {
 
     /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
     /// thread, and whoever made the scratch knew of the threads.
-    pub(super) fn has_stretches(&self, extent: Extent<'_>, scratch: usize) -> bool {
-        extent.steps == 1 && (1..=scratch).contains(&self.room(extent.batch))
+    pub(super) fn has_stretches(&self, extent: Extent<'_>, mode: Mode, scratch: usize) -> bool {
+        extent.steps == 1 && (1..=scratch).contains(&self.room(extent.batch, mode))
     }
 
     /// Scratch for stretches of a pass over `extent`, or over one step of it.
     pub(super) fn stretch_scratch(&self, extent: Extent<'_>, mode: Mode) -> usize {
-        if mode.saves() { self.room(extent.batch) } else { 0 }
+        if mode.saves() { self.room(extent.batch, mode) } else { 0 }
     }
 
     /// The stretch that begins with link `i`, if one is worth it; what comes out of it is kept.

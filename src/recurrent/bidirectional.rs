@@ -4,7 +4,7 @@ use crate::{
     block::Block,
     error::{Error, require},
     extent::Extent,
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Rows},
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, Rows},
     monitor::Factor,
     scalar::Scalar,
     theory::Upper,
@@ -66,6 +66,10 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
         self.layer.places(path, visit);
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NEITHER
     }
 
     fn rows(&self) -> Rows {
@@ -228,6 +232,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         visit(path.into());
         self.forward.places(&format!("{path}.forward"), visit);
         self.backward.places(&format!("{path}.backward"), visit);
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::INPUT
     }
 
     fn rows(&self) -> Rows {

@@ -102,24 +102,50 @@ impl Suite<'_, '_> {
         usual: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        let withheld = Asked { withheld: true, ..*usual };
-        let divides = layer.saves_by_row() && layer.rows() == Rows::Independent && given.state.is_none();
-        let divides = divides && usual.extent.steps == 1 && usual.extent.batch > 1;
-        let divided = Asked { divided: true, ..withheld };
-        for (law, asked) in [(Law::Reads, Some(withheld)), (Law::SavesByRow, divides.then_some(divided))] {
-            let Some(asked) = asked else { continue };
-            let place = |what: &str| format!("{}: {what}", self.at(name, usual.extent));
-            match run(layer, &given.map(scalar), &asked) {
-                Err(found) => self.trial.breaks(law, place("backward"), "a pass back", found, ""),
-                Ok(other) => {
-                    // Sums over rows are made in another order where these are divided.
-                    let results = plain.named().into_iter().zip(other.named());
-                    for ((what, a), (_, b)) in results.filter(|((what, _), _)| law == Law::Reads || *what == "dx") {
-                        if let Some(i) = unequal(a, b) {
-                            let place = place(&format!("{what}[{i}]"));
-                            self.trial.breaks(law, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
-                            break;
-                        }
+        let evaluated = Asked { mode: Mode::Evaluate, ..*usual };
+        let Some(plainly_evaluated) = self.pass(layer, name, given, &evaluated) else { return };
+        for (asked, results) in
+            [(*usual, plain), (Asked { watched: true, ..*usual }, plain), (evaluated, &plainly_evaluated)]
+        {
+            self.left_out(Law::Reads, layer, name, given, &Asked { withheld: true, ..asked }, results);
+        }
+        let extent = usual.extent;
+        if !(layer.saves_by_row() && layer.rows() == Rows::Independent && given.state.is_none() && extent.steps == 1) {
+            return;
+        }
+        for mode in [Mode::Train, Mode::Evaluate] {
+            let [all, one] = [extent, Extent::batch(1)].map(|extent| layer.needs(extent, mode).saved);
+            if all != extent.batch * one {
+                let (expected, found) = (format!("{} × {one} values saved", extent.batch), format!("{all}"));
+                self.trial.breaks(Law::SavesByRow, self.at(name, extent), expected, found, "");
+            }
+        }
+        if extent.batch > 1 {
+            let divided = Asked { divided: true, withheld: true, ..*usual };
+            // Sums over rows are made in another order where these are divided.
+            let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
+            self.left_out(Law::SavesByRow, layer, name, given, &divided, &rows_alone);
+        }
+    }
+
+    /// A pass that has less than another gives the same; what is not in `plain` may be anything.
+    fn left_out<T: Scalar>(
+        &mut self,
+        law: Law,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        asked: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.extent), asked.mode);
+        match run(layer, &given.map(scalar), asked) {
+            Err(found) => self.trial.breaks(law, place(self, "backward"), "a pass back", found, ""),
+            Ok(other) => {
+                for ((what, a), (_, b)) in plain.named().into_iter().zip(other.named()) {
+                    if let Some(i) = unlike(a, b) {
+                        let place = place(self, &format!("{what}[{i}]"));
+                        return self.trial.breaks(law, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
                     }
                 }
             }
@@ -137,8 +163,9 @@ impl Suite<'_, '_> {
         const RATE: f64 = 0.75;
         let step = |(&w, &dw): (&f64, &T)| scalar::<T>(w) + -scalar::<T>(RATE) * dw;
         let stepped = Results { dw: given.w.iter().zip(&plain.dw).map(step).collect(), ..plain.clone() };
-        for gradient in [f64::NAN, 3.0] {
-            let asked = Asked { descends: Some(RATE), gradient, ..*usual };
+        // The first layer of a network is not asked for dx, and may miss what it does not read.
+        for (gradient, optional, withheld) in [(f64::NAN, true, false), (3.0, true, true), (3.0, false, true)] {
+            let asked = Asked { descends: Some(RATE), gradient, optional, withheld, ..*usual };
             let Some(found) = self.pass(layer, name, given, &asked) else { return };
             for ((what, a), (_, b)) in stepped.named().into_iter().zip(found.named()) {
                 if let Some(i) = unlike(a, b) {

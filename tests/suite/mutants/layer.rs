@@ -66,8 +66,11 @@ enum Fault {
     DescendsWithoutBias,
     DescendsWithoutInputGradient,
     DescendsBeforeInputGradient,
+    DescendsForInputGradient,
     ReadsMoreThanItSays,
     SavesByColumn,
+    SavesMoreThanRows,
+    EvaluationReadsMore,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -115,7 +118,8 @@ impl<T: Scalar> Layer<T> for Affine {
             _ => extent.rows() * self.outputs,
         };
         let carried = if self.is(Fault::CarriedByBatch) { extent.steps } else { 0 };
-        Needs::new(if mode.saves() { extent.rows() * self.outputs } else { 0 }, scratch, carried)
+        let more = if self.is(Fault::SavesMoreThanRows) { 8 } else { 0 };
+        Needs::new(if mode.saves() { extent.rows() * self.outputs + more } else { 0 }, scratch, carried)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -145,11 +149,15 @@ impl<T: Scalar> Layer<T> for Affine {
     }
 
     fn reads(&self) -> Reads {
-        if self.is(Fault::ReadsMoreThanItSays) { Reads::NEITHER } else { Reads::BOTH }
+        match self.fault {
+            Fault::ReadsMoreThanItSays => Reads::NEITHER,
+            Fault::EvaluationReadsMore => Reads::INPUT,
+            _ => Reads::BOTH,
+        }
     }
 
     fn saves_by_row(&self) -> bool {
-        self.is(Fault::SavesByColumn)
+        self.is(Fault::SavesByColumn) || self.is(Fault::SavesMoreThanRows)
     }
 
     fn overwrites(&self) -> bool {
@@ -231,6 +239,7 @@ impl<T: Scalar> Layer<T> for Affine {
                     Fault::DerivativeAtOutput => dy *= Tanh.derivative(pass.y[at], Tanh.value(pass.y[at])),
                     Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => dy = T::zero(),
                     Fault::FirstRowSpecial if row == 0 => dy += dy,
+                    Fault::EvaluationReadsMore if pass.mode == Mode::Evaluate => dy += pass.y[at] - pass.y[at],
                     Fault::SavedRead => dy += T::zero() * pass.saved[at],
                     _ => {}
                 }
@@ -295,6 +304,7 @@ impl<T: Scalar> Layer<T> for Affine {
             *w += -rate * dw;
         }
         match (self.fault, pass.dx.as_deref_mut()) {
+            (Fault::DescendsForInputGradient, None) => return,
             (Fault::DescendsWithoutInputGradient, Some(dx)) => dx.fill(T::zero()),
             (Fault::DescendsBeforeInputGradient, Some(_)) => self.backward(&moved, pass),
             _ => {}
@@ -357,7 +367,10 @@ fn mutants_of_layers() {
         (Fault::DescendsWithoutInputGradient, Law::Descends),
         (Fault::DescendsBeforeInputGradient, Law::Descends),
         (Fault::ReadsMoreThanItSays, Law::Reads),
+        (Fault::DescendsForInputGradient, Law::Descends),
         (Fault::SavesByColumn, Law::SavesByRow),
+        (Fault::SavesMoreThanRows, Law::SavesByRow),
+        (Fault::EvaluationReadsMore, Law::Reads),
     ];
     all_caught(
         "layers",
