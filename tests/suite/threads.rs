@@ -4,7 +4,7 @@ use chainrule::{
     Block, Builder, Error, Extent, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
     data::{Batch, Data},
-    layer::{Backward, Dims, Forward, Mode, Noise, Reset, Sequential, initialize},
+    layer::{Backward, Dims, Forward, Mode, Needs, Noise, Reads, Reset, Sequential, initialize},
     loss::{MeanSquared, Target},
     monitor::GradientBudget,
     rand_core::Rng,
@@ -217,4 +217,59 @@ fn a_trainer_can_be_sent() {
             trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
         });
     });
+}
+
+/// Multiplies by a half, of which it keeps one for each value, in training alone.
+#[derive(Debug)]
+struct Halve(usize);
+
+impl<T: Scalar> Layer<T> for Halve {
+    fn dims(&self) -> Dims {
+        Dims::new(self.0, self.0, 0)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        Needs::new(if mode == Mode::Train { extent.rows() * self.0 } else { 0 }, 0, 0)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NEITHER
+    }
+
+    fn saves_by_row(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        pass.saved.fill(scalar(0.5));
+        pass.y.iter_mut().zip(pass.x).for_each(|(y, &x)| *y = x * scalar(0.5));
+    }
+
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        assert_eq!(pass.saved.len(), if pass.mode == Mode::Train { dx.len() } else { 0 });
+        for (i, (dx, &dy)) in dx.iter_mut().zip(pass.dy).enumerate() {
+            *dx = dy * pass.saved.get(i).copied().unwrap_or(scalar(0.5));
+        }
+    }
+}
+
+#[test]
+fn threads_share_a_layer_that_saves_in_training_alone() {
+    let mut network = Sequential::<f32>::input(64);
+    for _ in 0..30 {
+        network = network.linear(64).activation(Tanh).layer(Halve(64));
+    }
+    let network = network.linear(3).build().unwrap();
+    let (w, x, extent) = (initialize(&network, 1).unwrap(), numbers::<f32>(64 * 40), Extent::batch(40));
+    let gradient = |mode: Mode, threads: usize| {
+        let mut tape = Tape::new(&network, extent).unwrap();
+        tape.set_threads(threads).unwrap();
+        tape.forward_with(&w, &x, extent, mode, &mut ()).unwrap().dy.fill(1.0);
+        tape.backward(&w).unwrap().to_vec()
+    };
+    let alone = gradient(Mode::Train, 1);
+    for (mode, threads) in [(Mode::Train, 2), (Mode::Train, 3), (Mode::Evaluate, 1), (Mode::Evaluate, 2)] {
+        assert!(gradient(mode, threads) == alone, "{mode:?}, {threads} threads");
+    }
 }
