@@ -5,7 +5,7 @@ use crate::{
     error::{Error, require, require_length},
     extent::Extent,
     kernel::{
-        elementwise::update,
+        elementwise::descend,
         team::{Team, during},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Trained},
@@ -460,7 +460,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         check_rate(to_f64(rate))?;
         if self.trained.contains(&false) {
             self.backward(w)?;
-            update(w, &self.gradient, move |w, g| w + -rate * g);
+            descend(w, rate, &self.gradient);
         } else {
             self.go_back(Parameters::Descend(w, rate), true, &mut ())?;
         }

@@ -127,6 +127,11 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
     });
 }
 
+/// `w ← w − η g`, the step of plain gradient descent; `w + (−η) g` in each value.
+pub(crate) fn descend<T: Scalar>(w: &mut [T], rate: T, g: &[T]) {
+    update(w, g, move |w, g| w + -rate * g);
+}
+
 /// `y = factor · y`.
 pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     struct Scale<'a, T>(&'a mut [T], T);

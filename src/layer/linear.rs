@@ -7,7 +7,7 @@ use crate::{
     extent::Extent,
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
-        elementwise::{add_column_sums, update},
+        elementwise::{add_column_sums, descend},
         product::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
     },
     monitor::Factor,
@@ -166,15 +166,13 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         outer(dy, x, [self.outputs, self.inputs, rows], weight, Start::Scaled(-rate), pass.scratch);
-        let step = move |b, g| b + -rate * g;
         if rows == 1 {
             // Too short to be worth a kernel.
-            bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b = step(*b, g));
-            return;
+            return bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let sums = &mut pass.dw[..bias.len()];
         sums.fill(T::zero());
         add_column_sums(pass.dy, self.outputs, sums);
-        update(bias, sums, step);
+        descend(bias, rate, sums);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     extent::Extent,
     initializer::generator,
-    kernel::elementwise::update,
+    kernel::elementwise::descend,
     monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
@@ -561,7 +561,7 @@ fn backward_and_step<T: Scalar>(layer: &(impl Layer<T> + ?Sized), w: &mut [T], r
         pass.dw.fill(T::zero());
     }
     layer.backward(w, pass.reborrow());
-    update(w, pass.dw, move |w, g| w + -rate * g);
+    descend(w, rate, pass.dw);
 }
 
 /// The parameters on the way back.

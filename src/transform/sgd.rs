@@ -4,7 +4,7 @@ use super::{Descent, GradientTransform, Outcome, Update, check_decay, check_rate
 use crate::{
     block::Blocks,
     error::{Error, require},
-    kernel::elementwise::{scale, update},
+    kernel::elementwise::{descend, scale},
     scalar::{Scalar, scalar},
 };
 
@@ -81,7 +81,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         }
         let rate = scalar::<T>(self.rate);
         for range in stretches(step.blocks) {
-            update(&mut step.w[range.clone()], &step.gradient[range], move |w, g| w + -rate * g);
+            descend(&mut step.w[range.clone()], rate, &step.gradient[range]);
         }
         Ok(Outcome::Apply)
     }
