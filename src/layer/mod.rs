@@ -305,11 +305,13 @@ pub struct Backward<'a, T: Scalar> {
     pub saved: &'a mut [T],
     /// State it started from; `None` is zero.
     pub carried_in: Option<&'a [T]>,
-    /// Gradient with respect to `y`.
+    /// Gradient with respect to `y`; for a layer that [skips](Layer::skips_zero_rows) zeros perhaps without some of its first rows,
+    /// which are zero then.
     pub dy: &'a [T],
     /// Gradient with respect to the state at the end; `None` is zero.
     pub d_carried_out: Option<&'a [T]>,
-    /// Gradient with respect to `x`, to be overwritten; `None` where nobody asked for it.
+    /// Gradient with respect to `x`, to be overwritten; `None` where nobody asked for it. Of a layer with
+    /// [`zero_rows`](Layer::zero_rows) perhaps without them.
     pub dx: Option<&'a mut [T]>,
     /// Gradient with respect to the state at the start, to be overwritten; `None` where nobody asked.
     pub d_carried_in: Option<&'a mut [T]>,
@@ -499,6 +501,18 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         false
     }
 
+    /// How many of the first rows of `dx` are zero whatever `dy` is: those of all steps before the last, of a layer that goes
+    /// on from the last. [`Backward::dx`] may come without them.
+    fn zero_rows(&self, _extent: Extent<'_>) -> usize {
+        0
+    }
+
+    /// Whether [`Backward::dy`] may come without some of its first rows, where they are zero. A network then has the layer after
+    /// leave out its [`zero_rows`](Layer::zero_rows), as long as nobody watches, and nothing is spent on them.
+    fn skips_zero_rows(&self) -> bool {
+        false
+    }
+
     /// What the output of one sample depends on.
     fn rows(&self) -> Rows {
         Rows::Independent
@@ -633,6 +647,12 @@ macro_rules! delegate {
             }
             fn saves_by_row(&self) -> bool {
                 (**self).saves_by_row()
+            }
+            fn zero_rows(&self, extent: Extent<'_>) -> usize {
+                (**self).zero_rows(extent)
+            }
+            fn skips_zero_rows(&self) -> bool {
+                (**self).skips_zero_rows()
             }
             fn rows(&self) -> Rows {
                 (**self).rows()

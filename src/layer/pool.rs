@@ -56,6 +56,10 @@ macro_rules! pool {
                 Reads::NEITHER
             }
 
+            fn zero_rows(&self, extent: Extent<'_>) -> usize {
+                self.rows_before(extent)
+            }
+
             fn gain_bound(&self, _w: &[T], extent: Extent<'_>) -> Option<f64> {
                 Some(self.gain(extent).get())
             }
@@ -98,10 +102,16 @@ impl LastStep {
         }
     }
 
+    /// Those before the last step; sequences of unequal length end among the others.
+    fn rows_before(&self, extent: Extent<'_>) -> usize {
+        if extent.lengths.is_some() { 0 } else { extent.step(extent.steps - 1).start }
+    }
+
     fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
+        let missing = extent.rows() - dx.len() / self.width;
         dx.fill(T::zero());
         for (sample, dy) in dy.chunks(self.width).enumerate() {
-            let row = extent.row(extent.length(sample) - 1, sample);
+            let row = extent.row(extent.length(sample) - 1, sample) - missing;
             dx[row * self.width..][..self.width].copy_from_slice(dy);
         }
     }
@@ -112,6 +122,11 @@ impl MeanOverSteps {
     fn gain(&self, extent: Extent<'_>) -> Upper {
         let shortest = extent.lengths.and_then(|lengths| lengths.last()).unwrap_or(&extent.steps);
         Upper::ONE.over(Float::sqrt(*shortest as f64).next_down())
+    }
+
+    /// Every step has its share.
+    fn rows_before(&self, _extent: Extent<'_>) -> usize {
+        0
     }
 
     fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {

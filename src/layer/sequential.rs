@@ -50,6 +50,7 @@ pub(super) struct Entry<T> {
     blocks: usize,
     pub(super) first_place: usize,
     places: usize,
+    skips_zero_rows: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -95,6 +96,7 @@ impl<T: Scalar> Sequential<T> {
             blocks,
             first_place: last.map_or(0, |last| last.first_place + last.places),
             places,
+            skips_zero_rows: layer.skips_zero_rows(),
             layer,
         };
         let (probe, i) = (Extent::sequences(2, 3), self.links.len());
@@ -446,7 +448,10 @@ impl<T: Scalar> Sequential<T> {
             let needs = link.layer.needs(rows, mode);
             let states = needs.carried * rows.batch;
             let kept = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
-            let values = self.values(i..i + 1, rows);
+            // Nobody is told of zeros that the link before would skip; a monitor is.
+            let skips = i > first && self.links[i - 1].skips_zero_rows && !monitor.listens();
+            let skipped = if skips { link.layer.zero_rows(rows) * self.width_before(i) } else { 0 };
+            let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {
                 0 => x,
                 _ => between.split_off_mut(between.len() - self.kept(i..i + 1, rows)..).unwrap_or_default(),

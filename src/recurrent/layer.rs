@@ -199,6 +199,10 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         Needs::new(saved, scratch, hidden + memory)
     }
 
+    fn skips_zero_rows(&self) -> bool {
+        true
+    }
+
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
         let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.cell.gates());
         let [weight, recurrent, bias, recurrent_bias] = self.split_mut(w);
@@ -407,6 +411,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 memories: slabs.memory,
                 y,
                 dy,
+                zero_rows: all - dy.len() / hidden.max(1),
                 wants_start,
             };
             let parts = [

@@ -192,6 +192,8 @@ pub(super) struct BackwardSteps<'a, T> {
     pub(super) memories: &'a [T],
     pub(super) y: &'a [T],
     pub(super) dy: &'a [T],
+    /// The first rows, which `dy` lacks.
+    pub(super) zero_rows: usize,
     pub(super) wants_start: bool,
 }
 
@@ -304,7 +306,14 @@ impl<C: Cell> Recurrent<C> {
                 let before = extent.step(step - 1).start + first;
                 (rows(given.y, before, active, hidden), rows(given.memories, before, active, memory))
             };
-            map2(d_h, rows(given.dy, now, active, hidden), total, |state, loss| state + loss);
+            let zeros = given.zero_rows.saturating_sub(now).min(active);
+            let (state, rest) = d_h.split_at(zeros * hidden);
+            let (total_of_zeros, total_of_rest) = total.split_at_mut(zeros * hidden);
+            total_of_zeros.copy_from_slice(state);
+            if zeros < active {
+                let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
+                map2(rest, dy, total_of_rest, |state, loss| state + loss);
+            }
             let mut trail = Trail::new(monitor.listens(), live, given.at, extent, step);
             trail.gather(&[d_h, d_memory]);
             trail.turn();
@@ -381,8 +390,16 @@ impl<C: Cell> Recurrent<C> {
         let Sizes { hidden, z: gates, u: apart, operands: own, .. } = self.sizes();
         let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
-        for (slab, stride, separate) in [(&*slabs.z, gates, false), (&*slabs.u, apart, true)] {
-            let slab = Matrix::new(rows(slab, of.start, of.len(), stride), stride);
+        let biases = [(d_bias, trained.block(2)), (d_recurrent_bias, trained.block(3))];
+        for ((slab, stride, separate), (d_bias, wanted)) in
+            [(&*slabs.z, gates, false), (&*slabs.u, apart, true)].into_iter().zip(biases)
+        {
+            let slab = rows(slab, of.start, of.len(), stride);
+            // While it is in the cache.
+            if wanted && !d_bias.is_empty() {
+                add_column_sums(slab, stride, d_bias);
+            }
+            let slab = Matrix::new(slab, stride);
             // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
             let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(STRIP);
             let (d, spare) = match shared {
@@ -424,13 +441,6 @@ impl<C: Cell> Recurrent<C> {
                     add(now.start, now.len(), Matrix::new(rows(y, before.start, now.len(), hidden), hidden));
                 }
             }
-        }
-        let z = rows(slabs.z, of.start, of.len(), gates);
-        if self.bias.is_some() && trained.block(2) {
-            add_column_sums(z, gates, d_bias);
-        }
-        if self.bias.is_some() && apart > 0 && trained.block(3) {
-            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
         }
     }
 }

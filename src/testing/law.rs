@@ -68,6 +68,8 @@ laws! {
     Reads: "rows that a layer says it does not read on the way back may be missing",
     /// Layers: what `saves_by_row` says.
     SavesByRow: "what is saved of some rows is all that their way back needs",
+    /// Layers: what `zero_rows` and `skips_zero_rows` say.
+    ZeroRows: "rows of a gradient that are zero may be missing",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.

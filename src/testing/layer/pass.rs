@@ -50,6 +50,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) fresh: bool,
     /// Whether the rows that the layer does not read are withheld on the way back.
     pub(in crate::testing) withheld: bool,
+    /// How many of the first rows are missing of `dx` and of `dy`.
+    pub(in crate::testing) missing: [usize; 2],
     /// Whether the samples go back in two parts.
     pub(in crate::testing) divided: bool,
     /// The rate of the step that the parameters take in the same pass.
@@ -75,6 +77,7 @@ impl<'a> Asked<'a> {
             gradient: 0.0,
             fresh: false,
             withheld: false,
+            missing: [0, 0],
             divided: false,
             descends: None,
             optional: true,
@@ -207,7 +210,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let x = if reads.input { &given.x[..] } else { &[] };
     let y_read = if reads.output { &y[..] } else { &[] };
     let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
-    let mut dx = Guarded::new("dx", if optional { given.x.len() } else { 0 }, leftover);
+    let inputs = given.x.len() - asked.missing[0] * dims.input;
+    let mut dx = Guarded::new("dx", if optional { inputs } else { 0 }, leftover);
     let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
     let backward = Backward {
@@ -218,7 +222,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         y: y_read,
         saved: saved.slice(),
         carried_in: given.state.as_deref(),
-        dy: &given.dy,
+        dy: &given.dy[asked.missing[1] * dims.output..],
         d_carried_out: given.d_state.as_deref(),
         dx: optional.then_some(dx.slice()),
         d_carried_in: optional.then_some(d_carried_in.slice()),

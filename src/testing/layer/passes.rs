@@ -37,6 +37,7 @@ impl Suite<'_, '_> {
         self.accumulates(layer, name, &given, &usual, &plain);
         self.descends(layer, name, &given, &usual, &plain);
         self.memory_left_out(layer, name, &given, &usual, &plain);
+        self.zero_rows(layer, name, &given, &usual, &plain);
         self.modes_agree(layer, name, &given, &usual);
         self.optional_gradients(layer, name, &given, &usual, &plain);
         self.frozen_blocks(layer, name, &given, &usual, &plain);
@@ -125,6 +126,41 @@ impl Suite<'_, '_> {
             // Sums over rows are made in another order where these are divided.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
             self.left_out(Law::SavesByRow, layer, name, given, &divided, &rows_alone);
+        }
+    }
+
+    fn zero_rows<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        usual: &Asked<'_>,
+        plain: &Results<T>,
+    ) {
+        let (dims, rows) = (layer.dims(), usual.extent.rows());
+        let zero_rows = layer.zero_rows(usual.extent);
+        if zero_rows > rows {
+            let found = format!("{zero_rows}");
+            self.trial.breaks(Law::ZeroRows, self.at(name, usual.extent), format!("at most {rows}"), found, "");
+            return;
+        }
+        let (zeros, rest) = plain.dx.split_at(zero_rows * dims.input);
+        if let Some(i) = zeros.iter().position(|zero| !zero.is_zero()) {
+            let place = format!("{}: dx[{i}], of {zero_rows} rows of zeros", self.at(name, usual.extent));
+            self.trial.breaks(Law::ZeroRows, place, "0", format!("{:?}", zeros[i]), "");
+        }
+        let without = Results { dx: rest.to_vec(), ..plain.clone() };
+        let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
+        self.left_out(Law::ZeroRows, layer, name, given, &asked, &without);
+        let all = layer.extent(usual.extent).rows();
+        for missing in [1, all / 2, all].into_iter().filter(|_| layer.skips_zero_rows()) {
+            let mut given = given.clone();
+            given.dy[..missing * dims.output].fill(0.0);
+            let Some(plain) = self.pass(layer, name, &given, usual) else { return };
+            for watched in [false, true] {
+                let asked = Asked { missing: [0, missing], watched, ..*usual };
+                self.left_out(Law::ZeroRows, layer, name, &given, &asked, &plain);
+            }
         }
     }
 

@@ -71,6 +71,9 @@ enum Fault {
     SavesByColumn,
     SavesMoreThanRows,
     EvaluationReadsMore,
+    FirstRowSaidToBeZero,
+    ZerosSaidToBeSkipped,
+    RowsTakenForOthers,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -160,6 +163,14 @@ impl<T: Scalar> Layer<T> for Affine {
         self.is(Fault::SavesByColumn) || self.is(Fault::SavesMoreThanRows)
     }
 
+    fn zero_rows(&self, _extent: Extent<'_>) -> usize {
+        self.is(Fault::FirstRowSaidToBeZero) as usize
+    }
+
+    fn skips_zero_rows(&self) -> bool {
+        self.is(Fault::ZerosSaidToBeSkipped) || self.is(Fault::RowsTakenForOthers)
+    }
+
     fn overwrites(&self) -> bool {
         self.is(Fault::FreshAddedTo)
     }
@@ -217,6 +228,13 @@ impl<T: Scalar> Layer<T> for Affine {
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
+        let mut dy = pass.dy.to_vec();
+        let mut pass = pass.reborrow();
+        if self.is(Fault::RowsTakenForOthers) {
+            // The zeros come last, not first.
+            dy.resize(pass.extent.rows() * self.outputs, T::zero());
+            pass.dy = &dy;
+        }
         let weights = self.inputs * self.outputs;
         let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
         let rows = pass.extent.rows();
@@ -371,6 +389,9 @@ fn mutants_of_layers() {
         (Fault::SavesByColumn, Law::SavesByRow),
         (Fault::SavesMoreThanRows, Law::SavesByRow),
         (Fault::EvaluationReadsMore, Law::Reads),
+        (Fault::FirstRowSaidToBeZero, Law::ZeroRows),
+        (Fault::ZerosSaidToBeSkipped, Law::ZeroRows),
+        (Fault::RowsTakenForOthers, Law::ZeroRows),
     ];
     all_caught(
         "layers",
