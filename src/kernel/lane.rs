@@ -7,14 +7,18 @@ use crate::scalar::Scalar;
 pub(crate) const LANES: usize = 16;
 
 /// Runs a body for each block of so many values: as many as fill an AVX-512 register, so that all that a long body holds
-/// stays in registers. With two for each block of `f64` it does not, and an LSTM takes 7 % longer.
+/// stays in registers. With two for each block of `f64` it does not, and an LSTM takes 7 % longer. `times` as many of `f32` are
+/// for a body of several loops: each is short enough for the CPU to have many of its rounds on their way at once.
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
+        $crate::kernel::lane::by_blocks!($number, 1, $lanes, $at in $count, $body)
+    };
+    ($number:ty, $times:literal, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {
             const $lanes: usize = $crate::kernel::lane::LANES / 2;
             for $at in (0..$count).step_by($lanes) $body
         } else {
-            const $lanes: usize = $crate::kernel::lane::LANES;
+            const $lanes: usize = $times * $crate::kernel::lane::LANES;
             for $at in (0..$count).step_by($lanes) $body
         }
     };

@@ -213,6 +213,15 @@ macro_rules! bodies {
             over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * raised * lowered, KEEPS_LOSSES).copysign(x)
         }
 
+        /// `1 − |tanh x| = 2e/(1 + e)`; the 2 as the 4 of the slope.
+        #[inline(always)]
+        pub(super) fn tanh_complement<const FUSED: bool>(x: $float) -> $float {
+            let a = super::magnitude(x);
+            let [p, raised, lowered] = decay_parts::<FUSED>(-(a + a), 0.0);
+            let root = (1.0 + p) * raised;
+            over_one_plus::<FUSED>(2.0 * root * lowered, root * lowered, KEEPS_LOSSES)
+        }
+
         /// `4e/(1 + e)²`; the 4 goes to a part of e, for e itself is rounded more coarsely where it is subnormal.
         #[inline(always)]
         pub(super) fn tanh_slope<const FUSED: bool>(x: $float) -> $float {

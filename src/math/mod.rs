@@ -66,6 +66,15 @@ pub fn tanh<T: Scalar>(x: T) -> T {
     by_format!(tanh(x), x.tanh())
 }
 
+/// `1 − |tanh x|`, accurate where it is small.
+#[inline(always)]
+pub(crate) fn tanh_complement<T: Scalar>(x: T) -> T {
+    by_format!(tanh_complement(x), {
+        let e = exp(-(magnitude(x) + magnitude(x)));
+        (e + e) / (T::one() + e)
+    })
+}
+
 /// `1 / cosh² x`.
 #[inline(always)]
 pub(crate) fn tanh_slope<T: Scalar>(x: T) -> T {

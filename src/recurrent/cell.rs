@@ -34,9 +34,11 @@ pub struct Product {
 /// One sample at one stage of a forward step. Every slice holds `hidden` values a unit named.
 #[non_exhaustive]
 pub struct CellForward<'a, T> {
-    /// Pre-activations, gate after gate: `W x + b`, plus the products that are added to it. On return,
-    /// all of the pre-activation, where the stage added to it.
+    /// Pre-activations, gate after gate: `W x + b`, plus the products that are added to it. On return what `backward` is to
+    /// find of the gates this stage used: the same, or whatever else their values and derivatives are sooner made of.
     pub z: &'a mut [T],
+    /// The same for whoever watches; empty where nobody does. Where a stage adds to a pre-activation, it is to do so here too.
+    pub shown: &'a mut [T],
     /// Results of separate products, one after the other.
     pub u: &'a [T],
     /// Hidden state of the step before.
@@ -56,6 +58,7 @@ impl<'a, T> CellForward<'a, T> {
     pub(super) fn fused(self) -> CellForward<'a, Fused<T>> {
         CellForward {
             z: fused_mut(self.z),
+            shown: fused_mut(self.shown),
             u: fused(self.u),
             h: fused(self.h),
             memory: fused(self.memory),
@@ -69,7 +72,7 @@ impl<'a, T> CellForward<'a, T> {
 /// One sample at one stage of a backward step.
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
-    /// In: pre-activations as the forward stage left them. Out: their gradient, for the gates this stage used.
+    /// In: what the forward stages left there. Out: the gradient of the pre-activations, for the gates this stage used.
     pub z: &'a mut [T],
     /// In: results of separate products. Out: their gradient.
     pub u: &'a mut [T],

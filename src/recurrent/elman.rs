@@ -50,10 +50,13 @@ impl<A: Activation> Cell for Elman<A> {
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let mut h = take::<T, LANES>(unit.z, at);
-            for h in &mut h {
-                *h = self.activation.value(*h);
+            let (mut z, mut h) = (take::<T, LANES>(unit.z, at), [T::zero(); LANES]);
+            for j in 0..LANES {
+                h[j] = self.activation.value(z[j]);
+                // All that backward needs: made of the same exponential here.
+                z[j] = self.activation.derivative(z[j], h[j]);
             }
+            put(unit.z, at, z);
             put(unit.h_next, at, h);
         });
     }
@@ -61,10 +64,9 @@ impl<A: Activation> Cell for Elman<A> {
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let mut z = take::<T, LANES>(unit.z, at);
-            let (h, dh) = (take::<T, LANES>(unit.h_next, at), take::<T, LANES>(unit.d_h_next, at));
+            let (mut z, dh) = (take::<T, LANES>(unit.z, at), take::<T, LANES>(unit.d_h_next, at));
             for j in 0..LANES {
-                z[j] = self.activation.derivative(z[j], h[j]) * dh[j];
+                z[j] *= dh[j];
             }
             put(unit.z, at, z);
         });

@@ -1,8 +1,11 @@
 //! The gated recurrent unit, in both reset conventions.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+use super::{
+    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    gate,
+};
 use crate::{
-    activation::{Activation, AnyActivation, Sigmoid, Tanh},
+    activation::{AnyActivation, Sigmoid, Tanh},
     kernel::lane::{by_blocks, put, take},
     layer::{CellKind, Reset},
     scalar::Scalar,
@@ -81,12 +84,14 @@ impl Cell for Gru {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
-            let (r, z, h) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at), take::<T, LANES>(unit.h, at));
-            let mut out = [T::zero(); LANES];
+            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
+            let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 for j in 0..LANES {
-                    out[j] = Sigmoid.value(r[j]) * h[j];
+                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    (out[j], r[j]) = (reset * h[j], kept);
                 }
+                put(zr, at, r);
                 put(unit.operand, at, out);
                 continue;
             }
@@ -94,14 +99,23 @@ impl Cell for Gru {
             if self.reset == Reset::AfterProduct {
                 let u = take::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
-                    candidate[j] += Sigmoid.value(r[j]) * u[j];
+                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    candidate[j] += reset * u[j];
+                    r[j] = kept;
                 }
-                put(zn, at, candidate);
+                put(zr, at, r);
+                if !unit.shown.is_empty() {
+                    put(&mut unit.shown[2 * n..], at, candidate);
+                }
             }
             for j in 0..LANES {
                 // 1 − σ(z) is σ(−z), without cancellation.
-                out[j] = Sigmoid.value(-z[j]) * Tanh.value(candidate[j]) + Sigmoid.value(z[j]) * h[j];
+                let (([update, rest], kept), (n, n_kept)) = (gate::sigmoid(z[j]), gate::tanh(candidate[j]));
+                out[j] = rest * n + update * h[j];
+                (z[j], candidate[j]) = (kept, n_kept);
             }
+            put(zz, at, z);
+            put(zn, at, candidate);
             put(unit.h_next, at, out);
         });
     }
@@ -116,10 +130,10 @@ impl Cell for Gru {
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
                 for j in 0..LANES {
-                    let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
+                    let ([reset, _, d_reset], [.., d_update]) = (gate::sigmoid_again(r[j]), gate::sigmoid_again(z[j]));
                     d_h[j] += d_operand[j] * reset;
-                    r[j] = d_operand[j] * h[j] * Sigmoid.derivative(r[j], reset);
-                    z[j] = held[j] * Sigmoid.derivative(z[j], update);
+                    r[j] = d_operand[j] * h[j] * d_reset;
+                    z[j] = held[j] * d_update;
                 }
                 put(zr, at, r);
                 put(zz, at, z);
@@ -129,9 +143,9 @@ impl Cell for Gru {
             let (mut candidate, dh) = (take::<T, LANES>(zn, at), take::<T, LANES>(unit.d_h_next, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
-                let (update, n) = (Sigmoid.value(z[j]), Tanh.value(candidate[j]));
+                let ([update, rest, _], [n, slope]) = (gate::sigmoid_again(z[j]), gate::tanh_again(candidate[j]));
                 d_update[j] = dh[j] * (h[j] - n);
-                candidate[j] = dh[j] * Sigmoid.value(-z[j]) * Tanh.derivative(candidate[j], n);
+                candidate[j] = dh[j] * rest * slope;
                 d_h[j] += dh[j] * update;
             }
             put(zn, at, candidate);
@@ -142,9 +156,9 @@ impl Cell for Gru {
             }
             let mut u = take::<T, LANES>(unit.u, at);
             for j in 0..LANES {
-                let (reset, update) = (Sigmoid.value(r[j]), Sigmoid.value(z[j]));
-                r[j] = candidate[j] * u[j] * Sigmoid.derivative(r[j], reset);
-                z[j] = d_update[j] * Sigmoid.derivative(z[j], update);
+                let ([reset, _, d_reset], [.., slope]) = (gate::sigmoid_again(r[j]), gate::sigmoid_again(z[j]));
+                r[j] = candidate[j] * u[j] * d_reset;
+                z[j] = d_update[j] * slope;
                 u[j] = candidate[j] * reset;
             }
             put(zr, at, r);

@@ -2,7 +2,7 @@
 
 use super::{
     cell::{Cell, GateBounds, Product, StepBounds},
-    steps::{BackwardSteps, ForwardSteps, Sizes, Slabs, rows, rows_mut, rows_of, steps_together},
+    steps::{BackwardSteps, ForwardSteps, Sizes, Slabs, rows, rows_mut, rows_of},
     trail::INPUT_PLACE,
 };
 use crate::{
@@ -188,7 +188,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let forward = zeros + packed_len::<T>(z, self.inputs) + forward_products;
         let monitored = 2 * batch * sizes.live();
         let step = batch * (sizes.kept() + memory);
-        let outer = outer_len::<T>(z, all.min(batch * steps_together(batch)));
+        let outer = outer_len::<T>(z, all.min(batch * self.steps_together::<T>(batch)));
         let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
         let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {
@@ -327,7 +327,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         // Without saving, the memory of two steps takes turns.
         let kept = |steps: usize| if keep { Kept::Every } else { Kept::Last(steps) };
         let given = ForwardSteps { extent, at, packed_products, recurrent_bias, h_start, memory_start };
-        let together = if keep { steps_together(batch) } else { 1 };
+        let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);
             let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.listens()));
@@ -398,7 +398,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
 
         // The state at the very start has a gradient only if somebody asks.
         let wants_start = d_carried_in.is_some();
-        let together = steps_together(batch);
+        let together = self.steps_together::<T>(batch);
         for first in (0..extent.steps).step_by(together).rev() {
             let steps = first..(first + together).min(extent.steps);
             let count = self.parts(batch, steps.len(), monitor.listens());

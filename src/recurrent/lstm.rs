@@ -1,6 +1,9 @@
 //! Long short-term memory.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+use super::{
+    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    gate,
+};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     kernel::lane::{by_blocks, put, take},
@@ -14,7 +17,7 @@ use crate::{
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`, with
 /// `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
-/// Pre-activations are kept, not gate values: a saturated gate's derivative is 2e-22 where it is, not 0.
+/// A saturated gate's derivative is 2e-22 where it is, not 0: of a gate σ(−|z|) is kept for the way back, not σ(z).
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -62,17 +65,34 @@ impl Cell for Lstm {
         let n = unit.h_next.len();
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
-        by_blocks!(T, LANES, at in n, {
-            let (zi, zf) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
-            let (zg, zo) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
-            let (mut c, mut h) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
+        by_blocks!(T, 2, LANES, at in n, {
+            let (mut i, mut f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
+            let (mut g, mut o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
+            let (mut c, mut kept) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
             for j in 0..LANES {
-                let (i, f, o) = (Sigmoid.value(zi[j]), Sigmoid.value(zf[j]), Sigmoid.value(zo[j]));
-                c[j] = mul_add(f, c[j], i * Tanh.value(zg[j]));
-                h[j] = o * Tanh.value(c[j]);
+                ([i[j], _], kept[j]) = gate::sigmoid(i[j]);
+            }
+            put(zi, at, kept);
+            for j in 0..LANES {
+                ([f[j], _], kept[j]) = gate::sigmoid(f[j]);
+            }
+            put(zf, at, kept);
+            for j in 0..LANES {
+                (g[j], kept[j]) = gate::tanh(g[j]);
+            }
+            put(zg, at, kept);
+            for j in 0..LANES {
+                c[j] = mul_add(f[j], c[j], i[j] * g[j]);
             }
             put(c_next, at, c);
-            put(h_next, at, h);
+            for j in 0..LANES {
+                ([o[j], _], kept[j]) = gate::sigmoid(o[j]);
+            }
+            put(zo, at, kept);
+            for j in 0..LANES {
+                o[j] *= Tanh.value(c[j]);
+            }
+            put(h_next, at, o);
         });
     }
 
@@ -82,19 +102,24 @@ impl Cell for Lstm {
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next) = (&unit.memory[..n], &unit.memory_next[..n]);
         let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
-        by_blocks!(T, LANES, at in n, {
+        by_blocks!(T, 2, LANES, at in n, {
             // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
             let mut z: [[T; LANES]; 4] = [take(zi, at), take(zf, at), take(zg, at), take(zo, at)];
-            let (c, c_next) = (take::<T, LANES>(c, at), take::<T, LANES>(c_next, at));
+            let (c, mut t, mut slope) = (take::<T, LANES>(c, at), take::<T, LANES>(c_next, at), [T::zero(); LANES]);
             let (dh, mut d) = (take::<T, LANES>(dh, at), take::<T, LANES>(dc, at));
             for j in 0..LANES {
-                let (i, f, o) = (Sigmoid.value(z[0][j]), Sigmoid.value(z[1][j]), Sigmoid.value(z[3][j]));
-                let (g, t) = (Tanh.value(z[2][j]), Tanh.value(c_next[j]));
-                let total = mul_add(dh[j] * o, Tanh.derivative(c_next[j], t), d[j]);
-                z[0][j] = total * g * Sigmoid.derivative(z[0][j], i);
-                z[1][j] = total * c[j] * Sigmoid.derivative(z[1][j], f);
-                z[2][j] = total * i * Tanh.derivative(z[2][j], g);
-                z[3][j] = dh[j] * t * Sigmoid.derivative(z[3][j], o);
+                let c_next = t[j];
+                t[j] = Tanh.value(c_next);
+                slope[j] = Tanh.derivative(c_next, t[j]);
+            }
+            for j in 0..LANES {
+                let [[i, _, di], [f, _, df]] = [gate::sigmoid_again(z[0][j]), gate::sigmoid_again(z[1][j])];
+                let ([g, dg], [o, _, d_o]) = (gate::tanh_again(z[2][j]), gate::sigmoid_again(z[3][j]));
+                let total = mul_add(dh[j] * o, slope[j], d[j]);
+                z[0][j] = total * g * di;
+                z[1][j] = total * c[j] * df;
+                z[2][j] = total * i * dg;
+                z[3][j] = dh[j] * t[j] * d_o;
                 d[j] = total * f;
             }
             for (to, z) in [&mut *zi, &mut *zf, &mut *zg, &mut *zo].into_iter().zip(z) {

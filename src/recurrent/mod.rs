@@ -3,6 +3,7 @@
 mod bidirectional;
 mod cell;
 mod elman;
+mod gate;
 mod gru;
 mod layer;
 mod lstm;

@@ -65,12 +65,6 @@ impl<'a, T> Slabs<'a, T> {
     }
 }
 
-/// How many steps' input projections are one product, and so their parts of dW and dU: with some 256 rows the product is
-/// a large one, and what it writes is in the cache when the steps read it.
-pub(super) fn steps_together(batch: usize) -> usize {
-    (256 / batch).max(1)
-}
-
 /// The rows of some steps.
 pub(super) fn rows_of(extent: Extent<'_>, steps: Range<usize>) -> Range<usize> {
     extent.step(steps.start).start..extent.step(steps.end - 1).end
@@ -91,6 +85,7 @@ struct ForwardStage<'a, T, C> {
     stage: usize,
     active: usize,
     z: &'a mut [T],
+    shown: &'a mut [T],
     u: &'a [T],
     h: &'a [T],
     memory: &'a [T],
@@ -109,6 +104,7 @@ impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
             let operand = rows_mut(self.operand, s, 1, operands).get_mut(self.stage * hidden..).unwrap_or_default();
             let unit = CellForward {
                 z: rows_mut(self.z, s, 1, z),
+                shown: self.shown.get_mut(s * z..(s + 1) * z).unwrap_or_default(),
                 u: rows(self.u, s, 1, u),
                 h: rows(self.h, s, 1, hidden),
                 memory: rows(self.memory, s, 1, memory),
@@ -197,7 +193,23 @@ pub(super) struct BackwardSteps<'a, T> {
     pub(super) wants_start: bool,
 }
 
+/// The least and the most rows whose input projections are one product, unless a step alone has more.
+const TOGETHER: [usize; 2] = [128, 256];
+
+/// A quarter of a level-2 cache of 1 MiB, in bytes.
+const NEAR: usize = 256 * 1024;
+
 impl<C: Cell> Recurrent<C> {
+    /// How many steps' input projections are one product, and so their parts of dW and dU: enough rows for a large one, few
+    /// enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache, each product goes
+    /// through them once more, and should be as large as it can.
+    pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
+        let ([least, most], row) = (TOGETHER, self.sizes().z * size_of::<T>());
+        let far = row * (self.inputs + self.hidden) > 4 * NEAR;
+        let rows = if far { most } else { (NEAR / row.max(1)).clamp(least, most) };
+        (rows / batch).max(1)
+    }
+
     /// In how many parts of the samples some steps run. A monitor sees whole slices, from the thread that it is on.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
@@ -218,6 +230,7 @@ impl<C: Cell> Recurrent<C> {
         let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
         let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
         let first = y.samples().start;
+        let (shown, live) = live.split_at_mut(if monitor.listens() { y.samples().len() * gates } else { 0 });
         for step in steps {
             let (active, after) = (y.active(step), y.active(step + 1));
             if active == 0 {
@@ -253,12 +266,15 @@ impl<C: Cell> Recurrent<C> {
                         multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
                     }
                 }
+                let shown = shown.get_mut(..active * gates).unwrap_or_default();
+                self.show_products(stage, z, shown);
                 dispatch(ForwardStage {
                     cell: &self.cell,
                     sizes,
                     stage,
                     active,
                     z,
+                    shown,
                     u,
                     h,
                     memory: memory_past,
@@ -272,7 +288,7 @@ impl<C: Cell> Recurrent<C> {
                 memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
             }
             if monitor.listens() {
-                self.show_gates(monitor, given.at, given.extent, step, z, active, live);
+                self.show_gates(monitor, given.at, given.extent, step, &shown[..active * gates], active, live);
             }
         }
     }

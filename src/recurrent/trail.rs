@@ -21,6 +21,23 @@ impl<C: Cell> Recurrent<C> {
         if self.cell.gates().len() == 1 { self.cell.activation(0) } else { None }
     }
 
+    /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
+    /// later those that its products were added to.
+    pub(super) fn show_products<T: Scalar>(&self, stage: usize, z: &[T], shown: &mut [T]) {
+        let width = self.sizes().z;
+        for (z, shown) in z.chunks(width.max(1)).zip(shown.chunks_mut(width.max(1))) {
+            if stage == 0 {
+                shown.copy_from_slice(z);
+                continue;
+            }
+            for (product, column) in self.products().filter(|(product, _)| product.stage == stage && !product.separate)
+            {
+                let columns = column..column + product.gates.len() * self.hidden;
+                shown[columns.clone()].copy_from_slice(&z[columns]);
+            }
+        }
+    }
+
     /// Shows each gate's pre-activation and value at a step to a monitor.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn show_gates<T: Scalar>(

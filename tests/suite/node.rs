@@ -173,6 +173,62 @@ fn gates_are_shown_with_their_activations() {
     assert_eq!(seen.0.len(), 3);
 }
 
+/// What a monitor sees of a gate is its whole pre-activation, whatever the cell leaves in its place for the way back.
+#[test]
+fn gates_are_shown_by_their_pre_activations() {
+    const INPUTS: usize = 2;
+    const HIDDEN: usize = 3;
+    #[derive(Default)]
+    struct Seen(Vec<Vec<f64>>);
+    impl GradientMonitor<f64> for Seen {
+        fn forward(&mut self, at: &Link<'_>, x: &[f64], _y: &[f64]) {
+            if at.gate.is_some() {
+                self.0.push(x.to_vec());
+            }
+        }
+    }
+    let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+    let (extent, x) = (Extent::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
+    let after = Gru::new(Reset::AfterProduct);
+    let before = Gru::new(Reset::BeforeProduct);
+    let layers: [(Sequential<f64>, usize, Option<Reset>); 4] = [
+        (Sequential::input(INPUTS).recurrent(HIDDEN, Elman::new(Tanh)).build().unwrap(), 1, None),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, Lstm).build().unwrap(), 4, None),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, after).build().unwrap(), 3, Some(Reset::AfterProduct)),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, before).build().unwrap(), 3, Some(Reset::BeforeProduct)),
+    ];
+    for (network, gates, reset) in layers {
+        let mut w = initialize(&network, 1).unwrap();
+        w.iter_mut().enumerate().for_each(|(i, w)| *w = 1.5 * *w + 0.01 * (i % 7) as f64);
+        let (mut tape, mut seen) = (Tape::new(&network, extent).unwrap(), Seen::default());
+        let y = tape.forward_with(&w, &x, extent, Mode::Train, &mut seen).unwrap().y.to_vec();
+        let (weight, rest) = w.split_at(gates * HIDDEN * INPUTS);
+        let (recurrent, rest) = rest.split_at(gates * HIDDEN * HIDDEN);
+        let (bias, recurrent_bias) = rest.split_at(gates * HIDDEN);
+        assert_eq!(seen.0.len(), 2 * gates);
+        for (step, shown) in seen.0.chunks(gates).enumerate() {
+            let h = if step == 0 { vec![0.0; HIDDEN] } else { y[..HIDDEN].to_vec() };
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let input = |row: usize| dot(&weight[row * INPUTS..][..INPUTS], &x[step * INPUTS..]) + bias[row];
+            let product = |row: usize, of: &[f64]| dot(&recurrent[row * HIDDEN..][..HIDDEN], of);
+            let r: Vec<f64> = (0..HIDDEN).map(|j| sigmoid(input(j) + product(j, &h))).collect();
+            let reset_h: Vec<f64> = r.iter().zip(&h).map(|(r, h)| r * h).collect();
+            for (gate, shown) in shown.iter().enumerate() {
+                for (j, &shown) in shown.iter().enumerate() {
+                    let row = gate * HIDDEN + j;
+                    let expected = input(row)
+                        + match reset {
+                            Some(Reset::AfterProduct) if gate == 2 => r[j] * (product(row, &h) + recurrent_bias[j]),
+                            Some(Reset::BeforeProduct) if gate == 2 => product(row, &reset_h),
+                            _ => product(row, &h),
+                        };
+                    assert_abs_diff_eq!(shown, expected, epsilon = 1e-14);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn a_description_survives_a_file() {
