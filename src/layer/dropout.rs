@@ -72,6 +72,10 @@ impl<T: Scalar> Layer<T> for Dropout {
         Reads::NEITHER
     }
 
+    fn saves_by_row(&self) -> bool {
+        true
+    }
+
     /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.
     fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
         // 1 − rate is rounded too.

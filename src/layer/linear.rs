@@ -115,6 +115,10 @@ impl<T: Scalar> Layer<T> for Linear {
         Reads::INPUT
     }
 
+    fn saves_by_row(&self) -> bool {
+        true
+    }
+
     /// `‖W‖₂`: the bias moves nothing.
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
         Some(spectral_norm_bound(self.split(w).0, self.outputs, self.inputs))

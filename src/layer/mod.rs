@@ -495,8 +495,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Reads::BOTH
     }
 
-    /// Whether what is saved of a row lies by itself, row after row, as x and y do, in every mode that saves. Then threads can
-    /// take some of the rows each through several layers, if it has no parameters. A layer around another asks that one.
+    /// Whether what is saved of a row lies by itself, row after row, as x and y do, in every mode that saves, or nothing is saved
+    /// at all. Then threads can take some of the rows each through several layers, if it has no parameters or saves nothing, and
+    /// a network need not ask for its [`needs`](Layer::needs) in each pass. A layer around another asks that one.
     fn saves_by_row(&self) -> bool {
         false
     }

@@ -162,6 +162,10 @@ impl<T: Scalar> Layer<T> for PRelu {
         Reads::INPUT
     }
 
+    fn saves_by_row(&self) -> bool {
+        true
+    }
+
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
     }

@@ -56,6 +56,10 @@ macro_rules! pool {
                 Reads::NEITHER
             }
 
+            fn saves_by_row(&self) -> bool {
+                true
+            }
+
             fn zero_rows(&self, extent: Extent<'_>) -> usize {
                 self.rows_before(extent)
             }

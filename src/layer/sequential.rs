@@ -51,6 +51,8 @@ pub(super) struct Entry<T> {
     pub(super) first_place: usize,
     places: usize,
     skips_zero_rows: bool,
+    /// Whether it saves row by row, as much in each mode that saves, and carries no state.
+    by_row: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -90,6 +92,7 @@ impl<T: Scalar> Sequential<T> {
         let (mut blocks, mut places) = (0, 0);
         layer.blocks(&mut |_| blocks += 1);
         layer.places("", &mut |_| places += 1);
+        let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(Extent::batch(1), mode));
         let last = self.links.last();
         let entry = Entry {
             first_block: last.map_or(0, |last| last.first_block + last.blocks),
@@ -97,13 +100,13 @@ impl<T: Scalar> Sequential<T> {
             first_place: last.map_or(0, |last| last.first_place + last.places),
             places,
             skips_zero_rows: layer.skips_zero_rows(),
+            by_row: layer.saves_by_row() && train.saved == evaluate.saved && train.carried == 0,
             layer,
         };
         let (probe, i) = (Extent::sequences(2, 3), self.links.len());
         let reads = last.is_some_and(|last| last.layer.reads().output) || entry.layer.reads().input;
-        let saved = entry.layer.needs(Extent::batch(1), Mode::Train).saved;
         self.kept.push(self.kept[i] + if reads { width } else { 0 });
-        self.saved.push(self.saved[i] + if entry.layer.saves_by_row() { saved } else { 0 });
+        self.saved.push(self.saved[i] + if entry.layer.saves_by_row() { train.saved } else { 0 });
         if entry.layer.extent(probe) != probe {
             self.changing.push(i);
         } else if is_plain(&entry.layer) {
@@ -182,6 +185,16 @@ impl<T: Scalar> Sequential<T> {
     /// What those links save, where all do so row by row.
     pub(super) fn saved(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
         rows.rows() * (self.saved[links.end] - self.saved[links.start])
+    }
+
+    /// How many values link `i` saves, and how many of state it carries.
+    fn own(&self, i: usize, rows: Extent<'_>, mode: Mode) -> [usize; 2] {
+        let link = &self.links[i];
+        if link.by_row {
+            return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
+        }
+        let needs = link.layer.needs(rows, mode);
+        [needs.saved, needs.carried * rows.batch]
     }
 
     /// What is kept of the rows between links.
@@ -340,12 +353,12 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 continue;
             }
             next += 1;
-            let needs = link.layer.needs(rows, mode);
+            let [saves, states] = self.own(i, rows, mode);
             // Most links leave the rows as they are, and nothing of the extent is to be copied.
             let after = self.changing.contains(&i).then(|| link.layer.extent(rows));
             let count = after.as_ref().map_or_else(|| rows.rows(), Extent::rows);
-            let (states, values) = (needs.carried * rows.batch, count * self.width_before(next));
-            let own = saved.split_off_mut(..needs.saved).unwrap_or_default();
+            let values = count * self.width_before(next);
+            let own = saved.split_off_mut(..saves).unwrap_or_default();
             let last = y.take_if(|_| next == self.links.len());
             let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];
             let kept = if keeps { between.split_off_mut(..values) } else { last };
@@ -445,9 +458,8 @@ impl<T: Scalar> Sequential<T> {
             }
             end = i;
             let link = &self.links[i];
-            let needs = link.layer.needs(rows, mode);
-            let states = needs.carried * rows.batch;
-            let kept = saved.split_off_mut(saved.len() - needs.saved..).unwrap_or_default();
+            let [saves, states] = self.own(i, rows, mode);
+            let kept = saved.split_off_mut(saved.len() - saves..).unwrap_or_default();
             // Nobody is told of zeros that the link before would skip; a monitor is.
             let skips = i > first && self.links[i - 1].skips_zero_rows && !monitor.listens();
             let skipped = if skips { link.layer.zero_rows(rows) * self.width_before(i) } else { 0 };
