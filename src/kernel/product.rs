@@ -7,11 +7,13 @@
 use super::{AVX2, AVX512, is};
 use super::{
     Kernel, Level, dispatch,
+    fused::fuses,
     lanes::{Lanes, lanes},
     team::{Shared, divide},
     transpose::transpose,
 };
 use crate::scalar::Scalar;
+use num_traits::Float;
 
 /// Inner indices summed in registers before they are added to the result: a panel of that many rows fits into a level-1
 /// cache (256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2), and strips of 512 outputs fill half a level-2 cache.
@@ -43,6 +45,19 @@ pub(crate) enum Start<'a, T> {
     Accumulate,
     /// Adds so many times the product to it.
     Scaled(T),
+}
+
+impl<T: Scalar> Start<'_, T> {
+    /// What becomes of the value that is there in column `j`.
+    #[inline(always)]
+    fn end(&self, there: T, sum: T, j: usize) -> T {
+        match self {
+            Start::Zero => sum,
+            Start::Bias(bias) => sum + bias[j],
+            Start::Accumulate => there + sum,
+            Start::Scaled(factor) => there + *factor * sum,
+        }
+    }
 }
 
 /// A matrix of rows at a distance of `stride` values.
@@ -232,6 +247,9 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
     start: Start<'_, T>,
     scratch: &mut [T],
 ) {
+    if rows == 1 && inputs <= BLOCK && outputs * inputs * lanes::<T>() <= TINY {
+        return dispatch(RowByRows { x: &x.data[..inputs], w: &w[..outputs * inputs], c: &mut c[..outputs], start });
+    }
     if !is_far::<T>(outputs, inputs) {
         let right = pack_transposed(w, outputs, inputs, scratch);
         return multiply(x, right, rows, c, outputs, start);
@@ -412,6 +430,50 @@ fn pack_strips<'a, T: Scalar>(
         }
     });
     Strips { packed, inner }
+}
+
+/// Entries of a matrix that takes longer to transpose than to be met value by value, times the values of a register, which is
+/// what a tile gains.
+const TINY: usize = 10_000;
+
+/// `c = x Wᵀ` of one row: several sums at once, each in the order and with the roundings of a tile.
+struct RowByRows<'a, T> {
+    x: &'a [T],
+    w: &'a [T],
+    c: &'a mut [T],
+    start: Start<'a, T>,
+}
+
+impl<T: Scalar> Kernel for RowByRows<'_, T> {
+    type Element = T;
+
+    #[inline(always)]
+    fn run<const LEVEL: Level>(mut self) {
+        let whole = self.c.len() - self.c.len() % STRIP;
+        for j in (0..whole).step_by(STRIP) {
+            self.outputs::<LEVEL, STRIP>(j);
+        }
+        for j in whole..self.c.len() {
+            self.outputs::<LEVEL, 1>(j);
+        }
+    }
+}
+
+impl<T: Scalar> RowByRows<'_, T> {
+    #[inline(always)]
+    fn outputs<const LEVEL: Level, const N: usize>(&mut self, j: usize) {
+        let inputs = self.x.len();
+        let rows: [&[T]; N] = core::array::from_fn(|q| &self.w[(j + q) * inputs..][..inputs]);
+        let mut sums = [T::zero(); N];
+        for (p, &x) in self.x.iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                *sum = if fuses::<LEVEL, T>() { Float::mul_add(x, row[p], *sum) } else { x * row[p] + *sum };
+            }
+        }
+        for (q, sum) in sums.into_iter().enumerate() {
+            self.c[j + q] = self.start.end(self.c[j + q], sum, j + q);
+        }
+    }
 }
 
 /// `c = dᵀ x`, or that, or a multiple of it, added to c, of one row each, which are in the cache: nothing to pack, and a tile would be all border.
@@ -777,12 +839,7 @@ unsafe fn border<T: Scalar>(
         // SAFETY: by the contract of this function.
         let row = unsafe { core::slice::from_raw_parts_mut(c.add(r * stride), columns) };
         for (q, (c, &sum)) in row.iter_mut().zip(sums).enumerate() {
-            *c = match start {
-                Start::Zero => sum,
-                Start::Bias(bias) => sum + bias[j + q],
-                Start::Accumulate => *c + sum,
-                Start::Scaled(factor) => *c + factor * sum,
-            };
+            *c = start.end(*c, sum, j + q);
         }
     }
 }
@@ -923,5 +980,29 @@ mod tests {
                 assert_eq!(one, all[i * n..][..n], "row {i} of {m}");
             }
         }
+    }
+
+    fn row_by_row<T: Scalar>() {
+        let entries = |n, seed| entries(n, seed).into_iter().map(crate::scalar::scalar::<T>).collect::<Vec<T>>();
+        // Up to what is met value by value, around it, and of more than a block of inputs.
+        for [n, k] in [[1, 1], [7, 3], [16, 16], [9, 40], [25, 25], [27, 30], [2, 256], [1, 300], [40, 60]] {
+            let (rows, x, w, bias) = (3, entries(3 * k, 1), entries(n * k, 2), entries(n, 3));
+            let mut scratch = vec![T::nan(); packed_len::<T>(n, k)];
+            for start in [Start::Zero, Start::Bias(&bias)] {
+                let (mut all, mut one) = (vec![T::nan(); rows * n], vec![T::nan(); n]);
+                multiply_by_transposed(Matrix::new(&x, k), &w, [rows, n, k], &mut all, start, &mut scratch);
+                for i in 0..rows {
+                    let row = Matrix::new(&x[i * k..], k);
+                    multiply_by_transposed(row, &w, [1, n, k], &mut one, start, &mut scratch);
+                    assert!(one == all[i * n..][..n], "row {i} of {n} × {k}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_alone_gives_the_same_bits() {
+        row_by_row::<f32>();
+        row_by_row::<f64>();
     }
 }
