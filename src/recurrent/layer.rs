@@ -188,7 +188,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let forward = zeros + packed_len::<T>(z, self.inputs) + forward_products;
         let monitored = 2 * batch * sizes.live();
         let step = batch * (sizes.kept() + memory);
-        let outer = outer_len::<T>(z, all.min(batch * self.steps_together::<T>(batch)));
+        // Of a smaller batch more steps, and perhaps more rows, are one product.
+        let outer = outer_len::<T>(z, all.min(self.rows_together::<T>().max(batch)));
         let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
         let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {

@@ -193,7 +193,7 @@ pub(super) struct BackwardSteps<'a, T> {
     pub(super) wants_start: bool,
 }
 
-/// The least and the most rows whose input projections are one product, unless a step alone has more.
+/// The least and the most rows whose input projections are one product.
 const TOGETHER: [usize; 2] = [128, 256];
 
 /// A quarter of a level-2 cache of 1 MiB, in bytes.
@@ -204,10 +204,14 @@ impl<C: Cell> Recurrent<C> {
     /// enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache, each product goes
     /// through them once more, and should be as large as it can.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
+        (self.rows_together::<T>() / batch).max(1)
+    }
+
+    /// How many rows those steps have, unless one step alone has more.
+    pub(super) fn rows_together<T>(&self) -> usize {
         let ([least, most], row) = (TOGETHER, self.sizes().z * size_of::<T>());
         let far = row * (self.inputs + self.hidden) > 4 * NEAR;
-        let rows = if far { most } else { (NEAR / row.max(1)).clamp(least, most) };
-        (rows / batch).max(1)
+        if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
     /// In how many parts of the samples some steps run. A monitor sees whole slices, from the thread that it is on.

@@ -380,6 +380,25 @@ fn no_gradient_leaks_between_windows() {
     }
 }
 
+/// Of a smaller batch more steps are one product: what a tape was made for leaves room for that.
+#[test]
+fn a_smaller_batch_than_the_capacity() {
+    const INPUTS: usize = 300;
+    let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let extent = Extent::sequences(128, 4);
+    let x = numbers::<f64>(2, extent.rows() * INPUTS);
+    let gradient = |capacity: usize| {
+        let mut tape = Tape::new(&network, Extent::sequences(capacity, 4)).unwrap();
+        let output = tape.forward(&w, &x, extent).unwrap();
+        output.dy.copy_from_slice(output.y);
+        tape.backward(&w).unwrap().to_vec()
+    };
+    for capacity in [129, 130, 200, 257] {
+        assert_eq!(gradient(capacity), gradient(128), "made for {capacity}");
+    }
+}
+
 /// A minimal gated unit: `f = σ(W_f x + U_f h + b_f)`, `h̃ = tanh(W x + U (f ⊙ h) + b)`, `h' = (1 − f) ⊙ h + f ⊙ h̃`.
 ///
 /// A user's own cell, of the public parts alone. Source: Zhou et al. 2016.
