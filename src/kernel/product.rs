@@ -248,7 +248,7 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
     scratch: &mut [T],
 ) {
     if rows == 1 && inputs <= BLOCK && outputs * inputs * lanes::<T>() <= TINY {
-        return dispatch(RowByRows { x: &x.data[..inputs], w: &w[..outputs * inputs], c: &mut c[..outputs], start });
+        return row_by_rows(&x.data[..inputs], &w[..outputs * inputs], &mut c[..outputs], start);
     }
     if !is_far::<T>(outputs, inputs) {
         let right = pack_transposed(w, outputs, inputs, scratch);
@@ -435,6 +435,12 @@ fn pack_strips<'a, T: Scalar>(
 /// Entries of a matrix that takes longer to transpose than to be met value by value, times the values of a register, which is
 /// what a tile gains.
 const TINY: usize = 10_000;
+
+/// `c = x Wᵀ` of one row; a function of its own, for the products of others to be as they were.
+#[inline(never)]
+fn row_by_rows<T: Scalar>(x: &[T], w: &[T], c: &mut [T], start: Start<'_, T>) {
+    dispatch(RowByRows { x, w, c, start });
+}
 
 /// `c = x Wᵀ` of one row: several sums at once, each in the order and with the roundings of a tile.
 struct RowByRows<'a, T> {

@@ -31,12 +31,13 @@ pub(super) struct Stretch {
 }
 
 /// Whether a layer that does not change its rows can be in a stretch: what it does to a row depends on that row alone, it
-/// keeps nothing, or without parameters something of each row, and it is small.
+/// keeps nothing, or without parameters something of each row, it reads all of dy, and it is small.
 pub(super) fn is_plain<T: Scalar>(layer: &dyn Layer<T>) -> bool {
     let needs = layer.needs(Extent::batch(3), Mode::Train);
     let parameters = layer.dims().parameters;
     let keeps_rows = needs.saved == 0 || layer.saves_by_row() && parameters == 0;
-    layer.rows() == Rows::Independent && needs.carried == 0 && keeps_rows && parameters <= SMALL
+    let whole = needs.carried == 0 && keeps_rows && !layer.skips_zero_rows();
+    layer.rows() == Rows::Independent && whole && parameters <= SMALL
 }
 
 impl<T: Scalar> Sequential<T> {
