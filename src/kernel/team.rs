@@ -200,9 +200,14 @@ mod threads {
             pass()
         }
 
-        /// Opens the next job and wakes who sleeps.
-        fn open(&self) {
-            let before = self.desk.ticket.load(Relaxed);
+        /// Opens the next job, of `count` parts, and wakes who sleeps.
+        fn open(&self, job: *mut Job<'static>, count: usize) {
+            // All parts of the job before are finished; who still holds a ticket of it can do nothing with it once no
+            // part is left, which whoever sees the new count sees too.
+            let before = self.desk.ticket.fetch_or(NEXT, SeqCst);
+            self.desk.job.store(job, Relaxed);
+            self.desk.count.store(count, Release);
+            self.desk.finished.store(0, Relaxed);
             self.desk.ticket.store(((before >> 32) + 1) << 32, SeqCst);
             for (asleep, worker) in self.desk.asleep.iter().zip(&self.workers) {
                 if asleep.load(SeqCst) {
@@ -215,13 +220,7 @@ mod threads {
             let job = Job { part };
             // Within a part nobody asks the team for more.
             let _back = Back(CURRENT.replace(core::ptr::null()));
-            // All parts of the job before are finished; who still holds a ticket of it can do nothing with it once no
-            // part is left, which whoever sees the new count sees too.
-            self.desk.ticket.fetch_or(NEXT, SeqCst);
-            self.desk.job.store((&raw const job).cast_mut().cast(), Relaxed);
-            self.desk.count.store(count, Release);
-            self.desk.finished.store(0, Relaxed);
-            self.open();
+            self.open((&raw const job).cast_mut().cast(), count);
             let finish = Finish(&self.desk, count);
             self.desk.take_parts();
             drop(finish);
@@ -232,7 +231,8 @@ mod threads {
     impl Drop for Team {
         fn drop(&mut self) {
             self.desk.closed.store(true, Relaxed);
-            self.open();
+            // Of no parts: the last job is gone, and a worker that has just finished its part of it is still looking for more.
+            self.open(core::ptr::null_mut(), 0);
             for worker in self.workers.drain(..) {
                 let _ = worker.join();
             }
@@ -306,10 +306,11 @@ mod threads {
                     }
                     self.asleep[i].store(false, SeqCst);
                 }
+                // In this order: a team that closes after the question has a turn that is still to come.
+                turn = self.ticket.load(Acquire) >> 32;
                 if self.closed.load(Relaxed) {
                     return;
                 }
-                turn = self.ticket.load(Acquire) >> 32;
                 self.take_parts();
             }
         }
@@ -379,6 +380,19 @@ mod tests {
             assert_eq!(threads(), 1);
             team.during(|| each(3, &|_| ()));
         }
+    }
+
+    /// Seen to fail by a crash: a worker that looked for more found the last job open again, and its owner gone.
+    #[test]
+    fn a_team_that_goes_runs_nothing_more() {
+        let ran = core::sync::atomic::AtomicUsize::new(0);
+        const TEAMS: usize = 3000;
+        const PARTS: usize = 12;
+        for _ in 0..TEAMS {
+            let mut team = Team::new(5).unwrap();
+            team.during(|| each(PARTS, &|_| _ = ran.fetch_add(1, core::sync::atomic::Ordering::Relaxed)));
+        }
+        assert_eq!(ran.into_inner(), PARTS * TEAMS);
     }
 
     #[test]
