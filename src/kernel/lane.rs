@@ -11,15 +11,27 @@ pub(crate) const LANES: usize = 16;
 /// for a body of several loops: each is short enough for the CPU to have many of its rounds on their way at once.
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
-        $crate::kernel::lane::by_blocks!($number, 1, $lanes, $at in $count, $body)
+        if const { size_of::<$number>() > size_of::<f32>() } {
+            const $lanes: usize = $crate::kernel::lane::LANES / 2;
+            for $at in (0..$count).step_by($lanes) $body
+        } else {
+            const $lanes: usize = $crate::kernel::lane::LANES;
+            for $at in (0..$count).step_by($lanes) $body
+        }
     };
     ($number:ty, $times:literal, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {
             const $lanes: usize = $crate::kernel::lane::LANES / 2;
             for $at in (0..$count).step_by($lanes) $body
         } else {
-            const $lanes: usize = $times * $crate::kernel::lane::LANES;
-            for $at in (0..$count).step_by($lanes) $body
+            // What no whole block is left of goes by registers: a block that is filled up costs as much as a whole one.
+            let whole = $count - $count % ($times * $crate::kernel::lane::LANES);
+            {
+                const $lanes: usize = $times * $crate::kernel::lane::LANES;
+                for $at in (0..whole).step_by($lanes) $body
+            }
+            const $lanes: usize = $crate::kernel::lane::LANES;
+            for $at in (whole..$count).step_by($lanes) $body
         }
     };
 }

@@ -93,6 +93,7 @@ impl<T: Scalar> Sequential<T> {
         layer.blocks(&mut |_| blocks += 1);
         layer.places("", &mut |_| places += 1);
         let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(Extent::batch(1), mode));
+        let three = layer.needs(Extent::ragged(&[2, 1]), Mode::Train);
         let last = self.links.last();
         let entry = Entry {
             first_block: last.map_or(0, |last| last.first_block + last.blocks),
@@ -100,7 +101,9 @@ impl<T: Scalar> Sequential<T> {
             first_place: last.map_or(0, |last| last.first_place + last.places),
             places,
             skips_zero_rows: layer.skips_zero_rows(),
-            by_row: layer.saves_by_row() && train.saved == evaluate.saved && train.carried == 0,
+            by_row: layer.saves_by_row()
+                && [evaluate.saved, three.saved] == [train.saved, 3 * train.saved]
+                && train.carried == 0,
             layer,
         };
         let (probe, i) = (Extent::sequences(2, 3), self.links.len());

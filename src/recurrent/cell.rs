@@ -37,6 +37,8 @@ pub struct CellForward<'a, T> {
     /// Pre-activations, gate after gate: `W x + b`, plus the products that are added to it. On return what `backward` is to
     /// find of the gates this stage used: the same, or whatever else their values and derivatives are sooner made of.
     pub z: &'a mut [T],
+    /// Whether a backward pass can follow; where none can, nothing needs to be left in `z`.
+    pub keeps: bool,
     /// The same for whoever watches; empty where nobody does. Where a stage adds to a pre-activation, it is to do so here too.
     pub shown: &'a mut [T],
     /// Results of separate products, one after the other.
@@ -58,6 +60,7 @@ impl<'a, T> CellForward<'a, T> {
     pub(super) fn fused(self) -> CellForward<'a, Fused<T>> {
         CellForward {
             z: fused_mut(self.z),
+            keeps: self.keeps,
             shown: fused_mut(self.shown),
             u: fused(self.u),
             h: fused(self.h),

@@ -53,11 +53,15 @@ impl<A: Activation> Cell for Elman<A> {
             let (mut z, mut h) = (take::<T, LANES>(unit.z, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 h[j] = self.activation.value(z[j]);
-                // All that backward needs: made of the same exponential here.
-                z[j] = self.activation.derivative(z[j], h[j]);
             }
-            put(unit.z, at, z);
             put(unit.h_next, at, h);
+            if unit.keeps {
+                // All that backward needs: made of the same exponential here.
+                for j in 0..LANES {
+                    z[j] = self.activation.derivative(z[j], h[j]);
+                }
+                put(unit.z, at, z);
+            }
         });
     }
 

@@ -28,6 +28,53 @@ impl Gru {
     pub fn new(reset: Reset) -> Self {
         Gru { reset }
     }
+
+    #[inline(always)]
+    fn step<T: Scalar, const KEEPS: bool>(&self, stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h.len();
+        let (zr, zz, zn) = thirds(unit.z, n);
+        by_blocks!(T, LANES, at in n, {
+            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
+            let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
+            if self.reset == Reset::BeforeProduct && stage == 0 {
+                for j in 0..LANES {
+                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    (out[j], r[j]) = (reset * h[j], kept);
+                }
+                if KEEPS {
+                    put(zr, at, r);
+                }
+                put(unit.operand, at, out);
+                continue;
+            }
+            let mut candidate = take::<T, LANES>(zn, at);
+            if self.reset == Reset::AfterProduct {
+                let u = take::<T, LANES>(unit.u, at);
+                for j in 0..LANES {
+                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    candidate[j] += reset * u[j];
+                    r[j] = kept;
+                }
+                if KEEPS {
+                    put(zr, at, r);
+                }
+                if !unit.shown.is_empty() {
+                    put(&mut unit.shown[2 * n..], at, candidate);
+                }
+            }
+            for j in 0..LANES {
+                // 1 − σ(z) is σ(−z), without cancellation.
+                let (([update, rest], kept), (n, n_kept)) = (gate::sigmoid(z[j]), gate::tanh(candidate[j]));
+                out[j] = rest * n + update * h[j];
+                (z[j], candidate[j]) = (kept, n_kept);
+            }
+            if KEEPS {
+                put(zz, at, z);
+                put(zn, at, candidate);
+            }
+            put(unit.h_next, at, out);
+        });
+    }
 }
 
 impl Cell for Gru {
@@ -81,43 +128,7 @@ impl Cell for Gru {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
-        let (zr, zz, zn) = thirds(unit.z, n);
-        by_blocks!(T, LANES, at in n, {
-            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
-            let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
-            if self.reset == Reset::BeforeProduct && stage == 0 {
-                for j in 0..LANES {
-                    let ([reset, _], kept) = gate::sigmoid(r[j]);
-                    (out[j], r[j]) = (reset * h[j], kept);
-                }
-                put(zr, at, r);
-                put(unit.operand, at, out);
-                continue;
-            }
-            let mut candidate = take::<T, LANES>(zn, at);
-            if self.reset == Reset::AfterProduct {
-                let u = take::<T, LANES>(unit.u, at);
-                for j in 0..LANES {
-                    let ([reset, _], kept) = gate::sigmoid(r[j]);
-                    candidate[j] += reset * u[j];
-                    r[j] = kept;
-                }
-                put(zr, at, r);
-                if !unit.shown.is_empty() {
-                    put(&mut unit.shown[2 * n..], at, candidate);
-                }
-            }
-            for j in 0..LANES {
-                // 1 − σ(z) is σ(−z), without cancellation.
-                let (([update, rest], kept), (n, n_kept)) = (gate::sigmoid(z[j]), gate::tanh(candidate[j]));
-                out[j] = rest * n + update * h[j];
-                (z[j], candidate[j]) = (kept, n_kept);
-            }
-            put(zz, at, z);
-            put(zn, at, candidate);
-            put(unit.h_next, at, out);
-        });
+        if unit.keeps { self.step::<T, true>(stage, unit) } else { self.step::<T, false>(stage, unit) }
     }
 
     #[inline(always)]

@@ -327,7 +327,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
         // Without saving, the memory of two steps takes turns.
         let kept = |steps: usize| if keep { Kept::Every } else { Kept::Last(steps) };
-        let given = ForwardSteps { extent, at, packed_products, recurrent_bias, h_start, memory_start };
+        let given = ForwardSteps { extent, keeps: keep, at, packed_products, recurrent_bias, h_start, memory_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);

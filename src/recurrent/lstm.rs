@@ -62,38 +62,7 @@ impl Cell for Lstm {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h_next.len();
-        let (zi, zf, zg, zo) = quarters(unit.z, n);
-        let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
-        by_blocks!(T, 2, LANES, at in n, {
-            let (mut i, mut f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
-            let (mut g, mut o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
-            let (mut c, mut kept) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
-            for j in 0..LANES {
-                ([i[j], _], kept[j]) = gate::sigmoid(i[j]);
-            }
-            put(zi, at, kept);
-            for j in 0..LANES {
-                ([f[j], _], kept[j]) = gate::sigmoid(f[j]);
-            }
-            put(zf, at, kept);
-            for j in 0..LANES {
-                (g[j], kept[j]) = gate::tanh(g[j]);
-            }
-            put(zg, at, kept);
-            for j in 0..LANES {
-                c[j] = mul_add(f[j], c[j], i[j] * g[j]);
-            }
-            put(c_next, at, c);
-            for j in 0..LANES {
-                ([o[j], _], kept[j]) = gate::sigmoid(o[j]);
-            }
-            put(zo, at, kept);
-            for j in 0..LANES {
-                o[j] *= Tanh.value(c[j]);
-            }
-            put(h_next, at, o);
-        });
+        if unit.keeps { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
     #[inline(always)]
@@ -132,6 +101,50 @@ impl Cell for Lstm {
     fn kind(&self) -> CellKind {
         CellKind::Lstm
     }
+}
+
+#[inline(always)]
+fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
+    let n = unit.h_next.len();
+    let (zi, zf, zg, zo) = quarters(unit.z, n);
+    let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
+    by_blocks!(T, 2, LANES, at in n, {
+        let (mut i, mut f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
+        let (mut g, mut o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
+        let (mut c, mut kept) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
+        for j in 0..LANES {
+            ([i[j], _], kept[j]) = gate::sigmoid(i[j]);
+        }
+        if KEEPS {
+            put(zi, at, kept);
+        }
+        for j in 0..LANES {
+            ([f[j], _], kept[j]) = gate::sigmoid(f[j]);
+        }
+        if KEEPS {
+            put(zf, at, kept);
+        }
+        for j in 0..LANES {
+            (g[j], kept[j]) = gate::tanh(g[j]);
+        }
+        if KEEPS {
+            put(zg, at, kept);
+        }
+        for j in 0..LANES {
+            c[j] = mul_add(f[j], c[j], i[j] * g[j]);
+        }
+        put(c_next, at, c);
+        for j in 0..LANES {
+            ([o[j], _], kept[j]) = gate::sigmoid(o[j]);
+        }
+        if KEEPS {
+            put(zo, at, kept);
+        }
+        for j in 0..LANES {
+            o[j] *= Tanh.value(c[j]);
+        }
+        put(h_next, at, o);
+    });
 }
 
 #[inline(always)]

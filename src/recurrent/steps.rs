@@ -84,6 +84,7 @@ struct ForwardStage<'a, T, C> {
     sizes: Sizes,
     stage: usize,
     active: usize,
+    keeps: bool,
     z: &'a mut [T],
     shown: &'a mut [T],
     u: &'a [T],
@@ -104,6 +105,7 @@ impl<T: Scalar, C: Cell> Kernel for ForwardStage<'_, T, C> {
             let operand = rows_mut(self.operand, s, 1, operands).get_mut(self.stage * hidden..).unwrap_or_default();
             let unit = CellForward {
                 z: rows_mut(self.z, s, 1, z),
+                keeps: self.keeps,
                 shown: self.shown.get_mut(s * z..(s + 1) * z).unwrap_or_default(),
                 u: rows(self.u, s, 1, u),
                 h: rows(self.h, s, 1, hidden),
@@ -171,6 +173,8 @@ impl<T: Scalar, C: Cell> Kernel for BackwardStage<'_, T, C> {
 /// What the steps of a forward pass read.
 pub(super) struct ForwardSteps<'a, T> {
     pub(super) extent: Extent<'a>,
+    /// Whether a backward pass can follow.
+    pub(super) keeps: bool,
     pub(super) at: Place<'a>,
     pub(super) packed_products: &'a [T],
     pub(super) recurrent_bias: &'a [T],
@@ -277,6 +281,7 @@ impl<C: Cell> Recurrent<C> {
                     sizes,
                     stage,
                     active,
+                    keeps: given.keeps,
                     z,
                     shown,
                     u,
@@ -291,7 +296,7 @@ impl<C: Cell> Recurrent<C> {
                 h_end.row(sample).copy_from_slice(rows(h_next, sample, 1, hidden));
                 memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
             }
-            if monitor.listens() {
+            if !shown.is_empty() {
                 self.show_gates(monitor, given.at, given.extent, step, &shown[..active * gates], active, live);
             }
         }

@@ -24,6 +24,9 @@ impl<C: Cell> Recurrent<C> {
     /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
     /// later those that its products were added to.
     pub(super) fn show_products<T: Scalar>(&self, stage: usize, z: &[T], shown: &mut [T]) {
+        if shown.is_empty() {
+            return;
+        }
         let width = self.sizes().z;
         for (z, shown) in z.chunks(width.max(1)).zip(shown.chunks_mut(width.max(1))) {
             if stage == 0 {

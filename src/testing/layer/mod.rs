@@ -85,7 +85,7 @@ const EXTENTS: [Extent<'static>; 5] = [
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits.
 /// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, without the rows that
-///   `reads` leaves out or with frozen blocks agree.
+///   `reads` leaves out, without rows of zeros that `zero_rows` and `skips_zero_rows` leave out, or with frozen blocks agree.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors

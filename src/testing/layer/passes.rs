@@ -111,17 +111,18 @@ impl Suite<'_, '_> {
             self.left_out(Law::Reads, layer, name, given, &Asked { withheld: true, ..asked }, results);
         }
         let extent = usual.extent;
-        if !(layer.saves_by_row() && layer.rows() == Rows::Independent && given.state.is_none() && extent.steps == 1) {
+        if !layer.saves_by_row() {
             return;
         }
         for mode in [Mode::Train, Mode::Evaluate] {
             let [all, one] = [extent, Extent::batch(1)].map(|extent| layer.needs(extent, mode).saved);
-            if all != extent.batch * one {
-                let (expected, found) = (format!("{} × {one} values saved", extent.batch), format!("{all}"));
+            if all != extent.rows() * one {
+                let (expected, found) = (format!("{} × {one} values saved", extent.rows()), format!("{all}"));
                 self.trial.breaks(Law::SavesByRow, self.at(name, extent), expected, found, "");
             }
         }
-        if extent.batch > 1 {
+        let apart = layer.rows() == Rows::Independent && given.state.is_none();
+        if apart && extent.steps == 1 && extent.batch > 1 {
             let divided = Asked { divided: true, withheld: true, ..*usual };
             // Sums over rows are made in another order where these are divided.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
@@ -149,9 +150,11 @@ impl Suite<'_, '_> {
             let place = format!("{}: dx[{i}], of {zero_rows} rows of zeros", self.at(name, usual.extent));
             self.trial.breaks(Law::ZeroRows, place, "0", format!("{:?}", zeros[i]), "");
         }
-        let without = Results { dx: rest.to_vec(), ..plain.clone() };
-        let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
-        self.left_out(Law::ZeroRows, layer, name, given, &asked, &without);
+        if zero_rows > 0 {
+            let without = Results { dx: rest.to_vec(), ..plain.clone() };
+            let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
+            self.left_out(Law::ZeroRows, layer, name, given, &asked, &without);
+        }
         let all = layer.extent(usual.extent).rows();
         for missing in [1, all / 2, all].into_iter().filter(|_| layer.skips_zero_rows()) {
             let mut given = given.clone();
