@@ -74,7 +74,8 @@ impl core::fmt::Debug for Link<'_> {
 pub trait GradientMonitor<T: Scalar> {
     /// A watched pass begins. Called whether the monitor listens or not.
     fn begin(&mut self) {}
-    /// Whether the events of this pass are wanted. Where not, nothing is gathered for them.
+    /// Whether the events of this pass are wanted. Where not, nothing is gathered for them. The answer is to be the same from
+    /// the beginning of a pass to its end, forward or backward: layers ask more than once.
     fn listens(&self) -> bool {
         true
     }

@@ -109,42 +109,46 @@ fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
     let (zi, zf, zg, zo) = quarters(unit.z, n);
     let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
     by_blocks!(T, 2, LANES, at in n, {
-        let (mut i, mut f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
-        let (mut g, mut o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
-        let (mut c, mut kept) = (take::<T, LANES>(c, at), [T::zero(); LANES]);
-        for j in 0..LANES {
-            ([i[j], _], kept[j]) = gate::sigmoid(i[j]);
-        }
-        if KEEPS {
-            put(zi, at, kept);
-        }
-        for j in 0..LANES {
-            ([f[j], _], kept[j]) = gate::sigmoid(f[j]);
-        }
-        if KEEPS {
-            put(zf, at, kept);
-        }
-        for j in 0..LANES {
-            (g[j], kept[j]) = gate::tanh(g[j]);
-        }
-        if KEEPS {
-            put(zg, at, kept);
-        }
+        let (i, f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
+        let (g, o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
+        let mut c = take::<T, LANES>(c, at);
+        // A loop for each gate: one for all would fill the CPU's window, and wait for the length of its chain.
+        let (i, f) = (open::<T, LANES, KEEPS>(i, sigmoid, zi, at), open::<T, LANES, KEEPS>(f, sigmoid, zf, at));
+        let g = open::<T, LANES, KEEPS>(g, gate::tanh, zg, at);
         for j in 0..LANES {
             c[j] = mul_add(f[j], c[j], i[j] * g[j]);
         }
         put(c_next, at, c);
+        let mut h = open::<T, LANES, KEEPS>(o, sigmoid, zo, at);
         for j in 0..LANES {
-            ([o[j], _], kept[j]) = gate::sigmoid(o[j]);
+            h[j] *= Tanh.value(c[j]);
         }
-        if KEEPS {
-            put(zo, at, kept);
-        }
-        for j in 0..LANES {
-            o[j] *= Tanh.value(c[j]);
-        }
-        put(h_next, at, o);
+        put(h_next, at, h);
     });
+}
+
+/// The values of a gate at a block of pre-activations; what it keeps goes in their place.
+#[inline(always)]
+fn open<T: Scalar, const N: usize, const KEEPS: bool>(
+    mut block: [T; N],
+    gate: impl Fn(T) -> (T, T),
+    place: &mut [T],
+    at: usize,
+) -> [T; N] {
+    let mut kept = [T::zero(); N];
+    for j in 0..N {
+        (block[j], kept[j]) = gate(block[j]);
+    }
+    if KEEPS {
+        put(place, at, kept);
+    }
+    block
+}
+
+#[inline(always)]
+fn sigmoid<T: Scalar>(z: T) -> (T, T) {
+    let ([value, _], kept) = gate::sigmoid(z);
+    (value, kept)
 }
 
 #[inline(always)]
