@@ -66,6 +66,12 @@ pub(super) trait Lanes<T>: Copy {
     /// That of [`zero`](Self::zero).
     unsafe fn prefetch(_at: *const T) {}
 
+    /// [`prefetch`](Self::prefetch) to where what is needed later is kept.
+    ///
+    /// # Safety
+    /// That of [`zero`](Self::zero).
+    unsafe fn prefetch_far(_at: *const T) {}
+
     /// Writes the values to `to`.
     ///
     /// # Safety
@@ -141,6 +147,12 @@ macro_rules! register {
                 use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
                 // SAFETY: a prefetch reads nothing and may have any address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn prefetch_far(at: *const T) {
+                use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                // SAFETY: as in `prefetch`.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut T) {

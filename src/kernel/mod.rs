@@ -7,6 +7,7 @@
 
 use core::any::TypeId;
 
+pub(crate) mod ahead;
 pub(crate) mod chain;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
@@ -17,6 +18,9 @@ pub(crate) mod reduce;
 pub(crate) mod slab;
 pub(crate) mod team;
 mod transpose;
+
+/// Bytes of a line of the cache, and of the widest register.
+const LINE: usize = 64;
 
 /// A CPU level: 0 is what the target guarantees, 1 is AVX2 with FMA, 2 is AVX-512.
 type Level = u8;
@@ -71,25 +75,6 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
         }
     }
     kernel.plain();
-}
-
-/// The most that is asked for ahead: a sixteenth of a level-2 cache of 1 MiB.
-const AHEAD: usize = 64 * 1024;
-
-/// Asks for the lines of memory of `x` to be brought near, unless they are so many that others would have to go.
-#[inline]
-pub(crate) fn prefetch<T>(x: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    if size_of_val(x) <= AHEAD {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        const LINE: usize = 64;
-        for at in (0..size_of_val(x)).step_by(LINE) {
-            // SAFETY: a prefetch reads nothing and may have any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(x.as_ptr().cast::<i8>().wrapping_add(at)) }
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (x, AHEAD);
 }
 
 /// The best level of this machine.

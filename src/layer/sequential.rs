@@ -5,7 +5,7 @@ use crate::{
     block::Block,
     error::{Error, require},
     extent::Extent,
-    kernel::prefetch,
+    kernel::ahead::ask,
     scalar::Scalar,
     theory::Upper,
 };
@@ -380,13 +380,17 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 at: at.part(link.first_place),
             };
             let parameters = &w[self.parameters(i)];
-            if far && next < self.links.len() {
-                prefetch(&w[self.parameters(next)]);
-                // With a product there is time for what follows it.
-                if !parameters.is_empty() {
-                    prefetch(&between[..self.kept(next..next + 1, rows).min(between.len())]);
-                    prefetch(&saved[..self.saved(next..next + 1, rows).min(saved.len())]);
-                }
+            if far && !parameters.is_empty() {
+                // What the next two links read and write: mostly the next with parameters is one of them.
+                let end = (next + 2).min(self.links.len());
+                let last = (end + 1).min(self.links.len());
+                let kept = self.kept((next + 1).min(last)..last, rows);
+                let saves = self.saved(next..end, rows);
+                ask([
+                    &w[self.starts[next]..self.starts[end]],
+                    &between[..kept.min(between.len())],
+                    &saved[..saves.min(saved.len())],
+                ]);
             }
             x = match kept {
                 Some(kept) => {
@@ -477,12 +481,14 @@ impl<T: Scalar> Sequential<T> {
                 _ => Some(&mut goes[..values]),
             };
             let own = self.parameters(i);
-            if far && i > first {
-                prefetch(&w.read()[self.parameters(i - 1)]);
-                if !own.is_empty() {
-                    prefetch(&between[between.len() - self.kept(i - 1..i, rows).min(between.len())..]);
-                    prefetch(&saved[saved.len() - self.saved(i - 1..i, rows).min(saved.len())..]);
-                }
+            if far && !own.is_empty() {
+                let start = i.saturating_sub(2).max(first);
+                let (kept, saves) = (self.kept(start.max(1).min(i)..i, rows), self.saved(start..i, rows));
+                ask([
+                    &w.read()[self.starts[start]..self.starts[i]],
+                    &between[between.len() - kept.min(between.len())..],
+                    &saved[saved.len() - saves.min(saved.len())..],
+                ]);
             }
             let own_dw = match w {
                 Parameters::Stay(_) => &mut dw[own.clone()],
