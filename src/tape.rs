@@ -5,6 +5,7 @@ use crate::{
     error::{Error, require, require_length},
     extent::Extent,
     kernel::{
+        aligned::Aligned,
         elementwise::descend,
         team::{Team, during},
     },
@@ -36,17 +37,17 @@ pub struct Tape<T, L> {
     blocks: Blocks,
     names: Vec<String>,
     capacity: Extent<'static>,
-    x: Vec<T>,
-    y: Vec<T>,
-    dy: Vec<T>,
-    dx: Vec<T>,
-    saved: Vec<T>,
-    scratch: Vec<T>,
+    x: Aligned<T>,
+    y: Aligned<T>,
+    dy: Aligned<T>,
+    dx: Aligned<T>,
+    saved: Aligned<T>,
+    scratch: Aligned<T>,
     state: Vec<T>,
-    state_end: Vec<T>,
-    d_state: Vec<T>,
-    d_state_end: Vec<T>,
-    gradient: Vec<T>,
+    state_end: Aligned<T>,
+    d_state: Aligned<T>,
+    d_state_end: Aligned<T>,
+    gradient: Aligned<T>,
     /// Whether the memory of the gradient holds what is left of a step.
     spent: bool,
     trained: Vec<bool>,
@@ -122,7 +123,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
         let after = network.extent(capacity);
         let [infer, train] = needs(&network, capacity, mode.saves());
-        let keep = |values: usize| vec![T::zero(); if mode.saves() { values } else { 0 }];
+        let keep = |values: usize| Aligned::zeros(if mode.saves() { values } else { 0 });
         let (ins, outs) = (capacity.rows() * dims.input, after.rows() * dims.output);
         let states = infer.carried * capacity.batch;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
@@ -133,13 +134,13 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             names,
             capacity,
             x: keep(ins),
-            y: vec![T::zero(); outs],
+            y: Aligned::zeros(outs),
             dy: keep(outs),
-            dx: Vec::new(),
+            dx: Aligned::zeros(0),
             saved: keep(train.saved),
-            scratch: vec![T::zero(); infer.scratch.max(train.scratch)],
+            scratch: Aligned::zeros(infer.scratch.max(train.scratch)),
             state: vec![T::zero(); states],
-            state_end: vec![T::zero(); states],
+            state_end: Aligned::zeros(states),
             d_state: keep(states),
             d_state_end: keep(states),
             gradient: keep(dims.parameters),
@@ -199,7 +200,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     pub fn want_input_gradient(&mut self, wanted: bool) {
         self.wants_input = wanted;
         let values = if wanted { self.x.len() } else { 0 };
-        self.dx.resize(values, T::zero());
+        if self.dx.len() != values {
+            self.dx = Aligned::zeros(values);
+        }
     }
 
     /// Sets whether backward passes compute the gradient of the initial state.
@@ -223,7 +226,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         // Layers that threads go through together need memory for each.
         let trains = self.check_saves().is_ok();
         let [infer, train] = during(self.team.as_mut(), || needs(&self.network, self.capacity, trains));
-        self.scratch = vec![T::zero(); infer.scratch.max(train.scratch)];
+        self.scratch = Aligned::zeros(infer.scratch.max(train.scratch));
         Ok(())
     }
 

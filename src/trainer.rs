@@ -5,7 +5,7 @@ use crate::{
     error::{Error, require},
     extent::Extent,
     initializer::{generator, sample::below},
-    kernel::team::during,
+    kernel::{aligned::Aligned, team::during},
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::GradientMonitor,
@@ -114,7 +114,7 @@ impl<'a, T: Scalar> Observers<'a, T> {
 /// settings and seed: two runs agree to the last bit, and so does one saved and resumed.
 pub struct Trainer<T, L, C, G> {
     tape: Tape<T, L>,
-    parameters: Vec<T>,
+    parameters: Aligned<T>,
     loss: C,
     optimizer: Optimizer<T, G>,
     pub(crate) settings: Settings,
@@ -173,7 +173,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
-        let parameters = initialize(&network, settings.seed)?;
+        let parameters = Aligned::from(&initialize(&network, settings.seed)?[..]);
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut tape = Tape::new(network, Extent::sequences(settings.batch, steps))?;
         #[cfg(feature = "std")]

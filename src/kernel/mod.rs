@@ -8,6 +8,7 @@
 use core::any::TypeId;
 
 pub(crate) mod ahead;
+pub(crate) mod aligned;
 pub(crate) mod chain;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
