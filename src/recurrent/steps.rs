@@ -9,6 +9,7 @@ use crate::{
     extent::Extent,
     kernel::{
         Kernel,
+        ahead::ask,
         chain::GRAIN,
         dispatch,
         elementwise::{add_column_sums, map2},
@@ -322,6 +323,11 @@ impl<C: Cell> Recurrent<C> {
                 continue;
             }
             let now = extent.step(step).start + first;
+            if step > 1 {
+                let before = extent.step(step - 2).start + first;
+                let n = z.active(step - 1);
+                ask([&*z.now(step - 1), rows(given.y, before, n, hidden), rows(given.memories, before, n, memory)]);
+            }
             let (z, u, total) = (z.now(step), u.now(step), total.now(step));
             let (d_h, d_memory) = (d_h.now(step), d_memory.now(step));
             let (d_operand, held_rows) = (d_operand.now(step), held_rows.now(step));
