@@ -109,10 +109,53 @@ pub(crate) fn by_samples<'a, T: Send + Sync, const N: usize>(
     });
 }
 
+/// Calls `run` for `count` parts of the rows of some matrices, given with their widths: with those rows of each and an equal share
+/// of the scratch. They are cut at multiples of `grain`.
+pub(crate) fn by_outputs<T: Send + Sync, const N: usize>(
+    [count, rows, grain]: [usize; 3],
+    matrices: [(&mut [T], usize); N],
+    scratch: &mut [T],
+    run: impl Fn(Range<usize>, [&mut [T]; N], &mut [T]) + Sync,
+) {
+    if count == 1 {
+        return run(0..rows, matrices.map(|(matrix, _)| matrix), scratch);
+    }
+    let share = scratch.len() / count;
+    let (matrices, scratch) = (matrices.map(|(matrix, width)| (Shared::new(matrix), width)), Shared::new(scratch));
+    each(count, &|i| {
+        let own = part(i, count, rows, grain);
+        if !own.is_empty() {
+            // SAFETY: rows of the matrices and shares of the scratch are each one part's.
+            let rows =
+                matrices.each_ref().map(|(matrix, width)| unsafe { matrix.take(own.start * width..own.end * width) });
+            let scratch = unsafe { scratch.take(i * share..(i + 1) * share) };
+            run(own, rows, scratch);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::{vec, vec::Vec};
+
+    #[test]
+    fn parts_have_their_rows_of_each_matrix() {
+        for (count, rows) in [(1, 20), (3, 20), (4, 7), (7, 40)] {
+            let (mut a, mut b, mut none, mut scratch) = (vec![0; rows], vec![0; 3 * rows], vec![], vec![0; 15]);
+            let matrices = [(&mut a[..], 1), (&mut b, 3), (&mut none, 0)];
+            by_outputs([count, rows, 4], matrices, &mut scratch, |own, [a, b, none], scratch| {
+                assert!(own.start.is_multiple_of(4) && (own.end == rows || own.end.is_multiple_of(4)));
+                assert_eq!([a.len(), b.len(), none.len(), scratch.len()], [own.len(), 3 * own.len(), 0, 15 / count]);
+                a.iter_mut().zip(own.clone()).for_each(|(a, row)| *a += row);
+                b.chunks_mut(3).zip(own).for_each(|(b, row)| b.iter_mut().for_each(|b| *b += row));
+                scratch.iter_mut().for_each(|value| *value += 1);
+            });
+            assert!(a.iter().enumerate().all(|(row, &a)| a == row), "{count} parts");
+            assert!(b.chunks(3).enumerate().all(|(row, b)| b == [row; 3]), "{count} parts");
+            assert!(scratch.iter().all(|&value| value <= 1), "{count} parts");
+        }
+    }
 
     #[test]
     fn parts_have_the_rows_of_their_samples() {

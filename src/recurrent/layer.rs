@@ -12,7 +12,7 @@ use crate::{
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
     kernel::{
         chain::GRAIN,
-        product::{Matrix, Right, Start, multiply, multiply_by, outer_len, pack, pack_transposed, packed_len},
+        product::{Matrix, Right, STRIP, Start, multiply, multiply_by, outer_len, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, by_samples},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
@@ -189,7 +189,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let monitored = 2 * batch * sizes.live();
         let step = batch * (sizes.kept() + memory);
         // Of a smaller batch more steps, and perhaps more rows, are one product.
-        let outer = outer_len::<T>(z, all.min(self.rows_together::<T>().max(batch)));
+        let rows = all.min(self.rows_together::<T>().max(batch));
+        let outer = outer_len::<T>(z, rows) + (self.gradient_parts(rows) - 1) * outer_len::<T>(STRIP, rows);
         let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
         let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {

@@ -14,8 +14,8 @@ use crate::{
         dispatch,
         elementwise::{add_column_sums, map2},
         fused::fuses,
-        product::{Columns, Matrix, Right, STRIP, Start, multiply, outer, packed_len},
-        slab::Slab,
+        product::{Columns, Matrix, PER_NANOSECOND, Right, STRIP, Start, multiply, outer, packed_len},
+        slab::{Slab, by_outputs},
         team::parts,
     },
     layer::{Place, Trained},
@@ -418,42 +418,81 @@ impl<C: Cell> Recurrent<C> {
         dw: &mut [T],
         scratch: &mut [T],
     ) {
-        let Sizes { hidden, z: gates, u: apart, operands: own, .. } = self.sizes();
-        let ([x, y, h_start], of) = (operands, rows_of(extent, steps.clone()));
+        let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
+        let of = rows_of(extent, steps.clone());
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
-        let biases = [(d_bias, trained.block(2)), (d_recurrent_bias, trained.block(3))];
-        for ((slab, stride, separate), (d_bias, wanted)) in
-            [(&*slabs.z, gates, false), (&*slabs.u, apart, true)].into_iter().zip(biases)
-        {
-            let slab = rows(slab, of.start, of.len(), stride);
-            // While it is in the cache.
-            if wanted && !d_bias.is_empty() {
-                add_column_sums(slab, stride, d_bias);
-            }
-            let slab = Matrix::new(slab, stride);
+        if trained.block(3) && !d_recurrent_bias.is_empty() {
+            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
+        }
+        let bias = usize::from(!d_bias.is_empty());
+        let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
+        let parts = self.gradient_parts(of.len());
+        by_outputs([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
+            self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
+        });
+    }
+
+    /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz that are
+    /// its own: what they have to be packed from lies in the caches of all threads, and who packs does not multiply.
+    pub(super) fn gradient_parts(&self, rows: usize) -> usize {
+        let gates = self.sizes().z;
+        parts(gates.div_ceil(STRIP), rows * gates * (self.inputs + self.hidden) / PER_NANOSECOND, 1)
+    }
+
+    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W and U, which are given, with those of the bias.
+    #[allow(clippy::too_many_arguments)]
+    fn add_rows<T: Scalar>(
+        &self,
+        extent: Extent<'_>,
+        steps: Range<usize>,
+        trained: Trained<'_>,
+        [x, y, h_start]: [&[T]; 3],
+        slabs: &Slabs<'_, T>,
+        own: Range<usize>,
+        [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
+        scratch: &mut [T],
+    ) {
+        let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
+        let of = rows_of(extent, steps.clone());
+        let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
+        // While it is in the cache.
+        if trained.block(2) && !d_bias.is_empty() {
+            add_column_sums(z, gates, d_bias);
+        }
+        for separate in [false, true] {
+            let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
             // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
             let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(STRIP);
             let (d, spare) = match shared {
-                true => Columns::pack(slab, [of.len(), stride], &mut *scratch),
-                false => (slab.into(), &mut *scratch),
+                true => Columns::pack(z, [of.len(), own.len()], &mut *scratch),
+                false => (z.into(), &mut *scratch),
             };
             if !separate && trained.block(0) {
                 let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
-                outer(d, x, [gates, self.inputs, of.len()], d_weight, Start::Accumulate, spare);
+                outer(d, x, [own.len(), self.inputs, of.len()], d_weight, Start::Accumulate, spare);
             }
             let products = self.products().filter(|(product, _)| product.separate == separate);
             for (product, column) in products.filter(|_| trained.block(1)) {
-                let outputs = product.gates.len() * hidden;
-                let into = &mut d_recurrent[product.gates.start * hidden * hidden..][..outputs * hidden];
+                let start = product.gates.start * hidden;
+                let mine = own.start.max(start)..own.end.min(product.gates.end * hidden);
+                if mine.is_empty() {
+                    continue;
+                }
+                let (outputs, first) = (mine.len(), mine.start - own.start);
+                let into = &mut d_recurrent[first * hidden..][..outputs * hidden];
+                let d: Columns<'_, T> = match separate {
+                    true => Matrix::new(&u[column + mine.start - start..], apart).into(),
+                    false => d.part(0, first),
+                };
                 let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
                     if count > 0 {
-                        let d = d.part(first - of.start, column);
+                        let d = d.part(first - of.start, 0);
                         outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, spare);
                     }
                 };
                 if product.operand == Operand::Own {
-                    let from = &slabs.operands[of.start * own + (product.stage - 1) * hidden..];
-                    add(of.start, of.len(), Matrix::new(from, own));
+                    let from = &slabs.operands[of.start * operands + (product.stage - 1) * hidden..];
+                    add(of.start, of.len(), Matrix::new(from, operands));
                     continue;
                 }
                 let mut after = of.start;
