@@ -101,13 +101,12 @@ fn panels<T: Scalar>(columns: usize) -> usize {
     whole_panels::<T>(columns) >> panel::<T>().trailing_zeros()
 }
 
-/// Panels that [`outer`] packs at once: enough for their product to be worth several threads, few enough to stay in a
-/// level-2 cache beside the strips.
+/// Panels that are enough to be divided among threads.
 const PANELS: usize = 8;
 
 /// Values of scratch that [`outer`] needs.
-pub(crate) fn outer_len<T: Scalar>(outputs: usize, rows: usize) -> usize {
-    rows.min(BLOCK) * (PANELS * panel::<T>() + outputs.next_multiple_of(STRIP))
+pub(crate) fn outer_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
+    rows.min(BLOCK) * (whole_panels::<T>(inputs) + outputs.next_multiple_of(STRIP))
 }
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -176,13 +175,13 @@ fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usi
 /// # Shapes
 /// w: \[outputs, inputs\].
 pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &'a mut [T]) -> Right<'a, T> {
-    pack_part(Matrix::new(w, inputs), [0, 0], [outputs, inputs], packed)
+    pack_part(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
 }
 
-/// Packs `columns` columns from `j` of `inner` rows from `first`.
+/// Packs `columns` columns of `inner` rows from `first`.
 fn pack_part<'a, T: Scalar>(
     from: Matrix<'_, T>,
-    [first, j]: [usize; 2],
+    first: usize,
     [inner, columns]: [usize; 2],
     packed: &'a mut [T],
 ) -> Right<'a, T> {
@@ -192,7 +191,7 @@ fn pack_part<'a, T: Scalar>(
         for i in own {
             // SAFETY: each panel is one thread's.
             let panel = unsafe { to.take(i * width * inner..(i + 1) * width * inner) };
-            pack_panel(from, j + i * width, (columns - i * width).min(width), first, panel);
+            pack_panel(from, i * width, (columns - i * width).min(width), first, panel);
         }
     });
     Right::packed(packed, columns, inner)
@@ -231,7 +230,15 @@ pub(crate) fn multiply<T: Scalar>(
     assert!(x.holds(rows, right.inner));
     for first in (0..right.inner.max(1)).step_by(BLOCK) {
         let start = if first == 0 { start } else { Start::Accumulate };
-        run([rows, (right.inner - first).min(BLOCK)], Standing::by_row(x, first), right, first, c, stride, start);
+        run(
+            [rows, (right.inner - first).min(BLOCK)],
+            Standing::by_row(x).skip(0, first),
+            right,
+            first,
+            c,
+            stride,
+            start,
+        );
     }
 }
 
@@ -255,7 +262,9 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
         return multiply(x, right, rows, c, outputs, start);
     }
     let fill = |first: usize, to: &mut [T]| transpose_panel(w, first, outputs, inputs, to);
-    by_panels(x, [rows, outputs, inputs], c, start, scratch, fill);
+    assert!(x.holds(rows, inputs));
+    // SAFETY: as the assertion has found.
+    unsafe { by_panels(Standing::by_row(x), [rows, outputs, inputs], c, start, scratch, fill) };
 }
 
 /// `c = d W`.
@@ -276,28 +285,33 @@ pub(crate) fn multiply_by<T: Scalar>(
         return multiply(d, right, rows, c, inputs, Start::Zero);
     }
     let fill = |first: usize, to: &mut [T]| pack_panel(matrix, first, (inputs - first).min(panel::<T>()), 0, to);
-    by_panels(d, [rows, inputs, outputs], c, Start::Zero, scratch, fill);
+    assert!(d.holds(rows, outputs));
+    // SAFETY: as the assertion has found.
+    unsafe { by_panels(Standing::by_row(d), [rows, inputs, outputs], c, Start::Zero, scratch, fill) };
 }
 
 /// Bytes from which a right factor is packed panel by panel: an eighth of a level-2 cache of 1 MiB, which x and c and the
 /// matrix itself go through too.
 const FAR: usize = 128 * 1024;
 
-/// Whether a right factor is packed panel by panel: a large one, of enough panels to be divided among threads.
+/// Whether a right factor is packed panel by panel: a large one, of enough panels.
 fn is_far<T: Scalar>(columns: usize, inner: usize) -> bool {
     panels::<T>(columns) >= PANELS && packed_len::<T>(columns, inner) * size_of::<T>() >= FAR
 }
 
-/// `c = x B`, of which `fill(j, panel)` packs the columns from j: each thread has some of the columns.
-fn by_panels<T: Scalar>(
-    x: Matrix<'_, T>,
+/// The product of `left` with a matrix of which `fill(j, panel)` packs the columns from j: each thread has some of the columns.
+///
+/// # Safety
+/// Rows and inner indices lie within `left`.
+unsafe fn by_panels<T: Scalar, A: Left<T>>(
+    left: A,
     [rows, columns, inner]: [usize; 3],
     c: &mut [T],
     start: Start<'_, T>,
     scratch: &mut [T],
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    assert!(x.holds(rows, inner) && rows * columns <= c.len());
+    assert!(rows * columns <= c.len());
     if rows == 0 {
         return;
     }
@@ -316,8 +330,9 @@ fn by_panels<T: Scalar>(
                     Start::Bias(bias) => Start::Bias(&bias[j..]),
                     start => start,
                 };
-                let (size, a) = ([rows, (inner - first).min(BLOCK)], Standing::by_row(x, first));
-                // SAFETY: the assertion above has found rows × columns within x and c; these columns are this thread's.
+                let (size, a) = ([rows, (inner - first).min(BLOCK)], left.skip(0, first));
+                // SAFETY: rows × columns lie within c, as the assertion above has found, and within `left` by the contract of
+                // this function; these columns are this thread's.
                 dispatch(unsafe { Product::new(size, a, b, first, c.at(j), columns, start) });
             }
         }
@@ -351,7 +366,7 @@ impl<'a, T: Scalar> Columns<'a, T> {
     pub fn part(self, row: usize, column: usize) -> Self {
         let Matrix { data, stride } = self.matrix;
         let matrix = Matrix::new(&data[row * stride + column..], stride);
-        Columns { matrix, strips: self.strips.map(|strips| strips.part(row, column)) }
+        Columns { matrix, strips: self.strips.map(|strips| strips.skip(column, row)) }
     }
 }
 
@@ -395,10 +410,14 @@ pub(crate) fn outer<'a, T: Scalar>(
                 (pack_strips(d, first, [outputs, inner], strips), panels)
             }
         };
-        for j in (0..inputs).step_by(PANELS * width) {
-            let right = pack_part(x, [first, j], [inner, (inputs - j).min(PANELS * width)], panels);
-            run([outputs, inner], strips, right, 0, &mut c[j..], inputs, start);
+        if self::panels::<T>(inputs) < PANELS {
+            let right = pack_part(x, first, [inner, inputs], panels);
+            run([outputs, inner], strips, right, 0, c, inputs, start);
+            continue;
         }
+        let fill = |j: usize, to: &mut [T]| pack_panel(x, j, (inputs - j).min(width), first, to);
+        // SAFETY: as the assertion above has found, or as they were packed.
+        unsafe { by_panels(strips, [outputs, inputs, inner], c, start, panels, fill) };
     }
 }
 
@@ -530,8 +549,8 @@ pub(crate) const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
 trait Left<T>: Copy + Send + Sync {
-    /// The matrix without its first rows, a multiple of [`STRIP`].
-    fn skip(self, rows: usize) -> Self;
+    /// The matrix without its first rows, a multiple of [`STRIP`], and without the first inner indices.
+    fn skip(self, rows: usize, inner: usize) -> Self;
 
     /// The value of row `i` at inner index `p`.
     ///
@@ -549,9 +568,9 @@ struct Standing<'a, T> {
 }
 
 impl<'a, T> Standing<'a, T> {
-    /// Its rows from the inner index `first`.
-    fn by_row(matrix: Matrix<'a, T>, first: usize) -> Self {
-        Standing { data: &matrix.data[first.min(matrix.data.len())..], strides: [matrix.stride, 1] }
+    /// Its rows.
+    fn by_row(matrix: Matrix<'a, T>) -> Self {
+        Standing { data: matrix.data, strides: [matrix.stride, 1] }
     }
 
     /// Its columns.
@@ -561,8 +580,10 @@ impl<'a, T> Standing<'a, T> {
 }
 
 impl<T: Scalar> Left<T> for Standing<'_, T> {
-    fn skip(self, rows: usize) -> Self {
-        Standing { data: &self.data[rows * self.strides[0]..], ..self }
+    #[inline(always)]
+    fn skip(self, rows: usize, inner: usize) -> Self {
+        let first = rows * self.strides[0] + inner * self.strides[1];
+        Standing { data: &self.data[first.min(self.data.len())..], ..self }
     }
 
     #[inline(always)]
@@ -580,12 +601,6 @@ struct Strips<'a, T> {
 }
 
 impl<T> Strips<'_, T> {
-    /// Without its first rows, a multiple of [`STRIP`], and without the first inner indices.
-    fn part(self, inner: usize, rows: usize) -> Self {
-        debug_assert!(rows.is_multiple_of(STRIP));
-        Strips { packed: &self.packed[rows * self.inner + inner * STRIP..], ..self }
-    }
-
     /// Whether so many inner indices of so many rows lie within it.
     fn holds(&self, inner: usize, rows: usize) -> bool {
         let last = rows.div_ceil(STRIP).saturating_sub(1) * self.inner;
@@ -594,8 +609,10 @@ impl<T> Strips<'_, T> {
 }
 
 impl<T: Scalar> Left<T> for Strips<'_, T> {
-    fn skip(self, rows: usize) -> Self {
-        self.part(0, rows)
+    #[inline(always)]
+    fn skip(self, rows: usize, inner: usize) -> Self {
+        debug_assert!(rows.is_multiple_of(STRIP));
+        Strips { packed: &self.packed[rows * self.inner + inner * STRIP..], ..self }
     }
 
     #[inline(always)]
@@ -657,7 +674,7 @@ fn run<'a, T: Scalar, A: Left<T>>(
         // SAFETY: rows × columns lie within c, as the assertion above has found, and within a, as whoever calls has; these
         // rows are this thread's.
         dispatch(unsafe {
-            Product::new([own.len(), inner], a.skip(own.start), b, first, c.as_mut_ptr(), stride, start)
+            Product::new([own.len(), inner], a.skip(own.start, 0), b, first, c.as_mut_ptr(), stride, start)
         });
     });
 }
@@ -893,7 +910,8 @@ mod tests {
     #[test]
     fn products_agree_with_the_triple_sum() {
         for [m, n, k] in SIZES {
-            let (x, w, mut scratch) = (entries(m * k, 1), entries(n * k, 2), vec![f64::NAN; outer_len::<f64>(m, k)]);
+            let (x, w, mut scratch) =
+                (entries(m * k, 1), entries(n * k, 2), vec![f64::NAN; outer_len::<f64>([m, n, k])]);
             let mut packed = vec![f64::NAN; packed_len::<f64>(n, k)];
             pack_transposed(&w, n, k, &mut packed);
             let mut c = vec![f64::NAN; m * n];
@@ -961,7 +979,7 @@ mod tests {
     fn columns_packed_once_give_the_same_bits_in_parts() {
         let (all, width, inputs) = (70, 90, 37);
         let (d, x) = (entries(all * width, 1), entries(all * inputs, 2));
-        let mut scratch = vec![f64::NAN; 2 * outer_len::<f64>(width, all)];
+        let mut scratch = vec![f64::NAN; 2 * outer_len::<f64>([width, inputs, all])];
         let mut product = |row: usize, column: usize, packs: bool| {
             let [rows, outputs] = [all - row, width - column];
             let (matrix, mut c) = (Matrix::new(&d[..], width), vec![f64::NAN; outputs * inputs]);

@@ -87,7 +87,8 @@ impl<T: Scalar> Layer<T> for Linear {
 
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let forward = packed_len::<T>(self.outputs, self.inputs);
-        let backward = packed_len::<T>(self.inputs, self.outputs).max(outer_len::<T>(self.outputs, extent.rows()));
+        let backward =
+            packed_len::<T>(self.inputs, self.outputs).max(outer_len::<T>([self.outputs, self.inputs, extent.rows()]));
         Needs::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
     }
 

@@ -190,7 +190,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let step = batch * (sizes.kept() + memory);
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
-        let outer = outer_len::<T>(z, rows) + (self.gradient_parts(rows) - 1) * outer_len::<T>(STRIP, rows);
+        let (inputs, more) = (self.inputs.max(hidden), self.gradient_parts(rows) - 1);
+        let outer = outer_len::<T>([z, inputs, rows]) + more * outer_len::<T>([STRIP, inputs, rows]);
         let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
         let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {

@@ -52,7 +52,7 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     let (mut gram, mut next, mut packed) = (vec![0.0; n * n], vec![0.0; n * n], vec![0.0; packed_len::<f64>(n, inner)]);
     if columns <= rows {
         let w = Matrix::new(&w, columns);
-        outer(w, w, [n, n, rows], &mut gram, Start::Accumulate, &mut vec![0.0; outer_len::<f64>(n, rows)]);
+        outer(w, w, [n, n, rows], &mut gram, Start::Accumulate, &mut vec![0.0; outer_len::<f64>([n, n, rows])]);
     } else {
         let right = pack_transposed(&w, n, columns, &mut packed);
         multiply(Matrix::new(&w, columns), right, n, &mut gram, n, Start::Zero);
