@@ -45,7 +45,7 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
         }
     }
     let (len, out) = (out.len(), Shared::new(out));
-    divide(len, GRAIN, len / 4, |own| {
+    divide(len, GRAIN, len / 2, |own| {
         // SAFETY: each value is one thread's.
         let out = unsafe { out.take(own.clone()) };
         dispatch(Map2([&a[own.clone()], &b[own]], out, &f));
