@@ -1,37 +1,19 @@
-//! Memory that is asked for while a product is made, for who comes after it.
+//! Memory that is asked for ahead of who needs it.
 //!
 //! Asked for at once, hundreds of lines stop the core as reading them would: it can wait for some two dozen at a time. The loop
 //! of a tile has time for one at each inner index.
 
 use super::LINE;
 
-/// The most that is asked for in one piece: a sixteenth of a level-2 cache of 1 MiB.
-const MOST: usize = 64 * 1024;
-
 /// Pieces that can be asked for together.
 const PIECES: usize = 3;
-
-/// Lines of memory from an address, which nobody reads by.
-#[derive(Clone, Copy)]
-struct Piece {
-    at: usize,
-    lines: usize,
-}
-
-impl Piece {
-    const NONE: Self = Piece { at: 0, lines: 0 };
-}
 
 /// Asks for memory to be brought near while the next products are made on this thread, and no longer for what was asked for
 /// before. A piece so large that others would have to go is not asked for.
 #[inline]
 pub(crate) fn ask<T>(pieces: [&[T]; PIECES]) {
-    let pieces = pieces.map(|x| match (x.as_ptr().addr(), size_of_val(x)) {
-        (_, bytes) if bytes > MOST => Piece::NONE,
-        (at, bytes) => Piece { at, lines: bytes.div_ceil(LINE) },
-    });
     #[cfg(feature = "std")]
-    asked::set(pieces);
+    asked::set(pieces.map(|x| (x.as_ptr().addr(), size_of_val(x))));
     #[cfg(not(feature = "std"))]
     let _ = pieces;
 }
@@ -48,26 +30,42 @@ pub(super) fn take(lines: usize) -> Option<usize> {
     }
 }
 
+/// Asks at once for the few lines of so many values at `at`, wherever that is.
+#[inline(always)]
+pub(super) fn bring<T>(at: *const T, values: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..values * size_of::<T>()).step_by(LINE) {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and may have any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_add(line)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, values);
+}
+
 #[cfg(feature = "std")]
 mod asked {
-    use super::{LINE, PIECES, Piece};
+    use super::{LINE, PIECES};
     use core::cell::Cell;
 
+    /// The most bytes that are asked for in one piece: a sixteenth of a level-2 cache of 1 MiB.
+    pub(super) const MOST: usize = 64 * 1024;
+
     struct Asked {
-        pieces: [Cell<Piece>; PIECES],
+        /// Where each piece goes on, and how many lines are left of it. Nobody reads by these addresses.
+        pieces: [Cell<(usize, usize)>; PIECES],
         /// The first piece that is not done with.
         now: Cell<usize>,
     }
 
     std::thread_local! {
-        static ASKED: Asked =
-            const { Asked { pieces: [const { Cell::new(Piece::NONE) }; PIECES], now: Cell::new(PIECES) } };
+        static ASKED: Asked = const { Asked { pieces: [const { Cell::new((0, 0)) }; PIECES], now: Cell::new(PIECES) } };
     }
 
-    pub(super) fn set(pieces: [Piece; PIECES]) {
+    pub(super) fn set(pieces: [(usize, usize); PIECES]) {
         ASKED.with(|asked| {
-            for (to, piece) in asked.pieces.iter().zip(pieces) {
-                to.set(piece);
+            for (piece, (at, bytes)) in asked.pieces.iter().zip(pieces) {
+                piece.set((at, if bytes > MOST { 0 } else { bytes.div_ceil(LINE) }));
             }
             asked.now.set(0);
         });
@@ -82,9 +80,9 @@ mod asked {
         #[inline(never)]
         fn next(&self, lines: usize) -> Option<usize> {
             while let Some(piece) = self.pieces.get(self.now.get()) {
-                let Piece { at, lines: left } = piece.get();
+                let (at, left) = piece.get();
                 if left > 0 {
-                    piece.set(Piece { at: at + lines * LINE, lines: left.saturating_sub(lines) });
+                    piece.set((at.wrapping_add(lines * LINE), left.saturating_sub(lines)));
                     return Some(at);
                 }
                 self.now.set(self.now.get() + 1);
@@ -96,7 +94,7 @@ mod asked {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::*;
+    use super::{asked::MOST, *};
 
     #[test]
     fn what_was_asked_for_is_given_piece_by_piece_once() {

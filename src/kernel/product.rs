@@ -205,6 +205,8 @@ fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: u
         if columns == width {
             // As arrays the values are copied through registers; every panel is a multiple of 8 wide.
             let from = &from.data[start..start + width];
+            // What the next panel is made of.
+            ahead::bring(from.as_ptr().wrapping_add(width), width);
             for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
                 *to = *from;
             }

@@ -1,8 +1,8 @@
 //! Transposition, in squares that fit into registers.
 
-use super::{Kernel, Level, dispatch, product::Matrix};
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
-use super::{PLAIN, is};
+use super::{AVX512, PLAIN, is};
+use super::{Kernel, Level, dispatch, product::Matrix};
 use crate::scalar::Scalar;
 
 /// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.
@@ -31,6 +31,11 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: Level>(mut self) {
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        if LEVEL == AVX512 && is::<T, f64>() {
+            // SAFETY: at this level AVX-512 exists, and `T` is what the square is of.
+            return self.squares::<8>(|from, to| unsafe { machine::of_f64_512(from, to) });
+        }
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         if LEVEL != PLAIN {
             // SAFETY: at these levels AVX2 exists, and `T` is what the square is of.
@@ -83,7 +88,8 @@ mod machine {
     use core::arch::x86_64::{
         _mm256_loadu_pd, _mm256_loadu_ps, _mm256_permute2f128_pd, _mm256_permute2f128_ps, _mm256_shuffle_ps,
         _mm256_storeu_pd, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd,
-        _mm256_unpacklo_ps,
+        _mm256_unpacklo_ps, _mm512_loadu_pd, _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_unpackhi_pd,
+        _mm512_unpacklo_pd,
     };
 
     /// A square of 8.
@@ -109,6 +115,32 @@ mod machine {
             for (i, (a, b)) in fours(0).into_iter().zip(fours(2)).enumerate() {
                 _mm256_storeu_ps(to.add(i * to_stride).cast(), _mm256_permute2f128_ps::<0x20>(a, b));
                 _mm256_storeu_ps(to.add((i + 4) * to_stride).cast(), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
+
+    /// A square of 8.
+    ///
+    /// # Safety
+    /// AVX-512 F exists; `T` is `f64`; 8 rows of 8 values can be read and written at these distances.
+    #[inline(always)]
+    pub(super) unsafe fn of_f64_512<T>((from, from_stride): (*const T, usize), (to, to_stride): (*mut T, usize)) {
+        // SAFETY: by the contract of this function.
+        unsafe {
+            let r: [_; 8] = core::array::from_fn(|i| _mm512_loadu_pd(from.add(i * from_stride).cast()));
+            // Pairs of rows interleaved, then quarters exchanged: each has a column of a pair.
+            let even: [_; 4] = core::array::from_fn(|i| _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]));
+            let odd: [_; 4] = core::array::from_fn(|i| _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]));
+            for (j, pairs) in [even, odd].into_iter().enumerate() {
+                let halves = |i: usize| {
+                    let (a, b) = (pairs[i], pairs[i + 1]);
+                    [_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xDD>(a, b)]
+                };
+                for (i, (a, b)) in halves(0).into_iter().zip(halves(2)).enumerate() {
+                    let row = |k: usize| to.add((2 * (i + 2 * k) + j) * to_stride).cast();
+                    _mm512_storeu_pd(row(0), _mm512_shuffle_f64x2::<0x88>(a, b));
+                    _mm512_storeu_pd(row(1), _mm512_shuffle_f64x2::<0xDD>(a, b));
+                }
             }
         }
     }
