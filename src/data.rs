@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, require_length},
     extent::Extent,
+    kernel::{slab::divide_rows, team::parts},
     loss::Target,
     scalar::Scalar,
 };
@@ -267,11 +268,17 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::Length`] where it has other room: the network takes rows of another width.
     pub(crate) fn write_input(&self, data: &Data<'_, T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.rows() * data.width)?;
-        let mut to = x.chunks_mut(data.width.max(1));
-        each_row(data, &self.samples, &self.starts, |row| {
-            if let Some(to) = to.next() {
-                to.copy_from_slice(&data.inputs[row * data.width..][..data.width]);
-            }
+        // A nanosecond a value: they come from far.
+        let (rows, parts) = (self.rows(), parts(self.rows(), x.len(), 2));
+        divide_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
+            let (mut to, mut all) = (x.chunks_mut(data.width.max(1)), 0..rows);
+            each_row(data, &self.samples, &self.starts, |row| {
+                if all.next().is_some_and(|i| own.contains(&i))
+                    && let Some(to) = to.next()
+                {
+                    to.copy_from_slice(&data.inputs[row * data.width..][..data.width]);
+                }
+            });
         });
         Ok(())
     }

@@ -111,7 +111,7 @@ pub(crate) fn by_samples<'a, T: Send + Sync, const N: usize>(
 
 /// Calls `run` for `count` parts of the rows of some matrices, given with their widths: with those rows of each and an equal share
 /// of the scratch. They are cut at multiples of `grain`.
-pub(crate) fn by_outputs<T: Send + Sync, const N: usize>(
+pub(crate) fn divide_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],
     scratch: &mut [T],
@@ -144,7 +144,7 @@ mod tests {
         for (count, rows) in [(1, 20), (3, 20), (4, 7), (7, 40)] {
             let (mut a, mut b, mut none, mut scratch) = (vec![0; rows], vec![0; 3 * rows], vec![], vec![0; 15]);
             let matrices = [(&mut a[..], 1), (&mut b, 3), (&mut none, 0)];
-            by_outputs([count, rows, 4], matrices, &mut scratch, |own, [a, b, none], scratch| {
+            divide_rows([count, rows, 4], matrices, &mut scratch, |own, [a, b, none], scratch| {
                 assert!(own.start.is_multiple_of(4) && (own.end == rows || own.end.is_multiple_of(4)));
                 assert_eq!([a.len(), b.len(), none.len(), scratch.len()], [own.len(), 3 * own.len(), 0, 15 / count]);
                 a.iter_mut().zip(own.clone()).for_each(|(a, row)| *a += row);

@@ -15,7 +15,7 @@ use crate::{
         elementwise::{add_column_sums, map2},
         fused::fuses,
         product::{Columns, Matrix, PER_NANOSECOND, Right, STRIP, Start, multiply, outer, packed_len},
-        slab::{Slab, by_outputs},
+        slab::{Slab, divide_rows},
         team::parts,
     },
     layer::{Place, Trained},
@@ -427,7 +427,7 @@ impl<C: Cell> Recurrent<C> {
         let bias = usize::from(!d_bias.is_empty());
         let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
         let parts = self.gradient_parts(of.len());
-        by_outputs([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
+        divide_rows([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
             self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
         });
     }
