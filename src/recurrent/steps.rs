@@ -219,11 +219,12 @@ impl<C: Cell> Recurrent<C> {
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
-    /// In how many parts of the samples some steps run. A monitor sees whole slices, from the thread that it is on.
+    /// In how many parts of the samples some steps run: one for each thread, whose cache keeps their state, and which goes through U
+    /// once a step. A monitor sees whole slices, from the thread that it is on.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
         let nanoseconds = steps * batch * self.sizes().z * (self.hidden / 50 + 4);
-        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 2) }
+        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
     /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
