@@ -3,6 +3,7 @@
 use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite};
 use crate::{
     error::{Error, require, require_length},
+    kernel::elementwise::map,
     math,
     scalar::{Scalar, scalar, to_f64},
 };
@@ -79,11 +80,13 @@ struct Row<T> {
 }
 
 impl<T: Scalar> Row<T> {
-    fn new(y: &[T]) -> Self {
+    /// The row of these logits, and `exp(y_k − y_m)`.
+    fn new(y: &[T], exponentials: &mut [T]) -> Self {
         let larger = |best: (usize, T), (k, &y): (usize, &T)| if y > best.1 || y.is_nan() { (k, y) } else { best };
         let (at, most) = y.iter().enumerate().fold((0, T::neg_infinity()), larger);
+        map(y, exponentials, |y| math::exp(y - most));
         let mut others = Sum::new();
-        y.iter().enumerate().filter(|(k, _)| *k != at).for_each(|(_, &y)| others.add(math::exp(y - most)));
+        exponentials.iter().enumerate().filter(|(k, _)| *k != at).for_each(|(_, &e)| others.add(e));
         Row { most, at, others: others.total() }
     }
 
@@ -92,14 +95,14 @@ impl<T: Scalar> Row<T> {
         (y - self.most) - math::ln_1p(self.others)
     }
 
-    /// `softmax(y)` of the logit `y`.
-    fn share(&self, y: T) -> T {
-        math::exp(y - self.most) / (T::one() + self.others)
+    /// `softmax(y)_k` of the exponential of logit k.
+    fn share(&self, exponential: T) -> T {
+        exponential / (T::one() + self.others)
     }
 
     /// `1 − softmax(y)_k`.
-    fn rest(&self, k: usize, y: T) -> T {
-        if k == self.at { self.others / (T::one() + self.others) } else { T::one() - self.share(y) }
+    fn rest(&self, k: usize, share: T) -> T {
+        if k == self.at { self.others / (T::one() + self.others) } else { T::one() - share }
     }
 }
 
@@ -161,7 +164,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 };
                 self.class_weight::<T>(k) * (kept * plain + spread)
             };
-            let logits = Row::new(y);
+            let logits = Row::new(y, dy);
             let mut all = Sum::new();
             for (k, &y) in y.iter().enumerate() {
                 let wanted = wanted(k);
@@ -172,9 +175,10 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 }
             }
             let all = all.total();
-            for (k, (&y, dy)) in y.iter().zip(dy).enumerate() {
+            for (k, dy) in dy.iter_mut().enumerate() {
+                let (wanted, p) = (wanted(k), logits.share(*dy));
                 // p_k Σ_j t_j − t_k, without the difference of p_k and 1.
-                *dy = weight * share * ((all - wanted(k)) * logits.share(y) - wanted(k) * logits.rest(k, y));
+                *dy = weight * share * ((all - wanted) * p - wanted * logits.rest(k, p));
             }
         }
         Ok(sum.total() * share)
@@ -289,8 +293,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, probabilities)?;
     for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
-        let row = Row::new(y);
-        p.iter_mut().zip(y).for_each(|(p, &y)| *p = row.share(y));
+        let row = Row::new(y, p);
+        p.iter_mut().for_each(|p| *p = row.share(*p));
     }
     Ok(())
 }
@@ -302,7 +306,7 @@ pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -
 pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, logs)?;
     for (y, log) in logits.chunks(width).zip(logs.chunks_mut(width)) {
-        let row = Row::new(y);
+        let row = Row::new(y, log);
         log.iter_mut().zip(y).for_each(|(log, &y)| *log = row.log(y));
     }
     Ok(())
