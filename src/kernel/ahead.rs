@@ -3,8 +3,6 @@
 //! Asked for at once, hundreds of lines stop the core as reading them would: it can wait for some two dozen at a time. The loop
 //! of a tile has time for one at each inner index.
 
-use super::LINE;
-
 /// Pieces that can be asked for together.
 const PIECES: usize = 3;
 
@@ -18,7 +16,8 @@ pub(crate) fn ask<T>(pieces: [&[T]; PIECES]) {
     let _ = pieces;
 }
 
-/// The address from which the next `lines` lines are to be prefetched; `None` where nothing is asked for.
+/// The address from which the next `lines` lines are to be prefetched, be there so many left of their piece or not; `None` where
+/// nothing is asked for.
 #[inline(always)]
 pub(super) fn take(lines: usize) -> Option<usize> {
     #[cfg(feature = "std")]
@@ -34,7 +33,7 @@ pub(super) fn take(lines: usize) -> Option<usize> {
 #[inline(always)]
 pub(super) fn bring<T>(at: *const T, values: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..values * size_of::<T>()).step_by(LINE) {
+    for line in (0..values * size_of::<T>()).step_by(super::LINE) {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch reads nothing and may have any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_add(line)) }
@@ -45,7 +44,8 @@ pub(super) fn bring<T>(at: *const T, values: usize) {
 
 #[cfg(feature = "std")]
 mod asked {
-    use super::{LINE, PIECES};
+    use super::PIECES;
+    use crate::kernel::LINE;
     use core::cell::Cell;
 
     /// The most bytes that are asked for in one piece: a sixteenth of a level-2 cache of 1 MiB.
@@ -94,7 +94,7 @@ mod asked {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{asked::MOST, *};
+    use super::{super::LINE, asked::MOST, *};
 
     #[test]
     fn what_was_asked_for_is_given_piece_by_piece_once() {

@@ -120,7 +120,7 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
         }
     }
     let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, |own| {
+    divide(len, GRAIN, len / 2, |own| {
         // SAFETY: each value is one thread's.
         let y = unsafe { y.take(own.clone()) };
         dispatch(Update(y, &x[own], f));

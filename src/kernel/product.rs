@@ -9,7 +9,7 @@ use super::{
     Kernel, LINE, Level, ahead, dispatch,
     fused::fuses,
     lanes::{Lanes, lanes},
-    team::{Shared, divide},
+    team::{PARTS, Shared, divide, each, part, parts, threads},
     transpose::transpose,
 };
 use crate::scalar::Scalar;
@@ -104,9 +104,10 @@ fn panels<T: Scalar>(columns: usize) -> usize {
 /// Panels that are enough to be divided among threads.
 const PANELS: usize = 8;
 
-/// Values of scratch that [`outer`] needs.
+/// Values of scratch that [`outer`] needs: for all panels, or one for each part that threads make of them.
 pub(crate) fn outer_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
-    rows.min(BLOCK) * (whole_panels::<T>(inputs) + outputs.next_multiple_of(STRIP))
+    let places = panels::<T>(inputs).min(PANELS.max(PARTS * threads()));
+    rows.min(BLOCK) * (places * panel::<T>() + outputs.next_multiple_of(STRIP))
 }
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -317,13 +318,16 @@ unsafe fn by_panels<T: Scalar, A: Left<T>>(
     if rows == 0 {
         return;
     }
-    let width = panel::<T>();
-    let (len, c, scratch) = (width * inner, Shared::new(c), Shared::new(scratch));
+    let (width, all) = (panel::<T>(), panels::<T>(columns));
+    let len = width * inner;
     let multiplications = rows.saturating_mul(columns).saturating_mul(inner);
-    divide(panels::<T>(columns), 1, multiplications / PER_NANOSECOND, |own| {
-        // SAFETY: the place of each panel is one thread's; one place serves for all panels of a part.
-        let panel = unsafe { scratch.take(own.start * len..(own.start + 1) * len) };
-        for j in own.map(|i| i * width) {
+    // No more than there are places for: whoever made the scratch may not have known of the threads.
+    let count = parts(all, multiplications / PER_NANOSECOND, PARTS).min(scratch.len() / len.max(1)).max(1);
+    let (c, scratch) = (Shared::new(c), Shared::new(scratch));
+    each(count, &|i| {
+        // SAFETY: each place is one part's, and serves for all of its panels.
+        let panel = unsafe { scratch.take(i * len..(i + 1) * len) };
+        for j in part(i, count, all, 1).map(|i| i * width) {
             fill(j, panel);
             let b = Right { data: panel, between: len, stride: width, inner, columns: (columns - j).min(width) };
             for first in (0..inner.max(1)).step_by(BLOCK) {
@@ -800,7 +804,7 @@ impl Tile {
             let mut line = asked.unwrap_or(data.as_ptr().addr());
             for p in 0..self.inner {
                 if has_time {
-                    V::prefetch_far(line as *const T);
+                    V::prefetch_far(core::ptr::without_provenance(line));
                     line = line.wrapping_add(step);
                 }
                 let row = data.as_ptr().add(p * self.between);

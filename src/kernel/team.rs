@@ -56,6 +56,9 @@ pub(crate) fn parts(units: usize, nanoseconds: usize, each: usize) -> usize {
     }
 }
 
+/// Parts of a loop for each thread.
+pub(crate) const PARTS: usize = 4;
+
 /// The least time of a part, in nanoseconds: ten times what handing it to a thread that is awake takes.
 const WORTH: usize = 10_000;
 
@@ -67,7 +70,7 @@ pub(crate) fn divide(units: usize, grain: usize, nanoseconds: usize, run: impl F
 }
 
 fn share(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
-    let count = parts(units.div_ceil(grain), nanoseconds, 4);
+    let count = parts(units.div_ceil(grain), nanoseconds, PARTS);
     if count == 1 {
         return run(0..units);
     }

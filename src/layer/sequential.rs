@@ -214,9 +214,26 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.links[i].layer.extent(rows) } else { rows }
     }
 
-    /// Whether a pass finds most of its memory far away, and each link asks for what the next one needs.
+    /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next ones need.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()] * size_of::<T>() > FAR
+    }
+
+    /// Whether link `i` has a matrix of parameters: a norm has two values a column.
+    pub(super) fn multiplies(&self, i: usize) -> bool {
+        self.parameters(i).len() > 2 * self.width_before(i)
+    }
+
+    /// The links after link `i` as far as the next that multiplies, but not far.
+    pub(super) fn above(&self, i: usize) -> Range<usize> {
+        let all = i + 1..self.links.len().min(i + 1 + REACH);
+        all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
+    }
+
+    /// The links before link `i` as far as the next that multiplies, but not far.
+    pub(super) fn below(&self, i: usize) -> Range<usize> {
+        let all = i.saturating_sub(REACH)..i;
+        all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i
     }
 
     /// The largest number of values between two links.
@@ -228,6 +245,9 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
+
+/// Links that one link asks for: a norm, an activation, dropout and the next product.
+const REACH: usize = 4;
 
 /// Bytes of parameters that no level-2 cache holds beside what comes between them.
 const FAR: usize = 4 << 20;
@@ -380,14 +400,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 at: at.part(link.first_place),
             };
             let parameters = &w[self.parameters(i)];
-            if far && !parameters.is_empty() {
-                // What the next two links read and write: mostly the next with parameters is one of them.
-                let end = (next + 2).min(self.links.len());
-                let last = (end + 1).min(self.links.len());
+            if far && self.multiplies(i) {
+                let above = self.above(i);
+                // The rows before each of them but the first, which are where this one writes; the last ones are not between.
+                let last = (above.end + 1).min(self.links.len());
                 let kept = self.kept((next + 1).min(last)..last, rows);
-                let saves = self.saved(next..end, rows);
+                let saves = self.saved(above.clone(), rows);
                 ask([
-                    &w[self.starts[next]..self.starts[end]],
+                    &w[self.starts[above.start]..self.starts[above.end]],
                     &between[..kept.min(between.len())],
                     &saved[..saves.min(saved.len())],
                 ]);
@@ -481,11 +501,11 @@ impl<T: Scalar> Sequential<T> {
                 _ => Some(&mut goes[..values]),
             };
             let own = self.parameters(i);
-            if far && !own.is_empty() {
-                let start = i.saturating_sub(2).max(first);
-                let (kept, saves) = (self.kept(start.max(1).min(i)..i, rows), self.saved(start..i, rows));
+            if far && self.multiplies(i) {
+                let below = self.below(i);
+                let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, rows), self.saved(below.clone(), rows));
                 ask([
-                    &w.read()[self.starts[start]..self.starts[i]],
+                    &w.read()[self.starts[below.start]..self.starts[i]],
                     &between[between.len() - kept.min(between.len())..],
                     &saved[saved.len() - saves.min(saved.len())..],
                 ]);

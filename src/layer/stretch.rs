@@ -122,8 +122,9 @@ impl<T: Scalar> Sequential<T> {
         by_rows(size, self.widths(start..end), Way::Up, x, made, scratch, |k, step| {
             let (i, mut nobody, Step { rows: own, from: x, to: y, beside: saved, scratch }) = (start + k - 1, (), step);
             let link = &self.links[i];
-            if far && !self.parameters(i).is_empty() {
-                ask([&w[self.starts[i + 1]..self.starts[(i + 3).min(end)]], &[], &[]]);
+            if far && self.multiplies(i) {
+                let above = self.above(i);
+                ask([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
             let (noise, at) = (noise.later(own.start), at.part(link.first_place));
             let pass = Forward::new(Extent::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
@@ -173,8 +174,8 @@ impl<T: Scalar> Sequential<T> {
             let Step { rows: own, from: dy, to: dx, beside: saved, scratch } = step;
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
-            if far && !self.parameters(i).is_empty() {
-                ask([&weights[self.starts[i.saturating_sub(2).max(start)]..self.starts[i]], &[], &[]]);
+            if far && self.multiplies(i) {
+                ask([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (Extent::batch(own.len()), before(i, &own), before(i + 1, &own));

@@ -12,7 +12,7 @@ use crate::{
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
     kernel::{
         chain::GRAIN,
-        product::{Matrix, Right, STRIP, Start, multiply, multiply_by, outer_len, pack, pack_transposed, packed_len},
+        product::{Matrix, Right, Start, multiply, multiply_by, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, by_samples},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
@@ -190,8 +190,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let step = batch * (sizes.kept() + memory);
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
-        let (inputs, more) = (self.inputs.max(hidden), self.gradient_parts(rows) - 1);
-        let outer = outer_len::<T>([z, inputs, rows]) + more * outer_len::<T>([STRIP, inputs, rows]);
+        let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
         let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
         let (saved, scratch) = if mode.saves() {

@@ -14,7 +14,7 @@ use crate::{
         dispatch,
         elementwise::{add_column_sums, map2},
         fused::fuses,
-        product::{Columns, Matrix, PER_NANOSECOND, Right, STRIP, Start, multiply, outer, packed_len},
+        product::{Columns, Matrix, PER_NANOSECOND, Right, STRIP, Start, multiply, outer, outer_len, packed_len},
         slab::{Slab, divide_rows},
         team::parts,
     },
@@ -427,7 +427,9 @@ impl<C: Cell> Recurrent<C> {
         }
         let bias = usize::from(!d_bias.is_empty());
         let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
+        // Whoever made the scratch may not have known of the threads.
         let parts = self.gradient_parts(of.len());
+        let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
         divide_rows([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
             self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
         });
@@ -437,7 +439,14 @@ impl<C: Cell> Recurrent<C> {
     /// its own: what they have to be packed from lies in the caches of all threads, and who packs does not multiply.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
-        parts(gates.div_ceil(STRIP), rows * gates * (self.inputs + self.hidden) / PER_NANOSECOND, 1)
+        let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs + self.hidden);
+        parts(gates.div_ceil(STRIP), multiplications / PER_NANOSECOND, 1)
+    }
+
+    /// Values of scratch for so many parts, or fewer of fewer rows.
+    pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
+        let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
+        outer_len::<T>([gates, inputs, rows]) + (parts - 1) * outer_len::<T>([STRIP, inputs, rows])
     }
 
     /// [`add_gradient`](Self::add_gradient) for the rows `own` of W and U, which are given, with those of the bias.

@@ -4,7 +4,10 @@ use chainrule::{
     Block, Builder, Error, Extent, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
     data::{Batch, Data},
-    layer::{Backward, Dims, Forward, Mode, Needs, Noise, Reads, Reset, Sequential, initialize},
+    layer::{
+        Backward, Dims, Forward, LayerNorm, Linear, Mode, Needs, Noise, PRelu, Pointwise, Reads, Reset, Sequential,
+        initialize,
+    },
     loss::{MeanSquared, Target},
     monitor::GradientBudget,
     rand_core::Rng,
@@ -272,4 +275,139 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
     for (mode, threads) in [(Mode::Train, 2), (Mode::Train, 3), (Mode::Evaluate, 1), (Mode::Evaluate, 2)] {
         assert!(gradient(mode, threads) == alone, "{mode:?}, {threads} threads");
     }
+}
+
+/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the tape, and frozen blocks.
+#[test]
+fn a_smaller_pass_gives_the_same_bits() {
+    let networks = networks::<f32>();
+    for (name, network) in networks.iter().filter(|(name, _)| !["relu", "gelu"].contains(name)) {
+        let w = initialize(network, 3).unwrap();
+        let lengths: Vec<usize> = (0..33).map(|i| 30 - i / 2).collect();
+        for frozen in [None, Some("weight"), Some("recurrent")] {
+            let run = |threads: usize| {
+                let mut tape = Tape::new(network, Extent::sequences(40, 30)).unwrap();
+                tape.set_threads(threads).unwrap();
+                let blocks: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
+                for block in blocks.iter().filter(|name| frozen.is_some_and(|part| name.ends_with(part))) {
+                    tape.freeze(block).unwrap();
+                }
+                let mut results = Vec::new();
+                for extent in
+                    [Extent::ragged(&lengths), Extent::sequences(31, 9), Extent::batch(40), Extent::sequences(2, 30)]
+                {
+                    let x = numbers::<f32>(extent.rows() * 97);
+                    let output = tape.forward(&w, &x, extent).unwrap();
+                    let dy = numbers(output.y.len());
+                    output.dy.copy_from_slice(&dy);
+                    results.extend_from_slice(tape.backward(&w).unwrap());
+                }
+                results
+            };
+            let alone = run(1);
+            assert!(alone.iter().all(|value| value.is_finite()));
+            for threads in [2, 3, 7] {
+                assert!(run(threads) == alone, "{name}, {threads} threads, frozen: {frozen:?}");
+            }
+        }
+    }
+}
+
+/// A monitor with a tape of its own, which was made before there were threads and runs while a step has some.
+struct Beside {
+    network: Sequential<f32>,
+    tape: Tape<f32, Sequential<f32>>,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl GradientMonitor<f32> for Beside {
+    fn update(&mut self, _blocks: &chainrule::Blocks, _w: &[f32], _update: &[f32]) {
+        let (w, extent) = (initialize(&self.network, 3).unwrap(), Extent::sequences(32, 20));
+        let x = numbers(extent.rows() * 64);
+        self.tape.forward(&w, &x, extent).unwrap().dy.fill(1.0);
+        self.gradients.push(self.tape.backward(&w).unwrap().to_vec());
+    }
+}
+
+#[test]
+fn a_tape_without_threads_runs_within_a_step_that_has_some() {
+    let network =
+        || Sequential::<f32>::input(64).recurrent(80, Gru::default()).linear(300).linear(300).build().unwrap();
+    let run = |threads: usize| {
+        let tape = Tape::new(network(), Extent::sequences(32, 20)).unwrap();
+        let mut beside = Beside { network: network(), tape, gradients: Vec::new() };
+        let settings = Settings { batch: 4, threads, ..Settings::default() };
+        let small = Sequential::<f32>::input(64).linear(3).build().unwrap();
+        let mut trainer = Trainer::new(small, MeanSquared::new(), Adam::new(0.1), settings).unwrap();
+        let (x, y) = (numbers::<f32>(4 * 64), numbers::<f32>(4 * 3));
+        let data = Data::rows(64, &x, Target::Values(&y)).unwrap();
+        let mut batch = Batch::new(&data, 4);
+        trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut beside).unwrap();
+        assert_eq!(beside.gradients.len(), 1);
+        beside.gradients
+    };
+    assert!(run(4) == run(1));
+}
+
+/// A network whose parameters are in no cache, of which each link asks for the next ones' memory, is what it is as a row of
+/// smaller ones, which do not.
+#[test]
+fn a_network_too_large_for_a_cache_gives_the_same_bits() {
+    let add = |network: &mut Sequential<f64>| {
+        for i in 0..4 {
+            network.push(Linear::new(128, 128)).unwrap();
+            if i == 1 {
+                network.push(LayerNorm::new(128)).unwrap();
+            }
+            network.push(Pointwise::new(128, Tanh)).unwrap();
+            network.push(PRelu::new(128)).unwrap();
+        }
+    };
+    let run = |nested: bool, threads: usize, frozen: bool| {
+        let mut network = Sequential::<f64>::new(128);
+        for _ in 0..9 {
+            if nested {
+                let mut part = Sequential::new(128);
+                add(&mut part);
+                network.push(part).unwrap();
+            } else {
+                add(&mut network);
+            }
+        }
+        let w = initialize(&network, 5).unwrap();
+        assert!(w.len() * 8 > 4 << 20);
+        let mut tape = Tape::new(&network, Extent::batch(24)).unwrap();
+        tape.set_threads(threads).unwrap();
+        if frozen && !nested {
+            tape.freeze("0").unwrap();
+        }
+        let x = numbers::<f64>(24 * 128);
+        let output = tape.forward(&w, &x, Extent::batch(24)).unwrap();
+        let y = output.y.to_vec();
+        output.dy.copy_from_slice(&numbers(y.len()));
+        let gradient = tape.backward(&w).unwrap()[if frozen { 128 * 129 } else { 0 }..].to_vec();
+        [y, gradient]
+    };
+    let whole = run(false, 1, false);
+    assert!(whole.iter().flatten().all(|value| value.is_finite()));
+    assert!(run(true, 1, false) == whole, "as a row of smaller ones");
+    assert!(run(false, 3, false) == whole, "on three threads");
+    assert!(run(false, 2, true)[1] == whole[1][128 * 129..], "with a frozen layer");
+}
+
+#[test]
+fn a_ragged_batch_is_copied_by_any_number_of_threads() {
+    let lengths: Vec<usize> = (0..48).map(|i| 1 + i * 7 % 31).collect();
+    let rows: usize = lengths.iter().sum();
+    let run = |threads: usize| {
+        let network = Sequential::<f32>::input(90).recurrent(5, Elman::new(Tanh)).last_step().build().unwrap();
+        let (x, y) = (numbers(rows * 90), numbers(48 * 5));
+        let data = Data::ragged(90, &lengths, &x, Target::Values(&y)).unwrap();
+        let settings = Settings { epochs: 2, batch: 40, threads, ..Settings::default() };
+        let mut trainer = Trainer::for_steps(network, MeanSquared::new(), Adam::new(1e-2), settings, 31).unwrap();
+        trainer.fit(&data).unwrap();
+        trainer.parameters().to_vec()
+    };
+    let alone = run(1);
+    assert!(run(2) == alone && run(5) == alone);
 }
