@@ -16,6 +16,7 @@ pub(crate) mod lane;
 mod lanes;
 pub(crate) mod product;
 pub(crate) mod reduce;
+mod row;
 pub(crate) mod slab;
 pub(crate) mod team;
 mod transpose;
