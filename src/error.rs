@@ -1,6 +1,7 @@
 //! What can go wrong, as data.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
+use core::fmt::{self, Display, Formatter};
 
 /// Why something a user handed over was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -38,6 +39,16 @@ pub enum Error {
         max_batch: usize,
         /// Steps the tape holds.
         max_steps: usize,
+    },
+    /// A size that does not fit in memory, or is above a stated limit.
+    #[error("{what}: {} is too large, at most {limit} are possible; choose smaller sizes", Product(factors))]
+    TooLarge {
+        /// What has the size.
+        what: String,
+        /// The factors of the size.
+        factors: Vec<usize>,
+        /// The largest size that may be possible; the allocator can refuse less.
+        limit: usize,
     },
     /// A layer whose input width is not the output width before it.
     #[error("layer {layer} takes {expected} inputs, but {found} come")]
@@ -169,6 +180,18 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+}
+
+/// Factors, as text.
+struct Product<'a>(&'a [usize]);
+
+impl Display for Product<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, factor) in self.0.iter().enumerate() {
+            write!(f, "{}{factor}", if i > 0 { " × " } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 /// Refuses `found` unless `valid`: the one way a hyper-parameter is checked.

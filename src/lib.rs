@@ -41,6 +41,8 @@ mod network;
 mod node;
 pub mod recurrent;
 mod scalar;
+#[allow(dead_code)]
+mod size;
 pub mod tape;
 pub mod testing;
 pub mod theory;

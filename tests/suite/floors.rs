@@ -9,7 +9,7 @@ use std::{
 fn floor(path: &[String]) -> Option<u8> {
     let part = |i: usize| path.get(i).map_or("", String::as_str);
     Some(match part(0) {
-        "scalar" | "math" | "error" | "kernel" | "extent" | "block" => 0,
+        "scalar" | "math" | "error" | "size" | "kernel" | "extent" | "block" => 0,
         "activation" | "initializer" | "monitor" | "loss" | "transform" => 1,
         "layer" => match part(1) {
             "linear" | "pointwise" | "norm" | "dropout" | "pool" => 2,

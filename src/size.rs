@@ -1,0 +1,115 @@
+//! Sizes computed without wrapping, and memory that is asked for without aborting.
+//!
+//! Constructors of layers do not fail on sizes; `push`, `build`, `initialize` and `Tape::new` check them. What a
+//! constructed object reports of itself saturates: `usize::MAX` is never a size that is accepted.
+
+use crate::error::Error;
+use alloc::{string::ToString, vec::Vec};
+use core::fmt::Display;
+
+/// The most values that memory can hold, whatever their type.
+pub(crate) const MOST: usize = isize::MAX as usize;
+
+/// The product of `factors`, [`usize::MAX`] where it does not fit.
+pub(crate) const fn saturating_product(factors: &[usize]) -> usize {
+    let (mut product, mut i, mut zero) = (1usize, 0, false);
+    while i < factors.len() {
+        product = product.saturating_mul(factors[i]);
+        zero |= factors[i] == 0;
+        i += 1;
+    }
+    if zero { 0 } else { product }
+}
+
+/// The sum of `terms`, [`usize::MAX`] where it does not fit.
+pub(crate) fn saturating_sum(terms: impl IntoIterator<Item = usize>) -> usize {
+    terms.into_iter().fold(0, usize::saturating_add)
+}
+
+/// The product of `factors`: so many values `what` would have.
+///
+/// # Errors
+/// [`Error::TooLarge`] above [`MOST`].
+pub(crate) fn product(what: impl Display, factors: &[usize]) -> Result<usize, Error> {
+    match saturating_product(factors) {
+        product if product <= MOST => Ok(product),
+        _ => Err(too_large(what, factors, MOST)),
+    }
+}
+
+/// The sum of `terms`: so many values `what` would have.
+///
+/// # Errors
+/// [`Error::TooLarge`] above [`MOST`].
+pub(crate) fn sum(what: impl Display, terms: impl IntoIterator<Item = usize>) -> Result<usize, Error> {
+    at_most(what, saturating_sum(terms), MOST)
+}
+
+/// `size`, unless it is above `limit`.
+///
+/// # Errors
+/// [`Error::TooLarge`] above `limit`.
+pub(crate) fn at_most(what: impl Display, size: usize, limit: usize) -> Result<usize, Error> {
+    if size <= limit { Ok(size) } else { Err(too_large(what, &[size], limit)) }
+}
+
+/// An empty vector with room for `len` values.
+///
+/// # Errors
+/// [`Error::TooLarge`] where the allocator refuses.
+pub(crate) fn reserve<T>(what: impl Display, len: usize) -> Result<Vec<T>, Error> {
+    let mut values = Vec::new();
+    grow(what, &mut values, len)?;
+    Ok(values)
+}
+
+/// `len` copies of `value`.
+///
+/// # Errors
+/// [`Error::TooLarge`] where the allocator refuses.
+pub(crate) fn filled<T: Clone>(what: impl Display, len: usize, value: T) -> Result<Vec<T>, Error> {
+    let mut values = reserve(what, len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
+/// Makes room for `more` values behind those that `values` has.
+///
+/// # Errors
+/// [`Error::TooLarge`] where the allocator refuses.
+pub(crate) fn grow<T>(what: impl Display, values: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    values.try_reserve_exact(more).map_err(|_| too_large(what, &[more], MOST / size_of::<T>().max(1)))
+}
+
+#[cold]
+fn too_large(what: impl Display, factors: &[usize], limit: usize) -> Error {
+    Error::TooLarge { what: what.to_string(), factors: factors.into(), limit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn product_beyond_memory_is_an_error_with_its_factors() {
+        const MAX: usize = usize::MAX;
+        for factors in [&[2, MAX][..], &[MAX / 2, 2, 2], &[1 << (usize::BITS / 2); 2], &[MAX], &[MOST + 1, 1]] {
+            let Err(Error::TooLarge { factors: found, .. }) = product("x", factors) else { panic!("{factors:?}") };
+            assert_eq!(found, factors);
+        }
+        assert_eq!(product("x", &[MAX, MAX, 0]), Ok(0));
+        assert_eq!(product("x", &[MOST, 1]), Ok(MOST));
+        assert_eq!(product("x", &[]), Ok(1));
+        assert!(sum("x", [MOST, 1]).is_err() && sum("x", [MAX, MAX]).is_err());
+        assert_eq!(sum("x", [MOST - 1, 1]), Ok(MOST));
+    }
+
+    #[test]
+    fn allocation_beyond_memory_is_an_error() {
+        assert!(filled("x", MOST, 0u8).is_err());
+        assert!(filled("x", usize::MAX, 0u64).is_err());
+        assert_eq!(filled("x", 2, 7), Ok([7, 7].into()));
+        let error = reserve::<u64>("the parameters", usize::MAX).unwrap_err().to_string();
+        assert!(error.starts_with("the parameters: ") && error.contains("smaller"), "{error}");
+    }
+}
