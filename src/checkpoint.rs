@@ -208,7 +208,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 const STATE: &str = "optimizer.state";
 const CARRIED: &str = "carried";
 const BEST: &str = "best";
-const NUMBERS: [&str; 5] = ["steps", "epochs", "seed", "waited", "best loss"];
+const NUMBERS: [&str; 8] =
+    ["steps", "epochs", "seed", "waited", "best loss", "epochs before the run", "stopped early", "best restored"];
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Saves parameters, optimiser state, carried state and the place in the run. The order of samples and the masks
@@ -217,8 +218,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// Those of [`Checkpoint::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let Progress { epochs, waited, best } = self.progress;
-        let numbers = [self.optimizer().steps(), epochs as u64, self.settings().seed, waited as u64, best.to_bits()];
+        let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
+        let numbers = [
+            self.optimizer().steps(),
+            epochs as u64,
+            self.settings().seed,
+            waited as u64,
+            best.to_bits(),
+            began as u64,
+            u64::from(stopped),
+            u64::from(restored),
+        ];
         let checkpoint = Checkpoint {
             parameters: self.parameters().to_vec(),
             slices: alloc::vec![
@@ -256,8 +266,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.settings.seed = checkpoint.number("seed");
         self.progress = Progress {
             epochs: checkpoint.number("epochs") as usize,
+            began: checkpoint.number("epochs before the run").min(checkpoint.number("epochs")) as usize,
             waited: checkpoint.number("waited") as usize,
             best: f64::from_bits(checkpoint.number("best loss")),
+            stopped: checkpoint.number("stopped early") != 0,
+            restored: checkpoint.number("best restored") != 0 && !best.is_empty(),
         };
         Ok(())
     }

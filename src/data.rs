@@ -5,7 +5,7 @@ use crate::{
     extent::Extent,
     kernel::{slab::divide_rows, team::parts},
     loss::Target,
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
 };
 use alloc::vec::Vec;
 
@@ -38,7 +38,9 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Sequences of `steps` rows of `width` values.
     ///
     /// # Errors
-    /// No samples; inputs that are no whole number of them; targets that are neither one a sample nor one a step.
+    /// No samples; inputs that are no whole number of them; targets that are neither one a sample nor one a step;
+    /// [`Error::DataValue`] for an input or a target that is not finite. A target that is missing is any finite value
+    /// with a [row weight](Self::row_weights) of 0.
     pub fn sequences(width: usize, steps: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
         let each = width * steps;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
@@ -65,12 +67,14 @@ impl<'a, T: Scalar> Data<'a, T> {
         if self.samples == 0 {
             return Err(Error::EmptyBatch);
         }
+        self.check_finite("an input", self.inputs)?;
         let found = match self.targets {
             Target::Classes(classes) => classes.len(),
             Target::Values(values)
                 if !values.is_empty()
                     && (values.len().is_multiple_of(self.samples) || values.len().is_multiple_of(self.rows)) =>
             {
+                self.check_finite("a target", values)?;
                 return Ok(self);
             }
             Target::Values(values) => values.len(),
@@ -83,11 +87,41 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Gives each target row a weight in the loss; one of weight 0 is not read at all.
     ///
     /// # Errors
-    /// Weights that are neither one a sample nor one a step.
+    /// Weights that are neither one a sample nor one a step; [`Error::DataValue`] for one that is negative or not finite.
     pub fn row_weights(self, weights: &'a [T]) -> Result<Self, Error> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
+        if let Some(bad) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= T::zero())) {
+            let ((sample, step, _), found) = (self.place(weights.len(), bad), to_f64(weights[bad]));
+            let (what, expected) = ("a row weight", "finite and not negative");
+            return Err(Error::DataValue { what, sample, step, column: None, expected, found });
+        }
         Ok(Data { row_weights: Some(weights), ..self })
+    }
+
+    fn check_finite(&self, what: &'static str, values: &[T]) -> Result<(), Error> {
+        let Some(bad) = first_non_finite(values) else { return Ok(()) };
+        let ((sample, step, column), found) = (self.place(values.len(), bad), to_f64(values[bad]));
+        Err(Error::DataValue { what, sample, step, column: Some(column), expected: "finite", found })
+    }
+
+    /// The sample, step and column of one of `count` values, which are as many in each row or in each sample.
+    fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
+        let by_row = count.is_multiple_of(self.rows);
+        let width = count / if by_row { self.rows } else { self.samples };
+        let (row, column) = (bad / width, bad % width);
+        match self.lengths {
+            _ if !by_row => (row, None, column),
+            None => (row / self.steps, (self.steps > 1).then_some(row % self.steps), column),
+            Some(lengths) => {
+                let (mut sample, mut step) = (0, row);
+                while step >= lengths[sample] {
+                    step -= lengths[sample];
+                    sample += 1;
+                }
+                (sample, Some(step), column)
+            }
+        }
     }
 
     /// How many samples there are.
@@ -287,6 +321,21 @@ impl<T: Scalar> Batch<T> {
         self.lengths.iter().sum()
     }
 
+    /// An error of the loss about a row of this batch, as one about a row of the targets of `data`.
+    pub(crate) fn in_data(&self, data: &Data<'_, T>, per_step: bool, error: Error) -> Error {
+        let Error::Label { row, label, classes } = error else { return error };
+        let mut found = self.samples.get(row).copied();
+        if per_step {
+            let mut rows = 0..=row;
+            each_row(data, &self.samples, &self.starts, |place| {
+                if rows.next() == Some(row) {
+                    found = Some(place);
+                }
+            });
+        }
+        Error::Label { row: found.unwrap_or(row), label, classes }
+    }
+
     /// The input rows; none after a training step, which writes them straight to the tape.
     pub fn x(&self) -> &[T] {
         &self.x
@@ -328,4 +377,13 @@ fn each_row<T: Scalar>(data: &Data<'_, T>, samples: &[usize], starts: &[usize], 
             visit(starts.get(sample).copied().unwrap_or(sample * data.steps) + step);
         }
     }
+}
+
+/// The place of the first value that is NaN or infinite.
+pub(crate) fn first_non_finite<T: Scalar>(values: &[T]) -> Option<usize> {
+    // A loop without an exit is vectorized; most blocks hold nothing to find.
+    let finite = |values: &[T]| values.iter().fold(true, |finite, value| finite & value.is_finite());
+    let block = values.chunks(1024).position(|block| !finite(block))?;
+    let offset = values[block * 1024..].iter().position(|value| !value.is_finite())?;
+    Some(block * 1024 + offset)
 }

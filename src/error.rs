@@ -1,6 +1,6 @@
 //! What can go wrong, as data.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::{self, Display, Formatter};
 
 /// Why something a user handed over was refused.
@@ -80,7 +80,8 @@ pub enum Error {
         /// What it was.
         found: f64,
     },
-    /// A class label that the network has no output for.
+    /// A class label that the network has no output for. A trainer counts the rows of its data's targets: the row is the
+    /// sample where each has one target.
     #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes - 1)]
     Label {
         /// The row.
@@ -107,6 +108,43 @@ pub enum Error {
         index: usize,
         /// The value.
         found: f64,
+    },
+    /// A value of a data set that is outside its range.
+    #[error(
+        "{what} of sample {sample}{}{} must be {expected}, found {found}",
+        step.map_or_else(String::new, |step| format!(", step {step}")),
+        column.map_or_else(String::new, |column| format!(", column {column}"))
+    )]
+    DataValue {
+        /// What the value is: an input, a target, a row weight.
+        what: &'static str,
+        /// The sample.
+        sample: usize,
+        /// The step, for sequences.
+        step: Option<usize>,
+        /// The place in the row.
+        column: Option<usize>,
+        /// The range.
+        expected: &'static str,
+        /// The value.
+        found: f64,
+    },
+    /// Data of which no row counts.
+    #[error("no row of the {data} data counts: each has weight 0 or an ignored class; let at least 1 count")]
+    NothingCounts {
+        /// Which data: of training, validation or evaluation.
+        data: &'static str,
+    },
+    /// A parameter that is NaN or infinite.
+    #[error(
+        "block {block} is not finite after update {step}; lower the learning rate, clip the gradient or begin the chain with \
+         Guard"
+    )]
+    NonFiniteParameters {
+        /// The first block with such a value.
+        block: String,
+        /// The updates made when it was found.
+        step: u64,
     },
     /// Targets of a kind the loss does not take.
     #[error("{loss} takes {expected}, found {found}")]
@@ -137,6 +175,27 @@ pub enum Error {
         steps: u64,
         /// The first block with such a value.
         block: String,
+    },
+    /// A chain of transforms without an optimizer, or with several.
+    #[error(
+        "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (your own returns Stage::Optimizer)"
+    )]
+    Optimizers {
+        /// How many it has.
+        found: usize,
+        /// Its transforms.
+        chain: String,
+    },
+    /// A chain of transforms out of order.
+    #[error(
+        "the chain ({found}) is out of order: write ({expected}); the order is guard, regularization and clipping, optimizer, \
+         schedule, average, and Unordered(..) accepts another one"
+    )]
+    ChainOrder {
+        /// The transforms that state their stage, as they stand.
+        found: String,
+        /// The same in the right order.
+        expected: String,
     },
     /// An operation asked for before the one it needs.
     #[error("{what} needs {needs} first")]

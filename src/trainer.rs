@@ -1,14 +1,14 @@
 //! The common loop: shuffle, batch, forward, loss, backward, update, validate.
 
 use crate::{
-    data::{Batch, Data},
+    data::{Batch, Data, first_non_finite},
     error::{Error, require},
     extent::Extent,
     initializer::{generator, sample::below},
     kernel::{aligned::Aligned, team::during},
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
-    monitor::GradientMonitor,
+    monitor::{GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     tape::Tape,
     transform::{GradientTransform, Optimizer, Outcome, check_rate},
@@ -24,14 +24,14 @@ pub struct Settings {
     pub batch: usize,
     /// Batches whose gradients make one update. With a mean loss the update is that of one batch of them all.
     pub accumulate: usize,
-    /// Times the data is gone through.
+    /// Passes over the data in a run: see [`Trainer::fit`].
     pub epochs: usize,
     /// What initial weights, order and masks are drawn from.
     pub seed: u64,
     /// Whether the order of the samples is drawn anew each epoch.
     pub shuffle: bool,
-    /// Epochs without a better validation loss after which training stops and the best weights come back;
-    /// `None` never stops early.
+    /// Epochs without a lower validation loss after which training stops; `None` never stops early. With patience, every
+    /// run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
     /// Threads that run a step, the calling one counted: see [`Tape::set_threads`]. Without the standard library, 1.
     pub threads: usize,
@@ -51,13 +51,14 @@ impl Default for Settings {
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: usize,
-    /// The mean training loss of its batches, as they were met.
+    /// The training loss over the updates that were applied: the mean over all that counted in them, or the sum with
+    /// [`Reduction::Sum`]. NaN if none was applied.
     pub loss: f64,
     /// The validation data's loss and accuracy, where there is such data.
     pub validation: Option<Evaluation>,
     /// Updates made so far.
     pub steps: u64,
-    /// Updates this epoch that were skipped by a transform.
+    /// Updates of this epoch that were skipped: by a transform, or because no row counted.
     pub skipped: u64,
 }
 
@@ -120,6 +121,7 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) settings: Settings,
     order: Vec<usize>,
     pub(crate) progress: Progress,
+    /// With patience: the parameters of the lowest validation loss or, where those are `restored`, the last ones.
     pub(crate) best: Vec<T>,
 }
 
@@ -146,10 +148,44 @@ where
 pub(crate) struct Progress {
     /// Epochs done.
     pub epochs: usize,
-    /// Epochs since the best validation loss.
+    /// Epochs that were done before this run.
+    pub began: usize,
+    /// Epochs since the lowest validation loss.
     pub waited: usize,
-    /// The best validation loss.
+    /// The lowest validation loss of the run.
     pub best: f64,
+    /// Whether the patience ran out.
+    pub stopped: bool,
+    /// Whether the parameters are those of the lowest validation loss, and the last ones are kept beside them.
+    pub restored: bool,
+}
+
+impl Progress {
+    /// The beginning of a run after `epochs` epochs.
+    fn after(epochs: usize) -> Self {
+        Progress { epochs, began: epochs, waited: 0, best: f64::INFINITY, stopped: false, restored: false }
+    }
+}
+
+/// The result of one update.
+struct Updated {
+    /// The loss over all parts; NaN where nothing counted.
+    loss: f64,
+    /// What the rows counted for in a mean.
+    counted: f64,
+    outcome: Outcome,
+}
+
+/// The sum of what an epoch's updates report.
+#[derive(Default)]
+struct EpochSum {
+    /// The sum of the losses of applied updates, each times its weight in a mean.
+    loss: f64,
+    /// What the rows of applied updates counted for.
+    applied: f64,
+    /// What all rows counted for.
+    counted: f64,
+    skipped: u64,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -179,66 +215,96 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         #[cfg(feature = "std")]
         tape.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, tape.blocks(), &parameters)?;
-        let progress = Progress { epochs: 0, waited: 0, best: f64::INFINITY };
+        let progress = Progress::after(0);
         Ok(Trainer { tape, parameters, loss, optimizer, settings, order: Vec::new(), progress, best: Vec::new() })
     }
 
-    /// Trains for the epochs of the settings.
+    /// Trains for one run: the epochs of the settings, or those that are left of it.
+    ///
+    /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
+    /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs, from the
+    /// present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
     /// # Errors
-    /// Data that does not fit the network, and what loss and transform refuse.
+    /// Data that does not fit the network, and what loss and transform refuse; [`Error::NothingCounts`] where all rows are
+    /// masked; [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
     pub fn fit(&mut self, data: &Data<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.fit_with(data, Observers::new())
     }
 
-    /// Trains for the epochs of the settings that are left, with somebody looking on.
+    /// [`fit`](Self::fit) with validation data, a monitor and a callback.
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit); early stopping without validation data.
     pub fn fit_with(&mut self, data: &Data<'_, T>, observers: Observers<'_, T>) -> Result<Vec<Epoch>, Error> {
-        let Observers { validation, monitor, mut progress } = observers;
-        let mut nobody = ();
-        let monitor = monitor.unwrap_or(&mut nobody);
-        if self.settings.patience.is_some() && validation.is_none() {
+        if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::Order { what: "early stopping", needs: "validation data" });
         }
         let mut batch = Batch::new(data, self.settings.batch);
+        if self.finished() && self.settings.epochs > 0 {
+            self.progress = Progress::after(self.progress.epochs);
+            self.best.clear();
+        } else if self.progress.restored {
+            self.exchange_best();
+        }
+        let epochs = self.run(data, &mut batch, observers);
+        if self.progress.waited > 0 && self.best.len() == self.parameters.len() {
+            self.exchange_best();
+        }
+        epochs
+    }
+
+    /// Whether the run is done.
+    fn finished(&self) -> bool {
+        self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
+    }
+
+    /// Exchanges the last parameters and those of the lowest validation loss.
+    fn exchange_best(&mut self) {
+        self.parameters.swap_with_slice(&mut self.best);
+        self.progress.restored = !self.progress.restored;
+    }
+
+    fn run(
+        &mut self,
+        data: &Data<'_, T>,
+        batch: &mut Batch<T>,
+        observers: Observers<'_, T>,
+    ) -> Result<Vec<Epoch>, Error> {
+        let Observers { validation, monitor, progress: mut callback } = observers;
+        let mut none = ();
+        let monitor = monitor.unwrap_or(&mut none);
         let mut epochs = Vec::new();
-        while self.progress.epochs < self.settings.epochs {
-            let (loss, skipped) = self.epoch(data, &mut batch, monitor)?;
+        while !self.finished() {
+            let (loss, skipped) = self.epoch(data, batch, monitor)?;
+            let validation = validation.map(|data| self.evaluate_as("validation", data)).transpose()?;
             self.progress.epochs += 1;
-            let validation = validation.map(|data| self.evaluate(data)).transpose()?;
             let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
             epochs.push(epoch);
             self.optimizer.observe(self.tape.blocks(), validation.map_or(loss, |validation| validation.loss));
-            let stop = progress.as_mut().is_some_and(|progress| progress(&epoch).is_break());
-            if stop | validation.is_some_and(|validation| self.waited_enough(validation.loss)) {
+            if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
+                self.note_validation(patience, validation.loss);
+            }
+            if callback.as_mut().is_some_and(|callback| callback(&epoch).is_break()) {
                 break;
             }
         }
         Ok(epochs)
     }
 
-    /// Keeps the best weights, and brings them back when none better came for as long as the patience lasts.
-    fn waited_enough(&mut self, loss: f64) -> bool {
-        let Some(patience) = self.settings.patience else { return false };
+    /// Keeps the parameters of the lowest validation loss, and counts the epochs since.
+    fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best {
             (self.progress.best, self.progress.waited) = (loss, 0);
             self.best.clear();
             self.best.extend_from_slice(&self.parameters);
-            return false;
+        } else {
+            self.progress.waited += 1;
+            self.progress.stopped = self.progress.waited >= patience;
         }
-        self.progress.waited += 1;
-        if self.progress.waited < patience {
-            return false;
-        }
-        if self.best.len() == self.parameters.len() {
-            self.parameters.copy_from_slice(&self.best);
-        }
-        true
     }
 
-    /// One pass over the data: its mean loss, and how many updates were skipped.
+    /// One pass over the data: the loss of the applied updates, and how many were skipped.
     fn epoch(
         &mut self,
         data: &Data<'_, T>,
@@ -251,20 +317,45 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if self.settings.shuffle {
             shuffle(&mut order, self.settings.seed, self.progress.epochs as u64);
         }
-        let (mut sum, mut skipped) = (0.0, 0);
+        let mean = self.loss.reduction() == Reduction::Mean;
+        let mut sum = EpochSum::default();
         let group = self.settings.batch * self.settings.accumulate;
         for samples in order.chunks(group) {
-            let (loss, outcome) = self.step(data, batch, samples, monitor)?;
-            sum += loss * samples.len() as f64;
-            skipped += u64::from(outcome == Outcome::Skip);
+            let Updated { loss, counted, outcome } = self.update(data, batch, samples, monitor)?;
+            sum.counted += counted;
+            if outcome == Outcome::Skip {
+                sum.skipped += 1;
+                continue;
+            }
+            sum.applied += counted;
+            sum.loss += if mean { loss * counted } else { loss };
         }
-        let samples = order.len() as f64;
         self.order = order;
-        Ok((sum / samples, skipped))
+        if sum.counted == 0.0 {
+            return Err(Error::NothingCounts { data: "training" });
+        }
+        self.check_parameters()?;
+        let loss = match sum {
+            EpochSum { applied: 0.0, .. } => f64::NAN,
+            EpochSum { loss, applied, .. } if mean => loss / applied,
+            EpochSum { loss, .. } => loss,
+        };
+        Ok((loss, sum.skipped))
     }
 
-    /// One update from `samples` of `data`, in batches of the settings' size: their mean loss, and whether the
-    /// update was made. What the tape holds of the gradient afterwards is nobody's; a monitor sees it before.
+    /// Refuses parameters that are not finite, unless a guard decides about them.
+    fn check_parameters(&self) -> Result<(), Error> {
+        if self.optimizer.guarded() {
+            return Ok(());
+        }
+        let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
+        let block = self.tape.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
+        Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
+    }
+
+    /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether the
+    /// update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is skipped.
+    /// The tape's gradient is overwritten by the update; a monitor sees the gradient before, once.
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit).
@@ -275,92 +366,123 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        if samples.is_empty() {
-            return Err(Error::EmptyBatch);
-        }
-        // From the first loop of the step to the last the threads stay awake.
-        let mut team = self.tape.team().take();
-        let done = during(team.as_mut(), || self.run(data, batch, samples, monitor));
-        *self.tape.team() = team;
-        done
+        self.update(data, batch, samples, monitor).map(|updated| (updated.loss, updated.outcome))
     }
 
-    fn run(
+    fn update(
         &mut self,
         data: &Data<'_, T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<(f64, Outcome), Error> {
+    ) -> Result<Updated, Error> {
+        if samples.is_empty() {
+            return Err(Error::EmptyBatch);
+        }
+        // From the first loop of the step to the last the threads stay awake.
+        let mut team = self.tape.team().take();
+        let done = during(team.as_mut(), || self.one_update(data, batch, samples, monitor));
+        *self.tape.team() = team;
+        let done = done?;
+        // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
+        if !done.loss.is_finite() && done.outcome == Outcome::Apply {
+            self.check_parameters()?;
+        }
+        Ok(done)
+    }
+
+    fn one_update(
+        &mut self,
+        data: &Data<'_, T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Updated, Error> {
         let width = self.tape.network().dims().output;
         let per_step = per_step(self.tape.network());
+        let divided = samples.len() > self.settings.batch;
         // A mean over all samples weighs the means of the parts by what their rows count for.
-        let divided = samples.len() > self.settings.batch && self.loss.reduction() == Reduction::Mean;
-        let mut whole = T::one();
-        if divided {
-            whole = T::zero();
-            for part in samples.chunks(self.settings.batch) {
-                batch.choose(data, part, per_step)?;
-                whole += self.loss.counted(width, batch.target(), batch.row_weights());
-            }
+        let mut whole = T::zero();
+        for part in samples.chunks(self.settings.batch) {
+            batch.choose(data, part, per_step)?;
+            whole += self.loss.counted(width, batch.target(), batch.row_weights());
         }
-        let alone = samples.len() <= self.settings.batch && !monitor.listens();
+        if whole.is_zero() {
+            return Ok(Updated { loss: f64::NAN, counted: 0.0, outcome: Outcome::Skip });
+        }
         let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
-        let plain_rate = plain_rate.filter(|&rate| alone && check_rate(to_f64(rate)).is_ok());
+        let plain_rate = plain_rate.filter(|&rate| !divided && !monitor.listens() && check_rate(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
-            batch.choose(data, part, per_step)?;
-            let counted = if divided { self.loss.counted(width, batch.target(), batch.row_weights()) } else { whole };
-            if counted.is_zero() && !whole.is_zero() {
-                continue;
+            let mut share = T::one();
+            if divided {
+                batch.choose(data, part, per_step)?;
+                let counted = self.loss.counted(width, batch.target(), batch.row_weights());
+                if counted.is_zero() {
+                    continue;
+                }
+                if self.loss.reduction() == Reduction::Mean {
+                    share = counted / whole;
+                }
             }
+            let mut monitor = Part { monitor: &mut *monitor, first };
             self.tape
                 .set_noise(Noise::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch));
             batch.write_input(data, self.tape.input_mut(batch.extent())?)?;
-            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
-            let mut loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy)?;
-            if divided {
-                let share = counted / whole;
+            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, &mut monitor)?;
+            let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
+            let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
+            if !share.is_one() {
                 loss *= share;
                 output.dy.iter_mut().for_each(|dy| *dy *= share);
             }
             total += to_f64(loss);
+            if !total.is_finite() {
+                self.check_parameters()?;
+            }
             if let Some(rate) = plain_rate {
                 self.tape.descend(&mut self.parameters, rate)?;
                 self.optimizer.note_step();
-                return Ok((total, Outcome::Apply));
+                return Ok(Updated { loss: total, counted: to_f64(whole), outcome: Outcome::Apply });
             }
             if first {
-                self.tape.backward_with(&self.parameters, monitor)?;
+                self.tape.backward_with(&self.parameters, &mut monitor)?;
             } else {
-                self.tape.accumulate_with(&self.parameters, monitor)?;
+                self.tape.accumulate_with(&self.parameters, &mut monitor)?;
             }
             first = false;
         }
+        let (blocks, gradient) = self.tape.blocks_and_gradient();
         if monitor.listens() {
+            monitor.gradient(blocks, &self.parameters, gradient);
             monitor.loss(total);
         }
-        let (blocks, gradient) = self.tape.blocks_and_gradient();
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
-        Ok((total, outcome))
+        Ok(Updated { loss: total, counted: to_f64(whole), outcome })
     }
 
-    /// What the network is worth on `data`, without noise.
+    /// Loss and accuracy on `data`, with dropout disabled.
     ///
     /// # Errors
-    /// Data that does not fit the network or the loss.
+    /// Data that does not fit the network or the loss; [`Error::NothingCounts`] where all rows are masked.
     pub fn evaluate(&mut self, data: &Data<'_, T>) -> Result<Evaluation, Error> {
+        self.evaluate_as("evaluation", data)
+    }
+
+    fn evaluate_as(&mut self, name: &'static str, data: &Data<'_, T>) -> Result<Evaluation, Error> {
         let width = self.tape.network().dims().output;
         let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
         let mut dy = alloc::vec![T::zero(); self.settings.batch * data.steps() * width];
         let mean = self.loss.reduction() == Reduction::Mean;
         self.each_batch(data, |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
-            let weight = if mean { to_f64(function.counted(width, target, weights)) } else { 1.0 };
-            // A part whose rows are all masked has no mean, and counts for nothing; alone it is an error.
-            if weight != 0.0 || batch.samples().len() == data.samples() {
-                loss += to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?) * weight;
+            let weight = to_f64(function.counted(width, target, weights));
+            // A batch whose rows are all masked has no mean.
+            if weight == 0.0 {
+                return Ok(());
             }
+            let part = to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?);
+            loss += if mean { part * weight } else { part };
             counted += weight;
             if let Target::Classes(classes) = target {
                 for (row, y) in y.chunks(width).enumerate() {
@@ -375,8 +497,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             Ok(())
         })?;
+        if counted == 0.0 {
+            return Err(Error::NothingCounts { data: name });
+        }
         if mean {
-            require(counted > 0.0, "the sum of the row weights under a mean", "positive", counted)?;
             loss /= counted;
         }
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
@@ -413,7 +537,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         for part in order.chunks(self.settings.batch) {
             batch.gather(data, part, per_step)?;
             let y = self.tape.infer(&self.parameters, batch.x(), batch.extent())?;
-            visit(&self.loss, &batch, y)?;
+            visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
     }
@@ -436,7 +560,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.settings
     }
 
-    /// Changes the number of epochs, to go on after [`fit`](Self::fit).
+    /// Sets the number of epochs of a run. More than are done continue a run that is done: see [`fit`](Self::fit).
     pub fn set_epochs(&mut self, epochs: usize) {
         self.settings.epochs = epochs;
     }
@@ -446,8 +570,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.parameters
     }
 
-    /// The parameters, to be changed.
+    /// Whether early stopping ended the last run: its patience ran out before its epochs.
+    pub fn stopped_early(&self) -> bool {
+        self.progress.stopped
+    }
+
+    /// The parameters, to be changed. Training continues from them, also where early stopping had restored the best ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
+        if core::mem::take(&mut self.progress.restored) {
+            self.best.copy_from_slice(&self.parameters);
+        }
         &mut self.parameters
     }
 
@@ -496,5 +628,26 @@ pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
     for i in (1..order.len()).rev() {
         let j = below(&mut rng, i + 1);
         order.swap(i, j);
+    }
+}
+
+/// The monitor of one part of an update, which sees no part of the gradient: the trainer reports the whole.
+struct Part<'a, T: Scalar> {
+    monitor: &'a mut dyn GradientMonitor<T>,
+    first: bool,
+}
+
+impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
+    fn begin(&mut self) {
+        if self.first { self.monitor.begin() } else { self.monitor.begin_part() }
+    }
+    fn listens(&self) -> bool {
+        self.monitor.listens()
+    }
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.monitor.forward(at, x, y);
+    }
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.monitor.backward(at, dy, dx);
     }
 }

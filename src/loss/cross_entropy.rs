@@ -1,6 +1,6 @@
 //! Losses of probabilities, from logits.
 
-use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite};
+use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite, total_weight};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -192,19 +192,24 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
         let weight = |row: usize| row_weights.and_then(|weights| weights.get(row)).copied().unwrap_or(T::one());
         match target {
-            Target::Classes(classes) => {
-                let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
-                kept.filter(|(_, class)| **class < width)
-                    .fold(T::zero(), |sum, (row, &class)| sum + weight(row) * self.class_weight(class))
+            Target::Classes(classes) if row_weights.is_none() && self.weights.is_empty() => {
+                scalar(classes.iter().filter(|class| self.ignored != Some(**class)).count() as f64)
             }
-            Target::Values(values) => (0..values.len() / width.max(1)).fold(T::zero(), |sum, row| sum + weight(row)),
+            Target::Classes(classes) => {
+                let mut sum = Sum::new();
+                let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
+                kept.for_each(|(row, &class)| sum.add(weight(row) * self.class_weight(class)));
+                sum.total()
+            }
+            Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),
         }
     }
 }
 
 /// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
 ///
-/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1.
+/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1; others,
+/// such as the labels −1 and 1, are refused.
 /// Computed through softplus, so that logits of ±1e4 do no harm.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -267,6 +272,10 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
                 continue;
             }
             check_finite("targets", row * width, target)?;
+            for &t in target {
+                let valid = t >= T::zero() && t <= T::one();
+                require(valid, "a target of BinaryCrossEntropy", "between 0 and 1", to_f64(t))?;
+            }
             for (k, ((&y, &t), dy)) in y.iter().zip(target).zip(dy).enumerate() {
                 let positive = self.positive.get(if self.positive.len() > 1 { k } else { 0 });
                 let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;
@@ -318,6 +327,7 @@ pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Res
 /// Lengths that do not agree; a label the network has no output for.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
     let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
+    require_length("the output (whole rows)", rows * width, y.len())?;
     require_length("classes", rows, classes.len())?;
     let mut right = 0;
     for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {

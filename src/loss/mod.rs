@@ -70,8 +70,16 @@ pub trait Loss<T: Scalar>: Debug {
             Target::Classes(classes) => classes.len(),
             Target::Values(values) => values.len() / width.max(1),
         };
-        row_weights.map_or(scalar(rows as f64), |weights| weights.iter().fold(T::zero(), |sum, &weight| sum + weight))
+        total_weight(rows, row_weights)
     }
+}
+
+/// The sum of the weights of some rows, each 1 unless given.
+fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> T {
+    let Some(weights) = row_weights else { return scalar(rows as f64) };
+    let mut sum = Sum::new();
+    weights.iter().for_each(|&weight| sum.add(weight));
+    sum.total()
 }
 
 /// A sum that keeps what addition loses (Neumaier 1974).
@@ -126,10 +134,13 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
     fn share(&self, reduction: Reduction, total: T) -> Result<T, Error> {
         match reduction {
             Reduction::Sum => Ok(T::one()),
-            Reduction::Mean if total > T::zero() => Ok(total.recip()),
+            // The inverse of a sum at the ends of the format is 0 or infinite.
+            Reduction::Mean if total > T::zero() && !total.recip().is_zero() && total.recip().is_finite() => {
+                Ok(total.recip())
+            }
             Reduction::Mean => Err(Error::Parameter {
                 what: "the sum of the row weights under a mean",
-                expected: "positive",
+                expected: "positive, and with an inverse in the number format",
                 found: to_f64(total),
             }),
         }

@@ -74,6 +74,11 @@ impl core::fmt::Debug for Link<'_> {
 pub trait GradientMonitor<T: Scalar> {
     /// A watched pass begins. Called whether the monitor listens or not.
     fn begin(&mut self) {}
+    /// A further pass of the same update begins: the next part of an accumulated gradient. As [`begin`](Self::begin) unless
+    /// you write it.
+    fn begin_part(&mut self) {
+        self.begin();
+    }
     /// Whether the events of this pass are wanted. Where not, nothing is gathered for them. The answer is to be the same from
     /// the beginning of a pass to its end, forward or backward: layers ask more than once.
     fn listens(&self) -> bool {
@@ -87,7 +92,8 @@ pub trait GradientMonitor<T: Scalar> {
     fn loss(&mut self, _loss: f64) {}
     /// Clipping multiplies the gradient of this step by that factor, at most 1.
     fn clip(&mut self, _factor: f64) {}
-    /// A backward pass is complete: all parameters and their gradient.
+    /// A backward pass is complete: all parameters and their gradient. A [`Trainer`](crate::trainer::Trainer) calls it once
+    /// an update, with the gradient of all its parts.
     fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
     /// `update` is about to be added to the parameters.
     fn update(&mut self, _blocks: &Blocks, _w: &[T], _update: &[T]) {}
@@ -105,6 +111,10 @@ macro_rules! composite {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
             fn begin(&mut $self) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin();
+                $each
+            }
+            fn begin_part(&mut $self) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_part();
                 $each
             }
             fn listens(&$self) -> bool {
@@ -185,7 +195,8 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
     any: (**self).listens(),
     each(visit): visit(&mut **self));
 
-/// A monitor that is called in every `n`-th pass only; the others cost nothing.
+/// A monitor that is called in every `n`-th pass only; the others cost nothing. In a
+/// [`Trainer`](crate::trainer::Trainer) it counts updates, not the parts of an accumulated one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Every<M> {
     every: u64,
@@ -205,6 +216,11 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
         self.passes += 1;
         if self.due() {
             self.monitor.begin();
+        }
+    }
+    fn begin_part(&mut self) {
+        if self.due() {
+            self.monitor.begin_part();
         }
     }
     fn listens(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Adagrad.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_rate, ratio, stretches};
+use super::{GradientTransform, Outcome, Stage, Update, check_amount, check_rate, ratio, stretches};
 use crate::{
     block::Blocks,
     error::Error,
@@ -50,6 +50,10 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         check_amount("the rate decay of Adagrad", self.decay)?;
         check_amount("the initial sum of Adagrad", self.initial)?;
         check_amount("epsilon of Adagrad", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
 
     fn needs(&self, blocks: &Blocks) -> usize {

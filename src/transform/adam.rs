@@ -1,7 +1,8 @@
 //! Adam and its kin.
 
 use super::{
-    GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, matrices, ratio, stretches, trained,
+    GradientTransform, Outcome, Stage, Update, check_amount, check_decay, check_rate, matrices, ratio, stretches,
+    trained,
 };
 use crate::{
     block::{Blocks, Role},
@@ -60,6 +61,10 @@ impl Adam {
 impl<T: Scalar> GradientTransform<T> for Adam {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check()
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
 
     /// m, v and the largest v, one after the other.
@@ -131,6 +136,10 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount("the weight decay of AdamW", self.decay)?;
         self.adam.check()
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
 
     fn needs(&self, blocks: &Blocks) -> usize {

@@ -1,6 +1,6 @@
 //! A moving average of the weights.
 
-use super::{GradientTransform, Outcome, Update, check_decay};
+use super::{GradientTransform, Outcome, Stage, Update, check_decay};
 use crate::{
     block::Blocks,
     error::Error,
@@ -26,6 +26,10 @@ impl WeightAverage {
 impl<T: Scalar> GradientTransform<T> for WeightAverage {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_decay("the decay of a weight average", self.decay)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Average
     }
 
     fn needs(&self, blocks: &Blocks) -> usize {

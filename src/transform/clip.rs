@@ -1,6 +1,6 @@
 //! Gradient clipping: by value, by norm per block, by global norm.
 
-use super::{GradientTransform, Outcome, Update, check_amount, trained};
+use super::{GradientTransform, Outcome, Stage, Update, check_amount, trained};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -29,6 +29,10 @@ impl ClipValue {
 impl<T: Scalar> GradientTransform<T> for ClipValue {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Clip
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
@@ -91,6 +95,10 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         check_amount("epsilon of clipping", self.epsilon)
     }
 
+    fn stage(&self) -> Stage {
+        Stage::Clip
+    }
+
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         // Frozen blocks hold zeros, which add nothing to any norm.
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
@@ -122,6 +130,10 @@ impl ClipBlockNorm {
 impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Clip
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

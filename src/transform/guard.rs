@@ -1,6 +1,6 @@
 //! What keeps a gradient that is not finite from the weights.
 
-use super::{GradientTransform, Outcome, Update};
+use super::{GradientTransform, Outcome, Stage, Update};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -46,6 +46,10 @@ impl Guard {
 impl<T: Scalar> GradientTransform<T> for Guard {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0, "the limit of a guard", "at least 1", self.limit as f64)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Guard
     }
 
     /// How many steps in a row were skipped.

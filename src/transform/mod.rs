@@ -1,7 +1,8 @@
 //! Something that can turn a gradient into an update: clipping, penalties, optimisers, schedules.
 //!
 //! They chain in tuples, and the chain reads as the step does:
-//! `(Guard::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`.
+//! `(Guard::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`. [`Stage`] is the order, which
+//! [`Optimizer::new`] checks; [`Unordered`] accepts another one.
 
 mod adagrad;
 mod adam;
@@ -14,6 +15,7 @@ mod rates;
 mod rmsprop;
 mod schedule;
 mod sgd;
+mod stage;
 
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
@@ -26,6 +28,7 @@ pub use rates::BlockRates;
 pub use rmsprop::RmsProp;
 pub use schedule::{Plateau, Schedule};
 pub use sgd::Sgd;
+pub use stage::{Member, Stage, Unordered};
 
 use crate::{
     block::{Block, Blocks, Role},
@@ -33,7 +36,7 @@ use crate::{
     kernel::elementwise,
     scalar::Scalar,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::{fmt::Debug, ops::Range};
 
 /// Everything of one step of a transform.
@@ -113,6 +116,17 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// A hyper-parameter outside its range, a block that does not exist.
     fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error>;
 
+    /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
+    /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
+    fn stage(&self) -> Stage {
+        Stage::Unstated
+    }
+
+    /// Visits the transforms of a chain in order: this one. A wrapper visits those of what it wraps.
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::of::<Self>(self.stage()));
+    }
+
     /// Values of state the transform needs.
     fn needs(&self, _blocks: &Blocks) -> usize {
         0
@@ -165,6 +179,9 @@ macro_rules! chain {
             fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
                 $(self.$index.prepare(blocks)?;)+
                 Ok(())
+            }
+            fn members(&self, visit: &mut dyn FnMut(Member)) {
+                $(self.$index.members(visit);)+
             }
             fn needs(&self, blocks: &Blocks) -> usize {
                 0 $(+ self.$index.needs(blocks))+
@@ -228,38 +245,9 @@ impl<T: Scalar> GradientTransform<T> for () {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         Ok(())
     }
+    fn members(&self, _visit: &mut dyn FnMut(Member)) {}
     fn apply(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
         Ok(Outcome::Apply)
-    }
-}
-
-impl<T: Scalar> GradientTransform<T> for Box<dyn GradientTransform<T>> {
-    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
-        (**self).prepare(blocks)
-    }
-    fn needs(&self, blocks: &Blocks) -> usize {
-        (**self).needs(blocks)
-    }
-    fn start(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
-        (**self).start(blocks, w, state);
-    }
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        (**self).apply(update)
-    }
-    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-        (**self).descend(step)
-    }
-    fn plain_rate(&self) -> Option<f64> {
-        (**self).plain_rate()
-    }
-    fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
-        (**self).observe(blocks, metric, state);
-    }
-    fn clip_factor(&self) -> Option<f64> {
-        (**self).clip_factor()
-    }
-    fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
-        (**self).averaged(blocks, state)
     }
 }
 

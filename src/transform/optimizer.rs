@@ -1,6 +1,6 @@
 //! A transform with its state: what turns gradients into steps.
 
-use super::{Descent, GradientTransform, Outcome, Update};
+use super::{Descent, GradientTransform, Outcome, Update, stage::check_chain};
 use crate::{
     block::Blocks,
     error::{Error, require_length},
@@ -15,6 +15,7 @@ pub struct Optimizer<T, G> {
     transform: G,
     state: Vec<T>,
     steps: u64,
+    guarded: bool,
 }
 
 /// The transform and how far it is; not the state itself.
@@ -32,13 +33,16 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// `transform`, checked and with the state it needs for these parameters.
     ///
     /// # Errors
-    /// What [`GradientTransform::prepare`] refuses; parameters that are not the blocks'.
+    /// What [`GradientTransform::prepare`] refuses; parameters that are not the blocks'; [`Error::Optimizers`] for a chain
+    /// without an optimizer or with several; [`Error::ChainOrder`] for one in another order than that of
+    /// [`Stage`](super::Stage).
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
         transform.prepare(blocks)?;
+        let guarded = check_chain(&transform)?;
         let mut state = vec![T::zero(); transform.needs(blocks)];
         transform.start(blocks, w, &mut state);
-        Ok(Optimizer { transform, state, steps: 0 })
+        Ok(Optimizer { transform, state, steps: 0, guarded })
     }
 
     /// Turns `gradient` into an update and adds it to `w`. What `gradient` holds afterwards is nobody's; a monitor sees the
@@ -82,6 +86,11 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// Notes a step that was taken elsewhere: [`GradientTransform::plain_rate`] was all there was to it.
     pub(crate) fn note_step(&mut self) {
         self.steps += 1;
+    }
+
+    /// Whether the chain has a guard, which then decides about values that are not finite.
+    pub(crate) fn guarded(&self) -> bool {
+        self.guarded
     }
 
     /// Tells the transform a metric that should fall, once an epoch.

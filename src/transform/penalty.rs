@@ -1,6 +1,6 @@
 //! L1, L2 and elastic-net penalties.
 
-use super::{GradientTransform, Outcome, Update, check_amount, matrices, trained};
+use super::{GradientTransform, Outcome, Stage, Update, check_amount, matrices, trained};
 use crate::{
     block::{Blocks, Role},
     error::Error,
@@ -47,6 +47,10 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount("the factor of an L1 penalty", self.l1)?;
         check_amount("the factor of an L2 penalty", self.l2)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Regularization
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

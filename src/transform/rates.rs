@@ -1,6 +1,6 @@
 //! Learning rates of their own for some blocks.
 
-use super::{GradientTransform, Outcome, Update, check_amount};
+use super::{GradientTransform, Outcome, Stage, Update, check_amount};
 use crate::{
     block::Blocks,
     error::Error,
@@ -41,6 +41,10 @@ impl<T: Scalar> GradientTransform<T> for BlockRates {
             );
         }
         Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Schedule
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::{GradientTransform, Outcome, Update, check_amount, check_decay, check_rate, ratio, stretches};
+use super::{GradientTransform, Outcome, Stage, Update, check_amount, check_decay, check_rate, ratio, stretches};
 use crate::{
     block::Blocks,
     error::Error,
@@ -58,6 +58,10 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_decay("alpha of RMSprop", self.alpha)?;
         check_decay("momentum", self.momentum)?;
         check_amount("epsilon of RMSprop", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
 
     /// v, then ḡ if centred, then b with momentum.

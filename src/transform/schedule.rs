@@ -1,6 +1,6 @@
 //! Learning-rate schedules.
 
-use super::{GradientTransform, Outcome, Update, check_decay, check_rate};
+use super::{GradientTransform, Outcome, Stage, Update, check_decay, check_rate};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -177,6 +177,10 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         self.check()
     }
 
+    fn stage(&self) -> Stage {
+        Stage::Schedule
+    }
+
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
         check_rate(factor)?;
@@ -189,7 +193,8 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 /// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
 ///
 /// The metric comes once an epoch, by [`observe`](GradientTransform::observe): a trainer's validation loss. It has
-/// fallen when it is below `(1 − threshold) · best`. As PyTorch's `ReduceLROnPlateau`, with a relative threshold.
+/// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite changes
+/// nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Plateau {
@@ -238,6 +243,10 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
         require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
     }
 
+    fn stage(&self) -> Stage {
+        Stage::Schedule
+    }
+
     fn needs(&self, _blocks: &Blocks) -> usize {
         4
     }
@@ -256,7 +265,11 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
     fn observe(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
         // Rounded as the best was, or the same metric again would be less than itself.
         let metric = scalar::<T>(metric);
-        if to_f64(metric) < to_f64(state[BEST]) * (1.0 - self.threshold) {
+        if !metric.is_finite() {
+            return;
+        }
+        let best = to_f64(state[BEST]);
+        if best.is_infinite() || to_f64(metric) < best * (1.0 - self.threshold * best.signum()) {
             state[BEST] = metric;
             state[BAD] = T::zero();
         } else {

@@ -1,6 +1,6 @@
 //! Gradient descent, with momentum.
 
-use super::{Descent, GradientTransform, Outcome, Update, check_decay, check_rate, stretches};
+use super::{Descent, GradientTransform, Outcome, Stage, Update, check_decay, check_rate, stretches};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -52,6 +52,10 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         check_decay("dampening", self.dampening)?;
         require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;
         require(!self.nesterov || self.dampening == 0.0, "dampening under Nesterov", "0", self.dampening)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
 
     fn needs(&self, blocks: &Blocks) -> usize {

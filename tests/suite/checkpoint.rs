@@ -162,14 +162,14 @@ fn files_of_others_are_refused() {
     // Of another depth: one block too few, one too many.
     let deeper = |depth: usize| {
         let network = (0..depth).fold(Sequential::<f64>::input(3), |network, _| network.linear(3)).build().unwrap();
-        Trainer::new(network, MeanSquared::new(), (), Settings::default()).unwrap()
+        Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap()
     };
     deeper(2).save(&path).unwrap();
     assert_eq!(block(refused(&mut deeper(3), &path)), "2.weight");
     assert!(block(refused(&mut deeper(1), &path)).starts_with("1."));
     // Of another scalar.
     let network = Sequential::<f32>::input(3).linear(3).build().unwrap();
-    Trainer::new(network, MeanSquared::new(), (), Settings::default()).unwrap().save(&path).unwrap();
+    Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap().save(&path).unwrap();
     assert_eq!(block(refused(&mut deeper(1), &path)), "0.weight");
     // Of another optimiser.
     trainer(8, Sgd::new(0.1).momentum(0.9), Settings::default()).save(&path).unwrap();

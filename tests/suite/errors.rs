@@ -329,7 +329,7 @@ fn transforms() {
             refuses!(optimizer(schedule), Error::Parameter { .. }, ["not negative", &bad.to_string()]);
         }
         let blocks = linear().1;
-        let mut custom = Optimizer::new(Schedule::custom(move |_| bad), &blocks, &[0.0; 6]).unwrap();
+        let mut custom = Optimizer::new((Sgd::new(0.1), Schedule::custom(move |_| bad)), &blocks, &[0.0; 6]).unwrap();
         refuses!(
             custom.step(&blocks, &mut [0.0; 6], &mut [1.0; 6], &mut ()),
             Error::Parameter { .. },
@@ -343,7 +343,7 @@ fn a_gradient_that_stays_bad() {
     let network = Sequential::<f64>::input(1).linear(1).linear(1).build().unwrap();
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     refuses!(optimizer(Guard::new().limit(0)), Error::Parameter { .. }, ["guard", "at least 1", "0"]);
-    let mut guarded = Optimizer::new(Guard::new().limit(3), &blocks, &[0.0; 4]).unwrap();
+    let mut guarded = Optimizer::new((Guard::new().limit(3), Sgd::new(1.0)), &blocks, &[0.0; 4]).unwrap();
     let mut w = [0.0; 4];
     let mut step = |bad: f64| guarded.step(&blocks, &mut w, &mut [0.0, 1.0, bad, 0.0], &mut ());
     assert_eq!(step(NAN), Ok(Outcome::Skip));
@@ -352,7 +352,7 @@ fn a_gradient_that_stays_bad() {
     assert_eq!(step(1.0), Ok(Outcome::Apply));
     assert_eq!((step(NAN), step(NAN)), (Ok(Outcome::Skip), Ok(Outcome::Skip)));
     refuses!(step(-INF), Error::NonFiniteGradient { steps: 3, .. }, ["3 steps", "1.weight"]);
-    assert_eq!(w, [0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(w, [0.0, -1.0, -1.0, 0.0]);
 }
 
 #[test]

@@ -60,4 +60,6 @@ mod threads;
 #[cfg(feature = "std")]
 mod trainer;
 #[cfg(feature = "std")]
+mod training_loop;
+#[cfg(feature = "std")]
 mod transforms;

@@ -132,10 +132,23 @@ fn a_plateau_counts_the_same_in_every_format() {
         assert_eq!(rates::<f64>(plateau.clone(), &[metric; 5]), expected);
         assert_eq!(rates::<f32>(plateau.clone(), &[metric; 5]), expected);
     }
-    // What cannot be a fall: NaN, and anything after −∞.
-    let never = [f64::NEG_INFINITY, 1.0, 0.5, f64::NAN, f64::NAN];
-    assert_eq!(rates::<f64>(plateau.clone(), &never), [1.0, 1.0, 0.5, 0.5, 0.25]);
-    assert_eq!(rates::<f64>(plateau, &[f64::NAN, f64::NAN, 3.0, 2.0, 1.0]), [1.0, 0.5, 0.5, 0.5, 0.5]);
+    // A metric that is not finite is neither a fall nor counted.
+    for strange in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let metrics = [strange, 1.0, strange, 1.0, strange, 1.0, strange, 0.5];
+        assert_eq!(rates::<f64>(plateau.clone(), &metrics), [1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5], "{strange}");
+        assert_eq!(rates::<f64>(plateau.clone(), &[strange; 9]), [1.0; 9], "{strange}");
+    }
+}
+
+/// The margin is relative to |best|: −1.05 is a fall by 5 % from −1, and −1.0001 is not one by 1 %.
+#[test]
+fn plateau_of_a_metric_below_zero_fires() {
+    let plateau = || Plateau::new(0.5, 1).threshold(0.01);
+    assert_eq!(rates::<f64>(plateau(), &[-1.0; 5]), [1.0, 1.0, 0.5, 0.5, 0.25]);
+    assert_eq!(rates::<f64>(plateau(), &[-1.0, -1.0001, -1.0002, -1.05, -1.05]), [1.0, 1.0, 0.5, 0.5, 0.5]);
+    let falling: Vec<f64> = (0..20).map(|epoch| 1.0 - 0.2 * f64::from(epoch)).collect();
+    assert_eq!(rates::<f64>(plateau(), &falling), [1.0; 20], "from 1 down to −2.8");
+    assert_eq!(rates::<f64>(plateau(), &[0.0; 3]), [1.0, 1.0, 0.5]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use chainrule::{
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, Operand, Product},
     scalar, to_f64,
-    transform::{GradientTransform, Outcome, Update},
+    transform::{GradientTransform, Outcome, Stage, Update},
 };
 
 /// `φ(z) = z / √(1 + z²)`.
@@ -166,6 +166,9 @@ impl<T: Scalar> GradientTransform<T> for SignDescent {
             return Ok(());
         }
         Err(Error::Parameter { what: "the rate of SignDescent", expected: "not negative", found: self.0 })
+    }
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
     }
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for block in update.blocks.iter().filter(|block| !block.frozen) {

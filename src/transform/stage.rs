@@ -1,0 +1,146 @@
+//! The order of a chain of transforms, and its check.
+
+use super::{Descent, GradientTransform, Outcome, Update};
+use crate::{block::Blocks, error::Error, scalar::Scalar};
+use alloc::{string::String, vec::Vec};
+use core::any::type_name;
+
+/// The place of a transform in a chain, in the order of the variants.
+///
+/// [`Optimizer::new`](super::Optimizer::new) refuses a chain in another order. Regularization and clipping may stand in
+/// either order. A chain has one optimizer, and may have several transforms of each other stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Not stated: accepted at any place, and not counted as an optimizer.
+    #[default]
+    Unstated,
+    /// Skips steps whose gradient is not finite.
+    Guard,
+    /// Adds the gradient of a penalty.
+    Regularization,
+    /// Shortens the gradient.
+    Clip,
+    /// Turns the gradient into an update, which descends.
+    Optimizer,
+    /// Multiplies the update: schedules, rates of blocks.
+    Schedule,
+    /// Averages the parameters after the update.
+    Average,
+}
+
+impl Stage {
+    /// The place in a chain; equal for stages that may stand in either order.
+    fn rank(self) -> u8 {
+        match self {
+            Stage::Unstated | Stage::Guard => 0,
+            Stage::Regularization | Stage::Clip => 1,
+            Stage::Optimizer => 2,
+            Stage::Schedule => 3,
+            Stage::Average => 4,
+        }
+    }
+}
+
+/// One transform of a chain, as [`GradientTransform::members`] reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The name of its type, without path and parameters.
+    pub name: &'static str,
+    /// Its stage.
+    pub stage: Stage,
+    /// Whether its place is checked; not inside [`Unordered`].
+    pub ordered: bool,
+}
+
+impl Member {
+    /// The member that is the transform `G`, of that stage.
+    pub fn of<G: ?Sized>(stage: Stage) -> Self {
+        let path = type_name::<G>().split('<').next().unwrap_or_default();
+        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true }
+    }
+}
+
+/// A chain that is accepted in any order, such as clipping of the update after the optimizer.
+///
+/// Everywhere else in a chain the order is that of [`Stage`]. An optimizer inside counts as that of the whole chain.
+///
+/// ```
+/// use chainrule::transform::{Adam, ClipValue, Schedule, Unordered};
+/// let chain = (Unordered((Adam::new(1e-3), ClipValue::new(0.01))), Schedule::cosine(1000, 0.0));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Unordered<G>(pub G);
+
+/// Implements a transform by the one it wraps; `members` may be changed on the way.
+macro_rules! forwarded {
+    ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
+        impl<T: Scalar, $($generics)*> GradientTransform<T> for $type {
+            fn prepare(&mut $self, blocks: &Blocks) -> Result<(), Error> {
+                $inner.prepare(blocks)
+            }
+            fn stage(&$self) -> Stage {
+                $inner.stage()
+            }
+            fn members(&$self, visit: &mut dyn FnMut(Member)) {
+                $inner.members(&mut |$member| visit($change));
+            }
+            fn needs(&$self, blocks: &Blocks) -> usize {
+                $inner.needs(blocks)
+            }
+            fn start(&$self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+                $inner.start(blocks, w, state);
+            }
+            fn apply(&mut $self, update: Update<'_, T>) -> Result<Outcome, Error> {
+                $inner.apply(update)
+            }
+            fn descend(&mut $self, step: Descent<'_, T>) -> Result<Outcome, Error> {
+                $inner.descend(step)
+            }
+            fn plain_rate(&$self) -> Option<f64> {
+                $inner.plain_rate()
+            }
+            fn observe(&mut $self, blocks: &Blocks, metric: f64, state: &mut [T]) {
+                $inner.observe(blocks, metric, state);
+            }
+            fn clip_factor(&$self) -> Option<f64> {
+                $inner.clip_factor()
+            }
+            fn averaged<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+                $inner.averaged(blocks, state)
+            }
+        }
+    };
+}
+
+forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
+forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
+
+/// Refuses a chain without an optimizer, with several, or out of order. Returns whether it has a guard.
+pub(super) fn check_chain<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Result<bool, Error> {
+    let mut members = Vec::new();
+    chain.members(&mut |member| members.push(member));
+    let names = |members: &[Member]| {
+        let mut text = String::new();
+        for member in members {
+            text.push_str(if text.is_empty() { "" } else { ", " });
+            text.push_str(member.name);
+        }
+        text
+    };
+    let optimizers = members.iter().filter(|member| member.stage == Stage::Optimizer);
+    let (all, ordered) = (optimizers.clone().count(), optimizers.filter(|member| member.ordered).count());
+    if all == 0 || (all > 1 && ordered > 0) {
+        return Err(Error::Optimizers { found: all, chain: names(&members) });
+    }
+    let placed = |member: &&Member| member.ordered && member.stage != Stage::Unstated;
+    let found: Vec<Member> = members.iter().filter(placed).copied().collect();
+    if !found.is_sorted_by_key(|member| member.stage.rank()) {
+        let mut expected = found.clone();
+        expected.sort_by_key(|member| member.stage.rank());
+        return Err(Error::ChainOrder { found: names(&found), expected: names(&expected) });
+    }
+    Ok(members.iter().any(|member| member.stage == Stage::Guard))
+}
