@@ -1,11 +1,12 @@
 //! Adagrad.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_amount, check_rate, ratio, stretches};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_rate, ratio, stretches};
 use crate::{
     block::Blocks,
     error::Error,
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 
 /// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t from 0.
 ///
@@ -74,5 +75,13 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
             }
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::needs(self, blocks))
+            .layout("s")
+            .setting("rate", self.rate);
+        let spec = spec.setting("rate decay", self.decay).setting("initial sum", self.initial);
+        vec![spec.setting("epsilon", self.epsilon)]
     }
 }

@@ -1,8 +1,8 @@
 //! Adam and its kin.
 
 use super::{
-    GradientTransform, Outcome, Stage, Update, check_amount, check_decay, check_rate, matrices, ratio, stretches,
-    trained,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, matrices, ratio,
+    stretches, trained,
 };
 use crate::{
     block::{Blocks, Role},
@@ -10,7 +10,7 @@ use crate::{
     kernel::elementwise::update3,
     scalar::{Scalar, scalar},
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
 /// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
@@ -56,6 +56,12 @@ impl Adam {
         check_decay("the second beta of Adam", self.betas[1])?;
         check_amount("epsilon of Adam", self.epsilon)
     }
+
+    fn described(&self, kind: &str, state_len: usize) -> TransformSpec {
+        let layout = if self.amsgrad { "m, v, largest v" } else { "m, v" };
+        let spec = TransformSpec::new(kind, state_len).layout(layout).setting("rate", self.rate);
+        spec.setting("betas", self.betas).setting("epsilon", self.epsilon)
+    }
 }
 
 impl<T: Scalar> GradientTransform<T> for Adam {
@@ -99,6 +105,10 @@ impl<T: Scalar> GradientTransform<T> for Adam {
             }
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        vec![self.described("Adam", GradientTransform::<T>::needs(self, blocks))]
     }
 }
 
@@ -155,5 +165,10 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
             gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
         }
         Ok(outcome)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = self.adam.described("AdamW", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.setting("decay", self.decay).setting("roles", &self.roles)]
     }
 }

@@ -1,11 +1,12 @@
 //! A moving average of the weights.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_decay};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay};
 use crate::{
     block::Blocks,
     error::Error,
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
@@ -50,5 +51,10 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     fn averaged<'a>(&self, _blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         Some(state)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.layout("average").setting("decay", self.decay)]
     }
 }

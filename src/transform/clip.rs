@@ -1,6 +1,6 @@
 //! Gradient clipping: by value, by norm per block, by global norm.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_amount, trained};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, trained};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -10,6 +10,7 @@ use crate::{
     },
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
 /// Each value brought to within ±c. NaN stays NaN.
@@ -47,6 +48,10 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
             };
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        vec![TransformSpec::new("ClipValue", GradientTransform::<T>::needs(self, blocks)).setting("limit", self.limit)]
     }
 }
 
@@ -111,6 +116,11 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         let factor = self.most / (self.norm? + self.epsilon);
         Some(if factor < 1.0 { factor } else { 1.0 })
     }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("ClipNorm", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.setting("norm", self.most).setting("p", self.p).setting("epsilon", self.epsilon)]
+    }
 }
 
 /// Each block's gradient shortened to 2-norm c.
@@ -143,6 +153,12 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
             shorten(gradient, length, self.most, 0.0);
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        vec![
+            TransformSpec::new("ClipBlockNorm", GradientTransform::<T>::needs(self, blocks)).setting("norm", self.most),
+        ]
     }
 }
 

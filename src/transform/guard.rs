@@ -1,12 +1,12 @@
 //! What keeps a gradient that is not finite from the weights.
 
-use super::{GradientTransform, Outcome, Stage, Update};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update};
 use crate::{
     block::Blocks,
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
 };
-use alloc::string::String;
+use alloc::{string::String, vec, vec::Vec};
 
 /// Skips a step whose gradient is not finite, and gives up after too many in a row.
 ///
@@ -70,5 +70,10 @@ impl<T: Scalar> GradientTransform<T> for Guard {
             return Err(Error::NonFiniteGradient { steps: to_f64(*row) as u64, block });
         }
         Ok(Outcome::Skip)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Guard", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.layout("skipped in a row").setting("limit", self.limit)]
     }
 }

@@ -15,6 +15,7 @@ mod rates;
 mod rmsprop;
 mod schedule;
 mod sgd;
+pub(crate) mod spec;
 mod stage;
 
 pub use adagrad::Adagrad;
@@ -22,12 +23,13 @@ pub use adam::{Adam, AdamW};
 pub use average::WeightAverage;
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
 pub use guard::Guard;
-pub use optimizer::Optimizer;
+pub use optimizer::{MOST_STEPS, Optimizer};
 pub use penalty::Penalty;
 pub use rates::BlockRates;
 pub use rmsprop::RmsProp;
 pub use schedule::{Plateau, Schedule};
 pub use sgd::Sgd;
+pub use spec::TransformSpec;
 pub use stage::{Member, Stage, Unordered};
 
 use crate::{
@@ -36,7 +38,7 @@ use crate::{
     kernel::elementwise,
     scalar::Scalar,
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 
 /// Everything of one step of a transform.
@@ -167,6 +169,13 @@ pub trait GradientTransform<T: Scalar>: Debug {
     fn averaged<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
     }
+
+    /// The transform as data, one entry for each transform of a chain: a checkpoint is compared with it.
+    ///
+    /// A transform without this method is known by the name of its type, its position and the length of its state.
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.needs(blocks))]
+    }
 }
 
 /// A tuple is a chain: each member has its stretch of the state, and one that skips ends the step.
@@ -230,6 +239,11 @@ macro_rules! chain {
                 let _ = rest;
                 found
             }
+            fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+                let mut specs = Vec::new();
+                $(specs.extend(self.$index.spec(blocks));)+
+                specs
+            }
         }
     };
 }
@@ -248,6 +262,9 @@ impl<T: Scalar> GradientTransform<T> for () {
     fn members(&self, _visit: &mut dyn FnMut(Member)) {}
     fn apply(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
         Ok(Outcome::Apply)
+    }
+    fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
+        Vec::new()
     }
 }
 

@@ -1,13 +1,16 @@
 //! A transform with its state: what turns gradients into steps.
 
-use super::{Descent, GradientTransform, Outcome, Update, stage::check_chain};
+use super::{Descent, GradientTransform, Outcome, TransformSpec, Update, stage::check_chain};
 use crate::{
     block::Blocks,
-    error::{Error, require_length},
+    error::{Error, require, require_length},
     monitor::GradientMonitor,
     scalar::Scalar,
 };
 use alloc::{vec, vec::Vec};
+
+/// The largest number of updates that a saved run may have: the last that an `f64` counts exactly.
+pub const MOST_STEPS: u64 = 1 << 53;
 
 /// A transform with its state and the number of updates made.
 #[derive(Clone)]
@@ -113,12 +116,18 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         &self.state
     }
 
-    /// Goes on from a state and a number of updates that were saved.
+    /// The transforms of the chain as data.
+    pub fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        self.transform.spec(blocks)
+    }
+
+    /// Restores a saved state and number of updates.
     ///
     /// # Errors
-    /// A state of the wrong length.
+    /// A state of the wrong length; a number of updates above [`MOST_STEPS`].
     pub fn restore(&mut self, state: &[T], steps: u64) -> Result<(), Error> {
         require_length("optimiser state", self.state.len(), state.len())?;
+        require(steps <= MOST_STEPS, "the number of updates", "at most 2^53", steps as f64)?;
         self.state.copy_from_slice(state);
         self.steps = steps;
         Ok(())

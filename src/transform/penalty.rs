@@ -1,12 +1,12 @@
 //! L1, L2 and elastic-net penalties.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_amount, matrices, trained};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, matrices, trained};
 use crate::{
     block::{Blocks, Role},
     error::Error,
     scalar::{Scalar, scalar},
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss: `g ← g + λ₁ sign(w) + λ₂ w`.
 ///
@@ -63,5 +63,10 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
             }
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Penalty", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.setting("l1", self.l1).setting("l2", self.l2).setting("roles", &self.roles)]
     }
 }

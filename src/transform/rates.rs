@@ -1,12 +1,12 @@
 //! Learning rates of their own for some blocks.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_amount};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount};
 use crate::{
     block::Blocks,
     error::Error,
     scalar::{Scalar, scalar},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 use core::ops::Range;
 
 /// Multiplies the update of some blocks; it stands after the optimiser.
@@ -53,5 +53,10 @@ impl<T: Scalar> GradientTransform<T> for BlockRates {
             update.gradient[range.clone()].iter_mut().for_each(|g| *g *= factor);
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("BlockRates", GradientTransform::<T>::needs(self, blocks));
+        vec![spec.setting("rates", &self.rates)]
     }
 }

@@ -1,11 +1,14 @@
 //! RMSprop.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_amount, check_decay, check_rate, ratio, stretches};
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, ratio, stretches,
+};
 use crate::{
     block::Blocks,
     error::Error,
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
@@ -93,5 +96,19 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             update.gradient[i] = -rate * step;
         }
         Ok(Outcome::Apply)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let layout = match (self.centred, self.momentum > 0.0) {
+            (false, false) => "v",
+            (true, false) => "v, mean",
+            (false, true) => "v, momentum",
+            (true, true) => "v, mean, momentum",
+        };
+        let spec = TransformSpec::new("RmsProp", GradientTransform::<T>::needs(self, blocks))
+            .layout(layout)
+            .setting("rate", self.rate);
+        let spec = spec.setting("alpha", self.alpha).setting("epsilon", self.epsilon);
+        vec![spec.setting("momentum", self.momentum)]
     }
 }

@@ -1,12 +1,12 @@
 //! Learning-rate schedules.
 
-use super::{GradientTransform, Outcome, Stage, Update, check_decay, check_rate};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate};
 use crate::{
     block::Blocks,
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
 use num_traits::Float;
 
@@ -188,6 +188,23 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         update.gradient.iter_mut().for_each(|g| *g *= factor);
         Ok(Outcome::Apply)
     }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let kind = match &self.kind {
+            Kind::Constant(_) => "Schedule (constant)",
+            Kind::Step { .. } => "Schedule (step)",
+            Kind::MultiStep { .. } => "Schedule (multi-step)",
+            Kind::Exponential { .. } => "Schedule (exponential)",
+            Kind::Cosine { restart: None, .. } => "Schedule (cosine)",
+            Kind::Cosine { restart: Some(_), .. } => "Schedule (cosine with restarts)",
+            Kind::Linear { .. } => "Schedule (linear)",
+            Kind::Polynomial { .. } => "Schedule (polynomial)",
+            Kind::OneCycle { .. } => "Schedule (one cycle)",
+            Kind::Custom(_) => "Schedule (custom)",
+        };
+        let spec = TransformSpec::new(kind, GradientTransform::<T>::needs(self, blocks));
+        vec![spec.setting("settings", &self.kind)]
+    }
 }
 
 /// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
@@ -284,5 +301,13 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
             state[COOLING] = scalar(self.cooldown as f64);
             state[BAD] = T::zero();
         }
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        // The best metric is ∞ until one is seen.
+        let spec = TransformSpec::new("Plateau", GradientTransform::<T>::needs(self, blocks)).infinite_state();
+        let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
+        let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
+        vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]
     }
 }

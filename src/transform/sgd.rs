@@ -1,12 +1,13 @@
 //! Gradient descent, with momentum.
 
-use super::{Descent, GradientTransform, Outcome, Stage, Update, check_decay, check_rate, stretches};
+use super::{Descent, GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches};
 use crate::{
     block::Blocks,
     error::{Error, require},
     kernel::elementwise::{descend, scale},
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 
 /// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`, and `m = g` at the first step.
 ///
@@ -91,5 +92,14 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     }
     fn plain_rate(&self) -> Option<f64> {
         (self.momentum == 0.0).then_some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let layout = if self.momentum > 0.0 { "momentum" } else { "" };
+        let spec = TransformSpec::new("Sgd", GradientTransform::<T>::needs(self, blocks))
+            .layout(layout)
+            .setting("rate", self.rate);
+        let spec = spec.setting("momentum", self.momentum).setting("dampening", self.dampening);
+        vec![spec.setting("nesterov", self.nesterov)]
     }
 }

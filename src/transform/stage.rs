@@ -1,6 +1,6 @@
 //! The order of a chain of transforms, and its check.
 
-use super::{Descent, GradientTransform, Outcome, Update};
+use super::{Descent, GradientTransform, Outcome, TransformSpec, Update};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use core::any::type_name;
@@ -110,6 +110,9 @@ macro_rules! forwarded {
             }
             fn averaged<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 $inner.averaged(blocks, state)
+            }
+            fn spec(&$self, blocks: &Blocks) -> Vec<TransformSpec> {
+                $inner.spec(blocks)
             }
         }
     };

@@ -1,0 +1,93 @@
+//! Transforms as data.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt::Debug;
+
+/// A transform as data: its kind, the layout of its state, and its settings.
+///
+/// A checkpoint keeps one for each transform of a chain. Kind, layout and length of the state must agree when it is
+/// loaded. Settings may differ, and are reported.
+///
+/// ```
+/// use chainrule::transform::TransformSpec;
+/// let spec = TransformSpec::new("Momentum", 10).layout("m").setting("rate", 0.1);
+/// assert_eq!(spec.title(), "Momentum { m }");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransformSpec {
+    /// Name of the transform.
+    pub kind: String,
+    /// Names of the parts of the state, in order; empty if there is one part or none.
+    pub layout: String,
+    /// Values of state.
+    pub state_len: usize,
+    /// Whether a sound state may hold ±∞.
+    pub infinite_state: bool,
+    /// Names and values of the settings.
+    pub settings: Vec<(String, String)>,
+}
+
+impl TransformSpec {
+    /// A transform named `kind` with `state_len` values of state, all finite, and no settings.
+    pub fn new(kind: &str, state_len: usize) -> Self {
+        let layout = String::new();
+        TransformSpec { kind: kind.into(), layout, state_len, infinite_state: false, settings: Vec::new() }
+    }
+
+    /// The specification of a transform that states none: the name of its type, without paths.
+    pub(crate) fn unstated(type_name: &str, state_len: usize) -> Self {
+        Self::new(&without_paths(type_name), state_len).infinite_state()
+    }
+
+    /// Sets the names of the parts of the state.
+    #[must_use]
+    pub fn layout(self, layout: &str) -> Self {
+        TransformSpec { layout: layout.into(), ..self }
+    }
+
+    /// Allows ±∞ in the state.
+    #[must_use]
+    pub fn infinite_state(self) -> Self {
+        TransformSpec { infinite_state: true, ..self }
+    }
+
+    /// Adds a setting, recorded as its `Debug` text.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: impl Debug) -> Self {
+        self.settings.push((name.into(), format!("{value:?}")));
+        self
+    }
+
+    /// Kind and layout: `RmsProp { v, momentum }`.
+    pub fn title(&self) -> String {
+        match self.layout.is_empty() {
+            true => self.kind.to_string(),
+            false => format!("{} {{ {} }}", self.kind, self.layout),
+        }
+    }
+}
+
+/// A type's name without the paths of its parts: `a::B<c::D>` is `B<D>`.
+pub(crate) fn without_paths(name: &str) -> String {
+    let mut short = String::with_capacity(name.len());
+    let mut word = 0;
+    let mut rest = name;
+    while let Some(next) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("::") {
+            short.truncate(word);
+            rest = after;
+            continue;
+        }
+        short.push(next);
+        if !(next.is_alphanumeric() || next == '_') {
+            word = short.len();
+        }
+        rest = &rest[next.len_utf8()..];
+    }
+    short
+}
