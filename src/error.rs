@@ -229,15 +229,43 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
-    /// A checkpoint that does not fit.
-    #[error("checkpoint, {block}: expected {expected}, found {found}")]
+    /// A checkpoint of another network, scalar type or chain of transforms.
+    #[error(
+        "checkpoint, {block}: expected {expected}, found {found}; use the network, scalar type and transforms of the saved run"
+    )]
     Checkpoint {
-        /// The block of it that does not fit.
+        /// The block, layer, transform or number that differs.
         block: String,
-        /// What was expected.
+        /// Its form in the present run.
         expected: String,
-        /// What was found.
+        /// Its form in the checkpoint.
         found: String,
+    },
+    /// A value that a checkpoint may not hold.
+    #[error("checkpoint, {name}: it must be {rule}, found {found}")]
+    CheckpointValue {
+        /// Name of the value.
+        name: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// Bytes that are not a whole checkpoint: truncated, damaged or in another format.
+    #[error("{origin} is not a whole checkpoint: {reason}; use another copy of the file")]
+    CheckpointFormat {
+        /// The file, or `the bytes`.
+        origin: String,
+        /// The first rule of the format that does not hold.
+        reason: String,
+    },
+    /// A checkpoint of another version of the format.
+    #[error("the checkpoint has format version {found}, but this version of chainrule reads {expected}")]
+    CheckpointVersion {
+        /// Version of the file; `none` if another program wrote it.
+        found: String,
+        /// The version that this crate reads.
+        expected: u32,
     },
 }
 

@@ -116,7 +116,7 @@ impl<'a, T: Scalar> Observers<'a, T> {
 pub struct Trainer<T, L, C, G> {
     tape: Tape<T, L>,
     parameters: Aligned<T>,
-    loss: C,
+    pub(crate) loss: C,
     optimizer: Optimizer<T, G>,
     pub(crate) settings: Settings,
     order: Vec<usize>,

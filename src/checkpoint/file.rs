@@ -1,0 +1,128 @@
+//! Replacing a file whole: after a crash at any time the old file is there or the new one.
+
+use alloc::format;
+use std::{
+    collections::hash_map::RandomState,
+    fs::{self, File, TryLockError},
+    hash::BuildHasher,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// Name of a file that is being written: `.chainrule-` and 16 digits that are never used again.
+const BEFORE: &str = ".chainrule-";
+const AFTER: &str = ".partial";
+
+/// Reads a regular file.
+pub(super) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(not_regular());
+    }
+    fs::read(path)
+}
+
+/// Writes `bytes` to a partial file beside `path`, flushes it to the disk, and renames it.
+///
+/// A symbolic link stays one: the file that it names is replaced. The permissions of an existing file stay. Partial
+/// files that no living process writes are removed first.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = behind_links(path)?;
+    let old = match fs::metadata(&path) {
+        Ok(old) if old.is_file() => Some(old),
+        Ok(_) => return Err(not_regular()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    remove_abandoned(folder);
+    let (partial, mut file) = create_partial(folder)?;
+    let done = (|| {
+        // Before the first byte, so that no other user can read what the old file kept from them.
+        #[cfg(unix)]
+        if let Some(old) = &old {
+            file.set_permissions(old.permissions())?;
+        }
+        #[cfg(not(unix))]
+        let _ = old;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, &path)
+    })();
+    if done.is_err() {
+        // The error of the write is reported, not that of the removal: the next save removes the file.
+        let _ = fs::remove_file(&partial);
+        return done;
+    }
+    // The rename itself is durable once the folder is. Other systems cannot open one.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
+/// The path that symbolic links at the end of `path` lead to, whether or not it exists.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..40 {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let target = fs::read_link(&path)?;
+                path = path.parent().unwrap_or(Path::new("")).join(target);
+            }
+            _ => return Ok(path),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
+}
+
+/// Creates a partial file and locks it for as long as it is open.
+///
+/// A remover may hold the lock, or have removed the file, before it is locked here: then a new one is made. Where the
+/// system has no locks, no remover gets one either, and every partial file is spared.
+fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let number = RandomState::new().hash_one(folder);
+        let partial = folder.join(format!("{BEFORE}{number:016x}{AFTER}"));
+        let file = match File::create_new(&partial) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        };
+        let removed = match file.try_lock() {
+            Ok(()) => fs::symlink_metadata(&partial).is_err(),
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(_)) => false,
+        };
+        if !removed {
+            return Ok((partial, file));
+        }
+    }
+}
+
+/// Removes the partial files in `folder` that no process has locked: their writers are dead.
+///
+/// Errors are passed over: a file of another user is none of ours, and the save itself can still succeed.
+fn remove_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(BEFORE)?.strip_suffix(AFTER));
+        let is_ours = digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

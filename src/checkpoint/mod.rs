@@ -1,0 +1,324 @@
+//! Saving and loading a run, so that training resumed goes on bit for bit.
+//!
+//! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a tensor
+//! under its name. The metadata holds a description of the network, of the chain of transforms and of the settings, and
+//! a checksum. Loading compares the description with the present run:
+//!
+//! | differs | result |
+//! | --- | --- |
+//! | kinds, order and sizes of layers, activations and their parameters | [`Error::Checkpoint`] |
+//! | kinds and order of transforms, layout of their state | [`Error::Checkpoint`] |
+//! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`] in the result; the present value holds |
+//! | the seed | a [`Difference`]; the saved seed holds, since order and masks are drawn from it |
+//!
+//! ```
+//! use chainrule::{checkpoint::{Checkpoint, Values}, layer::{Sequential, initialize}};
+//! let network = Sequential::<f32>::input(2).linear(3).build()?;
+//! let parameters = initialize(&network, 1)?;
+//! let bytes = Checkpoint::new(parameters.clone()).to_bytes(&network)?;
+//! let loaded = Checkpoint::<f32>::from_bytes(&network, &bytes, Values::Finite)?;
+//! assert_eq!(loaded.parameters, parameters);
+//! # Ok::<(), chainrule::Error>(())
+//! ```
+
+mod file;
+mod format;
+mod part;
+mod run;
+
+pub use part::Difference;
+
+use crate::{
+    block::Blocks,
+    error::Error,
+    layer::Layer,
+    scalar::{Scalar, to_f64},
+};
+use alloc::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use format::{Checksum, Header, METADATA, Tensor};
+use part::Part;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Which values a checkpoint may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// Parameters and states without NaN and ±∞. A state may hold ±∞ where its transform
+    /// [says so](crate::transform::TransformSpec::infinite_state).
+    #[default]
+    Finite,
+    /// All values, for a run that has diverged.
+    Any,
+}
+
+/// The parameters of a network, and the rest of the state of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Checkpoint<T> {
+    /// All parameters.
+    pub parameters: Vec<T>,
+    /// Further slices by name: the optimiser's state, a carried state.
+    pub slices: BTreeMap<String, Vec<T>>,
+    /// Numbers by name: updates made, epochs done, the seed. A float is stored as its bits.
+    pub numbers: BTreeMap<String, u64>,
+    /// Which values it may hold.
+    pub values: Values,
+    about: About,
+}
+
+/// The description of a run, as JSON in the metadata.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    network: Vec<Part>,
+    transforms: Vec<Part>,
+    settings: BTreeMap<String, String>,
+    numbers: BTreeMap<String, u64>,
+}
+
+/// Entries of the metadata.
+const VERSION: &str = "chainrule";
+const ABOUT: &str = "about";
+const CHECKSUM: &str = "checksum";
+
+/// The version of the format that this crate writes and reads.
+const CURRENT: u32 = 2;
+
+/// What begins the names of tensors that are not blocks.
+const RESERVED: &str = "chainrule/";
+
+/// The name of a block's tensor: its own, escaped where that is reserved.
+fn block_tensor(name: &str) -> Cow<'_, str> {
+    let reserved = name.starts_with(RESERVED) || name == METADATA;
+    if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
+}
+
+/// What begins the name of a further slice's tensor.
+const SLICE: &str = "chainrule/slice/";
+
+/// The name of the scalar type in the format.
+fn dtype<T: Scalar>() -> Result<&'static str, Error> {
+    let id = core::any::TypeId::of::<T>();
+    if id == core::any::TypeId::of::<f32>() {
+        Ok("F32")
+    } else if id == core::any::TypeId::of::<f64>() {
+        Ok("F64")
+    } else {
+        Err(mismatch("the scalar type", "f32 or f64", core::any::type_name::<T>()))
+    }
+}
+
+fn extend_bytes<T: Scalar>(bytes: &mut Vec<u8>, values: &[T]) {
+    let of = |value: &T| (castaway::cast!(*value, f32).ok(), castaway::cast!(*value, f64).ok());
+    bytes.reserve(size_of_val(values));
+    for value in values {
+        match of(value) {
+            (Some(value), _) => bytes.extend(value.to_le_bytes()),
+            (_, Some(value)) => bytes.extend(value.to_le_bytes()),
+            _ => {}
+        }
+    }
+}
+
+fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
+    let read = |bytes: &[u8]| {
+        if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+            castaway::cast!(f32::from_le_bytes(bytes), T).ok()
+        } else {
+            castaway::cast!(f64::from_le_bytes(bytes.try_into().ok()?), T).ok()
+        }
+    };
+    bytes.chunks(size_of::<T>()).filter_map(read).collect()
+}
+
+fn mismatch(block: &str, expected: impl ToString, found: impl ToString) -> Error {
+    Error::Checkpoint { block: block.into(), expected: expected.to_string(), found: found.to_string() }
+}
+
+fn refused(name: &str, rule: &'static str, found: impl ToString) -> Error {
+    Error::CheckpointValue { name: name.into(), rule, found: found.to_string() }
+}
+
+fn damaged(reason: impl ToString) -> Error {
+    Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
+}
+
+/// Refuses NaN, and ±∞ unless it is allowed.
+fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
+    let rule = if infinite {
+        "not NaN, unless `Values::Any` is asked for"
+    } else {
+        "finite, unless `Values::Any` is asked for"
+    };
+    match values.iter().position(|value| value.is_nan() || !(infinite || value.is_finite())) {
+        Some(i) => Err(refused(name, rule, format!("{} at place {i}", to_f64(values[i])))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses blocks of one name, and blocks that do not lie end to end in `parameters` values.
+fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
+    let (mut names, mut end) = (BTreeSet::new(), 0);
+    for block in blocks {
+        let values =
+            block.shape[0].checked_mul(block.shape[1]).and_then(|values| block.range.start.checked_add(values));
+        if block.range.start != end || values != Some(block.range.end) {
+            return Err(refused(
+                &block.name,
+                "a block that begins where the one before it ends",
+                format!("{:?}", block.range),
+            ));
+        }
+        if !names.insert(&*block.name) {
+            return Err(refused(&block.name, "the name of one block", "two"));
+        }
+        end = block.range.end;
+    }
+    if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
+}
+
+fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
+    Blocks::collect(|visit| network.blocks(visit))
+}
+
+impl<T: Scalar> Checkpoint<T> {
+    /// A checkpoint of parameters alone.
+    pub fn new(parameters: Vec<T>) -> Self {
+        let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
+        Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }
+    }
+
+    /// The bytes of the file for these parameters of `network`. Equal checkpoints give equal bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not the network's;
+    /// [`Error::CheckpointValue`] for two blocks of one name, and for values that are not finite under
+    /// [`Values::Finite`]; [`Error::CheckpointFormat`] for a header that cannot be written.
+    pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
+        let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
+        require_blocks(&blocks, self.parameters.len())?;
+        self.check_values(&blocks)?;
+        let mut bytes = Vec::new();
+        let mut tensors = Vec::new();
+        let mut add = |name: String, shape: Vec<usize>, values: &[T]| {
+            let first = bytes.len();
+            extend_bytes(&mut bytes, values);
+            tensors.push((name, Tensor { dtype: dtype.into(), shape, data_offsets: [first, bytes.len()] }));
+        };
+        for block in &blocks {
+            add(block_tensor(&block.name).into(), block.shape.to_vec(), &self.parameters[block.range.clone()]);
+        }
+        for (name, values) in &self.slices {
+            add(format!("{SLICE}{name}"), alloc::vec![values.len()], values);
+        }
+        let about =
+            About { network: part::layers(&network.describe()), numbers: self.numbers.clone(), ..self.about.clone() };
+        let about = serde_json::to_string(&about).map_err(damaged)?;
+        let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (ABOUT.into(), about)]);
+        // As the reader has them: by offset, then by name where tensors are empty.
+        tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
+        let mut header = Header { metadata, tensors };
+        let checksum = Checksum::of(&header, &bytes, CHECKSUM);
+        header.metadata.insert(CHECKSUM.into(), checksum);
+        format::write(&header, &bytes).map_err(damaged)
+    }
+
+    /// Reads the bytes of a checkpoint of `network`.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
+    /// [`Error::CheckpointVersion`] for another version; [`Error::Checkpoint`], naming the layer or block, for another
+    /// network or scalar type; [`Error::CheckpointValue`] for values that `values` does not allow.
+    pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
+        let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
+        require_blocks(&blocks, network.dims().parameters)?;
+        let (header, data) = format::read(bytes).map_err(damaged)?;
+        let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
+        if entry(VERSION) != CURRENT.to_string() {
+            return Err(Error::CheckpointVersion { found: entry(VERSION).into(), expected: CURRENT });
+        }
+        // A fuzzer would never guess it.
+        if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
+            return Err(damaged("its checksum is that of other data"));
+        }
+        let mut about: About = serde_json::from_str(entry(ABOUT)).map_err(damaged)?;
+        part::compare(&part::layers(&network.describe()), &about.network)?;
+        let mut tensors: BTreeMap<&str, &Tensor> =
+            header.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let read = |name: &str, tensor: &Tensor| {
+            if tensor.dtype != dtype {
+                return Err(mismatch(name, dtype, &tensor.dtype));
+            }
+            let values = tensor.shape.iter().try_fold(size_of::<T>(), |product, &size| product.checked_mul(size));
+            if values != Some(tensor.bytes().len()) {
+                return Err(damaged(format!("tensor {name:?} has not the bytes of its shape {:?}", tensor.shape)));
+            }
+            Ok(self::values::<T>(&data[tensor.bytes()]))
+        };
+        let mut parameters = Vec::with_capacity(network.dims().parameters.min(bytes.len()));
+        for block in &blocks {
+            let tensor = tensors.remove(&*block_tensor(&block.name));
+            let tensor = tensor.ok_or_else(|| mismatch(&block.name, "a tensor", "none"))?;
+            if tensor.shape != block.shape {
+                let [expected, found] = [&block.shape[..], &tensor.shape].map(|shape| format!("shape {shape:?}"));
+                return Err(mismatch(&block.name, expected, found));
+            }
+            parameters.extend(read(&block.name, tensor)?);
+        }
+        let mut slices = BTreeMap::new();
+        for (name, tensor) in tensors {
+            let slice = name.strip_prefix(SLICE).ok_or_else(|| mismatch(name, "no such block", "a tensor"))?;
+            slices.insert(slice.into(), read(slice, tensor)?);
+        }
+        let numbers = core::mem::take(&mut about.numbers);
+        let found = Checkpoint { parameters, slices, numbers, values, about };
+        found.check_values(&blocks)?;
+        Ok(found)
+    }
+
+    /// Replaces the file at `path`, or makes it. After a crash at any time the old file is there, or the new one.
+    ///
+    /// A symbolic link stays one, and a file keeps its permissions. What writers that have died left in the folder is
+    /// removed.
+    ///
+    /// # Errors
+    /// [`Error::File`], and those of [`to_bytes`](Self::to_bytes). None touches the file.
+    pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
+        file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
+    }
+
+    /// Reads the file of a checkpoint of `network`.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read, and those of [`from_bytes`](Self::from_bytes).
+    pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
+        let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;
+        Self::from_bytes(network, &bytes, values).map_err(|error| match error {
+            Error::CheckpointFormat { reason, .. } => {
+                Error::CheckpointFormat { origin: path.as_ref().display().to_string(), reason }
+            }
+            other => other,
+        })
+    }
+
+    /// Refuses parameters that are not finite and slices with NaN, unless any values are allowed.
+    fn check_values(&self, blocks: &Blocks) -> Result<(), Error> {
+        if self.values == Values::Any {
+            return Ok(());
+        }
+        for block in blocks {
+            require_sound(&block.name, &self.parameters[block.range.clone()], false)?;
+        }
+        self.slices.iter().try_for_each(|(name, values)| require_sound(name, values, true))
+    }
+}
+
+fn failed(path: &Path, error: impl ToString) -> Error {
+    Error::File { path: path.display().to_string(), reason: error.to_string() }
+}

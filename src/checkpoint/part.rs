@@ -1,0 +1,168 @@
+//! The description of a run in a checkpoint, and its comparison with the present run.
+
+use super::mismatch;
+use crate::{
+    error::Error,
+    layer::{BranchScale, CellKind, Node},
+    transform::{TransformSpec, spec::without_paths},
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// Something that may differ between a checkpoint and the run that loads it, and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Its name: `transform 2 (Adam), rate`.
+    pub name: String,
+    /// Its value in the checkpoint; empty if it is not there.
+    pub saved: String,
+    /// Its value in the run that loads it; empty if it has none.
+    pub current: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { name, saved, current } = self;
+        write!(f, "{name}: {saved} in the checkpoint, {current} in this run")
+    }
+}
+
+/// The names and values in either map that are not alike in both.
+pub(super) fn differences(
+    prefix: &str,
+    current: &BTreeMap<String, String>,
+    saved: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    let names: BTreeSet<&String> = current.keys().chain(saved.keys()).collect();
+    let value = |of: &BTreeMap<String, String>, name: &String| of.get(name).cloned().unwrap_or_default();
+    let pairs = names.into_iter().map(|name| Difference {
+        name: format!("{prefix}{name}"),
+        saved: value(saved, name),
+        current: value(current, name),
+    });
+    pairs.filter(|pair| pair.saved != pair.current).collect()
+}
+
+/// A layer or a transform: its place and kind, what must agree, and what may differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    at: String,
+    kind: String,
+    must_match: BTreeMap<String, String>,
+    may_differ: BTreeMap<String, String>,
+}
+
+impl Part {
+    fn new(at: String, kind: impl ToString) -> Self {
+        Part { at, kind: kind.to_string(), must_match: BTreeMap::new(), may_differ: BTreeMap::new() }
+    }
+
+    fn with(mut self, name: &str, value: impl fmt::Debug) -> Self {
+        self.must_match.insert(name.into(), format!("{value:?}"));
+        self
+    }
+
+    fn may(mut self, name: &str, value: impl fmt::Debug) -> Self {
+        self.may_differ.insert(name.into(), format!("{value:?}"));
+        self
+    }
+
+    /// Kind, with all that must agree: `Linear, bias true, inputs 3, outputs 2`.
+    fn in_full(&self) -> String {
+        let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
+        core::iter::once(self.kind.clone()).chain(facts).collect()
+    }
+
+    /// Compares a layer or transform of the present run with that of a checkpoint.
+    fn differences(&self, saved: &Part) -> Result<Vec<Difference>, Error> {
+        if self.at != saved.at {
+            return Err(mismatch(&self.at, &self.kind, format!("{} at {}", saved.kind, saved.at)));
+        }
+        if self.kind != saved.kind {
+            return Err(mismatch(&self.at, &self.kind, &saved.kind));
+        }
+        if self.must_match != saved.must_match {
+            return Err(mismatch(&self.at, self.in_full(), saved.in_full()));
+        }
+        let prefix = format!("{} ({}), ", self.at, self.kind);
+        Ok(differences(&prefix, &self.may_differ, &saved.may_differ))
+    }
+}
+
+/// Compares all layers or all transforms in order, and lists what differs and may.
+///
+/// # Errors
+/// [`Error::Checkpoint`] at the first that does not agree.
+pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference>, Error> {
+    let mut found = Vec::new();
+    for i in 0..current.len().max(saved.len()) {
+        match (current.get(i), saved.get(i)) {
+            (Some(current), Some(saved)) => found.extend(current.differences(saved)?),
+            (Some(current), None) => return Err(mismatch(&current.at, &current.kind, "nothing")),
+            (None, Some(saved)) => return Err(mismatch(&saved.at, "nothing", &saved.kind)),
+            (None, None) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The transforms of a chain.
+pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
+    let part = |(i, spec): (usize, &TransformSpec)| Part {
+        at: format!("transform {}", i + 1),
+        kind: spec.title(),
+        must_match: BTreeMap::from([("values of state".into(), spec.state_len.to_string())]),
+        may_differ: spec.settings.iter().cloned().collect(),
+    };
+    specs.iter().enumerate().map(part).collect()
+}
+
+/// The layers of a network, each before its own parts.
+///
+/// Initializers are left out: they have done their work. A dropout rate may differ, for it acts in training alone.
+pub(super) fn layers(network: &Node) -> Vec<Part> {
+    network.parts().into_iter().map(|(path, node)| layer(path, node)).collect()
+}
+
+fn layer(path: String, node: &Node) -> Part {
+    let part = |kind: &str| Part::new(if path.is_empty() { "network".into() } else { format!("layer {path}") }, kind);
+    match node {
+        Node::Linear { inputs, outputs, bias, .. } => {
+            part("Linear").with("inputs", inputs).with("outputs", outputs).with("bias", bias.is_some())
+        }
+        Node::Pointwise { width, activation } => part(&format!("{:?}", activation.as_any())).with("width", width),
+        Node::PRelu { width, per_unit, .. } => part("PRelu").with("width", width).with("per unit", per_unit),
+        Node::LayerNorm { width, epsilon, affine } => {
+            part("LayerNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
+        }
+        Node::RmsNorm { width, epsilon, affine } => {
+            part("RmsNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
+        }
+        Node::Dropout { width, rate } => part("Dropout").with("width", width).may("rate", rate),
+        Node::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
+        Node::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
+        Node::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
+        Node::LastStep { width } => part("LastStep").with("width", width),
+        Node::MeanOverSteps { width } => part("MeanOverSteps").with("width", width),
+        Node::Recurrent { cell, inputs, hidden, bias, .. } => {
+            let kind = match cell {
+                CellKind::Elman(activation) => format!("Elman {:?}", activation.as_any()),
+                CellKind::Lstm => "Lstm".into(),
+                CellKind::Gru(reset) => format!("Gru {reset:?}"),
+                CellKind::Opaque(name) => without_paths(name),
+            };
+            part(&kind).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
+        }
+        Node::Reversed(_) => part("Reversed"),
+        Node::Bidirectional { .. } => part("Bidirectional"),
+        Node::Opaque { kind, dims } => part(&without_paths(kind)).with("dims", dims),
+    }
+}
