@@ -1,0 +1,29 @@
+//! Bytes as a checkpoint: an error, or values that were saved; never a panic.
+//!
+//! The checksum would stop nearly all mutations: with `cfg(fuzzing)`, which cargo-fuzz sets, it is not compared.
+#![no_main]
+
+use chainrule::{
+    checkpoint::{Checkpoint, Values},
+    layer::Sequential,
+    loss::MeanSquared,
+    trainer::{Settings, Trainer},
+    transform::{Adam, Guard, Plateau},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let network = Sequential::<f32>::input(1).linear(2).linear(1).build().unwrap();
+    let chain = (Guard::new(), Adam::new(0.1), Plateau::new(0.5, 1));
+    let mut run = Trainer::new(network, MeanSquared::new(), chain, Settings::default()).unwrap();
+    if run.load_bytes(bytes).is_ok() {
+        // A run that was accepted can be saved, and is then the same.
+        let before = run.checkpoint();
+        let saved = run.to_bytes().unwrap();
+        run.load_bytes(&saved).unwrap();
+        assert_eq!(run.checkpoint(), before);
+    }
+    if let Ok(any) = Checkpoint::<f32>::from_bytes(run.network(), bytes, Values::Any) {
+        any.to_bytes(run.network()).unwrap();
+    }
+});

@@ -1,0 +1,30 @@
+//! Text as the description of a network: an error, or a network that describes itself in the same way and runs.
+#![no_main]
+
+use chainrule::{
+    Extent, Layer,
+    layer::{Node, initialize},
+    tape::Tape,
+};
+use libfuzzer_sys::fuzz_target;
+
+/// Networks with more values than this are not run.
+const MOST: usize = 1 << 12;
+
+fuzz_target!(|text: &[u8]| {
+    let Ok(node) = serde_json::from_slice::<Node>(text) else { return };
+    let Ok(network) = node.build::<f32>() else { return };
+    let dims = network.dims();
+    if dims.input.max(dims.output).max(dims.parameters) > MOST {
+        return;
+    }
+    let again = network.describe().build::<f32>().expect("a network that was built describes itself");
+    assert_eq!(again.dims(), dims);
+    let extent = Extent::sequences(2, 3);
+    let (Ok(w), Ok(mut tape)) = (initialize::<f32>(&network, 1), Tape::new(&network, extent)) else { return };
+    let x = vec![0.5; 2 * 3 * dims.input];
+    if let Ok(output) = tape.forward(&w, &x, extent) {
+        output.dy.fill(1.0);
+        tape.backward(&w).unwrap();
+    }
+});
