@@ -1,6 +1,7 @@
 //! The safetensors format: eight bytes of header length, a JSON header, and the values of all tensors.
 //!
-//! Source: <https://huggingface.co/docs/safetensors>. Metadata is written in order, so equal checkpoints are equal bytes.
+//! Metadata is written in order, so equal checkpoints are equal bytes. Source:
+//! <https://huggingface.co/docs/safetensors>.
 
 use alloc::{
     collections::BTreeMap,

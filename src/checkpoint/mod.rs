@@ -1,14 +1,14 @@
 //! Saving and loading a run, so that training resumed goes on bit for bit.
 //!
-//! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a tensor
-//! under its name. The metadata holds a description of the network, of the chain of transforms and of the settings, and
+//! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a
+//! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the settings, and
 //! a checksum. Loading compares the description with the present run:
 //!
 //! | differs | result |
 //! | --- | --- |
 //! | kinds, order and sizes of layers, activations and their parameters | [`Error::Checkpoint`] |
 //! | kinds and order of transforms, layout of their state | [`Error::Checkpoint`] |
-//! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`] in the result; the present value holds |
+//! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`]; the present value holds |
 //! | the seed | a [`Difference`]; the saved seed holds, since order and masks are drawn from it |
 //!
 //! ```

@@ -100,7 +100,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Saves [`checkpoint`](Self::checkpoint) in a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::save`], and values of the run that [`load`](Self::load) would refuse. None touches the file.
+    /// Those of [`Checkpoint::save`], and values of the run that [`load`](Self::load) would refuse. None touches the
+    /// file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
