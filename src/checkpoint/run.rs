@@ -23,6 +23,9 @@ const EPOCHS: &str = "epochs";
 const SEED: &str = "seed";
 const WAITED: &str = "waited";
 const BEST_LOSS: &str = "best loss";
+const BEGAN: &str = "epochs before the run";
+const STOPPED: &str = "stopped early";
+const RESTORED: &str = "best restored";
 
 /// The state of a run in a checkpoint, checked.
 struct Run<'a, T> {
@@ -39,7 +42,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// The order of samples and the masks are functions of seed, epoch and step, so there is no other random state.
     pub fn checkpoint(&self) -> Checkpoint<T> {
-        let Progress { epochs, waited, best } = self.progress;
+        let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
         let mut run = Checkpoint::new(self.parameters().to_vec());
         let slices = [(STATE, self.optimizer().state()), (CARRIED, self.tape().state()), (BEST, &self.best)];
         run.slices = slices.into_iter().map(|(name, values)| (name.into(), values.to_vec())).collect();
@@ -49,6 +52,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             (SEED, self.settings().seed),
             (WAITED, waited as u64),
             (BEST_LOSS, best.to_bits()),
+            (BEGAN, began as u64),
+            (STOPPED, u64::from(stopped)),
+            (RESTORED, u64::from(restored)),
         ];
         run.numbers = numbers.into_iter().map(|(name, value)| (name.into(), value)).collect();
         run.about.transforms = part::transforms(&self.optimizer().spec(self.tape().blocks()));
@@ -167,7 +173,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
         let number = |name: &str| checkpoint.numbers.get(name).copied().ok_or_else(alone);
         let (state, carried, best) = (slice(STATE)?, slice(CARRIED)?, slice(BEST)?);
-        let (steps, epochs, waited) = (number(STEPS)?, number(EPOCHS)?, number(WAITED)?);
+        let (steps, epochs, began, waited) = (number(STEPS)?, number(EPOCHS)?, number(BEGAN)?, number(WAITED)?);
+        let flag = |name: &str| match number(name)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(refused(name, "0 or 1", other)),
+        };
         let best_loss = f64::from_bits(number(BEST_LOSS)?);
         if steps > MOST_STEPS {
             return Err(refused(STEPS, "at most 2^53", steps));
@@ -175,11 +186,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if epochs > MOST_EPOCHS {
             return Err(refused(EPOCHS, "at most 2^31", epochs));
         }
-        if waited > epochs {
-            return Err(refused(WAITED, "at most the number of epochs", waited));
+        if began > epochs {
+            return Err(refused(BEGAN, "at most the number of epochs", began));
+        }
+        if waited > epochs - began {
+            return Err(refused(WAITED, "at most the number of epochs of the run", waited));
         }
         if best_loss.is_nan() || best_loss == f64::NEG_INFINITY {
             return Err(refused(BEST_LOSS, "a number above -∞", best_loss));
+        }
+        if best.is_empty() != (best_loss == f64::INFINITY) {
+            return Err(refused(BEST_LOSS, "a number with best parameters, and ∞ without", best_loss));
         }
         if !best.is_empty() && best.len() != self.parameters().len() {
             return Err(mismatch(BEST, self.parameters().len(), best.len()));
@@ -188,7 +205,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             require_sound(CARRIED, carried, false)?;
             require_sound(BEST, best, false)?;
         }
-        let progress = Progress { epochs: epochs as usize, waited: waited as usize, best: best_loss };
+        let (stopped, restored) = (flag(STOPPED)?, flag(RESTORED)?);
+        if restored && best.is_empty() {
+            return Err(refused(RESTORED, "0 without best parameters", 1));
+        }
+        let [epochs, began, waited] = [epochs, began, waited].map(|number| number as usize);
+        let progress = Progress { epochs, began, waited, best: best_loss, stopped, restored };
         Ok(Run { state, carried, best, steps, seed: number(SEED)?, progress })
     }
 

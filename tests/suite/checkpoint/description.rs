@@ -13,8 +13,8 @@ use chainrule::{
     scalar,
     trainer::{Settings, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, ClipNorm, GradientTransform, Guard, Outcome, Plateau, RmsProp, Schedule, Sgd, Update,
-        WeightAverage,
+        Adagrad, Adam, AdamW, ClipNorm, GradientTransform, Guard, Outcome, Plateau, RmsProp, Schedule, Sgd, Unordered,
+        Update, WeightAverage,
     },
 };
 
@@ -56,7 +56,7 @@ fn load_state_of_other_transforms_refused() {
 #[test]
 fn load_transforms_in_other_order_refused() {
     let saved = (Guard::new(), Adam::new(0.1), WeightAverage::new(0.9));
-    let current = (WeightAverage::new(0.9), Adam::new(0.1), Guard::new());
+    let current = Unordered((WeightAverage::new(0.9), Adam::new(0.1), Guard::new()));
     assert_eq!(mismatch(saved, current)[0], "transform 1");
 }
 
@@ -251,6 +251,10 @@ fn restore_numbers_out_of_range_refused() {
     spoiled(set("waited", 1), "waited");
     spoiled(set("best loss", f64::NAN.to_bits()), "best loss");
     spoiled(set("best loss", f64::NEG_INFINITY.to_bits()), "best loss");
+    spoiled(set("best loss", 1.0_f64.to_bits()), "best loss");
+    spoiled(set("epochs before the run", 1), "epochs before the run");
+    spoiled(set("stopped early", 2), "stopped early");
+    spoiled(set("best restored", 1), "best restored");
 }
 
 #[test]
