@@ -48,7 +48,7 @@ pub struct Tape<T, L> {
     d_state: Aligned<T>,
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
-    /// Whether the memory of the gradient holds what is left of a step.
+    /// Whether the memory of the gradient holds what is left of a step, or of a pass that panicked.
     spent: bool,
     trained: Vec<bool>,
     lengths: Vec<usize>,
@@ -341,7 +341,6 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Those of [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
         let pass = self.check(w, x.len(), extent, Mode::Infer)?;
-        self.ready = false;
         self.run(w, Some(x), extent, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
@@ -388,7 +387,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     }
 
     fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
-        self.last = Some(pass);
+        // Nothing is left of the pass before, nor of this one where it panics.
+        (self.last, self.ready) = (None, false);
         let [ins, outs, states] = pass.values;
         let forward = Forward {
             extent,
@@ -404,6 +404,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             at: Place::new(&self.names),
         };
         during(self.team.as_mut(), || self.network.forward(w, forward));
+        self.last = Some(pass);
     }
 
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
@@ -484,7 +485,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
         self.ready = false;
         let [ins, outs, states] = pass.values;
-        let begins = core::mem::take(&mut self.spent) || begins;
+        let begins = core::mem::replace(&mut self.spent, true) || begins;
         let extent = pass.extent(&self.lengths);
         let backward = Backward {
             extent,
@@ -507,6 +508,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         };
         let whole = w.part(0..self.dims.parameters);
         during(self.team.as_mut(), || whole.down(&self.network, backward));
+        self.spent = false;
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, require},
     extent::Extent,
     initializer::{generator, sample::below},
-    kernel::{aligned::Aligned, team::during},
+    kernel::{aligned::Aligned, team::lend},
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::{GradientMonitor, Link},
@@ -380,10 +380,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             return Err(Error::EmptyBatch);
         }
         // From the first loop of the step to the last the threads stay awake.
-        let mut team = self.tape.team().take();
-        let done = during(team.as_mut(), || self.one_update(data, batch, samples, monitor));
-        *self.tape.team() = team;
-        let done = done?;
+        let done =
+            lend(self, |trainer| trainer.tape.team(), |trainer| trainer.one_update(data, batch, samples, monitor))?;
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;

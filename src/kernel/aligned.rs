@@ -17,7 +17,7 @@ pub(crate) struct Aligned<T> {
 impl<T: Scalar> Aligned<T> {
     /// So many zeros.
     pub fn zeros(len: usize) -> Self {
-        let spare = if len > 0 { LINE / size_of::<T>() } else { 0 };
+        let spare = if len > 0 { LINE.checked_div(size_of::<T>()).unwrap_or(0) } else { 0 };
         let all = vec![T::zero(); len + spare];
         // Of numbers that do not fill a line, none may begin one.
         let first = all.as_ptr().align_offset(LINE);

@@ -60,9 +60,14 @@ pub(crate) fn by_rows<T: Send + Sync>(
     scratch: &mut [T],
     make: impl Fn(usize, Step<'_, T>) + Sync,
 ) {
+    assert!(widths.all.len() >= 2 && parts > 0, "a chain must have a matrix and a part");
     let last = widths.all.len() - 2;
-    assert!(widths.kept.len() >= last + 2 && widths.beside.len() > last);
-    assert!([widths.all, widths.kept, widths.beside].iter().all(|widths| widths.is_sorted()));
+    assert!(widths.kept.len() >= last + 2 && widths.beside.len() > last, "a chain must have all widths");
+    let sorted = [widths.all, widths.kept, widths.beside].iter().all(|widths| widths.is_sorted());
+    assert!(sorted, "widths that are added up must not fall");
+    // Then no place of a row in any of the memory wraps.
+    let longest = widths.all[last + 1].max(widths.beside[last]);
+    assert!(rows.checked_mul(longest).is_some(), "the values of a chain must be as many as a usize can count");
     let place = |i: usize| if way == Way::Up { i } else { last - i };
     let width = |i: usize| widths.all[place(i) + 1] - widths.all[place(i)];
     let is_kept = |i: usize| widths.kept[place(i) + 1] > widths.kept[place(i)];
@@ -75,26 +80,26 @@ pub(crate) fn by_rows<T: Send + Sync>(
         if own.is_empty() {
             return;
         }
-        // SAFETY: each share is one part's.
+        // SAFETY: shares follow one another, and `each` gives each p to one call.
         let scratch = unsafe { scratch.take(p * share..(p + 1) * share) };
         let (mut from, mut start) = (&given[own.start * width(0)..own.end * width(0)], 0);
         for i in 1..=last {
             let width = width(i);
             let to = if is_kept(i) {
                 start += rows * width;
-                // SAFETY: the matrices lie one after the other, and each row is one part's.
+                // SAFETY: the matrices lie one after the other, and `part` gives each row to one part.
                 unsafe { kept.take(start - (rows - own.start) * width..start - (rows - own.end) * width) }
             } else {
-                assert!(width <= widest);
-                // SAFETY: a part has the places of its rows, each with room for the widest, and the matrix before lies in the
-                // other half or elsewhere.
+                assert!(width <= widest, "a matrix that is not kept must have room");
+                // SAFETY: a part has the places of its rows, each with room for the widest, and `part` gives each row to one
+                // part. The matrix before lies in the other half or elsewhere; those before that are not used again.
                 unsafe { passing[i % 2].take(own.start * widest..own.start * widest + own.len() * width) }
             };
             // The step lies between the matrix made and the one before it.
             let step = place(i).min(place(i - 1));
             let (before, width) =
                 (widths.beside[step] - widths.beside[0], widths.beside[step + 1] - widths.beside[step]);
-            // SAFETY: steps lie one after the other, and each row is one part's.
+            // SAFETY: steps lie one after the other, since widths do not fall, and `part` gives each row to one part.
             let beside = unsafe { beside.take(rows * before + own.start * width..rows * before + own.end * width) };
             make(place(i), Step { rows: own.clone(), from, to: &mut *to, beside, scratch: &mut *scratch });
             from = to;
@@ -111,18 +116,18 @@ pub(crate) fn by_stretches<T: Send + Sync>(
     scratch: &mut [T],
     run: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) {
-    assert!(starts.is_sorted());
+    assert!(!starts.is_empty() && starts.is_sorted() && parts > 0, "stretches must follow one another");
     let (first, share) = (starts[0], scratch.len() / parts);
     let all = (starts[starts.len() - 1] - first).max(1);
     let (data, scratch) = (Shared::new(data), Shared::new(scratch));
     each(parts, &|p| {
-        // SAFETY: each share is one part's.
+        // SAFETY: shares follow one another, and `each` gives each p to one call.
         let scratch = unsafe { scratch.take(p * share..(p + 1) * share) };
         for (i, pair) in starts.windows(2).enumerate() {
             let (start, end) = (pair[0] - first, pair[1] - first);
             // The part in which its middle lies.
             if ((start + end) / 2 * parts / all).min(parts - 1) == p {
-                // SAFETY: the stretches follow one another, and each is one part's.
+                // SAFETY: the stretches follow one another, since starts do not fall, and the condition above is true of one p.
                 run(i, unsafe { data.take(start..end) }, &mut *scratch);
             }
         }

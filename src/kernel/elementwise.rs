@@ -7,6 +7,7 @@ use super::{
     fused::{fused, fused_mut, fuses},
     lane::{LANES, put, take},
     lanes::Lanes,
+    require, require_equal,
     team::{Shared, divide},
 };
 use crate::scalar::Scalar;
@@ -24,6 +25,7 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
             }
         }
     }
+    require_equal("y = f(x)", [x.len(), y.len()]);
     dispatch(Map(x, y, f));
 }
 
@@ -44,9 +46,10 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
             }
         }
     }
+    require_equal("out = f(a, b)", [a.len(), b.len(), out.len()]);
     let (len, out) = (out.len(), Shared::new(out));
     divide(len, GRAIN, len / 2, |own| {
-        // SAFETY: each value is one thread's.
+        // SAFETY: `divide` gives each value to one call.
         let out = unsafe { out.take(own.clone()) };
         dispatch(Map2([&a[own.clone()], &b[own]], out, &f));
     });
@@ -97,10 +100,12 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], o
             }
         }
     }
-    assert!(outs.iter().all(|out| out.len() == x.len()));
+    for out in &outs {
+        require_equal("out = f(x)", [x.len(), out.len()]);
+    }
     let outs = outs.map(Shared::new);
     divide(x.len(), GRAIN, x.len(), |own| {
-        // SAFETY: each value is one thread's.
+        // SAFETY: `divide` gives each value to one call.
         let outs = outs.each_ref().map(|out| unsafe { out.take(own.clone()) });
         dispatch(Apply(&x[own], outs, formula.clone()));
     });
@@ -119,9 +124,10 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
             }
         }
     }
+    require_equal("y = f(y, x)", [x.len(), y.len()]);
     let (len, y) = (y.len(), Shared::new(y));
     divide(len, GRAIN, len / 2, |own| {
-        // SAFETY: each value is one thread's.
+        // SAFETY: `divide` gives each value to one call.
         let y = unsafe { y.take(own.clone()) };
         dispatch(Update(y, &x[own], f));
     });
@@ -147,7 +153,7 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     }
     let (len, y) = (y.len(), Shared::new(y));
     divide(len, GRAIN, len / 4, |own| {
-        // SAFETY: each value is one thread's.
+        // SAFETY: `divide` gives each value to one call.
         dispatch(Scale(unsafe { y.take(own) }, factor));
     });
 }
@@ -177,9 +183,10 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
             }
         }
     }
+    require_equal("(a, b, c) = f(a, b, c)", [a.len(), b.len(), c.len()]);
     let (len, abc) = (a.len(), [a, b, c].map(Shared::new));
     divide(len, GRAIN, len, |own| {
-        // SAFETY: each value is one thread's.
+        // SAFETY: `divide` gives each value of each slice to one call.
         dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), f));
     });
 }
@@ -220,9 +227,9 @@ impl<T: Scalar> ColumnSums<'_, T> {
     #[inline(always)]
     unsafe fn all<V: Lanes<T>>(mut self) {
         let columns = self.sums.len();
-        assert!(self.rows == 0 || (self.rows - 1) * self.stride + columns <= self.d.len());
+        require("a matrix whose columns are summed", [self.rows, columns], self.stride, self.d.len());
         let mut j = 0;
-        // SAFETY: the columns lie within the sums and, by the assertion, within each row; the registers exist.
+        // SAFETY: the columns lie within the sums and each row, as required above. The registers are as the contract says.
         unsafe {
             while j + 4 * V::LANES <= columns {
                 self.registers::<V, 4>(j);
@@ -271,9 +278,10 @@ impl<T: Scalar> ColumnSums<'_, T> {
 pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T]) {
     let (len, stride) = (sums.len(), stride.max(1));
     // The last row may end with the columns.
-    let (rows, sums) = ((d.len() + stride).saturating_sub(len) / stride, Shared::new(sums));
-    divide(len, GRAIN, rows * len / 8, |own| {
-        // SAFETY: each column is one thread's.
+    let rows = d.len().checked_sub(len).map_or(0, |before| before / stride + 1);
+    let sums = Shared::new(sums);
+    divide(len, GRAIN, rows.saturating_mul(len) / 8, |own| {
+        // SAFETY: `divide` gives each column to one call.
         let sums = unsafe { sums.take(own.clone()) };
         dispatch(ColumnSums { d: &d[own.start.min(d.len())..], rows, stride, sums });
     });

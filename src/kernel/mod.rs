@@ -12,6 +12,8 @@ pub(crate) mod aligned;
 pub(crate) mod chain;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
+#[cfg(all(test, feature = "std"))]
+mod hostile;
 pub(crate) mod lane;
 mod lanes;
 pub(crate) mod product;
@@ -102,6 +104,48 @@ fn level() -> Level {
     match FOUND.load(Relaxed) {
         UNKNOWN => detect(),
         level => level,
+    }
+}
+
+/// Whether rows × columns values, in rows `stride` values apart, lie within `len` values and do not overlap.
+///
+/// Nothing wraps: where it holds, `row · stride + column` is below `len` for every row and column.
+#[inline(always)]
+const fn fits([rows, columns]: [usize; 2], stride: usize, len: usize) -> bool {
+    if rows == 0 || columns == 0 {
+        return true;
+    }
+    match (rows - 1).checked_mul(stride) {
+        Some(last) => columns <= stride && last <= len && columns <= len - last,
+        None => false,
+    }
+}
+
+/// Panics unless rows × columns values of `what`, in rows `stride` values apart, [fit](fits) into its `len` values.
+#[inline(always)]
+fn require(what: &'static str, size: [usize; 2], stride: usize, len: usize) {
+    if !fits(size, stride, len) {
+        refuse(what, size, stride, len);
+    }
+}
+
+/// Panics with the law that `what` breaks.
+#[cold]
+#[inline(never)]
+fn refuse(what: &'static str, [rows, columns]: [usize; 2], stride: usize, len: usize) -> ! {
+    panic!("{what} must hold {rows} × {columns} values in rows {stride} apart, but has {len} values");
+}
+
+/// Panics unless all lengths are the same.
+#[inline(always)]
+fn require_equal<const N: usize>(what: &'static str, lengths: [usize; N]) {
+    #[cold]
+    #[inline(never)]
+    fn refuse(what: &'static str, lengths: &[usize]) -> ! {
+        panic!("{what} must have slices of equal length, but they have {lengths:?} values");
+    }
+    if lengths.iter().any(|&length| length != lengths[0]) {
+        refuse(what, &lengths);
     }
 }
 

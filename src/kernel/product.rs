@@ -8,6 +8,7 @@ use super::{AVX2, AVX512, is};
 use super::{
     Kernel, LINE, Level, ahead, dispatch,
     lanes::{Lanes, lanes},
+    refuse, require,
     row::{OneRow, is_tiny, row_by_rows},
     team::{PARTS, Shared, divide, each, part, parts, threads},
     transpose::transpose,
@@ -71,27 +72,22 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data, stride }
     }
 
-    /// Whether rows × columns lie within the data.
-    pub const fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (columns <= self.stride && (rows - 1) * self.stride + columns <= self.data.len())
-    }
-
     /// Whether so many rows stay in a level-1 cache however they are read, so that packing them gains nothing.
     const fn is_near(&self, rows: usize) -> bool {
-        rows * self.stride * size_of::<T>() <= NEAR
+        rows.saturating_mul(self.stride).saturating_mul(size_of::<T>()) <= NEAR
     }
 }
 
 /// Values of memory that the right factor of a product takes when packed: panels of its columns, one after the
-/// other, the last register of the last one filled up with zeros.
+/// other, the last register of the last one filled up with zeros. More than any slice has where a `usize` cannot count them.
 pub(crate) fn packed_len<T: Scalar>(columns: usize, inner: usize) -> usize {
-    whole_panels::<T>(columns) * inner
+    whole_panels::<T>(columns).saturating_mul(inner)
 }
 
 /// `columns`, and what fills up the last panel.
 fn whole_panels<T: Scalar>(columns: usize) -> usize {
     let width = panel::<T>();
-    (columns + width - 1) & !(width - 1)
+    columns.saturating_add(width - 1) & !(width - 1)
 }
 
 /// Panels for so many columns. Each is a power of two wide, and a division would take longer than the product of a tiny
@@ -103,10 +99,25 @@ fn panels<T: Scalar>(columns: usize) -> usize {
 /// Panels that are enough to be divided among threads.
 const PANELS: usize = 8;
 
-/// Values of scratch that [`outer`] needs: for all panels, or one for each part that threads make of them.
+/// Values of scratch that [`outer`] needs: for all panels, or one for each part that threads make of them. More than any
+/// slice has where a `usize` cannot count them.
 pub(crate) fn outer_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
     let places = panels::<T>(inputs).min(PANELS.max(PARTS * threads()));
-    rows.min(BLOCK) * (places * panel::<T>() + outputs.next_multiple_of(STRIP))
+    strips_len(outputs, 1).saturating_add(places * panel::<T>()).saturating_mul(rows.min(BLOCK))
+}
+
+/// Values of memory that `inner` rows of the left factor of [`outer`] take when packed into strips.
+const fn strips_len(outputs: usize, inner: usize) -> usize {
+    (outputs.saturating_add(STRIP - 1) / STRIP * STRIP).saturating_mul(inner)
+}
+
+/// The first `len` values of `scratch`, and the rest.
+fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
+    let found = scratch.len();
+    match scratch.split_at_mut_checked(len) {
+        Some(parts) => parts,
+        None => refuse("the scratch of a product", [1, len], len, found),
+    }
 }
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -125,13 +136,14 @@ pub(crate) struct Right<'a, T> {
 impl<'a, T: Scalar> Right<'a, T> {
     /// What [`pack`] or [`pack_transposed`] has left there.
     pub fn packed(data: &'a [T], columns: usize, inner: usize) -> Self {
-        let width = panel::<T>();
-        Right { data: &data[..packed_len::<T>(columns, inner)], between: width * inner, stride: width, inner, columns }
+        let (width, len) = (panel::<T>(), packed_len::<T>(columns, inner));
+        require("a packed factor", [1, len], len, data.len());
+        Right { data: &data[..len], between: width.saturating_mul(inner), stride: width, inner, columns }
     }
 
     /// A matrix \[inner, columns\] as it stands, where its columns fill registers and packing it would gain nothing.
     fn direct(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
-        assert!(matrix.holds(inner, columns));
+        require("the right factor of a product", [inner, columns], matrix.stride, matrix.data.len());
         let right = Right { data: matrix.data, between: panel::<T>(), stride: matrix.stride, inner, columns };
         (matrix.is_near(inner) && columns.is_multiple_of(lanes::<T>())).then_some(right)
     }
@@ -148,14 +160,18 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     packed: &'a mut [T],
 ) -> Right<'a, T> {
     let (width, len) = (panel::<T>(), packed_len::<T>(outputs, inputs));
-    let to = Shared::new(&mut packed[..len]);
-    divide(panels::<T>(outputs), 1, len / 4, |own| {
-        for i in own {
-            // SAFETY: each panel is one thread's.
-            let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
-            transpose_panel(w, i * width, outputs, inputs, panel);
-        }
-    });
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
+    let (to, _) = split_scratch(packed, len);
+    if len > 0 {
+        let to = Shared::new(to);
+        divide(panels::<T>(outputs), 1, len / 4, |own| {
+            for i in own {
+                // SAFETY: `divide` gives each panel to one call. Panels of `width · inputs` values follow one another.
+                let panel = unsafe { to.take(i * width * inputs..(i + 1) * width * inputs) };
+                transpose_panel(w, i * width, outputs, inputs, panel);
+            }
+        });
+    }
     Right::packed(packed, outputs, inputs)
 }
 
@@ -175,6 +191,7 @@ fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usi
 /// # Shapes
 /// w: \[outputs, inputs\].
 pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &'a mut [T]) -> Right<'a, T> {
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
     pack_part(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
 }
 
@@ -185,15 +202,18 @@ fn pack_part<'a, T: Scalar>(
     [inner, columns]: [usize; 2],
     packed: &'a mut [T],
 ) -> Right<'a, T> {
-    let width = panel::<T>();
-    let to = Shared::new(&mut packed[..packed_len::<T>(columns, inner)]);
-    divide(panels::<T>(columns), 1, inner * columns / 4, |own| {
-        for i in own {
-            // SAFETY: each panel is one thread's.
-            let panel = unsafe { to.take(i * width * inner..(i + 1) * width * inner) };
-            pack_panel(from, i * width, (columns - i * width).min(width), first, panel);
-        }
-    });
+    let (width, len) = (panel::<T>(), packed_len::<T>(columns, inner));
+    let (to, _) = split_scratch(packed, len);
+    if len > 0 {
+        let to = Shared::new(to);
+        divide(panels::<T>(columns), 1, inner * columns / 4, |own| {
+            for i in own {
+                // SAFETY: `divide` gives each panel to one call. Panels of `width · inner` values follow one another.
+                let panel = unsafe { to.take(i * width * inner..(i + 1) * width * inner) };
+                pack_panel(from, i * width, (columns - i * width).min(width), first, panel);
+            }
+        });
+    }
     Right::packed(packed, columns, inner)
 }
 
@@ -229,7 +249,9 @@ pub(crate) fn multiply<T: Scalar>(
     stride: usize,
     start: Start<'_, T>,
 ) {
-    assert!(x.holds(rows, right.inner));
+    if rows == 0 || right.columns == 0 {
+        return;
+    }
     for first in (0..right.inner.max(1)).step_by(BLOCK) {
         let start = if first == 0 { start } else { Start::Accumulate };
         run(
@@ -256,7 +278,10 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
     start: Start<'_, T>,
     scratch: &mut [T],
 ) {
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
     if rows == 1 && inputs <= BLOCK && is_tiny::<T>(outputs, inputs) {
+        require("the left factor of a product", [1, inputs], inputs, x.data.len());
+        require("the result of a product", [1, outputs], outputs, c.len());
         return row_by_rows(&x.data[..inputs], &w[..outputs * inputs], &mut c[..outputs], start);
     }
     if !is_far::<T>(outputs, inputs) {
@@ -264,9 +289,7 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
         return multiply(x, right, rows, c, outputs, start);
     }
     let fill = |first: usize, to: &mut [T]| transpose_panel(w, first, outputs, inputs, to);
-    assert!(x.holds(rows, inputs));
-    // SAFETY: as the assertion has found.
-    unsafe { by_panels(Standing::by_row(x), [rows, outputs, inputs], c, start, scratch, fill) };
+    by_panels(Standing::by_row(x), [rows, outputs, inputs], c, start, scratch, fill);
 }
 
 /// `c = d W`.
@@ -287,9 +310,7 @@ pub(crate) fn multiply_by<T: Scalar>(
         return multiply(d, right, rows, c, inputs, Start::Zero);
     }
     let fill = |first: usize, to: &mut [T]| pack_panel(matrix, first, (inputs - first).min(panel::<T>()), 0, to);
-    assert!(d.holds(rows, outputs));
-    // SAFETY: as the assertion has found.
-    unsafe { by_panels(Standing::by_row(d), [rows, inputs, outputs], c, Start::Zero, scratch, fill) };
+    by_panels(Standing::by_row(d), [rows, inputs, outputs], c, Start::Zero, scratch, fill);
 }
 
 /// Bytes from which a right factor is packed panel by panel: an eighth of a level-2 cache of 1 MiB, which x and c and the
@@ -298,14 +319,11 @@ const FAR: usize = 128 * 1024;
 
 /// Whether a right factor is packed panel by panel: a large one, of enough panels.
 fn is_far<T: Scalar>(columns: usize, inner: usize) -> bool {
-    panels::<T>(columns) >= PANELS && packed_len::<T>(columns, inner) * size_of::<T>() >= FAR
+    panels::<T>(columns) >= PANELS && packed_len::<T>(columns, inner).saturating_mul(size_of::<T>()) >= FAR
 }
 
 /// The product of `left` with a matrix of which `fill(j, panel)` packs the columns from j: each thread has some of the columns.
-///
-/// # Safety
-/// Rows and inner indices lie within `left`.
-unsafe fn by_panels<T: Scalar, A: Left<T>>(
+fn by_panels<T: Scalar, A: Left<T>>(
     left: A,
     [rows, columns, inner]: [usize; 3],
     c: &mut [T],
@@ -313,18 +331,20 @@ unsafe fn by_panels<T: Scalar, A: Left<T>>(
     scratch: &mut [T],
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    assert!(rows * columns <= c.len());
-    if rows == 0 {
+    if rows == 0 || columns == 0 {
         return;
     }
+    left.require(rows, inner);
+    require("the result of a product", [rows, columns], columns, c.len());
     let (width, all) = (panel::<T>(), panels::<T>(columns));
-    let len = width * inner;
+    let len = width.saturating_mul(inner);
+    require("the scratch of a product", [1, len], len, scratch.len());
     let multiplications = rows.saturating_mul(columns).saturating_mul(inner);
     // No more than there are places for: whoever made the scratch may not have known of the threads.
     let count = parts(all, multiplications / PER_NANOSECOND, PARTS).min(scratch.len() / len.max(1)).max(1);
     let (c, scratch) = (Shared::new(c), Shared::new(scratch));
     each(count, &|i| {
-        // SAFETY: each place is one part's, and serves for all of its panels.
+        // SAFETY: places of `len` values follow one another, and `each` gives each i to one call.
         let panel = unsafe { scratch.take(i * len..(i + 1) * len) };
         for j in part(i, count, all, 1).map(|i| i * width) {
             fill(j, panel);
@@ -336,8 +356,8 @@ unsafe fn by_panels<T: Scalar, A: Left<T>>(
                     start => start,
                 };
                 let (size, a) = ([rows, (inner - first).min(BLOCK)], left.skip(0, first));
-                // SAFETY: rows × columns lie within c, as the assertion above has found, and within `left` by the contract of
-                // this function; these columns are this thread's.
+                // SAFETY: rows and inner indices lie within `left`, and rows × columns within c, as required above. Columns
+                // from j, at most `width`, belong to panel j / width, which `part` gives to one call.
                 dispatch(unsafe { Product::new(size, a, b, first, c.at(j), columns, start) });
             }
         }
@@ -363,14 +383,14 @@ impl<'a, T: Scalar> Columns<'a, T> {
         if !(2..=BLOCK).contains(&rows) || d.is_near(rows) {
             return (d.into(), scratch);
         }
-        let (strips, rest) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * rows);
+        let (strips, rest) = split_scratch(scratch, strips_len(outputs, rows));
         (Columns { matrix: d, strips: Some(pack_strips(d, 0, [outputs, rows], strips)) }, rest)
     }
 
     /// Without its first rows and columns, of the latter a multiple of [`STRIP`] where they are packed.
     pub fn part(self, row: usize, column: usize) -> Self {
         let Matrix { data, stride } = self.matrix;
-        let matrix = Matrix::new(&data[row * stride + column..], stride);
+        let matrix = Matrix::new(&data[row.saturating_mul(stride).saturating_add(column)..], stride);
         Columns { matrix, strips: self.strips.map(|strips| strips.skip(column, row)) }
     }
 }
@@ -388,13 +408,14 @@ pub(crate) fn outer<'a, T: Scalar>(
     scratch: &mut [T],
 ) {
     let Columns { matrix: d, strips } = d.into();
-    assert!(d.holds(rows, outputs) && x.holds(rows, inputs));
-    assert!(strips.is_none_or(|strips| strips.holds(rows, outputs)));
+    require("the left factor of an outer product", [rows, outputs], d.stride, d.data.len());
+    require("the right factor of an outer product", [rows, inputs], x.stride, x.data.len());
     if outputs == 0 || inputs == 0 {
         return;
     }
     let width = panel::<T>();
     if rows == 1 {
+        require("the result of an outer product", [outputs, inputs], inputs, c.len());
         return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, start });
     }
     if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
@@ -411,7 +432,7 @@ pub(crate) fn outer<'a, T: Scalar>(
         let (strips, panels) = match strips {
             Some(strips) => (strips, &mut *scratch),
             None => {
-                let (strips, panels) = scratch.split_at_mut(outputs.next_multiple_of(STRIP) * inner);
+                let (strips, panels) = split_scratch(scratch, strips_len(outputs, inner));
                 (pack_strips(d, first, [outputs, inner], strips), panels)
             }
         };
@@ -421,8 +442,7 @@ pub(crate) fn outer<'a, T: Scalar>(
             continue;
         }
         let fill = |j: usize, to: &mut [T]| pack_panel(x, j, (inputs - j).min(width), first, to);
-        // SAFETY: as the assertion above has found, or as they were packed.
-        unsafe { by_panels(strips, [outputs, inputs, inner], c, start, panels, fill) };
+        by_panels(strips, [outputs, inputs, inner], c, start, panels, fill);
     }
 }
 
@@ -439,7 +459,8 @@ fn pack_strips<'a, T: Scalar>(
     divide(all, 1, outputs * inner / 2, |own| {
         for group in (0..inner).step_by(STRIP) {
             for i in own.clone() {
-                // SAFETY: each strip is one thread's.
+                // SAFETY: `divide` gives each strip to one call, which has one strip at a time. Strips of `STRIP · inner`
+                // values follow one another.
                 let strip = unsafe { strips.take(i * STRIP * inner..(i + 1) * STRIP * inner) };
                 let width = (outputs - i * STRIP).min(STRIP);
                 for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(STRIP) {
@@ -460,14 +481,34 @@ fn pack_strips<'a, T: Scalar>(
 pub(crate) const STRIP: usize = 8;
 
 /// The left factor, one value of which meets a panel's row at each inner index.
-trait Left<T>: Copy + Send + Sync {
+///
+/// # Safety
+/// Where [`holds`](Self::holds) is true, [`at`](Self::at) of every row and inner index below those is a value that is borrowed
+/// for as long as the matrix. What [`skip`](Self::skip) leaves of it holds as many fewer as were skipped.
+unsafe trait Left<T>: Copy + Send + Sync {
+    /// Whether so many rows and inner indices lie within the matrix.
+    fn holds(&self, rows: usize, inner: usize) -> bool;
+
+    /// Panics unless so many rows and inner indices lie within the matrix.
+    #[inline(always)]
+    fn require(&self, rows: usize, inner: usize) {
+        #[cold]
+        #[inline(never)]
+        fn refuse(rows: usize, inner: usize) -> ! {
+            panic!("the left factor of a product must hold {rows} × {inner} values, but has fewer");
+        }
+        if !self.holds(rows, inner) {
+            refuse(rows, inner);
+        }
+    }
+
     /// The matrix without its first rows, a multiple of [`STRIP`], and without the first inner indices.
     fn skip(self, rows: usize, inner: usize) -> Self;
 
     /// The value of row `i` at inner index `p`.
     ///
     /// # Safety
-    /// Both lie within the matrix.
+    /// The matrix [`holds`](Self::holds) more rows than `i` and more inner indices than `p`.
     unsafe fn at(self, i: usize, p: usize) -> *const T;
 }
 
@@ -491,7 +532,21 @@ impl<'a, T> Standing<'a, T> {
     }
 }
 
-impl<T: Scalar> Left<T> for Standing<'_, T> {
+// SAFETY: `holds` is true where no product or sum wraps and the last index, hence every index, is below the length. `skip`
+// takes as many values from the length as from each index.
+unsafe impl<T: Scalar> Left<T> for Standing<'_, T> {
+    #[inline(always)]
+    fn holds(&self, rows: usize, inner: usize) -> bool {
+        if rows == 0 || inner == 0 {
+            return true;
+        }
+        let [row, index] = self.strides;
+        match ((rows - 1).checked_mul(row), (inner - 1).checked_mul(index)) {
+            (Some(row), Some(index)) => row < self.data.len() && index < self.data.len() - row,
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     fn skip(self, rows: usize, inner: usize) -> Self {
         let first = rows * self.strides[0] + inner * self.strides[1];
@@ -500,7 +555,7 @@ impl<T: Scalar> Left<T> for Standing<'_, T> {
 
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
-        // SAFETY: the caller keeps row and inner index within what `holds` has found in the data.
+        // SAFETY: by the contract of this function and that of the trait.
         unsafe { self.data.as_ptr().add(i * self.strides[0] + p * self.strides[1]) }
     }
 }
@@ -512,15 +567,17 @@ struct Strips<'a, T> {
     inner: usize,
 }
 
-impl<T> Strips<'_, T> {
-    /// Whether so many inner indices of so many rows lie within it.
-    fn holds(&self, inner: usize, rows: usize) -> bool {
-        let last = rows.div_ceil(STRIP).saturating_sub(1) * self.inner;
-        rows == 0 || inner <= self.inner && (last + inner) * STRIP <= self.packed.len()
+// SAFETY: `holds` is true where (last + inner) · STRIP does not wrap and is at most the length. Row i lies in strip
+// i / STRIP ≤ last / self.inner, hence (i / STRIP · self.inner + p) · STRIP + i % STRIP is below the length for p < inner.
+// `skip` takes as many values from the length as from each index: whole strips, and groups of STRIP.
+unsafe impl<T: Scalar> Left<T> for Strips<'_, T> {
+    #[inline(always)]
+    fn holds(&self, rows: usize, inner: usize) -> bool {
+        let last = rows.div_ceil(STRIP).saturating_sub(1).checked_mul(self.inner);
+        let end = last.and_then(|last| last.checked_add(inner));
+        rows == 0 || inner <= self.inner && end.is_some_and(|end| end <= self.packed.len() / STRIP)
     }
-}
 
-impl<T: Scalar> Left<T> for Strips<'_, T> {
     #[inline(always)]
     fn skip(self, rows: usize, inner: usize) -> Self {
         debug_assert!(rows.is_multiple_of(STRIP));
@@ -529,7 +586,7 @@ impl<T: Scalar> Left<T> for Strips<'_, T> {
 
     #[inline(always)]
     unsafe fn at(self, i: usize, p: usize) -> *const T {
-        // SAFETY: row i lies in strip i / STRIP, of which each has `inner` groups of STRIP values.
+        // SAFETY: by the contract of this function and that of the trait.
         unsafe { self.packed.as_ptr().add((i / STRIP * self.inner + p) * STRIP + i % STRIP) }
     }
 }
@@ -549,8 +606,8 @@ impl<'a, T, A> Product<'a, T, A> {
     /// The product of `size` rows and inner indices of `a` with `b`, written to rows at `c` that lie at `stride`.
     ///
     /// # Safety
-    /// Rows and inner indices lie within `a`. Until the product is made, all columns of `b` of each row at `c` lie within
-    /// what may be written there, and are nobody else's.
+    /// `a` [holds](Left::holds) `size`. Until the product is computed, the values at `c + row · stride + column`, for each of
+    /// the rows and each column of `b`, may be written, and no other reference to them is used.
     unsafe fn new(
         size: [usize; 2],
         a: A,
@@ -578,13 +635,15 @@ fn run<'a, T: Scalar, A: Left<T>>(
     if rows == 0 || b.columns == 0 {
         return;
     }
-    assert!(b.columns <= stride && (rows - 1) * stride + b.columns <= c.len());
-    let (inner, c) = (size[1], Shared::new(c));
+    let inner = size[1];
+    a.require(rows, inner);
+    require("the result of a product", [rows, b.columns], stride, c.len());
+    let c = Shared::new(c);
     divide(rows, STRIP, rows * b.columns * inner / PER_NANOSECOND, |own| {
-        // SAFETY: each row is one thread's.
+        // SAFETY: `divide` gives each row to one call, and rows do not overlap: columns ≤ stride, as required above.
         let c = unsafe { c.take(own.start * stride..(own.end - 1) * stride + b.columns) };
-        // SAFETY: rows × columns lie within c, as the assertion above has found, and within a, as whoever calls has; these
-        // rows are this thread's.
+        // SAFETY: `a` holds all rows and inner indices, as required above; those of `own` × columns lie within this `c`, which
+        // is not used elsewhere.
         dispatch(unsafe {
             Product::new([own.len(), inner], a.skip(own.start, 0), b, first, c.as_mut_ptr(), stride, start)
         });
@@ -625,10 +684,11 @@ impl<T: Scalar, A: Left<T>> Product<'_, T, A> {
         for j in (0..b.columns).step_by(width) {
             let panel = &b.data[(j / width * b.between + first * b.stride).min(b.data.len())..];
             let columns = (b.columns - j).min(width);
-            assert!(inner == 0 || (inner - 1) * b.stride + columns.next_multiple_of(V::LANES) <= panel.len());
+            let whole = columns.next_multiple_of(V::LANES);
+            require("the right factor of a product", [inner, whole], b.stride, panel.len());
             let tile = Tile { i: 0, j, inner, columns, between: b.stride };
             // SAFETY: at each of `inner` indices p the registers of `panel` that hold `columns` values from p · stride lie
-            // within it, as the assertion above has found; the rest is the contract of `new`.
+            // within it, as required above. Rows, inner indices and `c` are as the contract of `new` says.
             unsafe {
                 if columns > V::LANES {
                     tile.all::<T, V, A, M, SIDE>(rows, a, panel, c, stride, start);
@@ -681,10 +741,9 @@ impl Tile {
     /// Computes M rows and says how many that were.
     ///
     /// # Safety
-    /// Rows `i .. i + M` and inner indices below `inner` lie within `a`, and the tile's columns of those rows within what is
-    /// at `c`, and are nobody else's;
-    /// for each p < inner, `data` holds R registers of values from `p · between`; the registers exist and hold values of
-    /// `T`.
+    /// `a` [holds](Left::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows of `c` may
+    /// be written, and no other reference to them is used. For each p < inner, `data` holds R registers of values from
+    /// `p · between`. The registers exist and hold values of `T`.
     #[inline(always)]
     unsafe fn run<T: Scalar, V: Lanes<T>, A: Left<T>, const M: usize, const R: usize>(
         &self,
@@ -694,7 +753,9 @@ impl Tile {
         stride: usize,
         start: Start<'_, T>,
     ) -> usize {
-        // SAFETY: by the contract of this function; a whole row of the tile, or of `out`, has room for its R registers.
+        const { assert!(R <= SIDE && SIDE * V::LANES <= MOST, "a row of `out` has room for R registers") };
+        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each row of
+        // `c`; a row of `out` has, as asserted above.
         unsafe {
             for r in 0..M {
                 // What the result is written to comes while the sums are made.
@@ -770,7 +831,7 @@ impl Tile {
 /// where no tile is a border.
 ///
 /// # Safety
-/// All that is to be written lies within what is at `c`, and is nobody else's.
+/// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is used.
 #[inline(never)]
 unsafe fn border<T: Scalar>(
     sums: &[[T; MOST]],

@@ -16,7 +16,7 @@ pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
     let mut sums = [0.0; STRETCHES];
     let (stretch, shared) = (x.len().div_ceil(STRETCHES).max(1), Shared::new(&mut sums));
     divide(STRETCHES, 1, x.len() / 2, |own| {
-        // SAFETY: each sum is one thread's.
+        // SAFETY: `divide` gives each sum to one call.
         for (i, sum) in own.clone().zip(unsafe { shared.take(own) }) {
             let cut = |i: usize| (i * stretch).min(x.len());
             *sum = sum_of_squares(&x[cut(i)..cut(i + 1)]);

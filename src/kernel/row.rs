@@ -15,7 +15,8 @@ const TINY: usize = 10_000;
 
 /// Whether one row goes through such a matrix row by row.
 pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
-    outputs * inputs * lanes::<T>() <= TINY
+    // Neither factor is large enough for the product to wrap.
+    outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
 /// `c = x Wᵀ` of one row; a function of its own, for the products of others to be as they were.

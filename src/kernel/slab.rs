@@ -1,8 +1,11 @@
 //! Rows of several steps, of which each thread has those of some samples.
 
-use super::team::{Shared, each, part};
+use super::{
+    require,
+    team::{Shared, each, part},
+};
 use crate::extent::Extent;
-use core::{marker::PhantomData, ops::Range};
+use core::ops::Range;
 
 /// Where the rows of a step lie in a slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,52 +16,122 @@ pub(crate) enum Kept {
     Last(usize),
 }
 
-/// Rows of `width` values: at each step those of some samples, which nobody else has.
+/// The samples and steps of a pass, of which the rows of a step are those of the first samples, one step after the other.
+///
+/// The fields of an [`Extent`] are public and can contradict each other. Those here are private and cannot: of `rows` rows,
+/// step t has the rows from Σ min(length, t), as many as samples are longer than t.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Steps<'a> {
+    batch: usize,
+    steps: usize,
+    /// Of each sample, longest first.
+    lengths: Option<&'a [usize]>,
+    rows: usize,
+}
+
+impl<'a> Steps<'a> {
+    /// The steps of `extent`.
+    ///
+    /// # Panics
+    /// For an extent without samples, whose fields contradict each other, or of more rows than a `usize` can count.
+    pub fn new(extent: Extent<'a>) -> Self {
+        let Extent { batch, steps, lengths } = extent;
+        assert!(batch > 0, "a pass over steps must have at least 1 sample");
+        let rows = match lengths {
+            None => batch.checked_mul(steps),
+            Some(lengths) => {
+                assert!(lengths.len() == batch, "a ragged extent of {batch} samples must have as many lengths");
+                assert!(lengths[0] == steps, "the first sample of a ragged extent must have all {steps} steps");
+                let falls = lengths.is_sorted_by(|before, after| before >= after);
+                assert!(falls, "the lengths of a ragged extent must not increase: sort the samples, longest first");
+                lengths.iter().try_fold(0usize, |rows, &length| rows.checked_add(length))
+            }
+        };
+        let Some(rows) = rows else {
+            panic!("{batch} samples of up to {steps} steps have more rows than can be counted")
+        };
+        Steps { batch, steps, lengths, rows }
+    }
+
+    /// How many samples run at `step`: the first ones, and never more than at the step before.
+    fn active(&self, step: usize) -> usize {
+        match self.lengths {
+            None if step < self.steps => self.batch,
+            None => 0,
+            Some(lengths) => lengths.partition_point(|&length| length > step),
+        }
+    }
+
+    /// The first row of `step`, where those of the step before end.
+    fn start(&self, step: usize) -> usize {
+        match self.lengths {
+            None => self.batch * step.min(self.steps),
+            Some(lengths) => lengths.iter().map(|&length| length.min(step)).sum(),
+        }
+    }
+}
+
+/// Rows of `width` values: at each step those of some samples, which no other slab has.
+///
+/// Where it is made, all rows are found to lie within the data: no index of one wraps.
 pub(crate) struct Slab<'a, T> {
-    data: Shared<T>,
+    data: Shared<'a, T>,
     width: usize,
-    extent: Extent<'a>,
+    steps: Steps<'a>,
     kept: Kept,
+    /// A range within the samples of `steps`.
     samples: Range<usize>,
-    borrowed: PhantomData<&'a mut [T]>,
 }
 
 impl<'a, T> Slab<'a, T> {
     /// All of `data`.
-    pub fn new(data: &'a mut [T], width: usize, extent: Extent<'a>, kept: Kept) -> Self {
-        Slab { data: Shared::new(data), width, extent, kept, samples: 0..extent.batch, borrowed: PhantomData }
+    ///
+    /// # Panics
+    /// Where the data has fewer rows than are kept.
+    pub fn new(data: &'a mut [T], width: usize, steps: Steps<'a>, kept: Kept) -> Self {
+        let rows = match kept {
+            Kept::Every => steps.rows,
+            Kept::Last(count) => steps.batch.saturating_mul(count),
+        };
+        require("the rows of a recurrent layer's steps", [rows, width], width, data.len());
+        Slab { data: Shared::new(data), width, steps, kept, samples: 0..steps.batch }
     }
 
     /// A row for each sample.
-    pub fn of_samples(data: &'a mut [T], width: usize, extent: Extent<'a>) -> Self {
-        Self::new(data, width, extent, Kept::Last(1))
+    ///
+    /// # Panics
+    /// Those of [`new`](Self::new).
+    pub fn of_samples(data: &'a mut [T], width: usize, steps: Steps<'a>) -> Self {
+        Self::new(data, width, steps, Kept::Last(1))
     }
 
     /// How many of its samples run at `step`.
     pub fn active(&self, step: usize) -> usize {
-        self.extent.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
+        self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
 
     /// Where its first row of `step` lies.
     fn first(&self, step: usize) -> usize {
         self.samples.start
             + match self.kept {
-                Kept::Every => self.extent.step(step).start,
-                Kept::Last(steps) => step % steps * self.extent.batch,
+                Kept::Every => self.steps.start(step),
+                Kept::Last(steps) => step % steps * self.steps.batch,
             }
     }
 
     /// The first `count` rows of its samples at `step`.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
-        assert!(count <= self.active(step) || self.kept == Kept::Last(1) && count <= self.samples.len());
+        let within = count <= self.active(step) || self.kept == Kept::Last(1) && count <= self.samples.len();
+        assert!(within, "a step must have the rows of a slab that are asked for");
         if count > 0 { first * self.width..(first + count) * self.width } else { 0..0 }
     }
 
     /// Its rows of `step`.
     pub fn now(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
-        // SAFETY: the rows of these samples are this slab's alone, and it is borrowed as a whole.
+        // SAFETY: rows of a step follow those of the step before, one a sample, by the invariant of `Steps`; those of these
+        // samples are this slab's alone, by `by_samples`. It is borrowed as a whole for as long as the result.
         unsafe { self.data.take(rows) }
     }
 
@@ -66,16 +139,20 @@ impl<'a, T> Slab<'a, T> {
     pub fn before_and_now(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
         let (before, now) = (self.rows(step - 1, count), self.rows(step, count));
-        assert!(before.end <= now.start || now.end <= before.start);
-        // SAFETY: as in `now`; the two do not overlap.
+        let apart = before.end <= now.start || now.end <= before.start;
+        assert!(apart, "the rows of two steps must not overlap");
+        // SAFETY: as in `now`; the two do not overlap, as asserted above.
         unsafe { (self.data.take(before), self.data.take(now)) }
     }
 
     /// The row of one of its samples.
     pub fn row(&mut self, sample: usize) -> &mut [T] {
+        assert!(
+            self.kept == Kept::Last(1) && sample < self.samples.len(),
+            "a slab of samples must have the row asked for"
+        );
         let row = self.samples.start + sample;
-        assert!(sample < self.samples.len());
-        // SAFETY: as in `now`.
+        // SAFETY: row s is that of sample s, as asserted above; the rest as in `now`.
         unsafe { self.data.take(row * self.width..(row + 1) * self.width) }
     }
 
@@ -85,26 +162,23 @@ impl<'a, T> Slab<'a, T> {
     }
 }
 
-/// Calls `run` for `count` parts of the samples, at multiples of `grain`, with the rows that each has of the slabs.
+/// Calls `run` for `count` parts of the samples, at multiples of `grain`, with the rows that each has of the slabs, which are
+/// over the same steps.
 pub(crate) fn by_samples<'a, T: Send + Sync, const N: usize>(
-    [batch, count, grain]: [usize; 3],
+    [count, grain]: [usize; 2],
     slabs: [Slab<'a, T>; N],
     run: &(dyn Fn([Slab<'a, T>; N]) + Sync),
 ) {
     if count == 1 {
         return run(slabs);
     }
+    let batch = slabs[0].steps.batch;
+    assert!(slabs.iter().all(|slab| slab.samples == (0..batch)), "slabs that are divided must have all samples");
     each(count, &|thread| {
+        // `part` gives each sample to one part: what two of them have does not overlap.
         let samples = part(thread, count, batch, grain);
         if !samples.is_empty() {
-            run(slabs.each_ref().map(|slab| Slab {
-                data: slab.data.again(),
-                width: slab.width,
-                extent: slab.extent,
-                kept: slab.kept,
-                samples: samples.clone(),
-                borrowed: PhantomData,
-            }));
+            run(slabs.each_ref().map(|slab| Slab { data: slab.data.again(), samples: samples.clone(), ..*slab }));
         }
     });
 }
@@ -120,14 +194,18 @@ pub(crate) fn divide_rows<T: Send + Sync, const N: usize>(
     if count == 1 {
         return run(0..rows, matrices.map(|(matrix, _)| matrix), scratch);
     }
+    for (matrix, width) in &matrices {
+        require("a matrix whose rows are divided", [rows, *width], *width, matrix.len());
+    }
     let share = scratch.len() / count;
     let (matrices, scratch) = (matrices.map(|(matrix, width)| (Shared::new(matrix), width)), Shared::new(scratch));
     each(count, &|i| {
         let own = part(i, count, rows, grain);
         if !own.is_empty() {
-            // SAFETY: rows of the matrices and shares of the scratch are each one part's.
+            // SAFETY: `part` gives each row to one part, and all rows lie within each matrix, as required above.
             let rows =
                 matrices.each_ref().map(|(matrix, width)| unsafe { matrix.take(own.start * width..own.end * width) });
+            // SAFETY: shares follow one another, and `each` gives each i to one call.
             let scratch = unsafe { scratch.take(i * share..(i + 1) * share) };
             run(own, rows, scratch);
         }
@@ -163,8 +241,8 @@ mod tests {
         let extent = Extent::ragged(&lengths);
         for count in 1..4 {
             let mut data: Vec<usize> = vec![0; extent.rows() * 2];
-            let slab = Slab::new(&mut data, 2, extent, Kept::Every);
-            by_samples([7, count, 2], [slab], &|[mut slab]| {
+            let slab = Slab::new(&mut data, 2, Steps::new(extent), Kept::Every);
+            by_samples([count, 2], [slab], &|[mut slab]| {
                 for step in 0..5 {
                     let first = slab.samples().start;
                     assert_eq!(slab.now(step).len(), 2 * slab.active(step));

@@ -3,7 +3,7 @@
 //! A part of a loop is what it is whoever runs it: the results are the same bits for any number of threads. Between two
 //! loops of a step the threads stay awake, since waking one costs as much as a small product; between steps they sleep.
 
-use core::ops::Range;
+use core::{marker::PhantomData, ops::Range};
 #[cfg(feature = "std")]
 pub(crate) use threads::Team;
 
@@ -24,6 +24,29 @@ pub(crate) fn during<R>(team: Option<&mut Team>, pass: impl FnOnce() -> R) -> R 
         Some(team) => team.during(pass),
         None => pass(),
     }
+}
+
+/// Runs `pass` with the team that is at a place of `owner`, and puts it back there, however the pass ends.
+pub(crate) fn lend<O, R>(
+    owner: &mut O,
+    place: impl Fn(&mut O) -> &mut Option<Team>,
+    pass: impl FnOnce(&mut O) -> R,
+) -> R {
+    struct Lent<'a, O, P: Fn(&mut O) -> &mut Option<Team>> {
+        team: Option<Team>,
+        owner: &'a mut O,
+        place: P,
+    }
+
+    impl<O, P: Fn(&mut O) -> &mut Option<Team>> Drop for Lent<'_, O, P> {
+        fn drop(&mut self) {
+            *(self.place)(self.owner) = self.team.take();
+        }
+    }
+
+    let mut lent = Lent { team: place(owner).take(), owner, place };
+    let Lent { team, owner, .. } = &mut lent;
+    during(team.as_mut(), || pass(owner))
 }
 
 /// How many threads the pass on this thread has.
@@ -84,24 +107,28 @@ fn share(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usi
 
 /// Part `i` of `count` of `units`, cut at multiples of `grain`.
 pub(crate) fn part(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
-    let cut = |i: usize| (units.div_ceil(grain) * i / count * grain).min(units);
+    let grains = units.div_ceil(grain);
+    // `grains · i / count` without the product, which can wrap: cuts never fall from part to part.
+    let (each, rest) = (grains / count, grains % count);
+    let cut = |i: usize| (each * i + rest * i / count).saturating_mul(grain).min(units);
     cut(i)..cut(i + 1)
 }
 
-/// A slice that several threads write, each its own places.
-pub(crate) struct Shared<T> {
+/// A mutable slice that several threads write, each at places of its own.
+pub(crate) struct Shared<'a, T> {
     data: *mut T,
     len: usize,
+    borrowed: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is no more than a slice of values that may be sent; who takes places from it keeps them apart.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: it is a `&mut [T]`, which can be sent where `T` can.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: by reference it gives out mutable values, as sending them would, by `take` alone, which keeps them apart.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<T> Shared<T> {
-    pub fn new(data: &mut [T]) -> Self {
-        Shared { data: data.as_mut_ptr(), len: data.len() }
+impl<'a, T> Shared<'a, T> {
+    pub fn new(data: &'a mut [T]) -> Self {
+        Shared { data: data.as_mut_ptr(), len: data.len(), borrowed: PhantomData }
     }
 
     /// The same slice once more.
@@ -109,19 +136,21 @@ impl<T> Shared<T> {
         Shared { ..*self }
     }
 
-    /// Where its value `i` is, for who has values that do not follow one another.
+    /// The address of value `i`, for values that do not follow one another.
     pub fn at(&self, i: usize) -> *mut T {
-        assert!(i < self.len);
+        assert!(i < self.len, "a thread's values must lie within the slice that is shared");
         self.data.wrapping_add(i)
     }
 
     /// The values of `range`.
     ///
     /// # Safety
-    /// The slice that it was made of is still borrowed, and nobody else has any of these values.
-    pub unsafe fn take<'a>(&self, range: Range<usize>) -> &'a mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: the range lies within the slice; the rest is the contract of this function.
+    /// As long as the result is used, no other reference to any of these values is.
+    pub unsafe fn take(&self, range: Range<usize>) -> &'a mut [T] {
+        let within = range.start <= range.end && range.end <= self.len;
+        assert!(within, "a thread's values must lie within the slice that is shared");
+        // SAFETY: the range lies within the slice, as asserted above, which is borrowed for 'a; the rest is the contract of
+        // this function.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
     }
 }
@@ -129,10 +158,12 @@ impl<T> Shared<T> {
 #[cfg(feature = "std")]
 mod threads {
     use std::{
+        any::Any,
+        boxed::Box,
         cell::Cell,
-        panic::{AssertUnwindSafe, catch_unwind},
+        panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
         sync::{
-            Arc,
+            Arc, Mutex, PoisonError,
             atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*},
         },
         thread::{self, JoinHandle},
@@ -152,11 +183,16 @@ mod threads {
         count: AtomicUsize,
         finished: AtomicUsize,
         asleep: Vec<AtomicBool>,
+        /// Whether `panic` holds what a part of the job panicked with.
         panicked: AtomicBool,
+        panic: Mutex<Option<Panic>>,
         closed: AtomicBool,
     }
 
     const NEXT: u64 = u32::MAX as u64;
+
+    /// What a panic carries. It is never dropped here: its `Drop` is the user's, and can panic.
+    type Panic = Box<dyn Any + Send>;
 
     /// Some threads beside the one that owns the team.
     pub(crate) struct Team {
@@ -182,6 +218,7 @@ mod threads {
                 finished: AtomicUsize::new(0),
                 asleep: (0..others).map(|_| AtomicBool::new(false)).collect(),
                 panicked: AtomicBool::new(false),
+                panic: Mutex::new(None),
                 closed: AtomicBool::new(false),
             });
             let mut team = Team { desk, workers: Vec::with_capacity(others) };
@@ -205,6 +242,7 @@ mod threads {
 
         /// Opens the next job, of `count` parts, and wakes who sleeps.
         fn open(&self, job: *mut Job<'static>, count: usize) {
+            assert!((count as u64) < NEXT, "a job must have fewer parts than a ticket can count");
             // All parts of the job before are finished; who still holds a ticket of it can do nothing with it once no
             // part is left, which whoever sees the new count sees too.
             let before = self.desk.ticket.fetch_or(NEXT, SeqCst);
@@ -227,7 +265,11 @@ mod threads {
             let finish = Finish(&self.desk, count);
             self.desk.take_parts();
             drop(finish);
-            assert!(!self.desk.panicked.swap(false, Relaxed), "a thread of the team panicked");
+            if self.desk.panicked.swap(false, Relaxed)
+                && let Some(panic) = self.desk.panic().take()
+            {
+                resume_unwind(panic);
+            }
         }
     }
 
@@ -269,9 +311,23 @@ mod threads {
         if looks.is_multiple_of(1000) { thread::yield_now() } else { core::hint::spin_loop() }
     }
 
+    /// Counts a part as finished, however it ends.
+    struct Count<'a>(&'a AtomicUsize);
+
+    impl Drop for Count<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Release);
+        }
+    }
+
     impl Desk {
-        /// Takes parts of the job that is open until none is left. A panic in one is noted, for the owner to raise when
-        /// all are finished.
+        /// What the first part that panicked did so with.
+        fn panic(&self) -> std::sync::MutexGuard<'_, Option<Panic>> {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Takes parts of the job that is open until none is left. The first panic in one is kept, for the owner to resume
+        /// when all are finished.
         fn take_parts(&self) {
             loop {
                 let ticket = self.ticket.load(Acquire);
@@ -282,13 +338,18 @@ mod threads {
                 if self.ticket.compare_exchange_weak(ticket, ticket + 1, AcqRel, Relaxed).is_err() {
                     continue;
                 }
-                // SAFETY: the exchange found the job still open, and the part was this thread's to take: its owner keeps
-                // the job on its stack until `finished` has counted this part too.
+                let _count = Count(&self.finished);
+                // SAFETY: the exchange above found the job still open, and took a part of it that no other thread has. `run`
+                // keeps the job on its stack, by `Finish`, until `finished` has counted this part too.
                 let job = unsafe { &*self.job.load(Relaxed) };
-                if catch_unwind(AssertUnwindSafe(|| (job.part)(part))).is_err() {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (job.part)(part))) {
+                    let mut first = self.panic();
+                    match *first {
+                        None => *first = Some(panic),
+                        Some(_) => core::mem::forget(panic),
+                    }
                     self.panicked.store(true, Relaxed);
                 }
-                self.finished.fetch_add(1, Release);
             }
         }
 
@@ -319,20 +380,22 @@ mod threads {
         }
     }
 
-    fn team() -> Option<&'static Team> {
-        // SAFETY: `during` holds the team for as long as the pointer is set, and no reference is kept longer than a call.
-        unsafe { CURRENT.get().as_ref() }
+    /// Calls `with` with the team of the pass on this thread.
+    fn current<R>(with: impl FnOnce(Option<&Team>) -> R) -> R {
+        // SAFETY: the pointer is null, or `during` has set it on this thread from a `&mut Team` that it holds until `Back` has
+        // put another in its place, which `with` cannot outlast.
+        with(unsafe { CURRENT.get().as_ref() })
     }
 
     pub(super) fn count() -> usize {
-        team().map_or(1, Team::threads)
+        current(|team| team.map_or(1, Team::threads))
     }
 
     pub(super) fn each(count: usize, part: &(dyn Fn(usize) + Sync)) {
-        match team() {
+        current(|team| match team {
             Some(team) => team.run(count, part),
             None => (0..count).for_each(part),
-        }
+        });
     }
 }
 

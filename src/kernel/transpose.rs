@@ -2,7 +2,7 @@
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX512, PLAIN, is};
-use super::{Kernel, Level, dispatch, product::Matrix};
+use super::{Kernel, Level, dispatch, product::Matrix, require};
 use crate::scalar::Scalar;
 
 /// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.
@@ -11,7 +11,8 @@ pub(super) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &m
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(from.holds(rows, columns) && rows <= stride && (columns - 1) * stride + rows <= to.len());
+    require("a matrix to transpose", size, from.stride, from.data.len());
+    require("a transposed matrix", [columns, rows], stride, to.len());
     dispatch(Transpose { from, size, to, stride });
 }
 
@@ -33,12 +34,13 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
     fn run<const LEVEL: Level>(mut self) {
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         if LEVEL == AVX512 && is::<T, f64>() {
-            // SAFETY: at this level AVX-512 exists, and `T` is what the square is of.
+            // SAFETY: at this level AVX-512 exists, `T` is `f64`, and `squares` gives slices of 8 rows of 8 values.
             return self.squares::<8>(|from, to| unsafe { machine::of_f64_512(from, to) });
         }
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         if LEVEL != PLAIN {
-            // SAFETY: at these levels AVX2 exists, and `T` is what the square is of.
+            // SAFETY: at these levels AVX2 exists, `T` is the type of the square, and `squares` gives slices of SIDE rows of
+            // SIDE values.
             match (is::<T, f32>(), is::<T, f64>()) {
                 (true, _) => return self.squares::<8>(|from, to| unsafe { machine::of_f32(from, to) }),
                 (_, true) => return self.squares::<4>(|from, to| unsafe { machine::of_f64(from, to) }),
@@ -51,8 +53,8 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
 }
 
 impl<T: Scalar> Transpose<'_, T> {
-    /// Transposes whole squares of `SIDE` by `square`, which is given where each begins and the distance of its
-    /// rows; the rest one by one.
+    /// Transposes whole squares of `SIDE` by `square`, which is given the first value of each and the distance of its rows;
+    /// the rest one by one. SIDE rows of SIDE values lie within the slices that the pointers are made from.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     #[inline(always)]
     fn squares<const SIDE: usize>(&mut self, square: impl Fn((*const T, usize), (*mut T, usize))) {

@@ -13,7 +13,7 @@ use crate::{
     kernel::{
         chain::GRAIN,
         product::{Matrix, Right, Start, multiply, multiply_by, pack, pack_transposed, packed_len},
-        slab::{Kept, Slab, by_samples},
+        slab::{Kept, Slab, Steps, by_samples},
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
     monitor::Factor,
@@ -301,7 +301,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, memory, .. } = sizes;
-        let (batch, all, keep) = (extent.batch, extent.rows(), mode.saves());
+        let (batch, all, keep, time) = (extent.batch, extent.rows(), mode.saves(), Steps::new(extent));
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
         let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
@@ -338,19 +338,19 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
             multiply(x, Right::packed(packed_weight, gates, self.inputs), of.len(), to, gates, start);
             let slabs = [
-                Slab::new(z, gates, extent, kept(1)),
-                Slab::new(u, apart, extent, kept(1)),
-                Slab::new(operands, sizes.operands, extent, kept(1)),
-                Slab::new(memories, memory, extent, kept(2)),
-                Slab::new(y, hidden, extent, Kept::Every),
-                Slab::of_samples(h_end, hidden, extent),
-                Slab::of_samples(memory_end, memory, extent),
+                Slab::new(z, gates, time, kept(1)),
+                Slab::new(u, apart, time, kept(1)),
+                Slab::new(operands, sizes.operands, time, kept(1)),
+                Slab::new(memories, memory, time, kept(2)),
+                Slab::new(y, hidden, time, Kept::Every),
+                Slab::of_samples(h_end, hidden, time),
+                Slab::of_samples(memory_end, memory, time),
             ];
             if count == 1 {
                 self.forward_steps(&given, steps, slabs, monitor, live);
             } else {
                 let run = |slabs: [_; 7]| self.forward_steps(&given, steps.clone(), slabs, &mut (), &mut []);
-                by_samples([batch, count, GRAIN], slabs, &run);
+                by_samples([count, GRAIN], slabs, &run);
             }
         }
         if monitor.listens() {
@@ -363,7 +363,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, memory, held, .. } = sizes;
-        let (batch, all) = (extent.batch, extent.rows());
+        let (batch, all, time) = (extent.batch, extent.rows(), Steps::new(extent));
         let [weight, recurrent, ..] = self.split(w);
         let slabs = Slabs::new(sizes, all, all, saved);
 
@@ -417,19 +417,19 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 wants_start,
             };
             let parts = [
-                Slab::new(slabs.z, gates, extent, Kept::Every),
-                Slab::new(slabs.u, apart, extent, Kept::Every),
-                Slab::of_samples(total, hidden, extent),
-                Slab::of_samples(d_h, hidden, extent),
-                Slab::of_samples(d_operand, hidden, extent),
-                Slab::of_samples(d_memory, memory, extent),
-                Slab::of_samples(held_rows, held, extent),
+                Slab::new(slabs.z, gates, time, Kept::Every),
+                Slab::new(slabs.u, apart, time, Kept::Every),
+                Slab::of_samples(total, hidden, time),
+                Slab::of_samples(d_h, hidden, time),
+                Slab::of_samples(d_operand, hidden, time),
+                Slab::of_samples(d_memory, memory, time),
+                Slab::of_samples(held_rows, held, time),
             ];
             if count == 1 {
                 self.backward_steps(&given, steps.clone(), parts, monitor, live);
             } else {
                 let run = |parts: [_; 7]| self.backward_steps(&given, steps.clone(), parts, &mut (), &mut []);
-                by_samples([batch, count, GRAIN], parts, &run);
+                by_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
             self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer);

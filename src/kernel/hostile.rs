@@ -1,0 +1,275 @@
+//! Every kernel with sizes that its slices do not hold, products that wrap among them: it panics, and never reads beyond.
+
+use super::{
+    chain::{Made, Way, Widths, by_rows, by_stretches},
+    elementwise::{add_column_sums, descend, map, map2, update3},
+    fused::Fused,
+    product::{
+        Columns, Matrix, Right, Start, multiply, multiply_by, multiply_by_transposed, outer, outer_len, pack,
+        pack_transposed, packed_len,
+    },
+    slab::{Kept, Slab, Steps, divide_rows},
+    team::{Shared, Team, part},
+    transpose::transpose,
+};
+use crate::{extent::Extent, scalar::Scalar};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    string::String,
+    vec,
+    vec::Vec,
+};
+
+const MAX: usize = usize::MAX;
+const HIGH: usize = 1 << (usize::BITS - 1);
+/// Times 3 this is 32 once it has wrapped.
+const THIRD: usize = MAX / 3 + 11;
+
+const SIZES: [usize; 12] = [0, 1, 2, 3, 9, HIGH, HIGH + 1, HIGH / 2, MAX, MAX - 7, MAX / 2, THIRD];
+
+/// The values that each slice has.
+const LEN: usize = 32;
+
+/// Whether rows × columns values lie within so many.
+fn within(len: usize, rows: usize, columns: usize) -> bool {
+    (rows as u128) * (columns as u128) <= len as u128
+}
+
+/// What `call` panics with.
+fn message(call: impl FnOnce()) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
+    let text = panic.downcast_ref::<&str>().map(|&text| text.into());
+    Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+}
+
+/// A call that is `legal` returns; any other panics with a law that a slice does not hold.
+fn check(legal: bool, what: &str, size: &[usize], call: impl FnOnce()) {
+    match message(call) {
+        None => assert!(legal, "{what} of {size:?} returns"),
+        Some(message) => {
+            assert!(!legal, "{what} of {size:?}: {message}");
+            assert!(message.contains("must"), "{what} of {size:?} names no law: {message}");
+        }
+    }
+}
+
+fn sizes() -> impl Iterator<Item = [usize; 3]> {
+    SIZES.into_iter().flat_map(|a| SIZES.into_iter().flat_map(move |b| SIZES.map(|c| [a, b, c])))
+}
+
+fn products<T: Scalar>() {
+    assert_eq!(THIRD.wrapping_mul(3), LEN);
+    let (a, b) = (vec![T::one(); LEN], vec![T::one(); LEN]);
+    let (mut c, mut scratch) = (vec![T::zero(); LEN], vec![T::zero(); 4096]);
+    for size @ [rows, outputs, inputs] in sizes() {
+        let [x, w, y] = [within(LEN, rows, inputs), within(LEN, outputs, inputs), within(LEN, rows, outputs)];
+        // A product without rows or columns reads nothing.
+        let legal = |columns| w && (rows == 0 || columns == 0 || x && y);
+        check(legal(outputs), "x W\u{1d40}", &size, || {
+            multiply_by_transposed(Matrix::new(&a, inputs), &b, size, &mut c, Start::Zero, &mut scratch);
+        });
+        check(legal(inputs), "d W", &size, || {
+            multiply_by(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
+        });
+        let empty = outputs == 0 || inputs == 0;
+        check(x && y && (empty || w), "d\u{1d40} x", &size, || {
+            let (d, x) = (Matrix::new(&a, outputs), Matrix::new(&b, inputs));
+            outer(d, x, [outputs, inputs, rows], &mut c, Start::Accumulate, &mut scratch);
+        });
+        let panels = packed_len::<T>(outputs, inputs);
+        assert!(panels as u128 >= outputs as u128 * inputs as u128 || panels > MAX / 2, "{size:?}");
+        let values = outer_len::<T>(size);
+        assert!(values > MAX / 2 || values as u128 >= inputs.min(256) as u128 * rows as u128, "{size:?}");
+        check(panels <= 4096, "a packed factor", &size, || {
+            _ = Right::packed(&scratch, outputs, inputs);
+        });
+        check(w && panels <= 4096, "packing", &size, || {
+            pack_transposed(&b, outputs, inputs, &mut scratch);
+        });
+        if inputs > 0 && outputs > 0 {
+            check(w, "packing as it is", &size, || {
+                pack(&b, outputs, inputs, &mut scratch);
+            });
+        }
+        let last = inputs.saturating_sub(1) as u128 * rows as u128;
+        let legal = w && outputs <= rows && last + outputs as u128 <= LEN as u128;
+        check(outputs == 0 || inputs == 0 || legal, "transposition", &size, || {
+            transpose(Matrix::new(&a, inputs), [outputs, inputs], &mut c, rows);
+        });
+    }
+    // A factor at a distance that wraps, and a result at one.
+    for size @ [rows, inner, stride] in sizes() {
+        let columns = 3;
+        let packed = packed_len::<T>(columns, inner);
+        if packed > scratch.len() {
+            continue;
+        }
+        let spans = |columns: usize| {
+            rows == 0 || columns == 0 || { (rows - 1) as u128 * stride as u128 + columns as u128 <= LEN as u128 }
+        };
+        check(rows == 0 || spans(inner) && spans(columns) && columns <= stride, "rows far apart", &size, || {
+            let right = Right::packed(&scratch, columns, inner);
+            multiply(Matrix::new(&a, stride), right, rows, &mut c, stride, Start::Zero);
+        });
+    }
+    for [row, column, _] in sizes() {
+        let (columns, rest) = Columns::pack(Matrix::new(&a, 4), [8, 4], &mut scratch);
+        assert!(!rest.is_empty());
+        let legal = row as u128 * 4 + column as u128 + 16 <= LEN as u128;
+        let mut spare = vec![T::zero(); 4096];
+        let found = message(|| {
+            let x = Matrix::new(&b, 4);
+            outer(columns.part(row, column), x, [4, 4, 4], &mut c, Start::Zero, &mut spare);
+        });
+        assert_eq!(found.is_none(), legal, "{row} rows and {column} columns skipped");
+    }
+    for size @ [stride, len, _] in sizes().filter(|size| size[1] <= LEN && size[2] == 0) {
+        check(len <= stride.max(1), "sums of columns", &size, || add_column_sums(&a, stride, &mut c[..len]));
+    }
+}
+
+#[test]
+fn products_of_sizes_that_slices_do_not_hold_panic() {
+    products::<f32>();
+    products::<f64>();
+    products::<Fused<f64>>();
+}
+
+#[test]
+fn loops_over_slices_of_unequal_length_panic() {
+    let x = [1.0; 5];
+    for len in [0, 4, 6] {
+        let (mut y, mut z) = (vec![0.0; len], [0.0; 5]);
+        check(false, "map", &[len], || map(&x, &mut y, |x| x));
+        check(false, "map2", &[len], || map2(&x, &x, &mut y, |x, _| x));
+        check(false, "descend", &[len], || descend(&mut y, 1.0, &x));
+        check(false, "update3", &[len], || update3(&mut z, &mut x.clone(), &mut y, |a, b, c| (a, b, c)));
+    }
+}
+
+#[test]
+fn extent_whose_fields_contradict_each_other_is_refused() {
+    let of = |batch: usize, steps: usize, lengths: Option<&'static [usize]>| Extent { batch, steps, lengths };
+    for (legal, extent) in [
+        (true, of(3, 5, Some(&[5, 2, 2]))),
+        (true, of(3, 5, None)),
+        (false, of(0, 5, None)),
+        (false, of(3, 2, Some(&[2, 5, 2]))),
+        (false, of(2, 5, Some(&[5, 2, 2]))),
+        (false, of(4, 5, Some(&[5, 2, 2]))),
+        (false, of(3, 4, Some(&[5, 2, 2]))),
+        (false, of(0, 0, Some(&[]))),
+        (false, of(2, HIGH, None)),
+        (false, of(2, MAX, Some(&[MAX, 1]))),
+    ] {
+        let found = message(|| _ = Steps::new(extent));
+        assert_eq!(found.is_none(), legal, "{extent:?}: {found:?}");
+    }
+}
+
+#[test]
+fn slab_that_does_not_hold_its_rows_is_refused() {
+    for size @ [batch, steps, width] in sizes().filter(|&[batch, steps, _]| batch > 0 && within(MAX, batch, steps)) {
+        let (mut data, time) = (vec![0; LEN], Steps::new(Extent::sequences(batch, steps)));
+        check(within(LEN, batch * steps, width), "every step", &size, || {
+            Slab::new(&mut data, width, time, Kept::Every);
+        });
+        check(within(LEN, batch, width), "a row a sample", &size, || {
+            Slab::of_samples(&mut data, width, time);
+        });
+    }
+}
+
+#[test]
+fn matrix_that_does_not_hold_its_rows_is_not_divided() {
+    for [rows, width, _] in sizes().filter(|size| size[2] == 0) {
+        let mut data = vec![0; LEN];
+        check(within(LEN, rows, width), "rows", &[rows, width], || {
+            divide_rows([3, rows, 8], [(&mut data[..], width)], &mut [], |_, _, _: &mut [i32]| ());
+        });
+    }
+}
+
+#[test]
+fn chain_of_sizes_that_wrap_panics() {
+    for [width, rows, beside] in sizes().filter(|size| size[1] > 0) {
+        let Some(end) = width.checked_add(2) else { continue };
+        let (all, beside) = ([0, 2, end], [0, beside]);
+        let widths = Widths { all: &all, kept: &all, beside: &beside };
+        let (given, mut kept, mut seen) = (vec![0; LEN], vec![0; LEN], vec![0; LEN]);
+        let legal = within(LEN, rows, 2) && within(LEN, rows, width) && within(LEN, rows, beside[1]);
+        let found = message(|| {
+            let made = Made { kept: &mut kept, passing: [&mut [], &mut []], beside: &mut seen };
+            by_rows([3, rows], widths, Way::Up, &given, made, &mut [], |_, _| ());
+        });
+        assert_eq!(
+            found.is_none(),
+            legal || width == 0 && beside[1] == 0 && within(LEN, rows, 2),
+            "{all:?} {beside:?}"
+        );
+    }
+    for starts in [&[][..], &[3, 1], &[0, MAX], &[0, HIGH, MAX]] {
+        assert!(message(|| by_stretches(2, starts, &mut [0; 9], &mut [], |_, _, _| ())).is_some(), "{starts:?}");
+    }
+}
+
+#[test]
+fn parts_tile_as_many_units_as_can_be_counted() {
+    for units in SIZES {
+        for (count, grain) in [(1, 1), (3, 8), (7, 1), (64, 256)] {
+            let mut next = 0;
+            for i in 0..count {
+                let part = part(i, count, units, grain);
+                assert!(part.start == next && part.end >= next, "{part:?} of {units}");
+                next = part.end;
+            }
+            assert_eq!(next, units);
+        }
+    }
+}
+
+#[test]
+fn places_beyond_a_shared_slice_are_refused() {
+    let mut data = [0; 4];
+    let shared = Shared::new(&mut data);
+    for (start, end) in [(0, 5), (5, 5), (3, 2), (MAX, 1), (0, MAX)] {
+        // SAFETY: nothing is taken, as each range is refused.
+        assert!(message(|| _ = unsafe { shared.take(start..end) }).is_some(), "{start}..{end}");
+    }
+    assert!(message(|| _ = shared.at(4)).is_some());
+}
+
+/// A value whose `Drop` panics, once.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[test]
+fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
+    for threads in [1, 4] {
+        let mut team = Team::new(threads).unwrap();
+        for bad in 0..8 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                team.during(|| {
+                    super::team::each(8, &|i| {
+                        if i >= bad {
+                            std::panic::panic_any(Bomb)
+                        }
+                    })
+                });
+            }));
+            let panic = result.expect_err("a part panicked");
+            assert!(panic.is::<Bomb>());
+            core::mem::forget(panic);
+            let seen: Vec<_> = (0..8).map(|_| core::sync::atomic::AtomicBool::new(false)).collect();
+            team.during(|| super::team::each(8, &|i| seen[i].store(true, core::sync::atomic::Ordering::Relaxed)));
+            assert!(seen.into_iter().all(|seen| seen.into_inner()));
+        }
+    }
+}
