@@ -231,7 +231,8 @@ pub enum Error {
     },
     /// A checkpoint of another network, scalar type or chain of transforms.
     #[error(
-        "checkpoint, {block}: expected {expected}, found {found}; use the network, scalar type and transforms of the saved run"
+        "checkpoint, {block}: expected {expected}, found {found}; use the network, scalar type and transforms of the \
+         saved run"
     )]
     Checkpoint {
         /// The block, layer, transform or number that differs.
@@ -260,7 +261,9 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another version of the format.
-    #[error("the checkpoint has format version {found}, but this version of chainrule reads {expected}")]
+    #[error(
+        "the file has checkpoint format {found}, but this version of chainrule reads {expected}; use the one that wrote it"
+    )]
     CheckpointVersion {
         /// Version of the file; `none` if another program wrote it.
         found: String,

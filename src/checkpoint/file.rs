@@ -59,10 +59,20 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&partial);
         return done;
     }
-    // The rename itself is durable once the folder is. Other systems cannot open one.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
+    sync_folder(folder)
+}
+
+/// Makes a rename durable, where the system can open a folder and flush it.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let Ok(folder) = File::open(folder) else { return Ok(()) };
+    match folder.sync_all() {
+        Err(error)
+            if cfg!(unix) && !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn not_regular() -> io::Error {

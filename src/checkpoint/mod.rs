@@ -50,7 +50,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Values {
     /// Parameters and states without NaN and ±∞. A state may hold ±∞ where its transform
-    /// [says so](crate::transform::TransformSpec::infinite_state).
+    /// [says so](crate::transform::TransformSpec::infinite_state()).
     #[default]
     Finite,
     /// All values, for a run that has diverged.
