@@ -1,6 +1,6 @@
 //! Parameter blocks: what each stretch of the flat buffer is.
 
-use crate::error::Error;
+use crate::{error::Error, size::saturating_product};
 use alloc::{borrow::Cow, format, vec::Vec};
 use core::ops::Range;
 
@@ -42,7 +42,7 @@ impl<'a> Block<'a> {
     pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
         Block {
             name: Cow::Borrowed(name),
-            range: start..start + shape[0] * shape[1],
+            range: start..start.saturating_add(saturating_product(&shape)),
             shape,
             role,
             gates: &[],
@@ -62,7 +62,7 @@ impl<'a> Block<'a> {
     pub fn within(self, prefix: &str, offset: usize) -> Block<'static> {
         Block {
             name: Cow::Owned(format!("{prefix}.{}", self.name)),
-            range: self.range.start + offset..self.range.end + offset,
+            range: self.range.start.saturating_add(offset)..self.range.end.saturating_add(offset),
             shape: self.shape,
             role: self.role,
             gates: self.gates,

@@ -6,6 +6,7 @@ use crate::{
     kernel::{slab::divide_rows, team::parts},
     loss::Target,
     scalar::{Scalar, to_f64},
+    size::{grow, product, reserve, sum},
 };
 use alloc::vec::Vec;
 
@@ -39,10 +40,11 @@ impl<'a, T: Scalar> Data<'a, T> {
     ///
     /// # Errors
     /// No samples; inputs that are no whole number of them; targets that are neither one a sample nor one a step;
+    /// [`Error::TooLarge`] for a sample of more values than memory can hold.
     /// [`Error::DataValue`] for an input or a target that is not finite. A target that is missing is any finite value
     /// with a [row weight](Self::row_weights) of 0.
     pub fn sequences(width: usize, steps: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
-        let each = width * steps;
+        let each = product("a sample (width × steps)", &[width, steps])?;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
         require_length("inputs (whole samples)", samples.max(1) * each, inputs.len())?;
         Data { inputs, width, steps, lengths: None, samples, rows: samples * steps, targets, row_weights: None }
@@ -52,13 +54,16 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Sequences of unequal length, in any order.
     ///
     /// # Errors
-    /// Those of [`sequences`](Self::sequences), and a length of 0.
+    /// Those of [`sequences`](Self::sequences); a width or a length of 0.
     pub fn ragged(width: usize, lengths: &'a [usize], inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
         if let Some(sample) = lengths.iter().position(|&length| length == 0) {
             return Err(Error::NoSteps { sample });
         }
-        let rows: usize = lengths.iter().sum();
-        require_length("inputs", rows * width, inputs.len())?;
+        if width == 0 {
+            return Err(Error::Empty { what: "a sample" });
+        }
+        let rows = sum("the steps of all samples", lengths.iter().copied())?;
+        require_length("inputs", product("the inputs (steps of all samples × width)", &[rows, width])?, inputs.len())?;
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
         Data { inputs, width, steps, lengths: Some(lengths), samples, rows, targets, row_weights: None }.checked()
     }
@@ -139,6 +144,11 @@ impl<'a, T: Scalar> Data<'a, T> {
         self.steps
     }
 
+    /// The most rows that `samples` different samples have.
+    pub(crate) fn most_rows(&self, samples: usize) -> usize {
+        samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
+    }
+
     fn shape(&self) -> DataShape {
         let kind = match self.targets {
             Target::Classes(_) => Kind::Classes,
@@ -190,10 +200,12 @@ enum Kind {
 }
 
 impl<T: Scalar> Batch<T> {
-    /// Buffers for batches of up to `samples` samples of `data`.
+    /// Buffers for batches of up to `samples` samples of `data`; more than all samples are all samples.
+    ///
+    /// Where there is no memory for them, [`gather`](Self::gather) says so.
     pub fn new(data: &Data<'_, T>, samples: usize) -> Self {
         let samples = samples.min(data.samples);
-        let rows = samples * data.steps;
+        let rows = data.most_rows(samples);
         // Values may be one row a sample or one a step; the longest samples have the most.
         let (kind, values) = match data.targets {
             Target::Classes(_) => (Kind::Classes, 0),
@@ -210,12 +222,12 @@ impl<T: Scalar> Batch<T> {
             }));
         }
         Batch {
-            x: Vec::with_capacity(rows * data.width),
-            classes: Vec::with_capacity(if kind == Kind::Classes { rows } else { 0 }),
-            values: Vec::with_capacity(values),
-            weights: Vec::with_capacity(if data.row_weights.is_some() { rows } else { 0 }),
-            lengths: Vec::with_capacity(samples),
-            samples: Vec::with_capacity(samples),
+            x: with_room(rows.saturating_mul(data.width)),
+            classes: with_room(if kind == Kind::Classes { rows } else { 0 }),
+            values: with_room(values),
+            weights: with_room(if data.row_weights.is_some() { rows } else { 0 }),
+            lengths: with_room(samples),
+            samples: with_room(samples),
             starts,
             steps: 0,
             kind,
@@ -232,8 +244,11 @@ impl<T: Scalar> Batch<T> {
     pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         let mut x = core::mem::take(&mut self.x);
-        x.resize(self.rows() * data.width, T::zero());
-        let written = self.write_input(data, &mut x);
+        let written = self.input_values(data).and_then(|values| {
+            grow("the input of a batch", &mut x, values)?;
+            x.resize(values, T::zero());
+            self.write_input(data, &mut x)
+        });
         self.x = x;
         written
     }
@@ -250,12 +265,14 @@ impl<T: Scalar> Batch<T> {
             return Err(Error::Sample { sample, samples: data.samples });
         }
         self.samples.clear();
+        self.lengths.clear();
+        grow("the samples of a batch", &mut self.samples, samples.len())?;
+        grow("the lengths of a batch", &mut self.lengths, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
             // The sort that does not allocate; the sample breaks ties, so that the order is one.
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length(sample)), sample));
         }
-        self.lengths.clear();
         self.lengths.extend(self.samples.iter().map(|&sample| data.length(sample)));
         self.steps = self.lengths.first().copied().unwrap_or(0);
         let rows = if per_step { data.rows } else { data.samples };
@@ -278,6 +295,12 @@ impl<T: Scalar> Batch<T> {
             require_length("row weights", rows, weights.len())?;
         }
         self.weighted = data.row_weights.is_some();
+        let chosen = if per_step { sum("the rows of a batch", self.lengths.iter().copied())? } else { samples.len() };
+        match data.targets {
+            Target::Classes(_) => grow("the targets of a batch", &mut self.classes, chosen)?,
+            Target::Values(_) => grow("the targets of a batch", &mut self.values, chosen.saturating_mul(width))?,
+        }
+        grow("the row weights of a batch", &mut self.weights, if self.weighted { chosen } else { 0 })?;
         let Batch { samples, starts, classes, values: chosen, weights, .. } = self;
         let mut add = |target: usize| {
             match data.targets {
@@ -301,7 +324,7 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::Length`] where it has other room: the network takes rows of another width.
     pub(crate) fn write_input(&self, data: &Data<'_, T>, x: &mut [T]) -> Result<(), Error> {
-        require_length("input", x.len(), self.rows() * data.width)?;
+        require_length("input", x.len(), self.input_values(data)?)?;
         // A nanosecond a value: they come from far.
         let (rows, parts) = (self.rows(), parts(self.rows(), x.len(), 2));
         divide_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
@@ -336,6 +359,12 @@ impl<T: Scalar> Batch<T> {
         Error::Label { row: found.unwrap_or(row), label, classes }
     }
 
+    /// Values of the input rows of the samples chosen last.
+    fn input_values(&self, data: &Data<'_, T>) -> Result<usize, Error> {
+        let rows = sum("the rows of a batch", self.lengths.iter().copied())?;
+        product("the input of a batch (rows × width)", &[rows, data.width])
+    }
+
     /// The input rows; none after a training step, which writes them straight to the tape.
     pub fn x(&self) -> &[T] {
         &self.x
@@ -367,6 +396,11 @@ impl<T: Scalar> Batch<T> {
     pub fn samples(&self) -> &[usize] {
         &self.samples
     }
+}
+
+/// An empty vector with room for `len` values, or with none where memory is short.
+fn with_room<T>(len: usize) -> Vec<T> {
+    reserve("a batch", len).unwrap_or_default()
 }
 
 /// Visits the rows of some samples as they lie in `data`, in time-major order; the longest sample comes first.

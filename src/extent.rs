@@ -1,6 +1,9 @@
 //! How many samples and steps a pass covers, and which rows of a slice they are.
 
-use crate::error::{Error, require_length};
+use crate::{
+    error::{Error, require_length},
+    size::{product, saturating_sum, sum},
+};
 use core::ops::Range;
 
 /// The samples and steps of one pass.
@@ -44,12 +47,12 @@ impl<'a> Extent<'a> {
         Extent { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
 
-    /// All rows of the pass.
+    /// All rows of the pass; [`usize::MAX`] where they are more than that, which no pass can have.
     #[inline]
     pub fn rows(&self) -> usize {
         match self.lengths {
-            None => self.batch * self.steps,
-            Some(lengths) => lengths.iter().sum(),
+            None => self.batch.saturating_mul(self.steps),
+            Some(lengths) => saturating_sum(lengths.iter().copied()),
         }
     }
 
@@ -67,21 +70,21 @@ impl<'a> Extent<'a> {
     #[inline]
     pub fn step(&self, step: usize) -> Range<usize> {
         let start = match self.lengths {
-            None => self.batch * step,
-            Some(lengths) => lengths.iter().map(|&length| length.min(step)).sum(),
+            None => self.batch.saturating_mul(step),
+            Some(lengths) => saturating_sum(lengths.iter().map(|&length| length.min(step))),
         };
-        start..start + self.active(step)
+        start..start.saturating_add(self.active(step))
     }
 
-    /// The steps of `sample`.
+    /// The steps of `sample`; 0 for a sample beyond the lengths of a ragged batch.
     #[inline]
     pub fn length(&self, sample: usize) -> usize {
-        self.lengths.map_or(self.steps, |lengths| lengths[sample])
+        self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
     /// The row of `sample` at `step`; the sample must still run there.
     pub fn row(&self, step: usize, sample: usize) -> usize {
-        self.step(step).start + sample
+        self.step(step).start.saturating_add(sample)
     }
 
     /// The one-step extent of the same samples, which layers such as `LastStep` produce.
@@ -92,8 +95,8 @@ impl<'a> Extent<'a> {
     /// Refuses what no pass can cover.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::NoSteps`], [`Error::LengthsNotDescending`], or [`Error::Length`] where the
-    /// fields contradict each other.
+    /// [`Error::EmptyBatch`], [`Error::NoSteps`], [`Error::LengthsNotDescending`], [`Error::Length`] where the
+    /// fields contradict each other, or [`Error::TooLarge`] for more rows than memory can hold.
     pub fn check(&self) -> Result<(), Error> {
         if self.batch == 0 {
             return Err(Error::EmptyBatch);
@@ -114,6 +117,10 @@ impl<'a> Extent<'a> {
         if self.steps == 0 || lengths.last() == Some(&0) {
             return Err(Error::NoSteps { sample: lengths.iter().position(|&length| length == 0).unwrap_or(0) });
         }
-        Ok(())
+        match self.lengths {
+            None => product("the rows of a pass (samples × steps)", &[self.batch, self.steps]),
+            Some(lengths) => sum("the rows of a pass (all lengths added up)", lengths.iter().copied()),
+        }
+        .map(drop)
     }
 }

@@ -37,6 +37,18 @@ pub(crate) fn product(what: impl Display, factors: &[usize]) -> Result<usize, Er
     }
 }
 
+/// The product of `factors`: so many values of type `T` `what` would have.
+///
+/// # Errors
+/// [`Error::TooLarge`] for more bytes than memory can hold.
+pub(crate) fn room<T>(what: impl Display, factors: &[usize]) -> Result<usize, Error> {
+    let limit = MOST / size_of::<T>().max(1);
+    match saturating_product(factors) {
+        product if product <= limit => Ok(product),
+        _ => Err(too_large(what, factors, limit)),
+    }
+}
+
 /// The sum of `terms`: so many values `what` would have.
 ///
 /// # Errors

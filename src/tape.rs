@@ -12,9 +12,10 @@ use crate::{
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Trained},
     monitor::GradientMonitor,
     scalar::{Scalar, to_f64},
+    size::{filled, reserve, room, saturating_product},
     transform::check_rate,
 };
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 /// All memory of a pass through a network, for any extent up to the capacity it was made for.
 ///
@@ -99,11 +100,15 @@ pub struct Output<'a, T> {
     pub extent: Extent<'a>,
 }
 
+/// The most threads of a tape: a guard against a number that is no number of threads.
+#[cfg(feature = "std")]
+const THREADS: usize = 4096;
+
 impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// A tape for passes through `network` of up to `capacity`.
     ///
     /// # Errors
-    /// A capacity without samples or steps; a network with a width of 0.
+    /// A capacity without samples or steps; a network with a width of 0; [`Error::TooLarge`] for what memory cannot hold.
     pub fn new(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
@@ -118,35 +123,31 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
-        let capacity = Extent::sequences(capacity.batch, capacity.steps);
         let dims = network.dims();
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
-        let after = network.extent(capacity);
-        let [infer, train] = needs(&network, capacity, mode.saves());
-        let keep = |values: usize| Aligned::zeros(if mode.saves() { values } else { 0 });
-        let (ins, outs) = (capacity.rows() * dims.input, after.rows() * dims.output);
-        let states = infer.carried * capacity.batch;
+        room::<T>("the parameters of the network", &[dims.parameters])?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         let mut names = Vec::new();
         network.places("", &mut |name| names.push(name));
-        Ok(Tape {
+        let none = || Aligned::zeros("nothing", 0);
+        let mut tape = Tape {
             dims,
             names,
-            capacity,
-            x: keep(ins),
-            y: Aligned::zeros(outs),
-            dy: keep(outs),
-            dx: Aligned::zeros(0),
-            saved: keep(train.saved),
-            scratch: Aligned::zeros(infer.scratch.max(train.scratch)),
-            state: vec![T::zero(); states],
-            state_end: Aligned::zeros(states),
-            d_state: keep(states),
-            d_state_end: keep(states),
-            gradient: keep(dims.parameters),
+            capacity: Extent::batch(0),
+            x: none()?,
+            y: none()?,
+            dy: none()?,
+            dx: none()?,
+            saved: none()?,
+            scratch: none()?,
+            state: Vec::new(),
+            state_end: none()?,
+            d_state: none()?,
+            d_state_end: none()?,
+            gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
             spent: false,
-            trained: vec![true; blocks.len()],
-            lengths: Vec::with_capacity(capacity.batch),
+            trained: filled("the blocks", blocks.len(), true)?,
+            lengths: Vec::new(),
             blocks,
             network,
             last: None,
@@ -156,6 +157,66 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             wants_state: false,
             noise: Noise::default(),
             team: None,
+        };
+        tape.make_room(capacity, mode.saves())?;
+        Ok(tape)
+    }
+
+    /// Makes the memory of passes of up to `capacity`.
+    fn make_room(&mut self, capacity: Extent<'_>, trains: bool) -> Result<(), Error> {
+        let (capacity, dims) = (Extent::sequences(capacity.batch, capacity.steps), self.dims);
+        let after = self.network.extent(capacity);
+        let [infer, train] = self.needs(capacity, trains);
+        // What inference does not keep has to fit as well: a pass computes with these numbers.
+        let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
+        let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
+        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.carried, capacity.batch])?;
+        let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
+        // Nothing changes before all of it is there.
+        let (x, y, dy) = (
+            keep("the input of a pass", ins)?,
+            Aligned::zeros("the output of a pass", outs)?,
+            keep("the gradient of an output", outs)?,
+        );
+        let dx = Aligned::zeros("the gradient of an input", if self.wants_input { x.len() } else { 0 })?;
+        let saved = keep("the values kept for a backward pass", train.saved)?;
+        let scratch = Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch))?;
+        let what = "the state of a pass";
+        let mut state = filled(what, states, T::zero())?;
+        if self.starts_from_state {
+            state.clear();
+            state.extend_from_slice(&self.state);
+        }
+        let (state_end, d_state, d_state_end) =
+            (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
+        self.lengths = reserve("the lengths of a pass", capacity.batch)?;
+        (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
+        (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
+        (self.capacity, self.last, self.ready) = (capacity, None, false);
+        Ok(())
+    }
+
+    /// Makes the tape large enough for passes of up to `batch` samples. What it holds of the last pass is lost where it
+    /// grows; gradient, frozen blocks, state and threads stay.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for what memory cannot hold; the tape stays as it was.
+    pub(crate) fn reserve_batch(&mut self, batch: usize) -> Result<(), Error> {
+        if batch <= self.capacity.batch {
+            return Ok(());
+        }
+        let capacity = Extent::sequences(batch, self.capacity.steps);
+        capacity.check()?;
+        let trains = self.check_saves().is_ok();
+        self.make_room(capacity, trains)
+    }
+
+    /// Memory to infer, and to train if that is wanted, with the threads there are.
+    fn needs(&mut self, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
+        let network = &self.network;
+        during(self.team.as_mut(), || {
+            let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
+            [network.needs(capacity, Mode::Infer), train]
         })
     }
 
@@ -196,12 +257,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     }
 
     /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
-    /// largest product of many networks.
+    /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
     pub fn want_input_gradient(&mut self, wanted: bool) {
         self.wants_input = wanted;
         let values = if wanted { self.x.len() } else { 0 };
-        if self.dx.len() != values {
-            self.dx = Aligned::zeros(values);
+        if self.dx.len() != values
+            && let Ok(dx) = Aligned::zeros("the gradient of an input", values)
+        {
+            self.dx = dx;
         }
     }
 
@@ -217,16 +280,24 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// it stays on one thread. The others are made here, with the memory they need, stay awake during a pass and sleep between.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for none; [`Error::Threads`] where the system refuses.
+    /// [`Error::Parameter`] for none; [`Error::TooLarge`] for more than 4,096; [`Error::Threads`] where the system
+    /// refuses. The tape stays as it was.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
+        crate::size::at_most("the number of threads", threads, THREADS)?;
         let team = (threads > 1).then(|| Team::new(threads)).transpose();
-        self.team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
+        let team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
         // Layers that threads go through together need memory for each.
-        let trains = self.check_saves().is_ok();
-        let [infer, train] = during(self.team.as_mut(), || needs(&self.network, self.capacity, trains));
-        self.scratch = Aligned::zeros(infer.scratch.max(train.scratch));
+        let (before, trains) = (core::mem::replace(&mut self.team, team), self.check_saves().is_ok());
+        let [infer, train] = self.needs(self.capacity, trains);
+        match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
+            Ok(scratch) => self.scratch = scratch,
+            Err(error) => {
+                self.team = before;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -366,17 +437,17 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     fn check(&self, w: &[T], inputs: usize, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
         self.check_extent(extent)?;
         require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", extent.rows() * self.dims.input, inputs)?;
+        require_length("input", saturating_product(&[extent.rows(), self.dims.input]), inputs)?;
         let pass = self.last.filter(|last| last.is_over(extent, mode)).unwrap_or_else(|| {
             let needs = self.network.needs(extent, mode);
-            let outs = self.network.extent(extent).rows() * self.dims.output;
+            let outs = saturating_product(&[self.network.extent(extent).rows(), self.dims.output]);
             Pass {
                 batch: extent.batch,
                 steps: extent.steps,
                 ragged: extent.lengths.is_some(),
                 mode,
                 with_state: false,
-                values: [inputs, outs, needs.carried * extent.batch],
+                values: [inputs, outs, saturating_product(&[needs.carried, extent.batch])],
                 saved: needs.saved,
             }
         });
@@ -483,6 +554,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
+        if self.wants_input && self.dx.len() < self.x.len() {
+            self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
+        }
         self.ready = false;
         let [ins, outs, states] = pass.values;
         let begins = core::mem::replace(&mut self.spent, true) || begins;
@@ -553,7 +627,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             || !state.len().is_multiple_of(each)
             || state.len() / each > self.capacity.batch
         {
-            return Err(Error::Length { what: "state", expected: each * self.capacity.batch, found: state.len() });
+            let expected = saturating_product(&[each, self.capacity.batch]);
+            return Err(Error::Length { what: "state", expected, found: state.len() });
         }
         self.state.clear();
         self.state.extend_from_slice(state);
@@ -615,12 +690,6 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     fn last_values(&self) -> [usize; 3] {
         self.last.map_or([0; 3], |pass| pass.values)
     }
-}
-
-/// Memory to infer, and to train if that is wanted.
-fn needs<T: Scalar>(network: &impl Layer<T>, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
-    let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
-    [network.needs(capacity, Mode::Infer), train]
 }
 
 impl Pass {

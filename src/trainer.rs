@@ -2,7 +2,7 @@
 
 use crate::{
     data::{Batch, Data, first_non_finite},
-    error::{Error, require},
+    error::{Error, require, require_length},
     extent::Extent,
     initializer::{generator, sample::below},
     kernel::{aligned::Aligned, team::lend},
@@ -10,6 +10,7 @@ use crate::{
     loss::{Loss, Reduction, Target, accuracy},
     monitor::{GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
+    size::{filled, grow},
     tape::Tape,
     transform::{GradientTransform, Optimizer, Outcome, check_rate},
 };
@@ -20,7 +21,8 @@ use core::ops::ControlFlow;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
-    /// Samples in a batch; the last one of an epoch may have fewer.
+    /// Samples in a batch; the last one of an epoch may have fewer. A batch larger than the data is the data:
+    /// `usize::MAX` makes one batch of all samples.
     pub batch: usize,
     /// Batches whose gradients make one update. With a mean loss the update is that of one batch of them all.
     pub accumulate: usize,
@@ -188,11 +190,14 @@ struct EpochSum {
     skipped: u64,
 }
 
+/// Samples of a batch for which a trainer makes memory before it sees the data.
+const AT_ONCE: usize = 4096;
+
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// A trainer of `network` from initial weights drawn by the settings' seed, for samples of one step.
     ///
     /// # Errors
-    /// What the initializers and the transform refuse; settings of 0.
+    /// What the initializers and the transform refuse; settings of 0; [`Error::TooLarge`] for what memory cannot hold.
     pub fn new(network: L, loss: C, transform: G, settings: Settings) -> Result<Self, Error> {
         Self::for_steps(network, loss, transform, settings, 1)
     }
@@ -209,9 +214,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
-        let parameters = Aligned::from(&initialize(&network, settings.seed)?[..]);
+        let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
+        // Memory for a larger batch is made when the data is there, which may be smaller.
+        let batch = if settings.batch <= AT_ONCE { settings.batch } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
-        let mut tape = Tape::new(network, Extent::sequences(settings.batch, steps))?;
+        let mut tape = Tape::new(network, Extent::sequences(batch, steps))?;
         #[cfg(feature = "std")]
         tape.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, tape.blocks(), &parameters)?;
@@ -313,13 +320,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<(f64, u64), Error> {
         let mut order = core::mem::take(&mut self.order);
         order.clear();
+        grow("the order of the samples", &mut order, data.samples())?;
         order.extend(0..data.samples());
         if self.settings.shuffle {
             shuffle(&mut order, self.settings.seed, self.progress.epochs as u64);
         }
         let mean = self.loss.reduction() == Reduction::Mean;
         let mut sum = EpochSum::default();
-        let group = self.settings.batch * self.settings.accumulate;
+        let group = self.settings.batch.saturating_mul(self.settings.accumulate);
         for samples in order.chunks(group) {
             let Updated { loss, counted, outcome } = self.update(data, batch, samples, monitor)?;
             sum.counted += counted;
@@ -379,6 +387,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
+        self.tape.reserve_batch(samples.len().min(self.settings.batch))?;
         // From the first loop of the step to the last the threads stay awake.
         let done =
             lend(self, |trainer| trainer.tape.team(), |trainer| trainer.one_update(data, batch, samples, monitor))?;
@@ -470,7 +479,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     fn evaluate_as(&mut self, name: &'static str, data: &Data<'_, T>) -> Result<Evaluation, Error> {
         let width = self.tape.network().dims().output;
         let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
-        let mut dy = alloc::vec![T::zero(); self.settings.batch * data.steps() * width];
+        let mut dy =
+            filled("the gradient of a loss", data.most_rows(self.settings.batch).saturating_mul(width), T::zero())?;
         let mean = self.loss.reduction() == Reduction::Mean;
         self.each_batch(data, |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
@@ -531,7 +541,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<(), Error> {
         let per_step = per_step(self.tape.network());
         let mut batch = Batch::new(data, self.settings.batch);
-        let order: Vec<usize> = (0..data.samples()).collect();
+        self.tape.reserve_batch(data.samples().min(self.settings.batch))?;
+        let mut order = Vec::new();
+        grow("the order of the samples", &mut order, data.samples())?;
+        order.extend(0..data.samples());
         for part in order.chunks(self.settings.batch) {
             batch.gather(data, part, per_step)?;
             let y = self.tape.infer(&self.parameters, batch.x(), batch.extent())?;
@@ -545,6 +558,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// Those of [`Tape::infer`].
     pub fn predict(&mut self, x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+        if extent.batch <= self.settings.batch {
+            extent.check()?;
+            require_length("input", extent.rows().saturating_mul(self.network().dims().input), x.len())?;
+            self.tape.reserve_batch(extent.batch)?;
+        }
         self.tape.infer(&self.parameters, x, extent)
     }
 
@@ -622,7 +640,7 @@ fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
 
 /// Draws an order (Fisher & Yates) that is a function of seed and epoch alone, so that a resumed run draws the same.
 pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
-    let mut rng = generator(seed ^ (epoch + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for i in (1..order.len()).rev() {
         let j = below(&mut rng, i + 1);
         order.swap(i, j);

@@ -28,8 +28,9 @@ use crate::{
     block::Role,
     error::{Error, require_length},
     scalar::{Scalar, scalar},
+    size::{filled, product},
 };
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::sync::Arc;
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -157,7 +158,8 @@ pub(crate) fn fill_gates<T: Scalar>(
     rng: &mut dyn Rng,
     w: &mut [T],
 ) -> Result<(), Error> {
-    let mut values: Vec<f64> = vec![0.0; rows * columns];
+    let what = "the values of an initializer (rows × columns)";
+    let mut values = filled(what, product(what, &[rows, columns])?, 0.0)?;
     let shape = Shape::new(rows / gates.len().max(1), columns, role);
     match gates {
         [] => initializer.fill(shape, rng, &mut values)?,

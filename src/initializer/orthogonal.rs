@@ -1,8 +1,11 @@
 //! Matrices with orthonormal rows or columns.
 
 use super::{Initializer, InitializerKind, Shape, sample::Normals};
-use crate::error::{Error, require};
-use alloc::{vec, vec::Vec};
+use crate::{
+    error::{Error, require},
+    size::filled,
+};
+use alloc::vec::Vec;
 use rand_core::Rng;
 
 /// A multiple of a random orthogonal matrix: W Wᵀ = gain² I where rows are the fewer, Wᵀ W = gain² I where columns
@@ -37,7 +40,7 @@ impl Initializer for Orthogonal {
         if rows <= columns {
             orthonormal(columns, rng, values);
         } else {
-            let mut transposed = vec![0.0; values.len()];
+            let mut transposed = filled("orthogonal initializer: the transposed matrix", values.len(), 0.0)?;
             orthonormal(rows, rng, &mut transposed);
             for (i, row) in values.chunks_exact_mut(columns).enumerate() {
                 for (j, value) in row.iter_mut().enumerate() {

@@ -1,8 +1,8 @@
 //! Memory that begins where a line of the cache does.
 
 use super::LINE;
-use crate::scalar::Scalar;
-use alloc::{vec, vec::Vec};
+use crate::{error::Error, scalar::Scalar, size::filled};
+use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 /// Values the first of which begins a line: a register of them never lies in two, where an allocator's place, 16 bytes
@@ -15,21 +15,26 @@ pub(crate) struct Aligned<T> {
 }
 
 impl<T: Scalar> Aligned<T> {
-    /// So many zeros.
-    pub fn zeros(len: usize) -> Self {
+    /// `len` zeros: the memory of `what`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where the allocator refuses.
+    pub fn zeros(what: &str, len: usize) -> Result<Self, Error> {
         let spare = if len > 0 { LINE.checked_div(size_of::<T>()).unwrap_or(0) } else { 0 };
-        let all = vec![T::zero(); len + spare];
+        let all = filled(what, len.saturating_add(spare), T::zero())?;
         // Of numbers that do not fill a line, none may begin one.
         let first = all.as_ptr().align_offset(LINE);
-        Aligned { first: if first <= spare { first } else { 0 }, all, len }
+        Ok(Aligned { first: if first <= spare { first } else { 0 }, all, len })
     }
-}
 
-impl<T: Scalar> From<&[T]> for Aligned<T> {
-    fn from(values: &[T]) -> Self {
-        let mut copy = Self::zeros(values.len());
+    /// A copy of `values`: the memory of `what`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where the allocator refuses.
+    pub fn copy_of(what: &str, values: &[T]) -> Result<Self, Error> {
+        let mut copy = Self::zeros(what, values.len())?;
         copy.copy_from_slice(values);
-        copy
+        Ok(copy)
     }
 }
 
@@ -53,13 +58,13 @@ mod tests {
 
     fn begins_a_line<T: Scalar>() {
         for len in [1, 2, 15, 64, 1000, 100_000] {
-            let mut values = Aligned::<T>::zeros(len);
+            let mut values = Aligned::<T>::zeros("test", len).unwrap();
             assert!(values.as_ptr().addr().is_multiple_of(LINE), "{len}");
             assert_eq!(values.len(), len);
             values.fill(T::one());
-            assert!(Aligned::from(&values[..]).iter().all(|&v| v == T::one()));
+            assert!(Aligned::copy_of("test", &values).unwrap().iter().all(|&v| v == T::one()));
         }
-        assert!(Aligned::<T>::zeros(0).is_empty());
+        assert!(Aligned::<T>::zeros("test", 0).unwrap().is_empty());
     }
 
     #[test]

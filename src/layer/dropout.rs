@@ -43,7 +43,7 @@ impl Dropout {
         let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));
         for step in 0..extent.steps {
             for (sample, (from, to)) in rows.by_ref().take(extent.active(step)).enumerate() {
-                let sample = noise.first_sample + sample as u64;
+                let sample = noise.first_sample.wrapping_add(sample as u64);
                 let key = [noise.step, layer as u64, sample, step as u64]
                     .into_iter()
                     .fold(mix(noise.seed), |key, part| mix(key ^ mix(part)));

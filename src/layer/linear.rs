@@ -12,6 +12,7 @@ use crate::{
     },
     monitor::Factor,
     scalar::Scalar,
+    size::saturating_product,
     theory::spectral_norm_bound,
 };
 use rand_core::Rng;
@@ -65,8 +66,13 @@ impl Linear {
         Linear { inputs, outputs, weights, bias }
     }
 
+    /// Values of W.
+    fn entries(&self) -> usize {
+        saturating_product(&[self.inputs, self.outputs])
+    }
+
     fn split<'w, T>(&self, w: &'w [T]) -> (&'w [T], &'w [T]) {
-        w.split_at(self.inputs * self.outputs)
+        w.split_at(self.entries())
     }
 
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: &mut Backward<'_, T>) {
@@ -82,7 +88,7 @@ impl Linear {
 impl<T: Scalar> Layer<T> for Linear {
     fn dims(&self) -> Dims {
         let bias = if self.bias.is_some() { self.outputs } else { 0 };
-        Dims::new(self.inputs, self.outputs, self.inputs * self.outputs + bias)
+        Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
     }
 
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
@@ -93,7 +99,7 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
+        let (weight, bias) = w.split_at_mut(self.entries());
         fill_gates(&self.weights, self.outputs, self.inputs, Role::Weight, &[], rng, weight)?;
         match &self.bias {
             Some(initializer) => fill_gates(initializer, self.outputs, 1, Role::Bias, &[], rng, bias),
@@ -104,7 +110,7 @@ impl<T: Scalar> Layer<T> for Linear {
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         visit(Block::new("weight", 0, [self.outputs, self.inputs], Role::Weight));
         if self.bias.is_some() {
-            visit(Block::new("bias", self.inputs * self.outputs, [self.outputs, 1], Role::Bias));
+            visit(Block::new("bias", self.entries(), [self.outputs, 1], Role::Bias));
         }
     }
 
@@ -122,7 +128,7 @@ impl<T: Scalar> Layer<T> for Linear {
 
     /// `‖W‖₂`: the bias moves nothing.
     fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
-        Some(spectral_norm_bound(self.split(w).0, self.outputs, self.inputs))
+        Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
     fn describe(&self) -> Node {
@@ -145,7 +151,7 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        let (d_weight, d_bias) = pass.dw.split_at_mut(self.inputs * self.outputs);
+        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
         if pass.trained.block(0) {
             let start = if pass.fresh { Start::Zero } else { Start::Accumulate };
@@ -168,7 +174,7 @@ impl<T: Scalar> Layer<T> for Linear {
             return backward_and_step(self, w, rate, pass);
         }
         self.input_gradient(w, &mut pass);
-        let (weight, bias) = w.split_at_mut(self.inputs * self.outputs);
+        let (weight, bias) = w.split_at_mut(self.entries());
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         outer(dy, x, [self.outputs, self.inputs, rows], weight, Start::Scaled(-rate), pass.scratch);
         if rows == 1 {

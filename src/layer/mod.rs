@@ -9,8 +9,9 @@ use crate::{
     kernel::elementwise::descend,
     monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
+    size::{filled, room},
 };
-use alloc::{boxed::Box, string::String, sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 use rand_core::Rng;
 
@@ -36,6 +37,9 @@ pub use sequential::Sequential;
 pub use summary::{Summary, SummaryRow, summary};
 
 /// Widths of a layer, in values per row, and how many parameters it has.
+///
+/// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
+/// [`Tape::new`](crate::tape::Tape::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
@@ -146,7 +150,7 @@ impl Noise {
 
     /// The same noise for the samples of a pass from its `sample`th on.
     pub(crate) const fn later(self, sample: usize) -> Self {
-        Noise { first_sample: self.first_sample + sample as u64, ..self }
+        Noise { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }
 }
 
@@ -167,7 +171,7 @@ impl<'a> Place<'a> {
     /// The place `offset` further on: that of a part.
     #[must_use]
     pub const fn part(self, offset: usize) -> Self {
-        Place { first: self.first + offset, ..self }
+        Place { first: self.first.saturating_add(offset), ..self }
     }
 
     /// The same place inside one of several parallel branches.
@@ -239,18 +243,19 @@ impl<'a> Trained<'a> {
 
     /// Whether block `i` is trained.
     pub fn block(self, i: usize) -> bool {
-        self.flags.get(self.first + i).copied().unwrap_or(!self.none)
+        self.flags.get(self.first.saturating_add(i)).copied().unwrap_or(!self.none)
     }
 
     /// The flags of a part whose blocks begin at `first`.
     #[must_use]
     pub const fn part(self, first: usize) -> Self {
-        Trained { first: self.first + first, ..self }
+        Trained { first: self.first.saturating_add(first), ..self }
     }
 
     /// Whether any of the first `count` blocks is trained.
     pub fn any(self, count: usize) -> bool {
-        (0..count).any(|i| self.block(i))
+        // Beyond the flags all are alike.
+        (0..count.min(self.flags.len().saturating_add(1))).any(|i| self.block(i))
     }
 }
 
@@ -699,9 +704,10 @@ delegate!([L: Layer<T> + ?Sized] Arc<L>);
 /// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
 ///
 /// # Errors
-/// What the layer's initializers return.
+/// What the layer's initializers return; [`Error::TooLarge`] for more parameters than memory can hold.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
-    let mut w = vec![T::zero(); layer.dims().parameters];
+    let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
+    let mut w = filled("the parameters of the network", parameters, T::zero())?;
     layer.initialize(&mut w, &mut generator(seed))?;
     Ok(w)
 }

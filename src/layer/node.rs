@@ -198,7 +198,9 @@ impl Node {
             Node::Sequential { input, layers } => (*input, layers.last().map_or(*input, |last| last.widths().1)),
             Node::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
             Node::Reversed(layer) => layer.widths(),
-            Node::Bidirectional { forward, backward } => (forward.widths().0, forward.widths().1 + backward.widths().1),
+            Node::Bidirectional { forward, backward } => {
+                (forward.widths().0, forward.widths().1.saturating_add(backward.widths().1))
+            }
             Node::Opaque { dims, .. } => (dims.input, dims.output),
         }
     }

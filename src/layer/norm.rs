@@ -71,7 +71,7 @@ macro_rules! norm {
             }
 
             fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-                Needs::new(if mode.saves() { STATISTICS * extent.rows() } else { 0 }, 0, 0)
+                Needs::new(if mode.saves() { extent.rows().saturating_mul(STATISTICS) } else { 0 }, 0, 0)
             }
 
             fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -128,7 +128,7 @@ impl Norm {
         match (self.affine, self.centred) {
             (false, _) => 0,
             (true, false) => self.width,
-            (true, true) => 2 * self.width,
+            (true, true) => self.width.saturating_mul(2),
         }
     }
 

@@ -59,7 +59,7 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
 
     /// Saved: φ′(z).
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        Needs::new(if mode.saves() { extent.rows() * self.width } else { 0 }, 0, 0)
+        Needs::new(if mode.saves() { extent.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
 
     fn reads(&self) -> Reads {

@@ -108,7 +108,7 @@ impl LastStep {
 
     /// Those before the last step; sequences of unequal length end among the others.
     fn rows_before(&self, extent: Extent<'_>) -> usize {
-        if extent.lengths.is_some() { 0 } else { extent.step(extent.steps - 1).start }
+        if extent.lengths.is_some() { 0 } else { extent.step(extent.steps.saturating_sub(1)).start }
     }
 
     fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
@@ -125,7 +125,7 @@ impl MeanOverSteps {
     /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
     fn gain(&self, extent: Extent<'_>) -> Upper {
         let shortest = extent.lengths.and_then(|lengths| lengths.last()).unwrap_or(&extent.steps);
-        Upper::ONE.over(Float::sqrt(*shortest as f64).next_down())
+        Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
     }
 
     /// Every step has its share.

@@ -78,22 +78,22 @@ impl<T: Scalar> Residual<T> {
     }
 
     fn values(&self, extent: Extent<'_>) -> usize {
-        extent.rows() * self.branch.dims().input
+        extent.rows().saturating_mul(self.branch.dims().input)
     }
 }
 
 impl<T: Scalar> Layer<T> for Residual<T> {
     fn dims(&self) -> Dims {
         let Dims { input, output, parameters } = self.branch.dims();
-        Dims::new(input, output, parameters + self.own())
+        Dims::new(input, output, parameters.saturating_add(self.own()))
     }
 
     /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
     /// branch's size (its gradient before the scale, and after it for a monitor).
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (branch, values) = (self.branch.needs(extent, mode), self.values(extent));
-        let saved = if mode.saves() { branch.saved + values } else { 0 };
-        Needs::new(saved, branch.scratch + 2 * values, branch.carried)
+        let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
+        Needs::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -127,7 +127,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
-        let branch = Upper::of(self.branch.gain_bound(&w[self.own()..], extent)?);
+        let branch = Upper::of(self.branch.gain_bound(w.get(self.own()..)?, extent)?);
         Some((Upper::ONE + Upper::of(to_f64(self.factor(w))) * branch).get())
     }
 

@@ -7,6 +7,7 @@ use crate::{
     extent::Extent,
     kernel::ahead::ask,
     scalar::Scalar,
+    size::{room, saturating_product, saturating_sum},
     theory::Upper,
 };
 use alloc::{
@@ -73,7 +74,8 @@ impl<T: Scalar> Sequential<T> {
     /// Adds a layer at the end.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where it does not take what comes; [`Error::Parameter`] for a width of 0.
+    /// [`Error::WidthMismatch`] where it does not take what comes; [`Error::Parameter`] for a width of 0;
+    /// [`Error::TooLarge`] for widths or parameters that memory cannot hold. The network stays as it was.
     pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
         self.push_boxed(Box::new(layer))
     }
@@ -89,6 +91,12 @@ impl<T: Scalar> Sequential<T> {
             return Err(Error::WidthMismatch { layer, expected: dims.input, found: width });
         }
         require(dims.input > 0 && dims.output > 0, "the width of a layer", "at least 1", 0.0)?;
+        let i = self.links.len();
+        let sum_of = |what: &str, before: usize, own: usize| {
+            room::<T>(format_args!("{what} of layers 0 to {i}"), &[before.saturating_add(own)])
+        };
+        let columns = sum_of("the widths", self.columns[i + 1], dims.output)?;
+        let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
         let (mut blocks, mut places) = (0, 0);
         layer.blocks(&mut |_| blocks += 1);
         layer.places("", &mut |_| places += 1);
@@ -102,14 +110,16 @@ impl<T: Scalar> Sequential<T> {
             places,
             skips_zero_rows: layer.skips_zero_rows(),
             by_row: layer.saves_by_row()
-                && [evaluate.saved, three.saved] == [train.saved, 3 * train.saved]
+                && [evaluate.saved, three.saved] == [train.saved, train.saved.saturating_mul(3)]
                 && train.carried == 0,
             layer,
         };
-        let (probe, i) = (Extent::sequences(2, 3), self.links.len());
+        let probe = Extent::sequences(2, 3);
+        let saved = if entry.layer.saves_by_row() { train.saved } else { 0 };
+        let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
         let reads = last.is_some_and(|last| last.layer.reads().output) || entry.layer.reads().input;
         self.kept.push(self.kept[i] + if reads { width } else { 0 });
-        self.saved.push(self.saved[i] + if entry.layer.saves_by_row() { train.saved } else { 0 });
+        self.saved.push(saved);
         if entry.layer.extent(probe) != probe {
             self.changing.push(i);
         } else if is_plain(&entry.layer) {
@@ -121,8 +131,8 @@ impl<T: Scalar> Sequential<T> {
         if !self.links.is_empty() {
             self.widest = self.widest.max(width);
         }
-        self.columns.push(self.columns[self.links.len() + 1] + dims.output);
-        self.starts.push(self.starts[self.links.len()] + dims.parameters);
+        self.columns.push(columns);
+        self.starts.push(parameters);
         self.links.push(entry);
         Ok(())
     }
@@ -177,17 +187,17 @@ impl<T: Scalar> Sequential<T> {
 
     /// Values of the rows that come to those links, where none of them changes the rows.
     pub(super) fn values(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
-        rows.rows() * (self.columns[links.end] - self.columns[links.start])
+        rows.rows().saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
     /// How many of them are kept for the way back.
     pub(super) fn kept(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
-        rows.rows() * (self.kept[links.end] - self.kept[links.start])
+        rows.rows().saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
     /// What those links save, where all do so row by row.
     pub(super) fn saved(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
-        rows.rows() * (self.saved[links.end] - self.saved[links.start])
+        rows.rows().saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
     /// How many values link `i` saves, and how many of state it carries.
@@ -197,7 +207,7 @@ impl<T: Scalar> Sequential<T> {
             return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
         }
         let needs = link.layer.needs(rows, mode);
-        [needs.saved, needs.carried * rows.batch]
+        [needs.saved, saturating_product(&[needs.carried, rows.batch])]
     }
 
     /// What is kept of the rows between links.
@@ -205,7 +215,7 @@ impl<T: Scalar> Sequential<T> {
         let links = self.links.len();
         match self.changing.is_empty() {
             true => self.kept(links.min(1)..links, extent),
-            false => (1..links).map(|i| self.kept(i..i + 1, self.extent_before(i, extent))).sum(),
+            false => saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.extent_before(i, extent)))),
         }
     }
 
@@ -216,12 +226,12 @@ impl<T: Scalar> Sequential<T> {
 
     /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next ones need.
     pub(super) fn is_far(&self) -> bool {
-        self.starts[self.links.len()] * size_of::<T>() > FAR
+        self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }
 
     /// Whether link `i` has a matrix of parameters: a norm has two values a column.
     pub(super) fn multiplies(&self, i: usize) -> bool {
-        self.parameters(i).len() > 2 * self.width_before(i)
+        self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
     /// The links after link `i` as far as the next that multiplies, but not far.
@@ -239,9 +249,9 @@ impl<T: Scalar> Sequential<T> {
     /// The largest number of values between two links.
     fn widest(&self, extent: Extent<'_>) -> usize {
         if self.changing.is_empty() {
-            return extent.rows() * self.widest;
+            return extent.rows().saturating_mul(self.widest);
         }
-        let between = |i| self.extent_before(i, extent).rows() * self.width_before(i);
+        let between = |i| self.extent_before(i, extent).rows().saturating_mul(self.width_before(i));
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
@@ -274,13 +284,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let needs = link.layer.needs(rows, mode);
             rows = self.extent_after(i, rows);
             scratch = scratch.max(needs.scratch);
-            all.saved += needs.saved;
-            all.carried += needs.carried;
+            all.saved = all.saved.saturating_add(needs.saved);
+            all.carried = all.carried.saturating_add(needs.carried);
         }
         if mode.saves() {
-            all.saved += self.kept_in_all(extent);
+            all.saved = all.saved.saturating_add(self.kept_in_all(extent));
         }
-        all.scratch = 2 * self.widest(extent) + scratch + self.stretch_scratch(extent, mode);
+        let widest = self.widest(extent);
+        all.scratch = saturating_sum([widest, widest, scratch, self.stretch_scratch(extent, mode)]);
         all
     }
 
@@ -380,7 +391,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             // Most links leave the rows as they are, and nothing of the extent is to be copied.
             let after = self.changing.contains(&i).then(|| link.layer.extent(rows));
             let count = after.as_ref().map_or_else(|| rows.rows(), Extent::rows);
-            let values = count * self.width_before(next);
+            let values = count.saturating_mul(self.width_before(next));
             let own = saved.split_off_mut(..saves).unwrap_or_default();
             let last = y.take_if(|_| next == self.links.len());
             let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];

@@ -57,7 +57,7 @@ impl<T: Scalar> Sequential<T> {
         // A value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
         let parameters = self.starts[links.end] - self.starts[links.start];
-        let work = rows.saturating_mul(parameters + 8 * columns);
+        let work = rows.saturating_mul(parameters.saturating_add(columns.saturating_mul(8)));
         // One a thread: each packs the weights for itself.
         parts(rows.div_ceil(GRAIN), work / PER_NANOSECOND, 1)
     }
@@ -73,11 +73,11 @@ impl<T: Scalar> Sequential<T> {
             let needs = self.links[i].layer.needs(Extent::batch(rows), mode);
             // What it keeps otherwise there would be no place for.
             let by_row = needs.saved == self.saved(i..i + 1, Extent::batch(rows)) && needs.carried == 0;
-            by_row.then(|| needs.scratch + self.parameters(i).len())
+            by_row.then(|| needs.scratch.saturating_add(self.parameters(i).len()))
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
         let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
-        neediest.map_or(0, |neediest| KEPT + parts * neediest)
+        neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
     /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
@@ -104,7 +104,7 @@ impl<T: Scalar> Sequential<T> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
         // As many as the dy have room for.
-        let column = self.columns[end].saturating_sub(KEPT / rows.rows());
+        let column = self.columns[end].saturating_sub(KEPT / rows.rows().max(1));
         let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
         let parts = self.parts(start..end, rows.rows());
         // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.

@@ -1,7 +1,7 @@
 //! A network as a table a person can read.
 
 use super::{Layer, Node};
-use crate::{block::Blocks, scalar::Scalar};
+use crate::{block::Blocks, scalar::Scalar, size::saturating_sum};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -50,7 +50,8 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
             continue;
         }
         let under = blocks.under(&path).unwrap_or_default();
-        let parameters = blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| b.range.len()).sum();
+        let parameters = blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| b.range.len());
+        let parameters = saturating_sum(parameters);
         let (input, output) = node.widths();
         rows.push(SummaryRow { path, kind: node.title(), input, output, parameters });
     }

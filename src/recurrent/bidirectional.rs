@@ -7,6 +7,7 @@ use crate::{
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, Rows},
     monitor::Factor,
     scalar::Scalar,
+    size::{saturating_product, saturating_sum},
     theory::Upper,
 };
 use alloc::{boxed::Box, format, string::String};
@@ -51,9 +52,10 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for gradients.
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (needs, Dims { input, output, .. }) = (self.layer.needs(extent, mode), self.dims());
-        let values = extent.rows() * input + self.layer.extent(extent).rows() * output;
-        let saved = if mode.saves() { needs.saved + values } else { 0 };
-        Needs::new(saved, needs.scratch + values, needs.carried)
+        let outs = self.layer.extent(extent).rows().saturating_mul(output);
+        let values = extent.rows().saturating_mul(input).saturating_add(outs);
+        let saved = if mode.saves() { needs.saved.saturating_add(values) } else { 0 };
+        Needs::new(saved, needs.scratch.saturating_add(values), needs.carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -188,9 +190,9 @@ impl<F, B> Bidirectional<F, B> {
         let rows = self.forward.extent(extent).rows();
         Parts {
             widths: [first.output, second.output],
-            outs: [rows * first.output, rows * second.output],
+            outs: [rows.saturating_mul(first.output), rows.saturating_mul(second.output)],
             saved: [needs.saved, others.saved],
-            states: [needs.carried * extent.batch, others.carried * extent.batch],
+            states: [needs, others].map(|needs| saturating_product(&[needs.carried, extent.batch])),
             parameters: first.parameters,
         }
     }
@@ -199,7 +201,8 @@ impl<F, B> Bidirectional<F, B> {
 impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     fn dims(&self) -> Dims {
         let (first, second) = (self.forward.dims(), self.backward.dims());
-        Dims::new(first.input, first.output + second.output, first.parameters + second.parameters)
+        let output = first.output.saturating_add(second.output);
+        Dims::new(first.input, output, first.parameters.saturating_add(second.parameters))
     }
 
     fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
@@ -211,9 +214,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (first, second) = (self.forward.needs(extent, mode), self.backward.needs(extent, mode));
         let Parts { outs: [a, b], .. } = self.parts(extent, mode);
-        let saved = if mode.saves() { first.saved + second.saved + a + b } else { 0 };
-        let spare = a + b + extent.rows() * self.dims().input;
-        Needs::new(saved, first.scratch.max(second.scratch) + spare, first.carried + second.carried)
+        let saved = if mode.saves() { saturating_sum([first.saved, second.saved, a, b]) } else { 0 };
+        let of_input = extent.rows().saturating_mul(self.dims().input);
+        let scratch = saturating_sum([first.scratch.max(second.scratch), a, b, of_input]);
+        Needs::new(saved, scratch, first.carried.saturating_add(second.carried))
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -244,7 +248,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
 
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
-        let (first, second) = w.split_at(self.forward.dims().parameters);
+        let (first, second) = w.split_at_checked(self.forward.dims().parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, extent)?);
         let second = Upper::of(self.backward.gain_bound(second, extent)?);
         Some((first * first + second * second).sqrt().get())

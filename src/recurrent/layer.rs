@@ -18,10 +18,14 @@ use crate::{
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
     monitor::Factor,
     scalar::{Scalar, to_f64},
+    size::{saturating_product, saturating_sum},
     theory::{Upper, spectral_norm_bound},
 };
 use alloc::{format, string::String, vec::Vec};
 use rand_core::Rng;
+
+/// Steps beyond which a recurrent layer states no bounds, which are a table of its steps.
+pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
 ///
@@ -95,16 +99,17 @@ impl<C: Cell> Recurrent<C> {
 
     pub(super) fn sizes(&self) -> Sizes {
         let products = self.cell.products();
-        let separate: usize =
-            products.iter().filter(|product| product.separate).map(|product| product.gates.len()).sum();
-        let stages = products.iter().map(|product| product.stage + 1).max().unwrap_or(1);
+        let apart = products.iter().filter(|product| product.separate);
+        let separate = saturating_sum(apart.map(|product| product.gates.len()));
+        let stages = products.iter().map(|product| product.stage.saturating_add(1)).max().unwrap_or(1);
+        let units = |each: usize| each.saturating_mul(self.hidden);
         Sizes {
             hidden: self.hidden,
-            z: self.cell.gates().len() * self.hidden,
-            u: separate * self.hidden,
-            memory: self.cell.memory() * self.hidden,
-            held: self.cell.held() * self.hidden,
-            operands: (stages - 1) * self.hidden,
+            z: units(self.cell.gates().len()),
+            u: units(separate),
+            memory: units(self.cell.memory()),
+            held: units(self.cell.held()),
+            operands: units(stages - 1),
             stages,
         }
     }
@@ -112,16 +117,16 @@ impl<C: Cell> Recurrent<C> {
     /// W, U, b, b_u.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        let (weight, rest) = w.split_at(z * self.inputs);
-        let (recurrent, rest) = rest.split_at(z * self.hidden);
+        let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
+        let (recurrent, rest) = rest.split_at(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
         [weight, recurrent, bias, recurrent_bias]
     }
 
     pub(super) fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        let (weight, rest) = w.split_at_mut(z * self.inputs);
-        let (recurrent, rest) = rest.split_at_mut(z * self.hidden);
+        let (weight, rest) = w.split_at_mut(z.saturating_mul(self.inputs));
+        let (recurrent, rest) = rest.split_at_mut(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });
         [weight, recurrent, bias, recurrent_bias]
     }
@@ -134,13 +139,17 @@ impl<C: Cell> Recurrent<C> {
     /// Values of all packed recurrent products, forward and backward.
     fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
-        let outputs = || self.cell.products().iter().map(|product| product.gates.len() * hidden);
-        let forward = outputs().map(|outputs| packed_len::<T>(outputs, hidden)).sum();
-        [forward, outputs().map(|outputs| packed_len::<T>(hidden, outputs)).sum()]
+        let outputs = || self.cell.products().iter().map(|product| product.gates.len().saturating_mul(hidden));
+        let forward = saturating_sum(outputs().map(|outputs| packed_len::<T>(outputs, hidden)));
+        [forward, saturating_sum(outputs().map(|outputs| packed_len::<T>(hidden, outputs)))]
     }
 
-    /// The cell's bounds for each of the first `steps` steps.
+    /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer than
+    /// the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
     fn step_bounds<T: Scalar>(&self, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
+        if w.len() < Layer::<T>::dims(self).parameters || steps > MOST_BOUNDED_STEPS {
+            return None;
+        }
         let [weight, recurrent, _, recurrent_bias] = self.split(w);
         let (inputs, hidden) = (self.inputs, self.hidden);
         let size = |value: &T| Upper::of(to_f64(*value));
@@ -167,8 +176,9 @@ impl<C: Cell> Recurrent<C> {
         let mut apart = 0;
         let hidden = self.hidden;
         self.cell.products().iter().map(move |product| {
-            let column = if product.separate { apart } else { product.gates.start * hidden };
-            apart += if product.separate { product.gates.len() * hidden } else { 0 };
+            let column = if product.separate { apart } else { product.gates.start.saturating_mul(hidden) };
+            let own = if product.separate { product.gates.len().saturating_mul(hidden) } else { 0 };
+            apart = apart.saturating_add(own);
             (product, column)
         })
     }
@@ -176,29 +186,31 @@ impl<C: Cell> Recurrent<C> {
 impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     fn dims(&self) -> Dims {
         let Sizes { z, u, .. } = self.sizes();
-        let biases = if self.bias.is_some() { z + u } else { 0 };
-        Dims::new(self.inputs, self.hidden, z * (self.inputs + self.hidden) + biases)
+        let biases = if self.bias.is_some() { z.saturating_add(u) } else { 0 };
+        let weights = z.saturating_mul(self.inputs.saturating_add(self.hidden));
+        Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
         let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
         let Sizes { hidden, z, memory, .. } = sizes;
-        let zeros = batch * hidden.max(memory);
+        let zeros = batch.saturating_mul(hidden.max(memory));
         let [forward_products, backward_products] = self.packed_products::<T>();
-        let forward = zeros + packed_len::<T>(z, self.inputs) + forward_products;
-        let monitored = 2 * batch * sizes.live();
-        let step = batch * (sizes.kept() + memory);
+        let forward = saturating_sum([zeros, packed_len::<T>(z, self.inputs), forward_products]);
+        let monitored = saturating_product(&[2, batch, sizes.live()]);
+        let step = batch.saturating_mul(sizes.kept().saturating_add(memory));
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
-        let products = (backward_products + outer).max(packed_len::<T>(self.inputs, z));
-        let backward = zeros + batch * (3 * hidden + memory + sizes.held) + products;
+        let products = backward_products.saturating_add(outer).max(packed_len::<T>(self.inputs, z));
+        let gradients = batch.saturating_mul(saturating_sum([hidden, hidden, hidden, memory, sizes.held]));
+        let backward = saturating_sum([zeros, gradients, products]);
         let (saved, scratch) = if mode.saves() {
-            (all * sizes.kept(), forward.max(backward) + monitored)
+            (all.saturating_mul(sizes.kept()), forward.max(backward).saturating_add(monitored))
         } else {
-            (0, forward + step + monitored)
+            (0, saturating_sum([forward, step, monitored]))
         };
-        Needs::new(saved, scratch, hidden + memory)
+        Needs::new(saved, scratch, hidden.saturating_add(memory))
     }
 
     fn skips_zero_rows(&self) -> bool {

@@ -14,5 +14,6 @@ pub use bidirectional::{Bidirectional, Reversed};
 pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 pub use elman::Elman;
 pub use gru::Gru;
+pub(crate) use layer::MOST_BOUNDED_STEPS;
 pub use layer::Recurrent;
 pub use lstm::Lstm;

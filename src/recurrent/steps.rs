@@ -21,6 +21,7 @@ use crate::{
     layer::{Place, Trained},
     monitor::{Factor, GradientMonitor},
     scalar::Scalar,
+    size::{saturating_product, saturating_sum},
 };
 use core::ops::Range;
 
@@ -40,12 +41,12 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Values per row kept from the forward to the backward pass.
     pub(super) fn kept(&self) -> usize {
-        self.z + self.u + self.operands + self.memory
+        saturating_sum([self.z, self.u, self.operands, self.memory])
     }
 
     /// Values per row of the longest gradient between two links of a step.
     pub(super) fn live(&self) -> usize {
-        self.z + self.u + self.held + self.memory + 2 * self.hidden
+        saturating_sum([self.z, self.u, self.held, self.memory, self.hidden, self.hidden])
     }
 }
 
@@ -209,13 +210,13 @@ impl<C: Cell> Recurrent<C> {
     /// enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache, each product goes
     /// through them once more, and should be as large as it can.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
-        (self.rows_together::<T>() / batch).max(1)
+        (self.rows_together::<T>() / batch.max(1)).max(1)
     }
 
     /// How many rows those steps have, unless one step alone has more.
     pub(super) fn rows_together<T>(&self) -> usize {
-        let ([least, most], row) = (TOGETHER, self.sizes().z * size_of::<T>());
-        let far = row * (self.inputs + self.hidden) > 4 * NEAR;
+        let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
+        let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
@@ -223,7 +224,7 @@ impl<C: Cell> Recurrent<C> {
     /// once a step. A monitor sees whole slices, from the thread that it is on.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
-        let nanoseconds = steps * batch * self.sizes().z * (self.hidden / 50 + 4);
+        let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
         if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
@@ -439,14 +440,15 @@ impl<C: Cell> Recurrent<C> {
     /// its own: what they have to be packed from lies in the caches of all threads, and who packs does not multiply.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
-        let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs + self.hidden);
+        let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
         parts(gates.div_ceil(STRIP), multiplications / PER_NANOSECOND, 1)
     }
 
     /// Values of scratch for so many parts, or fewer of fewer rows.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
-        outer_len::<T>([gates, inputs, rows]) + (parts - 1) * outer_len::<T>([STRIP, inputs, rows])
+        let others = (parts - 1).saturating_mul(outer_len::<T>([STRIP, inputs, rows]));
+        outer_len::<T>([gates, inputs, rows]).saturating_add(others)
     }
 
     /// [`add_gradient`](Self::add_gradient) for the rows `own` of W and U, which are given, with those of the bias.

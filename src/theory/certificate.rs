@@ -5,7 +5,9 @@ use crate::{
     error::{Error, require_length},
     extent::Extent,
     layer::{Layer, summary},
+    recurrent::MOST_BOUNDED_STEPS,
     scalar::Scalar,
+    size::at_most,
 };
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
@@ -85,9 +87,11 @@ impl Certificate {
     /// The certificate of `network` with the parameters `w`, for passes over `extent`.
     ///
     /// # Errors
-    /// An extent that no pass can cover; parameters of the wrong length.
+    /// An extent that no pass can cover; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are a table;
+    /// parameters of the wrong length.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], extent: Extent<'_>) -> Result<Self, Error> {
         extent.check()?;
+        at_most("the steps of a certificate", extent.steps, MOST_BOUNDED_STEPS)?;
         require_length("parameters", network.dims().parameters, w.len())?;
         let kinds: BTreeMap<_, _> = summary(network).rows.into_iter().map(|row| (row.path, row.kind)).collect();
         let kind = |name: &str| kinds.get(name).cloned().unwrap_or_default();

@@ -7,8 +7,9 @@ use crate::{
     initializer::{Initializer, Orthogonal, Shape, generator},
     layer::{Backward, Dims, Forward, Layer, Mode, Trained},
     scalar::{Scalar, to_f64},
+    size::{filled, product},
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use num_traits::Float;
 
 /// Lyapunov exponents, by QR: `Q ← J_t Q = QR`, and `λ_i` is the mean of `ln R_ii` over the steps.
@@ -43,15 +44,18 @@ impl LyapunovSpectrum {
     /// The first `count` exponents of products of `size` × `size` matrices, before any.
     ///
     /// # Errors
-    /// A size of 0; a count that is not from 1 to the size.
+    /// A size of 0; a count that is not from 1 to the size; [`Error::TooLarge`] for what memory cannot hold.
     pub fn new(size: usize, count: usize) -> Result<Self, Error> {
         require(size > 0, "Lyapunov spectrum: values of the state", "at least 1", size as f64)?;
         let valid = (1..=size).contains(&count);
         require(valid, "Lyapunov spectrum: exponents", "from 1 to the values of the state", count as f64)?;
         // In general position: unit vectors can be eigenvectors, which never turn to the largest.
-        let mut directions = vec![0.0; count * size];
+        let what = "Lyapunov spectrum: directions (exponents × values of the state)";
+        product("Lyapunov spectrum: a Jacobian (values of the state, squared)", &[size, size])?;
+        let mut directions = filled(what, product(what, &[count, size])?, 0.0)?;
+        let (images, sums) = (filled(what, directions.len(), 0.0)?, filled(what, count, 0.0)?);
         Orthogonal::default().fill(Shape::new(count, size, Role::Recurrent), &mut generator(0), &mut directions)?;
-        Ok(LyapunovSpectrum { size, images: directions.clone(), directions, sums: vec![0.0; count], steps: 0 })
+        Ok(LyapunovSpectrum { size, images, directions, sums, steps: 0 })
     }
 
     /// One more step, of Jacobian `∂s_t/∂s_{t−1}`: row i has the derivatives of value i.
@@ -239,25 +243,26 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         require_length("parameters", dims.parameters, w.len())?;
         let size = needs.carried;
         require(size > 0, "the state of a layer: values", "at least 1", size as f64)?;
-        let zeros = |values: usize| vec![T::zero(); values];
-        let outputs = layer.extent(STEP).rows() * dims.output;
+        let zeros = |values: usize| filled("the memory of a trajectory", values, T::zero());
+        let outputs = product("the output of a step", &[layer.extent(STEP).rows(), dims.output])?;
+        let entries = product("the Jacobian of a step (values of the state, squared)", &[size, size])?;
         let mut blocks = 0;
         layer.blocks(&mut |_| blocks += 1);
         Ok(Trajectory {
             layer,
             dims,
-            state: zeros(size),
-            next: zeros(size),
-            y: zeros(outputs),
-            dy: zeros(outputs),
-            saved: zeros(needs.saved),
-            spare: zeros(needs.saved),
-            scratch: zeros(needs.scratch),
-            gradient: zeros(dims.parameters),
-            frozen: vec![false; blocks],
-            unit: zeros(size),
-            row: zeros(size),
-            jacobian: vec![0.0; size * size],
+            state: zeros(size)?,
+            next: zeros(size)?,
+            y: zeros(outputs)?,
+            dy: zeros(outputs)?,
+            saved: zeros(needs.saved)?,
+            spare: zeros(needs.saved)?,
+            scratch: zeros(needs.scratch)?,
+            gradient: zeros(dims.parameters)?,
+            frozen: filled("the blocks", blocks, false)?,
+            unit: zeros(size)?,
+            row: zeros(size)?,
+            jacobian: filled("the Jacobian of a step", entries, 0.0)?,
         })
     }
 

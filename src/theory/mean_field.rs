@@ -4,6 +4,7 @@ use super::moments::Moments;
 use crate::{
     activation::AnyActivation,
     error::{Error, require},
+    size::at_most,
 };
 use alloc::{vec, vec::Vec};
 use core::{cmp::Ordering, iter};
@@ -215,9 +216,21 @@ impl<'a> MeanField<'a> {
     /// with pre-activations of variance `q`.
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// A variance that is negative or not finite; [`Error::TooLarge`] for more than 2²⁰ layers that differ.
     pub fn decades(&self, q: f64, depth: usize) -> Result<f64, Error> {
-        Ok(self.layers(q)?.take(depth).map(|layer| layer.decades()).sum())
+        const MOST: usize = 1 << 20;
+        let (mut sum, mut last) = (0.0, None);
+        for (i, layer) in self.layers(q)?.take(depth).enumerate() {
+            // All layers after two alike are like them.
+            let alike = last.is_some_and(|last: PredictedLayer| last.variance == layer.variance);
+            if i >= ONE_BY_ONE && alike {
+                return Ok(sum + layer.decades() * (depth - i) as f64);
+            }
+            at_most("mean field: layers that differ", if i < MOST { i } else { depth }, MOST)?;
+            sum += layer.decades();
+            last = Some(layer);
+        }
+        Ok(sum)
     }
 
     /// β, where over nets of these widths ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction
@@ -300,6 +313,8 @@ impl<'a> MeanField<'a> {
     }
 }
 
+/// Layers whose decades are added up one by one, whether they are alike or not.
+const ONE_BY_ONE: usize = 1 << 16;
 /// What differs by less, relatively, may differ by the quadrature's error alone.
 const CERTAIN: f64 = 1e-12;
 /// A factor this near to 1 is 1: fixed points where the slope is nearly 1 are less certain than integrals.

@@ -8,6 +8,7 @@ use crate::{
     initializer::{Initializer, Shape, generator, sample::Normals},
     layer::{BranchScale, Layer, Node},
     scalar::Scalar,
+    size::reserve,
 };
 use alloc::vec::Vec;
 use num_traits::Float;
@@ -57,7 +58,7 @@ impl OneInput {
     /// Draws `nets` of `network`; `None` where a part of it is none that theory describes.
     ///
     /// # Errors
-    /// No nets; what the layers' constructors refuse.
+    /// No nets; what the layers' constructors refuse; [`Error::TooLarge`] for widths or nets that memory cannot hold.
     pub fn of<T: Scalar>(
         network: &(impl Layer<T> + ?Sized),
         inputs: Inputs,
@@ -72,18 +73,19 @@ impl OneInput {
     /// Those of [`of`](Self::of).
     pub fn of_node(node: &Node, inputs: Inputs, nets: usize) -> Result<Option<Self>, Error> {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
-        let (mut decades, mut walk) = (Vec::with_capacity(nets), Walk { rng: generator(0), normals: Normals::new() });
+        let (mut decades, mut walk) =
+            (reserve("one input: nets", nets)?, Walk { rng: generator(0), normals: Normals::new() });
         for _ in 0..nets {
             let Spread { mean, square } = inputs.spread();
             let deviation = libm::sqrt((square - mean * mean).max(0.0));
-            let x = (0..node.widths().0).map(|_| mean + deviation * walk.normal()).collect();
+            let x = walk.normals(node.widths().0)?.into_iter().map(|normal| mean + deviation * normal).collect();
             let mut row = Row { values: x, told: Some(square), steps: Vec::new() };
             if !walk.forward(node, &mut row)? {
                 return Ok(None);
             }
-            let end = walk.normals(row.values.len());
+            let end = walk.normals(row.values.len())?;
             let before = libm::log10(length(&end));
-            let (_, after) = walk.backward(&row.steps, end);
+            let (_, after) = walk.backward(&row.steps, end)?;
             decades.push(after - before);
         }
         decades.sort_unstable_by(f64::total_cmp);
@@ -151,16 +153,18 @@ impl Walk {
         self.normals.next(&mut self.rng)
     }
 
-    fn normals(&mut self, count: usize) -> Vec<f64> {
-        (0..count).map(|_| self.normal()).collect()
+    fn normals(&mut self, count: usize) -> Result<Vec<f64>, Error> {
+        let mut normals = reserve("one input: values of a row", count)?;
+        normals.extend((0..count).map(|_| self.normal()));
+        Ok(normals)
     }
 
     /// A vector of independent normal numbers at right angles to `other`, which has no more of them.
-    fn beside(&mut self, other: &[f64], count: usize) -> Vec<f64> {
-        let (mut v, square) = (self.normals(count), dot(other, other));
+    fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
+        let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };
         v.iter_mut().zip(other).for_each(|(v, other)| *v -= along * other);
-        v
+        Ok(v)
     }
 
     /// Whether theory describes all of it.
@@ -183,7 +187,7 @@ impl Walk {
                 row.settle();
                 let h = core::mem::take(&mut row.values);
                 if let Some(gain) = weights.orthogonal_gain(shape) {
-                    let mut turned = self.normals(*inputs.max(outputs));
+                    let mut turned = self.normals(*inputs.max(outputs))?;
                     let scale = length(&h) / length(&turned);
                     turned.iter_mut().for_each(|u| *u *= scale);
                     row.values = turned[..*outputs].iter().map(|u| gain * u).collect();
@@ -191,7 +195,8 @@ impl Walk {
                     row.steps.push(Step::Rotation { h, turned, gain });
                 } else {
                     let root = libm::sqrt(weight * dot(&h, &h) + bias);
-                    let z: Vec<f64> = (0..*outputs).map(|_| root * self.normal()).collect();
+                    let mut z = self.normals(*outputs)?;
+                    z.iter_mut().for_each(|z| *z *= root);
                     row.values = z.iter().map(|z| mean + z).collect();
                     row.steps.push(Step::Weights { h, z, weight, bias });
                 }
@@ -232,7 +237,7 @@ impl Walk {
     }
 
     /// Of the gradient `g` that came, the direction of the one that goes on and log10 of its length.
-    fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> (Vec<f64>, f64) {
+    fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {
             match step {
@@ -241,7 +246,7 @@ impl Walk {
                     let q = weight * size * size + bias;
                     let mut along = self.normal() * libm::sqrt(weight * bias * of_g / q);
                     along += weight * size * dot(z, &g) / q;
-                    let mut next = self.beside(h, h.len());
+                    let mut next = self.beside(h, h.len())?;
                     let root = libm::sqrt(weight * of_g);
                     next.iter_mut().for_each(|v| *v *= root);
                     if size > 0.0 {
@@ -252,7 +257,7 @@ impl Walk {
                 Step::Rotation { h, turned, gain } => {
                     let (square, of_g) = (dot(turned, turned), dot(&g, &g));
                     let along = if square > 0.0 { dot(turned, &g) / square } else { 0.0 };
-                    let mut next = self.beside(h, turned.len());
+                    let mut next = self.beside(h, turned.len())?;
                     let scale = libm::sqrt((of_g - along * along * square).max(0.0)) / length(&next);
                     next.iter_mut().for_each(|v| *v = if scale.is_finite() { gain * scale * *v } else { 0.0 });
                     next.iter_mut().zip(h).for_each(|(v, h)| *v += gain * along * h);
@@ -267,7 +272,7 @@ impl Walk {
                     g.iter_mut().zip(y).for_each(|(g, y)| *g = (*g - mean - along * y) / sigma);
                 }
                 Step::Residual { branch, scale } => {
-                    let (inner, of_inner) = self.backward(branch, g.clone());
+                    let (inner, of_inner) = self.backward(branch, g.clone())?;
                     let scale = scale * libm::exp10(of_inner);
                     g.iter_mut().zip(inner).for_each(|(g, inner)| *g += scale * inner);
                 }
@@ -277,7 +282,7 @@ impl Walk {
             decades += libm::log10(size);
             g.iter_mut().for_each(|g| *g /= if size > 0.0 { size } else { 1.0 });
         }
-        (g, decades)
+        Ok((g, decades))
     }
 }
 

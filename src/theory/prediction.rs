@@ -167,7 +167,8 @@ impl Prediction {
     /// Layers of your own are sampled in their place.
     ///
     /// # Errors
-    /// What the network's initializers refuse; a network with a width of 0.
+    /// What the network's initializers refuse; a network with a width of 0; [`Error::TooLarge`] where a part must be
+    /// sampled and one sequence has more than 2²⁶ values in a pass.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
         Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }

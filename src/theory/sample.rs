@@ -8,14 +8,17 @@ use crate::{
     layer::{Layer, Mode, initialize},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
+    size::{at_most, room, saturating_product, saturating_sum},
     tape::Tape,
 };
 use alloc::{string::String, vec::Vec};
 
 /// Networks that are drawn.
 const NETS: u64 = 8;
-/// Samples that each of them sees.
+/// Samples that each of them sees; fewer of sequences so long that a pass would have more values than [`VALUES`].
 const SAMPLES: usize = 32;
+/// The most values of a sampled pass: 256 MiB of `f32`.
+const VALUES: usize = 1 << 26;
 
 /// Mean and mean square of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -104,8 +107,22 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 
 impl Sample {
     /// Passes through `network` on normal inputs of this spread, with normal gradients at its output.
+    ///
+    /// # Errors
+    /// What the initializers return; [`Error::TooLarge`] for sequences of which one alone has more than [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
-        let (extent, dims) = (Extent::sequences(SAMPLES, steps), network.dims());
+        let dims = network.dims();
+        room::<T>("the parameters of the network", &[dims.parameters])?;
+        let values = |samples: usize| {
+            let extent = Extent::sequences(samples, steps);
+            let needs = network.needs(extent, Mode::Train);
+            let rows = saturating_product(&[extent.rows(), dims.input.saturating_add(dims.output)]);
+            saturating_sum([needs.saved, needs.scratch, rows])
+        };
+        // Of one sample a sequence this long is as many rows as of many short ones.
+        let samples = (1..=SAMPLES).rev().find(|&samples| values(samples) <= VALUES).unwrap_or(1);
+        at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;
+        let extent = Extent::sequences(samples, steps);
         let mut tape = Tape::new(network, extent)?;
         tape.want_input_gradient(true);
         let std = libm::sqrt((inputs.square - inputs.mean * inputs.mean).max(0.0));

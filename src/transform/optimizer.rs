@@ -6,8 +6,9 @@ use crate::{
     error::{Error, require, require_length},
     monitor::GradientMonitor,
     scalar::Scalar,
+    size::filled,
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 /// The largest number of updates that a saved run may have: the last that an `f64` counts exactly.
 pub const MOST_STEPS: u64 = 1 << 53;
@@ -43,7 +44,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         require_length("parameters", blocks.parameters(), w.len())?;
         transform.prepare(blocks)?;
         let guarded = check_chain(&transform)?;
-        let mut state = vec![T::zero(); transform.needs(blocks)];
+        let mut state = filled("the state of the transform", transform.needs(blocks), T::zero())?;
         transform.start(blocks, w, &mut state);
         Ok(Optimizer { transform, state, steps: 0, guarded })
     }

@@ -1,0 +1,363 @@
+//! Hostile sizes through every entry that takes one: a value or a typed error, under a memory limit.
+
+use chainrule::{
+    Block, Error, Extent, Layer, Role,
+    activation::{Relu, Tanh},
+    data::{Batch, Data},
+    initializer::{Initializer, Zeros},
+    layer::{
+        Dims, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node, PRelu, Place, Pointwise, Residual, RmsNorm,
+        Sequential, Trained, initialize, summary,
+    },
+    loss::{MeanSquared, Target},
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+    tape::Tape,
+    trainer::{Settings, Trainer},
+    transform::Sgd,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+};
+
+const MAX: usize = usize::MAX;
+const SIZES: [usize; 9] = [0, 1, 2, MAX, MAX / 2, MAX / 2 + 1, MAX / 3 + 1, 1 << 31, 1 << 63];
+
+/// Bytes of address space for the table, in KiB.
+const LIMIT: &str = "2000000";
+
+/// The kind of a result, as the table names it.
+fn kind<T>(result: Result<T, Error>) -> &'static str {
+    match result {
+        Ok(_) => "Ok",
+        Err(Error::TooLarge { .. }) => "TooLarge",
+        Err(Error::Parameter { .. }) => "Parameter",
+        Err(Error::EmptyBatch) => "EmptyBatch",
+        Err(Error::NoSteps { .. }) => "NoSteps",
+        Err(Error::Length { .. }) => "Length",
+        Err(Error::Empty { .. }) => "Empty",
+        Err(Error::BeyondCapacity { .. }) => "BeyondCapacity",
+        Err(Error::Threads { .. }) => "Threads",
+        Err(_) => "another",
+    }
+}
+
+struct Table(Vec<String>);
+
+impl Table {
+    /// Runs an entry, whose kind of result is one of `expected`.
+    fn row(&mut self, name: &str, expected: &[&str], entry: impl FnOnce() -> &'static str) {
+        let found = catch_unwind(AssertUnwindSafe(entry)).unwrap_or("a panic");
+        if !expected.contains(&found) {
+            self.0.push(format!("{name}: expected {}, found {found}", expected.join(" or ")));
+        }
+    }
+}
+
+/// Runs the test `name` of this module in a process with a memory limit; true in that process.
+fn limited(name: &str) -> bool {
+    const CHILD: &str = "CHAINRULE_SIZES_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let limit = format!("ulimit -v {LIMIT}; exec \"$0\" \"$@\"");
+    let mut child = Command::new("sh");
+    child.args(["-c", &limit]).arg(exe).args([&format!("sizes::{name}"), "--exact", "--nocapture"]).env(CHILD, "1");
+    let output = child.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 passed"), "the test did not run: {}", text(&output.stdout));
+    false
+}
+
+/// What a layer reports of itself saturates, and what makes memory for it refuses it.
+fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static) {
+    let dims = layer.dims();
+    let extents = [Extent::batch(1), Extent::sequences(3, MAX), Extent::sequences(MAX / 2, 2)];
+    table.row(name, &["reports"], || {
+        for extent in extents {
+            for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
+                let _ = layer.needs(extent, mode);
+            }
+            let _ = (layer.extent(extent).rows(), layer.zero_rows(extent), layer.gain_bound(&[], extent));
+        }
+        let mut end = 0;
+        layer.blocks(&mut |block| end = block.range.end);
+        assert_eq!(end, dims.parameters, "{name}: blocks end where the parameters do");
+        let _ = (layer.describe().widths(), summary(&layer).to_string(), format!("{layer:?}"));
+        "reports"
+    });
+    if dims.parameters > 1 << 40 {
+        table.row(&format!("{name}: initialize"), &["TooLarge"], || kind(initialize::<f64>(&layer, 1)));
+    }
+    let hostile = [dims.input, dims.output, dims.parameters].into_iter().max().unwrap() > 1 << 40;
+    let narrow = dims.input.min(dims.output) == 0;
+    let expected: &[&str] = match (narrow, hostile) {
+        (true, _) => &["Parameter"],
+        (false, true) => &["TooLarge"],
+        (false, false) => &["Ok", "TooLarge"],
+    };
+    let (mut first, mut second) = (Sequential::<f64>::new(dims.input), Sequential::<f64>::new(dims.input));
+    let fits: &[&str] = if hostile { &["TooLarge", "Ok"] } else { expected };
+    let fits = if narrow { expected } else { fits };
+    table.row(&format!("{name}: push"), fits, || kind(first.push(layer.clone())));
+    table.row(&format!("{name}: push, tape"), expected, || {
+        let pushed = second.push(layer.clone());
+        kind(pushed.and_then(|()| Tape::<f64, _>::new(second, Extent::batch(1))))
+    });
+    table.row(&format!("{name}: tape"), expected, || kind(Tape::<f64, _>::new(&layer, Extent::batch(1))));
+    let inference: &[&str] = if hostile || narrow { expected } else { &["Ok", "TooLarge"] };
+    table.row(&format!("{name}: inference"), inference, || {
+        kind(Tape::<f64, _>::for_inference(&layer, Extent::batch(1)))
+    });
+    for batch in [MAX, MAX / 2, 1 << 62] {
+        let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge"] };
+        let extent = Extent::sequences(batch, 1);
+        table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::new(&layer, extent)));
+        table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::for_inference(&layer, extent)));
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn layers_of_hostile_sizes_saturate_and_are_refused() {
+    if !limited("layers_of_hostile_sizes_saturate_and_are_refused") {
+        return;
+    }
+    let mut table = Table(Vec::new());
+    for a in SIZES {
+        for b in SIZES {
+            let name = |kind: &str| format!("{kind}({a}, {b})");
+            layer(&mut table, &name("Linear"), Linear::new(a, b));
+            layer(&mut table, &name("Linear without bias"), Linear::new(a, b).without_bias());
+            layer(&mut table, &name("Elman"), Recurrent::new(a, b, Elman::new(Tanh)));
+            layer(&mut table, &name("Lstm"), Recurrent::new(a, b, Lstm));
+            layer(&mut table, &name("Gru"), Recurrent::new(a, b, Gru::default()));
+            layer(&mut table, &name("Reversed"), Reversed::new(Recurrent::new(a, b, Lstm)));
+            let one = Recurrent::new(a, b, Lstm);
+            if let Ok(both) = Bidirectional::new::<f64>(one.clone(), one) {
+                layer(&mut table, &name("Bidirectional"), both);
+            }
+        }
+        let name = |kind: &str| format!("{kind}({a})");
+        layer(&mut table, &name("Pointwise"), Pointwise::new(a, Relu));
+        layer(&mut table, &name("PRelu"), PRelu::new(a));
+        layer(&mut table, &name("PRelu per unit"), PRelu::new(a).per_unit());
+        layer(&mut table, &name("LayerNorm"), LayerNorm::new(a));
+        layer(&mut table, &name("RmsNorm"), RmsNorm::new(a));
+        layer(&mut table, &name("LastStep"), LastStep::new(a));
+        layer(&mut table, &name("MeanOverSteps"), MeanOverSteps::new(a));
+        if let Ok(residual) = Residual::<f64>::new(Linear::new(a, a)) {
+            layer(&mut table, &name("Residual"), std::sync::Arc::new(residual));
+        }
+    }
+    assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn hostile_sizes_give_a_value_or_a_typed_error() {
+    if !limited("hostile_sizes_give_a_value_or_a_typed_error") {
+        return;
+    }
+    let mut table = Table(Vec::new());
+    extents(&mut table);
+    data(&mut table);
+    trainers(&mut table);
+    threads(&mut table);
+    networks(&mut table);
+    assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
+}
+
+fn extents(table: &mut Table) {
+    let cases = [
+        (Extent::batch(0), "EmptyBatch"),
+        (Extent::batch(1), "Ok"),
+        (Extent::batch(MAX), "TooLarge"),
+        (Extent::batch(MAX / 2), "Ok"),
+        (Extent::sequences(2, 0), "NoSteps"),
+        (Extent::sequences(2, 1 << 63), "TooLarge"),
+        (Extent::sequences(1 << 63, 2), "TooLarge"),
+        (Extent::sequences(1 << 32, 1 << 32), "TooLarge"),
+        (Extent::sequences(1 << 31, 1 << 31), "Ok"),
+        (Extent::ragged(&[]), "EmptyBatch"),
+        (Extent::ragged(&[MAX, 1]), "TooLarge"),
+        (Extent::ragged(&[MAX / 2, MAX / 2, 3]), "TooLarge"),
+    ];
+    for (extent, expected) in cases {
+        table.row(&format!("{extent:?}"), &[expected], || kind(extent.check()));
+        table.row(&format!("{extent:?}: methods"), &["reports"], || {
+            for at in SIZES {
+                let _ = (extent.rows(), extent.active(at), extent.step(at), extent.length(at), extent.row(at, at));
+            }
+            "reports"
+        });
+    }
+    table.row("blocks", &["reports"], || {
+        for a in SIZES {
+            for b in SIZES {
+                let block = Block::new("w", a, [b, a], Role::Weight);
+                assert!(block.range.start <= block.range.end);
+                let block = block.within("0", b);
+                assert!(block.range.start <= block.range.end);
+                let _ =
+                    (Place::new(&[]).part(a).part(b).index(), Trained::ALL.part(a).part(b).any(a), Dims::new(a, b, a));
+            }
+        }
+        "reports"
+    });
+}
+
+fn data(table: &mut Table) {
+    let (inputs, targets) = ([0.5; 8], [0.5; 8]);
+    let values = Target::Values(&targets[..4]);
+    for a in SIZES {
+        for b in SIZES {
+            let possible = a >= 1 && b >= 1 && a.checked_mul(b).is_some_and(|each| 8 % each == 0);
+            let expected: &[&str] = match (a, b) {
+                (a, b) if possible && a * b <= 2 => &["Ok"],
+                (0, _) | (_, 0) => &["Empty"],
+                _ => &["TooLarge", "Length", "Ok"],
+            };
+            let targets_of = if (a, b) == (1, 1) { Target::Values(&targets) } else { values };
+            table.row(&format!("sequences({a}, {b})"), expected, || {
+                let data = Data::sequences(a, b, &inputs, targets_of);
+                if let Ok(data) = &data {
+                    let mut batch = Batch::new(data, MAX);
+                    batch.gather(data, &[0], false).unwrap();
+                }
+                kind(data)
+            });
+            let lengths = [a, b];
+            table.row(&format!("ragged(0, [{a}, {b}])"), &["NoSteps", "Empty"], || {
+                kind(Data::ragged(0, &lengths, &[], values))
+            });
+            let expected: &[&str] = if (a, b) == (1, 1) { &["Ok"] } else { &["NoSteps", "TooLarge", "Length"] };
+            table.row(&format!("ragged(4, [{a}, {b}])"), expected, || {
+                kind(Data::ragged(4, &lengths, &inputs, Target::Values(&targets[..2])))
+            });
+            table.row(&format!("ragged({a}, [1, 1])"), &["Ok", "TooLarge", "Length", "Empty"], || {
+                kind(Data::ragged(a, &[1, 1], &inputs, Target::Values(&targets[..2])))
+            });
+        }
+    }
+    // One long sample among many short ones: the largest batch is the data, not samples × longest.
+    let mut lengths = vec![1; 1 << 16];
+    lengths[7] = 1 << 16;
+    let inputs = vec![0.5; (1 << 16) - 1 + (1 << 16)];
+    let targets = vec![0.5; 1 << 16];
+    table.row("a long sample among short ones", &["Ok"], || {
+        let data = Data::ragged(1, &lengths, &inputs, Target::Values(&targets)).unwrap();
+        let mut batch = Batch::new(&data, MAX);
+        let all: Vec<usize> = (0..1 << 16).collect();
+        let gathered = batch.gather(&data, &all, false);
+        assert_eq!(batch.x().len(), inputs.len());
+        kind(gathered)
+    });
+}
+
+/// A trainer of a line, and its losses.
+fn fit(settings: Settings, steps: usize) -> Result<Vec<f64>, Error> {
+    let inputs: Vec<f64> = (0..12).map(|i| f64::from(i) / 8.0).collect();
+    let targets: Vec<f64> = inputs.iter().map(|x| 3.0 * x - 1.0).collect();
+    let data = Data::rows(1, &inputs, Target::Values(&targets))?;
+    let network = Sequential::<f64>::input(1).linear(1).build()?;
+    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), Sgd::new(0.1), settings, steps)?;
+    let epochs = trainer.fit(&data)?;
+    trainer.evaluate(&data)?;
+    trainer.metric(&data, |_, _, _| 1.0)?;
+    let most = settings.batch.min(12);
+    trainer.predict(&inputs[..most], Extent::batch(most)).map(drop)?;
+    let mut batch = Batch::new(&data, MAX);
+    trainer.step(&data, &mut batch, &[0, 1, 2], &mut ())?;
+    Ok(epochs.iter().map(|epoch| epoch.loss).collect())
+}
+
+fn trainers(table: &mut Table) {
+    let plain = Settings { batch: 12, epochs: 3, ..Settings::default() };
+    let whole = fit(plain, 1).unwrap();
+    for batch in [MAX, MAX / 2, 1 << 31, 1 << 63, 13, 4097] {
+        for accumulate in [1, MAX, 1 << 63, 1 << 31] {
+            table.row(&format!("batch {batch}, accumulate {accumulate}"), &["Ok"], || {
+                let settings = Settings { batch, accumulate, ..plain };
+                let losses = fit(settings, 1);
+                assert_eq!(losses.as_ref(), Ok(&whole), "a batch larger than the data is the data");
+                kind(losses)
+            });
+        }
+    }
+    for accumulate in [MAX, 1 << 63, 1 << 31] {
+        table.row(&format!("batch 4, accumulate {accumulate}"), &["Ok"], || {
+            kind(fit(Settings { batch: 4, accumulate, ..plain }, 1))
+        });
+    }
+    for (settings, steps, expected) in [
+        (Settings { batch: 0, ..plain }, 1, "Parameter"),
+        (Settings { accumulate: 0, ..plain }, 1, "Parameter"),
+        (Settings { patience: Some(0), ..plain }, 1, "Parameter"),
+        (Settings { threads: 0, ..plain }, 1, "Parameter"),
+        (Settings { threads: MAX, ..plain }, 1, "TooLarge"),
+        (Settings { threads: MAX / 2, ..plain }, 1, "TooLarge"),
+        (Settings { threads: 1 << 31, ..plain }, 1, "TooLarge"),
+        (plain, 0, "NoSteps"),
+        (plain, MAX, "TooLarge"),
+        (plain, 1 << 31, "TooLarge"),
+        (Settings { batch: MAX, ..plain }, MAX / 2, "TooLarge"),
+    ] {
+        table.row(&format!("{settings:?} for {steps} steps"), &[expected], || kind(fit(settings, steps)));
+    }
+}
+
+fn threads(table: &mut Table) {
+    let network = Sequential::<f64>::input(3).linear(2).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let mut tape = Tape::new(&network, Extent::batch(4)).unwrap();
+    for (threads, expected) in [
+        (2, &["Ok", "Threads"][..]),
+        (0, &["Parameter"]),
+        (MAX, &["TooLarge"]),
+        (MAX / 2, &["TooLarge"]),
+        (1 << 31, &["TooLarge"]),
+        (4097, &["TooLarge"]),
+        (1, &["Ok"]),
+    ] {
+        table.row(&format!("{threads} threads"), expected, || kind(tape.set_threads(threads)));
+        table.row(&format!("a pass after {threads} threads"), &["Ok"], || {
+            kind(tape.forward(&w, &[0.5; 12], Extent::batch(4)).map(drop))
+        });
+    }
+    for extent in [Extent::batch(MAX), Extent::sequences(2, 1 << 63), Extent::ragged(&[MAX, MAX])] {
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.forward(&w, &[], extent).map(drop)));
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.infer(&w, &[], extent).map(drop)));
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.input_mut(extent).map(drop)));
+    }
+}
+
+fn networks(table: &mut Table) {
+    for width in [MAX, MAX / 2, 1 << 31, 1 << 63] {
+        table.row(&format!("builder of {width}"), &["TooLarge"], || {
+            kind(Sequential::<f64>::input(width).linear(width).build())
+        });
+        table.row(&format!("builder to {width}"), &["TooLarge"], || {
+            let network = Sequential::<f64>::input(4).linear(width).linear(4).build();
+            kind(network.and_then(|network| initialize(&network, 1)))
+        });
+        table.row(&format!("builder of two to {width}"), &["TooLarge"], || {
+            let network = Sequential::<f64>::input(4).bidirectional(width, Lstm).build();
+            kind(network.and_then(|network| initialize(&network, 1)))
+        });
+        table.row(&format!("node of {width}"), &["TooLarge"], || {
+            let (weights, bias) = (Zeros.kind(), Some(Zeros.kind()));
+            let linear = Node::Linear { inputs: 4, outputs: width, weights, bias };
+            let node = Node::Sequential { input: 4, layers: vec![linear] };
+            kind(node.build::<f64>().and_then(|network| initialize(&network, 1)))
+        });
+    }
+    table.row("sums of widths", &["TooLarge"], || {
+        let half = MAX / 32;
+        let mut network = Sequential::<f64>::new(half);
+        let pushed = (0..64).try_for_each(|_| network.push(Pointwise::new(half, Relu)));
+        kind(pushed)
+    });
+}
