@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// A class label that the network has no output for. A trainer counts the rows of its data's targets: the row is the
     /// sample where each has one target.
-    #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes - 1)]
+    #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     Label {
         /// The row.
         row: usize,
@@ -92,7 +92,7 @@ pub enum Error {
         classes: usize,
     },
     /// A sample that the data does not have.
-    #[error("sample {sample}, but there are {samples} (0 to {})", samples - 1)]
+    #[error("sample {sample}, but there are {samples} (0 to {})", samples.saturating_sub(1))]
     Sample {
         /// The sample.
         sample: usize,

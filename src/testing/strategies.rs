@@ -105,13 +105,14 @@ pub fn widths(most: usize) -> BoxedStrategy<usize> {
     (1..=most.max(1)).boxed()
 }
 
-/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first.
+/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first; of no more sequences than
+/// [`Limits::MOST`] has samples.
 pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> {
     let sorted = |mut lengths: Vec<usize>| {
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         lengths
     };
-    vec(widths(max_steps), 1..=max_batch.max(1)).prop_map(sorted).boxed()
+    vec(widths(max_steps), 1..=max_batch.clamp(1, Limits::MOST.batch)).prop_map(sorted).boxed()
 }
 
 /// An [`Extent`] that owns its lengths.
@@ -232,7 +233,7 @@ pub fn cells() -> BoxedStrategy<CellKind> {
     .boxed()
 }
 
-/// How large a network and its pass may be.
+/// How large a network and its pass may be. Limits above [`Limits::MOST`] are those of it: larger cases would fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Layers in a row: of the network, and of each branch within.
@@ -247,6 +248,25 @@ pub struct Limits {
     pub batch: usize,
     /// Steps of a pass.
     pub steps: usize,
+}
+
+impl Limits {
+    /// The largest limits that strategies heed.
+    pub const MOST: Limits =
+        Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 10, steps: 1 << 10 };
+
+    /// Each no larger than that of [`MOST`](Self::MOST).
+    fn capped(self) -> Self {
+        let most = Self::MOST;
+        Limits {
+            layers: self.layers.min(most.layers),
+            width: self.width.min(most.width),
+            depth: self.depth.min(most.depth),
+            recurrent: self.recurrent,
+            batch: self.batch.min(most.batch),
+            steps: self.steps.min(most.steps),
+        }
+    }
 }
 
 /// Up to four layers in a row, five values wide, two branches deep, recurrent ones among them; 3 samples, 4 steps.
@@ -311,7 +331,10 @@ impl Part {
             }
             Part::Bidirectional(forward, backward) => {
                 let ((forward, first), (backward, second)) = (branch(forward, width), branch(backward, width));
-                (Node::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) }, first + second)
+                (
+                    Node::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) },
+                    first.saturating_add(second),
+                )
             }
             Part::LastStep => (Node::LastStep { width }, width),
             Part::MeanOverSteps => (Node::MeanOverSteps { width }, width),
@@ -380,6 +403,7 @@ fn parts(limits: Limits) -> BoxedStrategy<Part> {
 ///
 /// Rows can be wider than the limit where two directions put theirs side by side.
 pub fn networks(limits: Limits) -> BoxedStrategy<Node> {
+    let limits = limits.capped();
     let part = parts(limits);
     let part = if limits.recurrent {
         prop_oneof![8 => part, 1 => Just(Part::LastStep), 1 => Just(Part::MeanOverSteps)].boxed()
@@ -406,6 +430,7 @@ pub struct Case<T> {
 /// Networks with parameters, input and extent. A failure shrinks to a simple network first, then to a small extent,
 /// then to small numbers: odd multiples of 1/128, which do not meet the kinks at 0.
 pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
+    let limits = limits.capped();
     // A prime number of values, taken in turn: the network can shrink without new ones being drawn.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
@@ -414,7 +439,7 @@ pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
             let dims = network.build::<T>().map(|network| network.dims()).unwrap_or_default();
             let mut values = values.into_iter().cycle();
             let w = values.by_ref().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
-            let x = values.take(dims.input * extent.extent().rows()).map(scalar).collect();
+            let x = values.take(dims.input.saturating_mul(extent.extent().rows())).map(scalar).collect();
             Case { network, w, x, extent }
         })
         .boxed()

@@ -216,19 +216,22 @@ impl<'a> MeanField<'a> {
     /// with pre-activations of variance `q`.
     ///
     /// # Errors
-    /// A variance that is negative or not finite; [`Error::TooLarge`] for more than 2²⁰ layers that differ.
+    /// A variance that is negative or not finite; [`Error::TooLarge`] for more than 2¹⁶ layers that differ.
     pub fn decades(&self, q: f64, depth: usize) -> Result<f64, Error> {
-        const MOST: usize = 1 << 20;
         let (mut sum, mut last) = (0.0, None);
         for (i, layer) in self.layers(q)?.take(depth).enumerate() {
+            let each = layer.decades();
             // All layers after two alike are like them.
-            let alike = last.is_some_and(|last: PredictedLayer| last.variance == layer.variance);
-            if i >= ONE_BY_ONE && alike {
-                return Ok(sum + layer.decades() * (depth - i) as f64);
+            if last == Some(layer.variance) {
+                let left = depth - i;
+                let added = left.min(MOST_LAYERS);
+                return Ok((0..added).fold(sum, |sum, _| sum + each) + (left - added) as f64 * each);
             }
-            at_most("mean field: layers that differ", if i < MOST { i } else { depth }, MOST)?;
-            sum += layer.decades();
-            last = Some(layer);
+            if i == MOST_LAYERS {
+                at_most("mean field: layers that differ", depth, MOST_LAYERS)?;
+            }
+            sum += each;
+            last = Some(layer.variance);
         }
         Ok(sum)
     }
@@ -313,8 +316,8 @@ impl<'a> MeanField<'a> {
     }
 }
 
-/// Layers whose decades are added up one by one, whether they are alike or not.
-const ONE_BY_ONE: usize = 1 << 16;
+/// Layers that are gone through one by one.
+const MOST_LAYERS: usize = 1 << 16;
 /// What differs by less, relatively, may differ by the quadrature's error alone.
 const CERTAIN: f64 = 1e-12;
 /// A factor this near to 1 is 1: fixed points where the slope is nearly 1 are less certain than integrals.

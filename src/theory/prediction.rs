@@ -168,7 +168,7 @@ impl Prediction {
     ///
     /// # Errors
     /// What the network's initializers refuse; a network with a width of 0; [`Error::TooLarge`] where a part must be
-    /// sampled and one sequence has more than 2²⁶ values in a pass.
+    /// sampled and a pass has more than 2²⁸ values.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
         Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }

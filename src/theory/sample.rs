@@ -8,17 +8,19 @@ use crate::{
     layer::{Layer, Mode, initialize},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
-    size::{at_most, room, saturating_product, saturating_sum},
+    size::{at_most, reserve, room, saturating_product, saturating_sum},
     tape::Tape,
 };
 use alloc::{string::String, vec::Vec};
 
 /// Networks that are drawn.
 const NETS: u64 = 8;
-/// Samples that each of them sees; fewer of sequences so long that a pass would have more values than [`VALUES`].
+/// Samples that each of them sees; fewer of long sequences, of which a sample is many rows.
 const SAMPLES: usize = 32;
-/// The most values of a sampled pass: 256 MiB of `f32`.
-const VALUES: usize = 1 << 26;
+/// Rows of a pass beyond which there are fewer samples.
+const ROWS: usize = 1 << 18;
+/// The most values of a sampled pass: 1 GiB of `f32`.
+const VALUES: usize = 1 << 28;
 
 /// Mean and mean square of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -109,7 +111,7 @@ impl Sample {
     /// Passes through `network` on normal inputs of this spread, with normal gradients at its output.
     ///
     /// # Errors
-    /// What the initializers return; [`Error::TooLarge`] for sequences of which one alone has more than [`VALUES`] values.
+    /// What the initializers return; [`Error::TooLarge`] for passes of more than [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
@@ -119,8 +121,7 @@ impl Sample {
             let rows = saturating_product(&[extent.rows(), dims.input.saturating_add(dims.output)]);
             saturating_sum([needs.saved, needs.scratch, rows])
         };
-        // Of one sample a sequence this long is as many rows as of many short ones.
-        let samples = (1..=SAMPLES).rev().find(|&samples| values(samples) <= VALUES).unwrap_or(1);
+        let samples = (ROWS / steps.max(1)).clamp(1, SAMPLES);
         at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;
         let extent = Extent::sequences(samples, steps);
         let mut tape = Tape::new(network, extent)?;
@@ -132,7 +133,9 @@ impl Sample {
             let w: Vec<T> = initialize(network, net)?;
             let (mut rng, mut normals) = (generator(!net), Normals::new());
             let mut next = || normals.next(&mut rng);
-            let x: Vec<T> = (0..extent.rows() * dims.input).map(|_| scalar(inputs.mean + std * next())).collect();
+            let count = extent.rows() * dims.input;
+            let mut x: Vec<T> = reserve("the inputs of a sampled pass", count)?;
+            x.extend((0..count).map(|_| scalar::<T>(inputs.mean + std * next())));
             let mut watch = Watch::default();
             let output = tape.forward_with(&w, &x, extent, Mode::Train, &mut watch)?;
             output.dy.iter_mut().for_each(|dy| *dy = scalar(next()));

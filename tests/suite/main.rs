@@ -49,6 +49,7 @@ mod prediction;
 mod prescription;
 #[cfg(feature = "std")]
 mod sequences;
+#[cfg(feature = "std")]
 mod sizes;
 #[cfg(feature = "std")]
 mod statistics;

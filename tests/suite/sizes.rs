@@ -1,4 +1,5 @@
 //! Hostile sizes through every entry that takes one: a value or a typed error, under a memory limit.
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 use chainrule::{
     Block, Error, Extent, Layer, Role,
@@ -120,7 +121,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
 }
 
 #[test]
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[ignore = "needs kernels whose sizes saturate"]
 fn layers_of_hostile_sizes_saturate_and_are_refused() {
     if !limited("layers_of_hostile_sizes_saturate_and_are_refused") {
         return;
@@ -156,7 +157,6 @@ fn layers_of_hostile_sizes_saturate_and_are_refused() {
 }
 
 #[test]
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn hostile_sizes_give_a_value_or_a_typed_error() {
     if !limited("hostile_sizes_give_a_value_or_a_typed_error") {
         return;
@@ -167,6 +167,7 @@ fn hostile_sizes_give_a_value_or_a_typed_error() {
     trainers(&mut table);
     threads(&mut table);
     networks(&mut table);
+    theories(&mut table);
     assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
 }
 
@@ -360,4 +361,113 @@ fn networks(table: &mut Table) {
         let pushed = (0..64).try_for_each(|_| network.push(Pointwise::new(half, Relu)));
         kind(pushed)
     });
+}
+
+fn theories(table: &mut Table) {
+    use chainrule::{
+        initializer::{Orthogonal, Shape, Sparse, generator},
+        theory::{
+            Certificate, Inputs, LyapunovSpectrum, MeanField, OneInput, Prediction, eigenvalues, lyapunov_spectrum,
+            spectral_norm_bound, state_jacobian,
+        },
+    };
+    let recurrent = Sequential::<f64>::input(1).recurrent(2, Elman::new(Tanh)).last_step().build().unwrap();
+    let line = Sequential::<f64>::input(1).linear(1).mean_over_steps().build().unwrap();
+    let inputs = Inputs::new(1.0).unwrap();
+    for (steps, expected) in
+        [(0, "Parameter"), (1, "Ok"), (1 << 20, "Ok"), (1 << 31, "TooLarge"), (MAX / 2, "TooLarge"), (MAX, "TooLarge")]
+    {
+        table.row(&format!("a sampled prediction of {steps} steps"), &[expected], || {
+            kind(inputs.steps(steps).and_then(|inputs| Prediction::of(&recurrent, inputs)))
+        });
+        let expected = if steps == 0 { "Parameter" } else { "Ok" };
+        table.row(&format!("a prediction of {steps} steps"), &[expected], || {
+            kind(inputs.steps(steps).and_then(|inputs| Prediction::of(&line, inputs)))
+        });
+    }
+    let w = initialize(&recurrent, 1).unwrap();
+    for (extent, expected) in [
+        (Extent::sequences(1, 1000), "Ok"),
+        (Extent::sequences(1, 1 << 31), "TooLarge"),
+        (Extent::sequences(1, MAX), "TooLarge"),
+        (Extent::sequences(2, MAX / 2), "TooLarge"),
+    ] {
+        table.row(&format!("a certificate of {extent:?}"), &[expected], || {
+            kind(Certificate::new(&recurrent, &w, extent))
+        });
+    }
+    for width in [MAX, MAX / 2, 1 << 40] {
+        let (weights, bias) = (chainrule::initializer::He::normal().kind(), None);
+        let node = Node::Linear { inputs: 1, outputs: width, weights, bias };
+        table.row(&format!("one input through {width}"), &["TooLarge"], || kind(OneInput::of_node(&node, inputs, 1)));
+        table.row(&format!("a prediction of width {width}"), &["Ok"], || kind(Prediction::of_node(&node, inputs)));
+        table.row(&format!("{width} nets"), &["TooLarge"], || kind(OneInput::of(&line, inputs, width)));
+    }
+    table.row("no nets", &["Parameter"], || kind(OneInput::of(&line, inputs, 0)));
+    for (weight_variance, bias_variance, expected) in [(1.0, 0.1, "Ok"), (1.5, 0.1, "Ok"), (1.0, 0.0, "TooLarge")] {
+        let field = MeanField::new(&Tanh, weight_variance, bias_variance).unwrap();
+        for depth in [MAX, MAX / 2, 1 << 31] {
+            let name = format!("{depth} layers of ({weight_variance}, {bias_variance})");
+            table.row(&name, &[expected], || kind(field.decades(1.0, depth)));
+        }
+    }
+    table.row("a mean field without layers", &["Ok"], || {
+        let field = MeanField::new(&Tanh, 1.5, 0.1).unwrap();
+        assert_eq!(field.decades(1.0, 0), Ok(0.0));
+        // The closed form of the layers that are alike is the sum of them.
+        let (some, more) = (field.decades(1.0, 70_000).unwrap(), field.decades(1.0, 140_000).unwrap());
+        let each = field.layers(1.0).unwrap().nth(1000).unwrap().decades();
+        assert!((more - some - 70_000.0 * each).abs() < 1e-6 * more.abs(), "{some} {more} {each}");
+        "Ok"
+    });
+    for a in SIZES {
+        for b in SIZES {
+            let expected: &[&str] = match (a, b) {
+                (0, _) | (_, 0) => &["Parameter"],
+                (a, b) if b > a => &["Parameter"],
+                (1 | 2, _) => &["Ok"],
+                _ => &["TooLarge"],
+            };
+            table.row(&format!("LyapunovSpectrum::new({a}, {b})"), expected, || kind(LyapunovSpectrum::new(a, b)));
+            table.row(&format!("shapes [{a}, {b}]"), &["reports"], || {
+                let _ = (spectral_norm_bound(&[1.0], a, b), eigenvalues(&[1.0], a).is_ok());
+                let _ = lyapunov_spectrum(&Recurrent::new(1, 2, Lstm), &[0.1; 32], &[0.5; 4], a, b).is_ok();
+                let shape = Shape::new(a, b, Role::Weight);
+                for initializer in [Orthogonal::default().kind(), Sparse::std(1.0).non_zeros(b).kind()] {
+                    let _ = (initializer.variance(shape), initializer.mean(shape), initializer.range(shape));
+                    let _ = initializer.fill(shape, &mut generator(1), &mut [0.0; 2]);
+                    let _ = initializer.fill_gates(shape, &["a", "b"], &mut generator(1), &mut [0.0; 2]);
+                }
+                "reports"
+            });
+        }
+        let wide = Recurrent::new(1, a, Lstm);
+        let refused = &["Length", "Parameter", "TooLarge"];
+        table.row(&format!("a trajectory of width {a}"), refused, || kind(state_jacobian(&wide, &[0.5], &[0.5], &[])));
+    }
+}
+
+#[test]
+#[cfg(feature = "proptest")]
+fn strategies_of_hostile_limits_give_cases() {
+    use chainrule::testing::strategies::{Limits, cases, extents, lengths, networks, widths};
+    use proptest::{
+        strategy::{Strategy, ValueTree},
+        test_runner::TestRunner,
+    };
+    if !limited("strategies_of_hostile_limits_give_cases") {
+        return;
+    }
+    let mut runner = TestRunner::deterministic();
+    for a in SIZES {
+        for b in SIZES {
+            widths(a).new_tree(&mut runner).unwrap().current();
+            lengths(a, b).new_tree(&mut runner).unwrap().current();
+            extents(a, b).new_tree(&mut runner).unwrap().current();
+        }
+        let limits = Limits { layers: a, width: a, depth: 1, recurrent: false, batch: a, steps: a };
+        networks(limits).new_tree(&mut runner).unwrap().current();
+        let few = Limits { layers: 1, ..limits };
+        cases::<f32>(few).new_tree(&mut runner).unwrap().current();
+    }
 }
