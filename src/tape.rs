@@ -532,7 +532,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
-        check_rate(to_f64(rate))?;
+        check_rate::<T>(to_f64(rate))?;
         if self.trained.contains(&false) {
             self.backward(w)?;
             descend(w, rate, &self.gradient);

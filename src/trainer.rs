@@ -255,7 +255,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.exchange_best();
         }
         let epochs = self.run(data, &mut batch, observers);
-        if self.progress.waited > 0 && self.best.len() == self.parameters.len() {
+        // An error may have left the parameters worse than those of the last epoch.
+        let changed = self.progress.waited > 0 || epochs.is_err();
+        if self.settings.patience.is_some() && changed && self.best.len() == self.parameters.len() {
             self.exchange_best();
         }
         epochs
@@ -418,7 +420,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             return Ok(Updated { loss: f64::NAN, counted: 0.0, outcome: Outcome::Skip });
         }
         let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
-        let plain_rate = plain_rate.filter(|&rate| !divided && !monitor.listens() && check_rate(to_f64(rate)).is_ok());
+        let plain_rate =
+            plain_rate.filter(|&rate| !divided && !monitor.listens() && check_rate::<T>(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
             let mut share = T::one();
@@ -432,11 +435,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     share = counted / whole;
                 }
             }
-            let mut monitor = Part { monitor: &mut *monitor, first };
+            let mut part_monitor;
+            let monitor: &mut dyn GradientMonitor<T> = if divided {
+                part_monitor = Part { monitor: &mut *monitor, first };
+                &mut part_monitor
+            } else {
+                &mut *monitor
+            };
             self.tape
                 .set_noise(Noise::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch));
             batch.write_input(data, self.tape.input_mut(batch.extent())?)?;
-            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, &mut monitor)?;
+            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
             let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
             let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
             if !share.is_one() {
@@ -453,15 +462,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 return Ok(Updated { loss: total, counted: to_f64(whole), outcome: Outcome::Apply });
             }
             if first {
-                self.tape.backward_with(&self.parameters, &mut monitor)?;
+                self.tape.backward_with(&self.parameters, monitor)?;
             } else {
-                self.tape.accumulate_with(&self.parameters, &mut monitor)?;
+                self.tape.accumulate_with(&self.parameters, monitor)?;
             }
             first = false;
         }
         let (blocks, gradient) = self.tape.blocks_and_gradient();
         if monitor.listens() {
-            monitor.gradient(blocks, &self.parameters, gradient);
+            if divided {
+                monitor.gradient(blocks, &self.parameters, gradient);
+            }
             monitor.loss(total);
         }
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
@@ -647,7 +658,7 @@ pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
     }
 }
 
-/// The monitor of one part of an update, which sees no part of the gradient: the trainer reports the whole.
+/// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.
 struct Part<'a, T: Scalar> {
     monitor: &'a mut dyn GradientMonitor<T>,
     first: bool,

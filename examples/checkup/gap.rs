@@ -135,13 +135,17 @@ fn fit(
     let settings = Settings { batch: 32, epochs, seed: SEED, ..Settings::default() };
     let network = kind.network()?;
     let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), kind.transform(rate), settings, STEPS)?;
-    let mut broken = |epoch: &chainrule::trainer::Epoch| match epoch.loss.is_finite() {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
+    let mut losses = Vec::new();
+    let mut note = |epoch: &chainrule::trainer::Epoch| {
+        losses.push(epoch.loss);
+        if epoch.loss.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let epochs = trainer.fit_with(train, Observers::new().progress(&mut broken))?;
+    match trainer.fit_with(train, Observers::new().progress(&mut note)) {
+        Err(chainrule::Error::NonFiniteParameters { .. }) => losses.push(f64::NAN),
+        other => drop(other?),
+    }
     let accuracy = trainer.evaluate(test)?.accuracy.unwrap_or(0.0);
-    Ok(Run { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
+    Ok(Run { accuracy, losses })
 }
 
 /// All kinds at all rates, on two threads: each is a network of its own.

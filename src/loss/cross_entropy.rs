@@ -118,6 +118,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
         if !self.weights.is_empty() {
             require_length("class weights", width, self.weights.len())?;
+            check_weights::<T>("a class weight", &self.weights)?;
         }
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
         let mut counted = Sum::new();
@@ -262,6 +263,7 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
         if self.positive.len() > 1 {
             require_length("positive weights", width, self.positive.len())?;
         }
+        check_weights::<T>("a positive weight", &self.positive)?;
         let share = rows.share(self.reduction, rows.total() * scalar(width as f64))?;
         let mut sum = Sum::new();
         for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate()
@@ -293,6 +295,13 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
+}
+
+/// Refuses weights that are not finite in the format `T`.
+fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
+    weights.iter().try_for_each(|&weight| {
+        require(scalar::<T>(weight).is_finite(), what, "finite in the number format of the network", weight)
+    })
 }
 
 /// The probabilities of logits, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.

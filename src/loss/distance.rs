@@ -60,6 +60,7 @@ macro_rules! distance {
                 row_weights: Option<&[T]>,
                 dy: &mut [T],
             ) -> Result<T, Error> {
+                $(require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)?;)?
                 evaluate(self, self.reduction, width, y, target, row_weights, dy)
             }
             fn reduction(&self) -> Reduction {
@@ -143,6 +144,13 @@ impl SmoothL1 {
         require(beta > 0.0 && beta.is_finite(), "SmoothL1 beta", "positive and finite", beta)?;
         Ok(SmoothL1 { beta, ..Self::default() })
     }
+}
+
+/// Refuses a positive value that is 0 or infinite in the format `T`.
+fn require_in_format<T: Scalar>(what: &'static str, value: f64) -> Result<(), Error> {
+    let rounded = scalar::<T>(value);
+    let valid = rounded > T::zero() && rounded.is_finite();
+    require(valid, what, "positive and finite in the number format of the network", value)
 }
 
 /// −1, 0 or 1; NaN for NaN.

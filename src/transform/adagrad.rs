@@ -47,10 +47,10 @@ impl Adagrad {
 
 impl<T: Scalar> GradientTransform<T> for Adagrad {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate(self.rate)?;
-        check_amount("the rate decay of Adagrad", self.decay)?;
-        check_amount("the initial sum of Adagrad", self.initial)?;
-        check_amount("epsilon of Adagrad", self.epsilon)
+        check_rate::<T>(self.rate)?;
+        check_amount::<T>("the rate decay of Adagrad", self.decay)?;
+        check_amount::<T>("the initial sum of Adagrad", self.initial)?;
+        check_amount::<T>("epsilon of Adagrad", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

@@ -50,11 +50,11 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
-    fn check(&self) -> Result<(), Error> {
-        check_rate(self.rate)?;
+    fn check<T: Scalar>(&self) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
         check_decay("the first beta of Adam", self.betas[0])?;
         check_decay("the second beta of Adam", self.betas[1])?;
-        check_amount("epsilon of Adam", self.epsilon)
+        check_amount::<T>("epsilon of Adam", self.epsilon)
     }
 
     fn described(&self, kind: &str, state_len: usize) -> TransformSpec {
@@ -66,7 +66,7 @@ impl Adam {
 
 impl<T: Scalar> GradientTransform<T> for Adam {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check()
+        self.check::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -144,8 +144,8 @@ impl AdamW {
 
 impl<T: Scalar> GradientTransform<T> for AdamW {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_amount("the weight decay of AdamW", self.decay)?;
-        self.adam.check()
+        check_amount::<T>("the weight decay of AdamW", self.decay)?;
+        self.adam.check::<T>()
     }
 
     fn stage(&self) -> Stage {

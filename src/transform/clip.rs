@@ -97,7 +97,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)?;
         require(self.p > 0.0, "the p of a norm", "positive", self.p)?;
-        check_amount("epsilon of clipping", self.epsilon)
+        check_amount::<T>("epsilon of clipping", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

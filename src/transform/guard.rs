@@ -4,7 +4,7 @@ use super::{GradientTransform, Outcome, Stage, TransformSpec, Update};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, to_f64},
 };
 use alloc::{string::String, vec, vec::Vec};
 
@@ -31,7 +31,7 @@ impl Guard {
         Guard { limit: 10, skipped: 0 }
     }
 
-    /// Sets how many in a row, at least 1.
+    /// Sets how many in a row, at least 1; it counts to 2/ε of the network's number format, 2048 in `f16`.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Guard { limit, ..self }
@@ -63,9 +63,11 @@ impl<T: Scalar> GradientTransform<T> for Guard {
             *row = T::zero();
             return Ok(Outcome::Apply);
         };
+        // The count is of the format T, where it goes up to 2/ε.
+        let limit = (self.limit as f64).min(2.0 / to_f64(T::epsilon()));
         *row += T::one();
         self.skipped += 1;
-        if *row >= scalar(self.limit as f64) {
+        if to_f64(*row) >= limit {
             let block = update.blocks.at(bad).map_or_else(String::new, |block| block.name.clone().into_owned());
             return Err(Error::NonFiniteGradient { steps: to_f64(*row) as u64, block });
         }

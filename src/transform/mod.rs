@@ -36,7 +36,7 @@ use crate::{
     block::{Block, Blocks, Role},
     error::{Error, require},
     kernel::elementwise,
-    scalar::Scalar,
+    scalar::{Scalar, scalar},
 };
 use alloc::{vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
@@ -295,9 +295,9 @@ fn ratio<T: Scalar>(a: T, b: T) -> T {
     if b.is_zero() { T::zero() } else { a / b }
 }
 
-/// Refuses a learning rate that is negative or not finite.
-pub(crate) fn check_rate(rate: f64) -> Result<(), Error> {
-    require(rate >= 0.0 && rate.is_finite(), "the learning rate", "finite and not negative", rate)
+/// Refuses a learning rate that is negative or not finite in the format `T`.
+pub(crate) fn check_rate<T: Scalar>(rate: f64) -> Result<(), Error> {
+    check_amount::<T>("the learning rate", rate)
 }
 
 /// Refuses a decay of a moving average outside [0, 1).
@@ -305,7 +305,8 @@ fn check_decay(what: &'static str, decay: f64) -> Result<(), Error> {
     require((0.0..1.0).contains(&decay), what, "at least 0 and below 1", decay)
 }
 
-/// Refuses what is negative or not finite.
-fn check_amount(what: &'static str, amount: f64) -> Result<(), Error> {
-    require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)
+/// Refuses a value that is negative or not finite in the format `T`.
+fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error> {
+    require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)?;
+    require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)
 }

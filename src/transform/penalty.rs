@@ -45,8 +45,8 @@ impl Penalty {
 
 impl<T: Scalar> GradientTransform<T> for Penalty {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_amount("the factor of an L1 penalty", self.l1)?;
-        check_amount("the factor of an L2 penalty", self.l2)
+        check_amount::<T>("the factor of an L1 penalty", self.l1)?;
+        check_amount::<T>("the factor of an L2 penalty", self.l2)
     }
 
     fn stage(&self) -> Stage {

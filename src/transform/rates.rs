@@ -34,7 +34,7 @@ impl<T: Scalar> GradientTransform<T> for BlockRates {
     fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
         self.ranges.clear();
         for (prefix, factor) in &self.rates {
-            check_amount("the rate of a block", *factor)?;
+            check_amount::<T>("the rate of a block", *factor)?;
             let under = blocks.under(prefix)?;
             self.ranges.extend(
                 blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| (b.range.clone(), *factor)),

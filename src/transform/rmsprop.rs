@@ -57,10 +57,10 @@ impl RmsProp {
 
 impl<T: Scalar> GradientTransform<T> for RmsProp {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate(self.rate)?;
+        check_rate::<T>(self.rate)?;
         check_decay("alpha of RMSprop", self.alpha)?;
         check_decay("momentum", self.momentum)?;
-        check_amount("epsilon of RMSprop", self.epsilon)
+        check_amount::<T>("epsilon of RMSprop", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

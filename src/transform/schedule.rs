@@ -143,24 +143,26 @@ impl Schedule {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check<T: Scalar>(&self) -> Result<(), Error> {
         let at_least_one = |what, steps: u64| require(steps > 0, what, "at least 1", steps as f64);
         match &self.kind {
-            Kind::Constant(factor) | Kind::Exponential { factor } => check_rate(*factor),
-            Kind::Step { every, factor } => at_least_one("the steps of a schedule", *every).and(check_rate(*factor)),
-            Kind::MultiStep { factor, .. } => check_rate(*factor),
+            Kind::Constant(factor) | Kind::Exponential { factor } => check_rate::<T>(*factor),
+            Kind::Step { every, factor } => {
+                at_least_one("the steps of a schedule", *every).and(check_rate::<T>(*factor))
+            }
+            Kind::MultiStep { factor, .. } => check_rate::<T>(*factor),
             Kind::Cosine { steps, least, restart } => {
                 at_least_one("the restart factor of a schedule", restart.unwrap_or(1))?;
-                at_least_one("the steps of a schedule", *steps).and(check_rate(*least))
+                at_least_one("the steps of a schedule", *steps).and(check_rate::<T>(*least))
             }
             Kind::Linear { from, to, steps } => {
-                at_least_one("the steps of a schedule", *steps).and(check_rate(*from)).and(check_rate(*to))
+                at_least_one("the steps of a schedule", *steps).and(check_rate::<T>(*from)).and(check_rate::<T>(*to))
             }
             Kind::Polynomial { steps, power } => {
-                at_least_one("the steps of a schedule", *steps).and(check_rate(*power))
+                at_least_one("the steps of a schedule", *steps).and(check_rate::<T>(*power))
             }
             Kind::OneCycle { most, steps, .. } => {
-                require(*steps >= 4, "the steps of one cycle", "at least 4", *steps as f64).and(check_rate(*most))
+                require(*steps >= 4, "the steps of one cycle", "at least 4", *steps as f64).and(check_rate::<T>(*most))
             }
             Kind::Custom(_) => Ok(()),
         }
@@ -174,7 +176,7 @@ fn cosine(from: f64, to: f64, part: f64) -> f64 {
 
 impl<T: Scalar> GradientTransform<T> for Schedule {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check()
+        self.check::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -183,7 +185,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
-        check_rate(factor)?;
+        check_rate::<T>(factor)?;
         let factor = scalar::<T>(factor);
         update.gradient.iter_mut().for_each(|g| *g *= factor);
         Ok(Outcome::Apply)

@@ -48,7 +48,7 @@ impl Sgd {
 
 impl<T: Scalar> GradientTransform<T> for Sgd {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate(self.rate)?;
+        check_rate::<T>(self.rate)?;
         check_decay("momentum", self.momentum)?;
         check_decay("dampening", self.dampening)?;
         require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;

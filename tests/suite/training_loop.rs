@@ -6,13 +6,13 @@ use chainrule::{
     activation::Tanh,
     data::{Batch, Data},
     layer::{Linear, Sequential},
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Reduction, SmoothL1, Target, accuracy},
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, Reduction, SmoothL1, Target, accuracy},
     monitor::{Every, Statistics},
     recurrent::Lstm,
     trainer::{Epoch, Observers, Settings, Trainer},
     transform::{
-        Adam, AdamW, BlockRates, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer, Outcome, Penalty, Plateau,
-        Schedule, Sgd, Stage, Unordered, Update, WeightAverage,
+        Adagrad, Adam, AdamW, BlockRates, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer, Outcome, Penalty,
+        Plateau, RmsProp, Schedule, Sgd, Stage, Unordered, Update, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -255,7 +255,16 @@ fn best_parameters_return_at_the_end_of_every_run() {
     changed.set_epochs(at + 6);
     changed.fit_with(&data, Observers::new().validation(&other)).unwrap();
     assert_eq!(changed.evaluate(&other).unwrap().loss, best, "the best are still kept");
-    // An error ends a run too.
+    // An error ends a run too, here in the epoch after the best one.
+    let mut rate = trainer(
+        mlp(),
+        MeanSquared::new(),
+        (Sgd::new(0.05), Schedule::custom(|step| if step < 6 { 1.0 } else { 1e300 })),
+        patient(9, 9),
+    );
+    let error = rate.fit_with(&data, observers()).unwrap_err();
+    assert!(matches!(error, Error::NonFiniteParameters { .. }), "{error:?}");
+    assert!(rate.parameters().iter().all(|w| w.is_finite()) && rate.evaluate(&other).is_ok());
     let mut failed = fresh(60, 1000);
     failed
         .fit_with(
@@ -599,6 +608,48 @@ fn row_weights_at_the_ends_of_the_format_are_refused() {
         let found = CrossEntropy::new().evaluate(1, &y, Target::Classes(&[0, 0]), Some(&weights), &mut [0.0; 2]);
         assert!(matches!(found, Err(Error::Parameter { .. })), "{weights:?}: {found:?}");
     }
+    // Values that are a number in f64 and none in f32.
+    let (y, target) = ([1.0f32, 2.0], Target::Values(&[0.0f32, 0.0]));
+    let (huge, tiny) = (1e300, 1e-300);
+    for loss in [
+        &Huber::new(tiny).unwrap() as &dyn Loss<f32>,
+        &SmoothL1::new(huge).unwrap(),
+        &BinaryCrossEntropy::new().positive_weights(&[huge]).unwrap().reduction(Reduction::Sum),
+    ] {
+        let found = loss.evaluate(1, &y, target, None, &mut [0.0; 2]);
+        assert!(matches!(found, Err(Error::Parameter { .. })), "{loss:?}: {found:?}");
+    }
+    let weighted = CrossEntropy::new().class_weights(&[1.0, huge]).unwrap().reduction(Reduction::Sum);
+    let found = weighted.evaluate(2, &y, Target::Classes(&[0]), None, &mut [0.0; 2]);
+    assert!(matches!(found, Err(Error::Parameter { .. })), "{found:?}");
     assert!(matches!(accuracy(2, &[0.0; 5], &[0, 0]), Err(Error::Length { .. })), "half a row");
     assert!(matches!(accuracy(0, &[0.0; 5], &[0, 0]), Err(Error::Empty { .. })));
+}
+
+/// A rate or an amount that the number format rounds to infinity.
+#[test]
+fn hyper_parameters_beyond_the_format_are_refused() {
+    let blocks = Blocks::collect(|visit| visit(chainrule::Block::new("w", 0, [1, 2], chainrule::Role::Weight)));
+    let huge = 1e300;
+    let all: [Box<dyn GradientTransform<f32>>; 9] = [
+        Box::new(Sgd::new(huge)),
+        Box::new(Adam::new(huge)),
+        Box::new(Adam::new(0.1).epsilon(huge)),
+        Box::new(AdamW::new(0.1, huge)),
+        Box::new(RmsProp::new(huge)),
+        Box::new(Adagrad::new(0.1).initial(huge)),
+        Box::new((Penalty::l1(huge), Sgd::new(0.1))),
+        Box::new((Sgd::new(0.1), BlockRates::new().rate("w", huge))),
+        Box::new((Sgd::new(0.1), Schedule::constant(huge))),
+    ];
+    for transform in all {
+        let name = format!("{transform:?}");
+        let found = Optimizer::new(transform, &blocks, &[0.0; 2]).map(|_| ());
+        assert!(matches!(found, Err(Error::Parameter { found, .. }) if found == huge), "{name}: {found:?}");
+    }
+    // A guard without an end counts as far as the format does.
+    let mut guarded = Optimizer::new((Guard::new().limit(u64::MAX), Sgd::new(0.1)), &blocks, &[0.0f32; 2]).unwrap();
+    guarded.restore(&[16_777_215.0], 0).unwrap();
+    let last = guarded.step(&blocks, &mut [0.0; 2], &mut [f32::NAN; 2], &mut ());
+    assert!(matches!(last, Err(Error::NonFiniteGradient { steps: 16_777_216, .. })), "{last:?}");
 }
