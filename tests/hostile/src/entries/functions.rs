@@ -1,0 +1,121 @@
+//! Math and losses.
+
+use super::entries;
+use crate::{
+    Entry,
+    case::{Case, Taste, Verdict, ensure},
+};
+use chainrule::{
+    Error,
+    loss::{
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target,
+        accuracy, log_softmax, softmax,
+    },
+    math, scalar, to_f64,
+};
+
+pub fn entries() -> Vec<Entry> {
+    entries![
+        4 ["math::exp", "math::exp_m1", "math::ln", "math::ln_1p", "math::erf", "math::erfc", "math::gaussian", "math::normal_cdf",
+            "math::normal_density", "math::sigmoid", "math::softplus", "math::tanh", "scalar", "to_f64"] => |c| {
+            let x = c.real();
+            let _ = (scalar::<f32>(x), to_f64(x as f32));
+            let total = [
+                ("exp", math::exp(x)), ("exp_m1", math::exp_m1(x)), ("erf", math::erf(x)), ("erfc", math::erfc(x)),
+                ("gaussian", math::gaussian(x)), ("normal_cdf", math::normal_cdf(x)), ("normal_density", math::normal_density(x)),
+                ("sigmoid", math::sigmoid(x)), ("softplus", math::softplus(x)), ("tanh", math::tanh(x)),
+                ("erf f32", math::erf(x as f32).into()), ("tanh f32", math::tanh(x as f32).into()), ("exp f32", math::exp(x as f32).into()),
+                ("softplus f32", math::softplus(x as f32).into()), ("sigmoid f32", math::sigmoid(x as f32).into()),
+            ];
+            for (name, y) in total {
+                ensure(x.is_nan() == f64::is_nan(y), || format!("{name}({x:e}) is {y:e}"))?;
+            }
+            for (name, y, below) in [("ln", math::ln(x), x < 0.0), ("ln_1p", math::ln_1p(x), x < -1.0)] {
+                ensure(y.is_nan() == (x.is_nan() || below), || format!("{name}({x:e}) is {y:e}"))?;
+            }
+            Ok(())
+        };
+        4 ["loss::MeanSquared::new", "loss::MeanSquared::reduction", "loss::MeanSquared: Loss", "loss::Target {}"] => |c| { let r = reduction(c); lost(c, Ok(MeanSquared::new().reduction(r)), true) };
+        3 ["loss::MeanAbsolute::new", "loss::MeanAbsolute::reduction", "loss::MeanAbsolute: Loss"] => |c| { let r = reduction(c); lost(c, Ok(MeanAbsolute::new().reduction(r)), true) };
+        4 ["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"] => |c| { let (r, d) = (reduction(c), c.real()); lost(c, Huber::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite()) };
+        4 ["loss::SmoothL1::new", "loss::SmoothL1::reduction", "loss::SmoothL1: Loss"] => |c| { let (r, d) = (reduction(c), c.real()); lost(c, SmoothL1::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite()) };
+        6 ["loss::CrossEntropy::new", "loss::CrossEntropy::class_weights", "loss::CrossEntropy::ignore_class", "loss::CrossEntropy::label_smoothing",
+            "loss::CrossEntropy::reduction", "loss::CrossEntropy: Loss", "loss::Loss::evaluate", "loss::Loss::counted"] => |c| {
+            let mut loss = CrossEntropy::new().reduction(reduction(c));
+            if c.flag() {
+                let epsilon = c.real();
+                let made = loss.label_smoothing(epsilon);
+                ensure(made.is_err() || (0.0..=1.0).contains(&epsilon), || format!("label smoothing {epsilon:e}"))?;
+                loss = made?;
+            }
+            if c.flag() {
+                let weights: Vec<f64> = c.slice(4);
+                loss = loss.class_weights(&weights)?;
+            }
+            if c.flag() {
+                loss = loss.ignore_class(c.size());
+            }
+            lost(c, Ok(loss), true)
+        };
+        5 ["loss::BinaryCrossEntropy::new", "loss::BinaryCrossEntropy::positive_weights", "loss::BinaryCrossEntropy::reduction", "loss::BinaryCrossEntropy: Loss"] => |c| {
+            let mut loss = BinaryCrossEntropy::new().reduction(reduction(c));
+            if c.flag() {
+                let weights: Vec<f64> = c.slice(3);
+                loss = loss.positive_weights(&weights)?;
+            }
+            lost(c, Ok(loss), true)
+        };
+        3 ["loss::softmax", "loss::log_softmax"] => |c| {
+            let width = c.width();
+            let (logits, taste) = (c.slice::<f32>(width.saturating_mul(3)), c.taste());
+            let mut out = c.values::<f32>(logits.len(), taste);
+            let done = if c.flag() { softmax(width, &logits, &mut out) } else { log_softmax(width, &logits, &mut out) };
+            ensure(done.is_err() || width > 0 && logits.len().is_multiple_of(width), || format!("{} values of width {width}", logits.len()))?;
+            Ok(done?)
+        };
+        2 ["loss::accuracy"] => |c| {
+            let width = c.width();
+            let y = c.slice::<f64>(width.saturating_mul(2));
+            let classes: Vec<usize> = (0..c.length(2)).map(|_| if c.once_in(3) { c.size() } else { c.few() }).collect();
+            let share = accuracy(width, &y, &classes)?;
+            ensure((0.0..=1.0).contains(&share), || format!("accuracy {share}"))
+        };
+    ]
+}
+
+fn reduction(c: &mut Case) -> Reduction {
+    if c.flag() { Reduction::Mean } else { Reduction::Sum }
+}
+
+fn lost<L: Loss<f64> + Loss<f32>>(c: &mut Case, made: Result<L, Error>, legal: bool) -> Verdict {
+    ensure(legal || made.is_err(), || "a parameter outside its range is accepted".into())?;
+    let loss = made?;
+    let _ = format!("{loss:?}");
+    if c.flag() { evaluated::<f64, L>(c, &loss) } else { evaluated::<f32, L>(c, &loss) }
+}
+
+fn evaluated<T: chainrule::Scalar, L: Loss<T>>(c: &mut Case, loss: &L) -> Verdict {
+    let (width, rows) = (c.width(), c.few());
+    let right = rows.saturating_mul(width);
+    let mild = c.flag();
+    let y: Vec<T> = if mild { c.values(right, Taste::Mild) } else { c.slice(right) };
+    let n = c.length(y.len());
+    let mut dy = c.values::<T>(n, Taste::Hostile);
+    let classes: Vec<usize> = (0..c.length(rows)).map(|_| if c.once_in(4) { c.size() } else { c.few() }).collect();
+    let values: Vec<T> = c.slice(right);
+    let target = if c.flag() { Target::Classes(&classes) } else { Target::Values(&values) };
+    let weights = c.once_in(3).then(|| c.slice::<T>(rows));
+    let _ = loss.counted(width, target, weights.as_deref());
+    let value = loss.evaluate(width, &y, target, weights.as_deref(), &mut dy)?;
+    let whole = width > 0 && y.len().is_multiple_of(width) && !y.is_empty() && dy.len() == y.len();
+    ensure(whole, || format!("{} outputs of width {width}, {} gradients", y.len(), dy.len()))?;
+    let small = |values: &[T]| values.iter().all(|x| to_f64(*x).abs() <= 1e6 && x.is_finite());
+    let calm = small(&y) && weights.as_deref().is_none_or(|w| small(w) && w.iter().all(|w| *w >= T::zero()));
+    let calm = calm && (matches!(target, Target::Classes(_)) || small(&values));
+    if let Target::Values(values) = target {
+        let read = weights.is_none();
+        ensure(!read || values.iter().all(|value| value.is_finite()), || "a target that is not finite is accepted".into())?;
+    }
+    ensure(!calm || value.is_finite(), || format!("a loss of {value:?}"))?;
+    ensure(!calm || dy.iter().all(|dy| dy.is_finite()), || format!("a gradient of {dy:?}"))
+}

@@ -1,0 +1,179 @@
+//! The table of entries: a hostile call for each public function.
+
+mod data;
+mod diagnosis;
+mod functions;
+mod layers;
+mod monitors;
+mod parts;
+mod tapes;
+mod testing;
+mod theory;
+mod trainers;
+mod transforms;
+
+use crate::{
+    Entry,
+    case::{Case, Fault, Taste, Verdict, ensure, output, parameters},
+};
+use chainrule::{
+    Scalar,
+    layer::{Layer, Mode, Node, Noise, initialize, summary},
+    tape::Tape,
+};
+
+/// Public functions that take no value of a caller that could be hostile, each with the reason.
+pub const LEFT_OUT: &[(&str, &str)] = &[];
+
+/// Names of functions that macros make, which the reader of the sources does not see.
+pub const MADE_BY_MACROS: &[&str] = &[
+    "loss::MeanSquared::reduction",
+    "loss::MeanSquared: Loss",
+    "loss::MeanAbsolute::reduction",
+    "loss::MeanAbsolute: Loss",
+    "loss::Huber::reduction",
+    "loss::Huber: Loss",
+    "loss::SmoothL1::reduction",
+    "loss::SmoothL1: Loss",
+    "layer::LayerNorm: Layer",
+    "layer::RmsNorm: Layer",
+];
+
+/// Declares entries: the names of the functions, `weight` calls in proportion, and the call.
+macro_rules! entries {
+    ($($weight:literal [$($name:literal),+ $(,)?] $(panics $why:literal)? => $call:expr;)*) => {
+        vec![$($crate::Entry {
+            names: &[$($name),+],
+            weight: $weight,
+            panics: entries!(@ $($why)?),
+            run: $call,
+        }),*]
+    };
+    (@) => { None };
+    (@ $why:literal) => { Some($why) };
+}
+pub(crate) use entries;
+
+pub fn all() -> Vec<Entry> {
+    [
+        parts::entries(),
+        functions::entries(),
+        layers::entries(),
+        tapes::entries(),
+        data::entries(),
+        trainers::entries(),
+        transforms::entries(),
+        monitors::entries(),
+        theory::entries(),
+        diagnosis::entries(),
+        testing::entries(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What is known of a network without asking it.
+pub struct Known {
+    pub input: usize,
+    pub output: usize,
+    pub parameters: u128,
+    /// Whether all outputs for mild inputs and drawn weights are finite.
+    pub finite: bool,
+}
+
+impl Known {
+    /// What a description says, exact.
+    pub fn of(node: &Node, input: usize) -> Self {
+        Known { input, output: output(node).unwrap_or(0), parameters: parameters(node), finite: false }
+    }
+}
+
+/// Builds `node` and drives the network through everything that a network is used for.
+pub fn drive_node<T: Scalar>(c: &mut Case, node: &Node, input: usize) -> Verdict {
+    let network = node.build::<T>()?;
+    drive(c, network, Some(Known::of(node, input)))
+}
+
+/// Drives a network through a tape, its capacity, slices and extents hostile.
+pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<Known>) -> Verdict {
+    let _ = format!("{network:?}");
+    let described = network.describe();
+    let _ = (format!("{described:?}"), described.clone() == described);
+    let _ = format!("{:?}", summary(&*network));
+    let capacity = c.rows();
+    let training = !c.once_in(4);
+    let mut tape = if training {
+        Tape::new(&*network, capacity.extent())?
+    } else {
+        Tape::for_inference(&*network, capacity.extent())?
+    };
+    let truth = capacity.truth();
+    ensure(truth.is_some(), || format!("a tape for {capacity:?}"))?;
+    if c.once_in(5) {
+        let threads = c.of(&[1_usize, 2, 3, 4, 0, 7]);
+        tape.set_threads(threads)?;
+    }
+    let dims = network.dims();
+    if let Some(known) = &known {
+        ensure(
+            (dims.input, dims.output, dims.parameters as u128) == (known.input, known.output, known.parameters),
+            || format!("{dims:?} for {} → {}, {} parameters", known.input, known.output, known.parameters),
+        )?;
+    }
+    let drawn = initialize(&*network, c.next())?;
+    ensure(drawn.len() == dims.parameters, || format!("{} values drawn, {dims:?}", drawn.len()))?;
+    ensure(drawn.iter().all(|w: &T| w.is_finite()), || "initial weights are not finite".into())?;
+    if c.flag() {
+        tape.want_input_gradient(true);
+    }
+    for _ in 0..2 {
+        let rows = if c.flag() { capacity.clone() } else { c.rows() };
+        let (mut w, plain) = if c.once_in(3) { (c.slice(dims.parameters), false) } else { (drawn.clone(), true) };
+        let inputs = rows.truth().and_then(|rows| usize::try_from(rows * dims.input as u128).ok()).unwrap_or(7);
+        let x: Vec<T> = if c.flag() { c.values(inputs, Taste::Mild) } else { c.slice(inputs) };
+        let mild = plain && x.iter().all(|x| x.abs() <= T::one());
+        let pass = pass(c, &mut tape, &mut w, &x, &rows.extent(), dims.output, mild && known.as_ref().is_some_and(|k| k.finite));
+        match pass {
+            Err(Fault::Refused(_)) => {}
+            other => other?,
+        }
+        if c.once_in(3) {
+            tape.carry_state();
+        }
+        let _ = (tape.final_state().len(), tape.state().len(), tape.state_gradient().len(), tape.input_gradient().len());
+    }
+    let _ = format!("{tape:?}");
+    Ok(())
+}
+
+fn pass<T: Scalar, L: Layer<T>>(
+    c: &mut Case,
+    tape: &mut Tape<T, L>,
+    w: &mut [T],
+    x: &[T],
+    rows: &chainrule::Extent<'_>,
+    width: usize,
+    finite: bool,
+) -> Verdict {
+    if c.once_in(4) {
+        let y = tape.infer(w, x, *rows)?;
+        return ensure(!finite || y.iter().all(|y| y.is_finite()), || "the output is not finite".into());
+    }
+    tape.set_noise(Noise::new(c.next(), c.next()));
+    let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
+    let taste = c.taste();
+    let output = tape.forward_with(w, x, *rows, mode, &mut ())?;
+    ensure(output.y.len() == output.extent.rows() * width, || "the output has another size".into())?;
+    ensure(!finite || output.y.iter().all(|y| y.is_finite()), || "the output is not finite".into())?;
+    let dy = c.values::<T>(output.dy.len(), taste);
+    output.dy[..dy.len()].copy_from_slice(&dy);
+    if c.once_in(4) {
+        let rate = chainrule::scalar(c.about(0.1));
+        return Ok(tape.descend(w, rate)?);
+    }
+    let mild = finite && taste == Taste::Mild;
+    let gradient = tape.backward(w)?;
+    ensure(!mild || gradient.iter().all(|g| g.is_finite()), || "the gradient is not finite".into())?;
+    Ok(())
+}

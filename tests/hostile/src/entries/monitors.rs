@@ -1,0 +1,96 @@
+//! Monitors.
+
+use super::{entries, layers::json};
+use crate::{
+    Entry,
+    case::{Case, Verdict, ensure},
+};
+use chainrule::{
+    Blocks, Extent, GradientMonitor, Layer,
+    layer::{Place, Sequential},
+    monitor::{Every, Factor, GradientBudget, Length, Recorder, Shares, Statistics},
+};
+
+/// Tells a monitor events in any order, of any size.
+fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
+    let names = ["0".to_string(), c.text(), "2".to_string()];
+    let network = Sequential::<f32>::input(2).linear(2).build()?;
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let activation = c.activation();
+    for _ in 0..c.few() {
+        let rows = c.rows();
+        let extent = if c.flag() { Extent::batch(2) } else { rows.extent() };
+        let factor = c.of(&[Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other]);
+        let place = if c.once_in(6) { c.size() } else { c.below(3) };
+        let mut link = Place::new(&names).part(place).link(factor, extent);
+        if c.flag() { link = link.at_step(if c.once_in(3) { c.size() } else { c.few() }); }
+        if c.flag() { link = link.gate("forget"); }
+        if c.flag() { link = link.activation(activation.as_any()); }
+        let (n, m) = (c.few(), c.few());
+        let (a, b) = (c.slice::<f32>(n * 2), c.slice::<f32>(m * 2));
+        match c.below(7) {
+            0 => monitor.begin(),
+            1 => monitor.forward(&link, &a, &b),
+            2 | 3 => monitor.backward(&link, &a, &b),
+            4 => monitor.loss(c.real()),
+            5 => monitor.clip(c.real()),
+            _ => {
+                let (w, dw) = (c.slice::<f32>(6), c.slice::<f32>(6));
+                if c.flag() { monitor.gradient(&blocks, &w, &dw) } else { monitor.update(&blocks, &w, &dw) }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn entries() -> Vec<Entry> {
+    entries![
+        5 ["monitor::Statistics::new", "monitor::Statistics: GradientMonitor", "monitor::GradientMonitor::forward", "monitor::GradientMonitor::backward",
+            "monitor::GradientMonitor::loss", "monitor::GradientMonitor::clip", "monitor::GradientMonitor::gradient", "monitor::GradientMonitor::update"]
+            panics "events whose slices break the law of a monitor" => |c| {
+            let mut seen = Statistics::new();
+            tell(c, &mut seen)?;
+            let _ = format!("{seen:?} {:?} {:?}", seen.links().len(), seen.run());
+            Ok(())
+        };
+        5 ["monitor::GradientBudget::new", "monitor::GradientBudget::state_gradients", "monitor::GradientBudget::steps_of", "monitor::GradientBudget: GradientMonitor", "monitor::Shares::of"]
+            panics "events whose slices break the law of a monitor" => |c| {
+            let mut budget = GradientBudget::new();
+            tell(c, &mut budget)?;
+            let name = c.text();
+            let _ = (budget.state_gradients(&name), budget.steps_of(&name).count(), budget.recurrent_layers(), Shares::of(budget.links()).total());
+            let _ = format!("{budget:?} {budget}");
+            Ok(())
+        };
+        3 ["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"] panics "events whose slices break the law of a monitor" => |c| {
+            let mut recorder = Recorder::new(Vec::new());
+            tell(c, &mut recorder)?;
+            let written = recorder.finish();
+            let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
+            for line in text.lines() {
+                ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
+            }
+            Ok(())
+        };
+        3 ["monitor::Every", "monitor::Every: GradientMonitor"] panics "events whose slices break the law of a monitor" => |c| {
+            let mut every = Every(c.word(), GradientBudget::new());
+            tell(c, &mut every)
+        };
+        2 ["monitor::Length::of"] => |c| {
+            let n = c.few();
+            let values = c.slice::<f64>(n);
+            let length = Length::of(&values);
+            let _ = format!("{length:?}");
+            Ok(())
+        };
+        1 ["monitor::Factor: Deserialize", "Role: Deserialize", "loss::Reduction: Deserialize", "loss::CrossEntropy: Deserialize", "loss::BinaryCrossEntropy: Deserialize"] => |c| {
+            match c.below(5) {
+                0 => json(c, &Factor::Weights),
+                1 => json(c, &chainrule::Role::Weight),
+                2 => json(c, &chainrule::loss::CrossEntropy::new()),
+                3 => json(c, &chainrule::loss::BinaryCrossEntropy::new()),
+                _ => json(c, &chainrule::loss::Reduction::Sum),
+            }
+        };
+    ]
+}

@@ -1,0 +1,343 @@
+//! Layers and cells of a user's own that lie about themselves.
+
+use crate::case::Case;
+use chainrule::{
+    Block, Error, Extent, Role, Scalar,
+    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Reads, Rows},
+    rand_core::Rng,
+    recurrent::{Cell, CellBackward, CellForward, Operand, Product},
+};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// What a layer lies about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    None,
+    BlocksOverlap,
+    BlocksLeaveGaps,
+    BlockBackwards,
+    BlockTwice,
+    BlockBeyond,
+    NoBlocks,
+    HugeBlock,
+    DimsChange,
+    NeedsChange,
+    ExtentChanges,
+    ExtentHuge,
+    ExtentUnsorted,
+    ExtentEmpty,
+    HugeNeeds,
+    NeedsShrink,
+    NoPlaces,
+    ManyPlaces,
+    PlacesChange,
+    ReadsNothing,
+    SavesByRow,
+    ZeroRows,
+    SkipsZeroRows,
+    Overwrites,
+    PanicsForward,
+    PanicsBackward,
+    PanicsBadly,
+    InitializeFails,
+    WritesNaN,
+    GainBound,
+    StateBounds,
+}
+
+use Lie::*;
+
+pub const LIES: &[Lie] = &[
+    None,
+    BlocksOverlap,
+    BlocksLeaveGaps,
+    BlockBackwards,
+    BlockTwice,
+    BlockBeyond,
+    NoBlocks,
+    HugeBlock,
+    DimsChange,
+    NeedsChange,
+    ExtentChanges,
+    ExtentHuge,
+    ExtentUnsorted,
+    ExtentEmpty,
+    HugeNeeds,
+    NeedsShrink,
+    NoPlaces,
+    ManyPlaces,
+    PlacesChange,
+    ReadsNothing,
+    SavesByRow,
+    ZeroRows,
+    SkipsZeroRows,
+    Overwrites,
+    PanicsForward,
+    PanicsBackward,
+    PanicsBadly,
+    InitializeFails,
+    WritesNaN,
+    GainBound,
+    StateBounds,
+];
+
+impl Lie {
+    /// Whether a pass may end in the layer's own panic.
+    pub fn panics(self) -> bool {
+        matches!(self, PanicsForward | PanicsBackward | PanicsBadly)
+    }
+}
+
+/// y = x ⊙ w, with some lie.
+#[derive(Debug)]
+pub struct Liar {
+    width: usize,
+    lie: Lie,
+    asked: AtomicUsize,
+    size: usize,
+}
+
+impl Liar {
+    pub fn new(width: usize, lie: Lie, c: &mut Case) -> Self {
+        Liar { width, lie, asked: AtomicUsize::new(c.few()), size: c.size() }
+    }
+
+    fn turn(&self) -> usize {
+        self.asked.fetch_add(1, SeqCst)
+    }
+}
+
+/// A payload whose drop panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("the liar's payload panics when dropped");
+        }
+    }
+}
+
+const UNSORTED: &[usize] = &[1, 3, 2];
+
+impl<T: Scalar> Layer<T> for Liar {
+    fn dims(&self) -> Dims {
+        let width = self.width;
+        if self.lie == DimsChange && self.turn() % 3 == 2 {
+            return Dims::new(width + 1, self.size, self.size);
+        }
+        Dims::new(width, width, width)
+    }
+
+    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+        match self.lie {
+            ExtentChanges if self.turn() % 2 == 1 => extent.collapsed(),
+            ExtentHuge => Extent::sequences(extent.batch, self.size),
+            ExtentUnsorted => Extent::ragged(UNSORTED),
+            ExtentEmpty => Extent::batch(0),
+            _ => extent,
+        }
+    }
+
+    fn needs(&self, extent: Extent<'_>, _mode: Mode) -> Needs {
+        match self.lie {
+            NeedsChange => Needs::new(self.turn() * 7, self.turn() * 11, 0),
+            HugeNeeds => Needs::new(self.size, self.size, self.size),
+            NeedsShrink => Needs::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
+            SavesByRow => Needs::new(3, 0, 0),
+            StateBounds => Needs::new(0, 0, 2),
+            _ => Needs::default(),
+        }
+    }
+
+    fn initialize(&self, w: &mut [T], _: &mut dyn Rng) -> Result<(), Error> {
+        if self.lie == InitializeFails {
+            return Err(Error::EmptyBatch);
+        }
+        w.fill(T::one());
+        Ok(())
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        let width = self.width;
+        let mut block = Block::new("w", 0, [width, 1], Role::Gain);
+        match self.lie {
+            BlocksOverlap => {
+                visit(block.clone());
+                visit(Block::new("v", 0, [width, 1], Role::Weight));
+            }
+            BlocksLeaveGaps => visit(Block::new("w", 1, [width.saturating_sub(1), 1], Role::Gain)),
+            BlockBackwards => {
+                #[allow(clippy::reversed_empty_ranges)]
+                let backwards = 2..1;
+                block.range = backwards;
+                visit(block);
+            }
+            BlockTwice => {
+                visit(Block::new("w", 0, [1, 1], Role::Gain));
+                visit(Block::new("w", 1, [width.saturating_sub(1), 1], Role::Gain));
+            }
+            BlockBeyond => {
+                block.range = 0..width + 9;
+                visit(block);
+            }
+            HugeBlock => {
+                block.range = 0..self.size;
+                block.shape = [self.size, self.size];
+                visit(block);
+            }
+            NoBlocks => {}
+            _ => visit(block),
+        }
+    }
+
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        match self.lie {
+            NoPlaces => {}
+            ManyPlaces => (0..9).for_each(|i| visit(format!("{path}.{i}"))),
+            PlacesChange => (0..self.turn() % 4).for_each(|_| visit(path.into())),
+            _ => visit(path.into()),
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        if self.lie == ReadsNothing { Reads::NEITHER } else { Reads::BOTH }
+    }
+
+    fn saves_by_row(&self) -> bool {
+        matches!(self.lie, SavesByRow | NeedsChange)
+    }
+
+    fn zero_rows(&self, extent: Extent<'_>) -> usize {
+        if self.lie == ZeroRows { self.size } else { extent.rows() * 0 }
+    }
+
+    fn skips_zero_rows(&self) -> bool {
+        self.lie == SkipsZeroRows
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::Independent
+    }
+
+    fn overwrites(&self) -> bool {
+        self.lie == Overwrites
+    }
+
+    fn gain_bound(&self, _: &[T], _: Extent<'_>) -> Option<f64> {
+        (self.lie == GainBound).then_some([f64::NAN, -1.0, f64::INFINITY, 0.0][self.turn() % 4])
+    }
+
+    fn state_bounds(&self, _: &[T], _: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        match (self.lie, self.turn() % 3) {
+            (StateBounds, 0) => visit(path, Some(&[])),
+            (StateBounds, 1) => visit(path, Some(&[f64::NAN, -1.0])),
+            (StateBounds, _) => visit("other", Some(&[1.0, 1.0, 1.0])),
+            _ => {}
+        }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        match self.lie {
+            PanicsForward => panic!("the liar panics in forward"),
+            PanicsBadly => std::panic::panic_any(Bomb),
+            _ => {}
+        }
+        for (i, (y, x)) in pass.y.iter_mut().zip(pass.x).enumerate() {
+            let w = if w.is_empty() { T::one() } else { w[i % w.len()] };
+            *y = if self.lie == WritesNaN { T::nan() } else { *x * w };
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        match self.lie {
+            PanicsBackward => panic!("the liar panics in backward"),
+            PanicsBadly => std::panic::panic_any(Bomb),
+            _ => {}
+        }
+        if let Some(dx) = pass.dx {
+            for (i, (dx, dy)) in dx.iter_mut().zip(pass.dy).enumerate() {
+                let w = if w.is_empty() { T::one() } else { w[i % w.len()] };
+                *dx = *dy * w;
+            }
+        }
+        let width = pass.dw.len().max(1);
+        for (i, (x, dy)) in pass.x.iter().zip(pass.dy).enumerate() {
+            if let Some(dw) = pass.dw.get_mut(i % width) {
+                *dw += *x * *dy;
+            }
+        }
+    }
+}
+
+/// A cell whose gates and products lie.
+#[derive(Clone, Copy, Debug)]
+pub struct LyingCell {
+    kind: usize,
+    memory: usize,
+    held: usize,
+}
+
+macro_rules! products {
+    ($([$($gates:expr, $stage:expr, $operand:ident, $separate:expr);*]),* $(,)?) => {
+        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, separate: $separate }),*]),*]
+    };
+}
+
+#[allow(clippy::reversed_empty_ranges)]
+static PRODUCTS: &[&[Product]] = products![
+    [0..1, 0, Hidden, false],
+    [],
+    [0..2, 0, Hidden, false],
+    [0..1, 0, Own, false],
+    [0..1, usize::MAX - 1, Hidden, false],
+    [0..1, usize::MAX, Hidden, false],
+    [2..1, 0, Hidden, false],
+    [1..2, 0, Hidden, true; 0..1, 0, Hidden, true],
+    [0..1, 0, Hidden, true; 0..1, 0, Hidden, true],
+    [0..1, 1, Own, false],
+    [0..1, 1, Own, true; 1..2, 0, Hidden, false],
+    [0..1, 3, Own, false],
+    [0..usize::MAX, 0, Hidden, false],
+    [usize::MAX..usize::MAX, 0, Hidden, true],
+    [0..0, 0, Hidden, false],
+    [0..1, 1_000_000, Own, false],
+];
+
+static GATES: &[&[&str]] = &[&["a"], &[], &["a", "b"], &["a", "a"], &["forget"]];
+
+impl LyingCell {
+    pub fn new(c: &mut Case) -> Self {
+        let kind = c.below(PRODUCTS.len() * GATES.len());
+        let sizes = [0, 0, 0, 1, 2, usize::MAX, usize::MAX / 2];
+        LyingCell { kind, memory: c.of(&sizes), held: c.of(&sizes) }
+    }
+}
+
+impl Cell for LyingCell {
+    fn gates(&self) -> &'static [&'static str] {
+        GATES[self.kind / PRODUCTS.len()]
+    }
+
+    fn products(&self) -> &'static [Product] {
+        PRODUCTS[self.kind % PRODUCTS.len()]
+    }
+
+    fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn held(&self) -> usize {
+        self.held
+    }
+
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        unit.h_next.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
+        unit.operand.iter_mut().zip(unit.h).for_each(|(operand, h)| *operand = *h);
+        unit.memory_next.iter_mut().zip(unit.memory).for_each(|(next, memory)| *next = *memory);
+    }
+
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        unit.z.iter_mut().zip(unit.d_h_next).for_each(|(z, d)| *z = *d);
+    }
+}

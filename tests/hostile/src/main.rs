@@ -1,0 +1,162 @@
+//! Hostile values through every public constructor, setter and pass of chainrule, each call in a child process.
+//!
+//! `hostile --calls 50000 --seed 1` spreads the calls over all entries and prints a table by module; it fails if a call
+//! panics, aborts, hangs, exceeds its memory, or is accepted where it must not be, and if a public function has no entry.
+//! `hostile --only NAME:INDEX --seed 1` repeats one call and prints its arguments.
+
+mod case;
+mod entries;
+mod liars;
+mod run;
+mod surface;
+
+use case::{Case, Verdict};
+use run::{Limits, Runner, Tally};
+use std::{any::Any, cell::RefCell, collections::{BTreeMap, BTreeSet}, path::Path, process::ExitCode};
+
+/// Some public functions, and one hostile call of them.
+pub struct Entry {
+    /// The names of all functions that a call goes through, the one under attack first.
+    pub names: &'static [&'static str],
+    /// Its share of the calls.
+    pub weight: u64,
+    /// Why a panic is lawful here; `None` leaves that to a section `# Panics` of the first function.
+    pub panics: Option<&'static str>,
+    pub run: fn(&mut Case) -> Verdict,
+}
+
+thread_local! {
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Where the last panic of this thread was.
+pub fn last_panic_place() -> String {
+    PLACE.with_borrow(Clone::clone)
+}
+
+/// The text of a panic.
+pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("a payload without a text").into()
+}
+
+struct Arguments {
+    calls: u64,
+    seed: u64,
+    only: Option<(String, Option<u64>)>,
+    seconds: u32,
+    list: bool,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut found = Arguments { calls: 2000, seed: 1, only: None, seconds: 10, list: false };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
+        match word.as_str() {
+            "--calls" => found.calls = number(value()?)?,
+            "--seed" => found.seed = number(value()?)?,
+            "--seconds" => found.seconds = number(value()?)? as u32,
+            "--list" => found.list = true,
+            "--only" => {
+                let text = value()?;
+                let split = text.rsplit_once(':').and_then(|(name, index)| Some((name, index.parse().ok()?)));
+                found.only = Some(split.map_or((text.clone(), None), |(name, index)| (name.into(), Some(index))));
+            }
+            _ => return Err(format!("{word}: expected --calls, --seed, --seconds, --list or --only NAME[:INDEX]")),
+        }
+    }
+    Ok(found)
+}
+
+/// Public functions that no entry names, and names of entries that are no public function.
+fn differences(entries: &[Entry], points: &[surface::Point]) -> (Vec<String>, Vec<String>) {
+    let named: BTreeSet<&str> = entries.iter().flat_map(|entry| entry.names.iter().copied()).collect();
+    let public: BTreeSet<&str> = points.iter().map(|point| point.name.as_str()).collect();
+    let left_out = |name: &str| entries::LEFT_OUT.iter().any(|(left, _)| *left == name);
+    let missing = public.iter().filter(|name| !named.contains(*name) && !left_out(name));
+    let stale = named.iter().filter(|name| !public.contains(*name) && !entries::MADE_BY_MACROS.contains(name));
+    (missing.map(ToString::to_string).collect(), stale.map(ToString::to_string).collect())
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        PLACE.with_borrow_mut(|last| *last = place);
+        eprintln!("{info}");
+    }));
+    let entries = entries::all();
+    let points = surface::points(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../src")));
+    let (missing, stale) = differences(&entries, &points);
+    if arguments.list {
+        missing.iter().for_each(|name| {
+            let signature = points.iter().find(|point| point.name == *name).map(|point| point.signature.as_str());
+            println!("missing\t{name}\t{}", signature.unwrap_or_default());
+        });
+        stale.iter().for_each(|name| println!("stale\t{name}"));
+        return ExitCode::SUCCESS;
+    }
+    let announced: BTreeSet<&str> =
+        points.iter().filter(|point| point.panics).map(|point| point.name.as_str()).collect();
+    let memory = std::env::var_os("HOSTILE_SANITIZED").is_none().then_some(1 << 30);
+    let limits =
+        Limits { seed: arguments.seed, seconds: arguments.seconds, memory, shown: matches!(arguments.only, Some((_, Some(_)))) };
+    let mut runner = Runner::new(limits);
+    let chosen = |entry: &&Entry| match &arguments.only {
+        Some((name, _)) => entry.names[0] == name || arguments.only.as_ref().is_some_and(|(_, i)| i.is_none()) && entry.names[0].starts_with(name.as_str()),
+        None => true,
+    };
+    let weights: u64 = entries.iter().filter(chosen).map(|entry| entry.weight).sum();
+    let mut modules: BTreeMap<&str, Tally> = BTreeMap::new();
+    for entry in entries.iter().filter(chosen) {
+        let (from, to) = match &arguments.only {
+            Some((_, Some(index))) => (*index, index + 1),
+            _ => (0, (arguments.calls * entry.weight).div_ceil(weights.max(1))),
+        };
+        let panics = entry.panics.is_some() || announced.contains(entry.names[0]);
+        let start = std::time::Instant::now();
+        let tally = runner.run(entry, panics, from, to);
+        let seconds = start.elapsed().as_secs_f64();
+        if seconds > 10.0 {
+            println!("{}: {seconds:.0} s for {} calls", entry.names[0], tally.calls);
+        }
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        for (index, kind, text) in &tally.bad {
+            let alike: String = text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+            let count = told.entry(format!("{kind} {alike}")).or_default();
+            *count += 1;
+            if *count <= 2 {
+                println!("{kind}: --seed {} --only '{}:{index}': {text}", arguments.seed, entry.names[0]);
+            }
+        }
+        for (what, count) in told.iter().filter(|(_, count)| **count > 2) {
+            println!("  {}: {count} calls alike: {what}", entry.names[0]);
+        }
+        let module = entry.names[0].split("::").next().filter(|_| entry.names[0].contains("::")).unwrap_or("the root");
+        modules.entry(module).or_default().add(&tally);
+    }
+    println!(
+        "\n| module | calls | Ok | Err | announced panics | panics | aborts | hangs | wrong accepts |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    let mut all = Tally::default();
+    let row = |name: &str, tally: &Tally| {
+        let Tally { calls, right, refused, announced, panics, aborts, hangs, wrong, .. } = tally;
+        println!("| {name} | {calls} | {right} | {refused} | {announced} | {panics} | {aborts} | {hangs} | {wrong} |");
+    };
+    for (name, tally) in &modules {
+        row(name, tally);
+        all.add(tally);
+    }
+    row("all", &all);
+    missing.iter().for_each(|name| println!("{name} has no entry"));
+    stale.iter().for_each(|name| println!("{name} is in the table, but not public"));
+    if all.is_clean() && missing.is_empty() && stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
