@@ -42,6 +42,8 @@ mod mean_field;
 mod mutants;
 #[cfg(feature = "std")]
 mod node;
+#[cfg(feature = "std")]
+mod panics;
 mod parity;
 #[cfg(feature = "std")]
 mod prediction;
@@ -51,6 +53,8 @@ mod prescription;
 mod sequences;
 #[cfg(feature = "std")]
 mod sizes;
+#[cfg(feature = "std")]
+mod soundness;
 #[cfg(feature = "std")]
 mod statistics;
 #[cfg(feature = "proptest")]

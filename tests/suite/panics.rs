@@ -1,0 +1,285 @@
+//! A panic in a part of a user's own, on any thread, leaves a usable tape and a trainer with all its threads.
+
+use chainrule::{
+    Error, Extent, GradientMonitor, Layer, Scalar,
+    activation::{Activation, Tanh},
+    data::{Batch, Data},
+    layer::{Backward, Dims, Forward, Reads, Sequential, initialize},
+    loss::{Loss, MeanSquared, Reduction, Target},
+    monitor::Link,
+    recurrent::{Elman, Recurrent},
+    scalar,
+    tape::Tape,
+    trainer::{Settings, Trainer},
+    transform::Adam,
+};
+use std::{
+    any::Any,
+    collections::HashSet,
+    mem::forget,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, ThreadId},
+};
+
+/// A payload whose `Drop` panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("a payload was dropped");
+        }
+    }
+}
+
+/// Not armed.
+const NEVER: usize = usize::MAX;
+
+/// Panics at a number of calls, and at all calls after it.
+#[derive(Clone, Debug)]
+struct Fuse(Arc<AtomicUsize>);
+
+impl Default for Fuse {
+    fn default() -> Self {
+        Fuse(Arc::new(AtomicUsize::new(NEVER)))
+    }
+}
+
+impl Fuse {
+    fn burn(&self) {
+        if self.0.load(Relaxed) == NEVER {
+            return;
+        }
+        if self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+            panic_any(Bomb);
+        }
+    }
+
+    /// What `call` panics with once `calls` calls are done. Nothing panics afterwards.
+    fn blow<R>(&self, calls: usize, call: impl FnOnce() -> R) -> Box<dyn Any + Send> {
+        self.0.store(calls, Relaxed);
+        let result = catch_unwind(AssertUnwindSafe(call));
+        self.0.store(NEVER, Relaxed);
+        result.err().expect("a panic reaches the caller")
+    }
+}
+
+/// `y = x`, with a fuse forward and one backward.
+#[derive(Clone, Debug, Default)]
+struct Identity {
+    width: usize,
+    forward: Fuse,
+    backward: Fuse,
+}
+
+impl<T: Scalar> Layer<T> for Identity {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, 0)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NEITHER
+    }
+
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        self.forward.burn();
+        pass.y.copy_from_slice(pass.x);
+    }
+
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        self.backward.burn();
+        if let Some(dx) = pass.dx {
+            dx.copy_from_slice(pass.dy);
+        }
+    }
+}
+
+/// Half of z, with a fuse; it notes the threads that it runs on.
+#[derive(Clone, Debug, Default)]
+struct Half {
+    value: Fuse,
+    derivative: Fuse,
+    threads: Arc<Mutex<HashSet<ThreadId>>>,
+}
+
+impl Activation for Half {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        self.value.burn();
+        self.threads.lock().unwrap().insert(thread::current().id());
+        z * scalar(0.5)
+    }
+
+    fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+        self.derivative.burn();
+        scalar(0.5)
+    }
+}
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect()
+}
+
+/// Output, gradient and input gradient of a pass, the gradient by `accumulate` if asked for.
+fn pass<L: Layer<f32>>(tape: &mut Tape<f32, L>, w: &[f32], extent: Extent<'_>, accumulates: bool) -> [Vec<f32>; 3] {
+    let x = numbers(extent.rows() * tape.network().dims().input);
+    let output = tape.forward(w, &x, extent).unwrap();
+    let y = output.y.to_vec();
+    output.dy.copy_from_slice(&numbers(y.len()));
+    let gradient = if accumulates { tape.accumulate(w) } else { tape.backward(w) }.unwrap().to_vec();
+    [y, gradient, tape.input_gradient().to_vec()]
+}
+
+fn tape<L: Layer<f32>>(network: L, extent: Extent<'_>, threads: usize) -> Tape<f32, L> {
+    let mut tape = Tape::new(network, extent).unwrap();
+    tape.set_threads(threads).unwrap();
+    tape.want_input_gradient(true);
+    tape
+}
+
+/// After each panic the next pass gives the bits of a new tape, on one thread and on several.
+fn check(network: &Sequential<f32>, extent: Extent<'_>, fuses: [&Fuse; 2]) {
+    let w = initialize(network, 3).unwrap();
+    let expected = pass(&mut tape(network, extent, 1), &w, extent, false);
+    for threads in [1, 4] {
+        let mut tape = tape(network, extent, threads);
+        for (backward, fuse) in fuses.into_iter().enumerate() {
+            for calls in [0, 1, 2, 0] {
+                pass(&mut tape, &w, extent, false);
+                let panic = fuse.blow(calls, || pass(&mut tape, &w, extent, false));
+                assert!(panic.is::<Bomb>(), "the payload is that of the layer");
+                forget(panic);
+                let what = format!("{threads} threads, backward: {backward}, {calls} calls");
+                let order = tape.backward(&w).map(|_| ());
+                assert!(matches!(order, Err(Error::Order { .. })), "no backward pass after a panic: {what}");
+                assert_eq!(tape.gradient().is_empty(), backward == 1, "{what}");
+                // What a backward pass that panicked left of the gradient is not added to.
+                assert!(pass(&mut tape, &w, extent, backward == 1) == expected, "{what}");
+                assert!(pass(&mut tape, &w, extent, false) == expected, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_that_panics_leaves_a_usable_tape() {
+    let identity = Identity { width: 40, ..Identity::default() };
+    let mut network = Sequential::<f32>::input(40);
+    for i in 0..16 {
+        network = network.linear(40).activation(Tanh);
+        if i == 7 {
+            network = network.layer(identity.clone());
+        }
+    }
+    let network = network.linear(7).build().unwrap();
+    check(&network, Extent::batch(96), [&identity.forward, &identity.backward]);
+}
+
+#[test]
+fn activation_that_panics_in_a_cell_leaves_a_usable_tape() {
+    let half = Half::default();
+    let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
+    let network = Sequential::<f32>::input(24).layer(recurrent).linear(5).build().unwrap();
+    check(&network, Extent::sequences(64, 8), [&half.value, &half.derivative]);
+}
+
+#[test]
+fn activation_that_panics_in_a_wide_layer_leaves_a_usable_tape() {
+    let half = Half::default();
+    let network = Sequential::<f32>::input(40).linear(512).activation(half.clone()).linear(5).build().unwrap();
+    check(&network, Extent::batch(128), [&half.value, &half.derivative]);
+}
+
+/// A monitor with a fuse in each event.
+#[derive(Default)]
+struct Watch {
+    forward: Fuse,
+    backward: Fuse,
+}
+
+impl GradientMonitor<f32> for Watch {
+    fn forward(&mut self, _at: &Link<'_>, _x: &[f32], _y: &[f32]) {
+        self.forward.burn();
+    }
+
+    fn backward(&mut self, _at: &Link<'_>, _dy: &[f32], _dx: &[f32]) {
+        self.backward.burn();
+    }
+}
+
+#[test]
+fn monitor_that_panics_leaves_a_usable_tape() {
+    let network = Sequential::<f32>::input(24).recurrent(64, Elman::new(Tanh)).linear(5).build().unwrap();
+    let (w, extent) = (initialize(&network, 3).unwrap(), Extent::sequences(64, 8));
+    let expected = pass(&mut tape(&network, extent, 1), &w, extent, false);
+    for threads in [1, 4] {
+        let (mut tape, mut watch) = (tape(&network, extent, threads), Watch::default());
+        for fuse in [watch.forward.clone(), watch.backward.clone()] {
+            for calls in [0, 5] {
+                forget(fuse.blow(calls, || {
+                    let x = numbers(extent.rows() * 24);
+                    let mode = chainrule::layer::Mode::Train;
+                    tape.forward_with(&w, &x, extent, mode, &mut watch).unwrap().dy.fill(1.0);
+                    tape.backward_with(&w, &mut watch).unwrap();
+                }));
+                assert!(pass(&mut tape, &w, extent, true) == expected, "{threads} threads, {calls} calls");
+            }
+        }
+    }
+}
+
+/// The mean squared error, with a fuse.
+#[derive(Debug, Default)]
+struct Fused(Fuse);
+
+impl Loss<f32> for Fused {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[f32],
+        target: Target<'_, f32>,
+        row_weights: Option<&[f32]>,
+        dy: &mut [f32],
+    ) -> Result<f32, Error> {
+        self.0.burn();
+        MeanSquared::new().evaluate(width, y, target, row_weights, dy)
+    }
+
+    fn reduction(&self) -> Reduction {
+        Reduction::Mean
+    }
+}
+
+#[test]
+fn panic_in_a_step_leaves_the_trainer_its_threads() {
+    for threads in [1, 4] {
+        let (half, loss) = (Half::default(), Fuse::default());
+        let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
+        let settings = Settings { batch: 64, threads, ..Settings::default() };
+        let new = || {
+            let network = Sequential::<f32>::input(24).layer(recurrent.clone()).last_step().linear(5).build().unwrap();
+            Trainer::for_steps(network, Fused(loss.clone()), Adam::new(0.01), settings, 8).unwrap()
+        };
+        let (x, y) = (numbers(64 * 8 * 24), numbers(64 * 5));
+        let data = Data::sequences(24, 8, &x, Target::Values(&y)).unwrap();
+        let (mut batch, order) = (Batch::new(&data, 64), (0..64).collect::<Vec<_>>());
+        let mut fresh = new();
+        fresh.step(&data, &mut batch, &order, &mut ()).unwrap();
+        for fuse in [&half.value, &half.derivative, &loss] {
+            let mut trainer = new();
+            forget(fuse.blow(0, || trainer.step(&data, &mut batch, &order, &mut ())));
+            trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
+            assert!(trainer.parameters() == fresh.parameters(), "{threads} threads");
+            half.threads.lock().unwrap().clear();
+            // A worker may come too late for all parts of a step, but not for those of all steps.
+            let used = (0..if threads > 1 { 2000 } else { 2 }).any(|_| {
+                trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
+                half.threads.lock().unwrap().iter().any(|&id| id != thread::current().id())
+            });
+            assert_eq!(used, threads > 1, "{threads} threads");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Layers called by hand with sizes that wrap, slices of other lengths and extents that contradict themselves: a panic that
+//! names the law that is broken, and never another's memory.
+
+use chainrule::{
+    Block, Extent, Layer, Scalar,
+    layer::{Backward, Dims, Forward, Linear, Mode, Needs, Sequential, initialize},
+    rand_core::Rng,
+    recurrent::{Lstm, Recurrent},
+    tape::Tape,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+/// What `call` panics with.
+fn panic_of<R>(call: impl FnOnce() -> R) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default()
+}
+
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn linear_map_whose_weights_wrap_panics() {
+    // Times 3 this is 32768, once it has wrapped.
+    let outputs = 32768usize.wrapping_mul(0xAAAA_AAAA_AAAA_AAAB);
+    let network = Linear::new(3, outputs).without_bias();
+    let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
+    if let Ok(mut tape) = Tape::<f64, _>::for_inference(&network, Extent::batch(3)) {
+        assert!(panic_of(|| tape.infer(&w, &x, Extent::batch(3)).map(<[_]>::len)).contains("must hold"));
+    }
+    let (mut y, mut scratch, mut nobody) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
+    let pass = Forward::new(Extent::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut nobody);
+    let text = panic_of(|| network.forward(&w, pass));
+    assert!(text.contains("weights of a product must hold"), "{text}");
+    let (dy, mut dx, mut dw) = (vec![0.0; 32768], [0.0; 9], vec![0.0; 32768]);
+    let (saved, dx) = (&mut [][..], Some(&mut dx[..]));
+    let pass = Backward::new(Extent::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut nobody);
+    let text = panic_of(|| network.backward(&w, pass));
+    assert!(text.contains("must hold"), "{text}");
+}
+
+#[test]
+fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
+    let network = Linear::new(0, usize::MAX);
+    for rows in [usize::MAX - 7, usize::MAX / 2 + 2, 1] {
+        let (mut y, mut scratch, mut nobody) = ([0.0f32; 64], [0.0; 64], ());
+        let pass = Forward::new(Extent::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut nobody);
+        let text = panic_of(|| network.forward(&[0.0; 8], pass));
+        assert!(text.contains("must hold"), "{rows}: {text}");
+    }
+}
+
+/// A call of both passes of a layer with slices that are `short` of one value, one slice at a time.
+fn short_slices<L: Layer<f64>>(layer: &L, extent: Extent<'_>) {
+    let (dims, needs) = (layer.dims(), layer.needs(extent, Mode::Train));
+    let after = layer.extent(extent).rows() * dims.output;
+    let states = needs.carried * extent.batch;
+    let full = [dims.parameters, extent.rows() * dims.input, after, needs.saved, needs.scratch, states];
+    for short in 0..full.len() {
+        let mut lengths = full;
+        if lengths[short] == 0 {
+            continue;
+        }
+        lengths[short] -= 1;
+        let call = |lengths: [usize; 6], backward: bool| {
+            let [w, x, y, saved, scratch, state] = lengths;
+            let (w, x, dy) = (vec![0.1; w], vec![0.5; x], vec![0.5; y]);
+            let (mut y, mut saved, mut scratch, mut end) =
+                (vec![0.0; y], vec![0.0; saved], vec![0.0; scratch], vec![0.0; state]);
+            let (mut dx, mut dw, mut nobody) = (vec![0.0; x.len()], vec![0.0; w.len()], ());
+            if backward {
+                let dx = Some(&mut dx[..]);
+                let pass =
+                    Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut nobody);
+                layer.backward(&w, pass);
+            } else {
+                let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut nobody);
+                pass.carried_out = &mut end;
+                layer.forward(&w, pass);
+            }
+        };
+        for backward in [false, true] {
+            call(full, backward);
+            // Each pass may need less scratch than the other, and a backward pass is given no state here.
+            if short < 4 && !(backward && short == 2 && dims.parameters > 100) || short == 5 && !backward {
+                let found = catch_unwind(AssertUnwindSafe(|| call(lengths, backward)));
+                assert!(found.is_err(), "{layer:?}, backward: {backward}, slice {short} is short of a value");
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_with_a_slice_too_short_panics() {
+    short_slices(&Linear::new(3, 4), Extent::batch(5));
+    short_slices(&Linear::new(3, 4), Extent::batch(1));
+    short_slices(&Linear::new(70, 300).without_bias(), Extent::batch(9));
+    short_slices(&Recurrent::new(3, 8, Lstm), Extent::sequences(4, 5));
+}
+
+const SAMPLES: usize = 64;
+const STEPS: usize = 12;
+const WIDTH: usize = 32;
+
+/// A recurrent layer that is handed lengths in an order of its own.
+#[derive(Debug)]
+struct Reordering {
+    recurrent: Recurrent<Lstm>,
+    lengths: Vec<usize>,
+    reorders: AtomicBool,
+}
+
+impl Reordering {
+    fn extent<'a>(&'a self, extent: Extent<'a>) -> Extent<'a> {
+        if self.reorders.load(Relaxed) { Extent::ragged(&self.lengths) } else { extent }
+    }
+}
+
+impl<T: Scalar> Layer<T> for Reordering {
+    fn dims(&self) -> Dims {
+        Layer::<T>::dims(&self.recurrent)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        Layer::<T>::needs(&self.recurrent, extent, mode)
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), chainrule::Error> {
+        self.recurrent.initialize(w, rng)
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        Layer::<T>::blocks(&self.recurrent, visit);
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let extent = self.extent(pass.extent);
+        let values = extent.rows() * WIDTH;
+        let Forward { mode, x, y, saved, carried_out, scratch, monitor, .. } = pass;
+        let mut pass = Forward::new(extent, mode, &x[..values], &mut y[..values], saved, scratch, monitor);
+        pass.carried_out = carried_out;
+        self.recurrent.forward(w, pass);
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let extent = self.extent(pass.extent);
+        let values = extent.rows() * WIDTH;
+        let Backward { mode, x, y, saved, dy, dx, dw, scratch, monitor, .. } = pass;
+        let (x, y, dy) = (&x[..values], &y[..values], &dy[..values]);
+        self.recurrent.backward(w, Backward::new(extent, mode, x, y, saved, dy, dx, dw, scratch, monitor));
+    }
+}
+
+#[test]
+fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() {
+    let mut lengths = vec![STEPS];
+    lengths.resize(32, 1);
+    lengths.resize(SAMPLES, STEPS);
+    let extent = Extent::sequences(SAMPLES, STEPS);
+    let x: Vec<f32> = (0..extent.rows() * WIDTH).map(|i| (i % 17) as f32 / 17.0).collect();
+    let new = || {
+        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
+        let layer = Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) };
+        Sequential::<f32>::input(WIDTH).layer(std::sync::Arc::new(layer)).build().unwrap()
+    };
+    let network = new();
+    let w = initialize(&network, 1).unwrap();
+    let pass = |tape: &mut Tape<f32, _>| {
+        let output = tape.forward(&w, &x, extent).unwrap();
+        let y = output.y.to_vec();
+        output.dy.fill(1.0);
+        [y, tape.backward(&w).unwrap().to_vec()]
+    };
+    let expected = pass(&mut Tape::new(network, extent).unwrap());
+    for threads in [1, 4] {
+        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
+        let layer =
+            std::sync::Arc::new(Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) });
+        let network = Sequential::<f32>::input(WIDTH).layer(layer.clone()).build().unwrap();
+        let mut tape = Tape::new(network, extent).unwrap();
+        tape.set_threads(threads).unwrap();
+        layer.reorders.store(true, Relaxed);
+        let text = panic_of(|| tape.forward(&w, &x, extent).map(|_| ()));
+        assert!(text.contains("lengths of a ragged extent must not increase"), "{text}");
+        layer.reorders.store(false, Relaxed);
+        let output = tape.forward(&w, &x, extent).unwrap();
+        output.dy.fill(1.0);
+        layer.reorders.store(true, Relaxed);
+        let text = panic_of(|| tape.backward(&w).map(|_| ()));
+        assert!(text.contains("lengths of a ragged extent must not increase"), "{text}");
+        layer.reorders.store(false, Relaxed);
+        assert!(pass(&mut tape) == expected, "{threads} threads");
+    }
+}
