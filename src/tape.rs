@@ -676,10 +676,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         &self.state_end[..self.last_values()[2]]
     }
 
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward.
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a tape
+    /// that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.last_values()[2];
-        &mut self.d_state_end[..states]
+        self.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
     /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).

@@ -130,7 +130,6 @@ const TEXTS: &[&str] = &[
     "../x",
     "forget",
     "18446744073709551616",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 
 /// What the values of a slice are like.
@@ -181,9 +180,9 @@ fn mix(mut z: u64) -> u64 {
 
 impl Case {
     pub fn new(entry: &str, index: u64, seed: u64, shown: bool) -> Self {
-        let name = entry.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        let name = entry
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
         Case { digits: index, state: mix(name ^ mix(seed).wrapping_add(index)), shown }
     }
 
@@ -375,8 +374,7 @@ impl Case {
             10 => i::VarianceScaling { gain: self.about(1.0), fan: i::Fan::In, distribution: i::Distribution::Normal }
                 .kind(),
             11 => i::ByGate::new(i::Zeros).gate(&self.text(), i::Constant(self.real())).kind(),
-            12 => i::CriticalGain::new(self.activation().as_any())
-                .map_or(i::Zeros.kind(), |critical| critical.kind()),
+            12 => i::CriticalGain::new(self.activation().as_any()).map_or(i::Zeros.kind(), |critical| critical.kind()),
             _ => i::Glorot::uniform().kind(),
         }
     }
@@ -517,9 +515,27 @@ pub fn parameters(node: &Node) -> u128 {
         Node::Linear { inputs, outputs, bias, .. } => {
             *outputs as u128 * (*inputs as u128).saturating_add(u128::from(bias.is_some()))
         }
-        Node::PRelu { width, per_unit, .. } => if *per_unit { *width as u128 } else { 1 },
-        Node::LayerNorm { width, affine, .. } => if *affine { 2 * *width as u128 } else { 0 },
-        Node::RmsNorm { width, affine, .. } => if *affine { *width as u128 } else { 0 },
+        Node::PRelu { width, per_unit, .. } => {
+            if *per_unit {
+                *width as u128
+            } else {
+                1
+            }
+        }
+        Node::LayerNorm { width, affine, .. } => {
+            if *affine {
+                2 * *width as u128
+            } else {
+                0
+            }
+        }
+        Node::RmsNorm { width, affine, .. } => {
+            if *affine {
+                *width as u128
+            } else {
+                0
+            }
+        }
         Node::Residual { branch, scale } => {
             parameters(branch).saturating_add(u128::from(matches!(scale, BranchScale::Learned(_))))
         }

@@ -71,8 +71,7 @@ const LOG: usize = 1 << 20;
 const MESSAGE: usize = 400;
 
 fn share() -> &'static mut Shared {
-    // SAFETY: a fresh anonymous mapping of the size of `Shared`, zeroed, whose every bit pattern is a value of it; it is
-    // never unmapped.
+    // SAFETY: a fresh anonymous mapping of the size of `Shared`. Its zeros are a value of it. It is never unmapped.
     unsafe {
         let size = size_of::<Shared>();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -146,7 +145,11 @@ impl Runner {
             let mut parts = line.splitn(3, '\x1f');
             let (Some(index), Some(kind), Some(message)) = (parts.next(), parts.next(), parts.next()) else { continue };
             let kind = if kind == "panic" { "panic" } else { "wrong accept" };
-            if kind == "panic" { tally.panics += 1 } else { tally.wrong += 1 }
+            if kind == "panic" {
+                tally.panics += 1
+            } else {
+                tally.wrong += 1
+            }
             tally.bad.push((index.parse().unwrap_or(0), kind, message.into()));
         }
     }
@@ -204,7 +207,10 @@ impl Runner {
         let _ = self.printed.seek(SeekFrom::Start(0)).and_then(|_| self.printed.read_to_end(&mut bytes));
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let kept = lines.iter().rposition(|line| line.contains("ERROR:")).unwrap_or(lines.len().saturating_sub(3));
+        let told = |line: &&str| {
+            ["ERROR:", "memory allocation of", "overflowed its stack"].iter().any(|text| line.contains(text))
+        };
+        let kept = lines.iter().rposition(told).unwrap_or(lines.len().saturating_sub(3));
         lines[kept..].iter().take(12).copied().collect::<Vec<_>>().join(" / ")
     }
 

@@ -198,9 +198,8 @@ impl Surface {
 
     fn points(&self) -> Vec<Point> {
         let mut found = BTreeSet::new();
-        let join = |home: &[String], rest: String| {
-            home.iter().map(|part| format!("{part}::")).collect::<String>() + &rest
-        };
+        let join =
+            |home: &[String], rest: String| home.iter().map(|part| format!("{part}::")).collect::<String>() + &rest;
         for (module, signature, panics) in &self.functions {
             let name = signature.ident.to_string();
             if let Some(home) = self.home(module, &name).filter(|_| takes_values(signature)) {
@@ -225,7 +224,11 @@ impl Surface {
                     && (takes_values(&function.sig) || constructs(&function.sig))
                 {
                     let point = join(&home, format!("{name}::{}", function.sig.ident));
-                    found.insert(Point { name: point, signature: text(&function.sig), panics: announces(&function.attrs) });
+                    found.insert(Point {
+                        name: point,
+                        signature: text(&function.sig),
+                        panics: announces(&function.attrs),
+                    });
                 }
             }
         }
@@ -237,7 +240,11 @@ impl Surface {
                     && takes_values(&function.sig)
                 {
                     let point = join(&home, format!("{name}::{}", function.sig.ident));
-                    found.insert(Point { name: point, signature: text(&function.sig), panics: announces(&function.attrs) });
+                    found.insert(Point {
+                        name: point,
+                        signature: text(&function.sig),
+                        panics: announces(&function.attrs),
+                    });
                 }
             }
         }
@@ -245,7 +252,11 @@ impl Surface {
             for declared in declared {
                 let Some(home) = self.home(&declared.module, name) else { continue };
                 if let Some(literal) = &declared.literal {
-                    found.insert(Point { name: join(&home, format!("{name} {{}}")), signature: literal.clone(), panics: false });
+                    found.insert(Point {
+                        name: join(&home, format!("{name} {{}}")),
+                        signature: literal.clone(),
+                        panics: false,
+                    });
                 }
                 if declared.reads {
                     let point = join(&home, format!("{name}: Deserialize"));

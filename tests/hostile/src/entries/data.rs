@@ -1,6 +1,6 @@
 //! Data and batches.
 
-use super::entries;
+use super::entry;
 use crate::{
     Entry,
     case::{Case, Verdict, ensure},
@@ -11,18 +11,20 @@ use chainrule::{
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        8 ["data::Data::rows", "data::Batch::new", "data::Batch::gather"] => |c| {
+    vec![
+        entry(8, &["data::Data::rows", "data::Batch::new", "data::Batch::gather"], None, |c| {
             let (width, samples) = (c.width(), c.few());
             let inputs: Vec<f32> = c.slice(width.saturating_mul(samples));
             let targets = targets(c, samples);
             let data = Data::rows(width, &inputs, targets.target())?;
-            ensure(data.samples() as u128 * width as u128 == inputs.len() as u128, || format!("{} samples of width {width} in {}", data.samples(), inputs.len()))?;
+            ensure(data.samples() as u128 * width as u128 == inputs.len() as u128, || {
+                format!("{} samples of width {width} in {}", data.samples(), inputs.len())
+            })?;
             targets.check()?;
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
-        };
-        8 ["data::Data::sequences"] => |c| {
+        }),
+        entry(8, &["data::Data::sequences"], None, |c| {
             let (width, steps, samples) = (c.width(), c.width(), c.few());
             let inputs: Vec<f64> = c.slice(width.saturating_mul(samples).saturating_mul(steps));
             let rows = samples.saturating_mul(steps);
@@ -30,12 +32,14 @@ pub fn entries() -> Vec<Entry> {
             let targets = targets(c, n);
             let data = Data::sequences(width, steps, &inputs, targets.target())?;
             let truth = data.samples() as u128 * width as u128 * steps as u128;
-            ensure(truth == inputs.len() as u128, || format!("{} samples of {steps} × {width} in {}", data.samples(), inputs.len()))?;
+            ensure(truth == inputs.len() as u128, || {
+                format!("{} samples of {steps} × {width} in {}", data.samples(), inputs.len())
+            })?;
             targets.check()?;
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
-        };
-        8 ["data::Data::ragged"] => |c| {
+        }),
+        entry(8, &["data::Data::ragged"], None, |c| {
             let width = c.width();
             let lengths: Vec<usize> = (0..c.few()).map(|_| if c.once_in(8) { c.size() } else { c.few() }).collect();
             let rows: u128 = lengths.iter().map(|&length| length as u128).sum();
@@ -44,12 +48,14 @@ pub fn entries() -> Vec<Entry> {
             let n = if c.flag() { lengths.len() } else { rows.min(1 << 16) as usize };
             let targets = targets(c, n);
             let data = Data::ragged(width, &lengths, &inputs, targets.target())?;
-            ensure(rows * width as u128 == inputs.len() as u128 && width > 0, || format!("{rows} rows of {width} in {}", inputs.len()))?;
+            ensure(rows * width as u128 == inputs.len() as u128 && width > 0, || {
+                format!("{rows} rows of {width} in {}", inputs.len())
+            })?;
             targets.check()?;
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
-        };
-        4 ["data::Data::row_weights"] => |c| {
+        }),
+        entry(4, &["data::Data::row_weights"], None, |c| {
             let inputs = [0.5_f32; 12];
             let classes = [0, 1, 0, 1];
             let data = Data::sequences(1, 3, &inputs, Target::Classes(&classes))?;
@@ -58,7 +64,7 @@ pub fn entries() -> Vec<Entry> {
             let weights = c.values::<f32>(n, taste);
             let data = data.row_weights(&weights)?;
             gathered(c, &data)
-        };
+        }),
     ]
 }
 

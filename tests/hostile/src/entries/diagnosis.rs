@@ -1,6 +1,6 @@
 //! Diagnosis and remedies.
 
-use super::{entries, layers::json};
+use super::{entry, layers::json};
 use crate::{
     Entry,
     case::{Case, Fault, Taste, ensure},
@@ -23,9 +23,13 @@ fn report(c: &mut Case) -> Result<(Node, Report), Error> {
     if let Node::Sequential { layers, .. } = &mut node {
         let wide = 10.0;
         let deep = (0..12).flat_map(|_| {
-            let weights = chainrule::initializer::Initializer::kind(chainrule::initializer::Normal { mean: 0.0, std: wide });
+            let weights =
+                chainrule::initializer::Initializer::kind(chainrule::initializer::Normal { mean: 0.0, std: wide });
             [
-                Node::Pointwise { width: 2, activation: chainrule::activation::Activation::kind(&chainrule::activation::Sigmoid) },
+                Node::Pointwise {
+                    width: 2,
+                    activation: chainrule::activation::Activation::kind(&chainrule::activation::Sigmoid),
+                },
                 Node::Linear { inputs: 2, outputs: 2, weights, bias: None },
             ]
         });
@@ -38,8 +42,8 @@ fn report(c: &mut Case) -> Result<(Node, Report), Error> {
 }
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        6 ["diagnosis::first_check"] => |c| {
+    vec![
+        entry(6, &["diagnosis::first_check"], None, |c| {
             let network = c.legal(3, 2).build::<f32>()?;
             let (rows, taste) = (c.rows(), c.taste());
             let n = c.length(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 12) as usize));
@@ -49,76 +53,117 @@ pub fn entries() -> Vec<Entry> {
             ensure(rows.truth() == Some(x.len() as u128 / 3), || format!("{rows:?}"))?;
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
             Ok(())
-        };
-        2 ["diagnosis::expect_healthy"] => |c| {
+        }),
+        entry(2, &["diagnosis::expect_healthy"], None, |c| {
             let (_, report) = report(c)?;
             expect_healthy(Ok(report));
             Ok(())
-        };
-        4 ["diagnosis::Examination::new", "diagnosis::Examination::parameters", "diagnosis::Examination::span", "diagnosis::Examination::statistics",
-            "diagnosis::Examination::thresholds", "diagnosis::Report::following"] => |c| {
-            let node = c.legal(3, 2);
-            let network = node.build::<f64>()?;
-            let w: Vec<f64> = initialize(&*network, 1)?;
-            let mut seen = Statistics::new();
-            let mut tape = Tape::new(&*network, Extent::sequences(2, 2))?;
-            for _ in 0..c.few() {
-                let taste = c.taste();
-                let (x, w) = (c.values::<f64>(12, taste), if c.once_in(3) { c.values(w.len(), Taste::Hostile) } else { w.clone() });
-                let output = tape.forward_with(&w, &x, Extent::sequences(2, 2), chainrule::Mode::Train, &mut seen)?;
-                output.dy.fill(c.real());
-                tape.backward_with(&w, &mut seen)?;
-            }
-            let rows = c.rows();
-            let other = c.slice::<f64>(w.len());
-            let mut thresholds = Thresholds::default();
-            thresholds.vanishing = [c.real(), c.real()];
-            thresholds.dead = [c.real(), c.real()];
-            let examination = Examination::new(&*network, Inputs::new(c.about(1.0))?)?;
-            let examination = if c.flag() { examination.parameters(&*network, &other, rows.extent())? } else { examination };
-            let examination = examination.span(c.size()).statistics(&seen).thresholds(thresholds);
-            let report = examination.report();
-            let again = report.clone().following(&report);
-            let _ = (format!("{again} {again:?}"), again.to_json().is_ok(), again.to_svg().is_ok());
-            Ok(())
-        };
-        2 ["diagnosis::Examination::trajectory"] => |c| {
+        }),
+        entry(
+            4,
+            &[
+                "diagnosis::Examination::new",
+                "diagnosis::Examination::parameters",
+                "diagnosis::Examination::span",
+                "diagnosis::Examination::statistics",
+                "diagnosis::Examination::thresholds",
+                "diagnosis::Report::following",
+            ],
+            None,
+            |c| {
+                let node = c.legal(3, 2);
+                let network = node.build::<f64>()?;
+                let w: Vec<f64> = initialize(&*network, 1)?;
+                let mut seen = Statistics::new();
+                let mut tape = Tape::new(&*network, Extent::sequences(2, 2))?;
+                for _ in 0..c.few() {
+                    let taste = c.taste();
+                    let (x, w) = (
+                        c.values::<f64>(12, taste),
+                        if c.once_in(3) { c.values(w.len(), Taste::Hostile) } else { w.clone() },
+                    );
+                    let output =
+                        tape.forward_with(&w, &x, Extent::sequences(2, 2), chainrule::Mode::Train, &mut seen)?;
+                    output.dy.fill(c.real());
+                    tape.backward_with(&w, &mut seen)?;
+                }
+                let rows = c.rows();
+                let other = c.slice::<f64>(w.len());
+                let mut thresholds = Thresholds::default();
+                thresholds.vanishing = [c.real(), c.real()];
+                thresholds.dead = [c.real(), c.real()];
+                let examination = Examination::new(&*network, Inputs::new(c.about(1.0))?)?;
+                let examination =
+                    if c.flag() { examination.parameters(&*network, &other, rows.extent())? } else { examination };
+                let examination = examination.span(c.size()).statistics(&seen).thresholds(thresholds);
+                let report = examination.report();
+                let again = report.clone().following(&report);
+                let _ = (format!("{again} {again:?}"), again.to_json().is_ok(), again.to_svg().is_ok());
+                Ok(())
+            },
+        ),
+        entry(2, &["diagnosis::Examination::trajectory"], None, |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f64>()?;
             let (w, x) = (c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
             let examination = Examination::new(&*network, Inputs::new(1.0)?)?.trajectory(&*network, &w, &x)?;
             let _ = format!("{}", examination.report());
             Ok(())
-        };
-        4 ["diagnosis::remedy::Patient::new", "diagnosis::remedy::Patient::columns", "diagnosis::remedy::Patient::span", "diagnosis::remedy::Patient::thresholds",
-            "diagnosis::remedy::Patient::typical_norm", "diagnosis::remedy::prescribe", "diagnosis::remedy::Remedy::treat", "diagnosis::remedy::Remedy::cures",
-            "diagnosis::remedy::Treatment::apply", "diagnosis::remedy::Mended::check", "diagnosis::remedy::Change {}", "diagnosis::remedy::CriticalInitialization {}"] => |c| {
-            let (node, report) = report(c)?;
-            let Some(finding) = report.findings.first() else { return Ok(()) };
-            let other = c.legal(3, 2);
-            let described = if c.once_in(3) { &other } else { &node };
-            let rows = c.values::<f64>(12, Taste::Mild);
-            let mut patient = Patient::new(described, Inputs::new(1.0)?, finding).typical_norm(c.real());
-            if c.flag() { patient = patient.span(c.of(&[0_usize, 1, 100, 10_000])); }
-            if c.flag() { patient = patient.columns(Standardise::of(3, &rows)?); }
-            if c.flag() { patient = patient.thresholds(Thresholds::default()); }
-            let treatments = prescribe(&patient)?;
-            for remedy in remedies().iter().chain(std::iter::once(&(Box::new(CriticalInitialization { orthogonal: c.flag() }) as Box<dyn chainrule::diagnosis::remedy::Remedy>))) {
-                let _ = remedy.cures(CAUSE);
-                remedy.treat(&patient)?;
-            }
-            for treatment in &treatments {
-                let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
-                let w = if c.once_in(3) { c.slice(w.len()) } else { w };
-                if let Some(mended) = treatment.apply::<f64>(described, &w, c.word())? {
-                    let extent = c.rows();
-                    let _ = mended.check(&rows, extent.extent(), None);
+        }),
+        entry(
+            4,
+            &[
+                "diagnosis::remedy::Patient::new",
+                "diagnosis::remedy::Patient::columns",
+                "diagnosis::remedy::Patient::span",
+                "diagnosis::remedy::Patient::thresholds",
+                "diagnosis::remedy::Patient::typical_norm",
+                "diagnosis::remedy::prescribe",
+                "diagnosis::remedy::Remedy::treat",
+                "diagnosis::remedy::Remedy::cures",
+                "diagnosis::remedy::Treatment::apply",
+                "diagnosis::remedy::Mended::check",
+                "diagnosis::remedy::Change {}",
+                "diagnosis::remedy::CriticalInitialization {}",
+            ],
+            None,
+            |c| {
+                let (node, report) = report(c)?;
+                let Some(finding) = report.findings.first() else { return Ok(()) };
+                let other = c.legal(3, 2);
+                let described = if c.once_in(3) { &other } else { &node };
+                let rows = c.values::<f64>(12, Taste::Mild);
+                let mut patient = Patient::new(described, Inputs::new(1.0)?, finding).typical_norm(c.real());
+                if c.flag() {
+                    patient = patient.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
-                let _ = (format!("{treatment:?}"), matches!(treatment.change, Change::Network(_)));
-            }
-            Ok(())
-        };
-        3 ["diagnosis::remedy::Lsuv {}", "diagnosis::remedy::Lsuv::apply"] => |c| {
+                if c.flag() {
+                    patient = patient.columns(Standardise::of(3, &rows)?);
+                }
+                if c.flag() {
+                    patient = patient.thresholds(Thresholds::default());
+                }
+                let treatments = prescribe(&patient)?;
+                for remedy in remedies().iter().chain(std::iter::once(
+                    &(Box::new(CriticalInitialization { orthogonal: c.flag() })
+                        as Box<dyn chainrule::diagnosis::remedy::Remedy>),
+                )) {
+                    let _ = remedy.cures(CAUSE);
+                    remedy.treat(&patient)?;
+                }
+                for treatment in &treatments {
+                    let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
+                    let w = if c.once_in(3) { c.slice(w.len()) } else { w };
+                    if let Some(mended) = treatment.apply::<f64>(described, &w, c.word())? {
+                        let extent = c.rows();
+                        let _ = mended.check(&rows, extent.extent(), None);
+                    }
+                    let _ = (format!("{treatment:?}"), matches!(treatment.change, Change::Network(_)));
+                }
+                Ok(())
+            },
+        ),
+        entry(3, &["diagnosis::remedy::Lsuv {}", "diagnosis::remedy::Lsuv::apply"], None, |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f32>()?;
             let mut w = c.slice::<f32>(network.dims().parameters);
@@ -126,30 +171,44 @@ pub fn entries() -> Vec<Entry> {
             let (rows, x) = (c.rows(), c.slice::<f32>(12));
             lsuv.apply(&*network, &mut w, &x, if c.flag() { Extent::batch(4) } else { rows.extent() })?;
             Ok(())
-        };
-        3 ["diagnosis::remedy::Standardise::of", "diagnosis::remedy::Standardise::apply"] => |c| {
+        }),
+        entry(3, &["diagnosis::remedy::Standardise::of", "diagnosis::remedy::Standardise::apply"], None, |c| {
             let width = c.width();
             let rows = c.slice::<f32>(width.saturating_mul(3));
             let standardise = Standardise::of(width, &rows)?;
             let mut other = c.slice::<f32>(width.saturating_mul(2));
             let taken = standardise.apply(&mut other);
-            ensure(taken.is_err() || other.len().is_multiple_of(width), || format!("{} values of width {width}", other.len()))?;
+            ensure(taken.is_err() || other.len().is_multiple_of(width), || {
+                format!("{} values of width {width}", other.len())
+            })?;
             Ok(taken?)
-        };
-        3 ["diagnosis::remedy::survivors", "diagnosis::remedy::transplant"] => |c| {
+        }),
+        entry(3, &["diagnosis::remedy::survivors", "diagnosis::remedy::transplant"], None, |c| {
             let (before, after) = (c.legal(3, 2), c.sequence(3, 2));
             let mut kept = survivors(&before, &after)?;
             for survivor in &mut kept {
-                if c.once_in(4) { survivor.before = c.size()..c.size(); }
-                if c.once_in(4) { survivor.after = c.size()..c.size(); }
+                if c.once_in(4) {
+                    survivor.before = c.size()..c.size();
+                }
+                if c.once_in(4) {
+                    survivor.after = c.size()..c.size();
+                }
             }
             let (a, mut b) = (c.slice::<f32>(20), c.slice::<f32>(20));
             transplant(&kept, &a, &mut b)?;
             Ok(())
-        };
-        2 ["diagnosis::Cause: Deserialize", "diagnosis::Severity: Deserialize", "diagnosis::Thresholds: Deserialize", "diagnosis::remedy::Lsuv: Deserialize",
-            "diagnosis::remedy::Standardise: Deserialize"] => |c| {
-            match c.below(4) {
+        }),
+        entry(
+            2,
+            &[
+                "diagnosis::Cause: Deserialize",
+                "diagnosis::Severity: Deserialize",
+                "diagnosis::Thresholds: Deserialize",
+                "diagnosis::remedy::Lsuv: Deserialize",
+                "diagnosis::remedy::Standardise: Deserialize",
+            ],
+            None,
+            |c| match c.below(4) {
                 0 => json(c, &CAUSE),
                 1 => json(c, &Severity::Note),
                 2 => json(c, &Lsuv::default()),
@@ -158,8 +217,8 @@ pub fn entries() -> Vec<Entry> {
                     json(c, &Standardise::of(3, &rows)?)?;
                     json(c, &Thresholds::default())
                 }
-            }
-        };
+            },
+        ),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Math and losses.
 
-use super::entries;
+use super::entry;
 use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
@@ -15,71 +15,147 @@ use chainrule::{
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        4 ["math::exp", "math::exp_m1", "math::ln", "math::ln_1p", "math::erf", "math::erfc", "math::gaussian", "math::normal_cdf",
-            "math::normal_density", "math::sigmoid", "math::softplus", "math::tanh", "scalar", "to_f64"] => |c| {
-            let x = c.real();
-            let _ = (scalar::<f32>(x), to_f64(x as f32));
-            let total = [
-                ("exp", math::exp(x)), ("exp_m1", math::exp_m1(x)), ("erf", math::erf(x)), ("erfc", math::erfc(x)),
-                ("gaussian", math::gaussian(x)), ("normal_cdf", math::normal_cdf(x)), ("normal_density", math::normal_density(x)),
-                ("sigmoid", math::sigmoid(x)), ("softplus", math::softplus(x)), ("tanh", math::tanh(x)),
-                ("erf f32", math::erf(x as f32).into()), ("tanh f32", math::tanh(x as f32).into()), ("exp f32", math::exp(x as f32).into()),
-                ("softplus f32", math::softplus(x as f32).into()), ("sigmoid f32", math::sigmoid(x as f32).into()),
-            ];
-            for (name, y) in total {
-                ensure(x.is_nan() == f64::is_nan(y), || format!("{name}({x:e}) is {y:e}"))?;
-            }
-            for (name, y, below) in [("ln", math::ln(x), x < 0.0), ("ln_1p", math::ln_1p(x), x < -1.0)] {
-                ensure(y.is_nan() == (x.is_nan() || below), || format!("{name}({x:e}) is {y:e}"))?;
-            }
-            Ok(())
-        };
-        4 ["loss::MeanSquared::new", "loss::MeanSquared::reduction", "loss::MeanSquared: Loss", "loss::Target {}"] => |c| { let r = reduction(c); lost(c, Ok(MeanSquared::new().reduction(r)), true) };
-        3 ["loss::MeanAbsolute::new", "loss::MeanAbsolute::reduction", "loss::MeanAbsolute: Loss"] => |c| { let r = reduction(c); lost(c, Ok(MeanAbsolute::new().reduction(r)), true) };
-        4 ["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"] => |c| { let (r, d) = (reduction(c), c.real()); lost(c, Huber::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite()) };
-        4 ["loss::SmoothL1::new", "loss::SmoothL1::reduction", "loss::SmoothL1: Loss"] => |c| { let (r, d) = (reduction(c), c.real()); lost(c, SmoothL1::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite()) };
-        6 ["loss::CrossEntropy::new", "loss::CrossEntropy::class_weights", "loss::CrossEntropy::ignore_class", "loss::CrossEntropy::label_smoothing",
-            "loss::CrossEntropy::reduction", "loss::CrossEntropy: Loss", "loss::Loss::evaluate", "loss::Loss::counted"] => |c| {
-            let mut loss = CrossEntropy::new().reduction(reduction(c));
-            if c.flag() {
-                let epsilon = c.real();
-                let made = loss.label_smoothing(epsilon);
-                ensure(made.is_err() || (0.0..=1.0).contains(&epsilon), || format!("label smoothing {epsilon:e}"))?;
-                loss = made?;
-            }
-            if c.flag() {
-                let weights: Vec<f64> = c.slice(4);
-                loss = loss.class_weights(&weights)?;
-            }
-            if c.flag() {
-                loss = loss.ignore_class(c.size());
-            }
-            lost(c, Ok(loss), true)
-        };
-        5 ["loss::BinaryCrossEntropy::new", "loss::BinaryCrossEntropy::positive_weights", "loss::BinaryCrossEntropy::reduction", "loss::BinaryCrossEntropy: Loss"] => |c| {
-            let mut loss = BinaryCrossEntropy::new().reduction(reduction(c));
-            if c.flag() {
-                let weights: Vec<f64> = c.slice(3);
-                loss = loss.positive_weights(&weights)?;
-            }
-            lost(c, Ok(loss), true)
-        };
-        3 ["loss::softmax", "loss::log_softmax"] => |c| {
+    vec![
+        entry(
+            4,
+            &[
+                "math::exp",
+                "math::exp_m1",
+                "math::ln",
+                "math::ln_1p",
+                "math::erf",
+                "math::erfc",
+                "math::gaussian",
+                "math::normal_cdf",
+                "math::normal_density",
+                "math::sigmoid",
+                "math::softplus",
+                "math::tanh",
+                "scalar",
+                "to_f64",
+            ],
+            None,
+            |c| {
+                let x = c.real();
+                let _ = (scalar::<f32>(x), to_f64(x as f32));
+                let total = [
+                    ("exp", math::exp(x)),
+                    ("exp_m1", math::exp_m1(x)),
+                    ("erf", math::erf(x)),
+                    ("erfc", math::erfc(x)),
+                    ("gaussian", math::gaussian(x)),
+                    ("normal_cdf", math::normal_cdf(x)),
+                    ("normal_density", math::normal_density(x)),
+                    ("sigmoid", math::sigmoid(x)),
+                    ("softplus", math::softplus(x)),
+                    ("tanh", math::tanh(x)),
+                    ("erf f32", math::erf(x as f32).into()),
+                    ("tanh f32", math::tanh(x as f32).into()),
+                    ("exp f32", math::exp(x as f32).into()),
+                    ("softplus f32", math::softplus(x as f32).into()),
+                    ("sigmoid f32", math::sigmoid(x as f32).into()),
+                ];
+                for (name, y) in total {
+                    ensure(x.is_nan() == f64::is_nan(y), || format!("{name}({x:e}) is {y:e}"))?;
+                }
+                for (name, y, below) in [("ln", math::ln(x), x < 0.0), ("ln_1p", math::ln_1p(x), x < -1.0)] {
+                    ensure(y.is_nan() == (x.is_nan() || below), || format!("{name}({x:e}) is {y:e}"))?;
+                }
+                Ok(())
+            },
+        ),
+        entry(
+            4,
+            &["loss::MeanSquared::new", "loss::MeanSquared::reduction", "loss::MeanSquared: Loss", "loss::Target {}"],
+            None,
+            |c| {
+                let r = reduction(c);
+                lost(c, Ok(MeanSquared::new().reduction(r)), true)
+            },
+        ),
+        entry(
+            3,
+            &["loss::MeanAbsolute::new", "loss::MeanAbsolute::reduction", "loss::MeanAbsolute: Loss"],
+            None,
+            |c| {
+                let r = reduction(c);
+                lost(c, Ok(MeanAbsolute::new().reduction(r)), true)
+            },
+        ),
+        entry(4, &["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"], None, |c| {
+            let (r, d) = (reduction(c), c.real());
+            lost(c, Huber::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite())
+        }),
+        entry(4, &["loss::SmoothL1::new", "loss::SmoothL1::reduction", "loss::SmoothL1: Loss"], None, |c| {
+            let (r, d) = (reduction(c), c.real());
+            lost(c, SmoothL1::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite())
+        }),
+        entry(
+            6,
+            &[
+                "loss::CrossEntropy::new",
+                "loss::CrossEntropy::class_weights",
+                "loss::CrossEntropy::ignore_class",
+                "loss::CrossEntropy::label_smoothing",
+                "loss::CrossEntropy::reduction",
+                "loss::CrossEntropy: Loss",
+                "loss::Loss::evaluate",
+                "loss::Loss::counted",
+            ],
+            None,
+            |c| {
+                let mut loss = CrossEntropy::new().reduction(reduction(c));
+                if c.flag() {
+                    let epsilon = c.real();
+                    let made = loss.label_smoothing(epsilon);
+                    ensure(made.is_err() || (0.0..=1.0).contains(&epsilon), || format!("label smoothing {epsilon:e}"))?;
+                    loss = made?;
+                }
+                if c.flag() {
+                    let weights: Vec<f64> = c.slice(4);
+                    loss = loss.class_weights(&weights)?;
+                }
+                if c.flag() {
+                    loss = loss.ignore_class(c.size());
+                }
+                lost(c, Ok(loss), true)
+            },
+        ),
+        entry(
+            5,
+            &[
+                "loss::BinaryCrossEntropy::new",
+                "loss::BinaryCrossEntropy::positive_weights",
+                "loss::BinaryCrossEntropy::reduction",
+                "loss::BinaryCrossEntropy: Loss",
+            ],
+            None,
+            |c| {
+                let mut loss = BinaryCrossEntropy::new().reduction(reduction(c));
+                if c.flag() {
+                    let weights: Vec<f64> = c.slice(3);
+                    loss = loss.positive_weights(&weights)?;
+                }
+                lost(c, Ok(loss), true)
+            },
+        ),
+        entry(3, &["loss::softmax", "loss::log_softmax"], None, |c| {
             let width = c.width();
             let (logits, taste) = (c.slice::<f32>(width.saturating_mul(3)), c.taste());
             let mut out = c.values::<f32>(logits.len(), taste);
             let done = if c.flag() { softmax(width, &logits, &mut out) } else { log_softmax(width, &logits, &mut out) };
-            ensure(done.is_err() || width > 0 && logits.len().is_multiple_of(width), || format!("{} values of width {width}", logits.len()))?;
+            ensure(done.is_err() || width > 0 && logits.len().is_multiple_of(width), || {
+                format!("{} values of width {width}", logits.len())
+            })?;
             Ok(done?)
-        };
-        2 ["loss::accuracy"] => |c| {
+        }),
+        entry(2, &["loss::accuracy"], None, |c| {
             let width = c.width();
             let y = c.slice::<f64>(width.saturating_mul(2));
             let classes: Vec<usize> = (0..c.length(2)).map(|_| if c.once_in(3) { c.size() } else { c.few() }).collect();
             let share = accuracy(width, &y, &classes)?;
             ensure((0.0..=1.0).contains(&share), || format!("accuracy {share}"))
-        };
+        }),
     ]
 }
 
@@ -114,7 +190,9 @@ fn evaluated<T: chainrule::Scalar, L: Loss<T>>(c: &mut Case, loss: &L) -> Verdic
     let calm = calm && (matches!(target, Target::Classes(_)) || small(&values));
     if let Target::Values(values) = target {
         let read = weights.is_none();
-        ensure(!read || values.iter().all(|value| value.is_finite()), || "a target that is not finite is accepted".into())?;
+        ensure(!read || values.iter().all(|value| value.is_finite()), || {
+            "a target that is not finite is accepted".into()
+        })?;
     }
     ensure(!calm || value.is_finite(), || format!("a loss of {value:?}"))?;
     ensure(!calm || dy.iter().all(|dy| dy.is_finite()), || format!("a gradient of {dy:?}"))

@@ -1,6 +1,6 @@
 //! Layers, networks, descriptions, and direct passes through them.
 
-use super::{Known, drive, drive_node, entries};
+use super::{Known, drive, drive_node, entry};
 use crate::{
     Entry,
     case::{Case, Fault, Taste, Verdict, ensure},
@@ -17,106 +17,160 @@ use chainrule::{
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        12 ["layer::Linear::new", "layer::Linear::weights", "layer::Linear::bias", "layer::Linear: Layer"] => |c| {
-            let mut layer = Linear::new(c.size(), c.size());
-            if c.flag() { layer = layer.weights(c.initializer()); }
-            if c.flag() { layer = layer.bias(c.initializer()); } else if c.flag() { layer = layer.without_bias(); }
-            known::<f64>(c, Box::new(layer))
-        };
-        6 ["layer::Pointwise::new", "layer::Pointwise: Layer"] => |c| {
+    vec![
+        entry(
+            12,
+            &["layer::Linear::new", "layer::Linear::weights", "layer::Linear::bias", "layer::Linear: Layer"],
+            None,
+            |c| {
+                let mut layer = Linear::new(c.size(), c.size());
+                if c.flag() {
+                    layer = layer.weights(c.initializer());
+                }
+                if c.flag() {
+                    layer = layer.bias(c.initializer());
+                } else if c.flag() {
+                    layer = layer.without_bias();
+                }
+                known::<f64>(c, Box::new(layer))
+            },
+        ),
+        entry(6, &["layer::Pointwise::new", "layer::Pointwise: Layer"], None, |c| {
             let width = c.size();
             match c.below(3) {
                 0 => known::<f32>(c, Box::new(Pointwise::new(width, Tanh))),
                 1 => known::<f64>(c, Box::new(Pointwise::new(width, Relu))),
                 _ => known::<f32>(c, Box::new(Pointwise::new(width, Sigmoid))),
             }
-        };
-        5 ["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"] => |c| {
+        }),
+        entry(5, &["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"], None, |c| {
             let slope = c.about(0.25);
             let layer = PRelu::new(c.size()).initial(slope);
             ensure(layer.is_err() || slope.is_finite(), || format!("a slope of {slope:e}"))?;
             let layer = layer?;
             let other = c.flag();
             known::<f32>(c, if other { Box::new(layer.per_unit()) } else { Box::new(layer) })
-        };
-        6 ["layer::LayerNorm::new", "layer::LayerNorm::epsilon", "layer::LayerNorm: Layer"] => |c| {
+        }),
+        entry(6, &["layer::LayerNorm::new", "layer::LayerNorm::epsilon", "layer::LayerNorm: Layer"], None, |c| {
             let epsilon = c.about(1e-5);
             let layer = LayerNorm::new(c.size()).epsilon(epsilon);
             ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
             let layer = layer?;
             let other = c.flag();
             known::<f32>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
-        };
-        6 ["layer::RmsNorm::new", "layer::RmsNorm::epsilon", "layer::RmsNorm: Layer"] => |c| {
+        }),
+        entry(6, &["layer::RmsNorm::new", "layer::RmsNorm::epsilon", "layer::RmsNorm: Layer"], None, |c| {
             let epsilon = c.about(1e-5);
             let layer = RmsNorm::new(c.size()).epsilon(epsilon);
             ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
             let layer = layer?;
             let other = c.flag();
             known::<f64>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
-        };
-        5 ["layer::Dropout::new", "layer::Dropout: Layer"] => |c| {
+        }),
+        entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], None, |c| {
             let rate = c.real();
             let layer = Dropout::new(c.size(), rate);
             ensure(layer.is_err() || (0.0..1.0).contains(&rate), || format!("a rate of {rate:e}"))?;
             known::<f32>(c, Box::new(layer?))
-        };
-        4 ["layer::LastStep::new"] => |c| { let n = c.size(); known::<f32>(c, Box::new(LastStep::new(n))) };
-        4 ["layer::MeanOverSteps::new"] => |c| { let n = c.size(); known::<f64>(c, Box::new(MeanOverSteps::new(n))) };
-        6 ["layer::Residual::new", "layer::Residual::scale", "layer::BranchScale {}", "layer::Residual: Layer"] => |c| {
-            let width = c.width();
-            let node = c.sequence(width, 1);
-            let value = c.real();
-            let scale = if c.flag() { BranchScale::Fixed(value) } else { BranchScale::Learned(value) };
-            let layer = Residual::<f64>::new(node.build::<f64>()?)?.scale(scale);
-            ensure(layer.is_err() || value.is_finite(), || format!("a scale of {value:e}"))?;
-            known::<f64>(c, Box::new(layer?))
-        };
-        12 ["layer::Sequential::new", "layer::Sequential::push", "layer::Sequential::push_boxed", "layer::Sequential::append", "layer::Sequential: Layer"] => |c| {
-            let width = c.width();
-            let mut network = Sequential::<f32>::new(width);
-            for _ in 0..c.few() {
-                let node = c.node(network.width(), 1);
-                let layer = node.build::<f32>()?;
-                if c.flag() { network.push_boxed(layer)? } else { network.push(layer)? }
-            }
-            let before = network.width();
-            let mut other = Sequential::<f32>::new(if c.once_in(4) { c.size() } else { before });
-            if c.flag() { other.push(Linear::new(other.width(), c.width()))?; }
-            let width = other.width();
-            let empty = other.is_empty();
-            network.append(other)?;
-            ensure(empty || network.width() == width, || format!("{} for {width}", network.width()))?;
-            known::<f32>(c, Box::new(network))
-        };
-        10 ["layer::Sequential::input", "Builder::linear", "Builder::activation", "Builder::dropout", "Builder::layer", "Builder::recurrent",
-            "Builder::bidirectional", "Builder::residual"] => |c| {
-            let mut builder = Sequential::<f64>::input(c.width());
-            for _ in 0..c.few() {
-                builder = match c.below(11) {
-                    0 | 1 => builder.linear(c.width()),
-                    2 => builder.activation(Tanh),
-                    3 => builder.prelu().layer_norm(),
-                    4 => builder.rms_norm(),
-                    5 => builder.dropout(c.real()),
-                    6 => { let n = c.width(); builder.residual(|branch| branch.linear(n).activation(Relu).linear(n)) }
-                    7 => builder.recurrent(c.width(), Lstm),
-                    8 => builder.bidirectional(c.width(), Gru::default()),
-                    9 => builder.last_step(),
-                    _ => { let n = c.size(); builder.mean_over_steps().layer(Linear::new(n, 2)) }
-                };
-                let _ = builder.width();
-            }
-            let network = builder.build()?;
-            known::<f64>(c, Box::new(network))
-        };
-        24 ["layer::Node {}", "layer::CellKind {}"] => |c| {
+        }),
+        entry(4, &["layer::LastStep::new"], None, |c| {
+            let n = c.size();
+            known::<f32>(c, Box::new(LastStep::new(n)))
+        }),
+        entry(4, &["layer::MeanOverSteps::new"], None, |c| {
+            let n = c.size();
+            known::<f64>(c, Box::new(MeanOverSteps::new(n)))
+        }),
+        entry(
+            6,
+            &["layer::Residual::new", "layer::Residual::scale", "layer::BranchScale {}", "layer::Residual: Layer"],
+            None,
+            |c| {
+                let width = c.width();
+                let node = c.sequence(width, 1);
+                let value = c.real();
+                let scale = if c.flag() { BranchScale::Fixed(value) } else { BranchScale::Learned(value) };
+                let layer = Residual::<f64>::new(node.build::<f64>()?)?.scale(scale);
+                ensure(layer.is_err() || value.is_finite(), || format!("a scale of {value:e}"))?;
+                known::<f64>(c, Box::new(layer?))
+            },
+        ),
+        entry(
+            12,
+            &[
+                "layer::Sequential::new",
+                "layer::Sequential::push",
+                "layer::Sequential::push_boxed",
+                "layer::Sequential::append",
+                "layer::Sequential: Layer",
+            ],
+            None,
+            |c| {
+                let width = c.width();
+                let mut network = Sequential::<f32>::new(width);
+                for _ in 0..c.few() {
+                    let node = c.node(network.width(), 1);
+                    let layer = node.build::<f32>()?;
+                    if c.flag() { network.push_boxed(layer)? } else { network.push(layer)? }
+                }
+                let before = network.width();
+                let mut other = Sequential::<f32>::new(if c.once_in(4) { c.size() } else { before });
+                if c.flag() {
+                    other.push(Linear::new(other.width(), c.width()))?;
+                }
+                let width = other.width();
+                let empty = other.is_empty();
+                network.append(other)?;
+                ensure(empty || network.width() == width, || format!("{} for {width}", network.width()))?;
+                known::<f32>(c, Box::new(network))
+            },
+        ),
+        entry(
+            10,
+            &[
+                "layer::Sequential::input",
+                "Builder::linear",
+                "Builder::activation",
+                "Builder::dropout",
+                "Builder::layer",
+                "Builder::recurrent",
+                "Builder::bidirectional",
+                "Builder::residual",
+            ],
+            None,
+            |c| {
+                let mut builder = Sequential::<f64>::input(c.width());
+                for _ in 0..c.few() {
+                    builder = match c.below(11) {
+                        0 | 1 => builder.linear(c.width()),
+                        2 => builder.activation(Tanh),
+                        3 => builder.prelu().layer_norm(),
+                        4 => builder.rms_norm(),
+                        5 => builder.dropout(c.real()),
+                        6 => {
+                            let n = c.width();
+                            builder.residual(|branch| branch.linear(n).activation(Relu).linear(n))
+                        }
+                        7 => builder.recurrent(c.width(), Lstm),
+                        8 => builder.bidirectional(c.width(), Gru::default()),
+                        9 => builder.last_step(),
+                        _ => {
+                            let n = c.size();
+                            builder.mean_over_steps().layer(Linear::new(n, 2))
+                        }
+                    };
+                    let _ = builder.width();
+                }
+                let network = builder.build()?;
+                known::<f64>(c, Box::new(network))
+            },
+        ),
+        entry(24, &["layer::Node {}", "layer::CellKind {}"], None, |c| {
             let input = c.width();
             let node = c.sequence(input, 3);
             if c.flag() { drive_node::<f32>(c, &node, input) } else { drive_node::<f64>(c, &node, input) }
-        };
-        4 ["layer::Node::build"] => |c| {
+        }),
+        entry(4, &["layer::Node::build"], None, |c| {
             // Deep nesting.
             let depth = c.of(&[10_usize, 40, 1000, 5_000, 100_000]);
             let kind = c.below(5);
@@ -126,86 +180,162 @@ pub fn entries() -> Vec<Entry> {
                     0 => Node::Sequential { input: 2, layers: vec![node] },
                     1 => Node::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
                     2 => Node::Reversed(Box::new(node)),
-                    3 => Node::Bidirectional { forward: Box::new(node), backward: Box::new(Node::LastStep { width: 2 }) },
+                    3 => {
+                        Node::Bidirectional { forward: Box::new(node), backward: Box::new(Node::LastStep { width: 2 }) }
+                    }
                     _ => Node::Sequential { input: 2, layers: vec![Node::Reversed(Box::new(node))] },
                 };
             }
             let built = node.build::<f32>();
             match c.below(4) {
-                0 => { let _ = node.clone(); }
-                1 => { let _ = format!("{node:?}"); }
-                2 => { let _ = node == node; }
-                _ => { let _ = serde_json::to_string(&node); }
+                0 => {
+                    let _ = node.clone();
+                }
+                1 => {
+                    let _ = format!("{node:?}");
+                }
+                2 => {
+                    let _ = node == node;
+                }
+                _ => {
+                    let _ = serde_json::to_string(&node);
+                }
             }
             let network = built?;
             let _ = (network.describe(), format!("{:?}", summary(&*network)));
             Ok(())
-        };
-        6 ["recurrent::Recurrent::new", "recurrent::Recurrent::weights", "recurrent::Recurrent::recurrent", "recurrent::Recurrent::bias",
-            "recurrent::Recurrent: Layer", "recurrent::Lstm: Cell"] => |c| {
-            let mut layer = Recurrent::new(c.size(), c.size(), Lstm);
-            if c.flag() { layer = layer.weights(c.initializer()).recurrent(c.initializer()); }
-            if c.flag() { layer = layer.bias(c.initializer()); } else if c.flag() { layer = layer.without_bias(); }
-            known::<f32>(c, Box::new(layer))
-        };
-        5 ["recurrent::Gru::new", "recurrent::Gru: Cell"] => |c| {
+        }),
+        entry(
+            6,
+            &[
+                "recurrent::Recurrent::new",
+                "recurrent::Recurrent::weights",
+                "recurrent::Recurrent::recurrent",
+                "recurrent::Recurrent::bias",
+                "recurrent::Recurrent: Layer",
+                "recurrent::Lstm: Cell",
+            ],
+            None,
+            |c| {
+                let mut layer = Recurrent::new(c.size(), c.size(), Lstm);
+                if c.flag() {
+                    layer = layer.weights(c.initializer()).recurrent(c.initializer());
+                }
+                if c.flag() {
+                    layer = layer.bias(c.initializer());
+                } else if c.flag() {
+                    layer = layer.without_bias();
+                }
+                known::<f32>(c, Box::new(layer))
+            },
+        ),
+        entry(5, &["recurrent::Gru::new", "recurrent::Gru: Cell"], None, |c| {
             let reset = c.of(&[Reset::AfterProduct, Reset::BeforeProduct]);
             let layer = Recurrent::new(c.width(), c.width(), Gru::new(reset));
             known::<f64>(c, Box::new(layer))
-        };
-        4 ["recurrent::Elman::new", "recurrent::Elman: Cell"] => |c| {
+        }),
+        entry(4, &["recurrent::Elman::new", "recurrent::Elman: Cell"], None, |c| {
             let layer = Recurrent::new(c.width(), c.width(), Elman::new(Relu));
             known::<f32>(c, Box::new(layer))
-        };
-        4 ["recurrent::Reversed::new", "recurrent::Reversed: Layer"] => |c| {
+        }),
+        entry(4, &["recurrent::Reversed::new", "recurrent::Reversed: Layer"], None, |c| {
             let width = c.width();
             let inner = c.node(width, 1).build::<f64>()?;
             known::<f64>(c, Box::new(Reversed::new(inner)))
-        };
-        5 ["recurrent::Bidirectional::new", "recurrent::Bidirectional: Layer"] => |c| {
+        }),
+        entry(5, &["recurrent::Bidirectional::new", "recurrent::Bidirectional: Layer"], None, |c| {
             let width = c.width();
             let (one, other) = (c.node(width, 1).build::<f64>()?, c.node(width, 1).build::<f64>()?);
             known::<f64>(c, Box::new(Bidirectional::new::<f64>(one, other)?))
-        };
+        }),
         // A lie that only a pass can see ends in a panic that names the law.
-        20 ["recurrent::Product {}", "recurrent::StepBounds {}", "recurrent::Cell::forward", "recurrent::Cell::backward", "recurrent::Cell::activation",
-            "recurrent::Cell::step_bounds"] panics "the cell lies in a pass" => |c| {
-            let _ = Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::Own, separate: c.flag() };
-            let _ = StepBounds { state: [[c.real(); 2]; 2], input: [c.real(); 2] };
-            let cell = LyingCell::new(c);
-            let layer = Recurrent::new(c.width(), c.width(), cell);
-            embedded::<f64>(c, Box::new(layer))
-        };
-        30 ["layer::Layer::forward", "layer::Layer::blocks", "layer::Layer::places", "layer::Layer::needs", "layer::Layer::extent", "layer::Layer::zero_rows",
-            "layer::Layer::initialize", "layer::Layer::gain_bound", "layer::Layer::gain_bounds", "layer::Layer::state_bounds"] panics "the layer lies in a pass" => |c| {
-            let lie = c.of(LIES);
-            let width = 1 + c.below(4);
-            let liar = Liar::new(width, lie, c);
-            embedded::<f32>(c, Box::new(liar))
-        };
-        16 ["layer::Layer::backward", "layer::Layer::descend", "layer::Forward::new", "layer::Backward::new"] panics "slices that break the law of a direct pass" => |c| {
-            let width = c.width();
-            let node = c.node(width, 2);
-            let layer = node.build::<f64>()?;
-            direct(c, &*layer)
-        };
-        4 ["layer::initialize", "layer::summary"] => |c| {
+        entry(
+            20,
+            &[
+                "recurrent::Product {}",
+                "recurrent::StepBounds {}",
+                "recurrent::Cell::forward",
+                "recurrent::Cell::backward",
+                "recurrent::Cell::activation",
+                "recurrent::Cell::step_bounds",
+            ],
+            Some("the cell lies in a pass"),
+            |c| {
+                let _ =
+                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::Own, separate: c.flag() };
+                let _ = StepBounds { state: [[c.real(); 2]; 2], input: [c.real(); 2] };
+                let cell = LyingCell::new(c);
+                let layer = Recurrent::new(c.width(), c.width(), cell);
+                embedded::<f64>(c, Box::new(layer))
+            },
+        ),
+        entry(
+            30,
+            &[
+                "layer::Layer::forward",
+                "layer::Layer::blocks",
+                "layer::Layer::places",
+                "layer::Layer::needs",
+                "layer::Layer::extent",
+                "layer::Layer::zero_rows",
+                "layer::Layer::initialize",
+                "layer::Layer::gain_bound",
+                "layer::Layer::gain_bounds",
+                "layer::Layer::state_bounds",
+            ],
+            Some("the layer lies in a pass"),
+            |c| {
+                let lie = c.of(LIES);
+                let width = 1 + c.below(4);
+                let liar = Liar::new(width, lie, c);
+                embedded::<f32>(c, Box::new(liar))
+            },
+        ),
+        entry(
+            16,
+            &["layer::Layer::backward", "layer::Layer::descend", "layer::Forward::new", "layer::Backward::new"],
+            Some("slices that break the law of a direct pass"),
+            |c| {
+                let width = c.width();
+                let node = c.node(width, 2);
+                let layer = node.build::<f64>()?;
+                direct(c, &*layer)
+            },
+        ),
+        entry(4, &["layer::initialize", "layer::summary"], None, |c| {
             let width = c.size();
             let layer = c.node(width, 2).build::<f32>()?;
             let _ = format!("{:?}", summary(&*layer));
             let w = initialize(&*layer, c.word())?;
             ensure(w.iter().all(|w: &f32| w.is_finite()), || "initial weights are not finite".into())
-        };
-        12 ["layer::Node: Deserialize", "layer::CellKind: Deserialize", "layer::Reset: Deserialize", "layer::BranchScale: Deserialize"] => |c| {
-            let width = c.width();
-            let node = c.sequence(width, 2);
-            let mut text = serde_json::to_string(&node).unwrap_or_default();
-            if c.flag() { text = corrupt(c, text); }
-            let Ok(read) = serde_json::from_str::<Node>(&text) else { return Err(Fault::Refused("JSON".into())) };
-            let input = match &read { Node::Sequential { input, .. } => *input, _ => return Ok(()) };
-            drive_node::<f64>(c, &read, input)
-        };
-        2 ["layer::Dims: Deserialize"] => |c| json::<chainrule::layer::Dims>(c, &chainrule::layer::Dims::new(1, 2, 3));
+        }),
+        entry(
+            12,
+            &[
+                "layer::Node: Deserialize",
+                "layer::CellKind: Deserialize",
+                "layer::Reset: Deserialize",
+                "layer::BranchScale: Deserialize",
+            ],
+            None,
+            |c| {
+                let width = c.width();
+                let node = c.sequence(width, 2);
+                let mut text = serde_json::to_string(&node).unwrap_or_default();
+                if c.flag() {
+                    text = corrupt(c, text);
+                }
+                let Ok(read) = serde_json::from_str::<Node>(&text) else { return Err(Fault::Refused("JSON".into())) };
+                let input = match &read {
+                    Node::Sequential { input, .. } => *input,
+                    _ => return Ok(()),
+                };
+                drive_node::<f64>(c, &read, input)
+            },
+        ),
+        entry(2, &["layer::Dims: Deserialize"], None, |c| {
+            json::<chainrule::layer::Dims>(c, &chainrule::layer::Dims::new(1, 2, 3))
+        }),
     ]
 }
 
@@ -264,15 +394,15 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
         c.values::<f64>(n, Taste::Mild)
     };
     let (w, x, mut y) = (room(c, dims.parameters), room(c, ins), room(c, outs));
-    let (mut saved, mut scratch, mut nobody) = (room(c, needs.saved), room(c, needs.scratch), Watcher(c.flag()));
+    let (mut saved, mut scratch, mut watcher) = (room(c, needs.saved), room(c, needs.scratch), Watcher(c.flag()));
     let mut carried = room(c, needs.carried.wrapping_mul(extent.batch));
-    let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut nobody);
+    let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut watcher);
     pass.carried_out = &mut carried;
     layer.forward(&w, pass);
     let (dy, mut dx, mut dw) = (room(c, outs), room(c, ins), room(c, dims.parameters));
     let wanted = c.flag().then_some(&mut dx[..]);
-    let mut nobody = Watcher(c.flag());
-    let pass = Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, wanted, &mut dw, &mut scratch, &mut nobody);
+    let mut watcher = Watcher(c.flag());
+    let pass = Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, wanted, &mut dw, &mut scratch, &mut watcher);
     if c.flag() {
         layer.backward(&w, pass);
     } else {

@@ -1,6 +1,6 @@
 //! Monitors.
 
-use super::{entries, layers::json};
+use super::{entry, layers::json};
 use crate::{
     Entry,
     case::{Case, Verdict, ensure},
@@ -23,9 +23,15 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
         let factor = c.of(&[Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other]);
         let place = if c.once_in(6) { c.size() } else { c.below(3) };
         let mut link = Place::new(&names).part(place).link(factor, extent);
-        if c.flag() { link = link.at_step(if c.once_in(3) { c.size() } else { c.few() }); }
-        if c.flag() { link = link.gate("forget"); }
-        if c.flag() { link = link.activation(activation.as_any()); }
+        if c.flag() {
+            link = link.at_step(if c.once_in(3) { c.size() } else { c.few() });
+        }
+        if c.flag() {
+            link = link.gate("forget");
+        }
+        if c.flag() {
+            link = link.activation(activation.as_any());
+        }
         let (n, m) = (c.few(), c.few());
         let (a, b) = (c.slice::<f32>(n * 2), c.slice::<f32>(m * 2));
         match c.below(7) {
@@ -44,53 +50,99 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
 }
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        5 ["monitor::Statistics::new", "monitor::Statistics: GradientMonitor", "monitor::GradientMonitor::forward", "monitor::GradientMonitor::backward",
-            "monitor::GradientMonitor::loss", "monitor::GradientMonitor::clip", "monitor::GradientMonitor::gradient", "monitor::GradientMonitor::update"]
-            panics "events whose slices break the law of a monitor" => |c| {
-            let mut seen = Statistics::new();
-            tell(c, &mut seen)?;
-            let _ = format!("{seen:?} {:?} {:?}", seen.links().len(), seen.run());
-            Ok(())
-        };
-        5 ["monitor::GradientBudget::new", "monitor::GradientBudget::state_gradients", "monitor::GradientBudget::steps_of", "monitor::GradientBudget: GradientMonitor", "monitor::Shares::of"]
-            panics "events whose slices break the law of a monitor" => |c| {
-            let mut budget = GradientBudget::new();
-            tell(c, &mut budget)?;
-            let name = c.text();
-            let _ = (budget.state_gradients(&name), budget.steps_of(&name).count(), budget.recurrent_layers(), Shares::of(budget.links()).total());
-            let _ = format!("{budget:?} {budget}");
-            Ok(())
-        };
-        3 ["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"] panics "events whose slices break the law of a monitor" => |c| {
-            let mut recorder = Recorder::new(Vec::new());
-            tell(c, &mut recorder)?;
-            let written = recorder.finish();
-            let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
-            for line in text.lines() {
-                ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
-            }
-            Ok(())
-        };
-        3 ["monitor::Every", "monitor::Every: GradientMonitor"] panics "events whose slices break the law of a monitor" => |c| {
-            let mut every = Every(c.word(), GradientBudget::new());
-            tell(c, &mut every)
-        };
-        2 ["monitor::Length::of"] => |c| {
+    vec![
+        entry(
+            5,
+            &[
+                "monitor::Statistics::new",
+                "monitor::Statistics: GradientMonitor",
+                "monitor::GradientMonitor::forward",
+                "monitor::GradientMonitor::backward",
+                "monitor::GradientMonitor::loss",
+                "monitor::GradientMonitor::clip",
+                "monitor::GradientMonitor::gradient",
+                "monitor::GradientMonitor::update",
+            ],
+            Some("events whose slices break the law of a monitor"),
+            |c| {
+                let mut seen = Statistics::new();
+                tell(c, &mut seen)?;
+                let _ = format!("{seen:?} {:?} {:?}", seen.links().len(), seen.run());
+                Ok(())
+            },
+        ),
+        entry(
+            5,
+            &[
+                "monitor::GradientBudget::new",
+                "monitor::GradientBudget::state_gradients",
+                "monitor::GradientBudget::steps_of",
+                "monitor::GradientBudget: GradientMonitor",
+                "monitor::Shares::of",
+            ],
+            Some("events whose slices break the law of a monitor"),
+            |c| {
+                let mut budget = GradientBudget::new();
+                tell(c, &mut budget)?;
+                let name = c.text();
+                let _ = (
+                    budget.state_gradients(&name),
+                    budget.steps_of(&name).count(),
+                    budget.recurrent_layers(),
+                    Shares::of(budget.links()).total(),
+                );
+                let _ = format!("{budget:?} {budget}");
+                Ok(())
+            },
+        ),
+        entry(
+            3,
+            &["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"],
+            Some("events whose slices break the law of a monitor"),
+            |c| {
+                let mut recorder = Recorder::new(Vec::new());
+                tell(c, &mut recorder)?;
+                let written = recorder.finish();
+                let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
+                for line in text.lines() {
+                    ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
+                }
+                Ok(())
+            },
+        ),
+        entry(
+            3,
+            &["monitor::Every", "monitor::Every: GradientMonitor"],
+            Some("events whose slices break the law of a monitor"),
+            |c| {
+                let mut every = Every(c.word(), GradientBudget::new());
+                tell(c, &mut every)
+            },
+        ),
+        entry(2, &["monitor::Length::of"], None, |c| {
             let n = c.few();
             let values = c.slice::<f64>(n);
             let length = Length::of(&values);
             let _ = format!("{length:?}");
             Ok(())
-        };
-        1 ["monitor::Factor: Deserialize", "Role: Deserialize", "loss::Reduction: Deserialize", "loss::CrossEntropy: Deserialize", "loss::BinaryCrossEntropy: Deserialize"] => |c| {
-            match c.below(5) {
+        }),
+        entry(
+            1,
+            &[
+                "monitor::Factor: Deserialize",
+                "Role: Deserialize",
+                "loss::Reduction: Deserialize",
+                "loss::CrossEntropy: Deserialize",
+                "loss::BinaryCrossEntropy: Deserialize",
+            ],
+            None,
+            |c| match c.below(5) {
                 0 => json(c, &Factor::Weights),
                 1 => json(c, &chainrule::Role::Weight),
                 2 => json(c, &chainrule::loss::CrossEntropy::new()),
                 3 => json(c, &chainrule::loss::BinaryCrossEntropy::new()),
                 _ => json(c, &chainrule::loss::Reduction::Sum),
-            }
-        };
+            },
+        ),
     ]
 }

@@ -1,21 +1,24 @@
 //! Extents, blocks, activations, initializers.
 
-use super::entries;
+use super::{
+    entry,
+    layers::{corrupt, json},
+};
 use crate::{
     Entry,
-    case::{Case, Verdict, ensure},
+    case::{Case, Fault, Verdict, ensure},
 };
 use chainrule::{
     Block, Blocks, Role,
     activation::{self, Activation, AnyActivation, Bounds},
-    initializer::{self, Initializer, Shape, sample},
+    initializer::{self, Initializer, InitializerKind, Shape, sample},
     layer::{Dims, Needs, Noise, Place, Rows, Trained},
     monitor::Factor,
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        4 ["Extent::batch", "Extent::sequences", "Extent::ragged"] => |c| {
+    vec![
+        entry(4, &["Extent::batch", "Extent::sequences", "Extent::ragged"], None, |c| {
             let rows = c.rows();
             let extent = rows.extent();
             let checked = extent.check();
@@ -23,25 +26,87 @@ pub fn entries() -> Vec<Entry> {
             checked?;
             let truth = rows.truth().unwrap_or(0);
             ensure(extent.rows() as u128 == truth, || format!("{rows:?} has {} rows, not {truth}", extent.rows()))
-        };
-        3 ["Extent::step", "Extent::active"] => |c| {
+        }),
+        entry(3, &["Extent::step", "Extent::active"], None, |c| {
             let rows = c.rows();
             let extent = rows.extent();
             extent.check()?;
             let step = c.size();
             let (range, active) = (extent.step(step), extent.active(step));
-            ensure(active <= rows.batch && range.len() == active, || format!("step {step} of {rows:?}: {range:?}, {active}"))?;
-            ensure(active == 0 || range.end as u128 <= rows.truth().unwrap_or(0), || format!("{step} of {rows:?}: {range:?}"))
-        };
-        2 ["Extent::row", "Extent::length"] panics "a sample that the extent does not have is an index out of bounds" => |c| {
-            let rows = c.rows();
-            let extent = rows.extent();
-            extent.check()?;
-            let (step, sample) = (c.size(), c.size());
-            let _ = (extent.row(step, sample), extent.length(sample), extent.collapsed());
-            Ok(())
-        };
-        2 ["Block::new"] => |c| {
+            ensure(active <= rows.batch && range.len() == active, || {
+                format!("step {step} of {rows:?}: {range:?}, {active}")
+            })?;
+            ensure(active == 0 || range.end as u128 <= rows.truth().unwrap_or(0), || {
+                format!("{step} of {rows:?}: {range:?}")
+            })
+        }),
+        entry(
+            2,
+            &["Extent::row", "Extent::length"],
+            Some("a sample that the extent does not have is an index out of bounds"),
+            |c| {
+                let rows = c.rows();
+                let extent = rows.extent();
+                extent.check()?;
+                let (step, sample) = (c.size(), c.size());
+                let _ = (extent.row(step, sample), extent.length(sample), extent.collapsed());
+                Ok(())
+            },
+        ),
+        entry(
+            4,
+            &[
+                "activation::Erf: Deserialize",
+                "activation::Gelu: Deserialize",
+                "activation::GeluTanh: Deserialize",
+                "activation::HardSigmoid: Deserialize",
+                "activation::HardSwish: Deserialize",
+                "activation::Identity: Deserialize",
+                "activation::LogSigmoid: Deserialize",
+                "activation::Mish: Deserialize",
+                "activation::Relu6: Deserialize",
+                "activation::Relu: Deserialize",
+                "activation::Selu: Deserialize",
+                "activation::Sigmoid: Deserialize",
+                "activation::Softsign: Deserialize",
+                "activation::Tanh: Deserialize",
+            ],
+            None,
+            |c| {
+                let kind = c.activation();
+                json(c, &kind)
+            },
+        ),
+        entry(
+            6,
+            &[
+                "initializer::ByGate: Deserialize",
+                "initializer::Chrono: Deserialize",
+                "initializer::Constant: Deserialize",
+                "initializer::CriticalGain: Deserialize",
+                "initializer::Distribution: Deserialize",
+                "initializer::Fan: Deserialize",
+                "initializer::Identity: Deserialize",
+                "initializer::Normal: Deserialize",
+                "initializer::Orthogonal: Deserialize",
+                "initializer::Sparse: Deserialize",
+                "initializer::SparseScale: Deserialize",
+                "initializer::TruncatedNormal: Deserialize",
+                "initializer::Uniform: Deserialize",
+                "initializer::VarianceScaling: Deserialize",
+                "initializer::Zeros: Deserialize",
+            ],
+            None,
+            |c| {
+                let text = serde_json::to_string(&c.initializer()).unwrap_or_default();
+                let text = corrupt(c, text);
+                let read = serde_json::from_str::<InitializerKind>(&text);
+                let kind = read.map_err(|error| Fault::Refused(error.to_string()))?;
+                json(c, &kind)?;
+                filled(c, kind, true)
+            },
+        ),
+        entry(2, &["Block::new"], None, |c| {
             let (start, shape) = (c.size(), [c.size(), c.size()]);
             let block = Block::new("w", start, shape, Role::Weight);
             let truth = start as u128 + shape[0] as u128 * shape[1] as u128;
@@ -49,154 +114,329 @@ pub fn entries() -> Vec<Entry> {
             ensure(right, || format!("{start}, {shape:?}: {:?}", block.range))?;
             let _ = format!("{block:?}");
             blocks(c, vec![block])
-        };
-        2 ["Block::within", "Block::gates"] => |c| {
+        }),
+        entry(2, &["Block::within", "Block::gates"], None, |c| {
             let (start, offset, prefix) = (c.size(), c.size(), c.text());
             let block = Block::new("w", start, [c.size(), c.size()], Role::Bias).gates(&["a", "b", "c"]);
             let within = block.within(&prefix, offset);
             blocks(c, vec![within])
-        };
-        3 ["Blocks::collect", "Blocks::get", "Blocks::at", "Blocks::under", "Blocks::freeze", "Blocks::thaw"] => |c| {
-            let list = (0..c.few())
-                .map(|_| {
-                    let mut block = Block::new("w", c.few(), [c.few(), c.few()], Role::Weight);
-                    if c.once_in(4) {
-                        block.range = c.size()..c.size();
-                    }
-                    let (prefix, offset) = (c.text(), c.few());
-                    block.within(&prefix, offset)
-                })
-                .collect();
-            blocks(c, list)
-        };
-        4 ["activation::Elu::new", "activation::Elu: Activation"] => |c| { let a = c.real(); activated(c, activation::Elu::new(a), a.is_finite()) };
-        4 ["activation::Celu::new", "activation::Celu: Activation"] => |c| { let a = c.real(); activated(c, activation::Celu::new(a), a.is_finite()) };
-        4 ["activation::LeakyRelu::new", "activation::LeakyRelu: Activation"] => |c| { let a = c.real(); activated(c, activation::LeakyRelu::new(a), a.is_finite()) };
-        4 ["activation::HardTanh::new", "activation::HardTanh: Activation"] => |c| {
+        }),
+        entry(
+            3,
+            &["Blocks::collect", "Blocks::get", "Blocks::at", "Blocks::under", "Blocks::freeze", "Blocks::thaw"],
+            None,
+            |c| {
+                let list = (0..c.few())
+                    .map(|_| {
+                        let mut block = Block::new("w", c.few(), [c.few(), c.few()], Role::Weight);
+                        if c.once_in(4) {
+                            block.range = c.size()..c.size();
+                        }
+                        let (prefix, offset) = (c.text(), c.few());
+                        block.within(&prefix, offset)
+                    })
+                    .collect();
+                blocks(c, list)
+            },
+        ),
+        entry(4, &["activation::Elu::new", "activation::Elu: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::Elu::new(a), a.is_finite())
+        }),
+        entry(4, &["activation::Celu::new", "activation::Celu: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::Celu::new(a), a.is_finite())
+        }),
+        entry(4, &["activation::LeakyRelu::new", "activation::LeakyRelu: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::LeakyRelu::new(a), a.is_finite())
+        }),
+        entry(4, &["activation::HardTanh::new", "activation::HardTanh: Activation"], None, |c| {
             let (a, b) = (c.real(), c.real());
             activated(c, activation::HardTanh::new(a, b), a.is_finite() && b.is_finite() && a < b)
-        };
-        4 ["activation::Softplus::new", "activation::Softplus: Activation"] => |c| { let a = c.real(); activated(c, activation::Softplus::new(a), a.is_finite() && a > 0.0) };
-        4 ["activation::Swish::new", "activation::Swish: Activation"] => |c| { let a = c.real(); activated(c, activation::Swish::new(a), a.is_finite()) };
-        8 ["activation::Activation::value", "activation::Activation::derivative", "activation::Relu: Activation", "activation::Relu6: Activation",
-            "activation::Selu: Activation", "activation::Gelu: Activation", "activation::GeluTanh: Activation", "activation::Mish: Activation",
-            "activation::Sigmoid: Activation", "activation::Tanh: Activation", "activation::Softsign: Activation", "activation::LogSigmoid: Activation",
-            "activation::HardSigmoid: Activation", "activation::HardSwish: Activation", "activation::Erf: Activation", "activation::Identity: Activation",
-            "activation::AnyActivation::value_at", "activation::AnyActivation::derivative_at"] => |c| {
-            use activation as a;
-            match c.below(14) {
-                0 => activated(c, Ok(a::Relu), true),
-                1 => activated(c, Ok(a::Relu6), true),
-                2 => activated(c, Ok(a::Selu), true),
-                3 => activated(c, Ok(a::Gelu), true),
-                4 => activated(c, Ok(a::GeluTanh), true),
-                5 => activated(c, Ok(a::Mish), true),
-                6 => activated(c, Ok(a::Sigmoid), true),
-                7 => activated(c, Ok(a::Tanh), true),
-                8 => activated(c, Ok(a::Softsign), true),
-                9 => activated(c, Ok(a::LogSigmoid), true),
-                10 => activated(c, Ok(a::HardSigmoid), true),
-                11 => activated(c, Ok(a::HardSwish), true),
-                12 => activated(c, Ok(a::Erf), true),
-                _ => activated(c, Ok(a::Identity), true),
-            }
-        };
-        1 ["activation::Bounds::new", "activation::Bounds {}"] => |c| {
+        }),
+        entry(4, &["activation::Softplus::new", "activation::Softplus: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::Softplus::new(a), a.is_finite() && a > 0.0)
+        }),
+        entry(4, &["activation::Swish::new", "activation::Swish: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::Swish::new(a), a.is_finite())
+        }),
+        entry(
+            8,
+            &[
+                "activation::Activation::value",
+                "activation::Activation::derivative",
+                "activation::Relu: Activation",
+                "activation::Relu6: Activation",
+                "activation::Selu: Activation",
+                "activation::Gelu: Activation",
+                "activation::GeluTanh: Activation",
+                "activation::Mish: Activation",
+                "activation::Sigmoid: Activation",
+                "activation::Tanh: Activation",
+                "activation::Softsign: Activation",
+                "activation::LogSigmoid: Activation",
+                "activation::HardSigmoid: Activation",
+                "activation::HardSwish: Activation",
+                "activation::Erf: Activation",
+                "activation::Identity: Activation",
+                "activation::AnyActivation::value_at",
+                "activation::AnyActivation::derivative_at",
+            ],
+            None,
+            |c| {
+                use activation as a;
+                match c.below(14) {
+                    0 => activated(c, Ok(a::Relu), true),
+                    1 => activated(c, Ok(a::Relu6), true),
+                    2 => activated(c, Ok(a::Selu), true),
+                    3 => activated(c, Ok(a::Gelu), true),
+                    4 => activated(c, Ok(a::GeluTanh), true),
+                    5 => activated(c, Ok(a::Mish), true),
+                    6 => activated(c, Ok(a::Sigmoid), true),
+                    7 => activated(c, Ok(a::Tanh), true),
+                    8 => activated(c, Ok(a::Softsign), true),
+                    9 => activated(c, Ok(a::LogSigmoid), true),
+                    10 => activated(c, Ok(a::HardSigmoid), true),
+                    11 => activated(c, Ok(a::HardSwish), true),
+                    12 => activated(c, Ok(a::Erf), true),
+                    _ => activated(c, Ok(a::Identity), true),
+                }
+            },
+        ),
+        entry(1, &["activation::Bounds::new", "activation::Bounds {}"], None, |c| {
             let bounds = Bounds::new(c.real(), c.real());
             let _ = format!("{bounds:?}");
             Ok(())
-        };
-        3 ["initializer::Constant {}", "initializer::Constant: Initializer"] => |c| { let v = c.real(); filled(c, initializer::Constant(v), v.is_finite()) };
-        3 ["initializer::Identity {}", "initializer::Identity: Initializer"] => |c| { let v = c.real(); filled(c, initializer::Identity { scale: v }, v.is_finite()) };
-        3 ["initializer::Orthogonal {}", "initializer::Orthogonal: Initializer"] => |c| { let v = c.real(); filled(c, initializer::Orthogonal { gain: v }, v.is_finite()) };
-        3 ["initializer::Uniform {}", "initializer::Uniform: Initializer"] => |c| {
+        }),
+        entry(3, &["initializer::Constant {}", "initializer::Constant: Initializer"], None, |c| {
+            let v = c.real();
+            filled(c, initializer::Constant(v), v.is_finite())
+        }),
+        entry(3, &["initializer::Identity {}", "initializer::Identity: Initializer"], None, |c| {
+            let v = c.real();
+            filled(c, initializer::Identity { scale: v }, v.is_finite())
+        }),
+        entry(3, &["initializer::Orthogonal {}", "initializer::Orthogonal: Initializer"], None, |c| {
+            let v = c.real();
+            filled(c, initializer::Orthogonal { gain: v }, v.is_finite())
+        }),
+        entry(3, &["initializer::Uniform {}", "initializer::Uniform: Initializer"], None, |c| {
             let (low, high) = (c.real(), c.real());
             filled(c, initializer::Uniform { low, high }, low.is_finite() && high.is_finite() && low <= high)
-        };
-        3 ["initializer::Uniform::within"] => |c| { let v = c.real(); filled(c, initializer::Uniform::within(v), v.is_finite()) };
-        3 ["initializer::Normal {}", "initializer::Normal: Initializer"] => |c| {
+        }),
+        entry(3, &["initializer::Uniform::within"], None, |c| {
+            let v = c.real();
+            filled(c, initializer::Uniform::within(v), v.is_finite())
+        }),
+        entry(3, &["initializer::Normal {}", "initializer::Normal: Initializer"], None, |c| {
             let (mean, std) = (c.real(), c.real());
             filled(c, initializer::Normal { mean, std }, mean.is_finite() && std.is_finite() && std >= 0.0)
-        };
-        3 ["initializer::TruncatedNormal::new", "initializer::TruncatedNormal::between", "initializer::TruncatedNormal {}", "initializer::TruncatedNormal: Initializer"] => |c| {
-            let (mean, std, low, high) = (c.real(), c.real(), c.real(), c.real());
-            let legal = mean.is_finite() && std.is_finite() && std >= 0.0 && !low.is_nan() && !high.is_nan() && low <= high;
-            filled(c, initializer::TruncatedNormal::new(mean, std).between(low, high), legal)
-        };
-        2 ["initializer::Sparse::std", "initializer::Sparse::non_zeros", "initializer::Sparse {}", "initializer::SparseScale {}", "initializer::Sparse: Initializer"] => |c| {
-            let std = c.real();
-            let sparse = initializer::Sparse::std(std).non_zeros(c.size());
-            filled(c, sparse, std.is_finite() && std >= 0.0)
-        };
-        2 ["initializer::Sparse::spectral_radius"] => |c| {
+        }),
+        entry(
+            3,
+            &[
+                "initializer::TruncatedNormal::new",
+                "initializer::TruncatedNormal::between",
+                "initializer::TruncatedNormal {}",
+                "initializer::TruncatedNormal: Initializer",
+            ],
+            None,
+            |c| {
+                let (mean, std, low, high) = (c.real(), c.real(), c.real(), c.real());
+                let legal =
+                    mean.is_finite() && std.is_finite() && std >= 0.0 && !low.is_nan() && !high.is_nan() && low <= high;
+                filled(c, initializer::TruncatedNormal::new(mean, std).between(low, high), legal)
+            },
+        ),
+        entry(
+            2,
+            &[
+                "initializer::Sparse::std",
+                "initializer::Sparse::non_zeros",
+                "initializer::Sparse {}",
+                "initializer::SparseScale {}",
+                "initializer::Sparse: Initializer",
+            ],
+            None,
+            |c| {
+                let std = c.real();
+                let sparse = initializer::Sparse::std(std).non_zeros(c.size());
+                filled(c, sparse, std.is_finite() && std >= 0.0)
+            },
+        ),
+        entry(2, &["initializer::Sparse::spectral_radius"], None, |c| {
             let radius = c.real();
             let sparse = initializer::Sparse::spectral_radius(radius).non_zeros(c.size());
             filled(c, sparse, radius.is_finite() && radius >= 0.0)
-        };
-        2 ["initializer::Chrono {}", "initializer::Chrono: Initializer"] => |c| { let span = c.size(); filled(c, initializer::Chrono { span }, span >= 2) };
-        3 ["initializer::VarianceScaling {}", "initializer::VarianceScaling::gain", "initializer::VarianceScaling::fan", "initializer::VarianceScaling: Initializer",
-            "initializer::Glorot::normal", "initializer::Glorot::uniform", "initializer::He::normal", "initializer::He::uniform",
-            "initializer::LeCun::normal", "initializer::LeCun::uniform"] => |c| {
-            use initializer::{Fan, Glorot, He, LeCun};
-            let all = [Glorot::normal(), Glorot::uniform(), He::normal(), He::uniform(), LeCun::normal(), LeCun::uniform()];
-            let gain = c.real();
-            let scaling = c.of(&all).gain(gain).fan(c.of(&[Fan::In, Fan::Out, Fan::Average]));
-            filled(c, scaling, gain.is_finite())
-        };
-        2 ["initializer::ByGate::new", "initializer::ByGate::gate", "initializer::ByGate::chosen", "initializer::ByGate: Initializer"] => |c| {
-            let value = c.real();
-            let by_gate = initializer::ByGate::new(initializer::Zeros).gate(&c.text(), initializer::Constant(value));
-            let _ = by_gate.chosen(Shape::new(c.size(), c.size(), Role::Bias).gate("forget"));
-            filled(c, by_gate, true)
-        };
-        2 ["initializer::CriticalGain::new", "initializer::CriticalGain {}", "initializer::CriticalGain: Initializer"] => |c| {
-            let activation = c.activation();
-            let critical = initializer::CriticalGain::new(activation.as_any())?;
-            filled(c, critical, true)
-        };
-        3 ["initializer::Initializer::fill", "initializer::Initializer::fill_gates", "initializer::Initializer::mean", "initializer::Initializer::variance",
-            "initializer::Initializer::range", "initializer::Initializer::orthogonal_gain", "initializer::Zeros: Initializer",
-            "initializer::Shape::new", "initializer::Shape::gate"] => |c| {
-            let kind = c.initializer();
-            filled(c, kind, true)
-        };
-        1 ["initializer::sample::below", "initializer::sample::uniform", "initializer::sample::generator", "initializer::sample::Normals::new", "initializer::sample::Normals::next"]
-            panics "`below(0)` has no answer" => |c| {
-            let end = c.size();
-            let mut rng = sample::generator(c.word());
-            let below = sample::below(&mut rng, end);
-            ensure(below < end, || format!("{below} below {end}"))?;
-            let uniform = sample::uniform(&mut rng);
-            ensure((0.0..1.0).contains(&uniform), || format!("uniform {uniform}"))?;
-            let mut normals = sample::Normals::new();
-            let normal = normals.next(&mut rng);
-            ensure(normal.is_finite(), || format!("normal {normal}"))
-        };
-        1 ["layer::Dims::new", "layer::Dims {}", "layer::Needs::new", "layer::Reads {}", "layer::Rows::and", "layer::Noise::new", "layer::Noise::from_sample"] => |c| {
-            let dims = Dims::new(c.size(), c.size(), c.size());
-            let needs = Needs::new(c.size(), c.size(), c.size());
-            let noise = Noise::new(c.word(), c.word()).from_sample(c.size());
-            let both = Rows::Independent.and(Rows::AcrossBatch);
-            let _ = format!("{dims:?} {needs:?} {noise:?} {both:?}");
-            Ok(())
-        };
-        1 ["layer::Place::new", "layer::Place::part", "layer::Place::link", "monitor::Link::at_step", "monitor::Link::gate", "monitor::Link::activation"] => |c| {
-            let names = [c.text(), c.text()];
-            let place = Place::new(&names).part(c.size()).branch().part(c.size());
-            let activation = c.activation();
-            let rows = c.rows();
-            let link = place.link(Factor::Weights, rows.extent()).at_step(c.size()).gate("g").activation(activation.as_any());
-            let _ = format!("{link:?} {}", place.index());
-            Ok(())
-        };
-        1 ["layer::Trained::new", "layer::Trained::block", "layer::Trained::any", "layer::Trained::part"] => |c| {
-            let flags = [false, true, false];
-            let trained = Trained::new(&flags).part(c.size()).part(c.size());
-            let _ = trained.block(c.size());
-            // `any` goes through all of them.
-            let _ = trained.any(c.size().min(1 << 20));
-            Ok(())
-        };
+        }),
+        entry(2, &["initializer::Chrono {}", "initializer::Chrono: Initializer"], None, |c| {
+            let span = c.size();
+            filled(c, initializer::Chrono { span }, span >= 2)
+        }),
+        entry(
+            3,
+            &[
+                "initializer::VarianceScaling {}",
+                "initializer::VarianceScaling::gain",
+                "initializer::VarianceScaling::fan",
+                "initializer::VarianceScaling: Initializer",
+                "initializer::Glorot::normal",
+                "initializer::Glorot::uniform",
+                "initializer::He::normal",
+                "initializer::He::uniform",
+                "initializer::LeCun::normal",
+                "initializer::LeCun::uniform",
+            ],
+            None,
+            |c| {
+                use initializer::{Fan, Glorot, He, LeCun};
+                let all = [
+                    Glorot::normal(),
+                    Glorot::uniform(),
+                    He::normal(),
+                    He::uniform(),
+                    LeCun::normal(),
+                    LeCun::uniform(),
+                ];
+                let gain = c.real();
+                let scaling = c.of(&all).gain(gain).fan(c.of(&[Fan::In, Fan::Out, Fan::Average]));
+                filled(c, scaling, gain.is_finite())
+            },
+        ),
+        entry(
+            2,
+            &[
+                "initializer::ByGate::new",
+                "initializer::ByGate::gate",
+                "initializer::ByGate::chosen",
+                "initializer::ByGate: Initializer",
+            ],
+            None,
+            |c| {
+                let value = c.real();
+                let by_gate =
+                    initializer::ByGate::new(initializer::Zeros).gate(&c.text(), initializer::Constant(value));
+                let _ = by_gate.chosen(Shape::new(c.size(), c.size(), Role::Bias).gate("forget"));
+                filled(c, by_gate, true)
+            },
+        ),
+        entry(
+            2,
+            &[
+                "initializer::CriticalGain::new",
+                "initializer::CriticalGain {}",
+                "initializer::CriticalGain: Initializer",
+            ],
+            None,
+            |c| {
+                let activation = c.activation();
+                let critical = initializer::CriticalGain::new(activation.as_any())?;
+                filled(c, critical, true)
+            },
+        ),
+        entry(
+            3,
+            &[
+                "initializer::Initializer::fill",
+                "initializer::Initializer::fill_gates",
+                "initializer::Initializer::mean",
+                "initializer::Initializer::variance",
+                "initializer::Initializer::range",
+                "initializer::Initializer::orthogonal_gain",
+                "initializer::Zeros: Initializer",
+                "initializer::Shape::new",
+                "initializer::Shape::gate",
+            ],
+            None,
+            |c| {
+                let kind = c.initializer();
+                filled(c, kind, true)
+            },
+        ),
+        entry(
+            1,
+            &[
+                "initializer::sample::below",
+                "initializer::sample::uniform",
+                "initializer::sample::generator",
+                "initializer::sample::Normals::new",
+                "initializer::sample::Normals::next",
+            ],
+            Some("`below(0)` has no answer"),
+            |c| {
+                let end = c.size();
+                let mut rng = sample::generator(c.word());
+                let below = sample::below(&mut rng, end);
+                ensure(below < end, || format!("{below} below {end}"))?;
+                let uniform = sample::uniform(&mut rng);
+                ensure((0.0..1.0).contains(&uniform), || format!("uniform {uniform}"))?;
+                let mut normals = sample::Normals::new();
+                let normal = normals.next(&mut rng);
+                ensure(normal.is_finite(), || format!("normal {normal}"))
+            },
+        ),
+        entry(
+            1,
+            &[
+                "layer::Dims::new",
+                "layer::Dims {}",
+                "layer::Needs::new",
+                "layer::Reads {}",
+                "layer::Rows::and",
+                "layer::Noise::new",
+                "layer::Noise::from_sample",
+            ],
+            None,
+            |c| {
+                let dims = Dims::new(c.size(), c.size(), c.size());
+                let needs = Needs::new(c.size(), c.size(), c.size());
+                let noise = Noise::new(c.word(), c.word()).from_sample(c.size());
+                let both = Rows::Independent.and(Rows::AcrossBatch);
+                let _ = format!("{dims:?} {needs:?} {noise:?} {both:?}");
+                Ok(())
+            },
+        ),
+        entry(
+            1,
+            &[
+                "layer::Place::new",
+                "layer::Place::part",
+                "layer::Place::link",
+                "monitor::Link::at_step",
+                "monitor::Link::gate",
+                "monitor::Link::activation",
+            ],
+            None,
+            |c| {
+                let names = [c.text(), c.text()];
+                let place = Place::new(&names).part(c.size()).branch().part(c.size());
+                let activation = c.activation();
+                let rows = c.rows();
+                let link = place
+                    .link(Factor::Weights, rows.extent())
+                    .at_step(c.size())
+                    .gate("g")
+                    .activation(activation.as_any());
+                let _ = format!("{link:?} {}", place.index());
+                Ok(())
+            },
+        ),
+        entry(
+            1,
+            &["layer::Trained::new", "layer::Trained::block", "layer::Trained::any", "layer::Trained::part"],
+            None,
+            |c| {
+                let flags = [false, true, false];
+                let trained = Trained::new(&flags).part(c.size()).part(c.size());
+                let _ = trained.block(c.size());
+                // `any` goes through all of them.
+                let _ = trained.any(c.size().min(1 << 20));
+                Ok(())
+            },
+        ),
     ]
 }
 
@@ -224,10 +464,14 @@ fn activated<A: Activation>(c: &mut Case, made: Result<A, chainrule::Error>, leg
         ensure(z.is_nan() || !single.is_nan(), || format!("{activation:?}({:e}_f32) is NaN", z as f32))?;
         ensure(!z.is_nan() || y.is_nan(), || format!("{activation:?}(NaN) is {y:e}"))?;
         ensure(z.is_nan() || !d.is_nan(), || format!("{activation:?}′({z:e}) is NaN"))?;
-        ensure(at.to_bits() == y.to_bits() || at.is_nan() && y.is_nan(), || format!("{activation:?} behind a pointer: {at:e}, {y:e}"))?;
+        ensure(at.to_bits() == y.to_bits() || at.is_nan() && y.is_nan(), || {
+            format!("{activation:?} behind a pointer: {at:e}, {y:e}")
+        })?;
         if let Some(bounds) = bounds.filter(|_| z.is_finite()) {
             let slack = 1e-9 * (1.0 + bounds.sup.abs());
-            ensure(d >= bounds.inf - slack && d <= bounds.sup + slack, || format!("{activation:?}′({z:e}) = {d:e}, {bounds:?}"))?;
+            ensure(d >= bounds.inf - slack && d <= bounds.sup + slack, || {
+                format!("{activation:?}′({z:e}) = {d:e}, {bounds:?}")
+            })?;
         }
     }
     Ok(())
@@ -242,19 +486,30 @@ fn filled(c: &mut Case, initializer: impl Initializer + 'static, legal: bool) ->
     if c.flag() {
         shape = shape.gate("forget");
     }
-    let _ = (initializer.mean(shape), initializer.variance(shape), initializer.range(shape), initializer.orthogonal_gain(shape));
+    let _ = (
+        initializer.mean(shape),
+        initializer.variance(shape),
+        initializer.range(shape),
+        initializer.orthogonal_gain(shape),
+    );
     let mut rng = sample::generator(c.word());
     let right = (rows as u128 * columns as u128).min(1 << 40) as usize;
     let n = c.length(right);
     let mut values = vec![f64::NAN; n];
     let done = initializer.fill(shape, &mut rng, &mut values);
-    ensure(done.is_err() || n as u128 == rows as u128 * columns as u128, || format!("{rows} × {columns} in {n} values"))?;
+    ensure(done.is_err() || n as u128 == rows as u128 * columns as u128, || {
+        format!("{rows} × {columns} in {n} values")
+    })?;
     ensure(done.is_err() || legal || n == 0, || format!("{initializer:?} is accepted"))?;
     ensure(done.is_err() || values.iter().all(|value| value.is_finite()), || {
         format!("{initializer:?} fills with {:?}", values.iter().find(|value| !value.is_finite()))
     })?;
-    if done.is_ok() && let Some([low, high]) = initializer.range(shape) {
-        ensure(values.iter().all(|value| (low..=high).contains(value)), || format!("{initializer:?} leaves its range"))?;
+    if done.is_ok()
+        && let Some([low, high]) = initializer.range(shape)
+    {
+        ensure(values.iter().all(|value| (low..=high).contains(value)), || {
+            format!("{initializer:?} leaves its range")
+        })?;
     }
     let mut stacked = vec![f64::NAN; right.min(1 << 16).saturating_mul(gates.len())];
     let by_gates = initializer.fill_gates(shape, gates, &mut rng, &mut stacked);

@@ -1,6 +1,6 @@
 //! Tapes over legal networks, all other arguments hostile.
 
-use super::{Known, drive, drive_node, entries};
+use super::{Known, drive, drive_node, entry};
 use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
@@ -28,12 +28,12 @@ fn ready(c: &mut Case) -> Result<(Tape<f32, Box<dyn Layer<f32>>>, Vec<f32>), cha
 }
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        20 ["tape::Tape::new"] => |c| {
+    vec![
+        entry(20, &["tape::Tape::new"], None, |c| {
             let node = c.legal(3, 2);
             drive_node::<f64>(c, &node, 3)
-        };
-        10 ["tape::Tape::for_inference"] => |c| {
+        }),
+        entry(10, &["tape::Tape::for_inference"], None, |c| {
             let network = network(c)?;
             let rows = c.rows();
             let w = initialize(&*network, 1)?;
@@ -43,8 +43,8 @@ pub fn entries() -> Vec<Entry> {
             let mild = x.iter().all(|x| x.abs() <= 1.0);
             let y = tape.infer(&w, &x, rows.extent())?;
             ensure(!mild || y.iter().all(|y| y.is_finite()), || "the output is not finite".into())
-        };
-        12 ["tape::Tape::forward", "tape::Tape::backward"] => |c| {
+        }),
+        entry(12, &["tape::Tape::forward", "tape::Tape::backward"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let rows = c.rows();
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
@@ -58,8 +58,8 @@ pub fn entries() -> Vec<Entry> {
             tape.backward(&other)?;
             // A second one needs a forward pass of its own.
             ensure(tape.backward(&other).is_err(), || "two backward passes for one forward pass".into())
-        };
-        8 ["tape::Tape::forward_with", "tape::Tape::backward_with"] => |c| {
+        }),
+        entry(8, &["tape::Tape::forward_with", "tape::Tape::backward_with"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
@@ -73,8 +73,8 @@ pub fn entries() -> Vec<Entry> {
             tape.backward_with(&w, &mut (&mut seen, &mut budget))?;
             let _ = format!("{seen:?} {budget:?} {:?}", budget.shares());
             Ok(())
-        };
-        6 ["tape::Tape::input_mut", "tape::Tape::forward_filled"] => |c| {
+        }),
+        entry(6, &["tape::Tape::input_mut", "tape::Tape::forward_filled"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let (rows, other) = (c.rows(), c.rows());
             let taste = c.taste();
@@ -86,24 +86,29 @@ pub fn entries() -> Vec<Entry> {
             tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
             tape.backward(&w)?;
             Ok(())
-        };
-        6 ["tape::Tape::infer"] => |c| {
+        }),
+        entry(6, &["tape::Tape::infer"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
             let w = if c.flag() { w } else { c.slice(w.len()) };
             tape.infer(&w, &x, rows.extent())?;
             ensure(tape.backward(&w).is_err(), || "a backward pass after infer".into())
-        };
-        6 ["tape::Tape::accumulate", "tape::Tape::accumulate_with", "tape::Tape::descend"] => |c| {
+        }),
+        entry(6, &["tape::Tape::accumulate", "tape::Tape::accumulate_with", "tape::Tape::descend"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let mut w = w;
             for _ in 0..3 {
                 let x = c.values::<f32>(12, Taste::Mild);
                 tape.forward(&w, &x, Extent::batch(4))?.dy.fill(0.5);
                 match c.below(3) {
-                    0 => { tape.accumulate(&w)?; }
-                    1 => { let other = c.slice::<f32>(w.len()); tape.accumulate_with(&other, &mut Statistics::new())?; }
+                    0 => {
+                        tape.accumulate(&w)?;
+                    }
+                    1 => {
+                        let other = c.slice::<f32>(w.len());
+                        tape.accumulate_with(&other, &mut Statistics::new())?;
+                    }
                     _ => {
                         let (rate, before) = (c.real() as f32, w.clone());
                         let done = tape.descend(&mut w, rate);
@@ -115,19 +120,26 @@ pub fn entries() -> Vec<Entry> {
             }
             let _ = (tape.gradient().len(), tape.gradient_mut().len());
             Ok(())
-        };
-        4 ["tape::Tape::freeze", "tape::Tape::thaw"] => |c| {
+        }),
+        entry(4, &["tape::Tape::freeze", "tape::Tape::thaw"], None, |c| {
             let (mut tape, mut w) = ready(c)?;
             let name = c.text();
             let known = tape.blocks().under(&name).is_ok();
             ensure(tape.freeze(&name).is_ok() == known, || format!("{name:?}"))?;
-            if c.flag() { let name = c.text(); tape.thaw(&name)?; }
+            if c.flag() {
+                let name = c.text();
+                tape.thaw(&name)?;
+            }
             let x = c.values::<f32>(12, Taste::Mild);
             tape.forward(&w, &x, Extent::batch(4))?.dy.fill(0.5);
-            if c.flag() { tape.descend(&mut w, 0.1)?; } else { tape.backward(&w)?; }
+            if c.flag() {
+                tape.descend(&mut w, 0.1)?;
+            } else {
+                tape.backward(&w)?;
+            }
             Ok(())
-        };
-        5 ["tape::Tape::set_threads"] => |c| {
+        }),
+        entry(5, &["tape::Tape::set_threads"], None, |c| {
             let (mut tape, w) = ready(c)?;
             let threads = c.size();
             let done = tape.set_threads(threads);
@@ -137,25 +149,45 @@ pub fn entries() -> Vec<Entry> {
             tape.forward(&w, &x, Extent::batch(4))?;
             tape.backward(&w)?;
             Ok(done?)
-        };
-        6 ["tape::Tape::set_state", "tape::Tape::want_state_gradient", "tape::Tape::want_input_gradient", "tape::Tape::set_noise"] => |c| {
-            let (mut tape, w) = ready(c)?;
-            tape.want_input_gradient(c.flag());
-            tape.want_state_gradient(c.flag());
-            tape.set_noise(Noise::new(c.word(), c.word()).from_sample(c.size()));
-            let state = { let n = c.of(&[0_usize, 1, 3, 6, 12, 24, 25, 1000]); let taste = c.taste(); c.values::<f32>(n, taste) };
-            if tape.set_state(&state).is_ok() { ensure(tape.state().len() == state.len(), || "another state".into())?; }
-            for batch in [c.few(), 4, 2] {
-                let x = c.values::<f32>(batch * 3 * 2, Taste::Mild);
-                if tape.forward(&w, &x, Extent::sequences(batch, 2)).is_ok() {
-                    let _ = tape.final_state_gradient_mut().len();
-                    tape.backward(&w)?;
-                    let _ = (tape.input_gradient().len(), tape.state_gradient().len());
+        }),
+        entry(
+            6,
+            &[
+                "tape::Tape::set_state",
+                "tape::Tape::want_state_gradient",
+                "tape::Tape::want_input_gradient",
+                "tape::Tape::set_noise",
+            ],
+            None,
+            |c| {
+                let (mut tape, w) = ready(c)?;
+                tape.want_input_gradient(c.flag());
+                tape.want_state_gradient(c.flag());
+                tape.set_noise(Noise::new(c.word(), c.word()).from_sample(c.size()));
+                let state = {
+                    let n = c.of(&[0_usize, 1, 3, 6, 12, 24, 25, 1000]);
+                    let taste = c.taste();
+                    c.values::<f32>(n, taste)
+                };
+                if tape.set_state(&state).is_ok() {
+                    ensure(tape.state().len() == state.len(), || "another state".into())?;
                 }
-                if c.flag() { tape.carry_state() } else if c.flag() { tape.clear_state() }
-            }
-            Ok(())
-        };
+                for batch in [c.few(), 4, 2] {
+                    let x = c.values::<f32>(batch * 3 * 2, Taste::Mild);
+                    if tape.forward(&w, &x, Extent::sequences(batch, 2)).is_ok() {
+                        let _ = tape.final_state_gradient_mut().len();
+                        tape.backward(&w)?;
+                        let _ = (tape.input_gradient().len(), tape.state_gradient().len());
+                    }
+                    if c.flag() {
+                        tape.carry_state()
+                    } else if c.flag() {
+                        tape.clear_state()
+                    }
+                }
+                Ok(())
+            },
+        ),
     ]
 }
 

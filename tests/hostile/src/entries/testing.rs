@@ -1,6 +1,6 @@
 //! Dual numbers, suites of laws, strategies.
 
-use super::entries;
+use super::entry;
 use crate::{
     Entry,
     case::{Fault, ensure},
@@ -11,11 +11,14 @@ use chainrule::{
     layer::Linear,
     loss::MeanSquared,
     monitor::GradientBudget,
-    proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner},
+    proptest::{
+        strategy::{Strategy, ValueTree},
+        test_runner::TestRunner,
+    },
     recurrent::Lstm,
     testing::{
-        Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws,
-        layer_laws, loss_laws, measure_derivative, monitor_laws,
+        Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
+        loss_laws, measure_derivative, monitor_laws,
         strategies::{Limits, OwnedExtent, cases, extents, lengths, networks, values, widths},
         transform_laws,
     },
@@ -23,71 +26,143 @@ use chainrule::{
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        3 ["testing::Dual::new", "testing::Dual::constant", "testing::Dual::variable", "testing::Dual {}", "testing::Dual: From", "testing::Dual: Arbitrary"] => |c| {
-            let (a, b) = (Dual::new(c.real(), c.real()), Dual { value: c.real(), tangent: c.real() });
-            let all = [a + b, a * b, a / b, a - b, a.tanh_like(b), Dual::constant(c.real()), Dual::variable(c.real()), Dual::from(c.real())];
-            let _ = format!("{all:?}");
-            Ok(())
-        };
-        1 ["testing::activation_laws", "testing::measure_derivative", "testing::expect_lawful", "testing::Evidence::worst", "testing::Violations::of"] => |c| {
-            let seed = c.word();
-            let found = activation_laws(&Tanh, seed);
-            if let Ok(evidence) = &found { let _ = evidence.worst(Law::Odd, "f32"); }
-            if let Err(violations) = &found { let _ = violations.of(Law::Odd); }
-            let _ = measure_derivative(&Tanh, seed);
-            ensure(found.is_ok(), || format!("a lawful activation is accused with seed {seed}"))?;
-            expect_lawful(found);
-            Ok(())
-        };
-        1 ["testing::cell_laws", "testing::layer_laws", "testing::Layers {}", "testing::Layers::of"] => |c| {
-            let seed = c.word();
-            if c.flag() {
-                ensure(cell_laws(&Lstm, seed).is_ok(), || format!("a lawful cell is accused with seed {seed}"))
-            } else {
-                let linear = Linear::new(3, 2);
-                ensure(layer_laws(Layers::of(&linear), seed).is_ok(), || format!("a lawful layer is accused with seed {seed}"))
-            }
-        };
-        1 ["testing::initializer_laws", "testing::loss_laws", "testing::Losses {}", "testing::monitor_laws", "testing::transform_laws", "testing::Transforms {}"] => |c| {
-            let seed = c.word();
-            let loss = MeanSquared::new();
-            let done = match c.below(4) {
-                0 => initializer_laws(&Normal { mean: 0.0, std: 1.0 }, seed).is_ok(),
-                1 => loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, seed).is_ok(),
-                2 => monitor_laws(GradientBudget::new, seed).is_ok(),
-                _ => {
-                    let (single, double) = (
-                        || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f32>>,
-                        || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f64>>,
-                    );
-                    transform_laws(Transforms { single: &single, double: &double }, &[], seed).is_ok()
+    vec![
+        entry(
+            3,
+            &[
+                "testing::Dual::new",
+                "testing::Dual::constant",
+                "testing::Dual::variable",
+                "testing::Dual {}",
+                "testing::Dual: From",
+                "testing::Dual: Arbitrary",
+            ],
+            None,
+            |c| {
+                let (a, b) = (Dual::new(c.real(), c.real()), Dual { value: c.real(), tangent: c.real() });
+                let all = [
+                    a + b,
+                    a * b,
+                    a / b,
+                    a - b,
+                    a.tanh_like(b),
+                    Dual::constant(c.real()),
+                    Dual::variable(c.real()),
+                    Dual::from(c.real()),
+                ];
+                let _ = format!("{all:?}");
+                Ok(())
+            },
+        ),
+        entry(
+            1,
+            &[
+                "testing::activation_laws",
+                "testing::measure_derivative",
+                "testing::expect_lawful",
+                "testing::Evidence::worst",
+                "testing::Violations::of",
+            ],
+            None,
+            |c| {
+                let seed = c.word();
+                let found = activation_laws(&Tanh, seed);
+                if let Ok(evidence) = &found {
+                    let _ = evidence.worst(Law::Odd, "f32");
                 }
-            };
-            ensure(done, || format!("lawful code is accused with seed {seed}"))
-        };
-        3 ["testing::strategies::extents", "testing::strategies::lengths", "testing::strategies::widths", "testing::strategies::values",
-            "testing::strategies::networks", "testing::strategies::cases", "testing::strategies::Limits {}", "testing::strategies::Case {}",
-            "testing::strategies::Case: Arbitrary", "testing::strategies::OwnedExtent {}", "Extent: From"] => |c| {
-            let mut runner = TestRunner::deterministic();
-            let most = c.few();
-            let refused = |reason: chainrule::proptest::test_runner::Reason| Fault::Refused(reason.to_string());
-            match c.below(6) {
-                0 => {
-                    let extent = extents(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
-                    let _ = (chainrule::Extent::from(&extent).check(), OwnedExtent::Batch(c.size()).extent().check());
+                if let Err(violations) = &found {
+                    let _ = violations.of(Law::Odd);
                 }
-                1 => drop(lengths(most, c.size()).new_tree(&mut runner).map_err(refused)?.current()),
-                2 => drop(widths(c.size()).new_tree(&mut runner).map_err(refused)?.current()),
-                3 => drop(values::<f32>(most).new_tree(&mut runner).map_err(refused)?.current()),
-                4 => {
-                    let node = networks(Limits { ..Limits::default() }).new_tree(&mut runner).map_err(refused)?.current();
-                    node.build::<f32>()?;
+                let _ = measure_derivative(&Tanh, seed);
+                ensure(found.is_ok(), || format!("a lawful activation is accused with seed {seed}"))?;
+                expect_lawful(found);
+                Ok(())
+            },
+        ),
+        entry(
+            1,
+            &["testing::cell_laws", "testing::layer_laws", "testing::Layers {}", "testing::Layers::of"],
+            None,
+            |c| {
+                let seed = c.word();
+                if c.flag() {
+                    ensure(cell_laws(&Lstm, seed).is_ok(), || format!("a lawful cell is accused with seed {seed}"))
+                } else {
+                    let linear = Linear::new(3, 2);
+                    ensure(layer_laws(Layers::of(&linear), seed).is_ok(), || {
+                        format!("a lawful layer is accused with seed {seed}")
+                    })
                 }
-                _ => drop(cases::<f32>(Limits::default()).new_tree(&mut runner).map_err(refused)?.current()),
-            }
-            Ok(())
-        };
+            },
+        ),
+        entry(
+            1,
+            &[
+                "testing::initializer_laws",
+                "testing::loss_laws",
+                "testing::Losses {}",
+                "testing::monitor_laws",
+                "testing::transform_laws",
+                "testing::Transforms {}",
+            ],
+            None,
+            |c| {
+                let seed = c.word();
+                let loss = MeanSquared::new();
+                let done = match c.below(4) {
+                    0 => initializer_laws(&Normal { mean: 0.0, std: 1.0 }, seed).is_ok(),
+                    1 => loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, seed).is_ok(),
+                    2 => monitor_laws(GradientBudget::new, seed).is_ok(),
+                    _ => {
+                        let (single, double) = (
+                            || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f32>>,
+                            || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f64>>,
+                        );
+                        transform_laws(Transforms { single: &single, double: &double }, &[], seed).is_ok()
+                    }
+                };
+                ensure(done, || format!("lawful code is accused with seed {seed}"))
+            },
+        ),
+        entry(
+            3,
+            &[
+                "testing::strategies::extents",
+                "testing::strategies::lengths",
+                "testing::strategies::widths",
+                "testing::strategies::values",
+                "testing::strategies::networks",
+                "testing::strategies::cases",
+                "testing::strategies::Limits {}",
+                "testing::strategies::Case {}",
+                "testing::strategies::Case: Arbitrary",
+                "testing::strategies::OwnedExtent {}",
+                "Extent: From",
+            ],
+            None,
+            |c| {
+                let mut runner = TestRunner::deterministic();
+                let most = c.few();
+                let refused = |reason: chainrule::proptest::test_runner::Reason| Fault::Refused(reason.to_string());
+                match c.below(6) {
+                    0 => {
+                        let extent = extents(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
+                        let _ =
+                            (chainrule::Extent::from(&extent).check(), OwnedExtent::Batch(c.size()).extent().check());
+                    }
+                    1 => drop(lengths(most, c.size()).new_tree(&mut runner).map_err(refused)?.current()),
+                    2 => drop(widths(c.size()).new_tree(&mut runner).map_err(refused)?.current()),
+                    3 => drop(values::<f32>(most).new_tree(&mut runner).map_err(refused)?.current()),
+                    4 => {
+                        let node =
+                            networks(Limits { ..Limits::default() }).new_tree(&mut runner).map_err(refused)?.current();
+                        node.build::<f32>()?;
+                    }
+                    _ => drop(cases::<f32>(Limits::default()).new_tree(&mut runner).map_err(refused)?.current()),
+                }
+                Ok(())
+            },
+        ),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! What is said of a gradient before it is measured.
 
-use super::entries;
+use super::entry;
 use crate::{
     Entry,
     case::{Taste, ensure},
@@ -17,63 +17,92 @@ use chainrule::{
 };
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        5 ["theory::MeanField::new", "theory::MeanField::variance_map", "theory::MeanField::chi", "theory::MeanField::correlation_map",
-            "theory::MeanField::decades", "theory::MeanField::layers", "theory::MeanField::lottery"] => |c| {
-            let (activation, a, b) = (c.activation(), c.real(), c.real());
-            let legal = |x: f64| x.is_finite() && x >= 0.0;
-            let made = MeanField::new(activation.as_any(), a, b);
-            ensure(made.is_err() || legal(a) && legal(b), || format!("variances {a:e}, {b:e}"))?;
-            let field = made?;
-            let q = c.real();
-            ensure(field.variance_map(q).is_err() || legal(q), || format!("a variance of {q:e}"))?;
-            let depth = c.of(&[0_usize, 1, 10, 1000, 100_000, usize::MAX, usize::MAX / 2]);
-            let widths = [c.width(), c.width()];
-            match c.below(6) {
-                0 => drop(field.correlation_map(q, c.real())),
-                1 => drop(field.decades(q, depth)),
-                2 => drop(field.layers(q).map(|layers| layers.take(5).count())),
-                3 => drop(field.lottery(q, &widths)),
-                4 => drop((field.chi(q), field.depth_scales())),
-                _ => drop(format!("{field:?}")),
-            }
-            Ok(())
-        };
-        3 ["theory::CriticalPoint::at", "theory::CriticalPoint::all", "theory::critical_weight_variance", "theory::forward_gain", "theory::backward_gain"] => |c| {
-            let (activation, q) = (c.activation(), c.real());
-            let activation = activation.as_any();
-            match c.below(5) {
-                0 => drop(CriticalPoint::at(activation, q)?),
-                1 => drop(CriticalPoint::all(activation, q)?),
-                2 => drop(critical_weight_variance(activation, q)?),
-                3 => drop(forward_gain(activation, q)?),
-                _ => drop(backward_gain(activation, q)?),
-            }
-            ensure(q.is_finite() && q >= 0.0, || format!("a variance of {q:e}"))
-        };
-        4 ["theory::Inputs::new", "theory::Inputs::of_rows", "theory::Inputs::steps", "theory::Prediction::of_node"] => |c| {
-            let x = c.real();
-            let n = c.few();
-            let values = c.slice::<f32>(n);
-            let inputs = if c.flag() { Inputs::new(x)? } else { Inputs::of_rows(&values)? };
-            let steps = if c.once_in(3) { c.of(&[1 << 20, 1 << 16, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
-            let made = inputs.steps(steps);
-            ensure(made.is_err() || steps > 0, || "0 steps".into())?;
-            let inputs = made?;
-            let node = c.legal(3, 2);
-            let prediction = Prediction::of_node(&node, inputs)?;
-            let _ = format!("{prediction:?} {prediction}");
-            Ok(())
-        };
-        4 ["theory::Prediction::of", "theory::Prediction::link"] => |c| {
+    vec![
+        entry(
+            5,
+            &[
+                "theory::MeanField::new",
+                "theory::MeanField::variance_map",
+                "theory::MeanField::chi",
+                "theory::MeanField::correlation_map",
+                "theory::MeanField::decades",
+                "theory::MeanField::layers",
+                "theory::MeanField::lottery",
+            ],
+            None,
+            |c| {
+                let (activation, a, b) = (c.activation(), c.real(), c.real());
+                let legal = |x: f64| x.is_finite() && x >= 0.0;
+                let made = MeanField::new(activation.as_any(), a, b);
+                ensure(made.is_err() || legal(a) && legal(b), || format!("variances {a:e}, {b:e}"))?;
+                let field = made?;
+                let q = c.real();
+                ensure(field.variance_map(q).is_err() || legal(q), || format!("a variance of {q:e}"))?;
+                let depth = c.of(&[0_usize, 1, 10, 1000, 100_000, usize::MAX, usize::MAX / 2]);
+                let widths = [c.width(), c.width()];
+                match c.below(6) {
+                    0 => drop(field.correlation_map(q, c.real())),
+                    1 => drop(field.decades(q, depth)),
+                    2 => drop(field.layers(q).map(|layers| layers.take(5).count())),
+                    3 => drop(field.lottery(q, &widths)),
+                    4 => drop((field.chi(q), field.depth_scales())),
+                    _ => drop(format!("{field:?}")),
+                }
+                Ok(())
+            },
+        ),
+        entry(
+            1,
+            &[
+                "theory::CriticalPoint::at",
+                "theory::CriticalPoint::all",
+                "theory::critical_weight_variance",
+                "theory::forward_gain",
+                "theory::backward_gain",
+            ],
+            None,
+            |c| {
+                let (activation, q) = (c.activation(), c.real());
+                let activation = activation.as_any();
+                match c.below(5) {
+                    0 => drop(CriticalPoint::at(activation, q)?),
+                    1 => drop(CriticalPoint::all(activation, q)?),
+                    2 => drop(critical_weight_variance(activation, q)?),
+                    3 => drop(forward_gain(activation, q)?),
+                    _ => drop(backward_gain(activation, q)?),
+                }
+                ensure(q.is_finite() && q >= 0.0, || format!("a variance of {q:e}"))
+            },
+        ),
+        entry(
+            4,
+            &["theory::Inputs::new", "theory::Inputs::of_rows", "theory::Inputs::steps", "theory::Prediction::of_node"],
+            None,
+            |c| {
+                let x = c.real();
+                let n = c.few();
+                let values = c.slice::<f32>(n);
+                let inputs = if c.flag() { Inputs::new(x)? } else { Inputs::of_rows(&values)? };
+                let steps =
+                    if c.once_in(3) { c.of(&[1 << 20, 1 << 16, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
+                let made = inputs.steps(steps);
+                ensure(made.is_err() || steps > 0, || "0 steps".into())?;
+                let inputs = made?;
+                let node = c.legal(3, 2);
+                let prediction = Prediction::of_node(&node, inputs)?;
+                let _ = format!("{prediction:?} {prediction}");
+                Ok(())
+            },
+        ),
+        entry(4, &["theory::Prediction::of", "theory::Prediction::link"], None, |c| {
             let width = c.width();
             let node = c.sequence(width, 2);
             let network = node.build::<f32>()?;
             let prediction = Prediction::of(&*network, Inputs::new(1.0)?)?;
             let _ = (prediction.link(&c.text()).is_some(), format!("{prediction}"));
             Ok(())
-        };
-        2 ["theory::OneInput::of", "theory::OneInput::of_node", "theory::OneInput::below"] => |c| {
+        }),
+        entry(2, &["theory::OneInput::of", "theory::OneInput::of_node", "theory::OneInput::below"], None, |c| {
             let node = c.legal(3, 2);
             let nets = c.of(&[0_usize, 1, 3, 10]);
             let one = if c.flag() {
@@ -86,29 +115,48 @@ pub fn entries() -> Vec<Entry> {
                 ensure(share.is_nan() || (0.0..=1.0).contains(&share), || format!("a share of {share}"))?;
             }
             Ok(())
-        };
-        5 ["theory::Certificate::new", "theory::Certificate::gradient_bound", "theory::Certificate::vanishes", "theory::Horizon::vanishes_beyond"] => |c| {
-            let node = c.legal(3, 2);
-            let network = node.build::<f64>()?;
-            let w = if c.flag() { initialize(&*network, 1)? } else { c.slice(network.dims().parameters) };
-            let rows = c.rows();
-            let certificate = Certificate::new(&*network, &w, rows.extent())?;
-            ensure(rows.truth().is_some() && w.len() == network.dims().parameters, || format!("{rows:?}, {} parameters", w.len()))?;
-            let x = c.real();
-            let _ = (certificate.gradient_bound(x), certificate.vanishes(x), certificate.bound(), certificate.decades());
-            for horizon in certificate.horizons() { let _ = horizon.vanishes_beyond(x); }
-            let _ = format!("{certificate:?} {certificate}");
-            Ok(())
-        };
-        3 ["theory::Certificate::new"] => |c| {
+        }),
+        entry(
+            5,
+            &[
+                "theory::Certificate::new",
+                "theory::Certificate::gradient_bound",
+                "theory::Certificate::vanishes",
+                "theory::Horizon::vanishes_beyond",
+            ],
+            None,
+            |c| {
+                let node = c.legal(3, 2);
+                let network = node.build::<f64>()?;
+                let w = if c.flag() { initialize(&*network, 1)? } else { c.slice(network.dims().parameters) };
+                let rows = c.rows();
+                let certificate = Certificate::new(&*network, &w, rows.extent())?;
+                ensure(rows.truth().is_some() && w.len() == network.dims().parameters, || {
+                    format!("{rows:?}, {} parameters", w.len())
+                })?;
+                let x = c.real();
+                let _ = (
+                    certificate.gradient_bound(x),
+                    certificate.vanishes(x),
+                    certificate.bound(),
+                    certificate.decades(),
+                );
+                for horizon in certificate.horizons() {
+                    let _ = horizon.vanishes_beyond(x);
+                }
+                let _ = format!("{certificate:?} {certificate}");
+                Ok(())
+            },
+        ),
+        entry(3, &["theory::Certificate::new"], None, |c| {
             let lie = c.of(LIES);
             let liar = Liar::new(2, lie, c);
             let rows = c.rows();
             let certificate = Certificate::new::<f64>(&liar, &[1.0, 1.0], rows.extent())?;
             let _ = format!("{certificate:?}");
             Ok(())
-        };
-        4 ["theory::eigenvalues", "theory::spectral_radius"] => |c| {
+        }),
+        entry(4, &["theory::eigenvalues", "theory::spectral_radius"], None, |c| {
             let n = c.width();
             let values = c.slice::<f64>(n.saturating_mul(n));
             let found = eigenvalues(&values, n)?;
@@ -116,14 +164,14 @@ pub fn entries() -> Vec<Entry> {
             ensure(found.is_none_or(|found| found.len() == n), || "another number of them".into())?;
             spectral_radius(&values, n)?;
             Ok(())
-        };
-        3 ["theory::spectral_norm_bound"] => |c| {
+        }),
+        entry(3, &["theory::spectral_norm_bound"], None, |c| {
             let (rows, columns) = (c.width(), c.width());
             let values = c.slice::<f32>(rows.saturating_mul(columns));
             let bound = spectral_norm_bound(&values, rows, columns);
             ensure(!(bound < 0.0), || format!("a bound of {bound:e}"))
-        };
-        3 ["theory::LyapunovSpectrum::new", "theory::LyapunovSpectrum::push"] => |c| {
+        }),
+        entry(3, &["theory::LyapunovSpectrum::new", "theory::LyapunovSpectrum::push"], None, |c| {
             let (size, count) = (c.width(), c.width());
             let made = LyapunovSpectrum::new(size, count);
             ensure(made.is_err() || count <= size && size > 0, || format!("{count} of {size}"))?;
@@ -131,15 +179,24 @@ pub fn entries() -> Vec<Entry> {
             for _ in 0..3 {
                 let jacobian = c.slice::<f64>(size.saturating_mul(size));
                 let done = spectrum.push(&jacobian);
-                ensure(done.is_err() || jacobian.iter().all(|x| x.is_finite()), || "a Jacobian that is not finite".into())?;
-                if c.once_in(3) { spectrum.settle(); }
+                ensure(done.is_err() || jacobian.iter().all(|x| x.is_finite()), || {
+                    "a Jacobian that is not finite".into()
+                })?;
+                if c.once_in(3) {
+                    spectrum.settle();
+                }
             }
             let _ = format!("{spectrum:?}");
             Ok(())
-        };
-        3 ["theory::lyapunov_spectrum", "theory::state_jacobian"] => |c| {
+        }),
+        entry(3, &["theory::lyapunov_spectrum", "theory::state_jacobian"], None, |c| {
             let layer = Recurrent::new(2, 2, Lstm);
-            let w: Vec<f64> = if c.flag() { initialize(&layer, 1)? } else { let n = chainrule::Layer::<f64>::dims(&layer).parameters; c.slice(n) };
+            let w: Vec<f64> = if c.flag() {
+                initialize(&layer, 1)?
+            } else {
+                let n = chainrule::Layer::<f64>::dims(&layer).parameters;
+                c.slice(n)
+            };
             let x = c.slice::<f64>(12);
             let n = c.length(4);
             let state = c.values::<f64>(n, Taste::Mild);
@@ -149,6 +206,6 @@ pub fn entries() -> Vec<Entry> {
                 state_jacobian(&layer, &w, &x[..x.len().min(2)], &state)?;
             }
             Ok(())
-        };
+        }),
     ]
 }

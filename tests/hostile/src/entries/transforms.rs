@@ -1,6 +1,6 @@
 //! Transforms and optimisers.
 
-use super::{entries, layers::json};
+use super::{entry, layers::json};
 use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
@@ -12,7 +12,8 @@ use chainrule::{
     to_f64,
     transform::{
         Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, Guard,
-        Optimizer, Outcome, Penalty, Plateau, RmsProp, Schedule, Sgd, Update, WeightAverage,
+        Member, Optimizer, Outcome, Penalty, Plateau, RmsProp, Schedule, Sgd, TransformSpec, Unordered, Update,
+        WeightAverage,
     },
 };
 
@@ -26,7 +27,11 @@ fn blocks(c: &mut Case) -> Result<Blocks, chainrule::Error> {
     Ok(blocks)
 }
 
-fn stepped<G: GradientTransform<f32> + GradientTransform<f64> + Clone>(c: &mut Case, transform: G, legal: bool) -> Verdict {
+fn stepped<G: GradientTransform<f32> + GradientTransform<f64> + Clone>(
+    c: &mut Case,
+    transform: G,
+    legal: bool,
+) -> Verdict {
     if c.flag() { steps::<f32, G>(c, transform, legal) } else { steps::<f64, G>(c, transform, legal) }
 }
 
@@ -36,7 +41,9 @@ fn steps<T: Scalar, G: GradientTransform<T>>(c: &mut Case, transform: G, legal: 
     let _ = format!("{transform:?}");
     let mut w = if c.once_in(6) { c.slice::<T>(n) } else { c.values::<T>(n, Taste::Mild) };
     let made = Optimizer::new(transform, &blocks, &w);
-    ensure(made.is_err() || legal, || format!("{:?} is accepted", made.as_ref().map(|o| format!("{:?}", o.transform()))))?;
+    ensure(made.is_err() || legal, || {
+        format!("{:?} is accepted", made.as_ref().map(|o| format!("{:?}", o.transform())))
+    })?;
     ensure(made.is_err() || w.len() == n, || format!("{} parameters for {n}", w.len()))?;
     let mut optimizer = made?;
     if c.once_in(4) {
@@ -92,92 +99,232 @@ fn scheduled(c: &mut Case, schedule: Schedule) -> Verdict {
 }
 
 pub fn entries() -> Vec<Entry> {
-    entries![
-        5 ["transform::Sgd::new", "transform::Sgd::momentum", "transform::Sgd::dampening", "transform::Sgd: GradientTransform"] => |c| {
-            let (rate, momentum, dampening) = (c.real(), c.about(0.9), c.about(0.0));
-            let sgd = Sgd::new(rate).momentum(momentum).dampening(dampening);
-            let sgd = if c.once_in(4) { sgd.nesterov() } else { sgd };
-            stepped(c, sgd, amount(rate) && amount(momentum) && amount(dampening))
-        };
-        6 ["transform::Adam::new", "transform::Adam::betas", "transform::Adam::epsilon", "transform::Adam: GradientTransform"] => |c| {
-            let (rate, one, two, epsilon) = (c.real(), c.about(0.9), c.about(0.999), c.about(1e-8));
-            let adam = Adam::new(rate).betas(one, two).epsilon(epsilon);
-            let adam = if c.flag() { adam.amsgrad() } else { adam };
-            stepped(c, adam, amount(rate) && decay(one) && decay(two) && amount(epsilon))
-        };
-        5 ["transform::AdamW::new", "transform::AdamW::adam", "transform::AdamW::roles", "transform::AdamW: GradientTransform"] => |c| {
-            let (rate, by, epsilon) = (c.real(), c.real(), c.about(1e-8));
-            let roles = [Role::Weight, Role::Bias];
-            let adam = AdamW::new(rate, by).adam(|adam| adam.epsilon(epsilon)).roles(&roles[..c.below(3)]);
-            stepped(c, adam, amount(rate) && amount(by) && amount(epsilon))
-        };
-        5 ["transform::RmsProp::new", "transform::RmsProp::alpha", "transform::RmsProp::epsilon", "transform::RmsProp::momentum", "transform::RmsProp: GradientTransform"] => |c| {
-            let (rate, alpha, epsilon, momentum) = (c.real(), c.about(0.99), c.about(1e-8), c.about(0.0));
-            let rms = RmsProp::new(rate).alpha(alpha).epsilon(epsilon).momentum(momentum);
-            let rms = if c.flag() { rms.centred() } else { rms };
-            stepped(c, rms, amount(rate) && amount(epsilon) && amount(momentum) && (0.0..=1.0).contains(&alpha))
-        };
-        4 ["transform::Adagrad::new", "transform::Adagrad::epsilon", "transform::Adagrad::initial", "transform::Adagrad::rate_decay", "transform::Adagrad: GradientTransform"] => |c| {
-            let (rate, epsilon, initial, by) = (c.real(), c.about(1e-10), c.about(0.0), c.about(0.0));
-            stepped(c, Adagrad::new(rate).epsilon(epsilon).initial(initial).rate_decay(by), [rate, epsilon, initial, by].iter().all(|&x| amount(x)))
-        };
-        3 ["transform::ClipNorm::new", "transform::ClipNorm::p", "transform::ClipNorm::epsilon", "transform::ClipNorm: GradientTransform"] => |c| {
-            let (most, p, epsilon) = (c.real(), c.about(2.0), c.about(1e-6));
-            let clip = ClipNorm::new(most).p(p).epsilon(epsilon);
-            stepped(c, (clip, Sgd::new(0.1)), most > 0.0 && p > 0.0 && amount(epsilon))
-        };
-        2 ["transform::ClipBlockNorm::new", "transform::ClipBlockNorm: GradientTransform"] => |c| { let m = c.real(); stepped(c, (ClipBlockNorm::new(m), Sgd::new(0.1)), m > 0.0) };
-        2 ["transform::ClipValue::new", "transform::ClipValue: GradientTransform"] => |c| { let m = c.real(); stepped(c, (ClipValue::new(m), Sgd::new(0.1)), m > 0.0) };
-        2 ["transform::Guard::new", "transform::Guard::limit", "transform::Guard: GradientTransform"] => |c| {
-            let limit = c.word();
-            stepped(c, (Guard::new().limit(limit), Adam::new(0.1)), true)
-        };
-        4 ["transform::Penalty::l1", "transform::Penalty::l2", "transform::Penalty::elastic_net", "transform::Penalty::roles", "transform::Penalty: GradientTransform"] => |c| {
-            let (a, b) = (c.real(), c.real());
-            let roles = [Role::Weight, Role::Recurrent];
-            let (penalty, legal) = match c.below(3) {
-                0 => (Penalty::l1(a), amount(a)),
-                1 => (Penalty::l2(a), amount(a)),
-                _ => (Penalty::elastic_net(a, b), amount(a) && amount(b)),
-            };
-            let penalty = penalty.roles(&roles[..c.below(3)]);
-            stepped(c, (penalty, Sgd::new(0.1)), legal)
-        };
-        3 ["transform::BlockRates::new", "transform::BlockRates::rate", "transform::BlockRates: GradientTransform"] => |c| {
-            let (name, factor) = (c.text(), c.real());
-            stepped(c, (Sgd::new(0.1), BlockRates::new().rate(&name, factor)), amount(factor))
-        };
-        4 ["transform::Plateau::new", "transform::Plateau::threshold", "transform::Plateau::cooldown", "transform::Plateau::least", "transform::Plateau: GradientTransform"] => |c| {
-            let (factor, threshold, least) = (c.real(), c.about(1e-4), c.about(0.0));
-            let plateau = Plateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
-            stepped(c, (Sgd::new(0.1), plateau), amount(threshold) && amount(least) && (0.0..1.0).contains(&factor))
-        };
-        3 ["transform::WeightAverage::new", "transform::WeightAverage: GradientTransform"] => |c| { let d = c.real(); stepped(c, (Sgd::new(0.1), WeightAverage::new(d)), decay(d)) };
-        6 ["transform::Schedule::constant", "transform::Schedule::cosine", "transform::Schedule::cosine_with_restarts", "transform::Schedule::custom",
-            "transform::Schedule::exponential", "transform::Schedule::factor", "transform::Schedule::linear", "transform::Schedule::multi_step",
-            "transform::Schedule::one_cycle", "transform::Schedule::polynomial", "transform::Schedule::step", "transform::Schedule::warm_up",
-            "transform::Schedule: GradientTransform"] => |c| {
-            let (a, b, n, m) = (c.real(), c.real(), c.word(), c.word());
-            let schedule = match c.below(11) {
-                0 => Schedule::constant(a),
-                1 => Schedule::cosine(n, a),
-                2 => Schedule::cosine_with_restarts(n, m, a),
-                3 => Schedule::exponential(a),
-                4 => Schedule::linear(a, b, n),
-                5 => Schedule::multi_step(&[n, m], a),
-                6 => Schedule::one_cycle(a, n),
-                7 => Schedule::polynomial(n, a),
-                8 => Schedule::step(n, a),
-                9 => Schedule::warm_up(a, n),
-                _ => return steps::<f32, _>(c, (Sgd::new(0.1), Schedule::custom(move |_| a)), true),
-            };
-            scheduled(c, schedule)
-        };
-        4 ["transform::Optimizer::new", "transform::Optimizer::step", "transform::Optimizer::restore", "transform::Optimizer::observe", "transform::Optimizer::averaged"] => |c| {
-            let transform = (Guard::new(), ClipNorm::new(1.0), Adam::new(0.01), Schedule::constant(1.0), WeightAverage::new(0.9));
-            steps::<f64, _>(c, transform, true)
-        };
-        3 ["transform::Optimizer::step"] panics "blocks of another network" => |c| {
+    vec![
+        entry(
+            5,
+            &[
+                "transform::Sgd::new",
+                "transform::Sgd::momentum",
+                "transform::Sgd::dampening",
+                "transform::Sgd: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, momentum, dampening) = (c.real(), c.about(0.9), c.about(0.0));
+                let sgd = Sgd::new(rate).momentum(momentum).dampening(dampening);
+                let sgd = if c.once_in(4) { sgd.nesterov() } else { sgd };
+                stepped(c, sgd, amount(rate) && amount(momentum) && amount(dampening))
+            },
+        ),
+        entry(
+            6,
+            &[
+                "transform::Adam::new",
+                "transform::Adam::betas",
+                "transform::Adam::epsilon",
+                "transform::Adam: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, one, two, epsilon) = (c.real(), c.about(0.9), c.about(0.999), c.about(1e-8));
+                let adam = Adam::new(rate).betas(one, two).epsilon(epsilon);
+                let adam = if c.flag() { adam.amsgrad() } else { adam };
+                stepped(c, adam, amount(rate) && decay(one) && decay(two) && amount(epsilon))
+            },
+        ),
+        entry(
+            5,
+            &[
+                "transform::AdamW::new",
+                "transform::AdamW::adam",
+                "transform::AdamW::roles",
+                "transform::AdamW: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, by, epsilon) = (c.real(), c.real(), c.about(1e-8));
+                let roles = [Role::Weight, Role::Bias];
+                let adam = AdamW::new(rate, by).adam(|adam| adam.epsilon(epsilon)).roles(&roles[..c.below(3)]);
+                stepped(c, adam, amount(rate) && amount(by) && amount(epsilon))
+            },
+        ),
+        entry(
+            5,
+            &[
+                "transform::RmsProp::new",
+                "transform::RmsProp::alpha",
+                "transform::RmsProp::epsilon",
+                "transform::RmsProp::momentum",
+                "transform::RmsProp: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, alpha, epsilon, momentum) = (c.real(), c.about(0.99), c.about(1e-8), c.about(0.0));
+                let rms = RmsProp::new(rate).alpha(alpha).epsilon(epsilon).momentum(momentum);
+                let rms = if c.flag() { rms.centred() } else { rms };
+                stepped(c, rms, amount(rate) && amount(epsilon) && amount(momentum) && (0.0..=1.0).contains(&alpha))
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::Adagrad::new",
+                "transform::Adagrad::epsilon",
+                "transform::Adagrad::initial",
+                "transform::Adagrad::rate_decay",
+                "transform::Adagrad: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, epsilon, initial, by) = (c.real(), c.about(1e-10), c.about(0.0), c.about(0.0));
+                stepped(
+                    c,
+                    Adagrad::new(rate).epsilon(epsilon).initial(initial).rate_decay(by),
+                    [rate, epsilon, initial, by].iter().all(|&x| amount(x)),
+                )
+            },
+        ),
+        entry(
+            3,
+            &[
+                "transform::ClipNorm::new",
+                "transform::ClipNorm::p",
+                "transform::ClipNorm::epsilon",
+                "transform::ClipNorm: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (most, p, epsilon) = (c.real(), c.about(2.0), c.about(1e-6));
+                let clip = ClipNorm::new(most).p(p).epsilon(epsilon);
+                stepped(c, (clip, Sgd::new(0.1)), most > 0.0 && p > 0.0 && amount(epsilon))
+            },
+        ),
+        entry(2, &["transform::ClipBlockNorm::new", "transform::ClipBlockNorm: GradientTransform"], None, |c| {
+            let m = c.real();
+            stepped(c, (ClipBlockNorm::new(m), Sgd::new(0.1)), m > 0.0)
+        }),
+        entry(2, &["transform::ClipValue::new", "transform::ClipValue: GradientTransform"], None, |c| {
+            let m = c.real();
+            stepped(c, (ClipValue::new(m), Sgd::new(0.1)), m > 0.0)
+        }),
+        entry(
+            2,
+            &["transform::Guard::new", "transform::Guard::limit", "transform::Guard: GradientTransform"],
+            None,
+            |c| {
+                let limit = c.word();
+                stepped(c, (Guard::new().limit(limit), Adam::new(0.1)), true)
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::Penalty::l1",
+                "transform::Penalty::l2",
+                "transform::Penalty::elastic_net",
+                "transform::Penalty::roles",
+                "transform::Penalty: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (a, b) = (c.real(), c.real());
+                let roles = [Role::Weight, Role::Recurrent];
+                let (penalty, legal) = match c.below(3) {
+                    0 => (Penalty::l1(a), amount(a)),
+                    1 => (Penalty::l2(a), amount(a)),
+                    _ => (Penalty::elastic_net(a, b), amount(a) && amount(b)),
+                };
+                let penalty = penalty.roles(&roles[..c.below(3)]);
+                stepped(c, (penalty, Sgd::new(0.1)), legal)
+            },
+        ),
+        entry(
+            3,
+            &["transform::BlockRates::new", "transform::BlockRates::rate", "transform::BlockRates: GradientTransform"],
+            None,
+            |c| {
+                let (name, factor) = (c.text(), c.real());
+                stepped(c, (Sgd::new(0.1), BlockRates::new().rate(&name, factor)), amount(factor))
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::Plateau::new",
+                "transform::Plateau::threshold",
+                "transform::Plateau::cooldown",
+                "transform::Plateau::least",
+                "transform::Plateau: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (factor, threshold, least) = (c.real(), c.about(1e-4), c.about(0.0));
+                let plateau = Plateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
+                stepped(c, (Sgd::new(0.1), plateau), amount(threshold) && amount(least) && (0.0..1.0).contains(&factor))
+            },
+        ),
+        entry(3, &["transform::WeightAverage::new", "transform::WeightAverage: GradientTransform"], None, |c| {
+            let d = c.real();
+            stepped(c, (Sgd::new(0.1), WeightAverage::new(d)), decay(d))
+        }),
+        entry(
+            6,
+            &[
+                "transform::Schedule::constant",
+                "transform::Schedule::cosine",
+                "transform::Schedule::cosine_with_restarts",
+                "transform::Schedule::custom",
+                "transform::Schedule::exponential",
+                "transform::Schedule::factor",
+                "transform::Schedule::linear",
+                "transform::Schedule::multi_step",
+                "transform::Schedule::one_cycle",
+                "transform::Schedule::polynomial",
+                "transform::Schedule::step",
+                "transform::Schedule::warm_up",
+                "transform::Schedule: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (a, b, n, m) = (c.real(), c.real(), c.word(), c.word());
+                let schedule = match c.below(11) {
+                    0 => Schedule::constant(a),
+                    1 => Schedule::cosine(n, a),
+                    2 => Schedule::cosine_with_restarts(n, m, a),
+                    3 => Schedule::exponential(a),
+                    4 => Schedule::linear(a, b, n),
+                    5 => Schedule::multi_step(&[n, m], a),
+                    6 => Schedule::one_cycle(a, n),
+                    7 => Schedule::polynomial(n, a),
+                    8 => Schedule::step(n, a),
+                    9 => Schedule::warm_up(a, n),
+                    _ => return steps::<f32, _>(c, (Sgd::new(0.1), Schedule::custom(move |_| a)), true),
+                };
+                scheduled(c, schedule)
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::Optimizer::new",
+                "transform::Optimizer::step",
+                "transform::Optimizer::restore",
+                "transform::Optimizer::observe",
+                "transform::Optimizer::averaged",
+            ],
+            None,
+            |c| {
+                let transform = (
+                    Guard::new(),
+                    ClipNorm::new(1.0),
+                    Adam::new(0.01),
+                    Schedule::constant(1.0),
+                    WeightAverage::new(0.9),
+                );
+                steps::<f64, _>(c, transform, true)
+            },
+        ),
+        entry(3, &["transform::Optimizer::step"], Some("blocks of another network"), |c| {
             // Blocks other than those the optimiser was made for.
             let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks(c)?, &[0.5_f32; 19]);
             let other = Sequential::<f32>::input(c.below(4) + 1).linear(c.below(5) + 1).build()?;
@@ -189,31 +336,95 @@ pub fn entries() -> Vec<Entry> {
                 let _ = optimizer.averaged(&other);
             }
             Ok(())
-        };
-        4 ["transform::Update::new", "transform::Descent::new", "transform::Descent::by", "transform::GradientTransform::apply", "transform::GradientTransform::descend",
-            "transform::GradientTransform::needs", "transform::GradientTransform::observe", "transform::GradientTransform::prepare",
-            "transform::GradientTransform::start", "transform::GradientTransform::averaged"] panics "slices that break the law of a transform" => |c| {
-            let blocks = blocks(c)?;
-            let mut transform = (Adam::new(0.1), WeightAverage::new(0.5));
-            GradientTransform::<f32>::prepare(&mut transform, &blocks)?;
-            let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::needs(&transform, &blocks));
-            let (mut w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
-            transform.start(&blocks, &w, &mut state);
-            transform.observe(&blocks, c.real(), &mut state);
-            let _ = transform.averaged(&blocks, &state).map(<[f32]>::len);
-            if c.flag() {
-                transform.apply(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
-            } else if c.flag() {
-                transform.descend(Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()))?;
-            } else {
-                Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()).by(|_| Ok(Outcome::Apply))?;
-            }
-            Ok(())
-        };
-        6 ["transform::Sgd: Deserialize", "transform::Adam: Deserialize", "transform::AdamW: Deserialize", "transform::RmsProp: Deserialize",
-            "transform::Adagrad: Deserialize", "transform::ClipNorm: Deserialize", "transform::ClipBlockNorm: Deserialize", "transform::ClipValue: Deserialize",
-            "transform::Guard: Deserialize", "transform::Penalty: Deserialize", "transform::Plateau: Deserialize", "transform::WeightAverage: Deserialize"] => |c| {
-            match c.below(12) {
+        }),
+        entry(
+            4,
+            &[
+                "transform::Update::new",
+                "transform::Descent::new",
+                "transform::Descent::by",
+                "transform::GradientTransform::apply",
+                "transform::GradientTransform::descend",
+                "transform::GradientTransform::needs",
+                "transform::GradientTransform::observe",
+                "transform::GradientTransform::prepare",
+                "transform::GradientTransform::start",
+                "transform::GradientTransform::averaged",
+            ],
+            Some("slices that break the law of a transform"),
+            |c| {
+                let blocks = blocks(c)?;
+                let mut transform = (Adam::new(0.1), WeightAverage::new(0.5));
+                GradientTransform::<f32>::prepare(&mut transform, &blocks)?;
+                let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::needs(&transform, &blocks));
+                let (mut w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
+                transform.start(&blocks, &w, &mut state);
+                transform.observe(&blocks, c.real(), &mut state);
+                let _ = transform.averaged(&blocks, &state).map(<[f32]>::len);
+                if c.flag() {
+                    transform.apply(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
+                } else if c.flag() {
+                    transform.descend(Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()))?;
+                } else {
+                    Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()).by(|_| Ok(Outcome::Apply))?;
+                }
+                Ok(())
+            },
+        ),
+        entry(
+            3,
+            &[
+                "transform::Unordered {}",
+                "transform::Member::of",
+                "transform::GradientTransform::members",
+                "transform::GradientTransform::spec",
+                "transform::Optimizer::spec",
+            ],
+            None,
+            |c| {
+                // Out of order on purpose; without `Unordered` it is refused.
+                let (rate, decay) = (c.real(), c.real());
+                let chain = (WeightAverage::new(decay), Adam::new(rate), Guard::new());
+                GradientTransform::<f32>::members(&chain, &mut |member| {
+                    drop(format!("{member:?} {:?}", Member::of::<Adam>(member.stage)))
+                });
+                let (blocks, w) = (blocks(c)?, c.values::<f32>(19, Taste::Mild));
+                let made = Optimizer::new(chain.clone(), &blocks, &w);
+                if let Ok(optimizer) = &made {
+                    let _ = format!("{:?}", optimizer.spec(&blocks));
+                }
+                stepped(c, Unordered(chain), amount(rate) && (0.0..1.0).contains(&decay))
+            },
+        ),
+        entry(
+            1,
+            &["transform::TransformSpec::new", "transform::TransformSpec::layout", "transform::TransformSpec::setting"],
+            None,
+            |c| {
+                let spec = TransformSpec::new(&c.text(), c.size()).layout(&c.text()).setting(&c.text(), c.real());
+                let _ = format!("{spec:?}");
+                Ok(())
+            },
+        ),
+        entry(
+            6,
+            &[
+                "transform::Unordered: Deserialize",
+                "transform::Sgd: Deserialize",
+                "transform::Adam: Deserialize",
+                "transform::AdamW: Deserialize",
+                "transform::RmsProp: Deserialize",
+                "transform::Adagrad: Deserialize",
+                "transform::ClipNorm: Deserialize",
+                "transform::ClipBlockNorm: Deserialize",
+                "transform::ClipValue: Deserialize",
+                "transform::Guard: Deserialize",
+                "transform::Penalty: Deserialize",
+                "transform::Plateau: Deserialize",
+                "transform::WeightAverage: Deserialize",
+            ],
+            None,
+            |c| match c.below(13) {
                 0 => json(c, &Sgd::new(0.1)),
                 1 => json(c, &Adam::new(0.1)),
                 2 => json(c, &AdamW::new(0.1, 0.2)),
@@ -225,8 +436,9 @@ pub fn entries() -> Vec<Entry> {
                 8 => json(c, &Guard::new()),
                 9 => json(c, &Penalty::l2(0.1)),
                 10 => json(c, &Plateau::new(0.1, 3)),
+                11 => json(c, &Unordered((Guard::new(), Sgd::new(0.1)))),
                 _ => json(c, &WeightAverage::new(0.1)),
-            }
-        };
+            },
+        ),
     ]
 }
