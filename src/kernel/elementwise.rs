@@ -1,13 +1,10 @@
 //! Loops over slices of equal length.
 
-#[cfg(all(target_arch = "x86_64", feature = "std"))]
-use super::{AVX2, AVX512, is};
 use super::{
     Kernel, Level, dispatch,
     fused::{fused, fused_mut, fuses},
     lane::{LANES, put, take},
-    lanes::Lanes,
-    require, require_equal,
+    require_equal,
     team::{Shared, divide},
 };
 use crate::scalar::Scalar;
@@ -189,129 +186,4 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
         // SAFETY: `divide` gives each value of each slice to one call.
         dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), f));
     });
-}
-
-/// Rows at a stride, of which the first values are summed.
-struct ColumnSums<'a, T> {
-    d: &'a [T],
-    rows: usize,
-    stride: usize,
-    sums: &'a mut [T],
-}
-
-impl<T: Scalar> Kernel for ColumnSums<'_, T> {
-    type Element = T;
-
-    #[inline(always)]
-    fn run<const LEVEL: Level>(self) {
-        #[cfg(all(target_arch = "x86_64", feature = "std"))]
-        {
-            use core::arch::x86_64::{__m256, __m256d, __m512, __m512d};
-            match (LEVEL, is::<T, f32>(), is::<T, f64>()) {
-                // SAFETY: the level is one at which these registers exist, and `T` is what they hold.
-                (AVX512, true, _) => return unsafe { self.all::<__m512>() },
-                (AVX512, _, true) => return unsafe { self.all::<__m512d>() },
-                (AVX2, true, _) => return unsafe { self.all::<__m256>() },
-                (AVX2, _, true) => return unsafe { self.all::<__m256d>() },
-                _ => {}
-            }
-        }
-        // SAFETY: arrays exist at every level and hold any scalar.
-        unsafe { self.all::<[T; 4]>() };
-    }
-}
-
-impl<T: Scalar> ColumnSums<'_, T> {
-    /// # Safety
-    /// The registers `V` exist on this machine and hold values of `T`.
-    #[inline(always)]
-    unsafe fn all<V: Lanes<T>>(mut self) {
-        let columns = self.sums.len();
-        require("a matrix whose columns are summed", [self.rows, columns], self.stride, self.d.len());
-        let mut j = 0;
-        // SAFETY: the columns lie within the sums and each row, as required above. The registers are as the contract says.
-        unsafe {
-            while j + 4 * V::LANES <= columns {
-                self.registers::<V, 4>(j);
-                j += 4 * V::LANES;
-            }
-            while j + V::LANES <= columns {
-                self.registers::<V, 1>(j);
-                j += V::LANES;
-            }
-        }
-        for j in j..columns {
-            for r in 0..self.rows {
-                self.sums[j] += self.d[r * self.stride + j];
-            }
-        }
-    }
-
-    /// Adds R registers of columns from `j`. The sums stay in them, where a loop over slices would write and read them again
-    /// for each row.
-    ///
-    /// # Safety
-    /// Those columns lie within the sums and each row; the registers exist and hold values of `T`.
-    #[inline(always)]
-    unsafe fn registers<V: Lanes<T>, const R: usize>(&mut self, j: usize) {
-        // SAFETY: by the contract of this function.
-        unsafe {
-            let to = self.sums.as_mut_ptr().add(j);
-            let mut sums = [V::zero(); R];
-            for (q, sum) in sums.iter_mut().enumerate() {
-                *sum = V::load(to.add(q * V::LANES));
-            }
-            for r in 0..self.rows {
-                let row = self.d.as_ptr().add(r * self.stride + j);
-                for (q, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.add(V::load(row.add(q * V::LANES)));
-                }
-            }
-            for (q, sum) in sums.into_iter().enumerate() {
-                sum.store(to.add(q * V::LANES));
-            }
-        }
-    }
-}
-
-/// Adds the sum of each column of `d`, \[rows, columns\], to `sums`, row after row.
-pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T]) {
-    let (len, stride) = (sums.len(), stride.max(1));
-    // The last row may end with the columns.
-    let rows = d.len().checked_sub(len).map_or(0, |before| before / stride + 1);
-    let sums = Shared::new(sums);
-    divide(len, GRAIN, rows.saturating_mul(len) / 8, |own| {
-        // SAFETY: `divide` gives each column to one call.
-        let sums = unsafe { sums.take(own.clone()) };
-        dispatch(ColumnSums { d: &d[own.start.min(d.len())..], rows, stride, sums });
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-
-    fn sums_of_columns<T: Scalar>() {
-        for (rows, columns) in [(0usize, 5), (1, 1), (3, 16), (7, 64), (5, 67), (4, 150)] {
-            for beside in [0, 9] {
-                let stride = columns + beside;
-                let value = |i: usize| crate::scalar::scalar::<T>((i * 7 % 31) as f64 - 15.0);
-                // The last row ends with the columns.
-                let d: Vec<T> = (0..(rows * stride).saturating_sub(beside)).map(value).collect();
-                let mut sums: Vec<T> = (0..columns).map(value).collect();
-                let expected: Vec<T> =
-                    (0..columns).map(|j| (0..rows).fold(value(j), |sum, r| sum + value(r * stride + j))).collect();
-                add_column_sums(&d, stride, &mut sums);
-                assert!(sums == expected, "{rows} rows of {columns} at {stride}");
-            }
-        }
-        add_column_sums::<T>(&[], 0, &mut []);
-    }
-
-    #[test]
-    fn columns_are_summed_from_row_to_row() {
-        sums_of_columns::<f32>();
-        sums_of_columns::<f64>();
-    }
 }

@@ -2,13 +2,14 @@
 
 use super::{
     chain::{Made, Way, Widths, by_rows, by_stretches},
-    elementwise::{add_column_sums, descend, map, map2, update3},
+    elementwise::{descend, map, map2, update3},
     fused::Fused,
     product::{
         Columns, Matrix, Right, Start, multiply, multiply_by, multiply_by_transposed, outer, outer_len, pack,
         pack_transposed, packed_len,
     },
     slab::{Kept, Slab, Steps, divide_rows},
+    sums::add_column_sums,
     team::{Shared, Team, part},
     transpose::transpose,
 };

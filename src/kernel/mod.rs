@@ -20,6 +20,7 @@ pub(crate) mod product;
 pub(crate) mod reduce;
 mod row;
 pub(crate) mod slab;
+pub(crate) mod sums;
 pub(crate) mod team;
 mod transpose;
 

@@ -1,7 +1,8 @@
 //! The three matrix products of training: `x Wᵀ`, `d W` and `dᵀ x`.
 //!
 //! Each element is summed over the inner index in increasing order, in blocks of [`BLOCK`], whatever
-//! the shape around it: the same bits for any number of rows and any split of them.
+//! the shape around it: the same bits for any number of rows and any split of them. [`sums`](super::sums) defines the order of
+//! blocks of rows.
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, is};
@@ -10,6 +11,7 @@ use super::{
     lanes::{Lanes, lanes},
     refuse, require,
     row::{OneRow, is_tiny, row_by_rows},
+    sums::Levels,
     team::{PARTS, Shared, divide, each, part, parts, threads},
     transpose::transpose,
 };
@@ -99,11 +101,12 @@ fn panels<T: Scalar>(columns: usize) -> usize {
 /// Panels that are enough to be divided among threads.
 const PANELS: usize = 8;
 
-/// Values of scratch that [`outer`] needs: for all panels, or one for each part that threads make of them. More than any
-/// slice has where a `usize` cannot count them.
+/// Length of the scratch of [`outer`]: all panels, or one for each part of a loop over threads, and the buffer of the sum
+/// over rows. `usize::MAX` where it overflows.
 pub(crate) fn outer_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
     let places = panels::<T>(inputs).min(PANELS.max(PARTS * threads()));
-    strips_len(outputs, 1).saturating_add(places * panel::<T>()).saturating_mul(rows.min(BLOCK))
+    let buffer = Levels::<T>::buffer_len(strips_len(outputs, inputs), rows.div_ceil(BLOCK));
+    strips_len(outputs, 1).saturating_add(places * panel::<T>()).saturating_mul(rows.min(BLOCK)).saturating_add(buffer)
 }
 
 /// Values of memory that `inner` rows of the left factor of [`outer`] take when packed into strips.
@@ -395,10 +398,10 @@ impl<'a, T: Scalar> Columns<'a, T> {
     }
 }
 
-/// `c = dᵀ x`, or that, or a multiple of it, added to c.
+/// `c = dᵀ x`, or that, or a multiple of it, added to c: a sum over rows, in the order that [`sums`](super::sums) defines.
 ///
 /// # Shapes
-/// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous.
+/// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`outer_len`].
 pub(crate) fn outer<'a, T: Scalar>(
     d: impl Into<Columns<'a, T>>,
     x: Matrix<'_, T>,
@@ -414,13 +417,16 @@ pub(crate) fn outer<'a, T: Scalar>(
         return;
     }
     let width = panel::<T>();
+    require("the result of an outer product", [outputs, inputs], inputs, c.len());
     if rows == 1 {
-        require("the result of an outer product", [outputs, inputs], inputs, c.len());
         return dispatch(OneRow { d: &d.data[..outputs], x: &x.data[..inputs], c, start });
     }
-    if let Some(right) = Right::direct(x, inputs, rows).filter(|_| d.is_near(rows)) {
+    if let Some(right) = Right::direct(x, inputs, rows).filter(|_| rows <= BLOCK && d.is_near(rows)) {
         return run([outputs, rows], Standing::by_column(d), right, 0, c, inputs, start);
     }
+    let buffer = Levels::<T>::buffer_len(outputs * inputs, rows.div_ceil(BLOCK));
+    let (scratch, buffer) = scratch.split_at_mut(scratch.len().saturating_sub(buffer));
+    let mut levels = Levels::new(&mut c[..outputs * inputs], buffer);
     // Of no rows the sum is zero, too.
     for first in (0..rows.max(1)).step_by(BLOCK) {
         let start = match start {
@@ -436,14 +442,16 @@ pub(crate) fn outer<'a, T: Scalar>(
                 (pack_strips(d, first, [outputs, inner], strips), panels)
             }
         };
-        if self::panels::<T>(inputs) < PANELS {
-            let right = pack_part(x, first, [inner, inputs], panels);
-            run([outputs, inner], strips, right, 0, c, inputs, start);
-            continue;
-        }
-        let fill = |j: usize, to: &mut [T]| pack_panel(x, j, (inputs - j).min(width), first, to);
-        by_panels(strips, [outputs, inputs, inner], c, start, panels, fill);
+        levels.add(|c| {
+            if self::panels::<T>(inputs) < PANELS {
+                let right = pack_part(x, first, [inner, inputs], panels);
+                return run([outputs, inner], strips, right, 0, c, inputs, start);
+            }
+            let fill = |j: usize, to: &mut [T]| pack_panel(x, j, (inputs - j).min(width), first, to);
+            by_panels(strips, [outputs, inputs, inner], c, start, panels, fill);
+        });
     }
+    levels.finish();
 }
 
 /// Packs `inner` rows of `d` from row `first` into strips of their columns, which the tiles then read in order. A few rows

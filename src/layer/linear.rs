@@ -7,8 +7,9 @@ use crate::{
     extent::Extent,
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
-        elementwise::{add_column_sums, descend},
+        elementwise::descend,
         product::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
+        sums::add_column_sums,
     },
     monitor::Factor,
     scalar::Scalar,

@@ -5,6 +5,10 @@ use crate::{
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
+    kernel::{
+        lane::{LANES, take},
+        sums::{add_column_sums, add_sums},
+    },
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
     theory::Upper,
@@ -171,7 +175,19 @@ impl Norm {
         let n = scalar::<T>(self.width as f64);
         let affine = if self.affine { self.width } else { 0 };
         let (gain, (d_gain, d_bias)) = (&w[..affine], pass.dw.split_at_mut(affine));
-        let (train_gain, train_bias) = (pass.trained.block(0), pass.trained.block(1));
+        let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).zip(pass.saved.chunks(STATISTICS));
+        if pass.trained.block(0) {
+            add_sums(pass.extent.rows(), d_gain, |j| {
+                rows().map(move |((x, dy), statistics)| {
+                    let (x, dy) = (take::<_, LANES>(x, j), take::<_, LANES>(dy, j));
+                    let (centre, inverse) = (Centre { mean: statistics[0], rest: statistics[1] }, statistics[2]);
+                    core::array::from_fn(|i| dy[i] * (centre.distance(x[i]) * inverse))
+                })
+            });
+        }
+        if pass.trained.block(1) {
+            add_column_sums(pass.dy, self.width, d_bias);
+        }
         let mut dx = pass.dx;
         for (row, (x, dy)) in pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate() {
             let statistics = &pass.saved[STATISTICS * row..][..STATISTICS];
@@ -182,12 +198,6 @@ impl Norm {
                 let d = gain.get(i).map_or(dy, |&gain| gain * dy);
                 sum_d += d;
                 sum_du += d * unit;
-                if let (Some(d_gain), true) = (d_gain.get_mut(i), train_gain) {
-                    *d_gain += dy * unit;
-                }
-                if let (Some(d_bias), true) = (d_bias.get_mut(i), train_bias) {
-                    *d_bias += dy;
-                }
             }
             if let Some(dx) = dx.as_deref_mut() {
                 let (mean_d, mean_du) = (if self.centred { sum_d / n } else { T::zero() }, sum_du / n);

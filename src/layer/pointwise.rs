@@ -6,7 +6,11 @@ use crate::{
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
-    kernel::elementwise::{Formula, apply, map2},
+    kernel::{
+        elementwise::{Formula, apply, map2},
+        lane::{LANES, take},
+        sums::{add_sums, sum_of},
+    },
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
     theory::Upper,
@@ -197,11 +201,17 @@ impl<T: Scalar> Layer<T> for PRelu {
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         if pass.trained.block(0) {
-            for (x, dy) in pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)) {
-                for (unit, (&z, &g)) in x.iter().zip(dy).enumerate() {
-                    let d_slope = if z > T::zero() { T::zero() } else { z * g };
-                    pass.dw[if self.per_unit { unit } else { 0 }] += d_slope;
-                }
+            let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
+            if self.per_unit {
+                let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
+                add_sums(pass.extent.rows(), pass.dw, |j| {
+                    rows().map(move |(x, dy)| {
+                        let (z, g) = (take::<_, LANES>(x, j), take::<_, LANES>(dy, j));
+                        core::array::from_fn(|i| d_slope(z[i], g[i]))
+                    })
+                });
+            } else {
+                pass.dw[0] += sum_of(pass.x, pass.dy, d_slope);
             }
         }
         let Some(dz) = pass.dx else { return };

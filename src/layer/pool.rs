@@ -3,6 +3,7 @@
 use super::{Backward, Dims, Forward, Layer, Node, Reads};
 use crate::{
     extent::Extent,
+    kernel::{lane::take, sums::add_sums},
     monitor::Factor,
     scalar::{Scalar, scalar},
     theory::Upper,
@@ -135,16 +136,17 @@ impl MeanOverSteps {
 
     fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
         y.fill(T::zero());
-        let mut rows = x.chunks(self.width);
-        for step in 0..extent.steps {
-            for (y, x) in y.chunks_mut(self.width).zip(rows.by_ref().take(extent.active(step))) {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y += x;
-                }
-            }
-        }
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
-            let steps = scalar::<T>(extent.length(sample) as f64);
+            let length = extent.length(sample);
+            add_sums(length, y, |j| {
+                let mut row = sample;
+                (0..length).map(move |step| {
+                    let own = &x[row * self.width..][..self.width];
+                    row += extent.active(step);
+                    take(own, j)
+                })
+            });
+            let steps = scalar::<T>(length as f64);
             y.iter_mut().for_each(|y| *y /= steps);
         }
     }

@@ -5,7 +5,10 @@ use crate::{
     block::{Block, Role},
     error::{Error, require},
     extent::Extent,
-    kernel::elementwise::{map, map2, update},
+    kernel::{
+        elementwise::{map, map2, update},
+        sums::sum_of,
+    },
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
     theory::Upper,
@@ -186,7 +189,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let (own, f) = saved.split_at_mut(saved.len() - values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());
         if let (Some(d_scale), true) = (d_scale.first_mut(), trained.block(0)) {
-            *d_scale += dy.iter().zip(&*f).fold(T::zero(), |sum, (&dy, &f)| sum + dy * f);
+            *d_scale += sum_of(dy, f, |dy, f| dy * f);
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);

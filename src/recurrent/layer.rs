@@ -14,6 +14,7 @@ use crate::{
         chain::GRAIN,
         product::{Matrix, Right, Start, multiply, multiply_by, pack, pack_transposed, packed_len},
         slab::{Kept, Slab, Steps, by_samples},
+        sums::Levels,
     },
     layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
     monitor::Factor,
@@ -144,6 +145,12 @@ impl<C: Cell> Recurrent<C> {
         [forward, saturating_sum(outputs().map(|outputs| packed_len::<T>(hidden, outputs)))]
     }
 
+    /// Length of the buffer of the gradient's sum over blocks of steps.
+    fn sum_buffer<T: Scalar>(&self, extent: Extent<'_>) -> usize {
+        let blocks = extent.steps.div_ceil(self.steps_together::<T>(extent.batch.max(1)));
+        Levels::<T>::buffer_len(Layer::<T>::dims(self).parameters, blocks)
+    }
+
     /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer than
     /// the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
     fn step_bounds<T: Scalar>(&self, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
@@ -202,7 +209,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
-        let products = backward_products.saturating_add(outer).max(packed_len::<T>(self.inputs, z));
+        let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(extent)]);
+        let products = products.max(packed_len::<T>(self.inputs, z));
         let gradients = batch.saturating_mul(saturating_sum([hidden, hidden, hidden, memory, sizes.held]));
         let backward = saturating_sum([zeros, gradients, products]);
         let (saved, scratch) = if mode.saves() {
@@ -387,6 +395,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
         let (held_rows, scratch) = scratch.split_at_mut(batch * held);
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
+        let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(extent));
+        let mut levels = Levels::new(dw, buffer);
         zeros.fill(T::zero());
         let mut offset = 0;
         for (product, _) in self.products() {
@@ -444,8 +454,9 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
                 by_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
-            self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer);
+            levels.add(|dw| self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer));
         }
+        levels.finish();
         if let Some(d_carried_in) = d_carried_in {
             d_carried_in[..batch * hidden].copy_from_slice(d_h);
             d_carried_in[batch * hidden..].copy_from_slice(d_memory);

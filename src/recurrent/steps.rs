@@ -12,10 +12,11 @@ use crate::{
         ahead::ask,
         chain::GRAIN,
         dispatch,
-        elementwise::{add_column_sums, map2},
+        elementwise::map2,
         fused::fuses,
         product::{Columns, Matrix, PER_NANOSECOND, Right, STRIP, Start, multiply, outer, outer_len, packed_len},
         slab::{Slab, divide_rows},
+        sums::add_column_sums,
         team::parts,
     },
     layer::{Place, Trained},
@@ -507,20 +508,18 @@ impl<C: Cell> Recurrent<C> {
                     add(of.start, of.len(), Matrix::new(from, operands));
                     continue;
                 }
-                let mut after = of.start;
-                if steps.start == 0 {
-                    after = extent.batch;
-                    if !h_start.is_empty() {
-                        add(0, extent.batch, Matrix::new(h_start, hidden));
-                    }
+                if steps.start == 0 && !h_start.is_empty() {
+                    add(0, extent.batch, Matrix::new(h_start, hidden));
                 }
-                if extent.lengths.is_none() {
-                    add(after, of.end - after, Matrix::new(&y[(after - extent.batch) * hidden..], hidden));
-                    continue;
-                }
-                for step in steps.start.max(1)..steps.end {
-                    let (now, before) = (extent.step(step), extent.step(step - 1));
-                    add(now.start, now.len(), Matrix::new(rows(y, before.start, now.len(), hidden), hidden));
+                // Consecutive steps with the same samples as the step before them are one product.
+                let mut step = steps.start.max(1);
+                while step < steps.end {
+                    let (before, count) = (extent.step(step - 1), extent.active(step));
+                    let next = |step: usize| step < steps.end && before.len() == count && extent.active(step) == count;
+                    let end = (step + 1..steps.end).find(|&step| !next(step)).unwrap_or(steps.end);
+                    let count = (end - step) * count;
+                    add(before.end, count, Matrix::new(rows(y, before.start, count, hidden), hidden));
+                    step = end;
                 }
             }
         }

@@ -60,6 +60,8 @@ mod statistics;
 #[cfg(feature = "proptest")]
 mod strategies;
 #[cfg(feature = "std")]
+mod summation;
+#[cfg(feature = "std")]
 mod table;
 #[cfg(feature = "std")]
 mod threads;

@@ -1,0 +1,224 @@
+//! Sums over 131,072 rows in `f32` keep their digits. The truth is the same pass in `f64`.
+//!
+//! The error of a sum is `max |Δ| / (ε max |truth|)`. It includes the rounding of the terms.
+
+use chainrule::{
+    Extent, Scalar,
+    activation::{Identity, Tanh},
+    layer::{BranchScale, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Pointwise, Residual, RmsNorm, initialize},
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target},
+    recurrent::{Cell, Elman, Gru, Lstm, Recurrent},
+    scalar,
+    tape::Tape,
+};
+
+const SEED: u64 = 21;
+const ROWS: usize = 1 << 17;
+const WIDTH: usize = 8;
+const BOUND: f64 = 4.0;
+
+/// Uniform values: SplitMix64 on a counter, 24 bits each, which `f32` holds.
+fn uniform(stream: u64, n: usize, [low, high]: [f64; 2]) -> Vec<f32> {
+    let seed = (SEED + stream).wrapping_mul(0xD134_2543_DE82_EF95);
+    let value = |i: u64| {
+        let mut z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f64 / 16_777_216.0
+    };
+    (1..=n as u64).map(|i| (low + (high - low) * value(i)) as f32).collect()
+}
+
+fn cast<T: Scalar>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|&value| scalar(f64::from(value))).collect()
+}
+
+fn wide<T: Scalar>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|value| value.to_f64().unwrap()).collect()
+}
+
+/// `max |found − truth| / (ε max |truth|)`, with the ε of `f32`.
+fn error(found: &[f64], truth: &[f64]) -> f64 {
+    let most = truth.iter().fold(0f64, |most, value| most.max(value.abs()));
+    let off = found.iter().zip(truth).fold(0f64, |most, (found, truth)| most.max((found - truth).abs()));
+    off / (f64::from(f32::EPSILON) * most)
+}
+
+/// Output and gradient of a pass.
+fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], extent: Extent<'_>) -> [Vec<f64>; 2] {
+    let (w, x) = (cast::<T>(w), cast::<T>(x));
+    let mut tape = Tape::new(layer, Extent::sequences(extent.batch, extent.steps)).unwrap();
+    let output = tape.forward(&w, &x, extent).unwrap();
+    output.dy.copy_from_slice(&cast::<T>(&dy[..output.dy.len()]));
+    let y = wide(output.y);
+    [y, wide(tape.backward(&w).unwrap())]
+}
+
+const POSITIVE: [f64; 2] = [0.5, 1.5];
+const CENTRED: [f64; 2] = [-1.0, 1.0];
+
+/// Asserts that no block's gradient has an error above the bound, for uniform inputs in `range`.
+fn gradient_is_exact(
+    name: &str,
+    single: &impl Layer<f32>,
+    double: &impl Layer<f64>,
+    range: [f64; 2],
+    extent: Extent<'_>,
+) {
+    let dims = single.dims();
+    let x = uniform(1, extent.rows() * dims.input, range);
+    let dy = uniform(2, extent.rows() * dims.output, POSITIVE);
+    let w = initialize::<f32>(single, SEED).unwrap();
+    let [_, found] = pass(single, [&w, &x, &dy], extent);
+    let [_, truth] = pass(double, [&w, &x, &dy], extent);
+    let mut all = Vec::new();
+    single.blocks(&mut |block| {
+        let range = block.range.clone();
+        all.push((block.name.to_string(), error(&found[range.clone()], &truth[range])));
+    });
+    for (block, error) in &all {
+        println!("{name}, {} x {} rows, inputs {range:?}: {block} {error:.2}", extent.batch, extent.steps);
+    }
+    assert!(all.iter().all(|(_, error)| *error <= BOUND), "{name}, seed {SEED}: {all:?}");
+}
+
+fn both(name: &str, layer: &(impl Layer<f32> + Layer<f64>), range: [f64; 2], extent: Extent<'_>) {
+    gradient_is_exact(name, layer, layer, range, extent);
+}
+
+#[test]
+fn linear_gradients_over_many_rows_keep_their_digits() {
+    for range in [POSITIVE, CENTRED] {
+        both("linear", &Linear::new(WIDTH, WIDTH), range, Extent::batch(ROWS));
+    }
+    both("linear", &Linear::new(3, 40), POSITIVE, Extent::batch(ROWS));
+}
+
+#[test]
+fn norm_gradients_over_many_rows_keep_their_digits() {
+    for range in [POSITIVE, CENTRED] {
+        both("layer norm", &LayerNorm::new(WIDTH), range, Extent::batch(ROWS));
+        both("rms norm", &RmsNorm::new(WIDTH), range, Extent::batch(ROWS));
+    }
+}
+
+#[test]
+fn slope_gradients_over_many_rows_keep_their_digits() {
+    for layer in [PRelu::new(WIDTH), PRelu::new(WIDTH).per_unit(), PRelu::new(1)] {
+        both("prelu", &layer, CENTRED, Extent::batch(ROWS));
+    }
+}
+
+#[test]
+fn residual_scale_gradient_over_many_rows_keeps_its_digits() {
+    fn residual<T: Scalar>() -> Residual<T> {
+        Residual::new(Pointwise::new(WIDTH, Identity)).unwrap().scale(BranchScale::Learned(0.5)).unwrap()
+    }
+    for range in [POSITIVE, CENTRED] {
+        gradient_is_exact("residual", &residual::<f32>(), &residual::<f64>(), range, Extent::batch(ROWS));
+    }
+}
+
+fn recurrent<C: Cell>(name: &str, cell: C, extents: &[Extent<'_>]) {
+    for &extent in extents {
+        both(name, &Recurrent::new(3, 2, cell.clone()), POSITIVE, extent);
+    }
+}
+
+#[test]
+fn elman_gradients_over_many_steps_keep_their_digits() {
+    recurrent("elman", Elman::new(Tanh), &[Extent::ragged(&[ROWS]), Extent::sequences(ROWS / 4, 4)]);
+}
+
+#[test]
+fn lstm_gradients_over_many_steps_keep_their_digits() {
+    let lengths: Vec<usize> = (0..32).map(|sample| if sample < 16 { 4096 } else { 4000 }).collect();
+    recurrent("lstm", Lstm, &[Extent::sequences(1, ROWS), Extent::ragged(&lengths)]);
+}
+
+#[test]
+fn gru_gradients_over_many_steps_keep_their_digits() {
+    recurrent("gru", Gru::default(), &[Extent::sequences(32, ROWS / 32)]);
+}
+
+#[test]
+fn equal_lengths_as_a_ragged_batch_give_the_same_gradient_bits() {
+    let layer = Recurrent::new(3, 2, Lstm);
+    let w = initialize::<f32>(&layer, SEED).unwrap();
+    let (x, dy) = (uniform(1, 3 * 3 * 5000, POSITIVE), uniform(2, 2 * 3 * 5000, POSITIVE));
+    let gradient = |extent| pass::<f32>(&layer, [&w, &x, &dy], extent);
+    assert_eq!(gradient(Extent::sequences(3, 5000)), gradient(Extent::ragged(&[5000; 3])));
+}
+
+#[test]
+fn gradients_over_many_rows_have_the_same_bits_on_any_number_of_threads() {
+    fn gradient(layer: &impl Layer<f32>, extent: Extent<'_>, threads: usize) -> Vec<f32> {
+        let dims = layer.dims();
+        let w = initialize::<f32>(layer, SEED).unwrap();
+        let mut tape = Tape::new(layer, extent).unwrap();
+        tape.set_threads(threads).unwrap();
+        let output = tape.forward(&w, &uniform(1, extent.rows() * dims.input, POSITIVE), extent).unwrap();
+        output.dy.copy_from_slice(&uniform(2, extent.rows() * dims.output, POSITIVE));
+        tape.backward(&w).unwrap().to_vec()
+    }
+    fn same_bits(layer: &impl Layer<f32>, extent: Extent<'_>) {
+        let alone = gradient(layer, extent, 1);
+        for threads in 2..4 {
+            assert!(gradient(layer, extent, threads) == alone, "{layer:?}, {threads} threads");
+        }
+    }
+    same_bits(&Linear::new(70, 70), Extent::batch(10_000));
+    same_bits(&LayerNorm::new(300), Extent::batch(2_000));
+    same_bits(&Recurrent::new(16, 24, Gru::default()), Extent::sequences(16, 800));
+}
+
+#[test]
+fn mean_over_many_steps_keeps_its_digits() {
+    let lengths: Vec<usize> = [ROWS / 8, ROWS / 8, 1000, 33, 1].to_vec();
+    for extent in [Extent::sequences(1, ROWS), Extent::sequences(3, ROWS / 4), Extent::ragged(&lengths)] {
+        let layer = MeanOverSteps::new(WIDTH);
+        let x = uniform(1, extent.rows() * WIDTH, POSITIVE);
+        let dy = vec![0.0; extent.batch * WIDTH];
+        let [found, _] = pass::<f32>(&layer, [&[], &x, &dy], extent);
+        let [truth, _] = pass::<f64>(&layer, [&[], &x, &dy], extent);
+        let error = error(&found, &truth);
+        assert!(error <= BOUND, "{extent:?}, seed {SEED}: {error}");
+    }
+}
+
+/// The loss and the total weight of all rows.
+fn loss<T: Scalar>(loss: &impl Loss<T>, [y, weights]: [&[f32]; 2], target: Target<'_, T>) -> Vec<f64> {
+    let (y, weights) = (cast::<T>(y), cast::<T>(weights));
+    let mut dy = vec![T::zero(); y.len()];
+    let value = loss.evaluate(WIDTH, &y, target, Some(&weights), &mut dy).unwrap();
+    vec![value.to_f64().unwrap(), loss.counted(WIDTH, target, Some(&weights)).to_f64().unwrap()]
+}
+
+#[test]
+fn losses_over_many_rows_keep_their_digits() {
+    let (y, weights) = (uniform(1, ROWS * WIDTH, CENTRED), uniform(2, ROWS, POSITIVE));
+    let classes: Vec<usize> = (0..ROWS).map(|row| row * 7 % WIDTH).collect();
+    let targets = uniform(3, ROWS * WIDTH, [0.0, 1.0]);
+    let (single, double) = (Target::Values(&targets[..]), cast::<f64>(&targets));
+    let (double, input) = (Target::Values(&double[..]), [&y[..], &weights[..]]);
+    let pairs = [
+        ("mean squared", loss::<f32>(&MeanSquared::new(), input, single), loss(&MeanSquared::new(), input, double)),
+        (
+            "binary",
+            loss::<f32>(&BinaryCrossEntropy::new(), input, single),
+            loss(&BinaryCrossEntropy::new(), input, double),
+        ),
+        (
+            "classes",
+            loss::<f32>(&CrossEntropy::new(), input, Target::Classes(&classes)),
+            loss::<f64>(&CrossEntropy::new(), input, Target::Classes(&classes)),
+        ),
+        ("probabilities", loss::<f32>(&CrossEntropy::new(), input, single), loss(&CrossEntropy::new(), input, double)),
+    ];
+    for (name, found, truth) in pairs {
+        for (found, truth) in found.iter().zip(&truth) {
+            let error = error(&[*found], &[*truth]);
+            assert!(error <= BOUND, "{name}, seed {SEED}: {found} is not {truth}, by {error}");
+        }
+    }
+}
