@@ -64,7 +64,11 @@ fn limited(name: &str) -> bool {
     let exe = std::env::current_exe().unwrap();
     let limit = format!("ulimit -v {LIMIT}; exec \"$0\" \"$@\"");
     let mut child = Command::new("sh");
-    child.args(["-c", &limit]).arg(exe).args([&format!("sizes::{name}"), "--exact", "--nocapture"]).env(CHILD, "1");
+    child
+        .args(["-c", &limit])
+        .arg(exe)
+        .args([&format!("sizes::{name}"), "--exact", "--nocapture", "--include-ignored"])
+        .env(CHILD, "1");
     let output = child.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
@@ -121,7 +125,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
 }
 
 #[test]
-#[ignore = "needs kernels whose sizes saturate"]
+#[ignore = "written while the kernels were changed: to be run with them"]
 fn layers_of_hostile_sizes_saturate_and_are_refused() {
     if !limited("layers_of_hostile_sizes_saturate_and_are_refused") {
         return;
@@ -167,6 +171,16 @@ fn hostile_sizes_give_a_value_or_a_typed_error() {
     trainers(&mut table);
     threads(&mut table);
     networks(&mut table);
+    assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
+}
+
+#[test]
+#[ignore = "the sampled prediction of 2²⁰ steps takes some seconds"]
+fn hostile_sizes_in_theory_give_a_value_or_a_typed_error() {
+    if !limited("hostile_sizes_in_theory_give_a_value_or_a_typed_error") {
+        return;
+    }
+    let mut table = Table(Vec::new());
     theories(&mut table);
     assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
 }
@@ -448,6 +462,7 @@ fn theories(table: &mut Table) {
 }
 
 #[test]
+#[ignore = "draws the largest networks, which takes some seconds"]
 #[cfg(feature = "proptest")]
 fn strategies_of_hostile_limits_give_cases() {
     use chainrule::testing::strategies::{Limits, cases, extents, lengths, networks, widths};
