@@ -41,7 +41,6 @@ mod network;
 mod node;
 pub mod recurrent;
 mod scalar;
-#[allow(dead_code)]
 mod size;
 pub mod tape;
 pub mod testing;
