@@ -53,7 +53,7 @@ pub use activation::{Activation, Bounds};
 #[cfg(feature = "approx")]
 pub use approx;
 pub use block::{Block, Blocks, Role};
-pub use error::Error;
+pub use error::{Error, LayerRule};
 pub use extent::Extent;
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;

@@ -9,6 +9,7 @@ use crate::{
     recurrent::{Bidirectional, Cell, Recurrent},
     scalar::Scalar,
 };
+use alloc::string::ToString;
 
 /// A network being put together: each method adds a layer that takes what the one before gives.
 ///
@@ -84,7 +85,10 @@ impl<T: Scalar> Builder<T> {
     /// Adds a [`Residual`] around the branch that `branch` puts together.
     #[must_use]
     pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
-        self.add(|width| Residual::new(branch(Sequential::input(width)).build()?))
+        self.add(|width| {
+            let branch = branch(Sequential::input(width)).build().map_err(|error| error.within("branch"))?;
+            Residual::new(branch)
+        })
     }
 
     /// Adds a [`Recurrent`] layer of `hidden` units with its default initializers.
@@ -116,7 +120,9 @@ impl<T: Scalar> Builder<T> {
 
     fn add<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>) -> Self {
         if self.failed.is_none() {
-            self.failed = layer(self.network.width()).and_then(|layer| self.network.push(layer)).err();
+            let place = self.network.len().to_string();
+            let layer = layer(self.network.width()).map_err(|error| error.within(&place));
+            self.failed = layer.and_then(|layer| self.network.push(layer)).err();
         }
         self
     }

@@ -6,12 +6,12 @@ use crate::{
     initializer::InitializerKind,
     layer::{
         CellKind, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, Node, PRelu, Pointwise, Residual,
-        RmsNorm, Sequential,
+        RmsNorm, Sequential, join,
     },
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent, Reversed},
     scalar::Scalar,
 };
-use alloc::{boxed::Box, format, string::String};
+use alloc::{boxed::Box, string::ToString};
 use core::marker::PhantomData;
 
 impl Node {
@@ -27,9 +27,10 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Opaque`] for an activation, cell or layer of a user's own, naming its place; what the layers'
-    /// constructors refuse.
+    /// [`Error::Opaque`] for an activation, cell or layer of a user's own, naming its place; [`Error::InvalidLayer`] for
+    /// what is nested too deeply; what the layers' constructors refuse.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
+        self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<T, Typed>("")
     }
 
@@ -39,11 +40,33 @@ impl Node {
     /// # Errors
     /// Those of [`build`](Self::build), activations left out.
     pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
+        self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<f64, Behind>("")
     }
 
     fn build_at<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
-        let join = |part: String| if path.is_empty() { part } else { format!("{path}.{part}") };
+        Ok(match self {
+            Node::Residual { branch, scale } => {
+                Box::new(Residual::boxed(branch.build_at::<T, A>(&join(path, "branch"))?)?.scale(*scale)?)
+            }
+            Node::Sequential { input, layers } => {
+                let mut network = Sequential::new(*input);
+                for (i, layer) in layers.iter().enumerate() {
+                    network.push_boxed(layer.build_at::<T, A>(&join(path, &i.to_string()))?)?;
+                }
+                Box::new(network)
+            }
+            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
+            Node::Bidirectional { forward, backward } => {
+                let forward = forward.build_at::<T, A>(&join(path, "forward"))?;
+                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join(path, "backward"))?)?)
+            }
+            leaf => leaf.build_leaf::<T, A>(path)?,
+        })
+    }
+
+    /// A layer without parts. Apart, for its large frame is not to lie on the stack once a level.
+    fn build_leaf<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         let opaque = |kind: &str| Error::Opaque { path: path.into(), kind: kind.into() };
         Ok(match self {
             Node::Linear { inputs, outputs, weights, bias } => {
@@ -66,23 +89,8 @@ impl Node {
                 Box::new(if *affine { layer } else { layer.without_affine() })
             }
             Node::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
-            Node::Residual { branch, scale } => {
-                Box::new(Residual::boxed(branch.build_at::<T, A>(&join("branch".into()))?)?.scale(*scale)?)
-            }
-            Node::Sequential { input, layers } => {
-                let mut network = Sequential::new(*input);
-                for (i, layer) in layers.iter().enumerate() {
-                    network.push_boxed(layer.build_at::<T, A>(&join(format!("{i}")))?)?;
-                }
-                Box::new(network)
-            }
             Node::LastStep { width } => Box::new(LastStep::new(*width)),
             Node::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
-            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
-            Node::Bidirectional { forward, backward } => {
-                let forward = forward.build_at::<T, A>(&join("forward".into()))?;
-                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join("backward".into()))?)?)
-            }
             Node::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
@@ -96,6 +104,9 @@ impl Node {
                 }
             }
             Node::Opaque { kind, .. } => return Err(opaque(kind)),
+            Node::Residual { .. } | Node::Sequential { .. } | Node::Reversed(_) | Node::Bidirectional { .. } => {
+                self.build_at::<T, A>(path)?
+            }
         })
     }
 }

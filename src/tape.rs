@@ -2,14 +2,17 @@
 
 use crate::{
     block::Blocks,
-    error::{Error, require, require_length},
+    error::{Error, LayerRule, require, require_length},
     extent::Extent,
     kernel::{
         aligned::Aligned,
         elementwise::descend,
         team::{Team, during},
     },
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Trained},
+    layer::{
+        Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Question, Trained, check_blocks,
+        check_extent, hold,
+    },
     monitor::GradientMonitor,
     scalar::{Scalar, to_f64},
     size::{filled, reserve, room, saturating_product},
@@ -108,7 +111,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// A tape for passes through `network` of up to `capacity`.
     ///
     /// # Errors
-    /// A capacity without samples or steps; a network with a width of 0; [`Error::TooLarge`] for what memory cannot hold.
+    /// A capacity without samples or steps; a network with a width of 0; [`Error::TooLarge`] for what memory cannot hold;
+    /// [`Error::InvalidLayer`] where the answers of a layer break a rule, or are not those it gave when the network was put
+    /// together.
     pub fn new(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
@@ -123,12 +128,19 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
-        let dims = network.dims();
+        let capacity = Extent::sequences(capacity.batch, capacity.steps);
+        let answers = network.answer(Question { extent: capacity, path: "" })?;
+        let dims = answers.dims;
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
         room::<T>("the parameters of the network", &[dims.parameters])?;
+        check_extent(capacity, network.extent(capacity)).map_err(|rule| rule.at(""))?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
+        check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
         let mut names = Vec::new();
         network.places("", &mut |name| names.push(name));
+        if names.len() != answers.places {
+            return Err(LayerRule::Changed { method: "places" }.at(""));
+        }
         let none = || Aligned::zeros("nothing", 0);
         let mut tape = Tape {
             dims,
@@ -223,6 +235,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// The network.
     pub fn network(&self) -> &L {
         &self.network
+    }
+
+    /// The network's widths and number of parameters, asked for once.
+    pub(crate) fn dims(&self) -> Dims {
+        self.dims
     }
 
     /// The parameter blocks, with their names and ranges.
@@ -402,8 +419,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         let [_, outs, states] = pass.values;
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
-        let extent = pass.extent(&self.lengths);
-        Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent: self.network.extent(extent) }
+        let before = pass.extent(&self.lengths);
+        let extent = self.network.extent(before);
+        check_extent(before, extent).unwrap_or_else(|rule| panic!("the network: {rule}"));
+        hold("the output of the network", saturating_product(&[extent.rows(), self.dims.output]), outs);
+        Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent }
     }
 
     /// Runs `network(x)` without noise and without keeping anything.
@@ -438,23 +458,40 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.check_extent(extent)?;
         require_length("parameters", self.dims.parameters, w.len())?;
         require_length("input", saturating_product(&[extent.rows(), self.dims.input]), inputs)?;
-        let pass = self.last.filter(|last| last.is_over(extent, mode)).unwrap_or_else(|| {
-            let needs = self.network.needs(extent, mode);
-            let outs = saturating_product(&[self.network.extent(extent).rows(), self.dims.output]);
-            Pass {
-                batch: extent.batch,
-                steps: extent.steps,
-                ragged: extent.lengths.is_some(),
-                mode,
-                with_state: false,
-                values: [inputs, outs, saturating_product(&[needs.carried, extent.batch])],
-                saved: needs.saved,
-            }
-        });
+        let pass = match self.last.filter(|last| last.is_over(extent, mode)) {
+            Some(last) => last,
+            None => self.size(extent, mode)?,
+        };
         if self.starts_from_state {
             require_length("state", pass.values[2], self.state.len())?;
         }
         Ok(Pass { with_state: self.starts_from_state, ..pass })
+    }
+
+    /// The sizes of a pass, for which the tape has the memory.
+    fn size(&self, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+        let (needs, after) = (self.network.needs(extent, mode), self.network.extent(extent));
+        check_extent(extent, after).map_err(|rule| rule.at(""))?;
+        let outs = saturating_product(&[after.rows(), self.dims.output]);
+        let states = saturating_product(&[needs.carried, extent.batch]);
+        let sizes = [
+            ("output", outs, self.y.len()),
+            ("state", states, self.state_end.len()),
+            ("scratch", needs.scratch, self.scratch.len()),
+            ("saved values", needs.saved, self.saved.len()),
+        ];
+        if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
+            return Err(LayerRule::NeedsShrink { what, smaller, larger }.at(""));
+        }
+        Ok(Pass {
+            batch: extent.batch,
+            steps: extent.steps,
+            ragged: extent.lengths.is_some(),
+            mode,
+            with_state: false,
+            values: [extent.rows() * self.dims.input, outs, states],
+            saved: needs.saved,
+        })
     }
 
     fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
@@ -621,7 +658,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// A state that no batch within the capacity has.
     pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
-        let each = self.network.needs(Extent::batch(1), Mode::Infer).carried;
+        let each = self.state_end.len() / self.capacity.batch;
         if each == 0
             || state.is_empty()
             || !state.len().is_multiple_of(each)

@@ -407,7 +407,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let width = self.tape.network().dims().output;
+        let width = self.tape.dims().output;
         let per_step = per_step(self.tape.network());
         let divided = samples.len() > self.settings.batch;
         // A mean over all samples weighs the means of the parts by what their rows count for.
@@ -488,7 +488,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     fn evaluate_as(&mut self, name: &'static str, data: &Data<'_, T>) -> Result<Evaluation, Error> {
-        let width = self.tape.network().dims().output;
+        let width = self.tape.dims().output;
         let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
         let mut dy =
             filled("the gradient of a loss", data.most_rows(self.settings.batch).saturating_mul(width), T::zero())?;
@@ -535,7 +535,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &Data<'_, T>,
         mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
     ) -> Result<f64, Error> {
-        let width = self.tape.network().dims().output;
+        let width = self.tape.dims().output;
         let mut sum = 0.0;
         self.each_batch(data, |_, batch, y| {
             sum += metric(width, y, batch.target()) * batch.samples().len() as f64;

@@ -3,7 +3,7 @@
 use crate::{
     activation::AnyActivation,
     block::Block,
-    error::Error,
+    error::{Error, LayerRule},
     extent::Extent,
     initializer::generator,
     kernel::elementwise::descend,
@@ -15,6 +15,7 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 use rand_core::Rng;
 
+mod check;
 mod dropout;
 mod linear;
 mod node;
@@ -26,6 +27,7 @@ mod sequential;
 mod stretch;
 mod summary;
 
+pub(crate) use check::{Answers, Bound, Question, check_blocks, check_extent, cut_end, hold, join};
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use node::{BranchScale, CellKind, Node, Reset};
@@ -35,6 +37,10 @@ pub use pool::{LastStep, MeanOverSteps};
 pub use residual::Residual;
 pub use sequential::Sequential;
 pub use summary::{Summary, SummaryRow, summary};
+
+/// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
+/// stack of a thread has 2 MiB.
+pub const MAX_DEPTH: usize = 128;
 
 /// Widths of a layer, in values per row, and how many parameters it has.
 ///
@@ -108,7 +114,7 @@ impl Rows {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
-    /// Kept from the forward to the backward pass; 0 for [`Mode::Infer`].
+    /// Answers from the forward to the backward pass; 0 for [`Mode::Infer`].
     pub saved: usize,
     /// Free for use within one call, forward or backward.
     pub scratch: usize,
@@ -463,7 +469,9 @@ impl Reads {
 /// memory comes with each pass; so it can be shared by threads and has nowhere to allocate.
 ///
 /// Its laws: `backward` writes all of `dx` and **adds** to `dw`; both passes read only what was
-/// given or written before; the blocks tile the parameters exactly.
+/// given or written before; the blocks tile the parameters exactly; every method gives the same answer each time.
+/// [`Error::InvalidLayer`] names a layer whose answers break a [`LayerRule`], where it becomes part of a network and where a
+/// tape is made. What shows only in a pass is a panic.
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Widths and number of parameters.
     fn dims(&self) -> Dims;
@@ -571,6 +579,18 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// step while its gradient is in the cache.
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
         backward_and_step(self, w, rate, pass);
+    }
+
+    /// The answers that a layer of layers kept when it was made; `None` for one without parts. Sealed.
+    #[doc(hidden)]
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        None
+    }
+
+    /// Checks the answers of all layers here once more, for passes of a tape. Sealed.
+    #[doc(hidden)]
+    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+        question.leaf(self)
     }
 }
 
@@ -692,6 +712,12 @@ macro_rules! delegate {
             }
             fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
                 (**self).descend(w, rate, pass);
+            }
+            fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+                (**self).kept()
+            }
+            fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+                (**self).answer(question)
             }
         }
     };

@@ -1,13 +1,15 @@
 //! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
 
-use super::Dims;
-use crate::{activation::ActivationKind, initializer::InitializerKind};
+use super::{Dims, MAX_DEPTH, join};
+use crate::{activation::ActivationKind, error::LayerRule, initializer::InitializerKind};
 use alloc::{
     boxed::Box,
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
+use core::fmt::{self, Debug, Formatter};
 
 /// The factor on a residual branch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +48,9 @@ pub enum CellKind {
 }
 
 /// A layer as data.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// A description may be nested as deeply as memory allows: it is copied, compared and dropped without recursion. What is
+/// nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth alone.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Node {
@@ -105,6 +109,7 @@ pub enum Node {
     /// [`Residual`](super::Residual).
     Residual {
         /// The branch beside the skip.
+        #[cfg_attr(feature = "serde", serde(with = "nested"))]
         branch: Box<Node>,
         /// The factor on it.
         scale: BranchScale,
@@ -114,6 +119,7 @@ pub enum Node {
         /// Values per input row.
         input: usize,
         /// The layers in order.
+        #[cfg_attr(feature = "serde", serde(with = "nested"))]
         layers: Vec<Node>,
     },
     /// [`LastStep`](super::LastStep).
@@ -142,12 +148,14 @@ pub enum Node {
         bias: Option<InitializerKind>,
     },
     /// [`Reversed`](crate::recurrent::Reversed).
-    Reversed(Box<Node>),
+    Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<Node>),
     /// [`Bidirectional`](crate::recurrent::Bidirectional).
     Bidirectional {
         /// The layer that reads from the start.
+        #[cfg_attr(feature = "serde", serde(with = "nested"))]
         forward: Box<Node>,
         /// The layer that reads from the end.
+        #[cfg_attr(feature = "serde", serde(with = "nested"))]
         backward: Box<Node>,
     },
     /// A layer of a user's own: its kind and widths.
@@ -159,32 +167,207 @@ pub enum Node {
     },
 }
 
-impl Node {
-    /// This node and every part of it with its path, in order, the whole before its parts.
-    pub(crate) fn parts(&self) -> Vec<(String, &Node)> {
-        fn walk<'a>(node: &'a Node, path: String, found: &mut Vec<(String, &'a Node)>) {
-            let join = |part: &str| if path.is_empty() { part.to_string() } else { format!("{path}.{part}") };
-            found.push((path.clone(), node));
-            match node {
-                Node::Sequential { layers, .. } => {
-                    layers.iter().enumerate().for_each(|(i, layer)| walk(layer, join(&i.to_string()), found));
+/// Values of a description's own, without those of its parts: copied, compared, printed.
+macro_rules! leaves {
+    ($($name:ident { $($field:ident),* },)*) => {
+        impl Node {
+            /// A copy, with an empty description in place of each part.
+            fn shallow(&self) -> Node {
+                match self {
+                    $(Node::$name { $($field),* } => Node::$name { $($field: $field.clone()),* },)*
+                    Node::Residual { scale, .. } => Node::Residual { branch: Box::new(HOLLOW), scale: *scale },
+                    Node::Sequential { input, layers } => {
+                        Node::Sequential { input: *input, layers: vec![HOLLOW; layers.len()] }
+                    }
+                    Node::Reversed(_) => Node::Reversed(Box::new(HOLLOW)),
+                    Node::Bidirectional { .. } => {
+                        Node::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
+                    }
                 }
-                Node::Residual { branch, .. } => walk(branch, join("branch"), found),
-                Node::Reversed(layer) => walk(layer, path, found),
-                Node::Bidirectional { forward, backward } => {
-                    walk(forward, join("forward"), found);
-                    walk(backward, join("backward"), found);
+            }
+
+            /// Whether both are the same but for their parts.
+            fn is_alike(&self, other: &Node) -> bool {
+                match (self, other) {
+                    $((Node::$name { $($field),* }, other) => {
+                        let mine = ($($field,)*);
+                        matches!(other, Node::$name { $($field),* } if mine == ($($field,)*))
+                    })*
+                    (Node::Residual { scale: a, .. }, Node::Residual { scale: b, .. }) => a == b,
+                    (Node::Sequential { input: a, layers: x }, Node::Sequential { input: b, layers: y }) => {
+                        (a, x.len()) == (b, y.len())
+                    }
+                    (Node::Reversed(_), Node::Reversed(_)) => true,
+                    (Node::Bidirectional { .. }, Node::Bidirectional { .. }) => true,
+                    _ => false,
                 }
-                _ => {}
             }
         }
-        let mut found = Vec::new();
-        walk(self, String::new(), &mut found);
+
+        impl Debug for Node {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                let depth = self.depth();
+                if depth > MAX_DEPTH {
+                    return f.debug_struct("Node").field("depth", &depth).finish_non_exhaustive();
+                }
+                match self {
+                    $(Node::$name { $($field),* } => {
+                        f.debug_struct(stringify!($name))$(.field(stringify!($field), $field))*.finish()
+                    })*
+                    Node::Residual { branch, scale } => {
+                        f.debug_struct("Residual").field("branch", branch).field("scale", scale).finish()
+                    }
+                    Node::Sequential { input, layers } => {
+                        f.debug_struct("Sequential").field("input", input).field("layers", layers).finish()
+                    }
+                    Node::Reversed(layer) => f.debug_tuple("Reversed").field(layer).finish(),
+                    Node::Bidirectional { forward, backward } => {
+                        f.debug_struct("Bidirectional").field("forward", forward).field("backward", backward).finish()
+                    }
+                }
+            }
+        }
+    };
+}
+
+leaves! {
+    Linear { inputs, outputs, weights, bias },
+    Pointwise { width, activation },
+    PRelu { width, per_unit, initial },
+    LayerNorm { width, epsilon, affine },
+    RmsNorm { width, epsilon, affine },
+    Dropout { width, rate },
+    LastStep { width },
+    MeanOverSteps { width },
+    Recurrent { cell, inputs, hidden, weights, recurrent, bias },
+    Opaque { kind, dims },
+}
+
+/// What stands in for a part that is taken out.
+const HOLLOW: Node = Node::LastStep { width: 0 };
+
+impl Clone for Node {
+    fn clone(&self) -> Self {
+        let mut copy = self.shallow();
+        let mut open: Vec<(&Node, &mut Node)> = self.children().zip(copy.children_mut()).collect();
+        while let Some((from, to)) = open.pop() {
+            *to = from.shallow();
+            open.extend(from.children().zip(to.children_mut()));
+        }
+        copy
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        let mut open = vec![(self, other)];
+        while let Some((a, b)) = open.pop() {
+            if !a.is_alike(b) {
+                return false;
+            }
+            open.extend(a.children().zip(b.children()));
+        }
+        true
+    }
+}
+
+/// Takes parts of parts out before they are dropped, so that depth costs no stack.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.children().all(|part| part.children().next().is_none()) {
+            return;
+        }
+        let mut open: Vec<Node> = self.children_mut().map(|part| core::mem::replace(part, HOLLOW)).collect();
+        while let Some(mut node) = open.pop() {
+            open.extend(node.children_mut().map(|part| core::mem::replace(part, HOLLOW)));
+        }
+    }
+}
+
+impl Node {
+    /// The parts, in order.
+    fn children(&self) -> impl DoubleEndedIterator<Item = &Node> {
+        let (row, one, other): (&[Node], _, _) = match self {
+            Node::Sequential { layers, .. } => (layers, None, None),
+            Node::Residual { branch: one, .. } | Node::Reversed(one) => (&[], Some(&**one), None),
+            Node::Bidirectional { forward, backward } => (&[], Some(&**forward), Some(&**backward)),
+            _ => (&[], None, None),
+        };
+        row.iter().chain(one).chain(other)
+    }
+
+    fn children_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        let (row, one, other): (&mut [Node], _, _) = match self {
+            Node::Sequential { layers, .. } => (layers, None, None),
+            Node::Residual { branch: one, .. } | Node::Reversed(one) => (&mut [], Some(&mut **one), None),
+            Node::Bidirectional { forward, backward } => (&mut [], Some(&mut **forward), Some(&mut **backward)),
+            _ => (&mut [], None, None),
+        };
+        row.iter_mut().chain(one).chain(other)
+    }
+
+    /// Levels of layers within layers: 1 for a layer without others inside.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut level) = (0, vec![self]);
+        while !level.is_empty() {
+            depth += 1;
+            level = level.into_iter().flat_map(Node::children).collect();
+        }
+        depth
+    }
+
+    /// Refuses what is nested too deeply to be walked.
+    pub(crate) fn check_depth(&self) -> Result<(), LayerRule> {
+        if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
+    }
+
+    /// This node and every part of it with its path, in order, the whole before its parts.
+    pub(crate) fn parts(&self) -> Vec<(String, &Node)> {
+        let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
+        while let Some((path, node)) = open.pop() {
+            let name = |i: usize| match node {
+                Node::Sequential { .. } => join(&path, &i.to_string()),
+                Node::Residual { .. } => join(&path, "branch"),
+                Node::Bidirectional { .. } => join(&path, ["forward", "backward"][i]),
+                _ => path.clone(),
+            };
+            let first = open.len();
+            open.extend(node.children().enumerate().map(|(i, part)| (name(i), part)));
+            open[first..].reverse();
+            found.push((path, node));
+        }
         found
     }
 
     /// Values per input row and per output row.
     pub fn widths(&self) -> (usize, usize) {
+        let mut first = self;
+        let input = loop {
+            match first {
+                Node::Residual { branch: part, .. }
+                | Node::Reversed(part)
+                | Node::Bidirectional { forward: part, .. } => {
+                    first = part;
+                }
+                Node::Sequential { input, .. } => break *input,
+                leaf => break leaf.own_widths().0,
+            }
+        };
+        // The outputs of both directions stand side by side.
+        let (mut output, mut open) = (0usize, vec![self]);
+        while let Some(node) = open.pop() {
+            match node {
+                Node::Sequential { input, layers } if layers.is_empty() => output = output.saturating_add(*input),
+                Node::Sequential { layers, .. } => open.extend(layers.last()),
+                _ if node.children().next().is_some() => open.extend(node.children()),
+                leaf => output = output.saturating_add(leaf.own_widths().1),
+            }
+        }
+        (input, output)
+    }
+
+    /// Values per input row and per output row of a layer without parts.
+    fn own_widths(&self) -> (usize, usize) {
         match self {
             Node::Linear { inputs, outputs, .. } => (*inputs, *outputs),
             Node::Pointwise { width, .. }
@@ -194,14 +377,9 @@ impl Node {
             | Node::Dropout { width, .. }
             | Node::LastStep { width }
             | Node::MeanOverSteps { width } => (*width, *width),
-            Node::Residual { branch, .. } => branch.widths(),
-            Node::Sequential { input, layers } => (*input, layers.last().map_or(*input, |last| last.widths().1)),
             Node::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
-            Node::Reversed(layer) => layer.widths(),
-            Node::Bidirectional { forward, backward } => {
-                (forward.widths().0, forward.widths().1.saturating_add(backward.widths().1))
-            }
             Node::Opaque { dims, .. } => (dims.input, dims.output),
+            Node::Residual { .. } | Node::Sequential { .. } | Node::Reversed(_) | Node::Bidirectional { .. } => (0, 0),
         }
     }
 
@@ -224,7 +402,13 @@ impl Node {
                 CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
                 CellKind::Opaque(name) => format!("Recurrent {}", short(name)),
             },
-            Node::Reversed(layer) => format!("Reversed {}", layer.title()),
+            Node::Reversed(first) => {
+                let (mut layer, mut title) = (first, String::from("Reversed "));
+                while let Node::Reversed(within) = &**layer {
+                    (layer, title) = (within, title + "Reversed ");
+                }
+                title + &layer.title()
+            }
             Node::Bidirectional { .. } => "Bidirectional".into(),
             Node::Opaque { kind, .. } => short(kind).into(),
         }
@@ -235,4 +419,46 @@ impl Node {
 fn short(name: &str) -> &str {
     let end = name.find('<').unwrap_or(name.len());
     name[..end].rfind("::").map_or(name, |colons| &name[colons + 2..])
+}
+
+/// Parts of a description, saved and read no deeper than [`MAX_DEPTH`].
+#[cfg(feature = "serde")]
+mod nested {
+    use crate::{error::LayerRule, layer::MAX_DEPTH};
+    use core::cell::Cell;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    std::thread_local! {
+        /// How many descriptions are open around the one at hand.
+        static OPEN: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// One level more, until it is dropped.
+    struct Level;
+
+    impl Level {
+        fn open() -> Result<Self, LayerRule> {
+            if OPEN.get() + 1 >= MAX_DEPTH {
+                return Err(LayerRule::TooDeep { limit: MAX_DEPTH });
+            }
+            OPEN.set(OPEN.get() + 1);
+            Ok(Level)
+        }
+    }
+
+    impl Drop for Level {
+        fn drop(&mut self) {
+            OPEN.set(OPEN.get() - 1);
+        }
+    }
+
+    pub fn serialize<S: Serializer>(parts: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
+        let _level = Level::open().map_err(serde::ser::Error::custom)?;
+        parts.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>, N: Deserialize<'de>>(deserializer: D) -> Result<N, D::Error> {
+        let _level = Level::open().map_err(serde::de::Error::custom)?;
+        N::deserialize(deserializer)
+    }
 }

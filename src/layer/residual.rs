@@ -1,9 +1,12 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
-use super::{Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Reads, Rows, Trained};
+use super::{
+    Answers, Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Question, Reads, Rows, Trained,
+    check::{Bound, cut_end, join},
+};
 use crate::{
     block::{Block, Role},
-    error::{Error, require},
+    error::{Error, LayerRule, require},
     extent::Extent,
     kernel::{
         elementwise::{map, map2, update},
@@ -25,8 +28,13 @@ use rand_core::Rng;
 #[derive(Debug)]
 pub struct Residual<T> {
     branch: Box<dyn Layer<T>>,
+    /// The branch's answers when it was given.
+    kept: Answers,
     scale: BranchScale,
 }
+
+/// What the branch saves and its output share.
+const SAVED: &str = "`saved` of a Residual";
 
 /// Places of a residual: the injection itself, and the branch scale; the branch's follow.
 const SCALE_PLACE: usize = 1;
@@ -37,13 +45,16 @@ impl<T: Scalar> Residual<T> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes;
-    /// [`Error::Order`] where it changes the rows.
+    /// [`Error::Order`] where it changes the rows; [`Error::InvalidLayer`] where its answers break a rule, or it is nested
+    /// too deeply.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::boxed(Box::new(branch))
     }
 
     pub(crate) fn boxed(branch: Box<dyn Layer<T>>) -> Result<Self, Error> {
-        let Dims { input, output, .. } = branch.dims();
+        let checked = Answers::of(&branch).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+        let kept = checked.map_err(|rule| rule.at("branch"))?;
+        let Dims { input, output, .. } = kept.dims;
         if input != output {
             return Err(Error::WidthMismatch {
                 layer: "the skip of a residual".into(),
@@ -51,11 +62,10 @@ impl<T: Scalar> Residual<T> {
                 found: output,
             });
         }
-        let probe = Extent::sequences(2, 3);
-        if branch.extent(probe) != probe {
+        if !kept.keeps_rows {
             return Err(Error::Order { what: "a residual", needs: "a branch that keeps the steps" });
         }
-        Ok(Residual { branch, scale: BranchScale::Fixed(1.0) })
+        Ok(Residual { branch, kept, scale: BranchScale::Fixed(1.0) })
     }
 
     /// Sets the factor on the branch.
@@ -80,14 +90,19 @@ impl<T: Scalar> Residual<T> {
         }
     }
 
+    /// The bound of the whole, given that of the branch.
+    fn bound(&self, w: &[T], branch: f64) -> f64 {
+        (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
+    }
+
     fn values(&self, extent: Extent<'_>) -> usize {
-        extent.rows().saturating_mul(self.branch.dims().input)
+        extent.rows().saturating_mul(self.kept.dims.input)
     }
 }
 
 impl<T: Scalar> Layer<T> for Residual<T> {
     fn dims(&self) -> Dims {
-        let Dims { input, output, parameters } = self.branch.dims();
+        let Dims { input, output, parameters } = self.kept.dims;
         Dims::new(input, output, parameters.saturating_add(self.own()))
     }
 
@@ -121,27 +136,48 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn reads(&self) -> Reads {
-        Reads { input: self.branch.reads().input, output: false }
+        Reads { input: self.kept.reads.input, output: false }
     }
 
     fn rows(&self) -> Rows {
-        self.branch.rows()
+        self.kept.rows
+    }
+
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        let depth = Answers::above(self.kept.depth);
+        Some(depth.map(|depth| Answers {
+            dims: self.dims(),
+            blocks: self.own() + self.kept.blocks,
+            places: BRANCH_PLACE + self.kept.places,
+            depth,
+            reads: self.reads(),
+            skips_zero_rows: false,
+            saves_by_row: false,
+            saved: 0,
+            by_row: false,
+            plain: false,
+            ..self.kept
+        }))
+    }
+
+    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+        question.part(question.extent, &join(question.path, "branch")).again(&self.branch, &self.kept)?;
+        question.leaf(self)
     }
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
-        let branch = Upper::of(self.branch.gain_bound(w.get(self.own()..)?, extent)?);
-        Some((Upper::ONE + Upper::of(to_f64(self.factor(w))) * branch).get())
+        Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, extent)?))
     }
 
     fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        match self.gain_bound(w, extent) {
-            None => self.branch.gain_bounds(&w[self.own()..], extent, &format!("{path}.branch"), &mut |name, bound| {
-                if bound.is_none() {
-                    visit(name, None);
-                }
-            }),
-            bound => visit(path, bound),
+        let mut branch = Bound::new();
+        self.branch.gain_bounds(&w[self.own()..], extent, &format!("{path}.branch"), &mut |name, bound| {
+            branch.visit(name, bound);
+        });
+        match branch.product {
+            Some(bound) => visit(path, Some(self.bound(w, bound.get()))),
+            None => branch.missing.iter().for_each(|name| visit(name, None)),
         }
     }
 
@@ -157,7 +193,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let Forward { extent, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let values = self.values(extent);
         let (spare, scratch) = scratch.split_at_mut(2 * values);
-        let (own, kept) = saved.split_at_mut(saved.len() - if mode.saves() { values } else { 0 });
+        let mut own = saved;
+        let kept = cut_end(SAVED, &mut own, if mode.saves() { values } else { 0 });
         let f = if mode.saves() { kept } else { &mut spare[..values] };
         let branch = Forward {
             extent,
@@ -186,7 +223,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let values = self.values(extent);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
-        let (own, f) = saved.split_at_mut(saved.len() - values);
+        let mut own = saved;
+        let f = cut_end(SAVED, &mut own, values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());
         if let (Some(d_scale), true) = (d_scale.first_mut(), trained.block(0)) {
             *d_scale += sum_of(dy, f, |dy, f| dy * f);

@@ -1,9 +1,13 @@
 //! Layers one after the other, run without recursion.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Reads, Rows, stretch::is_plain};
+use super::{
+    Answers, Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Question, Reads, Rows,
+    check::{check_extent, cut, cut_end, cut_end_shared, cut_shared, hold},
+    stretch::SMALL,
+};
 use crate::{
     block::Block,
-    error::{Error, require},
+    error::{Error, LayerRule, require},
     extent::Extent,
     kernel::ahead::ask,
     scalar::Scalar,
@@ -48,12 +52,9 @@ pub struct Sequential<T> {
 pub(super) struct Entry<T> {
     pub(super) layer: Box<dyn Layer<T>>,
     pub(super) first_block: usize,
-    blocks: usize,
     pub(super) first_place: usize,
-    places: usize,
-    skips_zero_rows: bool,
-    /// Whether it saves row by row, as much in each mode that saves, and carries no state.
-    by_row: bool,
+    /// Its answers when it was added.
+    kept: Answers,
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -75,7 +76,8 @@ impl<T: Scalar> Sequential<T> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where it does not take what comes; [`Error::Parameter`] for a width of 0;
-    /// [`Error::TooLarge`] for widths or parameters that memory cannot hold. The network stays as it was.
+    /// [`Error::TooLarge`] for widths or parameters that memory cannot hold; [`Error::InvalidLayer`] where its answers break
+    /// a rule, or it is nested too deeply. The network stays as it was.
     pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
         self.push_boxed(Box::new(layer))
     }
@@ -85,44 +87,34 @@ impl<T: Scalar> Sequential<T> {
     /// # Errors
     /// Those of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
-        let (dims, width) = (layer.dims(), self.width());
+        let i = self.links.len();
+        let checked = Answers::of(&layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+        let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
+        let (dims, width) = (kept.dims, self.width());
         if dims.input != width {
-            let layer = self.links.len().to_string();
-            return Err(Error::WidthMismatch { layer, expected: dims.input, found: width });
+            return Err(Error::WidthMismatch { layer: i.to_string(), expected: dims.input, found: width });
         }
         require(dims.input > 0 && dims.output > 0, "the width of a layer", "at least 1", 0.0)?;
-        let i = self.links.len();
         let sum_of = |what: &str, before: usize, own: usize| {
             room::<T>(format_args!("{what} of layers 0 to {i}"), &[before.saturating_add(own)])
         };
         let columns = sum_of("the widths", self.columns[i + 1], dims.output)?;
         let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
-        let (mut blocks, mut places) = (0, 0);
-        layer.blocks(&mut |_| blocks += 1);
-        layer.places("", &mut |_| places += 1);
-        let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(Extent::batch(1), mode));
-        let three = layer.needs(Extent::ragged(&[2, 1]), Mode::Train);
+        let saved = if kept.saves_by_row { kept.saved } else { 0 };
+        let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
         let last = self.links.last();
         let entry = Entry {
-            first_block: last.map_or(0, |last| last.first_block + last.blocks),
-            blocks,
-            first_place: last.map_or(0, |last| last.first_place + last.places),
-            places,
-            skips_zero_rows: layer.skips_zero_rows(),
-            by_row: layer.saves_by_row()
-                && [evaluate.saved, three.saved] == [train.saved, train.saved.saturating_mul(3)]
-                && train.carried == 0,
+            first_block: last.map_or(0, |last| last.first_block + last.kept.blocks),
+            first_place: last.map_or(0, |last| last.first_place + last.kept.places),
+            kept,
             layer,
         };
-        let probe = Extent::sequences(2, 3);
-        let saved = if entry.layer.saves_by_row() { train.saved } else { 0 };
-        let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
-        let reads = last.is_some_and(|last| last.layer.reads().output) || entry.layer.reads().input;
+        let reads = last.is_some_and(|last| last.kept.reads.output) || kept.reads.input;
         self.kept.push(self.kept[i] + if reads { width } else { 0 });
         self.saved.push(saved);
-        if entry.layer.extent(probe) != probe {
+        if !kept.keeps_rows {
             self.changing.push(i);
-        } else if is_plain(&entry.layer) {
+        } else if kept.plain && dims.parameters <= SMALL {
             match self.runs.last_mut().filter(|run| run.end == i) {
                 Some(run) => run.end = i + 1,
                 None => self.runs.push(i..i + 1),
@@ -203,7 +195,7 @@ impl<T: Scalar> Sequential<T> {
     /// How many values link `i` saves, and how many of state it carries.
     fn own(&self, i: usize, rows: Extent<'_>, mode: Mode) -> [usize; 2] {
         let link = &self.links[i];
-        if link.by_row {
+        if link.kept.by_row {
             return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
         }
         let needs = link.layer.needs(rows, mode);
@@ -255,6 +247,10 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
+
+/// Slices that the links share out among each other.
+const SAVED: &str = "`saved` of the layers of a Sequential";
+const STATE: &str = "the state of the layers of a Sequential";
 
 /// Links that one link asks for: a norm, an activation, dropout and the next product.
 const REACH: usize = 4;
@@ -315,16 +311,47 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     fn reads(&self) -> Reads {
         // Without links nothing is read.
-        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.layer.reads()));
+        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.reads));
         Reads { input: first.is_some_and(|first| first.input), output: last.is_some_and(|last| last.output) }
     }
 
     fn saves_by_row(&self) -> bool {
-        matches!(&self.links[..], [one] if one.layer.saves_by_row())
+        matches!(&self.links[..], [one] if one.kept.saves_by_row)
     }
 
     fn rows(&self) -> Rows {
-        self.links.iter().fold(Rows::Independent, |rows, link| rows.and(link.layer.rows()))
+        self.links.iter().fold(Rows::Independent, |rows, link| rows.and(link.kept.rows))
+    }
+
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
+        let depth = Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0));
+        Some(depth.map(|depth| Answers {
+            dims: self.dims(),
+            blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
+            places: last.map_or(0, |last| last.first_place + last.kept.places),
+            depth,
+            reads: self.reads(),
+            rows: self.rows(),
+            keeps_rows: self.changing.is_empty(),
+            skips_zero_rows: false,
+            saves_by_row: self.saves_by_row(),
+            saved: one.map_or(0, |one| one.saved),
+            by_row: one.is_some_and(|one| one.by_row),
+            plain: false,
+        }))
+    }
+
+    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+        let mut rows = question.extent;
+        for (i, link) in self.links.iter().enumerate() {
+            let path = name(question.path, i);
+            question.part(rows, &path).again(&link.layer, &link.kept)?;
+            let after = self.extent_after(i, rows);
+            check_extent(rows, after).map_err(|rule| rule.at(&path))?;
+            rows = after;
+        }
+        question.leaf(self)
     }
 
     fn overwrites(&self) -> bool {
@@ -365,7 +392,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             return;
         }
         // Rows that are not kept go through two buffers in turn.
-        let (mut between, mut saved) = saved.split_at_mut(if mode.saves() { self.kept_in_all(extent) } else { 0 });
+        let mut saved = saved;
+        let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(extent) } else { 0 });
         let widest = self.widest(extent);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
@@ -379,8 +407,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 && let Some(stretch) = self.stretch_up(i, rows)
             {
                 next = stretch.links.end;
-                let kept = between.split_off_mut(..self.kept(i + 1..next + 1, rows)).unwrap_or_default();
-                let own = saved.split_off_mut(..self.saved(i..next, rows)).unwrap_or_default();
+                let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
+                let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
                 let pass = Forward { noise, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
                 self.forward_together(w, &stretch, [&mut *input, &mut *output], pass);
                 x = Some(&kept[self.kept(i + 1..next, rows)..]);
@@ -389,13 +417,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             next += 1;
             let [saves, states] = self.own(i, rows, mode);
             // Most links leave the rows as they are, and nothing of the extent is to be copied.
-            let after = self.changing.contains(&i).then(|| link.layer.extent(rows));
+            let after = self.changing.contains(&i).then(|| self.change(i, rows));
             let count = after.as_ref().map_or_else(|| rows.rows(), Extent::rows);
             let values = count.saturating_mul(self.width_before(next));
-            let own = saved.split_off_mut(..saves).unwrap_or_default();
+            let own = cut(SAVED, &mut saved, saves);
             let last = y.take_if(|_| next == self.links.len());
             let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];
-            let kept = if keeps { between.split_off_mut(..values) } else { last };
+            let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
             let came = self.values(i..i + 1, rows);
             let pass = Forward {
                 extent: rows,
@@ -404,8 +432,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 x: x.unwrap_or(&input[..came.min(input.len())]),
                 y: &mut [],
                 saved: own,
-                carried_in: carried_in.as_mut().and_then(|state| state.split_off(..states)),
-                carried_out: carried_out.split_off_mut(..states).unwrap_or_default(),
+                carried_in: carried_in.as_mut().map(|state| cut_shared(STATE, state, states)),
+                carried_out: cut(STATE, &mut carried_out, states),
                 scratch,
                 monitor,
                 at: at.part(link.first_place),
@@ -438,6 +466,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 rows = after;
             }
         }
+        hold(SAVED, 0, between.len() + saved.len());
+        hold(STATE, 0, carried_out.len() + carried_in.map_or(0, <[T]>::len));
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
@@ -461,9 +491,10 @@ impl<T: Scalar> Sequential<T> {
         }
         // Below the first link with something to train, nobody asks for a gradient.
         let everything = d_input.is_some() || d_carried_in.is_some();
-        let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.blocks);
+        let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
-        let (mut between, mut saved) = saved.split_at_mut(self.kept_in_all(extent));
+        let mut saved = saved;
+        let mut between = cut(SAVED, &mut saved, self.kept_in_all(extent));
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
@@ -474,11 +505,15 @@ impl<T: Scalar> Sequential<T> {
             let i = end - 1;
             // Where no link changes the rows, nothing of the extent is to be written and read again.
             let rows = if self.changing.is_empty() { extent } else { self.extent_before(i, extent) };
+            if !self.changing.is_empty() {
+                check_extent(extent, rows)
+                    .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
+            }
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
                 end = stretch.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
-                let inner = &*between.split_off_mut(between.len() - inner..).unwrap_or_default();
-                let own = saved.split_off_mut(saved.len() - self.saved(end..i + 1, rows)..).unwrap_or_default();
+                let inner = &*cut_end(SAVED, &mut between, inner);
+                let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, rows));
                 let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
                 let values = self.values(end..end + 1, rows);
                 let dx = match end {
@@ -497,14 +532,14 @@ impl<T: Scalar> Sequential<T> {
             end = i;
             let link = &self.links[i];
             let [saves, states] = self.own(i, rows, mode);
-            let kept = saved.split_off_mut(saved.len() - saves..).unwrap_or_default();
+            let kept = cut_end(SAVED, &mut saved, saves);
             // Nobody is told of zeros that the link before would skip; a monitor is.
-            let skips = i > first && self.links[i - 1].skips_zero_rows && !monitor.listens();
-            let skipped = if skips { link.layer.zero_rows(rows) * self.width_before(i) } else { 0 };
+            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.listens();
+            let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
             let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {
                 0 => x,
-                _ => between.split_off_mut(between.len() - self.kept(i..i + 1, rows)..).unwrap_or_default(),
+                _ => cut_end(SAVED, &mut between, self.kept(i..i + 1, rows)),
             };
             let dx = match i {
                 0 => d_input.take(),
@@ -534,11 +569,11 @@ impl<T: Scalar> Sequential<T> {
                     x: input,
                     y,
                     saved: kept,
-                    carried_in: carried_in.as_mut().and_then(|state| state.split_off(state.len() - states..)),
+                    carried_in: carried_in.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
-                    d_carried_out: d_carried_out.as_mut().and_then(|state| state.split_off(state.len() - states..)),
+                    d_carried_out: d_carried_out.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dx,
-                    d_carried_in: d_carried_in.as_mut().and_then(|state| state.split_off_mut(state.len() - states..)),
+                    d_carried_in: d_carried_in.as_mut().map(|state| cut_end(STATE, state, states)),
                     dw: own_dw,
                     fresh,
                     trained: trained.part(link.first_block),
@@ -550,5 +585,23 @@ impl<T: Scalar> Sequential<T> {
             (y, gone) = (input, values);
             core::mem::swap(&mut came, &mut goes);
         }
+        if first == 0 {
+            hold(SAVED, 0, between.len() + saved.len());
+            hold(STATE, 0, carried_in.map_or(0, <[T]>::len) + d_carried_out.map_or(0, <[T]>::len));
+        }
+    }
+
+    /// The rows that link `i` makes of those that come to it in a pass.
+    fn change<'a>(&self, i: usize, rows: Extent<'a>) -> Extent<'a> {
+        let after = self.links[i].layer.extent(rows);
+        check_extent(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));
+        after
+    }
+
+    /// The rows of the gradient that link `i` leaves zero.
+    fn zero_rows_of(&self, i: usize, rows: Extent<'_>) -> usize {
+        let (found, rows) = (self.links[i].layer.zero_rows(rows), rows.rows());
+        assert!(found <= rows, "layer {i} of a Sequential: {}", LayerRule::ZeroRows { rows, found });
+        found
     }
 }

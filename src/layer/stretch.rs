@@ -4,7 +4,7 @@
 //! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
-use super::{Backward, Forward, Layer, Mode, Parameters, Rows, Sequential, Trained};
+use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, Trained};
 use crate::{
     extent::Extent,
     kernel::{
@@ -19,7 +19,7 @@ use core::ops::Range;
 
 /// The most parameters of a layer in a stretch: each thread packs the weights for itself, and those of a larger layer would
 /// take it longer than meeting the others.
-const SMALL: usize = 1 << 15;
+pub(super) const SMALL: usize = 1 << 15;
 
 /// Values of dy that a stretch keeps backward: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
@@ -28,16 +28,6 @@ const KEPT: usize = 1 << 16;
 pub(super) struct Stretch {
     pub(super) links: Range<usize>,
     parts: usize,
-}
-
-/// Whether a layer that does not change its rows can be in a stretch: what it does to a row depends on that row alone, it
-/// keeps nothing, or without parameters something of each row, it reads all of dy, and it is small.
-pub(super) fn is_plain<T: Scalar>(layer: &dyn Layer<T>) -> bool {
-    let needs = layer.needs(Extent::batch(3), Mode::Train);
-    let parameters = layer.dims().parameters;
-    let keeps_rows = needs.saved == 0 || layer.saves_by_row() && parameters == 0;
-    let whole = needs.carried == 0 && keeps_rows && !layer.skips_zero_rows();
-    layer.rows() == Rows::Independent && whole && parameters <= SMALL
 }
 
 impl<T: Scalar> Sequential<T> {

@@ -1,8 +1,8 @@
 //! A network as a table a person can read.
 
 use super::{Layer, Node};
-use crate::{block::Blocks, scalar::Scalar, size::saturating_sum};
-use alloc::{format, string::String, vec::Vec};
+use crate::{block::Blocks, scalar::Scalar};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
 
 /// One part of a network.
@@ -42,6 +42,12 @@ pub struct Summary {
 /// ```
 pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
+    // Parameters of each block and of every part above it.
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for block in &blocks {
+        let dots = block.name.match_indices('.').map(|(dot, _)| &block.name[..dot]);
+        dots.chain([&*block.name, ""]).for_each(|path| *counts.entry(path).or_default() += block.range.len());
+    }
     let (described, mut rows) = (network.describe(), Vec::<SummaryRow>::new());
     for (path, node) in described.parts() {
         let is_whole = path.is_empty() && matches!(node, Node::Sequential { .. });
@@ -49,9 +55,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
         if is_whole || rows.last().is_some_and(|above| above.path == path) {
             continue;
         }
-        let under = blocks.under(&path).unwrap_or_default();
-        let parameters = blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| b.range.len());
-        let parameters = saturating_sum(parameters);
+        let parameters = counts.get(&*path).copied().unwrap_or(0);
         let (input, output) = node.widths();
         rows.push(SummaryRow { path, kind: node.title(), input, output, parameters });
     }

@@ -2,9 +2,12 @@
 
 use crate::{
     block::Block,
-    error::{Error, require},
+    error::{Error, LayerRule, require},
     extent::Extent,
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, Rows},
+    layer::{
+        Answers, Backward, Bound, Dims, Forward, Layer, Mode, Needs, Node, Question, Reads, Rows, check_extent,
+        cut_end, hold, join,
+    },
     monitor::Factor,
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
@@ -23,10 +26,31 @@ pub struct Reversed<L> {
 }
 
 impl<L> Reversed<L> {
-    /// `layer`, reading from the end.
+    /// `layer`, reading from the end. It is checked where it becomes part of a network, and when a tape is made.
     pub fn new(layer: L) -> Self {
         Reversed { layer }
     }
+}
+
+/// The answers of a reversed layer, given those of the layer within.
+fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
+    Ok(Answers {
+        depth: Answers::above(kept.depth)?,
+        reads: Reads::NEITHER,
+        skips_zero_rows: false,
+        saves_by_row: false,
+        saved: 0,
+        by_row: false,
+        plain: false,
+        ..kept
+    })
+}
+
+/// The rows that `layer` makes of `extent` in a pass.
+fn extent_after<'a, T: Scalar>(layer: &impl Layer<T>, extent: Extent<'a>) -> Extent<'a> {
+    let after = layer.extent(extent);
+    check_extent(extent, after).unwrap_or_else(|rule| panic!("the layer in a Reversed: {rule}"));
+    after
 }
 
 /// Copies each row to the row of the same sample as many steps from the other end.
@@ -78,6 +102,14 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.rows()
     }
 
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        Some(Answers::of(&self.layer).and_then(reversed))
+    }
+
+    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+        reversed(self.layer.answer(question)?).map_err(|rule| rule.at(question.path))
+    }
+
     /// That of the layer within: rows in another order are as long.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
         self.layer.gain_bound(w, extent)
@@ -97,11 +129,11 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = self.layer.extent(pass.extent);
+        let after = extent_after(&self.layer, pass.extent);
         let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
         let keep = if pass.mode.saves() { ins + outs } else { 0 };
-        let saved = core::mem::take(&mut pass.saved);
-        let (saved, kept) = saved.split_at_mut(saved.len() - keep);
+        let mut saved = core::mem::take(&mut pass.saved);
+        let kept = cut_end("`saved` of a Reversed", &mut saved, keep);
         let (spare, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(ins + outs);
         let (x, y) = if pass.mode.saves() { kept } else { spare }.split_at_mut(ins);
         reverse(pass.extent, input, pass.x, x);
@@ -111,10 +143,10 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = self.layer.extent(pass.extent);
+        let after = extent_after(&self.layer, pass.extent);
         let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
-        let saved = core::mem::take(&mut pass.saved);
-        let (saved, kept) = saved.split_at_mut(saved.len() - ins - outs);
+        let mut saved = core::mem::take(&mut pass.saved);
+        let kept = cut_end("`saved` of a Reversed", &mut saved, ins + outs);
         let (x, y) = kept.split_at_mut(ins);
         let (dy, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(outs);
         let (d_input, scratch) = scratch.split_at_mut(ins);
@@ -137,9 +169,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
-    /// Places and blocks of the forward layer, counted once.
-    places: usize,
-    blocks: usize,
+    /// The answers of the two when they were given.
+    kept: [Answers; 2],
 }
 
 impl<F, B> Bidirectional<F, B> {
@@ -147,26 +178,32 @@ impl<F, B> Bidirectional<F, B> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where they take different widths; [`Error::Parameter`] where one gives none;
-    /// [`Error::Order`] where they give different rows.
+    /// [`Error::Order`] where they give different rows; [`Error::InvalidLayer`] where the answers of one break a rule, or
+    /// it is nested too deeply.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
         F: Layer<T>,
         B: Layer<T>,
     {
-        let (expected, found) = (forward.dims().input, backward.dims().input);
+        let backward = Reversed::new(backward);
+        let checked = |kept: Result<Answers, LayerRule>, path: &str| {
+            kept.and_then(|kept| Answers::above(kept.depth).map(|_| kept)).map_err(|rule| rule.at(path))
+        };
+        let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward.layer), "backward")?];
+        kept[1] = reversed(kept[1]).map_err(|rule| rule.at("backward"))?;
+        // The Reversed is no level of its own: a description has none there.
+        kept[1].depth -= 1;
+        let [expected, found] = kept.map(|kept| kept.dims.input);
         if expected != found {
             return Err(Error::WidthMismatch { layer: "backward".into(), expected, found });
         }
-        let narrowest = forward.dims().output.min(backward.dims().output);
+        let narrowest = kept[0].dims.output.min(kept[1].dims.output);
         require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;
         let probe = Extent::sequences(2, 3);
-        if forward.extent(probe) != backward.extent(probe) {
+        if kept[0].keeps_rows != kept[1].keeps_rows || forward.extent(probe) != backward.extent(probe) {
             return Err(Error::Order { what: "a bidirectional layer", needs: "two layers that give the same rows" });
         }
-        let (mut places, mut blocks) = (0, 0);
-        forward.places("", &mut |_| places += 1);
-        forward.blocks(&mut |_| blocks += 1);
-        Ok(Bidirectional { forward, backward: Reversed::new(backward), places, blocks })
+        Ok(Bidirectional { forward, backward, kept })
     }
 }
 
@@ -176,6 +213,8 @@ struct Parts {
     outs: [usize; 2],
     saved: [usize; 2],
     states: [usize; 2],
+    scratch: usize,
+    carried: usize,
     parameters: usize,
 }
 
@@ -185,24 +224,42 @@ impl<F, B> Bidirectional<F, B> {
         F: Layer<T>,
         B: Layer<T>,
     {
-        let (first, second) = (self.forward.dims(), self.backward.dims());
         let (needs, others) = (self.forward.needs(extent, mode), self.backward.needs(extent, mode));
-        let rows = self.forward.extent(extent).rows();
+        let (rows, widths) = (self.forward.extent(extent).rows(), self.kept.map(|kept| kept.dims.output));
         Parts {
-            widths: [first.output, second.output],
-            outs: [rows.saturating_mul(first.output), rows.saturating_mul(second.output)],
+            widths,
+            outs: widths.map(|width| rows.saturating_mul(width)),
             saved: [needs.saved, others.saved],
-            states: [needs, others].map(|needs| saturating_product(&[needs.carried, extent.batch])),
-            parameters: first.parameters,
+            states: [needs, others].map(|needs| needs.carried.saturating_mul(extent.batch)),
+            scratch: needs.scratch.max(others.scratch),
+            carried: needs.carried.saturating_add(others.carried),
+            parameters: self.kept[0].dims.parameters,
         }
+    }
+
+    /// The sizes in a pass with so many saved values.
+    fn checked_parts<T: Scalar>(&self, extent: Extent<'_>, mode: Mode, found: usize) -> Parts
+    where
+        F: Layer<T>,
+        B: Layer<T>,
+    {
+        let after = extent_after(&self.backward, extent);
+        assert!(
+            extent_after(&self.forward, extent) == after,
+            "the directions of a Bidirectional must give the same rows in every pass"
+        );
+        let parts = self.parts(extent, mode);
+        let Parts { outs: [a, b], saved: [first, second], .. } = parts;
+        hold("`saved` of a Bidirectional", if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 }, found);
+        parts
     }
 }
 
 impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     fn dims(&self) -> Dims {
-        let (first, second) = (self.forward.dims(), self.backward.dims());
-        let output = first.output.saturating_add(second.output);
-        Dims::new(first.input, output, first.parameters.saturating_add(second.parameters))
+        let [first, second] = self.kept.map(|kept| kept.dims);
+        let sum = usize::saturating_add;
+        Dims::new(first.input, sum(first.output, second.output), sum(first.parameters, second.parameters))
     }
 
     fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
@@ -212,23 +269,21 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
     /// gradients of these), and one gradient of the input.
     fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        let (first, second) = (self.forward.needs(extent, mode), self.backward.needs(extent, mode));
-        let Parts { outs: [a, b], .. } = self.parts(extent, mode);
-        let saved = if mode.saves() { saturating_sum([first.saved, second.saved, a, b]) } else { 0 };
-        let of_input = extent.rows().saturating_mul(self.dims().input);
-        let scratch = saturating_sum([first.scratch.max(second.scratch), a, b, of_input]);
-        Needs::new(saved, scratch, first.carried.saturating_add(second.carried))
+        let Parts { outs: [a, b], saved: [first, second], scratch, carried, .. } = self.parts(extent, mode);
+        let input = saturating_product(&[extent.rows(), self.kept[0].dims.input]);
+        let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
+        Needs::new(saved, saturating_sum([scratch, a, b, input]), carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let (first, second) = w.split_at_mut(self.forward.dims().parameters);
+        let (first, second) = w.split_at_mut(self.kept[0].dims.parameters);
         self.forward.initialize(first, rng)?;
         self.backward.initialize(second, rng)
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         self.forward.blocks(&mut |block| visit(block.within("forward", 0)));
-        let offset = self.forward.dims().parameters;
+        let offset = self.kept[0].dims.parameters;
         self.backward.blocks(&mut |block| visit(block.within("backward", offset)));
     }
 
@@ -246,44 +301,66 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.forward.rows().and(self.backward.rows())
     }
 
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        let [first, second] = self.kept;
+        let depth = Answers::above(first.depth.max(second.depth));
+        Some(depth.map(|depth| Answers {
+            dims: Layer::<T>::dims(self),
+            blocks: first.blocks + second.blocks,
+            places: 1 + first.places + second.places,
+            depth,
+            reads: Reads::INPUT,
+            rows: first.rows.and(second.rows),
+            keeps_rows: first.keeps_rows,
+            skips_zero_rows: false,
+            saves_by_row: false,
+            saved: 0,
+            by_row: false,
+            plain: false,
+        }))
+    }
+
+    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+        let [first, second] = ["forward", "backward"].map(|part| join(question.path, part));
+        question.part(question.extent, &first).again(&self.forward, &self.kept[0])?;
+        question.part(question.extent, &second).again(&self.backward, &self.kept[1])?;
+        question.leaf(self)
+    }
+
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
     fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
-        let (first, second) = w.split_at_checked(self.forward.dims().parameters)?;
+        let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, extent)?);
         let second = Upper::of(self.backward.gain_bound(second, extent)?);
         Some((first * first + second * second).sqrt().get())
     }
 
     fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        let bound = self.gain_bound(w, extent);
-        if bound.is_some() {
-            return visit(path, bound);
+        let (first_w, second_w) = w.split_at(self.kept[0].dims.parameters);
+        let (mut first, mut second) = (Bound::new(), Bound::new());
+        let [names, others] = ["forward", "backward"].map(|part| format!("{path}.{part}"));
+        self.forward.gain_bounds(first_w, extent, &names, &mut |name, bound| first.visit(name, bound));
+        self.backward.gain_bounds(second_w, extent, &others, &mut |name, bound| second.visit(name, bound));
+        match first.product.zip(second.product) {
+            Some((first, second)) => visit(path, Some((first * first + second * second).sqrt().get())),
+            None => first.missing.iter().chain(&second.missing).for_each(|name| visit(name, None)),
         }
-        let (first, second) = w.split_at(self.forward.dims().parameters);
-        let mut missing = |name: &str, bound: Option<f64>| {
-            if bound.is_none() {
-                visit(name, None);
-            }
-        };
-        self.forward.gain_bounds(first, extent, &format!("{path}.forward"), &mut missing);
-        self.backward.gain_bounds(second, extent, &format!("{path}.backward"), &mut missing);
     }
 
     fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        let (first, second) = w.split_at(self.forward.dims().parameters);
+        let (first, second) = w.split_at(self.kept[0].dims.parameters);
         self.forward.state_bounds(first, extent, &format!("{path}.forward"), visit);
         self.backward.state_bounds(second, extent, &format!("{path}.backward"), visit);
     }
 
     fn describe(&self) -> Node {
-        let Node::Reversed(backward) = self.backward.describe() else {
-            return Node::Opaque { kind: "Bidirectional".into(), dims: Layer::<T>::dims(self) };
-        };
-        Node::Bidirectional { forward: Box::new(self.forward.describe()), backward }
+        let [forward, backward] = [self.forward.describe(), self.backward.layer.describe()].map(Box::new);
+        Node::Bidirectional { forward, backward }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Parts { widths, outs, saved: sizes, states, parameters } = self.parts(pass.extent, pass.mode);
+        let Parts { widths, outs, saved: sizes, states, parameters, .. } =
+            self.checked_parts(pass.extent, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
         let (first_end, second_end) = pass.carried_out.split_at_mut(states[0]);
@@ -323,7 +400,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 carried_out: second_end,
                 scratch,
                 monitor,
-                at: at.part(1 + self.places),
+                at: at.part(1 + self.kept[0].places),
             },
         );
         let parts = first.chunks(widths[0]).zip(second.chunks(widths[1]));
@@ -337,7 +414,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Parts { widths, outs, saved: sizes, states, parameters } = self.parts(pass.extent, pass.mode);
+        let Parts { widths, outs, saved: sizes, states, parameters, .. } =
+            self.checked_parts(pass.extent, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_dw, second_dw) = pass.dw.split_at_mut(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
@@ -401,10 +479,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 d_carried_in: second_start,
                 dw: second_dw,
                 fresh: false,
-                trained: pass.trained.part(self.blocks),
+                trained: pass.trained.part(self.kept[0].blocks),
                 scratch,
                 monitor,
-                at: at.part(1 + self.places),
+                at: at.part(1 + self.kept[0].places),
             },
         );
         if let Some(dx) = dx {

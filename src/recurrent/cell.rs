@@ -145,6 +145,11 @@ pub struct StepBounds {
 /// Backward goes the other way. A stage sees one sample at a time, and all its slices hold the gates or
 /// units of that sample side by side. The recurrent layer owns the weights: `W` \[gates · hidden, inputs\],
 /// `U` \[gates · hidden, hidden\], the biases.
+///
+/// Its rules: there is at least one gate, and each has a name of its own; a product has gates that there are; separate products
+/// have theirs in order, without gaps; each stage after the first has a product, and no product of stage 0 is applied to
+/// [`Operand::Own`]; every method gives the same answer each time. [`Error::InvalidLayer`](crate::Error::InvalidLayer) names
+/// the layer of a cell that breaks one, where it becomes part of a network and where a tape is made.
 pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// Names of the gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [&'static str];

@@ -2,12 +2,13 @@
 
 use super::{
     cell::{Cell, GateBounds, Product, StepBounds},
+    plan::Plan,
     steps::{BackwardSteps, ForwardSteps, Sizes, Slabs, rows, rows_mut, rows_of},
     trail::INPUT_PLACE,
 };
 use crate::{
     block::{Block, Role},
-    error::Error,
+    error::{Error, LayerRule},
     extent::Extent,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros, fill_gates},
     kernel::{
@@ -16,7 +17,7 @@ use crate::{
         slab::{Kept, Slab, Steps, by_samples},
         sums::Levels,
     },
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Node},
+    layer::{Answers, Backward, Dims, Forward, Layer, Mode, Needs, Node, hold},
     monitor::Factor,
     scalar::{Scalar, to_f64},
     size::{saturating_product, saturating_sum},
@@ -44,6 +45,7 @@ pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent<C> {
     pub(super) cell: C,
+    pub(super) plan: Plan,
     pub(super) inputs: usize,
     pub(super) hidden: usize,
     weights: InitializerKind,
@@ -52,9 +54,13 @@ pub struct Recurrent<C> {
 }
 impl<C: Cell> Recurrent<C> {
     /// `cell` with `hidden` units, reading rows of `inputs` values.
+    ///
+    /// A cell that breaks a rule of its contract is refused where the layer becomes part of a network, and by
+    /// [`Tape::new`](crate::tape::Tape::new); until then the layer describes itself as one without gates.
     pub fn new(inputs: usize, hidden: usize, cell: C) -> Self {
         let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
         Recurrent {
+            plan: Plan::of(&cell),
             cell,
             inputs,
             hidden,
@@ -95,21 +101,38 @@ impl<C: Cell> Recurrent<C> {
         recurrent: InitializerKind,
         bias: Option<InitializerKind>,
     ) -> Self {
-        Recurrent { cell, inputs, hidden, weights, recurrent, bias }
+        Recurrent { plan: Plan::of(&cell), cell, inputs, hidden, weights, recurrent, bias }
+    }
+
+    /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x, y, and
+    /// the state at both ends.
+    fn check_pass(&self, extent: Extent<'_>, [x, y, end, start]: [usize; 4]) {
+        if let Some(rule) = &self.plan.broken {
+            panic!("a Recurrent with a cell that breaks a rule: {rule}");
+        }
+        if let Err(error) = extent.check() {
+            panic!("a pass of a Recurrent: {error}");
+        }
+        let rows = extent.rows();
+        hold("x of a Recurrent", rows * self.inputs, x);
+        hold("y of a Recurrent", rows * self.hidden, y);
+        let states = extent.batch * (self.hidden + self.plan.memory * self.hidden);
+        hold("the state of a Recurrent", states, end);
+        hold("the state of a Recurrent", states, start);
     }
 
     pub(super) fn sizes(&self) -> Sizes {
-        let products = self.cell.products();
+        let products = self.plan.products;
         let apart = products.iter().filter(|product| product.separate);
         let separate = saturating_sum(apart.map(|product| product.gates.len()));
         let stages = products.iter().map(|product| product.stage.saturating_add(1)).max().unwrap_or(1);
         let units = |each: usize| each.saturating_mul(self.hidden);
         Sizes {
             hidden: self.hidden,
-            z: units(self.cell.gates().len()),
+            z: units(self.plan.gates.len()),
             u: units(separate),
-            memory: units(self.cell.memory()),
-            held: units(self.cell.held()),
+            memory: units(self.plan.memory),
+            held: units(self.plan.held),
             operands: units(stages - 1),
             stages,
         }
@@ -134,13 +157,13 @@ impl<C: Cell> Recurrent<C> {
 
     /// The gates of the products that are kept apart, in order.
     fn separate_gates(&self) -> impl Iterator<Item = usize> {
-        self.cell.products().iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
+        self.plan.products.iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
     }
 
     /// Values of all packed recurrent products, forward and backward.
     fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
-        let outputs = || self.cell.products().iter().map(|product| product.gates.len().saturating_mul(hidden));
+        let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
         let forward = saturating_sum(outputs().map(|outputs| packed_len::<T>(outputs, hidden)));
         [forward, saturating_sum(outputs().map(|outputs| packed_len::<T>(hidden, outputs)))]
     }
@@ -174,7 +197,7 @@ impl<C: Cell> Recurrent<C> {
                 product: sums.fold(Upper::ZERO, Upper::max).get(),
             }
         };
-        let gates: Vec<GateBounds> = (0..self.cell.gates().len()).map(gate).collect();
+        let gates: Vec<GateBounds> = (0..self.plan.gates.len()).map(gate).collect();
         (0..steps).map(|step| self.cell.step_bounds(&gates, step)).collect()
     }
 
@@ -182,7 +205,7 @@ impl<C: Cell> Recurrent<C> {
     pub(super) fn products(&self) -> impl Iterator<Item = (&'static Product, usize)> {
         let mut apart = 0;
         let hidden = self.hidden;
-        self.cell.products().iter().map(move |product| {
+        self.plan.products.iter().map(move |product| {
             let column = if product.separate { apart } else { product.gates.start.saturating_mul(hidden) };
             let own = if product.separate { product.gates.len().saturating_mul(hidden) } else { 0 };
             apart = apart.saturating_add(own);
@@ -225,8 +248,13 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         true
     }
 
+    /// Without parts, but with a cell that may break a rule.
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        self.plan.broken.clone().map(Err)
+    }
+
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.cell.gates());
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.plan.gates);
         let [weight, recurrent, bias, recurrent_bias] = self.split_mut(w);
         fill_gates(&self.weights, z, self.inputs, Role::Weight, gates, rng, weight)?;
         fill_gates(&self.recurrent, z, hidden, Role::Recurrent, gates, rng, recurrent)?;
@@ -240,7 +268,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.cell.gates());
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.plan.gates);
         let mut start = 0;
         let mut next = |block: Block<'_>| {
             start = block.range.end;
@@ -321,7 +349,12 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, memory, .. } = sizes;
+        self.check_pass(
+            extent,
+            [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)],
+        );
         let (batch, all, keep, time) = (extent.batch, extent.rows(), mode.saves(), Steps::new(extent));
+        hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
         let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
@@ -383,7 +416,13 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, memory, held, .. } = sizes;
+        let states = extent.batch * (hidden + memory);
+        let given =
+            [carried_in.map(<[T]>::len), d_carried_out.map(<[T]>::len), d_carried_in.as_deref().map(<[T]>::len)];
+        given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
+        self.check_pass(extent, [x.len(), y.len(), states, states]);
         let (batch, all, time) = (extent.batch, extent.rows(), Steps::new(extent));
+        hold("`saved` of a Recurrent", all * sizes.kept(), saved.len());
         let [weight, recurrent, ..] = self.split(w);
         let slabs = Slabs::new(sizes, all, all, saved);
 

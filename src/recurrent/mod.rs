@@ -7,6 +7,7 @@ mod gate;
 mod gru;
 mod layer;
 mod lstm;
+mod plan;
 mod steps;
 mod trail;
 

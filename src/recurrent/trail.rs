@@ -18,7 +18,7 @@ pub(super) const RECURRENT_PLACE: usize = 4;
 impl<C: Cell> Recurrent<C> {
     /// The activation of a cell that has just one.
     pub(super) fn sole_activation(&self) -> Option<&dyn AnyActivation> {
-        if self.cell.gates().len() == 1 { self.cell.activation(0) } else { None }
+        if self.plan.gates.len() == 1 { self.cell.activation(0) } else { None }
     }
 
     /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
@@ -54,7 +54,7 @@ impl<C: Cell> Recurrent<C> {
         live: &mut [T],
     ) {
         let (hidden, width) = (self.hidden, z.len() / active);
-        for (gate, name) in self.cell.gates().iter().enumerate() {
+        for (gate, name) in self.plan.gates.iter().enumerate() {
             let Some(activation) = self.cell.activation(gate) else { continue };
             let (before, after) = live.split_at_mut(active * hidden);
             let after = &mut after[..active * hidden];

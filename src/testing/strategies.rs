@@ -353,10 +353,10 @@ fn in_a_row(parts: Vec<Part>, input: usize) -> (Node, usize) {
 }
 
 /// A row of one layer is that layer, so that failures shrink out of branches.
-fn unwrapped(row: Node) -> Node {
-    match row {
-        Node::Sequential { mut layers, .. } if layers.len() == 1 => layers.remove(0),
-        row => row,
+fn unwrapped(mut row: Node) -> Node {
+    match &mut row {
+        Node::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
+        _ => row,
     }
 }
 

@@ -73,6 +73,7 @@ impl OneInput {
     /// Those of [`of`](Self::of).
     pub fn of_node(node: &Node, inputs: Inputs, nets: usize) -> Result<Option<Self>, Error> {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
+        node.check_depth().map_err(|rule| rule.at(""))?;
         let (mut decades, mut walk) =
             (reserve("one input: nets", nets)?, Walk { rng: generator(0), normals: Normals::new() });
         for _ in 0..nets {

@@ -10,7 +10,7 @@ use crate::{
     block::Role,
     error::{Error, require},
     initializer::{Initializer, InitializerKind, Shape},
-    layer::{BranchScale, Layer, Node},
+    layer::{BranchScale, Layer, Node, join},
     monitor::{Factor, Shares},
     scalar::{Scalar, to_f64},
 };
@@ -187,6 +187,7 @@ impl Prediction {
     }
 
     fn read(node: &Node, inputs: Inputs, draw: &dyn Fn() -> Result<Option<Sample>, Error>) -> Result<Self, Error> {
+        node.check_depth().map_err(|rule| rule.at(""))?;
         let mut reader =
             Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps: inputs.steps };
         let signal = Signal { spread: inputs.spread, normal: true };
@@ -609,10 +610,6 @@ const LOG10_E: f64 = core::f64::consts::LOG10_E;
 
 fn not_normal(spread: Spread) -> Signal {
     Signal { spread, normal: false }
-}
-
-fn join(path: &str, part: &str) -> String {
-    if path.is_empty() { part.into() } else { format!("{path}.{part}") }
 }
 
 fn share(factor: Factor, decades: f64) -> Shares {

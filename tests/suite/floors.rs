@@ -28,7 +28,7 @@ fn floor(path: &[String]) -> Option<u8> {
         "tape" | "network" | "node" => 4,
         "data" | "trainer" | "checkpoint" | "diagnosis" | "assert_gradient_healthy" | "testing" => 5,
         // Re-exported at the root.
-        "Scalar" | "to_f64" | "Error" | "Extent" | "Block" | "Blocks" | "Role" => 0,
+        "Scalar" | "to_f64" | "Error" | "LayerRule" | "Extent" | "Block" | "Blocks" | "Role" => 0,
         "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,
         "Builder" => 4,
         _ => return None,

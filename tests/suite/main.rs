@@ -35,11 +35,15 @@ mod layer_laws;
 mod losses;
 #[cfg(feature = "std")]
 mod lyapunov;
+#[cfg(feature = "std")]
+mod lying_parts;
 mod math;
 #[cfg(feature = "std")]
 mod mean_field;
 #[cfg(feature = "std")]
 mod mutants;
+#[cfg(feature = "std")]
+mod nesting;
 #[cfg(feature = "std")]
 mod node;
 #[cfg(feature = "std")]

@@ -60,15 +60,17 @@ fn what_is_built_again_is_the_same_network() {
 }
 
 /// Exchanges every pointwise activation for tanh.
-fn with_tanh(node: Node) -> Node {
-    match node {
-        Node::Pointwise { width, .. } => Node::Pointwise { width, activation: Tanh.kind() },
-        Node::Sequential { input, layers } => {
-            Node::Sequential { input, layers: layers.into_iter().map(with_tanh).collect() }
+fn with_tanh(mut node: Node) -> Node {
+    fn exchange(node: &mut Node) {
+        match node {
+            Node::Pointwise { activation, .. } => *activation = Tanh.kind(),
+            Node::Sequential { layers, .. } => layers.iter_mut().for_each(exchange),
+            Node::Residual { branch, .. } => exchange(branch),
+            _ => {}
         }
-        Node::Residual { branch, scale } => Node::Residual { branch: Box::new(with_tanh(*branch)), scale },
-        other => other,
     }
+    exchange(&mut node);
+    node
 }
 
 #[test]

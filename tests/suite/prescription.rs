@@ -170,9 +170,10 @@ fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
     let mut before = Sequential::<f32>::new(WIDTH);
     before.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
     before.push(Residual::new(branch)?.scale(BranchScale::Learned(0.25))?)?;
-    let Node::Sequential { input, mut layers } = before.describe() else { panic!("a sequence") };
+    let mut after = before.describe();
+    let Node::Sequential { layers, .. } = &mut after else { panic!("a sequence") };
     layers.remove(0);
-    let found = survivors(&before.describe(), &Node::Sequential { input, layers })?;
+    let found = survivors(&before.describe(), &after)?;
     let names: Vec<_> = found.iter().map(|survivor| &*survivor.name).collect();
     assert_eq!(names, ["0.scale", "0.branch.0.weight", "0.branch.0.bias"]);
     let first = WIDTH * WIDTH + WIDTH;

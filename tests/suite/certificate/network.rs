@@ -58,11 +58,9 @@ pub fn activations() -> Vec<ActivationKind> {
 }
 
 fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> Node {
-    let Node::Recurrent { weights, recurrent, bias, .. } =
-        Layer::<f64>::describe(&Recurrent::new(inputs, hidden, Lstm))
-    else {
-        unreachable!()
-    };
+    let lstm = Layer::<f64>::describe(&Recurrent::new(inputs, hidden, Lstm));
+    let Node::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
+    let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
     Node::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
 }
 

@@ -1,0 +1,340 @@
+//! What is checked of a layer when it becomes part of a network, and when a tape is made for it.
+
+use super::{Dims, Layer, MAX_DEPTH, Mode, Needs, Reads, Rows};
+use crate::{
+    block::{Block, Blocks},
+    error::{Error, LayerRule},
+    extent::Extent,
+    scalar::Scalar,
+    size::{MOST, saturating_product},
+    theory::Upper,
+};
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// Steps of the longest pass that a layer is asked about before there is a tape.
+const LONG: usize = 1000;
+
+/// The answers of a layer that whatever holds the layer keeps, instead of asking again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answers {
+    pub(crate) dims: Dims,
+    pub(crate) blocks: usize,
+    pub(crate) places: usize,
+    /// Levels of layers: 1 for a layer without others inside.
+    pub(crate) depth: usize,
+    pub(crate) reads: Reads,
+    pub(crate) rows: Rows,
+    pub(crate) keeps_rows: bool,
+    pub(crate) skips_zero_rows: bool,
+    pub(crate) saves_by_row: bool,
+    /// Values saved of one row; of a layer that saves by row.
+    pub(crate) saved: usize,
+    /// Whether it saves by row, as much in each mode that saves, and carries no state.
+    pub(crate) by_row: bool,
+    /// Whether threads may take it through a stretch of layers together.
+    pub(crate) plain: bool,
+}
+
+/// The question that a tape asks of all layers of a network: can they do a pass of `extent`?
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub(crate) extent: Extent<'a>,
+    pub(crate) path: &'a str,
+}
+
+impl Answers {
+    /// The answers of `layer`, checked. Those of a layer of layers were checked when it was made.
+    pub(crate) fn of<T: Scalar>(layer: &(impl Layer<T> + ?Sized)) -> Result<Self, LayerRule> {
+        match layer.kept() {
+            Some(kept) => kept,
+            None => Self::ask(layer, Extent::sequences(2, 3)),
+        }
+    }
+
+    /// Those of a layer of sizes that no network takes.
+    fn without_sizes(dims: Dims) -> Self {
+        Answers {
+            dims,
+            blocks: 0,
+            places: 0,
+            depth: 1,
+            reads: Reads::BOTH,
+            rows: Rows::Independent,
+            keeps_rows: true,
+            skips_zero_rows: false,
+            saves_by_row: false,
+            saved: 0,
+            by_row: false,
+            plain: false,
+        }
+    }
+
+    /// One level above layers of `depth` levels.
+    pub(crate) fn above(depth: usize) -> Result<usize, LayerRule> {
+        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) }
+    }
+
+    /// Asks a layer without parts for everything, twice, for passes of up to `largest`.
+    pub(crate) fn ask<T: Scalar>(layer: &(impl Layer<T> + ?Sized), largest: Extent<'_>) -> Result<Self, LayerRule> {
+        let dims = twice("dims", || layer.dims())?;
+        let Dims { input, output, parameters } = dims;
+        if input == 0 || output == 0 || [input, output, parameters].iter().any(|&size| size > MOST) {
+            // Whatever asks refuses such sizes; other answers may not exist for them.
+            return Ok(Answers::without_sizes(dims));
+        }
+        let blocks = twice("blocks", || Blocks::collect(|visit| layer.blocks(visit)))?;
+        check_blocks(blocks.iter(), dims.parameters)?;
+        let places = twice("places", || {
+            let mut names = Vec::new();
+            layer.places("", &mut |name| names.push(name));
+            names
+        })?;
+        if places.is_empty() {
+            return Err(LayerRule::NoLink);
+        }
+        unique("link", places.iter().map(String::as_str))?;
+        let carried = layer.needs(Extent::batch(1), Mode::Train).carried;
+        let Extent { batch, steps, .. } = largest;
+        let (one, ragged) = (Extent::batch(1), [2, 1]);
+        let few = [one, Extent::sequences(1, steps.min(2)), Extent::sequences(1, steps)];
+        let many = [Extent::batch(batch), Extent::sequences(batch, steps.min(2)), Extent::sequences(batch, steps)];
+        let ragged = Extent::ragged(&ragged);
+        let mut keeps_rows = true;
+        for rows in few.into_iter().chain(many).chain([ragged, Extent::sequences(2, LONG)]) {
+            let after = twice("extent", || layer.extent(rows))?;
+            check_extent(rows, after)?;
+            keeps_rows &= after == rows;
+            let zeros = twice("zero_rows", || layer.zero_rows(rows))?;
+            if zeros > rows.rows() {
+                return Err(LayerRule::ZeroRows { rows: rows.rows(), found: zeros });
+            }
+        }
+        for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
+            let needs = |rows| {
+                let needs = twice("needs", || layer.needs(rows, mode))?;
+                match needs {
+                    _ if needs.carried != carried => {
+                        Err(LayerRule::CarriedVaries { expected: carried, found: needs.carried })
+                    }
+                    _ if !mode.saves() && needs.saved > 0 => Err(LayerRule::InferenceSaves { saved: needs.saved }),
+                    _ => Ok(needs),
+                }
+            };
+            needs(ragged)?;
+            // Longer, and of more samples.
+            let mut smaller = [Needs::default(); 3];
+            for samples in [few, many] {
+                let mut shorter = Needs::default();
+                for (rows, fewer) in samples.into_iter().zip(&mut smaller) {
+                    let now = needs(rows)?;
+                    check_growth(*fewer, now)?;
+                    check_growth(shorter, now)?;
+                    (*fewer, shorter) = (now, now);
+                }
+            }
+        }
+        let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(one, mode));
+        let three = [ragged, Extent::batch(3)].map(|rows| layer.needs(rows, Mode::Train));
+        let (saves_by_row, rows, skips_zero_rows) = (layer.saves_by_row(), layer.rows(), layer.skips_zero_rows());
+        let plain = keeps_rows
+            && rows == Rows::Independent
+            && carried == 0
+            && (three[1].saved == 0 || saves_by_row && parameters == 0)
+            && !skips_zero_rows;
+        let by_row = saves_by_row
+            && Some(three[0].saved) == train.saved.checked_mul(3)
+            && evaluate.saved == train.saved
+            && carried == 0;
+        Ok(Answers {
+            blocks: blocks.len(),
+            places: places.len(),
+            reads: layer.reads(),
+            rows,
+            keeps_rows,
+            skips_zero_rows,
+            saves_by_row,
+            saved: train.saved,
+            by_row,
+            plain,
+            ..Answers::without_sizes(dims)
+        })
+    }
+}
+
+impl Question<'_> {
+    /// The question for the part of that name, to which `extent` comes.
+    pub(crate) fn part<'a>(self, extent: Extent<'a>, path: &'a str) -> Question<'a> {
+        Question { extent, path }
+    }
+
+    /// The answers of a layer without parts.
+    pub(crate) fn leaf<T: Scalar>(self, layer: &(impl Layer<T> + ?Sized)) -> Result<Answers, Error> {
+        let kept = layer.kept().unwrap_or_else(|| Answers::ask(layer, self.extent));
+        kept.map_err(|rule| rule.at(self.path))
+    }
+
+    /// Asks a part again, and refuses answers that differ from those it gave before.
+    pub(crate) fn again<T: Scalar>(self, layer: &(impl Layer<T> + ?Sized), before: &Answers) -> Result<(), Error> {
+        let now = layer.answer(self)?;
+        let same = [
+            ("dims", now.dims == before.dims),
+            ("blocks", now.blocks == before.blocks),
+            ("places", now.places == before.places),
+            ("rows", now.rows == before.rows),
+            ("reads", now.reads == before.reads),
+            ("skips_zero_rows", now.skips_zero_rows == before.skips_zero_rows),
+            ("saves_by_row", now.saves_by_row == before.saves_by_row),
+            ("needs", now.saved == before.saved),
+        ];
+        match same.into_iter().find(|(_, same)| !same) {
+            Some((method, _)) => Err(LayerRule::Changed { method }.at(self.path)),
+            None if before.keeps_rows && !now.keeps_rows => Err(LayerRule::Changed { method: "extent" }.at(self.path)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The answer that a question has, asked twice.
+fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
+    let (first, second) = (ask(), ask());
+    if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
+}
+
+fn check_growth(smaller: Needs, larger: Needs) -> Result<(), LayerRule> {
+    let sizes = [("saved values", smaller.saved, larger.saved), ("scratch", smaller.scratch, larger.scratch)];
+    match sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
+        Some((what, smaller, larger)) => Err(LayerRule::NeedsShrink { what, smaller, larger }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses rows that no pass can cover, or of another batch than those that came.
+pub(crate) fn check_extent(before: Extent<'_>, after: Extent<'_>) -> Result<(), LayerRule> {
+    after.check().map_err(|reason| LayerRule::InvalidExtent { reason: Box::new(reason) })?;
+    if after.batch != before.batch {
+        return Err(LayerRule::BatchChanged { expected: before.batch, found: after.batch });
+    }
+    Ok(())
+}
+
+/// Refuses blocks that do not tile so many parameters in order, or that share a name.
+pub(crate) fn check_blocks<'a>(
+    blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
+    parameters: usize,
+) -> Result<(), LayerRule> {
+    let mut expected = 0;
+    for block in blocks.clone() {
+        let (name, start, end) = (|| block.name.to_string(), block.range.start, block.range.end);
+        if end < start {
+            return Err(LayerRule::ReversedRange { block: name(), start, end });
+        }
+        if start != expected {
+            return Err(LayerRule::BlockStart { block: name(), expected, found: start });
+        }
+        let [rows, columns] = block.shape;
+        if saturating_product(&block.shape) != end - start {
+            return Err(LayerRule::BlockShape { block: name(), rows, columns, parameters: end - start });
+        }
+        if !block.gates.is_empty() && !rows.is_multiple_of(block.gates.len()) {
+            return Err(LayerRule::GateRows { block: name(), rows, gates: block.gates.len() });
+        }
+        expected = end;
+    }
+    if expected != parameters {
+        return Err(LayerRule::BlockTotal { expected: parameters, found: expected });
+    }
+    if blocks.clone().any(|block| block.name.is_empty()) {
+        return Err(LayerRule::NoName { what: "block" });
+    }
+    unique("block", blocks.map(|block| &*block.name))
+}
+
+/// Refuses a name that is there twice.
+pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
+    let mut sorted: Vec<&str> = names.collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(LayerRule::NameTwice { what, name: pair[0].to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a slice of a pass that is not as long as the contract of [`Layer`] says.
+#[inline]
+#[track_caller]
+pub(crate) fn hold(what: &str, expected: usize, found: usize) {
+    if expected != found {
+        broken(what, expected, found);
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn broken(what: &str, expected: usize, found: usize) -> ! {
+    panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
+}
+
+/// The first `count` values of `values`, which keeps the rest.
+#[inline]
+#[track_caller]
+pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
+    let found = values.len();
+    values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
+}
+
+/// The last `count` values of `values`, which keeps the rest.
+#[inline]
+#[track_caller]
+pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
+    let found = values.len();
+    let start = found.checked_sub(count).unwrap_or_else(|| broken(what, count, found));
+    values.split_off_mut(start..).unwrap_or_default()
+}
+
+/// [`cut`] of values that are only read.
+#[inline]
+#[track_caller]
+pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
+    let found = values.len();
+    values.split_off(..count).unwrap_or_else(|| broken(what, count, found))
+}
+
+/// [`cut_end`] of values that are only read.
+#[inline]
+#[track_caller]
+pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
+    let found = values.len();
+    let start = found.checked_sub(count).unwrap_or_else(|| broken(what, count, found));
+    values.split_off(start..).unwrap_or_default()
+}
+
+/// The path of a part.
+pub(crate) fn join(path: &str, part: &str) -> String {
+    if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
+}
+
+/// The bound on the gain of some links, or those that have none.
+pub(crate) struct Bound {
+    pub(crate) product: Option<Upper>,
+    pub(crate) missing: Vec<String>,
+}
+
+impl Bound {
+    pub(crate) fn new() -> Self {
+        Bound { product: Some(Upper::ONE), missing: Vec::new() }
+    }
+
+    /// Multiplies by the bound of the link of that name.
+    pub(crate) fn visit(&mut self, name: &str, bound: Option<f64>) {
+        self.product = self.product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
+        if bound.is_none() {
+            self.missing.push(name.to_string());
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! Layers and cells whose answers break the contract are refused by name, wherever they are, before a pass or in it.
+
+use chainrule::{
+    Block, Error, Extent, Layer, LayerRule, Mode, Role,
+    layer::{Backward, Dims, Forward, Linear, Needs, Residual, Sequential, initialize, summary},
+    recurrent::{Bidirectional, Cell, CellBackward, CellForward, Lstm, Operand, Product, Recurrent, Reversed},
+    tape::Tape,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// The answer that a [`Liar`] gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    Overlap,
+    Gap,
+    ReversedRange,
+    TooFew,
+    TooMany,
+    Shape,
+    ShapeThatWraps,
+    NameTwice,
+    NoName,
+    Gates,
+    NoPlace,
+    PlaceTwice,
+    ExtentUnsorted,
+    ExtentWithoutSteps,
+    ExtentTorn,
+    ExtentOfAnotherBatch,
+    NeedsShrink,
+    SavedByInference,
+    CarriedByStep,
+    ZeroRows,
+    DimsChange,
+    WidthChanges,
+    BlocksChange,
+    PlacesChange,
+    ExtentChanges,
+    NeedsChange,
+}
+
+const LIES: [Lie; 26] = [
+    Lie::Overlap,
+    Lie::Gap,
+    Lie::ReversedRange,
+    Lie::TooFew,
+    Lie::TooMany,
+    Lie::Shape,
+    Lie::ShapeThatWraps,
+    Lie::NameTwice,
+    Lie::NoName,
+    Lie::Gates,
+    Lie::NoPlace,
+    Lie::PlaceTwice,
+    Lie::ExtentUnsorted,
+    Lie::ExtentWithoutSteps,
+    Lie::ExtentTorn,
+    Lie::ExtentOfAnotherBatch,
+    Lie::NeedsShrink,
+    Lie::SavedByInference,
+    Lie::CarriedByStep,
+    Lie::ZeroRows,
+    Lie::DimsChange,
+    Lie::WidthChanges,
+    Lie::BlocksChange,
+    Lie::PlacesChange,
+    Lie::ExtentChanges,
+    Lie::NeedsChange,
+];
+
+/// The rule that a lie breaks.
+fn breaks(lie: Lie, rule: &LayerRule) -> bool {
+    use LayerRule::*;
+    match lie {
+        Lie::Overlap | Lie::Gap => matches!(rule, BlockStart { .. }),
+        Lie::ReversedRange => matches!(rule, LayerRule::ReversedRange { start: 2, end: 1, .. }),
+        Lie::TooFew | Lie::TooMany => matches!(rule, BlockTotal { expected: 6, .. }),
+        Lie::Shape | Lie::ShapeThatWraps => matches!(rule, BlockShape { parameters: 4, .. }),
+        Lie::NameTwice | Lie::PlaceTwice => matches!(rule, LayerRule::NameTwice { .. }),
+        Lie::NoName => matches!(rule, LayerRule::NoName { .. }),
+        Lie::Gates => matches!(rule, GateRows { rows: 2, gates: 3, .. }),
+        Lie::NoPlace => matches!(rule, NoLink),
+        Lie::ExtentUnsorted | Lie::ExtentWithoutSteps | Lie::ExtentTorn => matches!(rule, InvalidExtent { .. }),
+        Lie::ExtentOfAnotherBatch => matches!(rule, BatchChanged { .. }),
+        Lie::NeedsShrink => matches!(rule, LayerRule::NeedsShrink { .. }),
+        Lie::SavedByInference => matches!(rule, InferenceSaves { .. }),
+        Lie::CarriedByStep => matches!(rule, CarriedVaries { .. }),
+        Lie::ZeroRows => matches!(rule, LayerRule::ZeroRows { .. }),
+        _ => matches!(rule, Changed { .. }),
+    }
+}
+
+/// `y = x`, two values wide, with six parameters it does not use; it saves x and lies once `lie_at` calls were answered.
+#[derive(Debug)]
+struct Liar {
+    lie: Lie,
+    calls: AtomicUsize,
+    lie_at: AtomicUsize,
+}
+
+impl Liar {
+    fn new(lie: Lie) -> Self {
+        Liar { lie, calls: AtomicUsize::new(0), lie_at: AtomicUsize::new(0) }
+    }
+
+    /// One that is honest until it is told to lie.
+    fn later(lie: Lie) -> Arc<Self> {
+        Arc::new(Liar { lie, calls: AtomicUsize::new(0), lie_at: AtomicUsize::new(usize::MAX) })
+    }
+
+    fn lie_from_now(&self) {
+        self.lie_at.store(0, Relaxed);
+    }
+
+    fn is(&self, lie: Lie) -> bool {
+        self.lie == lie && self.calls.load(Relaxed) >= self.lie_at.load(Relaxed)
+    }
+
+    /// True at every other call.
+    fn wavers(&self, lie: Lie) -> bool {
+        self.lie == lie && self.calls.fetch_add(1, Relaxed) % 2 == 1 && self.is(lie)
+    }
+}
+
+impl Layer<f32> for Liar {
+    fn dims(&self) -> Dims {
+        let more = usize::from(self.wavers(Lie::DimsChange));
+        Dims::new(2, 2 + usize::from(self.wavers(Lie::WidthChanges)), 6 + more)
+    }
+
+    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+        let mut after = extent;
+        if self.is(Lie::ExtentUnsorted) && extent.batch > 1 {
+            after = Extent::ragged(&[1, 2]);
+        }
+        if self.is(Lie::ExtentWithoutSteps) {
+            after = Extent::sequences(extent.batch, 0);
+        }
+        if self.is(Lie::ExtentTorn) {
+            after = Extent::ragged(&[2, 1]);
+            after.batch = extent.batch + 1;
+        }
+        if self.is(Lie::ExtentOfAnotherBatch) {
+            after = Extent::sequences(extent.batch + 1, extent.steps);
+        }
+        if self.wavers(Lie::ExtentChanges) {
+            after = Extent::sequences(extent.batch, extent.steps + 1);
+        }
+        after
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let mut needs = Needs::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
+        if self.is(Lie::NeedsShrink) {
+            needs.scratch = 1000 / extent.rows();
+        }
+        if self.is(Lie::SavedByInference) {
+            needs.saved = 2 * extent.rows();
+        }
+        if self.is(Lie::CarriedByStep) {
+            needs.carried = extent.steps;
+        }
+        if self.wavers(Lie::NeedsChange) {
+            needs.saved += 2;
+        }
+        needs
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        let mut weight = Block::new("weight", 0, [2, 2], Role::Weight);
+        let mut bias = Block::new("bias", 4, [2, 1], Role::Bias);
+        match self.lie {
+            lie if !self.is(lie) => {}
+            Lie::Overlap => bias.range = 3..5,
+            Lie::Gap => bias.range = 5..7,
+            #[allow(clippy::reversed_empty_ranges)]
+            Lie::ReversedRange => weight.range = 2..1,
+            Lie::TooFew => bias = Block::new("bias", 4, [1, 1], Role::Bias),
+            Lie::TooMany => bias = Block::new("bias", 4, [3, 1], Role::Bias),
+            Lie::Shape => weight.shape = [2, 3],
+            Lie::ShapeThatWraps => weight.shape = [usize::MAX / 2 + 3, 2],
+            Lie::NameTwice => bias = Block::new("weight", 4, [2, 1], Role::Bias),
+            Lie::NoName => bias = Block::new("", 4, [2, 1], Role::Bias),
+            Lie::Gates => weight = weight.gates(&["a", "b", "c"]),
+            _ => {}
+        }
+        if self.wavers(Lie::BlocksChange) {
+            bias = Block::new("other", 4, [2, 1], Role::Bias);
+        }
+        visit(weight);
+        visit(bias);
+    }
+
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        if !self.is(Lie::NoPlace) {
+            visit(path.into());
+        }
+        if self.is(Lie::PlaceTwice) || self.wavers(Lie::PlacesChange) {
+            visit(path.into());
+        }
+    }
+
+    fn zero_rows(&self, extent: Extent<'_>) -> usize {
+        if self.is(Lie::ZeroRows) { extent.rows() + 1 } else { 0 }
+    }
+
+    fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+        pass.y.copy_from_slice(pass.x);
+        pass.carried_out.fill(0.0);
+        let saved = pass.saved.len().min(pass.x.len());
+        pass.saved[..saved].copy_from_slice(&pass.x[..saved]);
+    }
+
+    fn backward(&self, _w: &[f32], pass: Backward<'_, f32>) {
+        if let Some(dx) = pass.dx {
+            dx.copy_from_slice(pass.dy);
+        }
+    }
+}
+
+type Whole = Box<dyn Layer<f32>>;
+
+/// Where a layer of width 2 can be, with its path there when the network is put together, and in the whole network.
+fn places(part: &dyn Fn() -> Whole) -> Vec<(&'static str, &'static str, Result<Whole, Error>)> {
+    let sequential = || {
+        let mut network = Sequential::<f32>::new(2);
+        network.push(Linear::new(2, 2))?;
+        network.push_boxed(part())?;
+        network.push(Linear::new(2, 2))?;
+        Ok(Box::new(network) as Whole)
+    };
+    let built = Sequential::<f32>::input(2).linear(2).residual(|branch| branch.layer(part()).linear(2)).build();
+    let lstm = || Recurrent::new(2, 3, Lstm);
+    vec![
+        ("network", "network", Ok(part())),
+        ("1", "1", sequential()),
+        ("branch", "branch", Residual::new(part()).map(|layer| Box::new(layer) as Whole)),
+        ("1.branch.0", "1.branch.0", built.map(|layer| Box::new(layer) as Whole)),
+        ("forward", "forward", Bidirectional::new::<f32>(part(), lstm()).map(|layer| Box::new(layer) as Whole)),
+        ("backward", "backward", Bidirectional::new::<f32>(lstm(), part()).map(|layer| Box::new(layer) as Whole)),
+        ("network", "network", Ok(Box::new(Reversed::new(part())))),
+    ]
+}
+
+#[test]
+fn layer_that_lies_is_refused_by_name_wherever_it_is() {
+    for lie in LIES {
+        for (path, _, network) in places(&|| Box::new(Liar::new(lie))) {
+            let error = network.and_then(|network| Tape::new(network, Extent::sequences(4, 3)).map(|_| ())).err();
+            let Some(Error::InvalidLayer { layer, rule }) = &error else { panic!("{lie:?} at {path}: {error:?}") };
+            assert!(layer == path && breaks(lie, rule), "{lie:?} at {path}: {error:?}");
+            assert!(error.unwrap().to_string().contains("must"), "{lie:?}");
+        }
+    }
+}
+
+#[test]
+fn layer_that_lies_when_the_tape_is_made_is_refused_by_name() {
+    for lie in LIES {
+        let liars = std::cell::RefCell::new(Vec::new());
+        let part = || -> Whole {
+            liars.borrow_mut().push(Liar::later(lie));
+            Box::new(liars.borrow().last().unwrap().clone())
+        };
+        for (_, path, network) in places(&part) {
+            let network = network.unwrap();
+            liars.borrow().iter().for_each(|liar| liar.lie_from_now());
+            let error = Tape::new(network, Extent::sequences(4, 3)).err();
+            // A rule is as broken by the other answer as by its being another.
+            let Some(Error::InvalidLayer { layer, .. }) = &error else { panic!("{lie:?} at {path}: {error:?}") };
+            assert_eq!(layer, path, "{lie:?}");
+        }
+    }
+}
+
+/// Runs `pass` and returns its message, if it panics.
+fn message<R>(pass: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(pass)).map_err(|payload| match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => payload.downcast::<&str>().map_or_else(|_| "?".into(), |message| message.to_string()),
+    })
+}
+
+#[test]
+fn layer_that_lies_in_a_pass_gives_right_numbers_an_error_or_a_panic_with_the_law() {
+    for threads in [1, 4] {
+        for lie in LIES {
+            let liars = std::cell::RefCell::new(Vec::new());
+            let part = || -> Whole {
+                liars.borrow_mut().push(Liar::later(lie));
+                Box::new(liars.borrow().last().unwrap().clone())
+            };
+            for (_, path, network) in places(&part) {
+                let network = network.unwrap();
+                liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
+                let w = initialize(&*network, 3).unwrap();
+                let extent = Extent::sequences(4, 3);
+                let mut tape = Tape::new(network, extent).unwrap();
+                tape.set_threads(threads).unwrap();
+                let x: Vec<f32> = (0..24).map(|i| (i as f32).sin()).collect();
+                let mut run = |extent: Extent<'_>| -> Result<[Vec<f32>; 2], Error> {
+                    let output = tape.forward(&w, &x[..2 * extent.rows()], extent)?;
+                    output.dy.fill(1.0);
+                    let y = output.y.to_vec();
+                    Ok([y, tape.backward(&w)?.to_vec()])
+                };
+                for extent in [extent, Extent::sequences(3, 2), Extent::ragged(&[3, 1])] {
+                    liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
+                    let right = run(extent).unwrap();
+                    liars.borrow().iter().for_each(|liar| liar.lie_from_now());
+                    match message(|| run(extent)) {
+                        Ok(Ok(found)) => assert_eq!(found, right, "{lie:?} at {path}, {threads} threads"),
+                        Ok(Err(error)) => {
+                            assert!(matches!(error, Error::InvalidLayer { .. }), "{lie:?} at {path}: {error:?}")
+                        }
+                        Err(message) => assert!(message.contains("must"), "{lie:?} at {path}: {message}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The answer that a [`Fraud`] gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    NoGates,
+    GateTwice,
+    GateWithoutName,
+    ReversedGates,
+    NoGatesOfAProduct,
+    GatesBeyond,
+    SeparateOutOfOrder,
+    SeparateWithGap,
+    OwnAtStart,
+    StageLeftOut,
+    StageHuge,
+    Memory,
+    Held,
+    GatesChange,
+    ProductsChange,
+    MemoryChanges,
+}
+
+const FAULTS: [Fault; 16] = [
+    Fault::NoGates,
+    Fault::GateTwice,
+    Fault::GateWithoutName,
+    Fault::ReversedGates,
+    Fault::NoGatesOfAProduct,
+    Fault::GatesBeyond,
+    Fault::SeparateOutOfOrder,
+    Fault::SeparateWithGap,
+    Fault::OwnAtStart,
+    Fault::StageLeftOut,
+    Fault::StageHuge,
+    Fault::Memory,
+    Fault::Held,
+    Fault::GatesChange,
+    Fault::ProductsChange,
+    Fault::MemoryChanges,
+];
+
+fn violates(fault: Fault, rule: &LayerRule) -> bool {
+    use LayerRule::*;
+    match fault {
+        Fault::NoGates => matches!(rule, LayerRule::NoGates),
+        Fault::GateTwice => matches!(rule, NameTwice { what: "gate", .. }),
+        Fault::GateWithoutName => matches!(rule, NoName { what: "gate" }),
+        Fault::ReversedGates => matches!(rule, ProductGates { product: 0, start: 2, end: 1, .. }),
+        Fault::NoGatesOfAProduct | Fault::GatesBeyond => matches!(rule, ProductGates { .. }),
+        Fault::SeparateOutOfOrder => matches!(rule, SeparateGates { product: 1, expected: 3, found: 1 }),
+        Fault::SeparateWithGap => matches!(rule, SeparateGates { product: 1, expected: 1, found: 2 }),
+        Fault::OwnAtStart => matches!(rule, OwnOperandAtStart { product: 0 }),
+        Fault::StageLeftOut | Fault::StageHuge => matches!(rule, StageWithoutProduct { stage: 1 }),
+        Fault::Memory | Fault::Held => matches!(rule, CellSize { .. }),
+        _ => matches!(rule, Changed { .. }),
+    }
+}
+
+/// A cell of three gates whose answers break a rule.
+#[derive(Clone, Debug)]
+struct Fraud(Fault, Arc<AtomicUsize>);
+
+impl Fraud {
+    fn wavers(&self, fault: Fault) -> bool {
+        self.1.fetch_add(1, Relaxed) % 2 == 1 && self.0 == fault
+    }
+}
+
+const fn product(first: usize, end: usize, stage: usize, operand: Operand, separate: bool) -> Product {
+    Product { gates: first..end, stage, operand, separate }
+}
+
+impl Cell for Fraud {
+    fn gates(&self) -> &'static [&'static str] {
+        match self.0 {
+            Fault::NoGates => &[],
+            Fault::GateTwice => &["a", "b", "a"],
+            Fault::GateWithoutName => &["a", "", "c"],
+            Fault::GatesChange if self.wavers(Fault::GatesChange) => &["a", "b"],
+            _ => &["a", "b", "c"],
+        }
+    }
+
+    fn products(&self) -> &'static [Product] {
+        use Operand::{Hidden, Own};
+        match self.0 {
+            Fault::ReversedGates => &[const { product(2, 1, 0, Hidden, false) }],
+            Fault::NoGatesOfAProduct => &[const { product(1, 1, 0, Hidden, false) }],
+            Fault::GatesBeyond => &[const { product(0, 4, 0, Hidden, false) }],
+            Fault::SeparateOutOfOrder => {
+                &[const { product(2, 3, 0, Hidden, true) }, const { product(1, 2, 0, Hidden, true) }]
+            }
+            Fault::SeparateWithGap => {
+                &[const { product(0, 1, 0, Hidden, true) }, const { product(2, 3, 0, Hidden, true) }]
+            }
+            Fault::OwnAtStart => &[const { product(0, 3, 0, Own, false) }],
+            Fault::StageLeftOut => &[const { product(0, 2, 0, Hidden, false) }, const { product(2, 3, 2, Own, false) }],
+            Fault::StageHuge => &[const { product(0, 3, usize::MAX - 1, Own, false) }],
+            Fault::ProductsChange if self.wavers(Fault::ProductsChange) => &[],
+            _ => &[const { product(0, 3, 0, Hidden, false) }],
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let changes = usize::from(self.wavers(Fault::MemoryChanges));
+        if self.0 == Fault::Memory { usize::MAX } else { changes }
+    }
+
+    fn held(&self) -> usize {
+        if self.0 == Fault::Held { usize::MAX / 2 } else { 0 }
+    }
+
+    fn forward<T: chainrule::Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        unit.h_next.copy_from_slice(&unit.z[..unit.h.len()]);
+    }
+
+    fn backward<T: chainrule::Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        unit.z.fill(T::zero());
+    }
+}
+
+#[test]
+fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_before() {
+    for fault in FAULTS {
+        let layer = || Recurrent::new(2, 2, Fraud(fault, Arc::default()));
+        let alone = layer();
+        assert_eq!(Layer::<f32>::dims(&alone).input, 2, "{fault:?}");
+        assert!(Layer::<f32>::describe(&alone).to_owned() == Layer::<f32>::describe(&alone));
+        for mode in [Mode::Train, Mode::Infer] {
+            assert!(Layer::<f32>::needs(&alone, Extent::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
+        }
+        let w = initialize::<f32>(&alone, 1).unwrap();
+        assert_eq!(summary::<f32>(&alone).parameters, w.len(), "{fault:?}");
+        for (path, _, network) in places(&|| Box::new(layer())) {
+            let error = network.and_then(|network| Tape::new(network, Extent::sequences(4, 3)).map(|_| ())).err();
+            let Some(Error::InvalidLayer { layer, rule }) = &error else { panic!("{fault:?} at {path}: {error:?}") };
+            assert!(layer == path && violates(fault, rule), "{fault:?} at {path}: {error:?}");
+        }
+        let (mut y, mut end, mut scratch) = ([0.0; 2], [0.0; 2], [0.0f32; 1000]);
+        let (mut saved, mut nobody) = ([0.0f32; 0], ());
+        let mut pass =
+            Forward::new(Extent::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut nobody);
+        pass.carried_out = &mut end;
+        let message = message(|| alone.forward(&w, pass)).unwrap_err();
+        assert!(message.contains("must"), "{fault:?}: {message}");
+    }
+}
+
+/// Hands the recurrent layer inside a pass that breaks the contract, as a layer of layers may by mistake.
+#[derive(Debug)]
+struct Careless {
+    inner: Recurrent<Lstm>,
+    wrong: Wrong,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wrong {
+    Lengths,
+    Carried,
+    Saved,
+    Input,
+    Output,
+}
+
+impl Layer<f32> for Careless {
+    fn dims(&self) -> Dims {
+        Layer::<f32>::dims(&self.inner)
+    }
+
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let needs = Layer::<f32>::needs(&self.inner, extent, mode);
+        Needs::new(needs.saved, needs.scratch, needs.carried)
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        Layer::<f32>::blocks(&self.inner, visit);
+    }
+
+    fn forward(&self, w: &[f32], mut pass: Forward<'_, f32>) {
+        const UNSORTED: [usize; 45] = {
+            let mut lengths = [1; 45];
+            lengths[0] = 12;
+            let mut i = 13;
+            while i < 45 {
+                lengths[i] = 12;
+                i += 1;
+            }
+            lengths
+        };
+        match self.wrong {
+            Wrong::Lengths => pass.extent = Extent::ragged(&UNSORTED),
+            Wrong::Carried => pass.carried_out = &mut pass.carried_out[1..],
+            Wrong::Saved => pass.saved = &mut pass.saved[1..],
+            Wrong::Input => pass.x = &pass.x[1..],
+            Wrong::Output => pass.y = &mut pass.y[1..],
+        }
+        self.inner.forward(w, pass);
+    }
+
+    fn backward(&self, w: &[f32], pass: Backward<'_, f32>) {
+        self.inner.backward(w, pass);
+    }
+}
+
+#[test]
+fn pass_with_slices_or_lengths_against_the_contract_panics_with_the_law() {
+    for threads in [1, 4] {
+        for wrong in [Wrong::Lengths, Wrong::Carried, Wrong::Saved, Wrong::Input, Wrong::Output] {
+            let network = Careless { inner: Recurrent::new(8, 16, Lstm), wrong };
+            let w = initialize(&network, 1).unwrap();
+            let extent = Extent::sequences(45, 12);
+            let mut tape = Tape::new(&network, extent).unwrap();
+            tape.set_threads(threads).unwrap();
+            let message = message(|| tape.forward(&w, &vec![0.5; 45 * 12 * 8], extent).map(|_| ())).unwrap_err();
+            assert!(message.contains("must"), "{wrong:?}: {message}");
+        }
+    }
+}
+
+/// Found by this test: an extent of more samples passed for more memory than the tape has.
+#[test]
+fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
+    #[derive(Debug)]
+    struct Odd;
+    impl Layer<f32> for Odd {
+        fn dims(&self) -> Dims {
+            Dims::new(1, 1, 0)
+        }
+        fn needs(&self, extent: Extent<'_>, _mode: Mode) -> Needs {
+            Needs::new(0, if extent.batch == 3 { 100 } else { 1 }, 0)
+        }
+        fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+            pass.y.copy_from_slice(pass.x);
+        }
+        fn backward(&self, _w: &[f32], _pass: Backward<'_, f32>) {}
+    }
+    let mut tape = Tape::new(Odd, Extent::batch(8)).unwrap();
+    assert!(tape.forward(&[], &[0.0; 2], Extent::batch(2)).is_ok());
+    let error = tape.forward(&[], &[0.0; 3], Extent::batch(3)).err();
+    let expected = LayerRule::NeedsShrink { what: "scratch", smaller: 100, larger: 1 };
+    assert_eq!(error, Some(Error::InvalidLayer { layer: "network".into(), rule: expected }));
+    assert!(tape.infer(&[], &[0.0; 3], Extent::batch(3)).is_err());
+}

@@ -1,0 +1,331 @@
+//! Layers within layers: depth costs linear time, no stack beyond that of a test's thread, and ends at a stated limit.
+
+use chainrule::{
+    Block, Blocks, Error, Extent, Layer, LayerRule, Mode, Role,
+    activation::{Activation, Tanh},
+    initializer::{ByGate, Constant},
+    layer::{
+        Backward, BranchScale, Dims, Forward, LastStep, Linear, MAX_DEPTH, Needs, Node, Pointwise, Reads, Residual,
+        Sequential, initialize, summary,
+    },
+    monitor::GradientBudget,
+    recurrent::{Bidirectional, Reversed},
+    tape::Tape,
+    theory::{Certificate, Inputs, Prediction},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+/// The stack of a thread that a test runs on, unless told otherwise.
+const STACK: usize = 2 << 20;
+
+type Whole = Box<dyn Layer<f32>>;
+
+fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
+
+/// Ways to put a layer of width 2 into another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Around {
+    Sequential,
+    Residual,
+    Reversed,
+    Forward,
+    Backward,
+    Mixed,
+}
+
+const AROUND: [Around; 6] =
+    [Around::Sequential, Around::Residual, Around::Reversed, Around::Forward, Around::Backward, Around::Mixed];
+
+impl Around {
+    /// One level more; the level after it, where it adds two.
+    fn put(self, level: usize, layer: Whole) -> Result<Whole, Error> {
+        match self {
+            Around::Sequential => {
+                let mut network = Sequential::new(2);
+                network.push_boxed(layer)?;
+                Ok(Box::new(network))
+            }
+            Around::Residual => Ok(Box::new(Residual::new(layer)?.scale(BranchScale::Fixed(0.0))?)),
+            Around::Reversed => Ok(Box::new(Reversed::new(layer))),
+            // Two directions of width 2, and a layer that makes 2 of 4: two levels.
+            Around::Forward => narrowed(Bidirectional::new::<f32>(layer, Linear::new(2, 2))?),
+            Around::Backward => narrowed(Bidirectional::new::<f32>(Linear::new(2, 2), layer)?),
+            Around::Mixed => AROUND[level % 3].put(level, layer),
+        }
+    }
+
+    fn levels(self) -> usize {
+        if matches!(self, Around::Forward | Around::Backward) { 2 } else { 1 }
+    }
+
+    fn nest(self, levels: usize, innermost: Whole) -> Result<Whole, Error> {
+        (0..levels / self.levels()).try_fold(innermost, |layer, level| self.put(level, layer))
+    }
+}
+
+fn narrowed(layer: impl Layer<f32> + 'static) -> Result<Whole, Error> {
+    let mut network = Sequential::new(2);
+    network.push(layer)?;
+    network.push(Linear::new(4, 2))?;
+    Ok(Box::new(network))
+}
+
+/// A layer that counts how often it is asked.
+#[derive(Debug, Default)]
+struct Asked([AtomicUsize; 5]);
+
+impl Asked {
+    fn counts(&self) -> [usize; 5] {
+        self.0.each_ref().map(|count| count.swap(0, Relaxed))
+    }
+
+    fn ask(&self, question: usize) {
+        self.0[question].fetch_add(1, Relaxed);
+    }
+}
+
+impl Layer<f32> for Asked {
+    fn dims(&self) -> Dims {
+        self.ask(0);
+        Dims::new(2, 2, 2)
+    }
+    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+        self.ask(1);
+        extent
+    }
+    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        self.ask(2);
+        Needs::new(if mode.saves() { extent.rows() } else { 0 }, 0, 0)
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        self.ask(3);
+        visit(Block::new("gain", 0, [2, 1], Role::Gain));
+    }
+    fn reads(&self) -> Reads {
+        self.ask(4);
+        Reads::BOTH
+    }
+    fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+        pass.y.copy_from_slice(pass.x);
+        pass.saved.fill(1.0);
+    }
+    fn backward(&self, _w: &[f32], pass: Backward<'_, f32>) {
+        pass.dx.into_iter().for_each(|dx| dx.copy_from_slice(pass.dy));
+    }
+}
+
+#[test]
+fn deeper_network_asks_its_innermost_layer_no_more_often() {
+    on_a_small_stack(|| {
+        for around in AROUND {
+            let counts = [1, 3, 30].map(|halves| {
+                let leaf = Arc::new(Asked::default());
+                let network = around.nest(4 * halves, Box::new(leaf.clone())).unwrap();
+                let built = leaf.counts();
+                let one = Extent::sequences(3, 2);
+                network.dims();
+                network.reads();
+                network.saves_by_row();
+                network.rows();
+                network.extent(one);
+                network.needs(one, Mode::Train);
+                network.overwrites();
+                network.zero_rows(one);
+                Blocks::collect(|visit| network.blocks(visit));
+                let asked = leaf.counts();
+                let w = initialize(&*network, 1).unwrap();
+                network.gain_bounds(&w, one, "", &mut |_, _| {});
+                network.gain_bound(&w, one);
+                network.state_bounds(&w, one, "", &mut |_, _| {});
+                network.describe();
+                summary(&*network);
+                let walked = leaf.counts();
+                drop(Tape::new(network, one).unwrap());
+                [built, asked, walked, leaf.counts()]
+            });
+            if around == Around::Reversed {
+                // It keeps no answers, and hands each question on: as many as there are levels at most.
+                assert!(counts[2].as_flattened().iter().all(|&count| count <= 120 * 120), "{counts:?}");
+                continue;
+            }
+            assert_eq!(counts[0], counts[1], "{around:?}");
+            assert_eq!(counts[0], counts[2], "{around:?}");
+            let [_, asked, ..] = counts[0];
+            assert!(asked.iter().all(|&count| count <= 2), "{around:?}: {asked:?}");
+        }
+    });
+}
+
+#[test]
+fn network_at_the_limit_does_everything_on_a_small_stack() {
+    on_a_small_stack(|| {
+        for around in AROUND {
+            let innermost = Box::new(Pointwise::new(2, Tanh));
+            let network = around.nest(MAX_DEPTH - 1, innermost).unwrap();
+            let described = network.describe();
+            assert!(described.depth() >= MAX_DEPTH - 1, "{around:?}");
+            assert!(described.clone() == described);
+            assert_eq!(described.widths(), (2, 2));
+            assert!(format!("{described:?} {described:#?} {network:?} {network:#?}").len() > 4 * MAX_DEPTH);
+            let again = described.build::<f32>().unwrap();
+            assert!(again.describe() == described && again.dims() == network.dims());
+            // A Reversed has the path of the layer within.
+            let rows = summary(&*network).rows.len();
+            assert!(rows >= if around == Around::Reversed { 1 } else { MAX_DEPTH / 2 }, "{around:?}: {rows}");
+            let extent = Extent::sequences(3, 2);
+            let w = initialize(&*network, 1).unwrap();
+            Certificate::new(&*network, &w, extent).unwrap();
+            Prediction::of_node(&described, Inputs::new(1.0).unwrap()).unwrap();
+            let mut tape = Tape::new(&network, extent).unwrap();
+            for threads in [1, 2] {
+                tape.set_threads(threads).unwrap();
+                tape.want_input_gradient(true);
+                let mut budget = GradientBudget::new();
+                let output = tape.forward_with(&w, &[0.5; 12], extent, Mode::Train, &mut budget).unwrap();
+                output.dy.fill(1.0);
+                tape.backward_with(&w, &mut budget).unwrap();
+                let mut copy = w.clone();
+                tape.forward(&w, &[0.5; 12], extent).unwrap().dy.fill(1.0);
+                tape.descend(&mut copy, 0.1).unwrap();
+                tape.infer(&w, &[0.5; 12], extent).unwrap();
+            }
+        }
+    });
+}
+
+fn is_too_deep(error: &Error) -> bool {
+    matches!(error, Error::InvalidLayer { rule: LayerRule::TooDeep { limit: MAX_DEPTH }, .. })
+}
+
+#[test]
+fn nesting_beyond_the_limit_is_refused_by_every_constructor() {
+    on_a_small_stack(|| {
+        for around in AROUND {
+            // A Reversed is made of anything; the layer around it refuses it.
+            let levels = if around == Around::Reversed { MAX_DEPTH } else { 100_000 };
+            let network =
+                around.nest(levels, Box::new(Linear::new(2, 2))).and_then(|layer| Around::Residual.put(0, layer));
+            assert!(is_too_deep(&network.unwrap_err()), "{around:?}");
+        }
+        let deep = || Around::Residual.nest(MAX_DEPTH - 1, Box::new(Linear::new(2, 2))).unwrap();
+        let deeper = || Reversed::new(deep());
+        assert!(is_too_deep(&Sequential::new(2).push(deeper()).unwrap_err()));
+        assert!(is_too_deep(&Residual::new(deeper()).unwrap_err()));
+        assert!(is_too_deep(&Bidirectional::new::<f32>(deeper(), Linear::new(2, 2)).unwrap_err()));
+        assert!(is_too_deep(&Bidirectional::new::<f32>(Linear::new(2, 2), deep()).unwrap_err()));
+        assert!(is_too_deep(&Sequential::input(2).layer(deeper()).build().unwrap_err()));
+        assert!(is_too_deep(&Tape::new(Reversed::new(deeper()), Extent::batch(1)).unwrap_err()));
+        let error = Sequential::input(2).residual(|branch| branch.layer(deep())).build().unwrap_err();
+        assert!(is_too_deep(&error) && error.to_string().contains("128"), "{error}");
+    });
+}
+
+/// A description of that many levels, put together by hand.
+fn described(around: Around, levels: usize) -> Node {
+    let leaf = || Layer::<f32>::describe(&LastStep::new(2));
+    (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 5] } else { around } {
+        Around::Sequential => Node::Sequential { input: 2, layers: vec![leaf(), node] },
+        Around::Residual => Node::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
+        Around::Reversed => Node::Reversed(Box::new(node)),
+        Around::Forward => Node::Bidirectional { forward: Box::new(node), backward: Box::new(leaf()) },
+        _ => Node::Bidirectional { forward: Box::new(leaf()), backward: Box::new(node) },
+    })
+}
+
+/// The innermost part.
+fn bottom(node: &mut Node) -> &mut Node {
+    match node {
+        Node::Sequential { layers, .. } => bottom(layers.last_mut().unwrap()),
+        Node::Residual { branch: part, .. } | Node::Reversed(part) => bottom(part),
+        Node::Bidirectional { forward, backward } => bottom(if backward.depth() == 1 { forward } else { backward }),
+        leaf => leaf,
+    }
+}
+
+#[test]
+fn description_of_any_depth_is_copied_compared_measured_printed_and_dropped() {
+    on_a_small_stack(|| {
+        for around in AROUND {
+            for levels in [1, 2, 1000, 100_000] {
+                let node = described(around, levels);
+                assert_eq!(node.depth(), levels);
+                let mut copy = node.clone();
+                assert!(copy == node, "{around:?}");
+                let (input, output) = node.widths();
+                assert!(input == 2 && output >= 2, "{around:?}");
+                let printed = format!("{node:?}");
+                match node.build::<f32>() {
+                    Err(error) if levels > MAX_DEPTH => {
+                        assert!(is_too_deep(&error) && printed.contains(&levels.to_string()), "{error}");
+                        let prediction = Prediction::of_node(&node, Inputs::new(1.0).unwrap());
+                        assert!(is_too_deep(&prediction.unwrap_err()));
+                    }
+                    _ => assert!(levels <= 2, "{around:?}"),
+                }
+                // A difference at the bottom is seen.
+                if levels <= 1000 {
+                    *bottom(&mut copy) = Node::Dropout { width: 2, rate: 0.0 };
+                }
+                assert_eq!(copy == node, levels > 1000, "{around:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn initializer_by_gate_in_another_is_taken_over() {
+    on_a_small_stack(|| {
+        let nested = (0..100_000).fold(ByGate::new(Constant(0.0)), |inner, i| {
+            let name = ["input", "forget"][i % 2];
+            ByGate::new(inner.clone()).gate(name, Constant(i as f64)).gate("output", inner)
+        });
+        let gates = [("input", 99_998.0), ("forget", 99_999.0), ("output", 0.0)];
+        let expected = gates.into_iter().fold(ByGate::new(Constant(0.0)), |all, (name, x)| all.gate(name, Constant(x)));
+        assert_eq!(format!("{nested:?}").len(), format!("{expected:?}").len());
+        assert!(nested.clone() == nested);
+    });
+}
+
+#[test]
+fn description_prints_as_it_is_written() {
+    let node = described(Around::Mixed, 6);
+    let text = "Sequential { input: 2, layers: [LastStep { width: 2 }, Bidirectional { forward: LastStep { width: 2 }, \
+                backward: Bidirectional { forward: Reversed(Residual { branch: LastStep { width: 2 }, scale: Fixed(1.0) }), \
+                backward: LastStep { width: 2 } } }] }";
+    assert_eq!(format!("{node:?}"), text);
+    let activation = Node::Pointwise { width: 3, activation: Tanh.kind() };
+    assert_eq!(format!("{activation:?}"), "Pointwise { width: 3, activation: Tanh(Tanh) }");
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
+    on_a_small_stack(|| {
+        // 1.5 kB that were never built.
+        let leaf = serde_json::to_string(&Layer::<f32>::describe(&Linear::new(2, 2))).unwrap();
+        let text = (0..40).fold(leaf, |inner, _| format!(r#"{{"Sequential":{{"input":2,"layers":[{inner}]}}}}"#));
+        let node: Node = serde_json::from_str(&text).unwrap();
+        assert_eq!((node.depth(), node.widths()), (41, (2, 2)));
+        let network = node.build::<f32>().unwrap();
+        assert_eq!((network.dims().parameters, network.reads()), (6, Reads::INPUT));
+        assert_eq!(serde_json::to_string(&network.describe()).unwrap(), text);
+        for around in AROUND {
+            let node = described(around, MAX_DEPTH);
+            assert!(serde_json::to_string(&node).is_ok(), "{around:?}");
+            let back: Node = serde_json::from_value(serde_json::to_value(&node).unwrap()).unwrap();
+            assert!(back == node, "{around:?}");
+            let error = serde_json::to_string(&described(around, MAX_DEPTH + 1)).unwrap_err().to_string();
+            assert!(error.contains("128 deep"), "{error}");
+            assert!(serde_json::to_string(&described(around, 100_000)).is_err(), "{around:?}");
+        }
+        // What was refused leaves no level open.
+        assert!(serde_json::to_string(&described(Around::Mixed, MAX_DEPTH)).is_ok());
+        let text = (0..1000).fold(String::from("1"), |inner, _| format!(r#"{{"Reversed":{inner}}}"#));
+        assert!(serde_json::from_str::<Node>(&text).is_err());
+    });
+}
