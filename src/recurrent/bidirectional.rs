@@ -131,6 +131,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let Dims { input, output, .. } = self.dims();
         let after = extent_after(&self.layer, pass.extent);
         let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
+        hold("x of a Reversed", ins, pass.x.len());
+        hold("y of a Reversed", outs, pass.y.len());
         let keep = if pass.mode.saves() { ins + outs } else { 0 };
         let mut saved = core::mem::take(&mut pass.saved);
         let kept = cut_end("`saved` of a Reversed", &mut saved, keep);
@@ -145,6 +147,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let Dims { input, output, .. } = self.dims();
         let after = extent_after(&self.layer, pass.extent);
         let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
+        hold("dy of a Reversed", outs, pass.dy.len());
+        hold("dx of a Reversed", ins, pass.dx.as_deref().map_or(ins, <[T]>::len));
         let mut saved = core::mem::take(&mut pass.saved);
         let kept = cut_end("`saved` of a Reversed", &mut saved, ins + outs);
         let (x, y) = kept.split_at_mut(ins);

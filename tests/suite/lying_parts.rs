@@ -144,7 +144,7 @@ impl Layer<f32> for Liar {
         }
         if self.is(Lie::ExtentTorn) {
             after = Extent::ragged(&[2, 1]);
-            after.batch = extent.batch + 1;
+            after.batch = extent.batch + 2;
         }
         if self.is(Lie::ExtentOfAnotherBatch) {
             after = Extent::sequences(extent.batch + 1, extent.steps);
@@ -390,7 +390,7 @@ struct Fraud(Fault, Arc<AtomicUsize>);
 
 impl Fraud {
     fn wavers(&self, fault: Fault) -> bool {
-        self.1.fetch_add(1, Relaxed) % 2 == 1 && self.0 == fault
+        self.0 == fault && self.1.fetch_add(1, Relaxed) % 2 == 1
     }
 }
 
