@@ -154,6 +154,18 @@ pub enum Error {
         /// The updates made when it was found.
         step: u64,
     },
+    /// An initial value beyond the range of the parameters' number format.
+    #[error(
+        "block {block}: initial value {index} is {found}, which the number format cannot hold; use an initializer of smaller spread"
+    )]
+    InitialValue {
+        /// The block of parameters.
+        block: String,
+        /// The value's index in the block.
+        index: usize,
+        /// The value, as the initializer drew it.
+        found: f64,
+    },
     /// Targets of a kind the loss does not take.
     #[error("{loss} takes {expected}, found {found}")]
     TargetKind {
@@ -220,6 +232,14 @@ pub enum Error {
         path: String,
         /// Its kind.
         kind: String,
+    },
+    /// A CPU level that is unknown, that the machine lacks, or that comes too late.
+    #[error("CPU level {level:?}: {reason}")]
+    CpuLevel {
+        /// The level, as it was asked for.
+        level: String,
+        /// Why it is refused.
+        reason: String,
     },
     /// Threads that the system would not start.
     #[error("{threads} threads: {reason}")]

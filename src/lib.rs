@@ -18,15 +18,18 @@
 //! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
 #![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
 pub mod activation;
+mod arc;
 mod block;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
+mod cpu;
 pub mod data;
 pub mod diagnosis;
 mod error;
@@ -39,6 +42,8 @@ pub mod math;
 pub mod monitor;
 mod network;
 mod node;
+#[cfg(feature = "serde")]
+mod number;
 pub mod recurrent;
 mod scalar;
 mod size;
@@ -53,6 +58,7 @@ pub use activation::{Activation, Bounds};
 #[cfg(feature = "approx")]
 pub use approx;
 pub use block::{Block, Blocks, Role};
+pub use cpu::CpuLevel;
 pub use error::{Error, LayerRule};
 pub use extent::Extent;
 pub use layer::{Layer, Mode};

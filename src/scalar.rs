@@ -22,3 +22,17 @@ pub fn scalar<T: Scalar>(x: f64) -> T {
 pub fn to_f64<T: Scalar>(x: T) -> f64 {
     x.to_f64().unwrap_or(f64::NAN)
 }
+
+/// Whether `T` holds fewer digits than `f32`, such as `f16`: such numbers are computed with in `f64`, and rounded once.
+///
+/// A dual number of two such numbers is not narrow, so that no tangent is lost.
+#[inline(always)]
+pub(crate) const fn is_narrow<T>() -> bool {
+    size_of::<T>() < size_of::<f32>()
+}
+
+/// `factor · x`; in `f64` where `T` is narrow, which may not hold `factor`.
+#[inline(always)]
+pub(crate) fn scaled<T: Scalar>(factor: f64, x: T) -> T {
+    if is_narrow::<T>() { scalar(factor * to_f64(x)) } else { scalar::<T>(factor) * x }
+}

@@ -2,6 +2,7 @@
 
 use crate::{
     block::Blocks,
+    cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
     extent::Extent,
     kernel::{
@@ -128,6 +129,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
+        CpuLevel::current()?;
         let capacity = Extent::sequences(capacity.batch, capacity.steps);
         let answers = network.answer(Question { extent: capacity, path: "" })?;
         let dims = answers.dims;

@@ -55,6 +55,7 @@ pub struct Epoch {
     pub epoch: usize,
     /// The training loss over the updates that were applied: the mean over all that counted in them, or the sum with
     /// [`Reduction::Sum`]. NaN if none was applied.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
     /// The validation data's loss and accuracy, where there is such data.
     pub validation: Option<Evaluation>,
@@ -70,8 +71,10 @@ pub struct Epoch {
 #[non_exhaustive]
 pub struct Evaluation {
     /// The loss.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
     /// The share of the rows that count whose largest output is their class, for targets that are classes.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub accuracy: Option<f64>,
 }
 
@@ -114,7 +117,7 @@ impl<'a, T: Scalar> Observers<'a, T> {
 /// A network with its parameters, a loss, a transform and a tape: the common loop in a few lines.
 ///
 /// Everything it does can be done by hand with [`Tape`], [`Batch`] and [`Optimizer`]. The run is a function of data,
-/// settings and seed: two runs agree to the last bit, and so does one saved and resumed.
+/// settings and seed: at one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does one saved and resumed.
 pub struct Trainer<T, L, C, G> {
     tape: Tape<T, L>,
     parameters: Aligned<T>,

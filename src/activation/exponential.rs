@@ -15,6 +15,7 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Elu {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     alpha: f64,
 }
 checked_when_read!(Elu { alpha });
@@ -67,6 +68,7 @@ impl Activation for Elu {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Celu {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     alpha: f64,
 }
 checked_when_read!(Celu { alpha });

@@ -13,7 +13,9 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HardTanh {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     min: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     max: f64,
 }
 checked_when_read!(HardTanh { min, max });

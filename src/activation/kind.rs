@@ -4,8 +4,11 @@ use super::{
     Activation, Bounds, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
     LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
 };
-use crate::scalar::{Scalar, scalar, to_f64};
-use alloc::{format, sync::Arc, vec::Vec};
+use crate::{
+    arc::Arc,
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{format, vec::Vec};
 use core::fmt::Debug;
 
 /// The face of an [`Activation`] that fits behind a pointer: everything, in `f64`.

@@ -1,7 +1,7 @@
 //! Something that can be applied to each pre-activation: the factor φ′ of the chain rule.
 
-use crate::scalar::Scalar;
-use alloc::{sync::Arc, vec::Vec};
+use crate::{arc::Arc, scalar::Scalar};
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
 mod exponential;
@@ -87,7 +87,7 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// The activation as data: for one of ours its own variant, else
     /// [`Custom`](ActivationKind::Custom).
     fn kind(&self) -> ActivationKind {
-        ActivationKind::Custom(Arc::new(self.clone()))
+        ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
     }
 }
 

@@ -40,6 +40,7 @@ impl Activation for Relu {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LeakyRelu {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     slope: f64,
 }
 checked_when_read!(LeakyRelu { slope });

@@ -14,6 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Softplus {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     beta: f64,
 }
 checked_when_read!(Softplus { beta });

@@ -30,14 +30,17 @@ pub struct Finding {
     pub since: Option<u64>,
     /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LongStep`], of update over
     /// parameter.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// What the theory predicted for the same.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// The sentence: what, where, by how much, from which factor.
     pub text: String,
     /// What observation would refute it.
     pub refuted_by: &'static str,
     /// The probability, roughly, that it is right.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub confidence: f64,
 }
 

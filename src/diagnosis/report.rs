@@ -20,8 +20,10 @@ pub struct ReportRow {
     /// The factor it applies.
     pub factor: Factor,
     /// Its decades as measured.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
     /// Its decades as predicted before training.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether it is on the one path from loss to input.
     pub on_path: bool,
@@ -35,16 +37,21 @@ pub struct ReportState {
     /// The layer's name.
     pub name: String,
     /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′ and gates.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
     /// τ, the steps over which it changes by a factor e, as measured; infinite where it stays.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
     /// ρ(U), the largest modulus of an eigenvalue, of a cell with one recurrent matrix: what powers of U go by in the end.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
     /// ‖U‖₂ from above, of such a cell: what one step of U can do at most.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
     /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
     pub certified_horizon: Option<usize>,
     /// λ_i along the trajectory that was [given](Examination::trajectory), in 1/step, the largest first; none where none was.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
 }
 
@@ -60,8 +67,10 @@ pub struct Report {
     /// The passes that were watched; 0 for a forecast.
     pub passes: u64,
     /// The decades from loss to first weights as measured, and as predicted.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
     /// The decades that the certificate allows from loss to input, where there is one.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
     /// The recurrent layers of which anything is known over time.
     pub states: Vec<ReportState>,

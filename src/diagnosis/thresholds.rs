@@ -14,47 +14,64 @@
 pub struct Thresholds {
     /// Decades from loss to first weights below which a gradient vanishes: to be told, and to stop at. Convention: at −2 the
     /// first layer learns a hundred times slower than the last.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub vanishing: [f64; 2],
     /// Decades above which it explodes. Convention: ratio 70 of AUTOTRAINER (Zhang et al. 2021), and 1000.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub exploding: [f64; 2],
     /// Decades over the span of the task, either way. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
     /// The decades of one layer below which it is a bottleneck, where the median layer is above the second figure. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
     /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are −0.15, those of
     /// tanh at its critical line −0.1, sigmoid's at most −0.6.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The share of a layer's units that are saturated, |φ′| below 5 % of its bound. SageMaker Debugger stops at 50 %.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they are
     /// saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
     /// The predicted decades of an activation above which theory does not foretell saturation: then a run that is saturated
     /// where it is first watched was trained before, and its weights are not those that the description draws. Convention:
     /// those of tanh at the gain 5/3 of the usual table are −0.2.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub foretold: f64,
     /// The share of a layer's units that no example of a window switches on, beyond those of the first pass. Convention; the
     /// deeper a ReLU network, the more of its units are off from the start.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
     /// log10 of update over parameter above which steps are long. −1 is the upper end of Karpathy's and
     /// TheDeepChecker's range.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub long_step: [f64; 2],
     /// The factor of clipping below which it is too low, where steps are also small. Pascanu et al. 2013 find half to ten
     /// times the typical norm good.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low_clip: [f64; 2],
     /// log10 of update over parameter below which steps are small: −4 is the lower end of the range above.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
     /// The root mean square of the inputs above which they are not scaled. LeCun et al. 1998, section 4.3, ask for 1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub input: [f64; 2],
     /// The mean opening of a gate that carries the state below which it is shut. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shut_gate: f64,
     /// The share of values below the normal numbers of the format. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub subnormal: [f64; 2],
     /// Watched passes in a row that a statistic which fluctuates must agree in.
     pub checks: u64,
     /// The share of a budget above which a factor is named as what makes it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
     /// The decades that a [certificate](crate::theory::Certificate) must be below to be told. Convention: tenfold.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certain: f64,
 }
 

@@ -41,6 +41,7 @@ impl Initializer for Zeros {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Constant(
     /// The value; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub f64,
 );
 
@@ -78,6 +79,7 @@ impl Initializer for Constant {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {
     /// The value on the diagonal; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub scale: f64,
 }
 

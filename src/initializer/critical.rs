@@ -31,8 +31,10 @@ use rand_core::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CriticalGain {
     /// σw²: fan in times the variance of a weight; finite, at least 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weight_variance: f64,
     /// σb²: the variance of a bias; finite, at least 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bias_variance: f64,
     /// Whether weights are a multiple of an orthogonal matrix: singular values all alike, where those of independent
     /// entries spread with depth (Pennington, Schoenholz & Ganguli 2017).

@@ -4,8 +4,8 @@ use super::{
     ByGate, Chrono, Constant, CriticalGain, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal,
     Uniform, VarianceScaling, Zeros,
 };
-use crate::error::Error;
-use alloc::{format, sync::Arc};
+use crate::{arc::Arc, error::Error};
+use alloc::format;
 use rand_core::Rng;
 
 macro_rules! kinds {

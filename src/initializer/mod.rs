@@ -25,12 +25,13 @@ pub use sparse::{Sparse, SparseScale};
 pub use truncated::TruncatedNormal;
 
 use crate::{
+    arc::Arc,
     block::Role,
     error::{Error, require_length},
     scalar::{Scalar, scalar},
     size::{filled, product},
 };
-use alloc::sync::Arc;
+use alloc::boxed::Box;
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -141,7 +142,7 @@ pub trait Initializer: Debug + Send + Sync {
     where
         Self: Sized + 'static,
     {
-        InitializerKind::Custom(Arc::new(self))
+        InitializerKind::Custom(Arc::from(Box::new(self) as Box<dyn Initializer>))
     }
 }
 
@@ -161,12 +162,24 @@ pub(crate) fn fill_gates<T: Scalar>(
     let what = "the values of an initializer (rows × columns)";
     let mut values = filled(what, product(what, &[rows, columns])?, 0.0)?;
     let shape = Shape::new(rows / gates.len().max(1), columns, role);
-    match gates {
-        [] => initializer.fill(shape, rng, &mut values)?,
-        gates => initializer.fill_gates(shape, gates, rng, &mut values)?,
-    }
-    for (w, value) in w.iter_mut().zip(values) {
+    let filled = match gates {
+        [] => initializer.fill(shape, rng, &mut values),
+        gates => initializer.fill_gates(shape, gates, rng, &mut values),
+    };
+    for (w, &value) in w.iter_mut().zip(&values) {
         *w = scalar(value);
     }
-    Ok(())
+    filled?;
+    match w.iter().position(|w| !w.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what: "initial parameters", index, found: values[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses values that are not finite.
+fn check_finite(what: &'static str, values: &[f64]) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what, index, found: values[index] }),
+        None => Ok(()),
+    }
 }

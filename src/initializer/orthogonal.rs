@@ -19,6 +19,7 @@ use rand_core::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Orthogonal {
     /// What the matrix is multiplied by: all its singular values; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Uniform and normal entries with bounds and spread of your own.
 
 use super::{
-    Initializer, InitializerKind, Shape,
+    Initializer, InitializerKind, Shape, check_finite,
     sample::{Normals, uniform},
 };
 use crate::error::{Error, require};
@@ -14,8 +14,10 @@ use rand_core::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Uniform {
     /// The smallest value.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
     /// The largest value, no less than `low`.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }
 
@@ -68,8 +70,10 @@ impl Initializer for Uniform {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Normal {
     /// Their mean; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub mean: f64,
     /// Their standard deviation; finite, at least 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub std: f64,
 }
 
@@ -86,10 +90,10 @@ impl Initializer for Normal {
         self.check()?;
         shape.holds(values)?;
         let mut normals = Normals::new();
-        for value in values {
+        for value in values.iter_mut() {
             *value = self.mean + self.std * normals.next(rng);
         }
-        Ok(())
+        check_finite("normal initializer", values)
     }
 
     fn variance(&self, _: Shape) -> Option<f64> {

@@ -37,6 +37,7 @@ pub enum Distribution {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VarianceScaling {
     /// What the standard deviation is multiplied by; finite, at least 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
     /// Which connections count.
     pub fan: Fan,

@@ -1,7 +1,7 @@
 //! Matrices of few connections.
 
 use super::{
-    Initializer, InitializerKind, Shape,
+    Initializer, InitializerKind, Shape, check_finite,
     sample::{Normals, below},
 };
 use crate::{
@@ -16,10 +16,10 @@ use rand_core::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SparseScale {
     /// Those that are not zero have this standard deviation; finite, at least 0.
-    Std(f64),
+    Std(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
     /// The matrix, which must be square, is rescaled to this spectral radius (its largest |eigenvalue|); finite,
     /// above 0.
-    SpectralRadius(f64),
+    SpectralRadius(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 
 /// Each unit has few inputs: in every row `non_zeros` entries, at random places, are normal with mean 0, the others
@@ -102,11 +102,11 @@ impl Initializer for Sparse {
             let valid = drawn.is_finite() && drawn > 0.0;
             require(valid, "sparse initializer: spectral radius of the matrix drawn", "finite and above 0", drawn)?;
             let factor = radius / drawn;
-            for value in values {
+            for value in values.iter_mut() {
                 *value *= factor;
             }
         }
-        Ok(())
+        check_finite("sparse initializer", values)
     }
 
     fn variance(&self, shape: Shape) -> Option<f64> {

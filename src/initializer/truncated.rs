@@ -1,7 +1,7 @@
 //! Normal entries cut off on both sides.
 
 use super::{
-    Initializer, InitializerKind, Shape,
+    Initializer, InitializerKind, Shape, check_finite,
     sample::{Normals, uniform},
 };
 use crate::error::{Error, require};
@@ -17,12 +17,16 @@ use rand_core::Rng;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TruncatedNormal {
     /// Mean of the normal before it is cut; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub mean: f64,
     /// Standard deviation of the normal before it is cut; finite, at least 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub std: f64,
     /// The lower cut, in units of `std` from the mean; finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
     /// The upper cut, in units of `std` from the mean; finite, above `low`.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }
 
@@ -55,10 +59,10 @@ impl Initializer for TruncatedNormal {
         self.check()?;
         shape.holds(values)?;
         let mut normals = Normals::new();
-        for value in values {
+        for value in values.iter_mut() {
             *value = self.mean + self.std * draw(self.low, self.high, &mut normals, rng);
         }
-        Ok(())
+        check_finite("truncated normal initializer", values)
     }
 
     fn variance(&self, _: Shape) -> Option<f64> {

@@ -65,7 +65,7 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
-/// Runs `kernel` at the best level of this machine.
+/// Runs `kernel` at the level of this process.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     // Numbers of several words, such as dual ones, gain nothing from wider registers and are not compiled for them.
@@ -82,28 +82,26 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.plain();
 }
 
-/// The best level of this machine.
+/// The level of this process. It never changes, and is one that the machine has.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 #[inline(always)]
 fn level() -> Level {
+    use crate::cpu::CpuLevel;
     use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
     const UNKNOWN: Level = u8::MAX;
     static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
     #[cold]
-    fn detect() -> Level {
-        use std::is_x86_feature_detected as has;
-        let level = if !(has!("avx2") && has!("fma")) {
-            PLAIN
-        } else if has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw") {
-            AVX512
-        } else {
-            AVX2
+    fn read() -> Level {
+        let level = match crate::cpu::level() {
+            CpuLevel::Plain => PLAIN,
+            CpuLevel::Avx2 => AVX2,
+            CpuLevel::Avx512 => AVX512,
         };
         FOUND.store(level, Relaxed);
         level
     }
     match FOUND.load(Relaxed) {
-        UNKNOWN => detect(),
+        UNKNOWN => read(),
         level => level,
     }
 }

@@ -135,15 +135,21 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
     }
 }
 
-/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value.
+/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value; infinite where it is beyond `f64`.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
+    let (largest, rest) = norm_parts(x, p);
+    largest * rest
+}
+
+/// ‖x‖_∞ and ‖x‖_p/‖x‖_∞; 1 for the latter where the former is 0 or not finite.
+pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()
         .map(|&x| Float::abs(to_f64(x)))
         .fold(0.0, |most: f64, x| if x > most || x.is_nan() { x } else { most });
     if most == 0.0 || !most.is_finite() || p.is_infinite() {
-        return if x.iter().any(|x| x.is_nan()) { f64::NAN } else { most };
+        return (if x.iter().any(|x| x.is_nan()) { f64::NAN } else { most }, 1.0);
     }
     let sum: f64 = x.iter().map(|&x| Float::powf(Float::abs(to_f64(x)) / most, p)).sum();
-    most * Float::powf(sum, 1.0 / p)
+    (most, Float::powf(sum, 1.0 / p))
 }

@@ -2,16 +2,17 @@
 
 use crate::{
     activation::AnyActivation,
-    block::Block,
+    arc::Arc,
+    block::{Block, Blocks},
     error::{Error, LayerRule},
     extent::Extent,
     initializer::generator,
     kernel::elementwise::descend,
     monitor::{Factor, GradientMonitor, Link},
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     size::{filled, room},
 };
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 use rand_core::Rng;
 
@@ -730,10 +731,24 @@ delegate!([L: Layer<T> + ?Sized] Arc<L>);
 /// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
 ///
 /// # Errors
-/// What the layer's initializers return; [`Error::TooLarge`] for more parameters than memory can hold.
+/// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;
+/// [`Error::TooLarge`] for more parameters than memory can hold.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
     let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
     let mut w = filled("the parameters of the network", parameters, T::zero())?;
-    layer.initialize(&mut w, &mut generator(seed))?;
-    Ok(w)
+    let (initialized, index) = (layer.initialize(&mut w, &mut generator(seed)), non_finite(&w));
+    let Some(index) = index else { return initialized.map(|()| w) };
+    let found = match initialized {
+        Err(Error::NonFinite { found, .. }) => found,
+        Err(other) => return Err(other),
+        Ok(()) => to_f64(w[index]),
+    };
+    let blocks = Blocks::collect(|visit| layer.blocks(visit));
+    let (block, first) =
+        blocks.at(index).map_or_else(Default::default, |block| (block.name.clone(), block.range.start));
+    Err(Error::InitialValue { block: block.into_owned(), index: index - first, found })
+}
+
+fn non_finite<T: Scalar>(w: &[T]) -> Option<usize> {
+    w.iter().position(|w| !w.is_finite())
 }

@@ -16,9 +16,9 @@ use core::fmt::{self, Debug, Formatter};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BranchScale {
     /// A constant. `1/√L` keeps L ReLU blocks in hand (Hayou et al. 2021).
-    Fixed(f64),
+    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
     /// A parameter that begins at this value. 0 is ReZero (Bachlechner et al. 2021).
-    Learned(f64),
+    Learned(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 
 /// Where the reset gate of a GRU acts.
@@ -79,6 +79,7 @@ pub enum Node {
         /// Whether each unit has its own slope.
         per_unit: bool,
         /// The slope to begin with.
+        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
         initial: f64,
     },
     /// [`LayerNorm`](super::LayerNorm).
@@ -86,6 +87,7 @@ pub enum Node {
         /// Values per row.
         width: usize,
         /// ε.
+        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
         epsilon: f64,
         /// Whether gain and bias are learned.
         affine: bool,
@@ -95,6 +97,7 @@ pub enum Node {
         /// Values per row.
         width: usize,
         /// ε.
+        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
         epsilon: f64,
         /// Whether a gain is learned.
         affine: bool,
@@ -104,6 +107,7 @@ pub enum Node {
         /// Values per row.
         width: usize,
         /// Probability of a zero.
+        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
         rate: f64,
     },
     /// [`Residual`](super::Residual).

@@ -10,7 +10,7 @@ use crate::{
         sums::{add_column_sums, add_sums},
     },
     monitor::Factor,
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
     theory::Upper,
 };
 use num_traits::Float;
@@ -42,8 +42,8 @@ struct Norm {
     centred: bool,
 }
 
-/// Values saved a row: the mean in two parts, and 1/σ.
-const STATISTICS: usize = 3;
+/// Values saved a row: the scale, the mean in two parts, and 1/σ. In narrow formats they are computed again.
+const STATISTICS: usize = 4;
 
 macro_rules! norm {
     ($name:ident, $centred:literal, $epsilon:literal, $node:ident) => {
@@ -75,7 +75,9 @@ macro_rules! norm {
             }
 
             fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-                Needs::new(if mode.saves() { extent.rows().saturating_mul(STATISTICS) } else { 0 }, 0, 0)
+                let saved =
+                    if mode.saves() && !is_narrow::<T>() { extent.rows().saturating_mul(STATISTICS) } else { 0 };
+                Needs::new(saved, 0, 0)
             }
 
             fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -144,25 +146,47 @@ impl Norm {
             true => w.iter().take(self.width).fold(Upper::ZERO, |most, &gain| most.max(Upper::of(to_f64(gain)))),
             false => Upper::ONE,
         };
+        let rounded = to_f64(scalar::<T>(self.epsilon));
+        let epsilon = if rounded < self.epsilon { rounded } else { self.epsilon };
         // A root is off by half a unit in its last place: the float below it is below the true one.
-        gain.over(Float::sqrt(to_f64(scalar::<T>(self.epsilon))).next_down())
+        gain.over(Float::sqrt(epsilon).next_down())
     }
 
     fn forward<T: Scalar>(&self, w: &[T], pass: Forward<'_, T>) {
-        let n = scalar::<T>(self.width as f64);
+        if is_narrow::<T>() {
+            self.forward_in(w, pass, to_f64::<T>, scalar::<T>);
+        } else {
+            self.forward_in(w, pass, |x| x, |x| x);
+        }
+    }
+
+    fn backward<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
+        if is_narrow::<T>() {
+            self.backward_in(w, pass, to_f64::<T>, scalar::<T>);
+        } else {
+            self.backward_in(w, pass, |x| x, |x| x);
+        }
+    }
+
+    /// The forward pass with the arithmetic of `W`; `wide` and `round` convert.
+    fn forward_in<T: Scalar, W: Scalar>(
+        &self,
+        w: &[T],
+        pass: Forward<'_, T>,
+        wide: impl Fn(T) -> W + Copy + Sync,
+        round: impl Fn(W) -> T + Copy + Sync,
+    ) {
         let (gain, bias) = w.split_at(if self.affine { self.width } else { 0 });
         let rows = pass.x.chunks(self.width).zip(pass.y.chunks_mut(self.width));
         for (row, (x, y)) in rows.enumerate() {
-            let centre = if self.centred { Centre::of(x) } else { Centre::zero() };
-            let square = x.iter().fold(T::zero(), |sum, &x| sum + centre.distance(x) * centre.distance(x)) / n;
-            let inverse = (square + scalar(self.epsilon)).sqrt().recip();
+            let statistics = Statistics::of(self, x, wide);
             for (i, (&x, y)) in x.iter().zip(y).enumerate() {
-                let unit = centre.distance(x) * inverse;
-                let scaled = gain.get(i).map_or(unit, |&gain| gain * unit);
-                *y = bias.get(i).map_or(scaled, |&bias| scaled + bias);
+                let unit = statistics.unit(wide(x));
+                let scaled = gain.get(i).map_or(unit, |&gain| wide(gain) * unit);
+                *y = round(bias.get(i).map_or(scaled, |&bias| scaled + wide(bias)));
             }
-            if pass.mode.saves() {
-                pass.saved[STATISTICS * row..][..STATISTICS].copy_from_slice(&[centre.mean, centre.rest, inverse]);
+            if pass.mode.saves() && !is_narrow::<T>() {
+                pass.saved[STATISTICS * row..][..STATISTICS].copy_from_slice(&statistics.0.map(round));
             }
         }
         if pass.monitor.listens() {
@@ -171,17 +195,32 @@ impl Norm {
     }
 
     /// With u = (x − μ)/σ and d = γ ⊙ dy: `dx = (d − mean(d) − u mean(d ⊙ u))/σ`; without centring, no mean(d).
-    fn backward<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
-        let n = scalar::<T>(self.width as f64);
+    fn backward_in<T: Scalar, W: Scalar>(
+        &self,
+        w: &[T],
+        pass: Backward<'_, T>,
+        wide: impl Fn(T) -> W + Copy + Sync,
+        round: impl Fn(W) -> T + Copy + Sync,
+    ) {
+        let n = scalar::<W>(self.width as f64);
         let affine = if self.affine { self.width } else { 0 };
         let (gain, (d_gain, d_bias)) = (&w[..affine], pass.dw.split_at_mut(affine));
-        let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).zip(pass.saved.chunks(STATISTICS));
+        // A row as numbers of T, with its statistics: saved, but in narrow formats.
+        let saved = &*pass.saved;
+        let statistics_of = |row: usize, x: &[T]| {
+            if is_narrow::<T>() {
+                Statistics::of(self, x, wide)
+            } else {
+                Statistics(core::array::from_fn(|i| wide(saved[STATISTICS * row + i])))
+            }
+        };
+        let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate();
         if pass.trained.block(0) {
             add_sums(pass.extent.rows(), d_gain, |j| {
-                rows().map(move |((x, dy), statistics)| {
+                rows().map(move |(row, (x, dy))| {
+                    let statistics = statistics_of(row, x);
                     let (x, dy) = (take::<_, LANES>(x, j), take::<_, LANES>(dy, j));
-                    let (centre, inverse) = (Centre { mean: statistics[0], rest: statistics[1] }, statistics[2]);
-                    core::array::from_fn(|i| dy[i] * (centre.distance(x[i]) * inverse))
+                    core::array::from_fn(|i| round(wide(dy[i]) * statistics.unit(wide(x[i]))))
                 })
             });
         }
@@ -190,22 +229,32 @@ impl Norm {
         }
         let mut dx = pass.dx;
         for (row, (x, dy)) in pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate() {
-            let statistics = &pass.saved[STATISTICS * row..][..STATISTICS];
-            let (centre, inverse) = (Centre { mean: statistics[0], rest: statistics[1] }, statistics[2]);
-            let (mut sum_d, mut sum_du) = (T::zero(), T::zero());
+            let statistics = statistics_of(row, x);
+            let (mut sum_d, mut sum_du) = (W::zero(), W::zero());
             for (i, (&x, &dy)) in x.iter().zip(dy).enumerate() {
-                let unit = centre.distance(x) * inverse;
-                let d = gain.get(i).map_or(dy, |&gain| gain * dy);
+                let unit = statistics.unit(wide(x));
+                let d = gain.get(i).map_or(wide(dy), |&gain| wide(gain) * wide(dy));
                 sum_d += d;
                 sum_du += d * unit;
             }
-            if let Some(dx) = dx.as_deref_mut() {
-                let (mean_d, mean_du) = (if self.centred { sum_d / n } else { T::zero() }, sum_du / n);
-                for (i, (dx, (&x, &dy))) in dx[row * self.width..].iter_mut().zip(x.iter().zip(dy)).enumerate() {
-                    let unit = centre.distance(x) * inverse;
-                    let d = gain.get(i).map_or(dy, |&gain| gain * dy);
-                    *dx = (d - mean_d - unit * mean_du) * inverse;
+            let Some(dx) = dx.as_deref_mut() else { continue };
+            // Where a sum overflows, of shares of the gradient that cannot.
+            let share = if (sum_d + sum_du).is_finite() { W::one() } else { (n * n).recip() };
+            if share != W::one() {
+                (sum_d, sum_du) = (W::zero(), W::zero());
+                for (i, (&x, &dy)) in x.iter().zip(dy).enumerate() {
+                    let d = gain.get(i).map_or(wide(dy), |&gain| wide(gain) * wide(dy)) * share;
+                    sum_d += d;
+                    sum_du += d * statistics.unit(wide(x));
                 }
+            }
+            let (mean_d, mean_du) = (if self.centred { sum_d / n } else { W::zero() }, sum_du / n);
+            for (i, (dx, (&x, &dy))) in dx[row * self.width..].iter_mut().zip(x.iter().zip(dy)).enumerate() {
+                let unit = statistics.unit(wide(x));
+                let d = gain.get(i).map_or(wide(dy), |&gain| wide(gain) * wide(dy));
+                let d = if share == W::one() { d } else { d * share };
+                let dx_of_share = statistics.over_deviation(d - mean_d - unit * mean_du);
+                *dx = round(if share == W::one() { dx_of_share } else { dx_of_share / share });
             }
         }
         if let (Some(dx), true) = (dx, pass.monitor.listens()) {
@@ -214,25 +263,64 @@ impl Norm {
     }
 }
 
-/// The mean of a row in two parts: the mean as rounded, and the mean of what is left. Where it is far larger
-/// than the spread, the first alone would be off by a visible share of the spread.
-struct Centre<T> {
-    mean: T,
-    rest: T,
+/// The statistics of a row x, as it is saved: the scale s, the mean of s x in two parts, and 1/σ of s x.
+///
+/// s is 1, but for rows whose squares overflow or vanish. Where the mean is far larger than the spread, its first part alone
+/// would be off by a visible share of the spread.
+struct Statistics<W>([W; STATISTICS]);
+
+impl<W: Scalar> Statistics<W> {
+    fn of<T: Scalar>(norm: &Norm, x: &[T], wide: impl Fn(T) -> W + Copy + Sync) -> Self {
+        let (statistics, square) = Self::scaled(norm, x, W::one(), wide);
+        // Squares that vanish are nothing beside this much.
+        if square.is_finite() && square >= W::min_positive_value() / W::epsilon() {
+            return statistics;
+        }
+        let most = x.iter().fold(W::zero(), |most, &x| if wide(x).abs() > most { wide(x).abs() } else { most });
+        // A row of zeros, or of what is not finite, stays so.
+        if most.is_zero() || most.is_infinite() || x.iter().any(|x| x.is_nan()) {
+            return statistics;
+        }
+        // A power of two, so that only what matters is rounded: ε times its square is at most about 2⁸⁰.
+        let size = Float::max(to_f64(most), Float::sqrt(norm.epsilon) * SMALL);
+        let power = libm::ilogb(size).clamp(-exponent::<W>(), exponent::<W>());
+        Self::scaled(norm, x, scalar(libm::ldexp(1.0, -power)), wide).0
+    }
+
+    /// The statistics of `scale · x`, and its mean square without ε.
+    fn scaled<T: Scalar>(norm: &Norm, x: &[T], scale: W, wide: impl Fn(T) -> W + Copy + Sync) -> (Self, W) {
+        let n = scalar::<W>(norm.width as f64);
+        let (mut mean, mut rest) = (W::zero(), W::zero());
+        if norm.centred {
+            mean = x.iter().fold(W::zero(), |sum, &x| sum + wide(x) * scale) / n;
+            rest = x.iter().fold(W::zero(), |sum, &x| sum + (wide(x) * scale - mean)) / n;
+        }
+        let distance = |x: T| (wide(x) * scale - mean) - rest;
+        let square = x.iter().fold(W::zero(), |sum, &x| sum + distance(x) * distance(x)) / n;
+        let epsilon = scalar::<W>(norm.epsilon * to_f64(scale) * to_f64(scale));
+        let most = square + epsilon;
+        // A row of equal values, where ε is below the format.
+        let most = if most.is_zero() { W::min_positive_value() } else { most };
+        (Statistics([scale, mean, rest, most.sqrt().recip()]), square)
+    }
+
+    /// `(x − μ)/σ`.
+    fn unit(&self, x: W) -> W {
+        let [scale, mean, rest, inverse] = self.0;
+        ((x * scale - mean) - rest) * inverse
+    }
+
+    /// `d/σ`.
+    fn over_deviation(&self, d: W) -> W {
+        let [scale, _, _, inverse] = self.0;
+        d * inverse * scale
+    }
 }
 
-impl<T: Scalar> Centre<T> {
-    fn zero() -> Self {
-        Centre { mean: T::zero(), rest: T::zero() }
-    }
+/// Rows smaller than this share of √ε are as good as zero beside it.
+const SMALL: f64 = 1.0 / (1u64 << 40) as f64;
 
-    fn of(x: &[T]) -> Self {
-        let n = scalar::<T>(x.len() as f64);
-        let mean = x.iter().fold(T::zero(), |sum, &x| sum + x) / n;
-        Centre { mean, rest: x.iter().fold(T::zero(), |sum, &x| sum + (x - mean)) / n }
-    }
-
-    fn distance(&self, x: T) -> T {
-        (x - self.mean) - self.rest
-    }
+/// The k for which 2⁻ᵏ is the least normal number of the format.
+fn exponent<W: Scalar>() -> i32 {
+    -libm::ilogb(to_f64(W::min_positive_value()))
 }

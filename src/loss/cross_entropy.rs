@@ -1,6 +1,6 @@
 //! Losses of probabilities, from logits.
 
-use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite, total_weight};
+use super::{Loss, Mean, Reduction, RowsOf, Sum, Target, Total, check_finite, total_weight};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -18,7 +18,9 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CrossEntropy {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     smoothing: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     weights: Vec<f64>,
     ignored: Option<usize>,
     reduction: Reduction,
@@ -121,7 +123,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             check_weights::<T>("a class weight", &self.weights)?;
         }
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
-        let mut counted = Sum::new();
+        let mut counted = Total::new();
         match target {
             Target::Classes(classes) => {
                 require_length("targets", rows.rows, classes.len())?;
@@ -137,11 +139,11 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             }
             Target::Values(values) => {
                 require_length("targets", y.len(), values.len())?;
-                counted.add(rows.total());
+                counted = rows.total(1);
             }
         }
-        let share = rows.share(self.reduction, counted.total())?;
-        let mut sum = Sum::new();
+        let share = counted.share(self.reduction)?;
+        let mut mean = Mean::new(share);
         for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
             let weight = rows.weight(row);
             let skipped = matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row]));
@@ -172,17 +174,17 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 all.add(wanted);
                 // 0 · ∞ is no loss.
                 if !wanted.is_zero() || y.is_nan() {
-                    sum.add(weight * wanted * -logits.log(y));
+                    mean.add(weight * wanted, -logits.log(y));
                 }
             }
             let all = all.total();
             for (k, dy) in dy.iter_mut().enumerate() {
                 let (wanted, p) = (wanted(k), logits.share(*dy));
                 // p_k Σ_j t_j − t_k, without the difference of p_k and 1.
-                *dy = weight * share * ((all - wanted) * p - wanted * logits.rest(k, p));
+                *dy = share.of(weight, (all - wanted) * p - wanted * logits.rest(k, p));
             }
         }
-        Ok(sum.total() * share)
+        Ok(mean.total())
     }
 
     fn reduction(&self) -> Reduction {
@@ -215,6 +217,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BinaryCrossEntropy {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     positive: Vec<f64>,
     reduction: Reduction,
 }
@@ -264,8 +267,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
             require_length("positive weights", width, self.positive.len())?;
         }
         check_weights::<T>("a positive weight", &self.positive)?;
-        let share = rows.share(self.reduction, rows.total() * scalar(width as f64))?;
-        let mut sum = Sum::new();
+        let share = rows.total(width).share(self.reduction)?;
+        let mut mean = Mean::new(share);
         for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate()
         {
             let weight = rows.weight(row);
@@ -285,11 +288,11 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
                 // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ is no loss.
                 let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
                 let value = if y.is_nan() { y } else { term(positive, -y) + term(negative, y) };
-                sum.add(weight * value);
-                *dy = weight * share * (negative * math::sigmoid(y) - positive * math::sigmoid(-y));
+                mean.add(weight, value);
+                *dy = share.of(weight, negative * math::sigmoid(y) - positive * math::sigmoid(-y));
             }
         }
-        Ok(sum.total() * share)
+        Ok(mean.total())
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,6 +1,6 @@
 //! Losses of each value's distance from its target.
 
-use super::{Loss, Reduction, RowsOf, Sum, Target, check_finite};
+use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite};
 use crate::{
     error::{Error, require, require_length},
     scalar::{Scalar, scalar},
@@ -20,7 +20,7 @@ macro_rules! distance {
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name {
-            $($field: f64,)?
+            $(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] $field: f64,)?
             reduction: Reduction,
         }
 
@@ -172,8 +172,8 @@ fn evaluate<T: Scalar, D: Distance<T>>(
         return Err(Error::TargetKind { loss: D::NAME, expected: "values", found: "classes" });
     };
     require_length("targets", y.len(), target.len())?;
-    let share = rows.share(reduction, rows.total() * scalar(width as f64))?;
-    let mut sum = Sum::new();
+    let share = rows.total(width).share(reduction)?;
+    let mut mean = Mean::new(share);
     for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
         let weight = rows.weight(row);
         if weight.is_zero() {
@@ -182,9 +182,9 @@ fn evaluate<T: Scalar, D: Distance<T>>(
         }
         check_finite("targets", row * width, target)?;
         for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
-            sum.add(weight * loss.value(y - target));
-            *dy = weight * share * loss.derivative(y - target);
+            mean.add(weight, loss.value(y - target));
+            *dy = share.of(weight, loss.derivative(y - target));
         }
     }
-    Ok(sum.total() * share)
+    Ok(mean.total())
 }

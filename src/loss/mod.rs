@@ -8,7 +8,7 @@ pub use distance::{Huber, MeanAbsolute, MeanSquared, SmoothL1};
 
 use crate::{
     error::{Error, require_length},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 use core::fmt::Debug;
 
@@ -130,27 +130,96 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
         self.weights.map_or(T::one(), |weights| weights[row])
     }
 
-    /// What a value of the row counts for, given what all rows count for together.
-    fn share(&self, reduction: Reduction, total: T) -> Result<T, Error> {
-        match reduction {
-            Reduction::Sum => Ok(T::one()),
-            // The inverse of a sum at the ends of the format is 0 or infinite.
-            Reduction::Mean if total > T::zero() && !total.recip().is_zero() && total.recip().is_finite() => {
-                Ok(total.recip())
-            }
-            Reduction::Mean => Err(Error::Parameter {
-                what: "the sum of the row weights under a mean",
-                expected: "positive, and with an inverse in the number format",
-                found: to_f64(total),
-            }),
+    /// The sum of the weights, times `factor`.
+    fn total(&self, factor: usize) -> Total<T> {
+        let mut total = Total::new();
+        (0..self.rows).for_each(|row| total.add(self.weight(row)));
+        Total { sum: total.sum, wide: total.wide * factor as f64, factor }
+    }
+}
+
+/// What the rows of a loss count for together: in `f64` for narrow formats, which cannot count them.
+struct Total<T> {
+    sum: Sum<T>,
+    wide: f64,
+    factor: usize,
+}
+
+impl<T: Scalar> Total<T> {
+    fn new() -> Self {
+        Total { sum: Sum::new(), wide: 0.0, factor: 1 }
+    }
+
+    fn add(&mut self, weight: T) {
+        if is_narrow::<T>() {
+            self.wide += to_f64(weight);
+        } else {
+            self.sum.add(weight);
         }
     }
 
-    /// The sum of the weights.
-    fn total(&self) -> T {
-        let mut sum = Sum::new();
-        (0..self.rows).for_each(|row| sum.add(self.weight(row)));
-        sum.total()
+    /// What a value counts for.
+    fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
+        if reduction == Reduction::Sum {
+            return Ok(Share { factor: T::one(), wide: 1.0 });
+        }
+        let narrow = is_narrow::<T>();
+        let total = if narrow { T::one() } else { self.sum.total() * scalar(self.factor as f64) };
+        let wide = if narrow { self.wide } else { to_f64(total) };
+        let share = Share { factor: total.recip(), wide: wide.recip() };
+        // The inverse of a sum at the ends of the format is 0 or infinite.
+        if wide > 0.0 && share.factor.is_finite() && !share.factor.is_zero() && share.wide.is_finite() {
+            Ok(share)
+        } else {
+            let what = "the sum of the row weights under a mean";
+            Err(Error::Parameter { what, expected: "positive, and with an inverse in the number format", found: wide })
+        }
+    }
+}
+
+/// The factor on the loss of a value: 1 over what all count for, or 1.
+#[derive(Clone, Copy)]
+struct Share<T> {
+    factor: T,
+    wide: f64,
+}
+
+impl<T: Scalar> Share<T> {
+    /// `weight · share · x`.
+    fn of(&self, weight: T, x: T) -> T {
+        if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
+    }
+}
+
+/// The sum of the losses times their share; where the sum overflows, the sum of what is already multiplied.
+struct Mean<T> {
+    sum: Sum<T>,
+    shared: Sum<T>,
+    wide: f64,
+    share: Share<T>,
+}
+
+impl<T: Scalar> Mean<T> {
+    fn new(share: Share<T>) -> Self {
+        Mean { sum: Sum::new(), shared: Sum::new(), wide: 0.0, share }
+    }
+
+    /// Adds `weight · value`.
+    fn add(&mut self, weight: T, value: T) {
+        if is_narrow::<T>() {
+            self.wide += to_f64(weight) * to_f64(value);
+        } else {
+            self.sum.add(weight * value);
+            self.shared.add(weight * self.share.factor * value);
+        }
+    }
+
+    fn total(self) -> T {
+        if is_narrow::<T>() {
+            return scalar(self.wide * self.share.wide);
+        }
+        let sum = self.sum.total();
+        if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
     }
 }
 

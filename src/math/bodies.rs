@@ -418,7 +418,9 @@ macro_rules! bodies {
             let missing = if x < 0.0 { e * (1.0 + e) / d } else { 2.0 * e * e / d };
             let held = at_least(x, EXP_LEAST);
             let value = mul_add::<FUSED>(-held, missing, held);
-            times_exp::<FUSED>(if missing == 0.0 { held } else { value }, 0.0, parts)
+            // The exponential of the right side is 1, but 1 times an infinity with its rest is NaN.
+            let product = times_exp::<FUSED>(if missing == 0.0 { held } else { value }, 0.0, parts);
+            if x == $float::INFINITY { x } else { product }
         }
 
         #[inline(always)]

@@ -16,6 +16,7 @@ use num_traits::Float;
 #[non_exhaustive]
 pub struct Length {
     /// Its 2-norm; infinite or NaN where a value is.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub norm: f64,
     /// How many values are exactly zero.
     pub zeros: usize,
@@ -88,12 +89,16 @@ pub struct BlockBudget {
 #[non_exhaustive]
 pub struct Shares {
     /// By products with weights: Σ log10 ‖Wᵀd‖/‖d‖.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weights: f64,
     /// By activation derivatives: Σ log10 ‖φ′ ⊙ g‖/‖g‖.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// By gradient added where paths meet.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub injection: f64,
     /// By the rest.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
 

@@ -1,12 +1,16 @@
 //! Adagrad.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_rate, ratio, stretches};
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_rate, ratio, stretches,
+    wide::{Wide, slots},
+};
 use crate::{
     block::Blocks,
     error::Error,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
+use num_traits::Float;
 
 /// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t from 0.
 ///
@@ -14,9 +18,13 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adagrad {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     initial: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     epsilon: f64,
 }
 
@@ -57,21 +65,36 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         Stage::Optimizer
     }
 
+    /// s; in narrow formats its fourth root, since a sum outgrows them.
     fn needs(&self, blocks: &Blocks) -> usize {
-        blocks.parameters()
+        slots::<T>() * blocks.parameters()
     }
 
-    fn start(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
-        state.fill(scalar(self.initial));
+    fn start(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {
+        if slots::<T>() > 1 {
+            let mut root = Wide::new(state, blocks.parameters());
+            (0..blocks.parameters()).for_each(|i| root.set(i, fourth_root(self.initial)));
+        } else {
+            state.fill(scalar(self.initial));
+        }
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let rate = scalar::<T>(-self.rate / (1.0 + update.step as f64 * self.decay));
-        let epsilon = scalar::<T>(self.epsilon);
+        let n = update.gradient.len();
+        if slots::<T>() > 1 {
+            let rule = self.rule::<f64>(update.step);
+            let mut root = Wide::new(update.state, n);
+            for i in stretches(update.blocks).flatten() {
+                let (sum, step) = rule(to_f64(update.gradient[i]), Float::powi(root.get(i), 4));
+                root.set(i, fourth_root(sum));
+                update.gradient[i] = scalar(step);
+            }
+            return Ok(Outcome::Apply);
+        }
+        let rule = self.rule::<T>(update.step);
         for range in stretches(update.blocks) {
             for (g, s) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
-                *s += *g * *g;
-                *g = ratio(rate * *g, s.sqrt() + epsilon);
+                (*s, *g) = rule(*g, *s);
             }
         }
         Ok(Outcome::Apply)
@@ -83,5 +106,21 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
             .setting("rate", self.rate);
         let spec = spec.setting("rate decay", self.decay).setting("initial sum", self.initial);
         vec![spec.setting("epsilon", self.epsilon)]
+    }
+}
+
+fn fourth_root(x: f64) -> f64 {
+    Float::sqrt(Float::sqrt(x))
+}
+
+impl Adagrad {
+    /// `(g, s)` to the s after it and the update.
+    fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
+        let rate = scalar::<T>(-self.rate / (1.0 + step as f64 * self.decay));
+        let epsilon = scalar::<T>(self.epsilon);
+        move |g, s| {
+            let s = s + g * g;
+            (s, ratio(rate * g, s.sqrt() + epsilon))
+        }
     }
 }

@@ -3,25 +3,30 @@
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, matrices, ratio,
     stretches, trained,
+    wide::{Wide, slots},
 };
 use crate::{
     block::{Blocks, Role},
     error::Error,
     kernel::elementwise::update3,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, scaled, to_f64},
 };
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
 /// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
 ///
-/// AMSGrad divides by the largest v so far. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
+/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of `f32`, each as
+/// several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
 /// for good: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     epsilon: f64,
     amsgrad: bool,
 }
@@ -62,6 +67,21 @@ impl Adam {
         let spec = TransformSpec::new(kind, state_len).layout(layout).setting("rate", self.rate);
         spec.setting("betas", self.betas).setting("epsilon", self.epsilon)
     }
+
+    /// `(g, m, v) ↦ (m, v)`, and `(m, v)` to the update.
+    fn rule<T: Scalar>(
+        &self,
+        step: u64,
+    ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {
+        let [first, second] = self.betas;
+        let t = step as f64 + 1.0;
+        let step = scalar::<T>(-self.rate / (1.0 - libm::pow(first, t)));
+        let root = scalar::<T>(Float::sqrt(1.0 - libm::pow(second, t)));
+        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
+        let epsilon = scalar::<T>(self.epsilon);
+        let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
+        (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
+    }
 }
 
 impl<T: Scalar> GradientTransform<T> for Adam {
@@ -73,22 +93,33 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         Stage::Optimizer
     }
 
-    /// m, v and the largest v, one after the other.
+    /// m, v and the largest v, one after the other; in narrow formats the roots of both.
     fn needs(&self, blocks: &Blocks) -> usize {
-        (2 + usize::from(self.amsgrad)) * blocks.parameters()
+        (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let [first, second] = self.betas;
-        let t = update.step as f64 + 1.0;
-        let step = scalar::<T>(-self.rate / (1.0 - Float::powf(first, t)));
-        let root = scalar::<T>(Float::sqrt(1.0 - Float::powf(second, t)));
-        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
-        let epsilon = scalar::<T>(self.epsilon);
-        let (m, rest) = update.state.split_at_mut(update.gradient.len());
-        let (v, most) = rest.split_at_mut(update.gradient.len());
-        let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
-        let direction = move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon);
+        let n = update.gradient.len();
+        let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
+        let (v, most) = rest.split_at_mut(slots::<T>() * n);
+        if slots::<T>() > 1 {
+            let (moments, direction) = self.rule::<f64>(update.step);
+            let (mut m, mut root, mut most) = (Wide::new(m, n), Wide::new(v, n), Wide::new(most, n));
+            for i in stretches(update.blocks).flatten() {
+                let (first, second) = moments(to_f64(update.gradient[i]), m.get(i), root.get(i) * root.get(i));
+                m.set(i, first);
+                root.set(i, Float::sqrt(second));
+                let mut divisor = second;
+                if self.amsgrad {
+                    let before = most.get(i);
+                    divisor = larger(second, before * before);
+                    most.set(i, Float::sqrt(divisor));
+                }
+                update.gradient[i] = scalar(direction(first, divisor));
+            }
+            return Ok(Outcome::Apply);
+        }
+        let (moments, direction) = self.rule::<T>(update.step);
         for range in stretches(update.blocks) {
             let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             let Some(most) = most.get_mut(range) else {
@@ -100,7 +131,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
             };
             for ((g, most), (m, v)) in g.iter_mut().zip(most).zip(m.iter_mut().zip(v)) {
                 (*m, *v) = moments(*g, *m, *v);
-                *most = if *v > *most || v.is_nan() { *v } else { *most };
+                *most = larger(*v, *most);
                 *g = direction(*m, *most);
             }
         }
@@ -112,6 +143,11 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 }
 
+/// The larger second moment; NaN if the first is.
+fn larger<T: Scalar>(v: T, most: T) -> T {
+    if v > most || v.is_nan() { v } else { most }
+}
+
 /// Adam with decoupled weight decay: its update, and `−η λ w`.
 ///
 /// Only matrices decay unless told otherwise. Source: Loshchilov & Hutter 2019, algorithm 2.
@@ -119,6 +155,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdamW {
     adam: Adam,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
     roles: Vec<Role>,
 }
@@ -159,10 +196,10 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let Update { blocks, w, gradient, state, step } = update;
         let outcome = self.adam.apply(Update { blocks, w, gradient, state, step })?;
-        let decay = scalar::<T>(self.adam.rate * self.decay);
+        let decay = self.adam.rate * self.decay;
         for block in trained(blocks).filter(|block| self.roles.contains(&block.role)) {
             let range = block.range.clone();
-            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
+            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= scaled(decay, w));
         }
         Ok(outcome)
     }

@@ -1,19 +1,24 @@
 //! A moving average of the weights.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay};
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay,
+    wide::{Wide, slots},
+};
 use crate::{
     block::Blocks,
     error::Error,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
-/// It stands last in a chain, for it takes what comes to it as the update. Source: Polyak & Juditsky 1992.
+/// The state holds two values for each parameter, three in `f16` and `bf16`: the average, and what rounding it left over. Without
+/// that, a decay near 1 would round each step away. It stands last in a chain, for it takes what comes to it as the update. Source: Polyak & Juditsky 1992.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WeightAverage {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
 }
 
@@ -33,24 +38,41 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         Stage::Average
     }
 
+    /// The average, and what rounding it left over.
     fn needs(&self, blocks: &Blocks) -> usize {
-        blocks.parameters()
+        slots::<T>().max(2) * blocks.parameters()
     }
 
     fn start(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
-        state.copy_from_slice(w);
+        state[..w.len()].copy_from_slice(w);
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let fresh = scalar::<T>(1.0 - self.decay);
-        for (a, (&w, &step)) in update.state.iter_mut().zip(update.w.iter().zip(&*update.gradient)) {
-            *a += fresh * (w + step - *a);
+        let (fresh, n) = (1.0 - self.decay, update.w.len());
+        let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
+        if slots::<T>() > 1 {
+            let mut average = Wide::new(update.state, n);
+            for (i, new) in new.enumerate() {
+                let a = average.get(i);
+                average.set(i, a + fresh * (to_f64(new) - a));
+            }
+            return Ok(Outcome::Apply);
+        }
+        let (fresh, (average, rest)) = (scalar::<T>(fresh), update.state.split_at_mut(n));
+        for (new, (a, rest)) in new.zip(average.iter_mut().zip(rest)) {
+            // A step that is too small for the average is kept in the rest, until that is large enough.
+            let step = fresh * ((new - *a) - *rest) + *rest;
+            let sum = *a + step;
+            // What the sum lost (Knuth): exact, whichever is larger. Nothing is left of what is not finite.
+            let of_step = sum - *a;
+            let lost = (*a - (sum - of_step)) + (step - of_step);
+            (*a, *rest) = (sum, if lost.is_finite() { lost } else { T::zero() });
         }
         Ok(Outcome::Apply)
     }
 
-    fn averaged<'a>(&self, _blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
-        Some(state)
+    fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        state.get(..blocks.parameters())
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

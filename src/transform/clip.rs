@@ -6,17 +6,17 @@ use crate::{
     error::{Error, require},
     kernel::{
         elementwise::scale,
-        reduce::{norm, p_norm},
+        reduce::{norm, norm_parts, p_norm},
     },
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar, scaled},
 };
 use alloc::{vec, vec::Vec};
-use num_traits::Float;
 
 /// Each value brought to within ±c. NaN stays NaN.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipValue {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     limit: f64,
 }
 
@@ -57,22 +57,28 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 
 /// The gradient of all parameters together shortened to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
-/// ‖g‖ is over all trained parameters, and without overflow. A norm that is not finite leaves the gradient as it is:
-/// scaling by it would write NaN everywhere; see [`Guard`](super::Guard). ε is 0 unless told otherwise; PyTorch has 1e-6.
+/// ‖g‖ is over all trained parameters, and without overflow. A value that is not finite leaves the gradient as it is:
+/// scaling by its norm would write NaN everywhere; see [`Guard`](super::Guard). ε is 0 unless told otherwise; PyTorch has 1e-6.
 /// Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipNorm {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     most: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     p: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     norm: Option<f64>,
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    factor: Option<f64>,
 }
 
 impl ClipNorm {
     /// Clips at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
-        ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None }
+        ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None }
     }
 
     /// Sets the p of the norm: positive, perhaps infinite.
@@ -108,13 +114,12 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         // Frozen blocks hold zeros, which add nothing to any norm.
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
         self.norm = Some(length);
-        shorten(update.gradient, length, self.most, self.epsilon);
+        self.factor = Some(shorten(update.gradient, self.p, length, self.most, self.epsilon));
         Ok(Outcome::Apply)
     }
 
     fn clip_factor(&self) -> Option<f64> {
-        let factor = self.most / (self.norm? + self.epsilon);
-        Some(if factor < 1.0 { factor } else { 1.0 })
+        self.factor
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
@@ -127,6 +132,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipBlockNorm {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     most: f64,
 }
 
@@ -150,7 +156,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
         for block in trained(update.blocks) {
             let gradient = &mut update.gradient[block.range.clone()];
             let length = norm(gradient);
-            shorten(gradient, length, self.most, 0.0);
+            shorten(gradient, 2.0, length, self.most, 0.0);
         }
         Ok(Outcome::Apply)
     }
@@ -162,16 +168,28 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 }
 
-/// Scales a gradient of norm `length` down to `most`.
-fn shorten<T: Scalar>(gradient: &mut [T], length: f64, most: f64, epsilon: f64) {
+/// Scales a gradient of p-norm `length` down to `most`. Returns the factor, 1 where the gradient stays.
+fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilon: f64) -> f64 {
     let factor = most / (length + epsilon);
-    if factor < 1.0 && length.is_finite() {
-        let (whole, root) = (scalar::<T>(factor), scalar::<T>(Float::sqrt(factor)));
-        if whole < T::min_positive_value() {
-            // It has few digits left in this format; its root has all of them.
-            gradient.iter_mut().for_each(|g| *g = *g * root * root);
+    if !(factor < 1.0) {
+        return 1.0;
+    }
+    let whole = scalar::<T>(factor);
+    if length.is_finite() && whole >= T::min_positive_value() {
+        if is_narrow::<T>() {
+            gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
         } else {
             scale(gradient, whole);
         }
+        return factor;
     }
+    // The norm or the factor is beyond the format: `g/largest/(norm/largest) · most` is within it at every step.
+    let (largest, rest) = norm_parts(gradient, p);
+    if !largest.is_finite() {
+        return 1.0;
+    }
+    let rest = if length.is_finite() { (length + epsilon) / largest } else { rest };
+    let [by, and_by, times] = [largest, rest, most].map(scalar::<T>);
+    gradient.iter_mut().for_each(|g| *g = *g / by / and_by * times);
+    most / largest / rest
 }

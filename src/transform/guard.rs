@@ -1,10 +1,13 @@
 //! What keeps a gradient that is not finite from the weights.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update};
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update,
+    wide::{Wide, slots},
+};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    scalar::{Scalar, to_f64},
+    scalar::Scalar,
 };
 use alloc::{string::String, vec, vec::Vec};
 
@@ -54,22 +57,21 @@ impl<T: Scalar> GradientTransform<T> for Guard {
 
     /// How many steps in a row were skipped.
     fn needs(&self, _blocks: &Blocks) -> usize {
-        1
+        slots::<T>()
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let row = &mut update.state[0];
+        let mut row = Wide::new(update.state, 1);
         let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {
-            *row = T::zero();
+            row.set(0, 0.0);
             return Ok(Outcome::Apply);
         };
-        // The count is of the format T, where it goes up to 2/ε.
-        let limit = (self.limit as f64).min(2.0 / to_f64(T::epsilon()));
-        *row += T::one();
+        let count = row.get(0) + 1.0;
+        row.set(0, count);
         self.skipped += 1;
-        if to_f64(*row) >= limit {
+        if count >= self.limit as f64 {
             let block = update.blocks.at(bad).map_or_else(String::new, |block| block.name.clone().into_owned());
-            return Err(Error::NonFiniteGradient { steps: to_f64(*row) as u64, block });
+            return Err(Error::NonFiniteGradient { steps: count as u64, block });
         }
         Ok(Outcome::Skip)
     }

@@ -17,6 +17,7 @@ mod schedule;
 mod sgd;
 pub(crate) mod spec;
 mod stage;
+mod wide;
 
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};

@@ -4,7 +4,7 @@ use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amou
 use crate::{
     block::{Blocks, Role},
     error::Error,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
 
@@ -15,7 +15,9 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Penalty {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     l1: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     l2: f64,
     roles: Vec<Role>,
 }
@@ -43,6 +45,15 @@ impl Penalty {
     }
 }
 
+impl Penalty {
+    /// The gradient with that of the penalty.
+    #[inline(always)]
+    fn gradient<T: Scalar>(&self, g: T, w: T) -> T {
+        let sign = if w.is_zero() { T::zero() } else { w.signum() };
+        g + (scalar::<T>(self.l1) * sign + scalar::<T>(self.l2) * w)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Penalty {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the factor of an L1 penalty", self.l1)?;
@@ -54,12 +65,13 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (l1, l2) = (scalar::<T>(self.l1), scalar::<T>(self.l2));
+        let rule = |g: T, w: T| {
+            if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }
+        };
         for block in trained(update.blocks).filter(|block| self.roles.contains(&block.role)) {
             let range = block.range.clone();
             for (g, &w) in update.gradient[range.clone()].iter_mut().zip(&update.w[range]) {
-                let sign = if w.is_zero() { T::zero() } else { w.signum() };
-                *g += l1 * sign + l2 * w;
+                *g = rule(*g, w);
             }
         }
         Ok(Outcome::Apply)

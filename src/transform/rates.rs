@@ -4,7 +4,7 @@ use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amou
 use crate::{
     block::Blocks,
     error::Error,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scaled},
 };
 use alloc::{string::String, vec, vec::Vec};
 use core::ops::Range;
@@ -49,8 +49,7 @@ impl<T: Scalar> GradientTransform<T> for BlockRates {
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for (range, factor) in &self.ranges {
-            let factor = scalar::<T>(*factor);
-            update.gradient[range.clone()].iter_mut().for_each(|g| *g *= factor);
+            update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
         }
         Ok(Outcome::Apply)
     }

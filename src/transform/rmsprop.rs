@@ -2,13 +2,15 @@
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, ratio, stretches,
+    wide::{Wide, slots},
 };
 use crate::{
     block::Blocks,
     error::Error,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
+use num_traits::Float;
 
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
@@ -17,9 +19,13 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     alpha: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     momentum: f64,
     centred: bool,
 }
@@ -67,33 +73,40 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         Stage::Optimizer
     }
 
-    /// v, then ḡ if centred, then b with momentum.
+    /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v.
     fn needs(&self, blocks: &Blocks) -> usize {
-        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * blocks.parameters()
+        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let [rate, alpha, fresh, epsilon, momentum] =
-            [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);
         let n = update.gradient.len();
-        let (v, rest) = update.state.split_at_mut(n);
-        let (mean, buffer) = rest.split_at_mut(if self.centred { n } else { 0 });
+        let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
+        let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
+        if slots::<T>() > 1 {
+            let rule = self.rule::<f64>();
+            let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
+            for i in stretches(update.blocks).flatten() {
+                let g = to_f64(update.gradient[i]);
+                let (square, mean_g, b, step) = rule(g, root.get(i) * root.get(i), mean.get(i), buffer.get(i));
+                root.set(i, Float::sqrt(square));
+                mean.set(i, mean_g);
+                buffer.set(i, b);
+                update.gradient[i] = scalar(step);
+            }
+            return Ok(Outcome::Apply);
+        }
+        let rule = self.rule::<T>();
         for i in stretches(update.blocks).flatten() {
-            let g = update.gradient[i];
-            v[i] = alpha * v[i] + fresh * g * g;
-            let mut square = v[i];
-            if self.centred {
-                mean[i] += fresh * (g - mean[i]);
-                square -= mean[i] * mean[i];
-                // A variance is not negative, but rounding may take it there.
-                square = if square < T::zero() { T::zero() } else { square };
+            let [mean_g, b] = [&*mean, &*buffer].map(|values| values.get(i).copied().unwrap_or(T::zero()));
+            let (square, mean_g, b, step) = rule(update.gradient[i], v[i], mean_g, b);
+            v[i] = square;
+            if let Some(mean) = mean.get_mut(i) {
+                *mean = mean_g;
             }
-            let mut step = ratio(g, square.sqrt() + epsilon);
-            if let Some(b) = buffer.get_mut(i) {
-                *b = momentum * *b + step;
-                step = *b;
+            if let Some(buffer) = buffer.get_mut(i) {
+                *buffer = b;
             }
-            update.gradient[i] = -rate * step;
+            update.gradient[i] = step;
         }
         Ok(Outcome::Apply)
     }
@@ -110,5 +123,27 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             .setting("rate", self.rate);
         let spec = spec.setting("alpha", self.alpha).setting("epsilon", self.epsilon);
         vec![spec.setting("momentum", self.momentum)]
+    }
+}
+
+impl RmsProp {
+    /// `(g, v, ḡ, b)` to the v, ḡ and b after it, and the update.
+    fn rule<T: Scalar>(&self) -> impl Fn(T, T, T, T) -> (T, T, T, T) + use<T> {
+        let [rate, alpha, fresh, epsilon, momentum] =
+            [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);
+        let (centred, with_momentum) = (self.centred, self.momentum > 0.0);
+        move |g, v, mean, b| {
+            let v = alpha * v + fresh * g * g;
+            let (mut square, mut mean) = (v, mean);
+            if centred {
+                mean += fresh * (g - mean);
+                square -= mean * mean;
+                // A variance is not negative, but rounding may take it there.
+                square = if square < T::zero() { T::zero() } else { square };
+            }
+            let step = ratio(g, square.sqrt() + epsilon);
+            let step = if with_momentum { momentum * b + step } else { step };
+            (v, mean, step, -rate * step)
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate};
 use crate::{
+    arc::Arc,
     block::Blocks,
     error::{Error, require},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, scalar, scaled, to_f64},
 };
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
-use num_traits::Float;
 
 /// A factor on the learning rate that depends on the step: it stands after the optimiser and multiplies its update.
 ///
@@ -103,7 +103,7 @@ impl Schedule {
 
     /// A function of the step, which counts from 0; what is negative or not finite ends training with an error.
     pub fn custom(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
-        Schedule { kind: Kind::Custom(Custom(Arc::new(factor))) }
+        Schedule { kind: Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))) }
     }
 
     /// The factor at `step`, which counts from 0.
@@ -111,9 +111,9 @@ impl Schedule {
         let t = step as f64;
         match &self.kind {
             Kind::Constant(factor) => *factor,
-            Kind::Step { every, factor } => Float::powf(*factor, step.checked_div(*every).unwrap_or(0) as f64),
-            Kind::MultiStep { at, factor } => Float::powf(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
-            Kind::Exponential { factor } => Float::powf(*factor, t),
+            Kind::Step { every, factor } => libm::pow(*factor, step.checked_div(*every).unwrap_or(0) as f64),
+            Kind::MultiStep { at, factor } => libm::pow(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
+            Kind::Exponential { factor } => libm::pow(*factor, t),
             Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, t / *steps as f64),
             Kind::Cosine { steps, least, restart: Some(times) } => {
                 let (mut begun, mut length) = (0, *steps);
@@ -128,7 +128,7 @@ impl Schedule {
                 cosine(1.0, *least, (step - begun) as f64 / length as f64)
             }
             Kind::Linear { from, to, steps } => from + (to - from) * (t.min(*steps as f64) / *steps as f64),
-            Kind::Polynomial { steps, power } => Float::powf(1.0 - t.min(*steps as f64) / *steps as f64, *power),
+            Kind::Polynomial { steps, power } => libm::pow(1.0 - t.min(*steps as f64) / *steps as f64, *power),
             Kind::OneCycle { most, steps, warm, first, last } => {
                 // Both stretches end at a step that has its factor: PyTorch counts to total − 1.
                 let (peak, end) = (warm * *steps as f64 - 1.0, *steps as f64 - 1.0);
@@ -171,7 +171,7 @@ impl Schedule {
 
 /// From `from` to `to` along half a cosine, as `part` goes from 0 to 1.
 fn cosine(from: f64, to: f64, part: f64) -> f64 {
-    to + (from - to) * 0.5 * (1.0 + Float::cos(PI * part))
+    to + (from - to) * 0.5 * (1.0 + libm::cos(PI * part))
 }
 
 impl<T: Scalar> GradientTransform<T> for Schedule {
@@ -186,8 +186,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
         check_rate::<T>(factor)?;
-        let factor = scalar::<T>(factor);
-        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
         Ok(Outcome::Apply)
     }
 
@@ -217,10 +216,13 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Plateau {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     factor: f64,
     patience: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     threshold: f64,
     cooldown: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     least: f64,
 }
 

@@ -1,11 +1,14 @@
 //! Gradient descent, with momentum.
 
-use super::{Descent, GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches};
+use super::{
+    Descent, GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches,
+    wide::{Wide, slots},
+};
 use crate::{
     block::Blocks,
     error::{Error, require},
     kernel::elementwise::{descend, scale},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar, scaled, to_f64},
 };
 use alloc::{vec, vec::Vec};
 
@@ -15,8 +18,11 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sgd {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     momentum: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     dampening: f64,
     nesterov: bool,
 }
@@ -60,28 +66,43 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     }
 
     fn needs(&self, blocks: &Blocks) -> usize {
-        if self.momentum > 0.0 { blocks.parameters() } else { 0 }
+        if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (rate, momentum) = (scalar::<T>(self.rate), scalar::<T>(self.momentum));
-        let fresh = if update.step == 0 { T::one() } else { scalar(1.0 - self.dampening) };
-        for range in stretches(update.blocks) {
-            let gradient = &mut update.gradient[range.clone()];
-            if update.state.is_empty() {
-                scale(gradient, -rate);
-                continue;
+        if update.state.is_empty() {
+            for range in stretches(update.blocks) {
+                let gradient = &mut update.gradient[range];
+                if is_narrow::<T>() {
+                    gradient.iter_mut().for_each(|g| *g = scaled(-self.rate, *g));
+                } else {
+                    scale(gradient, -scalar::<T>(self.rate));
+                }
             }
-            for (g, m) in gradient.iter_mut().zip(&mut update.state[range]) {
-                *m = momentum * *m + fresh * *g;
-                *g = -rate * if self.nesterov { *g + momentum * *m } else { *m };
+            return Ok(Outcome::Apply);
+        }
+        if slots::<T>() > 1 {
+            let (rule, n) = (self.rule::<f64>(update.step), update.gradient.len());
+            let mut momentum = Wide::new(update.state, n);
+            for i in stretches(update.blocks).flatten() {
+                let (m, step) = rule(to_f64(update.gradient[i]), momentum.get(i));
+                momentum.set(i, m);
+                update.gradient[i] = scalar(step);
+            }
+            return Ok(Outcome::Apply);
+        }
+        let rule = self.rule::<T>(update.step);
+        for range in stretches(update.blocks) {
+            for (g, m) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
+                (*m, *g) = rule(*g, *m);
             }
         }
         Ok(Outcome::Apply)
     }
+
     /// Without momentum, one pass: `w ← w + (−η) g`.
     fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-        if !step.state.is_empty() {
+        if !step.state.is_empty() || is_narrow::<T>() {
             return step.by(|update| self.apply(update));
         }
         let rate = scalar::<T>(self.rate);
@@ -91,7 +112,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Ok(Outcome::Apply)
     }
     fn plain_rate(&self) -> Option<f64> {
-        (self.momentum == 0.0).then_some(self.rate)
+        (self.momentum == 0.0 && !is_narrow::<T>()).then_some(self.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
@@ -101,5 +122,17 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
             .setting("rate", self.rate);
         let spec = spec.setting("momentum", self.momentum).setting("dampening", self.dampening);
         vec![spec.setting("nesterov", self.nesterov)]
+    }
+}
+
+impl Sgd {
+    /// `(g, m)` to the m after it and the update.
+    fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
+        let (rate, momentum, nesterov) = (scalar::<T>(self.rate), scalar::<T>(self.momentum), self.nesterov);
+        let fresh = if step == 0 { T::one() } else { scalar(1.0 - self.dampening) };
+        move |g, m| {
+            let m = momentum * m + fresh * g;
+            (m, -rate * if nesterov { g + momentum * m } else { m })
+        }
     }
 }

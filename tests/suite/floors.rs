@@ -9,7 +9,7 @@ use std::{
 fn floor(path: &[String]) -> Option<u8> {
     let part = |i: usize| path.get(i).map_or("", String::as_str);
     Some(match part(0) {
-        "scalar" | "math" | "error" | "size" | "kernel" | "extent" | "block" => 0,
+        "scalar" | "arc" | "cpu" | "number" | "math" | "error" | "size" | "kernel" | "extent" | "block" => 0,
         "activation" | "initializer" | "monitor" | "loss" | "transform" => 1,
         "layer" => match part(1) {
             "linear" | "pointwise" | "norm" | "dropout" | "pool" => 2,
@@ -28,7 +28,7 @@ fn floor(path: &[String]) -> Option<u8> {
         "tape" | "network" | "node" => 4,
         "data" | "trainer" | "checkpoint" | "diagnosis" | "assert_gradient_healthy" | "testing" => 5,
         // Re-exported at the root.
-        "Scalar" | "to_f64" | "Error" | "LayerRule" | "Extent" | "Block" | "Blocks" | "Role" => 0,
+        "Scalar" | "to_f64" | "CpuLevel" | "Error" | "LayerRule" | "Extent" | "Block" | "Blocks" | "Role" => 0,
         "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,
         "Builder" => 4,
         _ => return None,

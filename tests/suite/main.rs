@@ -25,6 +25,8 @@ mod errors;
 #[cfg(feature = "std")]
 mod floors;
 mod initializers;
+#[cfg(feature = "serde")]
+mod json;
 #[cfg(feature = "std")]
 mod lawful;
 #[cfg(feature = "std")]
@@ -53,6 +55,8 @@ mod parity;
 mod prediction;
 #[cfg(feature = "std")]
 mod prescription;
+#[cfg(feature = "std")]
+mod range;
 #[cfg(feature = "std")]
 mod sequences;
 #[cfg(feature = "std")]

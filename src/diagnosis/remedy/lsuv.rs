@@ -18,6 +18,7 @@ use alloc::{string::String, vec::Vec};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lsuv {
     /// How far from 1 a variance may stay; 0.1 in the paper.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub tolerance: f64,
     /// How often a layer is rescaled at most; 10 in the paper.
     pub trials: usize,

@@ -12,6 +12,7 @@ use alloc::{string::String, vec, vec::Vec};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Standardise {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     columns: Vec<[f64; 2]>,
 }
 

@@ -7,10 +7,14 @@ use num_traits::Float;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Deviation {
     count: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     mean: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     square: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     last: f64,
     /// Weight of the past in each mean, 1 for all alike.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     keep: f64,
 }
 

@@ -1,0 +1,6 @@
+//! Shared ownership, also on targets without atomic pointers.
+
+#[cfg(all(target_has_atomic = "ptr", not(chainrule_portable_arc)))]
+pub(crate) use alloc::sync::Arc;
+#[cfg(any(not(target_has_atomic = "ptr"), chainrule_portable_arc))]
+pub(crate) use portable_atomic_util::Arc;

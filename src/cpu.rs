@@ -1,0 +1,143 @@
+//! The CPU level that kernels run at.
+
+use crate::error::Error;
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+/// A set of CPU instructions that kernels are compiled for.
+///
+/// A run gives the same bits on every machine at one level: levels differ in rounding, since the higher ones fuse `a · b + c`.
+/// [`Plain`](Self::Plain) exists everywhere, and gives the same bits on x86-64 and on WebAssembly. The level is fixed once a
+/// process: by [`fix`](Self::fix), else by the environment variable `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`), else it is
+/// the highest one available.
+///
+/// ```
+/// use chainrule::CpuLevel;
+/// assert!(CpuLevel::available().contains(&CpuLevel::current()?));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum CpuLevel {
+    /// The instructions that the target guarantees.
+    Plain,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, DQ, VL and BW, with AVX2 and FMA.
+    Avx512,
+}
+
+/// The name that `CHAINRULE_LEVEL` has for it.
+impl fmt::Display for CpuLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            CpuLevel::Plain => "plain",
+            CpuLevel::Avx2 => "avx2",
+            CpuLevel::Avx512 => "avx512",
+        })
+    }
+}
+
+impl CpuLevel {
+    const ALL: [CpuLevel; 3] = [CpuLevel::Plain, CpuLevel::Avx2, CpuLevel::Avx512];
+
+    /// The levels of this machine, the lowest first. Without feature `std` the only one is [`Plain`](Self::Plain).
+    pub fn available() -> Vec<CpuLevel> {
+        let best = best();
+        Self::ALL.into_iter().filter(|level| *level <= best).collect()
+    }
+
+    /// The level that kernels of this process run at; it is fixed from now on.
+    ///
+    /// # Errors
+    /// [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names an unknown level, or one that this machine lacks.
+    pub fn current() -> Result<CpuLevel, Error> {
+        let (level, asked) = fixed();
+        match asked {
+            Some(asked) => Err(refused(asked)),
+            None => Ok(level),
+        }
+    }
+
+    /// Fixes the level of this process, before its first pass.
+    ///
+    /// # Errors
+    /// [`Error::CpuLevel`] where this machine lacks it, or another level is fixed already.
+    pub fn fix(self) -> Result<(), Error> {
+        if self > best() {
+            return Err(refused(self.to_string()));
+        }
+        let level = fix(self);
+        if level == self {
+            return Ok(());
+        }
+        let reason = format!("this process already runs at {level}; fix the level before the first tape is made");
+        Err(Error::CpuLevel { level: self.to_string(), reason })
+    }
+}
+
+fn refused(level: String) -> Error {
+    let available: Vec<String> = CpuLevel::available().iter().map(ToString::to_string).collect();
+    Error::CpuLevel { level, reason: format!("this machine has {}; choose one of these", available.join(", ")) }
+}
+
+/// The highest level of this machine.
+fn best() -> CpuLevel {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    {
+        use std::is_x86_feature_detected as has;
+        if has!("avx2") && has!("fma") {
+            let wide = has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw");
+            return if wide { CpuLevel::Avx512 } else { CpuLevel::Avx2 };
+        }
+    }
+    CpuLevel::Plain
+}
+
+#[cfg(feature = "std")]
+mod process {
+    use super::{CpuLevel, best};
+    use std::{string::String, sync::OnceLock};
+
+    /// The level, and what `CHAINRULE_LEVEL` asks for where that is refused.
+    static LEVEL: OnceLock<(CpuLevel, Option<String>)> = OnceLock::new();
+
+    fn asked() -> (CpuLevel, Option<String>) {
+        let Some(asked) = std::env::var_os("CHAINRULE_LEVEL") else { return (best(), None) };
+        let found = CpuLevel::ALL.into_iter().find(|level| std::format!("{level}").as_str() == asked);
+        match found.filter(|level| *level <= best()) {
+            Some(level) => (level, None),
+            None => (best(), Some(asked.to_string_lossy().into_owned())),
+        }
+    }
+
+    pub(super) fn fixed() -> (CpuLevel, Option<String>) {
+        LEVEL.get_or_init(asked).clone()
+    }
+
+    pub(super) fn fix(level: CpuLevel) -> CpuLevel {
+        LEVEL.get_or_init(|| (level, None)).0
+    }
+}
+#[cfg(feature = "std")]
+use process::{fix, fixed};
+
+#[cfg(not(feature = "std"))]
+fn fixed() -> (CpuLevel, Option<String>) {
+    (CpuLevel::Plain, None)
+}
+
+#[cfg(not(feature = "std"))]
+fn fix(_: CpuLevel) -> CpuLevel {
+    CpuLevel::Plain
+}
+
+/// The level of kernels; an environment variable that is refused is an error where a tape is made, and has no effect here.
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+pub(crate) fn level() -> CpuLevel {
+    fixed().0
+}

@@ -1,0 +1,78 @@
+//! Optimiser state with more digits than the parameters.
+
+use crate::scalar::{Scalar, is_narrow, scalar, to_f64};
+
+/// Digits that a value of the state has at least: those of `f32`.
+const DIGITS: u32 = 24;
+
+/// Values of `T` that hold one value of the state: 1, but in narrow formats as many as hold the digits of `f32`.
+///
+/// So 3 in `f16` and in `bf16`.
+pub(super) fn slots<T: Scalar>() -> usize {
+    if is_narrow::<T>() { DIGITS.div_ceil(digits::<T>()) as usize } else { 1 }
+}
+
+/// Binary digits of the significand.
+fn digits<T: Scalar>() -> u32 {
+    1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
+}
+
+/// The state of a narrow format: value i is `Σ_k 2^(−k digits) state[k n + i]`, each part the rest of those before it.
+///
+/// The first n are the values rounded to the format. Scaled so, a rest does not fall below the format.
+pub(super) struct Wide<'a, T> {
+    state: &'a mut [T],
+    values: usize,
+    next: f64,
+}
+
+impl<'a, T: Scalar> Wide<'a, T> {
+    /// The state of `values` values.
+    pub(super) fn new(state: &'a mut [T], values: usize) -> Self {
+        Wide { state, values, next: libm::ldexp(1.0, digits::<T>() as i32) }
+    }
+
+    pub(super) fn get(&self, i: usize) -> f64 {
+        let mut unit = 1.0;
+        self.state.iter().skip(i).step_by(self.values).fold(0.0, |sum, &part| {
+            let sum = sum + to_f64(part) * unit;
+            unit /= self.next;
+            sum
+        })
+    }
+
+    pub(super) fn set(&mut self, i: usize, value: f64) {
+        let mut rest = value;
+        for part in self.state.iter_mut().skip(i).step_by(self.values) {
+            *part = scalar(rest);
+            // What is not finite has no rest.
+            rest = if part.is_finite() { (rest - to_f64(*part)) * self.next } else { 0.0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::{bf16, f16};
+
+    fn wide_state_keeps_the_digits_of_single<T: Scalar>(values: &[f64]) {
+        let mut state = [T::zero(); 6];
+        let mut wide = Wide::new(&mut state[..2 * slots::<T>()], 2);
+        for &value in values {
+            wide.set(1, value);
+            let error = (wide.get(1) - value).abs();
+            assert!(error <= value.abs() * 2f64.powi(-24), "{value}: off by {error}");
+            assert_eq!(wide.get(0), 0.0);
+        }
+        wide.set(0, f64::INFINITY);
+        assert_eq!(wide.get(0), f64::INFINITY);
+    }
+
+    #[test]
+    fn wide_state_of_narrow_formats_keeps_the_digits_of_single() {
+        assert_eq!((slots::<f32>(), slots::<f64>(), slots::<f16>(), slots::<bf16>()), (1, 1, 3, 3));
+        wide_state_keeps_the_digits_of_single::<f16>(&[0.1, -1.0 / 3.0, 65503.7, 1e-4, -7.123456e-6]);
+        wide_state_keeps_the_digits_of_single::<bf16>(&[0.1, -1.0 / 3.0, 3.3e38, 1e-20, -7.123456e-30]);
+    }
+}

@@ -1,0 +1,367 @@
+//! Right numbers over the whole range of a format, and in formats narrower than `f32`.
+
+use chainrule::{
+    Activation, Block, Blocks, Error, Extent, Layer, Role, Scalar,
+    activation::ActivationKind,
+    initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform, generator},
+    layer::{LayerNorm, Linear, Node, RmsNorm, initialize},
+    loss::{Huber, Loss, MeanSquared, Target},
+    scalar,
+    tape::Tape,
+    to_f64,
+    transform::{
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Guard, Optimizer, Penalty, RmsProp, Schedule,
+        Sgd, WeightAverage,
+    },
+};
+use half::{bf16, f16};
+
+/// Numbers in (−1, 1), a function of seed and place (splitmix64).
+fn number(seed: u64, i: usize) -> f64 {
+    let mut z = (seed << 32).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// y, dx and dγ of one row of a norm with gain 1, computed with numbers divided by their size.
+fn truth(centred: bool, epsilon: f64, x: &[f64], dy: &[f64]) -> [Vec<f64>; 3] {
+    let n = x.len() as f64;
+    let size = x.iter().fold(epsilon.sqrt(), |most: f64, x| most.max(x.abs()));
+    let z: Vec<f64> = x.iter().map(|x| x / size).collect();
+    let mean = if centred { z.iter().sum::<f64>() / n } else { 0.0 };
+    let square = z.iter().map(|z| (z - mean) * (z - mean)).sum::<f64>() / n;
+    let deviation = (square + epsilon / size / size).sqrt();
+    let unit: Vec<f64> = z.iter().map(|z| (z - mean) / deviation).collect();
+    let mean_d = if centred { dy.iter().sum::<f64>() / n } else { 0.0 };
+    let mean_du = dy.iter().zip(&unit).map(|(d, u)| d * u).sum::<f64>() / n;
+    let dx = dy.iter().zip(&unit).map(|(d, u)| (d - mean_d - u * mean_du) / deviation / size).collect();
+    let d_gain = dy.iter().zip(&unit).map(|(d, u)| d * u).collect();
+    [unit, dx, d_gain]
+}
+
+fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64, size: f64) {
+    let width = layer.dims().input;
+    let x: Vec<T> = (0..width).map(|i| scalar(size * (1.0 + 0.5 * number(1, i)) * number(2, i).signum())).collect();
+    let dy: Vec<T> = (0..width).map(|i| scalar(number(3, i))).collect();
+    let wide = |x: &[T]| x.iter().map(|&x| to_f64(x)).collect::<Vec<f64>>();
+    let expected = truth(centred, epsilon, &wide(&x), &wide(&dy));
+
+    let w = initialize(layer, 1).unwrap();
+    let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
+    tape.want_input_gradient(true);
+    let y = {
+        let output = tape.forward(&w, &x, Extent::batch(1)).unwrap();
+        output.dy.copy_from_slice(&dy);
+        wide(output.y)
+    };
+    let d_gain = wide(&tape.backward(&w).unwrap()[..width]);
+    let dx = wide(tape.input_gradient());
+    let unit = to_f64(T::epsilon());
+    for (what, found, expected) in [("y", y, &expected[0]), ("dx", dx, &expected[1]), ("dγ", d_gain, &expected[2])] {
+        let most = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+        // A gradient below the normal numbers has what digits are left.
+        let least = 2.0 * to_f64(T::min_positive_value()) * unit;
+        for (found, expected) in found.iter().zip(expected) {
+            let bound = 8.0 * unit * most + least;
+            let overflow = expected.abs() > to_f64(T::max_value()) && found.is_infinite();
+            assert!(
+                overflow || (found - expected).abs() <= bound,
+                "{layer:?} at {size:e}: {what} {found} for {expected}"
+            );
+        }
+    }
+}
+
+fn norms_are_right_over_the_range<T: Scalar>(sizes: &[f64]) {
+    for &size in sizes {
+        norm_is_right_at::<T>(&LayerNorm::new(12), true, 1e-5, size);
+        norm_is_right_at::<T>(&RmsNorm::new(12), false, 1e-6, size);
+        norm_is_right_at::<T>(&LayerNorm::new(12).epsilon(1e-300).unwrap(), true, 1e-300, size);
+        norm_is_right_at::<T>(&RmsNorm::new(12).epsilon(1e-300).unwrap(), false, 1e-300, size);
+    }
+}
+
+#[test]
+fn layer_norm_of_huge_and_tiny_rows_is_exact() {
+    norms_are_right_over_the_range::<f32>(&[1e-40, 1e-30, 1e-20, 1e-3, 1.0, 1e10, 1e19, 1e25, 2e38]);
+    norms_are_right_over_the_range::<f64>(&[1e-310, 1e-200, 1e-100, 1.0, 1e100, 1e154, 1e200, 1e308]);
+    norms_are_right_over_the_range::<f16>(&[1e-5, 1e-3, 0.1, 1.0, 30.0, 200.0, 4e4]);
+    norms_are_right_over_the_range::<bf16>(&[1e-30, 1e-20, 1e-3, 1.0, 1e19, 2e38]);
+}
+
+#[test]
+fn layer_norm_of_a_row_of_zeros_is_zero() {
+    for epsilon in [1e-300, 1e-5] {
+        let layer = RmsNorm::new(3).epsilon(epsilon).unwrap();
+        let w: Vec<f32> = initialize(&layer, 1).unwrap();
+        let mut tape = Tape::new(&layer, Extent::batch(1)).unwrap();
+        assert_eq!(tape.infer(&w, &[0.0; 3], Extent::batch(1)).unwrap(), [0.0; 3]);
+    }
+}
+
+fn one_block(n: usize) -> Blocks {
+    Blocks::collect(|visit| visit(Block::new("weight", 0, [1, n], Role::Weight)))
+}
+
+/// What is left of a gradient after one step of a clip.
+fn clipped<T: Scalar>(clip: impl GradientTransform<T>, gradient: &[f64]) -> (Vec<f64>, Option<f64>) {
+    let blocks = one_block(gradient.len());
+    let mut w = vec![T::zero(); gradient.len()];
+    let mut g: Vec<T> = gradient.iter().map(|&g| scalar(g)).collect();
+    let mut optimizer = Optimizer::new(clip, &blocks, &w).unwrap();
+    optimizer.step(&blocks, &mut w, &mut g, &mut ()).unwrap();
+    (w.iter().map(|&w| to_f64(w)).collect(), optimizer.transform().clip_factor())
+}
+
+fn clips_hold_at<T: Scalar>(sizes: &[f64], limits: &[f64]) {
+    for (&size, &limit) in sizes.iter().flat_map(|size| limits.iter().map(move |limit| (size, limit))) {
+        let gradient = [size, -size, 0.5 * size, size, 0.0].map(|g| to_f64(scalar::<T>(g)));
+        let root = gradient.iter().map(|g| (g / size) * (g / size)).sum::<f64>().sqrt();
+        // (limit/size)/root, where size · root may overflow.
+        let factor = |g: f64| if limit / size >= root { g } else { g / size / root * limit };
+        for found in [clipped::<T>(ClipNorm::new(limit), &gradient), clipped::<T>(ClipBlockNorm::new(limit), &gradient)]
+        {
+            for (found, g) in found.0.iter().zip(gradient) {
+                let bound = 4.0 * to_f64(T::epsilon()) * factor(g).abs()
+                    + 4.0 * to_f64(T::min_positive_value()) * to_f64(T::epsilon());
+                assert!((found - factor(g)).abs() <= bound, "{size:e} to {limit:e}: {found} for {}", factor(g));
+            }
+        }
+    }
+}
+
+#[test]
+fn clipping_by_norm_holds_over_the_range() {
+    clips_hold_at::<f64>(&[1e-320, 1e-300, 1e-3, 1.0, 1e200, 1.7e308], &[1e-322, 1e-310, 1e-3, 1.0, 1e300]);
+    clips_hold_at::<f32>(&[1e-40, 1e-30, 1.0, 1e19, 3e38], &[1e-44, 1e-20, 1.0, 1e20]);
+    clips_hold_at::<f16>(&[1e-6, 1e-3, 1.0, 200.0, 6e4], &[1e-7, 1e-3, 1.0, 1e3]);
+    clips_hold_at::<bf16>(&[1e-30, 1.0, 1e30], &[1e-20, 1.0]);
+    // A value that is not finite leaves the gradient, and the factor says so.
+    assert_eq!(clipped::<f64>(ClipNorm::new(1.0), &[1.0, f64::INFINITY]).1, Some(1.0));
+}
+
+fn optimisers<T: Scalar>() -> Vec<Box<dyn Fn() -> Box<dyn GradientTransform<T>>>> {
+    vec![
+        Box::new(|| Box::new(Adam::new(1e-3))),
+        Box::new(|| Box::new(Adam::new(1e-3).amsgrad())),
+        Box::new(|| Box::new(AdamW::new(1e-3, 1e-2))),
+        Box::new(|| Box::new(RmsProp::new(1e-3))),
+        Box::new(|| Box::new(RmsProp::new(1e-3).momentum(0.9))),
+        Box::new(|| Box::new(Adagrad::new(1e-2))),
+        Box::new(|| Box::new(Sgd::new(1e-3).momentum(0.9))),
+        Box::new(|| Box::new((Sgd::new(0.5), Schedule::constant(1e-6)))),
+        Box::new(|| Box::new((Penalty::l2(1e-7), Sgd::new(1.0)))),
+    ]
+}
+
+/// Every update of an optimiser in `T`, next to that of the same in `f64` from the same parameters and gradients.
+fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
+    const STEPS: u64 = 1000;
+    let blocks = one_block(sizes.len());
+    for (narrow, wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
+        let (mut narrow, mut wide) = (narrow(), wide());
+        narrow.prepare(&blocks).unwrap();
+        wide.prepare(&blocks).unwrap();
+        let mut w: Vec<T> = vec![scalar(0.25); sizes.len()];
+        let (mut state, mut wide_state) = (vec![T::zero(); narrow.needs(&blocks)], vec![0.0; wide.needs(&blocks)]);
+        narrow.start(&blocks, &w, &mut state);
+        wide.start(&blocks, &vec![0.25; sizes.len()], &mut wide_state);
+        for step in 0..STEPS {
+            let mut g: Vec<T> = sizes
+                .iter()
+                .enumerate()
+                .map(|(i, &size)| {
+                    scalar(size * (1.0 + 0.3 * number(step, i)) * (0.5 + number(step + 5000, i)).signum())
+                })
+                .collect();
+            let mut exact: Vec<f64> = g.iter().map(|&g| to_f64(g)).collect();
+            let before: Vec<f64> = w.iter().map(|&w| to_f64(w)).collect();
+            narrow.apply(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
+            wide.apply(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step)).unwrap();
+            for ((g, exact), size) in g.iter().zip(&exact).zip(sizes) {
+                let (epsilon, least) = (to_f64(T::epsilon()), to_f64(T::min_positive_value()));
+                let unit = epsilon * 2f64.powf(exact.abs().max(least).log2().floor());
+                let off = (to_f64(*g) - exact).abs() / unit;
+                assert!(off <= 2.0, "{narrow:?}, gradient of {size:e}, step {step}: {g:?} for {exact:e}, {off} units");
+            }
+            w.iter_mut().zip(&g).for_each(|(w, &g)| *w += g);
+        }
+    }
+}
+
+#[test]
+fn updates_in_narrow_formats_are_within_two_units_of_double() {
+    updates_agree_with_double::<f16>(&[6e-8, 1e-6, 1e-5, 1e-4, 1.5e-3, 0.1, 10.0, 300.0, 4e4]);
+    updates_agree_with_double::<bf16>(&[1e-30, 1e-12, 1e-5, 1.5e-3, 1.0, 1e5, 1e12]);
+}
+
+/// The average of weights that stand at 1 since they began at 0.
+fn average_of_ones<T: Scalar>(decay: f64, steps: i32) -> f64 {
+    let blocks = one_block(1);
+    let mut w = [T::zero()];
+    let mut optimizer = Optimizer::new(WeightAverage::new(decay), &blocks, &w).unwrap();
+    w[0] = T::one();
+    for _ in 0..steps {
+        optimizer.step(&blocks, &mut w, &mut [T::zero()], &mut ()).unwrap();
+    }
+    to_f64(optimizer.transform().averaged(&blocks, optimizer.state()).unwrap()[0])
+}
+
+#[test]
+fn weight_average_with_a_decay_near_one_does_not_stall() {
+    let (decay, steps) = (0.9999999f64, 2_000_000);
+    let expected = 1.0 - decay.powi(steps);
+    assert!((expected - 0.18127).abs() < 1e-5);
+    for (found, unit) in [
+        (average_of_ones::<f64>(decay, steps), f64::EPSILON * 1e3),
+        (average_of_ones::<f32>(decay, steps), f64::from(f32::EPSILON) / 4.0),
+        (average_of_ones::<f16>(decay, steps), 2f64.powi(-14) + 1e-6),
+    ] {
+        assert!((found - expected).abs() <= unit, "{found} for {expected}");
+    }
+    // A weight that is not finite is in the average as long as it lasts, and no longer than it must.
+    assert!(average_of_ones::<f32>(0.5, 30) > 0.99);
+}
+
+fn overflow<T: Scalar>(weights: impl Initializer + 'static, bias: impl Initializer + 'static) -> Result<Vec<T>, Error> {
+    initialize::<T>(&Linear::new(64, 64).weights(weights).bias(bias), 1)
+}
+
+#[test]
+fn initial_values_beyond_the_format_are_an_error_that_names_the_block() {
+    fn names<T: Scalar>(result: Result<Vec<T>, Error>, expected: &str) {
+        match result {
+            Err(Error::InitialValue { block, index, .. }) => {
+                assert!(block == expected && index < 64 * 64, "{block}, {index}")
+            }
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+    names(overflow::<f64>(Normal { mean: 0.0, std: 1e308 }, Constant(0.0)), "weight");
+    names(overflow::<f64>(TruncatedNormal::new(1e308, 1e308), Constant(0.0)), "weight");
+    names(overflow::<f64>(Sparse::std(1e308), Constant(0.0)), "weight");
+    names(overflow::<f32>(Uniform::within(1e39), Constant(0.0)), "weight");
+    names(overflow::<f32>(He::normal(), Constant(1e39)), "bias");
+    names(overflow::<f16>(Uniform::within(1e6), Constant(0.0)), "weight");
+    names(overflow::<f16>(He::normal(), Constant(7e4)), "bias");
+    assert!(overflow::<f16>(He::normal(), Constant(6e4)).is_ok());
+    assert!(overflow::<bf16>(Uniform::within(1e38), Constant(0.0)).is_ok());
+    // Asked directly, an initializer says so itself.
+    let filled =
+        Normal { mean: 0.0, std: 1e308 }.fill(Shape::new(9, 9, Role::Weight), &mut generator(1), &mut [0.0; 81]);
+    assert!(matches!(filled, Err(Error::NonFinite { .. })), "{filled:?}");
+}
+
+#[test]
+fn a_guard_in_half_precision_counts_beyond_the_digits_of_the_format() {
+    let blocks = one_block(1);
+    let (mut w, limit) = ([f16::from_f64(0.0)], 5000);
+    let mut optimizer = Optimizer::new(Guard::new().limit(limit), &blocks, &w).unwrap();
+    for step in 1..=limit {
+        let result = optimizer.step(&blocks, &mut w, &mut [f16::NAN], &mut ());
+        match result {
+            Err(Error::NonFiniteGradient { steps, .. }) => return assert_eq!((steps, step), (limit, limit)),
+            other => assert!(step < limit && other.is_ok(), "{step}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn means_of_losses_do_not_overflow_before_their_mean_does() {
+    fn mean<T: Scalar>(loss: &dyn Loss<T>, d: f64, rows: usize) -> f64 {
+        let (y, t) = (vec![scalar(d); rows], vec![T::zero(); rows]);
+        to_f64(loss.evaluate(1, &y, Target::Values(&t), None, &mut vec![T::zero(); rows]).unwrap())
+    }
+    for (found, expected) in [
+        (mean::<f16>(&MeanSquared::new(), 200.0, 64), 4e4),
+        (mean::<f32>(&MeanSquared::new(), 1.5e19, 64), 2.25e38),
+        (mean::<f64>(&MeanSquared::new(), 1e154, 64), 1e308),
+        (mean::<f32>(&Huber::new(1e20).unwrap(), 2e19, 64), 2e38),
+        (mean::<f16>(&MeanSquared::new(), 1.0, 100_000), 1.0),
+    ] {
+        assert!((found - expected).abs() <= 1e-3 * expected, "{found:e} for {expected:e}");
+    }
+}
+
+/// Checks an activation at the edges of a format, by `(φ, φ′)` in that format.
+fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -> (f64, f64)) {
+    let (name, widest) = (kind.name(), to_f64(T::max_value()));
+    let place = |at: f64| format!("{name} at {at:e} in {}", std::any::type_name::<T>());
+    assert!(check(f64::NAN).0.is_nan() && check(f64::NAN).1.is_nan(), "{}: {:?}", place(f64::NAN), check(f64::NAN));
+    let bounds = kind.derivative_bounds().unwrap();
+    let margin = 1e-6 + 4.0 * to_f64(T::epsilon());
+    let least = to_f64(T::min_positive_value());
+    for at in [f64::INFINITY, f64::NEG_INFINITY, widest, -widest, 0.0, -0.0, least, -least] {
+        let (y, slope) = check(at);
+        assert!(!y.is_nan(), "{} is NaN", place(at));
+        assert!(slope >= bounds.inf - margin && slope <= bounds.sup + margin, "{} has slope {slope}", place(at));
+    }
+    // At ±1e4 in double precision each has reached its limit.
+    for (end, far) in [(f64::INFINITY, 1e4), (f64::NEG_INFINITY, -1e4), (widest, 1e4), (-widest, -1e4)] {
+        let ((y, slope), limit, value) = (check(end), kind.derivative(far), kind.value(far));
+        assert!((slope - limit).abs() <= margin, "{} has slope {slope} for {limit}", place(end));
+        if value.abs() < 50.0 {
+            assert!((y - value).abs() <= 1e-2, "{} is {y} for {value}", place(end));
+        } else if end.is_infinite() {
+            assert_eq!(y, value.signum() * f64::INFINITY, "{}", place(end));
+        }
+    }
+}
+
+/// `(φ, φ′)` by the kernels of a layer.
+fn by_layer<T: Scalar>(kind: &ActivationKind, z: f64) -> (f64, f64) {
+    let layer = Node::Pointwise { width: 1, activation: kind.clone() }.build::<T>().unwrap();
+    let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
+    tape.want_input_gradient(true);
+    let output = tape.forward(&[], &[scalar::<T>(z)], Extent::batch(1)).unwrap();
+    let y = to_f64(output.y[0]);
+    output.dy[0] = T::one();
+    tape.backward(&[]).unwrap();
+    (y, to_f64(tape.input_gradient()[0]))
+}
+
+macro_rules! at_the_edges {
+    ($($activation:expr),* $(,)?) => {
+        $({
+            let (activation, kind) = ($activation, $activation.kind());
+            activation_has_limits::<f32>(&kind, |z| by_layer::<f32>(&kind, z));
+            activation_has_limits::<f64>(&kind, |z| by_layer::<f64>(&kind, z));
+            activation_has_limits::<f16>(&kind, |z| by_function::<f16>(&activation, z));
+            activation_has_limits::<bf16>(&kind, |z| by_function::<bf16>(&activation, z));
+        })*
+    };
+}
+
+fn by_function<T: Scalar>(activation: &impl Activation, z: f64) -> (f64, f64) {
+    let z = scalar::<T>(z);
+    let y = activation.value(z);
+    (to_f64(y), to_f64(activation.derivative(z, y)))
+}
+
+#[test]
+fn activations_at_the_edges_of_a_format_are_at_their_limits() {
+    use chainrule::activation::*;
+    at_the_edges!(
+        Identity,
+        Sigmoid,
+        Tanh,
+        Softsign,
+        Erf,
+        Relu,
+        Relu6,
+        LeakyRelu::default(),
+        Elu::default(),
+        Celu::default(),
+        Selu,
+        Gelu,
+        GeluTanh,
+        HardSigmoid,
+        HardSwish,
+        HardTanh::default(),
+        Swish::default(),
+        Mish,
+        Softplus::default(),
+        LogSigmoid,
+    );
+}
