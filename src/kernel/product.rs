@@ -281,16 +281,18 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
     start: Start<'_, T>,
     scratch: &mut [T],
 ) {
-    require("the weights of a product", [outputs, inputs], inputs, w.len());
     if rows == 1 && inputs <= BLOCK && is_tiny::<T>(outputs, inputs) {
-        require("the left factor of a product", [1, inputs], inputs, x.data.len());
-        require("the result of a product", [1, outputs], outputs, c.len());
-        return row_by_rows(&x.data[..inputs], &w[..outputs * inputs], &mut c[..outputs], start);
+        // The size is small, and does not wrap.
+        return match (x.data.get(..inputs), w.get(..outputs * inputs), c.get_mut(..outputs)) {
+            (Some(x), Some(w), Some(c)) => row_by_rows(x, w, c, start),
+            _ => refuse("each slice of a product", [outputs, inputs], inputs, w.len()),
+        };
     }
     if !is_far::<T>(outputs, inputs) {
         let right = pack_transposed(w, outputs, inputs, scratch);
         return multiply(x, right, rows, c, outputs, start);
     }
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
     let fill = |first: usize, to: &mut [T]| transpose_panel(w, first, outputs, inputs, to);
     by_panels(Standing::by_row(x), [rows, outputs, inputs], c, start, scratch, fill);
 }
