@@ -11,9 +11,9 @@ use core::fmt;
 /// A set of CPU instructions that kernels are compiled for.
 ///
 /// A run gives the same bits on every machine at one level: levels differ in rounding, since the higher ones fuse `a · b + c`.
-/// [`Plain`](Self::Plain) exists everywhere, and gives the same bits on x86-64 and on WebAssembly. The level is fixed once a
-/// process: by [`fix`](Self::fix), else by the environment variable `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`), else it is
-/// the highest one available.
+/// [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds correctly. The level is fixed
+/// once a process: by [`fix`](Self::fix), else by the environment variable `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`).
+/// Otherwise it is the highest one available.
 ///
 /// ```
 /// use chainrule::CpuLevel;

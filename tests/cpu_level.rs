@@ -42,7 +42,6 @@ fn fixes_plain() {
 }
 
 #[test]
-#[ignore = "the bits are still to be recorded in tests/wasm/src/run.rs"]
 fn training_at_level_plain_gives_the_recorded_bits() {
     let expected = format!("{:#x}", run::PLAIN);
     let found = printed("prints_bits", Some("plain"));
