@@ -184,7 +184,7 @@ fn slab_that_does_not_hold_its_rows_is_refused() {
 #[test]
 fn matrix_that_does_not_hold_its_rows_is_not_divided() {
     for [rows, width, _] in sizes().filter(|size| size[2] == 0) {
-        let mut data = vec![0; LEN];
+        let mut data = [0; LEN];
         check(within(LEN, rows, width), "rows", &[rows, width], || {
             divide_rows([3, rows, 8], [(&mut data[..], width)], &mut [], |_, _, _: &mut [i32]| ());
         });

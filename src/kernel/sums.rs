@@ -283,7 +283,8 @@ pub(crate) fn sum_of<T: Scalar>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) 
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
-            sums[i] = sums[i] + sums[i + half];
+            let upper = sums[i + half];
+            sums[i] += upper;
         }
         half /= 2;
     }

@@ -69,6 +69,7 @@ impl Adam {
     }
 
     /// `(g, m, v) ↦ (m, v)`, and `(m, v)` to the update.
+    #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     fn rule<T: Scalar>(
         &self,
         step: u64,

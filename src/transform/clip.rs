@@ -171,7 +171,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
 /// Scales a gradient of p-norm `length` down to `most`. Returns the factor, 1 where the gradient stays.
 fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilon: f64) -> f64 {
     let factor = most / (length + epsilon);
-    if !(factor < 1.0) {
+    if factor.is_nan() || factor >= 1.0 {
         return 1.0;
     }
     let whole = scalar::<T>(factor);

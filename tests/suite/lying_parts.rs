@@ -453,7 +453,7 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         let layer = || Recurrent::new(2, 2, Fraud(fault, Arc::default()));
         let alone = layer();
         assert_eq!(Layer::<f32>::dims(&alone).input, 2, "{fault:?}");
-        assert!(Layer::<f32>::describe(&alone).to_owned() == Layer::<f32>::describe(&alone));
+        assert_eq!(Layer::<f32>::describe(&alone), Layer::<f32>::describe(&alone), "{fault:?}");
         for mode in [Mode::Train, Mode::Infer] {
             assert!(Layer::<f32>::needs(&alone, Extent::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
         }

@@ -141,17 +141,17 @@ fn clipping_by_norm_holds_over_the_range() {
     assert_eq!(clipped::<f64>(ClipNorm::new(1.0), &[1.0, f64::INFINITY]).1, Some(1.0));
 }
 
-fn optimisers<T: Scalar>() -> Vec<Box<dyn Fn() -> Box<dyn GradientTransform<T>>>> {
+fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
     vec![
-        Box::new(|| Box::new(Adam::new(1e-3))),
-        Box::new(|| Box::new(Adam::new(1e-3).amsgrad())),
-        Box::new(|| Box::new(AdamW::new(1e-3, 1e-2))),
-        Box::new(|| Box::new(RmsProp::new(1e-3))),
-        Box::new(|| Box::new(RmsProp::new(1e-3).momentum(0.9))),
-        Box::new(|| Box::new(Adagrad::new(1e-2))),
-        Box::new(|| Box::new(Sgd::new(1e-3).momentum(0.9))),
-        Box::new(|| Box::new((Sgd::new(0.5), Schedule::constant(1e-6)))),
-        Box::new(|| Box::new((Penalty::l2(1e-7), Sgd::new(1.0)))),
+        Box::new(Adam::new(1e-3)),
+        Box::new(Adam::new(1e-3).amsgrad()),
+        Box::new(AdamW::new(1e-3, 1e-2)),
+        Box::new(RmsProp::new(1e-3)),
+        Box::new(RmsProp::new(1e-3).momentum(0.9)),
+        Box::new(Adagrad::new(1e-2)),
+        Box::new(Sgd::new(1e-3).momentum(0.9)),
+        Box::new((Sgd::new(0.5), Schedule::constant(1e-6))),
+        Box::new((Penalty::l2(1e-7), Sgd::new(1.0))),
     ]
 }
 
@@ -159,8 +159,7 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn Fn() -> Box<dyn GradientTransform<T>>>
 fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
     const STEPS: u64 = 1000;
     let blocks = one_block(sizes.len());
-    for (narrow, wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
-        let (mut narrow, mut wide) = (narrow(), wide());
+    for (mut narrow, mut wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
         narrow.prepare(&blocks).unwrap();
         wide.prepare(&blocks).unwrap();
         let mut w: Vec<T> = vec![scalar(0.25); sizes.len()];
