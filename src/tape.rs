@@ -8,7 +8,7 @@ use crate::{
     kernel::{
         aligned::Aligned,
         elementwise::descend,
-        team::{Team, during},
+        team::{Team, during, threads},
     },
     layer::{
         Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Question, Trained, check_blocks,
@@ -479,7 +479,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            ("scratch", needs.scratch, self.scratch.len()),
+            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
+            ("scratch", if threads() > 1 { 0 } else { needs.scratch }, self.scratch.len()),
             ("saved values", needs.saved, self.saved.len()),
         ];
         if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
