@@ -67,7 +67,11 @@ fn train_on(
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
     for step in 0..steps {
         let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % y.len()).collect();
-        trainer.step(&data, &mut batch, &samples, &mut seen).unwrap();
+        // Parameters that leave the range end a run, and the report tells why.
+        match trainer.step(&data, &mut batch, &samples, &mut seen) {
+            Err(chainrule::Error::NonFiniteParameters { .. }) => break,
+            done => _ = done.unwrap(),
+        }
     }
     Examination::new(network, Inputs::of_rows(x).unwrap()).unwrap().statistics(&seen).report()
 }

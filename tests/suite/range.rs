@@ -109,9 +109,9 @@ fn clipped<T: Scalar>(clip: impl GradientTransform<T>, gradient: &[f64]) -> (Vec
     let blocks = one_block(gradient.len());
     let mut w = vec![T::zero(); gradient.len()];
     let mut g: Vec<T> = gradient.iter().map(|&g| scalar(g)).collect();
-    let mut optimizer = Optimizer::new(clip, &blocks, &w).unwrap();
+    let mut optimizer = Optimizer::new((clip, Sgd::new(1.0)), &blocks, &w).unwrap();
     optimizer.step(&blocks, &mut w, &mut g, &mut ()).unwrap();
-    (w.iter().map(|&w| to_f64(w)).collect(), optimizer.transform().clip_factor())
+    (w.iter().map(|&w| -to_f64(w)).collect(), optimizer.transform().0.clip_factor())
 }
 
 fn clips_hold_at<T: Scalar>(sizes: &[f64], limits: &[f64]) {
@@ -158,8 +158,11 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
 /// Every update of an optimiser in `T`, next to that of the same in `f64` from the same parameters and gradients.
 fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
     const STEPS: u64 = 1000;
-    let blocks = one_block(sizes.len());
     for (mut narrow, mut wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
+        // Momentum grows to ten gradients, which must be numbers of the format.
+        let most = to_f64(T::max_value()) / if format!("{narrow:?}").contains("dampening") { 20.0 } else { 1.0 };
+        let sizes: Vec<f64> = sizes.iter().copied().filter(|&size| size < most).collect();
+        let blocks = one_block(sizes.len());
         narrow.prepare(&blocks).unwrap();
         wide.prepare(&blocks).unwrap();
         let mut w: Vec<T> = vec![scalar(0.25); sizes.len()];
@@ -178,7 +181,7 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
             let before: Vec<f64> = w.iter().map(|&w| to_f64(w)).collect();
             narrow.apply(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
             wide.apply(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step)).unwrap();
-            for ((g, exact), size) in g.iter().zip(&exact).zip(sizes) {
+            for ((g, exact), size) in g.iter().zip(&exact).zip(&sizes) {
                 let (epsilon, least) = (to_f64(T::epsilon()), to_f64(T::min_positive_value()));
                 let unit = epsilon * 2f64.powf(exact.abs().max(least).log2().floor());
                 let off = (to_f64(*g) - exact).abs() / unit;
@@ -199,12 +202,12 @@ fn updates_in_narrow_formats_are_within_two_units_of_double() {
 fn average_of_ones<T: Scalar>(decay: f64, steps: i32) -> f64 {
     let blocks = one_block(1);
     let mut w = [T::zero()];
-    let mut optimizer = Optimizer::new(WeightAverage::new(decay), &blocks, &w).unwrap();
+    let mut optimizer = Optimizer::new((Sgd::new(1.0), WeightAverage::new(decay)), &blocks, &w).unwrap();
     w[0] = T::one();
     for _ in 0..steps {
         optimizer.step(&blocks, &mut w, &mut [T::zero()], &mut ()).unwrap();
     }
-    to_f64(optimizer.transform().averaged(&blocks, optimizer.state()).unwrap()[0])
+    to_f64(optimizer.averaged(&blocks).unwrap()[0])
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn initial_values_beyond_the_format_are_an_error_that_names_the_block() {
 fn a_guard_in_half_precision_counts_beyond_the_digits_of_the_format() {
     let blocks = one_block(1);
     let (mut w, limit) = ([f16::from_f64(0.0)], 5000);
-    let mut optimizer = Optimizer::new(Guard::new().limit(limit), &blocks, &w).unwrap();
+    let mut optimizer = Optimizer::new((Guard::new().limit(limit), Sgd::new(1.0)), &blocks, &w).unwrap();
     for step in 1..=limit {
         let result = optimizer.step(&blocks, &mut w, &mut [f16::NAN], &mut ());
         match result {

@@ -39,6 +39,7 @@ fn kind<T>(result: Result<T, Error>) -> &'static str {
         Err(Error::Empty { .. }) => "Empty",
         Err(Error::BeyondCapacity { .. }) => "BeyondCapacity",
         Err(Error::Threads { .. }) => "Threads",
+        Err(Error::InvalidLayer { .. }) => "InvalidLayer",
         Err(_) => "another",
     }
 }
@@ -100,11 +101,11 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
     let narrow = dims.input.min(dims.output) == 0;
     let expected: &[&str] = match (narrow, hostile) {
         (true, _) => &["Parameter"],
-        (false, true) => &["TooLarge"],
+        (false, true) => &["TooLarge", "InvalidLayer"],
         (false, false) => &["Ok", "TooLarge"],
     };
     let (mut first, mut second) = (Sequential::<f64>::new(dims.input), Sequential::<f64>::new(dims.input));
-    let fits: &[&str] = if hostile { &["TooLarge", "Ok"] } else { expected };
+    let fits: &[&str] = if hostile { &["TooLarge", "InvalidLayer", "Ok"] } else { expected };
     let fits = if narrow { expected } else { fits };
     table.row(&format!("{name}: push"), fits, || kind(first.push(layer.clone())));
     table.row(&format!("{name}: push, tape"), expected, || {
@@ -117,7 +118,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
         kind(Tape::<f64, _>::for_inference(&layer, Extent::batch(1)))
     });
     for batch in [MAX, MAX / 2, 1 << 62] {
-        let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge"] };
+        let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge", "InvalidLayer"] };
         let extent = Extent::sequences(batch, 1);
         table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::new(&layer, extent)));
         table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::for_inference(&layer, extent)));
