@@ -651,9 +651,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         (&self.blocks, &mut self.gradient)
     }
 
-    /// The gradient of the input, if it was [wanted](Self::want_input_gradient).
+    /// The gradient of the input, if it was [wanted](Self::want_input_gradient); empty on a tape for inference.
     pub fn input_gradient(&self) -> &[T] {
-        if self.wants_input { &self.dx[..self.last_values()[0]] } else { &[] }
+        let len = if self.wants_input { self.last_values()[0] } else { 0 };
+        self.dx.get(..len).unwrap_or(&[])
     }
 
     /// Sets the state that passes start from, h and then the rest of it, layer after layer.
@@ -725,7 +726,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).
     pub fn state_gradient(&self) -> &[T] {
-        if self.wants_state { &self.d_state[..self.last_values()[2]] } else { &[] }
+        let len = if self.wants_state { self.last_values()[2] } else { 0 };
+        self.d_state.get(..len).unwrap_or(&[])
     }
 
     fn last_values(&self) -> [usize; 3] {
