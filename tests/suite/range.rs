@@ -181,7 +181,8 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
             let before: Vec<f64> = w.iter().map(|&w| to_f64(w)).collect();
             narrow.apply(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
             wide.apply(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step)).unwrap();
-            for ((g, exact), size) in g.iter().zip(&exact).zip(&sizes) {
+            // A parameter that has left the range has no update to compare.
+            for ((g, exact), size) in g.iter().zip(&exact).zip(&sizes).filter(|((_, exact), _)| exact.is_finite()) {
                 let (epsilon, least) = (to_f64(T::epsilon()), to_f64(T::min_positive_value()));
                 let unit = epsilon * 2f64.powf(exact.abs().max(least).log2().floor());
                 let off = (to_f64(*g) - exact).abs() / unit;
