@@ -10,10 +10,10 @@ use core::fmt;
 
 /// A set of CPU instructions that kernels are compiled for.
 ///
-/// A run gives the same bits on every machine at one level: levels differ in rounding, since the higher ones fuse `a · b + c`.
-/// [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds correctly. The level is fixed
-/// once a process: by [`fix`](Self::fix), else by the environment variable `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`).
-/// Otherwise it is the highest one available.
+/// A run gives the same bits on every machine at one level: levels differ in rounding, since the higher ones fuse
+/// `a · b + c`. [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds
+/// correctly. The level is fixed once a process: by [`fix`](Self::fix), else by the environment variable
+/// `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`). Otherwise it is the highest one available.
 ///
 /// ```
 /// use chainrule::CpuLevel;
@@ -136,7 +136,8 @@ fn fix(_: CpuLevel) -> CpuLevel {
     CpuLevel::Plain
 }
 
-/// The level of kernels; an environment variable that is refused is an error where a tape is made, and has no effect here.
+/// The level of kernels; an environment variable that is refused is an error where a tape is made, and has no
+/// effect here.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub(crate) fn level() -> CpuLevel {
     fixed().0

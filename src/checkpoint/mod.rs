@@ -1,8 +1,8 @@
 //! Saving and loading a run, so that training resumed goes on bit for bit.
 //!
 //! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a
-//! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the settings, and
-//! a checksum. Loading compares the description with the present run:
+//! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the
+//! settings, and a checksum. Loading compares the description with the present run:
 //!
 //! | differs | result |
 //! | --- | --- |

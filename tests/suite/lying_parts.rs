@@ -465,9 +465,9 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
             assert!(layer == path && violates(fault, rule), "{fault:?} at {path}: {error:?}");
         }
         let (mut y, mut end, mut scratch) = ([0.0; 2], [0.0; 2], [0.0f32; 1000]);
-        let (mut saved, mut nobody) = ([0.0f32; 0], ());
+        let (mut saved, mut silent) = ([0.0f32; 0], ());
         let mut pass =
-            Forward::new(Extent::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut nobody);
+            Forward::new(Extent::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut silent);
         pass.carried_out = &mut end;
         let message = message(|| alone.forward(&w, pass)).unwrap_err();
         assert!(message.contains("must"), "{fault:?}: {message}");

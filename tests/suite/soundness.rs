@@ -28,12 +28,12 @@ fn linear_map_whose_weights_wrap_panics() {
     let network = Linear::new(3, outputs).without_bias();
     let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
     assert!(Tape::<f64, _>::for_inference(&network, Extent::batch(3)).is_err());
-    let (mut y, mut scratch, mut nobody) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
-    let pass = Forward::new(Extent::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut nobody);
+    let (mut y, mut scratch, mut silent) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
+    let pass = Forward::new(Extent::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut silent);
     panic_of(|| network.forward(&w, pass));
     let (dy, mut dx, mut dw) = (vec![0.0; 32768], [0.0; 9], vec![0.0; 32768]);
     let (saved, dx) = (&mut [][..], Some(&mut dx[..]));
-    let pass = Backward::new(Extent::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut nobody);
+    let pass = Backward::new(Extent::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
     panic_of(|| network.backward(&w, pass));
 }
 
@@ -41,8 +41,8 @@ fn linear_map_whose_weights_wrap_panics() {
 fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
     let network = Linear::new(0, usize::MAX);
     for rows in [usize::MAX - 7, usize::MAX / 2 + 2, 1] {
-        let (mut y, mut scratch, mut nobody) = ([0.0f32; 64], [0.0; 64], ());
-        let pass = Forward::new(Extent::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut nobody);
+        let (mut y, mut scratch, mut silent) = ([0.0f32; 64], [0.0; 64], ());
+        let pass = Forward::new(Extent::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut silent);
         let text = panic_of(|| network.forward(&[0.0; 8], pass));
         assert!(text.contains("must hold"), "{rows}: {text}");
     }
@@ -65,14 +65,14 @@ fn short_slices<L: Layer<f64>>(layer: &L, extent: Extent<'_>) {
             let (w, x, dy) = (vec![0.1; w], vec![0.5; x], vec![0.5; y]);
             let (mut y, mut saved, mut scratch, mut end) =
                 (vec![0.0; y], vec![0.0; saved], vec![0.0; scratch], vec![0.0; state]);
-            let (mut dx, mut dw, mut nobody) = (vec![0.0; x.len()], vec![0.0; w.len()], ());
+            let (mut dx, mut dw, mut silent) = (vec![0.0; x.len()], vec![0.0; w.len()], ());
             if backward {
                 let dx = Some(&mut dx[..]);
                 let pass =
-                    Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut nobody);
+                    Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
                 layer.backward(&w, pass);
             } else {
-                let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut nobody);
+                let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut silent);
                 pass.carried_out = &mut end;
                 layer.forward(&w, pass);
             }
