@@ -108,7 +108,7 @@ impl Blocks {
     /// The block of that name.
     ///
     /// # Errors
-    /// [`Error::NoBlock`].
+    /// [`Error::NoBlock`] where no block has that whole name.
     pub fn get(&self, name: &str) -> Result<&Block<'static>, Error> {
         self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::NoBlock { name: name.into() })
     }
@@ -121,7 +121,7 @@ impl Blocks {
     /// The places of the blocks named `prefix` or under it (`2` covers `2.weight`, not `20.weight`).
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where there is none.
+    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
         let covers = |name: &str| {
             name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
@@ -133,7 +133,7 @@ impl Blocks {
     /// Freezes the blocks named `prefix` or under it: their gradient is not computed, their values stay.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where there is none.
+    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, true)
     }
@@ -141,7 +141,7 @@ impl Blocks {
     /// Takes [`freeze`](Self::freeze) back.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where there is none.
+    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, false)
     }

@@ -39,10 +39,11 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Sequences of `steps` rows of `width` values.
     ///
     /// # Errors
-    /// No samples; inputs that are no whole number of them; targets that are neither one a sample nor one a step;
-    /// [`Error::TooLarge`] for a sample of more values than memory can hold.
-    /// [`Error::DataValue`] for an input or a target that is not finite. A target that is missing is any finite value
-    /// with a [row weight](Self::row_weights) of 0.
+    /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::Length`] where `inputs` are empty or no whole number of
+    /// samples. [`Error::Length`] too where `targets` are neither one a sample nor one a step. [`Error::DataValue`],
+    /// with sample, step and column, for an input or a target that is not finite. A missing target is any finite value
+    /// with a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a sample has more values than memory can
+    /// hold.
     pub fn sequences(width: usize, steps: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
         let each = product("a sample (width × steps)", &[width, steps])?;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
@@ -54,7 +55,10 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Sequences of unequal length, in any order.
     ///
     /// # Errors
-    /// Those of [`sequences`](Self::sequences); a width or a length of 0.
+    /// [`Error::EmptyBatch`] without `lengths`; [`Error::NoSteps`] for a length of 0; [`Error::Empty`] for a `width` of
+    /// 0. [`Error::Length`] where `inputs` do not have the rows of all `lengths`, or `targets` are neither one a sample
+    /// nor one a step. [`Error::DataValue`] for an input or a target that is not finite; [`Error::TooLarge`] for more
+    /// rows or values than memory can hold.
     pub fn ragged(width: usize, lengths: &'a [usize], inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
         if let Some(sample) = lengths.iter().position(|&length| length == 0) {
             return Err(Error::NoSteps { sample });
@@ -92,7 +96,8 @@ impl<'a, T: Scalar> Data<'a, T> {
     /// Gives each target row a weight in the loss; one of weight 0 is not read at all.
     ///
     /// # Errors
-    /// Weights that are neither one a sample nor one a step; [`Error::DataValue`] for one that is negative or not finite.
+    /// [`Error::Length`] unless there is one weight a sample or one a step; [`Error::DataValue`], with the sample, for
+    /// one that is negative or not finite.
     pub fn row_weights(self, weights: &'a [T]) -> Result<Self, Error> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
@@ -239,8 +244,9 @@ impl<T: Scalar> Batch<T> {
     /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// Data other than the buffers were made for; a sample that it does not have; targets or weights of the other kind: one a sample where the output has
-    /// one a step, or the reverse.
+    /// [`Error::Order`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a sample that
+    /// it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step` is set, or
+    /// the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
     pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         let mut x = core::mem::take(&mut self.x);

@@ -130,7 +130,8 @@ impl<T: Scalar> Builder<T> {
     /// The network.
     ///
     /// # Errors
-    /// The first thing that did not fit: a width, a rate, a branch.
+    /// [`Error::Empty`] for a network without layers. Else the error of the first layer that was refused: that of its
+    /// constructor, such as [`Error::Parameter`] for a rate of dropout, or that of [`Sequential::push`].
     pub fn build(self) -> Result<Sequential<T>, Error> {
         match self.failed {
             Some(error) => Err(error),

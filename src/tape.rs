@@ -112,8 +112,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// A tape for passes through `network` of up to `capacity`.
     ///
     /// # Errors
-    /// A capacity without samples or steps; a network with a width of 0; [`Error::TooLarge`] for what memory cannot hold;
-    /// [`Error::InvalidLayer`] where the answers of a layer break a rule, or are not those it gave when the network was put
+    /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or steps; any other error of
+    /// [`Extent::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
+    /// [`Error::Parameter`] for a network with a width of 0. [`Error::TooLarge`] for sizes that memory cannot hold.
+    /// [`Error::InvalidLayer`] where a layer breaks a rule, or answers otherwise than when the network was put
     /// together.
     pub fn new(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
@@ -252,7 +254,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Freezes the blocks named `prefix` or under it: their gradient is not computed and stays zero.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where there is none.
+    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.blocks.freeze(prefix)?;
         self.note_frozen();
@@ -262,7 +264,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Takes [`freeze`](Self::freeze) back.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where there is none.
+    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
         self.blocks.thaw(prefix)?;
         self.note_frozen();
@@ -299,8 +301,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// it stays on one thread. The others are made here, with the memory they need, stay awake during a pass and sleep between.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for none; [`Error::TooLarge`] for more than 4,096; [`Error::Threads`] where the system
-    /// refuses. The tape stays as it was.
+    /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their
+    /// scratch; [`Error::Threads`] where the system refuses to start one. The tape stays as it was.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
@@ -336,7 +338,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// x: \[rows, input\], time-major; the output has rows of the extent that the network makes of `extent`.
     ///
     /// # Errors
-    /// An extent that is empty, unsorted or beyond the capacity; slices of the wrong length.
+    /// [`Error::Order`] on a tape made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `extent` beyond the tape's capacity, and the errors of [`Extent::check`]. [`Error::Length`] where `w`, `x` or
+    /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
+    /// gives an extent, or needs memory, other than for the tape's capacity.
+    ///
+    /// # Panics
+    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// names the law.
     pub fn forward(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<Output<'_, T>, Error> {
         self.forward_with(w, x, extent, Mode::Train, &mut ())
     }
@@ -345,6 +354,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     pub fn forward_with(
         &mut self,
         w: &[T],
@@ -368,7 +380,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// \[rows, input\], time-major.
     ///
     /// # Errors
-    /// An extent that is empty, unsorted or beyond the capacity; [`Error::Order`] for a tape that cannot go back.
+    /// [`Error::Order`] on a tape made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `extent` beyond the tape's capacity, and the errors of [`Extent::check`].
     ///
     /// ```
     /// use chainrule::{Extent, layer::{Mode, Sequential, initialize}, tape::Tape};
@@ -393,7 +406,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// not, on what is there.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward).
+    /// Those of [`forward`](Self::forward), but for the length of the input.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     pub fn forward_filled(
         &mut self,
         w: &[T],
@@ -431,7 +447,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Runs `network(x)` without noise and without keeping anything.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward).
+    /// Those of [`forward`](Self::forward), but for [`Error::Order`]: any tape infers.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
         let pass = self.check(w, x.len(), extent, Mode::Infer)?;
         self.run(w, Some(x), extent, pass, &mut ());
@@ -521,7 +540,13 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
     ///
     /// # Errors
-    /// [`Error::Order`] without a forward pass before it; parameters of the wrong length.
+    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::Order`] without a
+    /// [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] where memory cannot hold the
+    /// gradient of the input.
+    ///
+    /// # Panics
+    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// names the law.
     pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
         self.backward_with(w, &mut ())
     }
@@ -530,6 +555,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
         self.go_back(Parameters::Stay(w), true, monitor)?;
         Ok(&mut self.gradient)
@@ -540,6 +568,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
     pub fn accumulate(&mut self, w: &[T]) -> Result<&mut [T], Error> {
         self.accumulate_with(w, &mut ())
     }
@@ -548,6 +579,9 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
         self.go_back(Parameters::Stay(w), false, monitor)?;
         Ok(&mut self.gradient)
@@ -559,7 +593,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward); a rate that is negative or not finite. None changes `w`.
+    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None
+    /// changes `w`.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
     ///
     /// ```
     /// use chainrule::{Extent, layer::{initialize, Linear}, tape::Tape};
@@ -660,7 +698,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Sets the state that passes start from, h and then the rest of it, layer after layer.
     ///
     /// # Errors
-    /// A state that no batch within the capacity has.
+    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
     pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
         let each = self.state_end.len() / self.capacity.batch;
         if each == 0

@@ -200,7 +200,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// A trainer of `network` from initial weights drawn by the settings' seed, for samples of one step.
     ///
     /// # Errors
-    /// What the initializers and the transform refuse; settings of 0; [`Error::TooLarge`] for what memory cannot hold.
+    /// [`Error::Parameter`] for a batch, a number of parts to accumulate or a patience of 0. The errors of
+    /// [`initialize`], [`Tape::new`], [`Tape::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: Settings) -> Result<Self, Error> {
         Self::for_steps(network, loss, transform, settings, 1)
     }
@@ -208,7 +209,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// A trainer for sequences of up to `steps` steps.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// Those of [`new`](Self::new); [`Error::NoSteps`] for `steps` of 0.
     pub fn for_steps(network: L, loss: C, transform: G, settings: Settings, steps: usize) -> Result<Self, Error> {
         for (what, value) in [
             ("batch", settings.batch),
@@ -236,8 +237,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
     /// # Errors
-    /// Data that does not fit the network, and what loss and transform refuse; [`Error::NothingCounts`] where all rows are
-    /// masked; [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
+    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
+    /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
+    /// [`Error::Order`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
+    /// [`Tape::forward`], [`Tape::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Tape::forward`].
     pub fn fit(&mut self, data: &Data<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.fit_with(data, Observers::new())
     }
@@ -245,7 +251,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`fit`](Self::fit) with validation data, a monitor and a callback.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit); early stopping without validation data.
+    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data; [`Error::Order`] for
+    /// early stopping without validation data.
+    ///
+    /// # Panics
+    /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &Data<'_, T>, observers: Observers<'_, T>) -> Result<Vec<Epoch>, Error> {
         if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::Order { what: "early stopping", needs: "validation data" });
@@ -371,7 +381,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The tape's gradient is overwritten by the update; a monitor sees the gradient before, once.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit).
+    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have. [`Error::Order`]
+    /// for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a parameter that is NaN
+    /// or infinite, unless the chain has a guard. The errors of [`Tape::forward`], [`Tape::backward`],
+    /// [`Loss::evaluate`] and [`Optimizer::step`].
+    ///
+    /// # Panics
+    /// As [`fit`](Self::fit).
     pub fn step(
         &mut self,
         data: &Data<'_, T>,
@@ -485,7 +501,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Loss and accuracy on `data`, with dropout disabled.
     ///
     /// # Errors
-    /// Data that does not fit the network or the loss; [`Error::NothingCounts`] where all rows are masked.
+    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
+    /// [`Batch::gather`], [`Tape::infer`] and [`Loss::evaluate`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Tape::infer`].
     pub fn evaluate(&mut self, data: &Data<'_, T>) -> Result<Evaluation, Error> {
         self.evaluate_as("evaluation", data)
     }
@@ -532,7 +552,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// and the targets of one batch at a time.
     ///
     /// # Errors
-    /// Data that does not fit the network.
+    /// The errors of [`Batch::gather`] and [`Tape::infer`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Tape::infer`].
     pub fn metric(
         &mut self,
         data: &Data<'_, T>,
@@ -570,7 +593,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The network's output for some rows, without noise: \[rows of the output, output\].
     ///
     /// # Errors
-    /// Those of [`Tape::infer`].
+    /// Those of [`Tape::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].
+    /// [`Error::TooLarge`] where memory cannot hold the batch.
+    ///
+    /// # Panics
+    /// As [`Tape::infer`].
     pub fn predict(&mut self, x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
         if extent.batch <= self.settings.batch {
             extent.check()?;
@@ -616,7 +643,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The parameters of one block.
     ///
     /// # Errors
-    /// [`Error::NoBlock`].
+    /// [`Error::NoBlock`] where no block has that whole name.
     pub fn block(&self, name: &str) -> Result<&[T], Error> {
         Ok(&self.parameters[self.tape.blocks().get(name)?.range.clone()])
     }

@@ -75,9 +75,10 @@ impl<T: Scalar> Sequential<T> {
     /// Adds a layer at the end.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where it does not take what comes; [`Error::Parameter`] for a width of 0;
-    /// [`Error::TooLarge`] for widths or parameters that memory cannot hold; [`Error::InvalidLayer`] where its answers break
-    /// a rule, or it is nested too deeply. The network stays as it was.
+    /// [`Error::WidthMismatch`] where the layer's input width is not [`width`](Self::width); [`Error::Parameter`] for a
+    /// width of 0. [`Error::TooLarge`] where the network's widths or parameters are more than memory can hold.
+    /// [`Error::InvalidLayer`] where the layer breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
+    /// deep. The network stays as it was.
     pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
         self.push_boxed(Box::new(layer))
     }
@@ -132,7 +133,7 @@ impl<T: Scalar> Sequential<T> {
     /// Adds all layers of `other` at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push).
+    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; those before it stay added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         other.links.into_iter().try_for_each(|link| self.push_boxed(link.layer))
     }

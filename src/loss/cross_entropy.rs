@@ -44,7 +44,7 @@ impl CrossEntropy {
     /// Sets a weight for each class.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for one that is negative or not finite; [`Error::Empty`] for none.
+    /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
     pub fn class_weights(self, weights: &[f64]) -> Result<Self, Error> {
         if weights.is_empty() {
             return Err(Error::Empty { what: "class weights" });
@@ -231,7 +231,7 @@ impl BinaryCrossEntropy {
     /// Sets the weight of positive targets: one for all outputs, or one each.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for one that is negative or not finite; [`Error::Empty`] for none.
+    /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
     pub fn positive_weights(self, weights: &[f64]) -> Result<Self, Error> {
         if weights.is_empty() {
             return Err(Error::Empty { what: "positive weights" });
@@ -310,7 +310,8 @@ fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), E
 /// The probabilities of logits, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// Lengths that do not agree.
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` are no whole number of rows, or
+/// `probabilities` are not as many.
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, probabilities)?;
     for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
@@ -323,7 +324,8 @@ pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -
 /// The logarithms of the probabilities of logits, row by row: `log softmax(y)_k = y_k − log Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// Lengths that do not agree.
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` are no whole number of rows, or
+/// `logs` are not as many.
 pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, logs)?;
     for (y, log) in logits.chunks(width).zip(logs.chunks_mut(width)) {
@@ -336,7 +338,8 @@ pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Res
 /// The share of rows whose largest output is their class; the first of equal ones counts, and NaN never does.
 ///
 /// # Errors
-/// Lengths that do not agree; a label the network has no output for.
+/// [`Error::Empty`] for no output or a `width` of 0; [`Error::Length`] where `y` is no whole number of rows, or
+/// `classes` are not one a row. [`Error::Label`] for a class that is not below `width`.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
     let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
     require_length("the output (whole rows)", rows * width, y.len())?;

@@ -128,7 +128,7 @@ impl Huber {
     /// The loss with that δ.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless it is positive and finite.
+    /// [`Error::Parameter`] unless `delta` is positive and finite.
     pub fn new(delta: f64) -> Result<Self, Error> {
         require(delta > 0.0 && delta.is_finite(), "Huber delta", "positive and finite", delta)?;
         Ok(Huber { delta, ..Self::default() })
@@ -139,7 +139,7 @@ impl SmoothL1 {
     /// The loss with that β.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless it is positive and finite.
+    /// [`Error::Parameter`] unless `beta` is positive and finite.
     pub fn new(beta: f64) -> Result<Self, Error> {
         require(beta > 0.0 && beta.is_finite(), "SmoothL1 beta", "positive and finite", beta)?;
         Ok(SmoothL1 { beta, ..Self::default() })

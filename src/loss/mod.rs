@@ -43,9 +43,12 @@ pub trait Loss<T: Scalar>: Debug {
     /// sum of the weights (times the width, where the loss is one of each value).
     ///
     /// # Errors
-    /// Lengths that do not agree, targets of a kind the loss does not take, labels out of range, targets or weights
-    /// that are not finite, weights that sum to zero. An output that is not finite is no error: the loss is then
-    /// not finite either.
+    /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
+    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
+    /// take; [`Error::Label`] for a class that is not below `width`. [`Error::NonFinite`] for targets or weights that
+    /// are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T`
+    /// cannot hold, and under a mean for weights whose sum is not positive. An output that is not finite is no error:
+    /// the loss is then not finite either.
     fn evaluate(
         &self,
         width: usize,

@@ -88,7 +88,10 @@ impl<'a, T: Scalar> Descent<'a, T> {
     /// Takes the step in two passes: the gradient becomes an update, which is added to the parameters.
     ///
     /// # Errors
-    /// What `apply` returns.
+    /// The error of `apply`; `w` then stays as it was.
+    ///
+    /// # Panics
+    /// Where `w` and `gradient` have different lengths.
     pub fn by(self, apply: impl FnOnce(Update<'_, T>) -> Result<Outcome, Error>) -> Result<Outcome, Error> {
         let Descent { blocks, w, gradient, state, step } = self;
         let outcome = apply(Update { blocks, w, gradient, state, step })?;
@@ -116,7 +119,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Checks the hyper-parameters, and the names of blocks.
     ///
     /// # Errors
-    /// A hyper-parameter outside its range, a block that does not exist.
+    /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
+    /// [`Error::NoBlock`] for a block that does not exist.
     fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error>;
 
     /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
@@ -141,13 +145,21 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Turns the gradient into an update, in place.
     ///
     /// # Errors
-    /// A condition under which training cannot go on.
+    /// An error ends the training: [`Error::NonFiniteGradient`] of a [`Guard`] that ran out of patience, or
+    /// [`Error::Parameter`] of a [`Schedule`] whose factor `T` cannot hold.
+    ///
+    /// # Panics
+    /// A transform may panic where `w` and `gradient` do not have the parameters of `blocks`, or `state` is shorter
+    /// than [`needs`](Self::needs). [`Optimizer`] makes and checks them.
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
     /// [`apply`](Self::apply), and the update added to the parameters, which may take one pass for both.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
+    ///
+    /// # Panics
+    /// As [`apply`](Self::apply).
     fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
         step.by(|update| self.apply(update))
     }

@@ -37,9 +37,10 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// `transform`, checked and with the state it needs for these parameters.
     ///
     /// # Errors
-    /// What [`GradientTransform::prepare`] refuses; parameters that are not the blocks'; [`Error::Optimizers`] for a chain
-    /// without an optimizer or with several; [`Error::ChainOrder`] for one in another order than that of
-    /// [`Stage`](super::Stage).
+    /// [`Error::Length`] where `w` does not have the parameters of `blocks`; the errors of
+    /// [`GradientTransform::prepare`]. [`Error::Optimizers`] for a chain without an optimizer or with several;
+    /// [`Error::ChainOrder`] for one that is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] where
+    /// memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
         transform.prepare(blocks)?;
@@ -53,7 +54,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// update.
     ///
     /// # Errors
-    /// What the transform returns; slices of the wrong length.
+    /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`; the errors of
+    /// [`GradientTransform::apply`].
     pub fn step(
         &mut self,
         blocks: &Blocks,
@@ -125,7 +127,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// Restores a saved state and number of updates.
     ///
     /// # Errors
-    /// A state of the wrong length; a number of updates above [`MOST_STEPS`].
+    /// [`Error::Length`] where `state` is not as long as [`state`](Self::state); [`Error::Parameter`] for `steps` above
+    /// [`MOST_STEPS`].
     pub fn restore(&mut self, state: &[T], steps: u64) -> Result<(), Error> {
         require_length("optimiser state", self.state.len(), state.len())?;
         require(steps <= MOST_STEPS, "the number of updates", "at most 2^53", steps as f64)?;
