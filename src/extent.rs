@@ -95,8 +95,9 @@ impl<'a> Extent<'a> {
     /// Refuses what no pass can cover.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`], [`Error::NoSteps`], [`Error::LengthsNotDescending`], [`Error::Length`] where the
-    /// fields contradict each other, or [`Error::TooLarge`] for more rows than memory can hold.
+    /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
+    /// [`Error::LengthsNotDescending`] where lengths increase. [`Error::Length`] where `batch` or `steps` is not that
+    /// of `lengths`; [`Error::TooLarge`] for more rows than memory can hold.
     pub fn check(&self) -> Result<(), Error> {
         if self.batch == 0 {
             return Err(Error::EmptyBatch);

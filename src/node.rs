@@ -27,8 +27,10 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Opaque`] for an activation, cell or layer of a user's own, naming its place; [`Error::InvalidLayer`] for
-    /// what is nested too deeply; what the layers' constructors refuse.
+    /// [`Error::Opaque`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
+    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
+    /// [`Residual::new`], [`Bidirectional::new`] and the other constructors, for a description that was made or changed
+    /// by hand.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<T, Typed>("")

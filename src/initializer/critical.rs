@@ -45,8 +45,9 @@ impl CriticalGain {
     /// Independent normal entries for layers that `activation` follows.
     ///
     /// # Errors
-    /// An activation that has no critical point with q* = 1, as sigmoid and softplus: their mean alone is a larger
-    /// signal than the weights that keep the gradient leave room for. The cure is one with mean 0.
+    /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus: its
+    /// mean alone is a larger signal than the weights that keep the gradient leave room for. Use an activation of mean
+    /// 0.
     pub fn new(activation: &dyn AnyActivation) -> Result<Self, Error> {
         match CriticalPoint::at(activation, 1.0)? {
             Some(CriticalPoint { weight_variance, bias_variance, .. }) => {

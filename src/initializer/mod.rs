@@ -86,7 +86,8 @@ pub trait Initializer: Debug + Send + Sync {
     /// Fills `values`, row-major, `rows × columns`.
     ///
     /// # Errors
-    /// A hyper-parameter outside its range, or a shape it cannot fill.
+    /// [`Error::Length`] where `values` are not `rows × columns`. [`Error::Parameter`] for a hyper-parameter outside
+    /// its range, or a `shape` that it cannot fill.
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
 
     /// Fills a parameter with gates stacked in its rows, each a block of `shape`; by default each by itself, in order.
@@ -94,7 +95,7 @@ pub trait Initializer: Debug + Send + Sync {
     /// For initializers whose gates depend on each other.
     ///
     /// # Errors
-    /// As [`fill`](Self::fill).
+    /// Those of [`fill`](Self::fill); [`Error::Length`] where `values` are not `rows × columns` for each gate.
     fn fill_gates(
         &self,
         shape: Shape,

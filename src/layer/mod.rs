@@ -490,7 +490,12 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Gives the parameters their first values.
     ///
     /// # Errors
-    /// What the layer's initializers return.
+    /// The errors of [`Initializer::fill`](crate::initializer::Initializer::fill); [`Error::NonFinite`] for a value
+    /// that `T` cannot hold.
+    ///
+    /// # Panics
+    /// A layer may panic where `w` does not have the parameters of [`dims`](Self::dims); [`initialize`] makes and
+    /// checks it.
     fn initialize(&self, _w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
         Ok(())
     }
@@ -568,9 +573,17 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     }
 
     /// Computes `y` from `x`.
+    ///
+    /// # Panics
+    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`extent`](Self::extent) and
+    /// [`needs`](Self::needs) say; a layer of this crate names it. A tape never passes such slices to a layer that
+    /// keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Computes `dx` and adds to `dw`, from `dy`.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
     /// [`backward`](Self::backward) and a step of plain gradient descent: `w ← w − η dw`, of all blocks.
@@ -578,6 +591,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after; `pass.trained` is
     /// all. The step is to be the bits of `w + −η · dw`, but for the sign of a zero. As it stands both are done one after the other; a layer of others can let each take its
     /// step while its gradient is in the cache.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
         backward_and_step(self, w, rate, pass);
     }

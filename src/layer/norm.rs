@@ -56,7 +56,7 @@ macro_rules! norm {
             /// Sets ε, which is added to the mean square.
             ///
             /// # Errors
-            /// [`Error::Parameter`] unless it is positive and finite.
+            /// [`Error::Parameter`] unless `epsilon` is positive and finite.
             pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
                 require(epsilon > 0.0 && epsilon.is_finite(), "epsilon of a norm", "positive and finite", epsilon)?;
                 Ok($name(Norm { epsilon, ..self.0 }))

@@ -132,7 +132,7 @@ impl PRelu {
     /// Sets the slope to begin with.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where it is not finite.
+    /// [`Error::Parameter`] where `slope` is not finite.
     pub fn initial(self, slope: f64) -> Result<Self, Error> {
         require(slope.is_finite(), "PRelu slope", "finite", slope)?;
         Ok(PRelu { initial: slope, ..self })

@@ -44,9 +44,9 @@ impl<T: Scalar> Residual<T> {
     /// `y = x + f(x)`.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes;
-    /// [`Error::Order`] where it changes the rows; [`Error::InvalidLayer`] where its answers break a rule, or it is nested
-    /// too deeply.
+    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::Order`] where it
+    /// changes the rows. [`Error::InvalidLayer`] where it breaks a rule, or is nested more than
+    /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::boxed(Box::new(branch))
     }
@@ -71,7 +71,7 @@ impl<T: Scalar> Residual<T> {
     /// Sets the factor on the branch.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where it is not finite.
+    /// [`Error::Parameter`] where the factor is not finite.
     pub fn scale(self, scale: BranchScale) -> Result<Self, Error> {
         let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
         require(value.is_finite(), "the scale of a residual branch", "finite", value)?;

@@ -94,8 +94,16 @@ pub trait GradientMonitor<T: Scalar> {
     fn clip(&mut self, _factor: f64) {}
     /// A backward pass is complete: all parameters and their gradient. A [`Trainer`](crate::trainer::Trainer) calls it once
     /// an update, with the gradient of all its parts.
+    ///
+    /// # Panics
+    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; tapes and trainers pass slices
+    /// that do.
     fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
     /// `update` is about to be added to the parameters.
+    ///
+    /// # Panics
+    /// A monitor may panic where `w` or the update does not have the parameters of `blocks`; an optimizer passes slices
+    /// that do.
     fn update(&mut self, _blocks: &Blocks, _w: &[T], _update: &[T]) {}
 }
 

@@ -40,7 +40,7 @@ impl<W: Write> Recorder<W> {
     /// The writer, with all lines flushed to it.
     ///
     /// # Errors
-    /// The first error of the writer.
+    /// The first error of the writer, in a pass before or in the flush.
     pub fn finish(mut self) -> io::Result<W> {
         match self.failed {
             Some(error) => Err(error),

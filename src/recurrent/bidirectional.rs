@@ -181,9 +181,9 @@ impl<F, B> Bidirectional<F, B> {
     /// `forward` from the start and `backward` from the end.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where they take different widths; [`Error::Parameter`] where one gives none;
-    /// [`Error::Order`] where they give different rows; [`Error::InvalidLayer`] where the answers of one break a rule, or
-    /// it is nested too deeply.
+    /// [`Error::WidthMismatch`] where the two take different widths; [`Error::Parameter`] where one has an output width
+    /// of 0; [`Error::Order`] where they give different rows. [`Error::InvalidLayer`] where one breaks a rule, or is
+    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
         F: Layer<T>,

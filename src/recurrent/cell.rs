@@ -179,9 +179,16 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     }
 
     /// One stage of a step.
+    ///
+    /// # Panics
+    /// A cell may panic for a `stage` that it does not have, and for slices shorter than its methods say. A
+    /// [`Recurrent`](super::Recurrent) layer passes neither.
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
 
     /// One stage backward.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>);
 
     /// The cell as data; a cell of your own is opaque.

@@ -495,7 +495,7 @@ impl Suite<'_> {
 /// [`measure_derivative`](super::measure_derivative) says what to declare.
 ///
 /// # Errors
-/// [`Violations`]: the broken laws, each once, at the simplest argument found.
+/// [`Violations`] with the laws that are broken, each once, at the simplest argument found.
 pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evidence, Violations> {
     tried(activation, seed)
 }

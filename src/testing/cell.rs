@@ -46,8 +46,8 @@ const STEPS: usize = 5;
 ///   the gradients carried back by hand give the gradient of the whole.
 ///
 /// # Errors
-/// The laws that are broken, each with its smallest example. Here `dh * n` stood for `dh * (h - n)` in the backward
-/// stage of `h_t = f ⊙ h_{t−1} + (1 − f) ⊙ n`:
+/// [`Violations`] with the laws that are broken, each with its smallest example. Here `dh * n` stood for `dh * (h - n)`
+/// in the backward stage of `h_t = f ⊙ h_{t−1} + (1 − f) ⊙ n`:
 ///
 /// ```text
 /// Minimal (CHAINRULE_SEED=0)

@@ -55,7 +55,7 @@ const ENTRIES: usize = 524_288;
 /// million entries, which accuses no right initializer in 10,000 seeds and finds a variance that is 2 % off.
 ///
 /// # Errors
-/// The laws that are broken, each with the first shape that shows it.
+/// [`Violations`] with the laws that are broken, each with the first shape that shows it.
 pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(initializer), seed);
     let mut filled = 0;

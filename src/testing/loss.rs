@@ -68,8 +68,8 @@ const DRAWS: u64 = 3;
 /// * Slices that do not fit and labels out of range come back as errors.
 ///
 /// # Errors
-/// The laws that are broken, each with its smallest example. Here the mean divided the value by the values, and the
-/// gradient by the rows:
+/// [`Violations`] with the laws that are broken, each with its smallest example. Here the mean divided the value by the
+/// values, and the gradient by the rows:
 ///
 /// ```text
 /// PerRow (CHAINRULE_SEED=0)

@@ -45,7 +45,7 @@ const PASSES: usize = 3;
 /// [`Every`](struct@Every) of one pass it sees what it sees alone, told by its `Debug` text.
 ///
 /// # Errors
-/// The laws that are broken, each with its first example.
+/// [`Violations`] with the laws that are broken, each with its first example.
 pub fn monitor_laws<M>(make: impl Fn() -> M, seed: u64) -> Result<Evidence, Violations>
 where
     M: GradientMonitor<f32> + GradientMonitor<f64> + Debug,

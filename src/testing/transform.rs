@@ -82,7 +82,7 @@ fn blocks() -> Blocks {
 /// [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///
 /// # Errors
-/// The laws that are broken, each with its first example.
+/// [`Violations`] with the laws that are broken, each with its first example.
 #[inline]
 pub fn transform_laws(transforms: Transforms<'_>, promises: &[Law], seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(&transforms), seed);

@@ -87,8 +87,8 @@ impl Certificate {
     /// The certificate of `network` with the parameters `w`, for passes over `extent`.
     ///
     /// # Errors
-    /// An extent that no pass can cover; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are a table;
-    /// parameters of the wrong length.
+    /// The errors of [`Extent::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are
+    /// a table; [`Error::Length`] where `w` does not have the network's parameters.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], extent: Extent<'_>) -> Result<Self, Error> {
         extent.check()?;
         at_most("the steps of a certificate", extent.steps, MOST_BOUNDED_STEPS)?;

@@ -34,7 +34,7 @@ impl CriticalPoint {
     /// The critical variances with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ²; `None` where σb² would be negative.
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a `q` that is negative or not finite.
     pub fn at(activation: &dyn AnyActivation, q: f64) -> Result<Option<Self>, Error> {
         require_variance("critical point: variance", q)?;
         let moments = Moments::new(activation);
@@ -56,7 +56,7 @@ impl CriticalPoint {
     /// Where every q* is critical (ReLU without bias) 1 stands for all.
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a `bias_variance` that is negative or not finite.
     pub fn all(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Vec<Self>, Error> {
         require_variance("critical point: bias variance", bias_variance)?;
         let moments = Moments::new(activation);
@@ -93,7 +93,7 @@ impl CriticalPoint {
 /// ```
 ///
 /// # Errors
-/// A variance that is negative or not finite.
+/// [`Error::Parameter`] for a `bias_variance` that is negative or not finite.
 pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Option<f64>, Error> {
     let points = CriticalPoint::all(activation, bias_variance)?;
     let usable = points.iter().filter(|point| point.is_usable()).map(|point| point.weight_variance);
@@ -105,7 +105,7 @@ pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f
 /// √2 for ReLU at any q, which is He's; infinite where φ is 0.
 ///
 /// # Errors
-/// A variance that is not finite and above 0.
+/// [`Error::Parameter`] unless `q` is finite and above 0.
 pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error> {
     require(q.is_finite() && q > 0.0, "gain: variance", "finite and above 0", q)?;
     Ok(libm::sqrt(q / Moments::new(activation).square(q)))
@@ -121,7 +121,7 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
 /// ```
 ///
 /// # Errors
-/// A variance that is not finite and above 0.
+/// [`Error::Parameter`] unless `q` is finite and above 0.
 pub fn backward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error> {
     require(q.is_finite() && q > 0.0, "gain: variance", "finite and above 0", q)?;
     Ok(1.0 / libm::sqrt(Moments::new(activation).derivative_square(q)))

@@ -21,7 +21,7 @@ use alloc::{vec, vec::Vec};
 /// ```
 ///
 /// # Errors
-/// Values that are not `n × n`.
+/// [`Error::Length`] where `values` are not `n × n`.
 pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64; 2]>>, Error> {
     require_length("the entries of a square matrix", n.saturating_mul(n), values.len())?;
     let matrix: Vec<f64> = values.iter().map(|&value| to_f64(value)).collect();
@@ -48,7 +48,7 @@ pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64;
 /// [`spectral_norm_bound`](super::spectral_norm_bound).
 ///
 /// # Errors
-/// Values that are not `n × n`.
+/// [`Error::Length`] where `values` are not `n × n`.
 pub fn spectral_radius<T: Scalar>(values: &[T], n: usize) -> Result<f64, Error> {
     let largest = |found: Vec<[f64; 2]>| found.iter().fold(0.0f64, |most, [re, im]| most.max(libm::hypot(*re, *im)));
     Ok(eigenvalues(values, n)?.map_or(f64::NAN, largest))

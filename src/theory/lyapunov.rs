@@ -44,7 +44,8 @@ impl LyapunovSpectrum {
     /// The first `count` exponents of products of `size` × `size` matrices, before any.
     ///
     /// # Errors
-    /// A size of 0; a count that is not from 1 to the size; [`Error::TooLarge`] for what memory cannot hold.
+    /// [`Error::Parameter`] for a `size` of 0, or a `count` that is not from 1 to `size`; [`Error::TooLarge`] for sizes
+    /// that memory cannot hold.
     pub fn new(size: usize, count: usize) -> Result<Self, Error> {
         require(size > 0, "Lyapunov spectrum: values of the state", "at least 1", size as f64)?;
         let valid = (1..=size).contains(&count);
@@ -61,7 +62,8 @@ impl LyapunovSpectrum {
     /// One more step, of Jacobian `∂s_t/∂s_{t−1}`: row i has the derivatives of value i.
     ///
     /// # Errors
-    /// A Jacobian of the wrong length or with values that are not finite.
+    /// [`Error::Length`] where the Jacobian is not `size × size`; [`Error::NonFinite`] for an entry that is NaN or
+    /// infinite. The spectrum stays as it was.
     pub fn push(&mut self, jacobian: &[f64]) -> Result<(), Error> {
         let n = self.size;
         require_length("the Jacobian of a step", n * n, jacobian.len())?;
@@ -173,8 +175,13 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// ```
 ///
 /// # Errors
-/// A layer without state; parameters or inputs of the wrong length; no step after the transient; a count that is not from
-/// 1 to the values of the state; a trajectory that does not stay finite.
+/// [`Error::Parameter`] for a layer without state, for no step after the transient, and for a `count` that is not from
+/// 1 to the values of the state. [`Error::Length`] where `w` does not have the layer's parameters, or `x` is no whole
+/// number of rows. [`Error::NonFinite`] once the trajectory does not stay finite; [`Error::TooLarge`] for a state whose
+/// Jacobian memory cannot hold.
+///
+/// # Panics
+/// Where the layer breaks a law of [`Layer`] in a pass.
 pub fn lyapunov_spectrum<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -201,7 +208,12 @@ pub fn lyapunov_spectrum<T: Scalar>(
 /// value i of s′.
 ///
 /// # Errors
-/// A layer without state; slices of the wrong length.
+/// [`Error::Parameter`] for a layer without state. [`Error::Length`] where `w`, `x` or `state` is not the layer's
+/// parameters, one row of its input or one sample's state. [`Error::TooLarge`] for a state whose Jacobian memory cannot
+/// hold.
+///
+/// # Panics
+/// Where the layer breaks a law of [`Layer`] in a pass.
 pub fn state_jacobian<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],

@@ -70,6 +70,10 @@ pub struct PredictedLayer {
 
 impl PredictedLayer {
     /// A_l + V_l = ½ log10 χ₁(q_l).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a `q` that is negative or not finite; [`Error::TooLarge`] for more than 2¹⁶ layers that
+    /// differ.
     pub fn decades(&self) -> f64 {
         self.activation + self.weights
     }
@@ -103,7 +107,7 @@ impl<'a> MeanField<'a> {
     /// σw² is fan in · Var W, whatever the initializer: 2 for He.
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a variance that is negative or not finite.
     pub fn new(activation: &'a dyn AnyActivation, weight_variance: f64, bias_variance: f64) -> Result<Self, Error> {
         require_variance("mean field: weight variance", weight_variance)?;
         require_variance("mean field: bias variance", bias_variance)?;
@@ -123,7 +127,7 @@ impl<'a> MeanField<'a> {
     /// `q′ = σw² E φ(√q z)² + σb²`, the variance a layer after (Poole et al. 2016).
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a `q` that is negative or not finite.
     pub fn variance_map(&self, q: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         Ok(self.next_variance(q))
@@ -132,7 +136,7 @@ impl<'a> MeanField<'a> {
     /// `χ₁(q) = σw² E φ′(√q z)²`: by what the mean square of a gradient grows per layer (Schoenholz et al. 2017).
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a `q` that is negative or not finite.
     pub fn chi(&self, q: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         Ok(self.gradient_gain(q))
@@ -142,7 +146,7 @@ impl<'a> MeanField<'a> {
     /// `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
     ///
     /// # Errors
-    /// A variance that is negative or not finite; a correlation outside \[−1, 1\].
+    /// [`Error::Parameter`] for a `q` that is negative or not finite, or a `c` outside \[−1, 1\].
     pub fn correlation_map(&self, q: f64, c: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         require((-1.0..=1.0).contains(&c), "mean field: correlation", "between −1 and 1", c)?;
@@ -203,7 +207,7 @@ impl<'a> MeanField<'a> {
     /// σw² times the mean square of the network's inputs + σb².
     ///
     /// # Errors
-    /// A variance that is negative or not finite.
+    /// [`Error::Parameter`] for a `q` that is negative or not finite.
     pub fn layers(&self, q: f64) -> Result<impl Iterator<Item = PredictedLayer> + use<'a, '_>, Error> {
         require_variance("mean field: variance", q)?;
         Ok(iter::successors(Some(self.layer(q)), |last| {
@@ -244,7 +248,7 @@ impl<'a> MeanField<'a> {
     /// departures of each net's variance from q_l, which come on top, are left out.
     ///
     /// # Errors
-    /// A variance that is negative or not finite; a width of 0.
+    /// [`Error::Parameter`] for a `q` that is negative or not finite, or a width of 0.
     pub fn lottery(&self, q: f64, widths: &[usize]) -> Result<f64, Error> {
         let mut beta = 0.0;
         for (layer, &width) in self.layers(q)?.zip(widths) {

@@ -58,7 +58,9 @@ impl OneInput {
     /// Draws `nets` of `network`; `None` where a part of it is none that theory describes.
     ///
     /// # Errors
-    /// No nets; what the layers' constructors refuse; [`Error::TooLarge`] for widths or nets that memory cannot hold.
+    /// [`Error::Parameter`] for 0 `nets`, or a layer's parameter that its constructor refuses. [`Error::InvalidLayer`]
+    /// for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::TooLarge`] for widths or nets
+    /// that memory cannot hold.
     pub fn of<T: Scalar>(
         network: &(impl Layer<T> + ?Sized),
         inputs: Inputs,

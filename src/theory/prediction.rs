@@ -39,7 +39,7 @@ impl Inputs {
     /// Values of mean 0 and mean square `second_moment`; 1 for standardised data.
     ///
     /// # Errors
-    /// A mean square that is negative or not finite.
+    /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.
     pub fn new(second_moment: f64) -> Result<Self, Error> {
         let valid = second_moment.is_finite() && second_moment >= 0.0;
         require(valid, "the mean square of inputs", "finite and at least 0", second_moment)?;
@@ -49,7 +49,8 @@ impl Inputs {
     /// The mean and mean square of these values: of a batch, or of all data.
     ///
     /// # Errors
-    /// No values, or values that are not finite.
+    /// [`Error::Empty`] without values; [`Error::NonFinite`] for a value that is NaN or infinite; [`Error::Parameter`]
+    /// where the mean square overflows `f64`.
     pub fn of_rows<T: Scalar>(values: &[T]) -> Result<Self, Error> {
         if values.is_empty() {
             return Err(Error::Empty { what: "the inputs of a prediction" });
@@ -64,7 +65,7 @@ impl Inputs {
     /// Sequences of that many steps.
     ///
     /// # Errors
-    /// No step.
+    /// [`Error::Parameter`] for 0 `steps`.
     pub fn steps(self, steps: usize) -> Result<Self, Error> {
         require(steps > 0, "the steps of inputs", "at least 1", steps as f64)?;
         Ok(Inputs { steps, ..self })
@@ -167,8 +168,12 @@ impl Prediction {
     /// Layers of your own are sampled in their place.
     ///
     /// # Errors
-    /// What the network's initializers refuse; a network with a width of 0; [`Error::TooLarge`] where a part must be
-    /// sampled and a pass has more than 2²⁸ values.
+    /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Where a part
+    /// must be sampled: the errors of [`Tape::new`](crate::tape::Tape::new) and
+    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a pass of more than 2²⁸ values.
+    ///
+    /// # Panics
+    /// As [`Tape::forward`](crate::tape::Tape::forward), where a part must be sampled.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
         Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
@@ -177,7 +182,7 @@ impl Prediction {
     /// it.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of); a description that cannot be built, where a part of it must be sampled.
+    /// Those of [`of`](Self::of); where a part must be sampled, those of [`Node::build`] but for [`Error::Opaque`].
     pub fn of_node(node: &Node, inputs: Inputs) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
             Ok(network) => Sample::new(&network, inputs.spread, inputs.steps).map(Some),

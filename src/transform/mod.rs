@@ -140,6 +140,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Fills the state before the first step; it comes zeroed.
+    ///
+    /// # Panics
+    /// As [`apply`](Self::apply).
     fn start(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
     /// Turns the gradient into an update, in place.
@@ -171,6 +174,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Sees a metric that should fall (a validation loss), once an epoch.
+    ///
+    /// # Panics
+    /// As [`apply`](Self::apply).
     fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
     /// By what factor, at most 1, clipping multiplied the gradient of the last step; `None` for what does not clip.
@@ -179,6 +185,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// The moving average of the weights, where one is kept in `state`.
+    ///
+    /// # Panics
+    /// As [`apply`](Self::apply).
     fn averaged<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
     }

@@ -56,6 +56,10 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// # Errors
     /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`; the errors of
     /// [`GradientTransform::apply`].
+    ///
+    /// # Panics
+    /// Where `blocks` are not those that the optimizer was [made](Self::new) for, and the transform needs another state
+    /// for them.
     pub fn step(
         &mut self,
         blocks: &Blocks,
@@ -100,6 +104,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     }
 
     /// Tells the transform a metric that should fall, once an epoch.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
     pub fn observe(&mut self, blocks: &Blocks, metric: f64) {
         self.transform.observe(blocks, metric, &mut self.state);
     }
@@ -138,6 +145,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     }
 
     /// The moving average of the weights, where the transform keeps one.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
     pub fn averaged(&self, blocks: &Blocks) -> Option<&[T]> {
         self.transform.averaged(blocks, &self.state)
     }

@@ -89,8 +89,8 @@ const EXTENTS: [Extent<'static>; 5] = [
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors
-/// The laws that are broken, each with its smallest example. Of a wrong gradient it says which block, gate and element
-/// it is; here `dx = dy` was written in the backward pass of `y = s ⊙ x`:
+/// [`Violations`] with the laws that are broken, each with its smallest example. Of a wrong gradient it says which
+/// block, gate and element it is; here `dx = dy` was written in the backward pass of `y = s ⊙ x`:
 ///
 /// ```text
 /// Scale(3) (CHAINRULE_SEED=0)
