@@ -6,10 +6,10 @@ use super::{
     wide::{Wide, slots},
 };
 use crate::{
-    block::{Blocks, Role},
+    block::{Block, Blocks, Role},
     error::Error,
     kernel::elementwise::update3,
-    scalar::{Scalar, scalar, scaled, to_f64},
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
@@ -83,6 +83,31 @@ impl Adam {
         let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
+
+    /// One step in a narrow format: each update less `decay(block) w`, in `f64` and rounded once.
+    fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
+        let n = update.gradient.len();
+        let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
+        let (v, most) = rest.split_at_mut(slots::<T>() * n);
+        let (moments, direction) = self.rule::<f64>(update.step);
+        let (mut m, mut root, mut most) = (Wide::new(m, n), Wide::new(v, n), Wide::new(most, n));
+        for block in trained(update.blocks) {
+            let decay = decay(block);
+            for i in block.range.clone() {
+                let (first, second) = moments(to_f64(update.gradient[i]), m.get(i), root.get(i) * root.get(i));
+                m.set(i, first);
+                root.set(i, Float::sqrt(second));
+                let mut divisor = second;
+                if self.amsgrad {
+                    let before = most.get(i);
+                    divisor = larger(second, before * before);
+                    most.set(i, Float::sqrt(divisor));
+                }
+                let decayed = if decay == 0.0 { 0.0 } else { decay * to_f64(update.w[i]) };
+                update.gradient[i] = scalar(direction(first, divisor) - decayed);
+            }
+        }
+    }
 }
 
 impl<T: Scalar> GradientTransform<T> for Adam {
@@ -100,26 +125,13 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let n = update.gradient.len();
-        let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
-        let (v, most) = rest.split_at_mut(slots::<T>() * n);
         if slots::<T>() > 1 {
-            let (moments, direction) = self.rule::<f64>(update.step);
-            let (mut m, mut root, mut most) = (Wide::new(m, n), Wide::new(v, n), Wide::new(most, n));
-            for i in stretches(update.blocks).flatten() {
-                let (first, second) = moments(to_f64(update.gradient[i]), m.get(i), root.get(i) * root.get(i));
-                m.set(i, first);
-                root.set(i, Float::sqrt(second));
-                let mut divisor = second;
-                if self.amsgrad {
-                    let before = most.get(i);
-                    divisor = larger(second, before * before);
-                    most.set(i, Float::sqrt(divisor));
-                }
-                update.gradient[i] = scalar(direction(first, divisor));
-            }
+            self.narrow(update, |_| 0.0);
             return Ok(Outcome::Apply);
         }
+        let n = update.gradient.len();
+        let (m, rest) = update.state.split_at_mut(n);
+        let (v, most) = rest.split_at_mut(n);
         let (moments, direction) = self.rule::<T>(update.step);
         for range in stretches(update.blocks) {
             let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
@@ -195,12 +207,18 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     }
 
     fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let decay = self.adam.rate * self.decay;
+        let decays = |block: &Block| self.roles.contains(&block.role);
+        if slots::<T>() > 1 {
+            self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
+            return Ok(Outcome::Apply);
+        }
         let Update { blocks, w, gradient, state, step } = update;
         let outcome = self.adam.apply(Update { blocks, w, gradient, state, step })?;
-        let decay = self.adam.rate * self.decay;
-        for block in trained(blocks).filter(|block| self.roles.contains(&block.role)) {
+        let decay = scalar::<T>(decay);
+        for block in trained(blocks).filter(|block| decays(block)) {
             let range = block.range.clone();
-            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= scaled(decay, w));
+            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
         }
         Ok(outcome)
     }

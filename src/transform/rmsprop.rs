@@ -73,7 +73,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         Stage::Optimizer
     }
 
-    /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v.
+    /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v and `(1 − μ) b`.
     fn needs(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
@@ -83,14 +83,15 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
         if slots::<T>() > 1 {
-            let rule = self.rule::<f64>();
+            // b is up to 1/(1 − μ) steps, which the format may not hold.
+            let (rule, share) = (self.rule::<f64>(), 1.0 - self.momentum);
             let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
             for i in stretches(update.blocks).flatten() {
                 let g = to_f64(update.gradient[i]);
-                let (square, mean_g, b, step) = rule(g, root.get(i) * root.get(i), mean.get(i), buffer.get(i));
+                let (square, mean_g, b, step) = rule(g, root.get(i) * root.get(i), mean.get(i), buffer.get(i) / share);
                 root.set(i, Float::sqrt(square));
                 mean.set(i, mean_g);
-                buffer.set(i, b);
+                buffer.set(i, b * share);
                 update.gradient[i] = scalar(step);
             }
             return Ok(Outcome::Apply);

@@ -65,6 +65,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Stage::Optimizer
     }
 
+    /// m with momentum; in narrow formats `(1 − μ) m`.
     fn needs(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
     }
@@ -83,10 +84,11 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         }
         if slots::<T>() > 1 {
             let (rule, n) = (self.rule::<f64>(update.step), update.gradient.len());
-            let mut momentum = Wide::new(update.state, n);
+            // (1 − μ) m is at most the largest gradient: in the range of the format, as m may not be.
+            let (mut mean, share) = (Wide::new(update.state, n), 1.0 - self.momentum);
             for i in stretches(update.blocks).flatten() {
-                let (m, step) = rule(to_f64(update.gradient[i]), momentum.get(i));
-                momentum.set(i, m);
+                let (m, step) = rule(to_f64(update.gradient[i]), mean.get(i) / share);
+                mean.set(i, m * share);
                 update.gradient[i] = scalar(step);
             }
             return Ok(Outcome::Apply);
