@@ -197,9 +197,9 @@ impl<T: Scalar> Checkpoint<T> {
     /// The bytes of the file for these parameters of `network`. Equal checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not the network's;
-    /// [`Error::CheckpointValue`] for two blocks of one name, and for values that are not finite under
-    /// [`Values::Finite`]; [`Error::CheckpointFormat`] for a header that cannot be written.
+    /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not those of `network`.
+    /// [`Error::CheckpointValue`] for two blocks of one name, and under [`Values::Finite`] for a value that is not
+    /// finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, self.parameters.len())?;
@@ -233,8 +233,8 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
-    /// [`Error::CheckpointVersion`] for another version; [`Error::Checkpoint`], naming the layer or block, for another
-    /// network or scalar type; [`Error::CheckpointValue`] for values that `values` does not allow.
+    /// [`Error::CheckpointVersion`] for another version. [`Error::Checkpoint`], naming the layer or block, for another
+    /// network or scalar type. [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, network.dims().parameters)?;
@@ -288,7 +288,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// removed.
     ///
     /// # Errors
-    /// [`Error::File`], and those of [`to_bytes`](Self::to_bytes). None touches the file.
+    /// [`Error::File`] where the system cannot write the file, or `path` is not that of a regular file; those of
+    /// [`to_bytes`](Self::to_bytes). None touches the file.
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
     }
@@ -296,7 +297,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// Reads the file of a checkpoint of `network`.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, and those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read, or is no regular one; those of [`from_bytes`](Self::from_bytes).
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
         let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;
         Self::from_bytes(network, &bytes, values).map_err(|error| match error {

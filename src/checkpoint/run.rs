@@ -67,9 +67,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// On an error nothing has changed.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for another network or chain of transforms, or a checkpoint of parameters alone;
-    /// [`Error::CheckpointValue`] for numbers outside their range, and for values that are not finite unless the
-    /// checkpoint was read with [`Values::Any`].
+    /// [`Error::Checkpoint`], naming the layer or transform, for another network or chain of transforms, and for a
+    /// checkpoint of parameters alone. [`Error::CheckpointValue`] for numbers outside their range, and for values that
+    /// are not finite unless the checkpoint was read with [`Values::Any`].
     pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let mut differences = self.compare_network(checkpoint)?;
         let run = self.saved_run(checkpoint)?;
@@ -96,7 +96,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// that may be, such as a dropout rate. The rest of the run stays.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for another network.
+    /// [`Error::Checkpoint`], naming the layer, for the parameters of another network.
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
@@ -106,8 +106,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Saves [`checkpoint`](Self::checkpoint) in a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::save`], and values of the run that [`load`](Self::load) would refuse. None touches the
-    /// file.
+    /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
+    /// refuse, such as NaN. None touches the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
@@ -117,7 +117,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Saves [`checkpoint`](Self::checkpoint) in memory.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::to_bytes`], and values of the run that [`load_bytes`](Self::load_bytes) would refuse.
+    /// Those of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run that
+    /// [`load_bytes`](Self::load_bytes) would refuse, such as NaN.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
@@ -145,7 +146,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Takes the parameters alone from a file, of a whole run or not: for inference, or to train another way.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load`].
+    /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
     pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }

@@ -93,7 +93,10 @@ impl<'a> Examination<'a> {
     /// and norm of each recurrent matrix, in time that grows with the cube of its width.
     ///
     /// # Errors
-    /// Those of [`Certificate::new`] and of [`spectral_radius`].
+    /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
+    ///
+    /// # Panics
+    /// Where a block of the network lies outside its parameters, against the law of [`Layer`].
     pub fn parameters<T: Scalar>(
         self,
         network: &(impl Layer<T> + ?Sized),
@@ -126,7 +129,11 @@ impl<'a> Examination<'a> {
     /// x: \[steps, input\], one sequence.
     ///
     /// # Errors
-    /// Inputs that are no number of rows, or none; those of [`lyapunov_spectrum`].
+    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Tape::new`], [`Tape::forward`] and
+    /// [`lyapunov_spectrum`].
+    ///
+    /// # Panics
+    /// As [`Tape::forward`]; where `network` is not the one that is examined.
     pub fn trajectory<T: Scalar>(self, network: &(impl Layer<T> + ?Sized), w: &[T], x: &[T]) -> Result<Self, Error> {
         let width = network.dims().input.max(1);
         let steps = x.len() / width;

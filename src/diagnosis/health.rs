@@ -19,7 +19,10 @@ use crate::{
 /// x: \[rows, input\], time-major.
 ///
 /// # Errors
-/// Those of [`Tape::forward`], of the network's initializers and of [`Inputs::of_rows`].
+/// Those of [`initialize`], [`Inputs::of_rows`], [`Tape::new`], [`Tape::forward`] and [`Examination::parameters`].
+///
+/// # Panics
+/// As [`Tape::forward`].
 pub fn first_check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     x: &[T],
@@ -59,7 +62,7 @@ pub fn input_width<T: Scalar>(network: &(impl Layer<T> + ?Sized), _batch: &[T]) 
 /// Panics with the report where it has a finding that is worse than a note.
 ///
 /// # Panics
-/// Where there is such a finding, or no report.
+/// Where the report has a finding that is worse than a note, or is an error.
 pub fn expect_healthy(report: Result<Report, Error>) {
     match report {
         Ok(report) if report.is_healthy() => {}

@@ -16,7 +16,7 @@ impl Report {
     /// matter.
     ///
     /// # Errors
-    /// What the plotting crate says.
+    /// The text of the plotting crate's error, where it cannot draw.
     pub fn to_svg(&self) -> Result<String, String> {
         let mut svg = String::new();
         self.draw(&mut svg).map_err(|error| format!("{error}"))?;

@@ -135,6 +135,20 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
     Ok(())
 }
 
+#[test]
+fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), Error> {
+    let description = plain(1, Tanh, 1.0).describe();
+    let mut kept = survivors(&description, &description)?;
+    kept.truncate(1);
+    let (old, mut new) = ([1.0, 2.0, 3.0, 4.0], [0.0; 4]);
+    (kept[0].before, kept[0].after) = (0..3, 1..3);
+    assert!(matches!(transplant(&kept, &old, &mut new), Err(Error::Length { .. })));
+    (kept[0].before, kept[0].after) = (old.len() - 1..1, 2..2);
+    transplant(&kept, &old, &mut new)?;
+    assert_eq!(new, [0.0; 4]);
+    Ok(())
+}
+
 /// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours.
 /// Skips change no weights: all that was trained lives on, and what the mended network measures stands beside the promise.
 #[test]

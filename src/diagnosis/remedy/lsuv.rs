@@ -54,8 +54,11 @@ impl Lsuv {
     /// x: \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where a layer gives the same value everywhere: no factor changes that. Those of
-    /// [`Tape::forward`].
+    /// [`Error::Parameter`] where a layer gives the same value everywhere, which no factor changes, or its variance is
+    /// not finite. Those of [`Tape::new`] and [`Tape::forward`]. Weights before that layer stay rescaled.
+    ///
+    /// # Panics
+    /// As [`Tape::forward`].
     pub fn apply<T: Scalar>(
         &self,
         network: &(impl Layer<T> + ?Sized),

@@ -144,7 +144,8 @@ pub trait Remedy: Debug + Send + Sync {
     /// What it would change for this patient, with the budget that it promises; `None` where it does not apply.
     ///
     /// # Errors
-    /// A description that no theory can be applied to.
+    /// The errors of [`Prediction::of_node`] for the description before or after the change; a layer of your own is
+    /// none.
     fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error>;
 }
 
@@ -234,6 +235,9 @@ impl<T: Scalar> Mended<T> {
     ///
     /// # Errors
     /// Those of [`first_check`](super::first_check).
+    ///
+    /// # Panics
+    /// As [`first_check`](super::first_check).
     pub fn check(&self, x: &[T], extent: Extent<'_>, span: Option<usize>) -> Result<Report, Error> {
         health::check(&*self.network, &self.parameters, x, extent, span, 0)
     }
@@ -264,7 +268,8 @@ impl Treatment {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Opaque`] where a part is of your own; parameters of another network; what the initializers refuse.
+    /// [`Error::Opaque`] where a part is of your own; [`Error::Length`] where `parameters` are too few for the
+    /// survivors. Those of [`Node::build`] and [`initialize`].
     pub fn apply<T: Scalar>(&self, network: &Node, parameters: &[T], seed: u64) -> Result<Option<Mended<T>>, Error> {
         let after = match &self.change {
             Change::Network(after) => after,
@@ -332,7 +337,7 @@ pub fn remedies() -> Vec<Box<dyn Remedy>> {
 /// ```
 ///
 /// # Errors
-/// Those of the remedies.
+/// Those of [`Remedy::treat`].
 pub fn prescribe(patient: &Patient<'_>) -> Result<Vec<Treatment>, Error> {
     let mut treatments = Vec::new();
     for remedy in remedies() {

@@ -25,7 +25,8 @@ impl Standardise {
     /// The means and deviations of these rows of `width` values.
     ///
     /// # Errors
-    /// No rows; a length that is no number of rows; values that are not finite.
+    /// [`Error::Parameter`] for a `width` of 0; [`Error::Length`] where `rows` are empty or no whole number of them;
+    /// [`Error::NonFinite`] for a value that is NaN or infinite.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         if rows.is_empty() {
@@ -53,7 +54,7 @@ impl Standardise {
     /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
     ///
     /// # Errors
-    /// A length that is no number of rows.
+    /// [`Error::Length`] where `rows` are no whole number of rows of the width that this was made of.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         require_rows(self.columns.len(), rows.len())?;
         for row in rows.chunks_mut(self.columns.len().max(1)) {

@@ -25,7 +25,7 @@ pub struct Survivor {
 /// is the n-th of the other.
 ///
 /// # Errors
-/// A description that cannot be built.
+/// Those of [`Node::build`] for either description; an activation of your own is none.
 pub fn survivors(before: &Node, after: &Node) -> Result<Vec<Survivor>, Error> {
     let blocks = |node: &Node| -> Result<Blocks, Error> {
         let network = node.build_to_look_at()?;
@@ -57,12 +57,16 @@ pub fn survivors(before: &Node, after: &Node) -> Result<Vec<Survivor>, Error> {
 /// Carries the parameters that live on from the old network to the mended one.
 ///
 /// # Errors
-/// Parameters too few for the survivors.
+/// [`Error::Length`] where `before` or `after` is too short for a survivor, or the two ranges of one differ in length.
 pub fn transplant<T: Scalar>(survivors: &[Survivor], before: &[T], after: &mut [T]) -> Result<(), Error> {
     for Survivor { before: from, after: to, .. } in survivors {
         require_length("parameters of the old network", from.end, before.len().min(from.end))?;
         require_length("parameters of the mended network", to.end, after.len().min(to.end))?;
-        after[to.clone()].copy_from_slice(&before[from.clone()]);
+        require_length("a surviving block", to.len(), from.len())?;
+        // A reversed range is empty: there is nothing to carry.
+        if let (Some(from), Some(to)) = (before.get(from.clone()), after.get_mut(to.clone())) {
+            to.copy_from_slice(from);
+        }
     }
     Ok(())
 }
