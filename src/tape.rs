@@ -38,6 +38,11 @@ use alloc::{string::String, vec::Vec};
 /// ```
 pub struct Tape<T, L> {
     network: L,
+    memory: Memory<T>,
+}
+
+/// The memory of a tape, for any network: compiled once a scalar.
+struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
@@ -72,8 +77,8 @@ impl<T, L: core::fmt::Debug> core::fmt::Debug for Tape<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Tape")
             .field("network", &self.network)
-            .field("capacity", &self.capacity)
-            .field("parameters", &self.dims.parameters)
+            .field("capacity", &self.memory.capacity)
+            .field("parameters", &self.memory.dims.parameters)
             .finish_non_exhaustive()
     }
 }
@@ -130,110 +135,16 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     }
 
     fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
-        capacity.check()?;
-        CpuLevel::current()?;
-        let capacity = Extent::sequences(capacity.batch, capacity.steps);
-        let answers = network.answer(Question { extent: capacity, path: "" })?;
-        let dims = answers.dims;
-        require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
-        room::<T>("the parameters of the network", &[dims.parameters])?;
-        check_extent(capacity, network.extent(capacity)).map_err(|rule| rule.at(""))?;
-        let blocks = Blocks::collect(|visit| network.blocks(visit));
-        check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
-        let mut names = Vec::new();
-        network.places("", &mut |name| names.push(name));
-        if names.len() != answers.places {
-            return Err(LayerRule::Changed { method: "places" }.at(""));
-        }
-        let none = || Aligned::zeros("nothing", 0);
-        let mut tape = Tape {
-            dims,
-            names,
-            capacity: Extent::batch(0),
-            x: none()?,
-            y: none()?,
-            dy: none()?,
-            dx: none()?,
-            saved: none()?,
-            scratch: none()?,
-            state: Vec::new(),
-            state_end: none()?,
-            d_state: none()?,
-            d_state_end: none()?,
-            gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
-            spent: false,
-            trained: filled("the blocks", blocks.len(), true)?,
-            lengths: Vec::new(),
-            blocks,
-            network,
-            last: None,
-            ready: false,
-            starts_from_state: false,
-            wants_input: false,
-            wants_state: false,
-            noise: Noise::default(),
-            team: None,
-        };
-        tape.make_room(capacity, mode.saves())?;
-        Ok(tape)
+        let memory = Memory::new(&network, capacity, mode)?;
+        Ok(Tape { network, memory })
     }
-
-    /// Makes the memory of passes of up to `capacity`.
-    fn make_room(&mut self, capacity: Extent<'_>, trains: bool) -> Result<(), Error> {
-        let (capacity, dims) = (Extent::sequences(capacity.batch, capacity.steps), self.dims);
-        let after = self.network.extent(capacity);
-        let [infer, train] = self.needs(capacity, trains);
-        // What inference does not keep has to fit as well: a pass computes with these numbers.
-        let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
-        let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
-        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.carried, capacity.batch])?;
-        let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
-        // Nothing changes before all of it is there.
-        let (x, y, dy) = (
-            keep("the input of a pass", ins)?,
-            Aligned::zeros("the output of a pass", outs)?,
-            keep("the gradient of an output", outs)?,
-        );
-        let dx = Aligned::zeros("the gradient of an input", if self.wants_input { x.len() } else { 0 })?;
-        let saved = keep("the values kept for a backward pass", train.saved)?;
-        let scratch = Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch))?;
-        let what = "the state of a pass";
-        let mut state = filled(what, states, T::zero())?;
-        if self.starts_from_state {
-            state.clear();
-            state.extend_from_slice(&self.state);
-        }
-        let (state_end, d_state, d_state_end) =
-            (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
-        self.lengths = reserve("the lengths of a pass", capacity.batch)?;
-        (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
-        (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
-        (self.capacity, self.last, self.ready) = (capacity, None, false);
-        Ok(())
-    }
-
     /// Makes the tape large enough for passes of up to `batch` samples. What it holds of the last pass is lost where it
     /// grows; gradient, frozen blocks, state and threads stay.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for what memory cannot hold; the tape stays as it was.
     pub(crate) fn reserve_batch(&mut self, batch: usize) -> Result<(), Error> {
-        if batch <= self.capacity.batch {
-            return Ok(());
-        }
-        let capacity = Extent::sequences(batch, self.capacity.steps);
-        capacity.check()?;
-        let trains = self.check_saves().is_ok();
-        self.make_room(capacity, trains)
-    }
-
-    /// Memory to infer, and to train if that is wanted, with the threads there are.
-    fn needs(&mut self, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
-        let network = &self.network;
-        during(self.team.as_mut(), || {
-            let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
-            [network.needs(capacity, Mode::Infer), train]
-        })
+        self.memory.reserve_batch(&self.network, batch)
     }
 
     /// The network.
@@ -243,12 +154,12 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 
     /// The network's widths and number of parameters, asked for once.
     pub(crate) fn dims(&self) -> Dims {
-        self.dims
+        self.memory.dims
     }
 
     /// The parameter blocks, with their names and ranges.
     pub fn blocks(&self) -> &Blocks {
-        &self.blocks
+        &self.memory.blocks
     }
 
     /// Freezes the blocks named `prefix` or under it: their gradient is not computed and stays zero.
@@ -256,8 +167,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
-        self.blocks.freeze(prefix)?;
-        self.note_frozen();
+        self.memory.blocks.freeze(prefix)?;
+        self.memory.note_frozen();
         Ok(())
     }
 
@@ -266,32 +177,27 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Errors
     /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
     pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
-        self.blocks.thaw(prefix)?;
-        self.note_frozen();
+        self.memory.blocks.thaw(prefix)?;
+        self.memory.note_frozen();
         Ok(())
-    }
-
-    fn note_frozen(&mut self) {
-        for (trained, block) in self.trained.iter_mut().zip(&self.blocks) {
-            *trained = !block.frozen;
-        }
     }
 
     /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
     /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
     pub fn want_input_gradient(&mut self, wanted: bool) {
-        self.wants_input = wanted;
-        let values = if wanted { self.x.len() } else { 0 };
-        if self.dx.len() != values
+        let memory = &mut self.memory;
+        memory.wants_input = wanted;
+        let values = if wanted { memory.x.len() } else { 0 };
+        if memory.dx.len() != values
             && let Ok(dx) = Aligned::zeros("the gradient of an input", values)
         {
-            self.dx = dx;
+            memory.dx = dx;
         }
     }
 
     /// Sets whether backward passes compute the gradient of the initial state.
     pub fn want_state_gradient(&mut self, wanted: bool) {
-        self.wants_state = wanted;
+        self.memory.wants_state = wanted;
     }
 
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
@@ -305,31 +211,17 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// scratch; [`Error::Threads`] where the system refuses to start one. The tape stays as it was.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
-        require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
-        crate::size::at_most("the number of threads", threads, THREADS)?;
-        let team = (threads > 1).then(|| Team::new(threads)).transpose();
-        let team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
-        // Layers that threads go through together need memory for each.
-        let (before, trains) = (core::mem::replace(&mut self.team, team), self.check_saves().is_ok());
-        let [infer, train] = self.needs(self.capacity, trains);
-        match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
-            Ok(scratch) => self.scratch = scratch,
-            Err(error) => {
-                self.team = before;
-                return Err(error);
-            }
-        }
-        Ok(())
+        self.memory.set_threads(&self.network, threads)
     }
 
     /// The threads, for a caller that has more for them than one pass; to be put back.
     pub(crate) fn team(&mut self) -> &mut Option<Team> {
-        &mut self.team
+        &mut self.memory.team
     }
 
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
     pub fn set_noise(&mut self, noise: Noise) {
-        self.noise = noise;
+        self.memory.noise = noise;
     }
 
     /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
@@ -365,11 +257,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        // What is refused leaves the last pass as it was.
-        self.check_saves()?;
-        let pass = self.check(w, x.len(), extent, mode.saving())?;
-        self.x[..x.len()].copy_from_slice(x);
-        Ok(self.forward_pass(w, extent, pass, monitor))
+        self.memory.forward(&self.network, w, Some(x), extent, mode, monitor)
     }
 
     /// The buffer that a pass over `extent` reads: whoever makes its input can write it there, instead of having it
@@ -396,10 +284,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn input_mut(&mut self, extent: Extent<'_>) -> Result<&mut [T], Error> {
-        self.check_saves()?;
-        self.check_extent(extent)?;
-        self.ready = false;
-        Ok(&mut self.x[..extent.rows() * self.dims.input])
+        let memory = &mut self.memory;
+        memory.check_saves()?;
+        memory.check_extent(extent)?;
+        memory.ready = false;
+        Ok(&mut memory.x[..extent.rows() * memory.dims.input])
     }
 
     /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
@@ -417,31 +306,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.check_saves()?;
-        let pass = self.check(w, extent.rows() * self.dims.input, extent, mode.saving())?;
-        Ok(self.forward_pass(w, extent, pass, monitor))
-    }
-
-    fn forward_pass(
-        &mut self,
-        w: &[T],
-        extent: Extent<'_>,
-        pass: Pass,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Output<'_, T> {
-        monitor.begin();
-        self.lengths.clear();
-        self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
-        self.run(w, None, extent, pass, monitor);
-        self.ready = true;
-        let [_, outs, states] = pass.values;
-        self.dy[..outs].fill(T::zero());
-        self.d_state_end[..states].fill(T::zero());
-        let before = pass.extent(&self.lengths);
-        let extent = self.network.extent(before);
-        check_extent(before, extent).unwrap_or_else(|rule| panic!("the network: {rule}"));
-        hold("the output of the network", saturating_product(&[extent.rows(), self.dims.output]), outs);
-        Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent }
+        self.memory.forward(&self.network, w, None, extent, mode, monitor)
     }
 
     /// Runs `network(x)` without noise and without keeping anything.
@@ -452,89 +317,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
-        let pass = self.check(w, x.len(), extent, Mode::Infer)?;
-        self.run(w, Some(x), extent, pass, &mut ());
-        Ok(&self.y[..pass.values[1]])
-    }
-
-    /// Refuses what needs a backward pass on a tape that keeps nothing.
-    fn check_saves(&self) -> Result<(), Error> {
-        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
-            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
-        }
-        Ok(())
-    }
-
-    fn check_extent(&self, extent: Extent<'_>) -> Result<(), Error> {
-        extent.check()?;
-        let Extent { batch: max_batch, steps: max_steps, .. } = self.capacity;
-        if extent.batch > max_batch || extent.steps > max_steps {
-            return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
-        }
-        Ok(())
-    }
-
-    /// Checks a pass over `inputs` values.
-    fn check(&self, w: &[T], inputs: usize, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
-        self.check_extent(extent)?;
-        require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", saturating_product(&[extent.rows(), self.dims.input]), inputs)?;
-        let pass = match self.last.filter(|last| last.is_over(extent, mode)) {
-            Some(last) => last,
-            None => self.size(extent, mode)?,
-        };
-        if self.starts_from_state {
-            require_length("state", pass.values[2], self.state.len())?;
-        }
-        Ok(Pass { with_state: self.starts_from_state, ..pass })
-    }
-
-    /// The sizes of a pass, for which the tape has the memory.
-    fn size(&self, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
-        let (needs, after) = (self.network.needs(extent, mode), self.network.extent(extent));
-        check_extent(extent, after).map_err(|rule| rule.at(""))?;
-        let outs = saturating_product(&[after.rows(), self.dims.output]);
-        let states = saturating_product(&[needs.carried, extent.batch]);
-        let sizes = [
-            ("output", outs, self.y.len()),
-            ("state", states, self.state_end.len()),
-            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
-            ("scratch", if threads() > 1 { 0 } else { needs.scratch }, self.scratch.len()),
-            ("saved values", needs.saved, self.saved.len()),
-        ];
-        if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
-            return Err(LayerRule::NeedsShrink { what, smaller, larger }.at(""));
-        }
-        Ok(Pass {
-            batch: extent.batch,
-            steps: extent.steps,
-            ragged: extent.lengths.is_some(),
-            mode,
-            with_state: false,
-            values: [extent.rows() * self.dims.input, outs, states],
-            saved: needs.saved,
-        })
-    }
-
-    fn run(&mut self, w: &[T], x: Option<&[T]>, extent: Extent<'_>, pass: Pass, monitor: &mut dyn GradientMonitor<T>) {
-        // Nothing is left of the pass before, nor of this one where it panics.
-        (self.last, self.ready) = (None, false);
-        let [ins, outs, states] = pass.values;
-        let forward = Forward {
-            extent,
-            mode: pass.mode,
-            noise: self.noise,
-            x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
-            y: &mut self.y[..outs],
-            saved: &mut self.saved[..pass.saved],
-            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
-            carried_out: &mut self.state_end[..states],
-            scratch: &mut self.scratch,
-            monitor,
-            at: Place::new(&self.names),
-        };
-        during(self.team.as_mut(), || self.network.forward(w, forward));
-        self.last = Some(pass);
+        self.memory.infer(&self.network, w, x, extent)
     }
 
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
@@ -559,8 +342,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(Parameters::Stay(w), true, monitor)?;
-        Ok(&mut self.gradient)
+        self.memory.go_back(&self.network, Parameters::Stay(w), true, monitor)?;
+        Ok(&mut self.memory.gradient)
     }
 
     /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
@@ -583,8 +366,8 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.go_back(Parameters::Stay(w), false, monitor)?;
-        Ok(&mut self.gradient)
+        self.memory.go_back(&self.network, Parameters::Stay(w), false, monitor)?;
+        Ok(&mut self.memory.gradient)
     }
 
     /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
@@ -610,12 +393,362 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
+        self.memory.descend(&self.network, w, rate)
+    }
+
+    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
+    pub fn gradient(&self) -> &[T] {
+        if self.memory.spent { &[] } else { &self.memory.gradient }
+    }
+
+    /// The same, to be changed; zero after [`descend`](Self::descend).
+    pub fn gradient_mut(&mut self) -> &mut [T] {
+        self.blocks_and_gradient().1
+    }
+
+    /// The blocks and the gradient together, as a transform wants them.
+    pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
+        let memory = &mut self.memory;
+        if core::mem::take(&mut memory.spent) {
+            memory.gradient.fill(T::zero());
+        }
+        (&memory.blocks, &mut memory.gradient)
+    }
+
+    /// The gradient of the input, if it was [wanted](Self::want_input_gradient); empty on a tape for inference.
+    pub fn input_gradient(&self) -> &[T] {
+        let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
+        self.memory.dx.get(..len).unwrap_or(&[])
+    }
+
+    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
+    pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+        self.memory.set_state(state)
+    }
+
+    /// The state that passes start from; empty where it is zero.
+    pub fn state(&self) -> &[T] {
+        if self.memory.starts_from_state { &self.memory.state } else { &[] }
+    }
+
+    /// Passes start from a state of zero again.
+    pub fn clear_state(&mut self) {
+        self.memory.starts_from_state = false;
+    }
+
+    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
+    /// time. No gradient goes from window to window.
+    ///
+    /// ```
+    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, tape::Tape};
+    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
+    /// let w = initialize(&network, 1)?;
+    /// let window = Extent::sequences(2, 5); // 2 sequences, 5 steps at a time
+    /// let mut tape = Tape::new(&network, window)?;
+    /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
+    /// for steps in series.chunks(2 * 5) {
+    ///     let output = tape.forward(&w, steps, window)?;
+    ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
+    ///     tape.accumulate(&w)?; // adds to the gradient of the windows before
+    ///     tape.carry_state();
+    /// }
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn carry_state(&mut self) {
+        let (states, memory) = (self.memory.last_values()[2], &mut self.memory);
+        memory.state.clear();
+        memory.state.extend_from_slice(&memory.state_end[..states]);
+        memory.starts_from_state = states > 0;
+    }
+
+    /// The state at the end of the last pass.
+    pub fn final_state(&self) -> &[T] {
+        &self.memory.state_end[..self.memory.last_values()[2]]
+    }
+
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a tape
+    /// that only infers.
+    pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
+        let states = self.memory.last_values()[2];
+        self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
+    }
+
+    /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).
+    pub fn state_gradient(&self) -> &[T] {
+        let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
+        self.memory.d_state.get(..len).unwrap_or(&[])
+    }
+}
+
+impl<T: Scalar> Memory<T> {
+    fn new(network: &dyn Layer<T>, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
+        capacity.check()?;
+        CpuLevel::current()?;
+        let capacity = Extent::sequences(capacity.batch, capacity.steps);
+        let answers = Question { extent: capacity, path: "" }.answers(network)?;
+        let dims = answers.dims;
+        require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
+        room::<T>("the parameters of the network", &[dims.parameters])?;
+        check_extent(capacity, network.extent(capacity)).map_err(|rule| rule.at(""))?;
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
+        let mut names = Vec::new();
+        network.places("", &mut |name| names.push(name));
+        if names.len() != answers.places {
+            return Err(LayerRule::Changed { method: "places" }.at(""));
+        }
+        let none = || Aligned::zeros("nothing", 0);
+        let mut memory = Memory {
+            dims,
+            names,
+            capacity: Extent::batch(0),
+            x: none()?,
+            y: none()?,
+            dy: none()?,
+            dx: none()?,
+            saved: none()?,
+            scratch: none()?,
+            state: Vec::new(),
+            state_end: none()?,
+            d_state: none()?,
+            d_state_end: none()?,
+            gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
+            spent: false,
+            trained: filled("the blocks", blocks.len(), true)?,
+            lengths: Vec::new(),
+            blocks,
+            last: None,
+            ready: false,
+            starts_from_state: false,
+            wants_input: false,
+            wants_state: false,
+            noise: Noise::default(),
+            team: None,
+        };
+        memory.make_room(network, capacity, mode.saves())?;
+        Ok(memory)
+    }
+
+    /// Makes the memory of passes of up to `capacity`.
+    fn make_room(&mut self, network: &dyn Layer<T>, capacity: Extent<'_>, trains: bool) -> Result<(), Error> {
+        let (capacity, dims) = (Extent::sequences(capacity.batch, capacity.steps), self.dims);
+        let after = network.extent(capacity);
+        let [infer, train] = self.needs(network, capacity, trains);
+        // What inference does not keep has to fit as well: a pass computes with these numbers.
+        let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
+        let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
+        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.carried, capacity.batch])?;
+        let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
+        // Nothing changes before all of it is there.
+        let (x, y, dy) = (
+            keep("the input of a pass", ins)?,
+            Aligned::zeros("the output of a pass", outs)?,
+            keep("the gradient of an output", outs)?,
+        );
+        let dx = Aligned::zeros("the gradient of an input", if self.wants_input { x.len() } else { 0 })?;
+        let saved = keep("the values kept for a backward pass", train.saved)?;
+        let scratch = Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch))?;
+        let what = "the state of a pass";
+        let mut state = filled(what, states, T::zero())?;
+        if self.starts_from_state {
+            state.clear();
+            state.extend_from_slice(&self.state);
+        }
+        let (state_end, d_state, d_state_end) =
+            (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
+        self.lengths = reserve("the lengths of a pass", capacity.batch)?;
+        (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
+        (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
+        (self.capacity, self.last, self.ready) = (capacity, None, false);
+        Ok(())
+    }
+
+    fn reserve_batch(&mut self, network: &dyn Layer<T>, batch: usize) -> Result<(), Error> {
+        if batch <= self.capacity.batch {
+            return Ok(());
+        }
+        let capacity = Extent::sequences(batch, self.capacity.steps);
+        capacity.check()?;
+        let trains = self.check_saves().is_ok();
+        self.make_room(network, capacity, trains)
+    }
+
+    /// Memory to infer, and to train if that is wanted, with the threads there are.
+    fn needs(&mut self, network: &dyn Layer<T>, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
+        during(self.team.as_mut(), || {
+            let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
+            [network.needs(capacity, Mode::Infer), train]
+        })
+    }
+
+    fn note_frozen(&mut self) {
+        for (trained, block) in self.trained.iter_mut().zip(&self.blocks) {
+            *trained = !block.frozen;
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn set_threads(&mut self, network: &dyn Layer<T>, threads: usize) -> Result<(), Error> {
+        require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
+        crate::size::at_most("the number of threads", threads, THREADS)?;
+        let team = (threads > 1).then(|| Team::new(threads)).transpose();
+        let team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
+        // Layers that threads go through together need memory for each.
+        let (before, trains) = (core::mem::replace(&mut self.team, team), self.check_saves().is_ok());
+        let [infer, train] = self.needs(network, self.capacity, trains);
+        match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
+            Ok(scratch) => self.scratch = scratch,
+            Err(error) => {
+                self.team = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A forward pass on `x`, or on the input that is there.
+    fn forward(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: Option<&[T]>,
+        extent: Extent<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        // What is refused leaves the last pass as it was.
+        self.check_saves()?;
+        let values = x.map_or(extent.rows().saturating_mul(self.dims.input), <[T]>::len);
+        let pass = self.check(network, w, values, extent, mode.saving())?;
+        if let Some(x) = x {
+            self.x[..x.len()].copy_from_slice(x);
+        }
+        monitor.begin();
+        self.lengths.clear();
+        self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
+        self.run(network, w, None, extent, pass, monitor);
+        self.ready = true;
+        let [_, outs, states] = pass.values;
+        self.dy[..outs].fill(T::zero());
+        self.d_state_end[..states].fill(T::zero());
+        let before = pass.extent(&self.lengths);
+        let extent = network.extent(before);
+        check_extent(before, extent).unwrap_or_else(|rule| panic!("the network: {rule}"));
+        hold("the output of the network", saturating_product(&[extent.rows(), self.dims.output]), outs);
+        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent })
+    }
+
+    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+        let pass = self.check(network, w, x.len(), extent, Mode::Infer)?;
+        self.run(network, w, Some(x), extent, pass, &mut ());
+        Ok(&self.y[..pass.values[1]])
+    }
+
+    /// Refuses what needs a backward pass on a tape that keeps nothing.
+    fn check_saves(&self) -> Result<(), Error> {
+        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
+            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
+        }
+        Ok(())
+    }
+
+    fn check_extent(&self, extent: Extent<'_>) -> Result<(), Error> {
+        extent.check()?;
+        let Extent { batch: max_batch, steps: max_steps, .. } = self.capacity;
+        if extent.batch > max_batch || extent.steps > max_steps {
+            return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
+        }
+        Ok(())
+    }
+
+    /// Checks a pass over `inputs` values.
+    fn check(
+        &self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        inputs: usize,
+        extent: Extent<'_>,
+        mode: Mode,
+    ) -> Result<Pass, Error> {
+        self.check_extent(extent)?;
+        require_length("parameters", self.dims.parameters, w.len())?;
+        require_length("input", saturating_product(&[extent.rows(), self.dims.input]), inputs)?;
+        let pass = match self.last.filter(|last| last.is_over(extent, mode)) {
+            Some(last) => last,
+            None => self.size(network, extent, mode)?,
+        };
+        if self.starts_from_state {
+            require_length("state", pass.values[2], self.state.len())?;
+        }
+        Ok(Pass { with_state: self.starts_from_state, ..pass })
+    }
+
+    /// The sizes of a pass, for which the tape has the memory.
+    fn size(&self, network: &dyn Layer<T>, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+        let (needs, after) = (network.needs(extent, mode), network.extent(extent));
+        check_extent(extent, after).map_err(|rule| rule.at(""))?;
+        let outs = saturating_product(&[after.rows(), self.dims.output]);
+        let states = saturating_product(&[needs.carried, extent.batch]);
+        let sizes = [
+            ("output", outs, self.y.len()),
+            ("state", states, self.state_end.len()),
+            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
+            ("scratch", if threads() > 1 { 0 } else { needs.scratch }, self.scratch.len()),
+            ("saved values", needs.saved, self.saved.len()),
+        ];
+        if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
+            return Err(LayerRule::NeedsShrink { what, smaller, larger }.at(""));
+        }
+        Ok(Pass {
+            batch: extent.batch,
+            steps: extent.steps,
+            ragged: extent.lengths.is_some(),
+            mode,
+            with_state: false,
+            values: [extent.rows() * self.dims.input, outs, states],
+            saved: needs.saved,
+        })
+    }
+
+    fn run(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: Option<&[T]>,
+        extent: Extent<'_>,
+        pass: Pass,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) {
+        // Nothing is left of the pass before, nor of this one where it panics.
+        (self.last, self.ready) = (None, false);
+        let [ins, outs, states] = pass.values;
+        let forward = Forward {
+            extent,
+            mode: pass.mode,
+            noise: self.noise,
+            x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
+            y: &mut self.y[..outs],
+            saved: &mut self.saved[..pass.saved],
+            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
+            carried_out: &mut self.state_end[..states],
+            scratch: &mut self.scratch,
+            monitor,
+            at: Place::new(&self.names),
+        };
+        during(self.team.as_mut(), || network.forward(w, forward));
+        self.last = Some(pass);
+    }
+
+    fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
         check_rate::<T>(to_f64(rate))?;
         if self.trained.contains(&false) {
-            self.backward(w)?;
+            self.go_back(network, Parameters::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
         } else {
-            self.go_back(Parameters::Descend(w, rate), true, &mut ())?;
+            self.go_back(network, Parameters::Descend(w, rate), true, &mut ())?;
         }
         self.spent = true;
         Ok(())
@@ -624,6 +757,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Adds to the gradient that is there, or begins it.
     fn go_back(
         &mut self,
+        network: &dyn Layer<T>,
         mut w: Parameters<'_, T>,
         begins: bool,
         monitor: &mut dyn GradientMonitor<T>,
@@ -659,7 +793,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
             at: Place::new(&self.names),
         };
         let whole = w.part(0..self.dims.parameters);
-        during(self.team.as_mut(), || whole.down(&self.network, backward));
+        during(self.team.as_mut(), || whole.down(network, backward));
         self.spent = false;
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {
@@ -671,35 +805,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         Ok(())
     }
 
-    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
-    pub fn gradient(&self) -> &[T] {
-        if self.spent { &[] } else { &self.gradient }
-    }
-
-    /// The same, to be changed; zero after [`descend`](Self::descend).
-    pub fn gradient_mut(&mut self) -> &mut [T] {
-        self.blocks_and_gradient().1
-    }
-
-    /// The blocks and the gradient together, as a transform wants them.
-    pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
-        if core::mem::take(&mut self.spent) {
-            self.gradient.fill(T::zero());
-        }
-        (&self.blocks, &mut self.gradient)
-    }
-
-    /// The gradient of the input, if it was [wanted](Self::want_input_gradient); empty on a tape for inference.
-    pub fn input_gradient(&self) -> &[T] {
-        let len = if self.wants_input { self.last_values()[0] } else { 0 };
-        self.dx.get(..len).unwrap_or(&[])
-    }
-
-    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
-    pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+    fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
         let each = self.state_end.len() / self.capacity.batch;
         if each == 0
             || state.is_empty()
@@ -713,59 +819,6 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         self.state.extend_from_slice(state);
         self.starts_from_state = true;
         Ok(())
-    }
-
-    /// The state that passes start from; empty where it is zero.
-    pub fn state(&self) -> &[T] {
-        if self.starts_from_state { &self.state } else { &[] }
-    }
-
-    /// Passes start from a state of zero again.
-    pub fn clear_state(&mut self) {
-        self.starts_from_state = false;
-    }
-
-    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
-    /// time. No gradient goes from window to window.
-    ///
-    /// ```
-    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, tape::Tape};
-    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
-    /// let w = initialize(&network, 1)?;
-    /// let window = Extent::sequences(2, 5); // 2 sequences, 5 steps at a time
-    /// let mut tape = Tape::new(&network, window)?;
-    /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
-    /// for steps in series.chunks(2 * 5) {
-    ///     let output = tape.forward(&w, steps, window)?;
-    ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
-    ///     tape.accumulate(&w)?; // adds to the gradient of the windows before
-    ///     tape.carry_state();
-    /// }
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    pub fn carry_state(&mut self) {
-        let states = self.last_values()[2];
-        self.state.clear();
-        self.state.extend_from_slice(&self.state_end[..states]);
-        self.starts_from_state = states > 0;
-    }
-
-    /// The state at the end of the last pass.
-    pub fn final_state(&self) -> &[T] {
-        &self.state_end[..self.last_values()[2]]
-    }
-
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a tape
-    /// that only infers.
-    pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
-        let states = self.last_values()[2];
-        self.d_state_end.get_mut(..states).unwrap_or(&mut [])
-    }
-
-    /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).
-    pub fn state_gradient(&self) -> &[T] {
-        let len = if self.wants_state { self.last_values()[2] } else { 0 };
-        self.d_state.get(..len).unwrap_or(&[])
     }
 
     fn last_values(&self) -> [usize; 3] {

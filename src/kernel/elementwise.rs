@@ -2,7 +2,7 @@
 
 use super::{
     Kernel, Level, dispatch,
-    fused::{fused, fused_mut, fuses},
+    fused::{fused, fused_each, fuses},
     lane::{LANES, put, take},
     require_equal,
     team::{Shared, divide},
@@ -59,7 +59,7 @@ pub(crate) trait Formula<const N: usize>: Sync {
 
 /// `(a, b, …) = formula(x)`, with fused steps where the CPU has them. The loop owns its formula: what it knows would be read
 /// again after each value that is written, if it were behind a reference, and no loop with a parameter would vectorise.
-pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], outs: [&mut [T]; N], formula: F) {
+pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
     struct Apply<'a, T, F, const N: usize>(&'a [T], [&'a mut [T]; N], F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
         type Element = T;
@@ -68,15 +68,8 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], o
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
             fn each<T: Scalar, F: Formula<N>, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
+                // The last loop takes four registers at a time, and would run the tail value by value.
                 let whole = x.len() - x.len() % (4 * LANES);
-                let of_whole = outs.each_mut().map(|out| &mut out[..whole]);
-                for (i, &x) in x[..whole].iter().enumerate() {
-                    let results = formula.at(x);
-                    for k in 0..N {
-                        of_whole[k][i] = results[k];
-                    }
-                }
-                // That loop takes four registers at a time, and would run what is left value by value.
                 for at in (whole..x.len()).step_by(LANES) {
                     let (block, mut results) = (take::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
                     for j in 0..LANES {
@@ -85,25 +78,42 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], o
                             results[k][j] = values[k];
                         }
                     }
-                    for (out, results) in outs.iter_mut().zip(results) {
-                        put(out, at, results);
+                    for k in 0..N {
+                        put(outs[k], at, results[k]);
+                    }
+                }
+                for out in &mut outs {
+                    *out = &mut core::mem::take(out)[..whole];
+                }
+                for (i, &x) in x[..whole].iter().enumerate() {
+                    let results = formula.at(x);
+                    for k in 0..N {
+                        outs[k][i] = results[k];
                     }
                 }
             }
             if fuses::<LEVEL, T>() {
-                each(fused(self.0), self.1.map(fused_mut), self.2);
+                each(fused(self.0), fused_each(self.1), self.2);
             } else {
                 each(self.0, self.1, self.2);
             }
         }
     }
-    for out in &outs {
-        require_equal("out = f(x)", [x.len(), out.len()]);
+    const fn none<'a, T>() -> &'a mut [T] {
+        &mut []
     }
-    let outs = outs.map(Shared::new);
+    // Loops instead of `map`, which is compiled anew for each formula.
+    let mut shared = [const { Shared::EMPTY }; N];
+    for k in 0..N {
+        require_equal("out = f(x)", [x.len(), outs[k].len()]);
+        shared[k] = Shared::new(core::mem::take(&mut outs[k]));
+    }
     divide(x.len(), GRAIN, x.len(), |own| {
-        // SAFETY: `divide` gives each value to one call.
-        let outs = outs.each_ref().map(|out| unsafe { out.take(own.clone()) });
+        let mut outs = [const { none() }; N];
+        for k in 0..N {
+            // SAFETY: `divide` gives each value to one call.
+            outs[k] = unsafe { shared[k].take(own.clone()) };
+        }
         dispatch(Apply(&x[own], outs, formula.clone()));
     });
 }

@@ -46,6 +46,13 @@ pub(crate) fn fused_mut<T>(x: &mut [T]) -> &mut [Fused<T>] {
     unsafe { core::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) }
 }
 
+#[inline(always)]
+pub(crate) fn fused_each<'a, T, const N: usize>(outs: [&'a mut [T]; N]) -> [&'a mut [Fused<T>]; N] {
+    // SAFETY: as for `fused`: a reference to a slice is an address and a length, and neither changes. `outs` is not used
+    // again, and a reference has no destructor.
+    unsafe { (&raw const outs).cast::<[&'a mut [Fused<T>]; N]>().read() }
+}
+
 impl<T: Scalar> PartialEq for Fused<T> {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {

@@ -68,9 +68,10 @@ pub(crate) trait Kernel: Sized {
 /// Runs `kernel` at the level of this process.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
-    // Numbers of several words, such as dual ones, gain nothing from wider registers and are not compiled for them.
+    // Numbers of several words, such as dual ones, and those computed in software, of 16 bits, gain nothing from wider
+    // registers and are not compiled for them.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    if const { size_of::<K::Element>() == align_of::<K::Element>() } {
+    if const { size_of::<K::Element>() == align_of::<K::Element>() && size_of::<K::Element>() >= 4 } {
         match level() {
             // SAFETY: `level` is AVX512 only where every feature that `avx512` asks for was detected.
             AVX512 => return unsafe { kernel.avx512() },

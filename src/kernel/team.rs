@@ -131,6 +131,10 @@ impl<'a, T> Shared<'a, T> {
         Shared { data: data.as_mut_ptr(), len: data.len(), borrowed: PhantomData }
     }
 
+    /// No values.
+    pub(super) const EMPTY: Self =
+        Shared { data: core::ptr::NonNull::dangling().as_ptr(), len: 0, borrowed: PhantomData };
+
     /// The same slice once more.
     pub(super) fn again(&self) -> Self {
         Shared { ..*self }

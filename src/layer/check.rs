@@ -49,7 +49,7 @@ pub struct Question<'a> {
 
 impl Answers {
     /// The answers of `layer`, checked. Those of a layer of layers were checked when it was made.
-    pub(crate) fn of<T: Scalar>(layer: &(impl Layer<T> + ?Sized)) -> Result<Self, LayerRule> {
+    pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
         match layer.kept() {
             Some(kept) => kept,
             None => Self::ask(layer, Extent::sequences(2, 3)),
@@ -80,7 +80,7 @@ impl Answers {
     }
 
     /// Asks a layer without parts for everything, twice, for passes of up to `largest`.
-    pub(crate) fn ask<T: Scalar>(layer: &(impl Layer<T> + ?Sized), largest: Extent<'_>) -> Result<Self, LayerRule> {
+    pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: Extent<'_>) -> Result<Self, LayerRule> {
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
         if input == 0 || output == 0 || [input, output, parameters].iter().any(|&size| size > MOST) {
@@ -172,15 +172,16 @@ impl Question<'_> {
         Question { extent, path }
     }
 
-    /// The answers of a layer without parts.
-    pub(crate) fn leaf<T: Scalar>(self, layer: &(impl Layer<T> + ?Sized)) -> Result<Answers, Error> {
+    /// The answers of a layer, whose parts are asked again.
+    pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
+        layer.ask_parts(self)?;
         let kept = layer.kept().unwrap_or_else(|| Answers::ask(layer, self.extent));
         kept.map_err(|rule| rule.at(self.path))
     }
 
     /// Asks a part again, and refuses answers that differ from those it gave before.
-    pub(crate) fn again<T: Scalar>(self, layer: &(impl Layer<T> + ?Sized), before: &Answers) -> Result<(), Error> {
-        let now = layer.answer(self)?;
+    pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<(), Error> {
+        let now = self.answers(layer)?;
         let same = [
             ("dims", now.dims == before.dims),
             ("blocks", now.blocks == before.blocks),

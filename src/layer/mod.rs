@@ -604,10 +604,10 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         None
     }
 
-    /// Checks the answers of all layers here once more, for passes of a tape. Sealed.
+    /// Checks the answers of all layers inside once more, for passes of a tape. Sealed.
     #[doc(hidden)]
-    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
-        question.leaf(self)
+    fn ask_parts(&self, _question: Question<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -733,8 +733,8 @@ macro_rules! delegate {
             fn kept(&self) -> Option<Result<Answers, LayerRule>> {
                 (**self).kept()
             }
-            fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
-                (**self).answer(question)
+            fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
+                (**self).ask_parts(question)
             }
         }
     };

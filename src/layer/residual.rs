@@ -52,7 +52,7 @@ impl<T: Scalar> Residual<T> {
     }
 
     pub(crate) fn boxed(branch: Box<dyn Layer<T>>) -> Result<Self, Error> {
-        let checked = Answers::of(&branch).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+        let checked = Answers::of(&*branch).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
         let kept = checked.map_err(|rule| rule.at("branch"))?;
         let Dims { input, output, .. } = kept.dims;
         if input != output {
@@ -160,9 +160,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }))
     }
 
-    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
-        question.part(question.extent, &join(question.path, "branch")).again(&self.branch, &self.kept)?;
-        question.leaf(self)
+    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
+        question.part(question.extent, &join(question.path, "branch")).again(&*self.branch, &self.kept)
     }
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.

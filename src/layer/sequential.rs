@@ -89,7 +89,7 @@ impl<T: Scalar> Sequential<T> {
     /// Those of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
         let i = self.links.len();
-        let checked = Answers::of(&layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+        let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
         let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
         let (dims, width) = (kept.dims, self.width());
         if dims.input != width {
@@ -343,16 +343,16 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         }))
     }
 
-    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
         let mut rows = question.extent;
         for (i, link) in self.links.iter().enumerate() {
             let path = name(question.path, i);
-            question.part(rows, &path).again(&link.layer, &link.kept)?;
+            question.part(rows, &path).again(&*link.layer, &link.kept)?;
             let after = self.extent_after(i, rows);
             check_extent(rows, after).map_err(|rule| rule.at(&path))?;
             rows = after;
         }
-        question.leaf(self)
+        Ok(())
     }
 
     fn overwrites(&self) -> bool {

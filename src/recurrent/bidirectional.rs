@@ -106,8 +106,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Some(Answers::of(&self.layer).and_then(reversed))
     }
 
-    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
-        reversed(self.layer.answer(question)?).map_err(|rule| rule.at(question.path))
+    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
+        reversed(question.answers(&self.layer)?).map(drop).map_err(|rule| rule.at(question.path))
     }
 
     /// That of the layer within: rows in another order are as long.
@@ -324,11 +324,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         }))
     }
 
-    fn answer(&self, question: Question<'_>) -> Result<Answers, Error> {
+    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
         let [first, second] = ["forward", "backward"].map(|part| join(question.path, part));
         question.part(question.extent, &first).again(&self.forward, &self.kept[0])?;
-        question.part(question.extent, &second).again(&self.backward, &self.kept[1])?;
-        question.leaf(self)
+        question.part(question.extent, &second).again(&self.backward, &self.kept[1])
     }
 
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.

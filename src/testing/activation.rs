@@ -299,7 +299,7 @@ impl Suite<'_> {
             self.trial.breaks(Law::Kinks, "kinks()", "finite numbers in increasing order", format!("{kinks:?}"), "");
             return;
         }
-        for (z, jump) in jumps(f, &self.points) {
+        for (z, jump) in jumps(&f, &self.points) {
             if !kinks.iter().any(|&kink| (kink - z).abs() <= distance(kink, 16.0, f64::EPSILON)) {
                 let found = format!("φ′ jumps by {jump:?} at z = {z:?}");
                 let expected = format!("the kinks {kinks:?} and no others, or {z:?} declared");
@@ -336,7 +336,7 @@ impl Suite<'_> {
         let size = finite(bounds.inf).max(finite(bounds.sup));
         for (name, bound, sign) in [("sup", bounds.sup, 1.0), ("inf", bounds.inf, -1.0)] {
             let f = |z: f64| sign * slope::<T>(activation, (format.value)(z));
-            let (mut best, mut at) = greatest(f, &inside);
+            let (mut best, mut at) = greatest(&f, &inside);
             for end in [f64::INFINITY, f64::NEG_INFINITY] {
                 if f(end) > best {
                     (best, at) = (f(end), end);
@@ -364,7 +364,7 @@ impl Suite<'_> {
                         format!("z = {at:?}"),
                     );
                 }
-            } else if format.name == "f64" && !(sign * bound > 0.0 && unbounded(f, &inside, best)) {
+            } else if format.name == "f64" && !(sign * bound > 0.0 && unbounded(&f, &inside, best)) {
                 let expected = format!("{bound:?}: φ′ beyond any number");
                 self.trial.breaks(
                     Law::BoundsTight,

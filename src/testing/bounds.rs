@@ -21,7 +21,7 @@ const HALF_WAY: f64 = 1e150;
 const DIGITS: usize = 8;
 
 /// The greatest `f` found near `points`, and where: local maxima of the grid, refined.
-pub(super) fn greatest(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
+pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
     let mut peaks: Vec<usize> = (0..values.len())
@@ -50,13 +50,13 @@ pub(super) fn greatest(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
 }
 
 /// Whether `f` grows without end, `greatest` being the greatest found.
-pub(super) fn unbounded(f: impl Fn(f64) -> f64, points: &[f64], greatest: f64) -> bool {
+pub(super) fn unbounded(f: &dyn Fn(f64) -> f64, points: &[f64], greatest: f64) -> bool {
     let half_way = points.iter().filter(|z| z.abs() < HALF_WAY).map(|&z| f(z)).fold(f64::NEG_INFINITY, f64::max);
     greatest > HUGE || (greatest > 0.0 && greatest > 1.1 * half_way)
 }
 
 /// Where `f` jumps between neighbouring floats, and by how much: bisection between neighbours of the grid.
-pub(super) fn jumps(f: impl Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
+pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
     let mut found: Vec<(f64, f64)> = Vec::new();
@@ -129,17 +129,17 @@ pub fn measure_derivative<A: Activation>(activation: &A, seed: u64) -> Measured 
 pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     let points = arguments(&activation.kink_points(), seed);
     let f = |z| slope::<f64>(activation, z);
-    let mut kinks: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
+    let mut kinks: Vec<f64> = jumps(&f, &points).into_iter().map(|(z, _)| z).collect();
     kinks.sort_unstable_by(f64::total_cmp);
-    let (sup, sup_at) = extreme(f, &points);
-    let (inf, inf_at) = extreme(|z| -f(z), &points);
+    let (sup, sup_at) = extreme(&f, &points);
+    let (inf, inf_at) = extreme(&|z| -f(z), &points);
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks }
 }
 
 /// The greatest `f`, or ∞, and the simplest place where it is met.
-fn extreme(f: impl Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
-    let (value, at) = greatest(&f, points);
-    if unbounded(&f, points, value) {
+fn extreme(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
+    let (value, at) = greatest(f, points);
+    if unbounded(f, points, value) {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
     }
     let met = |z: f64| f(z) >= value - 4.0 * f64::EPSILON * value.abs();

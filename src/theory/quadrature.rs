@@ -115,17 +115,22 @@ impl Panels {
         }
     }
 
-    /// `∫Dz f₀(z) f₁(z)`.
-    fn integrate(mut self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> f64 {
+    /// The edges within reach, in order.
+    fn sorted(mut self) -> Vec<f64> {
         self.edges.retain(|edge| edge.abs() <= REACH);
         self.edges.sort_unstable_by(f64::total_cmp);
         self.edges.dedup();
+        self.edges
+    }
+
+    /// `∫Dz f₀(z) f₁(z)`.
+    fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> f64 {
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);
             let [a, b] = f(z);
             (a * half_density) * (b * half_density)
         };
-        let first: Vec<Panel> = self.edges.windows(2).map(|pair| Panel::new(pair[0], pair[1], 0, &weighted)).collect();
+        let first: Vec<Panel> = self.sorted().windows(2).map(|pair| Panel::new(pair[0], pair[1], 0, &weighted)).collect();
         let tolerance = TOLERANCE * first.iter().map(|panel| panel.magnitude).sum::<f64>();
         let (mut sum, mut made) = (0.0, first.len());
         let mut open = vec![];

@@ -125,6 +125,10 @@ forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Mem
 pub(super) fn check_chain<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Result<bool, Error> {
     let mut members = Vec::new();
     chain.members(&mut |member| members.push(member));
+    check_members(&members)
+}
+
+fn check_members(members: &[Member]) -> Result<bool, Error> {
     let names = |members: &[Member]| {
         let mut text = String::new();
         for member in members {
@@ -136,7 +140,7 @@ pub(super) fn check_chain<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized
     let optimizers = members.iter().filter(|member| member.stage == Stage::Optimizer);
     let (all, ordered) = (optimizers.clone().count(), optimizers.filter(|member| member.ordered).count());
     if all == 0 || (all > 1 && ordered > 0) {
-        return Err(Error::Optimizers { found: all, chain: names(&members) });
+        return Err(Error::Optimizers { found: all, chain: names(members) });
     }
     let placed = |member: &&Member| member.ordered && member.stage != Stage::Unstated;
     let found: Vec<Member> = members.iter().filter(placed).copied().collect();
