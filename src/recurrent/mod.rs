@@ -1,20 +1,24 @@
 //! Recurrent layers: cells, and what unrolls them over time.
 
+mod backward;
 mod bidirectional;
+mod bounds;
 mod cell;
 mod elman;
+mod forward;
 mod gate;
 mod gru;
 mod layer;
 mod lstm;
+mod monitoring;
 mod plan;
-mod steps;
-mod trail;
+mod stage;
+mod weight_gradient;
 
 pub use bidirectional::{Bidirectional, Reversed};
+pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 pub use elman::Elman;
 pub use gru::Gru;
-pub(crate) use layer::MOST_BOUNDED_STEPS;
 pub use layer::Recurrent;
 pub use lstm::Lstm;

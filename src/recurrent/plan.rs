@@ -1,8 +1,24 @@
-//! What a recurrent layer asks its cell once, and keeps.
+//! The sizes, products and buffers of a recurrent layer: all of it but the cell.
 
 use super::cell::{Cell, Operand, Product};
-use crate::error::LayerRule;
+use crate::{
+    block::{Block, Role},
+    error::{Error, LayerRule},
+    extent::Extent,
+    initializer::{InitializerKind, fill_gates},
+    kernel::{
+        chain::GRAIN,
+        product::{PER_NANOSECOND, STRIP, outer_len, packed_len},
+        sums::Levels,
+        team::parts,
+    },
+    layer::{Dims, Mode, Needs, hold},
+    scalar::Scalar,
+    size::{saturating_product, saturating_sum},
+};
 use alloc::{string::ToString, vec::Vec};
+use core::ops::Range;
+use rand_core::Rng;
 
 /// The answers of a cell; those of one without gates where they break a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,5 +101,263 @@ impl Plan {
             Some(pair) => Err(LayerRule::StageWithoutProduct { stage: pair[0] + 1 }),
             None => Ok(()),
         }
+    }
+}
+
+/// Values per row of everything a step works on.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) hidden: usize,
+    pub(super) z: usize,
+    pub(super) u: usize,
+    pub(super) memory: usize,
+    pub(super) held: usize,
+    /// The operands of all stages but the first.
+    pub(super) operands: usize,
+    pub(super) stages: usize,
+}
+
+impl Sizes {
+    /// Values per row kept from the forward to the backward pass.
+    pub(super) fn kept(&self) -> usize {
+        saturating_sum([self.z, self.u, self.operands, self.memory])
+    }
+
+    /// Values per row of the longest gradient between two links of a step.
+    pub(super) fn live(&self) -> usize {
+        saturating_sum([self.z, self.u, self.held, self.memory, self.hidden, self.hidden])
+    }
+}
+
+/// What forward keeps for backward, or in [`Mode::Infer`] for one step: slabs of `rows` rows.
+pub(super) struct Slabs<'a, T> {
+    pub(super) z: &'a mut [T],
+    pub(super) u: &'a mut [T],
+    pub(super) operands: &'a mut [T],
+    pub(super) memory: &'a mut [T],
+}
+
+impl<'a, T> Slabs<'a, T> {
+    pub(super) fn new(sizes: Sizes, rows: usize, memory_rows: usize, values: &'a mut [T]) -> Self {
+        let (z, rest) = values.split_at_mut(rows * sizes.z);
+        let (u, rest) = rest.split_at_mut(rows * sizes.u);
+        let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
+        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory] }
+    }
+}
+
+/// The rows of some steps.
+pub(super) fn rows_of(extent: Extent<'_>, steps: Range<usize>) -> Range<usize> {
+    extent.step(steps.start).start..extent.step(steps.end - 1).end
+}
+
+/// `count` rows of `width` values from row `first`.
+pub(super) fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
+    &values[first * width..][..count * width]
+}
+
+pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: usize) -> &mut [T] {
+    &mut values[first * width..][..count * width]
+}
+
+/// The least and the most rows whose input projections are one product.
+const TOGETHER: [usize; 2] = [128, 256];
+
+/// A quarter of a level-2 cache of 1 MiB, in bytes.
+const NEAR: usize = 256 * 1024;
+
+/// A recurrent layer without its cell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unrolled {
+    pub(super) plan: Plan,
+    pub(super) inputs: usize,
+    pub(super) hidden: usize,
+    pub(super) weights: InitializerKind,
+    pub(super) recurrent: InitializerKind,
+    pub(super) bias: Option<InitializerKind>,
+}
+
+impl Unrolled {
+    pub(super) fn dims(&self) -> Dims {
+        let Sizes { z, u, .. } = self.sizes();
+        let biases = if self.bias.is_some() { z.saturating_add(u) } else { 0 };
+        let weights = z.saturating_mul(self.inputs.saturating_add(self.hidden));
+        Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
+    }
+
+    pub(super) fn needs<T: Scalar>(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+        let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
+        let Sizes { hidden, z, memory, .. } = sizes;
+        let zeros = batch.saturating_mul(hidden.max(memory));
+        let [forward_products, backward_products] = self.packed_products::<T>();
+        let forward = saturating_sum([zeros, packed_len::<T>(z, self.inputs), forward_products]);
+        let monitored = saturating_product(&[2, batch, sizes.live()]);
+        let step = batch.saturating_mul(sizes.kept().saturating_add(memory));
+        // Of a smaller batch more steps, and perhaps more rows, are one product.
+        let rows = all.min(self.rows_together::<T>().max(batch));
+        let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
+        let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(extent)]);
+        let products = products.max(packed_len::<T>(self.inputs, z));
+        let gradients = batch.saturating_mul(saturating_sum([hidden, hidden, hidden, memory, sizes.held]));
+        let backward = saturating_sum([zeros, gradients, products]);
+        let (saved, scratch) = if mode.saves() {
+            (all.saturating_mul(sizes.kept()), forward.max(backward).saturating_add(monitored))
+        } else {
+            (0, saturating_sum([forward, step, monitored]))
+        };
+        Needs::new(saved, scratch, hidden.saturating_add(memory))
+    }
+
+    pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.plan.gates);
+        let mut start = 0;
+        let mut next = |block: Block<'_>| {
+            start = block.range.end;
+            visit(block);
+            start
+        };
+        let start = next(Block::new("weight", 0, [z, self.inputs], Role::Weight).gates(gates));
+        let start = next(Block::new("recurrent", start, [z, hidden], Role::Recurrent).gates(gates));
+        if self.bias.is_some() {
+            let start = next(Block::new("bias", start, [z, 1], Role::Bias).gates(gates));
+            if u > 0 {
+                let first = self.separate_gates().next().unwrap_or(0);
+                let named = &gates[first..first + u / hidden.max(1)];
+                next(Block::new("recurrent_bias", start, [u, 1], Role::Bias).gates(named));
+            }
+        }
+    }
+
+    pub(super) fn initialize<T: Scalar>(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (Sizes { hidden, z, u, .. }, gates) = (self.sizes(), self.plan.gates);
+        let [weight, recurrent, bias, recurrent_bias] = self.split_mut(w);
+        fill_gates(&self.weights, z, self.inputs, Role::Weight, gates, rng, weight)?;
+        fill_gates(&self.recurrent, z, hidden, Role::Recurrent, gates, rng, recurrent)?;
+        if let Some(initializer) = &self.bias {
+            fill_gates(initializer, z, 1, Role::Bias, gates, rng, bias)?;
+            for (gate, bias) in self.separate_gates().zip(recurrent_bias[..u].chunks_mut(hidden.max(1))) {
+                fill_gates(initializer, hidden, 1, Role::Bias, &gates[gate..=gate], rng, bias)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x, y, and
+    /// the state at both ends.
+    pub(super) fn check_pass(&self, extent: Extent<'_>, [x, y, end, start]: [usize; 4]) {
+        if let Some(rule) = &self.plan.broken {
+            panic!("a Recurrent with a cell that breaks a rule: {rule}");
+        }
+        if let Err(error) = extent.check() {
+            panic!("a pass of a Recurrent: {error}");
+        }
+        let rows = extent.rows();
+        hold("x of a Recurrent", rows * self.inputs, x);
+        hold("y of a Recurrent", rows * self.hidden, y);
+        let states = extent.batch * (self.hidden + self.plan.memory * self.hidden);
+        hold("the state of a Recurrent", states, end);
+        hold("the state of a Recurrent", states, start);
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        let products = self.plan.products;
+        let apart = products.iter().filter(|product| product.separate);
+        let separate = saturating_sum(apart.map(|product| product.gates.len()));
+        let stages = products.iter().map(|product| product.stage.saturating_add(1)).max().unwrap_or(1);
+        let units = |each: usize| each.saturating_mul(self.hidden);
+        Sizes {
+            hidden: self.hidden,
+            z: units(self.plan.gates.len()),
+            u: units(separate),
+            memory: units(self.plan.memory),
+            held: units(self.plan.held),
+            operands: units(stages - 1),
+            stages,
+        }
+    }
+
+    /// W, U, b, b_u.
+    pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
+        let Sizes { z, .. } = self.sizes();
+        let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
+        let (recurrent, rest) = rest.split_at(z.saturating_mul(self.hidden));
+        let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
+        [weight, recurrent, bias, recurrent_bias]
+    }
+
+    pub(super) fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
+        let Sizes { z, .. } = self.sizes();
+        let (weight, rest) = w.split_at_mut(z.saturating_mul(self.inputs));
+        let (recurrent, rest) = rest.split_at_mut(z.saturating_mul(self.hidden));
+        let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });
+        [weight, recurrent, bias, recurrent_bias]
+    }
+
+    /// The gates of the products that are kept apart, in order.
+    pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
+        self.plan.products.iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
+    }
+
+    /// Values of all packed recurrent products, forward and backward.
+    pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
+        let hidden = self.hidden;
+        let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
+        let forward = saturating_sum(outputs().map(|outputs| packed_len::<T>(outputs, hidden)));
+        [forward, saturating_sum(outputs().map(|outputs| packed_len::<T>(hidden, outputs)))]
+    }
+
+    /// Length of the buffer of the gradient's sum over blocks of steps.
+    pub(super) fn sum_buffer<T: Scalar>(&self, extent: Extent<'_>) -> usize {
+        let blocks = extent.steps.div_ceil(self.steps_together::<T>(extent.batch.max(1)));
+        Levels::<T>::buffer_len(self.dims().parameters, blocks)
+    }
+
+    /// Each product with where its result begins in a row of `u` (if separate) or `z`.
+    pub(super) fn products(&self) -> impl Iterator<Item = (&'static Product, usize)> {
+        let mut apart = 0;
+        let hidden = self.hidden;
+        self.plan.products.iter().map(move |product| {
+            let column = if product.separate { apart } else { product.gates.start.saturating_mul(hidden) };
+            let own = if product.separate { product.gates.len().saturating_mul(hidden) } else { 0 };
+            apart = apart.saturating_add(own);
+            (product, column)
+        })
+    }
+
+    /// How many steps' input projections are one product, and so their parts of dW and dU: enough rows for a large one, few
+    /// enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache, each product goes
+    /// through them once more, and should be as large as it can.
+    pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
+        (self.rows_together::<T>() / batch.max(1)).max(1)
+    }
+
+    /// How many rows those steps have, unless one step alone has more.
+    pub(super) fn rows_together<T>(&self) -> usize {
+        let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
+        let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
+        if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
+    }
+
+    /// In how many parts of the samples some steps run: one for each thread, whose cache keeps their state, and which goes through U
+    /// once a step. A monitor sees whole slices, from the thread that it is on.
+    pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
+        // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
+        let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
+        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 1) }
+    }
+
+    /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz that are
+    /// its own: what they have to be packed from lies in the caches of all threads, and who packs does not multiply.
+    pub(super) fn gradient_parts(&self, rows: usize) -> usize {
+        let gates = self.sizes().z;
+        let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
+        parts(gates.div_ceil(STRIP), multiplications / PER_NANOSECOND, 1)
+    }
+
+    /// Values of scratch for so many parts, or fewer of fewer rows.
+    pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
+        let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
+        let others = (parts - 1).saturating_mul(outer_len::<T>([STRIP, inputs, rows]));
+        outer_len::<T>([gates, inputs, rows]).saturating_add(others)
     }
 }

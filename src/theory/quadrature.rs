@@ -130,7 +130,8 @@ impl Panels {
             let [a, b] = f(z);
             (a * half_density) * (b * half_density)
         };
-        let first: Vec<Panel> = self.sorted().windows(2).map(|pair| Panel::new(pair[0], pair[1], 0, &weighted)).collect();
+        let first: Vec<Panel> =
+            self.sorted().windows(2).map(|pair| Panel::new(pair[0], pair[1], 0, &weighted)).collect();
         let tolerance = TOLERANCE * first.iter().map(|panel| panel.magnitude).sum::<f64>();
         let (mut sum, mut made) = (0.0, first.len());
         let mut open = vec![];

@@ -1,6 +1,6 @@
 //! What a monitor sees of a step: its gates, and the gradient on its way back through it.
 
-use super::{cell::Cell, layer::Recurrent};
+use super::{plan::Unrolled, stage::Stages};
 use crate::{
     activation::AnyActivation,
     extent::Extent,
@@ -15,10 +15,10 @@ pub(super) const INJECTION_PLACE: usize = 2;
 pub(super) const ACTIVATION_PLACE: usize = 3;
 pub(super) const RECURRENT_PLACE: usize = 4;
 
-impl<C: Cell> Recurrent<C> {
+impl Unrolled {
     /// The activation of a cell that has just one.
-    pub(super) fn sole_activation(&self) -> Option<&dyn AnyActivation> {
-        if self.plan.gates.len() == 1 { self.cell.activation(0) } else { None }
+    pub(super) fn sole_activation<'a, T>(&self, cell: &'a dyn Stages<T>) -> Option<&'a dyn AnyActivation> {
+        if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
     /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
@@ -45,6 +45,7 @@ impl<C: Cell> Recurrent<C> {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn show_gates<T: Scalar>(
         &self,
+        cell: &dyn Stages<T>,
         monitor: &mut dyn GradientMonitor<T>,
         at: Place<'_>,
         extent: Extent<'_>,
@@ -55,7 +56,7 @@ impl<C: Cell> Recurrent<C> {
     ) {
         let (hidden, width) = (self.hidden, z.len() / active);
         for (gate, name) in self.plan.gates.iter().enumerate() {
-            let Some(activation) = self.cell.activation(gate) else { continue };
+            let Some(activation) = cell.activation(gate) else { continue };
             let (before, after) = live.split_at_mut(active * hidden);
             let after = &mut after[..active * hidden];
             for (row, z) in before.chunks_mut(hidden).zip(z.chunks(width)) {

@@ -1,0 +1,242 @@
+//! The backward pass of a recurrent layer: backpropagation through time.
+
+use super::{
+    cell::Operand,
+    monitoring::{ACTIVATION_PLACE, INJECTION_PLACE, INPUT_PLACE, RECURRENT_PLACE, Trail},
+    plan::{Sizes, Slabs, Unrolled, rows},
+    stage::{BackwardStage, Stages},
+};
+use crate::{
+    extent::Extent,
+    kernel::{
+        ahead::ask,
+        chain::GRAIN,
+        elementwise::map2,
+        product::{Matrix, Right, Start, multiply, multiply_by, pack, packed_len},
+        slab::{Kept, Slab, Steps, by_samples},
+        sums::Levels,
+    },
+    layer::{Backward, Place, hold},
+    monitor::{Factor, GradientMonitor},
+    scalar::Scalar,
+};
+use core::ops::Range;
+
+/// What the steps of a backward pass read.
+struct BackwardSteps<'a, T> {
+    extent: Extent<'a>,
+    at: Place<'a>,
+    packed_products: &'a [T],
+    h_start: &'a [T],
+    memory_start: &'a [T],
+    memories: &'a [T],
+    y: &'a [T],
+    dy: &'a [T],
+    /// The first rows, which `dy` lacks.
+    zero_rows: usize,
+    wants_start: bool,
+}
+
+impl Unrolled {
+    pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
+        let Backward { extent, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
+        let Backward { trained, scratch, monitor, at, .. } = pass;
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, held, .. } = sizes;
+        let states = extent.batch * (hidden + memory);
+        let given =
+            [carried_in.map(<[T]>::len), d_carried_out.map(<[T]>::len), d_carried_in.as_deref().map(<[T]>::len)];
+        given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
+        self.check_pass(extent, [x.len(), y.len(), states, states]);
+        let (batch, all, time) = (extent.batch, extent.rows(), Steps::new(extent));
+        hold("`saved` of a Recurrent", all * sizes.kept(), saved.len());
+        let [weight, recurrent, ..] = self.split(w);
+        let slabs = Slabs::new(sizes, all, all, saved);
+
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
+        let (d_h, scratch) = scratch.split_at_mut(batch * hidden);
+        let (total, scratch) = scratch.split_at_mut(batch * hidden);
+        let (d_operand, scratch) = scratch.split_at_mut(batch * hidden);
+        let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
+        let (held_rows, scratch) = scratch.split_at_mut(batch * held);
+        let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
+        let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(extent));
+        let mut levels = Levels::new(dw, buffer);
+        zeros.fill(T::zero());
+        let mut offset = 0;
+        for (product, _) in self.products() {
+            let outputs = product.gates.len() * hidden;
+            pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
+            offset += packed_len::<T>(hidden, outputs);
+        }
+        let (h_start, memory_start) = match carried_in {
+            Some(state) => state.split_at(batch * hidden),
+            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+        };
+        // A sample's gradient from its final state waits here until the pass reaches its last step.
+        match d_carried_out {
+            Some(gradient) => {
+                d_h.copy_from_slice(&gradient[..batch * hidden]);
+                d_memory.copy_from_slice(&gradient[batch * hidden..]);
+            }
+            None => {
+                d_h.fill(T::zero());
+                d_memory.fill(T::zero());
+            }
+        }
+
+        // The state at the very start has a gradient only if somebody asks.
+        let wants_start = d_carried_in.is_some();
+        let together = self.steps_together::<T>(batch);
+        for first in (0..extent.steps).step_by(together).rev() {
+            let steps = first..(first + together).min(extent.steps);
+            let count = self.parts(batch, steps.len(), monitor.listens());
+            let given = BackwardSteps {
+                extent,
+                at,
+                packed_products,
+                h_start,
+                memory_start,
+                memories: slabs.memory,
+                y,
+                dy,
+                zero_rows: all - dy.len() / hidden.max(1),
+                wants_start,
+            };
+            let parts = [
+                Slab::new(slabs.z, gates, time, Kept::Every),
+                Slab::new(slabs.u, apart, time, Kept::Every),
+                Slab::of_samples(total, hidden, time),
+                Slab::of_samples(d_h, hidden, time),
+                Slab::of_samples(d_operand, hidden, time),
+                Slab::of_samples(d_memory, memory, time),
+                Slab::of_samples(held_rows, held, time),
+            ];
+            if count == 1 {
+                self.backward_steps(cell, &given, steps.clone(), parts, monitor, live);
+            } else {
+                let run = |parts: [_; 7]| self.backward_steps(cell, &given, steps.clone(), parts, &mut (), &mut []);
+                by_samples([count, GRAIN], parts, &run);
+            }
+            let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
+            levels.add(|dw| self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer));
+        }
+        levels.finish();
+        if let Some(d_carried_in) = d_carried_in {
+            d_carried_in[..batch * hidden].copy_from_slice(d_h);
+            d_carried_in[batch * hidden..].copy_from_slice(d_memory);
+        }
+        if monitor.listens() {
+            monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
+        }
+        if let Some(dx) = dx {
+            multiply_by(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
+            if monitor.listens() {
+                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
+            }
+        }
+    }
+
+    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients dL/dh_t, of the state before,
+    /// of an operand, of the rest of the state, and held between stages.
+    fn backward_steps<T: Scalar>(
+        &self,
+        cell: &dyn Stages<T>,
+        given: &BackwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, held, stages, .. } = sizes;
+        let [mut z, mut u, mut total, mut d_h, mut d_operand, mut d_memory, mut held_rows] = slabs;
+        let (first, extent) = (z.samples().start, given.extent);
+        for step in steps.rev() {
+            let active = z.active(step);
+            if active == 0 {
+                continue;
+            }
+            let now = extent.step(step).start + first;
+            if step > 1 {
+                let before = extent.step(step - 2).start + first;
+                let n = z.active(step - 1);
+                ask([&*z.now(step - 1), rows(given.y, before, n, hidden), rows(given.memories, before, n, memory)]);
+            }
+            let (z, u, total) = (z.now(step), u.now(step), total.now(step));
+            let (d_h, d_memory) = (d_h.now(step), d_memory.now(step));
+            let (d_operand, held_rows) = (d_operand.now(step), held_rows.now(step));
+            let (h, memory_past) = if step == 0 {
+                (rows(given.h_start, first, active, hidden), rows(given.memory_start, first, active, memory))
+            } else {
+                let before = extent.step(step - 1).start + first;
+                (rows(given.y, before, active, hidden), rows(given.memories, before, active, memory))
+            };
+            let zeros = given.zero_rows.saturating_sub(now).min(active);
+            let (state, rest) = d_h.split_at(zeros * hidden);
+            let (total_of_zeros, total_of_rest) = total.split_at_mut(zeros * hidden);
+            total_of_zeros.copy_from_slice(state);
+            if zeros < active {
+                let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
+                map2(rest, dy, total_of_rest, |state, loss| state + loss);
+            }
+            let mut trail = Trail::new(monitor.listens(), live, given.at, extent, step);
+            trail.gather(&[d_h, d_memory]);
+            trail.turn();
+            trail.gather(&[total, d_memory]);
+            trail.show(monitor, INJECTION_PLACE, Factor::Injection, None);
+            d_h.fill(T::zero());
+            for stage in (0..stages).rev() {
+                cell.backward(BackwardStage {
+                    sizes,
+                    stage,
+                    active,
+                    z,
+                    u,
+                    h,
+                    memory: memory_past,
+                    h_next: rows(given.y, now, active, hidden),
+                    memory_next: rows(given.memories, now, active, memory),
+                    d_h_next: total,
+                    d_memory,
+                    d_operand: if stage + 1 < stages { d_operand } else { &[] },
+                    d_h,
+                    held: held_rows,
+                });
+                let keeps = if stage > 0 { held } else { 0 };
+                trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h]);
+                for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    trail.gather_columns(slab, stride, column, product.gates.len() * hidden);
+                }
+                trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
+                let wants_state = step > 0 || given.wants_start;
+                let (mut own, mut offset) = (false, 0);
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let right = Right::packed(&given.packed_products[offset..], hidden, outputs);
+                    offset += packed_len::<T>(hidden, outputs);
+                    let skipped = product.operand == Operand::Hidden && !wants_state;
+                    if product.stage != stage || skipped {
+                        continue;
+                    }
+                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    let d = Matrix::new(&slab[column..], stride);
+                    if product.operand == Operand::Hidden {
+                        multiply(d, right, active, d_h, hidden, Start::Accumulate);
+                    } else {
+                        let start = if own { Start::Accumulate } else { Start::Zero };
+                        multiply(d, right, active, d_operand, hidden, start);
+                        own = true;
+                    }
+                }
+                if wants_state {
+                    let operand: &[T] = if own { d_operand } else { &[] };
+                    trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h, operand]);
+                    trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
+                }
+            }
+        }
+    }
+}

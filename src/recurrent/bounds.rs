@@ -1,0 +1,92 @@
+//! Bounds on the Jacobians of a recurrent layer.
+
+use super::{
+    cell::{GateBounds, StepBounds},
+    plan::Unrolled,
+    stage::Stages,
+};
+use crate::{
+    extent::Extent,
+    scalar::{Scalar, to_f64},
+    theory::{Upper, spectral_norm_bound},
+};
+use alloc::vec::Vec;
+
+/// Steps beyond which a recurrent layer states no bounds, which are a table of its steps.
+pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
+
+impl Unrolled {
+    /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer than
+    /// the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
+    fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
+        if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
+            return None;
+        }
+        let [weight, recurrent, _, recurrent_bias] = self.split(w);
+        let (inputs, hidden) = (self.inputs, self.hidden);
+        let size = |value: &T| Upper::of(to_f64(*value));
+        let gate = |gate: usize| {
+            let recurrent = &recurrent[gate * hidden * hidden..][..hidden * hidden];
+            let apart = self.separate_gates().position(|separate| separate == gate);
+            let bias = apart.and_then(|apart| recurrent_bias.get(apart * hidden..)).unwrap_or(&[]);
+            let sum = |(j, row): (usize, &[T])| {
+                row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + size(value))
+            };
+            let sums = recurrent.chunks(hidden.max(1)).enumerate().map(sum);
+            GateBounds {
+                weight: spectral_norm_bound(&weight[gate * hidden * inputs..], hidden, inputs),
+                recurrent: spectral_norm_bound(recurrent, hidden, hidden),
+                product: sums.fold(Upper::ZERO, Upper::max).get(),
+            }
+        };
+        let gates: Vec<GateBounds> = (0..self.plan.gates.len()).map(gate).collect();
+        (0..steps).map(|step| cell.step_bounds(&gates, step)).collect()
+    }
+
+    /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
+    /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at most that of the
+    /// matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
+    pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], extent: Extent<'_>) -> Option<f64> {
+        let steps = self.step_bounds(cell, w, extent.steps)?;
+        let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
+        for step in &steps {
+            let (state, input) = (step.state.map(|row| row.map(Upper::of)), step.input.map(Upper::of));
+            row = [0, 1].map(|i| input[i] + state[i][0] * row[0] + state[i][1] * row[1]);
+            longest_row = longest_row.max(row[0]);
+        }
+        let (mut column, mut longest_column) = ([Upper::ZERO; 2], Upper::ZERO);
+        for step in steps.iter().rev() {
+            let (state, input) = (step.state.map(|row| row.map(Upper::of)), step.input.map(Upper::of));
+            column[0] = Upper::ONE + column[0];
+            longest_column = longest_column.max(column[0] * input[0] + column[1] * input[1]);
+            column = [0, 1].map(|j| column[0] * state[0][j] + column[1] * state[1][j]);
+        }
+        Some((longest_row.sqrt() * longest_column.sqrt()).get())
+    }
+
+    pub(super) fn state_bounds<T: Scalar>(
+        &self,
+        cell: &dyn Stages<T>,
+        w: &[T],
+        extent: Extent<'_>,
+        path: &str,
+        visit: &mut dyn FnMut(&str, Option<&[f64]>),
+    ) {
+        let Some(steps) = self.step_bounds(cell, w, extent.steps) else { return visit(path, None) };
+        // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
+        let mut highest = [[Upper::ZERO; 2]; 2];
+        let rising = steps.iter().map(|step| {
+            highest = [0, 1].map(|i| [0, 1].map(|j| highest[i][j].max(Upper::of(step.state[i][j]))));
+            highest
+        });
+        let rising: Vec<_> = rising.collect();
+        let mut product = [[Upper::ONE, Upper::ZERO], [Upper::ZERO, Upper::ONE]];
+        let mut bounds = Vec::with_capacity(steps.len() + 1);
+        bounds.push(1.0);
+        for state in rising.iter().rev() {
+            product = product.map(|row| [0, 1].map(|j| row[0] * state[0][j] + row[1] * state[1][j]));
+            bounds.push(spectral_norm_bound(product.map(|row| row.map(Upper::get)).as_flattened(), 2, 2));
+        }
+        visit(path, Some(&bounds));
+    }
+}

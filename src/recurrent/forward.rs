@@ -1,0 +1,176 @@
+//! The forward pass of a recurrent layer.
+
+use super::{
+    cell::Operand,
+    plan::{Sizes, Slabs, Unrolled, rows, rows_mut, rows_of},
+    stage::{ForwardStage, Stages},
+};
+use crate::{
+    extent::Extent,
+    kernel::{
+        chain::GRAIN,
+        product::{Matrix, Right, Start, multiply, pack_transposed, packed_len},
+        slab::{Kept, Slab, Steps, by_samples},
+    },
+    layer::{Forward, Place, hold},
+    monitor::{Factor, GradientMonitor},
+    scalar::Scalar,
+};
+use core::ops::Range;
+
+/// What the steps of a forward pass read.
+struct ForwardSteps<'a, T> {
+    extent: Extent<'a>,
+    /// Whether a backward pass can follow.
+    keeps: bool,
+    at: Place<'a>,
+    packed_products: &'a [T],
+    recurrent_bias: &'a [T],
+    h_start: &'a [T],
+    memory_start: &'a [T],
+}
+
+impl Unrolled {
+    pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
+        let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, .. } = sizes;
+        self.check_pass(
+            extent,
+            [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)],
+        );
+        let (batch, all, keep, time) = (extent.batch, extent.rows(), mode.saves(), Steps::new(extent));
+        hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
+        let [weight, recurrent, bias, recurrent_bias] = self.split(w);
+
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
+        let (packed_weight, scratch) = scratch.split_at_mut(packed_len::<T>(gates, self.inputs));
+        zeros.fill(T::zero());
+        let (h_start, memory_start) = match carried_in {
+            Some(state) => state.split_at(batch * hidden),
+            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+        };
+        let (h_end, memory_end) = carried_out.split_at_mut(batch * hidden);
+
+        pack_transposed(weight, gates, self.inputs, packed_weight);
+        let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>()[0]);
+        let mut offset = 0;
+        for (product, _) in self.products() {
+            let outputs = product.gates.len() * hidden;
+            let rows = &recurrent[product.gates.start * hidden * hidden..];
+            pack_transposed(rows, outputs, hidden, &mut packed_products[offset..]);
+            offset += packed_len::<T>(outputs, hidden);
+        }
+
+        let Slabs { z, u, operands, memory: memories } =
+            if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
+        // Without saving, the memory of two steps takes turns.
+        let kept = |steps: usize| if keep { Kept::Every } else { Kept::Last(steps) };
+        let given = ForwardSteps { extent, keeps: keep, at, packed_products, recurrent_bias, h_start, memory_start };
+        let together = if keep { self.steps_together::<T>(batch) } else { 1 };
+        for first in (0..extent.steps).step_by(together) {
+            let steps = first..(first + together).min(extent.steps);
+            let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.listens()));
+            let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
+            let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+            let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+            multiply(x, Right::packed(packed_weight, gates, self.inputs), of.len(), to, gates, start);
+            let slabs = [
+                Slab::new(z, gates, time, kept(1)),
+                Slab::new(u, apart, time, kept(1)),
+                Slab::new(operands, sizes.operands, time, kept(1)),
+                Slab::new(memories, memory, time, kept(2)),
+                Slab::new(y, hidden, time, Kept::Every),
+                Slab::of_samples(h_end, hidden, time),
+                Slab::of_samples(memory_end, memory, time),
+            ];
+            if count == 1 {
+                self.forward_steps(cell, &given, steps, slabs, monitor, live);
+            } else {
+                let run = |slabs: [_; 7]| self.forward_steps(cell, &given, steps.clone(), slabs, &mut (), &mut []);
+                by_samples([count, GRAIN], slabs, &run);
+            }
+        }
+        if monitor.listens() {
+            monitor.forward(&at.link(Factor::Other, extent), x, y);
+        }
+    }
+
+    /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
+    fn forward_steps<T: Scalar>(
+        &self,
+        cell: &dyn Stages<T>,
+        given: &ForwardSteps<'_, T>,
+        steps: Range<usize>,
+        slabs: [Slab<'_, T>; 7],
+        monitor: &mut dyn GradientMonitor<T>,
+        live: &mut [T],
+    ) {
+        let sizes = self.sizes();
+        let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
+        let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
+        let first = y.samples().start;
+        let (shown, live) = live.split_at_mut(if monitor.listens() { y.samples().len() * gates } else { 0 });
+        for step in steps {
+            let (active, after) = (y.active(step), y.active(step + 1));
+            if active == 0 {
+                break;
+            }
+            let (z, u, operand) = (z.now(step), u.now(step), operands.now(step));
+            let (h, h_next) = match step {
+                0 => (rows(given.h_start, first, active, hidden), y.now(step)),
+                _ => y.before_and_now(step),
+            };
+            let (memory_past, memory_next) = match step {
+                0 => (rows(given.memory_start, first, active, memory), memories.now(step)),
+                _ => memories.before_and_now(step),
+            };
+            for stage in 0..stages {
+                let mut offset = 0;
+                for (product, column) in self.products() {
+                    let outputs = product.gates.len() * hidden;
+                    let right = Right::packed(&given.packed_products[offset..], outputs, hidden);
+                    offset += packed_len::<T>(outputs, hidden);
+                    if product.stage != stage {
+                        continue;
+                    }
+                    let operand = match product.operand {
+                        Operand::Hidden => Matrix::new(h, hidden),
+                        Operand::Own => Matrix::new(&operand[(stage - 1) * hidden..], own),
+                    };
+                    if product.separate {
+                        let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
+                        let start = bias.map_or(Start::Zero, Start::Bias);
+                        multiply(operand, right, active, &mut u[column..], apart, start);
+                    } else {
+                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
+                    }
+                }
+                let shown = shown.get_mut(..active * gates).unwrap_or_default();
+                self.show_products(stage, z, shown);
+                cell.forward(ForwardStage {
+                    sizes,
+                    stage,
+                    active,
+                    keeps: given.keeps,
+                    z,
+                    shown,
+                    u,
+                    h,
+                    memory: memory_past,
+                    operand,
+                    h_next,
+                    memory_next,
+                });
+            }
+            for sample in after..active {
+                h_end.row(sample).copy_from_slice(rows(h_next, sample, 1, hidden));
+                memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
+            }
+            if !shown.is_empty() {
+                self.show_gates(cell, monitor, given.at, given.extent, step, &shown[..active * gates], active, live);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the backward pass of some steps adds to dW, dU and the biases' gradients.
+
+use super::{
+    cell::Operand,
+    plan::{Sizes, Slabs, Unrolled, rows, rows_of},
+};
+use crate::{
+    extent::Extent,
+    kernel::{
+        product::{Columns, Matrix, STRIP, Start, outer},
+        slab::divide_rows,
+        sums::add_column_sums,
+    },
+    layer::Trained,
+    scalar::Scalar,
+};
+use core::ops::Range;
+
+impl Unrolled {
+    /// Adds what some steps give to dW, dU and the biases' gradients, from the gradients of their pre-activations.
+    /// `operands` are x, y and the h to start from, empty where it is zero.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn add_gradient<T: Scalar>(
+        &self,
+        extent: Extent<'_>,
+        steps: Range<usize>,
+        trained: Trained<'_>,
+        operands: [&[T]; 3],
+        slabs: &Slabs<'_, T>,
+        dw: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
+        let of = rows_of(extent, steps.clone());
+        let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
+        if trained.block(3) && !d_recurrent_bias.is_empty() {
+            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
+        }
+        let bias = usize::from(!d_bias.is_empty());
+        let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
+        // Whoever made the scratch may not have known of the threads.
+        let parts = self.gradient_parts(of.len());
+        let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
+        divide_rows([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
+            self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
+        });
+    }
+
+    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W and U, which are given, with those of the bias.
+    #[allow(clippy::too_many_arguments)]
+    fn add_rows<T: Scalar>(
+        &self,
+        extent: Extent<'_>,
+        steps: Range<usize>,
+        trained: Trained<'_>,
+        [x, y, h_start]: [&[T]; 3],
+        slabs: &Slabs<'_, T>,
+        own: Range<usize>,
+        [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
+        scratch: &mut [T],
+    ) {
+        let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
+        let of = rows_of(extent, steps.clone());
+        let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
+        // While it is in the cache.
+        if trained.block(2) && !d_bias.is_empty() {
+            add_column_sums(z, gates, d_bias);
+        }
+        for separate in [false, true] {
+            let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
+            // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
+            let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(STRIP);
+            let (d, spare) = match shared {
+                true => Columns::pack(z, [of.len(), own.len()], &mut *scratch),
+                false => (z.into(), &mut *scratch),
+            };
+            if !separate && trained.block(0) {
+                let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+                outer(d, x, [own.len(), self.inputs, of.len()], d_weight, Start::Accumulate, spare);
+            }
+            let products = self.products().filter(|(product, _)| product.separate == separate);
+            for (product, column) in products.filter(|_| trained.block(1)) {
+                let start = product.gates.start * hidden;
+                let mine = own.start.max(start)..own.end.min(product.gates.end * hidden);
+                if mine.is_empty() {
+                    continue;
+                }
+                let (outputs, first) = (mine.len(), mine.start - own.start);
+                let into = &mut d_recurrent[first * hidden..][..outputs * hidden];
+                let d: Columns<'_, T> = match separate {
+                    true => Matrix::new(&u[column + mine.start - start..], apart).into(),
+                    false => d.part(0, first),
+                };
+                let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
+                    if count > 0 {
+                        let d = d.part(first - of.start, 0);
+                        outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, spare);
+                    }
+                };
+                if product.operand == Operand::Own {
+                    let from = &slabs.operands[of.start * operands + (product.stage - 1) * hidden..];
+                    add(of.start, of.len(), Matrix::new(from, operands));
+                    continue;
+                }
+                if steps.start == 0 && !h_start.is_empty() {
+                    add(0, extent.batch, Matrix::new(h_start, hidden));
+                }
+                // Consecutive steps with the same samples as the step before them are one product.
+                let mut step = steps.start.max(1);
+                while step < steps.end {
+                    let (before, count) = (extent.step(step - 1), extent.active(step));
+                    let next = |step: usize| step < steps.end && before.len() == count && extent.active(step) == count;
+                    let end = (step + 1..steps.end).find(|&step| !next(step)).unwrap_or(steps.end);
+                    let count = (end - step) * count;
+                    add(before.end, count, Matrix::new(rows(y, before.start, count, hidden), hidden));
+                    step = end;
+                }
+            }
+        }
+    }
+}
