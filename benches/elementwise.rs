@@ -7,7 +7,7 @@ use chainrule::{
     Activation, Bounds, Extent, Scalar, activation,
     layer::{Layer, Mode, Pointwise},
     math, scalar,
-    tape::Tape,
+    workspace::Tape,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

@@ -8,7 +8,7 @@ use chainrule::{
     layer::{Mode, Sequential, initialize},
     loss::{Loss, MeanSquared, Target},
     recurrent::Lstm,
-    tape::Tape,
+    workspace::Tape,
 };
 
 const INPUT: usize = 64;

@@ -6,7 +6,7 @@
 use chainrule::{
     Error, GradientMonitor,
     activation::Relu,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::Sequential,
     loss::{CrossEntropy, Target},
     monitor::{Every, GradientBudget, Statistics},

@@ -7,7 +7,7 @@ use chainrule::{
     Extent, Scalar,
     layer::{Layer, Linear, Mode, initialize},
     scalar,
-    tape::Tape,
+    workspace::Tape,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

@@ -9,8 +9,8 @@ use chainrule::{
     activation::Tanh,
     layer::{Layer, Linear, Mode, Pointwise, Sequential, initialize},
     recurrent::Lstm,
-    tape::Tape,
     transform::{Optimizer, Sgd},
+    workspace::Tape,
 };
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@
 use chainrule::{
     GradientMonitor,
     activation::Tanh,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::Sequential,
     loss::{MeanSquared, Target},
     monitor::{Every, GradientBudget, Statistics},

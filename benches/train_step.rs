@@ -6,7 +6,7 @@
 use chainrule::{
     Layer, Scalar,
     activation::{Relu, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquared, Target},
     recurrent::{Elman, Gru, Lstm},

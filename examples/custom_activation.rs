@@ -4,7 +4,7 @@
 
 use chainrule::{
     Activation, Bounds, Scalar,
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
 };

@@ -5,7 +5,7 @@ use chainrule::recurrent::{Cell, CellBackward, CellForward, Operand, Product};
 use chainrule::{Error, Scalar};
 use chainrule::{
     Extent,
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
 };

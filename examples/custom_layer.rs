@@ -5,7 +5,7 @@ use chainrule::{Block, Error, Layer, Role, Scalar, rand_core::Rng};
 use chainrule::{
     Extent,
     activation::Tanh,
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
 };

@@ -3,7 +3,7 @@
 use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
 use chainrule::{
     activation::Sigmoid,
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
     trainer::{Observers, Settings, Trainer},

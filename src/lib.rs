@@ -10,8 +10,8 @@
 //! | [`loss`] | how wrong an output is, and in which direction |
 //! | [`transform`] | from gradient to update: clipping, penalties, optimisers, schedules |
 //! | [`monitor`] | what watches every factor of the chain rule |
-//! | [`tape`] | all memory of a pass |
-//! | [`trainer`], [`data`] | the common loop, and what it runs on |
+//! | [`workspace`] | all memory of a pass |
+//! | [`trainer`], [`dataset`] | the common loop, and what it runs on |
 //! | [`theory`] | what can be said about a gradient before it is measured |
 //! | [`diagnosis`] | what is wrong, where, why, and what would cure it |
 //! | [`testing`] | dual numbers, and the laws that implementations of your own are tested by |
@@ -26,41 +26,43 @@ extern crate std;
 
 pub mod activation;
 mod arc;
+mod batch_shape;
 mod block;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 mod cpu;
-pub mod data;
+pub mod dataset;
 pub mod diagnosis;
 mod error;
-mod extent;
 pub mod initializer;
 mod kernel;
 pub mod layer;
+pub mod linalg;
 pub mod loss;
 pub mod math;
+pub mod mean_field;
 pub mod monitor;
-mod network;
-mod node;
+pub mod network;
 #[cfg(feature = "serde")]
 mod number;
+pub mod random;
 pub mod recurrent;
 mod scalar;
 mod size;
-pub mod tape;
 pub mod testing;
 pub mod theory;
 pub mod trainer;
 pub mod transform;
+pub mod workspace;
 
 pub use activation::{Activation, Bounds};
 /// Comparison to a tolerance, re-exported so that versions agree.
 #[cfg(feature = "approx")]
 pub use approx;
+pub use batch_shape::Extent;
 pub use block::{Block, Blocks, Role};
 pub use cpu::CpuLevel;
 pub use error::{Error, LayerRule};
-pub use extent::Extent;
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;

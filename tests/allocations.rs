@@ -3,15 +3,15 @@
 use chainrule::{
     Activation, Builder, Extent, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::{BranchScale, Linear, Pointwise, Residual, Sequential},
     loss::{CrossEntropy, Loss, MeanSquared, Target},
     monitor::{Every, GradientBudget, Statistics},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     scalar,
-    tape::Tape,
     trainer::{Settings, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Guard, Schedule, Sgd, WeightAverage},
+    workspace::Tape,
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},

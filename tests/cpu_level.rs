@@ -4,7 +4,7 @@
 #[path = "wasm/src/run.rs"]
 mod run;
 
-use chainrule::{CpuLevel, Error, Extent, activation::Tanh, layer::Pointwise, tape::Tape};
+use chainrule::{CpuLevel, Error, Extent, activation::Tanh, layer::Pointwise, workspace::Tape};
 use std::process::Command;
 
 /// What a test of this file prints where `CHAINRULE_LEVEL` is `level`.

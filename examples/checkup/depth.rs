@@ -8,14 +8,14 @@ use crate::{
 use chainrule::{
     Activation, Extent,
     activation::{Relu, Selu, Sigmoid, Tanh},
-    data::Data,
+    dataset::Data,
     initializer::{Glorot, He, Initializer, LeCun},
     layer::{LayerNorm, Linear, Mode, Pointwise, Residual, Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     monitor::{Factor, GradientBudget},
-    tape::Tape,
     trainer::{Observers, Settings, Trainer},
     transform::Adam,
+    workspace::Tape,
 };
 use std::{
     error::Error,

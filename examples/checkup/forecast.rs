@@ -6,7 +6,7 @@ use crate::{
 };
 use chainrule::{
     Extent,
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
     recurrent::Gru,

@@ -8,15 +8,15 @@ use crate::{
 use chainrule::{
     Extent,
     activation::{Relu, Tanh},
-    data::Data,
+    dataset::Data,
     initializer::{ByGate, Constant, Glorot, Identity, Orthogonal, Zeros},
     layer::{Mode, Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     monitor::{Factor, GradientBudget, Shares},
     recurrent::{Elman, Gru, Lstm, Recurrent},
-    tape::Tape,
     trainer::{Observers, Settings, Trainer},
     transform::{Adam, ClipNorm, GradientTransform},
+    workspace::Tape,
 };
 use std::{
     error::Error,
@@ -110,7 +110,7 @@ fn budget(kind: Kind, inputs: &[f32], labels: &[usize]) -> Result<GradientBudget
     let mut tape = Tape::new(&network, extent)?;
     let mut budget = GradientBudget::new();
     let data = Data::sequences(1, STEPS, inputs, Target::Classes(labels))?;
-    let mut rows = chainrule::data::Batch::new(&data, batch);
+    let mut rows = chainrule::dataset::Batch::new(&data, batch);
     rows.gather(&data, &(0..batch).collect::<Vec<_>>(), false)?;
     let output = tape.forward_with(&w, rows.x(), extent, Mode::Evaluate, &mut budget)?;
     CrossEntropy::new().evaluate(10, output.y, rows.target(), None, output.dy)?;

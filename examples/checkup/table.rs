@@ -3,11 +3,12 @@
 use crate::{data, progress};
 use chainrule::{
     activation::Relu,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     initializer::He,
-    layer::{Linear, Sequential, summary},
+    layer::{Linear, Sequential},
     loss::{CrossEntropy, Target},
     monitor::GradientBudget,
+    network::summary,
     trainer::{Observers, Settings, Trainer},
     transform::{Adam, ClipNorm, Guard},
 };

@@ -5,11 +5,10 @@ use chainrule::{
     Activation, Error, Scalar,
     activation::{Gelu, Identity, Relu, Sigmoid, Tanh},
     diagnosis::Cause,
-    initializer::{
-        ByGate, Chrono, Constant, CriticalGain, Glorot, He, Initializer, LeCun, Orthogonal, Zeros, generator, sample,
-    },
+    initializer::{ByGate, Chrono, Constant, CriticalGain, Glorot, He, Initializer, LeCun, Orthogonal, Zeros},
     layer::{LastStep, Layer, LayerNorm, Linear, Pointwise, Residual, Sequential, initialize},
     loss::Target,
+    random::{self, generator},
     recurrent::{Elman, Lstm, Recurrent},
 };
 
@@ -108,7 +107,7 @@ struct Draw {
 }
 
 mod rand {
-    use super::{generator, sample};
+    use super::{generator, random};
 
     /// Choices drawn from a seed.
     pub struct Drawn(Box<dyn chainrule::rand_core::Rng>);
@@ -118,7 +117,7 @@ mod rand {
             Drawn(Box::new(generator(seed)))
         }
         pub fn below(&mut self, n: usize) -> usize {
-            sample::below(&mut *self.0, n)
+            random::below(&mut *self.0, n)
         }
         /// Between `low` and `high`, evenly on a logarithmic scale.
         pub fn between(&mut self, low: f64, high: f64) -> f64 {
@@ -134,7 +133,7 @@ pub struct Tables {
 }
 
 fn blobs(rng: &mut rand::Drawn, rows: usize) -> (Vec<f32>, Vec<usize>) {
-    let mut normals = sample::Normals::new();
+    let mut normals = random::Normals::new();
     let mut source = generator(rng.below(1 << 30) as u64);
     let mut next = || normals.next(&mut source) as f32;
     let centres: Vec<f32> = (0..10 * PIXELS).map(|_| 0.5 * next()).collect();
@@ -145,7 +144,7 @@ fn blobs(rng: &mut rand::Drawn, rows: usize) -> (Vec<f32>, Vec<usize>) {
 
 /// Sequences whose class is told by the first two steps; the rest is noise.
 fn remembered(rng: &mut rand::Drawn, rows: usize, steps: usize, told_at: usize) -> (Vec<f32>, Vec<usize>) {
-    let mut normals = sample::Normals::new();
+    let mut normals = random::Normals::new();
     let mut source = generator(rng.below(1 << 30) as u64);
     let y: Vec<usize> = (0..rows).map(|_| rng.below(2)).collect();
     let mut x = Vec::new();

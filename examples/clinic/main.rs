@@ -12,7 +12,7 @@ mod peers;
 mod run;
 
 use cases::{Case, Tables, case};
-use chainrule::diagnosis::{Cause, Finding, remedy::Standardise};
+use chainrule::diagnosis::{Cause, Finding, fix::Standardise};
 use peers::{Peer, Symptom, Tool};
 use std::{
     process::ExitCode,

@@ -7,7 +7,7 @@ use crate::{
 };
 use chainrule::{
     Error, Extent, Layer,
-    diagnosis::{Change, Examination, Patient, Report, Severity, prescribe, remedy::Standardise},
+    diagnosis::{Change, Examination, Patient, Report, Severity, fix::Standardise, prescribe},
     layer::{Sequential, initialize},
     monitor::Statistics,
     theory::Inputs,

@@ -3,9 +3,10 @@
 use crate::cases::{Case, Targets};
 use chainrule::{
     Error, GradientMonitor,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target},
-    trainer::{Settings, Trainer, shuffle},
+    random::shuffle,
+    trainer::{Settings, Trainer},
     transform::{Adam, BlockRates, ClipNorm, GradientTransform, Guard, Outcome, Sgd},
 };
 

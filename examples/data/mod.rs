@@ -140,7 +140,7 @@ impl Table {
     /// The rows drawn into two parts by a seed, the second with a fifth of them.
     pub fn split(&self, seed: u64) -> (Table, Table) {
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        chainrule::trainer::shuffle(&mut order, seed, 0);
+        chainrule::random::shuffle(&mut order, seed, 0);
         let (test, train) = order.split_at(order.len() / 5);
         (self.pick(train), self.pick(test))
     }

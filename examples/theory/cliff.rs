@@ -5,8 +5,8 @@ use chainrule::{
     activation::{Activation, Sigmoid},
     layer::Sequential,
     recurrent::{Elman, Recurrent},
-    tape::Tape,
     transform::{ClipNorm, GradientTransform, Optimizer, Sgd},
+    workspace::Tape,
 };
 use plotters::prelude::*;
 use std::{error::Error, path::Path};

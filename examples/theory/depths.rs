@@ -3,11 +3,12 @@
 use crate::{classifier, data::Table};
 use chainrule::{
     activation::Tanh,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     initializer::{CriticalGain, Initializer},
     loss::{CrossEntropy, Target},
-    theory::MeanField,
-    trainer::{Settings, Trainer, shuffle},
+    mean_field::MeanField,
+    random::shuffle,
+    trainer::{Settings, Trainer},
     transform::Adam,
 };
 use plotters::prelude::*;

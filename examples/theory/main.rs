@@ -13,12 +13,13 @@ mod thousand;
 use chainrule::{
     Activation, Error, Extent, Layer, Role,
     activation::*,
-    diagnosis::remedy::Standardise,
+    diagnosis::fix::Standardise,
     initializer::*,
     layer::{Linear, Mode, Pointwise, Sequential, initialize},
     monitor::{Factor, GradientBudget, GradientMonitor, Link},
-    tape::Tape,
+    random::{self, generator},
     theory::{Inputs, LyapunovSpectrum, OneInput, Prediction},
+    workspace::Tape,
 };
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -29,7 +30,7 @@ const BATCH: usize = 64;
 const WALKS: usize = 400;
 
 fn normals(count: usize, seed: u64) -> Vec<f32> {
-    let (mut rng, mut source) = (generator(seed), sample::Normals::new());
+    let (mut rng, mut source) = (generator(seed), random::Normals::new());
     (0..count).map(|_| source.next(&mut rng) as f32).collect()
 }
 

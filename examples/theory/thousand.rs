@@ -2,7 +2,7 @@
 
 use crate::{classifier, data::Table};
 use chainrule::{
-    data::Data,
+    dataset::Data,
     initializer::{Initializer, LeCun, Orthogonal, Zeros},
     loss::{CrossEntropy, Target},
     theory::{Inputs, Prediction},

@@ -1,11 +1,7 @@
 //! Text as the description of a network: an error, or a network that describes itself in the same way and runs.
 #![no_main]
 
-use chainrule::{
-    Extent, Layer,
-    layer::{Node, initialize},
-    tape::Tape,
-};
+use chainrule::{Extent, Layer, layer::{Node, initialize}, workspace::Tape};
 use libfuzzer_sys::fuzz_target;
 
 /// Networks with more values than this are not run.

@@ -2,14 +2,15 @@
 
 use super::{Finding, Report, Thresholds, rules};
 use crate::{
+    batch_shape::Extent,
     block::{Blocks, Role},
     error::{Error, require_length},
-    extent::Extent,
     layer::{CellKind, Layer, Mode, Node},
+    linalg::{spectral_norm_bound, spectral_radius},
     monitor::{Factor, GradientMonitor, Link, Statistics},
     scalar::Scalar,
-    tape::Tape,
-    theory::{Certificate, Inputs, Prediction, lyapunov_spectrum, spectral_norm_bound, spectral_radius},
+    theory::{Certificate, Inputs, Prediction, lyapunov_spectrum},
+    workspace::Tape,
 };
 use alloc::{format, string::String, vec::Vec};
 

@@ -24,7 +24,7 @@ pub struct Finding {
     pub cause: Cause,
     /// How bad it is.
     pub severity: Severity,
-    /// The path of the layer, as in a [`summary`](crate::layer::summary): `2`, `3.branch.0`; empty for all of the network.
+    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the network.
     pub layer: String,
     /// The watched pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,

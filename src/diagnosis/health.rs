@@ -2,14 +2,14 @@
 
 use super::{Examination, Report};
 use crate::{
+    batch_shape::Extent,
     error::Error,
-    extent::Extent,
-    initializer::{generator, sample::Normals},
     layer::{Layer, Mode, initialize},
     monitor::Statistics,
+    random::{Normals, generator},
     scalar::{Scalar, scalar},
-    tape::Tape,
     theory::Inputs,
+    workspace::Tape,
 };
 
 /// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random gradient

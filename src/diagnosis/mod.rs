@@ -3,10 +3,10 @@
 mod cause;
 mod examination;
 mod finding;
+pub mod fix;
 mod health;
 #[cfg(feature = "plot")]
 mod plot;
-pub mod remedy;
 mod report;
 mod rules;
 mod thresholds;
@@ -14,9 +14,9 @@ mod thresholds;
 pub use cause::Cause;
 pub use examination::Examination;
 pub use finding::{Finding, Severity};
+pub use fix::{Change, Mended, Patient, Treatment, prescribe};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{expect_healthy, first_check};
-pub use remedy::{Change, Mended, Patient, Treatment, prescribe};
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;

@@ -1,7 +1,8 @@
 //! Gate biases that remember as long as the task asks for.
 
-use super::{Initializer, InitializerKind, Shape, sample::uniform};
+use super::{Initializer, InitializerKind, Shape};
 use crate::error::{Error, require};
+use crate::random::uniform;
 use rand_core::Rng;
 
 /// Biases with which the units of an LSTM or a GRU forget after 2 to `span` steps, evenly spread:

@@ -5,7 +5,7 @@ use crate::{
     activation::AnyActivation,
     block::Role,
     error::{Error, require},
-    theory::{CriticalPoint, backward_gain, forward_gain},
+    mean_field::{CriticalPoint, backward_gain, forward_gain},
 };
 use rand_core::Rng;
 

@@ -1,6 +1,7 @@
 //! Matrices with orthonormal rows or columns.
 
-use super::{Initializer, InitializerKind, Shape, sample::Normals};
+use super::{Initializer, InitializerKind, Shape};
+use crate::random::Normals;
 use crate::{
     error::{Error, require},
     size::filled,

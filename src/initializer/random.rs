@@ -1,10 +1,8 @@
 //! Uniform and normal entries with bounds and spread of your own.
 
-use super::{
-    Initializer, InitializerKind, Shape, check_finite,
-    sample::{Normals, uniform},
-};
+use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::error::{Error, require};
+use crate::random::{Normals, uniform};
 use rand_core::Rng;
 
 /// Independent entries uniform between two bounds: w = low + (high − low) u, variance (high − low)²/12.

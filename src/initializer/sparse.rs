@@ -1,12 +1,10 @@
 //! Matrices of few connections.
 
-use super::{
-    Initializer, InitializerKind, Shape, check_finite,
-    sample::{Normals, below},
-};
+use super::{Initializer, InitializerKind, Shape, check_finite};
+use crate::random::{Normals, below};
 use crate::{
     error::{Error, require},
-    theory::spectral_radius,
+    linalg::spectral_radius,
 };
 use alloc::vec::Vec;
 use rand_core::Rng;

@@ -1,10 +1,8 @@
 //! Normal entries cut off on both sides.
 
-use super::{
-    Initializer, InitializerKind, Shape, check_finite,
-    sample::{Normals, uniform},
-};
+use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::error::{Error, require};
+use crate::random::{Normals, uniform};
 use rand_core::Rng;
 
 /// Independent entries of a normal distribution that is cut off on both sides: w = mean + std · z, z standard normal

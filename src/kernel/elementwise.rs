@@ -3,9 +3,11 @@
 use super::{
     Kernel, Level, dispatch,
     fused::{fused, fused_each, fuses},
-    lane::{LANES, put, take},
     require_equal,
-    team::{Shared, divide},
+};
+use super::{
+    register_block::{LANES, put, take},
+    thread_pool::{Shared, divide},
 };
 use crate::scalar::Scalar;
 

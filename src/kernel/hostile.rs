@@ -1,19 +1,20 @@
 //! Every kernel with sizes that its slices do not hold, products that wrap among them: it panics, and never reads beyond.
 
 use super::{
-    chain::{Made, Way, Widths, by_rows, by_stretches},
     elementwise::{descend, map, map2, update3},
     fused::Fused,
-    product::{
-        Columns, Matrix, Right, Start, multiply, multiply_by, multiply_by_transposed, outer, outer_len, pack,
-        pack_transposed, packed_len,
-    },
-    slab::{Kept, Slab, Steps, divide_rows},
     sums::add_column_sums,
-    team::{Shared, Team, part},
-    transpose::transpose,
 };
-use crate::{extent::Extent, scalar::Scalar};
+use super::{
+    gemm::{
+        Columns, Matrix, Right, Start, multiply, multiply_by, multiply_by_transposed, outer, outer_len, pack,
+        pack_transposed, packed_len, transpose::transpose,
+    },
+    row_chain::{Made, Way, Widths, by_rows, by_stretches},
+    step_rows::{Kept, Slab, Steps, divide_rows},
+    thread_pool::{Shared, Team, part},
+};
+use crate::{batch_shape::Extent, scalar::Scalar};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     string::String,
@@ -258,7 +259,7 @@ fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
         for bad in 0..8 {
             let result = catch_unwind(AssertUnwindSafe(|| {
                 team.during(|| {
-                    super::team::each(8, &|i| {
+                    super::thread_pool::each(8, &|i| {
                         if i >= bad {
                             std::panic::panic_any(Bomb)
                         }
@@ -269,7 +270,9 @@ fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
             assert!(panic.is::<Bomb>());
             core::mem::forget(panic);
             let seen: Vec<_> = (0..8).map(|_| core::sync::atomic::AtomicBool::new(false)).collect();
-            team.during(|| super::team::each(8, &|i| seen[i].store(true, core::sync::atomic::Ordering::Relaxed)));
+            team.during(|| {
+                super::thread_pool::each(8, &|i| seen[i].store(true, core::sync::atomic::Ordering::Relaxed))
+            });
             assert!(seen.into_iter().all(|seen| seen.into_inner()));
         }
     }

@@ -7,22 +7,20 @@
 
 use core::any::TypeId;
 
-pub(crate) mod ahead;
 pub(crate) mod aligned;
-pub(crate) mod chain;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
+pub(crate) mod gemm;
 #[cfg(all(test, feature = "std"))]
 mod hostile;
-pub(crate) mod lane;
-mod lanes;
-pub(crate) mod product;
+pub(crate) mod prefetch;
 pub(crate) mod reduce;
-mod row;
-pub(crate) mod slab;
+pub(crate) mod register_block;
+pub(crate) mod row_chain;
+mod simd;
+pub(crate) mod step_rows;
 pub(crate) mod sums;
-pub(crate) mod team;
-mod transpose;
+pub(crate) mod thread_pool;
 
 /// Bytes of a line of the cache, and of the widest register.
 const LINE: usize = 64;

@@ -1,9 +1,7 @@
 //! Norms, accumulated in `f64` and safe from overflow.
 
-use super::{
-    Kernel, Level, dispatch,
-    team::{Shared, divide},
-};
+use super::thread_pool::{Shared, divide};
+use super::{Kernel, Level, dispatch};
 use crate::scalar::{Scalar, to_f64};
 use num_traits::Float;
 

@@ -6,7 +6,7 @@
 //! | sum | in registers | then |
 //! | --- | --- | --- |
 //! | columns, products ([`Cascade`]) | [`ROWS`] rows | [`FAN`] blocks, [`FAN`] groups of blocks, the rest |
-//! | `dᵀ x` ([`outer`](super::product::outer)) | [`BLOCK`](super::product::BLOCK) rows | the same ([`Levels`]) |
+//! | `dᵀ x` ([`outer`](super::gemm::outer)) | [`BLOCK`](super::gemm::BLOCK) rows | the same ([`Levels`]) |
 //! | recurrent `dW`, `dU`, `db` | a block of steps, by the above | the same, from the last block ([`Levels`]) |
 //!
 //! Rules that callers rely on:
@@ -17,13 +17,11 @@
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, is};
+use super::{Kernel, Level, dispatch, elementwise::update, require};
 use super::{
-    Kernel, Level, dispatch,
-    elementwise::update,
-    lane::{LANES, put, take},
-    lanes::Lanes,
-    require,
-    team::{Shared, divide},
+    register_block::{LANES, put, take},
+    simd::Lanes,
+    thread_pool::{Shared, divide},
 };
 use crate::scalar::Scalar;
 

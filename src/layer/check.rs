@@ -2,12 +2,12 @@
 
 use super::{Dims, Layer, MAX_DEPTH, Mode, Needs, Reads, Rows};
 use crate::{
+    batch_shape::Extent,
     block::{Block, Blocks},
     error::{Error, LayerRule},
-    extent::Extent,
+    linalg::Upper,
     scalar::Scalar,
     size::{MOST, saturating_product},
-    theory::Upper,
 };
 use alloc::{
     boxed::Box,

@@ -2,11 +2,11 @@
 
 use super::{Backward, Dims, Forward, Layer, Mode, Node, Noise, Reads};
 use crate::{
+    batch_shape::Extent,
     error::{Error, require},
-    extent::Extent,
+    linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar},
-    theory::Upper,
 };
 
 /// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;

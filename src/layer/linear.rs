@@ -2,19 +2,19 @@
 
 use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, backward_and_step};
 use crate::{
+    batch_shape::Extent,
     block::{Block, Role},
     error::Error,
-    extent::Extent,
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::descend,
-        product::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
+        gemm::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
         sums::add_column_sums,
     },
+    linalg::spectral_norm_bound,
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
-    theory::spectral_norm_bound,
 };
 use rand_core::Rng;
 

@@ -3,12 +3,12 @@
 use crate::{
     activation::AnyActivation,
     arc::Arc,
+    batch_shape::Extent,
     block::{Block, Blocks},
     error::{Error, LayerRule},
-    extent::Extent,
-    initializer::generator,
     kernel::elementwise::descend,
     monitor::{Factor, GradientMonitor, Link},
+    random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, room},
 };
@@ -19,25 +19,23 @@ use rand_core::Rng;
 mod check;
 mod dropout;
 mod linear;
-mod node;
 mod norm;
 mod pointwise;
 mod pool;
 mod residual;
 mod sequential;
+mod spec;
 mod stretch;
-mod summary;
 
 pub(crate) use check::{Answers, Bound, Question, check_blocks, check_extent, cut_end, hold, join};
 pub use dropout::Dropout;
 pub use linear::Linear;
-pub use node::{BranchScale, CellKind, Node, Reset};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pointwise::{PRelu, Pointwise};
 pub use pool::{LastStep, MeanOverSteps};
 pub use residual::Residual;
 pub use sequential::Sequential;
-pub use summary::{Summary, SummaryRow, summary};
+pub use spec::{BranchScale, CellKind, Node, Reset};
 
 /// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
 /// stack of a thread has 2 MiB.
@@ -46,7 +44,7 @@ pub const MAX_DEPTH: usize = 128;
 /// Widths of a layer, in values per row, and how many parameters it has.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
-/// [`Tape::new`](crate::tape::Tape::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
+/// [`Tape::new`](crate::workspace::Tape::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {

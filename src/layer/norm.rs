@@ -2,16 +2,16 @@
 
 use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
 use crate::{
+    batch_shape::Extent,
     block::{Block, Role},
     error::{Error, require},
-    extent::Extent,
     kernel::{
-        lane::{LANES, take},
+        register_block::{LANES, take},
         sums::{add_column_sums, add_sums},
     },
+    linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, is_narrow, scalar, to_f64},
-    theory::Upper,
 };
 use num_traits::Float;
 use rand_core::Rng;

@@ -3,17 +3,17 @@
 use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
 use crate::{
     activation::{Activation, LeakyRelu},
+    batch_shape::Extent,
     block::{Block, Role},
     error::{Error, require},
-    extent::Extent,
     kernel::{
         elementwise::{Formula, apply, map2},
-        lane::{LANES, take},
+        register_block::{LANES, take},
         sums::{add_sums, sum_of},
     },
+    linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
-    theory::Upper,
 };
 use rand_core::Rng;
 

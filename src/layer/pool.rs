@@ -2,11 +2,11 @@
 
 use super::{Backward, Dims, Forward, Layer, Node, Reads};
 use crate::{
-    extent::Extent,
-    kernel::{lane::take, sums::add_sums},
+    batch_shape::Extent,
+    kernel::{register_block::take, sums::add_sums},
+    linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar},
-    theory::Upper,
 };
 use num_traits::Float;
 

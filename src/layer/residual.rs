@@ -5,16 +5,16 @@ use super::{
     check::{Bound, cut_end, join},
 };
 use crate::{
+    batch_shape::Extent,
     block::{Block, Role},
     error::{Error, LayerRule, require},
-    extent::Extent,
     kernel::{
         elementwise::{map, map2, update},
         sums::sum_of,
     },
+    linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
-    theory::Upper,
 };
 use alloc::{boxed::Box, format, string::String};
 use rand_core::Rng;

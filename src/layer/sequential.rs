@@ -6,13 +6,13 @@ use super::{
     stretch::SMALL,
 };
 use crate::{
+    batch_shape::Extent,
     block::Block,
     error::{Error, LayerRule, require},
-    extent::Extent,
-    kernel::ahead::ask,
+    kernel::prefetch::ask,
+    linalg::Upper,
     scalar::Scalar,
     size::{room, saturating_product, saturating_sum},
-    theory::Upper,
 };
 use alloc::{
     boxed::Box,

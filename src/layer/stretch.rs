@@ -6,12 +6,12 @@
 
 use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, Trained};
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     kernel::{
-        ahead::ask,
-        chain::{GRAIN, Made, Step, Way, Widths, by_rows, by_stretches},
-        product::PER_NANOSECOND,
-        team::parts,
+        gemm::PER_NANOSECOND,
+        prefetch::ask,
+        row_chain::{GRAIN, Made, Step, Way, Widths, by_rows, by_stretches},
+        thread_pool::parts,
     },
     scalar::Scalar,
 };
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::{
         activation::Tanh,
-        kernel::team::Team,
+        kernel::thread_pool::Team,
         layer::{Linear, Pointwise},
     };
 

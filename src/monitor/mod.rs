@@ -1,6 +1,6 @@
 //! Something that can watch every factor of the chain rule as it is applied.
 
-use crate::{activation::AnyActivation, block::Blocks, extent::Extent, scalar::Scalar};
+use crate::{activation::AnyActivation, batch_shape::Extent, block::Blocks, scalar::Scalar};
 
 mod budget;
 #[cfg(feature = "serde")]

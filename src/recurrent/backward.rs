@@ -7,13 +7,13 @@ use super::{
     stage::{BackwardStage, Stages},
 };
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     kernel::{
-        ahead::ask,
-        chain::GRAIN,
         elementwise::map2,
-        product::{Matrix, Right, Start, multiply, multiply_by, pack, packed_len},
-        slab::{Kept, Slab, Steps, by_samples},
+        gemm::{Matrix, Right, Start, multiply, multiply_by, pack, packed_len},
+        prefetch::ask,
+        row_chain::GRAIN,
+        step_rows::{Kept, Slab, Steps, by_samples},
         sums::Levels,
     },
     layer::{Backward, Place, hold},

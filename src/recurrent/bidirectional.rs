@@ -1,17 +1,17 @@
 //! Sequences read from the end, and from both ends.
 
 use crate::{
+    batch_shape::Extent,
     block::Block,
     error::{Error, LayerRule, require},
-    extent::Extent,
     layer::{
         Answers, Backward, Bound, Dims, Forward, Layer, Mode, Needs, Node, Question, Reads, Rows, check_extent,
         cut_end, hold, join,
     },
+    linalg::Upper,
     monitor::Factor,
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
-    theory::Upper,
 };
 use alloc::{boxed::Box, format, string::String};
 use rand_core::Rng;

@@ -6,9 +6,9 @@ use super::{
     stage::Stages,
 };
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
+    linalg::{Upper, spectral_norm_bound},
     scalar::{Scalar, to_f64},
-    theory::{Upper, spectral_norm_bound},
 };
 use alloc::vec::Vec;
 

@@ -3,10 +3,10 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
-    kernel::lane::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, put, take},
     layer::CellKind,
+    linalg::Upper,
     scalar::Scalar,
-    theory::Upper,
 };
 
 /// The plain recurrent cell: `h_t = φ(W x_t + U h_{t−1} + b)`.

@@ -6,11 +6,11 @@ use super::{
     stage::{ForwardStage, Stages},
 };
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     kernel::{
-        chain::GRAIN,
-        product::{Matrix, Right, Start, multiply, pack_transposed, packed_len},
-        slab::{Kept, Slab, Steps, by_samples},
+        gemm::{Matrix, Right, Start, multiply, pack_transposed, packed_len},
+        row_chain::GRAIN,
+        step_rows::{Kept, Slab, Steps, by_samples},
     },
     layer::{Forward, Place, hold},
     monitor::{Factor, GradientMonitor},

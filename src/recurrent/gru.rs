@@ -1,15 +1,13 @@
 //! The gated recurrent unit, in both reset conventions.
 
-use super::{
-    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
-    gate,
-};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+use super::saved_gate;
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
-    kernel::lane::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, put, take},
     layer::{CellKind, Reset},
+    linalg::Upper,
     scalar::Scalar,
-    theory::Upper,
 };
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
@@ -38,7 +36,7 @@ impl Gru {
             let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 for j in 0..LANES {
-                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     (out[j], r[j]) = (reset * h[j], kept);
                 }
                 if KEEPS {
@@ -51,7 +49,7 @@ impl Gru {
             if self.reset == Reset::AfterProduct {
                 let u = take::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
-                    let ([reset, _], kept) = gate::sigmoid(r[j]);
+                    let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     candidate[j] += reset * u[j];
                     r[j] = kept;
                 }
@@ -64,7 +62,7 @@ impl Gru {
             }
             for j in 0..LANES {
                 // 1 − σ(z) is σ(−z), without cancellation.
-                let (([update, rest], kept), (n, n_kept)) = (gate::sigmoid(z[j]), gate::tanh(candidate[j]));
+                let (([update, rest], kept), (n, n_kept)) = (saved_gate::sigmoid(z[j]), saved_gate::tanh(candidate[j]));
                 out[j] = rest * n + update * h[j];
                 (z[j], candidate[j]) = (kept, n_kept);
             }
@@ -141,7 +139,7 @@ impl Cell for Gru {
             if self.reset == Reset::BeforeProduct && stage == 0 {
                 let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
                 for j in 0..LANES {
-                    let ([reset, _, d_reset], [.., d_update]) = (gate::sigmoid_again(r[j]), gate::sigmoid_again(z[j]));
+                    let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_again(r[j]), saved_gate::sigmoid_again(z[j]));
                     d_h[j] += d_operand[j] * reset;
                     r[j] = d_operand[j] * h[j] * d_reset;
                     z[j] = held[j] * d_update;
@@ -154,7 +152,7 @@ impl Cell for Gru {
             let (mut candidate, dh) = (take::<T, LANES>(zn, at), take::<T, LANES>(unit.d_h_next, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
-                let ([update, rest, _], [n, slope]) = (gate::sigmoid_again(z[j]), gate::tanh_again(candidate[j]));
+                let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_again(z[j]), saved_gate::tanh_again(candidate[j]));
                 d_update[j] = dh[j] * (h[j] - n);
                 candidate[j] = dh[j] * rest * slope;
                 d_h[j] += dh[j] * update;
@@ -167,7 +165,7 @@ impl Cell for Gru {
             }
             let mut u = take::<T, LANES>(unit.u, at);
             for j in 0..LANES {
-                let ([reset, _, d_reset], [.., slope]) = (gate::sigmoid_again(r[j]), gate::sigmoid_again(z[j]));
+                let ([reset, _, d_reset], [.., slope]) = (saved_gate::sigmoid_again(r[j]), saved_gate::sigmoid_again(z[j]));
                 r[j] = candidate[j] * u[j] * d_reset;
                 z[j] = d_update[j] * slope;
                 u[j] = candidate[j] * reset;

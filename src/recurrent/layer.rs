@@ -5,9 +5,9 @@ use super::{
     plan::{Plan, Unrolled},
 };
 use crate::{
+    batch_shape::Extent,
     block::Block,
     error::{Error, LayerRule},
-    extent::Extent,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
     layer::{Answers, Backward, Dims, Forward, Layer, Mode, Needs, Node},
     scalar::Scalar,
@@ -38,7 +38,7 @@ impl<C: Cell> Recurrent<C> {
     /// `cell` with `hidden` units, reading rows of `inputs` values.
     ///
     /// A cell that breaks a rule of its contract is refused where the layer becomes part of a network, and by
-    /// [`Tape::new`](crate::tape::Tape::new); until then the layer describes itself as one without gates.
+    /// [`Tape::new`](crate::workspace::Tape::new); until then the layer describes itself as one without gates.
     pub fn new(inputs: usize, hidden: usize, cell: C) -> Self {
         let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
         Self::from_parts(

@@ -1,16 +1,14 @@
 //! Long short-term memory.
 
-use super::{
-    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
-    gate,
-};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+use super::saved_gate;
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
-    kernel::lane::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, put, take},
     layer::CellKind,
+    linalg::Upper,
     math::mul_add,
     scalar::Scalar,
-    theory::Upper,
 };
 
 /// Long short-term memory, with a path for the gradient that no weight touches: `∂c_t/∂c_{t−1} ∋ f_t`.
@@ -82,8 +80,8 @@ impl Cell for Lstm {
                 slope[j] = Tanh.derivative(c_next, t[j]);
             }
             for j in 0..LANES {
-                let [[i, _, di], [f, _, df]] = [gate::sigmoid_again(z[0][j]), gate::sigmoid_again(z[1][j])];
-                let ([g, dg], [o, _, d_o]) = (gate::tanh_again(z[2][j]), gate::sigmoid_again(z[3][j]));
+                let [[i, _, di], [f, _, df]] = [saved_gate::sigmoid_again(z[0][j]), saved_gate::sigmoid_again(z[1][j])];
+                let ([g, dg], [o, _, d_o]) = (saved_gate::tanh_again(z[2][j]), saved_gate::sigmoid_again(z[3][j]));
                 let total = mul_add(dh[j] * o, slope[j], d[j]);
                 z[0][j] = total * g * di;
                 z[1][j] = total * c[j] * df;
@@ -114,7 +112,7 @@ fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
         let mut c = take::<T, LANES>(c, at);
         // A loop for each gate: one for all would fill the CPU's window, and wait for the length of its chain.
         let (i, f) = (open::<T, LANES, KEEPS>(i, sigmoid, zi, at), open::<T, LANES, KEEPS>(f, sigmoid, zf, at));
-        let g = open::<T, LANES, KEEPS>(g, gate::tanh, zg, at);
+        let g = open::<T, LANES, KEEPS>(g, saved_gate::tanh, zg, at);
         for j in 0..LANES {
             c[j] = mul_add(f[j], c[j], i[j] * g[j]);
         }
@@ -147,7 +145,7 @@ fn open<T: Scalar, const N: usize, const KEEPS: bool>(
 
 #[inline(always)]
 fn sigmoid<T: Scalar>(z: T) -> (T, T) {
-    let ([value, _], kept) = gate::sigmoid(z);
+    let ([value, _], kept) = saved_gate::sigmoid(z);
     (value, kept)
 }
 

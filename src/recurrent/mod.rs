@@ -6,12 +6,12 @@ mod bounds;
 mod cell;
 mod elman;
 mod forward;
-mod gate;
 mod gru;
 mod layer;
 mod lstm;
 mod monitoring;
 mod plan;
+mod saved_gate;
 mod stage;
 mod weight_gradient;
 

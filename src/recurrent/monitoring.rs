@@ -3,7 +3,7 @@
 use super::{plan::Unrolled, stage::Stages};
 use crate::{
     activation::AnyActivation,
-    extent::Extent,
+    batch_shape::Extent,
     layer::Place,
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},

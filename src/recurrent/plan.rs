@@ -2,15 +2,15 @@
 
 use super::cell::{Cell, Operand, Product};
 use crate::{
+    batch_shape::Extent,
     block::{Block, Role},
     error::{Error, LayerRule},
-    extent::Extent,
     initializer::{InitializerKind, fill_gates},
     kernel::{
-        chain::GRAIN,
-        product::{PER_NANOSECOND, STRIP, outer_len, packed_len},
+        gemm::{PER_NANOSECOND, STRIP, outer_len, packed_len},
+        row_chain::GRAIN,
         sums::Levels,
-        team::parts,
+        thread_pool::parts,
     },
     layer::{Dims, Mode, Needs, hold},
     scalar::Scalar,

@@ -5,10 +5,10 @@ use super::{
     plan::{Sizes, Slabs, Unrolled, rows, rows_of},
 };
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     kernel::{
-        product::{Columns, Matrix, STRIP, Start, outer},
-        slab::divide_rows,
+        gemm::{Columns, Matrix, STRIP, Start, outer},
+        step_rows::divide_rows,
         sums::add_column_sums,
     },
     layer::Trained,

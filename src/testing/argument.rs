@@ -1,6 +1,6 @@
 //! Arguments to try, and the simplest of those that fail.
 
-use crate::initializer::sample::{generator, uniform};
+use crate::random::{generator, uniform};
 use alloc::{format, vec::Vec};
 use rand_core::Rng;
 

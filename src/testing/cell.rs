@@ -6,7 +6,7 @@ use super::{
     layer::{Asked, Given, Results, draw, run, try_layer, unequal},
 };
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     kernel::reduce::norm,
     layer::Layer,
     recurrent::{Cell, Operand, Recurrent},

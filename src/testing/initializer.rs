@@ -7,7 +7,8 @@ use super::{
 use crate::{
     block::Role,
     error::Error,
-    initializer::{Initializer, Shape, generator},
+    initializer::{Initializer, Shape},
+    random::generator,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;

@@ -6,12 +6,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    initializer::{
-        generator,
-        sample::{Normals, below, uniform},
-    },
     kernel::reduce::norm,
     loss::{Loss, Reduction, Target},
+    random::{Normals, below, generator, uniform},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{

@@ -6,15 +6,15 @@ use super::{
 };
 use crate::{
     activation::Tanh,
+    batch_shape::Extent,
     block::Blocks,
     error::Error,
-    extent::Extent,
     layer::{LastStep, Linear, Mode, Place, Residual, Sequential, initialize},
     monitor::{Every, Factor, GradientMonitor},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
-    tape::Tape,
     transform::{Optimizer, Sgd},
+    workspace::Tape,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Debug;

@@ -4,7 +4,7 @@
 //! shrinks to a short network of narrow, simple layers, a small extent and small numbers.
 //!
 //! ```
-//! use chainrule::{layer::Mode, proptest::prelude::*, tape::Tape, testing::strategies::{Case, Limits, cases}};
+//! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Tape};
 //!
 //! proptest! {
 //! # #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
@@ -27,7 +27,7 @@ use crate::{
         ActivationKind, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
         LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
     },
-    extent::Extent,
+    batch_shape::Extent,
     initializer::{self, ByGate, Constant, Distribution, Fan, InitializerKind, Sparse, SparseScale},
     layer::{BranchScale, CellKind, Node, Reset},
     scalar::{Scalar, scalar, to_f64},

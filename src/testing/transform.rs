@@ -7,8 +7,8 @@ use super::{
 use crate::{
     block::{Block, Blocks, Role},
     error::Error,
-    initializer::{generator, sample::Normals},
     kernel::reduce::norm,
+    random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
     transform::{Descent, GradientTransform, Outcome, Update},
 };

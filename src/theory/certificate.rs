@@ -1,10 +1,11 @@
 //! What no gradient of a network exceeds, from its weights alone.
 
-use super::Upper;
+use crate::linalg::Upper;
 use crate::{
+    batch_shape::Extent,
     error::{Error, require_length},
-    extent::Extent,
-    layer::{Layer, summary},
+    layer::Layer,
+    network::summary,
     recurrent::MOST_BOUNDED_STEPS,
     scalar::Scalar,
     size::at_most,

@@ -1,11 +1,12 @@
 //! The Lyapunov spectrum: what many steps of a recurrent layer do to small differences of its state.
 
 use crate::{
+    batch_shape::Extent,
     block::Role,
     error::{Error, require, require_length},
-    extent::Extent,
-    initializer::{Initializer, Orthogonal, Shape, generator},
+    initializer::{Initializer, Orthogonal, Shape},
     layer::{Backward, Dims, Forward, Layer, Mode, Trained},
+    random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, product},
 };

@@ -1,10 +1,7 @@
 //! The gradient budget of a network before its first step, read from its description.
 
-use super::{
-    MeanField,
-    moments::Moments,
-    sample::{Sample, Spread},
-};
+use super::sample::{Sample, Spread};
+use crate::mean_field::{MeanField, moments::Moments};
 use crate::{
     activation::{ActivationKind, AnyActivation, Bounds, LeakyRelu},
     block::Role,
@@ -169,11 +166,11 @@ impl Prediction {
     ///
     /// # Errors
     /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Where a part
-    /// must be sampled: the errors of [`Tape::new`](crate::tape::Tape::new) and
+    /// must be sampled: the errors of [`Tape::new`](crate::workspace::Tape::new) and
     /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a pass of more than 2²⁸ values.
     ///
     /// # Panics
-    /// As [`Tape::forward`](crate::tape::Tape::forward), where a part must be sampled.
+    /// As [`Tape::forward`](crate::workspace::Tape::forward), where a part must be sampled.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
         Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }

@@ -1,15 +1,15 @@
 //! A network watched while it sees normal inputs: what is known of parts that no theory describes.
 
 use crate::{
+    batch_shape::Extent,
     error::Error,
-    extent::Extent,
-    initializer::{generator, sample::Normals},
     kernel::reduce::norm,
     layer::{Layer, Mode, initialize},
     monitor::{Factor, GradientMonitor, Link},
+    random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
     size::{at_most, reserve, room, saturating_product, saturating_sum},
-    tape::Tape,
+    workspace::Tape,
 };
 use alloc::{string::String, vec::Vec};
 

@@ -3,8 +3,9 @@
 use chainrule::{
     Activation, Bounds, Scalar,
     activation::*,
-    initializer::sample::{generator, uniform},
-    math, scalar,
+    math,
+    random::{generator, uniform},
+    scalar,
     testing::{Evidence, Law, Violations, activation_laws, measure_derivative},
 };
 

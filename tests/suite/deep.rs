@@ -6,8 +6,8 @@ use chainrule::{
     initializer::Orthogonal,
     layer::{Linear, Mode, Pointwise, Residual, Sequential, initialize},
     monitor::GradientBudget,
-    tape::Tape,
     theory::Certificate,
+    workspace::Tape,
 };
 
 /// The stack of a thread that a test runs on, unless told otherwise.

@@ -3,14 +3,14 @@
 use chainrule::{
     Error, Extent, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Tanh},
-    data::Data,
+    dataset::Data,
     layer::{Linear, Mode, Noise, Sequential, initialize},
     loss::{MeanSquared, Target},
     recurrent::{Lstm, Recurrent},
     scalar,
-    tape::Tape,
     trainer::{Observers, Settings, Trainer},
     transform::Sgd,
+    workspace::Tape,
 };
 
 fn numbers<T: Scalar>(count: usize) -> Vec<T> {

@@ -4,7 +4,7 @@ use chainrule::{
     Activation, Error, Extent, Layer, Role, Scalar,
     activation::{Identity, Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     diagnosis::{Cause, Examination, Finding, Report, Severity, expect_healthy, first_check},
     initializer::{Constant, CriticalGain, He, Orthogonal, Zeros},
     layer::{LastStep, LayerNorm, Linear, Pointwise, Sequential},
@@ -20,7 +20,7 @@ const WIDTH: usize = 32;
 
 /// Gaussian rows, the class told by the sign of two of their values.
 fn data(rows: usize) -> (Vec<f32>, Vec<usize>) {
-    use chainrule::initializer::{generator, sample::Normals};
+    use chainrule::random::{Normals, generator};
     let (mut rng, mut normals) = (generator(7), Normals::new());
     let x: Vec<f32> = (0..rows * WIDTH).map(|_| normals.next(&mut rng) as f32).collect();
     let y = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0) + 2 * usize::from(row[1] > 0.0)).collect();

@@ -3,16 +3,16 @@
 use chainrule::{
     Blocks, Error, Extent, Layer,
     activation::Tanh,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::{BranchScale, Dropout, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, SmoothL1, Target, accuracy},
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
-    tape::Tape,
     trainer::{Settings, Trainer},
     transform::{
         Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer,
         Outcome, Penalty, Plateau, RmsProp, Schedule, Sgd, WeightAverage,
     },
+    workspace::Tape,
 };
 
 const NAN: f64 = f64::NAN;

@@ -5,34 +5,33 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The floor of a path within the crate, as the parts of a file's or of an import's path.
-fn floor(path: &[String]) -> Option<u8> {
-    let part = |i: usize| path.get(i).map_or("", String::as_str);
-    Some(match part(0) {
-        "scalar" | "arc" | "cpu" | "number" | "math" | "error" | "size" | "kernel" | "extent" | "block" => 0,
-        "activation" | "initializer" | "monitor" | "loss" | "transform" => 1,
-        "layer" => match part(1) {
-            "linear" | "pointwise" | "norm" | "dropout" | "pool" => 2,
-            "Linear" | "Pointwise" | "PRelu" | "LayerNorm" | "RmsNorm" | "Dropout" | "LastStep" | "MeanOverSteps" => 2,
-            "sequential" | "stretch" | "residual" | "summary" | "Sequential" | "Residual" => 3,
-            _ => 1,
-        },
-        "recurrent" => 3,
-        "theory" => match part(1) {
-            "upper" | "spectral" | "Upper" | "spectral_norm_bound" => 0,
-            "quadrature" | "moments" | "mean_field" | "critical" | "eigenvalues" | "spectral_radius" => 1,
-            "DepthScales" | "FixedPoint" | "MeanField" | "PredictedLayer" | "Stability" => 1,
-            "CriticalPoint" | "critical_weight_variance" | "forward_gain" | "backward_gain" => 1,
-            _ => 4,
-        },
-        "tape" | "network" | "node" => 4,
-        "data" | "trainer" | "checkpoint" | "diagnosis" | "assert_gradient_healthy" | "testing" => 5,
-        // Re-exported at the root.
-        "Scalar" | "to_f64" | "CpuLevel" | "Error" | "LayerRule" | "Extent" | "Block" | "Blocks" | "Role" => 0,
-        "Activation" | "Bounds" | "Layer" | "Mode" | "GradientMonitor" => 1,
-        "Builder" => 4,
-        _ => return None,
-    })
+/// The floors from the ground up, with their folders and files.
+const FLOORS: [(&str, &[&str]); 6] = [
+    ("ground", &["arc", "batch_shape", "block", "cpu", "error", "number", "random", "scalar", "size"]),
+    ("numerics", &["kernel", "linalg", "math"]),
+    ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset"]),
+    ("layers", &["layer", "recurrent"]),
+    ("training", &["network", "workspace", "trainer", "checkpoint"]),
+    ("analysis", &["theory", "diagnosis", "testing"]),
+];
+
+/// Names that the crate's root re-exports, with the folder of each.
+const ROOT: [(&str, &[&str]); 8] = [
+    ("error", &["Error"]),
+    ("scalar", &["Scalar", "to_f64"]),
+    ("block", &["Block", "Blocks", "Role"]),
+    ("batch_shape", &["BatchShape", "Extent"]),
+    ("activation", &["Activation", "Bounds"]),
+    ("layer", &["Layer", "Mode"]),
+    ("monitor", &["GradientMonitor"]),
+    ("diagnosis", &["assert_gradient_healthy"]),
+];
+
+/// The number of the floor on which the first part of a path within the crate lies.
+fn floor(path: &[String]) -> Option<usize> {
+    let first = path.first().map_or("", String::as_str);
+    let folder = ROOT.iter().find(|(_, names)| names.contains(&first)).map_or(first, |(folder, _)| folder);
+    FLOORS.iter().position(|(_, folders)| folders.contains(&folder))
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

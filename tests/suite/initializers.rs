@@ -7,8 +7,9 @@ use chainrule::{
     initializer::*,
     layer::{Linear, Sequential, initialize},
     rand_core,
+    random::{self, generator},
     recurrent::{Gru, Lstm, Recurrent},
-    tape::Tape,
+    workspace::Tape,
 };
 use rand_core::{Rng, TryRng};
 use std::convert::Infallible;
@@ -278,17 +279,17 @@ fn no_seed_raises_an_alarm() {
 fn sampling_below_is_uniform() {
     let (mut rng, mut counts) = (generator(5), [0u32; 7]);
     for _ in 0..700_000 {
-        counts[sample::below(&mut rng, 7)] += 1;
+        counts[random::below(&mut rng, 7)] += 1;
     }
     let error = (700_000.0f64 * 6.0 / 49.0).sqrt();
     assert!(counts.iter().all(|&c| (f64::from(c) - 1e5).abs() < SIGNIFICANT * error), "{counts:?}");
     // Where 2⁶⁴ is far from a multiple: without rejection every third value would come as often as the two others.
     #[cfg(target_pointer_width = "64")]
     {
-        let thirds = (0..90_000).filter(|_| sample::below(&mut rng, 3 << 62).is_multiple_of(3)).count() as f64;
+        let thirds = (0..90_000).filter(|_| random::below(&mut rng, 3 << 62).is_multiple_of(3)).count() as f64;
         assert!((thirds - 30_000.0).abs() < SIGNIFICANT * 20_000f64.sqrt(), "{thirds} of 90,000");
     }
-    assert_eq!((sample::below(&mut rng, 0), sample::below(&mut rng, 1)), (0, 0));
+    assert_eq!((random::below(&mut rng, 0), random::below(&mut rng, 1)), (0, 0));
 }
 
 // -------------------------------------------------------------------------- bounds against PyTorch's

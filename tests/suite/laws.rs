@@ -6,13 +6,12 @@ use chainrule::{
     layer::Sequential,
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target},
     recurrent::Lstm,
-    scalar,
-    tape::Tape,
-    to_f64,
+    scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer,
         Penalty, Plateau, RmsProp, Schedule, Sgd, Update, WeightAverage,
     },
+    workspace::Tape,
 };
 use proptest::prelude::*;
 

@@ -3,11 +3,13 @@
 use chainrule::{
     Error, Extent, Layer,
     activation::{Identity, Tanh},
-    initializer::{Initializer, Normal, Shape, generator},
+    initializer::{Initializer, Normal, Shape},
     layer::{Sequential, initialize},
+    linalg::{eigenvalues, spectral_radius},
+    random::generator,
     recurrent::{Elman, Gru, Lstm, Recurrent},
-    tape::Tape,
-    theory::{LyapunovSpectrum, eigenvalues, lyapunov_spectrum, spectral_radius, state_jacobian},
+    theory::{LyapunovSpectrum, lyapunov_spectrum, state_jacobian},
+    workspace::Tape,
 };
 use chainrule::{Role, layer::Mode};
 

@@ -2,9 +2,10 @@
 
 use chainrule::{
     Block, Error, Extent, Layer, LayerRule, Mode, Role,
-    layer::{Backward, Dims, Forward, Linear, Needs, Residual, Sequential, initialize, summary},
+    layer::{Backward, Dims, Forward, Linear, Needs, Residual, Sequential, initialize},
+    network::summary,
     recurrent::{Bidirectional, Cell, CellBackward, CellForward, Lstm, Operand, Product, Recurrent, Reversed},
-    tape::Tape,
+    workspace::Tape,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

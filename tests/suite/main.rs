@@ -20,6 +20,7 @@ mod descent;
 mod diagnosis;
 #[cfg(feature = "std")]
 mod dual;
+mod eigenvalues;
 #[cfg(feature = "std")]
 mod errors;
 #[cfg(feature = "std")]

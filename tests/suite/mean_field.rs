@@ -4,7 +4,9 @@ use chainrule::{
     Activation, Bounds, Error, Scalar,
     activation::*,
     math,
-    theory::{CriticalPoint, DepthScales, MeanField, Stability, backward_gain, critical_weight_variance, forward_gain},
+    mean_field::{
+        CriticalPoint, DepthScales, MeanField, Stability, backward_gain, critical_weight_variance, forward_gain,
+    },
 };
 use proptest::prelude::*;
 use std::f64::consts::{FRAC_2_SQRT_PI, FRAC_PI_4, PI, SQRT_2};

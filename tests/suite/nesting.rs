@@ -6,12 +6,13 @@ use chainrule::{
     initializer::{ByGate, Constant},
     layer::{
         Backward, BranchScale, Dims, Forward, LastStep, Linear, MAX_DEPTH, Needs, Node, Pointwise, Reads, Residual,
-        Sequential, initialize, summary,
+        Sequential, initialize,
     },
     monitor::GradientBudget,
+    network::summary,
     recurrent::{Bidirectional, Reversed},
-    tape::Tape,
     theory::{Certificate, Inputs, Prediction},
+    workspace::Tape,
 };
 use std::sync::{
     Arc,

@@ -7,11 +7,12 @@ use chainrule::{
     initializer::{ByGate, Constant, He, Orthogonal, Sparse, Zeros},
     layer::{
         BranchScale, Dropout, LayerNorm, Linear, Mode, Node, Noise, PRelu, Pointwise, Reset, Residual, RmsNorm,
-        Sequential, initialize, summary,
+        Sequential, initialize,
     },
     monitor::{GradientMonitor, Link},
+    network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
-    tape::Tape,
+    workspace::Tape,
 };
 
 /// One of every kind of layer, with parameters that are not the defaults.

@@ -3,15 +3,15 @@
 use chainrule::{
     Error, Extent, GradientMonitor, Layer, Scalar,
     activation::{Activation, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::{Backward, Dims, Forward, Reads, Sequential, initialize},
     loss::{Loss, MeanSquared, Reduction, Target},
     monitor::Link,
     recurrent::{Elman, Recurrent},
     scalar,
-    tape::Tape,
     trainer::{Settings, Trainer},
     transform::Adam,
+    workspace::Tape,
 };
 use std::{
     any::Any,

@@ -5,17 +5,19 @@ use chainrule::{
     activation::*,
     initializer::*,
     layer::*,
+    mean_field::MeanField,
     monitor::{Factor, GradientBudget, LinkBudget, Shares},
+    random::{self, generator},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
-    tape::Tape,
-    theory::{Basis, Inputs, MeanField, OneInput, Prediction},
+    theory::{Basis, Inputs, OneInput, Prediction},
+    workspace::Tape,
 };
 
 const SEEDS: u64 = 20;
 
 /// Independent standard normal numbers.
 fn normals(count: usize, seed: u64) -> Vec<f32> {
-    let (mut rng, mut source) = (generator(seed), sample::Normals::new());
+    let (mut rng, mut source) = (generator(seed), random::Normals::new());
     (0..count).map(|_| source.next(&mut rng) as f32).collect()
 }
 

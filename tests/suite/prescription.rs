@@ -4,15 +4,18 @@ use chainrule::{
     Error, Extent, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
     diagnosis::{
-        Cause, Change, Examination, Finding, Patient, Treatment, first_check, prescribe,
-        remedy::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
+        Cause, Change, Examination, Finding, Patient, Treatment, first_check,
+        fix::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
+        prescribe,
     },
-    initializer::{He, Zeros, generator, sample::Normals},
-    layer::{BranchScale, LastStep, Linear, Mode, Node, Pointwise, Residual, Sequential, initialize, summary},
+    initializer::{He, Zeros},
+    layer::{BranchScale, LastStep, Linear, Mode, Node, Pointwise, Residual, Sequential, initialize},
     monitor::{Factor, GradientMonitor, Link},
+    network::summary,
+    random::{Normals, generator},
     recurrent::{Elman, Lstm, Recurrent},
-    tape::Tape,
     theory::Inputs,
+    workspace::Tape,
 };
 
 const WIDTH: usize = 64;

@@ -3,16 +3,16 @@
 use chainrule::{
     Activation, Block, Blocks, Error, Extent, Layer, Role, Scalar,
     activation::ActivationKind,
-    initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform, generator},
+    initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
     layer::{LayerNorm, Linear, Node, RmsNorm, initialize},
     loss::{Huber, Loss, MeanSquared, Target},
-    scalar,
-    tape::Tape,
-    to_f64,
+    random::generator,
+    scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Guard, Optimizer, Penalty, RmsProp, Schedule,
         Sgd, WeightAverage,
     },
+    workspace::Tape,
 };
 use half::{bf16, f16};
 

@@ -9,9 +9,8 @@ use chainrule::{
         RmsNorm, Sequential, initialize,
     },
     recurrent::{Cell, CellBackward, CellForward, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
-    scalar,
-    tape::Tape,
-    to_f64,
+    scalar, to_f64,
+    workspace::Tape,
 };
 use proptest::prelude::*;
 

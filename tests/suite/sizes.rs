@@ -4,17 +4,18 @@
 use chainrule::{
     Block, Error, Extent, Layer, Role,
     activation::{Relu, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     initializer::{Initializer, Zeros},
     layer::{
         Dims, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node, PRelu, Place, Pointwise, Residual, RmsNorm,
-        Sequential, Trained, initialize, summary,
+        Sequential, Trained, initialize,
     },
     loss::{MeanSquared, Target},
+    network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
-    tape::Tape,
     trainer::{Settings, Trainer},
     transform::Sgd,
+    workspace::Tape,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -379,11 +380,11 @@ fn networks(table: &mut Table) {
 
 fn theories(table: &mut Table) {
     use chainrule::{
-        initializer::{Orthogonal, Shape, Sparse, generator},
-        theory::{
-            Certificate, Inputs, LyapunovSpectrum, MeanField, OneInput, Prediction, eigenvalues, lyapunov_spectrum,
-            spectral_norm_bound, state_jacobian,
-        },
+        initializer::{Orthogonal, Shape, Sparse},
+        linalg::{eigenvalues, spectral_norm_bound},
+        mean_field::MeanField,
+        random::generator,
+        theory::{Certificate, Inputs, LyapunovSpectrum, OneInput, Prediction, lyapunov_spectrum, state_jacobian},
     };
     let recurrent = Sequential::<f64>::input(1).recurrent(2, Elman::new(Tanh)).last_step().build().unwrap();
     let line = Sequential::<f64>::input(1).linear(1).mean_over_steps().build().unwrap();

@@ -6,7 +6,7 @@ use chainrule::{
     layer::{Backward, Dims, Forward, Linear, Mode, Needs, Sequential, initialize},
     rand_core::Rng,
     recurrent::{Lstm, Recurrent},
-    tape::Tape,
+    workspace::Tape,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -3,14 +3,15 @@
 use chainrule::{
     Error, Extent, Layer,
     activation::{Activation, Relu, Tanh},
-    data::{Batch, Data},
-    initializer::{Normal, generator, sample::Normals},
+    dataset::{Batch, Data},
+    initializer::Normal,
     layer::{Linear, Pointwise, Sequential, initialize},
     loss::{Loss, MeanSquared, Target},
     monitor::{Factor, GradientMonitor, Statistics},
-    tape::Tape,
+    random::{Normals, generator},
     trainer::{Settings, Trainer},
     transform::Sgd,
+    workspace::Tape,
 };
 use proptest::prelude::*;
 

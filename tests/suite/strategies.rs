@@ -3,14 +3,14 @@
 use chainrule::{
     Error, Extent, Scalar,
     activation::{ActivationKind, Identity},
-    initializer::{Initializer, InitializerKind, Shape, Zeros, generator},
+    initializer::{Initializer, InitializerKind, Shape, Zeros},
     layer::{BranchScale, CellKind, Mode, Node, Reset, initialize},
     proptest::{
         prelude::*,
         strategy::ValueTree,
         test_runner::{RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner},
     },
-    tape::Tape,
+    random::generator,
     testing::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
@@ -18,6 +18,7 @@ use chainrule::{
             networks, values, widths,
         },
     },
+    workspace::Tape,
 };
 use std::collections::BTreeSet;
 

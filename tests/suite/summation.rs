@@ -9,7 +9,7 @@ use chainrule::{
     loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target},
     recurrent::{Cell, Elman, Gru, Lstm, Recurrent},
     scalar,
-    tape::Tape,
+    workspace::Tape,
 };
 
 const SEED: u64 = 21;

@@ -3,7 +3,7 @@
 use chainrule::{
     Block, Builder, Error, Extent, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::{
         Backward, Dims, Forward, LayerNorm, Linear, Mode, Needs, Noise, PRelu, Pointwise, Reads, Reset, Sequential,
         initialize,
@@ -13,9 +13,9 @@ use chainrule::{
     rand_core::Rng,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     scalar,
-    tape::Tape,
     trainer::{Settings, Trainer},
     transform::{Adam, ClipNorm},
+    workspace::Tape,
 };
 
 use std::sync::{

@@ -3,11 +3,12 @@
 use chainrule::{
     Blocks, Error, Extent, GradientMonitor, Layer,
     activation::{Relu, Tanh},
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target},
+    random::shuffle,
     recurrent::{Gru, Lstm},
-    trainer::{Epoch, Observers, Settings, Trainer, shuffle},
+    trainer::{Epoch, Observers, Settings, Trainer},
     transform::{
         Adam, AdamW, ClipNorm, GradientTransform, Guard, Outcome, Penalty, Plateau, Schedule, Sgd, WeightAverage,
     },

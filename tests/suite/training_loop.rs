@@ -4,7 +4,7 @@ use super::trainer::{Gradients, values};
 use chainrule::{
     Blocks, Error, GradientMonitor, Scalar,
     activation::Tanh,
-    data::{Batch, Data},
+    dataset::{Batch, Data},
     layer::{Linear, Sequential},
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, Reduction, SmoothL1, Target, accuracy},
     monitor::{Every, Statistics},

@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 /// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, data::{Batch, Data}, layer::Sequential, loss::{MeanSquared, Target}};
+/// use chainrule::{activation::Sigmoid, dataset::{Batch, Data}, layer::Sequential, loss::{MeanSquared, Target}};
 /// use chainrule::{monitor::Statistics, trainer::{Settings, Trainer}, transform::Sgd};
 /// let network = Sequential::<f32>::input(2).linear(8).activation(Sigmoid).linear(1).build()?;
 /// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);

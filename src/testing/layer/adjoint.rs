@@ -2,10 +2,10 @@
 
 use super::{Asked, Given, Results, Suite, run};
 use crate::{
+    batch_shape::Extent,
     block::Role,
-    extent::Extent,
-    initializer::{generator, sample::Normals},
     kernel::reduce::norm,
+    random::{Normals, generator},
     testing::{
         Dual, Law,
         law::{beyond, listed, number},

@@ -12,11 +12,11 @@ use super::{
     law::{Trial, subject},
 };
 use crate::{
+    batch_shape::Extent,
     block::{Block, Blocks, Role},
-    extent::Extent,
-    initializer::{generator, sample::Normals},
     kernel::reduce::norm,
     layer::{Layer, Mode},
+    random::{Normals, generator},
     scalar::{Scalar, scalar},
 };
 use alloc::{format, string::String, vec, vec::Vec};

@@ -1,7 +1,7 @@
 //! One forward and backward pass through a layer, in memory that tells who left it.
 
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     layer::{Backward, Forward, Layer, Mode, Noise, Place, Reads, Trained},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},

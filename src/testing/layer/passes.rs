@@ -2,7 +2,7 @@
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     layer::{Layer, Mode, Rows},
     scalar::{Scalar, scalar, to_f64},
     testing::{Law, law::beyond},

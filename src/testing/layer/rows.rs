@@ -2,7 +2,7 @@
 
 use super::{Asked, Given, Suite, unequal};
 use crate::{
-    extent::Extent,
+    batch_shape::Extent,
     layer::{Layer, Mode, Rows},
     scalar::{Scalar, to_f64},
     testing::Law,

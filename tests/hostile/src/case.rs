@@ -1,12 +1,6 @@
 //! One hostile call: a deterministic source of arguments, and what came of the call.
 
-use chainrule::{
-    Error, Extent, Scalar,
-    activation::{self, Activation, ActivationKind},
-    initializer::{self, InitializerKind},
-    layer::{BranchScale, CellKind, Node, Reset},
-    scalar,
-};
+use chainrule::{Error, Extent, Scalar, activation::{Activation, ActivationKind, self}, initializer::{InitializerKind, self}, layer::{BranchScale, CellKind, Node, Reset}, scalar};
 
 /// Why a call did not end in a right result.
 #[derive(Debug)]

@@ -4,14 +4,7 @@
 
 extern crate alloc;
 
-use chainrule::{
-    Extent,
-    activation::Tanh,
-    layer::{Sequential, initialize},
-    loss::{Loss, MeanSquared, Target},
-    tape::Tape,
-    transform::{Adam, Optimizer},
-};
+use chainrule::{Extent, activation::Tanh, layer::{Sequential, initialize}, loss::{Loss, MeanSquared, Target}, transform::{Adam, Optimizer}, workspace::Tape};
 use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,

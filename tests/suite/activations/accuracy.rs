@@ -2,7 +2,7 @@
 //! values (`truth.py`), `f32` by `f64`.
 
 use super::*;
-use chainrule::{Extent, Scalar, layer::Pointwise, scalar, tape::Tape, to_f64};
+use chainrule::{Extent, Scalar, layer::Pointwise, scalar, to_f64, workspace::Tape};
 
 /// φ and φ′ at each of `z`, by the passes of a layer.
 fn through_a_layer<T: Scalar, A: Activation>(activation: &A, z: &[f64]) -> Vec<[f64; 2]> {

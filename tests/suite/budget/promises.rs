@@ -8,8 +8,8 @@ use chainrule::{
     GradientMonitor, Layer,
     layer::Mode,
     monitor::{Factor, GradientBudget, LinkBudget},
-    tape::Tape,
     testing::Dual,
+    workspace::Tape,
 };
 use proptest::prelude::*;
 

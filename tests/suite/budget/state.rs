@@ -9,8 +9,8 @@ use chainrule::{
     Extent, GradientMonitor,
     layer::Mode,
     monitor::{Factor, GradientBudget},
-    tape::Tape,
     testing::Dual,
+    workspace::Tape,
 };
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@ use chainrule::{
     layer::{BranchScale, Mode, Residual, Sequential, initialize},
     monitor::{Every, Factor, GradientBudget, Link},
     recurrent::{Gru, Lstm},
-    tape::Tape,
+    workspace::Tape,
 };
 
 fn watch(network: &impl Layer<f64>, w: &[f64], extent: Extent<'_>, monitor: &mut dyn GradientMonitor<f64>) -> Vec<f64> {

@@ -2,7 +2,8 @@
 
 use super::measure::{longest_input_gradient, longest_state_gradient, numbers};
 use chainrule::{
-    Extent, Layer, activation::*, initializer::Orthogonal, layer::*, recurrent::*, tape::Tape, theory::Certificate,
+    Extent, Layer, activation::*, initializer::Orthogonal, layer::*, network::summary, recurrent::*,
+    theory::Certificate, workspace::Tape,
 };
 
 /// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.

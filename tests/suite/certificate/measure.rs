@@ -1,6 +1,6 @@
 //! The longest gradients there are, measured by backward passes.
 
-use chainrule::{Extent, Layer, Scalar, scalar, tape::Tape, to_f64};
+use chainrule::{Extent, Layer, Scalar, scalar, to_f64, workspace::Tape};
 
 /// Numbers in [−1, 1), a function of seed and place (splitmix64).
 pub fn numbers(seed: u64, count: usize) -> Vec<f64> {

@@ -6,7 +6,7 @@ use chainrule::{
     Block, Blocks, Error, Extent, Layer, Role,
     activation::{LeakyRelu, Relu, Tanh},
     checkpoint::{Checkpoint, Values},
-    data::Data,
+    dataset::Data,
     layer::{Backward, BranchScale, Dims, Forward, LayerNorm, Residual, Sequential},
     loss::{Huber, MeanSquared, Target},
     recurrent::{Elman, Gru, Lstm},

@@ -9,7 +9,7 @@ use chainrule::{
     Error, Extent,
     activation::{Relu, Tanh},
     checkpoint::{Checkpoint, Values},
-    data::Data,
+    dataset::Data,
     layer::Sequential,
     loss::{MeanSquared, Target},
     recurrent::Lstm,

@@ -6,8 +6,8 @@ use chainrule::{
     layer::{Sequential, initialize},
     recurrent::{Gru, Lstm},
     scalar,
-    tape::Tape,
     testing::Dual,
+    workspace::Tape,
 };
 
 fn network<T: Scalar>() -> Sequential<T> {

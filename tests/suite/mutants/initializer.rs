@@ -3,11 +3,9 @@
 use super::{all_caught, caught};
 use chainrule::{
     Error,
-    initializer::{
-        Initializer, Shape,
-        sample::{Normals, uniform},
-    },
+    initializer::{Initializer, Shape},
     rand_core::Rng,
+    random::{Normals, uniform},
     testing::{Law, initializer_laws},
 };
 use std::sync::atomic::{AtomicU64, Ordering};

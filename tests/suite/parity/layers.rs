@@ -7,8 +7,8 @@ use chainrule::{
     layer::{LayerNorm, Linear, Mode, PRelu, Pointwise, RmsNorm, Sequential},
     loss::{CrossEntropy, Loss, MeanSquared, Target},
     monitor::Link,
-    tape::Tape,
     to_f64,
+    workspace::Tape,
 };
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ use chainrule::{
     activation::{Relu, Tanh},
     layer::Sequential,
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent},
-    tape::Tape,
+    workspace::Tape,
 };
 use serde_json::Value;
 

@@ -6,10 +6,9 @@ use chainrule::{
     layer::{Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     recurrent::Lstm,
-    scalar,
-    tape::Tape,
-    to_f64,
+    scalar, to_f64,
     transform::{Adam, ClipNorm, Optimizer, Schedule},
+    workspace::Tape,
 };
 
 /// The hash of the bits at level `plain`, recorded on x86-64.

@@ -5,10 +5,7 @@ use crate::{
     Entry,
     case::{Case, Verdict, ensure},
 };
-use chainrule::{
-    data::{Batch, Data},
-    loss::Target,
-};
+use chainrule::{dataset::{Batch, Data}, loss::Target};
 
 pub fn entries() -> Vec<Entry> {
     vec![

@@ -5,17 +5,7 @@ use crate::{
     Entry,
     case::{Case, Fault, Taste, ensure},
 };
-use chainrule::{
-    Error, Extent, Layer,
-    diagnosis::{
-        Cause, Change, Examination, Patient, Report, Severity, Thresholds, expect_healthy, first_check, prescribe,
-        remedy::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant},
-    },
-    layer::{Node, initialize},
-    monitor::Statistics,
-    tape::Tape,
-    theory::Inputs,
-};
+use chainrule::{Error, Extent, Layer, diagnosis::{Cause, Change, Examination, Patient, Report, Severity, Thresholds, expect_healthy, first_check, fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant}, prescribe}, layer::{Node, initialize}, monitor::Statistics, theory::Inputs, workspace::Tape};
 
 /// A report with findings, and the network it is about.
 fn report(c: &mut Case) -> Result<(Node, Report), Error> {
@@ -146,7 +136,7 @@ pub fn entries() -> Vec<Entry> {
                 let treatments = prescribe(&patient)?;
                 for remedy in remedies().iter().chain(std::iter::once(
                     &(Box::new(CriticalInitialization { orthogonal: c.flag() })
-                        as Box<dyn chainrule::diagnosis::remedy::Remedy>),
+                        as Box<dyn chainrule::diagnosis::fix::Remedy>),
                 )) {
                     let _ = remedy.cures(CAUSE);
                     remedy.treat(&patient)?;

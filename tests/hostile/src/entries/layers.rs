@@ -6,15 +6,7 @@ use crate::{
     case::{Case, Fault, Taste, Verdict, ensure},
     liars::{LIES, Liar, LyingCell},
 };
-use chainrule::{
-    Extent, GradientMonitor, Layer, Scalar,
-    activation::{Relu, Sigmoid, Tanh},
-    layer::{
-        Backward, BranchScale, CellKind, Dropout, Forward, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node,
-        PRelu, Pointwise, Reset, Residual, RmsNorm, Sequential, initialize, summary,
-    },
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
-};
+use chainrule::{Extent, GradientMonitor, Layer, Scalar, activation::{Relu, Sigmoid, Tanh}, layer::{Backward, BranchScale, CellKind, Dropout, Forward, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node, PRelu, Pointwise, Reset, Residual, RmsNorm, Sequential, initialize}, network::summary, recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds}};
 
 pub fn entries() -> Vec<Entry> {
     vec![

@@ -16,11 +16,7 @@ use crate::{
     Entry,
     case::{Case, Fault, Taste, Verdict, ensure, output, parameters},
 };
-use chainrule::{
-    Scalar,
-    layer::{Layer, Mode, Node, Noise, initialize, summary},
-    tape::Tape,
-};
+use chainrule::{Scalar, layer::{Layer, Mode, Node, Noise, initialize}, network::summary, workspace::Tape};
 
 /// Public functions that take no value of a caller that could be hostile, each with the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[

@@ -8,13 +8,7 @@ use crate::{
     Entry,
     case::{Case, Fault, Verdict, ensure},
 };
-use chainrule::{
-    Block, Blocks, Role,
-    activation::{self, Activation, AnyActivation, Bounds},
-    initializer::{self, Initializer, InitializerKind, Shape, sample},
-    layer::{Dims, Needs, Noise, Place, Rows, Trained},
-    monitor::Factor,
-};
+use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, Needs, Noise, Place, Rows, Trained}, monitor::Factor, random};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -368,12 +362,12 @@ pub fn entries() -> Vec<Entry> {
             Some("`below(0)` has no answer"),
             |c| {
                 let end = c.size();
-                let mut rng = sample::generator(c.word());
-                let below = sample::below(&mut rng, end);
+                let mut rng = random::generator(c.word());
+                let below = random::below(&mut rng, end);
                 ensure(below < end, || format!("{below} below {end}"))?;
-                let uniform = sample::uniform(&mut rng);
+                let uniform = random::uniform(&mut rng);
                 ensure((0.0..1.0).contains(&uniform), || format!("uniform {uniform}"))?;
-                let mut normals = sample::Normals::new();
+                let mut normals = random::Normals::new();
                 let normal = normals.next(&mut rng);
                 ensure(normal.is_finite(), || format!("normal {normal}"))
             },
@@ -492,7 +486,7 @@ fn filled(c: &mut Case, initializer: impl Initializer + 'static, legal: bool) ->
         initializer.range(shape),
         initializer.orthogonal_gain(shape),
     );
-    let mut rng = sample::generator(c.word());
+    let mut rng = random::generator(c.word());
     let right = (rows as u128 * columns as u128).min(1 << 40) as usize;
     let n = c.length(right);
     let mut values = vec![f64::NAN; n];

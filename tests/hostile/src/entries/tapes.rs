@@ -5,12 +5,7 @@ use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
 };
-use chainrule::{
-    Extent, Layer,
-    layer::{Mode, Noise, initialize},
-    monitor::{GradientBudget, Statistics},
-    tape::Tape,
-};
+use chainrule::{Extent, Layer, layer::{Mode, Noise, initialize}, monitor::{GradientBudget, Statistics}, workspace::Tape};
 
 fn network(c: &mut Case) -> Result<Box<dyn Layer<f32>>, chainrule::Error> {
     c.legal(3, 2).build()

@@ -6,15 +6,7 @@ use crate::{
     case::{Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{
-    layer::initialize,
-    recurrent::{Lstm, Recurrent},
-    theory::{
-        Certificate, CriticalPoint, Inputs, LyapunovSpectrum, MeanField, OneInput, Prediction, backward_gain,
-        critical_weight_variance, eigenvalues, forward_gain, lyapunov_spectrum, spectral_norm_bound, spectral_radius,
-        state_jacobian,
-    },
-};
+use chainrule::{layer::initialize, linalg::{eigenvalues, spectral_norm_bound, spectral_radius}, mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain}, recurrent::{Lstm, Recurrent}, theory::{Certificate, Inputs, LyapunovSpectrum, OneInput, Prediction, lyapunov_spectrum, state_jacobian}};
 
 pub fn entries() -> Vec<Entry> {
     vec![

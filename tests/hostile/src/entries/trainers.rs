@@ -6,16 +6,7 @@ use crate::{
     case::{Case, Fault, Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{
-    Error, Extent, Layer,
-    checkpoint::{Checkpoint, Values},
-    data::{Batch, Data},
-    layer::{Linear, Sequential},
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target},
-    monitor::Statistics,
-    trainer::{Epoch, Evaluation, Observers, Settings, Trainer, shuffle},
-    transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, RmsProp, Schedule, Sgd, WeightAverage},
-};
+use chainrule::{Error, Extent, Layer, checkpoint::{Checkpoint, Values}, dataset::{Batch, Data}, layer::{Linear, Sequential}, loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target}, monitor::Statistics, random::shuffle, trainer::{Epoch, Evaluation, Observers, Settings, Trainer}, transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, RmsProp, Schedule, Sgd, WeightAverage}};
 use std::ops::ControlFlow;
 
 type Network = Box<dyn Layer<f32>>;

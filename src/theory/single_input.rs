@@ -5,8 +5,9 @@ use crate::{
     activation::{AnyActivation, LeakyRelu},
     block::Role,
     error::{Error, require},
-    initializer::{Initializer, Shape, generator, sample::Normals},
+    initializer::{Initializer, Shape},
     layer::{BranchScale, Layer, Node},
+    random::{Normals, generator},
     scalar::Scalar,
     size::reserve,
 };

@@ -33,8 +33,8 @@ pub use thaw::Thaw;
 use super::{Cause, Finding, Report, Thresholds, health};
 use crate::{
     activation::ActivationKind,
+    batch_shape::Extent,
     error::Error,
-    extent::Extent,
     layer::{Layer, Node, initialize},
     scalar::Scalar,
     theory::{Inputs, Prediction},

@@ -85,7 +85,7 @@ impl PredictedLayer {
 /// It takes any activation: one of the crate's, one of your own, or [`ActivationKind::as_any`].
 ///
 /// ```
-/// use chainrule::{activation::Tanh, theory::MeanField};
+/// use chainrule::{activation::Tanh, mean_field::MeanField};
 /// let field = MeanField::new(&Tanh, 1.3, 0.05)?;
 /// let scales = field.depth_scales().unwrap();
 /// assert!((scales.gradient - 7.83).abs() < 0.005); // vanishes: by a factor e in the square every 8 layers

@@ -1,6 +1,6 @@
 //! A network as a table a person can read.
 
-use super::{Layer, Node};
+use crate::layer::{Layer, Node};
 use crate::{block::Blocks, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
@@ -34,7 +34,7 @@ pub struct Summary {
 /// The parts of `network` with their widths and parameters.
 ///
 /// ```
-/// use chainrule::layer::{Sequential, summary};
+/// use chainrule::{layer::Sequential, network::summary};
 /// let network = Sequential::<f32>::input(3).linear(2).build()?;
 /// assert_eq!(summary(&network).parameters, 8);
 /// println!("{}", summary(&network));

@@ -2,7 +2,7 @@
 
 use super::Upper;
 use crate::{
-    kernel::product::{Matrix, Start, multiply, outer, outer_len, pack, pack_transposed, packed_len},
+    kernel::gemm::{Matrix, Start, multiply, outer, outer_len, pack, pack_transposed, packed_len},
     scalar::{Scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
@@ -32,7 +32,7 @@ const WORTH: f64 = 1e-9;
 /// values: \[rows, columns\].
 ///
 /// ```
-/// use chainrule::theory::spectral_norm_bound;
+/// use chainrule::linalg::spectral_norm_bound;
 /// let bound = spectral_norm_bound(&[3.0f32, 0.0, 4.0, 5.0], 2, 2); // singular values √45 and √5
 /// assert!(bound >= 45f64.sqrt() && bound < 45f64.sqrt() * (1.0 + 1e-9));
 /// ```

@@ -2,9 +2,9 @@
 
 use super::{
     require,
-    team::{Shared, each, part},
+    thread_pool::{Shared, each, part},
 };
-use crate::extent::Extent;
+use crate::batch_shape::Extent;
 use core::ops::Range;
 
 /// Where the rows of a step lie in a slab.

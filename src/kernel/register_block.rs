@@ -12,25 +12,25 @@ pub(crate) const LANES: usize = 16;
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {
-            const $lanes: usize = $crate::kernel::lane::LANES / 2;
+            const $lanes: usize = $crate::kernel::register_block::LANES / 2;
             for $at in (0..$count).step_by($lanes) $body
         } else {
-            const $lanes: usize = $crate::kernel::lane::LANES;
+            const $lanes: usize = $crate::kernel::register_block::LANES;
             for $at in (0..$count).step_by($lanes) $body
         }
     };
     ($number:ty, $times:literal, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {
-            const $lanes: usize = $crate::kernel::lane::LANES / 2;
+            const $lanes: usize = $crate::kernel::register_block::LANES / 2;
             for $at in (0..$count).step_by($lanes) $body
         } else {
             // What no whole block is left of goes by registers: a block that is filled up costs as much as a whole one.
-            let whole = $count - $count % ($times * $crate::kernel::lane::LANES);
+            let whole = $count - $count % ($times * $crate::kernel::register_block::LANES);
             {
-                const $lanes: usize = $times * $crate::kernel::lane::LANES;
+                const $lanes: usize = $times * $crate::kernel::register_block::LANES;
                 for $at in (0..whole).step_by($lanes) $body
             }
-            const $lanes: usize = $crate::kernel::lane::LANES;
+            const $lanes: usize = $crate::kernel::register_block::LANES;
             for $at in (whole..$count).step_by($lanes) $body
         }
     };

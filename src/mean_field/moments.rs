@@ -9,7 +9,7 @@ const LEAST: f64 = 1e-30;
 
 /// The moments of φ(u) and φ′(u), u normal with variance q.
 #[derive(Clone, Debug)]
-pub(super) struct Moments<'a> {
+pub(crate) struct Moments<'a> {
     activation: &'a dyn AnyActivation,
     kinks: Vec<f64>,
 }

@@ -1,8 +1,9 @@
 //! Transposition, in squares that fit into registers.
 
+use super::Matrix;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
-use super::{AVX512, PLAIN, is};
-use super::{Kernel, Level, dispatch, product::Matrix, require};
+use crate::kernel::{AVX512, PLAIN, is};
+use crate::kernel::{Kernel, Level, dispatch, require};
 use crate::scalar::Scalar;
 
 /// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.

@@ -2,13 +2,13 @@
 
 use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
 use crate::{
+    batch_shape::Extent,
     block::Role,
     error::{Error, require},
-    extent::Extent,
     layer::{Layer, Mode},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
-    tape::Tape,
+    workspace::Tape,
 };
 use alloc::{string::String, vec::Vec};
 

@@ -1,18 +1,18 @@
 //! The common loop: shuffle, batch, forward, loss, backward, update, validate.
 
 use crate::{
-    data::{Batch, Data, first_non_finite},
+    batch_shape::Extent,
+    dataset::{Batch, Data, first_non_finite},
     error::{Error, require, require_length},
-    extent::Extent,
-    initializer::{generator, sample::below},
-    kernel::{aligned::Aligned, team::lend},
+    kernel::{aligned::Aligned, thread_pool::lend},
     layer::{Layer, Mode, Noise, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::{GradientMonitor, Link},
+    random::shuffle,
     scalar::{Scalar, scalar, to_f64},
     size::{filled, grow},
-    tape::Tape,
     transform::{GradientTransform, Optimizer, Outcome, check_rate},
+    workspace::Tape,
 };
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -677,15 +677,6 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 /// Whether a network's output has a row for each step of a sample.
 fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
     network.extent(Extent::sequences(1, 2)).steps == 2
-}
-
-/// Draws an order (Fisher & Yates) that is a function of seed and epoch alone, so that a resumed run draws the same.
-pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
-    let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    for i in (1..order.len()).rev() {
-        let j = below(&mut rng, i + 1);
-        order.swap(i, j);
-    }
 }
 
 /// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.

@@ -1,6 +1,6 @@
 //! A loop over many short pieces of work, divided among threads that meet once at its end instead of after each piece.
 
-use super::team::{Shared, each, part};
+use super::thread_pool::{Shared, each, part};
 use core::ops::Range;
 
 /// From which end the matrices of a chain are made.
@@ -136,7 +136,7 @@ pub(crate) fn by_stretches<T: Send + Sync>(
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{super::team::Team, *};
+    use super::{super::thread_pool::Team, *};
     use std::{format, vec, vec::Vec};
 
     #[test]

@@ -1,14 +1,14 @@
 //! All memory of a pass, allocated once.
 
 use crate::{
+    batch_shape::Extent,
     block::Blocks,
     cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
-    extent::Extent,
     kernel::{
         aligned::Aligned,
         elementwise::descend,
-        team::{Team, during, threads},
+        thread_pool::{Team, during, threads},
     },
     layer::{
         Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Question, Trained, check_blocks,
@@ -26,7 +26,7 @@ use alloc::{string::String, vec::Vec};
 /// After construction no pass allocates. The network may be owned, or borrowed, or behind an `Arc`.
 ///
 /// ```
-/// use chainrule::{Extent, layer::{initialize, Linear}, tape::Tape};
+/// use chainrule::{Extent, layer::{Linear, initialize}, workspace::Tape};
 /// let network = Linear::new(3, 2);
 /// let w: Vec<f64> = initialize(&network, 1)?;
 /// let mut tape = Tape::new(&network, Extent::batch(8))?;
@@ -272,7 +272,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// `extent` beyond the tape's capacity, and the errors of [`Extent::check`].
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{Mode, Sequential, initialize}, tape::Tape};
+    /// use chainrule::{Extent, layer::{Mode, Sequential, initialize}, workspace::Tape};
     /// let network = Sequential::<f32>::input(3).linear(2).build()?;
     /// let (w, extent) = (initialize(&network, 1)?, Extent::batch(4));
     /// let mut tape = Tape::new(&network, extent)?;
@@ -383,7 +383,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// As [`backward`](Self::backward).
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{initialize, Linear}, tape::Tape};
+    /// use chainrule::{Extent, layer::{Linear, initialize}, workspace::Tape};
     /// let network = Linear::new(2, 1).without_bias();
     /// let mut w = vec![3.0, 5.0];
     /// let mut tape = Tape::new(&network, Extent::batch(1))?;
@@ -443,7 +443,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// time. No gradient goes from window to window.
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, tape::Tape};
+    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Tape};
     /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
     /// let w = initialize(&network, 1)?;
     /// let window = Extent::sequences(2, 5); // 2 sequences, 5 steps at a time

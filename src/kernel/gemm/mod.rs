@@ -4,16 +4,20 @@
 //! the shape around it: the same bits for any number of rows and any split of them. [`sums`](super::sums) defines the order of
 //! blocks of rows.
 
+mod single_row;
+mod transpose;
+
+use self::{
+    single_row::{OneRow, is_tiny, row_by_rows},
+    transpose::transpose,
+};
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, is};
 use super::{
-    Kernel, LINE, Level, ahead, dispatch,
-    lanes::{Lanes, lanes},
-    refuse, require,
-    row::{OneRow, is_tiny, row_by_rows},
+    Kernel, LINE, Level, dispatch, prefetch, refuse, require,
+    simd::{Lanes, lanes},
     sums::Levels,
-    team::{PARTS, Shared, divide, each, part, parts, threads},
-    transpose::transpose,
+    thread_pool::{PARTS, Shared, divide, each, part, parts, threads},
 };
 use crate::scalar::Scalar;
 
@@ -229,7 +233,7 @@ fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: u
             // As arrays the values are copied through registers; every panel is a multiple of 8 wide.
             let from = &from.data[start..start + width];
             // What the next panel is made of.
-            ahead::bring(from.as_ptr().wrapping_add(width), width);
+            prefetch::bring(from.as_ptr().wrapping_add(width), width);
             for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
                 *to = *from;
             }
@@ -776,7 +780,7 @@ impl Tile {
             let mut sums = [[V::zero(); R]; M];
             // A tile of few rows has no time for what others asked for; what nobody asks for is a line that is there.
             let has_time = M >= 4;
-            let asked = if has_time { ahead::take(self.inner) } else { None };
+            let asked = if has_time { prefetch::take(self.inner) } else { None };
             let step = if asked.is_some() { LINE } else { 0 };
             let mut line = asked.unwrap_or(data.as_ptr().addr());
             for p in 0..self.inner {
@@ -947,7 +951,7 @@ mod tests {
             by_panel();
             #[cfg(feature = "std")]
             for threads in 2..4 {
-                super::super::team::Team::new(threads).unwrap().during(&mut by_panel);
+                super::super::thread_pool::Team::new(threads).unwrap().during(&mut by_panel);
             }
         }
     }

@@ -63,3 +63,12 @@ impl Normals {
         radius * libm::cos(angle)
     }
 }
+
+/// Draws an order (Fisher & Yates) that is a function of seed and epoch alone, so that a resumed run draws the same.
+pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
+    let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    for i in (1..order.len()).rev() {
+        let j = below(&mut rng, i + 1);
+        order.swap(i, j);
+    }
+}

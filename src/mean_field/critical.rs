@@ -2,8 +2,8 @@
 
 use super::{
     FixedPoint, MeanField, Stability,
-    mean_field::{crossings, difference, require_variance},
     moments::Moments,
+    recursion::{crossings, difference, require_variance},
 };
 use crate::{
     activation::AnyActivation,
@@ -86,7 +86,7 @@ impl CriticalPoint {
 /// an activation shifted and scaled to mean 0, tanh, not bigger weights.
 ///
 /// ```
-/// use chainrule::{activation::{Sigmoid, Tanh}, theory::critical_weight_variance};
+/// use chainrule::{activation::{Sigmoid, Tanh}, mean_field::critical_weight_variance};
 /// assert!((critical_weight_variance(&Tanh, 0.05)?.unwrap() - 1.760955).abs() < 1e-6);
 /// assert_eq!(critical_weight_variance(&Sigmoid, 0.0)?, None);
 /// # Ok::<(), chainrule::Error>(())
@@ -115,7 +115,7 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
 /// `1/√E φ′(√q z)²`, so that χ₁(q) = 1.
 ///
 /// ```
-/// use chainrule::{activation::Tanh, theory::backward_gain};
+/// use chainrule::{activation::Tanh, mean_field::backward_gain};
 /// assert!((backward_gain(&Tanh, 1.0)? - 1.46741).abs() < 5e-6); // the usual table says 5/3: gradients explode
 /// # Ok::<(), chainrule::Error>(())
 /// ```

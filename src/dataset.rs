@@ -1,9 +1,9 @@
 //! Samples with their targets, and the batches made of them.
 
 use crate::{
+    batch_shape::Extent,
     error::{Error, require_length},
-    extent::Extent,
-    kernel::{slab::divide_rows, team::parts},
+    kernel::{step_rows::divide_rows, thread_pool::parts},
     loss::Target,
     scalar::{Scalar, to_f64},
     size::{grow, product, reserve, sum},

@@ -1,11 +1,7 @@
 //! Products of a single row, which need no tiles.
 
-use super::{
-    Kernel, Level, dispatch,
-    fused::fuses,
-    lanes::lanes,
-    product::{STRIP, Start},
-};
+use super::{STRIP, Start};
+use crate::kernel::{Kernel, Level, dispatch, fused::fuses, simd::lanes};
 use crate::scalar::Scalar;
 use num_traits::Float;
 

@@ -1,0 +1,8 @@
+//! Networks put together: the builder, building from a description, the summary table.
+
+mod build;
+mod builder;
+mod summary;
+
+pub use builder::Builder;
+pub use summary::{Summary, SummaryRow, summary};
