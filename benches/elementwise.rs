@@ -4,10 +4,10 @@
 //! take what ours takes, and tanh from the scalar's own methods, which shows what `math` is for.
 
 use chainrule::{
-    Activation, Bounds, Extent, Scalar, activation,
-    layer::{Layer, Mode, Pointwise},
+    Activation, BatchShape, Bounds, Scalar, activation,
+    layer::{ActivationLayer, Layer, Mode},
     math, scalar,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -43,20 +43,20 @@ impl Activation for WithMethods {
 fn one<T: Scalar>(criterion: &mut Criterion, scalar_name: &str, name: &str, activation: impl Activation) {
     let mut group = criterion.benchmark_group(format!("activation/{scalar_name}"));
     group.throughput(Throughput::Elements(VALUES as u64));
-    let network = Pointwise::new(VALUES, activation);
+    let network = ActivationLayer::new(VALUES, activation);
     let x: Vec<T> = (0..VALUES).map(|i| scalar(i as f64 / VALUES as f64 * 12.0 - 6.0)).collect();
-    let extent = Extent::batch(1);
-    let mut tape = Tape::new(&network as &dyn Layer<T>, extent).expect("a tape");
-    tape.want_input_gradient(true);
+    let extent = BatchShape::batch(1);
+    let mut workspace = Workspace::new(&network as &dyn Layer<T>, extent).expect("a workspace");
+    workspace.compute_input_gradient(true);
     group.bench_function(BenchmarkId::new("value", name), |bench| {
-        bench.iter(|| tape.infer(&[], &x, extent).expect("a pass").len())
+        bench.iter(|| workspace.infer(&[], &x, extent).expect("a pass").len())
     });
     group.bench_function(BenchmarkId::new("value and derivative", name), |bench| {
         bench.iter(|| {
-            let output = tape.forward_with(&[], &x, extent, Mode::Train, &mut ()).expect("a pass");
+            let output = workspace.forward_with(&[], &x, extent, Mode::Train, &mut ()).expect("a pass");
             output.dy.fill(T::one());
-            tape.backward(&[]).expect("a pass");
-            tape.input_gradient().len()
+            workspace.backward(&[]).expect("a pass");
+            workspace.input_gradient().len()
         })
     });
 }

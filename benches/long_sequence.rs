@@ -1,14 +1,14 @@
 //! The memory of backpropagation through a long time: T = 10,000 steps of an LSTM 64 → 128, batch 8, all at once.
 //!
-//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps by hand, from a tape, and prints the peak of the resident
+//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps by hand, from a workspace, and prints the peak of the resident
 //! memory where the system tells it, and what must be kept: inputs, gates, cells and hidden states.
 
 use chainrule::{
-    Error, Extent,
+    BatchShape, Error,
     layer::{Mode, Sequential, initialize},
-    loss::{Loss, MeanSquared, Target},
+    loss::{Loss, MeanSquaredError, Target},
     recurrent::Lstm,
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 const INPUT: usize = 64;
@@ -19,16 +19,16 @@ fn main() -> Result<(), Error> {
     let steps = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10_000);
     let network = Sequential::<f32>::input(INPUT).recurrent(HIDDEN, Lstm).last_step().linear(1).build()?;
     let mut w = initialize(&network, 1)?;
-    let extent = Extent::sequences(BATCH, steps);
+    let extent = BatchShape::sequences(BATCH, steps);
     let targets: Vec<f32> = (0..BATCH).map(|i| i as f32 / 8.0).collect();
-    let mut tape = Tape::new(&network, extent)?;
+    let mut workspace = Workspace::new(&network, extent)?;
     for _ in 0..2 {
-        for (i, x) in tape.input_mut(extent)?.iter_mut().enumerate() {
+        for (i, x) in workspace.input_mut(extent)?.iter_mut().enumerate() {
             *x = ((i * 7919) % 1000) as f32 / 1000.0 - 0.5;
         }
-        let output = tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
-        let loss = MeanSquared::new().evaluate(1, output.y, Target::Values(&targets), None, output.dy)?;
-        let gradient = tape.backward(&w)?;
+        let output = workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
+        let loss = MeanSquaredError::new().evaluate(1, output.y, Target::Values(&targets), None, output.dy)?;
+        let gradient = workspace.backward(&w)?;
         w.iter_mut().zip(&*gradient).for_each(|(w, g)| *w -= 0.01 * g);
         println!("loss {loss}");
     }

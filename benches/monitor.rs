@@ -6,11 +6,11 @@
 use chainrule::{
     Error, GradientMonitor,
     activation::Relu,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::Sequential,
     loss::{CrossEntropy, Target},
     monitor::{Every, GradientBudget, Statistics},
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Sgd,
 };
 use std::time::Instant;
@@ -25,8 +25,8 @@ fn main() -> Result<(), Error> {
     let network = network.build()?;
     let x: Vec<f32> = (0..BATCH * 784).map(|i| ((i * 7919) % 1000) as f32 / 1000.0).collect();
     let y: Vec<usize> = (0..BATCH).map(|i| i % 10).collect();
-    let data = Data::rows(784, &x, Target::Classes(&y))?;
-    let settings = Settings { batch: BATCH, ..Settings::default() };
+    let data = Dataset::rows(784, &x, Target::Classes(&y))?;
+    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
     let samples: Vec<usize> = (0..BATCH).collect();
     let mut monitors: Vec<(&str, Box<dyn GradientMonitor<f32>>)> = vec![
         ("()", Box::new(())),

@@ -5,12 +5,12 @@
 //! Where that figure rises, benches/README.md says why.
 
 use chainrule::{
-    Error, Extent,
+    BatchShape, Error,
     activation::Tanh,
-    layer::{Layer, Linear, Mode, Pointwise, Sequential, initialize},
+    layer::{ActivationLayer, Layer, Linear, Mode, Sequential, initialize},
     recurrent::Lstm,
     transform::{Optimizer, Sgd},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::time::{Duration, Instant};
 
@@ -18,25 +18,25 @@ fn plain(width: usize, depth: usize) -> Result<Sequential<f32>, Error> {
     let mut network = Sequential::new(width);
     for _ in 0..depth {
         network.push(Linear::new(width, width))?;
-        network.push(Pointwise::new(width, Tanh))?;
+        network.push(ActivationLayer::new(width, Tanh))?;
     }
     Ok(network)
 }
 
 /// The least time of a step; at least three are made, and more until some time is spent.
-fn step(network: &Sequential<f32>, extent: Extent<'_>) -> Result<Duration, Error> {
+fn step(network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<Duration, Error> {
     let mut w = initialize(network, 1)?;
     let x: Vec<f32> =
         (0..extent.rows() * network.dims().input).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
-    let mut tape = Tape::new(network, extent)?;
-    let mut optimizer = Optimizer::new(Sgd::new(1e-6), tape.blocks(), &w)?;
+    let mut workspace = Workspace::new(network, extent)?;
+    let mut optimizer = Optimizer::new(Sgd::new(1e-6), workspace.blocks(), &w)?;
     let (mut least, begin, mut made) = (Duration::MAX, Instant::now(), 0);
     while made < 3 || begin.elapsed() < Duration::from_millis(400) {
         let start = Instant::now();
-        let output = tape.forward_with(&w, &x, extent, Mode::Train, &mut ())?;
+        let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut ())?;
         output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
-        tape.backward(&w)?;
-        let (blocks, gradient) = tape.blocks_and_gradient();
+        workspace.backward(&w)?;
+        let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, &mut ())?;
         least = least.min(start.elapsed());
         made += 1;
@@ -44,7 +44,7 @@ fn step(network: &Sequential<f32>, extent: Extent<'_>) -> Result<Duration, Error
     Ok(least)
 }
 
-fn report(what: &str, size: usize, network: &Sequential<f32>, extent: Extent<'_>) -> Result<(), Error> {
+fn report(what: &str, size: usize, network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<(), Error> {
     let time = step(network, extent)?.as_secs_f64();
     let work = 3.0 * extent.rows() as f64 * network.dims().parameters as f64;
     println!("{what:<8} {size:>6} {:>12.1} µs {:>8.1} ps a multiplication", time * 1e6, time * 1e12 / work);
@@ -53,17 +53,17 @@ fn report(what: &str, size: usize, network: &Sequential<f32>, extent: Extent<'_>
 
 fn main() -> Result<(), Error> {
     for depth in [10, 30, 100, 300, 1000, 3000] {
-        report("depth", depth, &plain(64, depth)?, Extent::batch(32))?;
+        report("depth", depth, &plain(64, depth)?, BatchShape::batch(32))?;
     }
     for width in [16, 32, 64, 128, 256, 512, 1024, 2048] {
-        report("width", width, &plain(width, 4)?, Extent::batch(32))?;
+        report("width", width, &plain(width, 4)?, BatchShape::batch(32))?;
     }
     let lstm = Sequential::<f32>::input(32).recurrent(64, Lstm).build()?;
     for steps in [10, 100, 1000, 10_000] {
-        report("steps", steps, &lstm, Extent::sequences(8, steps))?;
+        report("steps", steps, &lstm, BatchShape::sequences(8, steps))?;
     }
     for batch in [1, 4, 16, 64, 256, 1024] {
-        report("batch", batch, &plain(64, 4)?, Extent::batch(batch))?;
+        report("batch", batch, &plain(64, 4)?, BatchShape::batch(batch))?;
     }
     Ok(())
 }

@@ -6,12 +6,12 @@
 use chainrule::{
     GradientMonitor,
     activation::Tanh,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::Sequential,
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
     monitor::{Every, GradientBudget, Statistics},
     recurrent::{Elman, Gru, Lstm},
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -22,10 +22,11 @@ const WIDTH: usize = 32;
 fn steps(criterion: &mut Criterion, name: &str, network: Sequential<f32>, time: usize) {
     let x: Vec<f32> = (0..BATCH * time * WIDTH).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
     let y: Vec<f32> = (0..BATCH).map(|i| i as f32 / BATCH as f32).collect();
-    let data = Data::sequences(WIDTH, time, &x, Target::Values(&y)).expect("data");
-    let settings = Settings { batch: BATCH, ..Settings::default() };
+    let data = Dataset::sequences(WIDTH, time, &x, Target::Values(&y)).expect("data");
+    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Adam::new(1e-3));
-    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, time).expect("a trainer");
+    let mut trainer =
+        Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, time).expect("a trainer");
     let samples: Vec<usize> = (0..BATCH).collect();
     let mut batch = Batch::new(&data, BATCH);
     let monitors: [(&str, Box<dyn GradientMonitor<f32>>); 4] = [

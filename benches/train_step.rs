@@ -6,12 +6,12 @@
 use chainrule::{
     Layer, Scalar,
     activation::{Relu, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::Sequential,
-    loss::{CrossEntropy, Loss, MeanSquared, Target},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Elman, Gru, Lstm},
     scalar,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{ClipNorm, GradientTransform, Sgd},
 };
 use std::time::Instant;
@@ -90,7 +90,7 @@ fn time(arguments: &Arguments, mut step: impl FnMut(usize) -> f64) {
     );
 }
 
-fn run<T, L, C, G>(arguments: &Arguments, mut trainer: Trainer<T, L, C, G>, data: &Data<'_, T>)
+fn run<T, L, C, G>(arguments: &Arguments, mut trainer: Trainer<T, L, C, G>, data: &Dataset<'_, T>)
 where
     T: Scalar,
     L: Layer<T>,
@@ -121,13 +121,13 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
         w.extend(scaled::<T>(101 + 2 * i as u64, outputs, 0.1 / fan.sqrt()));
     }
     let network = builder.build().expect("a network");
-    let settings = Settings { batch, threads: arguments.threads, ..Settings::default() };
+    let settings = TrainConfig { batch, threads: arguments.threads, ..TrainConfig::default() };
     if classes {
         let x = scaled::<T>(7, batch * dims[0], 1.7320508);
         let count = dims[dims.len() - 1];
         let label = |v: &f32| (((f64::from(*v) + 1.0) * 0.5 * count as f64) as usize).min(count - 1);
         let labels: Vec<usize> = uniform(8, batch).iter().map(label).collect();
-        let data = Data::rows(dims[0], &x, Target::Classes(&labels)).expect("data");
+        let data = Dataset::rows(dims[0], &x, Target::Classes(&labels)).expect("data");
         let mut trainer = Trainer::new(network, CrossEntropy::new(), Sgd::new(0.01), settings).expect("a trainer");
         trainer.parameters_mut().copy_from_slice(&w);
         run(arguments, trainer, &data);
@@ -135,8 +135,8 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
         let x = uniform(7, 512);
         let y: Vec<T> = x.chunks(2).map(|x| scalar(f64::from(x[0] * x[1] + 0.5 * x[0]))).collect();
         let x: Vec<T> = x.iter().map(|&v| scalar(f64::from(v))).collect();
-        let data = Data::rows(2, &x, Target::Values(&y)).expect("data");
-        let mut trainer = Trainer::new(network, MeanSquared::new(), Sgd::new(0.01), settings).expect("a trainer");
+        let data = Dataset::rows(2, &x, Target::Values(&y)).expect("data");
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.01), settings).expect("a trainer");
         trainer.parameters_mut().copy_from_slice(&w);
         run(arguments, trainer, &data);
     }
@@ -164,10 +164,11 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let row = |sample: usize, step: usize| &by_step[(step * batch + sample) * inputs..][..inputs];
     let x: Vec<T> = (0..batch * steps).flat_map(|i| row(i / steps, i % steps)).copied().collect();
     let y = scaled::<T>(8, batch * 10, 1.0);
-    let data = Data::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
-    let settings = Settings { batch, threads: arguments.threads, ..Settings::default() };
+    let data = Dataset::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
+    let settings = TrainConfig { batch, threads: arguments.threads, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Sgd::new(0.01));
-    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, steps).expect("a trainer");
+    let mut trainer =
+        Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps).expect("a trainer");
     trainer.parameters_mut().copy_from_slice(&w);
     run(arguments, trainer, &data);
 }

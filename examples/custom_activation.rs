@@ -4,13 +4,13 @@
 
 use chainrule::{
     Activation, Bounds, Scalar,
-    dataset::Data,
+    dataset::Dataset,
     layer::Sequential,
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
 };
 use chainrule::{
     testing::measure_derivative,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 
@@ -31,10 +31,10 @@ fn main() -> Result<(), chainrule::Error> {
 
     let x: Vec<f64> = (0..200).map(|i| f64::from(i) / 100.0 - 1.0).collect();
     let y: Vec<f64> = x.iter().map(|x| (5.0 * x).sin() * x).collect();
-    let data = Data::rows(1, &x, Target::Values(&y))?;
+    let data = Dataset::rows(1, &x, Target::Values(&y))?;
     let network = Sequential::<f64>::input(1).linear(16).activation(Sine).linear(1).build()?;
-    let settings = Settings { epochs: 100, ..Settings::default() };
-    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.01), settings)?;
+    let settings = TrainConfig { epochs: 100, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), settings)?;
     let epochs = trainer.fit(&data)?;
     let (first, last) = (epochs[0].loss, epochs[epochs.len() - 1].loss);
     println!("loss {first:.4} after one epoch, {last:.4} after {}", epochs.len());

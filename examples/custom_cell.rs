@@ -2,15 +2,15 @@
 
 use chainrule::activation::{Activation, Sigmoid, Tanh};
 use chainrule::recurrent::{Cell, CellBackward, CellForward, Operand, Product};
+use chainrule::{
+    BatchShape,
+    dataset::Dataset,
+    layer::Sequential,
+    loss::{MeanSquaredError, Target},
+};
 use chainrule::{Error, Scalar};
 use chainrule::{
-    Extent,
-    dataset::Data,
-    layer::Sequential,
-    loss::{MeanSquared, Target},
-};
-use chainrule::{
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
 };
 
@@ -56,15 +56,15 @@ fn main() -> Result<(), Error> {
     let starts = || (0..series.len() - MONTHS).step_by(6);
     let x: Vec<f32> = starts().flat_map(|start| series[start..start + MONTHS].to_vec()).collect();
     let next: Vec<f32> = starts().flat_map(|start| series[start + 1..=start + MONTHS].to_vec()).collect();
-    let data = Data::sequences(1, MONTHS, &x, Target::Values(&next))?; // the next month at every month
+    let data = Dataset::sequences(1, MONTHS, &x, Target::Values(&next))?; // the next month at every month
     let network = Sequential::input(1).recurrent(16, Minimal).linear(1).build()?;
-    let settings = Settings { epochs: 10, ..Settings::default() };
+    let settings = TrainConfig { epochs: 10, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Adam::new(1e-2));
-    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, MONTHS)?;
+    let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, MONTHS)?;
     let epochs = trainer.fit(&data)?;
     let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
-    let forecast = trainer.predict(&series[series.len() - MONTHS..], Extent::sequences(1, MONTHS))?;
+    let forecast = trainer.predict(&series[series.len() - MONTHS..], BatchShape::sequences(1, MONTHS))?;
     println!("forecast of the month after the last: {:.1} spots", 100.0 * forecast[MONTHS - 1]);
     Ok(())
 }

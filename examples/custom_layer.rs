@@ -1,16 +1,16 @@
 //! A layer of your own, trained on the monthly sunspot numbers, and the one line that proves it right.
 
 use chainrule::layer::{Backward, Dims, Forward};
+use chainrule::{
+    BatchShape,
+    activation::Tanh,
+    dataset::Dataset,
+    layer::Sequential,
+    loss::{MeanSquaredError, Target},
+};
 use chainrule::{Block, Error, Layer, Role, Scalar, rand_core::Rng};
 use chainrule::{
-    Extent,
-    activation::Tanh,
-    dataset::Data,
-    layer::Sequential,
-    loss::{MeanSquared, Target},
-};
-use chainrule::{
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 
@@ -53,12 +53,12 @@ fn main() -> Result<(), Error> {
     let x: Vec<f32> = series.windows(SEEN + 1).flat_map(|window| &window[..SEEN]).map(|spots| spots / 100.0).collect();
     let next: Vec<f32> = series[SEEN..].iter().map(|spots| spots / 100.0).collect();
     let network = Sequential::input(SEEN).layer(Scale(SEEN)).linear(16).activation(Tanh).linear(1).build()?;
-    let settings = Settings { epochs: 10, ..Settings::default() };
-    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(3e-3), settings)?;
-    let epochs = trainer.fit(&Data::rows(SEEN, &x, Target::Values(&next))?)?;
+    let settings = TrainConfig { epochs: 10, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(3e-3), settings)?;
+    let epochs = trainer.fit(&Dataset::rows(SEEN, &x, Target::Values(&next))?)?;
     let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
-    let forecast = trainer.predict(&x[x.len() - SEEN..], Extent::batch(1))?;
+    let forecast = trainer.predict(&x[x.len() - SEEN..], BatchShape::batch(1))?;
     println!("forecast of the last month: {:.1}, it was {:.1}", 100.0 * forecast[0], series[series.len() - 1]);
     println!("scales of the last 3 months: {:.2?}", &trainer.parameters()[SEEN - 3..SEEN]);
     Ok(())

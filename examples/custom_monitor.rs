@@ -3,10 +3,10 @@
 use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
 use chainrule::{
     activation::Sigmoid,
-    dataset::Data,
+    dataset::Dataset,
     layer::Sequential,
-    loss::{MeanSquared, Target},
-    trainer::{Observers, Settings, Trainer},
+    loss::{MeanSquaredError, Target},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::Adam,
 };
 
@@ -38,10 +38,10 @@ fn main() -> Result<(), chainrule::Error> {
     for _ in 0..6 {
         builder = builder.linear(16).activation(Sigmoid);
     }
-    let settings = Settings { epochs: 3, ..Settings::default() };
-    let mut trainer = Trainer::new(builder.linear(1).build()?, MeanSquared::new(), Adam::new(3e-3), settings)?;
+    let settings = TrainConfig { epochs: 3, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(builder.linear(1).build()?, MeanSquaredError::new(), Adam::new(3e-3), settings)?;
     let mut largest = Largest::default();
-    trainer.fit_with(&Data::rows(SEEN, &x, Target::Values(&next))?, Observers::new().monitor(&mut largest))?;
+    trainer.fit_with(&Dataset::rows(SEEN, &x, Target::Values(&next))?, FitOptions::new().monitor(&mut largest))?;
     println!("the largest gradient that left each link, from the loss to the input:");
     largest.0.iter().for_each(|(name, size)| println!("  {name:>3}  {size:.1e}"));
     Ok(())

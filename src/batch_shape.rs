@@ -11,18 +11,18 @@ use core::ops::Range;
 /// Rows are time-major: all samples of step 0, then all samples of step 1, and so on. A feedforward
 /// batch is a sequence of one step. In a ragged batch sample `s` has `lengths[s]` steps; lengths do
 /// not increase, so the samples still running at a step are always the first ones, and step `t` has
-/// just [`active(t)`](Extent::active) rows. There are no padding rows: nothing is computed for them,
+/// just [`active(t)`](BatchShape::active) rows. There are no padding rows: nothing is computed for them,
 /// and nothing can leak out of them.
 ///
 /// ```
-/// use chainrule::Extent;
-/// let ragged = Extent::ragged(&[3, 1]);
+/// use chainrule::BatchShape;
+/// let ragged = BatchShape::ragged(&[3, 1]);
 /// assert_eq!(ragged.rows(), 4);
 /// assert_eq!((ragged.step(0), ragged.step(1)), (0..2, 2..3));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Extent<'a> {
+pub struct BatchShape<'a> {
     /// Samples.
     pub batch: usize,
     /// Steps of the longest sample.
@@ -31,7 +31,7 @@ pub struct Extent<'a> {
     pub lengths: Option<&'a [usize]>,
 }
 
-impl<'a> Extent<'a> {
+impl<'a> BatchShape<'a> {
     /// `batch` samples of one step: a feedforward batch.
     pub const fn batch(batch: usize) -> Self {
         Self::sequences(batch, 1)
@@ -39,12 +39,12 @@ impl<'a> Extent<'a> {
 
     /// `batch` sequences of `steps` steps each.
     pub const fn sequences(batch: usize, steps: usize) -> Self {
-        Extent { batch, steps, lengths: None }
+        BatchShape { batch, steps, lengths: None }
     }
 
     /// Sequences of unequal length, longest first.
     pub fn ragged(lengths: &'a [usize]) -> Self {
-        Extent { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
+        BatchShape { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
 
     /// All rows of the pass; [`usize::MAX`] where they are more than that, which no pass can have.
@@ -88,8 +88,8 @@ impl<'a> Extent<'a> {
     }
 
     /// The one-step extent of the same samples, which layers such as `LastStep` produce.
-    pub fn collapsed(&self) -> Extent<'static> {
-        Extent::batch(self.batch)
+    pub fn collapsed(&self) -> BatchShape<'static> {
+        BatchShape::batch(self.batch)
     }
 
     /// Refuses what no pass can cover.

@@ -108,9 +108,9 @@ impl Blocks {
     /// The block of that name.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block has that whole name.
+    /// [`Error::UnknownBlock`] where no block has that whole name.
     pub fn get(&self, name: &str) -> Result<&Block<'static>, Error> {
-        self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::NoBlock { name: name.into() })
+        self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::UnknownBlock { name: name.into() })
     }
 
     /// The block that holds the parameter at `index`.
@@ -121,19 +121,19 @@ impl Blocks {
     /// The places of the blocks named `prefix` or under it (`2` covers `2.weight`, not `20.weight`).
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
     pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
         let covers = |name: &str| {
             name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
         };
         let found: Vec<usize> = (0..self.len()).filter(|&i| covers(&self.blocks[i].name)).collect();
-        if found.is_empty() { Err(Error::NoBlock { name: prefix.into() }) } else { Ok(found) }
+        if found.is_empty() { Err(Error::UnknownBlock { name: prefix.into() }) } else { Ok(found) }
     }
 
     /// Freezes the blocks named `prefix` or under it: their gradient is not computed, their values stay.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, true)
     }
@@ -141,8 +141,8 @@ impl Blocks {
     /// Takes [`freeze`](Self::freeze) back.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
-    pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
+    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, false)
     }
 

@@ -75,7 +75,7 @@ impl CpuLevel {
         if level == self {
             return Ok(());
         }
-        let reason = format!("this process already runs at {level}; fix the level before the first tape is made");
+        let reason = format!("this process already runs at {level}; fix the level before the first workspace is made");
         Err(Error::CpuLevel { level: self.to_string(), reason })
     }
 }
@@ -136,7 +136,7 @@ fn fix(_: CpuLevel) -> CpuLevel {
     CpuLevel::Plain
 }
 
-/// The level of kernels; an environment variable that is refused is an error where a tape is made, and has no
+/// The level of kernels; an environment variable that is refused is an error where a workspace is made, and has no
 /// effect here.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub(crate) fn level() -> CpuLevel {

@@ -1,7 +1,7 @@
 //! Samples with their targets, and the batches made of them.
 
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::{Error, require_length},
     kernel::{step_rows::divide_rows, thread_pool::parts},
     loss::Target,
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// inputs: sample after sample, each \[its steps, width\]; targets: one a sample, or one a step of every sample,
 /// in the same order, as the network's output has rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Data<'a, T> {
+pub struct Dataset<'a, T> {
     inputs: &'a [T],
     width: usize,
     steps: usize,
@@ -27,7 +27,7 @@ pub struct Data<'a, T> {
     row_weights: Option<&'a [T]>,
 }
 
-impl<'a, T: Scalar> Data<'a, T> {
+impl<'a, T: Scalar> Dataset<'a, T> {
     /// Samples of one row of `width` values.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl<'a, T: Scalar> Data<'a, T> {
         let each = product("a sample (width × steps)", &[width, steps])?;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
         require_length("inputs (whole samples)", samples.max(1) * each, inputs.len())?;
-        Data { inputs, width, steps, lengths: None, samples, rows: samples * steps, targets, row_weights: None }
+        Dataset { inputs, width, steps, lengths: None, samples, rows: samples * steps, targets, row_weights: None }
             .checked()
     }
 
@@ -69,7 +69,7 @@ impl<'a, T: Scalar> Data<'a, T> {
         let rows = sum("the steps of all samples", lengths.iter().copied())?;
         require_length("inputs", product("the inputs (steps of all samples × width)", &[rows, width])?, inputs.len())?;
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
-        Data { inputs, width, steps, lengths: Some(lengths), samples, rows, targets, row_weights: None }.checked()
+        Dataset { inputs, width, steps, lengths: Some(lengths), samples, rows, targets, row_weights: None }.checked()
     }
 
     fn checked(self) -> Result<Self, Error> {
@@ -106,7 +106,7 @@ impl<'a, T: Scalar> Data<'a, T> {
             let (what, expected) = ("a row weight", "finite and not negative");
             return Err(Error::DataValue { what, sample, step, column: None, expected, found });
         }
-        Ok(Data { row_weights: Some(weights), ..self })
+        Ok(Dataset { row_weights: Some(weights), ..self })
     }
 
     fn check_finite(&self, what: &'static str, values: &[T]) -> Result<(), Error> {
@@ -168,7 +168,7 @@ impl<'a, T: Scalar> Data<'a, T> {
     }
 }
 
-/// One batch, gathered from some samples and laid out as a tape takes it: time-major, the longest sample first.
+/// One batch, gathered from some samples and laid out as a workspace takes it: time-major, the longest sample first.
 ///
 /// Its buffers are made once for the largest batch.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ impl<T: Scalar> Batch<T> {
     /// Buffers for batches of up to `samples` samples of `data`; more than all samples are all samples.
     ///
     /// Where there is no memory for them, [`gather`](Self::gather) says so.
-    pub fn new(data: &Data<'_, T>, samples: usize) -> Self {
+    pub fn new(data: &Dataset<'_, T>, samples: usize) -> Self {
         let samples = samples.min(data.samples);
         let rows = data.most_rows(samples);
         // Values may be one row a sample or one a step; the longest samples have the most.
@@ -247,7 +247,7 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::Order`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a sample that
     /// it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step` is set, or
     /// the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
-    pub fn gather(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+    pub fn gather(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values(data).and_then(|values| {
@@ -263,7 +263,7 @@ impl<T: Scalar> Batch<T> {
     ///
     /// # Errors
     /// Those of [`gather`](Self::gather).
-    pub(crate) fn choose(&mut self, data: &Data<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+    pub(crate) fn choose(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::Order { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
@@ -329,7 +329,7 @@ impl<T: Scalar> Batch<T> {
     ///
     /// # Errors
     /// [`Error::Length`] where it has other room: the network takes rows of another width.
-    pub(crate) fn write_input(&self, data: &Data<'_, T>, x: &mut [T]) -> Result<(), Error> {
+    pub(crate) fn write_input(&self, data: &Dataset<'_, T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values(data)?)?;
         // A nanosecond a value: they come from far.
         let (rows, parts) = (self.rows(), parts(self.rows(), x.len(), 2));
@@ -351,8 +351,8 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// An error of the loss about a row of this batch, as one about a row of the targets of `data`.
-    pub(crate) fn in_data(&self, data: &Data<'_, T>, per_step: bool, error: Error) -> Error {
-        let Error::Label { row, label, classes } = error else { return error };
+    pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, error: Error) -> Error {
+        let Error::ClassOutOfRange { row, label, classes } = error else { return error };
         let mut found = self.samples.get(row).copied();
         if per_step {
             let mut rows = 0..=row;
@@ -362,26 +362,26 @@ impl<T: Scalar> Batch<T> {
                 }
             });
         }
-        Error::Label { row: found.unwrap_or(row), label, classes }
+        Error::ClassOutOfRange { row: found.unwrap_or(row), label, classes }
     }
 
     /// Values of the input rows of the samples chosen last.
-    fn input_values(&self, data: &Data<'_, T>) -> Result<usize, Error> {
+    fn input_values(&self, data: &Dataset<'_, T>) -> Result<usize, Error> {
         let rows = sum("the rows of a batch", self.lengths.iter().copied())?;
         product("the input of a batch (rows × width)", &[rows, data.width])
     }
 
-    /// The input rows; none after a training step, which writes them straight to the tape.
+    /// The input rows; none after a training step, which writes them straight to the workspace.
     pub fn x(&self) -> &[T] {
         &self.x
     }
 
     /// The rows of the input.
-    pub fn extent(&self) -> Extent<'_> {
+    pub fn extent(&self) -> BatchShape<'_> {
         if self.shape.lengths.is_some() {
-            Extent::ragged(&self.lengths)
+            BatchShape::ragged(&self.lengths)
         } else {
-            Extent::sequences(self.samples.len(), self.steps)
+            BatchShape::sequences(self.samples.len(), self.steps)
         }
     }
 
@@ -410,7 +410,7 @@ fn with_room<T>(len: usize) -> Vec<T> {
 }
 
 /// Visits the rows of some samples as they lie in `data`, in time-major order; the longest sample comes first.
-fn each_row<T: Scalar>(data: &Data<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
+fn each_row<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
     let steps = samples.first().map_or(0, |&sample| data.length(sample));
     for step in 0..steps {
         for &sample in samples.iter().take_while(|&&sample| step < data.length(sample)) {

@@ -28,16 +28,16 @@ pub enum Error {
         /// The length before it.
         before: usize,
     },
-    /// A pass larger than the tape was made for.
-    #[error("the pass has {batch} samples of up to {steps} steps, the tape holds {max_batch} of {max_steps}")]
+    /// A pass larger than the workspace was made for.
+    #[error("the pass has {batch} samples of up to {steps} steps, the workspace holds {max_batch} of {max_steps}")]
     BeyondCapacity {
         /// Samples asked for.
         batch: usize,
         /// Steps asked for.
         steps: usize,
-        /// Samples the tape holds.
+        /// Samples the workspace holds.
         max_batch: usize,
-        /// Steps the tape holds.
+        /// Steps the workspace holds.
         max_steps: usize,
     },
     /// A size that does not fit in memory, or is above a stated limit.
@@ -91,7 +91,7 @@ pub enum Error {
     /// A class label that the network has no output for. A trainer counts the rows of its data's targets: the row is the
     /// sample where each has one target.
     #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
-    Label {
+    ClassOutOfRange {
         /// The row.
         row: usize,
         /// Its label.
@@ -146,7 +146,7 @@ pub enum Error {
     /// A parameter that is NaN or infinite.
     #[error(
         "block {block} is not finite after update {step}; lower the learning rate, clip the gradient or begin the chain with \
-         Guard"
+         SkipNonFinite"
     )]
     NonFiniteParameters {
         /// The first block with such a value.
@@ -184,7 +184,7 @@ pub enum Error {
     },
     /// A block name, or the start of one, that no block has.
     #[error("no block is named {name:?} or begins with it")]
-    NoBlock {
+    UnknownBlock {
         /// The name.
         name: String,
     },
@@ -468,7 +468,7 @@ pub enum LayerRule {
     },
     /// A product of the first stage applied to the operand of a stage before it.
     #[error(
-        "product {product} of the cell has `Operand::Own` at stage 0; it must be at a stage after the one that writes it"
+        "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after the one that writes it"
     )]
     OwnOperandAtStart {
         /// The product.

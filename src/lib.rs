@@ -59,7 +59,7 @@ pub use activation::{Activation, Bounds};
 /// Comparison to a tolerance, re-exported so that versions agree.
 #[cfg(feature = "approx")]
 pub use approx;
-pub use batch_shape::Extent;
+pub use batch_shape::BatchShape;
 pub use block::{Block, Blocks, Role};
 pub use cpu::CpuLevel;
 pub use error::{Error, LayerRule};

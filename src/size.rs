@@ -1,6 +1,6 @@
 //! Sizes computed without wrapping, and memory that is asked for without aborting.
 //!
-//! Constructors of layers do not fail on sizes; `push`, `build`, `initialize` and `Tape::new` check them. What a
+//! Constructors of layers do not fail on sizes; `push`, `build`, `initialize` and `Workspace::new` check them. What a
 //! constructed object reports of itself saturates: `usize::MAX` is never a size that is accepted.
 
 use crate::error::Error;

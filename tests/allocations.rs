@@ -1,17 +1,17 @@
 //! After construction and one warm-up pass, a training step does not allocate once.
 
 use chainrule::{
-    Activation, Builder, Extent, GradientMonitor, Layer, Scalar,
+    Activation, BatchShape, Builder, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Tanh},
-    dataset::{Batch, Data},
-    layer::{BranchScale, Linear, Pointwise, Residual, Sequential},
-    loss::{CrossEntropy, Loss, MeanSquared, Target},
+    dataset::{Batch, Dataset},
+    layer::{ActivationLayer, BranchScale, Linear, Residual, Sequential},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::{Every, GradientBudget, Statistics},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     scalar,
-    trainer::{Settings, Trainer},
-    transform::{Adam, ClipNorm, GradientTransform, Guard, Schedule, Sgd, WeightAverage},
-    workspace::Tape,
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, Schedule, Sgd, SkipNonFinite, WeightAverage},
+    workspace::Workspace,
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -76,7 +76,7 @@ fn the_counter_counts() {
 }
 
 fn transform() -> impl GradientTransform<f32> {
-    (Guard::new(), ClipNorm::new(1.0), Adam::new(1e-2), Schedule::cosine(100, 0.1), WeightAverage::new(0.9))
+    (SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-2), Schedule::cosine(100, 0.1), WeightAverage::new(0.9))
 }
 
 fn values(count: usize) -> Vec<f32> {
@@ -85,9 +85,9 @@ fn values(count: usize) -> Vec<f32> {
 
 /// Batches of 4 samples, the last of fewer, watched and not, in one step and in accumulated ones, forward and
 /// reverse: nothing may allocate after one step of each monitor.
-fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Data<'_, f32>) {
-    let settings = Settings { batch: 4, accumulate: 2, ..Settings::default() };
-    let mut trainer = Trainer::for_steps(network, loss, transform(), settings, data.steps()).unwrap();
+fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Dataset<'_, f32>) {
+    let settings = TrainConfig { batch: 4, accumulate: 2, ..TrainConfig::default() };
+    let mut trainer = Trainer::for_sequences(network, loss, transform(), settings, data.steps()).unwrap();
     let mut batch = Batch::new(data, 4);
     let order: Vec<usize> = (0..data.samples()).rev().collect();
     assert_ne!(order.len() % 4, 0, "the last batch is a partial one");
@@ -123,7 +123,7 @@ fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Da
 }
 
 /// The steps of a sample of [`ragged`](lengths) data, or of any other.
-fn length(data: &Data<'_, f32>, sample: usize) -> usize {
+fn length(data: &Dataset<'_, f32>, sample: usize) -> usize {
     lengths(data.samples()).get(sample).copied().unwrap_or(0)
 }
 
@@ -134,7 +134,7 @@ fn lengths(samples: usize) -> Vec<usize> {
 #[test]
 fn feedforward() {
     let (x, classes) = (values(10 * 5), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
-    let data = Data::rows(5, &x, Target::Classes(&classes)).unwrap();
+    let data = Dataset::rows(5, &x, Target::Classes(&classes)).unwrap();
     let network = Sequential::input(5).linear(9).activation(Relu).dropout(0.2).linear(7).layer_norm().prelu().linear(3);
     check("an MLP", network.build().unwrap(), CrossEntropy::new(), &data);
     let branch = Sequential::input(6).linear(4).activation(Gelu).linear(6).build().unwrap();
@@ -148,7 +148,7 @@ fn feedforward() {
 #[test]
 fn recurrent() {
     let (x, classes) = (values(10 * 7 * 3), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
-    let data = Data::sequences(3, 7, &x, Target::Classes(&classes)).unwrap();
+    let data = Dataset::sequences(3, 7, &x, Target::Classes(&classes)).unwrap();
     let lstm = Sequential::input(3).recurrent(5, Lstm).last_step().linear(3).build().unwrap();
     check("an LSTM", lstm, CrossEntropy::new(), &data);
     let stacked = Sequential::input(3).recurrent(5, Gru::default()).dropout(0.1).recurrent(4, Elman::<Tanh>::default());
@@ -156,9 +156,9 @@ fn recurrent() {
     let both = Sequential::input(3).bidirectional(5, Lstm).last_step().linear(3).build().unwrap();
     check("both directions", both, CrossEntropy::new(), &data);
     let targets = values(10 * 7 * 2);
-    let data = Data::sequences(3, 7, &x, Target::Values(&targets)).unwrap();
+    let data = Dataset::sequences(3, 7, &x, Target::Values(&targets)).unwrap();
     let lstm = Sequential::input(3).recurrent(5, Lstm).linear(2).build().unwrap();
-    check("an LSTM with a loss at each step", lstm, MeanSquared::new(), &data);
+    check("an LSTM with a loss at each step", lstm, MeanSquaredError::new(), &data);
 }
 
 #[test]
@@ -166,17 +166,17 @@ fn ragged() {
     let lengths = lengths(10);
     let rows: usize = lengths.iter().sum();
     let (x, classes) = (values(rows * 3), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
-    let data = Data::ragged(3, &lengths, &x, Target::Classes(&classes)).unwrap();
+    let data = Dataset::ragged(3, &lengths, &x, Target::Classes(&classes)).unwrap();
     let lstm = || Sequential::input(3).recurrent(5, Lstm);
     check("a ragged LSTM", lstm().last_step().linear(3).build().unwrap(), CrossEntropy::new(), &data);
     let both = Sequential::input(3).bidirectional(4, Gru::default()).mean_over_steps().linear(3).build().unwrap();
     check("a ragged GRU in both directions", both, CrossEntropy::new(), &data);
     let per_step: Vec<usize> = (0..rows).map(|row| row % 3).collect();
-    let data = Data::ragged(3, &lengths, &x, Target::Classes(&per_step)).unwrap();
+    let data = Dataset::ragged(3, &lengths, &x, Target::Classes(&per_step)).unwrap();
     check("a ragged LSTM, a class a step", lstm().linear(3).build().unwrap(), CrossEntropy::new(), &data);
     let per_step = values(rows * 2);
-    let data = Data::ragged(3, &lengths, &x, Target::Values(&per_step)).unwrap();
-    check("a ragged LSTM, values a step", lstm().linear(2).build().unwrap(), MeanSquared::new(), &data);
+    let data = Dataset::ragged(3, &lengths, &x, Target::Values(&per_step)).unwrap();
+    check("a ragged LSTM, values a step", lstm().linear(2).build().unwrap(), MeanSquaredError::new(), &data);
 }
 
 /// An activation that marks the threads it runs on.
@@ -199,11 +199,11 @@ fn several_threads() {
     let wide = |network: Builder<f32>| network.linear(300).activation(Marking).linear(300).activation(Relu).linear(40);
     let deep = |network| (0..30).fold(network, |network: Builder<f32>, _| network.linear(40).activation(Marking));
     let (x, y) = (values(64 * 40), values(64));
-    let data = Data::rows(40, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
     for (what, network) in [("wide", wide(Sequential::input(40))), ("deep", deep(Sequential::input(40)))] {
-        let settings = Settings { batch: 64, threads: 3, ..Settings::default() };
+        let settings = TrainConfig { batch: 64, threads: 3, ..TrainConfig::default() };
         let mut trainer =
-            Trainer::new(network.linear(1).build().unwrap(), MeanSquared::new(), transform(), settings).unwrap();
+            Trainer::new(network.linear(1).build().unwrap(), MeanSquaredError::new(), transform(), settings).unwrap();
         let (mut batch, order) = (Batch::new(&data, 64), (0..64).collect::<Vec<usize>>());
         let mut step = |samples: &[usize]| trainer.step(&data, &mut batch, samples, &mut ()).unwrap();
         step(&order[..1]);
@@ -224,25 +224,30 @@ fn several_threads() {
 fn tape_by_hand() {
     let network = Sequential::<f32>::input(3).recurrent(5, Lstm).activation(Tanh).linear(2).build().unwrap();
     let w = chainrule::layer::initialize::<f32>(&network, 3).unwrap();
-    let mut tape = Tape::new(&network, Extent::sequences(4, 6)).unwrap();
-    let mut small = Tape::for_inference(&network, Extent::sequences(4, 6)).unwrap();
-    tape.want_input_gradient(true);
-    tape.want_state_gradient(true);
+    let mut workspace = Workspace::new(&network, BatchShape::sequences(4, 6)).unwrap();
+    let mut small = Workspace::for_inference(&network, BatchShape::sequences(4, 6)).unwrap();
+    workspace.compute_input_gradient(true);
+    workspace.compute_state_gradient(true);
     let x = values(4 * 6 * 3);
     let ragged = [6, 4, 4, 1];
-    let extents = [Extent::sequences(1, 1), Extent::sequences(4, 6), Extent::sequences(3, 2), Extent::ragged(&ragged)];
-    let mut pass = |extent: Extent<'_>| {
+    let extents = [
+        BatchShape::sequences(1, 1),
+        BatchShape::sequences(4, 6),
+        BatchShape::sequences(3, 2),
+        BatchShape::ragged(&ragged),
+    ];
+    let mut pass = |extent: BatchShape<'_>| {
         let x = &x[..extent.rows() * 3];
-        let output = tape.forward(&w, x, extent).unwrap();
+        let output = workspace.forward(&w, x, extent).unwrap();
         output.dy.fill(0.5);
-        tape.final_state_gradient_mut().fill(0.1);
-        tape.backward(&w).unwrap();
-        tape.carry_state();
-        let output = tape.forward(&w, x, extent).unwrap();
+        workspace.final_state_gradient_mut().fill(0.1);
+        workspace.backward(&w).unwrap();
+        workspace.carry_state();
+        let output = workspace.forward(&w, x, extent).unwrap();
         output.dy.fill(0.5);
-        tape.accumulate(&w).unwrap();
-        tape.clear_state();
-        tape.infer(&w, x, extent).unwrap();
+        workspace.accumulate(&w).unwrap();
+        workspace.clear_state();
+        workspace.infer(&w, x, extent).unwrap();
         small.infer(&w, x, extent).unwrap();
         small.carry_state();
         small.infer(&w, x, extent).unwrap();
@@ -257,16 +262,17 @@ fn tape_by_hand() {
 
 #[test]
 fn predict_one_sample() {
-    let network = Sequential::input(4).layer(Linear::new(4, 8)).layer(Pointwise::new(8, Relu)).linear(2).build();
-    let mut trainer = Trainer::new(network.unwrap(), MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap();
+    let network = Sequential::input(4).layer(Linear::new(4, 8)).layer(ActivationLayer::new(8, Relu)).linear(2).build();
+    let mut trainer =
+        Trainer::new(network.unwrap(), MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     let x = values(4);
-    let mut predict = || trainer.predict(&x, Extent::batch(1)).unwrap()[0];
+    let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];
     let first = predict();
     assert_eq!(allocations(&mut predict), (first, 0));
     let recurrent = Recurrent::new(4, 3, Lstm);
     let both = Bidirectional::new::<f32>(recurrent.clone(), recurrent).unwrap();
-    let mut trainer = Trainer::new(both, MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap();
-    let mut predict = || trainer.predict(&x, Extent::batch(1)).unwrap()[0];
+    let mut trainer = Trainer::new(both, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];
     let first = predict();
     assert_eq!(allocations(&mut predict), (first, 0));
 }

@@ -4,7 +4,7 @@
 #[path = "wasm/src/run.rs"]
 mod run;
 
-use chainrule::{CpuLevel, Error, Extent, activation::Tanh, layer::Pointwise, workspace::Tape};
+use chainrule::{BatchShape, CpuLevel, Error, activation::Tanh, layer::ActivationLayer, workspace::Workspace};
 use std::process::Command;
 
 /// What a test of this file prints where `CHAINRULE_LEVEL` is `level`.
@@ -26,7 +26,7 @@ fn prints_bits() {
 #[test]
 #[ignore = "run by others in a process of its own"]
 fn prints_tape() {
-    println!("{:?}", Tape::<f32, _>::new(Pointwise::new(1, Tanh), Extent::batch(1)).map(|_| ()));
+    println!("{:?}", Workspace::<f32, _>::new(ActivationLayer::new(1, Tanh), BatchShape::batch(1)).map(|_| ()));
 }
 
 #[test]

@@ -6,16 +6,16 @@ use crate::{
     progress,
 };
 use chainrule::{
-    Activation, Extent,
+    Activation, BatchShape,
     activation::{Relu, Selu, Sigmoid, Tanh},
-    dataset::Data,
+    dataset::Dataset,
     initializer::{Glorot, He, Initializer, LeCun},
-    layer::{LayerNorm, Linear, Mode, Pointwise, Residual, Sequential, initialize},
+    layer::{ActivationLayer, LayerNorm, Linear, Mode, Residual, Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     monitor::{Factor, GradientBudget},
-    trainer::{Observers, Settings, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::Adam,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     error::Error,
@@ -49,7 +49,7 @@ fn network<A: Activation, I: Initializer + Clone + 'static>(
         if matches!(wiring, Wiring::Normed) {
             block.push(LayerNorm::new(WIDTH))?;
         }
-        block.push(Pointwise::new(WIDTH, activation.clone()))?;
+        block.push(ActivationLayer::new(WIDTH, activation.clone()))?;
         match wiring {
             Wiring::Skips if layer > 0 => network.push(Residual::new(block)?)?,
             _ => network.append(block)?,
@@ -62,16 +62,16 @@ fn network<A: Activation, I: Initializer + Clone + 'static>(
 /// The budget of one pass over a batch, with the weights as they are.
 fn budget(network: &Sequential<f32>, w: &[f32], train: &Table) -> Result<GradientBudget, chainrule::Error> {
     let (rows, mut budget) = (128.min(train.labels.len()), GradientBudget::new());
-    let mut tape = Tape::new(network, Extent::batch(rows))?;
+    let mut workspace = Workspace::new(network, BatchShape::batch(rows))?;
     let x = &train.inputs[..rows * train.width];
-    let output = tape.forward_with(w, x, Extent::batch(rows), Mode::Evaluate, &mut budget)?;
+    let output = workspace.forward_with(w, x, BatchShape::batch(rows), Mode::Evaluate, &mut budget)?;
     CrossEntropy::new().evaluate(10, output.y, Target::Classes(&train.labels[..rows]), None, output.dy)?;
-    tape.backward_with(w, &mut budget)?;
+    workspace.backward_with(w, &mut budget)?;
     Ok(budget)
 }
 
 /// What training made of a network.
-struct Trained {
+struct TrainableMask {
     accuracy: f64,
     losses: Vec<f64>,
 }
@@ -82,22 +82,22 @@ fn fit(
     train: &Table,
     test: &Table,
     epochs: usize,
-) -> Result<Trained, chainrule::Error> {
-    let settings = Settings { batch: 32, epochs, seed: SEED, ..Settings::default() };
+) -> Result<TrainableMask, chainrule::Error> {
+    let settings = TrainConfig { batch: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, CrossEntropy::new(), Adam::new(1e-3), settings)?;
     let data = |table: &Table| (table.inputs.clone(), table.labels.clone());
     let ((x, labels), (x_test, labels_test)) = (data(train), data(test));
-    let train = Data::rows(64, &x, Target::Classes(&labels))?;
-    let test = Data::rows(64, &x_test, Target::Classes(&labels_test))?;
+    let train = Dataset::rows(64, &x, Target::Classes(&labels))?;
+    let test = Dataset::rows(64, &x_test, Target::Classes(&labels_test))?;
     let epochs = trainer.fit_with(
         &train,
-        Observers::new().progress(&mut |epoch| {
+        FitOptions::new().progress(&mut |epoch| {
             progress::show(task, epoch.epoch, epochs);
             ControlFlow::Continue(())
         }),
     )?;
     let accuracy = trainer.evaluate(&test)?.accuracy.unwrap_or(0.0);
-    Ok(Trained { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
+    Ok(TrainableMask { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
 }
 
 /// ‖gradient‖ before each weight product, from the input's side to the loss's.
@@ -128,7 +128,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
         shares.weights,
     );
     let trained = fit("sigmoid", &sick, train, test, brief)?;
-    println!("Trained for {brief} epochs (Adam, rate 1e-3): test accuracy {:.1} %.", 100.0 * trained.accuracy);
+    println!("TrainableMask for {brief} epochs (Adam, rate 1e-3): test accuracy {:.1} %.", 100.0 * trained.accuracy);
     let sick_losses = trained.losses;
 
     println!("\nThe same network with larger weights:\n");

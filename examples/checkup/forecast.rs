@@ -5,12 +5,12 @@ use crate::{
     progress,
 };
 use chainrule::{
-    Extent,
-    dataset::Data,
+    BatchShape,
+    dataset::Dataset,
     layer::Sequential,
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
     recurrent::Gru,
-    trainer::{Observers, Settings, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, Schedule},
 };
 use std::{
@@ -41,16 +41,16 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
         starts.iter().flat_map(|start| &series[start + offset..][..WINDOW]).copied().collect()
     };
     let (x, y) = (windows(0), windows(1));
-    let data = Data::sequences(1, WINDOW, &x, Target::Values(&y))?;
+    let data = Dataset::sequences(1, WINDOW, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(1).recurrent(HIDDEN, Gru::default()).linear(1).build()?;
     let epochs = if short { 3 } else { 60 };
-    let settings = Settings { batch: BATCH, epochs, seed: 5, ..Settings::default() };
+    let settings = TrainConfig { batch: BATCH, epochs, seed: 5, ..TrainConfig::default() };
     let updates = (epochs * starts.len().div_ceil(BATCH)) as u64;
     let transform = (ClipNorm::new(1.0), Adam::new(3e-3), Schedule::cosine(updates, 0.02));
-    let mut trainer = Trainer::for_steps(&network, MeanSquared::new(), transform, settings, WINDOW)?;
+    let mut trainer = Trainer::for_sequences(&network, MeanSquaredError::new(), transform, settings, WINDOW)?;
     trainer.fit_with(
         &data,
-        Observers::new().progress(&mut |epoch| {
+        FitOptions::new().progress(&mut |epoch| {
             progress::show("sunspots", epoch.epoch, epochs);
             ControlFlow::Continue(())
         }),
@@ -59,7 +59,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     // Each held-out month from the months before it.
     let mut forecast = Vec::new();
     for month in held_out..months.len() {
-        let y = trainer.predict(&series[month - WINDOW..month], Extent::sequences(1, WINDOW))?;
+        let y = trainer.predict(&series[month - WINDOW..month], BatchShape::sequences(1, WINDOW))?;
         let root = f64::from(y[WINDOW - 1]) * deviation + mean;
         forecast.push(root.max(0.0).powi(2));
     }

@@ -6,17 +6,17 @@ use crate::{
     progress,
 };
 use chainrule::{
-    Extent,
+    BatchShape,
     activation::{Relu, Tanh},
-    dataset::Data,
+    dataset::Dataset,
     initializer::{ByGate, Constant, Glorot, Identity, Orthogonal, Zeros},
     layer::{Mode, Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     monitor::{Factor, GradientBudget, Shares},
     recurrent::{Elman, Gru, Lstm, Recurrent},
-    trainer::{Observers, Settings, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     error::Error,
@@ -106,15 +106,15 @@ fn sequences(table: &Table) -> Vec<f32> {
 fn budget(kind: Kind, inputs: &[f32], labels: &[usize]) -> Result<GradientBudget, chainrule::Error> {
     let (network, batch) = (kind.network()?, 32);
     let w = initialize(&network, SEED)?;
-    let extent = Extent::sequences(batch, STEPS);
-    let mut tape = Tape::new(&network, extent)?;
+    let extent = BatchShape::sequences(batch, STEPS);
+    let mut workspace = Workspace::new(&network, extent)?;
     let mut budget = GradientBudget::new();
-    let data = Data::sequences(1, STEPS, inputs, Target::Classes(labels))?;
+    let data = Dataset::sequences(1, STEPS, inputs, Target::Classes(labels))?;
     let mut rows = chainrule::dataset::Batch::new(&data, batch);
     rows.gather(&data, &(0..batch).collect::<Vec<_>>(), false)?;
-    let output = tape.forward_with(&w, rows.x(), extent, Mode::Evaluate, &mut budget)?;
+    let output = workspace.forward_with(&w, rows.x(), extent, Mode::Evaluate, &mut budget)?;
     CrossEntropy::new().evaluate(10, output.y, rows.target(), None, output.dy)?;
-    tape.backward_with(&w, &mut budget)?;
+    workspace.backward_with(&w, &mut budget)?;
     Ok(budget)
 }
 
@@ -128,19 +128,19 @@ struct Run {
 fn fit(
     kind: Kind,
     rate: f64,
-    train: &Data<'_, f32>,
-    test: &Data<'_, f32>,
+    train: &Dataset<'_, f32>,
+    test: &Dataset<'_, f32>,
     epochs: usize,
 ) -> Result<Run, chainrule::Error> {
-    let settings = Settings { batch: 32, epochs, seed: SEED, ..Settings::default() };
+    let settings = TrainConfig { batch: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let network = kind.network()?;
-    let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), kind.transform(rate), settings, STEPS)?;
+    let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), kind.transform(rate), settings, STEPS)?;
     let mut losses = Vec::new();
     let mut note = |epoch: &chainrule::trainer::Epoch| {
         losses.push(epoch.loss);
         if epoch.loss.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    match trainer.fit_with(train, Observers::new().progress(&mut note)) {
+    match trainer.fit_with(train, FitOptions::new().progress(&mut note)) {
         Err(chainrule::Error::NonFiniteParameters { .. }) => losses.push(f64::NAN),
         other => drop(other?),
     }
@@ -149,7 +149,7 @@ fn fit(
 }
 
 /// All kinds at all rates, on two threads: each is a network of its own.
-fn fit_all(train: &Data<'_, f32>, test: &Data<'_, f32>, epochs: usize) -> Result<Vec<Run>, chainrule::Error> {
+fn fit_all(train: &Dataset<'_, f32>, test: &Dataset<'_, f32>, epochs: usize) -> Result<Vec<Run>, chainrule::Error> {
     let jobs: Vec<(Kind, f64)> = KINDS.iter().rev().flat_map(|&kind| RATES.map(|rate| (kind, rate))).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Mutex<Vec<Option<Result<Run, chainrule::Error>>>> = Mutex::new(vec![None; jobs.len()]);
@@ -190,7 +190,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
         let norms = budget.state_gradients("0");
         // As far back as there is a gradient: in f32 it may end in zero.
         let live = norms.iter().rposition(|&norm| norm == 0.0).map_or(0, |zero| zero + 1);
-        let links = budget.steps_of("0").filter(|link| link.factor != Factor::Injection);
+        let links = budget.steps_of("0").filter(|link| link.factor != Factor::Addition);
         let shares = Shares::of(links.filter(|link| link.step.is_some_and(|step| step > live)));
         let per = 100.0 / (STEPS - 1 - live).max(1) as f64;
         println!(
@@ -211,8 +211,8 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
     );
     let classes = |table: &'_ Table| table.labels.clone();
     let (labels, labels_test) = (classes(train), classes(test));
-    let train = Data::sequences(1, STEPS, &x, Target::Classes(&labels))?;
-    let test = Data::sequences(1, STEPS, &x_test, Target::Classes(&labels_test))?;
+    let train = Dataset::sequences(1, STEPS, &x, Target::Classes(&labels))?;
+    let test = Dataset::sequences(1, STEPS, &x_test, Target::Classes(&labels_test))?;
     let runs = fit_all(&train, &test, epochs)?;
     let rates = RATES.map(|rate| format!("rate {rate}"));
     println!("{:<34} {:>11} {:>11} {:>11}   best: test accuracy, training loss", "", rates[0], rates[1], rates[2]);

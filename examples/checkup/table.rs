@@ -3,14 +3,14 @@
 use crate::{data, progress};
 use chainrule::{
     activation::Relu,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     initializer::He,
     layer::{Linear, Sequential},
     loss::{CrossEntropy, Target},
     monitor::GradientBudget,
     network::summary,
-    trainer::{Observers, Settings, Trainer},
-    transform::{Adam, ClipNorm, Guard},
+    trainer::{FitOptions, TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, SkipNonFinite},
 };
 use std::{error::Error, ops::ControlFlow};
 
@@ -37,14 +37,14 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
         .build()?;
     println!("{}", summary(&network));
     let epochs = if short { 5 } else { 60 };
-    let settings = Settings { epochs, seed: 1, patience: Some(10), ..Settings::default() };
-    let chain = (Guard::new(), ClipNorm::new(5.0), Adam::new(1e-3));
+    let settings = TrainConfig { epochs, seed: 1, patience: Some(10), ..TrainConfig::default() };
+    let chain = (SkipNonFinite::new(), ClipNorm::new(5.0), Adam::new(1e-3));
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), chain, settings)?;
     // What decides when to stop is not what is reported on.
     let (train, watched) = train.split(2);
-    let train_data = Data::rows(table.width, &train.inputs, Target::Classes(&train.labels))?;
-    let watched_data = Data::rows(table.width, &watched.inputs, Target::Classes(&watched.labels))?;
-    let test_data = Data::rows(table.width, &test.inputs, Target::Classes(&test.labels))?;
+    let train_data = Dataset::rows(table.width, &train.inputs, Target::Classes(&train.labels))?;
+    let watched_data = Dataset::rows(table.width, &watched.inputs, Target::Classes(&watched.labels))?;
+    let test_data = Dataset::rows(table.width, &test.inputs, Target::Classes(&test.labels))?;
     let mut budget = GradientBudget::new();
     let mut batch = Batch::new(&train_data, 32);
     let first: Vec<usize> = (0..train_data.samples().min(32)).collect();
@@ -54,7 +54,7 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
         progress::show("training", epoch.epoch, epochs);
         ControlFlow::Continue(())
     };
-    let done = trainer.fit_with(&train_data, Observers::new().validation(&watched_data).progress(&mut show))?;
+    let done = trainer.fit_with(&train_data, FitOptions::new().validation(&watched_data).progress(&mut show))?;
     let found = trainer.evaluate(&test_data)?;
     let mut counts = vec![0usize; table.classes.len()];
     test.labels.iter().for_each(|&class| counts[class] += 1);

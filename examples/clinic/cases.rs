@@ -6,7 +6,7 @@ use chainrule::{
     activation::{Gelu, Identity, Relu, Sigmoid, Tanh},
     diagnosis::Cause,
     initializer::{ByGate, Chrono, Constant, CriticalGain, Glorot, He, Initializer, LeCun, Orthogonal, Zeros},
-    layer::{LastStep, Layer, LayerNorm, Linear, Pointwise, Residual, Sequential, initialize},
+    layer::{ActivationLayer, LastStep, Layer, LayerNorm, Linear, Residual, Sequential, initialize},
     loss::Target,
     random::{self, generator},
     recurrent::{Elman, Lstm, Recurrent},
@@ -186,10 +186,10 @@ fn critical(kind: Kind, gain: f64) -> Result<chainrule::initializer::Initializer
 
 fn push_activation(network: &mut Sequential<f32>, width: usize, kind: Kind) -> Result<(), Error> {
     match kind {
-        Kind::Relu => network.push(Pointwise::new(width, Relu)),
-        Kind::Tanh => network.push(Pointwise::new(width, Tanh)),
-        Kind::Gelu => network.push(Pointwise::new(width, Gelu)),
-        Kind::Sigmoid => network.push(Pointwise::new(width, Sigmoid)),
+        Kind::Relu => network.push(ActivationLayer::new(width, Relu)),
+        Kind::Tanh => network.push(ActivationLayer::new(width, Tanh)),
+        Kind::Gelu => network.push(ActivationLayer::new(width, Gelu)),
+        Kind::Sigmoid => network.push(ActivationLayer::new(width, Sigmoid)),
     }
     .map(|_| ())
 }
@@ -201,7 +201,7 @@ fn plain(Plain { depth, hidden, kind, gain }: &Plain, odd: Option<usize>) -> Res
         let width = if layer == 0 { PIXELS } else { *hidden };
         network.push(Linear::new(width, *hidden).weights(critical(*kind, *gain)?).bias(Zeros))?;
         if odd == Some(layer) {
-            network.push(Pointwise::new(*hidden, SquareRoot))?;
+            network.push(ActivationLayer::new(*hidden, SquareRoot))?;
         } else {
             push_activation(&mut network, *hidden, *kind)?;
         }
@@ -217,7 +217,7 @@ fn residual(depth: usize, hidden: usize) -> Result<Sequential<f32>, Error> {
         let mut branch = Sequential::new(hidden);
         branch.push(LayerNorm::new(hidden))?;
         branch.push(Linear::new(hidden, hidden).weights(He::normal()))?;
-        branch.push(Pointwise::new(hidden, Relu))?;
+        branch.push(ActivationLayer::new(hidden, Relu))?;
         branch.push(Linear::new(hidden, hidden).weights(Zeros))?;
         network.push(Residual::new(branch)?)?;
     }
@@ -255,10 +255,10 @@ pub const FAULTS: [Cause; 17] = [
     Cause::UnscaledInput,
     Cause::ExplodingRecurrence,
     Cause::VanishingRecurrence,
-    Cause::ShutForgetGate,
+    Cause::ClosedForgetGate,
     Cause::Cliff,
-    Cause::LowClip,
-    Cause::LongStep,
+    Cause::ClipThresholdTooLow,
+    Cause::LearningRateTooHigh,
     Cause::Overflow,
     Cause::NotANumber,
     Cause::FrozenBlock,
@@ -268,7 +268,7 @@ pub const FAULTS: [Cause; 17] = [
 pub fn is_of_budget(cause: Option<Cause>) -> bool {
     use Cause::*;
     let over_depth = matches!(cause, Some(SaturatingActivation | SmallWeights | LargeWeights | Bottleneck));
-    over_depth || matches!(cause, Some(ExplodingRecurrence | VanishingRecurrence | ShutForgetGate))
+    over_depth || matches!(cause, Some(ExplodingRecurrence | VanishingRecurrence | ClosedForgetGate))
 }
 
 /// Ways to be healthy that look like a fault to some rule.
@@ -313,7 +313,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
         true => matches!(trap, "remembers" | "short memory" | "clipped at the typical norm" | "sunspots"),
         false => {
             use Cause::*;
-            matches!(cause, ExplodingRecurrence | VanishingRecurrence | ShutForgetGate | Cliff)
+            matches!(cause, ExplodingRecurrence | VanishingRecurrence | ClosedForgetGate | Cliff)
         }
     };
     let severity = |low: f64, high: f64, rng: &mut rand::Drawn| rng.between(low, high);
@@ -327,7 +327,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
         let amount = match cause {
             Cause::ExplodingRecurrence => severity(1.6, 3.5, rng),
             Cause::VanishingRecurrence => severity(0.2, 0.6, rng),
-            Cause::ShutForgetGate => -severity(2.0, 8.0, rng),
+            Cause::ClosedForgetGate => -severity(2.0, 8.0, rng),
             Cause::Cliff => severity(0.15, 0.6, rng),
             _ => severity(1.0, 3.0, rng),
         };
@@ -362,7 +362,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                 }
                 // Nothing bounds the state: a step too far, and the powers of U grow.
                 Cause::Cliff => {
-                    causes.extend([Cause::ExplodingRecurrence, Cause::LongStep]);
+                    causes.extend([Cause::ExplodingRecurrence, Cause::LearningRateTooHigh]);
                     (recipe.adam, recipe.rate, recipe.clip) = (false, amount, twin.then_some(1.0));
                     elman(Identity, hidden, 1.0)?
                 }
@@ -370,7 +370,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                     true => lstm(hidden, Chrono { span })?,
                     false => elman(Tanh, hidden, amount)?,
                 },
-                Cause::ShutForgetGate if !twin => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(amount)))?,
+                Cause::ClosedForgetGate if !twin => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(amount)))?,
                 _ => lstm(hidden, Chrono { span })?,
             }
         };
@@ -428,7 +428,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                 let signs = y.iter().flat_map(|&y| (0..10).map(move |class| if class == y { 1.0 } else { -1.0 }));
                 targets = Some(Targets::Values(10, signs.collect()));
                 let mut bounded = plain(&net, None)?;
-                bounded.push(Pointwise::new(10, Tanh))?;
+                bounded.push(ActivationLayer::new(10, Tanh))?;
                 network = Some(bounded);
             }
             "deep and critical" => (net.depth, net.kind, recipe.rate) = (14, Kind::Tanh, recipe.rate * 0.3),
@@ -454,7 +454,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             Cause::Bottleneck => (net.depth, layers) = (6 + rng.below(5), vec![2 * place]),
             Cause::DeadUnits if by_step => {
                 net.kind = Kind::Relu;
-                causes.push(Cause::LongStep);
+                causes.push(Cause::LearningRateTooHigh);
                 (recipe.adam, recipe.rate) = (false, if twin { 0.05 } else { severity(1.5, 15.0, rng) });
             }
             Cause::DeadUnits => (net.kind, layers) = (Kind::Relu, vec![2 * place + 1]),
@@ -464,11 +464,11 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             Cause::Overflow => (net.kind, layers) = (Kind::Relu, vec![2 * place]),
             Cause::NotANumber => (odd, layers) = ((!twin).then_some(place), vec![2 * place + 1]),
             Cause::FrozenBlock => (recipe.still, layers) = ((!twin).then_some("2.weight"), vec![2]),
-            Cause::LowClip => {
+            Cause::ClipThresholdTooLow => {
                 (recipe.adam, recipe.rate) = (false, 0.05);
                 recipe.clip = Some(if twin { 1.0 } else { severity(1e-4, 1e-2, rng) });
             }
-            Cause::LongStep => {
+            Cause::LearningRateTooHigh => {
                 recipe.rate *= if twin { 1.0 } else { severity(60.0, 600.0, rng) };
                 layers = all.iter().copied().chain([2 * net.depth]).collect();
             }

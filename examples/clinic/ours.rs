@@ -6,25 +6,25 @@ use crate::{
     run::{Outcomes, train},
 };
 use chainrule::{
-    Error, Extent, Layer,
-    diagnosis::{Change, Examination, Patient, Report, Severity, fix::Standardise, prescribe},
+    BatchShape, Error, Layer,
+    diagnosis::{Change, Diagnosis, FixContext, Report, Severity, fix::Standardise, suggest_fixes},
     layer::{Sequential, initialize},
     monitor::Statistics,
-    theory::Inputs,
+    theory::InputStatistics,
 };
 
 /// Steps after which the report is read.
 const LOOKS: [usize; 10] = [1, 2, 3, 5, 10, 20, 40, 70, 100, 150];
 
-fn examination<'a>(case: &Case) -> Result<Examination<'a>, Error> {
+fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
     let finite: Vec<f32> = case.x.iter().copied().filter(|x| x.is_finite()).collect();
-    let inputs = Inputs::of_rows(&finite)?.steps(case.sequence)?;
-    Ok(Examination::new(&case.network, inputs)?.span(case.span))
+    let inputs = InputStatistics::of_rows(&finite)?.steps(case.sequence)?;
+    Ok(Diagnosis::new(&case.network, inputs)?.span(case.span))
 }
 
 /// What we say of a case, when we say it first, and the report that says it.
 pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
-    let extent = Extent::sequences(1, case.sequence);
+    let extent = BatchShape::sequences(1, case.sequence);
     let before = examination(case)?.parameters(&case.network, &case.w, extent)?;
     let before = match case.sequence {
         1 => before,
@@ -59,8 +59,8 @@ pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
 pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let described = case.network.describe();
-    let inputs = Inputs::of_rows(&case.x)?.steps(case.sequence)?;
-    let mut patient = Patient::new(&described, inputs, finding).span(case.span);
+    let inputs = InputStatistics::of_rows(&case.x)?.steps(case.sequence)?;
+    let mut patient = FixContext::new(&described, inputs, finding).span(case.span);
     patient.columns = Some(Standardise::of(case.width, &case.x)?);
     if finding.severity == Severity::Note {
         return Ok(None);
@@ -68,8 +68,8 @@ pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outco
     if norm.is_finite() && norm > 0.0 {
         patient = patient.typical_norm(norm);
     }
-    let treatments = prescribe(&patient)?;
-    let Some(first) = treatments.first() else { return Ok(None) };
+    let fixes = suggest_fixes(&patient)?;
+    let Some(first) = fixes.first() else { return Ok(None) };
     match &first.change {
         Change::Network(node) => {
             let mut mended = Sequential::new(case.width);
@@ -80,7 +80,7 @@ pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outco
         Change::Lsuv(lsuv) => {
             let rows = 64.min(case.y.samples());
             let x = &case.x[..rows * case.width * case.sequence];
-            lsuv.apply(&case.network, &mut case.w, x, Extent::sequences(rows, case.sequence))?;
+            lsuv.apply(&case.network, &mut case.w, x, BatchShape::sequences(rows, case.sequence))?;
         }
         Change::Redraw => case.w = initialize(&case.network, case.seed)?,
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),

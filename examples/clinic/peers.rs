@@ -30,15 +30,21 @@ impl Symptom {
                     | SmallWeights
                     | Bottleneck
                     | VanishingRecurrence
-                    | ShutForgetGate
-                    | LowClip
+                    | ClosedForgetGate
+                    | ClipThresholdTooLow
                     | DeadUnits
                     | LargeWeights
             ),
             Symptom::Exploding => {
                 matches!(
                     cause,
-                    LargeWeights | ExplodingRecurrence | Cliff | LongStep | Overflow | NotANumber | UnscaledInput
+                    LargeWeights
+                        | ExplodingRecurrence
+                        | Cliff
+                        | LearningRateTooHigh
+                        | Overflow
+                        | NotANumber
+                        | UnscaledInput
                 )
             }
             Symptom::Dead => cause == DeadUnits,
@@ -46,7 +52,7 @@ impl Symptom {
             Symptom::PoorWeights => {
                 matches!(cause, SmallWeights | LargeWeights | ConstantWeights | DuplicatedUnits | Bottleneck | Overflow)
             }
-            Symptom::Rate => matches!(cause, LongStep | LowClip | Cliff | FrozenBlock),
+            Symptom::Rate => matches!(cause, LearningRateTooHigh | ClipThresholdTooLow | Cliff | FrozenBlock),
             Symptom::Unchanged => cause == FrozenBlock,
         }
     }

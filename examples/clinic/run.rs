@@ -3,11 +3,11 @@
 use crate::cases::{Case, Targets};
 use chainrule::{
     Error, GradientMonitor,
-    dataset::{Batch, Data},
-    loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target},
+    dataset::{Batch, Dataset},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
     random::shuffle,
-    trainer::{Settings, Trainer},
-    transform::{Adam, BlockRates, ClipNorm, GradientTransform, Guard, Outcome, Sgd},
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, Outcome, ParameterGroups, Sgd, SkipNonFinite},
 };
 
 const BATCH: usize = 32;
@@ -46,8 +46,10 @@ fn transform(case: &Case) -> Box<dyn GradientTransform<f32>> {
         (false, None) => Box::new(Sgd::new(recipe.rate)),
     };
     match recipe.still {
-        Some(block) => Box::new((Guard::new().limit(1_000_000), chain, BlockRates::new().rate(block, 0.0))),
-        None => Box::new((Guard::new().limit(1_000_000), chain)),
+        Some(block) => {
+            Box::new((SkipNonFinite::new().limit(1_000_000), chain, ParameterGroups::new().rate(block, 0.0)))
+        }
+        None => Box::new((SkipNonFinite::new().limit(1_000_000), chain)),
     }
 }
 
@@ -67,7 +69,7 @@ pub fn train<M: GradientMonitor<f32>>(
 ) -> Result<Outcomes, Error> {
     match case.y {
         Targets::Classes(_) => train_for(case, CrossEntropy::new(), monitor, look),
-        Targets::Values(..) => train_for(case, MeanSquared::new(), monitor, look),
+        Targets::Values(..) => train_for(case, MeanSquaredError::new(), monitor, look),
     }
 }
 
@@ -79,12 +81,12 @@ fn train_for<M: GradientMonitor<f32>>(
 ) -> Result<Outcomes, Error> {
     let targets = case.y.all();
     let data = match case.sequence {
-        1 => Data::rows(case.width, &case.x, targets)?,
-        steps => Data::sequences(case.width, steps, &case.x, targets)?,
+        1 => Dataset::rows(case.width, &case.x, targets)?,
+        steps => Dataset::sequences(case.width, steps, &case.x, targets)?,
     };
-    let settings = Settings { batch: BATCH, ..Settings::default() };
+    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
     let loss = Scaled(loss, case.recipe.scale);
-    let mut trainer = Trainer::for_steps(&case.network, loss, transform(case), settings, case.sequence)?;
+    let mut trainer = Trainer::for_sequences(&case.network, loss, transform(case), settings, case.sequence)?;
     trainer.parameters_mut().copy_from_slice(&case.w);
     if let Some(layer) = case.recipe.frozen {
         trainer.tape_mut().freeze(layer)?;

@@ -1,12 +1,12 @@
 //! The cliff of Pascanu, Mikolov & Bengio 2013, Fig. 6, and two ways down it.
 
 use chainrule::{
-    Extent,
+    BatchShape,
     activation::{Activation, Sigmoid},
     layer::Sequential,
     recurrent::{Elman, Recurrent},
     transform::{ClipNorm, GradientTransform, Optimizer, Sgd},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use plotters::prelude::*;
 use std::{error::Error, path::Path};
@@ -21,26 +21,26 @@ const B: [f64; 2] = [-3.5, -1.0];
 
 /// The recurrence `x_t = w σ(x_{t−1}) + b` of one unit from x_0 = 0.5 over 50 steps, as h_t = σ(x_t).
 struct Unit {
-    tape: Tape<f64, Sequential<f64>>,
+    workspace: Workspace<f64, Sequential<f64>>,
 }
 
 impl Unit {
     fn new() -> Result<Self, chainrule::Error> {
         let mut network = Sequential::new(1);
         network.push(Recurrent::new(1, 1, Elman::new(Sigmoid)))?;
-        let mut tape = Tape::new(network, Extent::sequences(1, STEPS))?;
-        tape.set_state(&[Sigmoid.value(0.5)])?;
-        Ok(Unit { tape })
+        let mut workspace = Workspace::new(network, BatchShape::sequences(1, STEPS))?;
+        workspace.set_state(&[Sigmoid.value(0.5)])?;
+        Ok(Unit { workspace })
     }
 
-    /// `E = (σ(x_50) − 0.7)²`, with its gradient on the tape. No input comes in: its weight is 0.
+    /// `E = (σ(x_50) − 0.7)²`, with its gradient on the workspace. No input comes in: its weight is 0.
     fn error(&mut self, [w, b]: [f64; 2]) -> Result<f64, chainrule::Error> {
         let parameters = [0.0, w, b];
-        let output = self.tape.forward(&parameters, &[0.0; STEPS], Extent::sequences(1, STEPS))?;
+        let output = self.workspace.forward(&parameters, &[0.0; STEPS], BatchShape::sequences(1, STEPS))?;
         let off = output.y[STEPS - 1] - GOAL;
         output.dy.fill(0.0);
         output.dy[STEPS - 1] = 2.0 * off;
-        self.tape.backward(&parameters)?;
+        self.workspace.backward(&parameters)?;
         Ok(off * off)
     }
 }
@@ -53,12 +53,12 @@ struct Descent {
 
 fn descend(unit: &mut Unit, transform: impl GradientTransform<f64>) -> Result<Descent, chainrule::Error> {
     let mut at = [0.0, START[0], START[1]];
-    let mut optimizer = Optimizer::new(transform, unit.tape.blocks(), &at)?;
+    let mut optimizer = Optimizer::new(transform, unit.workspace.blocks(), &at)?;
     let mut descent = Descent { path: Vec::new(), error: 0.0, longest: 0.0 };
     for _ in 0..300 {
         descent.path.push((at[1], at[2]));
         unit.error([at[1], at[2]])?;
-        let (blocks, gradient) = unit.tape.blocks_and_gradient();
+        let (blocks, gradient) = unit.workspace.blocks_and_gradient();
         descent.longest = descent.longest.max(gradient.iter().map(|g| g * g).sum::<f64>().sqrt());
         optimizer.step(blocks, &mut at, gradient, &mut ())?;
     }

@@ -3,12 +3,12 @@
 use crate::{classifier, data::Table};
 use chainrule::{
     activation::Tanh,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     initializer::{CriticalGain, Initializer},
     loss::{CrossEntropy, Target},
     mean_field::MeanField,
     random::shuffle,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 use plotters::prelude::*;
@@ -19,10 +19,15 @@ const WIDTH: usize = 64;
 const BATCH: usize = 32;
 
 /// The mean loss of the last of `steps` steps, over that of a guess: 1 is nothing learned.
-fn loss_after(steps: usize, weight_variance: f64, depth: usize, data: &Data<'_, f32>) -> Result<f64, chainrule::Error> {
+fn loss_after(
+    steps: usize,
+    weight_variance: f64,
+    depth: usize,
+    data: &Dataset<'_, f32>,
+) -> Result<f64, chainrule::Error> {
     let weights = CriticalGain { weight_variance, bias_variance: BIAS_VARIANCE, orthogonal: false }.kind();
     let network = classifier([WIDTH, depth], &weights, &weights)?;
-    let settings = Settings { batch: BATCH, seed: 1, threads: 2, ..Settings::default() };
+    let settings = TrainConfig { batch: BATCH, seed: 1, threads: 2, ..TrainConfig::default() };
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-4), settings)?;
     let (mut batch, mut order) = (Batch::new(data, BATCH), (0..data.samples()).collect::<Vec<_>>());
     shuffle(&mut order, 1, 0);
@@ -42,7 +47,7 @@ pub fn report(train: &Table, picture: &Path, short: bool) -> Result<(), Box<dyn 
     println!(
         "\n## 6. Trainable depth: tanh, σb² = {BIAS_VARIANCE}, loss of {steps} steps of Adam over that of a guess\n"
     );
-    let data = Data::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
+    let data = Dataset::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
     let variances: Vec<f64> = (0..columns).map(|i| 1.0 + 3.0 * i as f64 / (columns - 1) as f64).collect();
     print!("{:<12}", "depth \\ σw²");
     variances.iter().for_each(|variance| print!(" {variance:>6.2}"));

@@ -11,15 +11,15 @@ mod depths;
 mod thousand;
 
 use chainrule::{
-    Activation, Error, Extent, Layer, Role,
+    Activation, BatchShape, Error, Layer, Role,
     activation::*,
     diagnosis::fix::Standardise,
     initializer::*,
-    layer::{Linear, Mode, Pointwise, Sequential, initialize},
+    layer::{ActivationLayer, Linear, Mode, Sequential, initialize},
     monitor::{Factor, GradientBudget, GradientMonitor, Link},
     random::{self, generator},
-    theory::{Inputs, LyapunovSpectrum, OneInput, Prediction},
-    workspace::Tape,
+    theory::{InputStatistics, LyapunovSpectrum, Prediction, SingleInput},
+    workspace::Workspace,
 };
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
@@ -50,7 +50,7 @@ fn plain(
     let mut network = Sequential::new(width);
     for _ in 0..depth {
         network.push(Linear::new(width, width).weights(weights.clone()).bias(bias.clone()))?;
-        network.push(Pointwise::new(width, activation.clone()))?;
+        network.push(ActivationLayer::new(width, activation.clone()))?;
     }
     Ok(network)
 }
@@ -68,27 +68,27 @@ fn classifier(
 
 /// One pass of a net there and back, with a random gradient at its output.
 fn pass(
-    tape: &mut Tape<f32, &Sequential<f32>>,
+    workspace: &mut Workspace<f32, &Sequential<f32>>,
     network: &Sequential<f32>,
     x: &[f32],
     seed: u64,
     monitor: &mut dyn GradientMonitor<f32>,
 ) -> Result<(), Error> {
     let w: Vec<f32> = initialize(network, 1000 + seed)?;
-    let rows = Extent::batch(x.len() / network.dims().input);
-    let output = tape.forward_with(&w, x, rows, Mode::Train, monitor)?;
+    let rows = BatchShape::batch(x.len() / network.dims().input);
+    let output = workspace.forward_with(&w, x, rows, Mode::Train, monitor)?;
     output.dy.copy_from_slice(&normals(output.dy.len(), 5000 + seed));
-    tape.backward_with(&w, monitor)?;
+    workspace.backward_with(&w, monitor)?;
     Ok(())
 }
 
 /// log10 of the input's gradient over the output's, of several nets on the rows `x`.
 fn measured(network: &Sequential<f32>, x: &[f32], seeds: u64) -> Result<Vec<f64>, Error> {
-    let mut tape = Tape::new(network, Extent::batch(x.len() / network.dims().input))?;
-    tape.want_input_gradient(true);
+    let mut workspace = Workspace::new(network, BatchShape::batch(x.len() / network.dims().input))?;
+    workspace.compute_input_gradient(true);
     let mut budget = GradientBudget::new();
     let of_net = |seed| {
-        pass(&mut tape, network, x, seed, &mut budget)?;
+        pass(&mut workspace, network, x, seed, &mut budget)?;
         Ok(budget.shares().total())
     };
     (0..seeds).map(of_net).collect()
@@ -109,9 +109,9 @@ fn compare(activation: impl Activation, size: [usize; 2], tally: &mut Tally) -> 
     for (name, weights, bias) in first.into_iter().chain([third]) {
         let network = plain(size, &activation, &weights, &bias)?;
         let x = normals(BATCH * size[0], 7);
-        let of_batch = Prediction::of(&network, Inputs::of_rows(&x)?)?;
+        let of_batch = Prediction::of(&network, InputStatistics::of_rows(&x)?)?;
         let one = &x[..size[0]];
-        let Some(of_one) = OneInput::of(&network, Inputs::of_rows(one)?, WALKS)? else { continue };
+        let Some(of_one) = SingleInput::of(&network, InputStatistics::of_rows(one)?, WALKS)? else { continue };
         print!("{:<10} {name:<9} {:>5} {:>5}", AnyActivation::name(&activation), size[0], size[1]);
         let predicted = [of_batch.decades().unwrap_or(f64::NAN), of_one.mean()];
         for (kind, (predicted, rows)) in predicted.into_iter().zip([&x[..], one]).enumerate() {
@@ -187,9 +187,9 @@ fn lottery(short: bool) -> Result<(), Error> {
         let linear = plain([32, depth], &Identity, &LeCun::normal().kind(), &Zeros.kind())?;
         for (name, network) in [("ReLU, He", relu), ("linear, LeCun", linear)] {
             let x = normals(32, 3);
-            let inputs = Inputs::of_rows(&x)?;
+            let inputs = InputStatistics::of_rows(&x)?;
             let prediction = Prediction::of(&network, inputs)?;
-            let Some(walk) = OneInput::of(&network, inputs, 2000)? else { continue };
+            let Some(walk) = SingleInput::of(&network, inputs, 2000)? else { continue };
             let found = measured(&network, &x, nets)?;
             let (mean, deviation) = mean_and_deviation(&found);
             let below = found.iter().filter(|decades| **decades < -1.0).count() as f64 / found.len() as f64;
@@ -267,9 +267,9 @@ fn glorot(short: bool) -> Result<(), Error> {
     let standard = LeCun::uniform().gain(1.0 / 3f64.sqrt()).kind();
     for (name, weights) in [("standard, 1/√n", standard), ("Glorot", Glorot::uniform().kind())] {
         let network = plain([width, 5], &Tanh, &weights, &Zeros.kind())?;
-        let mut tape = Tape::new(&network, Extent::batch(32))?;
+        let mut workspace = Workspace::new(&network, BatchShape::batch(32))?;
         let mut seen = PerLayer::default();
-        pass(&mut tape, &network, &normals(32 * width, 2), 1, &mut seen)?;
+        pass(&mut workspace, &network, &normals(32 * width, 2), 1, &mut seen)?;
         for (what, row) in [("activations", &seen.activations), ("gradients", &seen.gradients)] {
             print!("{:<34}", format!("{name}: {what}"));
             row.iter().for_each(|value| print!(" {value:>8.4}"));

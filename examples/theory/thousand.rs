@@ -2,11 +2,11 @@
 
 use crate::{classifier, data::Table};
 use chainrule::{
-    dataset::Data,
+    dataset::Dataset,
     initializer::{Initializer, LeCun, Orthogonal, Zeros},
     loss::{CrossEntropy, Target},
-    theory::{Inputs, Prediction},
-    trainer::{Settings, Trainer},
+    theory::{InputStatistics, Prediction},
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 use std::error::Error;
@@ -22,12 +22,13 @@ pub fn report(train: &Table, test: &Table, short: bool) -> Result<(), Box<dyn Er
     let orthogonal = Orthogonal { gain: 1.0 }.kind();
     for (name, weights) in [("orthogonal, σw² = 1", orthogonal), ("LeCun, σw² = 1", LeCun::normal().kind())] {
         let network = classifier([WIDTH, depth], &weights, &Zeros.kind())?;
-        let predicted = Prediction::of(&network, Inputs::of_rows(&train.inputs)?)?.decades().unwrap_or(f64::NAN);
-        let settings = Settings { batch: 32, epochs, seed: 1, threads: 2, ..Settings::default() };
+        let predicted =
+            Prediction::of(&network, InputStatistics::of_rows(&train.inputs)?)?.decades().unwrap_or(f64::NAN);
+        let settings = TrainConfig { batch: 32, epochs, seed: 1, threads: 2, ..TrainConfig::default() };
         let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-5), settings)?;
-        let data = Data::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
+        let data = Dataset::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
         let epochs = trainer.fit(&data)?;
-        let held_out = Data::rows(WIDTH, &test.inputs, Target::Classes(&test.labels))?;
+        let held_out = Dataset::rows(WIDTH, &test.inputs, Target::Classes(&test.labels))?;
         let accuracy = trainer.evaluate(&held_out)?.accuracy.unwrap_or(0.0);
         println!(
             "{name:<28} {predicted:>+10.2} {:>14} {:>10.3} {:>14.1} %",

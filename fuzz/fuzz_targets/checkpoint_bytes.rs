@@ -6,16 +6,16 @@
 use chainrule::{
     checkpoint::{Checkpoint, Values},
     layer::Sequential,
-    loss::MeanSquared,
-    trainer::{Settings, Trainer},
-    transform::{Adam, Guard, Plateau},
+    loss::MeanSquaredError,
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, SkipNonFinite, ReduceOnPlateau},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let network = Sequential::<f32>::input(1).linear(2).linear(1).build().unwrap();
-    let chain = (Guard::new(), Adam::new(0.1), Plateau::new(0.5, 1));
-    let mut run = Trainer::new(network, MeanSquared::new(), chain, Settings::default()).unwrap();
+    let chain = (SkipNonFinite::new(), Adam::new(0.1), ReduceOnPlateau::new(0.5, 1));
+    let mut run = Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default()).unwrap();
     if run.load_bytes(bytes).is_ok() {
         // A run that was accepted can be saved, and is then the same.
         let before = run.checkpoint();

@@ -1,14 +1,14 @@
 //! Text as the description of a network: an error, or a network that describes itself in the same way and runs.
 #![no_main]
 
-use chainrule::{Extent, Layer, layer::{Node, initialize}, workspace::Tape};
+use chainrule::{BatchShape, Layer, layer::{LayerSpec, initialize}, workspace::Workspace};
 use libfuzzer_sys::fuzz_target;
 
 /// Networks with more values than this are not run.
 const MOST: usize = 1 << 12;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(node) = serde_json::from_slice::<Node>(text) else { return };
+    let Ok(node) = serde_json::from_slice::<LayerSpec>(text) else { return };
     let Ok(network) = node.build::<f32>() else { return };
     let dims = network.dims();
     if dims.input.max(dims.output).max(dims.parameters) > MOST {
@@ -16,11 +16,11 @@ fuzz_target!(|text: &[u8]| {
     }
     let again = network.describe().build::<f32>().expect("a network that was built describes itself");
     assert_eq!(again.dims(), dims);
-    let extent = Extent::sequences(2, 3);
-    let (Ok(w), Ok(mut tape)) = (initialize::<f32>(&network, 1), Tape::new(&network, extent)) else { return };
+    let extent = BatchShape::sequences(2, 3);
+    let (Ok(w), Ok(mut workspace)) = (initialize::<f32>(&network, 1), Workspace::new(&network, extent)) else { return };
     let x = vec![0.5; 2 * 3 * dims.input];
-    if let Ok(output) = tape.forward(&w, &x, extent) {
+    if let Ok(output) = workspace.forward(&w, &x, extent) {
         output.dy.fill(1.0);
-        tape.backward(&w).unwrap();
+        workspace.backward(&w).unwrap();
     }
 });

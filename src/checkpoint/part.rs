@@ -3,7 +3,7 @@
 use super::mismatch;
 use crate::{
     error::Error,
-    layer::{BranchScale, CellKind, Node},
+    layer::{BranchScale, CellKind, LayerSpec},
     transform::{TransformSpec, spec::without_paths},
 };
 use alloc::{
@@ -128,41 +128,43 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
 /// The layers of a network, each before its own parts.
 ///
 /// Initializers are left out: they have done their work. A dropout rate may differ, for it acts in training alone.
-pub(super) fn layers(network: &Node) -> Vec<Part> {
+pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
     network.parts().into_iter().map(|(path, node)| layer(path, node)).collect()
 }
 
-fn layer(path: String, node: &Node) -> Part {
+fn layer(path: String, node: &LayerSpec) -> Part {
     let part = |kind: &str| Part::new(if path.is_empty() { "network".into() } else { format!("layer {path}") }, kind);
     match node {
-        Node::Linear { inputs, outputs, bias, .. } => {
+        LayerSpec::Linear { inputs, outputs, bias, .. } => {
             part("Linear").with("inputs", inputs).with("outputs", outputs).with("bias", bias.is_some())
         }
-        Node::Pointwise { width, activation } => part(&format!("{:?}", activation.as_any())).with("width", width),
-        Node::PRelu { width, per_unit, .. } => part("PRelu").with("width", width).with("per unit", per_unit),
-        Node::LayerNorm { width, epsilon, affine } => {
+        LayerSpec::ActivationLayer { width, activation } => {
+            part(&format!("{:?}", activation.as_any())).with("width", width)
+        }
+        LayerSpec::PRelu { width, per_unit, .. } => part("PRelu").with("width", width).with("per unit", per_unit),
+        LayerSpec::LayerNorm { width, epsilon, affine } => {
             part("LayerNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
         }
-        Node::RmsNorm { width, epsilon, affine } => {
+        LayerSpec::RmsNorm { width, epsilon, affine } => {
             part("RmsNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
         }
-        Node::Dropout { width, rate } => part("Dropout").with("width", width).may("rate", rate),
-        Node::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
-        Node::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
-        Node::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
-        Node::LastStep { width } => part("LastStep").with("width", width),
-        Node::MeanOverSteps { width } => part("MeanOverSteps").with("width", width),
-        Node::Recurrent { cell, inputs, hidden, bias, .. } => {
+        LayerSpec::Dropout { width, rate } => part("Dropout").with("width", width).may("rate", rate),
+        LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
+        LayerSpec::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
+        LayerSpec::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
+        LayerSpec::LastStep { width } => part("LastStep").with("width", width),
+        LayerSpec::MeanOverSteps { width } => part("MeanOverSteps").with("width", width),
+        LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             let kind = match cell {
                 CellKind::Elman(activation) => format!("Elman {:?}", activation.as_any()),
                 CellKind::Lstm => "Lstm".into(),
                 CellKind::Gru(reset) => format!("Gru {reset:?}"),
-                CellKind::Opaque(name) => without_paths(name),
+                CellKind::Custom(name) => without_paths(name),
             };
             part(&kind).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }
-        Node::Reversed(_) => part("Reversed"),
-        Node::Bidirectional { .. } => part("Bidirectional"),
-        Node::Opaque { kind, dims } => part(&without_paths(kind)).with("dims", dims),
+        LayerSpec::Reversed(_) => part("Reversed"),
+        LayerSpec::Bidirectional { .. } => part("Bidirectional"),
+        LayerSpec::Custom { kind, dims } => part(&without_paths(kind)).with("dims", dims),
     }
 }

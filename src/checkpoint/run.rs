@@ -44,7 +44,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn checkpoint(&self) -> Checkpoint<T> {
         let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
         let mut run = Checkpoint::new(self.parameters().to_vec());
-        let slices = [(STATE, self.optimizer().state()), (CARRIED, self.tape().state()), (BEST, &self.best)];
+        let slices = [(STATE, self.optimizer().state()), (CARRIED, self.workspace().state()), (BEST, &self.best)];
         run.slices = slices.into_iter().map(|(name, values)| (name.into(), values.to_vec())).collect();
         let numbers = [
             (STEPS, self.optimizer().steps()),
@@ -57,7 +57,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             (RESTORED, u64::from(restored)),
         ];
         run.numbers = numbers.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        run.about.transforms = part::transforms(&self.optimizer().spec(self.tape().blocks()));
+        run.about.transforms = part::transforms(&self.optimizer().spec(self.workspace().blocks()));
         run.about.settings = self.described_settings();
         run
     }
@@ -73,7 +73,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let mut differences = self.compare_network(checkpoint)?;
         let run = self.saved_run(checkpoint)?;
-        let transforms = part::transforms(&self.optimizer().spec(self.tape().blocks()));
+        let transforms = part::transforms(&self.optimizer().spec(self.workspace().blocks()));
         let settings = self.described_settings();
         differences.extend(part::compare(&transforms, &checkpoint.about.transforms)?);
         differences.extend(part::differences("", &settings, &checkpoint.about.settings));
@@ -222,7 +222,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             return Err(mismatch(STATE, expected, state.len()));
         }
         let mut rest = state;
-        for (i, spec) in self.optimizer().spec(self.tape().blocks()).iter().enumerate() {
+        for (i, spec) in self.optimizer().spec(self.workspace().blocks()).iter().enumerate() {
             // A specification by hand may state any length.
             let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
             rest = after;
@@ -237,7 +237,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The settings that decide what an epoch does, as text.
     fn described_settings(&self) -> BTreeMap<String, String> {
         let settings = self.settings();
-        let blocks = self.tape().blocks().iter();
+        let blocks = self.workspace().blocks().iter();
         let frozen: Vec<&str> = blocks.filter(|block| block.frozen).map(|block| &*block.name).collect();
         let settings = [
             ("batch", format!("{:?}", settings.batch)),

@@ -29,13 +29,13 @@ pub enum Cause {
     /// Going back through time each step lengthens the gradient.
     ExplodingRecurrence,
     /// A gate that should carry the state from step to step is shut.
-    ShutForgetGate,
+    ClosedForgetGate,
     /// The steps of the optimiser are too long for the weights.
-    LongStep,
+    LearningRateTooHigh,
     /// The loss surface has a wall: the gradient jumps, and nothing clips it.
     Cliff,
     /// Clipping shortens nearly every gradient to nearly nothing.
-    LowClip,
+    ClipThresholdTooLow,
     /// A product or a sum left the range of the format.
     Overflow,
     /// An operation had no defined result.
@@ -43,7 +43,7 @@ pub enum Cause {
     /// A block has a gradient and never moves, though nobody froze it.
     FrozenBlock,
     /// All inputs look alike to the layer, so that no gradient tells them apart.
-    LostAngles,
+    CollapsedRepresentation,
     /// The gradient is below the normal numbers of the format.
     Underflow,
 }
@@ -61,14 +61,14 @@ impl Cause {
         Cause::UnscaledInput,
         Cause::VanishingRecurrence,
         Cause::ExplodingRecurrence,
-        Cause::ShutForgetGate,
-        Cause::LongStep,
+        Cause::ClosedForgetGate,
+        Cause::LearningRateTooHigh,
         Cause::Cliff,
-        Cause::LowClip,
+        Cause::ClipThresholdTooLow,
         Cause::Overflow,
         Cause::NotANumber,
         Cause::FrozenBlock,
-        Cause::LostAngles,
+        Cause::CollapsedRepresentation,
         Cause::Underflow,
     ];
 
@@ -85,14 +85,14 @@ impl Cause {
             Cause::UnscaledInput => "unscaled input",
             Cause::VanishingRecurrence => "vanishing recurrence",
             Cause::ExplodingRecurrence => "exploding recurrence",
-            Cause::ShutForgetGate => "shut forget gate",
-            Cause::LongStep => "long step",
+            Cause::ClosedForgetGate => "shut forget gate",
+            Cause::LearningRateTooHigh => "long step",
             Cause::Cliff => "cliff",
-            Cause::LowClip => "low clip",
+            Cause::ClipThresholdTooLow => "low clip",
             Cause::Overflow => "overflow",
             Cause::NotANumber => "not a number",
             Cause::FrozenBlock => "frozen block",
-            Cause::LostAngles => "lost angles",
+            Cause::CollapsedRepresentation => "lost angles",
             Cause::Underflow => "underflow",
         }
     }

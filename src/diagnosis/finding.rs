@@ -28,7 +28,7 @@ pub struct Finding {
     pub layer: String,
     /// The watched pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
-    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LongStep`], of update over
+    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LearningRateTooHigh`], of update over
     /// parameter.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,

@@ -1,15 +1,15 @@
 //! Gradient health as a unit test.
 
-use super::{Examination, Report};
+use super::{Diagnosis, Report};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::Error,
     layer::{Layer, Mode, initialize},
     monitor::Statistics,
     random::{Normals, generator},
     scalar::{Scalar, scalar},
-    theory::Inputs,
-    workspace::Tape,
+    theory::InputStatistics,
+    workspace::Workspace,
 };
 
 /// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random gradient
@@ -19,14 +19,14 @@ use crate::{
 /// x: \[rows, input\], time-major.
 ///
 /// # Errors
-/// Those of [`initialize`], [`Inputs::of_rows`], [`Tape::new`], [`Tape::forward`] and [`Examination::parameters`].
+/// Those of [`initialize`], [`InputStatistics::of_rows`], [`Workspace::new`], [`Workspace::forward`] and [`Diagnosis::parameters`].
 ///
 /// # Panics
-/// As [`Tape::forward`].
+/// As [`Workspace::forward`].
 pub fn first_check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     x: &[T],
-    extent: Extent<'_>,
+    extent: BatchShape<'_>,
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
@@ -38,18 +38,18 @@ pub(super) fn check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
     x: &[T],
-    extent: Extent<'_>,
+    extent: BatchShape<'_>,
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
-    let inputs = Inputs::of_rows(x)?.steps(extent.steps)?;
-    let (mut tape, mut seen) = (Tape::new(network, extent)?, Statistics::new());
+    let inputs = InputStatistics::of_rows(x)?.steps(extent.steps)?;
+    let (mut workspace, mut seen) = (Workspace::new(network, extent)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
-    let output = tape.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+    let output = workspace.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
-    tape.backward_with(w, &mut seen)?;
-    let examination = Examination::new(network, inputs)?.parameters(network, w, extent)?.statistics(&seen);
-    let examination = Examination { span, ..examination };
+    workspace.backward_with(w, &mut seen)?;
+    let examination = Diagnosis::new(network, inputs)?.parameters(network, w, extent)?.statistics(&seen);
+    let examination = Diagnosis { span, ..examination };
     Ok(examination.report())
 }
 
@@ -98,7 +98,7 @@ macro_rules! assert_gradient_healthy {
         let mut span = ::core::option::Option::None;
         $(span = ::core::option::Option::Some($span);)?
         let samples = batch.len() / ($crate::diagnosis::input_width(network, batch) * steps).max(1);
-        let extent = $crate::Extent::sequences(samples, steps);
+        let extent = $crate::BatchShape::sequences(samples, steps);
         $crate::diagnosis::expect_healthy($crate::diagnosis::first_check(network, batch, extent, span, 0));
     }};
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a gradient, where, since when, by how much, and from which factor of the chain rule.
 
 mod cause;
-mod examination;
+mod examine;
 mod finding;
 pub mod fix;
 mod health;
@@ -12,9 +12,9 @@ mod rules;
 mod thresholds;
 
 pub use cause::Cause;
-pub use examination::Examination;
+pub use examine::Diagnosis;
 pub use finding::{Finding, Severity};
-pub use fix::{Change, Mended, Patient, Treatment, prescribe};
+pub use fix::{Change, Fix, FixContext, FixedNetwork, suggest_fixes};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{expect_healthy, first_check};

@@ -24,7 +24,7 @@ impl Report {
     }
 
     fn draw(&self, svg: &mut String) -> Result<(), std::boxed::Box<dyn core::error::Error + '_>> {
-        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_path).collect();
+        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let size = (NAMES + BARS + 20, ROW * (path.len() as i32 + HEAD + 1));
         let area = SVGBackend::with_string(svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
         let fail = |error: DrawingAreaErrorKind<_>| format!("{error}");

@@ -1,6 +1,6 @@
 //! The report: what is wrong, where, since when, by how much, from which factor.
 
-use super::{Examination, Finding, Severity};
+use super::{Diagnosis, Finding, Severity};
 use crate::{
     monitor::{Factor, Shares},
     theory::Certificate,
@@ -26,7 +26,7 @@ pub struct ReportRow {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether it is on the one path from loss to input.
-    pub on_path: bool,
+    pub on_main_path: bool,
 }
 
 /// What is known of one recurrent layer over time.
@@ -50,12 +50,12 @@ pub struct ReportState {
     pub spectral_norm: Option<f64>,
     /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
     pub certified_horizon: Option<usize>,
-    /// λ_i along the trajectory that was [given](Examination::trajectory), in 1/step, the largest first; none where none was.
+    /// λ_i along the trajectory that was [given](Diagnosis::trajectory), in 1/step, the largest first; none where none was.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
 }
 
-/// What an [`Examination`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
+/// What an [`Diagnosis`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ impl fmt::Display for ReportState {
 }
 
 /// What is known of each recurrent layer, measured or from its parameters.
-fn states(examination: &Examination<'_>) -> Vec<ReportState> {
+fn states(examination: &Diagnosis<'_>) -> Vec<ReportState> {
     let measured = examination.statistics.map_or(&[][..], |statistics| statistics.states());
     let measured = || measured.iter().filter(|state| state.per_step().count() > 0);
     let horizons = examination.certificate.as_ref().map_or(&[][..], |certificate| certificate.horizons());
@@ -134,7 +134,7 @@ fn states(examination: &Examination<'_>) -> Vec<ReportState> {
 }
 
 impl Report {
-    pub(super) fn new(examination: &Examination<'_>, findings: Vec<Finding>) -> Self {
+    pub(super) fn new(examination: &Diagnosis<'_>, findings: Vec<Finding>) -> Self {
         let links = examination.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
@@ -150,7 +150,7 @@ impl Report {
                 factor: link.factor,
                 measured: measured(&link.name, link.factor),
                 predicted: link.decades,
-                on_path: link.on_path,
+                on_main_path: link.on_main_path,
             })
             .collect();
         let passes = examination.statistics.map_or(0, |statistics| statistics.run().passes());
@@ -198,12 +198,12 @@ impl Report {
     /// The shares of the path as measured, or as predicted where nothing was.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
-        for row in self.rows.iter().filter(|row| row.on_path) {
+        for row in self.rows.iter().filter(|row| row.on_main_path) {
             let decades = if self.passes > 0 { row.measured } else { row.predicted }.unwrap_or(0.0);
             *match row.factor {
                 Factor::Weights => &mut shares.weights,
                 Factor::Activation => &mut shares.activation,
-                Factor::Injection => &mut shares.injection,
+                Factor::Addition => &mut shares.injection,
                 Factor::Other => &mut shares.other,
             } += decades;
         }
@@ -250,7 +250,7 @@ impl fmt::Display for Report {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
-        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_path).collect();
+        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
         let kind = path.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0).max("kind".len());
         writeln!(

@@ -7,14 +7,14 @@ use super::{
 };
 use super::{
     gemm::{
-        Columns, Matrix, Right, Start, multiply, multiply_by, multiply_by_transposed, outer, outer_len, pack,
-        pack_transposed, packed_len, transpose::transpose,
+        Columns, Matrix, Right, Start, gemm_nn, gemm_nt, multiply, outer, outer_len, pack, pack_transposed, packed_len,
+        transpose::transpose,
     },
     row_chain::{Made, Way, Widths, by_rows, by_stretches},
     step_rows::{Kept, Slab, Steps, divide_rows},
     thread_pool::{Shared, Team, part},
 };
-use crate::{batch_shape::Extent, scalar::Scalar};
+use crate::{batch_shape::BatchShape, scalar::Scalar};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     string::String,
@@ -68,10 +68,10 @@ fn products<T: Scalar>() {
         // A product without rows or columns reads nothing.
         let legal = |columns| w && (rows == 0 || columns == 0 || x && y);
         check(legal(outputs), "x W\u{1d40}", &size, || {
-            multiply_by_transposed(Matrix::new(&a, inputs), &b, size, &mut c, Start::Zero, &mut scratch);
+            gemm_nt(Matrix::new(&a, inputs), &b, size, &mut c, Start::Zero, &mut scratch);
         });
         check(legal(inputs), "d W", &size, || {
-            multiply_by(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
+            gemm_nn(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
         });
         let empty = outputs == 0 || inputs == 0;
         check(x && y && (empty || w), "d\u{1d40} x", &size, || {
@@ -151,7 +151,7 @@ fn loops_over_slices_of_unequal_length_panic() {
 
 #[test]
 fn extent_whose_fields_contradict_each_other_is_refused() {
-    let of = |batch: usize, steps: usize, lengths: Option<&'static [usize]>| Extent { batch, steps, lengths };
+    let of = |batch: usize, steps: usize, lengths: Option<&'static [usize]>| BatchShape { batch, steps, lengths };
     for (legal, extent) in [
         (true, of(3, 5, Some(&[5, 2, 2]))),
         (true, of(3, 5, None)),
@@ -172,7 +172,7 @@ fn extent_whose_fields_contradict_each_other_is_refused() {
 #[test]
 fn slab_that_does_not_hold_its_rows_is_refused() {
     for size @ [batch, steps, width] in sizes().filter(|&[batch, steps, _]| batch > 0 && within(MAX, batch, steps)) {
-        let (mut data, time) = (vec![0; LEN], Steps::new(Extent::sequences(batch, steps)));
+        let (mut data, time) = (vec![0; LEN], Steps::new(BatchShape::sequences(batch, steps)));
         check(within(LEN, batch * steps, width), "every step", &size, || {
             Slab::new(&mut data, width, time, Kept::Every);
         });

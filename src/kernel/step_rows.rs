@@ -4,7 +4,7 @@ use super::{
     require,
     thread_pool::{Shared, each, part},
 };
-use crate::batch_shape::Extent;
+use crate::batch_shape::BatchShape;
 use core::ops::Range;
 
 /// Where the rows of a step lie in a slab.
@@ -18,7 +18,7 @@ pub(crate) enum Kept {
 
 /// The samples and steps of a pass, of which the rows of a step are those of the first samples, one step after the other.
 ///
-/// The fields of an [`Extent`] are public and can contradict each other. Those here are private and cannot: of `rows` rows,
+/// The fields of an [`BatchShape`] are public and can contradict each other. Those here are private and cannot: of `rows` rows,
 /// step t has the rows from Σ min(length, t), as many as samples are longer than t.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps<'a> {
@@ -34,8 +34,8 @@ impl<'a> Steps<'a> {
     ///
     /// # Panics
     /// For an extent without samples, whose fields contradict each other, or of more rows than a `usize` can count.
-    pub fn new(extent: Extent<'a>) -> Self {
-        let Extent { batch, steps, lengths } = extent;
+    pub fn new(extent: BatchShape<'a>) -> Self {
+        let BatchShape { batch, steps, lengths } = extent;
         assert!(batch > 0, "a pass over steps must have at least 1 sample");
         let rows = match lengths {
             None => batch.checked_mul(steps),
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn parts_have_the_rows_of_their_samples() {
         let lengths = [5, 4, 4, 2, 1, 1, 1];
-        let extent = Extent::ragged(&lengths);
+        let extent = BatchShape::ragged(&lengths);
         for count in 1..4 {
             let mut data: Vec<usize> = vec![0; extent.rows() * 2];
             let slab = Slab::new(&mut data, 2, Steps::new(extent), Kept::Every);

@@ -1,8 +1,8 @@
-//! What is checked of a layer when it becomes part of a network, and when a tape is made for it.
+//! What is checked of a layer when it becomes part of a network, and when a workspace is made for it.
 
-use super::{Dims, Layer, MAX_DEPTH, Mode, Needs, Reads, Rows};
+use super::{Dims, Layer, MAX_DEPTH, MemorySizes, Mode, Reads, Rows};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Blocks},
     error::{Error, LayerRule},
     linalg::Upper,
@@ -16,7 +16,7 @@ use alloc::{
     vec::Vec,
 };
 
-/// Steps of the longest pass that a layer is asked about before there is a tape.
+/// Steps of the longest pass that a layer is asked about before there is a workspace.
 const LONG: usize = 1000;
 
 /// The answers of a layer that whatever holds the layer keeps, instead of asking again.
@@ -40,10 +40,10 @@ pub struct Answers {
     pub(crate) plain: bool,
 }
 
-/// The question that a tape asks of all layers of a network: can they do a pass of `extent`?
+/// The question that a workspace asks of all layers of a network: can they do a pass of `extent`?
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    pub(crate) extent: Extent<'a>,
+    pub(crate) extent: BatchShape<'a>,
     pub(crate) path: &'a str,
 }
 
@@ -52,7 +52,7 @@ impl Answers {
     pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
         match layer.kept() {
             Some(kept) => kept,
-            None => Self::ask(layer, Extent::sequences(2, 3)),
+            None => Self::ask(layer, BatchShape::sequences(2, 3)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Answers {
     }
 
     /// Asks a layer without parts for everything, twice, for passes of up to `largest`.
-    pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: Extent<'_>) -> Result<Self, LayerRule> {
+    pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: BatchShape<'_>) -> Result<Self, LayerRule> {
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
         if input == 0 || output == 0 || [input, output, parameters].iter().any(|&size| size > MOST) {
@@ -98,14 +98,15 @@ impl Answers {
             return Err(LayerRule::NoLink);
         }
         unique("link", places.iter().map(String::as_str))?;
-        let carried = layer.needs(Extent::batch(1), Mode::Train).carried;
-        let Extent { batch, steps, .. } = largest;
-        let (one, ragged) = (Extent::batch(1), [2, 1]);
-        let few = [one, Extent::sequences(1, steps.min(2)), Extent::sequences(1, steps)];
-        let many = [Extent::batch(batch), Extent::sequences(batch, steps.min(2)), Extent::sequences(batch, steps)];
-        let ragged = Extent::ragged(&ragged);
+        let carried = layer.needs(BatchShape::batch(1), Mode::Train).carried;
+        let BatchShape { batch, steps, .. } = largest;
+        let (one, ragged) = (BatchShape::batch(1), [2, 1]);
+        let few = [one, BatchShape::sequences(1, steps.min(2)), BatchShape::sequences(1, steps)];
+        let many =
+            [BatchShape::batch(batch), BatchShape::sequences(batch, steps.min(2)), BatchShape::sequences(batch, steps)];
+        let ragged = BatchShape::ragged(&ragged);
         let mut keeps_rows = true;
-        for rows in few.into_iter().chain(many).chain([ragged, Extent::sequences(2, LONG)]) {
+        for rows in few.into_iter().chain(many).chain([ragged, BatchShape::sequences(2, LONG)]) {
             let after = twice("extent", || layer.extent(rows))?;
             check_extent(rows, after)?;
             keeps_rows &= after == rows;
@@ -127,9 +128,9 @@ impl Answers {
             };
             needs(ragged)?;
             // Longer, and of more samples.
-            let mut smaller = [Needs::default(); 3];
+            let mut smaller = [MemorySizes::default(); 3];
             for samples in [few, many] {
-                let mut shorter = Needs::default();
+                let mut shorter = MemorySizes::default();
                 for (rows, fewer) in samples.into_iter().zip(&mut smaller) {
                     let now = needs(rows)?;
                     check_growth(*fewer, now)?;
@@ -139,7 +140,7 @@ impl Answers {
             }
         }
         let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(one, mode));
-        let three = [ragged, Extent::batch(3)].map(|rows| layer.needs(rows, Mode::Train));
+        let three = [ragged, BatchShape::batch(3)].map(|rows| layer.needs(rows, Mode::Train));
         let (saves_by_row, rows, skips_zero_rows) = (layer.saves_by_row(), layer.rows(), layer.skips_zero_rows());
         let plain = keeps_rows
             && rows == Rows::Independent
@@ -168,7 +169,7 @@ impl Answers {
 
 impl Question<'_> {
     /// The question for the part of that name, to which `extent` comes.
-    pub(crate) fn part<'a>(self, extent: Extent<'a>, path: &'a str) -> Question<'a> {
+    pub(crate) fn part<'a>(self, extent: BatchShape<'a>, path: &'a str) -> Question<'a> {
         Question { extent, path }
     }
 
@@ -206,7 +207,7 @@ fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, L
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
 }
 
-fn check_growth(smaller: Needs, larger: Needs) -> Result<(), LayerRule> {
+fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRule> {
     let sizes = [("saved values", smaller.saved, larger.saved), ("scratch", smaller.scratch, larger.scratch)];
     match sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
         Some((what, smaller, larger)) => Err(LayerRule::NeedsShrink { what, smaller, larger }),
@@ -215,7 +216,7 @@ fn check_growth(smaller: Needs, larger: Needs) -> Result<(), LayerRule> {
 }
 
 /// Refuses rows that no pass can cover, or of another batch than those that came.
-pub(crate) fn check_extent(before: Extent<'_>, after: Extent<'_>) -> Result<(), LayerRule> {
+pub(crate) fn check_extent(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
     after.check().map_err(|reason| LayerRule::InvalidExtent { reason: Box::new(reason) })?;
     if after.batch != before.batch {
         return Err(LayerRule::BatchChanged { expected: before.batch, found: after.batch });

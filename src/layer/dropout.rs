@@ -1,8 +1,8 @@
 //! Dropout, with masks from a counter-based generator.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Node, Noise, Reads};
+use super::{Backward, Dims, DropoutKey, Forward, Layer, LayerSpec, Mode, Reads};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::{Error, require},
     linalg::Upper,
     monitor::Factor,
@@ -33,7 +33,15 @@ impl Dropout {
         Ok(Dropout { width, rate })
     }
 
-    fn apply<T: Scalar>(&self, mode: Mode, noise: Noise, layer: usize, extent: Extent<'_>, from: &[T], to: &mut [T]) {
+    fn apply<T: Scalar>(
+        &self,
+        mode: Mode,
+        noise: DropoutKey,
+        layer: usize,
+        extent: BatchShape<'_>,
+        from: &[T],
+        to: &mut [T],
+    ) {
         if mode != Mode::Train || self.rate == 0.0 {
             return to.copy_from_slice(from);
         }
@@ -77,13 +85,13 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.
-    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         // 1 − rate is rounded too.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
     }
 
-    fn describe(&self) -> Node {
-        Node::Dropout { width: self.width, rate: self.rate }
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::Dropout { width: self.width, rate: self.rate }
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {

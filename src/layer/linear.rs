@@ -1,14 +1,14 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads, backward_and_step};
+use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads, backward_and_step};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::Error,
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::descend,
-        gemm::{BLOCK, Matrix, Start, multiply_by, multiply_by_transposed, outer, outer_len, packed_len},
+        gemm::{BLOCK, Matrix, Start, gemm_nn, gemm_nt, outer, outer_len, packed_len},
         sums::add_column_sums,
     },
     linalg::spectral_norm_bound,
@@ -79,7 +79,7 @@ impl Linear {
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: &mut Backward<'_, T>) {
         let Some(dx) = pass.dx.as_deref_mut() else { return };
         let (size, dy) = ([pass.extent.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
-        multiply_by(dy, self.split(w).0, size, dx, pass.scratch);
+        gemm_nn(dy, self.split(w).0, size, dx, pass.scratch);
         if pass.monitor.listens() {
             pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
         }
@@ -92,11 +92,11 @@ impl<T: Scalar> Layer<T> for Linear {
         Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let forward = packed_len::<T>(self.outputs, self.inputs);
         let backward =
             packed_len::<T>(self.inputs, self.outputs).max(outer_len::<T>([self.outputs, self.inputs, extent.rows()]));
-        Needs::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
+        MemorySizes::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -128,12 +128,12 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     /// `‖W‖₂`: the bias moves nothing.
-    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
-    fn describe(&self) -> Node {
-        Node::Linear {
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::Linear {
             inputs: self.inputs,
             outputs: self.outputs,
             weights: self.weights.clone(),
@@ -145,7 +145,7 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
         let x = Matrix::new(pass.x, self.inputs);
-        multiply_by_transposed(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, start, pass.scratch);
+        gemm_nt(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, start, pass.scratch);
         if pass.monitor.listens() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }

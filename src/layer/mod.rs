@@ -3,7 +3,7 @@
 use crate::{
     activation::AnyActivation,
     arc::Arc,
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Blocks},
     error::{Error, LayerRule},
     kernel::elementwise::descend,
@@ -31,11 +31,11 @@ pub(crate) use check::{Answers, Bound, Question, check_blocks, check_extent, cut
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use norm::{LayerNorm, RmsNorm};
-pub use pointwise::{PRelu, Pointwise};
+pub use pointwise::{ActivationLayer, PRelu};
 pub use pool::{LastStep, MeanOverSteps};
 pub use residual::Residual;
 pub use sequential::Sequential;
-pub use spec::{BranchScale, CellKind, Node, Reset};
+pub use spec::{BranchScale, CellKind, GruVariant, LayerSpec};
 
 /// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
 /// stack of a thread has 2 MiB.
@@ -44,7 +44,7 @@ pub const MAX_DEPTH: usize = 128;
 /// Widths of a layer, in values per row, and how many parameters it has.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
-/// [`Tape::new`](crate::workspace::Tape::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
+/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
@@ -66,11 +66,11 @@ impl Dims {
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Noise on; what the backward pass needs is saved.
+    /// DropoutKey on; what the backward pass needs is saved.
     Train,
-    /// Noise off; what the backward pass needs is saved.
+    /// DropoutKey off; what the backward pass needs is saved.
     Evaluate,
-    /// Noise off; nothing is saved, no backward pass can follow.
+    /// DropoutKey off; nothing is saved, no backward pass can follow.
     Infer,
 }
 
@@ -112,7 +112,7 @@ impl Rows {
 /// all that its own part leaves of the scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Needs {
+pub struct MemorySizes {
     /// Answers from the forward to the backward pass; 0 for [`Mode::Infer`].
     pub saved: usize,
     /// Free for use within one call, forward or backward.
@@ -121,10 +121,10 @@ pub struct Needs {
     pub carried: usize,
 }
 
-impl Needs {
+impl MemorySizes {
     /// Memory of those sizes.
     pub const fn new(saved: usize, scratch: usize, carried: usize) -> Self {
-        Needs { saved, scratch, carried }
+        MemorySizes { saved, scratch, carried }
     }
 }
 
@@ -132,7 +132,7 @@ impl Needs {
 /// splitting a batch, resuming, or running a pass again sees the same mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Noise {
+pub struct DropoutKey {
     /// The run's seed.
     pub seed: u64,
     /// The training step.
@@ -141,21 +141,21 @@ pub struct Noise {
     pub first_sample: u64,
 }
 
-impl Noise {
-    /// Noise of training step `step` in a run with that seed.
+impl DropoutKey {
+    /// DropoutKey of training step `step` in a run with that seed.
     pub const fn new(seed: u64, step: u64) -> Self {
-        Noise { seed, step, first_sample: 0 }
+        DropoutKey { seed, step, first_sample: 0 }
     }
 
     /// The same noise for a pass that begins at another sample: a part of a batch.
     #[must_use]
     pub const fn from_sample(self, sample: usize) -> Self {
-        Noise { first_sample: sample as u64, ..self }
+        DropoutKey { first_sample: sample as u64, ..self }
     }
 
     /// The same noise for the samples of a pass from its `sample`th on.
     pub(crate) const fn later(self, sample: usize) -> Self {
-        Noise { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
+        DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }
 }
 
@@ -164,13 +164,13 @@ impl Noise {
 pub struct Place<'a> {
     names: &'a [String],
     first: usize,
-    on_path: bool,
+    on_main_path: bool,
 }
 
 impl<'a> Place<'a> {
     /// The first place of a table of names.
     pub const fn new(names: &'a [String]) -> Self {
-        Place { names, first: 0, on_path: true }
+        Place { names, first: 0, on_main_path: true }
     }
 
     /// The place `offset` further on: that of a part.
@@ -182,7 +182,7 @@ impl<'a> Place<'a> {
     /// The same place inside one of several parallel branches.
     #[must_use]
     pub const fn branch(self) -> Self {
-        Place { on_path: false, ..self }
+        Place { on_main_path: false, ..self }
     }
 
     /// Its number in the table, which tells layers apart.
@@ -191,14 +191,14 @@ impl<'a> Place<'a> {
     }
 
     /// The link at this place.
-    pub fn link(self, factor: Factor, extent: Extent<'a>) -> Link<'a> {
+    pub fn link(self, factor: Factor, extent: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),
             index: self.first,
             factor,
             step: None,
             gate: None,
-            on_path: self.on_path,
+            on_main_path: self.on_main_path,
             extent,
             activation: None,
         }
@@ -227,23 +227,23 @@ impl<'a> Link<'a> {
 
 /// Which of a layer's blocks are trained, in the order of [`Layer::blocks`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Trained<'a> {
+pub struct TrainableMask<'a> {
     flags: &'a [bool],
     first: usize,
     /// Whether those without a flag are left out.
     none: bool,
 }
 
-impl<'a> Trained<'a> {
+impl<'a> TrainableMask<'a> {
     /// All blocks.
-    pub const ALL: Trained<'static> = Trained { flags: &[], first: 0, none: false };
+    pub const ALL: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: false };
 
     /// No block.
-    pub(crate) const NONE: Trained<'static> = Trained { flags: &[], first: 0, none: true };
+    pub(crate) const NONE: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: true };
 
     /// One flag a block; none at all means all are trained.
     pub const fn new(flags: &'a [bool]) -> Self {
-        Trained { flags, first: 0, none: false }
+        TrainableMask { flags, first: 0, none: false }
     }
 
     /// Whether block `i` is trained.
@@ -254,7 +254,7 @@ impl<'a> Trained<'a> {
     /// The flags of a part whose blocks begin at `first`.
     #[must_use]
     pub const fn part(self, first: usize) -> Self {
-        Trained { first: self.first.saturating_add(first), ..self }
+        TrainableMask { first: self.first.saturating_add(first), ..self }
     }
 
     /// Whether any of the first `count` blocks is trained.
@@ -272,11 +272,11 @@ impl<'a> Trained<'a> {
 #[non_exhaustive]
 pub struct Forward<'a, T: Scalar> {
     /// Rows of `x`.
-    pub extent: Extent<'a>,
+    pub extent: BatchShape<'a>,
     /// What the pass is for.
     pub mode: Mode,
     /// Where masks come from.
-    pub noise: Noise,
+    pub noise: DropoutKey,
     /// Input.
     pub x: &'a [T],
     /// Output; all of it is to be written.
@@ -302,11 +302,11 @@ pub struct Forward<'a, T: Scalar> {
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
     /// Rows of `x`.
-    pub extent: Extent<'a>,
+    pub extent: BatchShape<'a>,
     /// What the forward pass was for.
     pub mode: Mode,
     /// Where the masks came from.
-    pub noise: Noise,
+    pub noise: DropoutKey,
     /// Input of the forward pass; may be empty for a layer that does not [read](Layer::reads) it.
     pub x: &'a [T],
     /// Its output; so may this.
@@ -331,7 +331,7 @@ pub struct Backward<'a, T: Scalar> {
     /// that [`overwrites`](Layer::overwrites).
     pub fresh: bool,
     /// Which blocks of it are wanted; the others may be left out, to save time.
-    pub trained: Trained<'a>,
+    pub trained: TrainableMask<'a>,
     /// Memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
     /// Who watches.
@@ -343,7 +343,7 @@ pub struct Backward<'a, T: Scalar> {
 impl<'a, T: Scalar> Forward<'a, T> {
     /// A forward pass of a layer without state: `y` from `x`.
     pub fn new(
-        extent: Extent<'a>,
+        extent: BatchShape<'a>,
         mode: Mode,
         x: &'a [T],
         y: &'a mut [T],
@@ -354,7 +354,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
         Forward {
             extent,
             mode,
-            noise: Noise::default(),
+            noise: DropoutKey::default(),
             x,
             y,
             saved,
@@ -388,7 +388,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
     /// A backward pass of a layer without state: `dx` and `dw` from `dy`.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
-        extent: Extent<'a>,
+        extent: BatchShape<'a>,
         mode: Mode,
         x: &'a [T],
         y: &'a [T],
@@ -402,7 +402,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
         Backward {
             extent,
             mode,
-            noise: Noise::default(),
+            noise: DropoutKey::default(),
             x,
             y,
             saved,
@@ -413,7 +413,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
             d_carried_in: None,
             dw,
             fresh: false,
-            trained: Trained::ALL,
+            trained: TrainableMask::ALL,
             scratch,
             monitor,
             at: Place::new(&[]),
@@ -470,19 +470,19 @@ impl Reads {
 /// Its laws: `backward` writes all of `dx` and **adds** to `dw`; both passes read only what was
 /// given or written before; the blocks tile the parameters exactly; every method gives the same answer each time.
 /// [`Error::InvalidLayer`] names a layer whose answers break a [`LayerRule`], where it becomes part of a network and where a
-/// tape is made. What shows only in a pass is a panic.
+/// workspace is made. What shows only in a pass is a panic.
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Widths and number of parameters.
     fn dims(&self) -> Dims;
 
     /// The rows of `y`, given those of `x`.
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         extent
     }
 
     /// Memory for a pass over `extent`.
-    fn needs(&self, _extent: Extent<'_>, _mode: Mode) -> Needs {
-        Needs::default()
+    fn needs(&self, _extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+        MemorySizes::default()
     }
 
     /// Gives the parameters their first values.
@@ -521,7 +521,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// How many of the first rows of `dx` are zero whatever `dy` is: those of all steps before the last, of a layer that goes
     /// on from the last. [`Backward::dx`] may come without them.
-    fn zero_rows(&self, _extent: Extent<'_>) -> usize {
+    fn zero_rows(&self, _extent: BatchShape<'_>) -> usize {
         0
     }
 
@@ -547,34 +547,34 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// known.
     ///
     /// Without one a network has no [`Certificate`](crate::theory::Certificate). Round it up, if at all.
-    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         None
     }
 
     /// Visits the layer's links, named as its [`places`](Layer::places) are, with bounds whose product is
     /// that of [`gain_bound`](Layer::gain_bound); where there is none, with the parts that have none.
-    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         visit(path, self.gain_bound(w, extent));
     }
 
     /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
     /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
-    fn state_bounds(&self, _w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, _w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         if self.needs(extent, Mode::Infer).carried > 0 {
             visit(path, None);
         }
     }
 
     /// The layer as data; a layer of your own is opaque.
-    fn describe(&self) -> Node {
-        Node::Opaque { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
     }
 
     /// Computes `y` from `x`.
     ///
     /// # Panics
     /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`extent`](Self::extent) and
-    /// [`needs`](Self::needs) say; a layer of this crate names it. A tape never passes such slices to a layer that
+    /// [`needs`](Self::needs) say; a layer of this crate names it. A workspace never passes such slices to a layer that
     /// keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
@@ -602,7 +602,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         None
     }
 
-    /// Checks the answers of all layers inside once more, for passes of a tape. Sealed.
+    /// Checks the answers of all layers inside once more, for passes of a workspace. Sealed.
     #[doc(hidden)]
     fn ask_parts(&self, _question: Question<'_>) -> Result<(), Error> {
         Ok(())
@@ -668,10 +668,10 @@ macro_rules! delegate {
             fn dims(&self) -> Dims {
                 (**self).dims()
             }
-            fn extent<'x>(&self, extent: Extent<'x>) -> Extent<'x> {
+            fn extent<'x>(&self, extent: BatchShape<'x>) -> BatchShape<'x> {
                 (**self).extent(extent)
             }
-            fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+            fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
                 (**self).needs(extent, mode)
             }
             fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -689,7 +689,7 @@ macro_rules! delegate {
             fn saves_by_row(&self) -> bool {
                 (**self).saves_by_row()
             }
-            fn zero_rows(&self, extent: Extent<'_>) -> usize {
+            fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
                 (**self).zero_rows(extent)
             }
             fn skips_zero_rows(&self) -> bool {
@@ -701,22 +701,22 @@ macro_rules! delegate {
             fn overwrites(&self) -> bool {
                 (**self).overwrites()
             }
-            fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+            fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
                 (**self).gain_bound(w, extent)
             }
-            fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+            fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
                 (**self).gain_bounds(w, extent, path, visit);
             }
             fn state_bounds(
                 &self,
                 w: &[T],
-                extent: Extent<'_>,
+                extent: BatchShape<'_>,
                 path: &str,
                 visit: &mut dyn FnMut(&str, Option<&[f64]>),
             ) {
                 (**self).state_bounds(w, extent, path, visit);
             }
-            fn describe(&self) -> Node {
+            fn describe(&self) -> LayerSpec {
                 (**self).describe()
             }
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {

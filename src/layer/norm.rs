@@ -1,8 +1,8 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
+use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, require},
     kernel::{
@@ -74,10 +74,10 @@ macro_rules! norm {
                 Dims::new(self.0.width, self.0.width, self.0.parameters())
             }
 
-            fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+            fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
                 let saved =
                     if mode.saves() && !is_narrow::<T>() { extent.rows().saturating_mul(STATISTICS) } else { 0 };
-                Needs::new(saved, 0, 0)
+                MemorySizes::new(saved, 0, 0)
             }
 
             fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -107,12 +107,12 @@ macro_rules! norm {
             /// With u = (x − μ)/σ and σ² = mean((x − μ)²) + ε, `∂y/∂x = diag(γ) (I − 11ᵀ/n − uuᵀ/n)/σ`; without
             /// centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1, the matrix between γ and σ has eigenvalues
             /// 0 and 1 and one between, and σ ≥ √ε. A centred row of one value is always 0.
-            fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+            fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
                 Some(self.0.gain_bound(w).get())
             }
 
-            fn describe(&self) -> Node {
-                Node::$node { width: self.0.width, epsilon: self.0.epsilon, affine: self.0.affine }
+            fn describe(&self) -> LayerSpec {
+                LayerSpec::$node { width: self.0.width, epsilon: self.0.epsilon, affine: self.0.affine }
             }
 
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {

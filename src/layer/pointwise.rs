@@ -1,9 +1,9 @@
 //! An activation as a layer, and PReLU, whose slope is learned.
 
-use super::{Backward, Dims, Forward, Layer, Mode, Needs, Node, Reads};
+use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads};
 use crate::{
     activation::{Activation, LeakyRelu},
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, require},
     kernel::{
@@ -22,15 +22,15 @@ use rand_core::Rng;
 /// # Shapes
 /// z, y: \[rows, width\].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pointwise<A> {
+pub struct ActivationLayer<A> {
     width: usize,
     activation: A,
 }
 
-impl<A: Activation> Pointwise<A> {
+impl<A: Activation> ActivationLayer<A> {
     /// `activation` on rows of `width` values.
     pub fn new(width: usize, activation: A) -> Self {
-        Pointwise { width, activation }
+        ActivationLayer { width, activation }
     }
 }
 
@@ -56,14 +56,14 @@ impl<A: Activation> Formula<2> for Both<A> {
     }
 }
 
-impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
+impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
     }
 
     /// Saved: φ′(z).
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        Needs::new(if mode.saves() { extent.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        MemorySizes::new(if mode.saves() { extent.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
 
     fn reads(&self) -> Reads {
@@ -75,12 +75,12 @@ impl<T: Scalar, A: Activation> Layer<T> for Pointwise<A> {
     }
 
     /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
-    fn gain_bound(&self, _w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
     }
 
-    fn describe(&self) -> Node {
-        Node::Pointwise { width: self.width, activation: self.activation.kind() }
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::ActivationLayer { width: self.width, activation: self.activation.kind() }
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
@@ -175,12 +175,12 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     /// `max(1, |a|)`: the Jacobian is a diagonal of ones and slopes.
-    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }
 
-    fn describe(&self) -> Node {
-        Node::PRelu { width: self.width, per_unit: self.per_unit, initial: self.initial }
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::PRelu { width: self.width, per_unit: self.per_unit, initial: self.initial }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

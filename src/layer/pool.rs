@@ -1,8 +1,8 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
-use super::{Backward, Dims, Forward, Layer, Node, Reads};
+use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::{register_block::take, sums::add_sums},
     linalg::Upper,
     monitor::Factor,
@@ -49,7 +49,7 @@ macro_rules! pool {
                 Dims::new(self.width, self.width, 0)
             }
 
-            fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+            fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
                 extent.collapsed()
             }
 
@@ -61,16 +61,16 @@ macro_rules! pool {
                 true
             }
 
-            fn zero_rows(&self, extent: Extent<'_>) -> usize {
+            fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
                 self.rows_before(extent)
             }
 
-            fn gain_bound(&self, _w: &[T], extent: Extent<'_>) -> Option<f64> {
+            fn gain_bound(&self, _w: &[T], extent: BatchShape<'_>) -> Option<f64> {
                 Some(self.gain(extent).get())
             }
 
-            fn describe(&self) -> Node {
-                Node::$name { width: self.width }
+            fn describe(&self) -> LayerSpec {
+                LayerSpec::$name { width: self.width }
             }
 
             fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
@@ -96,11 +96,11 @@ pool!(MeanOverSteps);
 
 impl LastStep {
     /// 1: one step goes on as it is, the others not at all.
-    fn gain(&self, _extent: Extent<'_>) -> Upper {
+    fn gain(&self, _extent: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
 
-    fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
+    fn pool<T: Scalar>(&self, extent: BatchShape<'_>, x: &[T], y: &mut [T]) {
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let row = extent.row(extent.length(sample) - 1, sample);
             y.copy_from_slice(&x[row * self.width..][..self.width]);
@@ -108,11 +108,11 @@ impl LastStep {
     }
 
     /// Those before the last step; sequences of unequal length end among the others.
-    fn rows_before(&self, extent: Extent<'_>) -> usize {
+    fn rows_before(&self, extent: BatchShape<'_>) -> usize {
         if extent.lengths.is_some() { 0 } else { extent.step(extent.steps.saturating_sub(1)).start }
     }
 
-    fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
+    fn spread<T: Scalar>(&self, extent: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = extent.rows() - dx.len() / self.width;
         dx.fill(T::zero());
         for (sample, dy) in dy.chunks(self.width).enumerate() {
@@ -124,17 +124,17 @@ impl LastStep {
 
 impl MeanOverSteps {
     /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
-    fn gain(&self, extent: Extent<'_>) -> Upper {
+    fn gain(&self, extent: BatchShape<'_>) -> Upper {
         let shortest = extent.lengths.and_then(|lengths| lengths.last()).unwrap_or(&extent.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
     }
 
     /// Every step has its share.
-    fn rows_before(&self, _extent: Extent<'_>) -> usize {
+    fn rows_before(&self, _extent: BatchShape<'_>) -> usize {
         0
     }
 
-    fn pool<T: Scalar>(&self, extent: Extent<'_>, x: &[T], y: &mut [T]) {
+    fn pool<T: Scalar>(&self, extent: BatchShape<'_>, x: &[T], y: &mut [T]) {
         y.fill(T::zero());
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let length = extent.length(sample);
@@ -151,7 +151,7 @@ impl MeanOverSteps {
         }
     }
 
-    fn spread<T: Scalar>(&self, extent: Extent<'_>, dy: &[T], dx: &mut [T]) {
+    fn spread<T: Scalar>(&self, extent: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let mut rows = dx.chunks_mut(self.width);
         for step in 0..extent.steps {
             let active = rows.by_ref().take(extent.active(step)).zip(dy.chunks(self.width));

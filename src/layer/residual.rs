@@ -1,11 +1,12 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Layer, Mode, Needs, Node, Question, Reads, Rows, Trained,
+    Answers, Backward, BranchScale, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Rows,
+    TrainableMask,
     check::{Bound, cut_end, join},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, LayerRule, require},
     kernel::{
@@ -95,7 +96,7 @@ impl<T: Scalar> Residual<T> {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }
 
-    fn values(&self, extent: Extent<'_>) -> usize {
+    fn values(&self, extent: BatchShape<'_>) -> usize {
         extent.rows().saturating_mul(self.kept.dims.input)
     }
 }
@@ -108,10 +109,10 @@ impl<T: Scalar> Layer<T> for Residual<T> {
 
     /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
     /// branch's size (its gradient before the scale, and after it for a monitor).
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (branch, values) = (self.branch.needs(extent, mode), self.values(extent));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
-        Needs::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
+        MemorySizes::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -165,11 +166,11 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
-    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, extent)?))
     }
 
-    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         let mut branch = Bound::new();
         self.branch.gain_bounds(&w[self.own()..], extent, &format!("{path}.branch"), &mut |name, bound| {
             branch.visit(name, bound);
@@ -180,12 +181,12 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }
     }
 
-    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         self.branch.state_bounds(&w[self.own()..], extent, &format!("{path}.branch"), visit);
     }
 
-    fn describe(&self) -> Node {
-        Node::Residual { branch: Box::new(self.branch.describe()), scale: self.scale }
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::Residual { branch: Box::new(self.branch.describe()), scale: self.scale }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
@@ -212,7 +213,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let scale = self.factor(w);
         map2(x, f, y, |x, f| x + scale * f);
         if monitor.listens() {
-            monitor.forward(&at.link(Factor::Injection, extent), x, y);
+            monitor.forward(&at.link(Factor::Addition, extent), x, y);
         }
     }
 
@@ -233,7 +234,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         if monitor.listens() {
             monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, extent), dy, scaled);
         }
-        let trained: Trained<'_> = trained.part(self.own());
+        let trained: TrainableMask<'_> = trained.part(self.own());
         self.branch.backward(
             &w[self.own()..],
             Backward {
@@ -262,7 +263,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
             }
             update(dx, dy, |dx, dy| dx + dy);
             if monitor.listens() {
-                monitor.backward(&at.link(Factor::Injection, extent), before, dx);
+                monitor.backward(&at.link(Factor::Addition, extent), before, dx);
             }
         }
     }

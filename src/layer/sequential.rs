@@ -1,12 +1,12 @@
 //! Layers one after the other, run without recursion.
 
 use super::{
-    Answers, Backward, Dims, Forward, Layer, Mode, Needs, Node, Parameters, Question, Reads, Rows,
+    Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Rows,
     check::{check_extent, cut, cut_end, cut_end_shared, cut_shared, hold},
     stretch::SMALL,
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Block,
     error::{Error, LayerRule, require},
     kernel::prefetch::ask,
@@ -164,13 +164,13 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The rows that come to link `i`.
-    fn extent_before<'a>(&self, i: usize, extent: Extent<'a>) -> Extent<'a> {
+    fn extent_before<'a>(&self, i: usize, extent: BatchShape<'a>) -> BatchShape<'a> {
         let before = self.changing.iter().take_while(|&&changing| changing < i);
         before.fold(extent, |extent, &changing| self.links[changing].layer.extent(extent))
     }
 
     /// Visits the links in order, each with the rows that come to it and its name.
-    fn each<'a>(&self, extent: Extent<'a>, path: &str, mut visit: impl FnMut(usize, Extent<'a>, &str)) {
+    fn each<'a>(&self, extent: BatchShape<'a>, path: &str, mut visit: impl FnMut(usize, BatchShape<'a>, &str)) {
         let mut rows = extent;
         for i in 0..self.links.len() {
             visit(i, rows, &name(path, i));
@@ -179,22 +179,22 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Values of the rows that come to those links, where none of them changes the rows.
-    pub(super) fn values(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+    pub(super) fn values(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
     /// How many of them are kept for the way back.
-    pub(super) fn kept(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+    pub(super) fn kept(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
     /// What those links save, where all do so row by row.
-    pub(super) fn saved(&self, links: Range<usize>, rows: Extent<'_>) -> usize {
+    pub(super) fn saved(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
     /// How many values link `i` saves, and how many of state it carries.
-    fn own(&self, i: usize, rows: Extent<'_>, mode: Mode) -> [usize; 2] {
+    fn own(&self, i: usize, rows: BatchShape<'_>, mode: Mode) -> [usize; 2] {
         let link = &self.links[i];
         if link.kept.by_row {
             return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
@@ -204,7 +204,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// What is kept of the rows between links.
-    fn kept_in_all(&self, extent: Extent<'_>) -> usize {
+    fn kept_in_all(&self, extent: BatchShape<'_>) -> usize {
         let links = self.links.len();
         match self.changing.is_empty() {
             true => self.kept(links.min(1)..links, extent),
@@ -213,7 +213,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The rows that link `i` makes of those that come to it.
-    fn extent_after<'a>(&self, i: usize, rows: Extent<'a>) -> Extent<'a> {
+    fn extent_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         if self.changing.contains(&i) { self.links[i].layer.extent(rows) } else { rows }
     }
 
@@ -240,7 +240,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The largest number of values between two links.
-    fn widest(&self, extent: Extent<'_>) -> usize {
+    fn widest(&self, extent: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
             return extent.rows().saturating_mul(self.widest);
         }
@@ -269,14 +269,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
     }
 
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         self.extent_before(self.links.len(), extent)
     }
 
     /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
     /// others, what the neediest link needs, and with threads what stretches of links need.
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        let (mut all, mut scratch, mut rows) = (Needs::default(), 0, extent);
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, extent);
         for (i, link) in self.links.iter().enumerate() {
             let needs = link.layer.needs(rows, mode);
             rows = self.extent_after(i, rows);
@@ -360,7 +360,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
-    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         let mut product = Some(Upper::ONE);
         self.gain_bounds(w, extent, "", &mut |_, bound| {
             product = product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
@@ -368,21 +368,21 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         product.map(Upper::get)
     }
 
-    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         self.each(extent, path, |i, rows, name| {
             self.links[i].layer.gain_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
 
-    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         self.each(extent, path, |i, rows, name| {
             self.links[i].layer.state_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
 
-    fn describe(&self) -> Node {
+    fn describe(&self) -> LayerSpec {
         let layers = self.links.iter().map(|link| link.layer.describe()).collect();
-        Node::Sequential { input: self.width_before(0), layers }
+        LayerSpec::Sequential { input: self.width_before(0), layers }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
@@ -419,7 +419,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let [saves, states] = self.own(i, rows, mode);
             // Most links leave the rows as they are, and nothing of the extent is to be copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
-            let count = after.as_ref().map_or_else(|| rows.rows(), Extent::rows);
+            let count = after.as_ref().map_or_else(|| rows.rows(), BatchShape::rows);
             let values = count.saturating_mul(self.width_before(next));
             let own = cut(SAVED, &mut saved, saves);
             let last = y.take_if(|_| next == self.links.len());
@@ -593,14 +593,14 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The rows that link `i` makes of those that come to it in a pass.
-    fn change<'a>(&self, i: usize, rows: Extent<'a>) -> Extent<'a> {
+    fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         let after = self.links[i].layer.extent(rows);
         check_extent(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));
         after
     }
 
     /// The rows of the gradient that link `i` leaves zero.
-    fn zero_rows_of(&self, i: usize, rows: Extent<'_>) -> usize {
+    fn zero_rows_of(&self, i: usize, rows: BatchShape<'_>) -> usize {
         let (found, rows) = (self.links[i].layer.zero_rows(rows), rows.rows());
         assert!(found <= rows, "layer {i} of a Sequential: {}", LayerRule::ZeroRows { rows, found });
         found

@@ -24,12 +24,12 @@ pub enum BranchScale {
 /// Where the reset gate of a GRU acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Reset {
+pub enum GruVariant {
     /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. PyTorch's and cuDNN's.
     #[default]
-    AfterProduct,
+    ResetAfter,
     /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. The paper's.
-    BeforeProduct,
+    ResetBefore,
 }
 
 /// A recurrent cell as data.
@@ -42,9 +42,9 @@ pub enum CellKind {
     /// Long short-term memory.
     Lstm,
     /// The gated recurrent unit.
-    Gru(Reset),
+    Gru(GruVariant),
     /// A cell of a user's own: the name of its type.
-    Opaque(String),
+    Custom(String),
 }
 
 /// A layer as data.
@@ -53,7 +53,7 @@ pub enum CellKind {
 /// nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth alone.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-pub enum Node {
+pub enum LayerSpec {
     /// [`Linear`](super::Linear).
     Linear {
         /// Values per input row.
@@ -65,8 +65,8 @@ pub enum Node {
         /// Initializer of the bias, where there is one.
         bias: Option<InitializerKind>,
     },
-    /// [`Pointwise`](super::Pointwise).
-    Pointwise {
+    /// [`ActivationLayer`](super::ActivationLayer).
+    ActivationLayer {
         /// Values per row.
         width: usize,
         /// The activation.
@@ -114,7 +114,7 @@ pub enum Node {
     Residual {
         /// The branch beside the skip.
         #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        branch: Box<Node>,
+        branch: Box<LayerSpec>,
         /// The factor on it.
         scale: BranchScale,
     },
@@ -124,7 +124,7 @@ pub enum Node {
         input: usize,
         /// The layers in order.
         #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        layers: Vec<Node>,
+        layers: Vec<LayerSpec>,
     },
     /// [`LastStep`](super::LastStep).
     LastStep {
@@ -152,18 +152,18 @@ pub enum Node {
         bias: Option<InitializerKind>,
     },
     /// [`Reversed`](crate::recurrent::Reversed).
-    Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<Node>),
+    Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
     /// [`Bidirectional`](crate::recurrent::Bidirectional).
     Bidirectional {
         /// The layer that reads from the start.
         #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        forward: Box<Node>,
+        forward: Box<LayerSpec>,
         /// The layer that reads from the end.
         #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        backward: Box<Node>,
+        backward: Box<LayerSpec>,
     },
     /// A layer of a user's own: its kind and widths.
-    Opaque {
+    Custom {
         /// The name of its type.
         kind: String,
         /// Its widths.
@@ -174,58 +174,58 @@ pub enum Node {
 /// Values of a description's own, without those of its parts: copied, compared, printed.
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
-        impl Node {
+        impl LayerSpec {
             /// A copy, with an empty description in place of each part.
-            fn shallow(&self) -> Node {
+            fn shallow(&self) -> LayerSpec {
                 match self {
-                    $(Node::$name { $($field),* } => Node::$name { $($field: $field.clone()),* },)*
-                    Node::Residual { scale, .. } => Node::Residual { branch: Box::new(HOLLOW), scale: *scale },
-                    Node::Sequential { input, layers } => {
-                        Node::Sequential { input: *input, layers: vec![HOLLOW; layers.len()] }
+                    $(LayerSpec::$name { $($field),* } => LayerSpec::$name { $($field: $field.clone()),* },)*
+                    LayerSpec::Residual { scale, .. } => LayerSpec::Residual { branch: Box::new(HOLLOW), scale: *scale },
+                    LayerSpec::Sequential { input, layers } => {
+                        LayerSpec::Sequential { input: *input, layers: vec![HOLLOW; layers.len()] }
                     }
-                    Node::Reversed(_) => Node::Reversed(Box::new(HOLLOW)),
-                    Node::Bidirectional { .. } => {
-                        Node::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
+                    LayerSpec::Reversed(_) => LayerSpec::Reversed(Box::new(HOLLOW)),
+                    LayerSpec::Bidirectional { .. } => {
+                        LayerSpec::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
                     }
                 }
             }
 
             /// Whether both are the same but for their parts.
-            fn is_alike(&self, other: &Node) -> bool {
+            fn is_alike(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
-                    $((Node::$name { $($field),* }, other) => {
+                    $((LayerSpec::$name { $($field),* }, other) => {
                         let mine = ($($field,)*);
-                        matches!(other, Node::$name { $($field),* } if mine == ($($field,)*))
+                        matches!(other, LayerSpec::$name { $($field),* } if mine == ($($field,)*))
                     })*
-                    (Node::Residual { scale: a, .. }, Node::Residual { scale: b, .. }) => a == b,
-                    (Node::Sequential { input: a, layers: x }, Node::Sequential { input: b, layers: y }) => {
+                    (LayerSpec::Residual { scale: a, .. }, LayerSpec::Residual { scale: b, .. }) => a == b,
+                    (LayerSpec::Sequential { input: a, layers: x }, LayerSpec::Sequential { input: b, layers: y }) => {
                         (a, x.len()) == (b, y.len())
                     }
-                    (Node::Reversed(_), Node::Reversed(_)) => true,
-                    (Node::Bidirectional { .. }, Node::Bidirectional { .. }) => true,
+                    (LayerSpec::Reversed(_), LayerSpec::Reversed(_)) => true,
+                    (LayerSpec::Bidirectional { .. }, LayerSpec::Bidirectional { .. }) => true,
                     _ => false,
                 }
             }
         }
 
-        impl Debug for Node {
+        impl Debug for LayerSpec {
             fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
                 let depth = self.depth();
                 if depth > MAX_DEPTH {
-                    return f.debug_struct("Node").field("depth", &depth).finish_non_exhaustive();
+                    return f.debug_struct("LayerSpec").field("depth", &depth).finish_non_exhaustive();
                 }
                 match self {
-                    $(Node::$name { $($field),* } => {
+                    $(LayerSpec::$name { $($field),* } => {
                         f.debug_struct(stringify!($name))$(.field(stringify!($field), $field))*.finish()
                     })*
-                    Node::Residual { branch, scale } => {
+                    LayerSpec::Residual { branch, scale } => {
                         f.debug_struct("Residual").field("branch", branch).field("scale", scale).finish()
                     }
-                    Node::Sequential { input, layers } => {
+                    LayerSpec::Sequential { input, layers } => {
                         f.debug_struct("Sequential").field("input", input).field("layers", layers).finish()
                     }
-                    Node::Reversed(layer) => f.debug_tuple("Reversed").field(layer).finish(),
-                    Node::Bidirectional { forward, backward } => {
+                    LayerSpec::Reversed(layer) => f.debug_tuple("Reversed").field(layer).finish(),
+                    LayerSpec::Bidirectional { forward, backward } => {
                         f.debug_struct("Bidirectional").field("forward", forward).field("backward", backward).finish()
                     }
                 }
@@ -236,7 +236,7 @@ macro_rules! leaves {
 
 leaves! {
     Linear { inputs, outputs, weights, bias },
-    Pointwise { width, activation },
+    ActivationLayer { width, activation },
     PRelu { width, per_unit, initial },
     LayerNorm { width, epsilon, affine },
     RmsNorm { width, epsilon, affine },
@@ -244,16 +244,16 @@ leaves! {
     LastStep { width },
     MeanOverSteps { width },
     Recurrent { cell, inputs, hidden, weights, recurrent, bias },
-    Opaque { kind, dims },
+    Custom { kind, dims },
 }
 
 /// What stands in for a part that is taken out.
-const HOLLOW: Node = Node::LastStep { width: 0 };
+const HOLLOW: LayerSpec = LayerSpec::LastStep { width: 0 };
 
-impl Clone for Node {
+impl Clone for LayerSpec {
     fn clone(&self) -> Self {
         let mut copy = self.shallow();
-        let mut open: Vec<(&Node, &mut Node)> = self.children().zip(copy.children_mut()).collect();
+        let mut open: Vec<(&LayerSpec, &mut LayerSpec)> = self.children().zip(copy.children_mut()).collect();
         while let Some((from, to)) = open.pop() {
             *to = from.shallow();
             open.extend(from.children().zip(to.children_mut()));
@@ -262,7 +262,7 @@ impl Clone for Node {
     }
 }
 
-impl PartialEq for Node {
+impl PartialEq for LayerSpec {
     fn eq(&self, other: &Self) -> bool {
         let mut open = vec![(self, other)];
         while let Some((a, b)) = open.pop() {
@@ -276,35 +276,35 @@ impl PartialEq for Node {
 }
 
 /// Takes parts of parts out before they are dropped, so that depth costs no stack.
-impl Drop for Node {
+impl Drop for LayerSpec {
     fn drop(&mut self) {
         if self.children().all(|part| part.children().next().is_none()) {
             return;
         }
-        let mut open: Vec<Node> = self.children_mut().map(|part| core::mem::replace(part, HOLLOW)).collect();
+        let mut open: Vec<LayerSpec> = self.children_mut().map(|part| core::mem::replace(part, HOLLOW)).collect();
         while let Some(mut node) = open.pop() {
             open.extend(node.children_mut().map(|part| core::mem::replace(part, HOLLOW)));
         }
     }
 }
 
-impl Node {
+impl LayerSpec {
     /// The parts, in order.
-    fn children(&self) -> impl DoubleEndedIterator<Item = &Node> {
-        let (row, one, other): (&[Node], _, _) = match self {
-            Node::Sequential { layers, .. } => (layers, None, None),
-            Node::Residual { branch: one, .. } | Node::Reversed(one) => (&[], Some(&**one), None),
-            Node::Bidirectional { forward, backward } => (&[], Some(&**forward), Some(&**backward)),
+    fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
+        let (row, one, other): (&[LayerSpec], _, _) = match self {
+            LayerSpec::Sequential { layers, .. } => (layers, None, None),
+            LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&[], Some(&**one), None),
+            LayerSpec::Bidirectional { forward, backward } => (&[], Some(&**forward), Some(&**backward)),
             _ => (&[], None, None),
         };
         row.iter().chain(one).chain(other)
     }
 
-    fn children_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        let (row, one, other): (&mut [Node], _, _) = match self {
-            Node::Sequential { layers, .. } => (layers, None, None),
-            Node::Residual { branch: one, .. } | Node::Reversed(one) => (&mut [], Some(&mut **one), None),
-            Node::Bidirectional { forward, backward } => (&mut [], Some(&mut **forward), Some(&mut **backward)),
+    fn children_mut(&mut self) -> impl Iterator<Item = &mut LayerSpec> {
+        let (row, one, other): (&mut [LayerSpec], _, _) = match self {
+            LayerSpec::Sequential { layers, .. } => (layers, None, None),
+            LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&mut [], Some(&mut **one), None),
+            LayerSpec::Bidirectional { forward, backward } => (&mut [], Some(&mut **forward), Some(&mut **backward)),
             _ => (&mut [], None, None),
         };
         row.iter_mut().chain(one).chain(other)
@@ -315,7 +315,7 @@ impl Node {
         let (mut depth, mut level) = (0, vec![self]);
         while !level.is_empty() {
             depth += 1;
-            level = level.into_iter().flat_map(Node::children).collect();
+            level = level.into_iter().flat_map(LayerSpec::children).collect();
         }
         depth
     }
@@ -326,13 +326,13 @@ impl Node {
     }
 
     /// This node and every part of it with its path, in order, the whole before its parts.
-    pub(crate) fn parts(&self) -> Vec<(String, &Node)> {
+    pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
             let name = |i: usize| match node {
-                Node::Sequential { .. } => join(&path, &i.to_string()),
-                Node::Residual { .. } => join(&path, "branch"),
-                Node::Bidirectional { .. } => join(&path, ["forward", "backward"][i]),
+                LayerSpec::Sequential { .. } => join(&path, &i.to_string()),
+                LayerSpec::Residual { .. } => join(&path, "branch"),
+                LayerSpec::Bidirectional { .. } => join(&path, ["forward", "backward"][i]),
                 _ => path.clone(),
             };
             let first = open.len();
@@ -348,12 +348,12 @@ impl Node {
         let mut first = self;
         let input = loop {
             match first {
-                Node::Residual { branch: part, .. }
-                | Node::Reversed(part)
-                | Node::Bidirectional { forward: part, .. } => {
+                LayerSpec::Residual { branch: part, .. }
+                | LayerSpec::Reversed(part)
+                | LayerSpec::Bidirectional { forward: part, .. } => {
                     first = part;
                 }
-                Node::Sequential { input, .. } => break *input,
+                LayerSpec::Sequential { input, .. } => break *input,
                 leaf => break leaf.own_widths().0,
             }
         };
@@ -361,8 +361,8 @@ impl Node {
         let (mut output, mut open) = (0usize, vec![self]);
         while let Some(node) = open.pop() {
             match node {
-                Node::Sequential { input, layers } if layers.is_empty() => output = output.saturating_add(*input),
-                Node::Sequential { layers, .. } => open.extend(layers.last()),
+                LayerSpec::Sequential { input, layers } if layers.is_empty() => output = output.saturating_add(*input),
+                LayerSpec::Sequential { layers, .. } => open.extend(layers.last()),
                 _ if node.children().next().is_some() => open.extend(node.children()),
                 leaf => output = output.saturating_add(leaf.own_widths().1),
             }
@@ -373,48 +373,51 @@ impl Node {
     /// Values per input row and per output row of a layer without parts.
     fn own_widths(&self) -> (usize, usize) {
         match self {
-            Node::Linear { inputs, outputs, .. } => (*inputs, *outputs),
-            Node::Pointwise { width, .. }
-            | Node::PRelu { width, .. }
-            | Node::LayerNorm { width, .. }
-            | Node::RmsNorm { width, .. }
-            | Node::Dropout { width, .. }
-            | Node::LastStep { width }
-            | Node::MeanOverSteps { width } => (*width, *width),
-            Node::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
-            Node::Opaque { dims, .. } => (dims.input, dims.output),
-            Node::Residual { .. } | Node::Sequential { .. } | Node::Reversed(_) | Node::Bidirectional { .. } => (0, 0),
+            LayerSpec::Linear { inputs, outputs, .. } => (*inputs, *outputs),
+            LayerSpec::ActivationLayer { width, .. }
+            | LayerSpec::PRelu { width, .. }
+            | LayerSpec::LayerNorm { width, .. }
+            | LayerSpec::RmsNorm { width, .. }
+            | LayerSpec::Dropout { width, .. }
+            | LayerSpec::LastStep { width }
+            | LayerSpec::MeanOverSteps { width } => (*width, *width),
+            LayerSpec::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
+            LayerSpec::Custom { dims, .. } => (dims.input, dims.output),
+            LayerSpec::Residual { .. }
+            | LayerSpec::Sequential { .. }
+            | LayerSpec::Reversed(_)
+            | LayerSpec::Bidirectional { .. } => (0, 0),
         }
     }
 
     /// What it is, in a word or two.
     pub(crate) fn title(&self) -> String {
         match self {
-            Node::Linear { .. } => "Linear".into(),
-            Node::Pointwise { activation, .. } => activation.name().into(),
-            Node::PRelu { .. } => "PRelu".into(),
-            Node::LayerNorm { .. } => "LayerNorm".into(),
-            Node::RmsNorm { .. } => "RmsNorm".into(),
-            Node::Dropout { rate, .. } => format!("Dropout {rate}"),
-            Node::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
-            Node::Sequential { .. } => "Sequential".into(),
-            Node::LastStep { .. } => "LastStep".into(),
-            Node::MeanOverSteps { .. } => "MeanOverSteps".into(),
-            Node::Recurrent { cell, .. } => match cell {
+            LayerSpec::Linear { .. } => "Linear".into(),
+            LayerSpec::ActivationLayer { activation, .. } => activation.name().into(),
+            LayerSpec::PRelu { .. } => "PRelu".into(),
+            LayerSpec::LayerNorm { .. } => "LayerNorm".into(),
+            LayerSpec::RmsNorm { .. } => "RmsNorm".into(),
+            LayerSpec::Dropout { rate, .. } => format!("Dropout {rate}"),
+            LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
+            LayerSpec::Sequential { .. } => "Sequential".into(),
+            LayerSpec::LastStep { .. } => "LastStep".into(),
+            LayerSpec::MeanOverSteps { .. } => "MeanOverSteps".into(),
+            LayerSpec::Recurrent { cell, .. } => match cell {
                 CellKind::Elman(activation) => format!("Recurrent Elman {}", activation.name()),
                 CellKind::Lstm => "Recurrent Lstm".into(),
                 CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
-                CellKind::Opaque(name) => format!("Recurrent {}", short(name)),
+                CellKind::Custom(name) => format!("Recurrent {}", short(name)),
             },
-            Node::Reversed(first) => {
+            LayerSpec::Reversed(first) => {
                 let (mut layer, mut title) = (first, String::from("Reversed "));
-                while let Node::Reversed(within) = &**layer {
+                while let LayerSpec::Reversed(within) = &**layer {
                     (layer, title) = (within, title + "Reversed ");
                 }
                 title + &layer.title()
             }
-            Node::Bidirectional { .. } => "Bidirectional".into(),
-            Node::Opaque { kind, .. } => short(kind).into(),
+            LayerSpec::Bidirectional { .. } => "Bidirectional".into(),
+            LayerSpec::Custom { kind, .. } => short(kind).into(),
         }
     }
 }

@@ -4,9 +4,9 @@
 //! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
-use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, Trained};
+use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, TrainableMask};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::{
         gemm::PER_NANOSECOND,
         prefetch::ask,
@@ -60,9 +60,9 @@ impl<T: Scalar> Sequential<T> {
             return 0;
         }
         let share = |i: usize| {
-            let needs = self.links[i].layer.needs(Extent::batch(rows), mode);
+            let needs = self.links[i].layer.needs(BatchShape::batch(rows), mode);
             // What it keeps otherwise there would be no place for.
-            let by_row = needs.saved == self.saved(i..i + 1, Extent::batch(rows)) && needs.carried == 0;
+            let by_row = needs.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && needs.carried == 0;
             by_row.then(|| needs.scratch.saturating_add(self.parameters(i).len()))
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
@@ -72,17 +72,17 @@ impl<T: Scalar> Sequential<T> {
 
     /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
     /// thread, and whoever made the scratch knew of the threads.
-    pub(super) fn has_stretches(&self, extent: Extent<'_>, mode: Mode, scratch: usize) -> bool {
+    pub(super) fn has_stretches(&self, extent: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         extent.steps == 1 && (1..=scratch).contains(&self.room(extent.batch, mode))
     }
 
     /// Scratch for stretches of a pass over `extent`, or over one step of it.
-    pub(super) fn stretch_scratch(&self, extent: Extent<'_>, mode: Mode) -> usize {
+    pub(super) fn stretch_scratch(&self, extent: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(extent.batch, mode) } else { 0 }
     }
 
     /// The stretch that begins with link `i`, if one is worth it; what comes out of it is kept.
-    pub(super) fn stretch_up(&self, i: usize, rows: Extent<'_>) -> Option<Stretch> {
+    pub(super) fn stretch_up(&self, i: usize, rows: BatchShape<'_>) -> Option<Stretch> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
         let parts = self.parts(links.clone(), rows.rows());
@@ -90,7 +90,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The stretch that ends with the last of `links`, if one is worth it.
-    pub(super) fn stretch_down(&self, links: Range<usize>, rows: Extent<'_>) -> Option<Stretch> {
+    pub(super) fn stretch_down(&self, links: Range<usize>, rows: BatchShape<'_>) -> Option<Stretch> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
         // As many as the dy have room for.
@@ -117,7 +117,7 @@ impl<T: Scalar> Sequential<T> {
                 ask([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
             let (noise, at) = (noise.later(own.start), at.part(link.first_place));
-            let pass = Forward::new(Extent::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
+            let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
             link.layer.forward(&w[self.parameters(i)], Forward { noise, at, ..pass });
         });
     }
@@ -168,8 +168,8 @@ impl<T: Scalar> Sequential<T> {
                 ask([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
-            let (rows, x, y) = (Extent::batch(own.len()), before(i, &own), before(i + 1, &own));
-            let (noise, at, trained) = (noise.later(own.start), at.part(link.first_place), Trained::NONE);
+            let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
+            let (noise, at, trained) = (noise.later(own.start), at.part(link.first_place), TrainableMask::NONE);
             let fresh = link.layer.overwrites();
             if !fresh {
                 unwanted.fill(T::zero());
@@ -215,7 +215,7 @@ mod tests {
     use crate::{
         activation::Tanh,
         kernel::thread_pool::Team,
-        layer::{Linear, Pointwise},
+        layer::{ActivationLayer, Linear},
     };
 
     #[test]
@@ -223,16 +223,16 @@ mod tests {
         let mut network = Sequential::<f32>::new(40);
         for _ in 0..30 {
             network.push(Linear::new(40, 40)).unwrap();
-            network.push(Pointwise::new(40, Tanh)).unwrap();
+            network.push(ActivationLayer::new(40, Tanh)).unwrap();
         }
         let scratch = |extent| network.needs(extent, Mode::Train).scratch;
-        let alone = scratch(Extent::batch(300));
+        let alone = scratch(BatchShape::batch(300));
         Team::new(3).unwrap().during(|| {
             for batch in 1..300 {
-                assert!(scratch(Extent::batch(batch)) <= scratch(Extent::batch(batch + 1)), "{batch}");
-                assert!(scratch(Extent::batch(batch)) <= scratch(Extent::sequences(batch, 2)), "{batch}");
+                assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::batch(batch + 1)), "{batch}");
+                assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::sequences(batch, 2)), "{batch}");
             }
-            assert!(scratch(Extent::batch(300)) > alone + KEPT, "there are stretches");
+            assert!(scratch(BatchShape::batch(300)) > alone + KEPT, "there are stretches");
         });
     }
 }

@@ -132,7 +132,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                         continue;
                     }
                     if class >= width {
-                        return Err(Error::Label { row, label: class, classes: width });
+                        return Err(Error::ClassOutOfRange { row, label: class, classes: width });
                     }
                     counted.add(rows.weight(row) * self.class_weight(class));
                 }
@@ -339,7 +339,7 @@ pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Res
 ///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`Error::Length`] where `y` is no whole number of rows, or
-/// `classes` are not one a row. [`Error::Label`] for a class that is not below `width`.
+/// `classes` are not one a row. [`Error::ClassOutOfRange`] for a class that is not below `width`.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
     let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
     require_length("the output (whole rows)", rows * width, y.len())?;
@@ -347,7 +347,7 @@ pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f
     let mut right = 0;
     for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {
         if class >= width {
-            return Err(Error::Label { row, label: class, classes: width });
+            return Err(Error::ClassOutOfRange { row, label: class, classes: width });
         }
         let best = y.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
             (_, y) if y.is_nan() => best,

@@ -75,13 +75,13 @@ macro_rules! distance {
 
 distance! {
     /// Squared error: `(y − t)²`, the mean over all values unless told otherwise.
-    MeanSquared, default MeanSquared { reduction: Reduction::Mean };
+    MeanSquaredError, default MeanSquaredError { reduction: Reduction::Mean };
     value(_me, d) d * d;
     derivative d + d
 }
 distance! {
     /// Absolute error: `|y − t|`; at 0 its derivative is 0.
-    MeanAbsolute, default MeanAbsolute { reduction: Reduction::Mean };
+    MeanAbsoluteError, default MeanAbsoluteError { reduction: Reduction::Mean };
     value(_me, d) d.abs();
     derivative sign(d)
 }
@@ -110,14 +110,14 @@ distance! {
     }
 }
 
-impl MeanSquared {
+impl MeanSquaredError {
     /// The mean squared error.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-impl MeanAbsolute {
+impl MeanAbsoluteError {
     /// The mean absolute error.
     pub fn new() -> Self {
         Self::default()

@@ -4,7 +4,7 @@ mod cross_entropy;
 mod distance;
 
 pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, log_softmax, softmax};
-pub use distance::{Huber, MeanAbsolute, MeanSquared, SmoothL1};
+pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, SmoothL1};
 
 use crate::{
     error::{Error, require_length},
@@ -45,7 +45,7 @@ pub trait Loss<T: Scalar>: Debug {
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::Label`] for a class that is not below `width`. [`Error::NonFinite`] for targets or weights that
+    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`. [`Error::NonFinite`] for targets or weights that
     /// are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T`
     /// cannot hold, and under a mean for weights whose sum is not positive. An output that is not finite is no error:
     /// the loss is then not finite either.

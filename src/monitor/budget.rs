@@ -46,7 +46,7 @@ pub struct LinkBudget {
     /// The step, for a link of time.
     pub step: Option<usize>,
     /// Whether it is on the one path from loss to input.
-    pub on_path: bool,
+    pub on_main_path: bool,
     /// The gradient that came, from the side of the loss.
     pub before: Length,
     /// The gradient that went on, towards the input.
@@ -135,7 +135,7 @@ impl Shares {
         match factor {
             Factor::Weights => &mut self.weights,
             Factor::Activation => &mut self.activation,
-            Factor::Injection => &mut self.injection,
+            Factor::Addition => &mut self.injection,
             Factor::Other => &mut self.other,
         }
     }
@@ -183,7 +183,7 @@ impl Rows {
             name.clear();
             name.push_str(at.name);
         }
-        let row = LinkBudget { name, factor: at.factor, step: at.step, on_path: at.on_path, before, after };
+        let row = LinkBudget { name, factor: at.factor, step: at.step, on_main_path: at.on_main_path, before, after };
         match self.rows.get_mut(self.used) {
             Some(old) => *old = row,
             None => self.rows.push(row),
@@ -219,7 +219,7 @@ impl GradientBudget {
 
     /// The shares of the one path from loss to input.
     pub fn shares(&self) -> Shares {
-        Shares::of(self.links().iter().filter(|link| link.on_path))
+        Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
 
     /// The recurrent layers seen, by name.
@@ -242,7 +242,7 @@ impl GradientBudget {
     /// ‖dL/d(h, c)‖ at each step of one recurrent layer, from the first step to the last.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
         let mut norms: Vec<f64> =
-            self.steps_of(layer).filter(|link| link.factor == Factor::Injection).map(|link| link.after.norm).collect();
+            self.steps_of(layer).filter(|link| link.factor == Factor::Addition).map(|link| link.after.norm).collect();
         norms.reverse();
         norms
     }
@@ -313,7 +313,7 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares)
 /// recurrent layer, some twelve stretches of steps each.
 impl fmt::Display for GradientBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_path).collect();
+        let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_main_path).collect();
         let Some(first) = path.first() else { return write!(f, "no backward pass was watched") };
         writeln!(f, "gradient budget, from loss to input; shares in decades (log10 of each factor)")?;
         writeln!(

@@ -1,6 +1,6 @@
 //! Something that can watch every factor of the chain rule as it is applied.
 
-use crate::{activation::AnyActivation, batch_shape::Extent, block::Blocks, scalar::Scalar};
+use crate::{activation::AnyActivation, batch_shape::BatchShape, block::Blocks, scalar::Scalar};
 
 mod budget;
 #[cfg(feature = "serde")]
@@ -11,7 +11,7 @@ pub use budget::{BlockBudget, GradientBudget, Length, LinkBudget, Shares};
 #[cfg(feature = "serde")]
 pub use recorder::Recorder;
 pub use statistics::{
-    BlockStatistics, Deviation, GateStatistics, LinkStatistics, NonFinite, Place, RunStatistics, StateStatistics,
+    BlockStatistics, GateStatistics, LinkStatistics, NonFinite, Place, RunStatistics, RunningMoments, StateStatistics,
     Statistics,
 };
 
@@ -28,7 +28,7 @@ pub enum Factor {
     /// The product with the activation's derivative, `φ′(z) ⊙ g`.
     Activation,
     /// Gradient added where paths meet: a skip, a loss at each step.
-    Injection,
+    Addition,
     /// The rest: normalisation, pooling, dropout, the whole of a recurrent layer seen over depth.
     Other,
 }
@@ -48,9 +48,9 @@ pub struct Link<'a> {
     /// The gate of a gated cell.
     pub gate: Option<&'static str>,
     /// Whether it is on the one path from loss to input; links inside parallel branches are not.
-    pub on_path: bool,
+    pub on_main_path: bool,
     /// The rows of the pass.
-    pub extent: Extent<'a>,
+    pub extent: BatchShape<'a>,
     /// The activation, where the factor is one.
     pub activation: Option<&'a dyn AnyActivation>,
 }
@@ -62,7 +62,7 @@ impl core::fmt::Debug for Link<'_> {
             .field("factor", &self.factor)
             .field("step", &self.step)
             .field("gate", &self.gate)
-            .field("on_path", &self.on_path)
+            .field("on_main_path", &self.on_main_path)
             .finish_non_exhaustive()
     }
 }
@@ -96,7 +96,7 @@ pub trait GradientMonitor<T: Scalar> {
     /// an update, with the gradient of all its parts.
     ///
     /// # Panics
-    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; tapes and trainers pass slices
+    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; workspaces and trainers pass slices
     /// that do.
     fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
     /// `update` is about to be added to the parameters.

@@ -5,8 +5,8 @@ use crate::{
     error::Error,
     initializer::InitializerKind,
     layer::{
-        CellKind, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, Node, PRelu, Pointwise, Residual,
-        RmsNorm, Sequential, join,
+        ActivationLayer, CellKind, Dropout, LastStep, Layer, LayerNorm, LayerSpec, Linear, MeanOverSteps, PRelu,
+        Residual, RmsNorm, Sequential, join,
     },
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent, Reversed},
     scalar::Scalar,
@@ -14,7 +14,7 @@ use crate::{
 use alloc::{boxed::Box, string::ToString};
 use core::marker::PhantomData;
 
-impl Node {
+impl LayerSpec {
     /// The network that this describes, for the scalar `T`.
     ///
     /// ```
@@ -48,18 +48,18 @@ impl Node {
 
     fn build_at<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         Ok(match self {
-            Node::Residual { branch, scale } => {
+            LayerSpec::Residual { branch, scale } => {
                 Box::new(Residual::boxed(branch.build_at::<T, A>(&join(path, "branch"))?)?.scale(*scale)?)
             }
-            Node::Sequential { input, layers } => {
+            LayerSpec::Sequential { input, layers } => {
                 let mut network = Sequential::new(*input);
                 for (i, layer) in layers.iter().enumerate() {
                     network.push_boxed(layer.build_at::<T, A>(&join(path, &i.to_string()))?)?;
                 }
                 Box::new(network)
             }
-            Node::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
-            Node::Bidirectional { forward, backward } => {
+            LayerSpec::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
+            LayerSpec::Bidirectional { forward, backward } => {
                 let forward = forward.build_at::<T, A>(&join(path, "forward"))?;
                 Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join(path, "backward"))?)?)
             }
@@ -71,29 +71,29 @@ impl Node {
     fn build_leaf<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         let opaque = |kind: &str| Error::Opaque { path: path.into(), kind: kind.into() };
         Ok(match self {
-            Node::Linear { inputs, outputs, weights, bias } => {
+            LayerSpec::Linear { inputs, outputs, weights, bias } => {
                 Box::new(Linear::from_parts(*inputs, *outputs, weights.clone(), bias.clone()))
             }
-            Node::Pointwise { width, activation } => {
+            LayerSpec::ActivationLayer { width, activation } => {
                 let build = BuildPointwise { width: *width, scalar: PhantomData };
                 A::visit(activation, build).ok_or_else(|| opaque(activation.name()))?
             }
-            Node::PRelu { width, per_unit, initial } => {
+            LayerSpec::PRelu { width, per_unit, initial } => {
                 let layer = PRelu::new(*width).initial(*initial)?;
                 Box::new(if *per_unit { layer.per_unit() } else { layer })
             }
-            Node::LayerNorm { width, epsilon, affine } => {
+            LayerSpec::LayerNorm { width, epsilon, affine } => {
                 let layer = LayerNorm::new(*width).epsilon(*epsilon)?;
                 Box::new(if *affine { layer } else { layer.without_affine() })
             }
-            Node::RmsNorm { width, epsilon, affine } => {
+            LayerSpec::RmsNorm { width, epsilon, affine } => {
                 let layer = RmsNorm::new(*width).epsilon(*epsilon)?;
                 Box::new(if *affine { layer } else { layer.without_affine() })
             }
-            Node::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
-            Node::LastStep { width } => Box::new(LastStep::new(*width)),
-            Node::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
-            Node::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
+            LayerSpec::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
+            LayerSpec::LastStep { width } => Box::new(LastStep::new(*width)),
+            LayerSpec::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
+            LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
                 match cell {
@@ -102,13 +102,14 @@ impl Node {
                     }
                     CellKind::Lstm => unroll.with(Lstm),
                     CellKind::Gru(reset) => unroll.with(Gru::new(*reset)),
-                    CellKind::Opaque(name) => return Err(opaque(name)),
+                    CellKind::Custom(name) => return Err(opaque(name)),
                 }
             }
-            Node::Opaque { kind, .. } => return Err(opaque(kind)),
-            Node::Residual { .. } | Node::Sequential { .. } | Node::Reversed(_) | Node::Bidirectional { .. } => {
-                self.build_at::<T, A>(path)?
-            }
+            LayerSpec::Custom { kind, .. } => return Err(opaque(kind)),
+            LayerSpec::Residual { .. }
+            | LayerSpec::Sequential { .. }
+            | LayerSpec::Reversed(_)
+            | LayerSpec::Bidirectional { .. } => self.build_at::<T, A>(path)?,
         })
     }
 }
@@ -145,7 +146,7 @@ struct BuildPointwise<T> {
 impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
     type Output = Box<dyn Layer<T>>;
     fn visit(self, activation: impl Activation) -> Self::Output {
-        Box::new(Pointwise::new(self.width, activation))
+        Box::new(ActivationLayer::new(self.width, activation))
     }
 }
 

@@ -4,7 +4,8 @@ use crate::{
     activation::Activation,
     error::Error,
     layer::{
-        Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Pointwise, Residual, RmsNorm, Sequential,
+        ActivationLayer, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm,
+        Sequential,
     },
     recurrent::{Bidirectional, Cell, Recurrent},
     scalar::Scalar,
@@ -55,7 +56,7 @@ impl<T: Scalar> Builder<T> {
     /// Adds an activation.
     #[must_use]
     pub fn activation(self, activation: impl Activation) -> Self {
-        self.add(|width| Ok(Pointwise::new(width, activation)))
+        self.add(|width| Ok(ActivationLayer::new(width, activation)))
     }
 
     /// Adds a [`PRelu`] with one slope for all units.

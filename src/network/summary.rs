@@ -1,6 +1,6 @@
 //! A network as a table a person can read.
 
-use crate::layer::{Layer, Node};
+use crate::layer::{Layer, LayerSpec};
 use crate::{block::Blocks, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
@@ -50,7 +50,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     }
     let (described, mut rows) = (network.describe(), Vec::<SummaryRow>::new());
     for (path, node) in described.parts() {
-        let is_whole = path.is_empty() && matches!(node, Node::Sequential { .. });
+        let is_whole = path.is_empty() && matches!(node, LayerSpec::Sequential { .. });
         // The layer within a Reversed has no place of its own.
         if is_whole || rows.last().is_some_and(|above| above.path == path) {
             continue;

@@ -7,10 +7,10 @@ use super::{
     stage::{BackwardStage, Stages},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::{
         elementwise::map2,
-        gemm::{Matrix, Right, Start, multiply, multiply_by, pack, packed_len},
+        gemm::{Matrix, Right, Start, gemm_nn, multiply, pack, packed_len},
         prefetch::ask,
         row_chain::GRAIN,
         step_rows::{Kept, Slab, Steps, by_samples},
@@ -24,7 +24,7 @@ use core::ops::Range;
 
 /// What the steps of a backward pass read.
 struct BackwardSteps<'a, T> {
-    extent: Extent<'a>,
+    extent: BatchShape<'a>,
     at: Place<'a>,
     packed_products: &'a [T],
     h_start: &'a [T],
@@ -131,7 +131,7 @@ impl Unrolled {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
-            multiply_by(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
+            gemm_nn(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
             if monitor.listens() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }
@@ -185,7 +185,7 @@ impl Unrolled {
             trail.gather(&[d_h, d_memory]);
             trail.turn();
             trail.gather(&[total, d_memory]);
-            trail.show(monitor, INJECTION_PLACE, Factor::Injection, None);
+            trail.show(monitor, INJECTION_PLACE, Factor::Addition, None);
             d_h.fill(T::zero());
             for stage in (0..stages).rev() {
                 cell.backward(BackwardStage {

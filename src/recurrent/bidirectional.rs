@@ -1,12 +1,12 @@
 //! Sequences read from the end, and from both ends.
 
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Block,
     error::{Error, LayerRule, require},
     layer::{
-        Answers, Backward, Bound, Dims, Forward, Layer, Mode, Needs, Node, Question, Reads, Rows, check_extent,
-        cut_end, hold, join,
+        Answers, Backward, Bound, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Rows,
+        check_extent, cut_end, hold, join,
     },
     linalg::Upper,
     monitor::Factor,
@@ -26,7 +26,7 @@ pub struct Reversed<L> {
 }
 
 impl<L> Reversed<L> {
-    /// `layer`, reading from the end. It is checked where it becomes part of a network, and when a tape is made.
+    /// `layer`, reading from the end. It is checked where it becomes part of a network, and when a workspace is made.
     pub fn new(layer: L) -> Self {
         Reversed { layer }
     }
@@ -47,14 +47,14 @@ fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
 }
 
 /// The rows that `layer` makes of `extent` in a pass.
-fn extent_after<'a, T: Scalar>(layer: &impl Layer<T>, extent: Extent<'a>) -> Extent<'a> {
+fn extent_after<'a, T: Scalar>(layer: &impl Layer<T>, extent: BatchShape<'a>) -> BatchShape<'a> {
     let after = layer.extent(extent);
     check_extent(extent, after).unwrap_or_else(|rule| panic!("the layer in a Reversed: {rule}"));
     after
 }
 
 /// Copies each row to the row of the same sample as many steps from the other end.
-fn reverse<T: Copy>(extent: Extent<'_>, width: usize, from: &[T], to: &mut [T]) {
+fn reverse<T: Copy>(extent: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
     for step in 0..extent.steps {
         for (sample, row) in rows.by_ref().take(extent.active(step)).enumerate() {
@@ -69,17 +69,17 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.dims()
     }
 
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         self.layer.extent(extent)
     }
 
     /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for gradients.
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (needs, Dims { input, output, .. }) = (self.layer.needs(extent, mode), self.dims());
         let outs = self.layer.extent(extent).rows().saturating_mul(output);
         let values = extent.rows().saturating_mul(input).saturating_add(outs);
         let saved = if mode.saves() { needs.saved.saturating_add(values) } else { 0 };
-        Needs::new(saved, needs.scratch.saturating_add(values), needs.carried)
+        MemorySizes::new(saved, needs.scratch.saturating_add(values), needs.carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -111,20 +111,20 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     }
 
     /// That of the layer within: rows in another order are as long.
-    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, extent)
     }
 
-    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         self.layer.gain_bounds(w, extent, path, visit);
     }
 
-    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         self.layer.state_bounds(w, extent, path, visit);
     }
 
-    fn describe(&self) -> Node {
-        Node::Reversed(Box::new(self.layer.describe()))
+    fn describe(&self) -> LayerSpec {
+        LayerSpec::Reversed(Box::new(self.layer.describe()))
     }
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
@@ -203,7 +203,7 @@ impl<F, B> Bidirectional<F, B> {
         }
         let narrowest = kept[0].dims.output.min(kept[1].dims.output);
         require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;
-        let probe = Extent::sequences(2, 3);
+        let probe = BatchShape::sequences(2, 3);
         if kept[0].keeps_rows != kept[1].keeps_rows || forward.extent(probe) != backward.extent(probe) {
             return Err(Error::Order { what: "a bidirectional layer", needs: "two layers that give the same rows" });
         }
@@ -223,7 +223,7 @@ struct Parts {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    fn parts<T: Scalar>(&self, extent: Extent<'_>, mode: Mode) -> Parts
+    fn parts<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
         B: Layer<T>,
@@ -242,7 +242,7 @@ impl<F, B> Bidirectional<F, B> {
     }
 
     /// The sizes in a pass with so many saved values.
-    fn checked_parts<T: Scalar>(&self, extent: Extent<'_>, mode: Mode, found: usize) -> Parts
+    fn checked_parts<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode, found: usize) -> Parts
     where
         F: Layer<T>,
         B: Layer<T>,
@@ -266,17 +266,17 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         Dims::new(first.input, sum(first.output, second.output), sum(first.parameters, second.parameters))
     }
 
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         self.forward.extent(extent)
     }
 
     /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
     /// gradients of these), and one gradient of the input.
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let Parts { outs: [a, b], saved: [first, second], scratch, carried, .. } = self.parts(extent, mode);
         let input = saturating_product(&[extent.rows(), self.kept[0].dims.input]);
         let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
-        Needs::new(saved, saturating_sum([scratch, a, b, input]), carried)
+        MemorySizes::new(saved, saturating_sum([scratch, a, b, input]), carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -331,14 +331,14 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
-    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, extent)?);
         let second = Upper::of(self.backward.gain_bound(second, extent)?);
         Some((first * first + second * second).sqrt().get())
     }
 
-    fn gain_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         let (first_w, second_w) = w.split_at(self.kept[0].dims.parameters);
         let (mut first, mut second) = (Bound::new(), Bound::new());
         let [names, others] = ["forward", "backward"].map(|part| format!("{path}.{part}"));
@@ -350,15 +350,15 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         }
     }
 
-    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         let (first, second) = w.split_at(self.kept[0].dims.parameters);
         self.forward.state_bounds(first, extent, &format!("{path}.forward"), visit);
         self.backward.state_bounds(second, extent, &format!("{path}.backward"), visit);
     }
 
-    fn describe(&self) -> Node {
+    fn describe(&self) -> LayerSpec {
         let [forward, backward] = [self.forward.describe(), self.backward.layer.describe()].map(Box::new);
-        Node::Bidirectional { forward, backward }
+        LayerSpec::Bidirectional { forward, backward }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

@@ -6,7 +6,7 @@ use super::{
     stage::Stages,
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     linalg::{Upper, spectral_norm_bound},
     scalar::{Scalar, to_f64},
 };
@@ -46,7 +46,7 @@ impl Unrolled {
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
     /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at most that of the
     /// matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
-    pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, extent.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
         for step in &steps {
@@ -68,7 +68,7 @@ impl Unrolled {
         &self,
         cell: &dyn Stages<T>,
         w: &[T],
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         path: &str,
         visit: &mut dyn FnMut(&str, Option<&[f64]>),
     ) {

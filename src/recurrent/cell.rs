@@ -15,7 +15,7 @@ pub enum Operand {
     /// The hidden state of the step before.
     Hidden,
     /// What the stage before the product wrote to `operand`, such as r ⊙ h.
-    Own,
+    StageOutput,
 }
 
 /// One product with recurrent weights: the rows of `U` that belong to some gates, times an operand.
@@ -148,8 +148,8 @@ pub struct StepBounds {
 ///
 /// Its rules: there is at least one gate, and each has a name of its own; a product has gates that there are; separate products
 /// have theirs in order, without gaps; each stage after the first has a product, and no product of stage 0 is applied to
-/// [`Operand::Own`]; every method gives the same answer each time. [`Error::InvalidLayer`](crate::Error::InvalidLayer) names
-/// the layer of a cell that breaks one, where it becomes part of a network and where a tape is made.
+/// [`Operand::StageOutput`]; every method gives the same answer each time. [`Error::InvalidLayer`](crate::Error::InvalidLayer) names
+/// the layer of a cell that breaks one, where it becomes part of a network and where a workspace is made.
 pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// Names of the gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [&'static str];
@@ -193,6 +193,6 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
 
     /// The cell as data; a cell of your own is opaque.
     fn kind(&self) -> CellKind {
-        CellKind::Opaque(core::any::type_name::<Self>().into())
+        CellKind::Custom(core::any::type_name::<Self>().into())
     }
 }

@@ -6,7 +6,7 @@ use super::{
     stage::{ForwardStage, Stages},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::{
         gemm::{Matrix, Right, Start, multiply, pack_transposed, packed_len},
         row_chain::GRAIN,
@@ -20,7 +20,7 @@ use core::ops::Range;
 
 /// What the steps of a forward pass read.
 struct ForwardSteps<'a, T> {
-    extent: Extent<'a>,
+    extent: BatchShape<'a>,
     /// Whether a backward pass can follow.
     keeps: bool,
     at: Place<'a>,
@@ -137,7 +137,7 @@ impl Unrolled {
                     }
                     let operand = match product.operand {
                         Operand::Hidden => Matrix::new(h, hidden),
-                        Operand::Own => Matrix::new(&operand[(stage - 1) * hidden..], own),
+                        Operand::StageOutput => Matrix::new(&operand[(stage - 1) * hidden..], own),
                     };
                     if product.separate {
                         let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());

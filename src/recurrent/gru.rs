@@ -5,25 +5,25 @@ use super::saved_gate;
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     kernel::register_block::{by_blocks, put, take},
-    layer::{CellKind, Reset},
+    layer::{CellKind, GruVariant},
     linalg::Upper,
     scalar::Scalar,
 };
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
 ///
-/// `r, z = σ(z_r), σ(z_z)`; n as [`Reset`] says. Gates are stacked r, z, n as in PyTorch; the biases of r and z
+/// `r, z = σ(z_r), σ(z_z)`; n as [`GruVariant`] says. Gates are stacked r, z, n as in PyTorch; the biases of r and z
 /// are the sums of its two, and b_u stands in block `recurrent_bias`.
 ///
 /// Source: Cho et al. 2014, eq. 5–8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Gru {
-    reset: Reset,
+    reset: GruVariant,
 }
 
 impl Gru {
     /// The unit with that reset convention.
-    pub fn new(reset: Reset) -> Self {
+    pub fn new(reset: GruVariant) -> Self {
         Gru { reset }
     }
 
@@ -34,7 +34,7 @@ impl Gru {
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
             let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
-            if self.reset == Reset::BeforeProduct && stage == 0 {
+            if self.reset == GruVariant::ResetBefore && stage == 0 {
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     (out[j], r[j]) = (reset * h[j], kept);
@@ -46,7 +46,7 @@ impl Gru {
                 continue;
             }
             let mut candidate = take::<T, LANES>(zn, at);
-            if self.reset == Reset::AfterProduct {
+            if self.reset == GruVariant::ResetAfter {
                 let u = take::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
@@ -84,16 +84,17 @@ impl Cell for Gru {
         const GATES: Product = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false };
         const AFTER: [Product; 2] =
             [GATES, Product { gates: 2..3, stage: 0, operand: Operand::Hidden, separate: true }];
-        const BEFORE: [Product; 2] = [GATES, Product { gates: 2..3, stage: 1, operand: Operand::Own, separate: false }];
+        const BEFORE: [Product; 2] =
+            [GATES, Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, separate: false }];
         match self.reset {
-            Reset::AfterProduct => &AFTER,
-            Reset::BeforeProduct => &BEFORE,
+            GruVariant::ResetAfter => &AFTER,
+            GruVariant::ResetBefore => &BEFORE,
         }
     }
 
     fn held(&self) -> usize {
         // dL/dz of the update gate's value, between the two stages.
-        (self.reset == Reset::BeforeProduct) as usize
+        (self.reset == GruVariant::ResetBefore) as usize
     }
 
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
@@ -114,8 +115,8 @@ impl Cell for Gru {
         let [reset, update, candidate] = gates else { return None };
         let (quarter, half, upper) = (Upper::of(0.25), Upper::of(0.5), Upper::of);
         let through_reset = match self.reset {
-            Reset::AfterProduct => quarter * upper(candidate.product),
-            Reset::BeforeProduct => quarter * upper(candidate.recurrent),
+            GruVariant::ResetAfter => quarter * upper(candidate.product),
+            GruVariant::ResetBefore => quarter * upper(candidate.recurrent),
         };
         let m = upper(candidate.recurrent) + through_reset * upper(reset.recurrent);
         let state = (Upper::ONE + m * m).sqrt() + half * upper(update.recurrent);
@@ -136,10 +137,10 @@ impl Cell for Gru {
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
             let (mut d_h, h) = (take::<T, LANES>(unit.d_h, at), take::<T, LANES>(unit.h, at));
-            if self.reset == Reset::BeforeProduct && stage == 0 {
+            if self.reset == GruVariant::ResetBefore && stage == 0 {
                 let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
                 for j in 0..LANES {
-                    let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_again(r[j]), saved_gate::sigmoid_again(z[j]));
+                    let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
                     d_h[j] += d_operand[j] * reset;
                     r[j] = d_operand[j] * h[j] * d_reset;
                     z[j] = held[j] * d_update;
@@ -152,20 +153,20 @@ impl Cell for Gru {
             let (mut candidate, dh) = (take::<T, LANES>(zn, at), take::<T, LANES>(unit.d_h_next, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
-                let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_again(z[j]), saved_gate::tanh_again(candidate[j]));
+                let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_from_saved(z[j]), saved_gate::tanh_again(candidate[j]));
                 d_update[j] = dh[j] * (h[j] - n);
                 candidate[j] = dh[j] * rest * slope;
                 d_h[j] += dh[j] * update;
             }
             put(zn, at, candidate);
             put(unit.d_h, at, d_h);
-            if self.reset == Reset::BeforeProduct {
+            if self.reset == GruVariant::ResetBefore {
                 put(unit.held, at, d_update);
                 continue;
             }
             let mut u = take::<T, LANES>(unit.u, at);
             for j in 0..LANES {
-                let ([reset, _, d_reset], [.., slope]) = (saved_gate::sigmoid_again(r[j]), saved_gate::sigmoid_again(z[j]));
+                let ([reset, _, d_reset], [.., slope]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
                 r[j] = candidate[j] * u[j] * d_reset;
                 z[j] = d_update[j] * slope;
                 u[j] = candidate[j] * reset;

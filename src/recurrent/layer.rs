@@ -5,11 +5,11 @@ use super::{
     plan::{Plan, Unrolled},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Block,
     error::{Error, LayerRule},
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
-    layer::{Answers, Backward, Dims, Forward, Layer, Mode, Needs, Node},
+    layer::{Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode},
     scalar::Scalar,
 };
 use alloc::{format, string::String};
@@ -38,7 +38,7 @@ impl<C: Cell> Recurrent<C> {
     /// `cell` with `hidden` units, reading rows of `inputs` values.
     ///
     /// A cell that breaks a rule of its contract is refused where the layer becomes part of a network, and by
-    /// [`Tape::new`](crate::workspace::Tape::new); until then the layer describes itself as one without gates.
+    /// [`Workspace::new`](crate::workspace::Workspace::new); until then the layer describes itself as one without gates.
     pub fn new(inputs: usize, hidden: usize, cell: C) -> Self {
         let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
         Self::from_parts(
@@ -95,7 +95,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.dims()
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.unrolled.needs::<T>(extent, mode)
     }
 
@@ -124,17 +124,17 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds on the Jacobians from step to step.
-    fn gain_bound(&self, w: &[T], extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
         self.unrolled.gain_bound(&self.cell, w, extent)
     }
 
-    fn state_bounds(&self, w: &[T], extent: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         self.unrolled.state_bounds(&self.cell, w, extent, path, visit);
     }
 
-    fn describe(&self) -> Node {
+    fn describe(&self) -> LayerSpec {
         let Unrolled { inputs, hidden, weights, recurrent, bias, .. } = self.unrolled.clone();
-        Node::Recurrent { cell: self.cell.kind(), inputs, hidden, weights, recurrent, bias }
+        LayerSpec::Recurrent { cell: self.cell.kind(), inputs, hidden, weights, recurrent, bias }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

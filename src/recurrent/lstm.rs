@@ -80,8 +80,8 @@ impl Cell for Lstm {
                 slope[j] = Tanh.derivative(c_next, t[j]);
             }
             for j in 0..LANES {
-                let [[i, _, di], [f, _, df]] = [saved_gate::sigmoid_again(z[0][j]), saved_gate::sigmoid_again(z[1][j])];
-                let ([g, dg], [o, _, d_o]) = (saved_gate::tanh_again(z[2][j]), saved_gate::sigmoid_again(z[3][j]));
+                let [[i, _, di], [f, _, df]] = [saved_gate::sigmoid_from_saved(z[0][j]), saved_gate::sigmoid_from_saved(z[1][j])];
+                let ([g, dg], [o, _, d_o]) = (saved_gate::tanh_again(z[2][j]), saved_gate::sigmoid_from_saved(z[3][j]));
                 let total = mul_add(dh[j] * o, slope[j], d[j]);
                 z[0][j] = total * g * di;
                 z[1][j] = total * c[j] * df;

@@ -3,7 +3,7 @@
 use super::{plan::Unrolled, stage::Stages};
 use crate::{
     activation::AnyActivation,
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     layer::Place,
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
@@ -48,7 +48,7 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         monitor: &mut dyn GradientMonitor<T>,
         at: Place<'_>,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         step: usize,
         z: &[T],
         active: usize,
@@ -78,12 +78,12 @@ pub(super) struct Trail<'a, T> {
     before: usize,
     gathered: usize,
     at: Place<'a>,
-    extent: Extent<'a>,
+    extent: BatchShape<'a>,
     step: usize,
 }
 
 impl<'a, T: Scalar> Trail<'a, T> {
-    pub(super) fn new(listens: bool, live: &'a mut [T], at: Place<'a>, extent: Extent<'a>, step: usize) -> Self {
+    pub(super) fn new(listens: bool, live: &'a mut [T], at: Place<'a>, extent: BatchShape<'a>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
         Trail { buffers: listens.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
     }

@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Operand, Product};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
@@ -12,7 +12,7 @@ use crate::{
         sums::Levels,
         thread_pool::parts,
     },
-    layer::{Dims, Mode, Needs, hold},
+    layer::{Dims, MemorySizes, Mode, hold},
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
@@ -83,7 +83,7 @@ impl Plan {
             if of.is_empty() || of.end > gates {
                 return Err(LayerRule::ProductGates { product, start: of.start, end: of.end, gates });
             }
-            if (*operand, *stage) == (Operand::Own, 0) {
+            if (*operand, *stage) == (Operand::StageOutput, 0) {
                 return Err(LayerRule::OwnOperandAtStart { product });
             }
             if *apart {
@@ -147,7 +147,7 @@ impl<'a, T> Slabs<'a, T> {
 }
 
 /// The rows of some steps.
-pub(super) fn rows_of(extent: Extent<'_>, steps: Range<usize>) -> Range<usize> {
+pub(super) fn rows_of(extent: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
     extent.step(steps.start).start..extent.step(steps.end - 1).end
 }
 
@@ -185,7 +185,7 @@ impl Unrolled {
         Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
-    pub(super) fn needs<T: Scalar>(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    pub(super) fn needs<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
         let Sizes { hidden, z, memory, .. } = sizes;
         let zeros = batch.saturating_mul(hidden.max(memory));
@@ -205,7 +205,7 @@ impl Unrolled {
         } else {
             (0, saturating_sum([forward, step, monitored]))
         };
-        Needs::new(saved, scratch, hidden.saturating_add(memory))
+        MemorySizes::new(saved, scratch, hidden.saturating_add(memory))
     }
 
     pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -244,7 +244,7 @@ impl Unrolled {
 
     /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x, y, and
     /// the state at both ends.
-    pub(super) fn check_pass(&self, extent: Extent<'_>, [x, y, end, start]: [usize; 4]) {
+    pub(super) fn check_pass(&self, extent: BatchShape<'_>, [x, y, end, start]: [usize; 4]) {
         if let Some(rule) = &self.plan.broken {
             panic!("a Recurrent with a cell that breaks a rule: {rule}");
         }
@@ -307,7 +307,7 @@ impl Unrolled {
     }
 
     /// Length of the buffer of the gradient's sum over blocks of steps.
-    pub(super) fn sum_buffer<T: Scalar>(&self, extent: Extent<'_>) -> usize {
+    pub(super) fn sum_buffer<T: Scalar>(&self, extent: BatchShape<'_>) -> usize {
         let blocks = extent.steps.div_ceil(self.steps_together::<T>(extent.batch.max(1)));
         Levels::<T>::buffer_len(self.dims().parameters, blocks)
     }

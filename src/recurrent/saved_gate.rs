@@ -16,7 +16,7 @@ pub(super) fn sigmoid<T: Scalar>(z: T) -> ([T; 2], T) {
 
 /// `[σ(z), σ(−z), σ′(z)]`, the last the product of the others.
 #[inline(always)]
-pub(super) fn sigmoid_again<T: Scalar>(kept: T) -> [T; 3] {
+pub(super) fn sigmoid_from_saved<T: Scalar>(kept: T) -> [T; 3] {
     let [value, complement] = both_sides(kept.abs(), kept.is_sign_negative());
     [value, complement, value * complement]
 }
@@ -59,7 +59,7 @@ mod tests {
             let z = f64::from(i).powi(3) * 2f64.powi(-26);
             let given = scalar::<T>(z);
             let (([value, other], kept), (tanh_first, tanh_kept)) = (sigmoid(given), tanh(given));
-            let [again, complement, slope] = sigmoid_again(kept);
+            let [again, complement, slope] = sigmoid_from_saved(kept);
             let [tanh_value, tanh_slope] = tanh_again(tanh_kept);
             let z = to_f64(given);
             let sigmoid = |z: f64| Sigmoid.value(z);
@@ -99,12 +99,12 @@ mod tests {
     fn what_is_no_number_stays_none_and_the_limits_are_reached() {
         for sign in [1.0, -1.0] {
             let (gate, candidate) = (sigmoid(sign * f64::INFINITY).1, tanh(sign * f64::INFINITY).1);
-            let [value, complement, slope] = sigmoid_again(gate);
+            let [value, complement, slope] = sigmoid_from_saved(gate);
             assert_eq!([value, complement, slope], [(1.0 + sign) / 2.0, (1.0 - sign) / 2.0, 0.0]);
             assert_eq!(tanh_again(candidate), [sign, 0.0]);
         }
         let (gate, candidate) = (sigmoid(f64::NAN), tanh(f64::NAN));
-        assert!(gate.0.iter().chain(&sigmoid_again(gate.1)).all(|number| number.is_nan()));
+        assert!(gate.0.iter().chain(&sigmoid_from_saved(gate.1)).all(|number| number.is_nan()));
         assert!(candidate.0.is_nan() && tanh_again(candidate.1).iter().all(|number| number.is_nan()));
     }
 }

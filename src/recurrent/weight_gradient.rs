@@ -5,13 +5,13 @@ use super::{
     plan::{Sizes, Slabs, Unrolled, rows, rows_of},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::{
         gemm::{Columns, Matrix, STRIP, Start, outer},
         step_rows::divide_rows,
         sums::add_column_sums,
     },
-    layer::Trained,
+    layer::TrainableMask,
     scalar::Scalar,
 };
 use core::ops::Range;
@@ -22,9 +22,9 @@ impl Unrolled {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         steps: Range<usize>,
-        trained: Trained<'_>,
+        trained: TrainableMask<'_>,
         operands: [&[T]; 3],
         slabs: &Slabs<'_, T>,
         dw: &mut [T],
@@ -50,9 +50,9 @@ impl Unrolled {
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         steps: Range<usize>,
-        trained: Trained<'_>,
+        trained: TrainableMask<'_>,
         [x, y, h_start]: [&[T]; 3],
         slabs: &Slabs<'_, T>,
         own: Range<usize>,
@@ -97,7 +97,7 @@ impl Unrolled {
                         outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, spare);
                     }
                 };
-                if product.operand == Operand::Own {
+                if product.operand == Operand::StageOutput {
                     let from = &slabs.operands[of.start * operands + (product.stage - 1) * hidden..];
                     add(of.start, of.len(), Matrix::new(from, operands));
                     continue;

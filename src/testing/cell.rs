@@ -6,7 +6,7 @@ use super::{
     layer::{Asked, Given, Results, draw, run, try_layer, unequal},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     kernel::reduce::norm,
     layer::Layer,
     recurrent::{Cell, Operand, Recurrent},
@@ -102,8 +102,12 @@ fn facts<C: Cell>(cell: &C, trial: &mut Trial) {
         if product.stage < stage || product.stage > stage + 1 {
             wrong(place(), "stages in order, from 0", format!("stage {} after {stage}", product.stage));
         }
-        if product.stage == 0 && product.operand == Operand::Own {
-            wrong(place(), "Operand::Hidden at stage 0, before which no stage writes one", "Operand::Own".into());
+        if product.stage == 0 && product.operand == Operand::StageOutput {
+            wrong(
+                place(),
+                "Operand::Hidden at stage 0, before which no stage writes one",
+                "Operand::StageOutput".into(),
+            );
         }
         stage = product.stage;
     }
@@ -129,12 +133,12 @@ fn stepped<T: Scalar>(
     label: &str,
     trial: &mut Trial,
 ) {
-    let extent = Extent::sequences(SAMPLES, STEPS);
+    let extent = BatchShape::sequences(SAMPLES, STEPS);
     let Some(given) = draw(layer, extent, seed, 6).ok() else { return };
     let layer: &dyn Layer<T> = layer;
     let dims = layer.dims();
     let pass = |given: &Given<f64>, steps: usize| -> Option<Results<T>> {
-        run(layer, &given.map(scalar), &Asked::new(Extent::sequences(SAMPLES, steps))).ok()
+        run(layer, &given.map(scalar), &Asked::new(BatchShape::sequences(SAMPLES, steps))).ok()
     };
     let Some(whole) = pass(&given, STEPS) else { return };
     let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     activation::Tanh,
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Blocks,
     error::Error,
     layer::{LastStep, Linear, Mode, Place, Residual, Sequential, initialize},
@@ -14,7 +14,7 @@ use crate::{
     recurrent::Lstm,
     scalar::{Scalar, scalar},
     transform::{Optimizer, Sgd},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Debug;
@@ -62,8 +62,8 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
     seed: u64,
     trial: &mut Trial,
 ) {
-    for (which, network, extent) in [("a feedforward network", feedforward::<T>(), Extent::batch(3)), {
-        ("a recurrent network", recurrent::<T>(), Extent { batch: 3, steps: 4, lengths: Some(&[4, 2, 1]) })
+    for (which, network, extent) in [("a feedforward network", feedforward::<T>(), BatchShape::batch(3)), {
+        ("a recurrent network", recurrent::<T>(), BatchShape { batch: 3, steps: 4, lengths: Some(&[4, 2, 1]) })
     }] {
         let Ok(network) = network else { continue };
         let place = format!("{name}, {which}");
@@ -142,22 +142,22 @@ fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
 /// Outputs, gradients and parameters of a few steps, one after the other.
 fn train<T: Scalar>(
     network: &Sequential<T>,
-    extent: Extent<'_>,
+    extent: BatchShape<'_>,
     seed: u64,
     size: f64,
     monitor: &mut dyn GradientMonitor<T>,
 ) -> Result<Vec<T>, Error> {
     let mut w = initialize(network, seed)?;
-    let mut tape = Tape::new(network, extent)?;
-    let mut optimizer = Optimizer::new(Sgd::new(0.1), tape.blocks(), &w)?;
+    let mut workspace = Workspace::new(network, extent)?;
+    let mut optimizer = Optimizer::new(Sgd::new(0.1), workspace.blocks(), &w)?;
     let x: Vec<T> = (0..extent.rows() * 2).map(|i| scalar(size * (0.3 * (i % 5) as f64 - 0.5))).collect();
     let mut seen = Vec::new();
     for _ in 0..PASSES {
-        let output = tape.forward_with(&w, &x, extent, Mode::Train, monitor)?;
+        let output = workspace.forward_with(&w, &x, extent, Mode::Train, monitor)?;
         seen.extend_from_slice(output.y);
         output.dy.copy_from_slice(output.y);
-        seen.extend_from_slice(tape.backward_with(&w, monitor)?);
-        let (blocks, gradient) = tape.blocks_and_gradient();
+        seen.extend_from_slice(workspace.backward_with(&w, monitor)?);
+        let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, monitor)?;
     }
     seen.extend(w);
@@ -170,8 +170,8 @@ fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let blocks = Blocks::default();
     let strange = [T::nan(), T::infinity(), T::neg_infinity(), T::zero(), T::max_value(), T::min_positive_value()];
     for slice in [&[][..], &strange] {
-        for factor in [Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other] {
-            let link = Place::new(&names).link(factor, Extent::batch(1));
+        for factor in [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other] {
+            let link = Place::new(&names).link(factor, BatchShape::batch(1));
             for link in [link, link.at_step(3), link.gate("gate"), link.activation(&Tanh)] {
                 monitor.forward(&link, slice, slice);
                 monitor.backward(&link, slice, slice);

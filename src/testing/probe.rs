@@ -37,29 +37,29 @@ fn both<T: Scalar>(activation: &impl Activation, z: f64) -> [f64; 2] {
 }
 
 /// One of the two scalars that are trained in.
-pub(super) trait Trained: Scalar {
+pub(super) trait TrainableMask: Scalar {
     /// φ(z) and φ′(z).
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2];
 }
 
-impl Trained for f32 {
+impl TrainableMask for f32 {
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
         activation.single(z)
     }
 }
 
-impl Trained for f64 {
+impl TrainableMask for f64 {
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
         activation.double(z)
     }
 }
 
 /// φ(z) in the scalar `T`.
-pub(super) fn value<T: Trained>(activation: &dyn Probe, z: f64) -> f64 {
+pub(super) fn value<T: TrainableMask>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[0]
 }
 
 /// φ′(z) in the scalar `T`.
-pub(super) fn slope<T: Trained>(activation: &dyn Probe, z: f64) -> f64 {
+pub(super) fn slope<T: TrainableMask>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[1]
 }

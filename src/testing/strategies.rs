@@ -4,7 +4,7 @@
 //! shrinks to a short network of narrow, simple layers, a small extent and small numbers.
 //!
 //! ```
-//! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Tape};
+//! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Workspace};
 //!
 //! proptest! {
 //! # #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
@@ -14,9 +14,9 @@
 //!     fn inference_gives_what_evaluation_gives(case in cases::<f64>(Limits::default())) {
 //!         let Case { network, w, x, extent } = &case;
 //!         let network = network.build::<f64>()?;
-//!         let mut tape = Tape::new(&network, extent.into())?;
-//!         let evaluated = tape.forward_with(w, x, extent.into(), Mode::Evaluate, &mut ())?.y.to_vec();
-//!         prop_assert_eq!(tape.infer(w, x, extent.into())?, evaluated);
+//!         let mut workspace = Workspace::new(&network, extent.into())?;
+//!         let evaluated = workspace.forward_with(w, x, extent.into(), Mode::Evaluate, &mut ())?.y.to_vec();
+//!         prop_assert_eq!(workspace.infer(w, x, extent.into())?, evaluated);
 //!     }
 //! }
 //! # inference_gives_what_evaluation_gives();
@@ -27,9 +27,9 @@ use crate::{
         ActivationKind, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
         LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
     },
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     initializer::{self, ByGate, Constant, Distribution, Fan, InitializerKind, Sparse, SparseScale},
-    layer::{BranchScale, CellKind, Node, Reset},
+    layer::{BranchScale, CellKind, GruVariant, LayerSpec},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -115,7 +115,7 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
     vec(widths(max_steps), 1..=max_batch.clamp(1, Limits::MOST.batch)).prop_map(sorted).boxed()
 }
 
-/// An [`Extent`] that owns its lengths.
+/// An [`BatchShape`] that owns its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedExtent {
     /// As many samples of one step.
@@ -133,16 +133,16 @@ pub enum OwnedExtent {
 
 impl OwnedExtent {
     /// The extent.
-    pub fn extent(&self) -> Extent<'_> {
+    pub fn extent(&self) -> BatchShape<'_> {
         match self {
-            OwnedExtent::Batch(batch) => Extent::batch(*batch),
-            OwnedExtent::Sequences { batch, steps } => Extent::sequences(*batch, *steps),
-            OwnedExtent::Ragged(lengths) => Extent::ragged(lengths),
+            OwnedExtent::Batch(batch) => BatchShape::batch(*batch),
+            OwnedExtent::Sequences { batch, steps } => BatchShape::sequences(*batch, *steps),
+            OwnedExtent::Ragged(lengths) => BatchShape::ragged(lengths),
         }
     }
 }
 
-impl<'a> From<&'a OwnedExtent> for Extent<'a> {
+impl<'a> From<&'a OwnedExtent> for BatchShape<'a> {
     fn from(owned: &'a OwnedExtent) -> Self {
         owned.extent()
     }
@@ -228,7 +228,7 @@ pub fn cells() -> BoxedStrategy<CellKind> {
     prop_oneof![
         2 => activations().prop_map(CellKind::Elman),
         1 => Just(CellKind::Lstm),
-        1 => any::<Reset>().prop_map(CellKind::Gru),
+        1 => any::<GruVariant>().prop_map(CellKind::Gru),
     ]
     .boxed()
 }
@@ -306,61 +306,63 @@ impl Part {
     }
 
     /// The layer for rows of `width` values, and the width that comes out.
-    fn placed(self, width: usize) -> (Node, usize) {
+    fn placed(self, width: usize) -> (LayerSpec, usize) {
         match self {
-            Part::Linear(outputs, weights, bias) => (Node::Linear { inputs: width, outputs, weights, bias }, outputs),
-            Part::Activation(activation) => (Node::Pointwise { width, activation }, width),
-            Part::PRelu(per_unit, initial) => (Node::PRelu { width, per_unit, initial }, width),
-            Part::LayerNorm(epsilon, affine) => (Node::LayerNorm { width, epsilon, affine }, width),
-            Part::RmsNorm(epsilon, affine) => (Node::RmsNorm { width, epsilon, affine }, width),
-            Part::Dropout(rate) => (Node::Dropout { width, rate }, width),
+            Part::Linear(outputs, weights, bias) => {
+                (LayerSpec::Linear { inputs: width, outputs, weights, bias }, outputs)
+            }
+            Part::Activation(activation) => (LayerSpec::ActivationLayer { width, activation }, width),
+            Part::PRelu(per_unit, initial) => (LayerSpec::PRelu { width, per_unit, initial }, width),
+            Part::LayerNorm(epsilon, affine) => (LayerSpec::LayerNorm { width, epsilon, affine }, width),
+            Part::RmsNorm(epsilon, affine) => (LayerSpec::RmsNorm { width, epsilon, affine }, width),
+            Part::Dropout(rate) => (LayerSpec::Dropout { width, rate }, width),
             Part::Residual(layers, scale) => {
                 let (mut branch, output) = in_a_row(layers, width);
-                if let (Node::Sequential { layers, .. }, true) = (&mut branch, output != width) {
+                if let (LayerSpec::Sequential { layers, .. }, true) = (&mut branch, output != width) {
                     layers.push(Part::Linear(width, default_weights(), None).placed(output).0);
                 }
-                (Node::Residual { branch: Box::new(unwrapped(branch)), scale }, width)
+                (LayerSpec::Residual { branch: Box::new(unwrapped(branch)), scale }, width)
             }
             Part::Sequential(layers) => branch(layers, width),
             Part::Recurrent(cell, hidden, [weights, recurrent], bias) => {
-                (Node::Recurrent { cell, inputs: width, hidden, weights, recurrent, bias }, hidden)
+                (LayerSpec::Recurrent { cell, inputs: width, hidden, weights, recurrent, bias }, hidden)
             }
             Part::Reversed(layers) => {
                 let (layers, output) = branch(layers, width);
-                (Node::Reversed(Box::new(layers)), output)
+                (LayerSpec::Reversed(Box::new(layers)), output)
             }
             Part::Bidirectional(forward, backward) => {
                 let ((forward, first), (backward, second)) = (branch(forward, width), branch(backward, width));
                 (
-                    Node::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) },
+                    LayerSpec::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) },
                     first.saturating_add(second),
                 )
             }
-            Part::LastStep => (Node::LastStep { width }, width),
-            Part::MeanOverSteps => (Node::MeanOverSteps { width }, width),
+            Part::LastStep => (LayerSpec::LastStep { width }, width),
+            Part::MeanOverSteps => (LayerSpec::MeanOverSteps { width }, width),
         }
     }
 }
 
-fn in_a_row(parts: Vec<Part>, input: usize) -> (Node, usize) {
+fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     let (mut layers, mut width) = (Vec::with_capacity(parts.len()), input);
     for part in parts {
         let (layer, output) = part.placed(width);
         layers.push(layer);
         width = output;
     }
-    (Node::Sequential { input, layers }, width)
+    (LayerSpec::Sequential { input, layers }, width)
 }
 
 /// A row of one layer is that layer, so that failures shrink out of branches.
-fn unwrapped(mut row: Node) -> Node {
+fn unwrapped(mut row: LayerSpec) -> LayerSpec {
     match &mut row {
-        Node::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
+        LayerSpec::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
         _ => row,
     }
 }
 
-fn branch(parts: Vec<Part>, input: usize) -> (Node, usize) {
+fn branch(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     let (row, output) = in_a_row(parts, input);
     (unwrapped(row), output)
 }
@@ -402,7 +404,7 @@ fn parts(limits: Limits) -> BoxedStrategy<Part> {
 /// Networks: layers in a row with branches inside, which build for every scalar. They shrink to one simple layer.
 ///
 /// Rows can be wider than the limit where two directions put theirs side by side.
-pub fn networks(limits: Limits) -> BoxedStrategy<Node> {
+pub fn networks(limits: Limits) -> BoxedStrategy<LayerSpec> {
     let limits = limits.capped();
     let part = parts(limits);
     let part = if limits.recurrent {
@@ -418,7 +420,7 @@ pub fn networks(limits: Limits) -> BoxedStrategy<Node> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case<T> {
     /// The network.
-    pub network: Node,
+    pub network: LayerSpec,
     /// Its parameters, none of them 0.
     pub w: Vec<T>,
     /// An input, none of whose values is 0.
@@ -468,11 +470,11 @@ arbitrary! {
     /// [`cells`].
     CellKind, (), |()| cells();
     /// [`networks`].
-    Node, Limits, |limits| networks(limits);
+    LayerSpec, Limits, |limits| networks(limits);
     /// [`extents`] of up to 3 samples and 4 steps.
     OwnedExtent, (), |()| extents(3, 4);
     /// Both.
-    Reset, (), |()| Union::new([Reset::AfterProduct, Reset::BeforeProduct].map(Just)).boxed();
+    GruVariant, (), |()| Union::new([GruVariant::ResetAfter, GruVariant::ResetBefore].map(Just)).boxed();
     /// Fixed or learned, within ±2.
     BranchScale, (), |()| prop_oneof![
         hundredths(-200, 200).prop_map(BranchScale::Fixed),

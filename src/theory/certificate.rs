@@ -2,7 +2,7 @@
 
 use crate::linalg::Upper;
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::{Error, require_length},
     layer::Layer,
     network::summary,
@@ -62,14 +62,14 @@ impl Horizon {
 /// all its steps and for a whole batch. What a pass rounds comes on top: some ε for each of its operations.
 ///
 /// ```
-/// use chainrule::{Extent, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
+/// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
 /// let mut builder = Sequential::<f64>::input(8);
 /// for _ in 0..20 {
 ///     builder = builder.linear(8).activation(Sigmoid);
 /// }
 /// let network = builder.build()?;
 /// let w = initialize(&network, 1)?;
-/// let certificate = Certificate::new(&network, &w, Extent::batch(1))?;
+/// let certificate = Certificate::new(&network, &w, BatchShape::batch(1))?;
 /// println!("{certificate}"); // a bound for each layer, and what follows: "certain to vanish: …"
 /// assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(true));
 /// assert!(certificate.gradient_bound(1.0) < Some(1e-6));
@@ -88,9 +88,9 @@ impl Certificate {
     /// The certificate of `network` with the parameters `w`, for passes over `extent`.
     ///
     /// # Errors
-    /// The errors of [`Extent::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are
+    /// The errors of [`BatchShape::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are
     /// a table; [`Error::Length`] where `w` does not have the network's parameters.
-    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], extent: Extent<'_>) -> Result<Self, Error> {
+    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], extent: BatchShape<'_>) -> Result<Self, Error> {
         extent.check()?;
         at_most("the steps of a certificate", extent.steps, MOST_BOUNDED_STEPS)?;
         require_length("parameters", network.dims().parameters, w.len())?;

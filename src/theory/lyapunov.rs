@@ -1,11 +1,11 @@
 //! The Lyapunov spectrum: what many steps of a recurrent layer do to small differences of its state.
 
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Role,
     error::{Error, require, require_length},
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{Backward, Dims, Forward, Layer, Mode, Trained},
+    layer::{Backward, Dims, Forward, Layer, Mode, TrainableMask},
     random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, product},
@@ -248,7 +248,7 @@ struct Trajectory<'a, T, L: ?Sized> {
 }
 
 /// One step of one sample.
-const STEP: Extent<'static> = Extent::batch(1);
+const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     fn new(layer: &'a L, w: &[T]) -> Result<Self, Error> {
@@ -309,7 +309,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
                     carried_in: Some(&self.state),
                     d_carried_out: Some(&self.unit),
                     d_carried_in: Some(&mut self.row),
-                    trained: Trained::new(&self.frozen),
+                    trained: TrainableMask::new(&self.frozen),
                     ..pass
                 },
             );

@@ -8,5 +8,5 @@ mod single_input;
 
 pub use certificate::{Certificate, Horizon, LinkBound};
 pub use lyapunov::{LyapunovSpectrum, lyapunov_spectrum, state_jacobian};
-pub use prediction::{Basis, Inputs, PredictedLink, Prediction};
-pub use single_input::OneInput;
+pub use prediction::{InputStatistics, PredictedLink, Prediction, PredictionSource};
+pub use single_input::SingleInput;

@@ -7,7 +7,7 @@ use crate::{
     block::Role,
     error::{Error, require},
     initializer::{Initializer, InitializerKind, Shape},
-    layer::{BranchScale, Layer, Node, join},
+    layer::{BranchScale, Layer, LayerSpec, join},
     monitor::{Factor, Shares},
     scalar::{Scalar, to_f64},
 };
@@ -21,18 +21,18 @@ use core::fmt;
 /// What a network is going to be fed with.
 ///
 /// ```
-/// use chainrule::theory::Inputs;
+/// use chainrule::theory::InputStatistics;
 /// let rows = [1.0f32, -1.0, 3.0, 1.0];
-/// assert_eq!(Inputs::of_rows(&rows)?.second_moment(), 3.0);
+/// assert_eq!(InputStatistics::of_rows(&rows)?.second_moment(), 3.0);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Inputs {
+pub struct InputStatistics {
     spread: Spread,
     steps: usize,
 }
 
-impl Inputs {
+impl InputStatistics {
     /// Values of mean 0 and mean square `second_moment`; 1 for standardised data.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Inputs {
     pub fn new(second_moment: f64) -> Result<Self, Error> {
         let valid = second_moment.is_finite() && second_moment >= 0.0;
         require(valid, "the mean square of inputs", "finite and at least 0", second_moment)?;
-        Ok(Inputs { spread: Spread { mean: 0.0, square: second_moment }, steps: 1 })
+        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1 })
     }
 
     /// The mean and mean square of these values: of a batch, or of all data.
@@ -56,7 +56,7 @@ impl Inputs {
             return Err(Error::NonFinite { what: "the inputs of a prediction", index, found: to_f64(values[index]) });
         }
         let spread = Spread::of(values);
-        Ok(Inputs { spread, ..Self::new(spread.square)? })
+        Ok(InputStatistics { spread, ..Self::new(spread.square)? })
     }
 
     /// Sequences of that many steps.
@@ -65,7 +65,7 @@ impl Inputs {
     /// [`Error::Parameter`] for 0 `steps`.
     pub fn steps(self, steps: usize) -> Result<Self, Error> {
         require(steps > 0, "the steps of inputs", "at least 1", steps as f64)?;
-        Ok(Inputs { steps, ..self })
+        Ok(InputStatistics { steps, ..self })
     }
 
     pub(super) fn spread(&self) -> Spread {
@@ -80,7 +80,7 @@ impl Inputs {
 
 /// Where a prediction comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Basis {
+pub enum PredictionSource {
     /// A formula.
     Theory,
     /// Passes through a few nets with random inputs.
@@ -102,7 +102,7 @@ pub struct PredictedLink {
     /// The factor it applies.
     pub factor: Factor,
     /// Whether it is on the one path from loss to input.
-    pub on_path: bool,
+    pub on_main_path: bool,
     /// The mean square of what goes into the layer; of an activation q_l, the variance of its pre-activations.
     pub second_moment: Option<f64>,
     /// log10 of the gradient's length after over before; `None` where nothing is known.
@@ -110,7 +110,7 @@ pub struct PredictedLink {
     /// Its part in [`Prediction::beta`].
     pub spread: f64,
     /// Where this comes from.
-    pub basis: Basis,
+    pub basis: PredictionSource,
 }
 
 /// The gradient budget of a network before step 0: what each link is going to do to a gradient, in decades.
@@ -135,16 +135,16 @@ pub struct PredictedLink {
 /// Where a departure of q_l grows from layer to layer (GELU, Swish and softplus with He's or with critical weights), the rows
 /// of a batch part until the few longest gradients among them make its length: no series in 1/width says how long that is.
 /// With GELU, He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows lose the 5.8 of
-/// [`OneInput`](super::OneInput), which holds at any width.
+/// [`SingleInput`](super::SingleInput), which holds at any width.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, layer::Sequential, theory::{Inputs, Prediction}};
+/// use chainrule::{activation::Sigmoid, layer::Sequential, theory::{InputStatistics, Prediction}};
 /// let mut builder = Sequential::<f32>::input(64);
 /// for _ in 0..10 {
 ///     builder = builder.linear(64).activation(Sigmoid);
 /// }
 /// let network = builder.build()?;
-/// let prediction = Prediction::of(&network, Inputs::new(1.0)?)?;
+/// let prediction = Prediction::of(&network, InputStatistics::new(1.0)?)?;
 /// let shares = prediction.shares().unwrap();
 /// assert!((shares.activation + 6.3).abs() < 0.1); // vanishes, and it is φ′ that does it
 /// println!("{prediction}");
@@ -166,12 +166,12 @@ impl Prediction {
     ///
     /// # Errors
     /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Where a part
-    /// must be sampled: the errors of [`Tape::new`](crate::workspace::Tape::new) and
+    /// must be sampled: the errors of [`Workspace::new`](crate::workspace::Workspace::new) and
     /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a pass of more than 2²⁸ values.
     ///
     /// # Panics
-    /// As [`Tape::forward`](crate::workspace::Tape::forward), where a part must be sampled.
-    pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
+    /// As [`Workspace::forward`](crate::workspace::Workspace::forward), where a part must be sampled.
+    pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
@@ -179,8 +179,8 @@ impl Prediction {
     /// it.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of); where a part must be sampled, those of [`Node::build`] but for [`Error::Opaque`].
-    pub fn of_node(node: &Node, inputs: Inputs) -> Result<Self, Error> {
+    /// Those of [`of`](Self::of); where a part must be sampled, those of [`LayerSpec::build`] but for [`Error::Opaque`].
+    pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
             Ok(network) => Sample::new(&network, inputs.spread, inputs.steps).map(Some),
             Err(Error::Opaque { .. }) => Ok(None),
@@ -188,7 +188,11 @@ impl Prediction {
         })
     }
 
-    fn read(node: &Node, inputs: Inputs, draw: &dyn Fn() -> Result<Option<Sample>, Error>) -> Result<Self, Error> {
+    fn read(
+        node: &LayerSpec,
+        inputs: InputStatistics,
+        draw: &dyn Fn() -> Result<Option<Sample>, Error>,
+    ) -> Result<Self, Error> {
         node.check_depth().map_err(|rule| rule.at(""))?;
         let mut reader =
             Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps: inputs.steps };
@@ -227,7 +231,7 @@ impl Prediction {
     /// first, and what comes after them where they are in a branch.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
         let all = self.decades()?;
-        let path = || self.links.iter().filter(|link| link.on_path);
+        let path = || self.links.iter().filter(|link| link.on_main_path);
         let Some(first) = path().collect::<Vec<_>>().iter().rposition(|link| link.factor == Factor::Weights) else {
             return Some(all);
         };
@@ -343,9 +347,9 @@ impl Reader<'_> {
         Ok(self.sample.as_mut().and_then(Option::as_mut))
     }
 
-    fn read(&mut self, node: &Node, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
+    fn read(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         match node {
-            Node::Sequential { layers, .. } => {
+            LayerSpec::Sequential { layers, .. } => {
                 let mut all = Effect { signal, shares: Some(Shares::default()), beta: 0.0, mixes: false };
                 for (i, layer) in layers.iter().enumerate() {
                     let next = self.read(layer, &join(path, &i.to_string()), all.signal)?;
@@ -356,20 +360,20 @@ impl Reader<'_> {
                 }
                 Ok(all)
             }
-            Node::Linear { inputs, outputs, weights, bias } => {
+            LayerSpec::Linear { inputs, outputs, weights, bias } => {
                 self.linear(node, path, signal, [*inputs, *outputs], weights, bias.as_ref())
             }
-            Node::Pointwise { width, activation } => {
+            LayerSpec::ActivationLayer { width, activation } => {
                 self.scales.add(activation, !path.contains('.'))?;
                 self.activation(node, path, signal, *width, activation.as_any())
             }
-            Node::PRelu { width, initial, .. } => {
+            LayerSpec::PRelu { width, initial, .. } => {
                 self.scales.lose();
                 self.activation(node, path, signal, *width, &LeakyRelu::new(*initial)?)
             }
-            Node::LayerNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, true)),
-            Node::RmsNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, false)),
-            Node::Dropout { rate, .. } => {
+            LayerSpec::LayerNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, true)),
+            LayerSpec::RmsNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, false)),
+            LayerSpec::Dropout { rate, .. } => {
                 self.scales.lose();
                 let keep = 1.0 - rate;
                 let after = signal.map(|Signal { spread, normal }| Signal {
@@ -378,21 +382,21 @@ impl Reader<'_> {
                 });
                 Ok(self.formula(node, path, Factor::Other, [signal, after], Some(-0.5 * libm::log10(keep)), 0.0))
             }
-            Node::LastStep { .. } => {
+            LayerSpec::LastStep { .. } => {
                 self.steps = 1;
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
-            Node::MeanOverSteps { .. } if self.steps == 1 => {
+            LayerSpec::MeanOverSteps { .. } if self.steps == 1 => {
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
-            Node::MeanOverSteps { .. } => {
+            LayerSpec::MeanOverSteps { .. } => {
                 // How much alike the steps are, no description says.
                 let decades = -0.5 * libm::log10(self.steps as f64);
                 self.steps = 1;
                 let after = self.sample()?.and_then(|sample| sample.output(path)).map(not_normal);
                 Ok(self.formula(node, path, Factor::Other, [signal, after], Some(decades), 0.0))
             }
-            Node::Residual { branch, scale } => self.residual(node, path, signal, branch, *scale),
+            LayerSpec::Residual { branch, scale } => self.residual(node, path, signal, branch, *scale),
             _ => self.sampled(node, path, signal),
         }
     }
@@ -400,7 +404,7 @@ impl Reader<'_> {
     /// `q = σw² m + σb²` and `V = ½ log10 σw²`, with `σw² = fan in · Var W`.
     fn linear(
         &mut self,
-        node: &Node,
+        node: &LayerSpec,
         path: &str,
         signal: Option<Signal>,
         [inputs, outputs]: [usize; 2],
@@ -434,7 +438,7 @@ impl Reader<'_> {
     /// `A = ½ log10 E φ′(√q z)²`.
     fn activation(
         &mut self,
-        node: &Node,
+        node: &LayerSpec,
         path: &str,
         signal: Option<Signal>,
         width: usize,
@@ -464,7 +468,7 @@ impl Reader<'_> {
     /// others it is about 1/q, for what is taken away and what 1/σ² gains by its chance are alike.
     fn norm(
         &mut self,
-        node: &Node,
+        node: &LayerSpec,
         path: &str,
         signal: Option<Signal>,
         width: usize,
@@ -490,16 +494,16 @@ impl Reader<'_> {
     /// `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, for the branch's random weights leave no angle between the two but chance's.
     fn residual(
         &mut self,
-        node: &Node,
+        node: &LayerSpec,
         path: &str,
         signal: Option<Signal>,
-        branch: &Node,
+        branch: &LayerSpec,
         scale: BranchScale,
     ) -> Result<Effect, Error> {
         self.scales.lose();
         let (BranchScale::Fixed(s) | BranchScale::Learned(s)) = scale;
         let injection = self.links.len();
-        self.formula(node, path, Factor::Injection, [signal, None], None, 0.0);
+        self.formula(node, path, Factor::Addition, [signal, None], None, 0.0);
         let inner = self.read(branch, &join(path, "branch"), signal)?;
         let scale = libm::log10(s.abs());
         self.formula(node, &join(path, "scale"), Factor::Weights, [inner.signal, None], Some(scale), 0.0);
@@ -537,7 +541,7 @@ impl Reader<'_> {
         signal: Option<Signal>,
         inner: &Effect,
         s: f64,
-    ) -> Result<Option<(f64, Option<Signal>, Basis)>, Error> {
+    ) -> Result<Option<(f64, Option<Signal>, PredictionSource)>, Error> {
         let Some(branch) = inner.shares.map(|shares| shares.total() + libm::log10(s.abs())) else { return Ok(None) };
         if inner.mixes || branch == f64::NEG_INFINITY {
             let sum = |(x, f): (Signal, Signal)| {
@@ -548,18 +552,18 @@ impl Reader<'_> {
             };
             let after = signal.zip(inner.signal).map(sum);
             let whole = if branch > 150.0 { branch } else { 0.5 * libm::log1p(libm::exp10(2.0 * branch)) * LOG10_E };
-            return Ok(Some((whole, after, Basis::Theory)));
+            return Ok(Some((whole, after, PredictionSource::Theory)));
         }
         // Without random weights the branch goes with the skip, or against it.
         let Some(sample) = self.sample()? else { return Ok(None) };
         let (injection, after) = (sample.link(path), sample.output(path).map(not_normal));
-        Ok(injection.map(|injection| (branch + injection, after, Basis::Sampled)))
+        Ok(injection.map(|injection| (branch + injection, after, PredictionSource::Sampled)))
     }
 
     /// Books what a formula says of a layer's one link.
     fn formula(
         &mut self,
-        node: &Node,
+        node: &LayerSpec,
         path: &str,
         factor: Factor,
         [before, after]: [Option<Signal>; 2],
@@ -570,18 +574,18 @@ impl Reader<'_> {
             name: path.into(),
             kind: node.title(),
             factor,
-            on_path: true,
+            on_main_path: true,
             second_moment: before.map(|before| before.spread.square),
             decades,
             spread,
-            basis: if decades.is_some() { Basis::Theory } else { Basis::Unknown },
+            basis: if decades.is_some() { PredictionSource::Theory } else { PredictionSource::Unknown },
         });
         let shares = decades.map(|decades| share(factor, decades));
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
     /// Books what a few nets did.
-    fn sampled(&mut self, node: &Node, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
+    fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {
             let effect = self.formula(node, path, Factor::Other, [signal, None], None, 0.0);
@@ -590,18 +594,18 @@ impl Reader<'_> {
         let (links, after) = (sample.links(path), sample.output(path).map(not_normal));
         let mut shares = Shares::default();
         for link in links.iter().rev() {
-            if link.on_path {
+            if link.on_main_path {
                 shares = sum(shares, share(link.factor, link.decades));
             }
             self.links.push(PredictedLink {
                 name: link.told.as_ref().map_or_else(|| path.into(), |(name, _)| name.clone()),
                 kind: node.title(),
                 factor: link.factor,
-                on_path: link.on_path,
+                on_main_path: link.on_main_path,
                 second_moment: signal.map(|signal| signal.spread.square),
                 decades: Some(link.decades),
                 spread: 0.0,
-                basis: Basis::Sampled,
+                basis: PredictionSource::Sampled,
             });
         }
         Ok(Effect { signal: after, shares: Some(shares), beta: 0.0, mixes: true })
@@ -619,7 +623,7 @@ fn share(factor: Factor, decades: f64) -> Shares {
     match factor {
         Factor::Weights => shares.weights = decades,
         Factor::Activation => shares.activation = decades,
-        Factor::Injection => shares.injection = decades,
+        Factor::Addition => shares.injection = decades,
         Factor::Other => shares.other = decades,
     }
     shares
@@ -687,11 +691,11 @@ impl fmt::Display for Prediction {
         for link in &self.links {
             let square = link.second_moment.map_or(String::from("unknown"), |square| format!("{square:.3e}"));
             let column = |factor| if link.factor == factor { figure(link.decades) } else { String::new() };
-            let row = [Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other].map(column);
+            let row = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other].map(column);
             let [weights, activation, injection, other] = row;
-            let note = match (link.basis, link.on_path) {
-                (Basis::Sampled, true) => "  sampled",
-                (Basis::Sampled, false) => "  sampled, beside the path",
+            let note = match (link.basis, link.on_main_path) {
+                (PredictionSource::Sampled, true) => "  sampled",
+                (PredictionSource::Sampled, false) => "  sampled, beside the path",
                 _ => "",
             };
             let row = format!(

@@ -1,7 +1,7 @@
 //! A network watched while it sees normal inputs: what is known of parts that no theory describes.
 
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::Error,
     kernel::reduce::norm,
     layer::{Layer, Mode, initialize},
@@ -9,7 +9,7 @@ use crate::{
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
     size::{at_most, reserve, room, saturating_product, saturating_sum},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use alloc::{string::String, vec::Vec};
 
@@ -55,7 +55,7 @@ pub(super) struct SampledLink {
     /// Its name and its place in the table of names; `None` for what was done where a layer told nobody.
     pub told: Option<(String, usize)>,
     pub factor: Factor,
-    pub on_path: bool,
+    pub on_main_path: bool,
     pub decades: f64,
 }
 
@@ -101,7 +101,7 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         if at.step.is_none() {
             let told = Some((at.name.into(), at.index));
-            let link = SampledLink { told, factor: at.factor, on_path: at.on_path, decades: 0.0 };
+            let link = SampledLink { told, factor: at.factor, on_main_path: at.on_main_path, decades: 0.0 };
             self.links.push((link, [norm(dy), norm(dx)]));
         }
     }
@@ -116,16 +116,16 @@ impl Sample {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
         let values = |samples: usize| {
-            let extent = Extent::sequences(samples, steps);
+            let extent = BatchShape::sequences(samples, steps);
             let needs = network.needs(extent, Mode::Train);
             let rows = saturating_product(&[extent.rows(), dims.input.saturating_add(dims.output)]);
             saturating_sum([needs.saved, needs.scratch, rows])
         };
         let samples = (ROWS / steps.max(1)).clamp(1, SAMPLES);
         at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;
-        let extent = Extent::sequences(samples, steps);
-        let mut tape = Tape::new(network, extent)?;
-        tape.want_input_gradient(true);
+        let extent = BatchShape::sequences(samples, steps);
+        let mut workspace = Workspace::new(network, extent)?;
+        workspace.compute_input_gradient(true);
         let std = libm::sqrt((inputs.square - inputs.mean * inputs.mean).max(0.0));
         let mut sample = Sample::default();
         network.places("", &mut |name| sample.names.push(name));
@@ -137,11 +137,11 @@ impl Sample {
             let mut x: Vec<T> = reserve("the inputs of a sampled pass", count)?;
             x.extend((0..count).map(|_| scalar::<T>(inputs.mean + std * next())));
             let mut watch = Watch::default();
-            let output = tape.forward_with(&w, &x, extent, Mode::Train, &mut watch)?;
+            let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut watch)?;
             output.dy.iter_mut().for_each(|dy| *dy = scalar(next()));
             let (start, y) = (norm(output.dy), Spread::of(output.y));
-            tape.backward_with(&w, &mut watch)?;
-            sample.add(watch, y, [start, norm(tape.input_gradient())]);
+            workspace.backward_with(&w, &mut watch)?;
+            sample.add(watch, y, [start, norm(workspace.input_gradient())]);
         }
         Ok(sample)
     }
@@ -152,12 +152,12 @@ impl Sample {
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
         // Where a layer told nobody, the gradient that goes on is not the one that came.
         let (mut last, mut links) = (start, Vec::new());
-        let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_path: true, decades };
+        let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_main_path: true, decades };
         for (link, [before, after]) in watch.links {
-            if link.on_path && before != last {
+            if link.on_main_path && before != last {
                 links.push(silent(decades(last, before)));
             }
-            last = if link.on_path { after } else { last };
+            last = if link.on_main_path { after } else { last };
             links.push(SampledLink { decades: decades(before, after), ..link });
         }
         if last != end {
@@ -204,7 +204,7 @@ impl Sample {
             // The gradient goes on as long as it came.
             _ => {
                 let told = Some((path.into(), place));
-                Vec::from([SampledLink { told, factor: Factor::Other, on_path: true, decades: 0.0 }])
+                Vec::from([SampledLink { told, factor: Factor::Other, on_main_path: true, decades: 0.0 }])
             }
         }
     }

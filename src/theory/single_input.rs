@@ -1,12 +1,12 @@
 //! What finite width makes of one input's gradient: nets drawn no further than the input and its gradient see them.
 
-use super::{Inputs, sample::Spread};
+use super::{InputStatistics, sample::Spread};
 use crate::{
     activation::{AnyActivation, LeakyRelu},
     block::Role,
     error::{Error, require},
     initializer::{Initializer, Shape},
-    layer::{BranchScale, Layer, Node},
+    layer::{BranchScale, Layer, LayerSpec},
     random::{Normals, generator},
     scalar::Scalar,
     size::reserve,
@@ -38,24 +38,24 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// [`Prediction`]: super::Prediction
 ///
 /// ```
-/// use chainrule::{activation::Relu, initializer::He, layer::{Linear, Sequential}, theory::{Inputs, OneInput}};
+/// use chainrule::{activation::Relu, initializer::He, layer::{Linear, Sequential}, theory::{InputStatistics, SingleInput}};
 /// let mut builder = Sequential::<f32>::input(32);
 /// for _ in 0..30 {
 ///     builder = builder.layer(Linear::new(32, 32).weights(He::normal())).activation(Relu);
 /// }
 /// let network = builder.build()?;
-/// let lottery = OneInput::of(&network, Inputs::new(1.0)?, 300)?.unwrap();
+/// let lottery = SingleInput::of(&network, InputStatistics::new(1.0)?, 300)?.unwrap();
 /// assert!(lottery.mean() < -0.3 && lottery.standard_deviation() > 0.3); // the wide limit is 0 decades
 /// assert!(lottery.below(-1.0) > 0.05); // in more than one net of twenty
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct OneInput {
+pub struct SingleInput {
     /// In increasing order.
     decades: Vec<f64>,
 }
 
-impl OneInput {
+impl SingleInput {
     /// Draws `nets` of `network`; `None` where a part of it is none that theory describes.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl OneInput {
     /// that memory cannot hold.
     pub fn of<T: Scalar>(
         network: &(impl Layer<T> + ?Sized),
-        inputs: Inputs,
+        inputs: InputStatistics,
         nets: usize,
     ) -> Result<Option<Self>, Error> {
         Self::of_node(&network.describe(), inputs, nets)
@@ -74,7 +74,7 @@ impl OneInput {
     ///
     /// # Errors
     /// Those of [`of`](Self::of).
-    pub fn of_node(node: &Node, inputs: Inputs, nets: usize) -> Result<Option<Self>, Error> {
+    pub fn of_node(node: &LayerSpec, inputs: InputStatistics, nets: usize) -> Result<Option<Self>, Error> {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
         node.check_depth().map_err(|rule| rule.at(""))?;
         let (mut decades, mut walk) =
@@ -93,7 +93,7 @@ impl OneInput {
             decades.push(after - before);
         }
         decades.sort_unstable_by(f64::total_cmp);
-        Ok(Some(OneInput { decades }))
+        Ok(Some(SingleInput { decades }))
     }
 
     /// The mean over nets of log10 of the input's gradient over the output's.
@@ -172,16 +172,16 @@ impl Walk {
     }
 
     /// Whether theory describes all of it.
-    fn forward(&mut self, node: &Node, row: &mut Row) -> Result<bool, Error> {
+    fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
-            Node::Sequential { layers, .. } => {
+            LayerSpec::Sequential { layers, .. } => {
                 for layer in layers {
                     if !self.forward(layer, row)? {
                         return Ok(false);
                     }
                 }
             }
-            Node::Linear { inputs, outputs, weights, bias } => {
+            LayerSpec::Linear { inputs, outputs, weights, bias } => {
                 let (shape, of_bias) =
                     (Shape::new(*outputs, *inputs, Role::Weight), Shape::new(*outputs, 1, Role::Bias));
                 let bias =
@@ -205,11 +205,11 @@ impl Walk {
                     row.steps.push(Step::Weights { h, z, weight, bias });
                 }
             }
-            Node::Pointwise { activation, .. } => Self::activation(row, activation.as_any()),
-            Node::PRelu { initial, .. } => Self::activation(row, &LeakyRelu::new(*initial)?),
-            Node::LayerNorm { epsilon, .. } => Self::norm(row, *epsilon, true),
-            Node::RmsNorm { epsilon, .. } => Self::norm(row, *epsilon, false),
-            Node::Residual { branch, scale } => {
+            LayerSpec::ActivationLayer { activation, .. } => Self::activation(row, activation.as_any()),
+            LayerSpec::PRelu { initial, .. } => Self::activation(row, &LeakyRelu::new(*initial)?),
+            LayerSpec::LayerNorm { epsilon, .. } => Self::norm(row, *epsilon, true),
+            LayerSpec::RmsNorm { epsilon, .. } => Self::norm(row, *epsilon, false),
+            LayerSpec::Residual { branch, scale } => {
                 let (BranchScale::Fixed(scale) | BranchScale::Learned(scale)) = *scale;
                 row.settle();
                 let mut inner = Row { values: row.values.clone(), told: None, steps: Vec::new() };

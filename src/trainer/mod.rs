@@ -1,18 +1,18 @@
 //! The common loop: shuffle, batch, forward, loss, backward, update, validate.
 
 use crate::{
-    batch_shape::Extent,
-    dataset::{Batch, Data, first_non_finite},
+    batch_shape::BatchShape,
+    dataset::{Batch, Dataset, first_non_finite},
     error::{Error, require, require_length},
     kernel::{aligned::Aligned, thread_pool::lend},
-    layer::{Layer, Mode, Noise, initialize},
+    layer::{DropoutKey, Layer, Mode, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::{GradientMonitor, Link},
     random::shuffle,
     scalar::{Scalar, scalar, to_f64},
     size::{filled, grow},
     transform::{GradientTransform, Optimizer, Outcome, check_rate},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -20,7 +20,7 @@ use core::ops::ControlFlow;
 /// How a [`Trainer`] runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Settings {
+pub struct TrainConfig {
     /// Samples in a batch; the last one of an epoch may have fewer. A batch larger than the data is the data:
     /// `usize::MAX` makes one batch of all samples.
     pub batch: usize,
@@ -35,14 +35,14 @@ pub struct Settings {
     /// Epochs without a lower validation loss after which training stops; `None` never stops early. With patience, every
     /// run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
-    /// Threads that run a step, the calling one counted: see [`Tape::set_threads`]. Without the standard library, 1.
+    /// Threads that run a step, the calling one counted: see [`Workspace::set_threads`]. Without the standard library, 1.
     pub threads: usize,
 }
 
-impl Default for Settings {
+impl Default for TrainConfig {
     /// Batches of 32, 10 epochs, seed 0, shuffled, one thread.
     fn default() -> Self {
-        Settings { batch: 32, accumulate: 1, epochs: 10, seed: 0, shuffle: true, patience: None, threads: 1 }
+        TrainConfig { batch: 32, accumulate: 1, epochs: 10, seed: 0, shuffle: true, patience: None, threads: 1 }
     }
 }
 
@@ -80,8 +80,8 @@ pub struct Evaluation {
 
 /// Who looks on while a trainer fits, and on what it is validated.
 #[derive(Default)]
-pub struct Observers<'a, T: Scalar> {
-    validation: Option<&'a Data<'a, T>>,
+pub struct FitOptions<'a, T: Scalar> {
+    validation: Option<&'a Dataset<'a, T>>,
     monitor: Option<&'a mut dyn GradientMonitor<T>>,
     progress: Option<&'a mut OnEpoch<'a>>,
 }
@@ -89,41 +89,41 @@ pub struct Observers<'a, T: Scalar> {
 /// What is called after each epoch.
 type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-impl<'a, T: Scalar> Observers<'a, T> {
+impl<'a, T: Scalar> FitOptions<'a, T> {
     /// Nobody.
     pub fn new() -> Self {
-        Observers { validation: None, monitor: None, progress: None }
+        FitOptions { validation: None, monitor: None, progress: None }
     }
 
     /// Data for validation after each epoch.
     #[must_use]
-    pub fn validation(self, data: &'a Data<'a, T>) -> Self {
-        Observers { validation: Some(data), ..self }
+    pub fn validation(self, data: &'a Dataset<'a, T>) -> Self {
+        FitOptions { validation: Some(data), ..self }
     }
 
     /// Who watches the gradients.
     #[must_use]
     pub fn monitor(self, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
-        Observers { monitor: Some(monitor), ..self }
+        FitOptions { monitor: Some(monitor), ..self }
     }
 
     /// What is called after each epoch; `Break` stops.
     #[must_use]
     pub fn progress(self, progress: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
-        Observers { progress: Some(progress), ..self }
+        FitOptions { progress: Some(progress), ..self }
     }
 }
 
-/// A network with its parameters, a loss, a transform and a tape: the common loop in a few lines.
+/// A network with its parameters, a loss, a transform and a workspace: the common loop in a few lines.
 ///
-/// Everything it does can be done by hand with [`Tape`], [`Batch`] and [`Optimizer`]. The run is a function of data,
+/// Everything it does can be done by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. The run is a function of data,
 /// settings and seed: at one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does one saved and resumed.
 pub struct Trainer<T, L, C, G> {
-    tape: Tape<T, L>,
+    workspace: Workspace<T, L>,
     parameters: Aligned<T>,
     pub(crate) loss: C,
     optimizer: Optimizer<T, G>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: TrainConfig,
     order: Vec<usize>,
     pub(crate) progress: Progress,
     /// With patience: the parameters of the lowest validation loss or, where those are `restored`, the last ones.
@@ -139,7 +139,7 @@ where
 {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Trainer")
-            .field("tape", &self.tape)
+            .field("workspace", &self.workspace)
             .field("loss", &self.loss)
             .field("optimizer", &self.optimizer)
             .field("settings", &self.settings)
@@ -201,16 +201,22 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::Parameter`] for a batch, a number of parts to accumulate or a patience of 0. The errors of
-    /// [`initialize`], [`Tape::new`], [`Tape::set_threads`] and [`Optimizer::new`].
-    pub fn new(network: L, loss: C, transform: G, settings: Settings) -> Result<Self, Error> {
-        Self::for_steps(network, loss, transform, settings, 1)
+    /// [`initialize`], [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
+    pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
+        Self::for_sequences(network, loss, transform, settings, 1)
     }
 
     /// A trainer for sequences of up to `steps` steps.
     ///
     /// # Errors
     /// Those of [`new`](Self::new); [`Error::NoSteps`] for `steps` of 0.
-    pub fn for_steps(network: L, loss: C, transform: G, settings: Settings, steps: usize) -> Result<Self, Error> {
+    pub fn for_sequences(
+        network: L,
+        loss: C,
+        transform: G,
+        settings: TrainConfig,
+        steps: usize,
+    ) -> Result<Self, Error> {
         for (what, value) in [
             ("batch", settings.batch),
             ("accumulate", settings.accumulate),
@@ -222,12 +228,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         // Memory for a larger batch is made when the data is there, which may be smaller.
         let batch = if settings.batch <= AT_ONCE { settings.batch } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
-        let mut tape = Tape::new(network, Extent::sequences(batch, steps))?;
+        let mut workspace = Workspace::new(network, BatchShape::sequences(batch, steps))?;
         #[cfg(feature = "std")]
-        tape.set_threads(settings.threads)?;
-        let optimizer = Optimizer::new(transform, tape.blocks(), &parameters)?;
+        workspace.set_threads(settings.threads)?;
+        let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
         let progress = Progress::after(0);
-        Ok(Trainer { tape, parameters, loss, optimizer, settings, order: Vec::new(), progress, best: Vec::new() })
+        Ok(Trainer { workspace, parameters, loss, optimizer, settings, order: Vec::new(), progress, best: Vec::new() })
     }
 
     /// Trains for one run: the epochs of the settings, or those that are left of it.
@@ -240,12 +246,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
     /// [`Error::Order`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
-    /// [`Tape::forward`], [`Tape::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
     ///
     /// # Panics
-    /// As [`Tape::forward`].
-    pub fn fit(&mut self, data: &Data<'_, T>) -> Result<Vec<Epoch>, Error> {
-        self.fit_with(data, Observers::new())
+    /// As [`Workspace::forward`].
+    pub fn fit(&mut self, data: &Dataset<'_, T>) -> Result<Vec<Epoch>, Error> {
+        self.fit_with(data, FitOptions::new())
     }
 
     /// [`fit`](Self::fit) with validation data, a monitor and a callback.
@@ -256,7 +262,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
-    pub fn fit_with(&mut self, data: &Data<'_, T>, observers: Observers<'_, T>) -> Result<Vec<Epoch>, Error> {
+    pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::Order { what: "early stopping", needs: "validation data" });
         }
@@ -289,11 +295,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     fn run(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
-        observers: Observers<'_, T>,
+        observers: FitOptions<'_, T>,
     ) -> Result<Vec<Epoch>, Error> {
-        let Observers { validation, monitor, progress: mut callback } = observers;
+        let FitOptions { validation, monitor, progress: mut callback } = observers;
         let mut none = ();
         let monitor = monitor.unwrap_or(&mut none);
         let mut epochs = Vec::new();
@@ -303,7 +309,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.progress.epochs += 1;
             let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
             epochs.push(epoch);
-            self.optimizer.observe(self.tape.blocks(), validation.map_or(loss, |validation| validation.loss));
+            self.optimizer.observe(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss));
             if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
                 self.note_validation(patience, validation.loss);
             }
@@ -329,7 +335,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// One pass over the data: the loss of the applied updates, and how many were skipped.
     fn epoch(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, u64), Error> {
@@ -372,25 +378,25 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             return Ok(());
         }
         let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
-        let block = self.tape.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
+        let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
     }
 
     /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether the
     /// update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is skipped.
-    /// The tape's gradient is overwritten by the update; a monitor sees the gradient before, once.
+    /// The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have. [`Error::Order`]
     /// for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a parameter that is NaN
-    /// or infinite, unless the chain has a guard. The errors of [`Tape::forward`], [`Tape::backward`],
+    /// or infinite, unless the chain has a guard. The errors of [`Workspace::forward`], [`Workspace::backward`],
     /// [`Loss::evaluate`] and [`Optimizer::step`].
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
     pub fn step(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
@@ -400,7 +406,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     fn update(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
@@ -408,10 +414,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
-        self.tape.reserve_batch(samples.len().min(self.settings.batch))?;
+        self.workspace.reserve_batch(samples.len().min(self.settings.batch))?;
         // From the first loop of the step to the last the threads stay awake.
-        let done =
-            lend(self, |trainer| trainer.tape.team(), |trainer| trainer.one_update(data, batch, samples, monitor))?;
+        let done = lend(
+            self,
+            |trainer| trainer.workspace.team(),
+            |trainer| trainer.one_update(data, batch, samples, monitor),
+        )?;
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;
@@ -421,13 +430,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     fn one_update(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let width = self.tape.dims().output;
-        let per_step = per_step(self.tape.network());
+        let width = self.workspace.dims().output;
+        let per_step = per_step(self.workspace.network());
         let divided = samples.len() > self.settings.batch;
         // A mean over all samples weighs the means of the parts by what their rows count for.
         let mut whole = T::zero();
@@ -461,10 +470,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             } else {
                 &mut *monitor
             };
-            self.tape
-                .set_noise(Noise::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch));
-            batch.write_input(data, self.tape.input_mut(batch.extent())?)?;
-            let output = self.tape.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
+            self.workspace.set_dropout_key(
+                DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch),
+            );
+            batch.write_input(data, self.workspace.input_mut(batch.extent())?)?;
+            let output = self.workspace.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
             let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
             let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
             if !share.is_one() {
@@ -476,18 +486,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 self.check_parameters()?;
             }
             if let Some(rate) = plain_rate {
-                self.tape.descend(&mut self.parameters, rate)?;
+                self.workspace.descend(&mut self.parameters, rate)?;
                 self.optimizer.note_step();
                 return Ok(Updated { loss: total, counted: to_f64(whole), outcome: Outcome::Apply });
             }
             if first {
-                self.tape.backward_with(&self.parameters, monitor)?;
+                self.workspace.backward_with(&self.parameters, monitor)?;
             } else {
-                self.tape.accumulate_with(&self.parameters, monitor)?;
+                self.workspace.accumulate_with(&self.parameters, monitor)?;
             }
             first = false;
         }
-        let (blocks, gradient) = self.tape.blocks_and_gradient();
+        let (blocks, gradient) = self.workspace.blocks_and_gradient();
         if monitor.listens() {
             if divided {
                 monitor.gradient(blocks, &self.parameters, gradient);
@@ -502,16 +512,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
-    /// [`Batch::gather`], [`Tape::infer`] and [`Loss::evaluate`] on `data`.
+    /// [`Batch::gather`], [`Workspace::infer`] and [`Loss::evaluate`] on `data`.
     ///
     /// # Panics
-    /// As [`Tape::infer`].
-    pub fn evaluate(&mut self, data: &Data<'_, T>) -> Result<Evaluation, Error> {
+    /// As [`Workspace::infer`].
+    pub fn evaluate(&mut self, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
         self.evaluate_as("evaluation", data)
     }
 
-    fn evaluate_as(&mut self, name: &'static str, data: &Data<'_, T>) -> Result<Evaluation, Error> {
-        let width = self.tape.dims().output;
+    fn evaluate_as(&mut self, name: &'static str, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+        let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
         let mut dy =
             filled("the gradient of a loss", data.most_rows(self.settings.batch).saturating_mul(width), T::zero())?;
@@ -552,16 +562,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// and the targets of one batch at a time.
     ///
     /// # Errors
-    /// The errors of [`Batch::gather`] and [`Tape::infer`] on `data`.
+    /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
     ///
     /// # Panics
-    /// As [`Tape::infer`].
+    /// As [`Workspace::infer`].
     pub fn metric(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
     ) -> Result<f64, Error> {
-        let width = self.tape.dims().output;
+        let width = self.workspace.dims().output;
         let mut sum = 0.0;
         self.each_batch(data, |_, batch, y| {
             sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
@@ -573,18 +583,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Runs the network over `data`, batch by batch in order.
     fn each_batch(
         &mut self,
-        data: &Data<'_, T>,
+        data: &Dataset<'_, T>,
         mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let per_step = per_step(self.tape.network());
+        let per_step = per_step(self.workspace.network());
         let mut batch = Batch::new(data, self.settings.batch);
-        self.tape.reserve_batch(data.samples().min(self.settings.batch))?;
+        self.workspace.reserve_batch(data.samples().min(self.settings.batch))?;
         let mut order = Vec::new();
         grow("the order of the samples", &mut order, data.samples())?;
         order.extend(0..data.samples());
         for part in order.chunks(self.settings.batch) {
             batch.gather(data, part, per_step)?;
-            let y = self.tape.infer(&self.parameters, batch.x(), batch.extent())?;
+            let y = self.workspace.infer(&self.parameters, batch.x(), batch.extent())?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
@@ -593,27 +603,27 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The network's output for some rows, without noise: \[rows of the output, output\].
     ///
     /// # Errors
-    /// Those of [`Tape::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].
+    /// Those of [`Workspace::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].
     /// [`Error::TooLarge`] where memory cannot hold the batch.
     ///
     /// # Panics
-    /// As [`Tape::infer`].
-    pub fn predict(&mut self, x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+    /// As [`Workspace::infer`].
+    pub fn predict(&mut self, x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
         if extent.batch <= self.settings.batch {
             extent.check()?;
             require_length("input", extent.rows().saturating_mul(self.network().dims().input), x.len())?;
-            self.tape.reserve_batch(extent.batch)?;
+            self.workspace.reserve_batch(extent.batch)?;
         }
-        self.tape.infer(&self.parameters, x, extent)
+        self.workspace.infer(&self.parameters, x, extent)
     }
 
     /// The network.
     pub fn network(&self) -> &L {
-        self.tape.network()
+        self.workspace.network()
     }
 
     /// The settings.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &TrainConfig {
         &self.settings
     }
 
@@ -622,7 +632,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.settings.epochs = epochs;
     }
 
-    /// The parameters, in the layout of [`Tape::blocks`].
+    /// The parameters, in the layout of [`Workspace::blocks`].
     pub fn parameters(&self) -> &[T] {
         &self.parameters
     }
@@ -643,24 +653,24 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The parameters of one block.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block has that whole name.
+    /// [`Error::UnknownBlock`] where no block has that whole name.
     pub fn block(&self, name: &str) -> Result<&[T], Error> {
-        Ok(&self.parameters[self.tape.blocks().get(name)?.range.clone()])
+        Ok(&self.parameters[self.workspace.blocks().get(name)?.range.clone()])
     }
 
     /// The moving average of the parameters, where the transform keeps one.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
-        self.optimizer.averaged(self.tape.blocks())
+        self.optimizer.averaged(self.workspace.blocks())
     }
 
-    /// The tape: blocks, gradient, freezing.
-    pub fn tape(&self) -> &Tape<T, L> {
-        &self.tape
+    /// The workspace: blocks, gradient, freezing.
+    pub fn workspace(&self) -> &Workspace<T, L> {
+        &self.workspace
     }
 
-    /// The tape, to be changed.
-    pub fn tape_mut(&mut self) -> &mut Tape<T, L> {
-        &mut self.tape
+    /// The workspace, to be changed.
+    pub fn tape_mut(&mut self) -> &mut Workspace<T, L> {
+        &mut self.workspace
     }
 
     /// The optimiser and its state.
@@ -676,7 +686,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 /// Whether a network's output has a row for each step of a sample.
 fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
-    network.extent(Extent::sequences(1, 2)).steps == 2
+    network.extent(BatchShape::sequences(1, 2)).steps == 2
 }
 
 /// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.

@@ -1,20 +1,20 @@
 //! Something that can turn a gradient into an update: clipping, penalties, optimisers, schedules.
 //!
 //! They chain in tuples, and the chain reads as the step does:
-//! `(Guard::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`. [`Stage`] is the order, which
+//! `(SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`. [`Stage`] is the order, which
 //! [`Optimizer::new`] checks; [`Unordered`] accepts another one.
 
 mod adagrad;
 mod adam;
 mod average;
 mod clip;
-mod guard;
 mod optimizer;
+mod parameter_groups;
 mod penalty;
-mod rates;
 mod rmsprop;
 mod schedule;
 mod sgd;
+mod skip_non_finite;
 pub(crate) mod spec;
 mod stage;
 mod wide;
@@ -23,13 +23,13 @@ pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use average::WeightAverage;
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
-pub use guard::Guard;
 pub use optimizer::{MOST_STEPS, Optimizer};
+pub use parameter_groups::ParameterGroups;
 pub use penalty::Penalty;
-pub use rates::BlockRates;
 pub use rmsprop::RmsProp;
-pub use schedule::{Plateau, Schedule};
+pub use schedule::{ReduceOnPlateau, Schedule};
 pub use sgd::Sgd;
+pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
 pub use stage::{Member, Stage, Unordered};
 
@@ -120,7 +120,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
-    /// [`Error::NoBlock`] for a block that does not exist.
+    /// [`Error::UnknownBlock`] for a block that does not exist.
     fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error>;
 
     /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
@@ -148,7 +148,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Turns the gradient into an update, in place.
     ///
     /// # Errors
-    /// An error ends the training: [`Error::NonFiniteGradient`] of a [`Guard`] that ran out of patience, or
+    /// An error ends the training: [`Error::NonFiniteGradient`] of a [`SkipNonFinite`] that ran out of patience, or
     /// [`Error::Parameter`] of a [`Schedule`] whose factor `T` cannot hold.
     ///
     /// # Panics

@@ -215,7 +215,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 /// nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Plateau {
+pub struct ReduceOnPlateau {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     factor: f64,
     patience: u64,
@@ -226,28 +226,28 @@ pub struct Plateau {
     least: f64,
 }
 
-impl Plateau {
+impl ReduceOnPlateau {
     /// Multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs without a fall.
     pub fn new(factor: f64, patience: u64) -> Self {
-        Plateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
+        ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
     /// Sets the share by which the metric must fall, at least 0 and below 1; 1e-4 unless told otherwise.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
-        Plateau { threshold, ..self }
+        ReduceOnPlateau { threshold, ..self }
     }
 
     /// Sets the epochs after a cut in which none is counted.
     #[must_use]
     pub fn cooldown(self, epochs: u64) -> Self {
-        Plateau { cooldown: epochs, ..self }
+        ReduceOnPlateau { cooldown: epochs, ..self }
     }
 
     /// Sets the least factor it goes down to, between 0 and 1.
     #[must_use]
     pub fn least(self, least: f64) -> Self {
-        Plateau { least, ..self }
+        ReduceOnPlateau { least, ..self }
     }
 }
 
@@ -257,7 +257,7 @@ const BEST: usize = 1;
 const BAD: usize = 2;
 const COOLING: usize = 3;
 
-impl<T: Scalar> GradientTransform<T> for Plateau {
+impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
         check_decay("the threshold of a plateau", self.threshold)?;
@@ -309,7 +309,7 @@ impl<T: Scalar> GradientTransform<T> for Plateau {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         // The best metric is ∞ until one is seen.
-        let spec = TransformSpec::new("Plateau", GradientTransform::<T>::needs(self, blocks)).infinite_state();
+        let spec = TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::needs(self, blocks)).infinite_state();
         let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
         let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
         vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]

@@ -10,7 +10,7 @@ use core::fmt::Debug;
 /// A transform as data: its kind, the layout of its state, and its settings.
 ///
 /// A checkpoint keeps one for each transform of a chain. Kind, layout and length of the state must agree when it is
-/// loaded. Settings may differ, and are reported.
+/// loaded. TrainConfig may differ, and are reported.
 ///
 /// ```
 /// use chainrule::transform::TransformSpec;

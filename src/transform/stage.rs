@@ -16,7 +16,7 @@ pub enum Stage {
     #[default]
     Unstated,
     /// Skips steps whose gradient is not finite.
-    Guard,
+    SkipNonFinite,
     /// Adds the gradient of a penalty.
     Regularization,
     /// Shortens the gradient.
@@ -33,7 +33,7 @@ impl Stage {
     /// The place in a chain; equal for stages that may stand in either order.
     fn rank(self) -> u8 {
         match self {
-            Stage::Unstated | Stage::Guard => 0,
+            Stage::Unstated | Stage::SkipNonFinite => 0,
             Stage::Regularization | Stage::Clip => 1,
             Stage::Optimizer => 2,
             Stage::Schedule => 3,
@@ -149,5 +149,5 @@ fn check_members(members: &[Member]) -> Result<bool, Error> {
         expected.sort_by_key(|member| member.stage.rank());
         return Err(Error::ChainOrder { found: names(&found), expected: names(&expected) });
     }
-    Ok(members.iter().any(|member| member.stage == Stage::Guard))
+    Ok(members.iter().any(|member| member.stage == Stage::SkipNonFinite))
 }

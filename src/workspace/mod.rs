@@ -1,7 +1,7 @@
 //! All memory of a pass, allocated once.
 
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Blocks,
     cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
@@ -11,8 +11,8 @@ use crate::{
         thread_pool::{Team, during, threads},
     },
     layer::{
-        Backward, Dims, Forward, Layer, Mode, Needs, Noise, Parameters, Place, Question, Trained, check_blocks,
-        check_extent, hold,
+        Backward, Dims, DropoutKey, Forward, Layer, MemorySizes, Mode, Parameters, Place, Question, TrainableMask,
+        check_blocks, check_extent, hold,
     },
     monitor::GradientMonitor,
     scalar::{Scalar, to_f64},
@@ -26,27 +26,27 @@ use alloc::{string::String, vec::Vec};
 /// After construction no pass allocates. The network may be owned, or borrowed, or behind an `Arc`.
 ///
 /// ```
-/// use chainrule::{Extent, layer::{Linear, initialize}, workspace::Tape};
+/// use chainrule::{BatchShape, layer::{Linear, initialize}, workspace::Workspace};
 /// let network = Linear::new(3, 2);
 /// let w: Vec<f64> = initialize(&network, 1)?;
-/// let mut tape = Tape::new(&network, Extent::batch(8))?;
-/// let output = tape.forward(&w, &[1.0, 2.0, 3.0], Extent::batch(1))?;
+/// let mut workspace = Workspace::new(&network, BatchShape::batch(8))?;
+/// let output = workspace.forward(&w, &[1.0, 2.0, 3.0], BatchShape::batch(1))?;
 /// output.dy.copy_from_slice(&[1.0, 0.0]); // of a loss that is the first output
-/// let gradient = tape.backward(&w)?;
+/// let gradient = workspace.backward(&w)?;
 /// assert_eq!(gradient[..6], [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-pub struct Tape<T, L> {
+pub struct Workspace<T, L> {
     network: L,
     memory: Memory<T>,
 }
 
-/// The memory of a tape, for any network: compiled once a scalar.
+/// The memory of a workspace, for any network: compiled once a scalar.
 struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
-    capacity: Extent<'static>,
+    capacity: BatchShape<'static>,
     x: Aligned<T>,
     y: Aligned<T>,
     dy: Aligned<T>,
@@ -68,14 +68,14 @@ struct Memory<T> {
     starts_from_state: bool,
     wants_input: bool,
     wants_state: bool,
-    noise: Noise,
+    noise: DropoutKey,
     team: Option<Team>,
 }
 
 /// The network and the sizes; not the memory itself.
-impl<T, L: core::fmt::Debug> core::fmt::Debug for Tape<T, L> {
+impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Tape")
+        f.debug_struct("Workspace")
             .field("network", &self.network)
             .field("capacity", &self.memory.capacity)
             .field("parameters", &self.memory.dims.parameters)
@@ -106,43 +106,43 @@ pub struct Output<'a, T> {
     /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
     pub dy: &'a mut [T],
     /// Rows of the output.
-    pub extent: Extent<'a>,
+    pub extent: BatchShape<'a>,
 }
 
-/// The most threads of a tape: a guard against a number that is no number of threads.
+/// The most threads of a workspace: a guard against a number that is no number of threads.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
-impl<T: Scalar, L: Layer<T>> Tape<T, L> {
-    /// A tape for passes through `network` of up to `capacity`.
+impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+    /// A workspace for passes through `network` of up to `capacity`.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or steps; any other error of
-    /// [`Extent::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
+    /// [`BatchShape::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
     /// [`Error::Parameter`] for a network with a width of 0. [`Error::TooLarge`] for sizes that memory cannot hold.
     /// [`Error::InvalidLayer`] where a layer breaks a rule, or answers otherwise than when the network was put
     /// together.
-    pub fn new(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
+    pub fn new(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// A smaller tape, for [`infer`](Self::infer) alone: nothing is kept for a backward pass.
+    /// A smaller workspace, for [`infer`](Self::infer) alone: nothing is kept for a backward pass.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
-    pub fn for_inference(network: L, capacity: Extent<'_>) -> Result<Self, Error> {
+    pub fn for_inference(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Infer)
     }
 
-    fn with_mode(network: L, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
+    fn with_mode(network: L, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
         let memory = Memory::new(&network, capacity, mode)?;
-        Ok(Tape { network, memory })
+        Ok(Workspace { network, memory })
     }
-    /// Makes the tape large enough for passes of up to `batch` samples. What it holds of the last pass is lost where it
+    /// Makes the workspace large enough for passes of up to `batch` samples. What it holds of the last pass is lost where it
     /// grows; gradient, frozen blocks, state and threads stay.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for what memory cannot hold; the tape stays as it was.
+    /// [`Error::TooLarge`] for what memory cannot hold; the workspace stays as it was.
     pub(crate) fn reserve_batch(&mut self, batch: usize) -> Result<(), Error> {
         self.memory.reserve_batch(&self.network, batch)
     }
@@ -165,7 +165,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Freezes the blocks named `prefix` or under it: their gradient is not computed and stays zero.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.memory.blocks.freeze(prefix)?;
         self.memory.note_frozen();
@@ -175,16 +175,16 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Takes [`freeze`](Self::freeze) back.
     ///
     /// # Errors
-    /// [`Error::NoBlock`] where no block is named `prefix` or lies under it.
-    pub fn thaw(&mut self, prefix: &str) -> Result<(), Error> {
-        self.memory.blocks.thaw(prefix)?;
+    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
+        self.memory.blocks.unfreeze(prefix)?;
         self.memory.note_frozen();
         Ok(())
     }
 
     /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
     /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
-    pub fn want_input_gradient(&mut self, wanted: bool) {
+    pub fn compute_input_gradient(&mut self, wanted: bool) {
         let memory = &mut self.memory;
         memory.wants_input = wanted;
         let values = if wanted { memory.x.len() } else { 0 };
@@ -196,7 +196,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     }
 
     /// Sets whether backward passes compute the gradient of the initial state.
-    pub fn want_state_gradient(&mut self, wanted: bool) {
+    pub fn compute_state_gradient(&mut self, wanted: bool) {
         self.memory.wants_state = wanted;
     }
 
@@ -208,7 +208,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their
-    /// scratch; [`Error::Threads`] where the system refuses to start one. The tape stays as it was.
+    /// scratch; [`Error::Threads`] where the system refuses to start one. The workspace stays as it was.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         self.memory.set_threads(&self.network, threads)
@@ -220,7 +220,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     }
 
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
-    pub fn set_noise(&mut self, noise: Noise) {
+    pub fn set_dropout_key(&mut self, noise: DropoutKey) {
         self.memory.noise = noise;
     }
 
@@ -230,15 +230,15 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// x: \[rows, input\], time-major; the output has rows of the extent that the network makes of `extent`.
     ///
     /// # Errors
-    /// [`Error::Order`] on a tape made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `extent` beyond the tape's capacity, and the errors of [`Extent::check`]. [`Error::Length`] where `w`, `x` or
+    /// [`Error::Order`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
     /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
-    /// gives an extent, or needs memory, other than for the tape's capacity.
+    /// gives an extent, or needs memory, other than for the workspace's capacity.
     ///
     /// # Panics
     /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
     /// names the law.
-    pub fn forward(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<Output<'_, T>, Error> {
+    pub fn forward(&mut self, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
         self.forward_with(w, x, extent, Mode::Train, &mut ())
     }
 
@@ -253,7 +253,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         &mut self,
         w: &[T],
         x: &[T],
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
@@ -268,22 +268,22 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Order`] on a tape made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `extent` beyond the tape's capacity, and the errors of [`Extent::check`].
+    /// [`Error::Order`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{Mode, Sequential, initialize}, workspace::Tape};
+    /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
     /// let network = Sequential::<f32>::input(3).linear(2).build()?;
-    /// let (w, extent) = (initialize(&network, 1)?, Extent::batch(4));
-    /// let mut tape = Tape::new(&network, extent)?;
-    /// for (i, x) in tape.input_mut(extent)?.iter_mut().enumerate() {
+    /// let (w, extent) = (initialize(&network, 1)?, BatchShape::batch(4));
+    /// let mut workspace = Workspace::new(&network, extent)?;
+    /// for (i, x) in workspace.input_mut(extent)?.iter_mut().enumerate() {
     ///     *x = i as f32 / 12.0;
     /// }
-    /// let output = tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
+    /// let output = workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
     /// assert_eq!(output.y.len(), 4 * 2);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
-    pub fn input_mut(&mut self, extent: Extent<'_>) -> Result<&mut [T], Error> {
+    pub fn input_mut(&mut self, extent: BatchShape<'_>) -> Result<&mut [T], Error> {
         let memory = &mut self.memory;
         memory.check_saves()?;
         memory.check_extent(extent)?;
@@ -302,7 +302,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     pub fn forward_filled(
         &mut self,
         w: &[T],
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
@@ -312,11 +312,11 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// Runs `network(x)` without noise and without keeping anything.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), but for [`Error::Order`]: any tape infers.
+    /// Those of [`forward`](Self::forward), but for [`Error::Order`]: any workspace infers.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn infer(&mut self, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+    pub fn infer(&mut self, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
         self.memory.infer(&self.network, w, x, extent)
     }
 
@@ -383,12 +383,12 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// As [`backward`](Self::backward).
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{Linear, initialize}, workspace::Tape};
+    /// use chainrule::{BatchShape, layer::{Linear, initialize}, workspace::Workspace};
     /// let network = Linear::new(2, 1).without_bias();
     /// let mut w = vec![3.0, 5.0];
-    /// let mut tape = Tape::new(&network, Extent::batch(1))?;
-    /// tape.forward(&w, &[1.0, 2.0], Extent::batch(1))?.dy.copy_from_slice(&[1.0]);
-    /// tape.descend(&mut w, 0.5)?;
+    /// let mut workspace = Workspace::new(&network, BatchShape::batch(1))?;
+    /// workspace.forward(&w, &[1.0, 2.0], BatchShape::batch(1))?.dy.copy_from_slice(&[1.0]);
+    /// workspace.descend(&mut w, 0.5)?;
     /// assert_eq!(w, [3.0 - 0.5 * 1.0, 5.0 - 0.5 * 2.0]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
@@ -415,7 +415,7 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         (&memory.blocks, &mut memory.gradient)
     }
 
-    /// The gradient of the input, if it was [wanted](Self::want_input_gradient); empty on a tape for inference.
+    /// The gradient of the input, if it was [wanted](Self::compute_input_gradient); empty on a workspace for inference.
     pub fn input_gradient(&self) -> &[T] {
         let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
         self.memory.dx.get(..len).unwrap_or(&[])
@@ -443,17 +443,17 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
     /// time. No gradient goes from window to window.
     ///
     /// ```
-    /// use chainrule::{Extent, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Tape};
+    /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
     /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
     /// let w = initialize(&network, 1)?;
-    /// let window = Extent::sequences(2, 5); // 2 sequences, 5 steps at a time
-    /// let mut tape = Tape::new(&network, window)?;
+    /// let window = BatchShape::sequences(2, 5); // 2 sequences, 5 steps at a time
+    /// let mut workspace = Workspace::new(&network, window)?;
     /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
     /// for steps in series.chunks(2 * 5) {
-    ///     let output = tape.forward(&w, steps, window)?;
+    ///     let output = workspace.forward(&w, steps, window)?;
     ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
-    ///     tape.accumulate(&w)?; // adds to the gradient of the windows before
-    ///     tape.carry_state();
+    ///     workspace.accumulate(&w)?; // adds to the gradient of the windows before
+    ///     workspace.carry_state();
     /// }
     /// # Ok::<(), chainrule::Error>(())
     /// ```
@@ -469,14 +469,14 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a tape
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a workspace
     /// that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
-    /// The gradient of the initial state, if it was [wanted](Self::want_state_gradient).
+    /// The gradient of the initial state, if it was [wanted](Self::compute_state_gradient).
     pub fn state_gradient(&self) -> &[T] {
         let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
         self.memory.d_state.get(..len).unwrap_or(&[])
@@ -484,10 +484,10 @@ impl<T: Scalar, L: Layer<T>> Tape<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    fn new(network: &dyn Layer<T>, capacity: Extent<'_>, mode: Mode) -> Result<Self, Error> {
+    fn new(network: &dyn Layer<T>, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
         CpuLevel::current()?;
-        let capacity = Extent::sequences(capacity.batch, capacity.steps);
+        let capacity = BatchShape::sequences(capacity.batch, capacity.steps);
         let answers = Question { extent: capacity, path: "" }.answers(network)?;
         let dims = answers.dims;
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
@@ -504,7 +504,7 @@ impl<T: Scalar> Memory<T> {
         let mut memory = Memory {
             dims,
             names,
-            capacity: Extent::batch(0),
+            capacity: BatchShape::batch(0),
             x: none()?,
             y: none()?,
             dy: none()?,
@@ -525,7 +525,7 @@ impl<T: Scalar> Memory<T> {
             starts_from_state: false,
             wants_input: false,
             wants_state: false,
-            noise: Noise::default(),
+            noise: DropoutKey::default(),
             team: None,
         };
         memory.make_room(network, capacity, mode.saves())?;
@@ -533,8 +533,8 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Makes the memory of passes of up to `capacity`.
-    fn make_room(&mut self, network: &dyn Layer<T>, capacity: Extent<'_>, trains: bool) -> Result<(), Error> {
-        let (capacity, dims) = (Extent::sequences(capacity.batch, capacity.steps), self.dims);
+    fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
+        let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.extent(capacity);
         let [infer, train] = self.needs(network, capacity, trains);
         // What inference does not keep has to fit as well: a pass computes with these numbers.
@@ -570,16 +570,16 @@ impl<T: Scalar> Memory<T> {
         if batch <= self.capacity.batch {
             return Ok(());
         }
-        let capacity = Extent::sequences(batch, self.capacity.steps);
+        let capacity = BatchShape::sequences(batch, self.capacity.steps);
         capacity.check()?;
         let trains = self.check_saves().is_ok();
         self.make_room(network, capacity, trains)
     }
 
     /// Memory to infer, and to train if that is wanted, with the threads there are.
-    fn needs(&mut self, network: &dyn Layer<T>, capacity: Extent<'_>, trains: bool) -> [Needs; 2] {
+    fn needs(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> [MemorySizes; 2] {
         during(self.team.as_mut(), || {
-            let train = if trains { network.needs(capacity, Mode::Train) } else { Needs::default() };
+            let train = if trains { network.needs(capacity, Mode::Train) } else { MemorySizes::default() };
             [network.needs(capacity, Mode::Infer), train]
         })
     }
@@ -615,7 +615,7 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         x: Option<&[T]>,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
@@ -641,23 +641,26 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent })
     }
 
-    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], extent: Extent<'_>) -> Result<&[T], Error> {
+    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
         let pass = self.check(network, w, x.len(), extent, Mode::Infer)?;
         self.run(network, w, Some(x), extent, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
 
-    /// Refuses what needs a backward pass on a tape that keeps nothing.
+    /// Refuses what needs a backward pass on a workspace that keeps nothing.
     fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
-            return Err(Error::Order { what: "a forward pass that can go back", needs: "a tape made by Tape::new" });
+            return Err(Error::Order {
+                what: "a forward pass that can go back",
+                needs: "a workspace made by Workspace::new",
+            });
         }
         Ok(())
     }
 
-    fn check_extent(&self, extent: Extent<'_>) -> Result<(), Error> {
+    fn check_extent(&self, extent: BatchShape<'_>) -> Result<(), Error> {
         extent.check()?;
-        let Extent { batch: max_batch, steps: max_steps, .. } = self.capacity;
+        let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
         if extent.batch > max_batch || extent.steps > max_steps {
             return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
         }
@@ -670,7 +673,7 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         inputs: usize,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         mode: Mode,
     ) -> Result<Pass, Error> {
         self.check_extent(extent)?;
@@ -686,8 +689,8 @@ impl<T: Scalar> Memory<T> {
         Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
-    /// The sizes of a pass, for which the tape has the memory.
-    fn size(&self, network: &dyn Layer<T>, extent: Extent<'_>, mode: Mode) -> Result<Pass, Error> {
+    /// The sizes of a pass, for which the workspace has the memory.
+    fn size(&self, network: &dyn Layer<T>, extent: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let (needs, after) = (network.needs(extent, mode), network.extent(extent));
         check_extent(extent, after).map_err(|rule| rule.at(""))?;
         let outs = saturating_product(&[after.rows(), self.dims.output]);
@@ -718,7 +721,7 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         x: Option<&[T]>,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         pass: Pass,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
@@ -787,7 +790,7 @@ impl<T: Scalar> Memory<T> {
             d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
             fresh: begins,
-            trained: Trained::new(&self.trained),
+            trained: TrainableMask::new(&self.trained),
             scratch: &mut self.scratch,
             monitor,
             at: Place::new(&self.names),
@@ -828,12 +831,12 @@ impl<T: Scalar> Memory<T> {
 
 impl Pass {
     /// Whether it was over such rows in that mode, so that its sizes are those of the next.
-    fn is_over(&self, extent: Extent<'_>, mode: Mode) -> bool {
+    fn is_over(&self, extent: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || extent.lengths.is_some();
         !ragged && (self.batch, self.steps, self.mode) == (extent.batch, extent.steps, mode)
     }
 
-    fn extent<'a>(&self, lengths: &'a [usize]) -> Extent<'a> {
-        Extent { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
+    fn extent<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
+        BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }
 }

@@ -1,13 +1,13 @@
 //! Depth costs no stack.
 
 use chainrule::{
-    Extent, Layer,
+    BatchShape, Layer,
     activation::Tanh,
     initializer::Orthogonal,
-    layer::{Linear, Mode, Pointwise, Residual, Sequential, initialize},
+    layer::{ActivationLayer, Linear, Mode, Residual, Sequential, initialize},
     monitor::GradientBudget,
     theory::Certificate,
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 /// The stack of a thread that a test runs on, unless told otherwise.
@@ -19,7 +19,7 @@ fn three_thousand_layers_build_train_and_drop() {
         let mut network = Sequential::<f32>::new(8);
         for layer in 0..3000 {
             network.push(Linear::new(8, 8).weights(Orthogonal::default())).unwrap();
-            network.push(Pointwise::new(8, Tanh)).unwrap();
+            network.push(ActivationLayer::new(8, Tanh)).unwrap();
             if layer % 100 == 0 {
                 let mut branch = Sequential::new(8);
                 branch.push(Linear::new(8, 8)).unwrap();
@@ -27,19 +27,19 @@ fn three_thousand_layers_build_train_and_drop() {
             }
         }
         let w = initialize(&network, 1).unwrap();
-        let mut tape = Tape::new(network, Extent::batch(4)).unwrap();
+        let mut workspace = Workspace::new(network, BatchShape::batch(4)).unwrap();
         let mut budget = GradientBudget::new();
-        let output = tape.forward_with(&w, &[0.5; 32], Extent::batch(4), Mode::Train, &mut budget).unwrap();
+        let output = workspace.forward_with(&w, &[0.5; 32], BatchShape::batch(4), Mode::Train, &mut budget).unwrap();
         output.dy.fill(1.0);
-        tape.backward_with(&w, &mut budget).unwrap();
+        workspace.backward_with(&w, &mut budget).unwrap();
         assert!(budget.links().len() > 6000);
         assert!(budget.shares().total().is_finite());
         assert!(budget.to_string().lines().count() > 3000);
-        let certificate = Certificate::new(tape.network(), &w, Extent::batch(4)).unwrap();
+        let certificate = Certificate::new(workspace.network(), &w, BatchShape::batch(4)).unwrap();
         assert!(certificate.decades().unwrap().is_finite() && certificate.links().len() == 6030);
         assert!(certificate.to_string().lines().count() > 6030);
-        let again = tape.network().describe().build::<f64>().unwrap();
-        assert_eq!(again.describe(), tape.network().describe());
+        let again = workspace.network().describe().build::<f64>().unwrap();
+        assert_eq!(again.describe(), workspace.network().describe());
     };
     std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
 }

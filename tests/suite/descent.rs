@@ -1,16 +1,16 @@
 //! Plain gradient descent taken while the gradient is made: the bits of a backward pass and a step after it.
 
 use chainrule::{
-    Error, Extent, GradientMonitor, Layer, Scalar,
+    BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Tanh},
-    dataset::Data,
-    layer::{Linear, Mode, Noise, Sequential, initialize},
-    loss::{MeanSquared, Target},
+    dataset::Dataset,
+    layer::{DropoutKey, Linear, Mode, Sequential, initialize},
+    loss::{MeanSquaredError, Target},
     recurrent::{Lstm, Recurrent},
     scalar,
-    trainer::{Observers, Settings, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::Sgd,
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 fn numbers<T: Scalar>(count: usize) -> Vec<T> {
@@ -47,33 +47,34 @@ fn descends<T: Scalar>() {
     for ((name, network, frozen), rows) in
         networks::<T>().iter().flat_map(|network| [(network, 1), (network, 61), (network, 300)])
     {
-        let (extent, start) = (Extent::batch(rows), initialize(network, 4).unwrap());
+        let (extent, start) = (BatchShape::batch(rows), initialize(network, 4).unwrap());
         let (x, rate) = (numbers::<T>(rows * 40), scalar::<T>(RATE));
         for threads in [1, 2, 3] {
             for freezes in [false, true] {
                 let make = || {
-                    let mut tape = Tape::new(network, Extent::batch(rows + 3)).unwrap();
-                    tape.set_threads(threads).unwrap();
-                    tape.set_noise(Noise::new(3, 1));
-                    let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
+                    let mut workspace = Workspace::new(network, BatchShape::batch(rows + 3)).unwrap();
+                    workspace.set_threads(threads).unwrap();
+                    workspace.set_dropout_key(DropoutKey::new(3, 1));
+                    let names: Vec<String> = workspace.blocks().iter().map(|block| block.name.to_string()).collect();
                     for block in names.iter().filter(|block| freezes && block.starts_with(*frozen)) {
-                        tape.freeze(block).unwrap();
+                        workspace.freeze(block).unwrap();
                     }
-                    tape
+                    workspace
                 };
-                let forward = |tape: &mut Tape<T, _>, w: &[T]| {
-                    let output = tape.forward_with(w, &x, extent, Mode::Train, &mut ()).unwrap();
+                let forward = |workspace: &mut Workspace<T, _>, w: &[T]| {
+                    let output = workspace.forward_with(w, &x, extent, Mode::Train, &mut ()).unwrap();
                     output.dy.copy_from_slice(&numbers(output.y.len()));
                 };
                 let (mut apart, mut together, mut w) = (make(), make(), start.clone());
-                apart.want_input_gradient(freezes);
-                together.want_input_gradient(freezes);
+                apart.compute_input_gradient(freezes);
+                together.compute_input_gradient(freezes);
                 let place = format!("{name}, {rows} rows, {threads} threads, frozen: {freezes}");
                 for step in 0..4 {
                     if step == 3 && freezes {
-                        for tape in [&mut apart, &mut together] {
-                            let names: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
-                            names.iter().for_each(|block| tape.thaw(block).unwrap());
+                        for workspace in [&mut apart, &mut together] {
+                            let names: Vec<String> =
+                                workspace.blocks().iter().map(|block| block.name.to_string()).collect();
+                            names.iter().for_each(|block| workspace.unfreeze(block).unwrap());
                         }
                     }
                     forward(&mut apart, &w);
@@ -114,18 +115,18 @@ fn descent_is_a_backward_pass_and_a_step() {
 #[test]
 fn what_is_refused_changes_nothing() {
     let network = Linear::new(2, 1);
-    let (mut w, extent) = (vec![1.0, 2.0, 3.0], Extent::batch(1));
-    let mut tape = Tape::new(&network, extent).unwrap();
-    assert!(matches!(tape.descend(&mut w, 0.1), Err(Error::Order { .. })));
-    tape.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
+    let (mut w, extent) = (vec![1.0, 2.0, 3.0], BatchShape::batch(1));
+    let mut workspace = Workspace::new(&network, extent).unwrap();
+    assert!(matches!(workspace.descend(&mut w, 0.1), Err(Error::Order { .. })));
+    workspace.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
     let mut short = [1.0, 2.0];
-    assert!(matches!(tape.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
-    assert_eq!((&w[..], &short[..], tape.gradient().len()), (&[1.0, 2.0, 3.0][..], &[1.0, 2.0][..], 3));
+    assert!(matches!(workspace.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
+    assert_eq!((&w[..], &short[..], workspace.gradient().len()), (&[1.0, 2.0, 3.0][..], &[1.0, 2.0][..], 3));
     for rate in [-0.1, f64::NAN, f64::INFINITY] {
-        assert!(matches!(tape.descend(&mut w, rate), Err(Error::Parameter { .. })));
+        assert!(matches!(workspace.descend(&mut w, rate), Err(Error::Parameter { .. })));
     }
     // The pass is still there.
-    tape.descend(&mut w, 0.5).unwrap();
+    workspace.descend(&mut w, 0.5).unwrap();
     assert_eq!(w, [0.5, 1.5, 2.5]);
 }
 
@@ -135,15 +136,15 @@ fn a_trainer_that_is_watched_takes_the_same_steps() {
     struct Listening;
     impl GradientMonitor<f32> for Listening {}
     let (x, y) = (numbers::<f32>(70 * 40), numbers::<f32>(70 * 3));
-    let data = Data::rows(40, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
     let run = |watched: bool, accumulate: usize, threads: usize, frozen: Option<&str>| {
         let network = Sequential::<f32>::input(40).linear(50).activation(Tanh).dropout(0.2).linear(3).build().unwrap();
-        let settings = Settings { batch: 16, epochs: 3, accumulate, threads, ..Settings::default() };
-        let mut trainer = Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), settings).unwrap();
+        let settings = TrainConfig { batch: 16, epochs: 3, accumulate, threads, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
         frozen.into_iter().for_each(|block| trainer.tape_mut().freeze(block).unwrap());
         let before = trainer.parameters().to_vec();
         let mut monitor = Listening;
-        let observers = if watched { Observers::new().monitor(&mut monitor) } else { Observers::new() };
+        let observers = if watched { FitOptions::new().monitor(&mut monitor) } else { FitOptions::new() };
         let epochs = trainer.fit_with(&data, observers).unwrap();
         assert_ne!(before, trainer.parameters());
         (epochs.iter().map(|epoch| (epoch.loss, epoch.steps)).collect::<Vec<_>>(), trainer.parameters().to_vec())

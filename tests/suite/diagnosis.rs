@@ -1,19 +1,19 @@
 //! The diagnosis of small networks whose one fault is known.
 
 use chainrule::{
-    Activation, Error, Extent, Layer, Role, Scalar,
+    Activation, BatchShape, Error, Layer, Role, Scalar,
     activation::{Identity, Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
-    dataset::{Batch, Data},
-    diagnosis::{Cause, Examination, Finding, Report, Severity, expect_healthy, first_check},
+    dataset::{Batch, Dataset},
+    diagnosis::{Cause, Diagnosis, Finding, Report, Severity, expect_healthy, first_check},
     initializer::{Constant, CriticalGain, He, Orthogonal, Zeros},
-    layer::{LastStep, LayerNorm, Linear, Pointwise, Sequential},
-    loss::{CrossEntropy, MeanSquared, Target},
+    layer::{ActivationLayer, LastStep, LayerNorm, Linear, Sequential},
+    loss::{CrossEntropy, MeanSquaredError, Target},
     monitor::{Every, Statistics},
     recurrent::{Elman, Lstm, Recurrent},
-    theory::Inputs,
-    trainer::{Settings, Trainer},
-    transform::{Adam, BlockRates, ClipNorm, GradientTransform, Sgd},
+    theory::InputStatistics,
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, ParameterGroups, Sgd},
 };
 
 const WIDTH: usize = 32;
@@ -31,7 +31,7 @@ fn plain(depth: usize, activation: impl Activation + Copy, linear: impl Fn(usize
     let mut network = Sequential::new(WIDTH);
     for layer in 0..depth {
         network.push(linear(layer)).unwrap();
-        network.push(Pointwise::new(WIDTH, activation)).unwrap();
+        network.push(ActivationLayer::new(WIDTH, activation)).unwrap();
     }
     network.push(Linear::new(WIDTH, 4)).unwrap();
     network
@@ -60,9 +60,9 @@ fn train_on(
     x: &[f32],
     y: &[usize],
 ) -> Report {
-    let data = Data::rows(WIDTH, x, Target::Classes(y)).unwrap();
-    let mut trainer = Trainer::new(network, CrossEntropy::new(), transform, Settings::default()).unwrap();
-    let blocks = trainer.tape().blocks().clone();
+    let data = Dataset::rows(WIDTH, x, Target::Classes(y)).unwrap();
+    let mut trainer = Trainer::new(network, CrossEntropy::new(), transform, TrainConfig::default()).unwrap();
+    let blocks = trainer.workspace().blocks().clone();
     change(trainer.parameters_mut(), &blocks);
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
     for step in 0..steps {
@@ -73,7 +73,7 @@ fn train_on(
             done => _ = done.unwrap(),
         }
     }
-    Examination::new(network, Inputs::of_rows(x).unwrap()).unwrap().statistics(&seen).report()
+    Diagnosis::new(network, InputStatistics::of_rows(x).unwrap()).unwrap().statistics(&seen).report()
 }
 
 fn unchanged(_: &mut [f32], _: &chainrule::Blocks) {}
@@ -100,7 +100,7 @@ fn healthy_networks_are_not_accused() {
 #[test]
 fn sigmoid_vanishes_by_its_derivative_and_theory_says_so_before() -> Result<(), Error> {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
-    let forecast = Examination::new(&network, Inputs::new(1.0)?)?.report();
+    let forecast = Diagnosis::new(&network, InputStatistics::new(1.0)?)?.report();
     assert_eq!(root(&forecast).0, Cause::SaturatingActivation);
     assert_eq!(forecast.findings[0].since, None);
     let measured = train(&network, Sgd::new(0.1), 10, unchanged);
@@ -145,7 +145,7 @@ fn units_that_are_alike_are_found() {
     let mut all_constant = Sequential::new(WIDTH);
     for _ in 0..3 {
         all_constant.push(Linear::new(WIDTH, WIDTH).weights(Constant(0.05))).unwrap();
-        all_constant.push(Pointwise::new(WIDTH, Tanh)).unwrap();
+        all_constant.push(ActivationLayer::new(WIDTH, Tanh)).unwrap();
     }
     all_constant.push(Linear::new(WIDTH, 4).weights(Constant(0.05))).unwrap();
     assert_eq!(root(&train(&all_constant, Sgd::new(0.1), 5, unchanged)).0, Cause::ConstantWeights);
@@ -170,10 +170,10 @@ fn dead_units_are_found_in_their_layer() {
 #[test]
 fn steps_clipping_and_frozen_blocks_are_told_apart() {
     let network = plain(3, Relu, he);
-    assert_eq!(root(&train(&network, Sgd::new(30.0), 12, unchanged)).0, Cause::LongStep);
+    assert_eq!(root(&train(&network, Sgd::new(30.0), 12, unchanged)).0, Cause::LearningRateTooHigh);
     let clipped = (ClipNorm::new(1e-4), Sgd::new(0.05));
-    assert_eq!(root(&train(&network, clipped, 60, unchanged)).0, Cause::LowClip);
-    let still = (Sgd::new(0.05), BlockRates::new().rate("2.weight", 0.0));
+    assert_eq!(root(&train(&network, clipped, 60, unchanged)).0, Cause::ClipThresholdTooLow);
+    let still = (Sgd::new(0.05), ParameterGroups::new().rate("2.weight", 0.0));
     assert_eq!(root(&train(&network, still, 10, unchanged)), (Cause::FrozenBlock, "2".into()));
 }
 
@@ -182,7 +182,7 @@ fn inputs_out_of_scale_are_found_before_training() -> Result<(), Error> {
     let (x, y) = data(512);
     let raw: Vec<f32> = x.iter().map(|x| 100.0 * x).collect();
     let network = plain(3, Tanh, |_| Linear::new(WIDTH, WIDTH));
-    let forecast = Examination::new(&network, Inputs::of_rows(&raw)?)?.report();
+    let forecast = Diagnosis::new(&network, InputStatistics::of_rows(&raw)?)?.report();
     assert_eq!(root(&forecast).0, Cause::UnscaledInput);
     assert_eq!(root(&train_on(&network, Sgd::new(0.01), 20, unchanged, &raw, &y)).0, Cause::UnscaledInput);
     Ok(())
@@ -202,11 +202,11 @@ fn what_is_not_finite_is_traced_to_its_maker() {
     }
     let mut network = Sequential::new(WIDTH);
     network.push(he(0)).unwrap();
-    network.push(Pointwise::new(WIDTH, Tanh)).unwrap();
+    network.push(ActivationLayer::new(WIDTH, Tanh)).unwrap();
     network.push(he(0)).unwrap();
-    network.push(Pointwise::new(WIDTH, Root)).unwrap();
+    network.push(ActivationLayer::new(WIDTH, Root)).unwrap();
     network.push(Linear::new(WIDTH, 4)).unwrap();
-    let guarded = || (chainrule::transform::Guard::new().limit(100), Sgd::new(0.1));
+    let guarded = || (chainrule::transform::SkipNonFinite::new().limit(100), Sgd::new(0.1));
     assert_eq!(root(&train(&network, guarded(), 5, unchanged)), (Cause::NotANumber, "3".into()));
     let huge = |w: &mut [f32], blocks: &chainrule::Blocks| {
         w[blocks.get("4.weight").unwrap().range.clone()].iter_mut().for_each(|w| *w *= 1e38);
@@ -225,7 +225,7 @@ fn time_is_judged_by_the_span_of_the_task() -> Result<(), Error> {
         network.push(Linear::new(WIDTH, 2))?;
         Ok(network)
     };
-    let check = |network: &Sequential<f32>, span| first_check(network, &x, Extent::sequences(32, 128), span, 1);
+    let check = |network: &Sequential<f32>, span| first_check(network, &x, BatchShape::sequences(32, 128), span, 1);
     let small = network(0.5)?;
     assert_eq!(root(&check(&small, None)?), (Cause::VanishingRecurrence, "0".into()));
     let short = check(&small, Some(3))?;
@@ -240,7 +240,7 @@ fn time_is_judged_by_the_span_of_the_task() -> Result<(), Error> {
         .last_step()
         .linear(2)
         .build()?;
-    assert_eq!(root(&check(&shut, Some(60))?), (Cause::ShutForgetGate, "0".into()));
+    assert_eq!(root(&check(&shut, Some(60))?), (Cause::ClosedForgetGate, "0".into()));
     Ok(())
 }
 
@@ -249,10 +249,10 @@ fn health_is_a_unit_test() {
     let (x, _) = data(64);
     assert_gradient_healthy!(plain(6, Relu, he), x);
     let sick = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
-    let report = first_check(&sick, &x, Extent::batch(64), None, 0);
+    let report = first_check(&sick, &x, BatchShape::batch(64), None, 0);
     let said = std::panic::catch_unwind(|| expect_healthy(report)).unwrap_err();
     assert!(said.downcast_ref::<String>().unwrap().contains("vanishes"));
-    let wrong = first_check(&sick, &x[..5], Extent::batch(64), None, 0);
+    let wrong = first_check(&sick, &x[..5], BatchShape::batch(64), None, 0);
     assert!(matches!(wrong, Err(Error::Length { .. })));
 }
 
@@ -270,10 +270,10 @@ fn a_run_watched_late_is_not_accused() -> Result<(), Error> {
     let (x, y) = data(64);
     let targets: Vec<f32> =
         y.iter().flat_map(|&y| [0, 1, 2, 3].map(|class| if class == y { 1.0 } else { -1.0 })).collect();
-    let data = Data::rows(WIDTH, &x, Target::Values(&targets))?;
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&targets))?;
     let mut network = plain(4, Tanh, |_| Linear::new(WIDTH, WIDTH).weights(CriticalGain::new(&Tanh).unwrap()));
-    network.push(Pointwise::new(4, Tanh))?;
-    let mut trainer = Trainer::new(&network, MeanSquared::new(), Adam::new(0.02), Settings::default())?;
+    network.push(ActivationLayer::new(4, Tanh))?;
+    let mut trainer = Trainer::new(&network, MeanSquaredError::new(), Adam::new(0.02), TrainConfig::default())?;
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
     let samples = |step: usize| -> Vec<usize> { (0..32).map(|i| (step * 32 + i) % 64).collect() };
     for step in 0..1500 {
@@ -285,7 +285,7 @@ fn a_run_watched_late_is_not_accused() -> Result<(), Error> {
     let outputs = seen.links().iter().find(|link| link.name() == "9").unwrap();
     let hidden = seen.links().iter().find(|link| link.name() == "7").unwrap();
     assert!(outputs.decades().mean() < -2.0 && hidden.first_slope() < Some(0.35), "the premise");
-    let report = Examination::new(&network, Inputs::of_rows(&x)?)?.statistics(&seen).report();
+    let report = Diagnosis::new(&network, InputStatistics::of_rows(&x)?)?.statistics(&seen).report();
     assert!(report.is_healthy(), "{report}");
     Ok(())
 }
@@ -311,15 +311,16 @@ fn norms_and_skips_are_no_reason_to_accuse() {
 fn frozen_by_wish_is_no_fault() {
     let network = plain(3, Relu, he);
     let (x, y) = data(256);
-    let data = Data::rows(WIDTH, &x, Target::Classes(&y)).unwrap();
-    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Sgd::new(0.05), Settings::default()).unwrap();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y)).unwrap();
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Sgd::new(0.05), TrainConfig::default()).unwrap();
     trainer.tape_mut().freeze("0").unwrap();
     let (mut seen, mut batch) = (Every(2, Statistics::new()), Batch::new(&data, 32));
     for step in 0..40 {
         let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % 256).collect();
         trainer.step(&data, &mut batch, &samples, &mut seen).unwrap();
     }
-    let report = Examination::new(&network, Inputs::of_rows(&x).unwrap()).unwrap().statistics(&seen.monitor).report();
+    let report =
+        Diagnosis::new(&network, InputStatistics::of_rows(&x).unwrap()).unwrap().statistics(&seen.monitor).report();
     assert!(report.is_healthy() && report.passes == 20, "{report}");
     assert!(report.findings.iter().all(|finding| finding.severity == Severity::Note));
 }
@@ -329,7 +330,7 @@ fn frozen_by_wish_is_no_fault() {
 fn a_report_is_json() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
     let json: serde_json::Value = serde_json::from_str(
-        &Examination::new(&network, Inputs::new(1.0).unwrap()).unwrap().report().to_json().unwrap(),
+        &Diagnosis::new(&network, InputStatistics::new(1.0).unwrap()).unwrap().report().to_json().unwrap(),
     )
     .unwrap();
     assert_eq!(json["findings"][0]["cause"], "SaturatingActivation");
@@ -340,7 +341,7 @@ fn a_report_is_json() {
 #[test]
 fn a_report_is_drawn() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
-    let svg = Examination::new(&network, Inputs::new(1.0).unwrap()).unwrap().report().to_svg().unwrap();
+    let svg = Diagnosis::new(&network, InputStatistics::new(1.0).unwrap()).unwrap().report().to_svg().unwrap();
     // The frame, and for each of the 21 links a bar of what was measured and one of what was predicted.
     assert_eq!(svg.matches("<rect").count(), 1 + 2 * 21);
     assert!(svg.contains("saturating activation") && svg.trim_end().ends_with("</svg>"));
@@ -357,11 +358,11 @@ fn tanh_over_time(gain: f64) -> Result<Sequential<f64>, Error> {
 /// U is gain · Q: ρ(U) and ‖U‖₂ are the gain, and 29 steps back are at most gain²⁹, whatever the input.
 #[test]
 fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> {
-    let extent = Extent::sequences(4, 30);
+    let extent = BatchShape::sequences(4, 30);
     for gain in [0.5, 0.3, 1.0] {
         let network = tanh_over_time(gain)?;
         let w = chainrule::layer::initialize(&network, 1)?;
-        let examination = Examination::new(&network, Inputs::new(1.0)?.steps(30)?)?;
+        let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(30)?)?;
         let report = examination.clone().parameters(&network, &w, extent)?.report();
         let [state] = &report.states[..] else { panic!("{report}") };
         assert!((state.spectral_radius.unwrap() - gain).abs() < 1e-10, "{state}");
@@ -384,7 +385,8 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
     // Of open gates nothing is certain, and nothing is said.
     let gated = Sequential::<f64>::input(2).recurrent(4, Lstm).linear(2).build()?;
     let w = chainrule::layer::initialize(&gated, 1)?;
-    let report = Examination::new(&gated, Inputs::new(1.0)?.steps(30)?)?.parameters(&gated, &w, extent)?.report();
+    let report =
+        Diagnosis::new(&gated, InputStatistics::new(1.0)?.steps(30)?)?.parameters(&gated, &w, extent)?.report();
     assert!(report.states.is_empty() && report.is_healthy(), "{report}");
     Ok(())
 }
@@ -414,7 +416,7 @@ fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<
     let linear = |u: [f64; 4], span| {
         let mut network = Sequential::<f64>::new(1);
         network.push(Recurrent::new(1, 2, Elman::new(Identity)).without_bias())?;
-        let examination = Examination::new(&network, Inputs::new(1.0)?.steps(400)?)?.span(span);
+        let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(400)?)?.span(span);
         examination.trajectory(&network, &only(&network, &u, 0.0), &x)
     };
     let report = linear([0.5, 1.0, 0.0, 0.8], 40)?.report();
@@ -432,12 +434,12 @@ fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<
 
     let mut lstm = Sequential::<f64>::new(1);
     lstm.push(Recurrent::new(1, 3, Lstm))?;
-    let examination = Examination::new(&lstm, Inputs::new(1.0)?.steps(400)?)?.span(20);
+    let examination = Diagnosis::new(&lstm, InputStatistics::new(1.0)?.steps(400)?)?.span(20);
     let report = examination.clone().trajectory(&lstm, &only(&lstm, &[], -2.0), &x)?.report();
     let found = &report.states[0].lyapunov;
     let kept = -(2.0f64.exp().ln_1p());
     assert!(found.len() == 6 && found[..3].iter().all(|exponent| (exponent - kept).abs() < 1e-9), "{found:?}");
-    assert_eq!(root_of(&report), (Cause::ShutForgetGate, Severity::Critical));
+    assert_eq!(root_of(&report), (Cause::ClosedForgetGate, Severity::Critical));
     let open = examination.clone().trajectory(&lstm, &only(&lstm, &[], 4.0), &x)?.report();
     assert!(open.is_healthy(), "{open}");
     let w = only(&lstm, &[], 0.0);
@@ -456,13 +458,13 @@ fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
     let mut network = Sequential::<f64>::new(16);
     for _ in 0..5 {
         network.push(Linear::new(16, 16).weights(Orthogonal { gain: 0.1 }))?;
-        network.push(Pointwise::new(16, Sigmoid))?;
+        network.push(ActivationLayer::new(16, Sigmoid))?;
     }
     let w = chainrule::layer::initialize(&network, 1)?;
-    let examination = Examination::new(&network, Inputs::new(1.0)?)?;
+    let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?)?;
     let certain = |report: &Report| report.root().unwrap().text.contains("certified to shrink at least 10^8-fold");
     // 5 log10 40 = 8.01.
-    assert!(certain(&examination.clone().parameters(&network, &w, Extent::batch(1))?.report()));
+    assert!(certain(&examination.clone().parameters(&network, &w, BatchShape::batch(1))?.report()));
     assert!(!certain(&examination.report()));
     Ok(())
 }
@@ -471,21 +473,21 @@ fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
 #[test]
 fn an_explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
     let (x, y) = data(512);
-    let data = Data::sequences(1, WIDTH, &x, Target::Classes(&y))?;
-    for (gain, rate, cause) in [(1.0, 0.5, Cause::LongStep), (1.5, 1e-9, Cause::ExplodingRecurrence)] {
+    let data = Dataset::sequences(1, WIDTH, &x, Target::Classes(&y))?;
+    for (gain, rate, cause) in [(1.0, 0.5, Cause::LearningRateTooHigh), (1.5, 1e-9, Cause::ExplodingRecurrence)] {
         let mut network = Sequential::<f32>::new(1);
         network.push(Recurrent::new(1, 16, Elman::new(Identity)).recurrent(Orthogonal { gain }))?;
         network.push(LastStep::new(16))?;
         network.push(Linear::new(16, 4))?;
-        let settings = Settings::default();
-        let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), Sgd::new(rate), settings, WIDTH)?;
+        let settings = TrainConfig::default();
+        let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), Sgd::new(rate), settings, WIDTH)?;
         let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
         let samples: Vec<usize> = (0..32).collect();
         for _ in 0..2 {
             trainer.step(&data, &mut batch, &samples, &mut seen)?;
         }
-        let inputs = Inputs::of_rows(&x)?.steps(WIDTH)?;
-        let report = Examination::new(&network, inputs)?.statistics(&seen).report();
+        let inputs = InputStatistics::of_rows(&x)?.steps(WIDTH)?;
+        let report = Diagnosis::new(&network, inputs)?.statistics(&seen).report();
         assert!(report.findings.iter().any(|finding| finding.cause == Cause::ExplodingRecurrence), "{report}");
         assert_eq!(root(&report).0, cause, "{report}");
     }
@@ -498,20 +500,20 @@ fn a_loss_that_falls_refutes_a_mild_vanishing_over_time() -> Result<(), Error> {
     let x: Vec<f32> = data(512).0;
     // What the last step says.
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[WIDTH - 1] > 0.0)).collect();
-    let data = Data::sequences(1, WIDTH, &x, Target::Classes(&y))?;
+    let data = Dataset::sequences(1, WIDTH, &x, Target::Classes(&y))?;
     let mut network = Sequential::<f32>::new(1);
     network.push(Recurrent::new(1, 16, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.93 }))?;
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 2))?;
     let chain = (ClipNorm::new(1.0), Sgd::new(0.1));
-    let mut trainer = Trainer::for_steps(&network, CrossEntropy::new(), chain, Settings::default(), WIDTH)?;
+    let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), chain, TrainConfig::default(), WIDTH)?;
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
     let mut severities = Vec::new();
     for step in 0..150 {
         let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % y.len()).collect();
         trainer.step(&data, &mut batch, &samples, &mut seen)?;
-        let inputs = Inputs::of_rows(&x)?.steps(WIDTH)?;
-        let report = Examination::new(&network, inputs)?.statistics(&seen).report();
+        let inputs = InputStatistics::of_rows(&x)?.steps(WIDTH)?;
+        let report = Diagnosis::new(&network, inputs)?.statistics(&seen).report();
         let found = report.findings.iter().find(|finding| finding.cause == Cause::VanishingRecurrence);
         if let Some(found) = found.filter(|found| found.decades > Some(-4.0)) {
             severities.push((seen.run().has_fallen(), found.severity));

@@ -1,18 +1,18 @@
 //! Every bad input of the public API is refused with a typed error that says what was expected and what came.
 
 use chainrule::{
-    Blocks, Error, Extent, Layer,
+    BatchShape, Blocks, Error, Layer,
     activation::Tanh,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::{BranchScale, Dropout, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, SmoothL1, Target, accuracy},
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SmoothL1, Target, accuracy},
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer,
-        Outcome, Penalty, Plateau, RmsProp, Schedule, Sgd, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 const NAN: f64 = f64::NAN;
@@ -70,8 +70,16 @@ fn widths() {
     let branch = Sequential::<f64>::input(3).residual(|branch| branch.linear(4)).build();
     refuses!(branch, Error::WidthMismatch { expected: 3, found: 4, .. }, ["skip"]);
     refuses!(Sequential::<f64>::input(3).recurrent(0, Lstm).build(), Error::Parameter { .. }, ["at least 1"]);
-    refuses!(Tape::<f64, _>::new(Linear::new(0, 2), Extent::batch(1)), Error::Parameter { .. }, ["width", "0"]);
-    refuses!(Tape::<f64, _>::new(Linear::new(2, 0), Extent::batch(1)), Error::Parameter { .. }, ["width", "0"]);
+    refuses!(
+        Workspace::<f64, _>::new(Linear::new(0, 2), BatchShape::batch(1)),
+        Error::Parameter { .. },
+        ["width", "0"]
+    );
+    refuses!(
+        Workspace::<f64, _>::new(Linear::new(2, 0), BatchShape::batch(1)),
+        Error::Parameter { .. },
+        ["width", "0"]
+    );
 }
 
 /// Found by this test: both directions must give the same rows, and neither may be of width 0.
@@ -96,71 +104,95 @@ fn parameters_of_layers() {
 #[test]
 fn extents() {
     let (layer, _) = linear();
-    let mut tape = Tape::new(&layer, Extent::sequences(2, 3)).unwrap();
+    let mut workspace = Workspace::new(&layer, BatchShape::sequences(2, 3)).unwrap();
     let (w, x) = ([0.0; 6], [0.0; 64]);
-    refuses!(Tape::<f64, _>::new(&layer, Extent::batch(0)), Error::EmptyBatch, ["no samples", "at least 1"]);
-    refuses!(Tape::<f64, _>::new(&layer, Extent::sequences(2, 0)), Error::NoSteps { sample: 0 }, ["sample 0", "1"]);
-    refuses!(tape.forward(&w, &[], Extent::batch(0)), Error::EmptyBatch, ["no samples"]);
-    refuses!(tape.forward(&w, &[], Extent::ragged(&[])), Error::EmptyBatch, ["no samples"]);
-    refuses!(tape.forward(&w, &[], Extent::sequences(2, 0)), Error::NoSteps { .. }, ["no steps"]);
-    refuses!(tape.forward(&w, &x[..4], Extent::ragged(&[2, 0])), Error::NoSteps { sample: 1 }, ["sample 1"]);
+    refuses!(Workspace::<f64, _>::new(&layer, BatchShape::batch(0)), Error::EmptyBatch, ["no samples", "at least 1"]);
     refuses!(
-        tape.infer(&w, &x[..6], Extent::ragged(&[1, 2])),
+        Workspace::<f64, _>::new(&layer, BatchShape::sequences(2, 0)),
+        Error::NoSteps { sample: 0 },
+        ["sample 0", "1"]
+    );
+    refuses!(workspace.forward(&w, &[], BatchShape::batch(0)), Error::EmptyBatch, ["no samples"]);
+    refuses!(workspace.forward(&w, &[], BatchShape::ragged(&[])), Error::EmptyBatch, ["no samples"]);
+    refuses!(workspace.forward(&w, &[], BatchShape::sequences(2, 0)), Error::NoSteps { .. }, ["no steps"]);
+    refuses!(workspace.forward(&w, &x[..4], BatchShape::ragged(&[2, 0])), Error::NoSteps { sample: 1 }, ["sample 1"]);
+    refuses!(
+        workspace.infer(&w, &x[..6], BatchShape::ragged(&[1, 2])),
         Error::LengthsNotDescending { sample: 1, length: 2, before: 1 },
         ["sample 1 has 2", "one of 1", "longest first"]
     );
     refuses!(
-        tape.forward(&w, &x[..6], Extent::batch(3)),
+        workspace.forward(&w, &x[..6], BatchShape::batch(3)),
         Error::BeyondCapacity { batch: 3, steps: 1, max_batch: 2, max_steps: 3 },
         ["3 samples of up to 1", "holds 2 of 3"]
     );
-    refuses!(tape.infer(&w, &x[..8], Extent::sequences(1, 4)), Error::BeyondCapacity { .. }, ["1 samples of up to 4"]);
+    refuses!(
+        workspace.infer(&w, &x[..8], BatchShape::sequences(1, 4)),
+        Error::BeyondCapacity { .. },
+        ["1 samples of up to 4"]
+    );
     // Found by this test: an extent whose fields were changed.
-    let mut torn = Extent::ragged(&[2, 1]);
+    let mut torn = BatchShape::ragged(&[2, 1]);
     torn.batch = 1;
-    refuses!(tape.forward(&w, &x[..6], torn), Error::Length { .. }, ["lengths", "expected 1", "found 2"]);
-    let mut torn = Extent::ragged(&[2, 1]);
+    refuses!(workspace.forward(&w, &x[..6], torn), Error::Length { .. }, ["lengths", "expected 1", "found 2"]);
+    let mut torn = BatchShape::ragged(&[2, 1]);
     torn.steps = 1;
-    refuses!(tape.forward(&w, &x[..6], torn), Error::Length { .. }, ["steps", "expected 2", "found 1"]);
+    refuses!(workspace.forward(&w, &x[..6], torn), Error::Length { .. }, ["steps", "expected 2", "found 1"]);
 }
 
 #[test]
 fn slices_of_the_wrong_length_and_calls_out_of_order() {
     let (layer, blocks) = linear();
-    let mut tape = Tape::new(&layer, Extent::batch(2)).unwrap();
+    let mut workspace = Workspace::new(&layer, BatchShape::batch(2)).unwrap();
     let w = [0.0; 6];
-    refuses!(tape.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
-    refuses!(tape.forward(&w[1..], &[0.0; 4], Extent::batch(2)), Error::Length { .. }, ["parameters", "6", "5"]);
-    refuses!(tape.forward(&w, &[0.0; 3], Extent::batch(2)), Error::Length { .. }, ["input", "expected 4", "found 3"]);
-    tape.forward(&w, &[0.0; 4], Extent::batch(2)).unwrap();
-    refuses!(tape.backward(&w[1..]), Error::Length { .. }, ["parameters", "6", "5"]);
-    tape.backward(&w).unwrap();
-    refuses!(tape.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
-    refuses!(tape.accumulate(&w), Error::Order { .. }, ["backward"]);
-    tape.forward(&w, &[0.0; 4], Extent::batch(2)).unwrap();
-    tape.infer(&w, &[0.0; 4], Extent::batch(2)).unwrap();
-    refuses!(tape.backward(&w), Error::Order { .. }, ["backward"]);
+    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
+    refuses!(
+        workspace.forward(&w[1..], &[0.0; 4], BatchShape::batch(2)),
+        Error::Length { .. },
+        ["parameters", "6", "5"]
+    );
+    refuses!(
+        workspace.forward(&w, &[0.0; 3], BatchShape::batch(2)),
+        Error::Length { .. },
+        ["input", "expected 4", "found 3"]
+    );
+    workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
+    refuses!(workspace.backward(&w[1..]), Error::Length { .. }, ["parameters", "6", "5"]);
+    workspace.backward(&w).unwrap();
+    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
+    refuses!(workspace.accumulate(&w), Error::Order { .. }, ["backward"]);
+    workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
+    workspace.infer(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
+    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward"]);
     let (x, w) = ([0.5, -1.0, 2.0, 0.25], [1.0, -2.0, 3.0, 0.5, 0.25, -0.75]);
-    let given = tape.forward(&w, &x, Extent::batch(2)).unwrap().y.to_vec();
-    tape.input_mut(Extent::batch(2)).unwrap().copy_from_slice(&x);
-    refuses!(tape.backward(&w), Error::Order { .. }, ["backward"]);
-    refuses!(tape.input_mut(Extent::batch(3)), Error::BeyondCapacity { .. }, ["3"]);
-    assert_eq!(tape.forward_filled(&w, Extent::batch(2), Mode::Train, &mut ()).unwrap().y, given);
-    tape.backward(&w).unwrap();
-    refuses!(tape.set_state(&[0.0]), Error::Length { .. }, ["state", "expected 0", "found 1"]);
-    let mut small = Tape::for_inference(&layer, Extent::batch(2)).unwrap();
-    refuses!(small.forward(&w, &[0.0; 4], Extent::batch(2)), Error::Order { .. }, ["Tape::new"]);
-    refuses!(small.input_mut(Extent::batch(2)), Error::Order { .. }, ["Tape::new"]);
-    refuses!(small.forward_filled(&w, Extent::batch(2), Mode::Train, &mut ()), Error::Order { .. }, ["Tape::new"]);
+    let given = workspace.forward(&w, &x, BatchShape::batch(2)).unwrap().y.to_vec();
+    workspace.input_mut(BatchShape::batch(2)).unwrap().copy_from_slice(&x);
+    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward"]);
+    refuses!(workspace.input_mut(BatchShape::batch(3)), Error::BeyondCapacity { .. }, ["3"]);
+    assert_eq!(workspace.forward_filled(&w, BatchShape::batch(2), Mode::Train, &mut ()).unwrap().y, given);
+    workspace.backward(&w).unwrap();
+    refuses!(workspace.set_state(&[0.0]), Error::Length { .. }, ["state", "expected 0", "found 1"]);
+    let mut small = Workspace::for_inference(&layer, BatchShape::batch(2)).unwrap();
+    refuses!(small.forward(&w, &[0.0; 4], BatchShape::batch(2)), Error::Order { .. }, ["Workspace::new"]);
+    refuses!(small.input_mut(BatchShape::batch(2)), Error::Order { .. }, ["Workspace::new"]);
+    refuses!(
+        small.forward_filled(&w, BatchShape::batch(2), Mode::Train, &mut ()),
+        Error::Order { .. },
+        ["Workspace::new"]
+    );
 
     let recurrent = Recurrent::new(1, 2, Lstm);
     let w: Vec<f64> = initialize(&recurrent, 0).unwrap();
-    let mut tape = Tape::new(&recurrent, Extent::batch(2)).unwrap();
+    let mut workspace = Workspace::new(&recurrent, BatchShape::batch(2)).unwrap();
     for wrong in [0, 3, 12] {
-        refuses!(tape.set_state(&vec![0.0; wrong]), Error::Length { .. }, ["state", "expected 8", &wrong.to_string()]);
+        refuses!(
+            workspace.set_state(&vec![0.0; wrong]),
+            Error::Length { .. },
+            ["state", "expected 8", &wrong.to_string()]
+        );
     }
-    tape.set_state(&[0.0; 4]).unwrap();
-    refuses!(tape.forward(&w, &[0.0; 2], Extent::batch(2)), Error::Length { .. }, ["state", "8", "4"]);
+    workspace.set_state(&[0.0; 4]).unwrap();
+    refuses!(workspace.forward(&w, &[0.0; 2], BatchShape::batch(2)), Error::Length { .. }, ["state", "8", "4"]);
 
     refuses!(Optimizer::new(Sgd::new(0.1), &blocks, &[0.0; 5]), Error::Length { .. }, ["parameters", "6", "5"]);
     let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks, &[0.0; 6]).unwrap();
@@ -177,10 +209,10 @@ fn losses() {
     let classes = Target::Classes(&[0, 1]);
     refuses!(
         ce.evaluate(2, &y, Target::Classes(&[0, 2]), None, dy),
-        Error::Label { row: 1, label: 2, classes: 2 },
+        Error::ClassOutOfRange { row: 1, label: 2, classes: 2 },
         ["row 1", "class 2", "2 classes", "0 to 1"]
     );
-    refuses!(accuracy(2, &y, &[0, 5]), Error::Label { row: 1, label: 5, classes: 2 }, ["class 5", "0 to 1"]);
+    refuses!(accuracy(2, &y, &[0, 5]), Error::ClassOutOfRange { row: 1, label: 5, classes: 2 }, ["class 5", "0 to 1"]);
     refuses!(ce.evaluate(2, &y, Target::Classes(&[0]), None, dy), Error::Length { .. }, ["targets", "2", "1"]);
     refuses!(ce.evaluate(0, &y, classes, None, dy), Error::Empty { .. }, ["output is empty"]);
     refuses!(ce.evaluate(3, &y, Target::Classes(&[0]), None, dy), Error::Length { .. }, ["output", "3", "4"]);
@@ -223,7 +255,7 @@ fn losses() {
         refuses!(SmoothL1::new(bad), Error::Parameter { .. }, ["SmoothL1 beta", "positive", &bad.to_string()]);
     }
     let all: [(&dyn Loss<f64>, &str); 4] = [
-        (&MeanSquared::new(), "MeanSquared"),
+        (&MeanSquaredError::new(), "MeanSquaredError"),
         (&BinaryCrossEntropy::new(), "BinaryCrossEntropy"),
         (&Huber::new(1.0).unwrap(), "Huber"),
         (&SmoothL1::new(1.0).unwrap(), "SmoothL1"),
@@ -274,7 +306,11 @@ fn transforms() {
         refuses!(optimizer(Penalty::l1(bad)), Error::Parameter { .. }, ["L1", &text]);
         refuses!(optimizer(Penalty::l2(bad)), Error::Parameter { .. }, ["L2", &text]);
         refuses!(optimizer(ClipNorm::new(1.0).epsilon(bad)), Error::Parameter { .. }, ["epsilon of clipping", &text]);
-        refuses!(optimizer(BlockRates::new().rate("bias", bad)), Error::Parameter { .. }, ["rate of a block", &text]);
+        refuses!(
+            optimizer(ParameterGroups::new().rate("bias", bad)),
+            Error::Parameter { .. },
+            ["rate of a block", &text]
+        );
     }
     for bad in [0.0, -1.0, NAN] {
         let text = bad.to_string();
@@ -292,11 +328,15 @@ fn transforms() {
         refuses!(optimizer(RmsProp::new(0.1).alpha(bad)), Error::Parameter { .. }, ["alpha", "below 1", &text]);
         refuses!(optimizer(RmsProp::new(0.1).momentum(bad)), Error::Parameter { .. }, ["momentum", "below 1", &text]);
         refuses!(optimizer(WeightAverage::new(bad)), Error::Parameter { .. }, ["weight average", "below 1", &text]);
-        refuses!(optimizer(Plateau::new(0.5, 1).threshold(bad)), Error::Parameter { .. }, ["threshold", &text]);
-        refuses!(optimizer(Plateau::new(bad, 1)), Error::Parameter { .. }, ["plateau", "above 0 and below 1", &text]);
+        refuses!(optimizer(ReduceOnPlateau::new(0.5, 1).threshold(bad)), Error::Parameter { .. }, ["threshold", &text]);
+        refuses!(
+            optimizer(ReduceOnPlateau::new(bad, 1)),
+            Error::Parameter { .. },
+            ["plateau", "above 0 and below 1", &text]
+        );
     }
-    refuses!(optimizer(Plateau::new(0.0, 1)), Error::Parameter { .. }, ["plateau", "0"]);
-    refuses!(optimizer(Plateau::new(0.5, 1).least(-1.0)), Error::Parameter { .. }, ["-1"]);
+    refuses!(optimizer(ReduceOnPlateau::new(0.0, 1)), Error::Parameter { .. }, ["plateau", "0"]);
+    refuses!(optimizer(ReduceOnPlateau::new(0.5, 1).least(-1.0)), Error::Parameter { .. }, ["-1"]);
     refuses!(optimizer(Sgd::new(0.1).nesterov()), Error::Parameter { .. }, ["Nesterov", "positive", "0"]);
     refuses!(
         optimizer(Sgd::new(0.1).momentum(0.9).dampening(0.5).nesterov()),
@@ -342,8 +382,8 @@ fn transforms() {
 fn a_gradient_that_stays_bad() {
     let network = Sequential::<f64>::input(1).linear(1).linear(1).build().unwrap();
     let blocks = Blocks::collect(|visit| network.blocks(visit));
-    refuses!(optimizer(Guard::new().limit(0)), Error::Parameter { .. }, ["guard", "at least 1", "0"]);
-    let mut guarded = Optimizer::new((Guard::new().limit(3), Sgd::new(1.0)), &blocks, &[0.0; 4]).unwrap();
+    refuses!(optimizer(SkipNonFinite::new().limit(0)), Error::Parameter { .. }, ["guard", "at least 1", "0"]);
+    let mut guarded = Optimizer::new((SkipNonFinite::new().limit(3), Sgd::new(1.0)), &blocks, &[0.0; 4]).unwrap();
     let mut w = [0.0; 4];
     let mut step = |bad: f64| guarded.step(&blocks, &mut w, &mut [0.0, 1.0, bad, 0.0], &mut ());
     assert_eq!(step(NAN), Ok(Outcome::Skip));
@@ -358,74 +398,74 @@ fn a_gradient_that_stays_bad() {
 #[test]
 fn blocks_that_do_not_exist() {
     let network = Sequential::<f64>::input(2).linear(2).activation(Tanh).linear(1).build().unwrap();
-    let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
+    let mut workspace = Workspace::new(&network, BatchShape::batch(1)).unwrap();
     for name in ["3", "0.weights", "weight", "0.", "00"] {
-        refuses!(tape.freeze(name), Error::NoBlock { .. }, ["no block", name]);
-        refuses!(tape.thaw(name), Error::NoBlock { .. }, ["no block", name]);
-        refuses!(tape.blocks().get(name), Error::NoBlock { .. }, ["no block", name]);
-        let rates = BlockRates::new().rate(name, 0.5);
-        refuses!(Optimizer::new(rates, tape.blocks(), &[0.0; 9]), Error::NoBlock { .. }, ["no block", name]);
+        refuses!(workspace.freeze(name), Error::UnknownBlock { .. }, ["no block", name]);
+        refuses!(workspace.unfreeze(name), Error::UnknownBlock { .. }, ["no block", name]);
+        refuses!(workspace.blocks().get(name), Error::UnknownBlock { .. }, ["no block", name]);
+        let rates = ParameterGroups::new().rate(name, 0.5);
+        refuses!(Optimizer::new(rates, workspace.blocks(), &[0.0; 9]), Error::UnknownBlock { .. }, ["no block", name]);
     }
-    refuses!(tape.blocks().get("0"), Error::NoBlock { .. }, ["\"0\""]);
+    refuses!(workspace.blocks().get("0"), Error::UnknownBlock { .. }, ["\"0\""]);
 }
 
 #[test]
 fn data_and_batches() {
     let x = [0.0; 12];
     let classes = Target::<f64>::Classes(&[0, 1, 0]);
-    refuses!(Data::rows(0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
-    refuses!(Data::sequences(4, 0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
-    refuses!(Data::rows(4, &[], classes), Error::Length { .. }, ["inputs", "expected 4", "found 0"]);
-    refuses!(Data::rows(5, &x, classes), Error::Length { .. }, ["inputs", "10", "12"]);
-    refuses!(Data::rows(3, &x, classes), Error::Length { .. }, ["targets", "4", "3"]);
-    refuses!(Data::rows(4, &x, Target::Values(&x[..4])), Error::Length { .. }, ["targets", "3", "4"]);
-    refuses!(Data::rows(4, &x, Target::Values(&[])), Error::Length { .. }, ["targets", "3", "0"]);
-    refuses!(Data::ragged(4, &[2, 0, 1], &x, classes), Error::NoSteps { sample: 1 }, ["sample 1"]);
-    refuses!(Data::ragged(4, &[2, 2], &x, classes), Error::Length { .. }, ["inputs", "16", "12"]);
-    refuses!(Data::<f64>::ragged(4, &[], &[], classes), Error::EmptyBatch, ["no samples"]);
-    let data = Data::rows(4, &x, classes).unwrap();
+    refuses!(Dataset::rows(0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
+    refuses!(Dataset::sequences(4, 0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
+    refuses!(Dataset::rows(4, &[], classes), Error::Length { .. }, ["inputs", "expected 4", "found 0"]);
+    refuses!(Dataset::rows(5, &x, classes), Error::Length { .. }, ["inputs", "10", "12"]);
+    refuses!(Dataset::rows(3, &x, classes), Error::Length { .. }, ["targets", "4", "3"]);
+    refuses!(Dataset::rows(4, &x, Target::Values(&x[..4])), Error::Length { .. }, ["targets", "3", "4"]);
+    refuses!(Dataset::rows(4, &x, Target::Values(&[])), Error::Length { .. }, ["targets", "3", "0"]);
+    refuses!(Dataset::ragged(4, &[2, 0, 1], &x, classes), Error::NoSteps { sample: 1 }, ["sample 1"]);
+    refuses!(Dataset::ragged(4, &[2, 2], &x, classes), Error::Length { .. }, ["inputs", "16", "12"]);
+    refuses!(Dataset::<f64>::ragged(4, &[], &[], classes), Error::EmptyBatch, ["no samples"]);
+    let data = Dataset::rows(4, &x, classes).unwrap();
     refuses!(data.row_weights(&[1.0]), Error::Length { .. }, ["row weights", "3", "1"]);
     // One target a sample, where the output has one a step.
-    let sequences = Data::sequences(2, 2, &x, classes).unwrap();
+    let sequences = Dataset::sequences(2, 2, &x, classes).unwrap();
     let mut batch = Batch::new(&sequences, 2);
     batch.gather(&sequences, &[0, 1], false).unwrap();
     refuses!(batch.gather(&sequences, &[0, 1], true), Error::Length { .. }, ["targets", "6", "3"]);
-    let per_step = Data::sequences(2, 2, &x, Target::Classes(&[0; 6])).unwrap();
+    let per_step = Dataset::sequences(2, 2, &x, Target::Classes(&[0; 6])).unwrap();
     refuses!(batch.gather(&per_step, &[0, 1], false), Error::Length { .. }, ["targets", "3", "6"]);
     let weighted = per_step.row_weights(&[1.0; 3]).unwrap();
     refuses!(batch.gather(&weighted, &[0, 1], true), Error::Length { .. }, ["row weights", "6", "3"]);
     refuses!(batch.gather(&per_step, &[0, 3], true), Error::Sample { sample: 3, samples: 3 }, ["sample 3", "0 to 2"]);
-    let others = Data::sequences(2, 3, &x, Target::Classes(&[0; 2])).unwrap();
+    let others = Dataset::sequences(2, 3, &x, Target::Classes(&[0; 2])).unwrap();
     refuses!(batch.gather(&others, &[0], false), Error::Order { .. }, ["other data", "Batch::new"]);
 }
 
 #[test]
 fn settings() {
-    let new = |settings: Settings| {
+    let new = |settings: TrainConfig| {
         let network = Recurrent::new(2, 2, Elman::new(Tanh));
         Trainer::new(network, CrossEntropy::new(), Sgd::new(0.1), settings).map(|_: Trainer<f64, _, _, _>| ())
     };
-    let base = Settings::default();
-    refuses!(new(Settings { batch: 0, ..base }), Error::Parameter { .. }, ["batch", "at least 1", "0"]);
-    refuses!(new(Settings { accumulate: 0, ..base }), Error::Parameter { .. }, ["accumulate", "at least 1", "0"]);
-    refuses!(new(Settings { patience: Some(0), ..base }), Error::Parameter { .. }, ["patience", "at least 1", "0"]);
+    let base = TrainConfig::default();
+    refuses!(new(TrainConfig { batch: 0, ..base }), Error::Parameter { .. }, ["batch", "at least 1", "0"]);
+    refuses!(new(TrainConfig { accumulate: 0, ..base }), Error::Parameter { .. }, ["accumulate", "at least 1", "0"]);
+    refuses!(new(TrainConfig { patience: Some(0), ..base }), Error::Parameter { .. }, ["patience", "at least 1", "0"]);
     let network = Linear::new(2, 2);
     refuses!(
-        Trainer::<f64, _, _, _>::for_steps(network, CrossEntropy::new(), Sgd::new(0.1), base, 0),
+        Trainer::<f64, _, _, _>::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), base, 0),
         Error::NoSteps { .. },
         ["no steps"]
     );
-    let patient = Settings { patience: Some(1), ..base };
+    let patient = TrainConfig { patience: Some(1), ..base };
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), patient).unwrap();
-    let data = Data::rows(2, &[0.0; 4], Target::Classes(&[0, 1])).unwrap();
+    let data = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 1])).unwrap();
     refuses!(trainer.fit(&data), Error::Order { .. }, ["early stopping", "validation data first"]);
-    refuses!(trainer.block("2.weight"), Error::NoBlock { .. }, ["2.weight"]);
+    refuses!(trainer.block("2.weight"), Error::UnknownBlock { .. }, ["2.weight"]);
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), base).unwrap();
-    let wide = Data::rows(4, &[0.0; 4], Target::Classes(&[0])).unwrap();
+    let wide = Dataset::rows(4, &[0.0; 4], Target::Classes(&[0])).unwrap();
     refuses!(trainer.fit(&wide), Error::Length { .. }, ["input", "2", "4"]);
-    let labels = Data::rows(2, &[0.0; 4], Target::Classes(&[0, 2])).unwrap();
-    refuses!(trainer.fit(&labels), Error::Label { label: 2, .. }, ["class 2", "0 to 1"]);
-    refuses!(trainer.evaluate(&labels), Error::Label { label: 2, .. }, ["class 2"]);
+    let labels = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 2])).unwrap();
+    refuses!(trainer.fit(&labels), Error::ClassOutOfRange { label: 2, .. }, ["class 2", "0 to 1"]);
+    refuses!(trainer.evaluate(&labels), Error::ClassOutOfRange { label: 2, .. }, ["class 2"]);
 }
 
 #[test]

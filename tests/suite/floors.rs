@@ -20,7 +20,7 @@ const ROOT: [(&str, &[&str]); 8] = [
     ("error", &["Error"]),
     ("scalar", &["Scalar", "to_f64"]),
     ("block", &["Block", "Blocks", "Role"]),
-    ("batch_shape", &["BatchShape", "Extent"]),
+    ("batch_shape", &["BatchShape", "BatchShape"]),
     ("activation", &["Activation", "Bounds"]),
     ("layer", &["Layer", "Mode"]),
     ("monitor", &["GradientMonitor"]),
@@ -133,9 +133,12 @@ fn imports_do_not_point_up() {
 
 #[test]
 fn the_reader_reads() {
-    let code = "use crate::{\n    tape::Tape as T,\n    layer::{Linear, node::{A, B}},\n    error::Error,\n};\nuse super::C;\n";
+    let code = "use crate::{\n    workspace::Workspace as T,\n    layer::{Linear, node::{A, B}},\n    error::Error,\n};\nuse super::C;\n";
     let paths: Vec<String> = named(&["layer".into(), "x".into()], code).iter().map(|path| path.join("::")).collect();
-    assert_eq!(paths, ["tape::Tape", "layer::Linear", "layer::node::A", "layer::node::B", "error::Error", "layer::C"]);
+    assert_eq!(
+        paths,
+        ["workspace::Workspace", "layer::Linear", "layer::node::A", "layer::node::B", "error::Error", "layer::C"]
+    );
 }
 
 #[test]

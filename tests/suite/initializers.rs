@@ -2,14 +2,14 @@
 
 use super::parity::reference;
 use chainrule::{
-    Error, Extent, Layer, Role,
+    BatchShape, Error, Layer, Role,
     activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},
     initializer::*,
     layer::{Linear, Sequential, initialize},
     rand_core,
     random::{self, generator},
     recurrent::{Gru, Lstm, Recurrent},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use rand_core::{Rng, TryRng};
 use std::convert::Infallible;
@@ -562,11 +562,11 @@ fn critical_keeps_signal_and_gradient() {
             }
             let network = builder.build().unwrap();
             let w = initialize(&network, seed).unwrap();
-            let extent = Extent::batch(8);
+            let extent = BatchShape::batch(8);
             let x = draw(&Normal { mean: 0.0, std: 0.65 }, Shape::new(8, 128, Role::Weight), seed + 100);
-            let mut tape = Tape::new(&network, extent).unwrap();
-            tape.want_input_gradient(true);
-            let output = tape.forward(&w, &x, extent).unwrap();
+            let mut workspace = Workspace::new(&network, extent).unwrap();
+            workspace.compute_input_gradient(true);
+            let output = workspace.forward(&w, &x, extent).unwrap();
             let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt().ln();
             forward += 0.25 * (length(output.y) - length(&x));
             output.dy.copy_from_slice(&draw(
@@ -575,8 +575,8 @@ fn critical_keeps_signal_and_gradient() {
                 seed + 200,
             ));
             let before = length(output.dy);
-            tape.backward(&w).unwrap();
-            backward += 0.25 * (length(tape.input_gradient()) - before);
+            workspace.backward(&w).unwrap();
+            backward += 0.25 * (length(workspace.input_gradient()) - before);
         }
         [forward, backward].map(f64::exp)
     };

@@ -3,7 +3,7 @@
 use chainrule::{
     diagnosis::Thresholds,
     initializer::{Constant, InitializerKind, Normal},
-    layer::Node,
+    layer::LayerSpec,
     monitor::{GradientMonitor, Length, Link, Recorder},
     trainer::Epoch,
     transform::ClipNorm,
@@ -35,7 +35,7 @@ fn numbers_that_are_not_finite_survive_json() {
     let kind = InitializerKind::Constant(Constant(f64::INFINITY));
     assert_eq!(round_trip(&kind), r#"{"Constant":"inf"}"#);
     assert!(round_trip(&InitializerKind::Normal(Normal { mean: 0.0, std: f64::NAN })).contains(r#""std":"NaN""#));
-    let node = Node::Dropout { width: 2, rate: f64::NAN };
+    let node = LayerSpec::Dropout { width: 2, rate: f64::NAN };
     assert!(round_trip(&node).contains(r#""rate":"NaN""#));
     // A number is a number as before, and other texts are refused.
     assert_eq!(serde_json::from_str::<Constant>("1").unwrap(), Constant(1.0));

@@ -56,9 +56,9 @@ impl Initializer for OfGate {
     }
 }
 
-loss_laws!(mean_squared, MeanSquared::new());
-loss_laws!(sum_squared, MeanSquared::new().reduction(Reduction::Sum));
-loss_laws!(mean_absolute, MeanAbsolute::new());
+loss_laws!(mean_squared, MeanSquaredError::new());
+loss_laws!(sum_squared, MeanSquaredError::new().reduction(Reduction::Sum));
+loss_laws!(mean_absolute, MeanAbsoluteError::new());
 loss_laws!(huber, Huber::new(0.7).unwrap());
 loss_laws!(smooth_l1, SmoothL1::new(0.7).unwrap());
 loss_laws!(cross_entropy, CrossEntropy::new());
@@ -93,13 +93,13 @@ transform_laws!(cosine, Schedule::cosine(100, 0.1), [Scales]);
 transform_laws!(restarts, Schedule::cosine_with_restarts(10, 2, 0.0), [Scales]);
 transform_laws!(warm_up, Schedule::warm_up(0.0, 50), [Scales]);
 transform_laws!(one_cycle, Schedule::one_cycle(0.1, 100), [Scales]);
-transform_laws!(plateau, Plateau::new(0.5, 3), [Scales]);
-transform_laws!(block_rates, BlockRates::new().rate("0", 3.0).rate("2.bias", 0.5));
+transform_laws!(plateau, ReduceOnPlateau::new(0.5, 3), [Scales]);
+transform_laws!(block_rates, ParameterGroups::new().rate("0", 3.0).rate("2.bias", 0.5));
 transform_laws!(average, WeightAverage::new(0.9));
-transform_laws!(guard, Guard::new());
+transform_laws!(guard, SkipNonFinite::new());
 transform_laws!(
     chain,
-    (Guard::new(), ClipNorm::new(1.0), Adam::new(0.1), Schedule::step(2, 0.5), WeightAverage::new(0.9)),
+    (SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(0.1), Schedule::step(2, 0.5), WeightAverage::new(0.9)),
     [RestsAtZero]
 );
 
@@ -139,8 +139,8 @@ fn nobody_is_accused_at_any_seed() {
             };
         }
         for verdict in losses![
-            MeanSquared::new(),
-            MeanAbsolute::new(),
+            MeanSquaredError::new(),
+            MeanAbsoluteError::new(),
             Huber::new(0.7).unwrap(),
             CrossEntropy::new(),
             CrossEntropy::new().label_smoothing(0.2).unwrap(),

@@ -1,17 +1,19 @@
 //! Clips and schedules over random parameters, losses at huge logits, and a float type of a user's own.
 
 use chainrule::{
-    Block, Blocks, Extent, Layer, Role, Scalar,
+    BatchShape, Block, Blocks, Layer, Role, Scalar,
     activation::Tanh,
     layer::Sequential,
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target},
+    loss::{
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1, Target,
+    },
     recurrent::Lstm,
     scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer,
-        Penalty, Plateau, RmsProp, Schedule, Sgd, Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, ParameterGroups,
+        Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Update, WeightAverage,
     },
-    workspace::Tape,
+    workspace::Workspace,
 };
 use proptest::prelude::*;
 
@@ -21,8 +23,8 @@ fn losses<T: Scalar>(reduction: Reduction) -> Vec<(Box<dyn Loss<T>>, bool)> {
     let full = full.label_smoothing(0.2).unwrap();
     let positive = BinaryCrossEntropy::new().positive_weights(&[2.0, 0.5, 1.0]).unwrap();
     vec![
-        (Box::new(MeanSquared::new().reduction(reduction)), false),
-        (Box::new(MeanAbsolute::new().reduction(reduction)), false),
+        (Box::new(MeanSquaredError::new().reduction(reduction)), false),
+        (Box::new(MeanAbsoluteError::new().reduction(reduction)), false),
         (Box::new(Huber::new(0.7).unwrap().reduction(reduction)), false),
         (Box::new(SmoothL1::new(0.7).unwrap().reduction(reduction)), false),
         (Box::new(BinaryCrossEntropy::new().reduction(reduction)), false),
@@ -159,10 +161,10 @@ fn transforms() -> Vec<Box<dyn GradientTransform<f64>>> {
         Box::new(Adam::new(0.1).amsgrad()),
         Box::new(RmsProp::new(0.1).momentum(0.5).centred()),
         Box::new(Adagrad::new(0.1)),
-        Box::new((Guard::new(), ClipNorm::new(1.0), Sgd::new(0.1))),
+        Box::new((SkipNonFinite::new(), ClipNorm::new(1.0), Sgd::new(0.1))),
         Box::new((ClipValue::new(1.0), ClipBlockNorm::new(1.0), Sgd::new(0.1), Schedule::step(2, 0.5))),
-        Box::new((Sgd::new(0.1), BlockRates::new().rate("0", 3.0).rate("2", 0.5), WeightAverage::new(0.9))),
-        Box::new((Adam::new(0.1), Plateau::new(0.5, 0))),
+        Box::new((Sgd::new(0.1), ParameterGroups::new().rate("0", 3.0).rate("2", 0.5), WeightAverage::new(0.9))),
+        Box::new((Adam::new(0.1), ReduceOnPlateau::new(0.5, 0))),
         Box::new((Penalty::elastic_net(0.1, 0.1), Sgd::new(0.1))),
         Box::new(AdamW::new(0.1, 0.1)),
     ]
@@ -282,18 +284,18 @@ fn trained<T: Scalar>() -> Vec<f64> {
     let network = network.dropout(0.2).linear(3).build().unwrap();
     let mut w: Vec<T> = chainrule::layer::initialize(&network, 3).unwrap();
     let lengths = [3, 2, 2, 1];
-    let extent = Extent::ragged(&lengths);
+    let extent = BatchShape::ragged(&lengths);
     let x: Vec<T> = (0..extent.rows() * 2).map(|i| scalar((i as f64 * 0.7).sin())).collect();
-    let mut tape = Tape::new(&network, Extent::sequences(4, 3)).unwrap();
-    let transform = (Guard::new(), ClipNorm::new(0.5), AdamW::new(0.01, 0.1), Schedule::cosine(10, 0.0));
-    let mut optimizer = Optimizer::new(transform, tape.blocks(), &w).unwrap();
+    let mut workspace = Workspace::new(&network, BatchShape::sequences(4, 3)).unwrap();
+    let transform = (SkipNonFinite::new(), ClipNorm::new(0.5), AdamW::new(0.01, 0.1), Schedule::cosine(10, 0.0));
+    let mut optimizer = Optimizer::new(transform, workspace.blocks(), &w).unwrap();
     let mut out = Vec::new();
     for _ in 0..5 {
-        let output = tape.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, extent).unwrap();
         let target = Target::Classes(&[0, 1, 2, 0]);
         out.push(to_f64(CrossEntropy::new().evaluate(3, output.y, target, None, output.dy).unwrap()));
-        tape.backward(&w).unwrap();
-        let (blocks, gradient) = tape.blocks_and_gradient();
+        workspace.backward(&w).unwrap();
+        let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, &mut ()).unwrap();
     }
     out.extend(w.iter().map(|&w| to_f64(w)));
@@ -317,7 +319,7 @@ fn blocks_of_six() -> Blocks {
 #[test]
 fn a_plateau_halves_the_rate_after_the_patience() {
     let blocks = blocks_of_six();
-    let chain = (Sgd::new(1.0), Plateau::new(0.5, 1).threshold(0.1).cooldown(1).least(0.2));
+    let chain = (Sgd::new(1.0), ReduceOnPlateau::new(0.5, 1).threshold(0.1).cooldown(1).least(0.2));
     let mut optimizer = Optimizer::new(chain, &blocks, &[0.0; 6]).unwrap();
     let mut rate = |metric: f64| {
         optimizer.observe(&blocks, metric);

@@ -4,8 +4,8 @@ use chainrule::{
     activation::{Elu, Gelu, Identity, Relu, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh},
     cell_laws,
     layer::{
-        BranchScale, Dropout, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Pointwise, Reset, Residual, RmsNorm,
-        Sequential,
+        ActivationLayer, BranchScale, Dropout, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
+        RmsNorm, Sequential,
     },
     layer_laws,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
@@ -15,7 +15,7 @@ use chainrule::{
 layer_laws!(linear_of_one, Linear::new(1, 1));
 layer_laws!(linear, Linear::new(3, 2));
 layer_laws!(linear_without_bias, Linear::new(5, 4).without_bias());
-layer_laws!(pointwise, Pointwise::new(3, Gelu));
+layer_laws!(pointwise, ActivationLayer::new(3, Gelu));
 layer_laws!(prelu, PRelu::new(3));
 layer_laws!(prelu_per_unit, PRelu::new(3).per_unit());
 layer_laws!(layer_norm_of_two, LayerNorm::new(2));
@@ -90,7 +90,7 @@ exact! {
     linear: Linear::new(35, 33),
     narrow: Linear::new(1, 5),
     wide: Linear::new(130, 3),
-    pointwise: Pointwise::new(5, Swish::SILU),
+    pointwise: ActivationLayer::new(5, Swish::SILU),
     prelu: PRelu::new(3).per_unit(),
     layer_norm: LayerNorm::new(5),
     rms_norm: RmsNorm::new(5),
@@ -117,7 +117,7 @@ exact! {
     },
     mixed: Sequential::input(3).linear(8).layer(LayerNorm::new(8)).activation(Tanh)
         .layer(Residual::new(Linear::new(8, 8)).unwrap()).layer(Dropout::new(8, 0.2).unwrap())
-        .recurrent(5, Lstm).recurrent(4, Gru::new(Reset::BeforeProduct)).layer(LastStep::new(4)).linear(2)
+        .recurrent(5, Lstm).recurrent(4, Gru::new(GruVariant::ResetBefore)).layer(LastStep::new(4)).linear(2)
         .build().unwrap(),
 }
 
@@ -128,8 +128,8 @@ fn adjoints_of_cells_are_exact() {
         for found in [
             exact(cell_laws(&Elman::new(Tanh), seed)),
             exact(cell_laws(&Lstm, seed)),
-            exact(cell_laws(&Gru::new(Reset::AfterProduct), seed)),
-            exact(cell_laws(&Gru::new(Reset::BeforeProduct), seed)),
+            exact(cell_laws(&Gru::new(GruVariant::ResetAfter), seed)),
+            exact(cell_laws(&Gru::new(GruVariant::ResetBefore), seed)),
         ] {
             worst = [worst[0].max(found[0]), worst[1].max(found[1])];
         }

@@ -2,7 +2,7 @@
 
 use chainrule::{
     Error,
-    loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target, accuracy, log_softmax, softmax},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target, accuracy, log_softmax, softmax},
 };
 use proptest::prelude::*;
 
@@ -99,7 +99,7 @@ fn nothing_but_ignored_rows() {
 fn accuracy_is_the_share_of_rows() {
     let y = [0.9, 0.1, 0.2, 0.8, 0.6, 0.4, f64::NAN, 0.1];
     assert_eq!(accuracy(2, &y, &[0, 1, 1, 0]), Ok(0.5));
-    assert!(matches!(accuracy(2, &y, &[0, 2, 0, 0]), Err(Error::Label { row: 1, label: 2, classes: 2 })));
+    assert!(matches!(accuracy(2, &y, &[0, 2, 0, 0]), Err(Error::ClassOutOfRange { row: 1, label: 2, classes: 2 })));
 }
 
 /// The sum over many rows loses no digits: f32 with what addition loses carried along is as good as one rounding.
@@ -112,7 +112,7 @@ fn sums_over_many_rows() {
     let mut dy = (vec![0.0f32; y.len()], vec![0.0f64; y.len()]);
     for reduction in [Reduction::Mean, Reduction::Sum] {
         let ce = CrossEntropy::new().reduction(reduction);
-        let squared = MeanSquared::new().reduction(reduction);
+        let squared = MeanSquaredError::new().reduction(reduction);
         let found = [
             ce.evaluate(3, &y, Target::Classes(&classes), None, &mut dy.0).unwrap(),
             squared.evaluate(3, &y, Target::Values(&targets), None, &mut dy.0).unwrap(),

@@ -1,7 +1,7 @@
 //! What time does to small differences: Lyapunov exponents and eigenvalues against what is known exactly.
 
 use chainrule::{
-    Error, Extent, Layer,
+    BatchShape, Error, Layer,
     activation::{Identity, Tanh},
     initializer::{Initializer, Normal, Shape},
     layer::{Sequential, initialize},
@@ -9,7 +9,7 @@ use chainrule::{
     random::generator,
     recurrent::{Elman, Gru, Lstm, Recurrent},
     theory::{LyapunovSpectrum, lyapunov_spectrum, state_jacobian},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use chainrule::{Role, layer::Mode};
 
@@ -72,11 +72,11 @@ fn the_jacobian_is_that_of_the_step() {
         let (x, state): (Vec<f64>, Vec<f64>) =
             ((0..inputs).map(|i| 0.3 - 0.2 * i as f64).collect(), (0..size).map(|i| (i as f64).sin() * 0.7).collect());
         let jacobian = state_jacobian(layer, &w, &x, &state).unwrap();
-        let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
+        let mut workspace = Workspace::new(layer, BatchShape::batch(1)).unwrap();
         let mut next = |state: &[f64]| {
-            tape.set_state(state).unwrap();
-            tape.forward_with(&w, &x, Extent::batch(1), Mode::Evaluate, &mut ()).unwrap();
-            tape.final_state().to_vec()
+            workspace.set_state(state).unwrap();
+            workspace.forward_with(&w, &x, BatchShape::batch(1), Mode::Evaluate, &mut ()).unwrap();
+            workspace.final_state().to_vec()
         };
         for j in 0..size {
             let (mut above, mut below) = (state.clone(), state.clone());

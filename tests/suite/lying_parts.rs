@@ -1,11 +1,11 @@
 //! Layers and cells whose answers break the contract are refused by name, wherever they are, before a pass or in it.
 
 use chainrule::{
-    Block, Error, Extent, Layer, LayerRule, Mode, Role,
-    layer::{Backward, Dims, Forward, Linear, Needs, Residual, Sequential, initialize},
+    BatchShape, Block, Error, Layer, LayerRule, Mode, Role,
+    layer::{Backward, Dims, Forward, Linear, MemorySizes, Residual, Sequential, initialize},
     network::summary,
     recurrent::{Bidirectional, Cell, CellBackward, CellForward, Lstm, Operand, Product, Recurrent, Reversed},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -135,29 +135,29 @@ impl Layer<f32> for Liar {
         Dims::new(2, 2 + usize::from(self.wavers(Lie::WidthChanges)), 6 + more)
     }
 
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         let mut after = extent;
         if self.is(Lie::ExtentUnsorted) && extent.batch > 1 {
-            after = Extent::ragged(&[1, 2]);
+            after = BatchShape::ragged(&[1, 2]);
         }
         if self.is(Lie::ExtentWithoutSteps) {
-            after = Extent::sequences(extent.batch, 0);
+            after = BatchShape::sequences(extent.batch, 0);
         }
         if self.is(Lie::ExtentTorn) {
-            after = Extent::ragged(&[2, 1]);
+            after = BatchShape::ragged(&[2, 1]);
             after.batch = extent.batch + 2;
         }
         if self.is(Lie::ExtentOfAnotherBatch) {
-            after = Extent::sequences(extent.batch + 1, extent.steps);
+            after = BatchShape::sequences(extent.batch + 1, extent.steps);
         }
         if self.wavers(Lie::ExtentChanges) {
-            after = Extent::sequences(extent.batch, extent.steps + 1);
+            after = BatchShape::sequences(extent.batch, extent.steps + 1);
         }
         after
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        let mut needs = Needs::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let mut needs = MemorySizes::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
         if self.is(Lie::NeedsShrink) {
             needs.scratch = 1000 / extent.rows();
         }
@@ -207,7 +207,7 @@ impl Layer<f32> for Liar {
         }
     }
 
-    fn zero_rows(&self, extent: Extent<'_>) -> usize {
+    fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
         if self.is(Lie::ZeroRows) { extent.rows() + 1 } else { 0 }
     }
 
@@ -253,7 +253,8 @@ fn places(part: &dyn Fn() -> Whole) -> Vec<(&'static str, &'static str, Result<W
 fn layer_that_lies_is_refused_by_name_wherever_it_is() {
     for lie in LIES {
         for (path, _, network) in places(&|| Box::new(Liar::new(lie))) {
-            let error = network.and_then(|network| Tape::new(network, Extent::sequences(4, 3)).map(|_| ())).err();
+            let error =
+                network.and_then(|network| Workspace::new(network, BatchShape::sequences(4, 3)).map(|_| ())).err();
             let Some(Error::InvalidLayer { layer, rule }) = &error else { panic!("{lie:?} at {path}: {error:?}") };
             assert!(layer == path && breaks(lie, rule), "{lie:?} at {path}: {error:?}");
             assert!(error.unwrap().to_string().contains("must"), "{lie:?}");
@@ -272,7 +273,7 @@ fn layer_that_lies_when_the_tape_is_made_is_refused_by_name() {
         for (_, path, network) in places(&part) {
             let network = network.unwrap();
             liars.borrow().iter().for_each(|liar| liar.lie_from_now());
-            let error = Tape::new(network, Extent::sequences(4, 3)).err();
+            let error = Workspace::new(network, BatchShape::sequences(4, 3)).err();
             // A rule is as broken by the other answer as by its being another.
             let Some(Error::InvalidLayer { layer, .. }) = &error else { panic!("{lie:?} at {path}: {error:?}") };
             assert_eq!(layer, path, "{lie:?}");
@@ -301,17 +302,17 @@ fn layer_that_lies_in_a_pass_gives_right_numbers_an_error_or_a_panic_with_the_la
                 let network = network.unwrap();
                 liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
                 let w = initialize(&*network, 3).unwrap();
-                let extent = Extent::sequences(4, 3);
-                let mut tape = Tape::new(network, extent).unwrap();
-                tape.set_threads(threads).unwrap();
+                let extent = BatchShape::sequences(4, 3);
+                let mut workspace = Workspace::new(network, extent).unwrap();
+                workspace.set_threads(threads).unwrap();
                 let x: Vec<f32> = (0..24).map(|i| (i as f32).sin()).collect();
-                let mut run = |extent: Extent<'_>| -> Result<[Vec<f32>; 2], Error> {
-                    let output = tape.forward(&w, &x[..2 * extent.rows()], extent)?;
+                let mut run = |extent: BatchShape<'_>| -> Result<[Vec<f32>; 2], Error> {
+                    let output = workspace.forward(&w, &x[..2 * extent.rows()], extent)?;
                     output.dy.fill(1.0);
                     let y = output.y.to_vec();
-                    Ok([y, tape.backward(&w)?.to_vec()])
+                    Ok([y, workspace.backward(&w)?.to_vec()])
                 };
-                for extent in [extent, Extent::sequences(3, 2), Extent::ragged(&[3, 1])] {
+                for extent in [extent, BatchShape::sequences(3, 2), BatchShape::ragged(&[3, 1])] {
                     liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
                     let right = run(extent).unwrap();
                     liars.borrow().iter().for_each(|liar| liar.lie_from_now());
@@ -411,7 +412,7 @@ impl Cell for Fraud {
     }
 
     fn products(&self) -> &'static [Product] {
-        use Operand::{Hidden, Own};
+        use Operand::{Hidden, StageOutput};
         match self.0 {
             Fault::ReversedGates => &[const { product(2, 1, 0, Hidden, false) }],
             Fault::NoGatesOfAProduct => &[const { product(1, 1, 0, Hidden, false) }],
@@ -422,9 +423,11 @@ impl Cell for Fraud {
             Fault::SeparateWithGap => {
                 &[const { product(0, 1, 0, Hidden, true) }, const { product(2, 3, 0, Hidden, true) }]
             }
-            Fault::OwnAtStart => &[const { product(0, 3, 0, Own, false) }],
-            Fault::StageLeftOut => &[const { product(0, 2, 0, Hidden, false) }, const { product(2, 3, 2, Own, false) }],
-            Fault::StageHuge => &[const { product(0, 3, usize::MAX - 1, Own, false) }],
+            Fault::OwnAtStart => &[const { product(0, 3, 0, StageOutput, false) }],
+            Fault::StageLeftOut => {
+                &[const { product(0, 2, 0, Hidden, false) }, const { product(2, 3, 2, StageOutput, false) }]
+            }
+            Fault::StageHuge => &[const { product(0, 3, usize::MAX - 1, StageOutput, false) }],
             Fault::ProductsChange if self.wavers(Fault::ProductsChange) => &[],
             _ => &[const { product(0, 3, 0, Hidden, false) }],
         }
@@ -456,19 +459,20 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         assert_eq!(Layer::<f32>::dims(&alone).input, 2, "{fault:?}");
         assert_eq!(Layer::<f32>::describe(&alone), Layer::<f32>::describe(&alone), "{fault:?}");
         for mode in [Mode::Train, Mode::Infer] {
-            assert!(Layer::<f32>::needs(&alone, Extent::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
+            assert!(Layer::<f32>::needs(&alone, BatchShape::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
         }
         let w = initialize::<f32>(&alone, 1).unwrap();
         assert_eq!(summary::<f32>(&alone).parameters, w.len(), "{fault:?}");
         for (path, _, network) in places(&|| Box::new(layer())) {
-            let error = network.and_then(|network| Tape::new(network, Extent::sequences(4, 3)).map(|_| ())).err();
+            let error =
+                network.and_then(|network| Workspace::new(network, BatchShape::sequences(4, 3)).map(|_| ())).err();
             let Some(Error::InvalidLayer { layer, rule }) = &error else { panic!("{fault:?} at {path}: {error:?}") };
             assert!(layer == path && violates(fault, rule), "{fault:?} at {path}: {error:?}");
         }
         let (mut y, mut end, mut scratch) = ([0.0; 2], [0.0; 2], [0.0f32; 1000]);
         let (mut saved, mut silent) = ([0.0f32; 0], ());
         let mut pass =
-            Forward::new(Extent::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut silent);
+            Forward::new(BatchShape::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut silent);
         pass.carried_out = &mut end;
         let message = message(|| alone.forward(&w, pass)).unwrap_err();
         assert!(message.contains("must"), "{fault:?}: {message}");
@@ -496,9 +500,9 @@ impl Layer<f32> for Careless {
         Layer::<f32>::dims(&self.inner)
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let needs = Layer::<f32>::needs(&self.inner, extent, mode);
-        Needs::new(needs.saved, needs.scratch, needs.carried)
+        MemorySizes::new(needs.saved, needs.scratch, needs.carried)
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -517,7 +521,7 @@ impl Layer<f32> for Careless {
             lengths
         };
         match self.wrong {
-            Wrong::Lengths => pass.extent = Extent::ragged(&UNSORTED),
+            Wrong::Lengths => pass.extent = BatchShape::ragged(&UNSORTED),
             Wrong::Carried => pass.carried_out = &mut pass.carried_out[1..],
             Wrong::Saved => pass.saved = &mut pass.saved[1..],
             Wrong::Input => pass.x = &pass.x[1..],
@@ -537,16 +541,16 @@ fn pass_with_slices_or_lengths_against_the_contract_panics_with_the_law() {
         for wrong in [Wrong::Lengths, Wrong::Carried, Wrong::Saved, Wrong::Input, Wrong::Output] {
             let network = Careless { inner: Recurrent::new(8, 16, Lstm), wrong };
             let w = initialize(&network, 1).unwrap();
-            let extent = Extent::sequences(45, 12);
-            let mut tape = Tape::new(&network, extent).unwrap();
-            tape.set_threads(threads).unwrap();
-            let message = message(|| tape.forward(&w, &vec![0.5; 45 * 12 * 8], extent).map(|_| ())).unwrap_err();
+            let extent = BatchShape::sequences(45, 12);
+            let mut workspace = Workspace::new(&network, extent).unwrap();
+            workspace.set_threads(threads).unwrap();
+            let message = message(|| workspace.forward(&w, &vec![0.5; 45 * 12 * 8], extent).map(|_| ())).unwrap_err();
             assert!(message.contains("must"), "{wrong:?}: {message}");
         }
     }
 }
 
-/// Found by this test: an extent of more samples passed for more memory than the tape has.
+/// Found by this test: an extent of more samples passed for more memory than the workspace has.
 #[test]
 fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
     #[derive(Debug)]
@@ -555,18 +559,18 @@ fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
         fn dims(&self) -> Dims {
             Dims::new(1, 1, 0)
         }
-        fn needs(&self, extent: Extent<'_>, _mode: Mode) -> Needs {
-            Needs::new(0, if extent.batch == 3 { 100 } else { 1 }, 0)
+        fn needs(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+            MemorySizes::new(0, if extent.batch == 3 { 100 } else { 1 }, 0)
         }
         fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
             pass.y.copy_from_slice(pass.x);
         }
         fn backward(&self, _w: &[f32], _pass: Backward<'_, f32>) {}
     }
-    let mut tape = Tape::new(Odd, Extent::batch(8)).unwrap();
-    assert!(tape.forward(&[], &[0.0; 2], Extent::batch(2)).is_ok());
-    let error = tape.forward(&[], &[0.0; 3], Extent::batch(3)).err();
+    let mut workspace = Workspace::new(Odd, BatchShape::batch(8)).unwrap();
+    assert!(workspace.forward(&[], &[0.0; 2], BatchShape::batch(2)).is_ok());
+    let error = workspace.forward(&[], &[0.0; 3], BatchShape::batch(3)).err();
     let expected = LayerRule::NeedsShrink { what: "scratch", smaller: 100, larger: 1 };
     assert_eq!(error, Some(Error::InvalidLayer { layer: "network".into(), rule: expected }));
-    assert!(tape.infer(&[], &[0.0; 3], Extent::batch(3)).is_err());
+    assert!(workspace.infer(&[], &[0.0; 3], BatchShape::batch(3)).is_err());
 }

@@ -1,18 +1,18 @@
 //! Layers within layers: depth costs linear time, no stack beyond that of a test's thread, and ends at a stated limit.
 
 use chainrule::{
-    Block, Blocks, Error, Extent, Layer, LayerRule, Mode, Role,
+    BatchShape, Block, Blocks, Error, Layer, LayerRule, Mode, Role,
     activation::{Activation, Tanh},
     initializer::{ByGate, Constant},
     layer::{
-        Backward, BranchScale, Dims, Forward, LastStep, Linear, MAX_DEPTH, Needs, Node, Pointwise, Reads, Residual,
-        Sequential, initialize,
+        ActivationLayer, Backward, BranchScale, Dims, Forward, LastStep, LayerSpec, Linear, MAX_DEPTH, MemorySizes,
+        Reads, Residual, Sequential, initialize,
     },
     monitor::GradientBudget,
     network::summary,
     recurrent::{Bidirectional, Reversed},
-    theory::{Certificate, Inputs, Prediction},
-    workspace::Tape,
+    theory::{Certificate, InputStatistics, Prediction},
+    workspace::Workspace,
 };
 use std::sync::{
     Arc,
@@ -95,13 +95,13 @@ impl Layer<f32> for Asked {
         self.ask(0);
         Dims::new(2, 2, 2)
     }
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         self.ask(1);
         extent
     }
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.ask(2);
-        Needs::new(if mode.saves() { extent.rows() } else { 0 }, 0, 0)
+        MemorySizes::new(if mode.saves() { extent.rows() } else { 0 }, 0, 0)
     }
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         self.ask(3);
@@ -128,7 +128,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 let leaf = Arc::new(Asked::default());
                 let network = around.nest(4 * halves, Box::new(leaf.clone())).unwrap();
                 let built = leaf.counts();
-                let one = Extent::sequences(3, 2);
+                let one = BatchShape::sequences(3, 2);
                 network.dims();
                 network.reads();
                 network.saves_by_row();
@@ -146,7 +146,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 network.describe();
                 summary(&*network);
                 let walked = leaf.counts();
-                drop(Tape::new(network, one).unwrap());
+                drop(Workspace::new(network, one).unwrap());
                 [built, asked, walked, leaf.counts()]
             });
             if around == Around::Reversed {
@@ -166,7 +166,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
 fn network_at_the_limit_does_everything_on_a_small_stack() {
     on_a_small_stack(|| {
         for around in AROUND {
-            let innermost = Box::new(Pointwise::new(2, Tanh));
+            let innermost = Box::new(ActivationLayer::new(2, Tanh));
             let network = around.nest(MAX_DEPTH - 1, innermost).unwrap();
             let described = network.describe();
             assert!(described.depth() >= MAX_DEPTH - 1, "{around:?}");
@@ -178,22 +178,22 @@ fn network_at_the_limit_does_everything_on_a_small_stack() {
             // A Reversed has the path of the layer within.
             let rows = summary(&*network).rows.len();
             assert!(rows >= if around == Around::Reversed { 1 } else { MAX_DEPTH / 2 }, "{around:?}: {rows}");
-            let extent = Extent::sequences(3, 2);
+            let extent = BatchShape::sequences(3, 2);
             let w = initialize(&*network, 1).unwrap();
             Certificate::new(&*network, &w, extent).unwrap();
-            Prediction::of_node(&described, Inputs::new(1.0).unwrap()).unwrap();
-            let mut tape = Tape::new(&network, extent).unwrap();
+            Prediction::of_node(&described, InputStatistics::new(1.0).unwrap()).unwrap();
+            let mut workspace = Workspace::new(&network, extent).unwrap();
             for threads in [1, 2] {
-                tape.set_threads(threads).unwrap();
-                tape.want_input_gradient(true);
+                workspace.set_threads(threads).unwrap();
+                workspace.compute_input_gradient(true);
                 let mut budget = GradientBudget::new();
-                let output = tape.forward_with(&w, &[0.5; 12], extent, Mode::Train, &mut budget).unwrap();
+                let output = workspace.forward_with(&w, &[0.5; 12], extent, Mode::Train, &mut budget).unwrap();
                 output.dy.fill(1.0);
-                tape.backward_with(&w, &mut budget).unwrap();
+                workspace.backward_with(&w, &mut budget).unwrap();
                 let mut copy = w.clone();
-                tape.forward(&w, &[0.5; 12], extent).unwrap().dy.fill(1.0);
-                tape.descend(&mut copy, 0.1).unwrap();
-                tape.infer(&w, &[0.5; 12], extent).unwrap();
+                workspace.forward(&w, &[0.5; 12], extent).unwrap().dy.fill(1.0);
+                workspace.descend(&mut copy, 0.1).unwrap();
+                workspace.infer(&w, &[0.5; 12], extent).unwrap();
             }
         }
     });
@@ -220,30 +220,32 @@ fn nesting_beyond_the_limit_is_refused_by_every_constructor() {
         assert!(is_too_deep(&Bidirectional::new::<f32>(deeper(), Linear::new(2, 2)).unwrap_err()));
         assert!(is_too_deep(&Bidirectional::new::<f32>(Linear::new(2, 2), deep()).unwrap_err()));
         assert!(is_too_deep(&Sequential::input(2).layer(deeper()).build().unwrap_err()));
-        assert!(is_too_deep(&Tape::new(Reversed::new(deeper()), Extent::batch(1)).unwrap_err()));
+        assert!(is_too_deep(&Workspace::new(Reversed::new(deeper()), BatchShape::batch(1)).unwrap_err()));
         let error = Sequential::input(2).residual(|branch| branch.layer(deep())).build().unwrap_err();
         assert!(is_too_deep(&error) && error.to_string().contains("128"), "{error}");
     });
 }
 
 /// A description of that many levels, put together by hand.
-fn described(around: Around, levels: usize) -> Node {
+fn described(around: Around, levels: usize) -> LayerSpec {
     let leaf = || Layer::<f32>::describe(&LastStep::new(2));
     (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 5] } else { around } {
-        Around::Sequential => Node::Sequential { input: 2, layers: vec![leaf(), node] },
-        Around::Residual => Node::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
-        Around::Reversed => Node::Reversed(Box::new(node)),
-        Around::Forward => Node::Bidirectional { forward: Box::new(node), backward: Box::new(leaf()) },
-        _ => Node::Bidirectional { forward: Box::new(leaf()), backward: Box::new(node) },
+        Around::Sequential => LayerSpec::Sequential { input: 2, layers: vec![leaf(), node] },
+        Around::Residual => LayerSpec::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
+        Around::Reversed => LayerSpec::Reversed(Box::new(node)),
+        Around::Forward => LayerSpec::Bidirectional { forward: Box::new(node), backward: Box::new(leaf()) },
+        _ => LayerSpec::Bidirectional { forward: Box::new(leaf()), backward: Box::new(node) },
     })
 }
 
 /// The innermost part.
-fn bottom(node: &mut Node) -> &mut Node {
+fn bottom(node: &mut LayerSpec) -> &mut LayerSpec {
     match node {
-        Node::Sequential { layers, .. } => bottom(layers.last_mut().unwrap()),
-        Node::Residual { branch: part, .. } | Node::Reversed(part) => bottom(part),
-        Node::Bidirectional { forward, backward } => bottom(if backward.depth() == 1 { forward } else { backward }),
+        LayerSpec::Sequential { layers, .. } => bottom(layers.last_mut().unwrap()),
+        LayerSpec::Residual { branch: part, .. } | LayerSpec::Reversed(part) => bottom(part),
+        LayerSpec::Bidirectional { forward, backward } => {
+            bottom(if backward.depth() == 1 { forward } else { backward })
+        }
         leaf => leaf,
     }
 }
@@ -263,14 +265,14 @@ fn description_of_any_depth_is_copied_compared_measured_printed_and_dropped() {
                 match node.build::<f32>() {
                     Err(error) if levels > MAX_DEPTH => {
                         assert!(is_too_deep(&error) && printed.contains(&levels.to_string()), "{error}");
-                        let prediction = Prediction::of_node(&node, Inputs::new(1.0).unwrap());
+                        let prediction = Prediction::of_node(&node, InputStatistics::new(1.0).unwrap());
                         assert!(is_too_deep(&prediction.unwrap_err()));
                     }
                     _ => assert!(levels <= 2, "{around:?}"),
                 }
                 // A difference at the bottom is seen.
                 if levels <= 1000 {
-                    *bottom(&mut copy) = Node::Dropout { width: 2, rate: 0.0 };
+                    *bottom(&mut copy) = LayerSpec::Dropout { width: 2, rate: 0.0 };
                 }
                 assert_eq!(copy == node, levels > 1000, "{around:?}");
             }
@@ -299,8 +301,8 @@ fn description_prints_as_it_is_written() {
                 backward: Bidirectional { forward: Reversed(Residual { branch: LastStep { width: 2 }, scale: Fixed(1.0) }), \
                 backward: LastStep { width: 2 } } }] }";
     assert_eq!(format!("{node:?}"), text);
-    let activation = Node::Pointwise { width: 3, activation: Tanh.kind() };
-    assert_eq!(format!("{activation:?}"), "Pointwise { width: 3, activation: Tanh(Tanh) }");
+    let activation = LayerSpec::ActivationLayer { width: 3, activation: Tanh.kind() };
+    assert_eq!(format!("{activation:?}"), "ActivationLayer { width: 3, activation: Tanh(Tanh) }");
 }
 
 #[cfg(feature = "serde")]
@@ -310,7 +312,7 @@ fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
         // 1.5 kB that were never built.
         let leaf = serde_json::to_string(&Layer::<f32>::describe(&Linear::new(2, 2))).unwrap();
         let text = (0..40).fold(leaf, |inner, _| format!(r#"{{"Sequential":{{"input":2,"layers":[{inner}]}}}}"#));
-        let node: Node = serde_json::from_str(&text).unwrap();
+        let node: LayerSpec = serde_json::from_str(&text).unwrap();
         assert_eq!((node.depth(), node.widths()), (41, (2, 2)));
         let network = node.build::<f32>().unwrap();
         assert_eq!((network.dims().parameters, network.reads()), (6, Reads::INPUT));
@@ -318,7 +320,7 @@ fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
         for around in AROUND {
             let node = described(around, MAX_DEPTH);
             assert!(serde_json::to_string(&node).is_ok(), "{around:?}");
-            let back: Node = serde_json::from_value(serde_json::to_value(&node).unwrap()).unwrap();
+            let back: LayerSpec = serde_json::from_value(serde_json::to_value(&node).unwrap()).unwrap();
             assert!(back == node, "{around:?}");
             let error = serde_json::to_string(&described(around, MAX_DEPTH + 1)).unwrap_err().to_string();
             assert!(error.contains("128 deep"), "{error}");
@@ -327,6 +329,6 @@ fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
         // What was refused leaves no level open.
         assert!(serde_json::to_string(&described(Around::Mixed, MAX_DEPTH)).is_ok());
         let text = (0..1000).fold(String::from("1"), |inner, _| format!(r#"{{"Reversed":{inner}}}"#));
-        assert!(serde_json::from_str::<Node>(&text).is_err());
+        assert!(serde_json::from_str::<LayerSpec>(&text).is_err());
     });
 }

@@ -2,26 +2,26 @@
 
 use approx::assert_abs_diff_eq;
 use chainrule::{
-    Extent, Layer,
+    BatchShape, Layer,
     activation::{Activation, Gelu, LeakyRelu, Swish, Tanh},
     initializer::{ByGate, Constant, He, Orthogonal, Sparse, Zeros},
     layer::{
-        BranchScale, Dropout, LayerNorm, Linear, Mode, Node, Noise, PRelu, Pointwise, Reset, Residual, RmsNorm,
-        Sequential, initialize,
+        ActivationLayer, BranchScale, Dropout, DropoutKey, GruVariant, LayerNorm, LayerSpec, Linear, Mode, PRelu,
+        Residual, RmsNorm, Sequential, initialize,
     },
     monitor::{GradientMonitor, Link},
     network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 /// One of every kind of layer, with parameters that are not the defaults.
 fn everything() -> Sequential<f64> {
     let mut branch = Sequential::new(6);
     branch.push(LayerNorm::new(6).epsilon(1e-3).unwrap()).unwrap();
-    branch.push(Pointwise::new(6, Swish::SILU)).unwrap();
+    branch.push(ActivationLayer::new(6, Swish::SILU)).unwrap();
     branch.push(RmsNorm::new(6).without_affine()).unwrap();
-    let gated = Recurrent::new(6, 3, Gru::new(Reset::BeforeProduct)).without_bias();
+    let gated = Recurrent::new(6, 3, Gru::new(GruVariant::ResetBefore)).without_bias();
     let bias = ByGate::new(Zeros).gate("forget", Constant(2.0));
     Sequential::input(4)
         .layer(Linear::new(4, 6).weights(He::normal()).without_bias())
@@ -45,28 +45,28 @@ fn what_is_built_again_is_the_same_network() {
     let w: Vec<f64> = initialize(&network, 3).unwrap();
     assert_eq!(initialize::<f64>(&again, 3).unwrap(), w);
     let x: Vec<f64> = (0..4 * 2 * 5).map(|i| f64::from(i % 9) / 5.0 - 0.8).collect();
-    let extent = Extent::sequences(2, 5);
-    let mut tapes = (Tape::new(&network, extent).unwrap(), Tape::new(&again, extent).unwrap());
-    assert_eq!(tapes.0.blocks(), tapes.1.blocks());
-    assert_eq!(tapes.0.infer(&w, &x, extent).unwrap(), tapes.1.infer(&w, &x, extent).unwrap());
+    let extent = BatchShape::sequences(2, 5);
+    let mut workspaces = (Workspace::new(&network, extent).unwrap(), Workspace::new(&again, extent).unwrap());
+    assert_eq!(workspaces.0.blocks(), workspaces.1.blocks());
+    assert_eq!(workspaces.0.infer(&w, &x, extent).unwrap(), workspaces.1.infer(&w, &x, extent).unwrap());
     // And for another scalar, to its rounding.
     let narrow = network.describe().build::<f32>().unwrap();
     let (w32, x32): (Vec<f32>, Vec<f32>) =
         (w.iter().map(|&v| v as f32).collect(), x.iter().map(|&v| v as f32).collect());
-    let mut tape = Tape::new(&narrow, extent).unwrap();
-    let wide = tapes.0.infer(&w, &x, extent).unwrap();
-    for (narrow, wide) in tape.infer(&w32, &x32, extent).unwrap().iter().zip(wide) {
+    let mut workspace = Workspace::new(&narrow, extent).unwrap();
+    let wide = workspaces.0.infer(&w, &x, extent).unwrap();
+    for (narrow, wide) in workspace.infer(&w32, &x32, extent).unwrap().iter().zip(wide) {
         assert_abs_diff_eq!(f64::from(*narrow), *wide, epsilon = 1e-5);
     }
 }
 
 /// Exchanges every pointwise activation for tanh.
-fn with_tanh(mut node: Node) -> Node {
-    fn exchange(node: &mut Node) {
+fn with_tanh(mut node: LayerSpec) -> LayerSpec {
+    fn exchange(node: &mut LayerSpec) {
         match node {
-            Node::Pointwise { activation, .. } => *activation = Tanh.kind(),
-            Node::Sequential { layers, .. } => layers.iter_mut().for_each(exchange),
-            Node::Residual { branch, .. } => exchange(branch),
+            LayerSpec::ActivationLayer { activation, .. } => *activation = Tanh.kind(),
+            LayerSpec::Sequential { layers, .. } => layers.iter_mut().for_each(exchange),
+            LayerSpec::Residual { branch, .. } => exchange(branch),
             _ => {}
         }
     }
@@ -136,10 +136,10 @@ fn masks_are_a_function_of_their_keys() {
     }
     // The published generator's first number from the state 0 (Vigna's splitmix64.c).
     assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
-    let (width, extent) = (70, Extent::sequences(2, 3));
-    let mut tape = Tape::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), extent).unwrap();
-    tape.set_noise(Noise::new(11, 5));
-    let y = tape.forward(&[], &vec![1.0; extent.rows() * width], extent).unwrap().y;
+    let (width, extent) = (70, BatchShape::sequences(2, 3));
+    let mut workspace = Workspace::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), extent).unwrap();
+    workspace.set_dropout_key(DropoutKey::new(11, 5));
+    let y = workspace.forward(&[], &vec![1.0; extent.rows() * width], extent).unwrap().y;
     for (i, &y) in y.iter().enumerate() {
         let (row, unit) = (i / width, i % width);
         let parts = [5, 0, row as u64 % 2, row as u64 / 2];
@@ -164,8 +164,8 @@ fn gates_are_shown_with_their_activations() {
     let network = Sequential::<f64>::input(2).recurrent(3, Gru::default()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let mut seen = Gates::default();
-    let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
-    tape.forward_with(&w, &[0.1, 0.2], Extent::batch(1), Mode::Train, &mut seen).unwrap();
+    let mut workspace = Workspace::new(&network, BatchShape::batch(1)).unwrap();
+    workspace.forward_with(&w, &[0.1, 0.2], BatchShape::batch(1), Mode::Train, &mut seen).unwrap();
     let (sigmoid, tanh) = (1.0 / (1.0 + (-1.0f64).exp()), 1.0f64.tanh());
     for ((gate, value), (name, expected)) in
         seen.0.iter().zip([("reset", sigmoid), ("update", sigmoid), ("candidate", tanh)])
@@ -191,20 +191,20 @@ fn gates_are_shown_by_their_pre_activations() {
         }
     }
     let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
-    let (extent, x) = (Extent::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
-    let after = Gru::new(Reset::AfterProduct);
-    let before = Gru::new(Reset::BeforeProduct);
-    let layers: [(Sequential<f64>, usize, Option<Reset>); 4] = [
+    let (extent, x) = (BatchShape::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
+    let after = Gru::new(GruVariant::ResetAfter);
+    let before = Gru::new(GruVariant::ResetBefore);
+    let layers: [(Sequential<f64>, usize, Option<GruVariant>); 4] = [
         (Sequential::input(INPUTS).recurrent(HIDDEN, Elman::new(Tanh)).build().unwrap(), 1, None),
         (Sequential::input(INPUTS).recurrent(HIDDEN, Lstm).build().unwrap(), 4, None),
-        (Sequential::input(INPUTS).recurrent(HIDDEN, after).build().unwrap(), 3, Some(Reset::AfterProduct)),
-        (Sequential::input(INPUTS).recurrent(HIDDEN, before).build().unwrap(), 3, Some(Reset::BeforeProduct)),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, after).build().unwrap(), 3, Some(GruVariant::ResetAfter)),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, before).build().unwrap(), 3, Some(GruVariant::ResetBefore)),
     ];
     for (network, gates, reset) in layers {
         let mut w = initialize(&network, 1).unwrap();
         w.iter_mut().enumerate().for_each(|(i, w)| *w = 1.5 * *w + 0.01 * (i % 7) as f64);
-        let (mut tape, mut seen) = (Tape::new(&network, extent).unwrap(), Seen::default());
-        let y = tape.forward_with(&w, &x, extent, Mode::Train, &mut seen).unwrap().y.to_vec();
+        let (mut workspace, mut seen) = (Workspace::new(&network, extent).unwrap(), Seen::default());
+        let y = workspace.forward_with(&w, &x, extent, Mode::Train, &mut seen).unwrap().y.to_vec();
         let (weight, rest) = w.split_at(gates * HIDDEN * INPUTS);
         let (recurrent, rest) = rest.split_at(gates * HIDDEN * HIDDEN);
         let (bias, recurrent_bias) = rest.split_at(gates * HIDDEN);
@@ -221,8 +221,8 @@ fn gates_are_shown_by_their_pre_activations() {
                     let row = gate * HIDDEN + j;
                     let expected = input(row)
                         + match reset {
-                            Some(Reset::AfterProduct) if gate == 2 => r[j] * (product(row, &h) + recurrent_bias[j]),
-                            Some(Reset::BeforeProduct) if gate == 2 => product(row, &reset_h),
+                            Some(GruVariant::ResetAfter) if gate == 2 => r[j] * (product(row, &h) + recurrent_bias[j]),
+                            Some(GruVariant::ResetBefore) if gate == 2 => product(row, &reset_h),
                             _ => product(row, &h),
                         };
                     assert_abs_diff_eq!(shown, expected, epsilon = 1e-14);
@@ -237,11 +237,11 @@ fn gates_are_shown_by_their_pre_activations() {
 fn a_description_survives_a_file() {
     let described = everything().describe();
     let text = serde_json::to_string(&described).unwrap();
-    let read: Node = serde_json::from_str(&text).unwrap();
+    let read: LayerSpec = serde_json::from_str(&text).unwrap();
     assert_eq!(read, described);
-    assert!(serde_json::from_str::<Node>(&text.replace("\"Linear\"", "\"Linea\"")).is_err());
+    assert!(serde_json::from_str::<LayerSpec>(&text.replace("\"Linear\"", "\"Linea\"")).is_err());
     // A layer of a user's own is read as opaque, and refuses to be built.
     let opaque = r#"{"Opaque":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
-    let opaque: Node = serde_json::from_str(opaque).unwrap();
+    let opaque: LayerSpec = serde_json::from_str(opaque).unwrap();
     assert!(matches!(opaque.build::<f32>(), Err(chainrule::Error::Opaque { .. })));
 }

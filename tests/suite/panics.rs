@@ -1,17 +1,17 @@
-//! A panic in a part of a user's own, on any thread, leaves a usable tape and a trainer with all its threads.
+//! A panic in a part of a user's own, on any thread, leaves a usable workspace and a trainer with all its threads.
 
 use chainrule::{
-    Error, Extent, GradientMonitor, Layer, Scalar,
+    BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Activation, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::{Backward, Dims, Forward, Reads, Sequential, initialize},
-    loss::{Loss, MeanSquared, Reduction, Target},
+    loss::{Loss, MeanSquaredError, Reduction, Target},
     monitor::Link,
     recurrent::{Elman, Recurrent},
     scalar,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     any::Any,
@@ -124,45 +124,50 @@ fn numbers(count: usize) -> Vec<f32> {
 }
 
 /// Output, gradient and input gradient of a pass, the gradient by `accumulate` if asked for.
-fn pass<L: Layer<f32>>(tape: &mut Tape<f32, L>, w: &[f32], extent: Extent<'_>, accumulates: bool) -> [Vec<f32>; 3] {
-    let x = numbers(extent.rows() * tape.network().dims().input);
-    let output = tape.forward(w, &x, extent).unwrap();
+fn pass<L: Layer<f32>>(
+    workspace: &mut Workspace<f32, L>,
+    w: &[f32],
+    extent: BatchShape<'_>,
+    accumulates: bool,
+) -> [Vec<f32>; 3] {
+    let x = numbers(extent.rows() * workspace.network().dims().input);
+    let output = workspace.forward(w, &x, extent).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(&numbers(y.len()));
-    let gradient = if accumulates { tape.accumulate(w) } else { tape.backward(w) }.unwrap().to_vec();
-    [y, gradient, tape.input_gradient().to_vec()]
+    let gradient = if accumulates { workspace.accumulate(w) } else { workspace.backward(w) }.unwrap().to_vec();
+    [y, gradient, workspace.input_gradient().to_vec()]
 }
 
-fn tape<L: Layer<f32>>(network: L, extent: Extent<'_>, threads: usize) -> Tape<f32, L> {
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.set_threads(threads).unwrap();
-    tape.want_input_gradient(true);
-    tape
+fn workspace<L: Layer<f32>>(network: L, extent: BatchShape<'_>, threads: usize) -> Workspace<f32, L> {
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.set_threads(threads).unwrap();
+    workspace.compute_input_gradient(true);
+    workspace
 }
 
-/// After each panic the next pass gives the bits of a new tape, on one thread and on several.
-fn check(network: &Sequential<f32>, extent: Extent<'_>, fuses: [&Fuse; 2]) {
+/// After each panic the next pass gives the bits of a new workspace, on one thread and on several.
+fn check(network: &Sequential<f32>, extent: BatchShape<'_>, fuses: [&Fuse; 2]) {
     let w = initialize(network, 3).unwrap();
-    let expected = pass(&mut tape(network, extent, 1), &w, extent, false);
+    let expected = pass(&mut workspace(network, extent, 1), &w, extent, false);
     for threads in [1, 4] {
-        let mut tape = tape(network, extent, threads);
+        let mut workspace = workspace(network, extent, threads);
         for (backward, fuse) in fuses.into_iter().enumerate() {
             for calls in [0, 1, 2, 0] {
-                pass(&mut tape, &w, extent, false);
+                pass(&mut workspace, &w, extent, false);
                 let panic = fuse.blow(calls, || -> () {
                     loop {
-                        pass(&mut tape, &w, extent, false);
+                        pass(&mut workspace, &w, extent, false);
                     }
                 });
                 assert!(panic.is::<Bomb>(), "the payload is that of the layer");
                 forget(panic);
                 let what = format!("{threads} threads, backward: {backward}, {calls} calls");
-                let order = tape.backward(&w).map(|_| ());
+                let order = workspace.backward(&w).map(|_| ());
                 assert!(matches!(order, Err(Error::Order { .. })), "no backward pass after a panic: {what}");
-                let emptied = tape.gradient().is_empty();
+                let emptied = workspace.gradient().is_empty();
                 // What a backward pass that panicked left of the gradient is not added to.
-                assert!(pass(&mut tape, &w, extent, emptied) == expected, "{what}");
-                assert!(pass(&mut tape, &w, extent, false) == expected, "{what}");
+                assert!(pass(&mut workspace, &w, extent, emptied) == expected, "{what}");
+                assert!(pass(&mut workspace, &w, extent, false) == expected, "{what}");
             }
         }
     }
@@ -179,7 +184,7 @@ fn layer_that_panics_leaves_a_usable_tape() {
         }
     }
     let network = network.linear(7).build().unwrap();
-    check(&network, Extent::batch(96), [&identity.forward, &identity.backward]);
+    check(&network, BatchShape::batch(96), [&identity.forward, &identity.backward]);
 }
 
 #[test]
@@ -187,14 +192,14 @@ fn activation_that_panics_in_a_cell_leaves_a_usable_tape() {
     let half = Half::default();
     let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
     let network = Sequential::<f32>::input(24).layer(recurrent).linear(5).build().unwrap();
-    check(&network, Extent::sequences(64, 8), [&half.value, &half.derivative]);
+    check(&network, BatchShape::sequences(64, 8), [&half.value, &half.derivative]);
 }
 
 #[test]
 fn activation_that_panics_in_a_wide_layer_leaves_a_usable_tape() {
     let half = Half::default();
     let network = Sequential::<f32>::input(40).linear(512).activation(half.clone()).linear(5).build().unwrap();
-    check(&network, Extent::batch(128), [&half.value, &half.derivative]);
+    check(&network, BatchShape::batch(128), [&half.value, &half.derivative]);
 }
 
 /// A monitor with a fuse in each event.
@@ -217,20 +222,20 @@ impl GradientMonitor<f32> for Watch {
 #[test]
 fn monitor_that_panics_leaves_a_usable_tape() {
     let network = Sequential::<f32>::input(24).recurrent(64, Elman::new(Tanh)).linear(5).build().unwrap();
-    let (w, extent) = (initialize(&network, 3).unwrap(), Extent::sequences(64, 8));
-    let expected = pass(&mut tape(&network, extent, 1), &w, extent, false);
+    let (w, extent) = (initialize(&network, 3).unwrap(), BatchShape::sequences(64, 8));
+    let expected = pass(&mut workspace(&network, extent, 1), &w, extent, false);
     for threads in [1, 4] {
-        let (mut tape, mut watch) = (tape(&network, extent, threads), Watch::default());
+        let (mut workspace, mut watch) = (workspace(&network, extent, threads), Watch::default());
         for (backward, fuse) in [(false, watch.forward.clone()), (true, watch.backward.clone())] {
             for calls in [0, 5] {
                 forget(fuse.blow(calls, || {
                     let x = numbers(extent.rows() * 24);
                     let mode = chainrule::layer::Mode::Train;
-                    tape.forward_with(&w, &x, extent, mode, &mut watch).unwrap().dy.fill(1.0);
-                    tape.backward_with(&w, &mut watch).unwrap();
+                    workspace.forward_with(&w, &x, extent, mode, &mut watch).unwrap().dy.fill(1.0);
+                    workspace.backward_with(&w, &mut watch).unwrap();
                 }));
                 // What a backward pass that panicked left of the gradient is not added to.
-                assert!(pass(&mut tape, &w, extent, backward) == expected, "{threads} threads, {calls} calls");
+                assert!(pass(&mut workspace, &w, extent, backward) == expected, "{threads} threads, {calls} calls");
             }
         }
     }
@@ -250,7 +255,7 @@ impl Loss<f32> for Fused {
         dy: &mut [f32],
     ) -> Result<f32, Error> {
         self.0.burn();
-        MeanSquared::new().evaluate(width, y, target, row_weights, dy)
+        MeanSquaredError::new().evaluate(width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {
@@ -263,13 +268,13 @@ fn panic_in_a_step_leaves_the_trainer_its_threads() {
     for threads in [1, 4] {
         let (half, loss) = (Half::default(), Fuse::default());
         let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
-        let settings = Settings { batch: 64, threads, ..Settings::default() };
+        let settings = TrainConfig { batch: 64, threads, ..TrainConfig::default() };
         let new = || {
             let network = Sequential::<f32>::input(24).layer(recurrent.clone()).last_step().linear(5).build().unwrap();
-            Trainer::for_steps(network, Fused(loss.clone()), Adam::new(0.01), settings, 8).unwrap()
+            Trainer::for_sequences(network, Fused(loss.clone()), Adam::new(0.01), settings, 8).unwrap()
         };
         let (x, y) = (numbers(64 * 8 * 24), numbers(64 * 5));
-        let data = Data::sequences(24, 8, &x, Target::Values(&y)).unwrap();
+        let data = Dataset::sequences(24, 8, &x, Target::Values(&y)).unwrap();
         let (mut batch, order) = (Batch::new(&data, 64), (0..64).collect::<Vec<_>>());
         let mut fresh = new();
         fresh.step(&data, &mut batch, &order, &mut ()).unwrap();

@@ -1,7 +1,7 @@
 //! What a description says of gradients, beside what passes through networks measure.
 
 use chainrule::{
-    Activation, Error, Extent, Layer,
+    Activation, BatchShape, Error, Layer,
     activation::*,
     initializer::*,
     layer::*,
@@ -9,8 +9,8 @@ use chainrule::{
     monitor::{Factor, GradientBudget, LinkBudget, Shares},
     random::{self, generator},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
-    theory::{Basis, Inputs, OneInput, Prediction},
-    workspace::Tape,
+    theory::{InputStatistics, Prediction, PredictionSource, SingleInput},
+    workspace::Workspace,
 };
 
 const SEEDS: u64 = 20;
@@ -22,15 +22,15 @@ fn normals(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The budgets of `seeds` nets on the rows `x`, the input's gradient included.
-fn budgets(network: &dyn Layer<f32>, x: &[f32], extent: Extent<'_>, seeds: u64) -> Vec<GradientBudget> {
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_input_gradient(true);
+fn budgets(network: &dyn Layer<f32>, x: &[f32], extent: BatchShape<'_>, seeds: u64) -> Vec<GradientBudget> {
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_input_gradient(true);
     let watch = |seed| {
         let w: Vec<f32> = initialize(network, 1000 + seed).unwrap();
         let mut budget = GradientBudget::new();
-        let output = tape.forward_with(&w, x, extent, Mode::Train, &mut budget).unwrap();
+        let output = workspace.forward_with(&w, x, extent, Mode::Train, &mut budget).unwrap();
         output.dy.copy_from_slice(&normals(output.dy.len(), 5000 + seed));
-        tape.backward_with(&w, &mut budget).unwrap();
+        workspace.backward_with(&w, &mut budget).unwrap();
         budget
     };
     (0..seeds).map(watch).collect()
@@ -55,7 +55,7 @@ fn plain(
     let mut network = Sequential::new(width);
     for _ in 0..depth {
         network.push(Linear::new(width, width).weights(weights.clone()).bias(bias.clone())).unwrap();
-        network.push(Pointwise::new(width, activation.clone())).unwrap();
+        network.push(ActivationLayer::new(width, activation.clone())).unwrap();
     }
     network
 }
@@ -66,9 +66,9 @@ fn check(name: &str, network: &Sequential<f32>, width: usize, depth: usize, wide
     let error = |deviation: f64| deviation / (SEEDS as f64).sqrt();
     let allowed = |deviation: f64| (3.0 * error(deviation)).max(0.002 * depth as f64);
     let x = normals(64 * width, 7);
-    let inputs = Inputs::of_rows(&x).unwrap();
+    let inputs = InputStatistics::of_rows(&x).unwrap();
     let prediction = Prediction::of(network, inputs).unwrap();
-    let measured = budgets(network, &x, Extent::batch(64), SEEDS);
+    let measured = budgets(network, &x, BatchShape::batch(64), SEEDS);
     let expected = prediction.shares().unwrap();
     let of = |shares: Shares| [shares.total(), shares.weights, shares.activation];
     for (i, factor) in ["sum", "weights", "activation"].into_iter().enumerate().filter(|_| wide) {
@@ -85,8 +85,8 @@ fn check(name: &str, network: &Sequential<f32>, width: usize, depth: usize, wide
     assert_eq!(predicted, names(measured[0].links()));
 
     let x = &x[..width];
-    let walk = OneInput::of(network, Inputs::of_rows(x).unwrap(), 300).unwrap().unwrap();
-    let measured = budgets(network, x, Extent::batch(1), SEEDS);
+    let walk = SingleInput::of(network, InputStatistics::of_rows(x).unwrap(), 300).unwrap().unwrap();
+    let measured = budgets(network, x, BatchShape::batch(1), SEEDS);
     let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
     // Twenty nets know their own spread to 16 % only.
     let (off, allowed) = (mean - walk.mean(), allowed(deviation.max(walk.standard_deviation())));
@@ -135,34 +135,34 @@ activations! {
 #[test]
 fn published_budgets() {
     let decades = |network: &Sequential<f32>| {
-        Prediction::of(network, Inputs::new(1.0).unwrap()).unwrap().decades_to_first_weights().unwrap()
+        Prediction::of(network, InputStatistics::new(1.0).unwrap()).unwrap().decades_to_first_weights().unwrap()
     };
     let zeros = Zeros.kind();
     // From q0 = 1, the first pre-activation: inputs of second moment 1/σw².
     let gelu = |depth| {
         let network = plain(64, depth, &Gelu, &He::normal().kind(), &zeros);
-        let prediction = Prediction::of(&network, Inputs::new(0.5).unwrap()).unwrap();
+        let prediction = Prediction::of(&network, InputStatistics::new(0.5).unwrap()).unwrap();
         prediction.decades().unwrap()
     };
     assert!((gelu(20) + 2.11).abs() < 0.02 && (gelu(50) + 6.63).abs() < 0.02, "{} {}", gelu(20), gelu(50));
     let sigmoid = plain(64, 10, &Sigmoid, &LeCun::normal().kind(), &zeros);
-    let prediction = Prediction::of(&sigmoid, Inputs::new(1.0).unwrap()).unwrap();
+    let prediction = Prediction::of(&sigmoid, InputStatistics::new(1.0).unwrap()).unwrap();
     assert!((prediction.decades().unwrap() + 6.32).abs() < 0.02, "{prediction}");
     // No width ratio.
     let mut funnel = Sequential::<f32>::new(784);
     for (inputs, outputs) in [(784, 512), (512, 256), (256, 128), (128, 64)] {
         funnel.push(Linear::new(inputs, outputs).weights(He::normal())).unwrap();
-        funnel.push(Pointwise::new(outputs, Relu)).unwrap();
+        funnel.push(ActivationLayer::new(outputs, Relu)).unwrap();
     }
     assert!(
         decades(&funnel).abs() < 0.16
-            && Prediction::of(&funnel, Inputs::new(1.0).unwrap()).unwrap().decades().unwrap().abs() < 1e-9
+            && Prediction::of(&funnel, InputStatistics::new(1.0).unwrap()).unwrap().decades().unwrap().abs() < 1e-9
     );
     // 6 ξ_c is that of the field; tanh with gain 5/3 has one too.
     let field = MeanField::new(&Tanh, 1.3, 0.05).unwrap().depth_scales().unwrap().trainable_depth();
     let bias = Normal { mean: 0.0, std: 0.05f64.sqrt() };
     let tanh = plain(64, 30, &Tanh, &LeCun::normal().gain(1.3f64.sqrt()).kind(), &bias.kind());
-    let found = Prediction::of(&tanh, Inputs::new(1.0).unwrap()).unwrap().trainable_depth().unwrap();
+    let found = Prediction::of(&tanh, InputStatistics::new(1.0).unwrap()).unwrap().trainable_depth().unwrap();
     assert!((found - field).abs() < 1e-9 && (found - 47.0).abs() < 0.1, "{found} {field}");
 }
 
@@ -172,17 +172,17 @@ fn the_lottery_pays_as_predicted() {
     fn check(activation: impl Activation, weights: InitializerKind, per_layer: f64) {
         const NETS: u64 = 400;
         let network = plain(32, 10, &activation, &weights, &Zeros.kind());
-        let prediction = Prediction::of(&network, Inputs::new(1.0).unwrap()).unwrap();
+        let prediction = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap();
         let beta = prediction.beta();
         assert!((beta - per_layer * 10.0 / 32.0).abs() < 1e-9, "β {beta}");
         let x = normals(32, 3);
-        let measured = budgets(&network, &x, Extent::batch(1), NETS);
+        let measured = budgets(&network, &x, BatchShape::batch(1), NETS);
         let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
         let ratio = deviation / prediction.standard_deviation();
         assert!((ratio - 1.0).abs() < 0.12, "{activation:?}: {deviation} for {}", prediction.standard_deviation());
         let shift = prediction.decades().unwrap() - beta / 4.0 / std::f64::consts::LN_10;
         assert!((mean - shift).abs() < 4.0 * deviation / (NETS as f64).sqrt(), "{activation:?}: {mean} for {shift}");
-        let walk = OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 1000).unwrap().unwrap();
+        let walk = SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 1000).unwrap().unwrap();
         let (near, far) = (walk.mean() - shift, walk.standard_deviation() / prediction.standard_deviation());
         assert!(near.abs() < 0.02 && (far - 1.0).abs() < 0.1, "{activation:?}: {near} {far}");
         assert!((walk.below(walk.mean()) - 0.5).abs() < 0.06);
@@ -191,19 +191,25 @@ fn the_lottery_pays_as_predicted() {
     check(Identity, LeCun::normal().kind(), 2.0);
     // Orthogonal weights alone leave nothing to chance.
     let orthogonal = plain(32, 10, &Identity, &Orthogonal::default().kind(), &Zeros.kind());
-    let inputs = Inputs::new(1.0).unwrap();
+    let inputs = InputStatistics::new(1.0).unwrap();
     assert_eq!(Prediction::of(&orthogonal, inputs).unwrap().standard_deviation(), 0.0);
-    assert!(OneInput::of(&orthogonal, inputs, 10).unwrap().unwrap().standard_deviation() < 1e-9);
+    assert!(SingleInput::of(&orthogonal, inputs, 10).unwrap().unwrap().standard_deviation() < 1e-9);
 }
 
 /// Every link within `allowed` of the mean over nets, and the sum within twice that or three standard errors.
-fn check_links(network: &Sequential<f32>, inputs: Inputs, x: &[f32], extent: Extent<'_>, allowed: f64) -> Prediction {
+fn check_links(
+    network: &Sequential<f32>,
+    inputs: InputStatistics,
+    x: &[f32],
+    extent: BatchShape<'_>,
+    allowed: f64,
+) -> Prediction {
     let prediction = Prediction::of(network, inputs).unwrap();
     let measured = budgets(network, x, extent, 40);
     for (i, link) in prediction.links().iter().enumerate() {
         let of = |budget: &GradientBudget| {
             let found = &budget.links()[i];
-            assert_eq!((&found.name, found.factor, found.on_path), (&link.name, link.factor, link.on_path));
+            assert_eq!((&found.name, found.factor, found.on_main_path), (&link.name, link.factor, link.on_main_path));
             found.decades()
         };
         let (mean, _) = mean_and_deviation(measured.iter().map(of));
@@ -224,7 +230,7 @@ fn branches_norms_dropout_and_heads() {
     let block = |scale| {
         let mut branch = Sequential::new(WIDTH);
         branch.push(Linear::new(WIDTH, WIDTH).weights(He::normal())).unwrap();
-        branch.push(Pointwise::new(WIDTH, Relu)).unwrap();
+        branch.push(ActivationLayer::new(WIDTH, Relu)).unwrap();
         branch.push(Linear::new(WIDTH, WIDTH).weights(LeCun::normal())).unwrap();
         Residual::new(branch).unwrap().scale(scale).unwrap()
     };
@@ -243,13 +249,13 @@ fn branches_norms_dropout_and_heads() {
         .layer(Linear::new(WIDTH, 10).weights(Orthogonal::default()))
         .build()
         .unwrap();
-    let prediction = check_links(&network, Inputs::of_rows(&x).unwrap(), &x, Extent::batch(32), 0.02);
-    assert!(prediction.links().iter().all(|link| link.basis == Basis::Theory));
+    let prediction = check_links(&network, InputStatistics::of_rows(&x).unwrap(), &x, BatchShape::batch(32), 0.02);
+    assert!(prediction.links().iter().all(|link| link.basis == PredictionSource::Theory));
     // The walk takes dropout for no part of its own.
-    assert_eq!(OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 10), Ok(None));
+    assert_eq!(SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 10), Ok(None));
     assert_eq!(prediction.trainable_depth(), None);
     assert_eq!(
-        Prediction::of_node(&Layer::<f32>::describe(&network), Inputs::of_rows(&x).unwrap()).unwrap(),
+        Prediction::of_node(&Layer::<f32>::describe(&network), InputStatistics::of_rows(&x).unwrap()).unwrap(),
         prediction
     );
 }
@@ -258,17 +264,17 @@ fn branches_norms_dropout_and_heads() {
 #[test]
 fn norms_of_narrow_rows() {
     let x: Vec<f32> = normals(2000 * 8, 21).iter().map(|x| 3.0 * x).collect();
-    let inputs = Inputs::of_rows(&x).unwrap();
+    let inputs = InputStatistics::of_rows(&x).unwrap();
     let root = inputs.second_moment().sqrt();
     let check = |network: Sequential<f32>, factor: f64| {
         let prediction = Prediction::of(&network, inputs).unwrap();
         let expected = (factor.sqrt() / root).log10();
         assert!((prediction.decades().unwrap() - expected).abs() < 1e-4, "{prediction}");
         let (mean, _) = mean_and_deviation(
-            budgets(&network, &x, Extent::batch(2000), 10).iter().map(|budget| budget.shares().total()),
+            budgets(&network, &x, BatchShape::batch(2000), 10).iter().map(|budget| budget.shares().total()),
         );
         assert!((mean - expected).abs() < 0.01, "{mean} for {expected}");
-        let walk = OneInput::of(&network, inputs, 4000).unwrap().unwrap();
+        let walk = SingleInput::of(&network, inputs, 4000).unwrap().unwrap();
         // The mean of a logarithm is below the logarithm of a mean.
         assert!((walk.mean() - expected + 0.03).abs() < 0.03 && walk.standard_deviation() > 0.05, "{}", walk.mean());
     };
@@ -287,8 +293,8 @@ fn norms_of_narrow_rows() {
 fn the_gradient_of_one_input_remembers_its_way_forward() {
     let network = plain(16, 12, &Softplus::default(), &He::normal().kind(), &Zeros.kind());
     let x = normals(16, 5);
-    let walk = OneInput::of(&network, Inputs::of_rows(&x).unwrap(), 4000).unwrap().unwrap();
-    let measured = budgets(&network, &x, Extent::batch(1), 1500);
+    let walk = SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 4000).unwrap().unwrap();
+    let measured = budgets(&network, &x, BatchShape::batch(1), 1500);
     let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
     let error = (deviation * deviation / 1500.0 + walk.standard_deviation().powi(2) / 4000.0).sqrt();
     assert!((mean - walk.mean()).abs() < 4.0 * error, "{mean} for {} ± {error}", walk.mean());
@@ -303,14 +309,14 @@ fn the_walk_goes_through_branches_and_norms() {
         let mut branch = Sequential::new(48);
         branch.push(RmsNorm::new(48)).unwrap();
         branch.push(Linear::new(48, 48).weights(He::normal())).unwrap();
-        branch.push(Pointwise::new(48, Relu)).unwrap();
+        branch.push(ActivationLayer::new(48, Relu)).unwrap();
         branch.push(Linear::new(48, 48).weights(LeCun::normal())).unwrap();
         network.push(Residual::new(branch).unwrap()).unwrap();
     }
     let x = normals(48, 12);
-    let inputs = Inputs::of_rows(&x).unwrap();
-    let walk = OneInput::of(&network, inputs, 400).unwrap().unwrap();
-    let measured = budgets(&network, &x, Extent::batch(1), 60);
+    let inputs = InputStatistics::of_rows(&x).unwrap();
+    let walk = SingleInput::of(&network, inputs, 400).unwrap().unwrap();
+    let measured = budgets(&network, &x, BatchShape::batch(1), 60);
     let (mean, deviation) = mean_and_deviation(measured.iter().map(|budget| budget.shares().total()));
     assert!((mean - walk.mean()).abs() < 3.0 * deviation / 60f64.sqrt(), "{mean} {deviation} {}", walk.mean());
     let ratio = deviation / walk.standard_deviation();
@@ -330,8 +336,8 @@ fn branches_of_nothing() {
         .build()
         .unwrap();
     let x = normals(16 * 8, 2);
-    let prediction = Prediction::of(&network, Inputs::of_rows(&x).unwrap()).unwrap();
-    let measured = &budgets(&network, &x, Extent::batch(8), 1)[0];
+    let prediction = Prediction::of(&network, InputStatistics::of_rows(&x).unwrap()).unwrap();
+    let measured = &budgets(&network, &x, BatchShape::batch(8), 1)[0];
     let of = |name: &str| prediction.link(name).unwrap().decades.unwrap();
     assert_eq!([of("0.scale"), of("0")], [f64::NEG_INFINITY, f64::INFINITY]);
     let (expected, found) = (prediction.shares().unwrap(), measured.shares());
@@ -340,7 +346,7 @@ fn branches_of_nothing() {
     assert!(found.weights.abs() < 0.1);
     // Weights of nothing lose it all, and say so.
     let dead = plain(4, 2, &Tanh, &Zeros.kind(), &Zeros.kind());
-    assert_eq!(Prediction::of(&dead, Inputs::new(1.0).unwrap()).unwrap().decades(), Some(f64::NEG_INFINITY));
+    assert_eq!(Prediction::of(&dead, InputStatistics::new(1.0).unwrap()).unwrap().decades(), Some(f64::NEG_INFINITY));
 }
 
 /// `y = 2 tanh(x)`, which tells nobody.
@@ -379,16 +385,16 @@ fn layers_of_your_own_are_sampled_in_their_place() {
             network.push(Silent(96)).unwrap();
             network.push(Residual::new(own_branch()).unwrap()).unwrap();
         } else {
-            network.push(Pointwise::new(96, Tanh)).unwrap();
+            network.push(ActivationLayer::new(96, Tanh)).unwrap();
         }
         network.push(linear()).unwrap();
         network
     };
-    let (own, inputs) = (build(true), Inputs::new(1.0).unwrap());
+    let (own, inputs) = (build(true), InputStatistics::new(1.0).unwrap());
     let prediction = Prediction::of(&own, inputs).unwrap();
     let expected = 0.5 * (4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().chi(1.0).unwrap()).log10();
     let link = prediction.link("1").unwrap();
-    assert_eq!((link.basis, link.factor), (Basis::Sampled, Factor::Other));
+    assert_eq!((link.basis, link.factor), (PredictionSource::Sampled, Factor::Other));
     assert!((link.decades.unwrap() - expected).abs() < 0.01, "{expected}\n{prediction}");
     // What comes out of it is known again: 4 E tanh² goes into the branch.
     let square = 4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().variance_map(1.0).unwrap();
@@ -396,12 +402,12 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     assert!((into / square - 1.0).abs() < 0.05, "{into} for {square}");
     let x = normals(96 * 32, 4);
     let (mean, deviation) =
-        mean_and_deviation(budgets(&own, &x, Extent::batch(32), 20).iter().map(|budget| budget.shares().total()));
+        mean_and_deviation(budgets(&own, &x, BatchShape::batch(32), 20).iter().map(|budget| budget.shares().total()));
     let off = mean - prediction.decades().unwrap();
     assert!(off.abs() < (3.0 * deviation / 20f64.sqrt()).max(0.02), "measured {mean}\n{prediction}");
     // By its description alone it is unknown, and so are sums; weights are known all the same.
     let prediction = Prediction::of_node(&Layer::<f32>::describe(&own), inputs).unwrap();
-    assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, Basis::Unknown));
+    assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, PredictionSource::Unknown));
     assert!(prediction.link("2.branch.2").unwrap().decades.unwrap().abs() < 1e-12);
     assert!(prediction.to_string().contains("unknown, for layer"), "{prediction}");
     let plain = Prediction::of_node(&Layer::<f32>::describe(&build(false)), inputs).unwrap();
@@ -419,9 +425,10 @@ fn silent_neighbours_are_not_counted_twice() {
         .build()
         .unwrap();
     let x = normals(64 * 32, 5);
-    let prediction = Prediction::of(&network, Inputs::of_rows(&x).unwrap()).unwrap();
-    let (mean, _) =
-        mean_and_deviation(budgets(&network, &x, Extent::batch(32), 20).iter().map(|budget| budget.shares().total()));
+    let prediction = Prediction::of(&network, InputStatistics::of_rows(&x).unwrap()).unwrap();
+    let (mean, _) = mean_and_deviation(
+        budgets(&network, &x, BatchShape::batch(32), 20).iter().map(|budget| budget.shares().total()),
+    );
     let found = prediction.decades().unwrap();
     assert!((mean - found).abs() < 0.03 && found.abs() > 0.08, "measured {mean}\n{prediction}");
 }
@@ -437,35 +444,35 @@ fn recurrent_layers_are_sampled_over_depth() {
         .linear(3)
         .build()
         .unwrap();
-    let extent = Extent::sequences(32, 7);
+    let extent = BatchShape::sequences(32, 7);
     let x = normals(extent.rows() * 5, 8);
-    let inputs = Inputs::of_rows(&x).unwrap().steps(7).unwrap();
+    let inputs = InputStatistics::of_rows(&x).unwrap().steps(7).unwrap();
     let prediction = check_links(&network, inputs, &x, extent, 0.04);
     assert_eq!(prediction.link("3").unwrap().decades, Some(-0.5 * 7f64.log10()));
-    assert!(prediction.links().iter().any(|link| !link.on_path));
+    assert!(prediction.links().iter().any(|link| !link.on_main_path));
     // Weights that share a mean are no random matrix of mean 0.
     let shared = Linear::new(64, 64).weights(Uniform { low: 0.0, high: 0.2 });
     let network = Sequential::<f32>::input(64).layer(shared).activation(Tanh).linear(64).build().unwrap();
     let x = normals(32 * 64, 9);
-    let prediction = check_links(&network, Inputs::of_rows(&x).unwrap(), &x, Extent::batch(32), 0.04);
-    assert_eq!(prediction.link("0").unwrap().basis, Basis::Sampled);
+    let prediction = check_links(&network, InputStatistics::of_rows(&x).unwrap(), &x, BatchShape::batch(32), 0.04);
+    assert_eq!(prediction.link("0").unwrap().basis, PredictionSource::Sampled);
 }
 
 #[test]
 fn what_cannot_be_is_refused() {
-    assert!(Inputs::new(-1.0).is_err() && Inputs::new(f64::NAN).is_err());
-    assert_eq!(Inputs::of_rows::<f32>(&[]), Err(Error::Empty { what: "the inputs of a prediction" }));
-    assert!(matches!(Inputs::of_rows(&[1.0, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
-    assert!(Inputs::new(1.0).unwrap().steps(0).is_err());
-    assert!(OneInput::of(&Sequential::<f32>::new(3), Inputs::new(1.0).unwrap(), 0).is_err());
+    assert!(InputStatistics::new(-1.0).is_err() && InputStatistics::new(f64::NAN).is_err());
+    assert_eq!(InputStatistics::of_rows::<f32>(&[]), Err(Error::Empty { what: "the inputs of a prediction" }));
+    assert!(matches!(InputStatistics::of_rows(&[1.0, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
+    assert!(InputStatistics::new(1.0).unwrap().steps(0).is_err());
+    assert!(SingleInput::of(&Sequential::<f32>::new(3), InputStatistics::new(1.0).unwrap(), 0).is_err());
     let empty = Sequential::<f32>::new(3);
-    assert_eq!(Prediction::of(&empty, Inputs::new(1.0).unwrap()).unwrap().decades(), Some(0.0));
+    assert_eq!(Prediction::of(&empty, InputStatistics::new(1.0).unwrap()).unwrap().decades(), Some(0.0));
 }
 
 #[test]
 fn it_prints_a_table() {
     let network = plain(8, 2, &Tanh, &Glorot::uniform().kind(), &Zeros.kind());
-    let text = Prediction::of(&network, Inputs::new(1.0).unwrap()).unwrap().to_string();
+    let text = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap().to_string();
     println!("{text}");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(

@@ -1,21 +1,21 @@
-//! What a treatment promises is what the mended network does.
+//! What a fix promises is what the mended network does.
 
 use chainrule::{
-    Error, Extent, Layer,
+    BatchShape, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
     diagnosis::{
-        Cause, Change, Examination, Finding, Patient, Treatment, first_check,
+        Cause, Change, Diagnosis, Finding, Fix, FixContext, first_check,
         fix::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
-        prescribe,
+        suggest_fixes,
     },
     initializer::{He, Zeros},
-    layer::{BranchScale, LastStep, Linear, Mode, Node, Pointwise, Residual, Sequential, initialize},
+    layer::{ActivationLayer, BranchScale, LastStep, LayerSpec, Linear, Mode, Residual, Sequential, initialize},
     monitor::{Factor, GradientMonitor, Link},
     network::summary,
     random::{Normals, generator},
     recurrent::{Elman, Lstm, Recurrent},
-    theory::Inputs,
-    workspace::Tape,
+    theory::InputStatistics,
+    workspace::Workspace,
 };
 
 const WIDTH: usize = 64;
@@ -29,28 +29,28 @@ fn plain(depth: usize, activation: impl chainrule::Activation + Copy, gain: f64)
     let mut network = Sequential::new(WIDTH);
     for _ in 0..depth {
         network.push(Linear::new(WIDTH, WIDTH).weights(He::normal().gain(gain)).bias(Zeros)).unwrap();
-        network.push(Pointwise::new(WIDTH, activation)).unwrap();
+        network.push(ActivationLayer::new(WIDTH, activation)).unwrap();
     }
     network.push(Linear::new(WIDTH, 10)).unwrap();
     network
 }
 
 fn finding(network: &Sequential<f32>) -> Finding {
-    Examination::new(network, Inputs::new(1.0).unwrap()).unwrap().report().root().unwrap().clone()
+    Diagnosis::new(network, InputStatistics::new(1.0).unwrap()).unwrap().report().root().unwrap().clone()
 }
 
 /// Decades to the first weights as measured, on average over some nets.
-fn measured(network: &Node) -> f64 {
+fn measured(network: &LayerSpec) -> f64 {
     let network = network.build::<f32>().unwrap();
     let x = normal(64 * WIDTH);
-    let check = |seed| first_check(&network, &x, Extent::batch(64), None, seed).unwrap().decades[0].unwrap();
+    let check = |seed| first_check(&network, &x, BatchShape::batch(64), None, seed).unwrap().decades[0].unwrap();
     (0..6).map(check).sum::<f64>() / 6.0
 }
 
-fn treatments(network: &Sequential<f32>) -> (Finding, Vec<Treatment>) {
+fn fixes(network: &Sequential<f32>) -> (Finding, Vec<Fix>) {
     let (finding, described) = (finding(network), network.describe());
-    let treatments = prescribe(&Patient::new(&described, Inputs::new(1.0).unwrap(), &finding)).unwrap();
-    (finding, treatments)
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0).unwrap(), &finding)).unwrap();
+    (finding, fixes)
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn promises_are_kept() {
         (plain(10, Relu, 0.5), Cause::SmallWeights),
         (plain(10, Relu, 3.0), Cause::LargeWeights),
     ] {
-        let (finding, treatments) = treatments(&network);
+        let (finding, fixes) = fixes(&network);
         assert_eq!(finding.cause, cause);
-        assert!(treatments[0].is_enough() && treatments[0].after.is_some(), "{}", treatments[0]);
+        assert!(fixes[0].is_enough() && fixes[0].after.is_some(), "{}", fixes[0]);
         let mut tried = 0;
-        for treatment in &treatments {
-            let (Change::Network(after), Some(promise)) = (&treatment.change, treatment.after) else { continue };
+        for fix in &fixes {
+            let (Change::Network(after), Some(promise)) = (&fix.change, fix.after) else { continue };
             let seen = measured(after);
-            assert!((seen - promise).abs() < 0.35 + 0.1 * promise.abs(), "{cause}, {treatment}: measured {seen:+.2}");
+            assert!((seen - promise).abs() < 0.35 + 0.1 * promise.abs(), "{cause}, {fix}: measured {seen:+.2}");
             tried += 1;
         }
         assert!(tried >= 3, "{cause}: {tried}");
@@ -99,15 +99,15 @@ impl GradientMonitor<f32> for Variances {
 fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
     for (network, what) in [(plain(8, Relu, 0.1), "small"), (plain(8, Tanh, 5.0), "large")] {
         let (mut w, x) = (initialize(&network, 3)?, normal(128 * WIDTH));
-        let rescaled = Lsuv::default().apply(&network, &mut w, &x, Extent::batch(128))?;
+        let rescaled = Lsuv::default().apply(&network, &mut w, &x, BatchShape::batch(128))?;
         assert_eq!(rescaled, 8);
-        let (mut tape, mut seen) = (Tape::new(&network, Extent::batch(128))?, Variances::default());
-        tape.forward_with(&w, &x, Extent::batch(128), Mode::Evaluate, &mut seen)?;
+        let (mut workspace, mut seen) = (Workspace::new(&network, BatchShape::batch(128))?, Variances::default());
+        workspace.forward_with(&w, &x, BatchShape::batch(128), Mode::Evaluate, &mut seen)?;
         assert!(seen.0[..8].iter().all(|variance| (variance - 1.0).abs() <= 0.1), "{what}: {:?}", seen.0);
     }
     let silent = plain(2, Tanh, 0.0);
     let mut w = initialize(&silent, 0)?;
-    let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH), Extent::batch(4));
+    let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH), BatchShape::batch(4));
     assert!(matches!(refused, Err(Error::Parameter { .. })), "{refused:?}");
     Ok(())
 }
@@ -117,9 +117,9 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
     let network = plain(3, Sigmoid, 1.0);
     let before = network.describe();
     let w = initialize(&network, 9)?;
-    let (_, treatments) = treatments_of_depth(&network)?;
-    for treatment in treatments {
-        let Change::Network(after) = treatment.change else { continue };
+    let (_, fixes) = treatments_of_depth(&network)?;
+    for fix in fixes {
+        let Change::Network(after) = fix.change else { continue };
         let mended = after.build::<f32>()?;
         let (found, mut new) = (survivors(&before, &after)?, initialize(&mended, 1)?);
         transplant(&found, &w, &mut new)?;
@@ -128,10 +128,10 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
         }
         // A layer whose initializer was exchanged is drawn anew; others live on.
         let kept: usize = found.iter().map(|survivor| survivor.after.len()).sum();
-        match treatment.remedy {
+        match fix.remedy {
             "layer normalisation" => assert_eq!(kept, w.len()),
             "residual branches" => assert_eq!(kept, w.len()),
-            _ => assert!(kept < w.len(), "{}", treatment.remedy),
+            _ => assert!(kept < w.len(), "{}", fix.remedy),
         }
     }
     assert!(transplant(&survivors(&before, &before)?, &w, &mut [0.0; 3]).is_err());
@@ -158,20 +158,20 @@ fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), E
 fn a_treatment_is_applied_in_one_call() -> Result<(), Error> {
     let network = plain(10, Relu, 0.5);
     let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
-    let (_, treatments) = treatments(&network);
-    let named = |name| treatments.iter().find(|treatment| treatment.remedy == name).expect(name);
+    let (_, fixes) = fixes(&network);
+    let named = |name| fixes.iter().find(|fix| fix.remedy == name).expect(name);
     let skips = named("residual branches");
     let mended = skips.apply(&described, &w, 2)?.expect("a change of the network");
     assert!(mended.parameters == w, "what was trained lives on");
     assert_eq!(mended.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
-    let [measured, promised] = mended.check(&normal(64 * WIDTH), Extent::batch(64), None)?.decades;
+    let [measured, promised] = mended.check(&normal(64 * WIDTH), BatchShape::batch(64), None)?.decades;
     assert_eq!(promised, skips.after);
     assert!((measured.unwrap_or(f64::NAN) - promised.unwrap_or(f64::NAN)).abs() < 0.2, "{measured:?} {promised:?}");
 
     let with = |change| {
-        let mut treatment = skips.clone();
-        treatment.change = change;
-        treatment
+        let mut fix = skips.clone();
+        fix.change = change;
+        fix
     };
     let mended = with(Change::Redraw).apply(&described, &w, 2)?.expect("a change of the network");
     assert!(mended.survivors.is_empty() && mended.parameters == initialize(&network, 2)?);
@@ -188,7 +188,7 @@ fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
     before.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
     before.push(Residual::new(branch)?.scale(BranchScale::Learned(0.25))?)?;
     let mut after = before.describe();
-    let Node::Sequential { layers, .. } = &mut after else { panic!("a sequence") };
+    let LayerSpec::Sequential { layers, .. } = &mut after else { panic!("a sequence") };
     layers.remove(0);
     let found = survivors(&before.describe(), &after)?;
     let names: Vec<_> = found.iter().map(|survivor| &*survivor.name).collect();
@@ -203,24 +203,24 @@ fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
 fn norms_reach_into_branches() -> Result<(), Error> {
     let mut branch = Sequential::new(WIDTH);
     branch.push(Linear::new(WIDTH, WIDTH))?;
-    branch.push(Pointwise::new(WIDTH, Tanh))?;
+    branch.push(ActivationLayer::new(WIDTH, Tanh))?;
     let mut network = Sequential::<f32>::new(WIDTH);
     network.push(Residual::new(branch)?)?;
     let (described, finding) = (network.describe(), finding(&plain(10, Tanh, 0.1)));
-    let patient = Patient::new(&described, Inputs::new(1.0)?, &finding);
-    let treatment = NormalizeLayers.treat(&patient)?.unwrap();
-    let Change::Network(after) = treatment.change else { panic!("{}", treatment) };
+    let patient = FixContext::new(&described, InputStatistics::new(1.0)?, &finding);
+    let fix = NormalizeLayers.treat(&patient)?.unwrap();
+    let Change::Network(after) = fix.change else { panic!("{}", fix) };
     let text = format!("{}", summary(&*after.build::<f32>()?));
     assert_eq!(text.matches("LayerNorm").count(), 1, "{text}");
-    assert!(NormalizeLayers.treat(&Patient::new(&after, Inputs::new(1.0)?, &finding))?.is_none());
+    assert!(NormalizeLayers.treat(&FixContext::new(&after, InputStatistics::new(1.0)?, &finding))?.is_none());
     Ok(())
 }
 
-fn treatments_of_depth(network: &Sequential<f32>) -> Result<(Node, Vec<Treatment>), Error> {
+fn treatments_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>), Error> {
     let described = network.describe();
     let finding = finding(&plain(10, Sigmoid, 1.0));
-    let treatments = prescribe(&Patient::new(&described, Inputs::new(1.0)?, &finding))?;
-    Ok((described, treatments))
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    Ok((described, fixes))
 }
 
 #[test]
@@ -231,22 +231,22 @@ fn time_is_treated_for_the_span() -> Result<(), Error> {
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
     let x = normal(8 * 60);
-    let extent = Extent::sequences(8, 60);
+    let extent = BatchShape::sequences(8, 60);
     let check = |network: &dyn Layer<f32>| first_check(network, &x, extent, Some(40), 1);
     let report = check(&network)?;
     let (described, finding) = (network.describe(), report.root().unwrap());
     assert_eq!(finding.cause, Cause::VanishingRecurrence);
-    let patient = Patient::new(&described, Inputs::new(1.0)?.steps(60)?, finding).span(40);
-    let treatments = prescribe(&patient)?;
-    let Change::Network(after) = &treatments[0].change else { panic!("{}", treatments[0]) };
+    let patient = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, finding).span(40);
+    let fixes = suggest_fixes(&patient)?;
+    let Change::Network(after) = &fixes[0].change else { panic!("{}", fixes[0]) };
     let mended = after.build::<f32>()?;
     // The plain recurrence lost 12 decades or more; what is left is told by the gates.
     let left = check(&mended)?.root().and_then(|root| root.decades).unwrap_or(0.0);
     assert!(finding.decades.unwrap() < -12.0 && left > -4.0, "{left}");
     let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.describe();
     let mut shut = finding.clone();
-    shut.cause = Cause::ShutForgetGate;
-    let forget = prescribe(&Patient::new(&lstm, Inputs::new(1.0)?.steps(60)?, &shut).span(40))?;
+    shut.cause = Cause::ClosedForgetGate;
+    let forget = suggest_fixes(&FixContext::new(&lstm, InputStatistics::new(1.0)?.steps(60)?, &shut).span(40))?;
     assert_eq!(forget[0].remedy, "biases of the gates");
     Ok(())
 }
@@ -260,13 +260,13 @@ fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
     )?;
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
-    let report = first_check(&network, &normal(8 * 60), Extent::sequences(8, 60), None, 1)?;
+    let report = first_check(&network, &normal(8 * 60), BatchShape::sequences(8, 60), None, 1)?;
     let (described, mut finding) = (network.describe(), report.root().unwrap().clone());
     assert_eq!((finding.cause, finding.since), (Cause::ExplodingRecurrence, Some(0)));
     for (since, remedy) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
         finding.since = since;
-        let patient = Patient::new(&described, Inputs::new(1.0)?.steps(60)?, &finding).typical_norm(0.3);
-        assert_eq!(prescribe(&patient)?[0].remedy, remedy);
+        let patient = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, &finding).typical_norm(0.3);
+        assert_eq!(suggest_fixes(&patient)?[0].remedy, remedy);
     }
     Ok(())
 }

@@ -1,18 +1,18 @@
 //! Right numbers over the whole range of a format, and in formats narrower than `f32`.
 
 use chainrule::{
-    Activation, Block, Blocks, Error, Extent, Layer, Role, Scalar,
+    Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
     activation::ActivationKind,
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
-    layer::{LayerNorm, Linear, Node, RmsNorm, initialize},
-    loss::{Huber, Loss, MeanSquared, Target},
+    layer::{LayerNorm, LayerSpec, Linear, RmsNorm, initialize},
+    loss::{Huber, Loss, MeanSquaredError, Target},
     random::generator,
     scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Guard, Optimizer, Penalty, RmsProp, Schedule,
-        Sgd, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Penalty, RmsProp, Schedule, Sgd,
+        SkipNonFinite, WeightAverage,
     },
-    workspace::Tape,
+    workspace::Workspace,
 };
 use half::{bf16, f16};
 
@@ -48,15 +48,15 @@ fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64
     let expected = truth(centred, epsilon, &wide(&x), &wide(&dy));
 
     let w = initialize(layer, 1).unwrap();
-    let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
-    tape.want_input_gradient(true);
+    let mut workspace = Workspace::new(layer, BatchShape::batch(1)).unwrap();
+    workspace.compute_input_gradient(true);
     let y = {
-        let output = tape.forward(&w, &x, Extent::batch(1)).unwrap();
+        let output = workspace.forward(&w, &x, BatchShape::batch(1)).unwrap();
         output.dy.copy_from_slice(&dy);
         wide(output.y)
     };
-    let d_gain = wide(&tape.backward(&w).unwrap()[..width]);
-    let dx = wide(tape.input_gradient());
+    let d_gain = wide(&workspace.backward(&w).unwrap()[..width]);
+    let dx = wide(workspace.input_gradient());
     let unit = to_f64(T::epsilon());
     for (what, found, expected) in [("y", y, &expected[0]), ("dx", dx, &expected[1]), ("dγ", d_gain, &expected[2])] {
         let most = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -95,8 +95,8 @@ fn layer_norm_of_a_row_of_zeros_is_zero() {
     for epsilon in [1e-300, 1e-5] {
         let layer = RmsNorm::new(3).epsilon(epsilon).unwrap();
         let w: Vec<f32> = initialize(&layer, 1).unwrap();
-        let mut tape = Tape::new(&layer, Extent::batch(1)).unwrap();
-        assert_eq!(tape.infer(&w, &[0.0; 3], Extent::batch(1)).unwrap(), [0.0; 3]);
+        let mut workspace = Workspace::new(&layer, BatchShape::batch(1)).unwrap();
+        assert_eq!(workspace.infer(&w, &[0.0; 3], BatchShape::batch(1)).unwrap(), [0.0; 3]);
     }
 }
 
@@ -262,7 +262,7 @@ fn initial_values_beyond_the_format_are_an_error_that_names_the_block() {
 fn a_guard_in_half_precision_counts_beyond_the_digits_of_the_format() {
     let blocks = one_block(1);
     let (mut w, limit) = ([f16::from_f64(0.0)], 5000);
-    let mut optimizer = Optimizer::new((Guard::new().limit(limit), Sgd::new(1.0)), &blocks, &w).unwrap();
+    let mut optimizer = Optimizer::new((SkipNonFinite::new().limit(limit), Sgd::new(1.0)), &blocks, &w).unwrap();
     for step in 1..=limit {
         let result = optimizer.step(&blocks, &mut w, &mut [f16::NAN], &mut ());
         match result {
@@ -279,11 +279,11 @@ fn means_of_losses_do_not_overflow_before_their_mean_does() {
         to_f64(loss.evaluate(1, &y, Target::Values(&t), None, &mut vec![T::zero(); rows]).unwrap())
     }
     for (found, expected) in [
-        (mean::<f16>(&MeanSquared::new(), 200.0, 64), 4e4),
-        (mean::<f32>(&MeanSquared::new(), 1.5e19, 64), 2.25e38),
-        (mean::<f64>(&MeanSquared::new(), 1e154, 64), 1e308),
+        (mean::<f16>(&MeanSquaredError::new(), 200.0, 64), 4e4),
+        (mean::<f32>(&MeanSquaredError::new(), 1.5e19, 64), 2.25e38),
+        (mean::<f64>(&MeanSquaredError::new(), 1e154, 64), 1e308),
         (mean::<f32>(&Huber::new(1e20).unwrap(), 2e19, 64), 2e38),
-        (mean::<f16>(&MeanSquared::new(), 1.0, 100_000), 1.0),
+        (mean::<f16>(&MeanSquaredError::new(), 1.0, 100_000), 1.0),
     ] {
         assert!((found - expected).abs() <= 1e-3 * expected, "{found:e} for {expected:e}");
     }
@@ -316,14 +316,14 @@ fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -
 
 /// `(φ, φ′)` by the kernels of a layer.
 fn by_layer<T: Scalar>(kind: &ActivationKind, z: f64) -> (f64, f64) {
-    let layer = Node::Pointwise { width: 1, activation: kind.clone() }.build::<T>().unwrap();
-    let mut tape = Tape::new(layer, Extent::batch(1)).unwrap();
-    tape.want_input_gradient(true);
-    let output = tape.forward(&[], &[scalar::<T>(z)], Extent::batch(1)).unwrap();
+    let layer = LayerSpec::ActivationLayer { width: 1, activation: kind.clone() }.build::<T>().unwrap();
+    let mut workspace = Workspace::new(layer, BatchShape::batch(1)).unwrap();
+    workspace.compute_input_gradient(true);
+    let output = workspace.forward(&[], &[scalar::<T>(z)], BatchShape::batch(1)).unwrap();
     let y = to_f64(output.y[0]);
     output.dy[0] = T::one();
-    tape.backward(&[]).unwrap();
-    (y, to_f64(tape.input_gradient()[0]))
+    workspace.backward(&[]).unwrap();
+    (y, to_f64(workspace.input_gradient()[0]))
 }
 
 macro_rules! at_the_edges {

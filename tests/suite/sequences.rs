@@ -2,15 +2,15 @@
 //! many steps were taken at once. Equal means equal to the last bit.
 
 use chainrule::{
-    Activation, Extent, Layer, Mode, Scalar,
+    Activation, BatchShape, Layer, Mode, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        BranchScale, Dropout, LastStep, LayerNorm, Linear, MeanOverSteps, Noise, PRelu, Pointwise, Reset, Residual,
-        RmsNorm, Sequential, initialize,
+        ActivationLayer, BranchScale, Dropout, DropoutKey, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps,
+        PRelu, Residual, RmsNorm, Sequential, initialize,
     },
     recurrent::{Cell, CellBackward, CellForward, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
     scalar, to_f64,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn same_bits<T: Scalar>(what: &str, found: &[T], expected: &[T]) {
 }
 
 /// The samples `samples` of time-major rows.
-fn part<T: Copy>(extent: Extent<'_>, width: usize, values: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
+fn part<T: Copy>(extent: BatchShape<'_>, width: usize, values: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
     assert_eq!(values.len(), extent.rows() * width);
     let mut out = Vec::new();
     for step in 0..extent.steps {
@@ -76,25 +76,25 @@ struct Given<'a, T> {
     first_sample: usize,
 }
 
-fn run<T: Scalar>(network: &dyn Layer<T>, extent: Extent<'_>, given: Given<'_, T>) -> Run<T> {
-    let mut tape = Tape::new(network, Extent::sequences(extent.batch, extent.steps)).unwrap();
-    tape.want_input_gradient(true);
-    tape.want_state_gradient(true);
-    tape.set_noise(Noise::new(7, 3).from_sample(given.first_sample));
+fn run<T: Scalar>(network: &dyn Layer<T>, extent: BatchShape<'_>, given: Given<'_, T>) -> Run<T> {
+    let mut workspace = Workspace::new(network, BatchShape::sequences(extent.batch, extent.steps)).unwrap();
+    workspace.compute_input_gradient(true);
+    workspace.compute_state_gradient(true);
+    workspace.set_dropout_key(DropoutKey::new(7, 3).from_sample(given.first_sample));
     if !given.start.is_empty() {
-        tape.set_state(given.start).unwrap();
+        workspace.set_state(given.start).unwrap();
     }
-    let output = tape.forward(given.w, given.x, extent).unwrap();
+    let output = workspace.forward(given.w, given.x, extent).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(given.dy);
-    tape.final_state_gradient_mut().copy_from_slice(given.d_end);
-    tape.backward(given.w).unwrap();
+    workspace.final_state_gradient_mut().copy_from_slice(given.d_end);
+    workspace.backward(given.w).unwrap();
     Run {
         y,
-        end: tape.final_state().to_vec(),
-        dx: tape.input_gradient().to_vec(),
-        d_start: tape.state_gradient().to_vec(),
-        dw: tape.gradient().to_vec(),
+        end: workspace.final_state().to_vec(),
+        dx: workspace.input_gradient().to_vec(),
+        d_start: workspace.state_gradient().to_vec(),
+        dw: workspace.gradient().to_vec(),
     }
 }
 
@@ -102,7 +102,7 @@ fn run<T: Scalar>(network: &dyn Layer<T>, extent: Extent<'_>, given: Given<'_, T
 fn cuts_change_nothing<T: Scalar>(
     network: &dyn Layer<T>,
     slabs: &[usize],
-    extent: Extent<'_>,
+    extent: BatchShape<'_>,
     cuts: &[usize],
     seed: u64,
 ) {
@@ -122,9 +122,9 @@ fn cuts_change_nothing<T: Scalar>(
     for end in ends {
         let samples = first..end;
         let lengths = extent.lengths.map(|lengths| &lengths[samples.clone()]);
-        let own = lengths.map_or(Extent::sequences(samples.len(), extent.steps), Extent::ragged);
+        let own = lengths.map_or(BatchShape::sequences(samples.len(), extent.steps), BatchShape::ragged);
         // One sample alone is an even batch.
-        let own = if samples.len() == 1 { Extent::sequences(1, own.steps) } else { own };
+        let own = if samples.len() == 1 { BatchShape::sequences(1, own.steps) } else { own };
         let given = Given {
             w: &w,
             x: &part(extent, dims.input, &x, samples.clone()),
@@ -149,8 +149,8 @@ type Case<T> = (&'static str, Box<dyn Layer<T>>, Vec<usize>);
 
 /// Every kind of recurrent network.
 fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
-    let before = Gru::new(Reset::BeforeProduct);
-    let after = Gru::new(Reset::AfterProduct);
+    let before = Gru::new(GruVariant::ResetBefore);
+    let after = Gru::new(GruVariant::ResetAfter);
     let input = || Sequential::<T>::input(INPUTS);
     let stacked = input().recurrent(h, Lstm).recurrent(h + 1, before).linear(2);
     let both = input().bidirectional(h, Lstm).bidirectional(2, after);
@@ -214,11 +214,11 @@ proptest! {
         let singles: Vec<usize> = (1..lengths.len()).collect();
         for (name, network, slabs) in recurrent_networks::<f64>(hidden) {
             println!("{name} in f64");
-            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &singles, seed);
+            cuts_change_nothing(&*network, &slabs, BatchShape::ragged(&lengths), &singles, seed);
         }
         for (name, network, slabs) in recurrent_networks::<f32>(hidden) {
             println!("{name} in f32");
-            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &singles, seed);
+            cuts_change_nothing(&*network, &slabs, BatchShape::ragged(&lengths), &singles, seed);
         }
     }
 
@@ -227,7 +227,7 @@ proptest! {
         batch in 2usize..12, steps in 1usize..4, at in 0.0f64..1.0, width in 1usize..10, seed in 0u64..1000,
     ) {
         let cut = [1 + (at * (batch - 1) as f64) as usize];
-        let extent = Extent::sequences(batch, steps);
+        let extent = BatchShape::sequences(batch, steps);
         cuts_change_nothing::<f64>(&feedforward(width), &[], extent, &cut, seed);
         cuts_change_nothing::<f32>(&feedforward(width), &[], extent, &cut, seed);
         for (name, network, slabs) in recurrent_networks::<f32>(width) {
@@ -247,7 +247,7 @@ proptest! {
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         let cut = [1 + (at * (lengths.len() - 1) as f64) as usize];
         for (_, network, slabs) in recurrent_networks::<f64>(hidden) {
-            cuts_change_nothing(&*network, &slabs, Extent::ragged(&lengths), &cut, seed);
+            cuts_change_nothing(&*network, &slabs, BatchShape::ragged(&lengths), &cut, seed);
         }
     }
 
@@ -272,27 +272,30 @@ fn stepped<T: Scalar>(batch: usize, steps: usize, hidden: usize, seed: u64) {
     let causal =
         |name: &str| !["reversed", "bidirectional", "both", "last", "mean", "dropout"].iter().any(|n| name.contains(n));
     for (name, network, slabs) in recurrent_networks::<T>(hidden).into_iter().filter(|(name, ..)| causal(name)) {
-        let (dims, extent) = (network.dims(), Extent::sequences(batch, steps));
+        let (dims, extent) = (network.dims(), BatchShape::sequences(batch, steps));
         let w = initialize::<T>(&*network, seed).unwrap();
         let x = numbers::<T>(seed + 1, extent.rows() * dims.input);
         let start = numbers::<T>(seed + 2, batch * slabs.iter().sum::<usize>());
-        let mut tape = Tape::new(&*network, extent).unwrap();
-        tape.set_state(&start).unwrap();
-        let once = tape.forward(&w, &x, extent).unwrap().y.to_vec();
-        let end = tape.final_state().to_vec();
+        let mut workspace = Workspace::new(&*network, extent).unwrap();
+        workspace.set_state(&start).unwrap();
+        let once = workspace.forward(&w, &x, extent).unwrap().y.to_vec();
+        let end = workspace.final_state().to_vec();
         for window in 1..=steps {
             for infer in [false, true] {
                 let mut by_hand = Vec::new();
-                tape.set_state(&start).unwrap();
+                workspace.set_state(&start).unwrap();
                 for x in x.chunks(window * batch * dims.input) {
-                    let extent = Extent::sequences(batch, x.len() / batch / dims.input);
-                    let y =
-                        if infer { tape.infer(&w, x, extent) } else { tape.forward(&w, x, extent).map(|out| out.y) };
+                    let extent = BatchShape::sequences(batch, x.len() / batch / dims.input);
+                    let y = if infer {
+                        workspace.infer(&w, x, extent)
+                    } else {
+                        workspace.forward(&w, x, extent).map(|out| out.y)
+                    };
                     by_hand.extend_from_slice(y.unwrap());
-                    tape.carry_state();
+                    workspace.carry_state();
                 }
                 same_bits(name, &by_hand, &once);
-                same_bits(name, tape.final_state(), &end);
+                same_bits(name, workspace.final_state(), &end);
             }
         }
     }
@@ -302,7 +305,7 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
     let mut networks = recurrent_networks::<T>(width);
     networks.push(("feedforward", Box::new(feedforward(width)), vec![]));
     networks.push(("linear", Box::new(Linear::new(INPUTS, width).without_bias()), vec![]));
-    networks.push(("pointwise", Box::new(Pointwise::new(INPUTS, Tanh)), vec![]));
+    networks.push(("pointwise", Box::new(ActivationLayer::new(INPUTS, Tanh)), vec![]));
     networks.push(("prelu", Box::new(PRelu::new(INPUTS)), vec![]));
     networks.push(("layer norm", Box::new(LayerNorm::new(INPUTS)), vec![]));
     networks.push(("rms norm", Box::new(RmsNorm::new(INPUTS).without_affine()), vec![]));
@@ -312,22 +315,22 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
     networks.push(("reversed pool", Box::new(Reversed::new(LastStep::new(INPUTS))), vec![]));
     networks.push(("nothing", Box::new(Sequential::new(INPUTS)), vec![]));
     for (name, network, slabs) in networks {
-        let extent = Extent::ragged(lengths);
+        let extent = BatchShape::ragged(lengths);
         let w = initialize::<T>(&*network, seed).unwrap();
         let x = numbers::<T>(seed + 1, extent.rows() * INPUTS);
         let start = numbers::<T>(seed + 2, lengths.len() * slabs.iter().sum::<usize>());
-        let capacity = Extent::sequences(extent.batch, extent.steps);
-        let mut tape = Tape::new(&*network, capacity).unwrap();
-        let mut small = Tape::for_inference(&*network, capacity).unwrap();
+        let capacity = BatchShape::sequences(extent.batch, extent.steps);
+        let mut workspace = Workspace::new(&*network, capacity).unwrap();
+        let mut small = Workspace::for_inference(&*network, capacity).unwrap();
         for with_state in [false, !slabs.is_empty()] {
             if with_state {
-                tape.set_state(&start).unwrap();
+                workspace.set_state(&start).unwrap();
                 small.set_state(&start).unwrap();
             }
-            let expected = tape.forward_with(&w, &x, extent, Mode::Evaluate, &mut ()).unwrap().y.to_vec();
-            let end = tape.final_state().to_vec();
-            same_bits(name, tape.infer(&w, &x, extent).unwrap(), &expected);
-            same_bits(name, tape.final_state(), &end);
+            let expected = workspace.forward_with(&w, &x, extent, Mode::Evaluate, &mut ()).unwrap().y.to_vec();
+            let end = workspace.final_state().to_vec();
+            same_bits(name, workspace.infer(&w, &x, extent).unwrap(), &expected);
+            same_bits(name, workspace.final_state(), &end);
             same_bits(name, small.infer(&w, &x, extent).unwrap(), &expected);
             same_bits(name, small.final_state(), &end);
         }
@@ -338,7 +341,7 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
 #[test]
 fn no_gradient_leaks_between_windows() {
     for (name, network, slabs) in recurrent_networks::<f64>(4) {
-        let (dims, extent) = (network.dims(), Extent::sequences(2, 3));
+        let (dims, extent) = (network.dims(), BatchShape::sequences(2, 3));
         let states = 2 * slabs.iter().sum::<usize>();
         let outs = network.extent(extent).rows() * dims.output;
         let w = initialize::<f64>(&*network, 1).unwrap();
@@ -350,26 +353,26 @@ fn no_gradient_leaks_between_windows() {
         let given = Given { w: &w, x: &x1, start: &start, dy: &dy1, d_end: &d_end, first_sample: 0 };
         let first = run(&*network, extent, given);
         let second = run(&*network, extent, Given { x: &x2, start: &first.end, dy: &dy2, d_end: &nothing, ..given });
-        // Both on one tape, carried over.
-        let mut tape = Tape::new(&*network, extent).unwrap();
-        tape.set_noise(Noise::new(7, 3));
-        tape.want_input_gradient(true);
-        tape.want_state_gradient(true);
-        tape.set_state(&start).unwrap();
-        tape.forward(&w, &x1, extent).unwrap().dy.copy_from_slice(&dy1);
-        tape.final_state_gradient_mut().copy_from_slice(&d_end);
-        tape.backward(&w).unwrap();
-        same_bits(name, tape.gradient(), &first.dw);
-        tape.carry_state();
-        tape.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
-        same_bits(name, tape.gradient(), &first.dw);
-        tape.backward(&w).unwrap();
-        same_bits(name, tape.gradient(), &second.dw);
-        same_bits(name, tape.input_gradient(), &second.dx);
-        same_bits(name, tape.state_gradient(), &second.d_start);
+        // Both on one workspace, carried over.
+        let mut workspace = Workspace::new(&*network, extent).unwrap();
+        workspace.set_dropout_key(DropoutKey::new(7, 3));
+        workspace.compute_input_gradient(true);
+        workspace.compute_state_gradient(true);
+        workspace.set_state(&start).unwrap();
+        workspace.forward(&w, &x1, extent).unwrap().dy.copy_from_slice(&dy1);
+        workspace.final_state_gradient_mut().copy_from_slice(&d_end);
+        workspace.backward(&w).unwrap();
+        same_bits(name, workspace.gradient(), &first.dw);
+        workspace.carry_state();
+        workspace.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
+        same_bits(name, workspace.gradient(), &first.dw);
+        workspace.backward(&w).unwrap();
+        same_bits(name, workspace.gradient(), &second.dw);
+        same_bits(name, workspace.input_gradient(), &second.dx);
+        same_bits(name, workspace.state_gradient(), &second.d_start);
         // Window 2's own gradient is no function of what window 1 was told about its end.
-        let mut other = Tape::new(&*network, extent).unwrap();
-        other.set_noise(Noise::new(7, 3));
+        let mut other = Workspace::new(&*network, extent).unwrap();
+        other.set_dropout_key(DropoutKey::new(7, 3));
         other.set_state(&start).unwrap();
         other.forward(&w, &x1, extent).unwrap();
         other.carry_state();
@@ -379,19 +382,19 @@ fn no_gradient_leaks_between_windows() {
     }
 }
 
-/// Of a smaller batch more steps are one product: what a tape was made for leaves room for that.
+/// Of a smaller batch more steps are one product: what a workspace was made for leaves room for that.
 #[test]
 fn a_smaller_batch_than_the_capacity() {
     const INPUTS: usize = 300;
     let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm).build().unwrap();
     let w = initialize(&network, 1).unwrap();
-    let extent = Extent::sequences(128, 4);
+    let extent = BatchShape::sequences(128, 4);
     let x = numbers::<f64>(2, extent.rows() * INPUTS);
     let gradient = |capacity: usize| {
-        let mut tape = Tape::new(&network, Extent::sequences(capacity, 4)).unwrap();
-        let output = tape.forward(&w, &x, extent).unwrap();
+        let mut workspace = Workspace::new(&network, BatchShape::sequences(capacity, 4)).unwrap();
+        let output = workspace.forward(&w, &x, extent).unwrap();
         output.dy.copy_from_slice(output.y);
-        tape.backward(&w).unwrap().to_vec()
+        workspace.backward(&w).unwrap().to_vec()
     };
     for capacity in [129, 130, 200, 257] {
         assert_eq!(gradient(capacity), gradient(128), "made for {capacity}");
@@ -412,7 +415,7 @@ impl Cell for Mgu {
     fn products(&self) -> &'static [Product] {
         &[
             Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false },
-            Product { gates: 1..2, stage: 1, operand: Operand::Own, separate: false },
+            Product { gates: 1..2, stage: 1, operand: Operand::StageOutput, separate: false },
         ]
     }
 
@@ -482,7 +485,15 @@ fn minimal_gated(w: &[f64], u: &[f64], b: &[f64], x: &[f64], h: &[f64]) -> Vec<f
 }
 
 /// All outputs of plain loops over samples and steps, time-major, and the final state.
-fn plain(step: Step, gates: usize, extent: Extent<'_>, n: usize, w: &[f64], x: &[f64], start: &[f64]) -> [Vec<f64>; 2] {
+fn plain(
+    step: Step,
+    gates: usize,
+    extent: BatchShape<'_>,
+    n: usize,
+    w: &[f64],
+    x: &[f64],
+    start: &[f64],
+) -> [Vec<f64>; 2] {
     let (weight, rest) = w.split_at(gates * n * INPUTS);
     let (recurrent, bias) = rest.split_at(gates * n * n);
     let (mut y, mut end) = (vec![0.0; extent.rows() * n], start.to_vec());
@@ -502,7 +513,7 @@ fn plain(step: Step, gates: usize, extent: Extent<'_>, n: usize, w: &[f64], x: &
 /// difference of the loops.
 fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
     let lengths = [4, 4, 2, 1];
-    for (n, extent) in [(3, Extent::ragged(&lengths)), (5, Extent::sequences(2, 3))] {
+    for (n, extent) in [(3, BatchShape::ragged(&lengths)), (5, BatchShape::sequences(2, 3))] {
         let layer = Recurrent::new(INPUTS, n, cell.clone());
         assert_eq!(Layer::<f64>::dims(&layer).parameters, gates * n * (INPUTS + n + 1));
         let w = numbers::<f64>(11, gates * n * (INPUTS + n + 1));
@@ -547,7 +558,7 @@ fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
 
 #[test]
 fn gru_with_the_reset_before_the_product() {
-    against_plain_loops(Gru::new(Reset::BeforeProduct), 3, gru_reset_before);
+    against_plain_loops(Gru::new(GruVariant::ResetBefore), 3, gru_reset_before);
 }
 
 #[test]

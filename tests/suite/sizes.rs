@@ -2,20 +2,20 @@
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 use chainrule::{
-    Block, Error, Extent, Layer, Role,
+    BatchShape, Block, Error, Layer, Role,
     activation::{Relu, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     initializer::{Initializer, Zeros},
     layer::{
-        Dims, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node, PRelu, Place, Pointwise, Residual, RmsNorm,
-        Sequential, Trained, initialize,
+        ActivationLayer, Dims, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, Place, Residual,
+        RmsNorm, Sequential, TrainableMask, initialize,
     },
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
     network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Sgd,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -81,7 +81,7 @@ fn limited(name: &str) -> bool {
 /// What a layer reports of itself saturates, and what makes memory for it refuses it.
 fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static) {
     let dims = layer.dims();
-    let extents = [Extent::batch(1), Extent::sequences(3, MAX), Extent::sequences(MAX / 2, 2)];
+    let extents = [BatchShape::batch(1), BatchShape::sequences(3, MAX), BatchShape::sequences(MAX / 2, 2)];
     table.row(name, &["reports"], || {
         for extent in extents {
             for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
@@ -109,20 +109,20 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
     let fits: &[&str] = if hostile { &["TooLarge", "InvalidLayer", "Ok"] } else { expected };
     let fits = if narrow { expected } else { fits };
     table.row(&format!("{name}: push"), fits, || kind(first.push(layer.clone())));
-    table.row(&format!("{name}: push, tape"), expected, || {
+    table.row(&format!("{name}: push, workspace"), expected, || {
         let pushed = second.push(layer.clone());
-        kind(pushed.and_then(|()| Tape::<f64, _>::new(second, Extent::batch(1))))
+        kind(pushed.and_then(|()| Workspace::<f64, _>::new(second, BatchShape::batch(1))))
     });
-    table.row(&format!("{name}: tape"), expected, || kind(Tape::<f64, _>::new(&layer, Extent::batch(1))));
+    table.row(&format!("{name}: workspace"), expected, || kind(Workspace::<f64, _>::new(&layer, BatchShape::batch(1))));
     let inference: &[&str] = if hostile || narrow { expected } else { &["Ok", "TooLarge"] };
     table.row(&format!("{name}: inference"), inference, || {
-        kind(Tape::<f64, _>::for_inference(&layer, Extent::batch(1)))
+        kind(Workspace::<f64, _>::for_inference(&layer, BatchShape::batch(1)))
     });
     for batch in [MAX, MAX / 2, 1 << 62] {
         let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge", "InvalidLayer"] };
-        let extent = Extent::sequences(batch, 1);
-        table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::new(&layer, extent)));
-        table.row(&format!("{name}: {batch}"), refused, || kind(Tape::<f64, _>::for_inference(&layer, extent)));
+        let extent = BatchShape::sequences(batch, 1);
+        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::new(&layer, extent)));
+        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::for_inference(&layer, extent)));
     }
 }
 
@@ -147,7 +147,7 @@ fn layers_of_hostile_sizes_saturate_and_are_refused() {
             }
         }
         let name = |kind: &str| format!("{kind}({a})");
-        layer(&mut table, &name("Pointwise"), Pointwise::new(a, Relu));
+        layer(&mut table, &name("ActivationLayer"), ActivationLayer::new(a, Relu));
         layer(&mut table, &name("PRelu"), PRelu::new(a));
         layer(&mut table, &name("PRelu per unit"), PRelu::new(a).per_unit());
         layer(&mut table, &name("LayerNorm"), LayerNorm::new(a));
@@ -188,18 +188,18 @@ fn hostile_sizes_in_theory_give_a_value_or_a_typed_error() {
 
 fn extents(table: &mut Table) {
     let cases = [
-        (Extent::batch(0), "EmptyBatch"),
-        (Extent::batch(1), "Ok"),
-        (Extent::batch(MAX), "TooLarge"),
-        (Extent::batch(MAX / 2), "Ok"),
-        (Extent::sequences(2, 0), "NoSteps"),
-        (Extent::sequences(2, 1 << 63), "TooLarge"),
-        (Extent::sequences(1 << 63, 2), "TooLarge"),
-        (Extent::sequences(1 << 32, 1 << 32), "TooLarge"),
-        (Extent::sequences(1 << 31, 1 << 31), "Ok"),
-        (Extent::ragged(&[]), "EmptyBatch"),
-        (Extent::ragged(&[MAX, 1]), "TooLarge"),
-        (Extent::ragged(&[MAX / 2, MAX / 2, 3]), "TooLarge"),
+        (BatchShape::batch(0), "EmptyBatch"),
+        (BatchShape::batch(1), "Ok"),
+        (BatchShape::batch(MAX), "TooLarge"),
+        (BatchShape::batch(MAX / 2), "Ok"),
+        (BatchShape::sequences(2, 0), "NoSteps"),
+        (BatchShape::sequences(2, 1 << 63), "TooLarge"),
+        (BatchShape::sequences(1 << 63, 2), "TooLarge"),
+        (BatchShape::sequences(1 << 32, 1 << 32), "TooLarge"),
+        (BatchShape::sequences(1 << 31, 1 << 31), "Ok"),
+        (BatchShape::ragged(&[]), "EmptyBatch"),
+        (BatchShape::ragged(&[MAX, 1]), "TooLarge"),
+        (BatchShape::ragged(&[MAX / 2, MAX / 2, 3]), "TooLarge"),
     ];
     for (extent, expected) in cases {
         table.row(&format!("{extent:?}"), &[expected], || kind(extent.check()));
@@ -217,8 +217,11 @@ fn extents(table: &mut Table) {
                 assert!(block.range.start <= block.range.end);
                 let block = block.within("0", b);
                 assert!(block.range.start <= block.range.end);
-                let _ =
-                    (Place::new(&[]).part(a).part(b).index(), Trained::ALL.part(a).part(b).any(a), Dims::new(a, b, a));
+                let _ = (
+                    Place::new(&[]).part(a).part(b).index(),
+                    TrainableMask::ALL.part(a).part(b).any(a),
+                    Dims::new(a, b, a),
+                );
             }
         }
         "reports"
@@ -238,7 +241,7 @@ fn data(table: &mut Table) {
             };
             let targets_of = if (a, b) == (1, 1) { Target::Values(&targets) } else { values };
             table.row(&format!("sequences({a}, {b})"), expected, || {
-                let data = Data::sequences(a, b, &inputs, targets_of);
+                let data = Dataset::sequences(a, b, &inputs, targets_of);
                 if let Ok(data) = &data {
                     let mut batch = Batch::new(data, MAX);
                     batch.gather(data, &[0], false).unwrap();
@@ -247,14 +250,14 @@ fn data(table: &mut Table) {
             });
             let lengths = [a, b];
             table.row(&format!("ragged(0, [{a}, {b}])"), &["NoSteps", "Empty"], || {
-                kind(Data::ragged(0, &lengths, &[], values))
+                kind(Dataset::ragged(0, &lengths, &[], values))
             });
             let expected: &[&str] = if (a, b) == (1, 1) { &["Ok"] } else { &["NoSteps", "TooLarge", "Length"] };
             table.row(&format!("ragged(4, [{a}, {b}])"), expected, || {
-                kind(Data::ragged(4, &lengths, &inputs, Target::Values(&targets[..2])))
+                kind(Dataset::ragged(4, &lengths, &inputs, Target::Values(&targets[..2])))
             });
             table.row(&format!("ragged({a}, [1, 1])"), &["Ok", "TooLarge", "Length", "Empty"], || {
-                kind(Data::ragged(a, &[1, 1], &inputs, Target::Values(&targets[..2])))
+                kind(Dataset::ragged(a, &[1, 1], &inputs, Target::Values(&targets[..2])))
             });
         }
     }
@@ -264,7 +267,7 @@ fn data(table: &mut Table) {
     let inputs = vec![0.5; (1 << 16) - 1 + (1 << 16)];
     let targets = vec![0.5; 1 << 16];
     table.row("a long sample among short ones", &["Ok"], || {
-        let data = Data::ragged(1, &lengths, &inputs, Target::Values(&targets)).unwrap();
+        let data = Dataset::ragged(1, &lengths, &inputs, Target::Values(&targets)).unwrap();
         let mut batch = Batch::new(&data, MAX);
         let all: Vec<usize> = (0..1 << 16).collect();
         let gathered = batch.gather(&data, &all, false);
@@ -274,29 +277,29 @@ fn data(table: &mut Table) {
 }
 
 /// A trainer of a line, and its losses.
-fn fit(settings: Settings, steps: usize) -> Result<Vec<f64>, Error> {
+fn fit(settings: TrainConfig, steps: usize) -> Result<Vec<f64>, Error> {
     let inputs: Vec<f64> = (0..12).map(|i| f64::from(i) / 8.0).collect();
     let targets: Vec<f64> = inputs.iter().map(|x| 3.0 * x - 1.0).collect();
-    let data = Data::rows(1, &inputs, Target::Values(&targets))?;
+    let data = Dataset::rows(1, &inputs, Target::Values(&targets))?;
     let network = Sequential::<f64>::input(1).linear(1).build()?;
-    let mut trainer = Trainer::for_steps(network, MeanSquared::new(), Sgd::new(0.1), settings, steps)?;
+    let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), settings, steps)?;
     let epochs = trainer.fit(&data)?;
     trainer.evaluate(&data)?;
     trainer.metric(&data, |_, _, _| 1.0)?;
     let most = settings.batch.min(12);
-    trainer.predict(&inputs[..most], Extent::batch(most)).map(drop)?;
+    trainer.predict(&inputs[..most], BatchShape::batch(most)).map(drop)?;
     let mut batch = Batch::new(&data, MAX);
     trainer.step(&data, &mut batch, &[0, 1, 2], &mut ())?;
     Ok(epochs.iter().map(|epoch| epoch.loss).collect())
 }
 
 fn trainers(table: &mut Table) {
-    let plain = Settings { batch: 12, epochs: 3, ..Settings::default() };
+    let plain = TrainConfig { batch: 12, epochs: 3, ..TrainConfig::default() };
     let whole = fit(plain, 1).unwrap();
     for batch in [MAX, MAX / 2, 1 << 31, 1 << 63, 13, 4097] {
         for accumulate in [1, MAX, 1 << 63, 1 << 31] {
             table.row(&format!("batch {batch}, accumulate {accumulate}"), &["Ok"], || {
-                let settings = Settings { batch, accumulate, ..plain };
+                let settings = TrainConfig { batch, accumulate, ..plain };
                 let losses = fit(settings, 1);
                 assert_eq!(losses.as_ref(), Ok(&whole), "a batch larger than the data is the data");
                 kind(losses)
@@ -305,21 +308,21 @@ fn trainers(table: &mut Table) {
     }
     for accumulate in [MAX, 1 << 63, 1 << 31] {
         table.row(&format!("batch 4, accumulate {accumulate}"), &["Ok"], || {
-            kind(fit(Settings { batch: 4, accumulate, ..plain }, 1))
+            kind(fit(TrainConfig { batch: 4, accumulate, ..plain }, 1))
         });
     }
     for (settings, steps, expected) in [
-        (Settings { batch: 0, ..plain }, 1, "Parameter"),
-        (Settings { accumulate: 0, ..plain }, 1, "Parameter"),
-        (Settings { patience: Some(0), ..plain }, 1, "Parameter"),
-        (Settings { threads: 0, ..plain }, 1, "Parameter"),
-        (Settings { threads: MAX, ..plain }, 1, "TooLarge"),
-        (Settings { threads: MAX / 2, ..plain }, 1, "TooLarge"),
-        (Settings { threads: 1 << 31, ..plain }, 1, "TooLarge"),
+        (TrainConfig { batch: 0, ..plain }, 1, "Parameter"),
+        (TrainConfig { accumulate: 0, ..plain }, 1, "Parameter"),
+        (TrainConfig { patience: Some(0), ..plain }, 1, "Parameter"),
+        (TrainConfig { threads: 0, ..plain }, 1, "Parameter"),
+        (TrainConfig { threads: MAX, ..plain }, 1, "TooLarge"),
+        (TrainConfig { threads: MAX / 2, ..plain }, 1, "TooLarge"),
+        (TrainConfig { threads: 1 << 31, ..plain }, 1, "TooLarge"),
         (plain, 0, "NoSteps"),
         (plain, MAX, "TooLarge"),
         (plain, 1 << 31, "TooLarge"),
-        (Settings { batch: MAX, ..plain }, MAX / 2, "TooLarge"),
+        (TrainConfig { batch: MAX, ..plain }, MAX / 2, "TooLarge"),
     ] {
         table.row(&format!("{settings:?} for {steps} steps"), &[expected], || kind(fit(settings, steps)));
     }
@@ -328,7 +331,7 @@ fn trainers(table: &mut Table) {
 fn threads(table: &mut Table) {
     let network = Sequential::<f64>::input(3).linear(2).build().unwrap();
     let w = initialize(&network, 1).unwrap();
-    let mut tape = Tape::new(&network, Extent::batch(4)).unwrap();
+    let mut workspace = Workspace::new(&network, BatchShape::batch(4)).unwrap();
     for (threads, expected) in [
         (2, &["Ok", "Threads"][..]),
         (0, &["Parameter"]),
@@ -338,15 +341,15 @@ fn threads(table: &mut Table) {
         (4097, &["TooLarge"]),
         (1, &["Ok"]),
     ] {
-        table.row(&format!("{threads} threads"), expected, || kind(tape.set_threads(threads)));
+        table.row(&format!("{threads} threads"), expected, || kind(workspace.set_threads(threads)));
         table.row(&format!("a pass after {threads} threads"), &["Ok"], || {
-            kind(tape.forward(&w, &[0.5; 12], Extent::batch(4)).map(drop))
+            kind(workspace.forward(&w, &[0.5; 12], BatchShape::batch(4)).map(drop))
         });
     }
-    for extent in [Extent::batch(MAX), Extent::sequences(2, 1 << 63), Extent::ragged(&[MAX, MAX])] {
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.forward(&w, &[], extent).map(drop)));
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.infer(&w, &[], extent).map(drop)));
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(tape.input_mut(extent).map(drop)));
+    for extent in [BatchShape::batch(MAX), BatchShape::sequences(2, 1 << 63), BatchShape::ragged(&[MAX, MAX])] {
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.forward(&w, &[], extent).map(drop)));
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.infer(&w, &[], extent).map(drop)));
+        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.input_mut(extent).map(drop)));
     }
 }
 
@@ -365,15 +368,15 @@ fn networks(table: &mut Table) {
         });
         table.row(&format!("node of {width}"), &["TooLarge"], || {
             let (weights, bias) = (Zeros.kind(), Some(Zeros.kind()));
-            let linear = Node::Linear { inputs: 4, outputs: width, weights, bias };
-            let node = Node::Sequential { input: 4, layers: vec![linear] };
+            let linear = LayerSpec::Linear { inputs: 4, outputs: width, weights, bias };
+            let node = LayerSpec::Sequential { input: 4, layers: vec![linear] };
             kind(node.build::<f64>().and_then(|network| initialize(&network, 1)))
         });
     }
     table.row("sums of widths", &["TooLarge"], || {
         let half = MAX / 32;
         let mut network = Sequential::<f64>::new(half);
-        let pushed = (0..64).try_for_each(|_| network.push(Pointwise::new(half, Relu)));
+        let pushed = (0..64).try_for_each(|_| network.push(ActivationLayer::new(half, Relu)));
         kind(pushed)
     });
 }
@@ -384,11 +387,13 @@ fn theories(table: &mut Table) {
         linalg::{eigenvalues, spectral_norm_bound},
         mean_field::MeanField,
         random::generator,
-        theory::{Certificate, Inputs, LyapunovSpectrum, OneInput, Prediction, lyapunov_spectrum, state_jacobian},
+        theory::{
+            Certificate, InputStatistics, LyapunovSpectrum, Prediction, SingleInput, lyapunov_spectrum, state_jacobian,
+        },
     };
     let recurrent = Sequential::<f64>::input(1).recurrent(2, Elman::new(Tanh)).last_step().build().unwrap();
     let line = Sequential::<f64>::input(1).linear(1).mean_over_steps().build().unwrap();
-    let inputs = Inputs::new(1.0).unwrap();
+    let inputs = InputStatistics::new(1.0).unwrap();
     for (steps, expected) in
         [(0, "Parameter"), (1, "Ok"), (1 << 20, "Ok"), (1 << 31, "TooLarge"), (MAX / 2, "TooLarge"), (MAX, "TooLarge")]
     {
@@ -402,10 +407,10 @@ fn theories(table: &mut Table) {
     }
     let w = initialize(&recurrent, 1).unwrap();
     for (extent, expected) in [
-        (Extent::sequences(1, 1000), "Ok"),
-        (Extent::sequences(1, 1 << 31), "TooLarge"),
-        (Extent::sequences(1, MAX), "TooLarge"),
-        (Extent::sequences(2, MAX / 2), "TooLarge"),
+        (BatchShape::sequences(1, 1000), "Ok"),
+        (BatchShape::sequences(1, 1 << 31), "TooLarge"),
+        (BatchShape::sequences(1, MAX), "TooLarge"),
+        (BatchShape::sequences(2, MAX / 2), "TooLarge"),
     ] {
         table.row(&format!("a certificate of {extent:?}"), &[expected], || {
             kind(Certificate::new(&recurrent, &w, extent))
@@ -413,12 +418,13 @@ fn theories(table: &mut Table) {
     }
     for width in [MAX, MAX / 2, 1 << 40] {
         let (weights, bias) = (chainrule::initializer::He::normal().kind(), None);
-        let node = Node::Linear { inputs: 1, outputs: width, weights, bias };
-        table.row(&format!("one input through {width}"), &["TooLarge"], || kind(OneInput::of_node(&node, inputs, 1)));
+        let node = LayerSpec::Linear { inputs: 1, outputs: width, weights, bias };
+        table
+            .row(&format!("one input through {width}"), &["TooLarge"], || kind(SingleInput::of_node(&node, inputs, 1)));
         table.row(&format!("a prediction of width {width}"), &["Ok"], || kind(Prediction::of_node(&node, inputs)));
-        table.row(&format!("{width} nets"), &["TooLarge"], || kind(OneInput::of(&line, inputs, width)));
+        table.row(&format!("{width} nets"), &["TooLarge"], || kind(SingleInput::of(&line, inputs, width)));
     }
-    table.row("no nets", &["Parameter"], || kind(OneInput::of(&line, inputs, 0)));
+    table.row("no nets", &["Parameter"], || kind(SingleInput::of(&line, inputs, 0)));
     for (weight_variance, bias_variance, expected) in [(1.0, 0.1, "Ok"), (1.5, 0.1, "Ok"), (1.0, 0.0, "TooLarge")] {
         let field = MeanField::new(&Tanh, weight_variance, bias_variance).unwrap();
         for depth in [MAX, MAX / 2, 1 << 31] {

@@ -2,11 +2,11 @@
 //! names the law that is broken, and never another's memory.
 
 use chainrule::{
-    Block, Extent, Layer, Scalar,
-    layer::{Backward, Dims, Forward, Linear, Mode, Needs, Sequential, initialize},
+    BatchShape, Block, Layer, Scalar,
+    layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Sequential, initialize},
     rand_core::Rng,
     recurrent::{Lstm, Recurrent},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,13 +27,14 @@ fn linear_map_whose_weights_wrap_panics() {
     let outputs = 32768usize.wrapping_mul(0xAAAA_AAAA_AAAA_AAAB);
     let network = Linear::new(3, outputs).without_bias();
     let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
-    assert!(Tape::<f64, _>::for_inference(&network, Extent::batch(3)).is_err());
+    assert!(Workspace::<f64, _>::for_inference(&network, BatchShape::batch(3)).is_err());
     let (mut y, mut scratch, mut silent) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
-    let pass = Forward::new(Extent::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut silent);
+    let pass = Forward::new(BatchShape::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut silent);
     panic_of(|| network.forward(&w, pass));
     let (dy, mut dx, mut dw) = (vec![0.0; 32768], [0.0; 9], vec![0.0; 32768]);
     let (saved, dx) = (&mut [][..], Some(&mut dx[..]));
-    let pass = Backward::new(Extent::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
+    let pass =
+        Backward::new(BatchShape::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
     panic_of(|| network.backward(&w, pass));
 }
 
@@ -42,14 +43,14 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
     let network = Linear::new(0, usize::MAX);
     for rows in [usize::MAX - 7, usize::MAX / 2 + 2, 1] {
         let (mut y, mut scratch, mut silent) = ([0.0f32; 64], [0.0; 64], ());
-        let pass = Forward::new(Extent::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut silent);
+        let pass = Forward::new(BatchShape::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut silent);
         let text = panic_of(|| network.forward(&[0.0; 8], pass));
         assert!(text.contains("must hold"), "{rows}: {text}");
     }
 }
 
 /// A call of both passes of a layer with slices that are `short` of one value, one slice at a time.
-fn short_slices<L: Layer<f64>>(layer: &L, extent: Extent<'_>) {
+fn short_slices<L: Layer<f64>>(layer: &L, extent: BatchShape<'_>) {
     let (dims, needs) = (layer.dims(), layer.needs(extent, Mode::Train));
     let after = layer.extent(extent).rows() * dims.output;
     let states = needs.carried * extent.batch;
@@ -92,10 +93,10 @@ fn short_slices<L: Layer<f64>>(layer: &L, extent: Extent<'_>) {
 
 #[test]
 fn layer_with_a_slice_too_short_panics() {
-    short_slices(&Linear::new(3, 4), Extent::batch(5));
-    short_slices(&Linear::new(3, 4), Extent::batch(1));
-    short_slices(&Linear::new(70, 300).without_bias(), Extent::batch(9));
-    short_slices(&Recurrent::new(3, 8, Lstm), Extent::sequences(4, 5));
+    short_slices(&Linear::new(3, 4), BatchShape::batch(5));
+    short_slices(&Linear::new(3, 4), BatchShape::batch(1));
+    short_slices(&Linear::new(70, 300).without_bias(), BatchShape::batch(9));
+    short_slices(&Recurrent::new(3, 8, Lstm), BatchShape::sequences(4, 5));
 }
 
 const SAMPLES: usize = 64;
@@ -111,8 +112,8 @@ struct Reordering {
 }
 
 impl Reordering {
-    fn extent<'a>(&'a self, extent: Extent<'a>) -> Extent<'a> {
-        if self.reorders.load(Relaxed) { Extent::ragged(&self.lengths) } else { extent }
+    fn extent<'a>(&'a self, extent: BatchShape<'a>) -> BatchShape<'a> {
+        if self.reorders.load(Relaxed) { BatchShape::ragged(&self.lengths) } else { extent }
     }
 }
 
@@ -121,7 +122,7 @@ impl<T: Scalar> Layer<T> for Reordering {
         Layer::<T>::dims(&self.recurrent)
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         Layer::<T>::needs(&self.recurrent, extent, mode)
     }
 
@@ -156,7 +157,7 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     let mut lengths = vec![STEPS];
     lengths.resize(32, 1);
     lengths.resize(SAMPLES, STEPS);
-    let extent = Extent::sequences(SAMPLES, STEPS);
+    let extent = BatchShape::sequences(SAMPLES, STEPS);
     let x: Vec<f32> = (0..extent.rows() * WIDTH).map(|i| (i % 17) as f32 / 17.0).collect();
     let new = || {
         let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
@@ -165,30 +166,30 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     };
     let network = new();
     let w = initialize(&network, 1).unwrap();
-    let pass = |tape: &mut Tape<f32, _>| {
-        let output = tape.forward(&w, &x, extent).unwrap();
+    let pass = |workspace: &mut Workspace<f32, _>| {
+        let output = workspace.forward(&w, &x, extent).unwrap();
         let y = output.y.to_vec();
         output.dy.fill(1.0);
-        [y, tape.backward(&w).unwrap().to_vec()]
+        [y, workspace.backward(&w).unwrap().to_vec()]
     };
-    let expected = pass(&mut Tape::new(network, extent).unwrap());
+    let expected = pass(&mut Workspace::new(network, extent).unwrap());
     for threads in [1, 4] {
         let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
         let layer =
             std::sync::Arc::new(Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) });
         let network = Sequential::<f32>::input(WIDTH).layer(layer.clone()).build().unwrap();
-        let mut tape = Tape::new(network, extent).unwrap();
-        tape.set_threads(threads).unwrap();
+        let mut workspace = Workspace::new(network, extent).unwrap();
+        workspace.set_threads(threads).unwrap();
         layer.reorders.store(true, Relaxed);
-        let text = panic_of(|| tape.forward(&w, &x, extent).map(|_| ()));
+        let text = panic_of(|| workspace.forward(&w, &x, extent).map(|_| ()));
         assert!(text.contains("must not increase"), "{text}");
         layer.reorders.store(false, Relaxed);
-        let output = tape.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, extent).unwrap();
         output.dy.fill(1.0);
         layer.reorders.store(true, Relaxed);
-        let text = panic_of(|| tape.backward(&w).map(|_| ()));
+        let text = panic_of(|| workspace.backward(&w).map(|_| ()));
         assert!(text.contains("must not increase"), "{text}");
         layer.reorders.store(false, Relaxed);
-        assert!(pass(&mut tape) == expected, "{threads} threads");
+        assert!(pass(&mut workspace) == expected, "{threads} threads");
     }
 }

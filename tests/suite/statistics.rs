@@ -1,17 +1,17 @@
 //! What `Statistics` says beside the same worked out by hand from the pass's own numbers.
 
 use chainrule::{
-    Error, Extent, Layer,
+    BatchShape, Error, Layer,
     activation::{Activation, Relu, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     initializer::Normal,
-    layer::{Linear, Pointwise, Sequential, initialize},
-    loss::{Loss, MeanSquared, Target},
+    layer::{ActivationLayer, Linear, Sequential, initialize},
+    loss::{Loss, MeanSquaredError, Target},
     monitor::{Factor, GradientMonitor, Statistics},
     random::{Normals, generator},
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::Sgd,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn network(activation: impl Activation, gain: f64) -> Sequential<f64> {
     let weights = Normal { mean: 0.0, std: gain };
     let mut network = Sequential::new(IN);
     network.push(Linear::new(IN, HIDDEN).weights(weights)).unwrap();
-    network.push(Pointwise::new(HIDDEN, activation)).unwrap();
+    network.push(ActivationLayer::new(HIDDEN, activation)).unwrap();
     network.push(Linear::new(HIDDEN, OUT).weights(weights)).unwrap();
     network
 }
@@ -71,10 +71,11 @@ fn shares(slopes: &[f64], rows: usize) -> [f64; 2] {
 fn check(activation: impl Activation + Copy, gain: f64, rows: usize, seed: u64) -> Result<(), TestCaseError> {
     let network = network(activation, gain);
     let (w, x, dy) = (initialize(&network, seed).unwrap(), normals(rows * IN, seed + 1), normals(rows * OUT, seed + 2));
-    let (mut tape, mut seen) = (Tape::new(&network, Extent::batch(rows)).unwrap(), Statistics::new());
-    let output = tape.forward_with(&w, &x, Extent::batch(rows), chainrule::layer::Mode::Train, &mut seen).unwrap();
+    let (mut workspace, mut seen) = (Workspace::new(&network, BatchShape::batch(rows)).unwrap(), Statistics::new());
+    let output =
+        workspace.forward_with(&w, &x, BatchShape::batch(rows), chainrule::layer::Mode::Train, &mut seen).unwrap();
     output.dy.copy_from_slice(&dy);
-    tape.backward_with(&w, &mut seen).unwrap();
+    workspace.backward_with(&w, &mut seen).unwrap();
     let link = seen.links().iter().find(|link| link.factor() == Factor::Activation).unwrap();
     let hand = by_hand(&activation, &w, &x, &dy);
     let near = |said: f64, right: f64| (said - right).abs() <= 1e-9 * (1.0 + right.abs());
@@ -108,18 +109,18 @@ proptest! {
 fn step(rate: f64, seed: u64) -> Result<Result<(), TestCaseError>, Error> {
     let (network, rows) = (network(Tanh, 0.5), 6);
     let (x, y) = (normals(rows * IN, seed), normals(rows * OUT, seed + 1));
-    let data = Data::rows(IN, &x, Target::Values(&y))?;
-    let settings = Settings { batch: rows, seed, ..Settings::default() };
-    let mut trainer = Trainer::new(&network, MeanSquared::new(), Sgd::new(rate), settings)?;
+    let data = Dataset::rows(IN, &x, Target::Values(&y))?;
+    let settings = TrainConfig { batch: rows, seed, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(&network, MeanSquaredError::new(), Sgd::new(rate), settings)?;
     let w = trainer.parameters().to_vec();
-    let mut tape = Tape::new(&network, Extent::batch(rows))?;
-    let output = tape.forward(&w, &x, Extent::batch(rows))?;
-    MeanSquared::new().evaluate(OUT, output.y, Target::Values(&y), None, output.dy)?;
-    let gradient = tape.backward(&w)?.to_vec();
+    let mut workspace = Workspace::new(&network, BatchShape::batch(rows))?;
+    let output = workspace.forward(&w, &x, BatchShape::batch(rows))?;
+    MeanSquaredError::new().evaluate(OUT, output.y, Target::Values(&y), None, output.dy)?;
+    let gradient = workspace.backward(&w)?.to_vec();
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, rows));
     trainer.step(&data, &mut batch, &[0, 1, 2, 3, 4, 5], &mut seen)?;
     let near = |said: f64, right: f64| (said - right).abs() <= 1e-9 * (1.0 + right.abs());
-    let blocks = trainer.tape().blocks().iter();
+    let blocks = trainer.workspace().blocks().iter();
     for (block, said) in blocks.zip(seen.blocks()) {
         let (g, w) = (length(&gradient[block.range.clone()]), length(&w[block.range.clone()]));
         if !near(said.gradient_norm(), g) {

@@ -1,10 +1,10 @@
 //! The strategies draw what they say, networks of every kind that build and run for every scalar, and shrink it.
 
 use chainrule::{
-    Error, Extent, Scalar,
+    BatchShape, Error, Scalar,
     activation::{ActivationKind, Identity},
     initializer::{Initializer, InitializerKind, Shape, Zeros},
-    layer::{BranchScale, CellKind, Mode, Node, Reset, initialize},
+    layer::{BranchScale, CellKind, GruVariant, LayerSpec, Mode, initialize},
     proptest::{
         prelude::*,
         strategy::ValueTree,
@@ -18,7 +18,7 @@ use chainrule::{
             networks, values, widths,
         },
     },
-    workspace::Tape,
+    workspace::Workspace,
 };
 use std::collections::BTreeSet;
 
@@ -45,22 +45,22 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Forward and backward, with the tape's lengths; the gradient.
+/// Forward and backward, with the workspace's lengths; the gradient.
 fn runs<T: Scalar>(case: &Case<T>) -> Result<Vec<T>, Error> {
     let network = case.network.build::<T>()?;
     assert_eq!(network.describe(), case.network);
-    let extent = Extent::from(&case.extent);
+    let extent = BatchShape::from(&case.extent);
     extent.check()?;
-    let mut tape = Tape::new(&network, extent)?;
-    tape.want_input_gradient(true);
+    let mut workspace = Workspace::new(&network, extent)?;
+    workspace.compute_input_gradient(true);
     for mode in [Mode::Train, Mode::Evaluate] {
-        let output = tape.forward_with(&case.w, &case.x, extent, mode, &mut ())?;
+        let output = workspace.forward_with(&case.w, &case.x, extent, mode, &mut ())?;
         output.dy.fill(T::one());
-        tape.backward(&case.w)?;
+        workspace.backward(&case.w)?;
     }
     let initial: Vec<T> = initialize(&network, 1)?;
     assert!(initial.iter().all(|w| w.is_finite()));
-    Ok([tape.infer(&case.w, &case.x, extent)?.to_vec(), tape.gradient().to_vec()].concat())
+    Ok([workspace.infer(&case.w, &case.x, extent)?.to_vec(), workspace.gradient().to_vec()].concat())
 }
 
 proptest! {
@@ -91,15 +91,15 @@ proptest! {
 
     #[test]
     fn limits_hold(node in networks(Limits { layers: 3, width: 4, depth: 1, recurrent: true, batch: 1, steps: 1 })) {
-        let Node::Sequential { input, layers } = &node else { return Err(TestCaseError::fail("no row of layers")) };
+        let LayerSpec::Sequential { input, layers } = &node else { return Err(TestCaseError::fail("no row of layers")) };
         prop_assert!((1..=4).contains(input) && (1..=3).contains(&layers.len()));
         prop_assert!(depth(&node) <= 2, "{node:?}");
     }
 
     #[test]
     fn extents_are_valid(extent in extents(3, 4), lengths in lengths(5, 6), width in widths(7)) {
-        Extent::from(&extent).check()?;
-        Extent::ragged(&lengths).check()?;
+        BatchShape::from(&extent).check()?;
+        BatchShape::ragged(&lengths).check()?;
         prop_assert!(extent.extent().batch <= 3 && extent.extent().steps <= 4);
         prop_assert!(lengths.len() <= 5 && lengths[0] <= 6 && (1..=7).contains(&width));
     }
@@ -120,18 +120,18 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_values(_: ActivationKind, _: CellKind, _: Node, _: OwnedExtent, _: Reset, scale: BranchScale) {
+    fn arbitrary_values(_: ActivationKind, _: CellKind, _: LayerSpec, _: OwnedExtent, _: GruVariant, scale: BranchScale) {
         let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
         prop_assert!(value.abs() <= 2.0);
     }
 }
 
 /// Branches within branches.
-fn depth(node: &Node) -> usize {
+fn depth(node: &LayerSpec) -> usize {
     match node {
-        Node::Sequential { layers, .. } => 1 + layers.iter().map(depth).max().unwrap_or(0),
-        Node::Residual { branch: layer, .. } | Node::Reversed(layer) => depth(layer),
-        Node::Bidirectional { forward, backward } => depth(forward).max(depth(backward)),
+        LayerSpec::Sequential { layers, .. } => 1 + layers.iter().map(depth).max().unwrap_or(0),
+        LayerSpec::Residual { branch: layer, .. } | LayerSpec::Reversed(layer) => depth(layer),
+        LayerSpec::Bidirectional { forward, backward } => depth(forward).max(depth(backward)),
         _ => 0,
     }
 }
@@ -148,7 +148,7 @@ fn nothing_is_left_out() {
     let drawn_names = names(&drawn(networks(Limits::default()), 2000));
     for name in [
         "Linear",
-        "Pointwise",
+        "ActivationLayer",
         "PRelu",
         "LayerNorm",
         "RmsNorm",
@@ -165,8 +165,8 @@ fn nothing_is_left_out() {
         "Elman",
         "Lstm",
         "Gru",
-        "AfterProduct",
-        "BeforeProduct",
+        "ResetAfter",
+        "ResetBefore",
         "Zeros",
         "Constant",
         "Uniform",
@@ -209,9 +209,9 @@ fn floats_have_their_edges() {
 }
 
 /// A layer in a network that is one layer.
-fn alone(node: &Node) -> &Node {
+fn alone(node: &LayerSpec) -> &LayerSpec {
     match node {
-        Node::Sequential { layers, .. } if layers.len() == 1 => &layers[0],
+        LayerSpec::Sequential { layers, .. } if layers.len() == 1 => &layers[0],
         other => panic!("not one layer: {other:?}"),
     }
 }
@@ -239,20 +239,22 @@ fn everything_shrinks() {
 fn networks_shrink() {
     let identity = ActivationKind::Identity(Identity);
     let Case { network, w, x, extent } = smallest(cases::<f64>(Limits::default()), |_| false);
-    assert_eq!(alone(&network), &Node::Pointwise { width: 1, activation: identity.clone() });
+    assert_eq!(alone(&network), &LayerSpec::ActivationLayer { width: 1, activation: identity.clone() });
     assert_eq!((w.as_slice(), x.as_slice(), extent), (&[][..], &[1.0 / 128.0][..], OwnedExtent::Batch(1)));
 
-    let recurrent = |node: &Node| names(std::slice::from_ref(node)).contains("Recurrent");
+    let recurrent = |node: &LayerSpec| names(std::slice::from_ref(node)).contains("Recurrent");
     let found = smallest(networks(Limits::default()), |node| !recurrent(node));
-    let Node::Recurrent { cell, inputs: 1, hidden: 1, bias: None, .. } = alone(&found) else { panic!("{found:?}") };
+    let LayerSpec::Recurrent { cell, inputs: 1, hidden: 1, bias: None, .. } = alone(&found) else {
+        panic!("{found:?}")
+    };
     assert_eq!(cell, &CellKind::Elman(identity.clone()));
 
     // Within a branch, too.
-    let within = |node: &Node| matches!(node, Node::Residual { branch, .. } if recurrent(branch));
-    let bad = |node: &Node| matches!(node, Node::Sequential { layers, .. } if layers.iter().any(within));
+    let within = |node: &LayerSpec| matches!(node, LayerSpec::Residual { branch, .. } if recurrent(branch));
+    let bad = |node: &LayerSpec| matches!(node, LayerSpec::Sequential { layers, .. } if layers.iter().any(within));
     let found = smallest(networks(Limits::default()), |node| !bad(node));
-    let Node::Residual { branch, scale: BranchScale::Fixed(0.0) } = alone(&found) else { panic!("{found:?}") };
-    assert!(matches!(**branch, Node::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
+    let LayerSpec::Residual { branch, scale: BranchScale::Fixed(0.0) } = alone(&found) else { panic!("{found:?}") };
+    assert!(matches!(**branch, LayerSpec::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
 }
 
 /// Whole networks of every kind keep the laws of layers: nobody is accused by accident.

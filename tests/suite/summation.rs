@@ -3,13 +3,15 @@
 //! The error of a sum is `max |Δ| / (ε max |truth|)`. It includes the rounding of the terms.
 
 use chainrule::{
-    Extent, Scalar,
+    BatchShape, Scalar,
     activation::{Identity, Tanh},
-    layer::{BranchScale, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Pointwise, Residual, RmsNorm, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target},
+    layer::{
+        ActivationLayer, BranchScale, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm, initialize,
+    },
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Cell, Elman, Gru, Lstm, Recurrent},
     scalar,
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 const SEED: u64 = 21;
@@ -45,13 +47,13 @@ fn error(found: &[f64], truth: &[f64]) -> f64 {
 }
 
 /// Output and gradient of a pass.
-fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], extent: Extent<'_>) -> [Vec<f64>; 2] {
+fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], extent: BatchShape<'_>) -> [Vec<f64>; 2] {
     let (w, x) = (cast::<T>(w), cast::<T>(x));
-    let mut tape = Tape::new(layer, Extent::sequences(extent.batch, extent.steps)).unwrap();
-    let output = tape.forward(&w, &x, extent).unwrap();
+    let mut workspace = Workspace::new(layer, BatchShape::sequences(extent.batch, extent.steps)).unwrap();
+    let output = workspace.forward(&w, &x, extent).unwrap();
     output.dy.copy_from_slice(&cast::<T>(&dy[..output.dy.len()]));
     let y = wide(output.y);
-    [y, wide(tape.backward(&w).unwrap())]
+    [y, wide(workspace.backward(&w).unwrap())]
 }
 
 const POSITIVE: [f64; 2] = [0.5, 1.5];
@@ -63,7 +65,7 @@ fn gradient_is_exact(
     single: &impl Layer<f32>,
     double: &impl Layer<f64>,
     range: [f64; 2],
-    extent: Extent<'_>,
+    extent: BatchShape<'_>,
 ) {
     let dims = single.dims();
     let x = uniform(1, extent.rows() * dims.input, range);
@@ -82,44 +84,44 @@ fn gradient_is_exact(
     assert!(all.iter().all(|(_, error)| *error <= BOUND), "{name}, seed {SEED}: {all:?}");
 }
 
-fn both(name: &str, layer: &(impl Layer<f32> + Layer<f64>), range: [f64; 2], extent: Extent<'_>) {
+fn both(name: &str, layer: &(impl Layer<f32> + Layer<f64>), range: [f64; 2], extent: BatchShape<'_>) {
     gradient_is_exact(name, layer, layer, range, extent);
 }
 
 #[test]
 fn linear_gradients_over_many_rows_keep_their_digits() {
     for range in [POSITIVE, CENTRED] {
-        both("linear", &Linear::new(WIDTH, WIDTH), range, Extent::batch(ROWS));
+        both("linear", &Linear::new(WIDTH, WIDTH), range, BatchShape::batch(ROWS));
     }
-    both("linear", &Linear::new(3, 40), POSITIVE, Extent::batch(ROWS));
+    both("linear", &Linear::new(3, 40), POSITIVE, BatchShape::batch(ROWS));
 }
 
 #[test]
 fn norm_gradients_over_many_rows_keep_their_digits() {
     for range in [POSITIVE, CENTRED] {
-        both("layer norm", &LayerNorm::new(WIDTH), range, Extent::batch(ROWS));
-        both("rms norm", &RmsNorm::new(WIDTH), range, Extent::batch(ROWS));
+        both("layer norm", &LayerNorm::new(WIDTH), range, BatchShape::batch(ROWS));
+        both("rms norm", &RmsNorm::new(WIDTH), range, BatchShape::batch(ROWS));
     }
 }
 
 #[test]
 fn slope_gradients_over_many_rows_keep_their_digits() {
     for layer in [PRelu::new(WIDTH), PRelu::new(WIDTH).per_unit(), PRelu::new(1)] {
-        both("prelu", &layer, CENTRED, Extent::batch(ROWS));
+        both("prelu", &layer, CENTRED, BatchShape::batch(ROWS));
     }
 }
 
 #[test]
 fn residual_scale_gradient_over_many_rows_keeps_its_digits() {
     fn residual<T: Scalar>() -> Residual<T> {
-        Residual::new(Pointwise::new(WIDTH, Identity)).unwrap().scale(BranchScale::Learned(0.5)).unwrap()
+        Residual::new(ActivationLayer::new(WIDTH, Identity)).unwrap().scale(BranchScale::Learned(0.5)).unwrap()
     }
     for range in [POSITIVE, CENTRED] {
-        gradient_is_exact("residual", &residual::<f32>(), &residual::<f64>(), range, Extent::batch(ROWS));
+        gradient_is_exact("residual", &residual::<f32>(), &residual::<f64>(), range, BatchShape::batch(ROWS));
     }
 }
 
-fn recurrent<C: Cell>(name: &str, cell: C, extents: &[Extent<'_>]) {
+fn recurrent<C: Cell>(name: &str, cell: C, extents: &[BatchShape<'_>]) {
     for &extent in extents {
         both(name, &Recurrent::new(3, 2, cell.clone()), POSITIVE, extent);
     }
@@ -127,18 +129,18 @@ fn recurrent<C: Cell>(name: &str, cell: C, extents: &[Extent<'_>]) {
 
 #[test]
 fn elman_gradients_over_many_steps_keep_their_digits() {
-    recurrent("elman", Elman::new(Tanh), &[Extent::ragged(&[ROWS]), Extent::sequences(ROWS / 4, 4)]);
+    recurrent("elman", Elman::new(Tanh), &[BatchShape::ragged(&[ROWS]), BatchShape::sequences(ROWS / 4, 4)]);
 }
 
 #[test]
 fn lstm_gradients_over_many_steps_keep_their_digits() {
     let lengths: Vec<usize> = (0..32).map(|sample| if sample < 16 { 4096 } else { 4000 }).collect();
-    recurrent("lstm", Lstm, &[Extent::sequences(1, ROWS), Extent::ragged(&lengths)]);
+    recurrent("lstm", Lstm, &[BatchShape::sequences(1, ROWS), BatchShape::ragged(&lengths)]);
 }
 
 #[test]
 fn gru_gradients_over_many_steps_keep_their_digits() {
-    recurrent("gru", Gru::default(), &[Extent::sequences(32, ROWS / 32)]);
+    recurrent("gru", Gru::default(), &[BatchShape::sequences(32, ROWS / 32)]);
 }
 
 #[test]
@@ -147,35 +149,35 @@ fn equal_lengths_as_a_ragged_batch_give_the_same_gradient_bits() {
     let w = initialize::<f32>(&layer, SEED).unwrap();
     let (x, dy) = (uniform(1, 3 * 3 * 5000, POSITIVE), uniform(2, 2 * 3 * 5000, POSITIVE));
     let gradient = |extent| pass::<f32>(&layer, [&w, &x, &dy], extent);
-    assert_eq!(gradient(Extent::sequences(3, 5000)), gradient(Extent::ragged(&[5000; 3])));
+    assert_eq!(gradient(BatchShape::sequences(3, 5000)), gradient(BatchShape::ragged(&[5000; 3])));
 }
 
 #[test]
 fn gradients_over_many_rows_have_the_same_bits_on_any_number_of_threads() {
-    fn gradient(layer: &impl Layer<f32>, extent: Extent<'_>, threads: usize) -> Vec<f32> {
+    fn gradient(layer: &impl Layer<f32>, extent: BatchShape<'_>, threads: usize) -> Vec<f32> {
         let dims = layer.dims();
         let w = initialize::<f32>(layer, SEED).unwrap();
-        let mut tape = Tape::new(layer, extent).unwrap();
-        tape.set_threads(threads).unwrap();
-        let output = tape.forward(&w, &uniform(1, extent.rows() * dims.input, POSITIVE), extent).unwrap();
+        let mut workspace = Workspace::new(layer, extent).unwrap();
+        workspace.set_threads(threads).unwrap();
+        let output = workspace.forward(&w, &uniform(1, extent.rows() * dims.input, POSITIVE), extent).unwrap();
         output.dy.copy_from_slice(&uniform(2, extent.rows() * dims.output, POSITIVE));
-        tape.backward(&w).unwrap().to_vec()
+        workspace.backward(&w).unwrap().to_vec()
     }
-    fn same_bits(layer: &impl Layer<f32>, extent: Extent<'_>) {
+    fn same_bits(layer: &impl Layer<f32>, extent: BatchShape<'_>) {
         let alone = gradient(layer, extent, 1);
         for threads in 2..4 {
             assert!(gradient(layer, extent, threads) == alone, "{layer:?}, {threads} threads");
         }
     }
-    same_bits(&Linear::new(70, 70), Extent::batch(10_000));
-    same_bits(&LayerNorm::new(300), Extent::batch(2_000));
-    same_bits(&Recurrent::new(16, 24, Gru::default()), Extent::sequences(16, 800));
+    same_bits(&Linear::new(70, 70), BatchShape::batch(10_000));
+    same_bits(&LayerNorm::new(300), BatchShape::batch(2_000));
+    same_bits(&Recurrent::new(16, 24, Gru::default()), BatchShape::sequences(16, 800));
 }
 
 #[test]
 fn mean_over_many_steps_keeps_its_digits() {
     let lengths: Vec<usize> = [ROWS / 8, ROWS / 8, 1000, 33, 1].to_vec();
-    for extent in [Extent::sequences(1, ROWS), Extent::sequences(3, ROWS / 4), Extent::ragged(&lengths)] {
+    for extent in [BatchShape::sequences(1, ROWS), BatchShape::sequences(3, ROWS / 4), BatchShape::ragged(&lengths)] {
         let layer = MeanOverSteps::new(WIDTH);
         let x = uniform(1, extent.rows() * WIDTH, POSITIVE);
         let dy = vec![0.0; extent.batch * WIDTH];
@@ -202,7 +204,11 @@ fn losses_over_many_rows_keep_their_digits() {
     let (single, double) = (Target::Values(&targets[..]), cast::<f64>(&targets));
     let (double, input) = (Target::Values(&double[..]), [&y[..], &weights[..]]);
     let pairs = [
-        ("mean squared", loss::<f32>(&MeanSquared::new(), input, single), loss(&MeanSquared::new(), input, double)),
+        (
+            "mean squared",
+            loss::<f32>(&MeanSquaredError::new(), input, single),
+            loss(&MeanSquaredError::new(), input, double),
+        ),
         (
             "binary",
             loss::<f32>(&BinaryCrossEntropy::new(), input, single),

@@ -1,21 +1,21 @@
 //! Results are the same bits for any number of threads, with monitors too, and a step allocates nothing.
 
 use chainrule::{
-    Block, Builder, Error, Extent, GradientMonitor, Layer, Role, Scalar,
+    BatchShape, Block, Builder, Error, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::{
-        Backward, Dims, Forward, LayerNorm, Linear, Mode, Needs, Noise, PRelu, Pointwise, Reads, Reset, Sequential,
-        initialize,
+        ActivationLayer, Backward, Dims, DropoutKey, Forward, GruVariant, LayerNorm, Linear, MemorySizes, Mode, PRelu,
+        Reads, Sequential, initialize,
     },
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
     monitor::GradientBudget,
     rand_core::Rng,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     scalar,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 use std::sync::{
@@ -30,19 +30,19 @@ fn numbers<T: Scalar>(count: usize) -> Vec<T> {
 }
 
 /// Output, input gradient and parameter gradient of a pass on some threads.
-fn pass<T: Scalar>(network: &Sequential<T>, extent: Extent<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {
+fn pass<T: Scalar>(network: &Sequential<T>, extent: BatchShape<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {
     let w = initialize(network, 3).unwrap();
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.set_threads(threads).unwrap();
-    tape.want_input_gradient(true);
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.set_threads(threads).unwrap();
+    workspace.compute_input_gradient(true);
     let mut budget = GradientBudget::new();
     let monitor: &mut dyn GradientMonitor<T> = if watched { &mut budget } else { &mut () };
     let x = numbers::<T>(extent.rows() * network.dims().input);
-    let output = tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap();
+    let output = workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(&numbers(y.len()));
-    let dw = tape.backward_with(&w, monitor).unwrap().to_vec();
-    [y, tape.input_gradient().to_vec(), dw]
+    let dw = workspace.backward_with(&w, monitor).unwrap().to_vec();
+    [y, workspace.input_gradient().to_vec(), dw]
 }
 
 fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
@@ -54,14 +54,14 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
         ("elman", Sequential::input(97).recurrent(130, Elman::new(Tanh)).linear(5).build().unwrap()),
         ("lstm", Sequential::input(97).recurrent(66, Lstm).last_step().linear(5).build().unwrap()),
         ("gru", Sequential::input(97).recurrent(64, Gru::default()).build().unwrap()),
-        ("gru, reset before", Sequential::input(97).recurrent(64, Gru::new(Reset::BeforeProduct)).build().unwrap()),
+        ("gru, reset before", Sequential::input(97).recurrent(64, Gru::new(GruVariant::ResetBefore)).build().unwrap()),
         ("both ways", Sequential::input(97).layer(both).build().unwrap()),
     ]
 }
 
 fn same_bits<T: Scalar>() {
     let lengths: Vec<usize> = (0..37).map(|i| 40 - i).collect();
-    let extents = [Extent::sequences(37, 12), Extent::ragged(&lengths), Extent::batch(1500)];
+    let extents = [BatchShape::sequences(37, 12), BatchShape::ragged(&lengths), BatchShape::batch(1500)];
     for (name, network) in networks::<T>() {
         for extent in extents {
             let alone = pass(&network, extent, 1, false);
@@ -134,32 +134,34 @@ fn deep_and_narrow<T: Scalar>() {
     let network = builder.linear(7).build().unwrap();
     let w = initialize(&network, 5).unwrap();
     let x = numbers::<T>(61 * 40);
-    let run = |threads: usize, capacity: Extent<'_>, batch: usize, wants: bool, frozen: &[&str]| {
-        let mut tape = Tape::new(&network, capacity).unwrap();
-        tape.want_input_gradient(wants);
-        frozen.iter().for_each(|name| tape.freeze(name).unwrap());
+    let run = |threads: usize, capacity: BatchShape<'_>, batch: usize, wants: bool, frozen: &[&str]| {
+        let mut workspace = Workspace::new(&network, capacity).unwrap();
+        workspace.compute_input_gradient(wants);
+        frozen.iter().for_each(|name| workspace.freeze(name).unwrap());
         let mut results = Vec::new();
         for step in 0..4 {
-            // A tape may have other threads at each step, and even between its passes.
-            tape.set_threads(if step == 2 { 1 } else { threads }).unwrap();
-            tape.set_noise(Noise::new(9, step).from_sample(100));
+            // A workspace may have other threads at each step, and even between its passes.
+            workspace.set_threads(if step == 2 { 1 } else { threads }).unwrap();
+            workspace.set_dropout_key(DropoutKey::new(9, step).from_sample(100));
             let mode = if step == 1 { Mode::Evaluate } else { Mode::Train };
-            let output = tape.forward_with(&w, &x[..batch * 40], Extent::batch(batch), mode, &mut ()).unwrap();
+            let output = workspace.forward_with(&w, &x[..batch * 40], BatchShape::batch(batch), mode, &mut ()).unwrap();
             results.extend_from_slice(output.y);
             let dy = numbers(output.y.len());
             output.dy.copy_from_slice(&dy);
             if step == 3 {
-                tape.set_threads(2).unwrap();
+                workspace.set_threads(2).unwrap();
             }
-            let gradient = if step == 1 { tape.accumulate(&w) } else { tape.backward(&w) };
+            let gradient = if step == 1 { workspace.accumulate(&w) } else { workspace.backward(&w) };
             results.extend_from_slice(gradient.unwrap());
-            results.extend_from_slice(tape.input_gradient());
+            results.extend_from_slice(workspace.input_gradient());
         }
         results
     };
     let frozen: [&[&str]; 3] =
         [&[], &["0", "11.scale", "24", "64.weight"], &["0", "3", "4", "5", "6", "9", "10", "60"]];
-    for (frozen, capacity) in frozen.into_iter().zip([Extent::batch(61), Extent::sequences(61, 2), Extent::batch(70)]) {
+    for (frozen, capacity) in
+        frozen.into_iter().zip([BatchShape::batch(61), BatchShape::sequences(61, 2), BatchShape::batch(70)])
+    {
         for (batch, wants) in [(61, true), (61, false), (40, false), (9, true), (1, false)] {
             let alone = run(1, capacity, batch, wants, frozen);
             assert!(alone.iter().all(|value| value.is_finite()));
@@ -185,10 +187,10 @@ fn a_run_is_the_same_on_two_threads() {
     let run = |threads: usize| {
         let network = Sequential::<f32>::input(64).recurrent(80, Lstm).last_step().linear(3).build().unwrap();
         let (x, y) = (numbers(96 * 20 * 64), numbers(96 * 3));
-        let data = Data::sequences(64, 20, &x, Target::Values(&y)).unwrap();
-        let settings = Settings { epochs: 2, threads, ..Settings::default() };
+        let data = Dataset::sequences(64, 20, &x, Target::Values(&y)).unwrap();
+        let settings = TrainConfig { epochs: 2, threads, ..TrainConfig::default() };
         let chain = (ClipNorm::new(0.1), Adam::new(1e-3));
-        let mut trainer = Trainer::for_steps(network, MeanSquared::new(), chain, settings, 20).unwrap();
+        let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, 20).unwrap();
         trainer.fit(&data).unwrap();
         trainer.parameters().to_vec()
     };
@@ -199,22 +201,22 @@ fn a_run_is_the_same_on_two_threads() {
 #[test]
 fn no_threads_at_all_are_refused() {
     let network = || Sequential::<f32>::input(2).linear(1).build().unwrap();
-    let mut tape = Tape::new(network(), Extent::batch(1)).unwrap();
-    assert!(matches!(tape.set_threads(0), Err(Error::Parameter { found: 0.0, .. })));
-    let settings = Settings { threads: 0, ..Settings::default() };
-    assert!(Trainer::new(network(), MeanSquared::new(), Adam::new(0.1), settings).is_err());
+    let mut workspace = Workspace::new(network(), BatchShape::batch(1)).unwrap();
+    assert!(matches!(workspace.set_threads(0), Err(Error::Parameter { found: 0.0, .. })));
+    let settings = TrainConfig { threads: 0, ..TrainConfig::default() };
+    assert!(Trainer::new(network(), MeanSquaredError::new(), Adam::new(0.1), settings).is_err());
 }
 
 /// A trainer may go to another thread, with its team.
 #[test]
 fn a_trainer_can_be_sent() {
     let network = Sequential::<f32>::input(300).linear(300).build().unwrap();
-    let settings = Settings { threads: 2, batch: 64, ..Settings::default() };
-    let mut trainer = Trainer::new(network, MeanSquared::new(), Adam::new(0.1), settings).unwrap();
+    let settings = TrainConfig { threads: 2, batch: 64, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
     let (x, y) = (numbers::<f32>(64 * 300), numbers::<f32>(64 * 300));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let data = Data::rows(300, &x, Target::Values(&y)).unwrap();
+            let data = Dataset::rows(300, &x, Target::Values(&y)).unwrap();
             let mut batch = Batch::new(&data, 64);
             let order: Vec<usize> = (0..64).collect();
             trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
@@ -231,8 +233,8 @@ impl<T: Scalar> Layer<T> for Halve {
         Dims::new(self.0, self.0, 0)
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
-        Needs::new(if mode == Mode::Train { extent.rows() * self.0 } else { 0 }, 0, 0)
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        MemorySizes::new(if mode == Mode::Train { extent.rows() * self.0 } else { 0 }, 0, 0)
     }
 
     fn reads(&self) -> Reads {
@@ -264,12 +266,12 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
         network = network.linear(64).activation(Tanh).layer(Halve(64));
     }
     let network = network.linear(3).build().unwrap();
-    let (w, x, extent) = (initialize(&network, 1).unwrap(), numbers::<f32>(64 * 40), Extent::batch(40));
+    let (w, x, extent) = (initialize(&network, 1).unwrap(), numbers::<f32>(64 * 40), BatchShape::batch(40));
     let gradient = |mode: Mode, threads: usize| {
-        let mut tape = Tape::new(&network, extent).unwrap();
-        tape.set_threads(threads).unwrap();
-        tape.forward_with(&w, &x, extent, mode, &mut ()).unwrap().dy.fill(1.0);
-        tape.backward(&w).unwrap().to_vec()
+        let mut workspace = Workspace::new(&network, extent).unwrap();
+        workspace.set_threads(threads).unwrap();
+        workspace.forward_with(&w, &x, extent, mode, &mut ()).unwrap().dy.fill(1.0);
+        workspace.backward(&w).unwrap().to_vec()
     };
     let alone = gradient(Mode::Train, 1);
     for (mode, threads) in [(Mode::Train, 2), (Mode::Train, 3), (Mode::Evaluate, 1), (Mode::Evaluate, 2)] {
@@ -277,7 +279,7 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
     }
 }
 
-/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the tape, and frozen blocks.
+/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the workspace, and frozen blocks.
 #[test]
 fn a_smaller_pass_gives_the_same_bits() {
     let networks = networks::<f32>();
@@ -286,21 +288,24 @@ fn a_smaller_pass_gives_the_same_bits() {
         let lengths: Vec<usize> = (0..33).map(|i| 30 - i / 2).collect();
         for frozen in [None, Some("weight"), Some("recurrent")] {
             let run = |threads: usize| {
-                let mut tape = Tape::new(network, Extent::sequences(40, 30)).unwrap();
-                tape.set_threads(threads).unwrap();
-                let blocks: Vec<String> = tape.blocks().iter().map(|block| block.name.to_string()).collect();
+                let mut workspace = Workspace::new(network, BatchShape::sequences(40, 30)).unwrap();
+                workspace.set_threads(threads).unwrap();
+                let blocks: Vec<String> = workspace.blocks().iter().map(|block| block.name.to_string()).collect();
                 for block in blocks.iter().filter(|name| frozen.is_some_and(|part| name.ends_with(part))) {
-                    tape.freeze(block).unwrap();
+                    workspace.freeze(block).unwrap();
                 }
                 let mut results = Vec::new();
-                for extent in
-                    [Extent::ragged(&lengths), Extent::sequences(31, 9), Extent::batch(40), Extent::sequences(2, 30)]
-                {
+                for extent in [
+                    BatchShape::ragged(&lengths),
+                    BatchShape::sequences(31, 9),
+                    BatchShape::batch(40),
+                    BatchShape::sequences(2, 30),
+                ] {
                     let x = numbers::<f32>(extent.rows() * 97);
-                    let output = tape.forward(&w, &x, extent).unwrap();
+                    let output = workspace.forward(&w, &x, extent).unwrap();
                     let dy = numbers(output.y.len());
                     output.dy.copy_from_slice(&dy);
-                    results.extend_from_slice(tape.backward(&w).unwrap());
+                    results.extend_from_slice(workspace.backward(&w).unwrap());
                 }
                 results
             };
@@ -313,19 +318,19 @@ fn a_smaller_pass_gives_the_same_bits() {
     }
 }
 
-/// A monitor with a tape of its own, which was made before there were threads and runs while a step has some.
+/// A monitor with a workspace of its own, which was made before there were threads and runs while a step has some.
 struct Beside {
     network: Sequential<f32>,
-    tape: Tape<f32, Sequential<f32>>,
+    workspace: Workspace<f32, Sequential<f32>>,
     gradients: Vec<Vec<f32>>,
 }
 
 impl GradientMonitor<f32> for Beside {
     fn update(&mut self, _blocks: &chainrule::Blocks, _w: &[f32], _update: &[f32]) {
-        let (w, extent) = (initialize(&self.network, 3).unwrap(), Extent::sequences(32, 20));
+        let (w, extent) = (initialize(&self.network, 3).unwrap(), BatchShape::sequences(32, 20));
         let x = numbers(extent.rows() * 64);
-        self.tape.forward(&w, &x, extent).unwrap().dy.fill(1.0);
-        self.gradients.push(self.tape.backward(&w).unwrap().to_vec());
+        self.workspace.forward(&w, &x, extent).unwrap().dy.fill(1.0);
+        self.gradients.push(self.workspace.backward(&w).unwrap().to_vec());
     }
 }
 
@@ -334,13 +339,13 @@ fn a_tape_without_threads_runs_within_a_step_that_has_some() {
     let network =
         || Sequential::<f32>::input(64).recurrent(80, Gru::default()).linear(300).linear(300).build().unwrap();
     let run = |threads: usize| {
-        let tape = Tape::new(network(), Extent::sequences(32, 20)).unwrap();
-        let mut beside = Beside { network: network(), tape, gradients: Vec::new() };
-        let settings = Settings { batch: 4, threads, ..Settings::default() };
+        let workspace = Workspace::new(network(), BatchShape::sequences(32, 20)).unwrap();
+        let mut beside = Beside { network: network(), workspace, gradients: Vec::new() };
+        let settings = TrainConfig { batch: 4, threads, ..TrainConfig::default() };
         let small = Sequential::<f32>::input(64).linear(3).build().unwrap();
-        let mut trainer = Trainer::new(small, MeanSquared::new(), Adam::new(0.1), settings).unwrap();
+        let mut trainer = Trainer::new(small, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
         let (x, y) = (numbers::<f32>(4 * 64), numbers::<f32>(4 * 3));
-        let data = Data::rows(64, &x, Target::Values(&y)).unwrap();
+        let data = Dataset::rows(64, &x, Target::Values(&y)).unwrap();
         let mut batch = Batch::new(&data, 4);
         trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut beside).unwrap();
         assert_eq!(beside.gradients.len(), 1);
@@ -359,7 +364,7 @@ fn a_network_too_large_for_a_cache_gives_the_same_bits() {
             if i == 1 {
                 network.push(LayerNorm::new(128)).unwrap();
             }
-            network.push(Pointwise::new(128, Tanh)).unwrap();
+            network.push(ActivationLayer::new(128, Tanh)).unwrap();
             network.push(PRelu::new(128)).unwrap();
         }
     };
@@ -376,16 +381,16 @@ fn a_network_too_large_for_a_cache_gives_the_same_bits() {
         }
         let w = initialize(&network, 5).unwrap();
         assert!(w.len() * 8 > 4 << 20);
-        let mut tape = Tape::new(&network, Extent::batch(24)).unwrap();
-        tape.set_threads(threads).unwrap();
+        let mut workspace = Workspace::new(&network, BatchShape::batch(24)).unwrap();
+        workspace.set_threads(threads).unwrap();
         if frozen && !nested {
-            tape.freeze("0").unwrap();
+            workspace.freeze("0").unwrap();
         }
         let x = numbers::<f64>(24 * 128);
-        let output = tape.forward(&w, &x, Extent::batch(24)).unwrap();
+        let output = workspace.forward(&w, &x, BatchShape::batch(24)).unwrap();
         let y = output.y.to_vec();
         output.dy.copy_from_slice(&numbers(y.len()));
-        let gradient = tape.backward(&w).unwrap()[if frozen { 128 * 129 } else { 0 }..].to_vec();
+        let gradient = workspace.backward(&w).unwrap()[if frozen { 128 * 129 } else { 0 }..].to_vec();
         [y, gradient]
     };
     let whole = run(false, 1, false);
@@ -402,9 +407,10 @@ fn a_ragged_batch_is_copied_by_any_number_of_threads() {
     let run = |threads: usize| {
         let network = Sequential::<f32>::input(90).recurrent(5, Elman::new(Tanh)).last_step().build().unwrap();
         let (x, y) = (numbers(rows * 90), numbers(48 * 5));
-        let data = Data::ragged(90, &lengths, &x, Target::Values(&y)).unwrap();
-        let settings = Settings { epochs: 2, batch: 40, threads, ..Settings::default() };
-        let mut trainer = Trainer::for_steps(network, MeanSquared::new(), Adam::new(1e-2), settings, 31).unwrap();
+        let data = Dataset::ragged(90, &lengths, &x, Target::Values(&y)).unwrap();
+        let settings = TrainConfig { epochs: 2, batch: 40, threads, ..TrainConfig::default() };
+        let mut trainer =
+            Trainer::for_sequences(network, MeanSquaredError::new(), Adam::new(1e-2), settings, 31).unwrap();
         trainer.fit(&data).unwrap();
         trainer.parameters().to_vec()
     };

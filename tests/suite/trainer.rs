@@ -1,16 +1,17 @@
 //! The common loop: the same bits for the same seed, accumulation, early stopping, freezing, averages.
 
 use chainrule::{
-    Blocks, Error, Extent, GradientMonitor, Layer,
+    BatchShape, Blocks, Error, GradientMonitor, Layer,
     activation::{Relu, Tanh},
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::Sequential,
-    loss::{CrossEntropy, Loss, MeanSquared, Reduction, Target},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
     random::shuffle,
     recurrent::{Gru, Lstm},
-    trainer::{Epoch, Observers, Settings, Trainer},
+    trainer::{Epoch, FitOptions, TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, GradientTransform, Guard, Outcome, Penalty, Plateau, Schedule, Sgd, WeightAverage,
+        Adam, AdamW, ClipNorm, GradientTransform, Outcome, Penalty, ReduceOnPlateau, Schedule, Sgd, SkipNonFinite,
+        WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -40,11 +41,11 @@ fn noisy() -> Sequential<f64> {
 /// Everything that has state.
 fn transform() -> impl GradientTransform<f64> {
     (
-        Guard::new(),
+        SkipNonFinite::new(),
         ClipNorm::new(1.0),
         Adam::new(1e-2),
         Schedule::cosine(100, 0.1),
-        Plateau::new(0.5, 0),
+        ReduceOnPlateau::new(0.5, 0),
         WeightAverage::new(0.9),
     )
 }
@@ -60,24 +61,24 @@ fn made() -> Made {
 }
 
 impl Made {
-    fn data(&self) -> Data<'_, f64> {
-        Data::rows(3, &self.x, Target::Values(&self.y)).unwrap()
+    fn data(&self) -> Dataset<'_, f64> {
+        Dataset::rows(3, &self.x, Target::Values(&self.y)).unwrap()
     }
 }
 
 fn trainer<G: GradientTransform<f64>>(
     network: Sequential<f64>,
     transform: G,
-    settings: Settings,
-) -> Trainer<f64, Sequential<f64>, MeanSquared, G> {
-    Trainer::new(network, MeanSquared::new(), transform, settings).unwrap()
+    settings: TrainConfig,
+) -> Trainer<f64, Sequential<f64>, MeanSquaredError, G> {
+    Trainer::new(network, MeanSquaredError::new(), transform, settings).unwrap()
 }
 
 #[test]
 fn same_seed_same_bits() {
     let made = made();
     let run = |seed| {
-        let settings = Settings { batch: 4, accumulate: 2, epochs: 5, seed, ..Settings::default() };
+        let settings = TrainConfig { batch: 4, accumulate: 2, epochs: 5, seed, ..TrainConfig::default() };
         let mut trainer = trainer(noisy(), transform(), settings);
         let epochs = trainer.fit(&made.data()).unwrap();
         let losses: Vec<u64> = epochs.iter().map(|epoch| epoch.loss.to_bits()).collect();
@@ -92,12 +93,12 @@ fn same_bits_over_sequences() {
     let lengths: Vec<usize> = (0..11).map(|i| 1 + i * 3 % 5).collect();
     let rows: usize = lengths.iter().sum();
     let (x, y) = (values(1, rows * 2), values(2, rows * 3));
-    let data = Data::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
     let run = || {
         let network = Sequential::input(2).recurrent(4, Lstm).dropout(0.2).recurrent(3, Gru::default());
-        let settings = Settings { batch: 4, epochs: 3, ..Settings::default() };
+        let settings = TrainConfig { batch: 4, epochs: 3, ..TrainConfig::default() };
         let network = network.build().unwrap();
-        let mut trainer = Trainer::for_steps(network, MeanSquared::new(), transform(), settings, 5).unwrap();
+        let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), transform(), settings, 5).unwrap();
         trainer.fit(&data).unwrap();
         bits(trainer.parameters())
     };
@@ -115,9 +116,9 @@ impl GradientMonitor<f64> for Gradients {
 }
 
 /// The gradient of one update from all samples, in batches of `batch`.
-fn gradient<C: Loss<f64>>(network: Sequential<f64>, loss: C, data: &Data<'_, f64>, batch: usize) -> (f64, Vec<f64>) {
-    let settings = Settings { batch, ..Settings::default() };
-    let mut trainer = Trainer::for_steps(network, loss, Sgd::new(0.1), settings, data.steps()).unwrap();
+fn gradient<C: Loss<f64>>(network: Sequential<f64>, loss: C, data: &Dataset<'_, f64>, batch: usize) -> (f64, Vec<f64>) {
+    let settings = TrainConfig { batch, ..TrainConfig::default() };
+    let mut trainer = Trainer::for_sequences(network, loss, Sgd::new(0.1), settings, data.steps()).unwrap();
     let mut buffers = Batch::new(data, batch);
     let order: Vec<usize> = (0..data.samples()).collect();
     let mut seen = Gradients::default();
@@ -139,13 +140,16 @@ fn assert_close((loss, found): &(f64, Vec<f64>), (expected_loss, expected): &(f6
 #[test]
 fn four_batches_of_8_are_one_of_32() {
     let (x, y) = (values(1, 32 * 3), values(2, 32 * 2));
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
-    for loss in [MeanSquared::new(), MeanSquared::new().reduction(Reduction::Sum)] {
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    for loss in [MeanSquaredError::new(), MeanSquaredError::new().reduction(Reduction::Sum)] {
         assert_close(&gradient(mlp(), loss, &data, 8), &gradient(mlp(), loss, &data, 32));
         assert_close(&gradient(mlp(), loss, &data, 7), &gradient(mlp(), loss, &data, 32));
     }
     // Masks too are those of the large batch: they go by sample.
-    assert_close(&gradient(noisy(), MeanSquared::new(), &data, 8), &gradient(noisy(), MeanSquared::new(), &data, 32));
+    assert_close(
+        &gradient(noisy(), MeanSquaredError::new(), &data, 8),
+        &gradient(noisy(), MeanSquaredError::new(), &data, 32),
+    );
 }
 
 /// Where the mean is over rows or weights, parts count by those, not by their samples.
@@ -153,19 +157,22 @@ fn four_batches_of_8_are_one_of_32() {
 fn parts_of_unequal_weight_are_one_batch() {
     let (x, y) = (values(1, 12 * 3), values(2, 12 * 2));
     let weights: Vec<f64> = (0..12).map(|i| (i % 5) as f64).collect();
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
-    assert_close(&gradient(mlp(), MeanSquared::new(), &data, 5), &gradient(mlp(), MeanSquared::new(), &data, 12));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    assert_close(
+        &gradient(mlp(), MeanSquaredError::new(), &data, 5),
+        &gradient(mlp(), MeanSquaredError::new(), &data, 12),
+    );
     let lengths = [5, 1, 2, 4, 4, 3, 1, 1, 2];
     let rows: usize = lengths.iter().sum();
     let (x, y) = (values(1, rows * 3), values(2, rows * 2));
-    let data = Data::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
     let network = || Sequential::input(3).recurrent(4, Lstm).linear(2).build().unwrap();
     assert_close(
-        &gradient(network(), MeanSquared::new(), &data, 2),
-        &gradient(network(), MeanSquared::new(), &data, 9),
+        &gradient(network(), MeanSquaredError::new(), &data, 2),
+        &gradient(network(), MeanSquaredError::new(), &data, 9),
     );
     let classes: Vec<usize> = (0..12).map(|i| i % 2).collect();
-    let data = Data::rows(3, &x[..36], Target::Classes(&classes)).unwrap();
+    let data = Dataset::rows(3, &x[..36], Target::Classes(&classes)).unwrap();
     let loss = || CrossEntropy::new().class_weights(&[1.0, 3.0]).unwrap();
     assert_close(&gradient(mlp(), loss(), &data, 5), &gradient(mlp(), loss(), &data, 12));
 }
@@ -173,7 +180,7 @@ fn parts_of_unequal_weight_are_one_batch() {
 #[test]
 fn the_last_batch_may_be_partial() {
     let made = made();
-    let settings = Settings { batch: 8, epochs: 1, shuffle: false, ..Settings::default() };
+    let settings = TrainConfig { batch: 8, epochs: 1, shuffle: false, ..TrainConfig::default() };
     let mut fitted = trainer(mlp(), Sgd::new(0.1), settings);
     let epochs = fitted.fit(&made.data()).unwrap();
     assert_eq!((epochs.len(), epochs[0].steps, epochs[0].skipped), (1, 3, 0));
@@ -187,7 +194,7 @@ fn the_last_batch_may_be_partial() {
     assert_eq!(bits(by_hand.parameters()), bits(fitted.parameters()));
     assert!((epochs[0].loss - sum / 22.0).abs() < 1e-15);
     // A batch larger than the data is all of it.
-    let mut whole = trainer(mlp(), Sgd::new(0.1), Settings { batch: 100, epochs: 2, ..Settings::default() });
+    let mut whole = trainer(mlp(), Sgd::new(0.1), TrainConfig { batch: 100, epochs: 2, ..TrainConfig::default() });
     assert_eq!(whole.fit(&made.data()).unwrap()[1].steps, 2);
     assert_eq!(by_hand.step(&made.data(), &mut batch, &[], &mut ()), Err(Error::EmptyBatch));
 }
@@ -196,20 +203,21 @@ fn the_last_batch_may_be_partial() {
 fn validation_is_without_noise() {
     let made = made();
     let data = made.data();
-    let settings = Settings { batch: 8, epochs: 3, ..Settings::default() };
+    let settings = TrainConfig { batch: 8, epochs: 3, ..TrainConfig::default() };
     let mut trainer = trainer(noisy(), Adam::new(1e-2), settings);
     let mut seen: Vec<Epoch> = Vec::new();
     let mut progress = |epoch: &Epoch| {
         seen.push(*epoch);
         ControlFlow::Continue(())
     };
-    let observers = Observers::new().validation(&data).progress(&mut progress);
+    let observers = FitOptions::new().validation(&data).progress(&mut progress);
     let epochs = trainer.fit_with(&data, observers).unwrap();
     assert_eq!(epochs, seen);
     let evaluation = trainer.evaluate(&data).unwrap();
     assert_eq!(epochs[2].validation, Some(evaluation));
     assert_eq!(evaluation.accuracy, None);
-    let y: Vec<f64> = made.x.chunks(3).flat_map(|x| trainer.predict(x, Extent::batch(1)).unwrap().to_vec()).collect();
+    let y: Vec<f64> =
+        made.x.chunks(3).flat_map(|x| trainer.predict(x, BatchShape::batch(1)).unwrap().to_vec()).collect();
     let error: f64 = y.iter().zip(&made.y).map(|(y, t)| (y - t).powi(2)).sum::<f64>() / 44.0;
     assert!((evaluation.loss - error).abs() < 1e-14, "{} for {error}", evaluation.loss);
 }
@@ -218,8 +226,8 @@ fn validation_is_without_noise() {
 fn accuracy_of_classes() {
     let made = made();
     let classes: Vec<usize> = made.x.chunks(3).map(|x| usize::from(x[0] > 0.0)).collect();
-    let data = Data::rows(3, &made.x, Target::Classes(&classes)).unwrap();
-    let settings = Settings { batch: 5, epochs: 200, ..Settings::default() };
+    let data = Dataset::rows(3, &made.x, Target::Classes(&classes)).unwrap();
+    let settings = TrainConfig { batch: 5, epochs: 200, ..TrainConfig::default() };
     let mut trainer = Trainer::new(mlp(), CrossEntropy::new(), Adam::new(1e-2), settings).unwrap();
     trainer.fit(&data).unwrap();
     assert_eq!(trainer.evaluate(&data).unwrap().accuracy, Some(1.0));
@@ -230,15 +238,15 @@ fn early_stopping_brings_the_best_weights_back() {
     // Random targets: what fits the training data does worse and worse on the other.
     let (made, other) = (made(), Made { x: values(8, 30), y: values(12, 20) });
     let (data, other) = (made.data(), other.data());
-    let settings = Settings { batch: 8, epochs: 500, patience: Some(4), ..Settings::default() };
+    let settings = TrainConfig { batch: 8, epochs: 500, patience: Some(4), ..TrainConfig::default() };
     let mut stopped = trainer(mlp(), Adam::new(3e-2), settings);
-    let epochs = stopped.fit_with(&data, Observers::new().validation(&other)).unwrap();
+    let epochs = stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
     let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
     assert!(epochs.len() < 500 && best > 0, "{losses:?}");
     assert_eq!(epochs.len(), best + 1 + 4);
     assert_eq!(stopped.evaluate(&other).unwrap().loss, losses[best]);
-    let mut shorter = trainer(mlp(), Adam::new(3e-2), Settings { epochs: best + 1, patience: None, ..settings });
+    let mut shorter = trainer(mlp(), Adam::new(3e-2), TrainConfig { epochs: best + 1, patience: None, ..settings });
     shorter.fit(&data).unwrap();
     assert_eq!(bits(shorter.parameters()), bits(stopped.parameters()));
     assert!(matches!(stopped.fit(&data), Err(Error::Order { .. })), "there is nothing to stop early by");
@@ -247,9 +255,9 @@ fn early_stopping_brings_the_best_weights_back() {
 #[test]
 fn progress_may_stop() {
     let made = made();
-    let mut trainer = trainer(mlp(), Sgd::new(0.1), Settings { epochs: 10, ..Settings::default() });
+    let mut trainer = trainer(mlp(), Sgd::new(0.1), TrainConfig { epochs: 10, ..TrainConfig::default() });
     let mut stop = |epoch: &Epoch| if epoch.epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let epochs = trainer.fit_with(&made.data(), Observers::new().progress(&mut stop)).unwrap();
+    let epochs = trainer.fit_with(&made.data(), FitOptions::new().progress(&mut stop)).unwrap();
     assert_eq!(epochs.len(), 3);
     let rest = trainer.fit(&made.data()).unwrap();
     assert_eq!((rest.len(), rest[0].epoch, rest[6].epoch), (7, 4, 10));
@@ -259,13 +267,13 @@ fn progress_may_stop() {
 fn frozen_blocks_stay() {
     let made = made();
     let moving = (Penalty::l2(0.1), AdamW::new(1e-2, 0.1), WeightAverage::new(0.9));
-    let settings = Settings { batch: 4, epochs: 3, ..Settings::default() };
+    let settings = TrainConfig { batch: 4, epochs: 3, ..TrainConfig::default() };
     let mut trainer = trainer(mlp(), moving, settings);
     // First some steps, so that there is momentum to go on with.
     trainer.fit(&made.data()).unwrap();
     for frozen in ["0", "2.weight", "2.bias"] {
         trainer.tape_mut().freeze(frozen).unwrap();
-        let blocks = trainer.tape().blocks().clone();
+        let blocks = trainer.workspace().blocks().clone();
         let before = trainer.parameters().to_vec();
         trainer.set_epochs(trainer.settings().epochs + 2);
         trainer.fit(&made.data()).unwrap();
@@ -274,19 +282,19 @@ fn frozen_blocks_stay() {
         for block in &blocks {
             let (old, new) = (&before[block.range.clone()], trainer.block(&block.name).unwrap());
             assert_eq!(bits(old) == bits(new), block.frozen, "{} with {names:?} frozen", block.name);
-            let gradient = &trainer.tape().gradient()[block.range.clone()];
+            let gradient = &trainer.workspace().gradient()[block.range.clone()];
             assert_eq!(gradient.iter().all(|g| *g == 0.0), block.frozen, "{}", block.name);
         }
-        trainer.tape_mut().thaw(frozen).unwrap();
+        trainer.tape_mut().unfreeze(frozen).unwrap();
     }
-    assert!(matches!(trainer.tape_mut().freeze("7"), Err(Error::NoBlock { .. })));
+    assert!(matches!(trainer.tape_mut().freeze("7"), Err(Error::UnknownBlock { .. })));
 }
 
 #[test]
 fn the_average_of_the_weights() {
     let made = made();
     let data = made.data();
-    let mut trainer = trainer(mlp(), (Sgd::new(0.1), WeightAverage::new(0.75)), Settings::default());
+    let mut trainer = trainer(mlp(), (Sgd::new(0.1), WeightAverage::new(0.75)), TrainConfig::default());
     let mut average = trainer.parameters().to_vec();
     let mut batch = Batch::new(&data, 8);
     let order: Vec<usize> = (0..22).collect();
@@ -296,7 +304,7 @@ fn the_average_of_the_weights() {
     }
     let found = trainer.averaged_parameters().unwrap();
     assert!(found.iter().zip(&average).all(|(found, a)| (found - a).abs() < 1e-15));
-    let plain = self::trainer(mlp(), Sgd::new(0.1), Settings::default());
+    let plain = self::trainer(mlp(), Sgd::new(0.1), TrainConfig::default());
     assert_eq!(plain.averaged_parameters(), None);
 }
 
@@ -317,24 +325,24 @@ fn orders_are_drawn_from_seed_and_epoch() {
 
 #[test]
 fn bad_settings_and_data_are_refused() {
-    let make = |settings| Trainer::new(mlp(), MeanSquared::new(), Sgd::new(0.1), settings).map(|_| ());
+    let make = |settings| Trainer::new(mlp(), MeanSquaredError::new(), Sgd::new(0.1), settings).map(|_| ());
     for settings in [
-        Settings { batch: 0, ..Settings::default() },
-        Settings { accumulate: 0, ..Settings::default() },
-        Settings { patience: Some(0), ..Settings::default() },
+        TrainConfig { batch: 0, ..TrainConfig::default() },
+        TrainConfig { accumulate: 0, ..TrainConfig::default() },
+        TrainConfig { patience: Some(0), ..TrainConfig::default() },
     ] {
         assert!(matches!(make(settings), Err(Error::Parameter { .. })), "{settings:?}");
     }
     let made = made();
-    let mut trainer = trainer(mlp(), Sgd::new(0.1), Settings::default());
-    let narrow = Data::rows(2, &made.x, Target::Values(&made.x)).unwrap();
+    let mut trainer = trainer(mlp(), Sgd::new(0.1), TrainConfig::default());
+    let narrow = Dataset::rows(2, &made.x, Target::Values(&made.x)).unwrap();
     assert!(matches!(trainer.fit(&narrow), Err(Error::Length { .. })));
-    let data = Data::rows(3, &made.x, Target::Values(&made.x)).unwrap();
+    let data = Dataset::rows(3, &made.x, Target::Values(&made.x)).unwrap();
     assert!(matches!(trainer.fit(&data), Err(Error::Length { .. })), "three targets for two outputs");
-    assert!(matches!(Data::rows(3, &made.x[..4], Target::Values(&made.y)), Err(Error::Length { .. })));
-    assert!(matches!(Data::rows(3, &made.x, Target::Classes(&[1; 3])), Err(Error::Length { .. })));
-    assert_eq!(Data::ragged(3, &[2, 0], &made.x, Target::Values(&made.y)).err(), Some(Error::NoSteps { sample: 1 }));
-    let long = Data::sequences(3, 2, &made.x, Target::Values(&made.y)).unwrap();
+    assert!(matches!(Dataset::rows(3, &made.x[..4], Target::Values(&made.y)), Err(Error::Length { .. })));
+    assert!(matches!(Dataset::rows(3, &made.x, Target::Classes(&[1; 3])), Err(Error::Length { .. })));
+    assert_eq!(Dataset::ragged(3, &[2, 0], &made.x, Target::Values(&made.y)).err(), Some(Error::NoSteps { sample: 1 }));
+    let long = Dataset::sequences(3, 2, &made.x, Target::Values(&made.y)).unwrap();
     assert!(matches!(trainer.fit(&long), Err(Error::BeyondCapacity { .. })));
 }
 
@@ -344,10 +352,11 @@ fn the_recorder_writes_json_lines() {
     use chainrule::monitor::Recorder;
     let made = made();
     let network = Sequential::input(3).recurrent(4, Lstm).residual(|branch| branch.linear(4)).linear(2);
-    let mut trainer = trainer(network.build().unwrap(), Sgd::new(0.1), Settings { epochs: 2, ..Settings::default() });
+    let mut trainer =
+        trainer(network.build().unwrap(), Sgd::new(0.1), TrainConfig { epochs: 2, ..TrainConfig::default() });
     let mut recorder = Recorder::new(Vec::new());
     let monitor: &mut dyn GradientMonitor<f64> = &mut recorder;
-    trainer.fit_with(&made.data(), Observers::new().monitor(monitor)).unwrap();
+    trainer.fit_with(&made.data(), FitOptions::new().monitor(monitor)).unwrap();
     let text = String::from_utf8(recorder.finish().unwrap()).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for event in ["forward", "backward", "gradient", "update"] {
@@ -373,6 +382,6 @@ fn the_recorder_writes_json_lines() {
     let mut recorder = Recorder::new(Full);
     let monitor: &mut dyn GradientMonitor<f64> = &mut recorder;
     trainer.set_epochs(3);
-    trainer.fit_with(&made.data(), Observers::new().monitor(monitor)).unwrap();
+    trainer.fit_with(&made.data(), FitOptions::new().monitor(monitor)).unwrap();
     assert_eq!(recorder.finish().unwrap_err().kind(), std::io::ErrorKind::StorageFull);
 }

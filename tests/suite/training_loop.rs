@@ -4,15 +4,15 @@ use super::trainer::{Gradients, values};
 use chainrule::{
     Blocks, Error, GradientMonitor, Scalar,
     activation::Tanh,
-    dataset::{Batch, Data},
+    dataset::{Batch, Dataset},
     layer::{Linear, Sequential},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquared, Reduction, SmoothL1, Target, accuracy},
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, Reduction, SmoothL1, Target, accuracy},
     monitor::{Every, Statistics},
     recurrent::Lstm,
-    trainer::{Epoch, Observers, Settings, Trainer},
+    trainer::{Epoch, FitOptions, TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, BlockRates, ClipNorm, ClipValue, GradientTransform, Guard, Optimizer, Outcome, Penalty,
-        Plateau, RmsProp, Schedule, Sgd, Stage, Unordered, Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
+        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Unordered, Update, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -27,13 +27,13 @@ fn trainer<C: Loss<f64>, G: GradientTransform<f64>>(
     network: Net,
     loss: C,
     transform: G,
-    settings: Settings,
+    settings: TrainConfig,
 ) -> Trainer<f64, Net, C, G> {
-    Trainer::for_steps(network, loss, transform, settings, 5).unwrap()
+    Trainer::for_sequences(network, loss, transform, settings, 5).unwrap()
 }
 
-fn ordered(batch: usize, epochs: usize) -> Settings {
-    Settings { batch, epochs, shuffle: false, ..Settings::default() }
+fn ordered(batch: usize, epochs: usize) -> TrainConfig {
+    TrainConfig { batch, epochs, shuffle: false, ..TrainConfig::default() }
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
@@ -43,10 +43,10 @@ fn bits(values: &[f64]) -> Vec<u64> {
 /// With a rate of 0 the loss of an epoch is that of the data, however it is divided and whatever is masked.
 #[test]
 fn epoch_loss_at_rate_zero_is_the_evaluation() {
-    fn check<C: Loss<f64> + Clone>(network: fn() -> Net, loss: C, data: &Data<'_, f64>) {
+    fn check<C: Loss<f64> + Clone>(network: fn() -> Net, loss: C, data: &Dataset<'_, f64>) {
         let mut whole = None;
         for (batch, accumulate) in [(100, 1), (1, 1), (4, 1), (5, 1), (2, 3), (5, 2)] {
-            let settings = Settings { batch, accumulate, epochs: 1, ..Settings::default() };
+            let settings = TrainConfig { batch, accumulate, epochs: 1, ..TrainConfig::default() };
             let mut trainer = trainer(network(), loss.clone(), Sgd::new(0.0), settings);
             let expected = trainer.evaluate(data).unwrap().loss;
             let found = trainer.fit(data).unwrap()[0].loss;
@@ -61,20 +61,20 @@ fn epoch_loss_at_rate_zero_is_the_evaluation() {
     }
     let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
     let weights: Vec<f64> = (0..22).map(|i| f64::from(i % 4) * 0.7).collect();
-    let plain = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let plain = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let masked = plain.row_weights(&weights).unwrap();
     for reduction in [Reduction::Mean, Reduction::Sum] {
-        check(mlp, MeanSquared::new().reduction(reduction), &plain);
-        check(mlp, MeanSquared::new().reduction(reduction), &masked);
+        check(mlp, MeanSquaredError::new().reduction(reduction), &plain);
+        check(mlp, MeanSquaredError::new().reduction(reduction), &masked);
         let classes: Vec<usize> = (0..22).map(|i| i % 3 % 2).collect();
         let loss = CrossEntropy::new().reduction(reduction);
-        let data = Data::rows(3, &x, Target::Classes(&classes)).unwrap();
+        let data = Dataset::rows(3, &x, Target::Classes(&classes)).unwrap();
         check(mlp, loss.clone().class_weights(&[0.3, 2.0]).unwrap(), &data);
         check(mlp, loss.ignore_class(1), &data.row_weights(&weights).unwrap());
         let lengths = [5, 1, 2, 4, 4, 3, 1, 1, 1];
-        let data = Data::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
+        let data = Dataset::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
         let network = || Sequential::input(3).recurrent(4, Lstm).linear(2).build().unwrap();
-        check(network, MeanSquared::new().reduction(reduction), &data);
+        check(network, MeanSquaredError::new().reduction(reduction), &data);
     }
 }
 
@@ -83,16 +83,16 @@ fn epoch_loss_at_rate_zero_is_the_evaluation() {
 fn epoch_loss_of_uneven_and_masked_batches_is_the_weighted_mean() {
     let network = || Sequential::input(1).layer(Linear::new(1, 1).without_bias()).build().unwrap();
     let (x, y) = ([0.0; 5], [1.0, 2.0, 3.0, 4.0, 100.0]);
-    let data = Data::rows(1, &x, Target::Values(&y)).unwrap();
-    let loss = |data: &Data<'_, f64>, batch| {
-        trainer(network(), MeanSquared::new(), Sgd::new(0.1), ordered(batch, 1)).fit(data).unwrap()[0].loss
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let loss = |data: &Dataset<'_, f64>, batch| {
+        trainer(network(), MeanSquaredError::new(), Sgd::new(0.1), ordered(batch, 1)).fit(data).unwrap()[0].loss
     };
     let weights = [2.0, 0.0, 1.0, 1.0, 0.0];
     let expected = (2.0 * 1.0 + 9.0 + 16.0) / 4.0;
     for batch in 1..6 {
         assert_eq!(loss(&data.row_weights(&weights).unwrap(), batch), expected, "batches of {batch}");
     }
-    assert_eq!(loss(&Data::rows(1, &x[..3], Target::Values(&y[..3])).unwrap(), 2), 14.0 / 3.0);
+    assert_eq!(loss(&Dataset::rows(1, &x[..3], Target::Values(&y[..3])).unwrap(), 2), 14.0 / 3.0);
 }
 
 /// The third sample overflows: its gradient is infinite, and the guard skips its update.
@@ -101,21 +101,21 @@ fn epoch_loss_leaves_out_skipped_updates() {
     let mut x = values(1, 8 * 3);
     let y = values(2, 8 * 2);
     x[6..9].fill(1e200);
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let network = || Sequential::input(3).linear(2).build().unwrap();
-    let mut guarded = trainer(network(), MeanSquared::new(), (Guard::new(), Sgd::new(0.0)), ordered(1, 2));
+    let mut guarded = trainer(network(), MeanSquaredError::new(), (SkipNonFinite::new(), Sgd::new(0.0)), ordered(1, 2));
     let epochs = guarded.fit(&data).unwrap();
     let (rest, targets) = ([&x[..6], &x[9..]].concat(), [&y[..4], &y[6..]].concat());
-    let expected = guarded.evaluate(&Data::rows(3, &rest, Target::Values(&targets)).unwrap()).unwrap().loss;
+    let expected = guarded.evaluate(&Dataset::rows(3, &rest, Target::Values(&targets)).unwrap()).unwrap().loss;
     for epoch in &epochs {
         assert!((epoch.loss - expected).abs() <= 1e-14, "{} for {expected}", epoch.loss);
         assert_eq!((epoch.skipped, epoch.steps), (1, 7 * epoch.epoch as u64));
     }
     // None is applied: there is no loss, and the plateau is not moved.
     let huge = [1e200; 9];
-    let data = Data::rows(3, &huge, Target::Values(&y[..6])).unwrap();
-    let chain = (Guard::new(), Sgd::new(0.1), Plateau::new(0.5, 0));
-    let mut guarded = trainer(network(), MeanSquared::new(), chain, ordered(1, 3));
+    let data = Dataset::rows(3, &huge, Target::Values(&y[..6])).unwrap();
+    let chain = (SkipNonFinite::new(), Sgd::new(0.1), ReduceOnPlateau::new(0.5, 0));
+    let mut guarded = trainer(network(), MeanSquaredError::new(), chain, ordered(1, 3));
     let epochs = guarded.fit(&data).unwrap();
     assert!(epochs.iter().all(|epoch| epoch.loss.is_nan() && (epoch.skipped, epoch.steps) == (3, 0)), "{epochs:?}");
     assert_eq!(guarded.optimizer().state()[1], 1.0, "the factor of the plateau");
@@ -129,7 +129,7 @@ fn batch_without_counting_rows_is_skipped() {
     let classes: Vec<usize> = (0..12).map(|i| if (4..8).contains(&i) { 7 } else { i % 2 }).collect();
     let (rest, targets) = ([&x[..12], &x[24..]].concat(), [&y[..8], &y[16..]].concat());
     let labels = [&classes[..4], &classes[8..]].concat();
-    fn check<C: Loss<f64> + Clone>(loss: C, data: &Data<'_, f64>, rest: &Data<'_, f64>) {
+    fn check<C: Loss<f64> + Clone>(loss: C, data: &Dataset<'_, f64>, rest: &Dataset<'_, f64>) {
         let make = || trainer(mlp(), loss.clone(), (Penalty::l2(0.1), AdamW::new(1e-2, 0.1)), ordered(4, 3));
         let (mut masked, mut short) = (make(), make());
         let (found, expected) = (masked.fit(data).unwrap(), short.fit(rest).unwrap());
@@ -143,14 +143,14 @@ fn batch_without_counting_rows_is_skipped() {
     }
     for reduction in [Reduction::Mean, Reduction::Sum] {
         check(
-            MeanSquared::new().reduction(reduction),
-            &Data::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap(),
-            &Data::rows(3, &rest, Target::Values(&targets)).unwrap(),
+            MeanSquaredError::new().reduction(reduction),
+            &Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap(),
+            &Dataset::rows(3, &rest, Target::Values(&targets)).unwrap(),
         );
         check(
             CrossEntropy::new().ignore_class(7).reduction(reduction),
-            &Data::rows(3, &x, Target::Classes(&classes)).unwrap(),
-            &Data::rows(3, &rest, Target::Classes(&labels)).unwrap(),
+            &Dataset::rows(3, &x, Target::Classes(&classes)).unwrap(),
+            &Dataset::rows(3, &rest, Target::Classes(&labels)).unwrap(),
         );
     }
 }
@@ -158,32 +158,32 @@ fn batch_without_counting_rows_is_skipped() {
 #[test]
 fn data_without_counting_rows_is_refused() {
     let (x, y) = (values(1, 6 * 3), values(2, 6 * 2));
-    let masked = Data::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&[0.0; 6]).unwrap();
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let masked = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&[0.0; 6]).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     for reduction in [Reduction::Mean, Reduction::Sum] {
-        let mut trainer = trainer(mlp(), MeanSquared::new().reduction(reduction), Sgd::new(0.1), ordered(4, 2));
+        let mut trainer = trainer(mlp(), MeanSquaredError::new().reduction(reduction), Sgd::new(0.1), ordered(4, 2));
         let before = bits(trainer.parameters());
         assert_eq!(trainer.fit(&masked), Err(Error::NothingCounts { data: "training" }));
         assert_eq!(trainer.evaluate(&masked), Err(Error::NothingCounts { data: "evaluation" }));
         assert_eq!(bits(trainer.parameters()), before);
-        let observers = Observers::new().validation(&masked);
+        let observers = FitOptions::new().validation(&masked);
         assert_eq!(trainer.fit_with(&data, observers), Err(Error::NothingCounts { data: "validation" }));
     }
-    let ignored = Data::rows(3, &x, Target::Classes(&[5; 6])).unwrap();
+    let ignored = Dataset::rows(3, &x, Target::Classes(&[5; 6])).unwrap();
     let mut ignoring = trainer(mlp(), CrossEntropy::new().ignore_class(5), Sgd::new(0.1), ordered(4, 2));
     assert_eq!(ignoring.fit(&ignored), Err(Error::NothingCounts { data: "training" }));
     // Labels out of range count, and are refused with the sample's number.
-    let labels = Data::rows(3, &x, Target::Classes(&[0, 1, 5, 5, 2, 0])).unwrap();
-    assert_eq!(ignoring.fit(&labels), Err(Error::Label { row: 4, label: 2, classes: 2 }));
-    let settings = Settings { batch: 1, seed: 3, ..Settings::default() };
+    let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 5, 5, 2, 0])).unwrap();
+    assert_eq!(ignoring.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
+    let settings = TrainConfig { batch: 1, seed: 3, ..TrainConfig::default() };
     let mut shuffled = trainer(mlp(), CrossEntropy::new(), Sgd::new(0.1), settings);
-    let labels = Data::rows(3, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
-    assert_eq!(shuffled.fit(&labels), Err(Error::Label { row: 4, label: 2, classes: 2 }));
-    assert_eq!(shuffled.evaluate(&labels), Err(Error::Label { row: 4, label: 2, classes: 2 }));
+    let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
+    assert_eq!(shuffled.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
+    assert_eq!(shuffled.evaluate(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
     // One a step: the row of the targets, which is step 1 of sample 2.
     let lengths = [1, 2, 3];
-    let steps = Data::ragged(3, &lengths, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
-    assert_eq!(shuffled.fit(&steps), Err(Error::Label { row: 4, label: 2, classes: 2 }));
+    let steps = Dataset::ragged(3, &lengths, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
+    assert_eq!(shuffled.fit(&steps), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
 }
 
 struct Noisy {
@@ -197,13 +197,13 @@ impl Noisy {
         Noisy { x: values(salt, samples * 3), y: values(salt + 1, samples * 2) }
     }
 
-    fn data(&self) -> Data<'_, f64> {
-        Data::rows(3, &self.x, Target::Values(&self.y)).unwrap()
+    fn data(&self) -> Dataset<'_, f64> {
+        Dataset::rows(3, &self.x, Target::Values(&self.y)).unwrap()
     }
 }
 
-fn patient(epochs: usize, patience: usize) -> Settings {
-    Settings { batch: 8, epochs, patience: Some(patience), ..Settings::default() }
+fn patient(epochs: usize, patience: usize) -> TrainConfig {
+    TrainConfig { batch: 8, epochs, patience: Some(patience), ..TrainConfig::default() }
 }
 
 fn losses(epochs: &[Epoch]) -> Vec<f64> {
@@ -218,8 +218,8 @@ fn lowest(losses: &[f64]) -> f64 {
 fn best_parameters_return_at_the_end_of_every_run() {
     let (made, other) = (Noisy::new(1, 22), Noisy::new(8, 10));
     let (data, other) = (made.data(), other.data());
-    let observers = || Observers::new().validation(&other);
-    let fresh = |epochs, patience| trainer(mlp(), MeanSquared::new(), Adam::new(3e-2), patient(epochs, patience));
+    let observers = || FitOptions::new().validation(&other);
+    let fresh = |epochs, patience| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(epochs, patience));
     let mut whole = fresh(60, 1000);
     let all = losses(&whole.fit_with(&data, observers()).unwrap());
     let best = lowest(&all);
@@ -238,7 +238,7 @@ fn best_parameters_return_at_the_end_of_every_run() {
         let stop =
             &mut |epoch: &Epoch| if epoch.epoch == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         assert_eq!(
-            interrupted.fit_with(&data, Observers::new().validation(&other).progress(stop)).unwrap().len(),
+            interrupted.fit_with(&data, FitOptions::new().validation(&other).progress(stop)).unwrap().len(),
             left
         );
         assert_eq!(interrupted.evaluate(&other).unwrap().loss, best, "interrupted");
@@ -253,12 +253,12 @@ fn best_parameters_return_at_the_end_of_every_run() {
     changed.fit_with(&data, observers()).unwrap();
     changed.parameters_mut().fill(0.25);
     changed.set_epochs(at + 6);
-    changed.fit_with(&data, Observers::new().validation(&other)).unwrap();
+    changed.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     assert_eq!(changed.evaluate(&other).unwrap().loss, best, "the best are still kept");
     // An error ends a run too, here in the epoch after the best one.
     let mut rate = trainer(
         mlp(),
-        MeanSquared::new(),
+        MeanSquaredError::new(),
         (Sgd::new(0.05), Schedule::custom(|step| if step < 6 { 1.0 } else { 1e300 })),
         patient(9, 9),
     );
@@ -269,12 +269,12 @@ fn best_parameters_return_at_the_end_of_every_run() {
     failed
         .fit_with(
             &data,
-            Observers::new().validation(&other).progress(&mut |epoch| {
+            FitOptions::new().validation(&other).progress(&mut |epoch| {
                 if epoch.epoch == at + 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         )
         .unwrap();
-    let narrow = Data::rows(2, &made.y, Target::Values(&made.y)).unwrap();
+    let narrow = Dataset::rows(2, &made.y, Target::Values(&made.y)).unwrap();
     failed.fit_with(&narrow, observers()).unwrap_err();
     assert_eq!(failed.evaluate(&other).unwrap().loss, best);
     let rest = failed.fit_with(&data, observers()).unwrap();
@@ -286,7 +286,12 @@ fn second_fit_trains_again() {
     let (made, other) = (Noisy::new(1, 22), Noisy::new(8, 10));
     let (data, other) = (made.data(), other.data());
     let fresh = |epochs| {
-        trainer(mlp(), MeanSquared::new(), Adam::new(1e-2), Settings { batch: 8, epochs, ..Settings::default() })
+        trainer(
+            mlp(),
+            MeanSquaredError::new(),
+            Adam::new(1e-2),
+            TrainConfig { batch: 8, epochs, ..TrainConfig::default() },
+        )
     };
     let (mut twice, mut once) = (fresh(3), fresh(6));
     let (first, second) = (twice.fit(&data).unwrap(), twice.fit(&data).unwrap());
@@ -294,10 +299,10 @@ fn second_fit_trains_again() {
     assert_eq!(bits(twice.parameters()), bits(once.parameters()));
     assert_eq!(twice.fit(&data).unwrap().iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [7, 8, 9]);
     // After early stopping too, with new patience.
-    let mut stopped = trainer(mlp(), MeanSquared::new(), Adam::new(3e-2), patient(500, 4));
-    let first = stopped.fit_with(&data, Observers::new().validation(&other)).unwrap();
+    let mut stopped = trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(500, 4));
+    let first = stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     assert!(stopped.stopped_early());
-    let second = losses(&stopped.fit_with(&data, Observers::new().validation(&other)).unwrap());
+    let second = losses(&stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap());
     assert!(second.len() > 4 && stopped.stopped_early(), "{second:?} after {}", first.len());
     assert_eq!(stopped.evaluate(&other).unwrap().loss, lowest(&second));
 }
@@ -309,26 +314,26 @@ fn early_stop_is_saved_and_loaded() {
     let (data, other) = (made.data(), other.data());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
-    let fresh = |epochs| trainer(mlp(), MeanSquared::new(), Adam::new(3e-2), patient(epochs, 4));
+    let fresh = |epochs| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(epochs, 4));
     let mut stopped = fresh(500);
-    stopped.fit_with(&data, Observers::new().validation(&other)).unwrap();
+    stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     stopped.save(&path).unwrap();
     let mut loaded = fresh(500);
     loaded.load(&path).unwrap();
     assert!(loaded.stopped_early());
     assert_eq!(bits(loaded.parameters()), bits(stopped.parameters()), "the best ones");
-    let next = |trainer: &mut Trainer<f64, Net, MeanSquared, Adam>| {
-        let epochs = trainer.fit_with(&data, Observers::new().validation(&other)).unwrap();
+    let next = |trainer: &mut Trainer<f64, Net, MeanSquaredError, Adam>| {
+        let epochs = trainer.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
         (epochs, bits(trainer.parameters()))
     };
     assert_eq!(next(&mut loaded), next(&mut stopped), "the next run");
     // An interrupted second run is finished, not begun again.
-    let mut whole = trainer(mlp(), MeanSquared::new(), Adam::new(1e-2), ordered(8, 5));
+    let mut whole = trainer(mlp(), MeanSquaredError::new(), Adam::new(1e-2), ordered(8, 5));
     whole.fit(&data).unwrap();
     let stop = &mut |epoch: &Epoch| if epoch.epoch == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    whole.fit_with(&data, Observers::new().progress(stop)).unwrap();
+    whole.fit_with(&data, FitOptions::new().progress(stop)).unwrap();
     whole.save(&path).unwrap();
-    let mut loaded = trainer(mlp(), MeanSquared::new(), Adam::new(1e-2), ordered(8, 5));
+    let mut loaded = trainer(mlp(), MeanSquaredError::new(), Adam::new(1e-2), ordered(8, 5));
     loaded.load(&path).unwrap();
     let rest = loaded.fit(&data).unwrap();
     assert_eq!(rest.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [8, 9, 10]);
@@ -353,7 +358,7 @@ impl<T: Scalar> GradientTransform<T> for Own {
 
 fn made(chain: impl GradientTransform<f64>) -> Result<(), Error> {
     let network: Net = Sequential::input(1).linear(1).build().unwrap();
-    Trainer::new(network, MeanSquared::new(), chain, Settings::default()).map(|_| ())
+    Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default()).map(|_| ())
 }
 
 fn boxed<G: GradientTransform<f64> + 'static>(transform: G) -> Box<dyn GradientTransform<f64>> {
@@ -365,9 +370,12 @@ fn chain_without_one_optimizer_is_refused() {
     for (chain, names) in [
         (boxed(()), ""),
         (boxed(ClipNorm::new(1.0)), "ClipNorm"),
-        (boxed((Guard::new(), Schedule::constant(1.0), WeightAverage::new(0.9))), "Guard, Schedule, WeightAverage"),
+        (
+            boxed((SkipNonFinite::new(), Schedule::constant(1.0), WeightAverage::new(0.9))),
+            "Guard, Schedule, WeightAverage",
+        ),
         (boxed(Own(Stage::Unstated)), "Own"),
-        (boxed(Unordered((Penalty::l2(0.1), BlockRates::new()))), "Penalty, BlockRates"),
+        (boxed(Unordered((Penalty::l2(0.1), ParameterGroups::new()))), "Penalty, ParameterGroups"),
     ] {
         assert_eq!(made(chain), Err(Error::Optimizers { found: 0, chain: names.into() }));
     }
@@ -393,21 +401,25 @@ fn chain_out_of_order_is_refused_with_the_right_order() {
         (boxed((Schedule::constant(1.0), sgd())), "Schedule, Sgd", "Sgd, Schedule"),
         (boxed((sgd(), ClipNorm::new(1.0))), "Sgd, ClipNorm", "ClipNorm, Sgd"),
         (boxed((sgd(), Penalty::l2(0.1))), "Sgd, Penalty", "Penalty, Sgd"),
-        (boxed((ClipValue::new(1.0), Guard::new(), sgd())), "ClipValue, Guard, Sgd", "Guard, ClipValue, Sgd"),
+        (
+            boxed((ClipValue::new(1.0), SkipNonFinite::new(), sgd())),
+            "ClipValue, SkipNonFinite, Sgd",
+            "Guard, ClipValue, Sgd",
+        ),
         (boxed((WeightAverage::new(0.9), sgd())), "WeightAverage, Sgd", "Sgd, WeightAverage"),
         (
-            boxed((sgd(), WeightAverage::new(0.9), Plateau::new(0.5, 1))),
-            "Sgd, WeightAverage, Plateau",
-            "Sgd, Plateau, WeightAverage",
+            boxed((sgd(), WeightAverage::new(0.9), ReduceOnPlateau::new(0.5, 1))),
+            "Sgd, WeightAverage, ReduceOnPlateau",
+            "Sgd, ReduceOnPlateau, WeightAverage",
         ),
-        (boxed((BlockRates::new(), sgd())), "BlockRates, Sgd", "Sgd, BlockRates"),
+        (boxed((ParameterGroups::new(), sgd())), "ParameterGroups, Sgd", "Sgd, ParameterGroups"),
         // Tuples, boxes and transforms without a stage are no way around it.
         (
             boxed(((Schedule::constant(1.0), Own(Stage::Unstated)), (boxed((sgd(),)),))),
             "Schedule, Sgd",
             "Sgd, Schedule",
         ),
-        (boxed((sgd(), Own(Stage::Guard))), "Sgd, Own", "Own, Sgd"),
+        (boxed((sgd(), Own(Stage::SkipNonFinite))), "Sgd, Own", "Own, Sgd"),
     ] {
         assert_eq!(order(chain), (found.into(), expected.into()));
     }
@@ -421,14 +433,21 @@ fn chain_in_order_or_unordered_is_accepted() {
     for chain in [
         boxed(sgd()),
         boxed((
-            Guard::new(),
+            SkipNonFinite::new(),
             Penalty::l2(0.1),
             ClipNorm::new(1.0),
             sgd(),
             Schedule::constant(1.0),
             WeightAverage::new(0.9),
         )),
-        boxed((Guard::new(), ClipNorm::new(1.0), Penalty::l2(0.1), sgd(), BlockRates::new(), Plateau::new(0.5, 1))),
+        boxed((
+            SkipNonFinite::new(),
+            ClipNorm::new(1.0),
+            Penalty::l2(0.1),
+            sgd(),
+            ParameterGroups::new(),
+            ReduceOnPlateau::new(0.5, 1),
+        )),
         boxed((ClipNorm::new(1.0), Penalty::l2(0.1), ClipValue::new(1.0), sgd())),
         boxed((sgd(), Schedule::warm_up(0.0, 5), Schedule::cosine(9, 0.0), (), WeightAverage::new(0.9))),
         boxed((Own(Stage::Unstated), sgd(), Own(Stage::Unstated))),
@@ -452,7 +471,7 @@ chainrule::transform_laws!(unordered, Unordered((Adam::new(0.1), ClipValue::new(
 
 #[test]
 fn data_that_is_not_finite_is_refused_with_its_place() {
-    let place = |data: Result<Data<'_, f64>, Error>| match data {
+    let place = |data: Result<Dataset<'_, f64>, Error>| match data {
         Err(Error::DataValue { what, sample, step, column, .. }) => (what, sample, step, column),
         other => panic!("{other:?}"),
     };
@@ -464,24 +483,24 @@ fn data_that_is_not_finite_is_refused_with_its_place() {
         };
         let (x, y) = (vec![0.5; 3000], vec![0.5; 2000]);
         let (bad_x, bad_y) = (with(3000, 2999), with(2000, 7));
-        assert_eq!(place(Data::rows(3, &bad_x, Target::Values(&y))), ("an input", 999, None, Some(2)));
-        assert_eq!(place(Data::rows(3, &x, Target::Values(&bad_y))), ("a target", 3, None, Some(1)));
-        assert_eq!(place(Data::sequences(3, 4, &bad_x, Target::Values(&y))), ("an input", 249, Some(3), Some(2)));
-        assert_eq!(place(Data::sequences(3, 4, &x, Target::Values(&bad_y))), ("a target", 0, Some(3), Some(1)));
+        assert_eq!(place(Dataset::rows(3, &bad_x, Target::Values(&y))), ("an input", 999, None, Some(2)));
+        assert_eq!(place(Dataset::rows(3, &x, Target::Values(&bad_y))), ("a target", 3, None, Some(1)));
+        assert_eq!(place(Dataset::sequences(3, 4, &bad_x, Target::Values(&y))), ("an input", 249, Some(3), Some(2)));
+        assert_eq!(place(Dataset::sequences(3, 4, &x, Target::Values(&bad_y))), ("a target", 0, Some(3), Some(1)));
         let bad_y = with(250 * 3, 7);
-        assert_eq!(place(Data::sequences(3, 4, &x, Target::Values(&bad_y))), ("a target", 2, None, Some(1)));
+        assert_eq!(place(Dataset::sequences(3, 4, &x, Target::Values(&bad_y))), ("a target", 2, None, Some(1)));
         let lengths = [2, 1, 3];
         let (x, y) = (with(12, 7), vec![0.5; 6]);
-        assert_eq!(place(Data::ragged(2, &lengths, &x, Target::Values(&y))), ("an input", 2, Some(0), Some(1)));
-        let data = Data::rows(2, &y, Target::Classes(&[0, 1, 0])).unwrap();
+        assert_eq!(place(Dataset::ragged(2, &lengths, &x, Target::Values(&y))), ("an input", 2, Some(0), Some(1)));
+        let data = Dataset::rows(2, &y, Target::Classes(&[0, 1, 0])).unwrap();
         for bad in [bad, -1.0] {
             let weights = [1.0, bad, 1.0];
             assert_eq!(place(data.row_weights(&weights)), ("a row weight", 1, None, None));
         }
-        let steps = Data::sequences(2, 3, &y, Target::Values(&y)).unwrap();
+        let steps = Dataset::sequences(2, 3, &y, Target::Values(&y)).unwrap();
         let text = steps.row_weights(&[1.0, 0.0, bad]).unwrap_err().to_string();
         assert!(text.starts_with("a row weight of sample 0, step 2 must be"), "{text}");
-        let text = Data::ragged(2, &lengths, &x, Target::Values(&y)).unwrap_err().to_string();
+        let text = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap_err().to_string();
         assert!(
             text.starts_with(&format!("an input of sample 2, step 0, column 1 must be finite, found {bad}")),
             "{text}"
@@ -492,30 +511,31 @@ fn data_that_is_not_finite_is_refused_with_its_place() {
 #[test]
 fn parameters_that_leave_the_range_end_the_run() {
     let (x, y) = (values(1, 8 * 3), values(2, 8 * 2));
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let network = || Sequential::input(3).linear(2).linear(2).build().unwrap();
     for monitored in [false, true] {
         // By hand: the step after which a parameter is not finite.
         let settings = ordered(1, 50);
-        let mut by_hand = trainer(network(), MeanSquared::new(), (Guard::new(), Sgd::new(1e10)), settings);
+        let mut by_hand = trainer(network(), MeanSquaredError::new(), (SkipNonFinite::new(), Sgd::new(1e10)), settings);
         let mut batch = Batch::new(&data, 1);
         let mut expected = 0;
         while by_hand.step(&data, &mut batch, &[expected % 8], &mut ()).is_ok_and(|(_, made)| made == Outcome::Apply) {
             expected += 1;
         }
         assert!(expected > 2);
-        let mut run = trainer(network(), MeanSquared::new(), Sgd::new(1e10), settings);
+        let mut run = trainer(network(), MeanSquaredError::new(), Sgd::new(1e10), settings);
         let mut gradients = Gradients::default();
-        let observers = if monitored { Observers::new().monitor(&mut gradients) } else { Observers::new() };
+        let observers = if monitored { FitOptions::new().monitor(&mut gradients) } else { FitOptions::new() };
         let error = run.fit_with(&data, observers).unwrap_err();
         assert_eq!(error, Error::NonFiniteParameters { block: "0.weight".into(), step: expected as u64 + 1 });
     }
     // A guard decides: so many skipped steps, then its own error.
-    let mut guarded = trainer(network(), MeanSquared::new(), (Guard::new(), Sgd::new(1e10)), ordered(1, 50));
+    let mut guarded =
+        trainer(network(), MeanSquaredError::new(), (SkipNonFinite::new(), Sgd::new(1e10)), ordered(1, 50));
     assert!(matches!(guarded.fit(&data), Err(Error::NonFiniteGradient { steps: 10, .. })));
     // Values that only the end of an epoch can see: an infinite bias before tanh.
-    let mut hidden = trainer(mlp(), MeanSquared::new(), Sgd::new(1e-3), ordered(8, 5));
-    let bias = hidden.tape().blocks().get("0.bias").unwrap().range.clone();
+    let mut hidden = trainer(mlp(), MeanSquaredError::new(), Sgd::new(1e-3), ordered(8, 5));
+    let bias = hidden.workspace().blocks().get("0.bias").unwrap().range.clone();
     hidden.parameters_mut()[bias].fill(f64::INFINITY);
     assert_eq!(hidden.fit(&data), Err(Error::NonFiniteParameters { block: "0.bias".into(), step: 1 }));
 }
@@ -547,11 +567,11 @@ impl GradientMonitor<f64> for Counts {
 #[test]
 fn monitor_of_accumulated_updates_sees_each_gradient_once() {
     let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let run = |batch, accumulate, monitor: &mut dyn GradientMonitor<f64>| {
-        let settings = Settings { batch, accumulate, ..ordered(8, 2) };
-        trainer(mlp(), MeanSquared::new(), Adam::new(0.01), settings)
-            .fit_with(&data, Observers::new().monitor(monitor))
+        let settings = TrainConfig { batch, accumulate, ..ordered(8, 2) };
+        trainer(mlp(), MeanSquaredError::new(), Adam::new(0.01), settings)
+            .fit_with(&data, FitOptions::new().monitor(monitor))
             .unwrap();
     };
     let (mut whole, mut parts) = (Gradients::default(), Gradients::default());
@@ -575,7 +595,7 @@ fn monitor_of_accumulated_updates_sees_each_gradient_once() {
 #[test]
 fn binary_targets_outside_the_unit_interval_are_refused() {
     let (x, y) = (values(1, 6), [1.0, -1.0, 1.0, -1.0, 1.0, 1.0]);
-    let data = Data::rows(1, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
     let network = || Sequential::input(1).linear(1).build().unwrap();
     let mut run = trainer(network(), BinaryCrossEntropy::new(), Sgd::new(0.1), ordered(2, 5));
     let error = run.fit(&data).unwrap_err();
@@ -601,7 +621,9 @@ fn binary_targets_outside_the_unit_interval_are_refused() {
 fn row_weights_at_the_ends_of_the_format_are_refused() {
     let (y, target) = ([1.0, 2.0], Target::Values(&[0.0, 0.0]));
     for weights in [[f64::MAX; 2], [5e-324, 0.0], [0.0; 2], [-1.0, 0.5]] {
-        for loss in [&MeanSquared::new() as &dyn Loss<f64>, &SmoothL1::new(1.0).unwrap(), &BinaryCrossEntropy::new()] {
+        for loss in
+            [&MeanSquaredError::new() as &dyn Loss<f64>, &SmoothL1::new(1.0).unwrap(), &BinaryCrossEntropy::new()]
+        {
             let found = loss.evaluate(1, &y, target, Some(&weights), &mut [0.0; 2]);
             assert!(matches!(found, Err(Error::Parameter { .. })), "{loss:?} {weights:?}: {found:?}");
         }
@@ -639,7 +661,7 @@ fn hyper_parameters_beyond_the_format_are_refused() {
         Box::new(RmsProp::new(huge)),
         Box::new(Adagrad::new(0.1).initial(huge)),
         Box::new((Penalty::l1(huge), Sgd::new(0.1))),
-        Box::new((Sgd::new(0.1), BlockRates::new().rate("w", huge))),
+        Box::new((Sgd::new(0.1), ParameterGroups::new().rate("w", huge))),
         Box::new((Sgd::new(0.1), Schedule::constant(huge))),
     ];
     for transform in all {

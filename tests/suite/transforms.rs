@@ -3,8 +3,8 @@
 use chainrule::{
     Block, Blocks, Error, Role, Scalar, scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, GradientTransform, Guard, Optimizer, Outcome,
-        Penalty, Plateau, RmsProp, Schedule, Sgd, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
+        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
 };
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ fn clipping_by_a_tiny_factor() {
 }
 
 /// The rate after each metric.
-fn rates<T: Scalar>(plateau: Plateau, metrics: &[f64]) -> Vec<f64> {
+fn rates<T: Scalar>(plateau: ReduceOnPlateau, metrics: &[f64]) -> Vec<f64> {
     let blocks = roles();
     let mut optimizer = Optimizer::new((Sgd::new(1.0), plateau), &blocks, &[T::zero(); 6]).unwrap();
     let rate = |&metric: &f64| {
@@ -125,7 +125,7 @@ fn rates<T: Scalar>(plateau: Plateau, metrics: &[f64]) -> Vec<f64> {
 
 #[test]
 fn a_plateau_counts_the_same_in_every_format() {
-    let plateau = Plateau::new(0.5, 1).threshold(0.0);
+    let plateau = ReduceOnPlateau::new(0.5, 1).threshold(0.0);
     // 0.1 is more in f32 than in f64.
     for metric in [0.1, 0.3, 0.7, 1e-3] {
         let expected = [1.0, 1.0, 0.5, 0.5, 0.25];
@@ -143,7 +143,7 @@ fn a_plateau_counts_the_same_in_every_format() {
 /// The margin is relative to |best|: −1.05 is a fall by 5 % from −1, and −1.0001 is not one by 1 %.
 #[test]
 fn plateau_of_a_metric_below_zero_fires() {
-    let plateau = || Plateau::new(0.5, 1).threshold(0.01);
+    let plateau = || ReduceOnPlateau::new(0.5, 1).threshold(0.01);
     assert_eq!(rates::<f64>(plateau(), &[-1.0; 5]), [1.0, 1.0, 0.5, 0.5, 0.25]);
     assert_eq!(rates::<f64>(plateau(), &[-1.0, -1.0001, -1.0002, -1.05, -1.05]), [1.0, 1.0, 0.5, 0.5, 0.5]);
     let falling: Vec<f64> = (0..20).map(|epoch| 1.0 - 0.2 * f64::from(epoch)).collect();
@@ -154,7 +154,7 @@ fn plateau_of_a_metric_below_zero_fires() {
 #[test]
 fn a_plateau_never_raises_the_rate() {
     for bad in [1.5, f64::NAN, f64::INFINITY, -1.0] {
-        let plateau = Plateau::new(0.5, 1).least(bad);
+        let plateau = ReduceOnPlateau::new(0.5, 1).least(bad);
         let refused = Optimizer::new(plateau, &roles(), &[0.0; 6]).map(|_| ());
         assert!(matches!(refused, Err(Error::Parameter { .. })), "{bad}: {refused:?}");
     }
@@ -165,11 +165,11 @@ fn a_plateau_never_raises_the_rate() {
 fn a_chain_is_its_members_in_order() {
     let gradients: Vec<[f64; 6]> = (0..8).map(|i| [1.0, -2.0, 0.3, 4.0, 0.0, i as f64]).collect();
     let w = [0.5, 1.0, -1.0, 2.0, -0.1, 1.0];
-    let clip = || (Guard::new(), ClipNorm::new(2.0));
+    let clip = || (SkipNonFinite::new(), ClipNorm::new(2.0));
     let (sgd, decay) = (|| Sgd::new(0.1).momentum(0.9), || Schedule::exponential(0.8));
     let penalty = || Penalty::l2(0.1);
     let flat = run::<f64>(
-        (Guard::new(), ClipNorm::new(2.0), penalty(), sgd(), decay(), WeightAverage::new(0.5)),
+        (SkipNonFinite::new(), ClipNorm::new(2.0), penalty(), sgd(), decay(), WeightAverage::new(0.5)),
         w,
         &gradients,
     );
@@ -196,7 +196,7 @@ fn a_chain_is_its_members_in_order() {
 #[test]
 fn a_skipped_step_leaves_no_trace() {
     let blocks = roles();
-    let chain = || (Guard::new(), Adam::new(0.1), Schedule::step(1, 0.5), WeightAverage::new(0.5));
+    let chain = || (SkipNonFinite::new(), Adam::new(0.1), Schedule::step(1, 0.5), WeightAverage::new(0.5));
     let good = |i: f64| [1.0, -2.0, i, 0.5, 0.1, 3.0];
     let [mut w, mut plain] = [[1.0; 6]; 2];
     let mut guarded = Optimizer::new(chain(), &blocks, &w).unwrap();
@@ -231,7 +231,7 @@ fn penalties_and_decay_keep_to_their_roles() {
 
 #[test]
 fn rates_of_blocks_multiply() {
-    let rates = BlockRates::new().rate("a", 2.0).rate("a.bias", 0.25).rate("b.gain", 0.0);
+    let rates = ParameterGroups::new().rate("a", 2.0).rate("a.bias", 0.25).rate("b.gain", 0.0);
     assert_eq!(run::<f64>((Sgd::new(1.0), rates), [0.0; 6], &[[1.0; 6]])[0], [-2.0, -2.0, -2.0, -2.0, -0.5, 0.0]);
 }
 

@@ -1,6 +1,6 @@
 //! Clipping at the length that gradients typically have.
 
-use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
 use crate::error::Error;
 use alloc::format;
 
@@ -16,18 +16,18 @@ impl Remedy for ClipAtTypicalNorm {
 
     fn cures(&self, cause: Cause) -> bool {
         use Cause::*;
-        matches!(cause, Cliff | LowClip | ExplodingRecurrence | LongStep | Overflow)
+        matches!(cause, Cliff | ClipThresholdTooLow | ExplodingRecurrence | LearningRateTooHigh | Overflow)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(norm) = patient.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
         let why = format!("a global norm of at most {norm:.2e}, which gradients typically have");
-        let treatment = patient.treatment(self.name(), Effort::Training, Change::ClipNorm(norm), why);
+        let fix = patient.fix(self.name(), Effort::Training, Change::ClipNorm(norm), why);
         let removes = match patient.finding.cause {
-            Cause::Cliff | Cause::LowClip => true,
+            Cause::Cliff | Cause::ClipThresholdTooLow => true,
             Cause::ExplodingRecurrence => patient.finding.came_with_training(),
             _ => false,
         };
-        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

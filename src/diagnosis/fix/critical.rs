@@ -1,10 +1,10 @@
 //! Weights on the critical line of the activation that follows them.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
+use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
 use crate::{
     error::Error,
     initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::Node,
+    layer::LayerSpec,
 };
 use alloc::string::String;
 
@@ -18,10 +18,10 @@ pub struct CriticalInitialization {
 }
 
 /// The network with all its [`Linear`](crate::layer::Linear) layers drawn so; `None` where one cannot be.
-pub(super) fn initialized(network: &Node, orthogonal: bool) -> Option<Node> {
+pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = rewrite(network, &mut |leaf, next| {
-        let Node::Linear { weights, bias, .. } = leaf else { return false };
+        let LayerSpec::Linear { weights, bias, .. } = leaf else { return false };
         let Some(next) = next else {
             (*weights, *bias) = (LeCun::normal().kind(), bias.as_ref().map(|_| Zeros.kind()));
             return true;
@@ -47,13 +47,13 @@ impl Remedy for CriticalInitialization {
         matches!(cause, SmallWeights | LargeWeights | Bottleneck | ConstantWeights | Overflow | DeadUnits)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(after) = initialized(patient.network, self.orthogonal) else { return Ok(None) };
         let why = String::from("weights that give back just what φ′ takes, layer by layer");
-        let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let fix = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // Units that died in training were killed by its steps.
         let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();
         let removes = self.orthogonal && !killed;
-        Ok(Some(if removes && treatment.is_enough() { treatment.preferred() } else { treatment }))
+        Ok(Some(if removes && fix.is_enough() { fix.preferred() } else { fix }))
     }
 }

@@ -1,10 +1,10 @@
 //! Another activation in place of one that cannot carry a gradient.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment, critical, rewrite};
+use super::{Cause, Effort, Fix, FixContext, Remedy, critical, rewrite};
 use crate::{
     activation::{Activation, ActivationKind, LeakyRelu, Tanh},
     error::Error,
-    layer::{CellKind, Node},
+    layer::{CellKind, LayerSpec},
 };
 use alloc::format;
 
@@ -35,10 +35,11 @@ impl Remedy for ExchangeActivation {
         matches!(cause, Cause::SaturatingActivation | Cause::DeadUnits | Cause::NotANumber)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let (mut names, cause) = (None, patient.finding.cause);
         let exchanged = rewrite(patient.network, &mut |leaf, _| {
-            let (Node::Pointwise { activation, .. } | Node::Recurrent { cell: CellKind::Elman(activation), .. }) = leaf
+            let (LayerSpec::ActivationLayer { activation, .. }
+            | LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. }) = leaf
             else {
                 return false;
             };
@@ -50,8 +51,8 @@ impl Remedy for ExchangeActivation {
         let Some((exchanged, (old, new))) = exchanged.zip(names) else { return Ok(None) };
         let after = critical::initialized(&exchanged, true).unwrap_or(exchanged);
         let why = format!("{new} in place of {old}, with weights on its critical line");
-        let treatment = patient.network_becomes(self.name(), Effort::Activation, after, why)?;
-        let removes = cause != Cause::DeadUnits && treatment.is_enough();
-        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+        let fix = patient.network_becomes(self.name(), Effort::Activation, after, why)?;
+        let removes = cause != Cause::DeadUnits && fix.is_enough();
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

@@ -1,10 +1,10 @@
 //! Gates that begin open for as long as the task asks for.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment, gates::span, rewrite};
+use super::{Cause, Effort, Fix, FixContext, Remedy, gates::span, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Initializer},
-    layer::{CellKind, Node},
+    layer::{CellKind, LayerSpec},
 };
 use alloc::format;
 
@@ -18,13 +18,13 @@ impl Remedy for ForgetBias {
     }
 
     fn cures(&self, cause: Cause) -> bool {
-        matches!(cause, Cause::ShutForgetGate | Cause::VanishingRecurrence)
+        matches!(cause, Cause::ClosedForgetGate | Cause::VanishingRecurrence)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let span = span(patient);
         let open = rewrite(patient.network, &mut |leaf, _| match leaf {
-            Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), bias: Some(bias), .. } => {
+            LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), bias: Some(bias), .. } => {
                 *bias = Chrono { span }.kind();
                 true
             }
@@ -32,8 +32,6 @@ impl Remedy for ForgetBias {
         });
         let Some(after) = open else { return Ok(None) };
         let why = format!("gates that begin open for 2 to {span} steps, evenly spread over the units");
-        patient
-            .network_becomes(self.name(), Effort::Initialization, after, why)
-            .map(|treatment| Some(treatment.preferred()))
+        patient.network_becomes(self.name(), Effort::Initialization, after, why).map(|fix| Some(fix.preferred()))
     }
 }

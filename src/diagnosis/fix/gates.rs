@@ -1,10 +1,10 @@
 //! Gates in place of a plain recurrence.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
+use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Glorot, Initializer},
-    layer::{CellKind, Node},
+    layer::{CellKind, LayerSpec},
 };
 use alloc::format;
 
@@ -14,7 +14,7 @@ use alloc::format;
 pub struct GatesInsteadOfTanh;
 
 /// The span that a patient's gates must cover.
-pub(super) fn span(patient: &Patient<'_>) -> usize {
+pub(super) fn span(patient: &FixContext<'_>) -> usize {
     patient.span.unwrap_or(100).max(2)
 }
 
@@ -27,10 +27,10 @@ impl Remedy for GatesInsteadOfTanh {
         matches!(cause, Cause::VanishingRecurrence | Cause::ExplodingRecurrence)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let span = span(patient);
         let gated = rewrite(patient.network, &mut |leaf, _| match leaf {
-            Node::Recurrent { cell: cell @ CellKind::Elman(_), weights, recurrent, bias, .. } => {
+            LayerSpec::Recurrent { cell: cell @ CellKind::Elman(_), weights, recurrent, bias, .. } => {
                 *cell = CellKind::Lstm;
                 (*weights, *recurrent) = (Glorot::uniform().kind(), Glorot::uniform().kind());
                 *bias = Some(Chrono { span }.kind());
@@ -42,8 +42,8 @@ impl Remedy for GatesInsteadOfTanh {
         let why = format!(
             "an LSTM whose units forget after 2 to {span} steps, in place of a product of {span} equal matrices"
         );
-        let treatment = patient.network_becomes(self.name(), Effort::Structure, after, why)?;
+        let fix = patient.network_becomes(self.name(), Effort::Structure, after, why)?;
         let removes = patient.finding.cause == Cause::VanishingRecurrence;
-        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

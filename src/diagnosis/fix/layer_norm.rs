@@ -1,7 +1,7 @@
 //! Layer normalisation before each activation.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment};
-use crate::{error::Error, layer::Node};
+use super::{Cause, Effort, Fix, FixContext, Remedy};
+use crate::{error::Error, layer::LayerSpec};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// A [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016): whatever the weights' size, the
@@ -10,24 +10,24 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 pub struct NormalizeLayers;
 
 /// The network with a norm before each activation that has none.
-fn normalized(node: &Node, added: &mut bool) -> Node {
+fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
     match node {
-        Node::Sequential { input, layers } => {
-            let mut after: Vec<Node> = Vec::new();
+        LayerSpec::Sequential { input, layers } => {
+            let mut after: Vec<LayerSpec> = Vec::new();
             for layer in layers {
-                if let (Node::Pointwise { width, .. }, Some(before)) = (layer, after.last())
-                    && !matches!(before, Node::LayerNorm { .. } | Node::RmsNorm { .. })
+                if let (LayerSpec::ActivationLayer { width, .. }, Some(before)) = (layer, after.last())
+                    && !matches!(before, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. })
                 {
                     // The layer's own ε: as small as its default.
-                    after.push(Node::LayerNorm { width: *width, epsilon: 1e-5, affine: true });
+                    after.push(LayerSpec::LayerNorm { width: *width, epsilon: 1e-5, affine: true });
                     *added = true;
                 }
                 after.push(normalized(layer, added));
             }
-            Node::Sequential { input: *input, layers: after }
+            LayerSpec::Sequential { input: *input, layers: after }
         }
-        Node::Residual { branch, scale } => {
-            Node::Residual { branch: Box::new(normalized(branch, added)), scale: *scale }
+        LayerSpec::Residual { branch, scale } => {
+            LayerSpec::Residual { branch: Box::new(normalized(branch, added)), scale: *scale }
         }
         other => other.clone(),
     }
@@ -43,7 +43,7 @@ impl Remedy for NormalizeLayers {
         matches!(cause, SmallWeights | LargeWeights | Bottleneck | SaturatingActivation | UnscaledInput | Overflow)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let mut added = false;
         let after = normalized(patient.network, &mut added);
         if !added {

@@ -1,14 +1,14 @@
 //! Layer-sequential unit variance.
 
-use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Role,
     error::{Error, require},
     layer::{Layer, Mode},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use alloc::{string::String, vec::Vec};
 
@@ -55,19 +55,19 @@ impl Lsuv {
     ///
     /// # Errors
     /// [`Error::Parameter`] where a layer gives the same value everywhere, which no factor changes, or its variance is
-    /// not finite. Those of [`Tape::new`] and [`Tape::forward`]. Weights before that layer stay rescaled.
+    /// not finite. Those of [`Workspace::new`] and [`Workspace::forward`]. Weights before that layer stay rescaled.
     ///
     /// # Panics
-    /// As [`Tape::forward`].
+    /// As [`Workspace::forward`].
     pub fn apply<T: Scalar>(
         &self,
         network: &(impl Layer<T> + ?Sized),
         w: &mut [T],
         x: &[T],
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
     ) -> Result<usize, Error> {
-        let mut tape = Tape::new(network, extent)?;
-        let weights: Vec<_> = tape.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
+        let mut workspace = Workspace::new(network, extent)?;
+        let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];
         let mut rescaled = 0;
         for block in hidden {
@@ -75,7 +75,7 @@ impl Lsuv {
             let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
-                tape.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+                workspace.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
                 // A layer that shows no product of its own has none to rescale.
                 let Some(variance) = seen.found else { break };
                 shown = true;
@@ -102,8 +102,8 @@ impl Remedy for Lsuv {
         matches!(cause, Cause::SmallWeights | Cause::LargeWeights | Cause::Bottleneck)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let why = String::from("weights rescaled, layer after layer, until a batch has variance 1 behind each");
-        Ok(Some(patient.treatment(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
+        Ok(Some(patient.fix(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
     }
 }

@@ -13,7 +13,7 @@ mod residual;
 mod shorter_step;
 mod standardise;
 mod survivors;
-mod thaw;
+mod unfreeze;
 
 pub use clip::ClipAtTypicalNorm;
 pub use critical::CriticalInitialization;
@@ -28,16 +28,16 @@ pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
 pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
-pub use thaw::Thaw;
+pub use unfreeze::Thaw;
 
 use super::{Cause, Finding, Report, Thresholds, health};
 use crate::{
     activation::ActivationKind,
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     error::Error,
-    layer::{Layer, Node, initialize},
+    layer::{Layer, LayerSpec, initialize},
     scalar::Scalar,
-    theory::{Inputs, Prediction},
+    theory::{InputStatistics, Prediction},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt::{self, Debug};
@@ -45,11 +45,11 @@ use core::fmt::{self, Debug};
 /// Whom a remedy is for: a network, its inputs, what is wrong with it, and what else is known.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Patient<'a> {
+pub struct FixContext<'a> {
     /// The network's description.
-    pub network: &'a Node,
+    pub network: &'a LayerSpec,
     /// What it is fed with.
-    pub inputs: Inputs,
+    pub inputs: InputStatistics,
     /// What is wrong.
     pub finding: &'a Finding,
     /// How many steps the task asks to remember.
@@ -63,10 +63,10 @@ pub struct Patient<'a> {
     pub thresholds: Thresholds,
 }
 
-impl<'a> Patient<'a> {
+impl<'a> FixContext<'a> {
     /// A patient of whom only this is known.
-    pub fn new(network: &'a Node, inputs: Inputs, finding: &'a Finding) -> Self {
-        Patient {
+    pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
+        FixContext {
             network,
             inputs,
             finding,
@@ -80,29 +80,29 @@ impl<'a> Patient<'a> {
     /// Sets how many steps the task asks to remember.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
-        Patient { span: Some(steps), ..self }
+        FixContext { span: Some(steps), ..self }
     }
 
     /// Sets the typical length of the gradient before clipping.
     #[must_use]
     pub fn typical_norm(self, norm: f64) -> Self {
-        Patient { typical_norm: Some(norm), ..self }
+        FixContext { typical_norm: Some(norm), ..self }
     }
 
     /// Sets what standardises the columns of the data.
     #[must_use]
     pub fn columns(self, columns: Standardise) -> Self {
-        Patient { columns: Some(columns), ..self }
+        FixContext { columns: Some(columns), ..self }
     }
 
     /// Sets the lines that a promised budget is judged by.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
-        Patient { thresholds, ..self }
+        FixContext { thresholds, ..self }
     }
 
     /// The predicted budget of a network in decades to the first weights; `None` where it is not known.
-    fn budget(&self, network: &Node) -> Result<Option<f64>, Error> {
+    fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
             Err(Error::Opaque { .. }) => Ok(None),
@@ -115,23 +115,23 @@ impl<'a> Patient<'a> {
         &self,
         remedy: &'static str,
         effort: Effort,
-        after: Node,
+        after: LayerSpec,
         why: String,
-    ) -> Result<Treatment, Error> {
+    ) -> Result<Fix, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
         let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;
-        Ok(Treatment {
+        Ok(Fix {
             before,
             after: promised,
             enough: promised.is_none_or(|decades| (low..high).contains(&decades)),
-            ..self.treatment(remedy, effort, Change::Network(after), why)
+            ..self.fix(remedy, effort, Change::Network(after), why)
         })
     }
 
     /// A change that leaves the description as it is.
-    fn treatment(&self, remedy: &'static str, effort: Effort, change: Change, why: String) -> Treatment {
-        Treatment { remedy, effort, change, before: None, after: None, why, enough: true, preferred: false }
+    fn fix(&self, remedy: &'static str, effort: Effort, change: Change, why: String) -> Fix {
+        Fix { remedy, effort, change, before: None, after: None, why, enough: true, preferred: false }
     }
 }
 
@@ -146,10 +146,10 @@ pub trait Remedy: Debug + Send + Sync {
     /// # Errors
     /// The errors of [`Prediction::of_node`] for the description before or after the change; a layer of your own is
     /// none.
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error>;
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }
 
-/// How much of a network a treatment changes; the less the better.
+/// How much of a network a fix changes; the less the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effort {
     /// First values of parameters.
@@ -162,15 +162,15 @@ pub enum Effort {
     Structure,
 }
 
-/// What a treatment changes.
+/// What a fix changes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The description, which [`Treatment::apply`] builds: to be trained anew but for what [`survivors`] keeps.
-    Network(Node),
+    /// The description, which [`Fix::apply`] builds: to be trained anew but for what [`survivors`] keeps.
+    Network(LayerSpec),
     /// The parameters, by a batch: [`Lsuv::apply`].
     Lsuv(Lsuv),
-    /// All parameters, drawn again from the network's own initializers: [`Treatment::apply`].
+    /// All parameters, drawn again from the network's own initializers: [`Fix::apply`].
     Redraw,
     /// The gradient, clipped at this global norm: [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
@@ -185,7 +185,7 @@ pub enum Change {
 /// One thing to do, what it changes, and what it promises.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Treatment {
+pub struct Fix {
     /// The remedy's name.
     pub remedy: &'static str,
     /// How much it changes.
@@ -203,9 +203,9 @@ pub struct Treatment {
     preferred: bool,
 }
 
-impl Treatment {
+impl Fix {
     fn preferred(self) -> Self {
-        Treatment { preferred: true, ..self }
+        Fix { preferred: true, ..self }
     }
 
     /// Whether the budget it promises neither vanishes nor explodes by the patient's [`Thresholds`]; true where it promises none.
@@ -214,10 +214,10 @@ impl Treatment {
     }
 }
 
-/// A network as a treatment leaves it.
+/// A network as a fix leaves it.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Mended<T> {
+pub struct FixedNetwork<T> {
     /// The network, built.
     pub network: Box<dyn Layer<T>>,
     /// Its parameters: drawn, but for those that live on.
@@ -226,7 +226,7 @@ pub struct Mended<T> {
     pub survivors: Vec<Survivor>,
 }
 
-impl<T: Scalar> Mended<T> {
+impl<T: Scalar> FixedNetwork<T> {
     /// The report on it and one batch, before it is trained: its [`decades`](Report::decades) are the budget as measured,
     /// beside the one that was promised.
     ///
@@ -238,19 +238,19 @@ impl<T: Scalar> Mended<T> {
     ///
     /// # Panics
     /// As [`first_check`](super::first_check).
-    pub fn check(&self, x: &[T], extent: Extent<'_>, span: Option<usize>) -> Result<Report, Error> {
+    pub fn check(&self, x: &[T], extent: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
         health::check(&*self.network, &self.parameters, x, extent, span, 0)
     }
 }
 
-impl Treatment {
+impl Fix {
     /// Makes the change in the network that `network` describes and whose parameters are `parameters`, where it is one of
     /// the network: builds it, draws its parameters from `seed`, and carries over those that mean the same before and after.
     /// `None` where the change is one of training or of the data, which are yours: [`Change`] says what to do.
     ///
     /// ```
-    /// use chainrule::{Extent, Layer, activation::Sigmoid, diagnosis::{Examination, Patient, prescribe}};
-    /// use chainrule::{layer::{Sequential, initialize}, theory::Inputs};
+    /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
+    /// use chainrule::{layer::{Sequential, initialize}, theory::InputStatistics};
     /// let mut builder = Sequential::<f32>::input(16);
     /// for _ in 0..10 {
     ///     builder = builder.linear(16).activation(Sigmoid);
@@ -258,19 +258,24 @@ impl Treatment {
     /// let network = builder.linear(4).build()?;
     /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
     /// let x: Vec<f32> = (0..32 * 16).map(|i| 1.4 * (i as f32).sin()).collect();
-    /// let inputs = Inputs::of_rows(&x)?;
-    /// let report = Examination::new(&network, inputs)?.report();
-    /// let treatments = prescribe(&Patient::new(&described, inputs, report.root().unwrap()))?;
-    /// let mended = treatments[0].apply(&described, &w, 2)?.unwrap();
-    /// let [measured, promised] = mended.check(&x, Extent::batch(32), None)?.decades;
+    /// let inputs = InputStatistics::of_rows(&x)?;
+    /// let report = Diagnosis::new(&network, inputs)?.report();
+    /// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
+    /// let mended = fixes[0].apply(&described, &w, 2)?.unwrap();
+    /// let [measured, promised] = mended.check(&x, BatchShape::batch(32), None)?.decades;
     /// assert!((measured.unwrap() - promised.unwrap()).abs() < 0.5); // before: −6
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Opaque`] where a part is of your own; [`Error::Length`] where `parameters` are too few for the
-    /// survivors. Those of [`Node::build`] and [`initialize`].
-    pub fn apply<T: Scalar>(&self, network: &Node, parameters: &[T], seed: u64) -> Result<Option<Mended<T>>, Error> {
+    /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
+    pub fn apply<T: Scalar>(
+        &self,
+        network: &LayerSpec,
+        parameters: &[T],
+        seed: u64,
+    ) -> Result<Option<FixedNetwork<T>>, Error> {
         let after = match &self.change {
             Change::Network(after) => after,
             Change::Redraw => network,
@@ -280,12 +285,12 @@ impl Treatment {
         let mut drawn = initialize(&*mended, seed)?;
         let survivors = if self.change == Change::Redraw { Vec::new() } else { survivors(network, after)? };
         transplant(&survivors, parameters, &mut drawn)?;
-        Ok(Some(Mended { network: mended, parameters: drawn, survivors }))
+        Ok(Some(FixedNetwork { network: mended, parameters: drawn, survivors }))
     }
 }
 
 /// One line: what, what for, and the budget before and after.
-impl fmt::Display for Treatment {
+impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.remedy, self.why)?;
         match (self.before, self.after) {
@@ -321,44 +326,47 @@ pub fn remedies() -> Vec<Box<dyn Remedy>> {
 /// what changes least.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, diagnosis::{Examination, Patient, prescribe}, layer::Sequential, theory::Inputs};
+/// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}, layer::Sequential, theory::InputStatistics};
 /// let mut builder = Sequential::<f32>::input(64);
 /// for _ in 0..10 {
 ///     builder = builder.linear(64).activation(Sigmoid);
 /// }
 /// let network = builder.linear(10).build()?;
-/// let inputs = Inputs::new(1.0)?;
-/// let report = Examination::new(&network, inputs)?.report();
+/// let inputs = InputStatistics::new(1.0)?;
+/// let report = Diagnosis::new(&network, inputs)?.report();
 /// let described = chainrule::Layer::<f32>::describe(&network);
-/// let treatments = prescribe(&Patient::new(&described, inputs, report.root().unwrap()))?;
-/// assert!(treatments[0].after.unwrap().abs() < 0.5); // a budget near 0 instead of −6
-/// println!("{}", treatments[0]);
+/// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
+/// assert!(fixes[0].after.unwrap().abs() < 0.5); // a budget near 0 instead of −6
+/// println!("{}", fixes[0]);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
 /// # Errors
 /// Those of [`Remedy::treat`].
-pub fn prescribe(patient: &Patient<'_>) -> Result<Vec<Treatment>, Error> {
-    let mut treatments = Vec::new();
+pub fn suggest_fixes(patient: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
+    let mut fixes = Vec::new();
     for remedy in remedies() {
         if remedy.cures(patient.finding.cause) {
-            treatments.extend(remedy.treat(patient)?);
+            fixes.extend(remedy.treat(patient)?);
         }
     }
-    treatments.sort_by_key(|treatment| (!treatment.preferred, !treatment.is_enough(), treatment.effort));
-    Ok(treatments)
+    fixes.sort_by_key(|fix| (!fix.preferred, !fix.is_enough(), fix.effort));
+    Ok(fixes)
 }
 
 /// The network with some parts changed; `None` if none was. `change` is shown every part that has no parts of its own,
 /// with the activation that follows it, and tells whether it changed it.
-fn rewrite(network: &Node, change: &mut dyn FnMut(&mut Node, Option<&ActivationKind>) -> bool) -> Option<Node> {
+fn rewrite(
+    network: &LayerSpec,
+    change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
+) -> Option<LayerSpec> {
     fn walk(
-        node: &mut Node,
+        node: &mut LayerSpec,
         next: Option<&ActivationKind>,
-        change: &mut dyn FnMut(&mut Node, Option<&ActivationKind>) -> bool,
+        change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
     ) -> bool {
         match node {
-            Node::Sequential { layers, .. } => {
+            LayerSpec::Sequential { layers, .. } => {
                 let mut changed = false;
                 let mut rest = &mut layers[..];
                 while let Some((layer, after)) = rest.split_first_mut() {
@@ -367,9 +375,11 @@ fn rewrite(network: &Node, change: &mut dyn FnMut(&mut Node, Option<&ActivationK
                 }
                 changed
             }
-            Node::Residual { branch, .. } => walk(branch, None, change),
-            Node::Reversed(layer) => walk(layer, next, change),
-            Node::Bidirectional { forward, backward } => walk(forward, next, change) | walk(backward, next, change),
+            LayerSpec::Residual { branch, .. } => walk(branch, None, change),
+            LayerSpec::Reversed(layer) => walk(layer, next, change),
+            LayerSpec::Bidirectional { forward, backward } => {
+                walk(forward, next, change) | walk(backward, next, change)
+            }
             leaf => change(leaf, next),
         }
     }
@@ -378,10 +388,10 @@ fn rewrite(network: &Node, change: &mut dyn FnMut(&mut Node, Option<&ActivationK
 }
 
 /// The activation that values meet first in this part.
-fn first_activation(node: &Node) -> Option<&ActivationKind> {
+fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
     match node {
-        Node::Pointwise { activation, .. } => Some(activation),
-        Node::Sequential { layers, .. } => layers.iter().find_map(first_activation),
+        LayerSpec::ActivationLayer { activation, .. } => Some(activation),
+        LayerSpec::Sequential { layers, .. } => layers.iter().find_map(first_activation),
         _ => None,
     }
 }

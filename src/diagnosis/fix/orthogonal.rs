@@ -1,10 +1,10 @@
 //! A recurrent matrix that keeps lengths.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment, rewrite};
+use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
 use crate::{
     error::Error,
     initializer::{Initializer, Orthogonal},
-    layer::Node,
+    layer::LayerSpec,
 };
 use alloc::string::String;
 
@@ -22,9 +22,9 @@ impl Remedy for OrthogonalRecurrence {
         matches!(cause, Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::Overflow | Cause::Cliff)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let orthogonal = rewrite(patient.network, &mut |leaf, _| match leaf {
-            Node::Recurrent { recurrent, .. } => {
+            LayerSpec::Recurrent { recurrent, .. } => {
                 *recurrent = Orthogonal::default().kind();
                 true
             }
@@ -33,9 +33,9 @@ impl Remedy for OrthogonalRecurrence {
         let Some(after) = orthogonal else { return Ok(None) };
         let why =
             String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
-        let treatment = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let fix = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // A matrix that grew while it was trained would grow again.
         let removes = patient.finding.cause == Cause::ExplodingRecurrence && !patient.finding.came_with_training();
-        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

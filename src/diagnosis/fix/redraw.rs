@@ -1,6 +1,6 @@
 //! All first values drawn again.
 
-use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
 use crate::error::Error;
 use alloc::string::String;
 
@@ -18,9 +18,9 @@ impl Remedy for Redraw {
         matches!(cause, Cause::DuplicatedUnits)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let why = String::from("independent draws make every unit its own");
-        let treatment = patient.treatment(self.name(), Effort::Initialization, Change::Redraw, why);
-        Ok(Some(treatment.preferred()))
+        let fix = patient.fix(self.name(), Effort::Initialization, Change::Redraw, why);
+        Ok(Some(fix.preferred()))
     }
 }

@@ -1,9 +1,9 @@
 //! Skips around the hidden layers.
 
-use super::{Cause, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Effort, Fix, FixContext, Remedy};
 use crate::{
     error::Error,
-    layer::{BranchScale, Node},
+    layer::{BranchScale, LayerSpec},
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
@@ -12,9 +12,9 @@ use alloc::{boxed::Box, format, vec, vec::Vec};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResidualBranches;
 
-fn is_pair(layers: &[Node]) -> bool {
+fn is_pair(layers: &[LayerSpec]) -> bool {
     match layers {
-        [Node::Linear { inputs, outputs, .. }, Node::Pointwise { .. }, ..] => inputs == outputs,
+        [LayerSpec::Linear { inputs, outputs, .. }, LayerSpec::ActivationLayer { .. }, ..] => inputs == outputs,
         _ => false,
     }
 }
@@ -26,11 +26,11 @@ impl Remedy for ResidualBranches {
 
     fn cures(&self, cause: Cause) -> bool {
         use Cause::*;
-        matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | Bottleneck | LostAngles)
+        matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | Bottleneck | CollapsedRepresentation)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
-        let Node::Sequential { input, layers } = patient.network else { return Ok(None) };
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let LayerSpec::Sequential { input, layers } = patient.network else { return Ok(None) };
         let pairs = (0..layers.len()).filter(|&i| is_pair(&layers[i..])).count();
         if pairs < 2 {
             return Ok(None);
@@ -39,11 +39,11 @@ impl Remedy for ResidualBranches {
         let (mut after, mut i) = (Vec::new(), 0);
         while i < layers.len() {
             if is_pair(&layers[i..]) {
-                let branch = Node::Sequential {
+                let branch = LayerSpec::Sequential {
                     input: layers[i].widths().0,
                     layers: vec![layers[i].clone(), layers[i + 1].clone()],
                 };
-                after.push(Node::Residual { branch: Box::new(branch), scale });
+                after.push(LayerSpec::Residual { branch: Box::new(branch), scale });
                 i += 2;
             } else {
                 after.push(layers[i].clone());
@@ -52,7 +52,12 @@ impl Remedy for ResidualBranches {
         }
         let why = format!("a way past {pairs} layers on which nothing is multiplied, branches scaled by 1/√{pairs}");
         patient
-            .network_becomes(self.name(), Effort::Structure, Node::Sequential { input: *input, layers: after }, why)
+            .network_becomes(
+                self.name(),
+                Effort::Structure,
+                LayerSpec::Sequential { input: *input, layers: after },
+                why,
+            )
             .map(Some)
     }
 }

@@ -1,6 +1,6 @@
 //! Inputs brought to mean 0 and variance 1.
 
-use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
 use crate::{
     error::{Error, require, require_length},
     scalar::{Scalar, scalar, to_f64},
@@ -76,11 +76,11 @@ impl Remedy for Standardise {
         matches!(cause, Cause::UnscaledInput | Cause::Overflow)
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(columns) = patient.columns.clone() else { return Ok(None) };
         let why = String::from("inputs of mean 0 and variance 1 in every column");
-        let treatment = patient.treatment(self.name(), Effort::Training, Change::Standardise(columns), why);
+        let fix = patient.fix(self.name(), Effort::Training, Change::Standardise(columns), why);
         let removes = patient.finding.cause == Cause::UnscaledInput;
-        Ok(Some(if removes { treatment.preferred() } else { treatment }))
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

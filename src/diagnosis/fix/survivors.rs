@@ -3,7 +3,7 @@
 use crate::{
     block::Blocks,
     error::{Error, require_length},
-    layer::Node,
+    layer::LayerSpec,
     scalar::Scalar,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -25,15 +25,15 @@ pub struct Survivor {
 /// is the n-th of the other.
 ///
 /// # Errors
-/// Those of [`Node::build`] for either description; an activation of your own is none.
-pub fn survivors(before: &Node, after: &Node) -> Result<Vec<Survivor>, Error> {
-    let blocks = |node: &Node| -> Result<Blocks, Error> {
+/// Those of [`LayerSpec::build`] for either description; an activation of your own is none.
+pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>, Error> {
+    let blocks = |node: &LayerSpec| -> Result<Blocks, Error> {
         let network = node.build_to_look_at()?;
         Ok(Blocks::collect(|visit| network.blocks(visit)))
     };
     let (old_blocks, new_blocks) = (blocks(before)?, blocks(after)?);
     // What a Reversed owns is its layer's, the next part at the same path.
-    let of = |node| Node::parts(node).into_iter().filter(|(_, part)| !matches!(part, Node::Reversed(_)));
+    let of = |node| LayerSpec::parts(node).into_iter().filter(|(_, part)| !matches!(part, LayerSpec::Reversed(_)));
     let new: Vec<_> = of(after).collect();
     let (mut found, mut next) = (Vec::new(), 0);
     for (path, part) in of(before) {

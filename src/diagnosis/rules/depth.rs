@@ -3,8 +3,8 @@
 use super::{above, layer_of};
 use crate::{
     activation::ActivationKind,
-    diagnosis::{Cause, Examination, Finding, Severity},
-    layer::Node,
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    layer::LayerSpec,
     monitor::Factor,
     theory::Certificate,
 };
@@ -23,14 +23,15 @@ struct Row {
 }
 
 /// The measured links, or the predicted ones; without the weights that the input meets.
-fn rows(examination: &Examination<'_>) -> Vec<Row> {
+fn rows(examination: &Diagnosis<'_>) -> Vec<Row> {
     let kinds = activations(&examination.node);
     let sup = |layer: &str| {
         let kind = kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| kind);
         kind.and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude())
     };
     if let Some(statistics) = examination.statistics {
-        let seen = statistics.links().iter().filter(|link| link.on_path() && link.decades().count() + link.ended() > 0);
+        let seen =
+            statistics.links().iter().filter(|link| link.on_main_path() && link.decades().count() + link.ended() > 0);
         return seen
             .map(|link| Row {
                 layer: layer_of(link.name()).into(),
@@ -46,7 +47,7 @@ fn rows(examination: &Examination<'_>) -> Vec<Row> {
             })
             .collect();
     }
-    let path: Vec<_> = examination.prediction.links().iter().filter(|link| link.on_path).collect();
+    let path: Vec<_> = examination.prediction.links().iter().filter(|link| link.on_main_path).collect();
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
     path[..last]
         .iter()
@@ -70,24 +71,24 @@ fn rows(examination: &Examination<'_>) -> Vec<Row> {
 }
 
 /// The activations of a network with their paths.
-pub(super) fn activations(node: &Node) -> Vec<(String, &ActivationKind)> {
+pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
     let parts = node.parts().into_iter();
     parts
         .filter_map(|(path, part)| match part {
-            Node::Pointwise { activation, .. } => Some((path, activation)),
+            LayerSpec::ActivationLayer { activation, .. } => Some((path, activation)),
             _ => None,
         })
         .collect()
 }
 
 /// The path of the activation that gives the network's outputs, where one does.
-fn outputs(node: &Node) -> Option<String> {
+fn outputs(node: &LayerSpec) -> Option<String> {
     let last = node.parts().pop()?;
-    matches!(last.1, Node::Pointwise { .. }).then_some(last.0).filter(|path| !path.contains("branch"))
+    matches!(last.1, LayerSpec::ActivationLayer { .. }).then_some(last.0).filter(|path| !path.contains("branch"))
 }
 
 /// Vanishing and exploding over depth, with the factor and the layers that make it.
-pub(super) fn over_depth(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (mut rows, lines) = (rows(examination), &examination.thresholds);
     let predicted = examination.prediction.decades_to_first_weights();
     let Some(mut total) = examination.measured().or(predicted) else { return };
@@ -231,17 +232,17 @@ fn fold(decades: f64) -> String {
 }
 
 /// Whether the layer at this path has a state.
-fn is_recurrent(node: &Node, path: &str) -> bool {
+fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     match (node, path.split_once('.')) {
-        (Node::Sequential { layers, .. }, None) => {
+        (LayerSpec::Sequential { layers, .. }, None) => {
             let layer = path.parse::<usize>().ok().and_then(|place| layers.get(place));
             layer.is_some_and(|layer| is_recurrent(layer, ""))
         }
-        (Node::Sequential { layers, .. }, Some((place, rest))) => {
+        (LayerSpec::Sequential { layers, .. }, Some((place, rest))) => {
             let layer = place.parse::<usize>().ok().and_then(|place| layers.get(place));
             layer.is_some_and(|layer| is_recurrent(layer, rest))
         }
-        (Node::Recurrent { .. } | Node::Reversed(_) | Node::Bidirectional { .. }, _) => true,
+        (LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. }, _) => true,
         _ => false,
     }
 }
@@ -256,7 +257,7 @@ pub(super) fn signed(decades: f64) -> String {
 }
 
 /// Inputs that look alike to the last hidden layers, while the loss stands still.
-pub(super) fn angles(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn angles(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let alike = |link: &&crate::monitor::LinkStatistics| link.alike() >= examination.thresholds.checks;
     let Some(link) = statistics.links().iter().find(alike) else { return };
@@ -265,5 +266,5 @@ pub(super) fn angles(examination: &Examination<'_>, findings: &mut Vec<Finding>)
         link.name(),
         link.cosine().unwrap_or(1.0)
     );
-    findings.push(examination.finding(Cause::LostAngles, Severity::Note, layer_of(link.name()), text));
+    findings.push(examination.finding(Cause::CollapsedRepresentation, Severity::Note, layer_of(link.name()), text));
 }

@@ -2,13 +2,13 @@
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
-    diagnosis::{Cause, Examination, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
     monitor::{Factor, Place},
 };
 use alloc::{format, vec::Vec};
 
 /// The first value that was not finite, and the operation that made it.
-pub(super) fn not_finite(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn not_finite(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
     let (what, layer) = match first.place {
@@ -36,7 +36,7 @@ pub(super) fn not_finite(examination: &Examination<'_>, findings: &mut Vec<Findi
 }
 
 /// Gradients below the normal numbers.
-pub(super) fn subnormal(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn subnormal(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };

@@ -6,11 +6,11 @@ mod steps;
 mod time;
 mod units;
 
-use super::{Cause, Examination, Finding, Severity};
+use super::{Cause, Diagnosis, Finding, Severity};
 use alloc::{string::String, vec::Vec};
 
 /// A rule.
-type Rule = fn(&Examination<'_>, &mut Vec<Finding>);
+type Rule = fn(&Diagnosis<'_>, &mut Vec<Finding>);
 
 /// All of them; each is told what those before it found.
 pub(super) const ALL: &[Rule] = &[
@@ -32,12 +32,12 @@ pub(super) const ALL: &[Rule] = &[
 /// Puts the root of the matter first: what makes others comes before what it makes, then the worse before the better.
 pub(super) fn order(findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
-    let (long, unscaled) = (has(Cause::LongStep), has(Cause::UnscaledInput));
+    let (long, unscaled) = (has(Cause::LearningRateTooHigh), has(Cause::UnscaledInput));
     let grows = has(Cause::ExplodingRecurrence);
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows,
-            Cause::DeadUnits | Cause::LongStep => unscaled,
+            Cause::DeadUnits | Cause::LearningRateTooHigh => unscaled,
             Cause::LargeWeights => unscaled || long,
             Cause::Cliff => long || grows,
             // Thrown there by a step, not drawn there.
@@ -77,7 +77,7 @@ fn layer_of_block(block: &str) -> &str {
     block.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
 
-impl Examination<'_> {
+impl Diagnosis<'_> {
     /// The watched pass that is the newest; `None` before training.
     fn now(&self) -> Option<u64> {
         self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
@@ -121,14 +121,14 @@ fn refuted_by(cause: Cause) -> &'static str {
         Cause::UnscaledInput => "the same course of the loss on standardised inputs",
         Cause::VanishingRecurrence => "a loss that falls although its answer lies further back than the horizon",
         Cause::ExplodingRecurrence => "‖dL/ds_t‖ that does not grow from the last step to the first",
-        Cause::ShutForgetGate => "an opening of this gate above one half",
-        Cause::LongStep => "a loss that falls no faster with a tenth of the learning rate",
+        Cause::ClosedForgetGate => "an opening of this gate above one half",
+        Cause::LearningRateTooHigh => "a loss that falls no faster with a tenth of the learning rate",
         Cause::Cliff => "jumps of the gradient that leave the loss where it was",
-        Cause::LowClip => "a loss that falls no faster without clipping",
+        Cause::ClipThresholdTooLow => "a loss that falls no faster without clipping",
         Cause::Overflow => "the same pass in a format of larger range with the same outcome",
         Cause::NotANumber => "a finite result of this operation for these inputs",
         Cause::FrozenBlock => "a step that moves the block",
-        Cause::LostAngles => "pre-activations of different inputs that are far from parallel",
+        Cause::CollapsedRepresentation => "pre-activations of different inputs that are far from parallel",
         Cause::Underflow => "the same gradient in a format of larger range with the same length",
     }
 }

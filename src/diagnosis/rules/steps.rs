@@ -3,20 +3,20 @@
 use super::{above, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Examination, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
     monitor::BlockStatistics,
 };
 use alloc::{format, vec::Vec};
 use num_traits::Float;
 
 /// Weight matrices, whose scale their steps can be compared with.
-fn matrices<'a>(examination: &Examination<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+fn matrices<'a>(examination: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = examination.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
 
 /// Steps as long as the weights.
-pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn long(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
     let run = statistics.run();
     let longest = matrices(examination)
@@ -40,12 +40,12 @@ pub(super) fn long(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
         block.name(),
         Float::powf(10.0, ratio.mean())
     );
-    let finding = examination.finding(Cause::LongStep, severity, layer, text);
+    let finding = examination.finding(Cause::LearningRateTooHigh, severity, layer, text);
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
 /// Jumps of the gradient whose steps undo what was learned.
-pub(super) fn cliff(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn cliff(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = examination.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
     if run.harmful_jumps() > 0 && !clips {
@@ -59,7 +59,7 @@ pub(super) fn cliff(examination: &Examination<'_>, findings: &mut Vec<Finding>) 
 }
 
 /// Clipping to next to nothing.
-pub(super) fn clipping(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn clipping(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
     let run = statistics.run();
     let Some(factor) = run.clip_factor().filter(|_| run.clip_steps() >= lines.checks) else { return };
@@ -74,12 +74,12 @@ pub(super) fn clipping(examination: &Examination<'_>, findings: &mut Vec<Finding
             100.0 * run.clipped(),
             run.typical_norm()
         );
-        findings.push(examination.finding(Cause::LowClip, severity, "", text));
+        findings.push(examination.finding(Cause::ClipThresholdTooLow, severity, "", text));
     }
 }
 
 /// Blocks that have a gradient and do not move.
-pub(super) fn frozen(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn frozen(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= examination.thresholds.checks;
     if let Some(block) = statistics.blocks().iter().find(still) {

@@ -2,8 +2,8 @@
 
 use super::{above, depth::signed};
 use crate::{
-    diagnosis::{Cause, Examination, Finding, Severity},
-    layer::{CellKind, Node},
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    layer::{CellKind, LayerSpec},
     theory::Certificate,
 };
 use alloc::{format, vec::Vec};
@@ -12,18 +12,18 @@ use alloc::{format, vec::Vec};
 const CARRIES: [&str; 2] = ["forget", "update"];
 
 /// Why the state of this layer vanishes in every direction: a gated cell's only if the gate that carries it is shut.
-fn forgets(examination: &Examination<'_>, layer: &str) -> Cause {
-    let gated = |(path, part): (_, &Node)| {
-        path == layer && matches!(part, Node::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
+fn forgets(examination: &Diagnosis<'_>, layer: &str) -> Cause {
+    let gated = |(path, part): (_, &LayerSpec)| {
+        path == layer && matches!(part, LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
     };
     match examination.node.parts().into_iter().any(gated) {
-        true => Cause::ShutForgetGate,
+        true => Cause::ClosedForgetGate,
         false => Cause::VanishingRecurrence,
     }
 }
 
 /// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but special ones.
-fn foretold(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+fn foretold(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &examination.trajectories {
         let layer = &*trajectory.layer;
         let Some(&exponent) = trajectory.exponents.first() else { continue };
@@ -50,7 +50,7 @@ fn foretold(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
-fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+fn certain(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let horizons = examination.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
         let Some((last, bounds)) =
@@ -72,7 +72,7 @@ fn certain(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Vanishing and exploding within the span that the task asks for.
-pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn over_time(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &examination.thresholds;
     let Some(statistics) = examination.statistics else {
         certain(examination, findings);
@@ -108,7 +108,7 @@ pub(super) fn over_time(examination: &Examination<'_>, findings: &mut Vec<Findin
                         "vanishes over time: {parts}; gate {} is open by {open:.2} only: it forgets",
                         gate.gate()
                     );
-                    say(Cause::ShutForgetGate, severity, text);
+                    say(Cause::ClosedForgetGate, severity, text);
                 }
                 None => say(Cause::VanishingRecurrence, severity, format!("vanishes over time: {parts}")),
             }

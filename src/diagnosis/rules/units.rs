@@ -2,13 +2,13 @@
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
-    diagnosis::{Cause, Examination, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
     monitor::Factor,
 };
 use alloc::{format, vec::Vec};
 
 /// Rows of a weight matrix that are copies of each other, and whose gradients are.
-pub(super) fn alike(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn alike(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     for block in statistics.blocks() {
         let ((alike, comparisons), [rows, _]) = (block.alike(), block.shape());
@@ -31,7 +31,7 @@ pub(super) fn alike(examination: &Examination<'_>, findings: &mut Vec<Finding>) 
 }
 
 /// Inputs far from variance 1.
-pub(super) fn input(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn input(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let size = match examination.statistics {
         Some(statistics) => statistics.run().input().mean(),
         None => libm::sqrt(examination.inputs.second_moment()),
@@ -45,7 +45,7 @@ pub(super) fn input(examination: &Examination<'_>, findings: &mut Vec<Finding>) 
 }
 
 /// Units that nothing switches on any more.
-pub(super) fn dead(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn dead(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (examination.statistics, examination.thresholds.dead) else { return };
     for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
         let first = link.at_first().map_or(0.0, |[_, off]| off);
@@ -78,18 +78,18 @@ pub(super) fn dead(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Whether the activation of that name is bounded: flat on both sides.
-fn bounded(examination: &Examination<'_>, name: &str) -> bool {
+fn bounded(examination: &Diagnosis<'_>, name: &str) -> bool {
     let kinds = super::depth::activations(&examination.node);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
     kind.is_some_and(|kind| kind.value(1e3).abs() < 100.0 && kind.value(-1e3).abs() < 100.0)
 }
 
 /// Units of a bounded activation that work where it is flat, from the start.
-pub(super) fn saturated(examination: &Examination<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn saturated(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
     // Outputs that saturate late in training are a success.
-    let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Injection).map(|link| link.name());
+    let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
     for link in hidden {
         let [first, _] = link.at_first().unwrap_or_default();
         let predicted = examination.prediction.link(link.name()).and_then(|row| row.decades);

@@ -5,7 +5,7 @@
 //! blocks of rows.
 
 mod single_row;
-mod transpose;
+pub(super) mod transpose;
 
 use self::{
     single_row::{OneRow, is_tiny, row_by_rows},
@@ -277,7 +277,7 @@ pub(crate) fn multiply<T: Scalar>(
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_len`] of outputs and inputs.
-pub(crate) fn multiply_by_transposed<T: Scalar>(
+pub(crate) fn gemm_nt<T: Scalar>(
     x: Matrix<'_, T>,
     w: &[T],
     [rows, outputs, inputs]: [usize; 3],
@@ -305,7 +305,7 @@ pub(crate) fn multiply_by_transposed<T: Scalar>(
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_len`] of inputs and outputs.
-pub(crate) fn multiply_by<T: Scalar>(
+pub(crate) fn gemm_nn<T: Scalar>(
     d: Matrix<'_, T>,
     w: &[T],
     [rows, outputs, inputs]: [usize; 3],
@@ -911,7 +911,7 @@ mod tests {
 
             let d = entries(m * k, 4);
             let w = entries(k * n, 5);
-            multiply_by(Matrix::new(&d, k), &w, [m, k, n], &mut c, &mut packed);
+            gemm_nn(Matrix::new(&d, k), &w, [m, k, n], &mut c, &mut packed);
             let expected: Vec<f64> =
                 (0..m * n).map(|e| (0..k).map(|p| d[e / n * k + p] * w[p * n + e % n]).sum::<f64>()).collect();
             close(&c, &expected);
@@ -943,9 +943,9 @@ mod tests {
                 let (mut c, mut dx) = (vec![T::nan(); rows * outputs], vec![T::nan(); rows * inputs]);
                 let (size, bias) = ([rows, outputs, inputs], Start::Bias(&bias));
                 packed.fill(T::nan());
-                multiply_by_transposed(Matrix::new(&x, inputs), &w, size, &mut c, bias, &mut packed);
+                gemm_nt(Matrix::new(&x, inputs), &w, size, &mut c, bias, &mut packed);
                 packed.fill(T::nan());
-                multiply_by(Matrix::new(&d, outputs), &w, size, &mut dx, &mut packed);
+                gemm_nn(Matrix::new(&d, outputs), &w, size, &mut dx, &mut packed);
                 assert!(c == whole && dx == d_whole, "{size:?}");
             };
             by_panel();
@@ -1010,10 +1010,10 @@ mod tests {
             let mut scratch = vec![T::nan(); packed_len::<T>(n, k)];
             for start in [Start::Zero, Start::Bias(&bias)] {
                 let (mut all, mut one) = (vec![T::nan(); rows * n], vec![T::nan(); n]);
-                multiply_by_transposed(Matrix::new(&x, k), &w, [rows, n, k], &mut all, start, &mut scratch);
+                gemm_nt(Matrix::new(&x, k), &w, [rows, n, k], &mut all, start, &mut scratch);
                 for i in 0..rows {
                     let row = Matrix::new(&x[i * k..], k);
-                    multiply_by_transposed(row, &w, [1, n, k], &mut one, start, &mut scratch);
+                    gemm_nt(row, &w, [1, n, k], &mut one, start, &mut scratch);
                     assert!(one == all[i * n..][..n], "row {i} of {n} × {k}");
                 }
             }

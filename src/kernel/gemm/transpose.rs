@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Level, dispatch, require};
 use crate::scalar::Scalar;
 
 /// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.
-pub(super) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &mut [T], stride: usize) {
+pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &mut [T], stride: usize) {
     let [rows, columns] = size;
     if rows == 0 || columns == 0 {
         return;

@@ -1,6 +1,6 @@
 //! One parameter block over many passes.
 
-use super::Deviation;
+use super::RunningMoments;
 use crate::{
     block::{Block, Role},
     kernel::reduce::survey,
@@ -26,7 +26,7 @@ pub struct BlockStatistics {
     gradient_broken: bool,
     update_broken: bool,
     values: usize,
-    ratio: Deviation,
+    ratio: RunningMoments,
     first_ratio: Option<f64>,
     from_zero: Option<bool>,
     long: u64,
@@ -50,7 +50,7 @@ impl BlockStatistics {
             gradient_broken: false,
             update_broken: false,
             values: block.range.len(),
-            ratio: Deviation::forgetting(0.9),
+            ratio: RunningMoments::forgetting(0.9),
             first_ratio: None,
             from_zero: None,
             long: 0,
@@ -145,7 +145,7 @@ impl BlockStatistics {
         self.gradient
     }
     /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and optimiser.
-    pub fn update_ratio(&self) -> Deviation {
+    pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
     /// That of the first watched step, of parameters that no step has spoiled yet.

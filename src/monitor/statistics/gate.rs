@@ -1,6 +1,6 @@
 //! One gate of a cell over many passes.
 
-use super::Deviation;
+use super::RunningMoments;
 use crate::{
     monitor::Link,
     scalar::{Scalar, to_f64},
@@ -17,14 +17,14 @@ const VALUES: usize = 256;
 pub struct GateStatistics {
     layer: String,
     gate: &'static str,
-    opening: Deviation,
-    slope: Deviation,
-    saturated: Deviation,
+    opening: RunningMoments,
+    slope: RunningMoments,
+    saturated: RunningMoments,
 }
 
 impl GateStatistics {
     pub(super) fn new(link: &str, gate: &'static str) -> Self {
-        let [opening, slope, saturated] = [Deviation::forgetting(0.99); 3];
+        let [opening, slope, saturated] = [RunningMoments::forgetting(0.99); 3];
         GateStatistics { layer: super::state::layer_of(link).into(), gate, opening, slope, saturated }
     }
 
@@ -59,15 +59,15 @@ impl GateStatistics {
         self.gate
     }
     /// The mean of the gate's value, over units, examples and some steps of each pass.
-    pub fn opening(&self) -> Deviation {
+    pub fn opening(&self) -> RunningMoments {
         self.opening
     }
     /// The mean of |φ′| / sup |φ′| there.
-    pub fn slope(&self) -> Deviation {
+    pub fn slope(&self) -> RunningMoments {
         self.slope
     }
     /// The share of values where that is below 5 %.
-    pub fn saturated(&self) -> Deviation {
+    pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }
 }

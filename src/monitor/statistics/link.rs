@@ -1,6 +1,6 @@
 //! One link of depth over many passes.
 
-use super::{Deviation, mean_cosine};
+use super::{RunningMoments, mean_cosine};
 use crate::{
     kernel::reduce::{Survey, add_slopes, survey},
     monitor::{Factor, Link},
@@ -21,16 +21,16 @@ pub struct LinkStatistics {
     name: String,
     index: usize,
     factor: Factor,
-    on_path: bool,
+    on_main_path: bool,
     activation: Option<&'static str>,
     sup_slope: Option<f64>,
-    decades: Deviation,
+    decades: RunningMoments,
     before: f64,
     after: f64,
     ended: u64,
     subnormal: f64,
-    output: Deviation,
-    input: Deviation,
+    output: RunningMoments,
+    input: RunningMoments,
     cosine: Option<f64>,
     alike: u64,
     units: Units,
@@ -58,16 +58,16 @@ impl LinkStatistics {
             name: at.name.into(),
             index: at.index,
             factor: at.factor,
-            on_path: at.on_path,
+            on_main_path: at.on_main_path,
             activation: at.activation.map(|activation| activation.name()),
             sup_slope: at.activation.and_then(|activation| activation.bounds()).map(|bounds| bounds.magnitude()),
-            decades: Deviation::forgetting(KEEP),
+            decades: RunningMoments::forgetting(KEEP),
             before: 0.0,
             after: 0.0,
             ended: 0,
             subnormal: 0.0,
-            output: Deviation::forgetting(KEEP),
-            input: Deviation::forgetting(KEEP),
+            output: RunningMoments::forgetting(KEEP),
+            input: RunningMoments::forgetting(KEEP),
             cosine: None,
             alike: 0,
             units: Units::default(),
@@ -116,8 +116,8 @@ impl LinkStatistics {
         self.factor
     }
     /// Whether it is on the one path from loss to input.
-    pub fn on_path(&self) -> bool {
-        self.on_path
+    pub fn on_main_path(&self) -> bool {
+        self.on_main_path
     }
     /// The activation, where the factor is one.
     pub fn activation(&self) -> Option<&'static str> {
@@ -128,7 +128,7 @@ impl LinkStatistics {
         self.sup_slope
     }
     /// log10 of the gradient's length after over before, where neither is zero: the later passes weigh more.
-    pub fn decades(&self) -> Deviation {
+    pub fn decades(&self) -> RunningMoments {
         self.decades
     }
     /// The length of the gradient that came, in the last pass.
@@ -148,11 +148,11 @@ impl LinkStatistics {
         self.subnormal
     }
     /// The root mean square of the values that came out.
-    pub fn output(&self) -> Deviation {
+    pub fn output(&self) -> RunningMoments {
         self.output
     }
     /// The root mean square of the values that went in, of an activation.
-    pub fn input(&self) -> Deviation {
+    pub fn input(&self) -> RunningMoments {
         self.input
     }
     /// The mean cosine between the pre-activations of different inputs, in the last pass.

@@ -11,7 +11,7 @@ pub use block::BlockStatistics;
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
 pub use run::{NonFinite, Place, RunStatistics};
-pub use running::Deviation;
+pub use running::RunningMoments;
 pub use state::StateStatistics;
 
 use super::{GradientMonitor, Link};
@@ -29,12 +29,12 @@ use alloc::vec::Vec;
 /// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, dataset::{Batch, Data}, layer::Sequential, loss::{MeanSquared, Target}};
-/// use chainrule::{monitor::Statistics, trainer::{Settings, Trainer}, transform::Sgd};
+/// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{monitor::Statistics, trainer::{TrainConfig, Trainer}, transform::Sgd};
 /// let network = Sequential::<f32>::input(2).linear(8).activation(Sigmoid).linear(1).build()?;
 /// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
-/// let data = Data::rows(2, &x, Target::Values(&y))?;
-/// let mut trainer = Trainer::new(network, MeanSquared::new(), Sgd::new(0.5), Settings::default())?;
+/// let data = Dataset::rows(2, &x, Target::Values(&y))?;
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.5), TrainConfig::default())?;
 /// let (mut batch, mut seen) = (Batch::new(&data, 4), Statistics::new());
 /// for _ in 0..20 {
 ///     trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut seen)?;
@@ -150,8 +150,8 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
                 let link = &mut self.links[place];
                 link.backward(dy, dx, of_dx);
-                if at.on_path {
-                    self.run.on_path(link.before(), link.after());
+                if at.on_main_path {
+                    self.run.on_main_path(link.before(), link.after());
                 }
             }
             Some(step) => {

@@ -1,6 +1,6 @@
 //! A run as a whole: its loss, its gradient's length, its clipping, its first value that was not finite.
 
-use super::Deviation;
+use super::RunningMoments;
 use crate::{monitor::Factor, scalar::Scalar};
 use alloc::string::String;
 use num_traits::Float;
@@ -65,23 +65,23 @@ pub struct RunStatistics {
     updates: u64,
     waiting: bool,
     skipped_in_a_row: u64,
-    input: Deviation,
+    input: RunningMoments,
     input_seen: bool,
-    loss: Deviation,
-    recent: Deviation,
+    loss: RunningMoments,
+    recent: RunningMoments,
     first_loss: Option<f64>,
     best_loss: f64,
     worst_rise: f64,
     path: [f64; 2],
-    decades: Deviation,
-    log_norm: Deviation,
+    decades: RunningMoments,
+    log_norm: RunningMoments,
     norm: f64,
     spikes: u64,
     jumps: u64,
     wake: Option<Wake>,
     harmful: u64,
-    clips: Deviation,
-    clipped: Deviation,
+    clips: RunningMoments,
+    clipped: RunningMoments,
     non_finite: Option<NonFinite>,
 }
 
@@ -92,23 +92,23 @@ impl Default for RunStatistics {
             updates: 0,
             waiting: false,
             skipped_in_a_row: 0,
-            input: Deviation::default(),
+            input: RunningMoments::default(),
             input_seen: false,
-            loss: Deviation::forgetting(KEEP),
-            recent: Deviation::forgetting(0.8),
+            loss: RunningMoments::forgetting(KEEP),
+            recent: RunningMoments::forgetting(0.8),
             first_loss: None,
             best_loss: f64::INFINITY,
             worst_rise: 0.0,
             path: [f64::NAN; 2],
-            decades: Deviation::forgetting(KEEP),
-            log_norm: Deviation::forgetting(KEEP),
+            decades: RunningMoments::forgetting(KEEP),
+            log_norm: RunningMoments::forgetting(KEEP),
             norm: 0.0,
             spikes: 0,
             jumps: 0,
             wake: None,
             harmful: 0,
-            clips: Deviation::forgetting(0.99),
-            clipped: Deviation::forgetting(0.99),
+            clips: RunningMoments::forgetting(0.99),
+            clipped: RunningMoments::forgetting(0.99),
             non_finite: None,
         }
     }
@@ -135,7 +135,7 @@ impl RunStatistics {
     }
 
     /// The gradient passed a link of the one path from loss to input.
-    pub(super) fn on_path(&mut self, before: f64, after: f64) {
+    pub(super) fn on_main_path(&mut self, before: f64, after: f64) {
         let first = if self.path[0].is_nan() { before } else { self.path[0] };
         self.path = [first, after];
     }
@@ -229,7 +229,7 @@ impl RunStatistics {
         self.skipped_in_a_row
     }
     /// The root mean square of the network's input.
-    pub fn input(&self) -> Deviation {
+    pub fn input(&self) -> RunningMoments {
         self.input
     }
     /// The first loss told.
@@ -241,7 +241,7 @@ impl RunStatistics {
         self.best_loss
     }
     /// The loss lately: some five passes count.
-    pub fn recent_loss(&self) -> Deviation {
+    pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
     /// The highest loss after the first few, over the least before it.
@@ -262,11 +262,11 @@ impl RunStatistics {
     }
     /// log10 of the gradient's length at the end of the one path from loss to input over that at its start: the first
     /// weights, or the input, if its gradient was asked for. Passes in which it ended in zero are its last value alone.
-    pub fn decades(&self) -> Deviation {
+    pub fn decades(&self) -> RunningMoments {
         self.decades
     }
     /// ln ‖g‖ over the passes; a jump counts as tenfold.
-    pub fn log_norm(&self) -> Deviation {
+    pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
     /// Gradients more than 2.5 standard deviations of ln ‖g‖ above its mean.

@@ -5,7 +5,7 @@ use num_traits::Float;
 /// A mean and a standard deviation over what was pushed: of all of it alike, or the later the more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Deviation {
+pub struct RunningMoments {
     count: u64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     mean: f64,
@@ -18,16 +18,16 @@ pub struct Deviation {
     keep: f64,
 }
 
-impl Default for Deviation {
+impl Default for RunningMoments {
     fn default() -> Self {
         Self::forgetting(1.0)
     }
 }
 
-impl Deviation {
+impl RunningMoments {
     /// One that weighs the past by `keep` at each push: an exponential moving average, begun as a plain mean.
     pub(super) fn forgetting(keep: f64) -> Self {
-        Deviation { count: 0, mean: 0.0, square: 0.0, last: f64::NAN, keep }
+        RunningMoments { count: 0, mean: 0.0, square: 0.0, last: f64::NAN, keep }
     }
 
     pub(super) fn push(&mut self, value: f64) {

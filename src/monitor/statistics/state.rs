@@ -1,6 +1,6 @@
 //! A layer with a state, seen over time.
 
-use super::Deviation;
+use super::RunningMoments;
 use crate::monitor::Factor;
 use alloc::string::String;
 use num_traits::Float;
@@ -24,16 +24,16 @@ pub struct StateStatistics {
     zero: Option<usize>,
     newest: usize,
     last_step: Option<usize>,
-    weights: Deviation,
-    activation: Deviation,
-    per_step: Deviation,
+    weights: RunningMoments,
+    activation: RunningMoments,
+    per_step: RunningMoments,
     sequence: usize,
     ended: Option<usize>,
 }
 
 impl StateStatistics {
     pub(super) fn new(name: &str) -> Self {
-        let mean = Deviation::forgetting(0.97);
+        let mean = RunningMoments::forgetting(0.97);
         StateStatistics {
             name: name.into(),
             sums: [0.0; 3],
@@ -51,7 +51,7 @@ impl StateStatistics {
 
     pub(super) fn backward(&mut self, factor: Factor, step: usize, before: f64, after: f64) {
         self.newest = self.newest.max(step);
-        if factor == Factor::Injection || before == 0.0 {
+        if factor == Factor::Addition || before == 0.0 {
             return;
         }
         if after == 0.0 {
@@ -89,15 +89,15 @@ impl StateStatistics {
         &self.name
     }
     /// Decades of the state's gradient per step back; the later passes weigh more.
-    pub fn per_step(&self) -> Deviation {
+    pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }
     /// The share of the weights in that.
-    pub fn weights(&self) -> Deviation {
+    pub fn weights(&self) -> RunningMoments {
         self.weights
     }
     /// The share of activations and gates in that.
-    pub fn activation(&self) -> Deviation {
+    pub fn activation(&self) -> RunningMoments {
         self.activation
     }
     /// τ: the steps over which the gradient changes e-fold, −1/ln of the factor per step; negative where it grows.

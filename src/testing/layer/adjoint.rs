@@ -2,7 +2,7 @@
 
 use super::{Asked, Given, Results, Suite, run};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::Role,
     kernel::reduce::norm,
     random::{Normals, generator},
@@ -60,7 +60,7 @@ impl Comparison {
 impl Suite<'_, '_> {
     /// The gradients of everything, and of each part by itself.
     #[inline]
-    pub(super) fn adjoint(&mut self, extent: Extent<'_>) {
+    pub(super) fn adjoint(&mut self, extent: BatchShape<'_>) {
         let Some(given) = self.draw(extent, 1) else { return };
         // Biases first: their gradient is that of the pre-activations, by gate, and tells the most.
         let mut parts: Vec<Part> = (0..self.blocks.len()).map(Part::Block).collect();
@@ -314,7 +314,7 @@ impl Suite<'_, '_> {
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;
         for batch in REMAINDERS {
-            let extent = Extent::batch(batch);
+            let extent = BatchShape::batch(batch);
             if parameters * batch > LARGE || self.trial.broken(Law::GenericBody) {
                 continue;
             }
@@ -348,7 +348,7 @@ impl Suite<'_, '_> {
         const ITERATIONS: usize = 12;
         const ROUNDING: f64 = 1e-9;
         let layer = self.layers.double;
-        for extent in [Extent::batch(1), Extent::sequences(1, 5)] {
+        for extent in [BatchShape::batch(1), BatchShape::sequences(1, 5)] {
             let Some(given) = self.draw(extent, 5) else { return };
             let mut given = Given { state: None, d_state: None, ..given };
             let Some(bound) = layer.gain_bound(&given.w, extent) else { continue };

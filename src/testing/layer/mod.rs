@@ -12,7 +12,7 @@ use super::{
     law::{Trial, subject},
 };
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Block, Blocks, Role},
     kernel::reduce::norm,
     layer::{Layer, Mode},
@@ -66,12 +66,12 @@ macro_rules! layer_laws {
 }
 
 /// Extents from the smallest on: the first that fails is the smallest example.
-const EXTENTS: [Extent<'static>; 5] = [
-    Extent::batch(1),
-    Extent::batch(2),
-    Extent::sequences(1, 2),
-    Extent::sequences(2, 3),
-    Extent { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
+const EXTENTS: [BatchShape<'static>; 5] = [
+    BatchShape::batch(1),
+    BatchShape::batch(2),
+    BatchShape::sequences(1, 2),
+    BatchShape::sequences(2, 3),
+    BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
 ];
 
 /// Tries the laws of a layer, or of a whole network.
@@ -148,7 +148,7 @@ struct Suite<'a, 't> {
 impl Suite<'_, '_> {
     /// A place for a message.
     #[inline]
-    fn at(&self, scalar: &str, extent: Extent<'_>) -> String {
+    fn at(&self, scalar: &str, extent: BatchShape<'_>) -> String {
         format!("{}{scalar}, {}", self.label, described(extent))
     }
 
@@ -159,7 +159,7 @@ impl Suite<'_, '_> {
 
     /// What a pass is given.
     #[inline]
-    fn draw(&mut self, extent: Extent<'_>, stream: u64) -> Option<Given<f64>> {
+    fn draw(&mut self, extent: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, extent, self.seed, stream) {
             Ok(given) => Some(given),
             Err(error) => {
@@ -231,9 +231,9 @@ impl Suite<'_, '_> {
         let layer = self.layers.double;
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
             for (batch, steps) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 5)] {
-                let extent = Extent::sequences(batch, steps);
+                let extent = BatchShape::sequences(batch, steps);
                 let needs = layer.needs(extent, mode);
-                for larger in [Extent::sequences(batch + 1, steps), Extent::sequences(batch, steps + 1)] {
+                for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
                     let more = layer.needs(larger, mode);
                     let holds =
                         more.saved >= needs.saved && more.scratch >= needs.scratch && more.carried == needs.carried;
@@ -271,7 +271,12 @@ impl Suite<'_, '_> {
 /// # Errors
 /// What `initialize` said.
 #[inline]
-pub(super) fn draw(layer: &dyn Layer<f64>, extent: Extent<'_>, seed: u64, stream: u64) -> Result<Given<f64>, String> {
+pub(super) fn draw(
+    layer: &dyn Layer<f64>,
+    extent: BatchShape<'_>,
+    seed: u64,
+    stream: u64,
+) -> Result<Given<f64>, String> {
     let dims = layer.dims();
     let mut rng = generator(seed.wrapping_mul(1_000_003).wrapping_add(stream));
     let mut w = vec![0.0; dims.parameters];
@@ -299,8 +304,8 @@ pub(super) fn draw(layer: &dyn Layer<f64>, extent: Extent<'_>, seed: u64, stream
 
 /// An extent in words.
 #[inline]
-fn described(extent: Extent<'_>) -> String {
-    let Extent { batch, steps, lengths, .. } = extent;
+fn described(extent: BatchShape<'_>) -> String {
+    let BatchShape { batch, steps, lengths, .. } = extent;
     let samples = if batch == 1 { "1 sample".into() } else { format!("{batch} samples") };
     match lengths {
         Some(lengths) => format!("samples of {lengths:?} steps"),

@@ -1,8 +1,8 @@
 //! One forward and backward pass through a layer, in memory that tells who left it.
 
 use crate::{
-    batch_shape::Extent,
-    layer::{Backward, Forward, Layer, Mode, Noise, Place, Reads, Trained},
+    batch_shape::BatchShape,
+    layer::{Backward, DropoutKey, Forward, Layer, Mode, Place, Reads, TrainableMask},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},
     testing::caught,
@@ -37,9 +37,9 @@ impl<T: Scalar> Given<T> {
 /// How a pass is made.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::testing) struct Asked<'a> {
-    pub(in crate::testing) extent: Extent<'a>,
+    pub(in crate::testing) extent: BatchShape<'a>,
     pub(in crate::testing) mode: Mode,
-    pub(in crate::testing) noise: Noise,
+    pub(in crate::testing) noise: DropoutKey,
     /// What lies in the memory of the pass: saved and scratch.
     pub(in crate::testing) garbage: f64,
     /// What lies in the results that are to be written.
@@ -67,11 +67,11 @@ pub(in crate::testing) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(in crate::testing) const fn new(extent: Extent<'a>) -> Self {
+    pub(in crate::testing) const fn new(extent: BatchShape<'a>) -> Self {
         Asked {
             extent,
             mode: Mode::Train,
-            noise: Noise::new(1, 1),
+            noise: DropoutKey::new(1, 1),
             garbage: 0.0,
             leftover: 0.0,
             gradient: 0.0,
@@ -228,7 +228,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         d_carried_in: optional.then_some(d_carried_in.slice()),
         dw: dw.slice(),
         fresh,
-        trained: Trained::new(trained),
+        trained: TrainableMask::new(trained),
         scratch: scratch.slice(),
         monitor,
         at,
@@ -243,7 +243,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
                 let part = |all: usize| all / extent.batch * own.start..all / extent.batch * own.end;
                 let dx = dx.as_deref_mut().map(|dx| &mut dx[part(given.x.len())]);
                 let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
-                let (rows, saved) = (Extent::batch(own.len()), &mut saved[part(needs.saved)]);
+                let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(needs.saved)]);
                 let pass = Backward::new(rows, mode, x, y, saved, dy, dx, dw, scratch, monitor);
                 layer.backward(w.slice(), Backward { noise: noise.later(own.start), at, ..pass });
             }

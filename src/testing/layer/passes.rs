@@ -2,7 +2,7 @@
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     layer::{Layer, Mode, Rows},
     scalar::{Scalar, scalar, to_f64},
     testing::{Law, law::beyond},
@@ -16,7 +16,7 @@ fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
 
 impl Suite<'_, '_> {
     /// Laws that compare passes in one scalar with each other.
-    pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, extent: Extent<'_>) {
+    pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, extent: BatchShape<'_>) {
         let Some(given) = self.draw(extent, 2) else { return };
         let usual = Asked::new(extent);
         let Some(plain) = self.pass(layer, name, &given, &usual) else { return };
@@ -115,7 +115,7 @@ impl Suite<'_, '_> {
             return;
         }
         for mode in [Mode::Train, Mode::Evaluate] {
-            let [all, one] = [extent, Extent::batch(1)].map(|extent| layer.needs(extent, mode).saved);
+            let [all, one] = [extent, BatchShape::batch(1)].map(|extent| layer.needs(extent, mode).saved);
             if all != extent.rows() * one {
                 let (expected, found) = (format!("{} × {one} values saved", extent.rows()), format!("{all}"));
                 self.trial.breaks(Law::SavesByRow, self.at(name, extent), expected, found, "");

@@ -2,7 +2,7 @@
 
 use super::{Asked, Given, Suite, unequal};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     layer::{Layer, Mode, Rows},
     scalar::{Scalar, to_f64},
     testing::Law,
@@ -15,18 +15,18 @@ impl Suite<'_, '_> {
         if layer.rows() != Rows::Independent {
             return;
         }
-        let ragged = Extent { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) };
+        let ragged = BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) };
         let [four, two, one] = [vec![3, 1, 0, 2], vec![1, 0], vec![0]];
         let alone: Vec<Vec<usize>> = (0..4).map(|sample| vec![sample]).collect();
         let parts = vec![vec![0, 1, 2], vec![3, 4, 5, 6]];
         for (law, extent, groups) in [
-            (Law::Permutation, Extent::batch(2), vec![two.clone()]),
-            (Law::Permutation, Extent::batch(4), vec![four]),
-            (Law::Permutation, Extent::sequences(2, 3), vec![two]),
-            (Law::Split, Extent::batch(2), vec![one.clone(), vec![1]]),
-            (Law::Split, Extent::batch(7), parts.clone()),
-            (Law::Split, Extent::sequences(7, 3), parts),
-            (Law::Ragged, Extent { batch: 2, steps: 2, lengths: Some(&[2, 1]) }, vec![one, vec![1]]),
+            (Law::Permutation, BatchShape::batch(2), vec![two.clone()]),
+            (Law::Permutation, BatchShape::batch(4), vec![four]),
+            (Law::Permutation, BatchShape::sequences(2, 3), vec![two]),
+            (Law::Split, BatchShape::batch(2), vec![one.clone(), vec![1]]),
+            (Law::Split, BatchShape::batch(7), parts.clone()),
+            (Law::Split, BatchShape::sequences(7, 3), parts),
+            (Law::Ragged, BatchShape { batch: 2, steps: 2, lengths: Some(&[2, 1]) }, vec![one, vec![1]]),
             (Law::Ragged, ragged, alone),
         ] {
             self.rows_of(law, layer, name, extent, &groups);
@@ -39,7 +39,7 @@ impl Suite<'_, '_> {
         law: Law,
         layer: &dyn Layer<T>,
         name: &str,
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
         groups: &[Vec<usize>],
     ) {
         let Some(given) = self.draw(extent, 4) else { return };
@@ -52,7 +52,7 @@ impl Suite<'_, '_> {
         let mut ends = Vec::new();
         for samples in groups {
             let lengths: Vec<usize> = samples.iter().map(|&sample| extent.length(sample)).collect();
-            let part = Extent::sequences(samples.len(), lengths[0]);
+            let part = BatchShape::sequences(samples.len(), lengths[0]);
             let given = Given {
                 x: select(extent, samples, dims.input, &given.x),
                 dy: select(after, samples, dims.output, &given.dy),
@@ -87,7 +87,7 @@ fn sorted<T: Scalar>(mut values: Vec<T>) -> Vec<T> {
 }
 
 /// The rows of some samples, time-major.
-fn select<T: Copy>(extent: Extent<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
+fn select<T: Copy>(extent: BatchShape<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
     let mut selected = Vec::new();
     for step in 0..extent.steps {
         for &sample in samples.iter().filter(|&&sample| step < extent.length(sample)) {

@@ -181,7 +181,7 @@ impl<T: Scalar> GradientMonitor<T> for Largest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chainrule::{Extent, layer::{Sequential, initialize}, proptest::prelude::*, testing::{Dual, strategies}, workspace::Tape};
+    use chainrule::{BatchShape, layer::{Sequential, initialize}, proptest::prelude::*, testing::{Dual, strategies}, workspace::Workspace};
 
     chainrule::activation_laws!(activation, InverseSquareRoot);
     chainrule::layer_laws!(layer, Valve(3));
@@ -205,13 +205,13 @@ mod tests {
     fn a_loss_of_ones_own_trains_a_network_of_ones_own() {
         let network = Sequential::<f64>::input(2).linear(8).activation(InverseSquareRoot).linear(1).build().unwrap();
         let mut w = initialize(&network, 3).unwrap();
-        let mut tape = Tape::new(&network, Extent::batch(4)).unwrap();
+        let mut workspace = Workspace::new(&network, BatchShape::batch(4)).unwrap();
         let (x, t) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
         let mut losses = Vec::new();
         for _ in 0..500 {
-            let output = tape.forward(&w, &x, Extent::batch(4)).unwrap();
+            let output = workspace.forward(&w, &x, BatchShape::batch(4)).unwrap();
             losses.push(LogCosh.evaluate(1, output.y, Target::Values(&t), None, output.dy).unwrap());
-            let gradient = tape.backward(&w).unwrap();
+            let gradient = workspace.backward(&w).unwrap();
             w.iter_mut().zip(gradient).for_each(|(w, g)| *w -= 0.3 * *g);
         }
         assert!(losses[499] < 0.1 * losses[0], "{} after {}", losses[499], losses[0]);

@@ -1,6 +1,6 @@
 //! One hostile call: a deterministic source of arguments, and what came of the call.
 
-use chainrule::{Error, Extent, Scalar, activation::{Activation, ActivationKind, self}, initializer::{InitializerKind, self}, layer::{BranchScale, CellKind, Node, Reset}, scalar};
+use chainrule::{Error, BatchShape, Scalar, activation::{Activation, ActivationKind, self}, initializer::{InitializerKind, self}, layer::{BranchScale, CellKind, LayerSpec, GruVariant}, scalar};
 
 /// Why a call did not end in a right result.
 #[derive(Debug)]
@@ -144,8 +144,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn extent(&self) -> Extent<'_> {
-        let mut extent = Extent::sequences(self.batch, self.steps);
+    pub fn extent(&self) -> BatchShape<'_> {
+        let mut extent = BatchShape::sequences(self.batch, self.steps);
         extent.lengths = self.lengths.as_deref();
         extent
     }
@@ -376,29 +376,29 @@ impl Case {
     pub fn cell(&mut self) -> CellKind {
         match self.next() % 4 {
             0 => CellKind::Lstm,
-            1 => CellKind::Gru(Reset::AfterProduct),
-            2 => CellKind::Gru(Reset::BeforeProduct),
+            1 => CellKind::Gru(GruVariant::ResetAfter),
+            2 => CellKind::Gru(GruVariant::ResetBefore),
             _ => CellKind::Elman(self.activation()),
         }
     }
 
     /// A description of a layer that takes `input` values, mostly one that can be built.
-    pub fn node(&mut self, input: usize, depth: usize) -> Node {
+    pub fn node(&mut self, input: usize, depth: usize) -> LayerSpec {
         let input = if self.once_in(30) { self.size() } else { input };
         let deep = if depth == 0 { 9 } else { 15 };
         match self.next() % deep {
-            0 | 1 => Node::Linear {
+            0 | 1 => LayerSpec::Linear {
                 inputs: input,
                 outputs: self.width(),
                 weights: self.initializer(),
                 bias: self.flag().then(|| self.initializer()),
             },
-            2 => Node::Pointwise { width: input, activation: self.activation() },
-            3 => Node::PRelu { width: input, per_unit: self.flag(), initial: self.about(0.25) },
-            4 => Node::LayerNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
-            5 => Node::RmsNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
-            6 => Node::Dropout { width: input, rate: self.about(0.5) },
-            7 => Node::Recurrent {
+            2 => LayerSpec::ActivationLayer { width: input, activation: self.activation() },
+            3 => LayerSpec::PRelu { width: input, per_unit: self.flag(), initial: self.about(0.25) },
+            4 => LayerSpec::LayerNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
+            5 => LayerSpec::RmsNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
+            6 => LayerSpec::Dropout { width: input, rate: self.about(0.5) },
+            7 => LayerSpec::Recurrent {
                 cell: self.cell(),
                 inputs: input,
                 hidden: self.width(),
@@ -408,27 +408,27 @@ impl Case {
             },
             8 => {
                 if self.flag() {
-                    Node::LastStep { width: input }
+                    LayerSpec::LastStep { width: input }
                 } else {
-                    Node::MeanOverSteps { width: input }
+                    LayerSpec::MeanOverSteps { width: input }
                 }
             }
-            9 => Node::Reversed(Box::new(self.node(input, depth - 1))),
-            10 => Node::Bidirectional {
+            9 => LayerSpec::Reversed(Box::new(self.node(input, depth - 1))),
+            10 => LayerSpec::Bidirectional {
                 forward: Box::new(self.node(input, depth - 1)),
                 backward: Box::new(self.node(input, depth - 1)),
             },
             11 => {
                 let scale = self.about(1.0);
                 let scale = if self.flag() { BranchScale::Fixed(scale) } else { BranchScale::Learned(scale) };
-                Node::Residual { branch: Box::new(self.sequence(input, depth - 1)), scale }
+                LayerSpec::Residual { branch: Box::new(self.sequence(input, depth - 1)), scale }
             }
             _ => self.sequence(input, depth - 1),
         }
     }
 
     /// Some layers one after the other.
-    pub fn sequence(&mut self, input: usize, depth: usize) -> Node {
+    pub fn sequence(&mut self, input: usize, depth: usize) -> LayerSpec {
         let mut width = input;
         let layers = (0..self.few())
             .map(|_| {
@@ -437,18 +437,18 @@ impl Case {
                 node
             })
             .collect();
-        Node::Sequential { input, layers }
+        LayerSpec::Sequential { input, layers }
     }
 
     /// A small network that can be built, trained and run: for calls whose other arguments are hostile.
-    pub fn legal(&mut self, input: usize, output: usize) -> Node {
-        let linear = |inputs, outputs| Node::Linear {
+    pub fn legal(&mut self, input: usize, output: usize) -> LayerSpec {
+        let linear = |inputs, outputs| LayerSpec::Linear {
             inputs,
             outputs,
             weights: initializer::Initializer::kind(initializer::Glorot::uniform()),
             bias: Some(initializer::Initializer::kind(initializer::Zeros)),
         };
-        let recurrent = |cell| Node::Recurrent {
+        let recurrent = |cell| LayerSpec::Recurrent {
             cell,
             inputs: input,
             hidden: 3,
@@ -460,87 +460,87 @@ impl Case {
             0 => vec![linear(input, output)],
             1 => vec![
                 linear(input, 4),
-                Node::Pointwise { width: 4, activation: activation::Tanh.kind() },
-                Node::LayerNorm { width: 4, epsilon: 1e-5, affine: true },
+                LayerSpec::ActivationLayer { width: 4, activation: activation::Tanh.kind() },
+                LayerSpec::LayerNorm { width: 4, epsilon: 1e-5, affine: true },
                 linear(4, output),
             ],
-            2 => vec![recurrent(CellKind::Lstm), Node::LastStep { width: 3 }, linear(3, output)],
-            3 => vec![recurrent(CellKind::Gru(Reset::AfterProduct)), linear(3, output)],
+            2 => vec![recurrent(CellKind::Lstm), LayerSpec::LastStep { width: 3 }, linear(3, output)],
+            3 => vec![recurrent(CellKind::Gru(GruVariant::ResetAfter)), linear(3, output)],
             _ => vec![
                 linear(input, 4),
-                Node::Residual {
-                    branch: Box::new(Node::Sequential {
+                LayerSpec::Residual {
+                    branch: Box::new(LayerSpec::Sequential {
                         input: 4,
-                        layers: vec![Node::Pointwise { width: 4, activation: activation::Relu.kind() }, linear(4, 4)],
+                        layers: vec![LayerSpec::ActivationLayer { width: 4, activation: activation::Relu.kind() }, linear(4, 4)],
                     }),
                     scale: BranchScale::Learned(0.5),
                 },
-                Node::Dropout { width: 4, rate: 0.5 },
+                LayerSpec::Dropout { width: 4, rate: 0.5 },
                 linear(4, output),
             ],
         };
-        Node::Sequential { input, layers }
+        LayerSpec::Sequential { input, layers }
     }
 }
 
 /// The width of the rows that a described layer gives.
-pub fn output(node: &Node) -> Option<usize> {
+pub fn output(node: &LayerSpec) -> Option<usize> {
     match node {
-        Node::Linear { outputs, .. } => Some(*outputs),
-        Node::Recurrent { hidden, .. } => Some(*hidden),
-        Node::Sequential { input, layers } => layers.last().map_or(Some(*input), output),
-        Node::Reversed(layer) => output(layer),
-        Node::Bidirectional { forward, backward } => output(forward)?.checked_add(output(backward)?),
-        Node::Residual { branch, .. } => output(branch),
-        Node::Pointwise { width, .. }
-        | Node::PRelu { width, .. }
-        | Node::LayerNorm { width, .. }
-        | Node::RmsNorm { width, .. }
-        | Node::Dropout { width, .. }
-        | Node::LastStep { width }
-        | Node::MeanOverSteps { width } => Some(*width),
+        LayerSpec::Linear { outputs, .. } => Some(*outputs),
+        LayerSpec::Recurrent { hidden, .. } => Some(*hidden),
+        LayerSpec::Sequential { input, layers } => layers.last().map_or(Some(*input), output),
+        LayerSpec::Reversed(layer) => output(layer),
+        LayerSpec::Bidirectional { forward, backward } => output(forward)?.checked_add(output(backward)?),
+        LayerSpec::Residual { branch, .. } => output(branch),
+        LayerSpec::ActivationLayer { width, .. }
+        | LayerSpec::PRelu { width, .. }
+        | LayerSpec::LayerNorm { width, .. }
+        | LayerSpec::RmsNorm { width, .. }
+        | LayerSpec::Dropout { width, .. }
+        | LayerSpec::LastStep { width }
+        | LayerSpec::MeanOverSteps { width } => Some(*width),
         _ => None,
     }
 }
 
 /// The number of parameters of a described layer, exact.
-pub fn parameters(node: &Node) -> u128 {
+pub fn parameters(node: &LayerSpec) -> u128 {
     match node {
-        Node::Linear { inputs, outputs, bias, .. } => {
+        LayerSpec::Linear { inputs, outputs, bias, .. } => {
             *outputs as u128 * (*inputs as u128).saturating_add(u128::from(bias.is_some()))
         }
-        Node::PRelu { width, per_unit, .. } => {
+        LayerSpec::PRelu { width, per_unit, .. } => {
             if *per_unit {
                 *width as u128
             } else {
                 1
             }
         }
-        Node::LayerNorm { width, affine, .. } => {
+        LayerSpec::LayerNorm { width, affine, .. } => {
             if *affine {
                 2 * *width as u128
             } else {
                 0
             }
         }
-        Node::RmsNorm { width, affine, .. } => {
+        LayerSpec::RmsNorm { width, affine, .. } => {
             if *affine {
                 *width as u128
             } else {
                 0
             }
         }
-        Node::Residual { branch, scale } => {
+        LayerSpec::Residual { branch, scale } => {
             parameters(branch).saturating_add(u128::from(matches!(scale, BranchScale::Learned(_))))
         }
-        Node::Sequential { layers, .. } => layers.iter().map(parameters).fold(0, u128::saturating_add),
-        Node::Reversed(layer) => parameters(layer),
-        Node::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
-        Node::Recurrent { cell, inputs, hidden, bias, .. } => {
+        LayerSpec::Sequential { layers, .. } => layers.iter().map(parameters).fold(0, u128::saturating_add),
+        LayerSpec::Reversed(layer) => parameters(layer),
+        LayerSpec::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
+        LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             let (gates, apart) = match cell {
                 CellKind::Lstm => (4, 0),
-                CellKind::Gru(Reset::AfterProduct) => (3, 1),
-                CellKind::Gru(Reset::BeforeProduct) => (3, 0),
+                CellKind::Gru(GruVariant::ResetAfter) => (3, 1),
+                CellKind::Gru(GruVariant::ResetBefore) => (3, 0),
                 _ => (1, 0),
             };
             let columns = (*inputs as u128).saturating_add(*hidden as u128);

@@ -2,8 +2,8 @@
 
 use crate::case::Case;
 use chainrule::{
-    Block, Error, Extent, Role, Scalar,
-    layer::{Backward, Dims, Forward, Layer, Mode, Needs, Reads, Rows},
+    Block, Error, BatchShape, Role, Scalar,
+    layer::{Backward, Dims, Forward, Layer, Mode, MemorySizes, Reads, Rows},
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, Operand, Product},
 };
@@ -129,24 +129,24 @@ impl<T: Scalar> Layer<T> for Liar {
         Dims::new(width, width, width)
     }
 
-    fn extent<'a>(&self, extent: Extent<'a>) -> Extent<'a> {
+    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
         match self.lie {
             ExtentChanges if self.turn() % 2 == 1 => extent.collapsed(),
-            ExtentHuge => Extent::sequences(extent.batch, self.size),
-            ExtentUnsorted => Extent::ragged(UNSORTED),
-            ExtentEmpty => Extent::batch(0),
+            ExtentHuge => BatchShape::sequences(extent.batch, self.size),
+            ExtentUnsorted => BatchShape::ragged(UNSORTED),
+            ExtentEmpty => BatchShape::batch(0),
             _ => extent,
         }
     }
 
-    fn needs(&self, extent: Extent<'_>, _mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         match self.lie {
-            NeedsChange => Needs::new(self.turn() * 7, self.turn() * 11, 0),
-            HugeNeeds => Needs::new(self.size, self.size, self.size),
-            NeedsShrink => Needs::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
-            SavesByRow => Needs::new(3, 0, 0),
-            StateBounds => Needs::new(0, 0, 2),
-            _ => Needs::default(),
+            NeedsChange => MemorySizes::new(self.turn() * 7, self.turn() * 11, 0),
+            HugeNeeds => MemorySizes::new(self.size, self.size, self.size),
+            NeedsShrink => MemorySizes::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
+            SavesByRow => MemorySizes::new(3, 0, 0),
+            StateBounds => MemorySizes::new(0, 0, 2),
+            _ => MemorySizes::default(),
         }
     }
 
@@ -208,7 +208,7 @@ impl<T: Scalar> Layer<T> for Liar {
         matches!(self.lie, SavesByRow | NeedsChange)
     }
 
-    fn zero_rows(&self, extent: Extent<'_>) -> usize {
+    fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
         if self.lie == ZeroRows { self.size } else { extent.rows() * 0 }
     }
 
@@ -224,11 +224,11 @@ impl<T: Scalar> Layer<T> for Liar {
         self.lie == Overwrites
     }
 
-    fn gain_bound(&self, _: &[T], _: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, _: &[T], _: BatchShape<'_>) -> Option<f64> {
         (self.lie == GainBound).then_some([f64::NAN, -1.0, f64::INFINITY, 0.0][self.turn() % 4])
     }
 
-    fn state_bounds(&self, _: &[T], _: Extent<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, _: &[T], _: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         match (self.lie, self.turn() % 3) {
             (StateBounds, 0) => visit(path, Some(&[])),
             (StateBounds, 1) => visit(path, Some(&[f64::NAN, -1.0])),

@@ -4,7 +4,7 @@
 
 extern crate alloc;
 
-use chainrule::{Extent, activation::Tanh, layer::{Sequential, initialize}, loss::{Loss, MeanSquared, Target}, transform::{Adam, Optimizer}, workspace::Tape};
+use chainrule::{BatchShape, activation::Tanh, layer::{Sequential, initialize}, loss::{Loss, MeanSquaredError, Target}, transform::{Adam, Optimizer}, workspace::Workspace};
 use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,
@@ -51,15 +51,15 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 fn train() -> Result<f64, chainrule::Error> {
     let network = Sequential::<f64>::input(2).linear(8).activation(Tanh).linear(1).build()?;
     let mut w = initialize(&network, 1)?;
-    let mut tape = Tape::new(&network, Extent::batch(4))?;
-    let mut optimizer = Optimizer::new(Adam::new(0.05), tape.blocks(), &w)?;
+    let mut workspace = Workspace::new(&network, BatchShape::batch(4))?;
+    let mut optimizer = Optimizer::new(Adam::new(0.05), workspace.blocks(), &w)?;
     let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);
     let mut loss = 0.0;
     for _ in 0..500 {
-        let output = tape.forward(&w, &x, Extent::batch(4))?;
-        loss = MeanSquared::new().evaluate(1, output.y, Target::Values(&y), None, output.dy)?;
-        tape.backward(&w)?;
-        let (blocks, gradient) = tape.blocks_and_gradient();
+        let output = workspace.forward(&w, &x, BatchShape::batch(4))?;
+        loss = MeanSquaredError::new().evaluate(1, output.y, Target::Values(&y), None, output.dy)?;
+        workspace.backward(&w)?;
+        let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, &mut ())?;
     }
     Ok(loss)

@@ -2,18 +2,19 @@
 //! values (`truth.py`), `f32` by `f64`.
 
 use super::*;
-use chainrule::{Extent, Scalar, layer::Pointwise, scalar, to_f64, workspace::Tape};
+use chainrule::{BatchShape, Scalar, layer::ActivationLayer, scalar, to_f64, workspace::Workspace};
 
 /// φ and φ′ at each of `z`, by the passes of a layer.
 fn through_a_layer<T: Scalar, A: Activation>(activation: &A, z: &[f64]) -> Vec<[f64; 2]> {
     let z: Vec<T> = z.iter().map(|&z| scalar(z)).collect();
-    let mut tape = Tape::new(Pointwise::new(z.len(), activation.clone()), Extent::batch(1)).unwrap();
-    tape.want_input_gradient(true);
-    let output = tape.forward(&[], &z, Extent::batch(1)).unwrap();
+    let mut workspace =
+        Workspace::new(ActivationLayer::new(z.len(), activation.clone()), BatchShape::batch(1)).unwrap();
+    workspace.compute_input_gradient(true);
+    let output = workspace.forward(&[], &z, BatchShape::batch(1)).unwrap();
     output.dy.fill(T::one());
     let y = output.y.to_vec();
-    tape.backward(&[]).unwrap();
-    y.iter().zip(tape.input_gradient()).map(|(&y, &dy)| [to_f64(y), to_f64(dy)]).collect()
+    workspace.backward(&[]).unwrap();
+    y.iter().zip(workspace.input_gradient()).map(|(&y, &dy)| [to_f64(y), to_f64(dy)]).collect()
 }
 
 /// A format: its distance of neighbours at 1, its least normal number, and the units in the last place allowed.

@@ -1,7 +1,7 @@
 //! Random networks, built alike for any scalar.
 
 use chainrule::{
-    Extent, Scalar,
+    BatchShape, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
     layer::{BranchScale, Residual, Sequential},
     recurrent::{Elman, Gru, Lstm},
@@ -57,7 +57,9 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
             Part::Recurrent(hidden, 1) => network.recurrent(*hidden, Elman::new(Relu)),
             Part::Recurrent(hidden, 2) => network.recurrent(*hidden, Lstm),
             Part::Recurrent(hidden, 3) => network.recurrent(*hidden, Gru::default()),
-            Part::Recurrent(hidden, _) => network.recurrent(*hidden, Gru::new(chainrule::layer::Reset::BeforeProduct)),
+            Part::Recurrent(hidden, _) => {
+                network.recurrent(*hidden, Gru::new(chainrule::layer::GruVariant::ResetBefore))
+            }
             Part::LastStep => network.last_step(),
             Part::Mean => network.mean_over_steps(),
         };
@@ -66,9 +68,13 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
 }
 
 impl Case {
-    pub fn extent(&self) -> Extent<'_> {
+    pub fn extent(&self) -> BatchShape<'_> {
         let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
-        if even { Extent::sequences(self.lengths.len(), self.lengths[0]) } else { Extent::ragged(&self.lengths) }
+        if even {
+            BatchShape::sequences(self.lengths.len(), self.lengths[0])
+        } else {
+            BatchShape::ragged(&self.lengths)
+        }
     }
 
     /// `count` values in [−scale, scale), the same for the same salt.

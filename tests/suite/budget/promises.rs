@@ -9,7 +9,7 @@ use chainrule::{
     layer::Mode,
     monitor::{Factor, GradientBudget, LinkBudget},
     testing::Dual,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use proptest::prelude::*;
 
@@ -35,11 +35,11 @@ pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
     let network = build::<Dual<f64>>(case.input, &case.parts);
     let w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
     let mut x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
-    let mut tape = Tape::for_inference(&network, case.extent()).unwrap();
+    let mut workspace = Workspace::for_inference(&network, case.extent()).unwrap();
     let mut gradient = Vec::new();
     for i in 0..x.len() {
         x[i].tangent = 1.0;
-        let y = tape.infer(&w, &x, case.extent()).unwrap();
+        let y = workspace.infer(&w, &x, case.extent()).unwrap();
         gradient.push(y.iter().zip(c).map(|(y, c)| y.tangent * c).sum());
         x[i].tangent = 0.0;
     }
@@ -56,16 +56,16 @@ fn check(case: &Case) -> [usize; 2] {
     let extent = case.extent();
     let w = weights(case, &network);
     let x = case.values(2, extent.rows() * case.input, 1.5);
-    let mut tape = Tape::new(&network, extent).unwrap();
-    tape.want_input_gradient(true);
-    let blocks = tape.blocks().clone();
+    let mut workspace = Workspace::new(&network, extent).unwrap();
+    workspace.compute_input_gradient(true);
+    let blocks = workspace.blocks().clone();
     let c = case.values(3, Layer::<f64>::extent(&network, extent).rows() * network.width(), 1.0);
     let mut witness = Witness::new(&blocks, &w, &c);
     let mut budget = GradientBudget::new();
     let mut both = (&mut witness, &mut budget);
     let monitor: &mut dyn GradientMonitor<f64> = &mut both;
-    tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
-    tape.backward_with(&w, monitor).unwrap();
+    workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    workspace.backward_with(&w, monitor).unwrap();
 
     // Each link is the factor it says it is. What is zero but for rounding is compared with the rest.
     let scale = norm(&c) * 1e-3;
@@ -76,10 +76,10 @@ fn check(case: &Case) -> [usize; 2] {
     compare(&plain, &witness.time, scale);
 
     // The end is the true gradient.
-    let (first, dx) = (norm(&c), norm(tape.input_gradient()));
+    let (first, dx) = (norm(&c), norm(workspace.input_gradient()));
     let truth = by_duals(case, &w, &x, &c);
     let largest = truth.iter().fold(1e-3f64, |largest, v| largest.max(v.abs()));
-    for (found, expected) in tape.input_gradient().iter().zip(&truth) {
+    for (found, expected) in workspace.input_gradient().iter().zip(&truth) {
         assert!((found - expected).abs() <= TOLERANCE * largest, "{found} for {expected}");
     }
     let links = budget.links();
@@ -107,7 +107,7 @@ fn check(case: &Case) -> [usize; 2] {
         for (factor, share) in [
             (Factor::Weights, shares.weights),
             (Factor::Activation, shares.activation),
-            (Factor::Injection, shares.injection),
+            (Factor::Addition, shares.injection),
             (Factor::Other, shares.other),
         ] {
             let sum: f64 = links.iter().filter(|link| link.factor == factor).map(LinkBudget::decades).sum();
@@ -138,7 +138,7 @@ fn check(case: &Case) -> [usize; 2] {
     for (found, block) in budget.blocks().iter().zip(&blocks) {
         assert_eq!((found.name.as_str(), found.role), (&*block.name, block.role));
         assert!(close(found.parameters.norm, norm(&w[block.range.clone()]), 0.0));
-        assert!(close(found.gradient.norm, norm(&tape.gradient()[block.range.clone()]), 0.0));
+        assert!(close(found.gradient.norm, norm(&workspace.gradient()[block.range.clone()]), 0.0));
     }
     witness.recomputed
 }

@@ -6,41 +6,41 @@ use super::{
     witness::norm,
 };
 use chainrule::{
-    Extent, GradientMonitor,
+    BatchShape, GradientMonitor,
     layer::Mode,
     monitor::{Factor, GradientBudget},
     testing::Dual,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use proptest::prelude::*;
 
 /// At each step t > 0: the norm of the gradient that comes from later steps, against duals in the state there.
 fn check(case: &Case) {
     let (batch, steps) = (case.lengths.len(), case.lengths[0]);
-    let extent = Extent::sequences(batch, steps);
+    let extent = BatchShape::sequences(batch, steps);
     let network = build::<f64>(case.input, &case.parts);
     let duals = build::<Dual<f64>>(case.input, &case.parts);
     let w = weights(case, &network);
     let x = case.values(2, extent.rows() * case.input, 1.5);
     let c = case.values(3, extent.rows() * network.width(), 1.0);
-    let mut tape = Tape::new(&network, extent).unwrap();
+    let mut workspace = Workspace::new(&network, extent).unwrap();
     let mut budget = GradientBudget::new();
     let monitor: &mut dyn GradientMonitor<f64> = &mut budget;
-    tape.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
-    tape.backward_with(&w, monitor).unwrap();
+    workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    workspace.backward_with(&w, monitor).unwrap();
 
     let dual_w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
     let dual_x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
-    let mut prefix = Tape::for_inference(&network, extent).unwrap();
-    let mut suffix = Tape::for_inference(&duals, extent).unwrap();
+    let mut prefix = Workspace::for_inference(&network, extent).unwrap();
+    let mut suffix = Workspace::for_inference(&duals, extent).unwrap();
     for t in 1..steps {
-        prefix.infer(&w, &x[..t * batch * case.input], Extent::sequences(batch, t)).unwrap();
+        prefix.infer(&w, &x[..t * batch * case.input], BatchShape::sequences(batch, t)).unwrap();
         let mut state: Vec<Dual<f64>> = prefix.final_state().iter().map(|&s| Dual::constant(s)).collect();
         let mut gradient = Vec::new();
         for i in 0..state.len() {
             state[i].tangent = 1.0;
             suffix.set_state(&state).unwrap();
-            let rest = Extent::sequences(batch, steps - t);
+            let rest = BatchShape::sequences(batch, steps - t);
             let y = suffix.infer(&dual_w, &dual_x[t * batch * case.input..], rest).unwrap();
             let tail = &c[t * batch * network.width()..];
             gradient.push(y.iter().zip(tail).map(|(y, c)| y.tangent * c).sum::<f64>());
@@ -48,7 +48,7 @@ fn check(case: &Case) {
         }
         // The state after step t − 1 meets that step's own loss in its injection.
         let link =
-            budget.steps_of("0").find(|link| link.factor == Factor::Injection && link.step == Some(t - 1)).unwrap();
+            budget.steps_of("0").find(|link| link.factor == Factor::Addition && link.step == Some(t - 1)).unwrap();
         let (found, expected) = (link.before.norm, norm(&gradient));
         assert!((found - expected).abs() <= 1e-12 * expected.max(1e-2), "step {t}: {found} for {expected}");
         // With it, h has the loss's part too: the output is the hidden state.

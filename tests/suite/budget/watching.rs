@@ -1,23 +1,28 @@
 //! Gradients that end, tables, and that watching changes nothing.
 
 use chainrule::{
-    Blocks, Extent, GradientMonitor, Layer,
+    BatchShape, Blocks, GradientMonitor, Layer,
     activation::{Relu, Tanh},
     layer::{BranchScale, Mode, Residual, Sequential, initialize},
     monitor::{Every, Factor, GradientBudget, Link},
     recurrent::{Gru, Lstm},
-    workspace::Tape,
+    workspace::Workspace,
 };
 
-fn watch(network: &impl Layer<f64>, w: &[f64], extent: Extent<'_>, monitor: &mut dyn GradientMonitor<f64>) -> Vec<f64> {
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_input_gradient(true);
+fn watch(
+    network: &impl Layer<f64>,
+    w: &[f64],
+    extent: BatchShape<'_>,
+    monitor: &mut dyn GradientMonitor<f64>,
+) -> Vec<f64> {
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_input_gradient(true);
     let x: Vec<f64> = (0..extent.rows() * network.dims().input).map(|i| (i as f64 * 0.7).sin()).collect();
-    let output = tape.forward_with(w, &x, extent, Mode::Train, monitor).unwrap();
+    let output = workspace.forward_with(w, &x, extent, Mode::Train, monitor).unwrap();
     output.dy.iter_mut().enumerate().for_each(|(i, dy)| *dy = 1.0 + (i as f64).cos());
     let y = output.y.to_vec();
-    tape.backward_with(w, monitor).unwrap();
-    [&y, tape.gradient(), tape.input_gradient()].concat()
+    workspace.backward_with(w, monitor).unwrap();
+    [&y, workspace.gradient(), workspace.input_gradient()].concat()
 }
 
 #[test]
@@ -26,7 +31,7 @@ fn dead_units_end_the_gradient() {
     let mut w = initialize::<f64>(&network, 1).unwrap();
     w[12..16].fill(-100.0);
     let mut budget = GradientBudget::new();
-    watch(&network, &w, Extent::batch(2), &mut budget);
+    watch(&network, &w, BatchShape::batch(2), &mut budget);
     let shares = budget.shares();
     assert_eq!((shares.total(), shares.activation), (f64::NEG_INFINITY, f64::NEG_INFINITY));
     assert!(shares.weights.is_finite() && shares.injection == 0.0 && shares.other == 0.0, "{shares:?}");
@@ -45,7 +50,7 @@ fn a_closed_branch_does_not() {
         let network = Sequential::<f64>::input(3).linear(4).layer(residual).linear(2).build().unwrap();
         let w = initialize::<f64>(&network, 1).unwrap();
         let mut budget = GradientBudget::new();
-        watch(&network, &w, Extent::batch(2), &mut budget);
+        watch(&network, &w, BatchShape::batch(2), &mut budget);
         let shares = budget.shares();
         let table = budget.to_string();
         let sum = table.lines().find(|line| line.starts_with("sum")).unwrap();
@@ -67,7 +72,7 @@ fn gradients_that_are_not_finite_are_told() {
     let last = w.len() - 3;
     w[last] = f64::INFINITY;
     let mut budget = GradientBudget::new();
-    watch(&network, &w, Extent::batch(1), &mut budget);
+    watch(&network, &w, BatchShape::batch(1), &mut budget);
     assert!(budget.links()[0].after.non_finite > 0);
     assert!(!format!("{budget}").is_empty());
 }
@@ -86,7 +91,7 @@ fn the_table_names_every_layer() {
         .build()
         .unwrap();
     let w = initialize::<f64>(&network, 1).unwrap();
-    watch(&network, &w, Extent::sequences(2, 30), &mut budget);
+    watch(&network, &w, BatchShape::sequences(2, 30), &mut budget);
     assert_eq!(budget.recurrent_layers(), ["1", "0"]);
     let table = budget.to_string();
     for name in ["0.input", "1.input", "3.branch.0", "5", "0 over time", "1 over time", "sum", "2.", "29…"] {
@@ -127,7 +132,7 @@ fn network() -> Sequential<f64> {
 fn every_so_often() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
-    let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, Extent::sequences(2, 3), monitor);
+    let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, BatchShape::sequences(2, 3), monitor);
     let mut once = Log::default();
     pass(&mut once);
     let (mut third, mut never) = (Every(3, Log::default()), Every(0, Log::default()));
@@ -145,7 +150,7 @@ fn every_so_often() {
 fn together_they_see_what_each_sees() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
-    let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, Extent::sequences(2, 3), monitor);
+    let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, BatchShape::sequences(2, 3), monitor);
     let mut alone = Log::default();
     pass(&mut alone);
     assert!(alone.events.iter().any(|event| event.starts_with("backward")));
@@ -170,7 +175,7 @@ fn together_they_see_what_each_sees() {
 fn watching_changes_nothing() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
-    for extent in [Extent::sequences(3, 4), Extent::ragged(&[5, 2, 1])] {
+    for extent in [BatchShape::sequences(3, 4), BatchShape::ragged(&[5, 2, 1])] {
         let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
         let unseen = bits(watch(&network, &w, extent, &mut ()));
         let seen = bits(watch(&network, &w, extent, &mut (GradientBudget::new(), Log::default())));

@@ -111,7 +111,7 @@ impl<'a> Witness<'a> {
                 let name = format!("{layer}.{part}");
                 self.time.push(Expected { name, factor, step: Some(t), before, after });
             };
-            expect("injection", Factor::Injection, came, norm(&dh));
+            expect("injection", Factor::Addition, came, norm(&dh));
             expect("activation", Factor::Activation, norm(&dh), norm(&delta));
             if t > 0 {
                 expect("recurrent", Factor::Weights, norm(&delta), norm(&past));
@@ -153,7 +153,7 @@ impl GradientMonitor<f64> for Witness<'_> {
                 let layer = at.name.strip_suffix(".input").unwrap_or(at.name);
                 self.transposed(&format!("{layer}.weight"), &self.g)
             }
-            Factor::Injection => {
+            Factor::Addition => {
                 let skip = self.skips.pop().unwrap();
                 self.g.iter().zip(skip).map(|(branch, skip)| branch + skip).collect()
             }

@@ -2,13 +2,13 @@
 
 use super::measure::{longest_input_gradient, longest_state_gradient, numbers};
 use chainrule::{
-    Extent, Layer, activation::*, initializer::Orthogonal, layer::*, network::summary, recurrent::*,
-    theory::Certificate, workspace::Tape,
+    BatchShape, Layer, activation::*, initializer::Orthogonal, layer::*, network::summary, recurrent::*,
+    theory::Certificate, workspace::Workspace,
 };
 
 /// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.
 #[track_caller]
-fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], extent: Extent<'_>, excess: f64) {
+fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], extent: BatchShape<'_>, excess: f64) {
     let bound = Certificate::new(network, w, extent).unwrap().bound().unwrap();
     let found = longest_input_gradient(network, w, x, extent);
     let layers = summary(network);
@@ -23,7 +23,7 @@ fn orthogonal(n: usize, gain: f64, seed: u64) -> Vec<f64> {
 
 #[test]
 fn each_layer_attains_its_bound_somewhere() {
-    let one = Extent::batch(1);
+    let one = BatchShape::batch(1);
     let w = numbers(3, 15 + 5);
     assert_attained(&Linear::new(3, 5), &w, &[0.0; 3], one, 1e-9);
     assert_attained(&PRelu::new(2), &[-1.7], &[-1.0, 1.0], one, 1e-12);
@@ -33,8 +33,8 @@ fn each_layer_attains_its_bound_somewhere() {
     assert_attained(&LayerNorm::new(2).without_affine(), &[], &[0.0; 2], one, 1e-9);
     assert_attained(&LayerNorm::new(1).without_affine(), &[], &[3.0], one, 0.0);
     assert_attained(&RmsNorm::new(3), &[0.5, -3.0, 1.0], &[0.0; 3], one, 1e-9);
-    assert_attained(&LastStep::new(2), &[], &[1.0; 10], Extent::ragged(&[3, 2]), 1e-12);
-    assert_attained(&MeanOverSteps::new(2), &[], &[1.0; 10], Extent::ragged(&[3, 2]), 1e-12);
+    assert_attained(&LastStep::new(2), &[], &[1.0; 10], BatchShape::ragged(&[3, 2]), 1e-12);
+    assert_attained(&MeanOverSteps::new(2), &[], &[1.0; 10], BatchShape::ragged(&[3, 2]), 1e-12);
     for scale in [0.7, -0.7] {
         let residual = Residual::new(Linear::new(2, 2).without_bias()).unwrap().scale(BranchScale::Fixed(scale));
         // A branch along the skip.
@@ -46,7 +46,7 @@ fn each_layer_attains_its_bound_somewhere() {
 #[test]
 fn each_activation_attains_its_bound_somewhere() {
     for activation in super::network::activations() {
-        let network = Node::Pointwise { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
+        let network = LayerSpec::ActivationLayer { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
         let steepest = |a: f64, b: f64| {
             if activation.as_any().derivative_at(a).abs() > activation.as_any().derivative_at(b).abs() { a } else { b }
         };
@@ -54,21 +54,22 @@ fn each_activation_attains_its_bound_somewhere() {
         let kinks = activation.as_any().kink_points().into_iter().flat_map(|kink| [kink.next_down(), kink.next_up()]);
         let grid = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]);
         let x = grid.chain(kinks).reduce(steepest).unwrap();
-        assert_attained(&*network, &[], &[x], Extent::batch(1), 1e-7);
+        assert_attained(&*network, &[], &[x], BatchShape::batch(1), 1e-7);
     }
 }
 
 #[test]
 fn layers_are_asked_for_the_rows_that_come_to_them() {
     let network = Sequential::<f64>::input(2).last_step().mean_over_steps().build().unwrap();
-    assert_attained(&network, &[], &[1.0; 8], Extent::sequences(1, 4), 1e-12);
+    assert_attained(&network, &[], &[1.0; 8], BatchShape::sequences(1, 4), 1e-12);
 }
 
 #[test]
 fn a_gru_attains_each_term_of_its_input_bound() {
     // One unit from a state of ±1, of which h comes as close as one likes. W, U and b of the gates r, z, n, and b_u.
-    let before = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::BeforeProduct, vec![w, [0.0, 0.0, u], [0.0, b[0], b[1]]]);
-    let after = |w: [f64; 3], u: f64, b: [f64; 2]| (Reset::AfterProduct, before(w, u, b).1);
+    let before =
+        |w: [f64; 3], u: f64, b: [f64; 2]| (GruVariant::ResetBefore, vec![w, [0.0, 0.0, u], [0.0, b[0], b[1]]]);
+    let after = |w: [f64; 3], u: f64, b: [f64; 2]| (GruVariant::ResetAfter, before(w, u, b).1);
     for ((reset, w), bias, h, expected) in [
         // The update gate moves h by all of n − h.
         (after([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), Some(0.0), -1.0, 20.0),
@@ -80,13 +81,13 @@ fn a_gru_attains_each_term_of_its_input_bound() {
     ] {
         let network = Recurrent::new(1, 1, Gru::new(reset));
         let w: Vec<f64> = w.into_iter().flatten().chain(bias).collect();
-        let bound = Certificate::new(&network, &w, Extent::batch(1)).unwrap().bound().unwrap();
-        let mut tape = Tape::new(&network, Extent::batch(1)).unwrap();
-        tape.want_input_gradient(true);
-        tape.set_state(&[h]).unwrap();
-        tape.forward(&w, &[0.0], Extent::batch(1)).unwrap().dy[0] = 1.0;
-        tape.backward(&w).unwrap();
-        let found = tape.input_gradient()[0].abs();
+        let bound = Certificate::new(&network, &w, BatchShape::batch(1)).unwrap().bound().unwrap();
+        let mut workspace = Workspace::new(&network, BatchShape::batch(1)).unwrap();
+        workspace.compute_input_gradient(true);
+        workspace.set_state(&[h]).unwrap();
+        workspace.forward(&w, &[0.0], BatchShape::batch(1)).unwrap().dy[0] = 1.0;
+        workspace.backward(&w).unwrap();
+        let found = workspace.input_gradient()[0].abs();
         assert!((found / expected - 1.0).abs() < 1e-9, "{found} is not {expected}");
         assert!(found <= bound && bound <= found * (1.0 + 1e-9), "{reset:?}: {found} of {bound}");
     }
@@ -97,7 +98,7 @@ fn two_directions_attain_their_bound() {
     let cell = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
     let network = Bidirectional::new::<f64>(cell(), Reversed::new(cell())).unwrap();
     // Both read from the start; 1·x and 2·x side by side.
-    assert_attained(&network, &[1.0, 0.0, 2.0, 0.0], &[1.0; 3], Extent::sequences(1, 3), 1e-9);
+    assert_attained(&network, &[1.0, 0.0, 2.0, 0.0], &[1.0; 3], BatchShape::sequences(1, 3), 1e-9);
 }
 
 #[test]
@@ -122,8 +123,8 @@ fn aligned_layers_attain_the_product() {
                     w.extend(u.iter().flat_map(|u| v.iter().map(move |v| scale * u * v)));
                 }
             }
-            assert_attained(&network, &w, &[1.0; 5], Extent::batch(1), 1e-9);
-            let found = longest_input_gradient(&network, &w, &[1.0; 5], Extent::batch(1));
+            assert_attained(&network, &w, &[1.0; 5], BatchShape::batch(1), 1e-9);
+            let found = longest_input_gradient(&network, &w, &[1.0; 5], BatchShape::batch(1));
             assert!((found / scale.powi(depth as i32) - 1.0).abs() < 1e-9);
         }
     }
@@ -136,7 +137,7 @@ fn depth_leaves_no_range() {
         network.push(Linear::new(1, 1).without_bias()).unwrap();
         w.push(if layer < 1000 { 1e-3 } else { 1e3 });
     }
-    let certificate = |w: &[f64]| Certificate::new(&network, w, Extent::batch(1)).unwrap();
+    let certificate = |w: &[f64]| Certificate::new(&network, w, BatchShape::batch(1)).unwrap();
     let all = certificate(&w);
     assert!((all.bound().unwrap() - 1.0).abs() < 1e-9 && all.decades().unwrap().abs() < 1e-9);
     w[1000..].fill(1.0);
@@ -158,7 +159,7 @@ fn a_linear_recurrence_attains_its_horizon() {
         let layer = Recurrent::new(1, n, Elman::new(Identity)).without_bias();
         let mut w = numbers(1, n);
         w.extend(orthogonal(n, radius, 2));
-        let certificate = Certificate::new(&layer, &w, Extent::sequences(1, steps)).unwrap();
+        let certificate = Certificate::new(&layer, &w, BatchShape::sequences(1, steps)).unwrap();
         let horizon = &certificate.horizons()[0];
         let bounds = horizon.bounds.as_ref().unwrap();
         for back in [1, 2, 7, steps] {
@@ -176,7 +177,8 @@ fn a_linear_recurrence_attains_its_horizon() {
 fn a_contracting_recurrence_is_bounded_over_any_length() {
     // x_t is all of h_t: the Jacobian of all steps is a Toeplitz matrix of norm just below 1/(1 − ρ).
     let layer = Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
-    let bound = |steps| Certificate::new(&layer, &[1.0, 0.9], Extent::sequences(1, steps)).unwrap().bound().unwrap();
+    let bound =
+        |steps| Certificate::new(&layer, &[1.0, 0.9], BatchShape::sequences(1, steps)).unwrap().bound().unwrap();
     assert!(bound(10_000) < 10.0 * (1.0 + 1e-9) && bound(10_000) > 9.999);
-    assert_attained(&layer, &[1.0, 0.9], &[0.0; 300], Extent::sequences(1, 300), 1e-2);
+    assert_attained(&layer, &[1.0, 0.9], &[0.0; 300], BatchShape::sequences(1, 300), 1e-2);
 }

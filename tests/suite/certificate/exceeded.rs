@@ -60,7 +60,7 @@ proptest! {
         let network = node(2, &[super::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
         let scaled = |seed, count, size: f64| numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
         let w = scaled(seed, network.dims().parameters, 10f64.powf(size));
-        let certificate = Certificate::new(&network, &w, chainrule::Extent::sequences(1, steps)).unwrap();
+        let certificate = Certificate::new(&network, &w, chainrule::BatchShape::sequences(1, steps)).unwrap();
         let bounds = certificate.horizons()[0].bounds.clone().unwrap();
         prop_assert_eq!(bounds.len(), steps + 1);
         for input in [0.0, 0.3, 3.0] {
@@ -77,8 +77,8 @@ proptest! {
 
 #[test]
 fn print_how_much_is_attained() {
-    use chainrule::layer::Reset::{AfterProduct, BeforeProduct};
-    let cells = [CellKind::Lstm, CellKind::Gru(AfterProduct), CellKind::Gru(BeforeProduct)];
+    use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
+    let cells = [CellKind::Lstm, CellKind::Gru(ResetAfter), CellKind::Gru(ResetBefore)];
     for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
         for (steps, size) in [(1, -0.5), (5, -0.5), (20, -0.5), (5, 0.5)] {
             let case = Case {
@@ -100,7 +100,7 @@ fn print_how_much_is_attained() {
 fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f64 {
     let network = node(1, &[super::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
     let count = network.dims().parameters;
-    let extent = chainrule::Extent::sequences(1, steps);
+    let extent = chainrule::BatchShape::sequences(1, steps);
     let share = |values: &[f64]| {
         let (w, x) = values.split_at(count);
         let certificate = Certificate::new(&network, w, extent).unwrap();
@@ -129,8 +129,8 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
 
 #[test]
 fn no_term_of_a_cell_is_too_small() {
-    use chainrule::layer::Reset::{AfterProduct, BeforeProduct};
-    let gates = [(CellKind::Lstm, 4), (CellKind::Gru(AfterProduct), 3), (CellKind::Gru(BeforeProduct), 3)];
+    use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
+    let gates = [(CellKind::Lstm, 4), (CellKind::Gru(ResetAfter), 3), (CellKind::Gru(ResetBefore), 3)];
     for (cell, gates) in gates {
         for weight in 0..2 * gates {
             for (of_state, steps) in [(true, 2), (true, 3), (false, 1), (false, 2)] {

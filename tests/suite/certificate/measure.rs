@@ -1,6 +1,6 @@
 //! The longest gradients there are, measured by backward passes.
 
-use chainrule::{Extent, Layer, Scalar, scalar, to_f64, workspace::Tape};
+use chainrule::{BatchShape, Layer, Scalar, scalar, to_f64, workspace::Workspace};
 
 /// Numbers in [−1, 1), a function of seed and place (splitmix64).
 pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
@@ -62,15 +62,15 @@ pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 
 }
 
 /// The most by which a gradient grows from output to input at `x`.
-pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], extent: Extent<'_>) -> f64 {
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_input_gradient(true);
+pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], extent: BatchShape<'_>) -> f64 {
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_input_gradient(true);
     let outputs = network.extent(extent).rows() * network.dims().output;
     longest(outputs, |dy| {
-        let output = tape.forward(w, x, extent).unwrap();
+        let output = workspace.forward(w, x, extent).unwrap();
         output.dy.copy_from_slice(&cast::<T>(dy));
-        tape.backward(w).unwrap();
-        tape.input_gradient().iter().map(|&value| to_f64(value)).collect()
+        workspace.backward(w).unwrap();
+        workspace.input_gradient().iter().map(|&value| to_f64(value)).collect()
     })
 }
 
@@ -79,18 +79,18 @@ pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T
 pub fn longest_state_gradient(network: &dyn Layer<f64>, w: &[f64], x: &[f64], back: usize) -> f64 {
     let inputs = network.dims().input;
     let (before, after) = x.split_at(x.len() - back * inputs);
-    let extent = Extent::sequences(1, x.len() / inputs);
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_state_gradient(true);
+    let extent = BatchShape::sequences(1, x.len() / inputs);
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_state_gradient(true);
     if !before.is_empty() {
-        tape.forward(w, before, Extent::sequences(1, before.len() / inputs)).unwrap();
-        tape.carry_state();
+        workspace.forward(w, before, BatchShape::sequences(1, before.len() / inputs)).unwrap();
+        workspace.carry_state();
     }
     let states = network.needs(extent, chainrule::Mode::Train).carried;
     longest(states, |d| {
-        tape.forward(w, after, Extent::sequences(1, back)).unwrap();
-        tape.final_state_gradient_mut().copy_from_slice(d);
-        tape.backward(w).unwrap();
-        tape.state_gradient().to_vec()
+        workspace.forward(w, after, BatchShape::sequences(1, back)).unwrap();
+        workspace.final_state_gradient_mut().copy_from_slice(d);
+        workspace.backward(w).unwrap();
+        workspace.state_gradient().to_vec()
     })
 }

@@ -1,6 +1,6 @@
 //! Random networks of all layers, as data.
 
-use chainrule::{Extent, Layer, activation::*, layer::*, recurrent::*};
+use chainrule::{BatchShape, Layer, activation::*, layer::*, recurrent::*};
 use proptest::prelude::*;
 
 /// One layer of a random network, whatever width comes.
@@ -57,51 +57,55 @@ pub fn activations() -> Vec<ActivationKind> {
     ]
 }
 
-fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> Node {
+fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> LayerSpec {
     let lstm = Layer::<f64>::describe(&Recurrent::new(inputs, hidden, Lstm));
-    let Node::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
+    let LayerSpec::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
     let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
-    Node::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
+    LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
 }
 
 /// The layers that `parts` make of rows of `input` values.
-pub fn node(input: usize, parts: &[Part]) -> Node {
+pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
     let mut width = input;
     let mut layers = Vec::new();
     for part in parts {
         let layer = match part {
             Part::Linear(outputs) => Layer::<f64>::describe(&Linear::new(width, *outputs)),
-            Part::Activation(i) => Node::Pointwise { width, activation: activations()[*i].clone() },
-            Part::PRelu(per_unit) => Node::PRelu { width, per_unit: *per_unit, initial: 0.25 },
+            Part::Activation(i) => LayerSpec::ActivationLayer { width, activation: activations()[*i].clone() },
+            Part::PRelu(per_unit) => LayerSpec::PRelu { width, per_unit: *per_unit, initial: 0.25 },
             Part::Norm { centred: true, affine, epsilon } => {
-                Node::LayerNorm { width, epsilon: *epsilon, affine: *affine }
+                LayerSpec::LayerNorm { width, epsilon: *epsilon, affine: *affine }
             }
-            Part::Norm { affine, epsilon, .. } => Node::RmsNorm { width, epsilon: *epsilon, affine: *affine },
-            Part::Dropout(rate) => Node::Dropout { width, rate: *rate },
+            Part::Norm { affine, epsilon, .. } => LayerSpec::RmsNorm { width, epsilon: *epsilon, affine: *affine },
+            Part::Dropout(rate) => LayerSpec::Dropout { width, rate: *rate },
             Part::Residual(branch, scale) => {
                 let mut branch = branch.clone();
                 branch.push(Part::Linear(width));
-                Node::Residual { branch: Box::new(node(width, &branch)), scale: *scale }
+                LayerSpec::Residual { branch: Box::new(node(width, &branch)), scale: *scale }
             }
             Part::Recurrent(hidden, cell) => recurrent(width, *hidden, cell),
-            Part::Reversed(hidden, cell) => Node::Reversed(Box::new(recurrent(width, *hidden, cell))),
-            Part::Bidirectional(hidden, cell) => Node::Bidirectional {
+            Part::Reversed(hidden, cell) => LayerSpec::Reversed(Box::new(recurrent(width, *hidden, cell))),
+            Part::Bidirectional(hidden, cell) => LayerSpec::Bidirectional {
                 forward: Box::new(recurrent(width, *hidden, cell)),
                 backward: Box::new(recurrent(width, hidden + 1, cell)),
             },
-            Part::LastStep => Node::LastStep { width },
-            Part::Mean => Node::MeanOverSteps { width },
+            Part::LastStep => LayerSpec::LastStep { width },
+            Part::Mean => LayerSpec::MeanOverSteps { width },
         };
         width = layer.widths().1;
         layers.push(layer);
     }
-    Node::Sequential { input, layers }
+    LayerSpec::Sequential { input, layers }
 }
 
 impl Case {
-    pub fn extent(&self) -> Extent<'_> {
+    pub fn extent(&self) -> BatchShape<'_> {
         let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
-        if even { Extent::sequences(self.lengths.len(), self.lengths[0]) } else { Extent::ragged(&self.lengths) }
+        if even {
+            BatchShape::sequences(self.lengths.len(), self.lengths[0])
+        } else {
+            BatchShape::ragged(&self.lengths)
+        }
     }
 }
 
@@ -109,8 +113,8 @@ pub fn cell() -> impl Strategy<Value = CellKind> {
     prop_oneof![
         (0..activations().len()).prop_map(|i| CellKind::Elman(activations()[i].clone())),
         Just(CellKind::Lstm),
-        Just(CellKind::Gru(Reset::AfterProduct)),
-        Just(CellKind::Gru(Reset::BeforeProduct)),
+        Just(CellKind::Gru(GruVariant::ResetAfter)),
+        Just(CellKind::Gru(GruVariant::ResetBefore)),
     ]
 }
 

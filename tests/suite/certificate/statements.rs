@@ -1,15 +1,15 @@
 //! What a certificate says, and of which layers it can say nothing.
 
 use chainrule::{
-    Activation, Bounds, Error, Extent, Layer, Scalar,
+    Activation, BatchShape, Bounds, Error, Layer, Scalar,
     activation::{Sigmoid, Tanh},
-    diagnosis::{Cause, Examination},
-    layer::{Backward, Dims, Forward, Linear, Mode, Needs, Residual, Rows, Sequential, initialize},
+    diagnosis::{Cause, Diagnosis},
+    layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Residual, Rows, Sequential, initialize},
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
         StepBounds,
     },
-    theory::{Certificate, Inputs},
+    theory::{Certificate, InputStatistics},
 };
 
 /// A layer of a user's own that says nothing of itself, but that its samples meet.
@@ -77,7 +77,7 @@ impl Cell for Plain {
 
 fn certificate(network: &dyn Layer<f64>, steps: usize) -> Certificate {
     let w = initialize(network, 1).unwrap();
-    Certificate::new(network, &w, Extent::sequences(1, steps)).unwrap()
+    Certificate::new(network, &w, BatchShape::sequences(1, steps)).unwrap()
 }
 
 fn missing(certificate: &Certificate) -> Vec<&str> {
@@ -129,7 +129,7 @@ fn it_is_found_wherever_it_is() {
 #[test]
 fn a_cell_of_a_users_own_states_its_bounds() {
     let network = Recurrent::new(1, 1, Plain { first: Some(2.0) }).without_bias();
-    let certificate = Certificate::new(&network, &[-3.0, 0.5], Extent::sequences(1, 3)).unwrap();
+    let certificate = Certificate::new(&network, &[-3.0, 0.5], BatchShape::sequences(1, 3)).unwrap();
     // Rows of one bound each, the largest 3; one column, 3 + 1½ + ¾. The first step's 2 meets a state of zero.
     let (bound, expected) = (certificate.bound().unwrap(), (3f64 * 5.25).sqrt());
     assert!(bound >= expected && bound < expected * (1.0 + 1e-12), "{bound}");
@@ -142,7 +142,7 @@ fn a_cell_of_a_users_own_states_its_bounds() {
 fn what_passes_nothing_on_is_certain_to_vanish() {
     let network = Sequential::<f64>::input(2).linear(2).linear(2).build().unwrap();
     let w = vec![0.0; 12];
-    let certificate = Certificate::new(&network, &w, Extent::batch(1)).unwrap();
+    let certificate = Certificate::new(&network, &w, BatchShape::batch(1)).unwrap();
     assert_eq!((certificate.bound(), certificate.vanishes(0.0)), (Some(0.0), Some(false)));
     assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(true));
     assert_eq!(ends(&certificate), "certain to vanish: no gradient reaches the input");
@@ -161,7 +161,7 @@ fn what_is_not_finite_has_no_bound() {
             let network = Sequential::input(1).layer(layer).layer(Linear::new(1, 1)).build().unwrap();
             let mut w = vec![strange; count];
             w.extend([0.0, 0.0]);
-            let certificate = Certificate::new(&network, &w, Extent::sequences(1, 2)).unwrap();
+            let certificate = Certificate::new(&network, &w, BatchShape::sequences(1, 2)).unwrap();
             assert_eq!(certificate.bound(), Some(f64::INFINITY), "{network:?}");
             assert_eq!(certificate.vanishes(f64::MAX), Some(false));
             assert!(certificate.to_string().contains("vanishing is not certain: the gradient has no bound"));
@@ -175,7 +175,7 @@ fn what_is_not_finite_has_no_bound() {
 fn the_last_sentence_says_what_follows() {
     let network = |scale: f64| {
         let network = Sequential::<f64>::input(1).linear(1).activation(Sigmoid).build().unwrap();
-        Certificate::new(&network, &[scale, 0.0], Extent::batch(1)).unwrap()
+        Certificate::new(&network, &[scale, 0.0], BatchShape::batch(1)).unwrap()
     };
     let shrinking = network(1e-5);
     assert_eq!(ends(&shrinking), "certain to vanish: the gradient shrinks at least 4.0e5-fold from output to input");
@@ -196,11 +196,11 @@ fn the_last_sentence_says_what_follows() {
 fn what_no_pass_can_cover_is_refused() {
     let network = Linear::new(2, 2);
     let new = |w: &[f64], extent| Certificate::new(&network, w, extent).map(|_| ());
-    assert!(matches!(new(&[0.0; 5], Extent::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
-    assert_eq!(new(&[0.0; 6], Extent::batch(0)), Err(Error::EmptyBatch));
-    assert!(matches!(new(&[0.0; 6], Extent::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));
-    let needs = Layer::<f64>::needs(&Secret, Extent::batch(1), Mode::Train);
-    assert_eq!(needs, Needs::default());
+    assert!(matches!(new(&[0.0; 5], BatchShape::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
+    assert_eq!(new(&[0.0; 6], BatchShape::batch(0)), Err(Error::EmptyBatch));
+    assert!(matches!(new(&[0.0; 6], BatchShape::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));
+    let needs = Layer::<f64>::needs(&Secret, BatchShape::batch(1), Mode::Train);
+    assert_eq!(needs, MemorySizes::default());
 }
 
 /// 19 steps of at most ½: certain to vanish. A cell of a user's own has no gate that would be the cause.
@@ -208,9 +208,9 @@ fn what_no_pass_can_cover_is_refused() {
 fn a_cell_that_is_certain_to_vanish_is_named_for_its_recurrence() {
     let network = Sequential::input(2).layer(Recurrent::new(2, 2, Plain { first: Some(0.5) })).build().unwrap();
     let w = initialize(&network, 1).unwrap();
-    let inputs = Inputs::new(1.0).unwrap().steps(20).unwrap();
-    let examination = Examination::new(&network, inputs).unwrap();
-    let report = examination.parameters::<f64>(&network, &w, Extent::sequences(1, 20)).unwrap().report();
+    let inputs = InputStatistics::new(1.0).unwrap().steps(20).unwrap();
+    let examination = Diagnosis::new(&network, inputs).unwrap();
+    let report = examination.parameters::<f64>(&network, &w, BatchShape::sequences(1, 20)).unwrap().report();
     let found = report.findings.iter().find(|finding| finding.confidence == 1.0).unwrap();
     assert_eq!((found.cause, found.layer.as_str()), (Cause::VanishingRecurrence, "0"));
     assert!((found.predicted.unwrap() - 19.0 * 0.5f64.log10()).abs() < 1e-9, "{found}");

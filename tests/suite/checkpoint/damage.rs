@@ -4,14 +4,15 @@ use super::Run;
 use chainrule::{
     Error,
     layer::{Sequential, initialize},
-    loss::MeanSquared,
-    trainer::{Settings, Trainer},
+    loss::MeanSquaredError,
+    trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 
 fn run() -> Run<Adam> {
     let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
-    Trainer::new(network, MeanSquared::new(), Adam::new(1e-2), Settings { seed: 1, ..Settings::default() }).unwrap()
+    Trainer::new(network, MeanSquaredError::new(), Adam::new(1e-2), TrainConfig { seed: 1, ..TrainConfig::default() })
+        .unwrap()
 }
 
 fn typed(error: &Error) -> bool {

@@ -3,26 +3,26 @@
 use super::{Run, network, seen, trainer};
 use crate::trainer::values;
 use chainrule::{
-    Block, Blocks, Error, Extent, Layer, Role,
+    BatchShape, Block, Blocks, Error, Layer, Role,
     activation::{LeakyRelu, Relu, Tanh},
     checkpoint::{Checkpoint, Values},
-    dataset::Data,
+    dataset::Dataset,
     layer::{Backward, BranchScale, Dims, Forward, LayerNorm, Residual, Sequential},
-    loss::{Huber, MeanSquared, Target},
+    loss::{Huber, MeanSquaredError, Target},
     recurrent::{Elman, Gru, Lstm},
     scalar,
-    trainer::{Settings, Trainer},
+    trainer::{TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, ClipNorm, GradientTransform, Guard, Outcome, Plateau, RmsProp, Schedule, Sgd, Unordered,
-        Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipNorm, GradientTransform, Outcome, ReduceOnPlateau, RmsProp, Schedule, Sgd,
+        SkipNonFinite, Unordered, Update, WeightAverage,
     },
 };
 
 /// The error of loading a run of `saved` into one of `current`: block, expected and found.
 #[track_caller]
 fn mismatch<G: GradientTransform<f64>, H: GradientTransform<f64>>(saved: G, current: H) -> [String; 3] {
-    let bytes = trainer(8, saved, Settings::default()).to_bytes().unwrap();
-    let mut run = trainer(8, current, Settings::default());
+    let bytes = trainer(8, saved, TrainConfig::default()).to_bytes().unwrap();
+    let mut run = trainer(8, current, TrainConfig::default());
     let before = seen(&run);
     let error = run.load_bytes(&bytes).unwrap_err();
     assert_eq!(seen(&run), before, "a failed load changes nothing");
@@ -55,17 +55,17 @@ fn load_state_of_other_transforms_refused() {
 
 #[test]
 fn load_transforms_in_other_order_refused() {
-    let saved = (Guard::new(), Adam::new(0.1), WeightAverage::new(0.9));
-    let current = Unordered((WeightAverage::new(0.9), Adam::new(0.1), Guard::new()));
+    let saved = (SkipNonFinite::new(), Adam::new(0.1), WeightAverage::new(0.9));
+    let current = Unordered((WeightAverage::new(0.9), Adam::new(0.1), SkipNonFinite::new()));
     assert_eq!(mismatch(saved, current)[0], "transform 1");
 }
 
 #[test]
 fn load_nested_chain_is_the_flat_chain() {
-    let nested = ((Guard::new(), ClipNorm::new(1.0)), Adam::new(0.1));
-    let bytes = trainer(8, nested, Settings::default()).to_bytes().unwrap();
-    let boxed: Box<dyn GradientTransform<f64>> = Box::new((Guard::new(), ClipNorm::new(1.0), Adam::new(0.1)));
-    assert_eq!(trainer(8, boxed, Settings::default()).load_bytes(&bytes), Ok(vec![]));
+    let nested = ((SkipNonFinite::new(), ClipNorm::new(1.0)), Adam::new(0.1));
+    let bytes = trainer(8, nested, TrainConfig::default()).to_bytes().unwrap();
+    let boxed: Box<dyn GradientTransform<f64>> = Box::new((SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(0.1)));
+    assert_eq!(trainer(8, boxed, TrainConfig::default()).load_bytes(&bytes), Ok(vec![]));
 }
 
 fn named(name: &str, saved: &str, current: &str) -> [String; 3] {
@@ -74,18 +74,22 @@ fn named(name: &str, saved: &str, current: &str) -> [String; 3] {
 
 #[test]
 fn load_other_numbers_reported() {
-    let saved = (Guard::new(), Adam::new(0.1), Schedule::cosine(9, 0.0), Plateau::new(0.5, 3));
-    let current =
-        (Guard::new().limit(3), Adam::new(0.2).betas(0.8, 0.999), Schedule::cosine(9, 0.1), Plateau::new(0.5, 3));
-    let settings = Settings { seed: 3, epochs: 5, ..Settings::default() };
+    let saved = (SkipNonFinite::new(), Adam::new(0.1), Schedule::cosine(9, 0.0), ReduceOnPlateau::new(0.5, 3));
+    let current = (
+        SkipNonFinite::new().limit(3),
+        Adam::new(0.2).betas(0.8, 0.999),
+        Schedule::cosine(9, 0.1),
+        ReduceOnPlateau::new(0.5, 3),
+    );
+    let settings = TrainConfig { seed: 3, epochs: 5, ..TrainConfig::default() };
     let saved = trainer(8, saved, settings);
-    let mut run = trainer(8, current, Settings { seed: 4, batch: 8, ..Settings::default() });
+    let mut run = trainer(8, current, TrainConfig { seed: 4, batch: 8, ..TrainConfig::default() });
     run.tape_mut().freeze("0.bias").unwrap();
     let differences = run.load_bytes(&saved.to_bytes().unwrap()).unwrap();
     let found: Vec<[String; 3]> =
         differences.iter().map(|found| [found.name.clone(), found.saved.clone(), found.current.clone()]).collect();
     let expected = [
-        named("transform 1 (Guard { skipped in a row }), limit", "10", "3"),
+        named("transform 1 (SkipNonFinite { skipped in a row }), limit", "10", "3"),
         named("transform 2 (Adam { m, v }), betas", "[0.9, 0.999]", "[0.8, 0.999]"),
         named("transform 2 (Adam { m, v }), rate", "0.1", "0.2"),
         named(
@@ -102,8 +106,8 @@ fn load_other_numbers_reported() {
     assert_eq!(run.settings().seed, 3, "the saved seed holds");
     assert_eq!(differences[2].to_string(), "transform 2 (Adam { m, v }), rate: 0.1 in the checkpoint, 0.2 in this run");
     // Another loss.
-    let mut other = Trainer::new(network(8), Huber::new(1.0).unwrap(), Sgd::new(0.1), Settings::default()).unwrap();
-    let found = other.load_bytes(&trainer(8, Sgd::new(0.1), Settings::default()).to_bytes().unwrap()).unwrap();
+    let mut other = Trainer::new(network(8), Huber::new(1.0).unwrap(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    let found = other.load_bytes(&trainer(8, Sgd::new(0.1), TrainConfig::default()).to_bytes().unwrap()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].name, "loss");
 }
@@ -136,7 +140,7 @@ scales!(Third, 1.0 / 3.0);
 
 #[test]
 fn load_transform_without_spec_matched_by_type_and_state_length() {
-    let with = |own: Halve| trainer(8, (Sgd::new(0.1), own), Settings::default());
+    let with = |own: Halve| trainer(8, (Sgd::new(0.1), own), TrainConfig::default());
     let bytes = with(Halve(2)).to_bytes().unwrap();
     assert_eq!(with(Halve(2)).load_bytes(&bytes), Ok(vec![]));
     let [at, expected, found] = mismatch((Sgd::new(0.1), Halve(2)), (Sgd::new(0.1), Halve(3)));
@@ -147,7 +151,9 @@ fn load_transform_without_spec_matched_by_type_and_state_length() {
 
 /// Loads the bytes of one network into another: the differences, or where they do not agree.
 fn exchange(saved: Sequential<f64>, current: Sequential<f64>) -> Result<Vec<String>, String> {
-    let run = |network| Trainer::for_steps(network, MeanSquared::new(), Sgd::new(0.1), Settings::default(), 2).unwrap();
+    let run = |network| {
+        Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default(), 2).unwrap()
+    };
     let bytes = run(saved).to_bytes().unwrap();
     let mut run: Trainer<f64, Sequential<f64>, _, _> = run(current);
     let parameters = run.parameters().to_vec();
@@ -191,7 +197,7 @@ fn load_other_network_refused() {
     };
     assert_eq!(exchange(elman(true), elman(false)), Err("layer 0: Elman Relu / Elman Tanh".into()));
     let gru = |reset| recurrent(Sequential::input(3).recurrent(3, Gru::new(reset)));
-    let resets = (chainrule::layer::Reset::AfterProduct, chainrule::layer::Reset::BeforeProduct);
+    let resets = (chainrule::layer::GruVariant::ResetAfter, chainrule::layer::GruVariant::ResetBefore);
     assert!(exchange(gru(resets.0), gru(resets.1)).is_err());
     let lstm = |twice: bool| {
         let network = Sequential::input(3).recurrent(3, Lstm);
@@ -203,19 +209,19 @@ fn load_other_network_refused() {
 #[test]
 fn load_parameters_of_a_run_and_of_parameters_alone() {
     let (x, y) = (values(1, 8 * 3), values(2, 8 * 2));
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let paths = ["run", "parameters"].map(|name| directory.path().join(name));
-    let mut saved = trainer(8, Adam::new(1e-2), Settings::default());
+    let mut saved = trainer(8, Adam::new(1e-2), TrainConfig::default());
     saved.fit(&data).unwrap();
     saved.save(&paths[0]).unwrap();
     Checkpoint::new(saved.parameters().to_vec()).save(saved.network(), &paths[1]).unwrap();
-    let expected = saved.predict(&x, Extent::batch(8)).unwrap().to_vec();
+    let expected = saved.predict(&x, BatchShape::batch(8)).unwrap().to_vec();
     for path in &paths {
         // Of another optimiser: the parameters are all that is read.
-        let mut other = trainer(8, Sgd::new(0.1), Settings { seed: 9, ..Settings::default() });
+        let mut other = trainer(8, Sgd::new(0.1), TrainConfig { seed: 9, ..TrainConfig::default() });
         assert_eq!(other.load_parameters(path), Ok(vec![]));
-        assert_eq!(other.predict(&x, Extent::batch(8)).unwrap(), expected);
+        assert_eq!(other.predict(&x, BatchShape::batch(8)).unwrap(), expected);
         assert_eq!((other.optimizer().steps(), other.settings().seed), (0, 9));
     }
     let error = saved.load(&paths[1]).unwrap_err();
@@ -225,8 +231,8 @@ fn load_parameters_of_a_run_and_of_parameters_alone() {
 /// Sets one thing in a sound run, and tries to save and to restore it.
 #[track_caller]
 fn spoiled(spoil: impl Fn(&mut Checkpoint<f64>), name: &str) {
-    let transform = || (Adam::new(1e-2), Plateau::new(0.5, 1));
-    let mut run: Run<_> = trainer(8, transform(), Settings { seed: 1, ..Settings::default() });
+    let transform = || (Adam::new(1e-2), ReduceOnPlateau::new(0.5, 1));
+    let mut run: Run<_> = trainer(8, transform(), TrainConfig { seed: 1, ..TrainConfig::default() });
     let mut checkpoint = run.checkpoint();
     spoil(&mut checkpoint);
     let before = seen(&run);
@@ -264,10 +270,12 @@ fn restore_values_not_finite_refused_unless_asked_for() {
         move |run: &mut Checkpoint<f64>| run.slices.get_mut(slice).unwrap()[i] = value
     };
     spoiled(set("optimizer.state", 0, f64::INFINITY), m);
-    let last = trainer(8, (Adam::new(1e-2), Plateau::new(0.5, 1)), Settings::default()).optimizer().state().len() - 1;
+    let last =
+        trainer(8, (Adam::new(1e-2), ReduceOnPlateau::new(0.5, 1)), TrainConfig::default()).optimizer().state().len()
+            - 1;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
-    let mut run = trainer(8, (Adam::new(1e-2), Plateau::new(0.5, 1)), Settings::default());
+    let mut run = trainer(8, (Adam::new(1e-2), ReduceOnPlateau::new(0.5, 1)), TrainConfig::default());
     // A plateau that has seen no metric has ∞ in its state.
     assert!(run.optimizer().state()[last - 2].is_infinite());
     run.save(&path).unwrap();
@@ -282,7 +290,7 @@ fn restore_values_not_finite_refused_unless_asked_for() {
     checkpoint.save(run.network(), &path).unwrap();
     assert!(matches!(run.load(&path), Err(Error::CheckpointValue { .. })));
     let diverged = Checkpoint::load(run.network(), &path, Values::Any).unwrap();
-    let mut other = trainer(8, (Adam::new(1e-2), Plateau::new(0.5, 1)), Settings::default());
+    let mut other = trainer(8, (Adam::new(1e-2), ReduceOnPlateau::new(0.5, 1)), TrainConfig::default());
     assert_eq!(other.restore(&diverged), Ok(vec![]));
     assert!(other.parameters()[3].is_nan());
 }

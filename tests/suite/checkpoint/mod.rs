@@ -6,15 +6,15 @@ mod file;
 
 use super::trainer::values;
 use chainrule::{
-    Error, Extent,
+    BatchShape, Error,
     activation::{Relu, Tanh},
     checkpoint::{Checkpoint, Values},
-    dataset::Data,
+    dataset::Dataset,
     layer::Sequential,
-    loss::{MeanSquared, Target},
+    loss::{MeanSquaredError, Target},
     recurrent::Lstm,
-    trainer::{Observers, Settings, Trainer},
-    transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, Schedule, Sgd, WeightAverage},
+    trainer::{FitOptions, TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, ReduceOnPlateau, Schedule, Sgd, SkipNonFinite, WeightAverage},
 };
 use std::{fs, path::Path};
 
@@ -22,10 +22,10 @@ fn network(hidden: usize) -> Sequential<f64> {
     Sequential::input(3).linear(hidden).activation(Relu).dropout(0.3).layer_norm().linear(2).build().unwrap()
 }
 
-type Run<G> = Trainer<f64, Sequential<f64>, MeanSquared, G>;
+type Run<G> = Trainer<f64, Sequential<f64>, MeanSquaredError, G>;
 
-fn trainer<G: GradientTransform<f64>>(hidden: usize, transform: G, settings: Settings) -> Run<G> {
-    Trainer::new(network(hidden), MeanSquared::new(), transform, settings).unwrap()
+fn trainer<G: GradientTransform<f64>>(hidden: usize, transform: G, settings: TrainConfig) -> Run<G> {
+    Trainer::new(network(hidden), MeanSquaredError::new(), transform, settings).unwrap()
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
@@ -40,22 +40,22 @@ fn seen<G: GradientTransform<f64>>(run: &Run<G>) -> (Vec<u64>, Vec<u64>, u64, Ve
 
 fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Option<usize>) {
     let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
-    let data = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let (x, y) = (values(3, 10 * 3), values(4, 10 * 2));
-    let other = Data::rows(3, &x, Target::Values(&y)).unwrap();
+    let other = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.safetensors");
-    let settings = Settings { batch: 4, accumulate: 2, epochs: 40, seed: 5, patience, ..Settings::default() };
-    let observers = || Observers::new().validation(&other);
+    let settings = TrainConfig { batch: 4, accumulate: 2, epochs: 40, seed: 5, patience, ..TrainConfig::default() };
+    let observers = || FitOptions::new().validation(&other);
     let mut whole = trainer(8, transform(), settings);
     let epochs = whole.fit_with(&data, observers()).unwrap();
     assert_eq!(epochs.len() < 40, patience.is_some(), "early stopping stops early");
     for k in [0, 1, 7, epochs.len() - 1] {
-        let mut first = trainer(8, transform(), Settings { epochs: k, ..settings });
+        let mut first = trainer(8, transform(), TrainConfig { epochs: k, ..settings });
         first.fit_with(&data, observers()).unwrap();
         first.save(&path).unwrap();
         // The second has another seed, and has been elsewhere: nothing of that may remain.
-        let mut second = trainer(8, transform(), Settings { seed: 99, epochs: 2, ..settings });
+        let mut second = trainer(8, transform(), TrainConfig { seed: 99, epochs: 2, ..settings });
         second.fit_with(&data, observers()).unwrap();
         second.load(&path).unwrap();
         assert_eq!(seen(&second), seen(&first));
@@ -72,15 +72,15 @@ fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Optio
 #[test]
 fn adam_resumes() {
     let transform = || {
-        let clip = (Guard::new(), ClipNorm::new(1.0), Adam::new(1e-2));
-        (clip, Schedule::cosine(60, 0.1), Plateau::new(0.5, 0), WeightAverage::new(0.9))
+        let clip = (SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-2));
+        (clip, Schedule::cosine(60, 0.1), ReduceOnPlateau::new(0.5, 0), WeightAverage::new(0.9))
     };
     resumes(transform, None);
 }
 
 #[test]
 fn momentum_resumes() {
-    resumes(|| (Sgd::new(0.05).momentum(0.9), Plateau::new(0.7, 1)), None);
+    resumes(|| (Sgd::new(0.05).momentum(0.9), ReduceOnPlateau::new(0.7, 1)), None);
 }
 
 #[test]
@@ -94,21 +94,21 @@ fn a_carried_state_resumes() {
     let path = directory.path().join("run");
     let make = || {
         let network = Sequential::<f64>::input(2).recurrent(3, Lstm).linear(1).build().unwrap();
-        Trainer::for_steps(network, MeanSquared::new(), Sgd::new(0.1), Settings::default(), 4).unwrap()
+        Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default(), 4).unwrap()
     };
     let mut first = make();
-    first.predict(&values(1, 16), Extent::sequences(2, 4)).unwrap();
+    first.predict(&values(1, 16), BatchShape::sequences(2, 4)).unwrap();
     first.tape_mut().carry_state();
     first.save(&path).unwrap();
     let mut second = make();
     second.load(&path).unwrap();
     let next = values(2, 16);
-    let expected = bits(first.predict(&next, Extent::sequences(2, 4)).unwrap());
-    assert_eq!(bits(second.predict(&next, Extent::sequences(2, 4)).unwrap()), expected);
+    let expected = bits(first.predict(&next, BatchShape::sequences(2, 4)).unwrap());
+    assert_eq!(bits(second.predict(&next, BatchShape::sequences(2, 4)).unwrap()), expected);
     let fresh = make();
     fresh.save(&path).unwrap();
     second.load(&path).unwrap();
-    assert!(second.tape().state().is_empty());
+    assert!(second.workspace().state().is_empty());
 }
 
 #[track_caller]
@@ -123,7 +123,7 @@ fn refused<G: GradientTransform<f64>>(run: &mut Run<G>, path: &Path) -> Error {
 fn load_broken_files_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
-    let mut run = trainer(8, Adam::new(1e-2), Settings::default());
+    let mut run = trainer(8, Adam::new(1e-2), TrainConfig::default());
     run.save(&path).unwrap();
     let whole = fs::read(&path).unwrap();
     let damaged =
@@ -155,7 +155,7 @@ fn load_files_of_others_refused() {
         }
         other => panic!("{other}"),
     };
-    let mut run = trainer(8, Adam::new(1e-2), Settings::default());
+    let mut run = trainer(8, Adam::new(1e-2), TrainConfig::default());
     // Of another program, and of a later version of this one.
     let empty = || Vec::<(String, safetensors::tensor::TensorView<'_>)>::new();
     fs::write(&path, safetensors::serialize(empty(), None).unwrap()).unwrap();
@@ -165,29 +165,29 @@ fn load_files_of_others_refused() {
     fs::write(&path, safetensors::serialize(empty(), Some(later)).unwrap()).unwrap();
     assert_eq!(refused(&mut run, &path), version("3"));
     // Of another shape.
-    trainer(9, Adam::new(1e-2), Settings::default()).save(&path).unwrap();
+    trainer(9, Adam::new(1e-2), TrainConfig::default()).save(&path).unwrap();
     assert_eq!(block(refused(&mut run, &path)), "layer 0");
     // Of another depth: one layer too few, one too many.
     let deeper = |depth: usize| {
         let network = (0..depth).fold(Sequential::<f64>::input(3), |network, _| network.linear(3)).build().unwrap();
-        Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap()
+        Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap()
     };
     deeper(2).save(&path).unwrap();
     assert_eq!(block(refused(&mut deeper(3), &path)), "network");
     assert_eq!(block(refused(&mut deeper(1), &path)), "network");
     // Of another scalar.
     let network = Sequential::<f32>::input(3).linear(3).build().unwrap();
-    Trainer::new(network, MeanSquared::new(), Sgd::new(0.1), Settings::default()).unwrap().save(&path).unwrap();
+    Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap().save(&path).unwrap();
     assert_eq!(block(refused(&mut deeper(1), &path)), "0.weight");
     // Of another optimiser.
-    trainer(8, Sgd::new(0.1).momentum(0.9), Settings::default()).save(&path).unwrap();
+    trainer(8, Sgd::new(0.1).momentum(0.9), TrainConfig::default()).save(&path).unwrap();
     assert_eq!(block(refused(&mut run, &path)), "transform 1");
 }
 
 #[test]
 fn a_failed_write_leaves_the_old_file() {
     let directory = tempfile::tempdir().unwrap();
-    let run = trainer(8, Adam::new(1e-2), Settings::default());
+    let run = trainer(8, Adam::new(1e-2), TrainConfig::default());
     // A directory cannot be replaced by a file.
     let taken = directory.path().join("taken");
     fs::create_dir(&taken).unwrap();

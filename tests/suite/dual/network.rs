@@ -1,13 +1,13 @@
-//! A whole network on dual numbers: ⟨c, J v⟩ is ⟨Jᵀ c, v⟩ of the tape.
+//! A whole network on dual numbers: ⟨c, J v⟩ is ⟨Jᵀ c, v⟩ of the workspace.
 
 use chainrule::{
-    Extent, Layer, Scalar,
+    BatchShape, Layer, Scalar,
     activation::{Gelu, Mish},
     layer::{Sequential, initialize},
     recurrent::{Gru, Lstm},
     scalar,
     testing::Dual,
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 fn network<T: Scalar>() -> Sequential<T> {
@@ -24,23 +24,23 @@ fn values<T: Scalar>(count: usize, phase: f64) -> Vec<T> {
 #[test]
 fn forward_tangent_is_the_backward_gradient() {
     let (plain, dual) = (network::<f64>(), network::<Dual<f64>>());
-    let extent = Extent::ragged(&[4, 2, 1]);
+    let extent = BatchShape::ragged(&[4, 2, 1]);
     let (w, x): (Vec<f64>, Vec<f64>) = (initialize(&plain, 7).unwrap(), values(extent.rows() * 3, 0.5));
     let (dw, dx): (Vec<f64>, Vec<f64>) = (values(w.len(), 1.0), values(x.len(), 2.0));
     let c: Vec<f64> = values(3 * 2, 3.0);
 
-    let mut tape = Tape::new(&plain, extent).unwrap();
-    tape.want_input_gradient(true);
-    let output = tape.forward(&w, &x, extent).unwrap();
+    let mut workspace = Workspace::new(&plain, extent).unwrap();
+    workspace.compute_input_gradient(true);
+    let output = workspace.forward(&w, &x, extent).unwrap();
     output.dy.copy_from_slice(&c);
     let y = output.y.to_vec();
-    tape.backward(&w).unwrap();
+    workspace.backward(&w).unwrap();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let backward = dot(tape.gradient(), &dw) + dot(tape.input_gradient(), &dx);
+    let backward = dot(workspace.gradient(), &dw) + dot(workspace.input_gradient(), &dx);
 
     let join = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(&a, &b)| Dual::new(a, b)).collect::<Vec<_>>();
-    let mut tape = Tape::for_inference(&dual, extent).unwrap();
-    let found = tape.infer(&join(&w, &dw), &join(&x, &dx), extent).unwrap();
+    let mut workspace = Workspace::for_inference(&dual, extent).unwrap();
+    let found = workspace.infer(&join(&w, &dw), &join(&x, &dx), extent).unwrap();
     let forward: f64 = found.iter().zip(&c).map(|(y, c)| y.tangent * c).sum();
     assert!(found.iter().zip(&y).all(|(dual, y)| (dual.value - y).abs() < 1e-14));
     assert!((forward - backward).abs() < 1e-13 * backward.abs().max(1.0), "{forward} for {backward}");

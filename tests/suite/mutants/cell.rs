@@ -57,9 +57,9 @@ impl Cell for Memory {
                 &[Product { gates: 0..5, stage: 0, operand: Operand::Hidden, separate: false }]
             }
             Fault::OwnOperandAtStageZero => {
-                &[Product { gates: 0..4, stage: 0, operand: Operand::Own, separate: false }]
+                &[Product { gates: 0..4, stage: 0, operand: Operand::StageOutput, separate: false }]
             }
-            Fault::StageSkipped => &[Product { gates: 0..4, stage: 2, operand: Operand::Own, separate: false }],
+            Fault::StageSkipped => &[Product { gates: 0..4, stage: 2, operand: Operand::StageOutput, separate: false }],
             _ => &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, separate: false }],
         }
     }
@@ -165,7 +165,7 @@ impl Cell for Gated {
     fn products(&self) -> &'static [Product] {
         &[
             Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false },
-            Product { gates: 2..3, stage: 1, operand: Operand::Own, separate: false },
+            Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, separate: false },
         ]
     }
 

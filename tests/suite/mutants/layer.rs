@@ -2,9 +2,9 @@
 
 use super::{all_caught, caught};
 use chainrule::{
-    Block, Error, Extent, Layer, Mode, Role, Scalar,
+    BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Dims, Forward, Needs, Reads, Rows},
+    layer::{Backward, Dims, Forward, MemorySizes, Reads, Rows},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -114,7 +114,7 @@ impl<T: Scalar> Layer<T> for Affine {
         Dims::new(self.inputs, self.outputs, self.outputs * (self.inputs + 1) + more)
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let scratch = match self.fault {
             Fault::NeedsShrink => 100 / extent.batch,
             Fault::TooLittleScratch => extent.rows() * self.outputs - 1,
@@ -122,7 +122,7 @@ impl<T: Scalar> Layer<T> for Affine {
         };
         let carried = if self.is(Fault::CarriedByBatch) { extent.steps } else { 0 };
         let more = if self.is(Fault::SavesMoreThanRows) { 8 } else { 0 };
-        Needs::new(if mode.saves() { extent.rows() * self.outputs + more } else { 0 }, scratch, carried)
+        MemorySizes::new(if mode.saves() { extent.rows() * self.outputs + more } else { 0 }, scratch, carried)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -163,7 +163,7 @@ impl<T: Scalar> Layer<T> for Affine {
         self.is(Fault::SavesByColumn) || self.is(Fault::SavesMoreThanRows)
     }
 
-    fn zero_rows(&self, _extent: Extent<'_>) -> usize {
+    fn zero_rows(&self, _extent: BatchShape<'_>) -> usize {
         self.is(Fault::FirstRowSaidToBeZero) as usize
     }
 
@@ -175,7 +175,7 @@ impl<T: Scalar> Layer<T> for Affine {
         self.is(Fault::FreshAddedTo)
     }
 
-    fn gain_bound(&self, w: &[T], _extent: Extent<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
         let square = |w: &[T]| w.iter().map(|&w| to_f64(w).powi(2)).sum::<f64>();
         match self.fault {
             // Of one row the norm is exact; 1 % below it is no bound.

@@ -105,7 +105,7 @@ impl<T: Scalar> Loss<T> for Wrong {
                 Target::Classes(classes) => {
                     let class = classes[row];
                     if class >= width && !self.is(Fault::LabelNotChecked) {
-                        return Err(Error::Label { row, label: class, classes: width });
+                        return Err(Error::ClassOutOfRange { row, label: class, classes: width });
                     }
                     let class = class.min(width - 1);
                     let overflows = self.is(Fault::SoftmaxOverflows);

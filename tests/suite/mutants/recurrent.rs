@@ -3,8 +3,8 @@
 
 use super::{all_caught, caught};
 use chainrule::{
-    Block, Error, Extent, Layer, Mode, Role, Scalar,
-    layer::{Backward, Dims, Forward, Needs},
+    BatchShape, Block, Error, Layer, Mode, Role, Scalar,
+    layer::{Backward, Dims, Forward, MemorySizes},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -45,7 +45,7 @@ impl Plain {
         self.0 == fault
     }
 
-    fn row(&self, extent: Extent<'_>, step: usize, sample: usize) -> usize {
+    fn row(&self, extent: BatchShape<'_>, step: usize, sample: usize) -> usize {
         if self.is(Fault::PaddedRows) { step * extent.batch + sample } else { extent.row(step, sample) }
     }
 }
@@ -55,9 +55,9 @@ impl<T: Scalar> Layer<T> for Plain {
         Dims::new(IN, HIDDEN, BIAS + HIDDEN)
     }
 
-    fn needs(&self, extent: Extent<'_>, mode: Mode) -> Needs {
+    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let _ = mode;
-        Needs::new(0, 2 * HIDDEN * extent.batch, HIDDEN)
+        MemorySizes::new(0, 2 * HIDDEN * extent.batch, HIDDEN)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {

@@ -2,30 +2,30 @@
 
 use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
-    Extent, GradientMonitor, Layer, Scalar,
+    BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
-    layer::{LayerNorm, Linear, Mode, PRelu, Pointwise, RmsNorm, Sequential},
-    loss::{CrossEntropy, Loss, MeanSquared, Target},
+    layer::{ActivationLayer, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Link,
     to_f64,
-    workspace::Tape,
+    workspace::Workspace,
 };
 use serde_json::Value;
 
 /// A single layer: output, input gradient, and the gradient of each block against `parts` of the case.
 fn check<T: Scalar>(layer: impl Layer<T>, case: &Value, x: &Value, w: &[Value], dw: &[Value]) -> f64 {
-    let extent = Extent::batch(values(x).len() / layer.dims().input);
-    let mut tape = Tape::new(layer, extent).unwrap();
-    tape.want_input_gradient(true);
+    let extent = BatchShape::batch(values(x).len() / layer.dims().input);
+    let mut workspace = Workspace::new(layer, extent).unwrap();
+    workspace.compute_input_gradient(true);
     let w: Vec<T> = rounded(&w.iter().flat_map(values).collect::<Vec<_>>());
     let expected = case.get("output").unwrap_or(&case["y"]);
-    let output = tape.forward(&w, &rounded::<T>(&values(x)), extent).unwrap();
+    let output = workspace.forward(&w, &rounded::<T>(&values(x)), extent).unwrap();
     let mut worst = error(&widened(output.y), &values(expected));
     output.dy.copy_from_slice(&rounded::<T>(&values(&case["cotangent"])));
-    tape.backward(&w).unwrap();
-    worst = worst.max(error(&widened(tape.input_gradient()), &values(&case["grads"]["x"])));
-    for (block, dw) in tape.blocks().iter().zip(dw) {
-        worst = worst.max(error(&widened(&tape.gradient()[block.range.clone()]), &values(dw)));
+    workspace.backward(&w).unwrap();
+    worst = worst.max(error(&widened(workspace.input_gradient()), &values(&case["grads"]["x"])));
+    for (block, dw) in workspace.blocks().iter().zip(dw) {
+        worst = worst.max(error(&widened(&workspace.gradient()[block.range.clone()]), &values(dw)));
     }
     worst
 }
@@ -125,10 +125,10 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
         network.push(Linear::new(pair[0], pair[1])).unwrap();
         if i < last {
             match case["activation"].as_str().unwrap() {
-                "tanh" => network.push(Pointwise::new(pair[1], Tanh)),
-                "relu" => network.push(Pointwise::new(pair[1], Relu)),
-                "sigmoid" => network.push(Pointwise::new(pair[1], Sigmoid)),
-                "gelu_exact" => network.push(Pointwise::new(pair[1], Gelu)),
+                "tanh" => network.push(ActivationLayer::new(pair[1], Tanh)),
+                "relu" => network.push(ActivationLayer::new(pair[1], Relu)),
+                "sigmoid" => network.push(ActivationLayer::new(pair[1], Sigmoid)),
+                "gelu_exact" => network.push(ActivationLayer::new(pair[1], Gelu)),
                 other => panic!("no activation {other}"),
             }
             .unwrap();
@@ -139,23 +139,23 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
         }
     }
     let x = values(&case["inputs"]["x"]);
-    let extent = Extent::batch(x.len() / dims[0]);
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_input_gradient(true);
+    let extent = BatchShape::batch(x.len() / dims[0]);
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_input_gradient(true);
     let w = rounded::<T>(&w);
     let mut recorder = Recorder::default();
-    let output = tape.forward_with(&w, &rounded::<T>(&x), extent, Mode::Train, &mut recorder).unwrap();
+    let output = workspace.forward_with(&w, &rounded::<T>(&x), extent, Mode::Train, &mut recorder).unwrap();
     let target = values(&case["inputs"]["target"]);
     let width = dims[last + 1];
     let loss = if case["loss_name"] == "ce_mean" {
         let classes: Vec<usize> = target.iter().map(|&class| class as usize).collect();
         CrossEntropy::new().evaluate(width, output.y, Target::Classes(&classes), None, output.dy)
     } else {
-        MeanSquared::new().evaluate(width, output.y, Target::Values(&rounded::<T>(&target)), None, output.dy)
+        MeanSquaredError::new().evaluate(width, output.y, Target::Values(&rounded::<T>(&target)), None, output.dy)
     };
     let loss = to_f64(loss.unwrap());
     let mut worst = error(&[loss], &[case["loss"].as_f64().unwrap()]);
-    tape.backward_with(&w, &mut recorder).unwrap();
+    workspace.backward_with(&w, &mut recorder).unwrap();
     // Outputs of each linear-and-activation pair, and of the last linear layer; the gradients in the other order.
     let outputs: Vec<_> = recorder.outputs.iter().skip(1).step_by(2).chain(recorder.outputs.last()).collect();
     for (found, expected) in outputs.iter().zip(case["layer_outputs"].as_array().unwrap()) {
@@ -166,10 +166,10 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
     for (found, expected) in gradients.iter().zip(case["layer_output_grads"].as_array().unwrap()) {
         worst = worst.max(error(found, &values(expected)));
     }
-    for (block, dw) in tape.blocks().iter().zip(&dw) {
-        worst = worst.max(error(&widened(&tape.gradient()[block.range.clone()]), dw));
+    for (block, dw) in workspace.blocks().iter().zip(&dw) {
+        worst = worst.max(error(&widened(&workspace.gradient()[block.range.clone()]), dw));
     }
-    worst.max(error(&widened(tape.input_gradient()), &values(&case["grads"]["x"])))
+    worst.max(error(&widened(workspace.input_gradient()), &values(&case["grads"]["x"])))
 }
 
 #[test]

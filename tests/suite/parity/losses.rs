@@ -4,8 +4,8 @@ use super::reference::{cases, error, name, rounded, shape, values};
 use chainrule::{
     Scalar,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target,
-        log_softmax, softmax,
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
+        Target, log_softmax, softmax,
     },
     to_f64,
 };
@@ -36,8 +36,8 @@ fn loss_of<T: Scalar>(case: &Value) -> Box<dyn Loss<T>> {
                 None => loss,
             })
         }
-        n if n.starts_with("mse") => Box::new(MeanSquared::new().reduction(reduction)),
-        n if n.starts_with("l1") => Box::new(MeanAbsolute::new().reduction(reduction)),
+        n if n.starts_with("mse") => Box::new(MeanSquaredError::new().reduction(reduction)),
+        n if n.starts_with("l1") => Box::new(MeanAbsoluteError::new().reduction(reduction)),
         "huber_1.0_mean" => Box::new(Huber::new(1.0).unwrap().reduction(reduction)),
         "huber_0.5_sum" => Box::new(Huber::new(0.5).unwrap().reduction(reduction)),
         "smooth_l1_beta1_mean" => Box::new(SmoothL1::new(1.0).unwrap().reduction(reduction)),

@@ -2,11 +2,11 @@
 
 use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
-    Extent, Layer, Scalar,
+    BatchShape, Layer, Scalar,
     activation::{Relu, Tanh},
     layer::Sequential,
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent},
-    workspace::Tape,
+    workspace::Workspace,
 };
 use serde_json::Value;
 
@@ -87,32 +87,32 @@ fn check<T: Scalar>(case: &Value) -> f64 {
             dw.extend(gradients(&case["grads"], suffix, gru));
         }
     }
-    let extent = Extent::sequences(batch, steps);
-    let mut tape = Tape::new(network, extent).unwrap();
-    tape.want_input_gradient(true);
-    tape.want_state_gradient(true);
+    let extent = BatchShape::sequences(batch, steps);
+    let mut workspace = Workspace::new(network, extent).unwrap();
+    workspace.compute_input_gradient(true);
+    workspace.compute_state_gradient(true);
     let start = case["inputs"].get("h0").map(|h| state(h, case["inputs"].get("c0")));
     if let Some(start) = &start {
-        tape.set_state(&rounded::<T>(start)).unwrap();
+        workspace.set_state(&rounded::<T>(start)).unwrap();
     }
     let w = rounded::<T>(&w);
     let x = rounded::<T>(&values(&case["inputs"]["x"]));
-    let output = tape.forward(&w, &x, extent).unwrap();
+    let output = workspace.forward(&w, &x, extent).unwrap();
     let mut worst = error(&widened(output.y), &values(&case["output"]["out"]));
     output.dy.copy_from_slice(&rounded::<T>(&values(&case["cotangent"]["out"])));
     let end = state(&case["output"]["h_n"], case["output"].get("c_n"));
-    worst = worst.max(error(&widened(tape.final_state()), &end));
+    worst = worst.max(error(&widened(workspace.final_state()), &end));
     let d_end = state(&case["cotangent"]["h_n"], case["cotangent"].get("c_n"));
-    tape.final_state_gradient_mut().copy_from_slice(&rounded::<T>(&d_end));
-    tape.backward(&w).unwrap();
-    for block in tape.blocks() {
-        let found = widened(&tape.gradient()[block.range.clone()]);
+    workspace.final_state_gradient_mut().copy_from_slice(&rounded::<T>(&d_end));
+    workspace.backward(&w).unwrap();
+    for block in workspace.blocks() {
+        let found = widened(&workspace.gradient()[block.range.clone()]);
         worst = worst.max(error(&found, &dw[block.range.clone()]));
     }
-    worst = worst.max(error(&widened(tape.input_gradient()), &values(&case["grads"]["x"])));
+    worst = worst.max(error(&widened(workspace.input_gradient()), &values(&case["grads"]["x"])));
     if start.is_some() {
         let d_start = state(&case["grads"]["h0"], case["grads"].get("c0"));
-        worst = worst.max(error(&widened(tape.state_gradient()), &d_start));
+        worst = worst.max(error(&widened(workspace.state_gradient()), &d_start));
     }
     worst
 }
@@ -145,26 +145,26 @@ fn truncated_windows() {
         let hidden = shape(&case["params"]["weight_hh_l0"])[1];
         let gru = name(case).starts_with("gru");
         let layer = cell_layer::<f64>(name(case), inputs, hidden, true);
-        let mut tape = Tape::new(layer, Extent::sequences(batch, k)).unwrap();
-        tape.want_input_gradient(true);
+        let mut workspace = Workspace::new(layer, BatchShape::sequences(batch, k)).unwrap();
+        workspace.compute_input_gradient(true);
         let w = parameters(&case["params"], "l0", gru);
         let (x, cotangent) = (values(&case["inputs"]["x"]), values(&case["cotangent"]["out"]));
         let (mut y, mut dx) = (Vec::new(), Vec::new());
         for first in (0..steps).step_by(k) {
-            let extent = Extent::sequences(batch, k.min(steps - first));
+            let extent = BatchShape::sequences(batch, k.min(steps - first));
             let window = |width: usize| first * batch * width..(first + extent.steps) * batch * width;
-            let output = tape.forward(&w, &x[window(inputs)], extent).unwrap();
+            let output = workspace.forward(&w, &x[window(inputs)], extent).unwrap();
             y.extend_from_slice(output.y);
             output.dy.copy_from_slice(&cotangent[window(hidden)]);
-            tape.accumulate(&w).unwrap();
-            dx.extend_from_slice(tape.input_gradient());
-            tape.carry_state();
+            workspace.accumulate(&w).unwrap();
+            dx.extend_from_slice(workspace.input_gradient());
+            workspace.carry_state();
         }
         let mut this = error(&y, &values(&case["output"]["out"]));
         this = this.max(error(&dx, &values(&case["grads"]["x"])));
         let dw = gradients(&case["grads"], "l0", gru);
-        for block in tape.blocks() {
-            this = this.max(error(&tape.gradient()[block.range.clone()], &dw[block.range.clone()]));
+        for block in workspace.blocks() {
+            this = this.max(error(&workspace.gradient()[block.range.clone()], &dw[block.range.clone()]));
         }
         assert!(this <= 1e-12, "{}: {this:e}", name(case));
         worst = worst.max(this);

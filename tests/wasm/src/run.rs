@@ -1,14 +1,14 @@
 //! A small training run, and the bits it ends with.
 
 use chainrule::{
-    Extent, Scalar,
+    BatchShape, Scalar,
     activation::{Gelu, Tanh},
     layer::{Sequential, initialize},
     loss::{CrossEntropy, Loss, Target},
     recurrent::Lstm,
     scalar, to_f64,
     transform::{Adam, ClipNorm, Optimizer, Schedule},
-    workspace::Tape,
+    workspace::Workspace,
 };
 
 /// The hash of the bits at level `plain`, recorded on x86-64.
@@ -25,17 +25,17 @@ fn run<T: Scalar>(mut hash: u64) -> u64 {
     let builder = Sequential::<T>::input(5).linear(9).activation(Gelu).layer_norm().recurrent(11, Lstm).last_step();
     let network = builder.residual(|branch| branch.linear(11).activation(Tanh)).linear(3).build().unwrap();
     let mut w = initialize(&network, 7).unwrap();
-    let mut tape = Tape::new(&network, Extent::sequences(SAMPLES, STEPS)).unwrap();
+    let mut workspace = Workspace::new(&network, BatchShape::sequences(SAMPLES, STEPS)).unwrap();
     let transform = (ClipNorm::new(1.0), Adam::new(0.01), Schedule::cosine(20, 0.1));
-    let mut optimizer = Optimizer::new(transform, tape.blocks(), &w).unwrap();
+    let mut optimizer = Optimizer::new(transform, workspace.blocks(), &w).unwrap();
     // Exact in both formats.
     let x: Vec<T> = (0..SAMPLES * STEPS * 5).map(|i| scalar((i * 37 % 101) as f64 / 64.0 - 0.75)).collect();
     let classes: Vec<usize> = (0..SAMPLES).map(|i| i * i % 3).collect();
     for _ in 0..20 {
-        let output = tape.forward(&w, &x, Extent::sequences(SAMPLES, STEPS)).unwrap();
+        let output = workspace.forward(&w, &x, BatchShape::sequences(SAMPLES, STEPS)).unwrap();
         CrossEntropy::new().evaluate(3, output.y, Target::Classes(&classes), None, output.dy).unwrap();
-        tape.backward(&w).unwrap();
-        let (blocks, gradient) = tape.blocks_and_gradient();
+        workspace.backward(&w).unwrap();
+        let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, &mut ()).unwrap();
     }
     for byte in w.iter().flat_map(|&w| to_f64(w).to_bits().to_le_bytes()) {

@@ -5,15 +5,15 @@ use crate::{
     Entry,
     case::{Case, Verdict, ensure},
 };
-use chainrule::{dataset::{Batch, Data}, loss::Target};
+use chainrule::{dataset::{Batch, Dataset}, loss::Target};
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(8, &["data::Data::rows", "data::Batch::new", "data::Batch::gather"], None, |c| {
+        entry(8, &["data::Dataset::rows", "data::Batch::new", "data::Batch::gather"], None, |c| {
             let (width, samples) = (c.width(), c.few());
             let inputs: Vec<f32> = c.slice(width.saturating_mul(samples));
             let targets = targets(c, samples);
-            let data = Data::rows(width, &inputs, targets.target())?;
+            let data = Dataset::rows(width, &inputs, targets.target())?;
             ensure(data.samples() as u128 * width as u128 == inputs.len() as u128, || {
                 format!("{} samples of width {width} in {}", data.samples(), inputs.len())
             })?;
@@ -21,13 +21,13 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(8, &["data::Data::sequences"], None, |c| {
+        entry(8, &["data::Dataset::sequences"], None, |c| {
             let (width, steps, samples) = (c.width(), c.width(), c.few());
             let inputs: Vec<f64> = c.slice(width.saturating_mul(samples).saturating_mul(steps));
             let rows = samples.saturating_mul(steps);
             let n = if c.flag() { samples } else { rows };
             let targets = targets(c, n);
-            let data = Data::sequences(width, steps, &inputs, targets.target())?;
+            let data = Dataset::sequences(width, steps, &inputs, targets.target())?;
             let truth = data.samples() as u128 * width as u128 * steps as u128;
             ensure(truth == inputs.len() as u128, || {
                 format!("{} samples of {steps} × {width} in {}", data.samples(), inputs.len())
@@ -36,7 +36,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(8, &["data::Data::ragged"], None, |c| {
+        entry(8, &["data::Dataset::ragged"], None, |c| {
             let width = c.width();
             let lengths: Vec<usize> = (0..c.few()).map(|_| if c.once_in(8) { c.size() } else { c.few() }).collect();
             let rows: u128 = lengths.iter().map(|&length| length as u128).sum();
@@ -44,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
             let inputs: Vec<f32> = c.slice(right);
             let n = if c.flag() { lengths.len() } else { rows.min(1 << 16) as usize };
             let targets = targets(c, n);
-            let data = Data::ragged(width, &lengths, &inputs, targets.target())?;
+            let data = Dataset::ragged(width, &lengths, &inputs, targets.target())?;
             ensure(rows * width as u128 == inputs.len() as u128 && width > 0, || {
                 format!("{rows} rows of {width} in {}", inputs.len())
             })?;
@@ -52,10 +52,10 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(4, &["data::Data::row_weights"], None, |c| {
+        entry(4, &["data::Dataset::row_weights"], None, |c| {
             let inputs = [0.5_f32; 12];
             let classes = [0, 1, 0, 1];
-            let data = Data::sequences(1, 3, &inputs, Target::Classes(&classes))?;
+            let data = Dataset::sequences(1, 3, &inputs, Target::Classes(&classes))?;
             let n = c.of(&[0_usize, 1, 3, 4, 5, 12]);
             let taste = c.taste();
             let weights = c.values::<f32>(n, taste);
@@ -93,7 +93,7 @@ pub fn targets<T: chainrule::Scalar>(c: &mut Case, rows: usize) -> Targets<T> {
     Targets { classes: None, values: c.slice(rows.saturating_mul(width)) }
 }
 
-fn gathered<T: chainrule::Scalar>(c: &mut Case, data: &Data<'_, T>) -> Verdict {
+fn gathered<T: chainrule::Scalar>(c: &mut Case, data: &Dataset<'_, T>) -> Verdict {
     let room = if c.flag() { c.size() } else { c.few() };
     let mut batch = Batch::new(data, room);
     for _ in 0..2 {

@@ -5,29 +5,29 @@ use crate::{
     Entry,
     case::{Case, Fault, Taste, ensure},
 };
-use chainrule::{Error, Extent, Layer, diagnosis::{Cause, Change, Examination, Patient, Report, Severity, Thresholds, expect_healthy, first_check, fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant}, prescribe}, layer::{Node, initialize}, monitor::Statistics, theory::Inputs, workspace::Tape};
+use chainrule::{Error, BatchShape, Layer, diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check, fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant}, suggest_fixes}, layer::{LayerSpec, initialize}, monitor::Statistics, theory::InputStatistics, workspace::Workspace};
 
 /// A report with findings, and the network it is about.
-fn report(c: &mut Case) -> Result<(Node, Report), Error> {
+fn report(c: &mut Case) -> Result<(LayerSpec, Report), Error> {
     let mut node = c.legal(3, 2);
-    if let Node::Sequential { layers, .. } = &mut node {
+    if let LayerSpec::Sequential { layers, .. } = &mut node {
         let wide = 10.0;
         let deep = (0..12).flat_map(|_| {
             let weights =
                 chainrule::initializer::Initializer::kind(chainrule::initializer::Normal { mean: 0.0, std: wide });
             [
-                Node::Pointwise {
+                LayerSpec::ActivationLayer {
                     width: 2,
                     activation: chainrule::activation::Activation::kind(&chainrule::activation::Sigmoid),
                 },
-                Node::Linear { inputs: 2, outputs: 2, weights, bias: None },
+                LayerSpec::Linear { inputs: 2, outputs: 2, weights, bias: None },
             ]
         });
         layers.extend(deep);
     }
     let network = node.build::<f64>()?;
     let x = c.values::<f64>(12, Taste::Mild);
-    let report = first_check(&*network, &x, Extent::batch(4), Some(10), 1)?;
+    let report = first_check(&*network, &x, BatchShape::batch(4), Some(10), 1)?;
     Ok((node, report))
 }
 
@@ -52,11 +52,11 @@ pub fn entries() -> Vec<Entry> {
         entry(
             4,
             &[
-                "diagnosis::Examination::new",
-                "diagnosis::Examination::parameters",
-                "diagnosis::Examination::span",
-                "diagnosis::Examination::statistics",
-                "diagnosis::Examination::thresholds",
+                "diagnosis::Diagnosis::new",
+                "diagnosis::Diagnosis::parameters",
+                "diagnosis::Diagnosis::span",
+                "diagnosis::Diagnosis::statistics",
+                "diagnosis::Diagnosis::thresholds",
                 "diagnosis::Report::following",
             ],
             None,
@@ -65,7 +65,7 @@ pub fn entries() -> Vec<Entry> {
                 let network = node.build::<f64>()?;
                 let w: Vec<f64> = initialize(&*network, 1)?;
                 let mut seen = Statistics::new();
-                let mut tape = Tape::new(&*network, Extent::sequences(2, 2))?;
+                let mut workspace = Workspace::new(&*network, BatchShape::sequences(2, 2))?;
                 for _ in 0..c.few() {
                     let taste = c.taste();
                     let (x, w) = (
@@ -73,16 +73,16 @@ pub fn entries() -> Vec<Entry> {
                         if c.once_in(3) { c.values(w.len(), Taste::Hostile) } else { w.clone() },
                     );
                     let output =
-                        tape.forward_with(&w, &x, Extent::sequences(2, 2), chainrule::Mode::Train, &mut seen)?;
+                        workspace.forward_with(&w, &x, BatchShape::sequences(2, 2), chainrule::Mode::Train, &mut seen)?;
                     output.dy.fill(c.real());
-                    tape.backward_with(&w, &mut seen)?;
+                    workspace.backward_with(&w, &mut seen)?;
                 }
                 let rows = c.rows();
                 let other = c.slice::<f64>(w.len());
                 let mut thresholds = Thresholds::default();
                 thresholds.vanishing = [c.real(), c.real()];
                 thresholds.dead = [c.real(), c.real()];
-                let examination = Examination::new(&*network, Inputs::new(c.about(1.0))?)?;
+                let examination = Diagnosis::new(&*network, InputStatistics::new(c.about(1.0))?)?;
                 let examination =
                     if c.flag() { examination.parameters(&*network, &other, rows.extent())? } else { examination };
                 let examination = examination.span(c.size()).statistics(&seen).thresholds(thresholds);
@@ -92,27 +92,27 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(2, &["diagnosis::Examination::trajectory"], None, |c| {
+        entry(2, &["diagnosis::Diagnosis::trajectory"], None, |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f64>()?;
             let (w, x) = (c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
-            let examination = Examination::new(&*network, Inputs::new(1.0)?)?.trajectory(&*network, &w, &x)?;
+            let examination = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?.trajectory(&*network, &w, &x)?;
             let _ = format!("{}", examination.report());
             Ok(())
         }),
         entry(
             4,
             &[
-                "diagnosis::remedy::Patient::new",
-                "diagnosis::remedy::Patient::columns",
-                "diagnosis::remedy::Patient::span",
-                "diagnosis::remedy::Patient::thresholds",
-                "diagnosis::remedy::Patient::typical_norm",
-                "diagnosis::remedy::prescribe",
+                "diagnosis::remedy::FixContext::new",
+                "diagnosis::remedy::FixContext::columns",
+                "diagnosis::remedy::FixContext::span",
+                "diagnosis::remedy::FixContext::thresholds",
+                "diagnosis::remedy::FixContext::typical_norm",
+                "diagnosis::remedy::suggest_fixes",
                 "diagnosis::remedy::Remedy::treat",
                 "diagnosis::remedy::Remedy::cures",
-                "diagnosis::remedy::Treatment::apply",
-                "diagnosis::remedy::Mended::check",
+                "diagnosis::remedy::Fix::apply",
+                "diagnosis::remedy::FixedNetwork::check",
                 "diagnosis::remedy::Change {}",
                 "diagnosis::remedy::CriticalInitialization {}",
             ],
@@ -123,7 +123,7 @@ pub fn entries() -> Vec<Entry> {
                 let other = c.legal(3, 2);
                 let described = if c.once_in(3) { &other } else { &node };
                 let rows = c.values::<f64>(12, Taste::Mild);
-                let mut patient = Patient::new(described, Inputs::new(1.0)?, finding).typical_norm(c.real());
+                let mut patient = FixContext::new(described, InputStatistics::new(1.0)?, finding).typical_norm(c.real());
                 if c.flag() {
                     patient = patient.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
@@ -133,7 +133,7 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     patient = patient.thresholds(Thresholds::default());
                 }
-                let treatments = prescribe(&patient)?;
+                let fixes = suggest_fixes(&patient)?;
                 for remedy in remedies().iter().chain(std::iter::once(
                     &(Box::new(CriticalInitialization { orthogonal: c.flag() })
                         as Box<dyn chainrule::diagnosis::fix::Remedy>),
@@ -141,14 +141,14 @@ pub fn entries() -> Vec<Entry> {
                     let _ = remedy.cures(CAUSE);
                     remedy.treat(&patient)?;
                 }
-                for treatment in &treatments {
+                for fix in &fixes {
                     let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
                     let w = if c.once_in(3) { c.slice(w.len()) } else { w };
-                    if let Some(mended) = treatment.apply::<f64>(described, &w, c.word())? {
+                    if let Some(mended) = fix.apply::<f64>(described, &w, c.word())? {
                         let extent = c.rows();
                         let _ = mended.check(&rows, extent.extent(), None);
                     }
-                    let _ = (format!("{treatment:?}"), matches!(treatment.change, Change::Network(_)));
+                    let _ = (format!("{fix:?}"), matches!(fix.change, Change::Network(_)));
                 }
                 Ok(())
             },
@@ -159,7 +159,7 @@ pub fn entries() -> Vec<Entry> {
             let mut w = c.slice::<f32>(network.dims().parameters);
             let lsuv = Lsuv { tolerance: c.real(), trials: if c.once_in(3) { c.size() } else { c.few() } };
             let (rows, x) = (c.rows(), c.slice::<f32>(12));
-            lsuv.apply(&*network, &mut w, &x, if c.flag() { Extent::batch(4) } else { rows.extent() })?;
+            lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.extent() })?;
             Ok(())
         }),
         entry(3, &["diagnosis::remedy::Standardise::of", "diagnosis::remedy::Standardise::apply"], None, |c| {

@@ -8,7 +8,7 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsolute, MeanSquared, Reduction, SmoothL1, Target,
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1, Target,
         accuracy, log_softmax, softmax,
     },
     math, scalar, to_f64,
@@ -66,20 +66,20 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             4,
-            &["loss::MeanSquared::new", "loss::MeanSquared::reduction", "loss::MeanSquared: Loss", "loss::Target {}"],
+            &["loss::MeanSquaredError::new", "loss::MeanSquaredError::reduction", "loss::MeanSquaredError: Loss", "loss::Target {}"],
             None,
             |c| {
                 let r = reduction(c);
-                lost(c, Ok(MeanSquared::new().reduction(r)), true)
+                lost(c, Ok(MeanSquaredError::new().reduction(r)), true)
             },
         ),
         entry(
             3,
-            &["loss::MeanAbsolute::new", "loss::MeanAbsolute::reduction", "loss::MeanAbsolute: Loss"],
+            &["loss::MeanAbsoluteError::new", "loss::MeanAbsoluteError::reduction", "loss::MeanAbsoluteError: Loss"],
             None,
             |c| {
                 let r = reduction(c);
-                lost(c, Ok(MeanAbsolute::new().reduction(r)), true)
+                lost(c, Ok(MeanAbsoluteError::new().reduction(r)), true)
             },
         ),
         entry(4, &["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"], None, |c| {

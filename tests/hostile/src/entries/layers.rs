@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Fault, Taste, Verdict, ensure},
     liars::{LIES, Liar, LyingCell},
 };
-use chainrule::{Extent, GradientMonitor, Layer, Scalar, activation::{Relu, Sigmoid, Tanh}, layer::{Backward, BranchScale, CellKind, Dropout, Forward, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, Node, PRelu, Pointwise, Reset, Residual, RmsNorm, Sequential, initialize}, network::summary, recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds}};
+use chainrule::{BatchShape, GradientMonitor, Layer, Scalar, activation::{Relu, Sigmoid, Tanh}, layer::{Backward, BranchScale, CellKind, Dropout, Forward, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, LayerSpec, PRelu, ActivationLayer, GruVariant, Residual, RmsNorm, Sequential, initialize}, network::summary, recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds}};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -27,12 +27,12 @@ pub fn entries() -> Vec<Entry> {
                 known::<f64>(c, Box::new(layer))
             },
         ),
-        entry(6, &["layer::Pointwise::new", "layer::Pointwise: Layer"], None, |c| {
+        entry(6, &["layer::ActivationLayer::new", "layer::ActivationLayer: Layer"], None, |c| {
             let width = c.size();
             match c.below(3) {
-                0 => known::<f32>(c, Box::new(Pointwise::new(width, Tanh))),
-                1 => known::<f64>(c, Box::new(Pointwise::new(width, Relu))),
-                _ => known::<f32>(c, Box::new(Pointwise::new(width, Sigmoid))),
+                0 => known::<f32>(c, Box::new(ActivationLayer::new(width, Tanh))),
+                1 => known::<f64>(c, Box::new(ActivationLayer::new(width, Relu))),
+                _ => known::<f32>(c, Box::new(ActivationLayer::new(width, Sigmoid))),
             }
         }),
         entry(5, &["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"], None, |c| {
@@ -157,25 +157,25 @@ pub fn entries() -> Vec<Entry> {
                 known::<f64>(c, Box::new(network))
             },
         ),
-        entry(24, &["layer::Node {}", "layer::CellKind {}"], None, |c| {
+        entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], None, |c| {
             let input = c.width();
             let node = c.sequence(input, 3);
             if c.flag() { drive_node::<f32>(c, &node, input) } else { drive_node::<f64>(c, &node, input) }
         }),
-        entry(4, &["layer::Node::build"], None, |c| {
+        entry(4, &["layer::LayerSpec::build"], None, |c| {
             // Deep nesting.
             let depth = c.of(&[10_usize, 40, 1000, 5_000, 100_000]);
             let kind = c.below(5);
-            let mut node = Node::LastStep { width: 2 };
+            let mut node = LayerSpec::LastStep { width: 2 };
             for _ in 0..depth {
                 node = match kind {
-                    0 => Node::Sequential { input: 2, layers: vec![node] },
-                    1 => Node::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
-                    2 => Node::Reversed(Box::new(node)),
+                    0 => LayerSpec::Sequential { input: 2, layers: vec![node] },
+                    1 => LayerSpec::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
+                    2 => LayerSpec::Reversed(Box::new(node)),
                     3 => {
-                        Node::Bidirectional { forward: Box::new(node), backward: Box::new(Node::LastStep { width: 2 }) }
+                        LayerSpec::Bidirectional { forward: Box::new(node), backward: Box::new(LayerSpec::LastStep { width: 2 }) }
                     }
-                    _ => Node::Sequential { input: 2, layers: vec![Node::Reversed(Box::new(node))] },
+                    _ => LayerSpec::Sequential { input: 2, layers: vec![LayerSpec::Reversed(Box::new(node))] },
                 };
             }
             let built = node.build::<f32>();
@@ -222,7 +222,7 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(5, &["recurrent::Gru::new", "recurrent::Gru: Cell"], None, |c| {
-            let reset = c.of(&[Reset::AfterProduct, Reset::BeforeProduct]);
+            let reset = c.of(&[GruVariant::ResetAfter, GruVariant::ResetBefore]);
             let layer = Recurrent::new(c.width(), c.width(), Gru::new(reset));
             known::<f64>(c, Box::new(layer))
         }),
@@ -254,7 +254,7 @@ pub fn entries() -> Vec<Entry> {
             Some("the cell lies in a pass"),
             |c| {
                 let _ =
-                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::Own, separate: c.flag() };
+                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::StageOutput, separate: c.flag() };
                 let _ = StepBounds { state: [[c.real(); 2]; 2], input: [c.real(); 2] };
                 let cell = LyingCell::new(c);
                 let layer = Recurrent::new(c.width(), c.width(), cell);
@@ -304,7 +304,7 @@ pub fn entries() -> Vec<Entry> {
         entry(
             12,
             &[
-                "layer::Node: Deserialize",
+                "layer::LayerSpec: Deserialize",
                 "layer::CellKind: Deserialize",
                 "layer::Reset: Deserialize",
                 "layer::BranchScale: Deserialize",
@@ -317,9 +317,9 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     text = corrupt(c, text);
                 }
-                let Ok(read) = serde_json::from_str::<Node>(&text) else { return Err(Fault::Refused("JSON".into())) };
+                let Ok(read) = serde_json::from_str::<LayerSpec>(&text) else { return Err(Fault::Refused("JSON".into())) };
                 let input = match &read {
-                    Node::Sequential { input, .. } => *input,
+                    LayerSpec::Sequential { input, .. } => *input,
                     _ => return Ok(()),
                 };
                 drive_node::<f64>(c, &read, input)
@@ -335,7 +335,7 @@ pub fn entries() -> Vec<Entry> {
 fn known<T: Scalar>(c: &mut Case, layer: Box<dyn Layer<T>>) -> Verdict {
     let node = layer.describe();
     let input = match &node {
-        Node::Sequential { input, .. } => *input,
+        LayerSpec::Sequential { input, .. } => *input,
         _ => layer.dims().input,
     };
     let described = Known::of(&node, input);
@@ -365,14 +365,14 @@ fn embedded<T: Scalar>(c: &mut Case, layer: Box<dyn Layer<T>>) -> Verdict {
         _ => {
             let mut network = Sequential::<T>::new(dims.input);
             network.push_boxed(layer)?;
-            network.push(Pointwise::new(dims.output, Tanh))?;
+            network.push(ActivationLayer::new(dims.output, Tanh))?;
             network.push(LastStep::new(dims.output))?;
             drive(c, Box::new(network), None)
         }
     }
 }
 
-/// A pass by hand with slices of about the right length, past every check of a tape.
+/// A pass by hand with slices of about the right length, past every check of a workspace.
 fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
     let dims = layer.dims();
     let rows = c.rows();
@@ -448,4 +448,4 @@ pub fn json<X: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>
     ensure(again == Some(format!("{read:?}")), || format!("{text}: read as {read:?}, then as {again:?}"))
 }
 
-const _: fn(Extent<'_>, CellKind) = |_, _| {};
+const _: fn(BatchShape<'_>, CellKind) = |_, _| {};

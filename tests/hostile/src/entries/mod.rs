@@ -6,7 +6,7 @@ mod functions;
 mod layers;
 mod monitors;
 mod parts;
-mod tapes;
+mod workspaces;
 mod testing;
 mod theory;
 mod trainers;
@@ -16,7 +16,7 @@ use crate::{
     Entry,
     case::{Case, Fault, Taste, Verdict, ensure, output, parameters},
 };
-use chainrule::{Scalar, layer::{Layer, Mode, Node, Noise, initialize}, network::summary, workspace::Tape};
+use chainrule::{Scalar, layer::{Layer, Mode, LayerSpec, DropoutKey, initialize}, network::summary, workspace::Workspace};
 
 /// Public functions that take no value of a caller that could be hostile, each with the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[
@@ -31,19 +31,19 @@ pub const BESIDES: &[&str] = &[
     "layer::LayerNorm::epsilon",
     "layer::LayerNorm::new",
     "layer::LayerNorm: Layer",
-    "layer::Node::build",
+    "layer::LayerSpec::build",
     "layer::RmsNorm::epsilon",
     "layer::RmsNorm::new",
     "layer::RmsNorm: Layer",
     "loss::Huber::new",
     "loss::Huber::reduction",
     "loss::Huber: Loss",
-    "loss::MeanAbsolute::new",
-    "loss::MeanAbsolute::reduction",
-    "loss::MeanAbsolute: Loss",
-    "loss::MeanSquared::new",
-    "loss::MeanSquared::reduction",
-    "loss::MeanSquared: Loss",
+    "loss::MeanAbsoluteError::new",
+    "loss::MeanAbsoluteError::reduction",
+    "loss::MeanAbsoluteError: Loss",
+    "loss::MeanSquaredError::new",
+    "loss::MeanSquaredError::reduction",
+    "loss::MeanSquaredError: Loss",
     "loss::SmoothL1::new",
     "loss::SmoothL1::reduction",
     "loss::SmoothL1: Loss",
@@ -65,7 +65,7 @@ pub fn all() -> Vec<Entry> {
         parts::entries(),
         functions::entries(),
         layers::entries(),
-        tapes::entries(),
+        workspaces::entries(),
         data::entries(),
         trainers::entries(),
         transforms::entries(),
@@ -90,18 +90,18 @@ pub struct Known {
 
 impl Known {
     /// What a description says, exact.
-    pub fn of(node: &Node, input: usize) -> Self {
+    pub fn of(node: &LayerSpec, input: usize) -> Self {
         Known { input, output: output(node).unwrap_or(0), parameters: parameters(node), finite: false }
     }
 }
 
 /// Builds `node` and drives the network through everything that a network is used for.
-pub fn drive_node<T: Scalar>(c: &mut Case, node: &Node, input: usize) -> Verdict {
+pub fn drive_node<T: Scalar>(c: &mut Case, node: &LayerSpec, input: usize) -> Verdict {
     let network = node.build::<T>()?;
     drive(c, network, Some(Known::of(node, input)))
 }
 
-/// Drives a network through a tape, its capacity, slices and extents hostile.
+/// Drives a network through a workspace, its capacity, slices and extents hostile.
 pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<Known>) -> Verdict {
     let _ = format!("{network:?}");
     let described = network.describe();
@@ -109,16 +109,16 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
     let _ = format!("{:?}", summary(&*network));
     let capacity = c.rows();
     let training = !c.once_in(4);
-    let mut tape = if training {
-        Tape::new(&*network, capacity.extent())?
+    let mut workspace = if training {
+        Workspace::new(&*network, capacity.extent())?
     } else {
-        Tape::for_inference(&*network, capacity.extent())?
+        Workspace::for_inference(&*network, capacity.extent())?
     };
     let truth = capacity.truth();
-    ensure(truth.is_some(), || format!("a tape for {capacity:?}"))?;
+    ensure(truth.is_some(), || format!("a workspace for {capacity:?}"))?;
     if c.once_in(5) {
         let threads = c.of(&[1_usize, 2, 3, 4, 0, 7]);
-        tape.set_threads(threads)?;
+        workspace.set_threads(threads)?;
     }
     let dims = network.dims();
     if let Some(known) = &known {
@@ -131,7 +131,7 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
     ensure(drawn.len() == dims.parameters, || format!("{} values drawn, {dims:?}", drawn.len()))?;
     ensure(drawn.iter().all(|w: &T| w.is_finite()), || "initial weights are not finite".into())?;
     if c.flag() {
-        tape.want_input_gradient(true);
+        workspace.compute_input_gradient(true);
     }
     for _ in 0..2 {
         let rows = if c.flag() { capacity.clone() } else { c.rows() };
@@ -141,7 +141,7 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
         let mild = plain && x.iter().all(|x| x.abs() <= T::one());
         let pass = pass(
             c,
-            &mut tape,
+            &mut workspace,
             &mut w,
             &x,
             &rows.extent(),
@@ -153,42 +153,42 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
             other => other?,
         }
         if c.once_in(3) {
-            tape.carry_state();
+            workspace.carry_state();
         }
         let _ =
-            (tape.final_state().len(), tape.state().len(), tape.state_gradient().len(), tape.input_gradient().len());
+            (workspace.final_state().len(), workspace.state().len(), workspace.state_gradient().len(), workspace.input_gradient().len());
     }
-    let _ = format!("{tape:?}");
+    let _ = format!("{workspace:?}");
     Ok(())
 }
 
 fn pass<T: Scalar, L: Layer<T>>(
     c: &mut Case,
-    tape: &mut Tape<T, L>,
+    workspace: &mut Workspace<T, L>,
     w: &mut [T],
     x: &[T],
-    rows: &chainrule::Extent<'_>,
+    rows: &chainrule::BatchShape<'_>,
     width: usize,
     finite: bool,
 ) -> Verdict {
     if c.once_in(4) {
-        let y = tape.infer(w, x, *rows)?;
+        let y = workspace.infer(w, x, *rows)?;
         return ensure(!finite || y.iter().all(|y| y.is_finite()), || "the output is not finite".into());
     }
-    tape.set_noise(Noise::new(c.next(), c.next()));
+    workspace.set_dropout_key(DropoutKey::new(c.next(), c.next()));
     let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
     let taste = c.taste();
-    let output = tape.forward_with(w, x, *rows, mode, &mut ())?;
+    let output = workspace.forward_with(w, x, *rows, mode, &mut ())?;
     ensure(output.y.len() == output.extent.rows() * width, || "the output has another size".into())?;
     ensure(!finite || output.y.iter().all(|y| y.is_finite()), || "the output is not finite".into())?;
     let dy = c.values::<T>(output.dy.len(), taste);
     output.dy[..dy.len()].copy_from_slice(&dy);
     if c.once_in(4) {
         let rate = chainrule::scalar(c.about(0.1));
-        return Ok(tape.descend(w, rate)?);
+        return Ok(workspace.descend(w, rate)?);
     }
     let mild = finite && taste == Taste::Mild;
-    let gradient = tape.backward(w)?;
+    let gradient = workspace.backward(w)?;
     ensure(!mild || gradient.iter().all(|g| g.is_finite()), || "the gradient is not finite".into())?;
     Ok(())
 }

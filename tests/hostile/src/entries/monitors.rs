@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Verdict, ensure},
 };
 use chainrule::{
-    Blocks, Extent, GradientMonitor, Layer,
+    Blocks, BatchShape, GradientMonitor, Layer,
     layer::{Place, Sequential},
     monitor::{Every, Factor, GradientBudget, Length, Recorder, Shares, Statistics},
 };
@@ -19,8 +19,8 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
     let activation = c.activation();
     for _ in 0..c.few() {
         let rows = c.rows();
-        let extent = if c.flag() { Extent::batch(2) } else { rows.extent() };
-        let factor = c.of(&[Factor::Weights, Factor::Activation, Factor::Injection, Factor::Other]);
+        let extent = if c.flag() { BatchShape::batch(2) } else { rows.extent() };
+        let factor = c.of(&[Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other]);
         let place = if c.once_in(6) { c.size() } else { c.below(3) };
         let mut link = Place::new(&names).part(place).link(factor, extent);
         if c.flag() {

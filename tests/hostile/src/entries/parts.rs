@@ -8,11 +8,11 @@ use crate::{
     Entry,
     case::{Case, Fault, Verdict, ensure},
 };
-use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, Needs, Noise, Place, Rows, Trained}, monitor::Factor, random};
+use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, MemorySizes, DropoutKey, Place, Rows, TrainableMask}, monitor::Factor, random};
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(4, &["Extent::batch", "Extent::sequences", "Extent::ragged"], None, |c| {
+        entry(4, &["BatchShape::batch", "BatchShape::sequences", "BatchShape::ragged"], None, |c| {
             let rows = c.rows();
             let extent = rows.extent();
             let checked = extent.check();
@@ -21,7 +21,7 @@ pub fn entries() -> Vec<Entry> {
             let truth = rows.truth().unwrap_or(0);
             ensure(extent.rows() as u128 == truth, || format!("{rows:?} has {} rows, not {truth}", extent.rows()))
         }),
-        entry(3, &["Extent::step", "Extent::active"], None, |c| {
+        entry(3, &["BatchShape::step", "BatchShape::active"], None, |c| {
             let rows = c.rows();
             let extent = rows.extent();
             extent.check()?;
@@ -36,7 +36,7 @@ pub fn entries() -> Vec<Entry> {
         }),
         entry(
             2,
-            &["Extent::row", "Extent::length"],
+            &["BatchShape::row", "BatchShape::length"],
             Some("a sample that the extent does not have is an index out of bounds"),
             |c| {
                 let rows = c.rows();
@@ -117,7 +117,7 @@ pub fn entries() -> Vec<Entry> {
         }),
         entry(
             3,
-            &["Blocks::collect", "Blocks::get", "Blocks::at", "Blocks::under", "Blocks::freeze", "Blocks::thaw"],
+            &["Blocks::collect", "Blocks::get", "Blocks::at", "Blocks::under", "Blocks::freeze", "Blocks::unfreeze"],
             None,
             |c| {
                 let list = (0..c.few())
@@ -377,17 +377,17 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "layer::Dims::new",
                 "layer::Dims {}",
-                "layer::Needs::new",
+                "layer::MemorySizes::new",
                 "layer::Reads {}",
                 "layer::Rows::and",
-                "layer::Noise::new",
-                "layer::Noise::from_sample",
+                "layer::DropoutKey::new",
+                "layer::DropoutKey::from_sample",
             ],
             None,
             |c| {
                 let dims = Dims::new(c.size(), c.size(), c.size());
-                let needs = Needs::new(c.size(), c.size(), c.size());
-                let noise = Noise::new(c.word(), c.word()).from_sample(c.size());
+                let needs = MemorySizes::new(c.size(), c.size(), c.size());
+                let noise = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
                 let both = Rows::Independent.and(Rows::AcrossBatch);
                 let _ = format!("{dims:?} {needs:?} {noise:?} {both:?}");
                 Ok(())
@@ -420,11 +420,11 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             1,
-            &["layer::Trained::new", "layer::Trained::block", "layer::Trained::any", "layer::Trained::part"],
+            &["layer::TrainableMask::new", "layer::TrainableMask::block", "layer::TrainableMask::any", "layer::TrainableMask::part"],
             None,
             |c| {
                 let flags = [false, true, false];
-                let trained = Trained::new(&flags).part(c.size()).part(c.size());
+                let trained = TrainableMask::new(&flags).part(c.size()).part(c.size());
                 let _ = trained.block(c.size());
                 // `any` goes through all of them.
                 let _ = trained.any(c.size().min(1 << 20));
@@ -439,7 +439,7 @@ fn blocks(c: &mut Case, list: Vec<Block<'static>>) -> Verdict {
     let name = c.text();
     let _ = (blocks.parameters(), blocks.len(), blocks.is_empty(), blocks.at(c.size()), format!("{blocks:?}"));
     let _ = (blocks.get(&name).is_ok(), blocks.under(&name));
-    let _ = (blocks.freeze(&name), blocks.thaw(&name));
+    let _ = (blocks.freeze(&name), blocks.unfreeze(&name));
     let again = blocks.clone();
     ensure(again == blocks, || "a copy differs".into())
 }

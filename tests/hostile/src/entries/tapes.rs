@@ -5,179 +5,179 @@ use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
 };
-use chainrule::{Extent, Layer, layer::{Mode, Noise, initialize}, monitor::{GradientBudget, Statistics}, workspace::Tape};
+use chainrule::{BatchShape, Layer, layer::{Mode, DropoutKey, initialize}, monitor::{GradientBudget, Statistics}, workspace::Workspace};
 
 fn network(c: &mut Case) -> Result<Box<dyn Layer<f32>>, chainrule::Error> {
     c.legal(3, 2).build()
 }
 
-/// A tape with room for 4 samples of 5 steps, and parameters.
-fn ready(c: &mut Case) -> Result<(Tape<f32, Box<dyn Layer<f32>>>, Vec<f32>), chainrule::Error> {
+/// A workspace with room for 4 samples of 5 steps, and parameters.
+fn ready(c: &mut Case) -> Result<(Workspace<f32, Box<dyn Layer<f32>>>, Vec<f32>), chainrule::Error> {
     let network = network(c)?;
     let w = initialize(&*network, c.next())?;
-    let mut tape = Tape::new(network, Extent::sequences(4, 5))?;
+    let mut workspace = Workspace::new(network, BatchShape::sequences(4, 5))?;
     if c.once_in(3) {
-        tape.set_threads(3)?;
+        workspace.set_threads(3)?;
     }
-    Ok((tape, w))
+    Ok((workspace, w))
 }
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(20, &["tape::Tape::new"], None, |c| {
+        entry(20, &["workspace::Workspace::new"], None, |c| {
             let node = c.legal(3, 2);
             drive_node::<f64>(c, &node, 3)
         }),
-        entry(10, &["tape::Tape::for_inference"], None, |c| {
+        entry(10, &["workspace::Workspace::for_inference"], None, |c| {
             let network = network(c)?;
             let rows = c.rows();
             let w = initialize(&*network, 1)?;
-            let mut tape = Tape::for_inference(&*network, rows.extent())?;
+            let mut workspace = Workspace::for_inference(&*network, rows.extent())?;
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
             let x = c.slice::<f32>(inputs);
             let mild = x.iter().all(|x| x.abs() <= 1.0);
-            let y = tape.infer(&w, &x, rows.extent())?;
+            let y = workspace.infer(&w, &x, rows.extent())?;
             ensure(!mild || y.iter().all(|y| y.is_finite()), || "the output is not finite".into())
         }),
-        entry(12, &["tape::Tape::forward", "tape::Tape::backward"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(12, &["workspace::Workspace::forward", "workspace::Workspace::backward"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
             let (x, w) = (c.slice::<f32>(inputs), if c.once_in(3) { c.slice(w.len()) } else { w });
-            let output = tape.forward(&w, &x, rows.extent())?;
+            let output = workspace.forward(&w, &x, rows.extent())?;
             ensure(Some(output.y.len() as u128) <= rows.truth().map(|rows| rows * 2), || "too many rows".into())?;
             let taste = c.taste();
             let dy = c.values::<f32>(output.dy.len(), taste);
             output.dy.copy_from_slice(&dy);
             let other = if c.flag() { w } else { c.slice(w.len()) };
-            tape.backward(&other)?;
+            workspace.backward(&other)?;
             // A second one needs a forward pass of its own.
-            ensure(tape.backward(&other).is_err(), || "two backward passes for one forward pass".into())
+            ensure(workspace.backward(&other).is_err(), || "two backward passes for one forward pass".into())
         }),
-        entry(8, &["tape::Tape::forward_with", "tape::Tape::backward_with"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(8, &["workspace::Workspace::forward_with", "workspace::Workspace::backward_with"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
             let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
             let w = if c.flag() { w } else { c.slice(w.len()) };
             let (mut seen, mut budget) = (Statistics::new(), GradientBudget::new());
-            let output = tape.forward_with(&w, &x, rows.extent(), mode, &mut (&mut seen, &mut budget))?;
+            let output = workspace.forward_with(&w, &x, rows.extent(), mode, &mut (&mut seen, &mut budget))?;
             let taste = c.taste();
             let dy = c.values::<f32>(output.dy.len(), taste);
             output.dy.copy_from_slice(&dy);
-            tape.backward_with(&w, &mut (&mut seen, &mut budget))?;
+            workspace.backward_with(&w, &mut (&mut seen, &mut budget))?;
             let _ = format!("{seen:?} {budget:?} {:?}", budget.shares());
             Ok(())
         }),
-        entry(6, &["tape::Tape::input_mut", "tape::Tape::forward_filled"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(6, &["workspace::Workspace::input_mut", "workspace::Workspace::forward_filled"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let (rows, other) = (c.rows(), c.rows());
             let taste = c.taste();
-            let input = tape.input_mut(rows.extent())?;
+            let input = workspace.input_mut(rows.extent())?;
             let values = c.values::<f32>(input.len(), taste);
             input.copy_from_slice(&values);
-            ensure(tape.backward(&w).is_err(), || "a backward pass without a forward pass".into())?;
+            ensure(workspace.backward(&w).is_err(), || "a backward pass without a forward pass".into())?;
             let extent = if c.flag() { rows.extent() } else { other.extent() };
-            tape.forward_filled(&w, extent, Mode::Train, &mut ())?;
-            tape.backward(&w)?;
+            workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
+            workspace.backward(&w)?;
             Ok(())
         }),
-        entry(6, &["tape::Tape::infer"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(6, &["workspace::Workspace::infer"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
             let w = if c.flag() { w } else { c.slice(w.len()) };
-            tape.infer(&w, &x, rows.extent())?;
-            ensure(tape.backward(&w).is_err(), || "a backward pass after infer".into())
+            workspace.infer(&w, &x, rows.extent())?;
+            ensure(workspace.backward(&w).is_err(), || "a backward pass after infer".into())
         }),
-        entry(6, &["tape::Tape::accumulate", "tape::Tape::accumulate_with", "tape::Tape::descend"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(6, &["workspace::Workspace::accumulate", "workspace::Workspace::accumulate_with", "workspace::Workspace::descend"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let mut w = w;
             for _ in 0..3 {
                 let x = c.values::<f32>(12, Taste::Mild);
-                tape.forward(&w, &x, Extent::batch(4))?.dy.fill(0.5);
+                workspace.forward(&w, &x, BatchShape::batch(4))?.dy.fill(0.5);
                 match c.below(3) {
                     0 => {
-                        tape.accumulate(&w)?;
+                        workspace.accumulate(&w)?;
                     }
                     1 => {
                         let other = c.slice::<f32>(w.len());
-                        tape.accumulate_with(&other, &mut Statistics::new())?;
+                        workspace.accumulate_with(&other, &mut Statistics::new())?;
                     }
                     _ => {
                         let (rate, before) = (c.real() as f32, w.clone());
-                        let done = tape.descend(&mut w, rate);
+                        let done = workspace.descend(&mut w, rate);
                         ensure(done.is_err() || rate.is_finite() && rate >= 0.0, || format!("a rate of {rate:e}"))?;
                         ensure(done.is_ok() || w == before, || "an error changed the parameters".into())?;
                         done?;
                     }
                 }
             }
-            let _ = (tape.gradient().len(), tape.gradient_mut().len());
+            let _ = (workspace.gradient().len(), workspace.gradient_mut().len());
             Ok(())
         }),
-        entry(4, &["tape::Tape::freeze", "tape::Tape::thaw"], None, |c| {
-            let (mut tape, mut w) = ready(c)?;
+        entry(4, &["workspace::Workspace::freeze", "workspace::Workspace::unfreeze"], None, |c| {
+            let (mut workspace, mut w) = ready(c)?;
             let name = c.text();
-            let known = tape.blocks().under(&name).is_ok();
-            ensure(tape.freeze(&name).is_ok() == known, || format!("{name:?}"))?;
+            let known = workspace.blocks().under(&name).is_ok();
+            ensure(workspace.freeze(&name).is_ok() == known, || format!("{name:?}"))?;
             if c.flag() {
                 let name = c.text();
-                tape.thaw(&name)?;
+                workspace.unfreeze(&name)?;
             }
             let x = c.values::<f32>(12, Taste::Mild);
-            tape.forward(&w, &x, Extent::batch(4))?.dy.fill(0.5);
+            workspace.forward(&w, &x, BatchShape::batch(4))?.dy.fill(0.5);
             if c.flag() {
-                tape.descend(&mut w, 0.1)?;
+                workspace.descend(&mut w, 0.1)?;
             } else {
-                tape.backward(&w)?;
+                workspace.backward(&w)?;
             }
             Ok(())
         }),
-        entry(5, &["tape::Tape::set_threads"], None, |c| {
-            let (mut tape, w) = ready(c)?;
+        entry(5, &["workspace::Workspace::set_threads"], None, |c| {
+            let (mut workspace, w) = ready(c)?;
             let threads = c.size();
-            let done = tape.set_threads(threads);
+            let done = workspace.set_threads(threads);
             ensure(done.is_err() || (1..=4096).contains(&threads), || format!("{threads} threads"))?;
-            // An error leaves a tape that can be used.
+            // An error leaves a workspace that can be used.
             let x = c.values::<f32>(12, Taste::Mild);
-            tape.forward(&w, &x, Extent::batch(4))?;
-            tape.backward(&w)?;
+            workspace.forward(&w, &x, BatchShape::batch(4))?;
+            workspace.backward(&w)?;
             Ok(done?)
         }),
         entry(
             6,
             &[
-                "tape::Tape::set_state",
-                "tape::Tape::want_state_gradient",
-                "tape::Tape::want_input_gradient",
-                "tape::Tape::set_noise",
+                "workspace::Workspace::set_state",
+                "workspace::Workspace::compute_state_gradient",
+                "workspace::Workspace::compute_input_gradient",
+                "workspace::Workspace::set_dropout_key",
             ],
             None,
             |c| {
-                let (mut tape, w) = ready(c)?;
-                tape.want_input_gradient(c.flag());
-                tape.want_state_gradient(c.flag());
-                tape.set_noise(Noise::new(c.word(), c.word()).from_sample(c.size()));
+                let (mut workspace, w) = ready(c)?;
+                workspace.compute_input_gradient(c.flag());
+                workspace.compute_state_gradient(c.flag());
+                workspace.set_dropout_key(DropoutKey::new(c.word(), c.word()).from_sample(c.size()));
                 let state = {
                     let n = c.of(&[0_usize, 1, 3, 6, 12, 24, 25, 1000]);
                     let taste = c.taste();
                     c.values::<f32>(n, taste)
                 };
-                if tape.set_state(&state).is_ok() {
-                    ensure(tape.state().len() == state.len(), || "another state".into())?;
+                if workspace.set_state(&state).is_ok() {
+                    ensure(workspace.state().len() == state.len(), || "another state".into())?;
                 }
                 for batch in [c.few(), 4, 2] {
                     let x = c.values::<f32>(batch * 3 * 2, Taste::Mild);
-                    if tape.forward(&w, &x, Extent::sequences(batch, 2)).is_ok() {
-                        let _ = tape.final_state_gradient_mut().len();
-                        tape.backward(&w)?;
-                        let _ = (tape.input_gradient().len(), tape.state_gradient().len());
+                    if workspace.forward(&w, &x, BatchShape::sequences(batch, 2)).is_ok() {
+                        let _ = workspace.final_state_gradient_mut().len();
+                        workspace.backward(&w)?;
+                        let _ = (workspace.input_gradient().len(), workspace.state_gradient().len());
                     }
                     if c.flag() {
-                        tape.carry_state()
+                        workspace.carry_state()
                     } else if c.flag() {
-                        tape.clear_state()
+                        workspace.clear_state()
                     }
                 }
                 Ok(())

@@ -9,7 +9,7 @@ use chainrule::{
     activation::Tanh,
     initializer::Normal,
     layer::Linear,
-    loss::MeanSquared,
+    loss::MeanSquaredError,
     monitor::GradientBudget,
     proptest::{
         strategy::{Strategy, ValueTree},
@@ -108,7 +108,7 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let seed = c.word();
-                let loss = MeanSquared::new();
+                let loss = MeanSquaredError::new();
                 let done = match c.below(4) {
                     0 => initializer_laws(&Normal { mean: 0.0, std: 1.0 }, seed).is_ok(),
                     1 => loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, seed).is_ok(),
@@ -137,7 +137,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::strategies::Case {}",
                 "testing::strategies::Case: Arbitrary",
                 "testing::strategies::OwnedExtent {}",
-                "Extent: From",
+                "BatchShape: From",
             ],
             None,
             |c| {
@@ -148,7 +148,7 @@ pub fn entries() -> Vec<Entry> {
                     0 => {
                         let extent = extents(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
                         let _ =
-                            (chainrule::Extent::from(&extent).check(), OwnedExtent::Batch(c.size()).extent().check());
+                            (chainrule::BatchShape::from(&extent).check(), OwnedExtent::Batch(c.size()).extent().check());
                     }
                     1 => drop(lengths(most, c.size()).new_tree(&mut runner).map_err(refused)?.current()),
                     2 => drop(widths(c.size()).new_tree(&mut runner).map_err(refused)?.current()),

@@ -6,7 +6,7 @@ use crate::{
     case::{Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{layer::initialize, linalg::{eigenvalues, spectral_norm_bound, spectral_radius}, mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain}, recurrent::{Lstm, Recurrent}, theory::{Certificate, Inputs, LyapunovSpectrum, OneInput, Prediction, lyapunov_spectrum, state_jacobian}};
+use chainrule::{layer::initialize, linalg::{eigenvalues, spectral_norm_bound, spectral_radius}, mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain}, recurrent::{Lstm, Recurrent}, theory::{Certificate, InputStatistics, LyapunovSpectrum, SingleInput, Prediction, lyapunov_spectrum, state_jacobian}};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -68,13 +68,13 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             4,
-            &["theory::Inputs::new", "theory::Inputs::of_rows", "theory::Inputs::steps", "theory::Prediction::of_node"],
+            &["theory::InputStatistics::new", "theory::InputStatistics::of_rows", "theory::InputStatistics::steps", "theory::Prediction::of_node"],
             None,
             |c| {
                 let x = c.real();
                 let n = c.few();
                 let values = c.slice::<f32>(n);
-                let inputs = if c.flag() { Inputs::new(x)? } else { Inputs::of_rows(&values)? };
+                let inputs = if c.flag() { InputStatistics::new(x)? } else { InputStatistics::of_rows(&values)? };
                 let steps =
                     if c.once_in(3) { c.of(&[1 << 20, 1 << 16, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
                 let made = inputs.steps(steps);
@@ -90,17 +90,17 @@ pub fn entries() -> Vec<Entry> {
             let width = c.width();
             let node = c.sequence(width, 2);
             let network = node.build::<f32>()?;
-            let prediction = Prediction::of(&*network, Inputs::new(1.0)?)?;
+            let prediction = Prediction::of(&*network, InputStatistics::new(1.0)?)?;
             let _ = (prediction.link(&c.text()).is_some(), format!("{prediction}"));
             Ok(())
         }),
-        entry(2, &["theory::OneInput::of", "theory::OneInput::of_node", "theory::OneInput::below"], None, |c| {
+        entry(2, &["theory::SingleInput::of", "theory::SingleInput::of_node", "theory::SingleInput::below"], None, |c| {
             let node = c.legal(3, 2);
             let nets = c.of(&[0_usize, 1, 3, 10]);
             let one = if c.flag() {
-                OneInput::of_node(&node, Inputs::new(1.0)?, nets)?
+                SingleInput::of_node(&node, InputStatistics::new(1.0)?, nets)?
             } else {
-                OneInput::of(&*node.build::<f64>()?, Inputs::new(1.0)?, nets)?
+                SingleInput::of(&*node.build::<f64>()?, InputStatistics::new(1.0)?, nets)?
             };
             if let Some(one) = one {
                 let share = one.below(c.real());

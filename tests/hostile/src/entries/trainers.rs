@@ -6,30 +6,30 @@ use crate::{
     case::{Case, Fault, Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{Error, Extent, Layer, checkpoint::{Checkpoint, Values}, dataset::{Batch, Data}, layer::{Linear, Sequential}, loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquared, Target}, monitor::Statistics, random::shuffle, trainer::{Epoch, Evaluation, Observers, Settings, Trainer}, transform::{Adam, ClipNorm, GradientTransform, Guard, Plateau, RmsProp, Schedule, Sgd, WeightAverage}};
+use chainrule::{Error, BatchShape, Layer, checkpoint::{Checkpoint, Values}, dataset::{Batch, Dataset}, layer::{Linear, Sequential}, loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target}, monitor::Statistics, random::shuffle, trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer}, transform::{Adam, ClipNorm, GradientTransform, SkipNonFinite, ReduceOnPlateau, RmsProp, Schedule, Sgd, WeightAverage}};
 use std::ops::ControlFlow;
 
 type Network = Box<dyn Layer<f32>>;
 type Chain = Box<dyn GradientTransform<f32>>;
-type Run = Trainer<f32, Network, MeanSquared, Chain>;
+type Run = Trainer<f32, Network, MeanSquaredError, Chain>;
 
 /// A chain in the usual order, and whether it has a guard.
 fn chain(c: &mut Case) -> (Chain, bool) {
     match c.below(7) {
         0 => (Box::new(Sgd::new(0.1)), false),
         1 => (Box::new(Adam::new(0.01)), false),
-        2 => (Box::new((Guard::new(), ClipNorm::new(1.0), Adam::new(0.01))), true),
+        2 => (Box::new((SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(0.01))), true),
         3 => (Box::new((Adam::new(0.01), Schedule::cosine(10, 0.0), WeightAverage::new(0.9))), false),
-        4 => (Box::new((RmsProp::new(0.01).momentum(0.9), Plateau::new(0.5, 1))), false),
+        4 => (Box::new((RmsProp::new(0.01).momentum(0.9), ReduceOnPlateau::new(0.5, 1))), false),
         5 => (Box::new(Sgd::new(c.real())), false),
         _ => (Box::new(Sgd::new(0.01).momentum(0.9)), false),
     }
 }
 
-fn settings(c: &mut Case) -> Settings {
+fn settings(c: &mut Case) -> TrainConfig {
     let count = |c: &mut Case, right| if c.once_in(4) { c.size() } else { right };
     let epochs = if c.once_in(6) { 0 } else { 2 };
-    Settings {
+    TrainConfig {
         batch: count(c, 2),
         accumulate: count(c, 1),
         epochs,
@@ -43,14 +43,14 @@ fn settings(c: &mut Case) -> Settings {
 fn trainer(c: &mut Case) -> Result<Run, Error> {
     let network = c.legal(3, 2).build()?;
     let (chain, _) = chain(c);
-    Trainer::for_steps(network, MeanSquared::new(), chain, Settings { batch: 2, epochs: 2, ..Settings::default() }, 2)
+    Trainer::for_sequences(network, MeanSquaredError::new(), chain, TrainConfig { batch: 2, epochs: 2, ..TrainConfig::default() }, 2)
 }
 
 /// A trainer that two calls make alike.
-fn fixed() -> Result<Trainer<f32, Sequential<f32>, MeanSquared, (Guard, Adam)>, Error> {
+fn fixed() -> Result<Trainer<f32, Sequential<f32>, MeanSquaredError, (SkipNonFinite, Adam)>, Error> {
     let network = Sequential::input(3).linear(2).build()?;
-    let settings = Settings { batch: 2, epochs: 1, ..Settings::default() };
-    Trainer::new(network, MeanSquared::new(), (Guard::new(), Adam::new(0.01)), settings)
+    let settings = TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() };
+    Trainer::new(network, MeanSquaredError::new(), (SkipNonFinite::new(), Adam::new(0.01)), settings)
 }
 
 fn folder() -> Result<tempfile::TempDir, Fault> {
@@ -69,33 +69,33 @@ fn finite(run: &Run) -> bool {
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(10, &["trainer::Settings {}", "trainer::Trainer::new"], None, |c| {
+        entry(10, &["trainer::TrainConfig {}", "trainer::Trainer::new"], None, |c| {
             let settings = settings(c);
             let network: Network = c.legal(3, 2).build()?;
             let ((chain, guarded), spare) = (chain(c), c.flag());
-            let made = Trainer::new(network, MeanSquared::new(), chain, settings);
+            let made = Trainer::new(network, MeanSquaredError::new(), chain, settings);
             ensure(made.is_err() || settings.batch > 0 && settings.accumulate > 0 && settings.threads > 0, || {
                 format!("{settings:?}")
             })?;
             let mut run: Run = made?;
             let _ = format!("{run:?}");
             let values = c.values::<f32>(16, Taste::Mild);
-            let data = Data::rows(3, &X, Target::Values(&values))?;
-            let observers = if spare { Observers::new().validation(&data) } else { Observers::new() };
+            let data = Dataset::rows(3, &X, Target::Values(&values))?;
+            let observers = if spare { FitOptions::new().validation(&data) } else { FitOptions::new() };
             let epochs = run.fit_with(&data, observers)?;
             ensure(epochs.len() <= settings.epochs, || format!("{} epochs", epochs.len()))?;
             ensure(guarded || finite(&run), || "the weights are not finite, and there is no guard".into())?;
             ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
         }),
-        entry(5, &["trainer::Trainer::for_steps"], None, |c| {
+        entry(5, &["trainer::Trainer::for_sequences"], None, |c| {
             let (settings, steps) = (settings(c), c.size());
             let network: Network = c.legal(3, 2).build()?;
             let (chain, _) = chain(c);
-            let made = Trainer::for_steps(network, MeanSquared::new(), chain, settings, steps);
+            let made = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps);
             ensure(made.is_err() || steps > 0, || "0 steps".into())?;
             let mut run: Run = made?;
             let values = c.values::<f32>(8, Taste::Mild);
-            let data = Data::sequences(3, 2, &X, Target::Values(&values))?;
+            let data = Dataset::sequences(3, 2, &X, Target::Values(&values))?;
             run.fit(&data)?;
             Ok(())
         }),
@@ -104,10 +104,10 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "trainer::Trainer::fit",
                 "trainer::Trainer::fit_with",
-                "trainer::Observers::new",
-                "trainer::Observers::monitor",
-                "trainer::Observers::progress",
-                "trainer::Observers::validation",
+                "trainer::FitOptions::new",
+                "trainer::FitOptions::monitor",
+                "trainer::FitOptions::progress",
+                "trainer::FitOptions::validation",
             ],
             None,
             |c| {
@@ -119,7 +119,7 @@ pub fn entries() -> Vec<Entry> {
                 };
                 let rows = if c.flag() { samples } else { samples * steps };
                 let targets = targets(c, rows);
-                let mut data = Data::sequences(width, steps, &inputs, targets.target())?;
+                let mut data = Dataset::sequences(width, steps, &inputs, targets.target())?;
                 let weights: Vec<f32> = (0..samples).map(|_| if c.flag() { 0.0 } else { 1.0 }).collect();
                 if c.once_in(4) {
                     data = data.row_weights(&weights)?;
@@ -127,7 +127,7 @@ pub fn entries() -> Vec<Entry> {
                 let stops = c.flag();
                 let mut progress = |_: &Epoch| if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
                 let mut seen = Statistics::new();
-                let mut observers = Observers::new();
+                let mut observers = FitOptions::new();
                 if c.flag() {
                     observers = observers.validation(&data);
                 }
@@ -145,7 +145,7 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(6, &["trainer::Trainer::evaluate", "trainer::Trainer::metric", "trainer::Trainer::predict"], None, |c| {
             let network: Network = c.legal(3, 2).build()?;
-            let mut run = Trainer::for_steps(network, CrossEntropy::new(), Sgd::new(0.1), Settings::default(), 2)?;
+            let mut run = Trainer::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default(), 2)?;
             let x: Vec<f32> = c.slice(12);
             let classes: Vec<usize> =
                 (0..c.length(2)).map(|_| if c.once_in(4) { c.size() } else { c.below(2) }).collect();
@@ -156,7 +156,7 @@ pub fn entries() -> Vec<Entry> {
                     format!("{} outputs", y.len())
                 });
             }
-            let data = Data::sequences(3, 2, &x, Target::Classes(&classes))?;
+            let data = Dataset::sequences(3, 2, &x, Target::Classes(&classes))?;
             let value = c.real();
             run.metric(&data, |_, _, _| value)?;
             let evaluation = run.evaluate(&data)?;
@@ -169,7 +169,7 @@ pub fn entries() -> Vec<Entry> {
             let name = c.text();
             let _ = run.block(&name).map(<[f32]>::len);
             let values = c.values::<f32>(16, Taste::Mild);
-            let data = Data::sequences(3, 2, &X, Target::Values(&values[..8]))?;
+            let data = Dataset::sequences(3, 2, &X, Target::Values(&values[..8]))?;
             let mut batch = Batch::new(&data, if c.once_in(3) { c.size() } else { 2 });
             for _ in 0..2 {
                 let samples: Vec<usize> =
@@ -199,14 +199,14 @@ pub fn entries() -> Vec<Entry> {
                 network,
                 BinaryCrossEntropy::new(),
                 Sgd::new(0.1),
-                Settings { batch: 2, epochs: 1, ..Settings::default() },
+                TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() },
             )?;
             let values = {
                 let n = c.length(8);
                 let taste = c.taste();
                 c.values::<f32>(n, taste)
             };
-            let data = Data::rows(3, &X[..12], Target::Values(&values))?;
+            let data = Dataset::rows(3, &X[..12], Target::Values(&values))?;
             let done = run.fit(&data);
             ensure(done.is_err() || values.iter().all(|t| (0.0..=1.0).contains(t)), || format!("targets {values:?}"))?;
             let _ = run.averaged_parameters().map(<[f32]>::len);
@@ -220,11 +220,11 @@ pub fn entries() -> Vec<Entry> {
             order.sort_unstable();
             ensure(order.iter().copied().eq(0..n), || format!("{order:?}"))
         }),
-        entry(4, &["trainer::Settings: Deserialize"], None, |c| json::<Settings>(c, &Settings::default())),
+        entry(4, &["trainer::TrainConfig: Deserialize"], None, |c| json::<TrainConfig>(c, &TrainConfig::default())),
         entry(3, &["trainer::Epoch: Deserialize", "trainer::Evaluation: Deserialize"], None, |c| {
             let mut run = trainer(c)?;
             let values = c.values::<f32>(8, Taste::Mild);
-            let data = Data::sequences(3, 2, &X, Target::Values(&values))?;
+            let data = Dataset::sequences(3, 2, &X, Target::Values(&values))?;
             let epochs = run.fit(&data)?;
             let Some(epoch) = epochs.first() else { return Ok(()) };
             let text = serde_json::to_string(epoch).unwrap_or_default();
@@ -310,7 +310,7 @@ pub fn entries() -> Vec<Entry> {
                 let path = folder.path().join("run");
                 let mut run = fixed()?;
                 let values = c.values::<f32>(16, Taste::Mild);
-                let data = Data::rows(3, &X, Target::Values(&values))?;
+                let data = Dataset::rows(3, &X, Target::Values(&values))?;
                 run.fit(&data)?;
                 run.save(&path)?;
                 let mut bytes = std::fs::read(&path).map_err(|error| Fault::Wrong(error.to_string()))?;
@@ -346,17 +346,17 @@ pub fn entries() -> Vec<Entry> {
         entry(4, &["trainer::Trainer::load"], None, |c| {
             let folder = folder()?;
             let path = folder.path().join("run");
-            let settings = Settings { batch: 2, epochs: 1, ..Settings::default() };
+            let settings = TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() };
             let network = || Sequential::<f32>::input(3).linear(2).build();
-            let make = |kind: usize| -> Result<Trainer<f32, Sequential<f32>, MeanSquared, Chain>, Error> {
+            let make = |kind: usize| -> Result<Trainer<f32, Sequential<f32>, MeanSquaredError, Chain>, Error> {
                 let chain: Chain = match kind {
                     0 => Box::new(Adam::new(0.01)),
                     1 => Box::new(RmsProp::new(0.01).momentum(0.9)),
                     2 => Box::new((Adam::new(0.01), Schedule::constant(1.0))),
                     3 => Box::new(Sgd::new(0.1)),
-                    _ => Box::new((Guard::new(), Adam::new(0.01))),
+                    _ => Box::new((SkipNonFinite::new(), Adam::new(0.01))),
                 };
-                Trainer::new(network()?, MeanSquared::new(), chain, settings)
+                Trainer::new(network()?, MeanSquaredError::new(), chain, settings)
             };
             let (one, two) = (c.below(5), c.below(5));
             make(one)?.save(&path)?;
@@ -388,7 +388,7 @@ pub fn entries() -> Vec<Entry> {
             let done = if c.flag() { run.restore(&checkpoint) } else { run.restore_parameters(&checkpoint) };
             ensure(done.is_ok() || run.parameters() == before, || "an error changed the parameters".into())?;
             let values = c.values::<f32>(16, Taste::Mild);
-            let data = Data::rows(3, &X, Target::Values(&values))?;
+            let data = Dataset::rows(3, &X, Target::Values(&values))?;
             let _ = run.fit(&data);
             done?;
             Ok(())
@@ -396,4 +396,4 @@ pub fn entries() -> Vec<Entry> {
     ]
 }
 
-const _: fn(&dyn Loss<f32>, Extent<'_>) = |_, _| {};
+const _: fn(&dyn Loss<f32>, BatchShape<'_>) = |_, _| {};

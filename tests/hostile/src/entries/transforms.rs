@@ -11,8 +11,8 @@ use chainrule::{
     monitor::Statistics,
     to_f64,
     transform::{
-        Adagrad, Adam, AdamW, BlockRates, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, Guard,
-        Member, Optimizer, Outcome, Penalty, Plateau, RmsProp, Schedule, Sgd, TransformSpec, Unordered, Update,
+        Adagrad, Adam, AdamW, ParameterGroups, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, SkipNonFinite,
+        Member, Optimizer, Outcome, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, TransformSpec, Unordered, Update,
         WeightAverage,
     },
 };
@@ -209,11 +209,11 @@ pub fn entries() -> Vec<Entry> {
         }),
         entry(
             2,
-            &["transform::Guard::new", "transform::Guard::limit", "transform::Guard: GradientTransform"],
+            &["transform::SkipNonFinite::new", "transform::SkipNonFinite::limit", "transform::SkipNonFinite: GradientTransform"],
             None,
             |c| {
                 let limit = c.word();
-                stepped(c, (Guard::new().limit(limit), Adam::new(0.1)), true)
+                stepped(c, (SkipNonFinite::new().limit(limit), Adam::new(0.1)), true)
             },
         ),
         entry(
@@ -240,26 +240,26 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             3,
-            &["transform::BlockRates::new", "transform::BlockRates::rate", "transform::BlockRates: GradientTransform"],
+            &["transform::ParameterGroups::new", "transform::ParameterGroups::rate", "transform::ParameterGroups: GradientTransform"],
             None,
             |c| {
                 let (name, factor) = (c.text(), c.real());
-                stepped(c, (Sgd::new(0.1), BlockRates::new().rate(&name, factor)), amount(factor))
+                stepped(c, (Sgd::new(0.1), ParameterGroups::new().rate(&name, factor)), amount(factor))
             },
         ),
         entry(
             4,
             &[
-                "transform::Plateau::new",
-                "transform::Plateau::threshold",
-                "transform::Plateau::cooldown",
-                "transform::Plateau::least",
-                "transform::Plateau: GradientTransform",
+                "transform::ReduceOnPlateau::new",
+                "transform::ReduceOnPlateau::threshold",
+                "transform::ReduceOnPlateau::cooldown",
+                "transform::ReduceOnPlateau::least",
+                "transform::ReduceOnPlateau: GradientTransform",
             ],
             None,
             |c| {
                 let (factor, threshold, least) = (c.real(), c.about(1e-4), c.about(0.0));
-                let plateau = Plateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
+                let plateau = ReduceOnPlateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
                 stepped(c, (Sgd::new(0.1), plateau), amount(threshold) && amount(least) && (0.0..1.0).contains(&factor))
             },
         ),
@@ -315,7 +315,7 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let transform = (
-                    Guard::new(),
+                    SkipNonFinite::new(),
                     ClipNorm::new(1.0),
                     Adam::new(0.01),
                     Schedule::constant(1.0),
@@ -384,7 +384,7 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 // Out of order on purpose; without `Unordered` it is refused.
                 let (rate, decay) = (c.real(), c.real());
-                let chain = (WeightAverage::new(decay), Adam::new(rate), Guard::new());
+                let chain = (WeightAverage::new(decay), Adam::new(rate), SkipNonFinite::new());
                 GradientTransform::<f32>::members(&chain, &mut |member| {
                     drop(format!("{member:?} {:?}", Member::of::<Adam>(member.stage)))
                 });
@@ -418,9 +418,9 @@ pub fn entries() -> Vec<Entry> {
                 "transform::ClipNorm: Deserialize",
                 "transform::ClipBlockNorm: Deserialize",
                 "transform::ClipValue: Deserialize",
-                "transform::Guard: Deserialize",
+                "transform::SkipNonFinite: Deserialize",
                 "transform::Penalty: Deserialize",
-                "transform::Plateau: Deserialize",
+                "transform::ReduceOnPlateau: Deserialize",
                 "transform::WeightAverage: Deserialize",
             ],
             None,
@@ -433,10 +433,10 @@ pub fn entries() -> Vec<Entry> {
                 5 => json(c, &ClipNorm::new(0.1)),
                 6 => json(c, &ClipBlockNorm::new(0.1)),
                 7 => json(c, &ClipValue::new(0.1)),
-                8 => json(c, &Guard::new()),
+                8 => json(c, &SkipNonFinite::new()),
                 9 => json(c, &Penalty::l2(0.1)),
-                10 => json(c, &Plateau::new(0.1, 3)),
-                11 => json(c, &Unordered((Guard::new(), Sgd::new(0.1)))),
+                10 => json(c, &ReduceOnPlateau::new(0.1, 3)),
+                11 => json(c, &Unordered((SkipNonFinite::new(), Sgd::new(0.1)))),
                 _ => json(c, &WeightAverage::new(0.1)),
             },
         ),

@@ -11,12 +11,12 @@ use core::ops::Range;
 
 /// Multiplies the update of some blocks; it stands after the optimiser.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct BlockRates {
+pub struct ParameterGroups {
     rates: Vec<(String, f64)>,
     ranges: Vec<(Range<usize>, f64)>,
 }
 
-impl BlockRates {
+impl ParameterGroups {
     /// No block is changed yet.
     pub fn new() -> Self {
         Self::default()
@@ -30,7 +30,7 @@ impl BlockRates {
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for BlockRates {
+impl<T: Scalar> GradientTransform<T> for ParameterGroups {
     fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
         self.ranges.clear();
         for (prefix, factor) in &self.rates {
@@ -55,7 +55,7 @@ impl<T: Scalar> GradientTransform<T> for BlockRates {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("BlockRates", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("ParameterGroups", GradientTransform::<T>::needs(self, blocks));
         vec![spec.setting("rates", &self.rates)]
     }
 }

@@ -17,27 +17,27 @@ use alloc::{string::String, vec, vec::Vec};
 /// so that a resumed run goes on counting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Guard {
+pub struct SkipNonFinite {
     limit: u64,
     skipped: u64,
 }
 
-impl Default for Guard {
+impl Default for SkipNonFinite {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Guard {
+impl SkipNonFinite {
     /// A guard that gives up after 10 skipped steps in a row.
     pub fn new() -> Self {
-        Guard { limit: 10, skipped: 0 }
+        SkipNonFinite { limit: 10, skipped: 0 }
     }
 
     /// Sets how many in a row, at least 1; it counts to 2/ε of the network's number format, 2048 in `f16`.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
-        Guard { limit, ..self }
+        SkipNonFinite { limit, ..self }
     }
 
     /// Steps skipped by this guard since it was made.
@@ -46,13 +46,13 @@ impl Guard {
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for Guard {
+impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
     fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0, "the limit of a guard", "at least 1", self.limit as f64)
     }
 
     fn stage(&self) -> Stage {
-        Stage::Guard
+        Stage::SkipNonFinite
     }
 
     /// How many steps in a row were skipped.

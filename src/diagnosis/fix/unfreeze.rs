@@ -1,6 +1,6 @@
 //! A block that moves again.
 
-use super::{Cause, Change, Effort, Patient, Remedy, Treatment};
+use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
 use crate::error::Error;
 use alloc::format;
 
@@ -17,9 +17,9 @@ impl Remedy for Thaw {
         cause == Cause::FrozenBlock
     }
 
-    fn treat(&self, patient: &Patient<'_>) -> Result<Option<Treatment>, Error> {
+    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let layer = patient.finding.layer.clone();
         let why = format!("layer {layer} trained like the others");
-        Ok(Some(patient.treatment(self.name(), Effort::Training, Change::Thaw(layer), why).preferred()))
+        Ok(Some(patient.fix(self.name(), Effort::Training, Change::Thaw(layer), why).preferred()))
     }
 }

@@ -2,15 +2,15 @@
 
 use super::{Finding, Report, Thresholds, rules};
 use crate::{
-    batch_shape::Extent,
+    batch_shape::BatchShape,
     block::{Blocks, Role},
     error::{Error, require_length},
-    layer::{CellKind, Layer, Mode, Node},
+    layer::{CellKind, Layer, LayerSpec, Mode},
     linalg::{spectral_norm_bound, spectral_radius},
     monitor::{Factor, GradientMonitor, Link, Statistics},
     scalar::Scalar,
-    theory::{Certificate, Inputs, Prediction, lyapunov_spectrum},
-    workspace::Tape,
+    theory::{Certificate, InputStatistics, Prediction, lyapunov_spectrum},
+    workspace::Workspace,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -47,21 +47,21 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
 /// Without [`statistics`](Self::statistics) the report is a forecast, made before the first step.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, diagnosis::{Cause, Examination}, layer::Sequential, theory::Inputs};
+/// use chainrule::{activation::Sigmoid, diagnosis::{Cause, Diagnosis}, layer::Sequential, theory::InputStatistics};
 /// let mut builder = Sequential::<f32>::input(64);
 /// for _ in 0..10 {
 ///     builder = builder.linear(64).activation(Sigmoid);
 /// }
 /// let network = builder.linear(10).build()?;
-/// let report = Examination::new(&network, Inputs::new(1.0)?)?.report();
+/// let report = Diagnosis::new(&network, InputStatistics::new(1.0)?)?.report();
 /// assert_eq!(report.root().unwrap().cause, Cause::SaturatingActivation);
 /// println!("{report}");
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Examination<'a> {
-    pub(super) node: Node,
-    pub(super) inputs: Inputs,
+pub struct Diagnosis<'a> {
+    pub(super) node: LayerSpec,
+    pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
@@ -71,13 +71,13 @@ pub struct Examination<'a> {
     pub(super) thresholds: Thresholds,
 }
 
-impl<'a> Examination<'a> {
+impl<'a> Diagnosis<'a> {
     /// The examination of a network that is fed with these inputs.
     ///
     /// # Errors
     /// Those of [`Prediction::of`].
-    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Inputs) -> Result<Self, Error> {
-        Ok(Examination {
+    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
+        Ok(Diagnosis {
             node: network.describe(),
             inputs,
             prediction: Prediction::of(network, inputs)?,
@@ -102,7 +102,7 @@ impl<'a> Examination<'a> {
         self,
         network: &(impl Layer<T> + ?Sized),
         w: &[T],
-        extent: Extent<'_>,
+        extent: BatchShape<'_>,
     ) -> Result<Self, Error> {
         let (certificate, mut recurrent) = (Certificate::new(network, w, extent)?, Vec::new());
         for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
@@ -118,7 +118,7 @@ impl<'a> Examination<'a> {
                 });
             }
         }
-        Ok(Examination { certificate: Some(certificate), recurrent, ..self })
+        Ok(Diagnosis { certificate: Some(certificate), recurrent, ..self })
     }
 
     /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents, by
@@ -130,58 +130,58 @@ impl<'a> Examination<'a> {
     /// x: \[steps, input\], one sequence.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Tape::new`], [`Tape::forward`] and
+    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Workspace::new`], [`Workspace::forward`] and
     /// [`lyapunov_spectrum`].
     ///
     /// # Panics
-    /// As [`Tape::forward`]; where `network` is not the one that is examined.
+    /// As [`Workspace::forward`]; where `network` is not the one that is examined.
     pub fn trajectory<T: Scalar>(self, network: &(impl Layer<T> + ?Sized), w: &[T], x: &[T]) -> Result<Self, Error> {
         let width = network.dims().input.max(1);
         let steps = x.len() / width;
         require_length("the inputs of a trajectory", steps.max(1) * width, x.len())?;
-        let (extent, mut seen) = (Extent::sequences(1, steps), Entering(Vec::new()));
-        Tape::new(network, extent)?.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+        let (extent, mut seen) = (BatchShape::sequences(1, steps), Entering(Vec::new()));
+        Workspace::new(network, extent)?.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
         let (blocks, mut trajectories) = (Blocks::collect(|visit| network.blocks(visit)), Vec::new());
         for (path, part) in self.node.parts() {
-            let Node::Recurrent { cell, .. } = part else { continue };
+            let LayerSpec::Recurrent { cell, .. } = part else { continue };
             let Some((_, x)) = seen.0.iter().find(|(name, _)| *name == path) else { continue };
-            if matches!(cell, CellKind::Opaque(_) | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
+            if matches!(cell, CellKind::Custom(_) | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
                 continue;
             }
             let layer = part.build::<T>()?;
             let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
             let Some(first) = blocks.iter().find(|block| block.name.starts_with(&prefix)) else { continue };
             let own = &w[first.range.start..][..layer.dims().parameters];
-            let count = layer.needs(Extent::batch(1), Mode::Evaluate).carried;
+            let count = layer.needs(BatchShape::batch(1), Mode::Evaluate).carried;
             let spectrum = lyapunov_spectrum(&*layer, own, x, steps / 4, count)?;
             trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents() });
         }
-        Ok(Examination { trajectories, ..self })
+        Ok(Diagnosis { trajectories, ..self })
     }
 
     /// Adds what was measured while it was trained, or in a single pass.
     #[must_use]
-    pub fn statistics<'b>(self, statistics: &'b Statistics) -> Examination<'b>
+    pub fn statistics<'b>(self, statistics: &'b Statistics) -> Diagnosis<'b>
     where
         'a: 'b,
     {
-        Examination { statistics: Some(statistics), ..self }
+        Diagnosis { statistics: Some(statistics), ..self }
     }
 
     /// Sets how many steps the task asks to remember; unless told, all of a sequence.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
-        Examination { span: Some(steps), ..self }
+        Diagnosis { span: Some(steps), ..self }
     }
 
     /// Sets where the rules draw their lines.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
-        Examination { thresholds, ..self }
+        Diagnosis { thresholds, ..self }
     }
 
     /// The description of the network, as a remedy takes it.
-    pub fn network(&self) -> &Node {
+    pub fn network(&self) -> &LayerSpec {
         &self.node
     }
 
