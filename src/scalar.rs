@@ -17,6 +17,15 @@ pub fn scalar<T: Scalar>(x: f64) -> T {
     <T as NumCast>::from(x).unwrap_or_else(T::nan)
 }
 
+/// The parameter `x` in the scalar type `T`: the nearest number that is finite, and not 0 unless `x` is.
+#[inline(always)]
+pub(crate) fn parameter<T: Scalar>(x: f64) -> T {
+    let nearest = scalar::<T>(x);
+    let least = if nearest.is_zero() && x != 0.0 { T::min_positive_value() } else { nearest.abs() };
+    let size = if least > T::max_value() { T::max_value() } else { least };
+    if nearest.is_sign_negative() { -size } else { size }
+}
+
 /// The scalar `x` as an `f64`; NaN where it has no such value.
 #[inline(always)]
 pub fn to_f64<T: Scalar>(x: T) -> f64 {

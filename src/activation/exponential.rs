@@ -4,7 +4,7 @@ use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
     error::{Error, require},
     math,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, parameter, scalar},
 };
 use alloc::{vec, vec::Vec};
 
@@ -21,7 +21,7 @@ pub struct Elu {
 checked_when_read!(Elu { alpha });
 
 impl Elu {
-    /// The limit at −∞ is `−alpha`.
+    /// The limit at −∞ is `−alpha`. A number format that does not hold α uses the nearest finite number.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and not negative.
@@ -46,11 +46,11 @@ impl Default for Elu {
 impl Activation for Elu {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        exponential(z, T::one(), scalar(self.alpha), z)
+        exponential(z, T::one(), parameter(self.alpha), z)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        exponential_derivative((z, T::zero()), T::one(), scalar(self.alpha))
+        exponential_derivative((z, T::zero()), T::one(), parameter(self.alpha))
     }
     /// 0 at −∞; 1 on the right or α at 0, whichever is larger.
     fn derivative_bounds(&self) -> Option<Bounds> {
@@ -74,7 +74,8 @@ pub struct Celu {
 checked_when_read!(Celu { alpha });
 
 impl Celu {
-    /// The limit at −∞ is `−alpha`. α must not be 0 in the scalar type it is used with either.
+    /// The limit at −∞ is `−alpha`. A number format that does not hold α uses the nearest number
+    /// that is finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and greater than 0.
@@ -99,12 +100,12 @@ impl Default for Celu {
 impl Activation for Celu {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let alpha = scalar::<T>(self.alpha);
+        let alpha = parameter::<T>(self.alpha);
         exponential(z, T::one(), alpha, z / alpha)
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        exponential_derivative(math::quotient(z, scalar(self.alpha)), T::one(), T::one())
+        exponential_derivative(math::quotient(z, parameter(self.alpha)), T::one(), T::one())
     }
     /// 0 at −∞, 1 on the right.
     fn derivative_bounds(&self) -> Option<Bounds> {

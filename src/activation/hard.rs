@@ -3,7 +3,7 @@
 use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
 use crate::{
     error::{Error, require},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, parameter, scalar},
 };
 use alloc::{vec, vec::Vec};
 
@@ -21,7 +21,8 @@ pub struct HardTanh {
 checked_when_read!(HardTanh { min, max });
 
 impl HardTanh {
-    /// The identity between `min` and `max`.
+    /// The identity between `min` and `max`. A number format that does not hold one uses the nearest number that is
+    /// finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and `min < max`.
@@ -52,12 +53,12 @@ impl Default for HardTanh {
 impl Activation for HardTanh {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let (min, max) = (scalar(self.min), scalar(self.max));
+        let (min, max) = (parameter(self.min), parameter(self.max));
         piecewise(z, (min, min), z, (max, max))
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        piecewise(z, (scalar(self.min), T::zero()), T::one(), (scalar(self.max), T::zero()))
+        piecewise(z, (parameter(self.min), T::zero()), T::one(), (parameter(self.max), T::zero()))
     }
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))

@@ -4,7 +4,7 @@ use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
 use crate::{
     error::{Error, require},
     math,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, parameter, scalar},
 };
 use alloc::{vec, vec::Vec};
 
@@ -46,7 +46,7 @@ pub struct LeakyRelu {
 checked_when_read!(LeakyRelu { slope });
 
 impl LeakyRelu {
-    /// Slope `slope` for `z ≤ 0`.
+    /// Slope `slope` for `z ≤ 0`. A number format that does not hold it uses the nearest number that is finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `slope` is finite.
@@ -71,13 +71,13 @@ impl Default for LeakyRelu {
 impl Activation for LeakyRelu {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let left = math::vanishing(z, scalar(self.slope));
+        let left = math::vanishing(z, parameter(self.slope));
         let left = if z.is_nan() { z } else { left };
         if z > T::zero() { z } else { left }
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let left = if z.is_nan() { z } else { scalar(self.slope) };
+        let left = if z.is_nan() { z } else { parameter(self.slope) };
         if z > T::zero() { T::one() } else { left }
     }
     /// The two slopes in order.

@@ -4,7 +4,7 @@ use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
     error::{Error, require},
     math::{self, magnitude, product},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, parameter},
 };
 
 /// A smooth ReLU: `φ(z) = ln(1 + e^(βz)) / β`, `φ′(z) = σ(βz)`.
@@ -20,7 +20,8 @@ pub struct Softplus {
 checked_when_read!(Softplus { beta });
 
 impl Softplus {
-    /// The larger `beta`, the sharper the bend.
+    /// The larger `beta`, the sharper the bend. A number format that does not hold β uses the nearest number that is
+    /// finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is finite and greater than 0.
@@ -45,14 +46,14 @@ impl Default for Softplus {
 impl Activation for Softplus {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        let beta = scalar::<T>(self.beta);
+        let beta = parameter::<T>(self.beta);
         let positive = if z < T::zero() { T::zero() } else { z };
         let (v, lost) = product(-magnitude(z), beta);
         positive + math::ln_1p(math::exp_of_sum(v, lost)) / beta
     }
     #[inline(always)]
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        let (v, lost) = product(z, scalar(self.beta));
+        let (v, lost) = product(z, parameter(self.beta));
         math::sigmoid_of_sum(v, lost)
     }
     /// The limits at −∞ and ∞.

@@ -4,7 +4,7 @@ use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
     error::{Error, require},
     math::{self, product},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, parameter},
 };
 
 /// The input times its own sigmoid: `φ(z) = z σ(βz)`, `φ′(z) = σ(βz) + βz σ′(βz)`.
@@ -23,7 +23,8 @@ impl Swish {
     /// Swish with β = 1.
     pub const SILU: Swish = Swish { beta: 1.0 };
 
-    /// The larger `beta`, the sharper the bend; a negative one mirrors it.
+    /// The larger `beta`, the sharper the bend; a negative one mirrors it. A number format that does not hold β
+    /// uses the nearest number that is finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is finite.
@@ -40,7 +41,7 @@ impl Swish {
     /// `βz`, which is 0 for β = 0 even where `z` is infinite, and what rounding it lost.
     #[inline(always)]
     fn gate<T: Scalar>(&self, z: T) -> (T, T) {
-        let beta = scalar::<T>(self.beta);
+        let beta = parameter::<T>(self.beta);
         let (gate, lost) = product(z, beta);
         let gate = if beta == T::zero() { beta } else { gate };
         (if z.is_nan() { z } else { gate }, lost)

@@ -109,7 +109,9 @@ impl Initializer for VarianceScaling {
     }
 
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
-        let std = libm::sqrt(self.variance(shape)?);
+        // Not the root of the variance: the square of a tiny gain is 0, that of a huge one ∞.
+        let fan = self.variance(shape).map(|_| self.count(shape))?;
+        let std = self.gain / libm::sqrt(fan);
         let most = match self.distribution {
             Distribution::Uniform => libm::sqrt(3.0) * std,
             Distribution::Truncated => 2.0 * std / CUT_AT_TWO,

@@ -492,6 +492,7 @@ impl<T: Scalar> Memory<T> {
         let dims = answers.dims;
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
         room::<T>("the parameters of the network", &[dims.parameters])?;
+        room::<T>("a row of the network", &[dims.input.max(dims.output)])?;
         check_extent(capacity, network.extent(capacity)).map_err(|rule| rule.at(""))?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;

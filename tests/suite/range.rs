@@ -370,3 +370,35 @@ fn activations_at_the_edges_of_a_format_are_at_their_limits() {
         LogSigmoid,
     );
 }
+
+/// No value and no derivative of `a` in a format is NaN.
+fn has_no_nan<T: Scalar>(a: &impl Activation) {
+    for z in
+        [0.0, -0.0, 1.0, -1.0, 1e-30, -1e30, 1e30, f64::INFINITY, f64::NEG_INFINITY, 65504.0, -65504.0, 3.4e38, -3.4e38]
+    {
+        let z = scalar::<T>(z);
+        let y = a.value(z);
+        assert!(!y.is_nan(), "{a:?} {z:?}");
+        assert!(!a.derivative(z, y).is_nan(), "{a:?}' {z:?}");
+    }
+}
+#[test]
+fn activation_with_parameters_beyond_a_format_is_never_nan() {
+    use chainrule::activation::*;
+    for p in [1e308, 1e39, 7e4, 1e-8, 1e-39, 1e-46, 1e-308, 5e-324] {
+        fn all<T: Scalar>(p: f64) {
+            has_no_nan::<T>(&Elu::new(p).unwrap());
+            has_no_nan::<T>(&Celu::new(p).unwrap());
+            has_no_nan::<T>(&Softplus::new(p).unwrap());
+            for p in [p, -p] {
+                has_no_nan::<T>(&LeakyRelu::new(p).unwrap());
+                has_no_nan::<T>(&Swish::new(p).unwrap());
+                has_no_nan::<T>(&HardTanh::new(-p, p * 1.5 + 1.0).unwrap_or_default());
+            }
+        }
+        all::<f32>(p);
+        all::<f64>(p);
+        all::<f16>(p);
+        all::<bf16>(p);
+    }
+}

@@ -102,11 +102,11 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
     let narrow = dims.input.min(dims.output) == 0;
     let expected: &[&str] = match (narrow, hostile) {
         (true, _) => &["Parameter"],
-        (false, true) => &["TooLarge", "InvalidLayer"],
+        (false, true) => &["TooLarge"],
         (false, false) => &["Ok", "TooLarge"],
     };
     let (mut first, mut second) = (Sequential::<f64>::new(dims.input), Sequential::<f64>::new(dims.input));
-    let fits: &[&str] = if hostile { &["TooLarge", "InvalidLayer", "Ok"] } else { expected };
+    let fits: &[&str] = if hostile { &["TooLarge", "Ok"] } else { expected };
     let fits = if narrow { expected } else { fits };
     table.row(&format!("{name}: push"), fits, || kind(first.push(layer.clone())));
     table.row(&format!("{name}: push, workspace"), expected, || {
@@ -119,7 +119,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
         kind(Workspace::<f64, _>::for_inference(&layer, BatchShape::batch(1)))
     });
     for batch in [MAX, MAX / 2, 1 << 62] {
-        let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge", "InvalidLayer"] };
+        let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge"] };
         let extent = BatchShape::sequences(batch, 1);
         table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::new(&layer, extent)));
         table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::for_inference(&layer, extent)));
@@ -176,7 +176,6 @@ fn hostile_sizes_give_a_value_or_a_typed_error() {
 }
 
 #[test]
-#[ignore = "the sampled prediction of 2²⁰ steps takes some seconds"]
 fn hostile_sizes_in_theory_give_a_value_or_a_typed_error() {
     if !limited("hostile_sizes_in_theory_give_a_value_or_a_typed_error") {
         return;
@@ -395,7 +394,7 @@ fn theories(table: &mut Table) {
     let line = Sequential::<f64>::input(1).linear(1).mean_over_steps().build().unwrap();
     let inputs = InputStatistics::new(1.0).unwrap();
     for (steps, expected) in
-        [(0, "Parameter"), (1, "Ok"), (1 << 20, "Ok"), (1 << 31, "TooLarge"), (MAX / 2, "TooLarge"), (MAX, "TooLarge")]
+        [(0, "Parameter"), (1, "Ok"), (1 << 12, "Ok"), (1 << 31, "TooLarge"), (MAX / 2, "TooLarge"), (MAX, "TooLarge")]
     {
         table.row(&format!("a sampled prediction of {steps} steps"), &[expected], || {
             kind(inputs.steps(steps).and_then(|inputs| Prediction::of(&recurrent, inputs)))

@@ -142,7 +142,7 @@ fn main() -> ExitCode {
         let start = std::time::Instant::now();
         let tally = runner.run(entry, panics, from, to);
         let seconds = start.elapsed().as_secs_f64();
-        if seconds > 10.0 {
+        if seconds > 2.0 {
             println!("{}: {seconds:.0} s for {} calls", entry.names[0], tally.calls);
         }
         let mut told: BTreeMap<String, u64> = BTreeMap::new();

@@ -76,7 +76,7 @@ pub fn entries() -> Vec<Entry> {
                 let values = c.slice::<f32>(n);
                 let inputs = if c.flag() { InputStatistics::new(x)? } else { InputStatistics::of_rows(&values)? };
                 let steps =
-                    if c.once_in(3) { c.of(&[1 << 20, 1 << 16, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
+                    if c.once_in(3) { c.of(&[1 << 12, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
                 let made = inputs.steps(steps);
                 ensure(made.is_err() || steps > 0, || "0 steps".into())?;
                 let inputs = made?;
