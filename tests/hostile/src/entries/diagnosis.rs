@@ -5,7 +5,18 @@ use crate::{
     Entry,
     case::{Case, Fault, Taste, ensure},
 };
-use chainrule::{Error, BatchShape, Layer, diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check, fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant}, suggest_fixes}, layer::{LayerSpec, initialize}, monitor::Statistics, theory::InputStatistics, workspace::Workspace};
+use chainrule::{
+    BatchShape, Error, Layer,
+    diagnosis::{
+        Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check,
+        fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant},
+        suggest_fixes,
+    },
+    layer::{LayerSpec, initialize},
+    monitor::Statistics,
+    theory::InputStatistics,
+    workspace::Workspace,
+};
 
 /// A report with findings, and the network it is about.
 fn report(c: &mut Case) -> Result<(LayerSpec, Report), Error> {
@@ -44,7 +55,7 @@ pub fn entries() -> Vec<Entry> {
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
             Ok(())
         }),
-        entry(2, &["diagnosis::expect_healthy"], None, |c| {
+        entry(1, &["diagnosis::expect_healthy"], None, |c| {
             let (_, report) = report(c)?;
             expect_healthy(Ok(report));
             Ok(())
@@ -72,8 +83,13 @@ pub fn entries() -> Vec<Entry> {
                         c.values::<f64>(12, taste),
                         if c.once_in(3) { c.values(w.len(), Taste::Hostile) } else { w.clone() },
                     );
-                    let output =
-                        workspace.forward_with(&w, &x, BatchShape::sequences(2, 2), chainrule::Mode::Train, &mut seen)?;
+                    let output = workspace.forward_with(
+                        &w,
+                        &x,
+                        BatchShape::sequences(2, 2),
+                        chainrule::Mode::Train,
+                        &mut seen,
+                    )?;
                     output.dy.fill(c.real());
                     workspace.backward_with(&w, &mut seen)?;
                 }
@@ -101,20 +117,20 @@ pub fn entries() -> Vec<Entry> {
             Ok(())
         }),
         entry(
-            4,
+            1,
             &[
-                "diagnosis::remedy::FixContext::new",
-                "diagnosis::remedy::FixContext::columns",
-                "diagnosis::remedy::FixContext::span",
-                "diagnosis::remedy::FixContext::thresholds",
-                "diagnosis::remedy::FixContext::typical_norm",
-                "diagnosis::remedy::suggest_fixes",
-                "diagnosis::remedy::Remedy::treat",
-                "diagnosis::remedy::Remedy::cures",
-                "diagnosis::remedy::Fix::apply",
-                "diagnosis::remedy::FixedNetwork::check",
-                "diagnosis::remedy::Change {}",
-                "diagnosis::remedy::CriticalInitialization {}",
+                "diagnosis::fix::FixContext::new",
+                "diagnosis::fix::FixContext::columns",
+                "diagnosis::fix::FixContext::span",
+                "diagnosis::fix::FixContext::thresholds",
+                "diagnosis::fix::FixContext::typical_norm",
+                "diagnosis::fix::suggest_fixes",
+                "diagnosis::fix::Remedy::treat",
+                "diagnosis::fix::Remedy::cures",
+                "diagnosis::fix::Fix::apply",
+                "diagnosis::fix::FixedNetwork::check",
+                "diagnosis::fix::Change {}",
+                "diagnosis::fix::CriticalInitialization {}",
             ],
             None,
             |c| {
@@ -123,7 +139,8 @@ pub fn entries() -> Vec<Entry> {
                 let other = c.legal(3, 2);
                 let described = if c.once_in(3) { &other } else { &node };
                 let rows = c.values::<f64>(12, Taste::Mild);
-                let mut patient = FixContext::new(described, InputStatistics::new(1.0)?, finding).typical_norm(c.real());
+                let mut patient =
+                    FixContext::new(described, InputStatistics::new(1.0)?, finding).typical_norm(c.real());
                 if c.flag() {
                     patient = patient.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
@@ -153,7 +170,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(3, &["diagnosis::remedy::Lsuv {}", "diagnosis::remedy::Lsuv::apply"], None, |c| {
+        entry(3, &["diagnosis::fix::Lsuv {}", "diagnosis::fix::Lsuv::apply"], None, |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f32>()?;
             let mut w = c.slice::<f32>(network.dims().parameters);
@@ -162,7 +179,7 @@ pub fn entries() -> Vec<Entry> {
             lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.extent() })?;
             Ok(())
         }),
-        entry(3, &["diagnosis::remedy::Standardise::of", "diagnosis::remedy::Standardise::apply"], None, |c| {
+        entry(3, &["diagnosis::fix::Standardise::of", "diagnosis::fix::Standardise::apply"], None, |c| {
             let width = c.width();
             let rows = c.slice::<f32>(width.saturating_mul(3));
             let standardise = Standardise::of(width, &rows)?;
@@ -173,7 +190,7 @@ pub fn entries() -> Vec<Entry> {
             })?;
             Ok(taken?)
         }),
-        entry(3, &["diagnosis::remedy::survivors", "diagnosis::remedy::transplant"], None, |c| {
+        entry(3, &["diagnosis::fix::survivors", "diagnosis::fix::transplant"], None, |c| {
             let (before, after) = (c.legal(3, 2), c.sequence(3, 2));
             let mut kept = survivors(&before, &after)?;
             for survivor in &mut kept {
@@ -194,8 +211,8 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::Cause: Deserialize",
                 "diagnosis::Severity: Deserialize",
                 "diagnosis::Thresholds: Deserialize",
-                "diagnosis::remedy::Lsuv: Deserialize",
-                "diagnosis::remedy::Standardise: Deserialize",
+                "diagnosis::fix::Lsuv: Deserialize",
+                "diagnosis::fix::Standardise: Deserialize",
             ],
             None,
             |c| match c.below(4) {

@@ -121,13 +121,13 @@ pub fn entries() -> Vec<Entry> {
             10,
             &[
                 "layer::Sequential::input",
-                "Builder::linear",
-                "Builder::activation",
-                "Builder::dropout",
-                "Builder::layer",
-                "Builder::recurrent",
-                "Builder::bidirectional",
-                "Builder::residual",
+                "network::Builder::linear",
+                "network::Builder::activation",
+                "network::Builder::dropout",
+                "network::Builder::layer",
+                "network::Builder::recurrent",
+                "network::Builder::bidirectional",
+                "network::Builder::residual",
             ],
             None,
             |c| {
@@ -294,7 +294,7 @@ pub fn entries() -> Vec<Entry> {
                 direct(c, &*layer)
             },
         ),
-        entry(4, &["layer::initialize", "layer::summary"], None, |c| {
+        entry(4, &["layer::initialize", "network::summary"], None, |c| {
             let width = c.size();
             let layer = c.node(width, 2).build::<f32>()?;
             let _ = format!("{:?}", summary(&*layer));
@@ -306,7 +306,7 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "layer::LayerSpec: Deserialize",
                 "layer::CellKind: Deserialize",
-                "layer::Reset: Deserialize",
+                "layer::GruVariant: Deserialize",
                 "layer::BranchScale: Deserialize",
             ],
             None,

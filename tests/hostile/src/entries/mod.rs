@@ -23,7 +23,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("CpuLevel::available", "takes no argument"),
     ("CpuLevel::current", "takes no argument"),
     ("initializer::ByGate: From", "from a private type, by which JSON is read"),
-    ("layer::Layer::answer", "hidden; networks ask it when they are made"),
+    ("layer::Layer::ask_parts", "hidden; networks ask it when they are made"),
 ];
 
 /// Names in the table that the reader of the sources does not see: made by macros, or without arguments.

@@ -353,11 +353,11 @@ pub fn entries() -> Vec<Entry> {
         entry(
             1,
             &[
-                "initializer::sample::below",
-                "initializer::sample::uniform",
-                "initializer::sample::generator",
-                "initializer::sample::Normals::new",
-                "initializer::sample::Normals::next",
+                "random::below",
+                "random::uniform",
+                "random::generator",
+                "random::Normals::new",
+                "random::Normals::next",
             ],
             Some("`below(0)` has no answer"),
             |c| {

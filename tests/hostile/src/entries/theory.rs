@@ -13,13 +13,13 @@ pub fn entries() -> Vec<Entry> {
         entry(
             5,
             &[
-                "theory::MeanField::new",
-                "theory::MeanField::variance_map",
-                "theory::MeanField::chi",
-                "theory::MeanField::correlation_map",
-                "theory::MeanField::decades",
-                "theory::MeanField::layers",
-                "theory::MeanField::lottery",
+                "mean_field::MeanField::new",
+                "mean_field::MeanField::variance_map",
+                "mean_field::MeanField::chi",
+                "mean_field::MeanField::correlation_map",
+                "mean_field::MeanField::decades",
+                "mean_field::MeanField::layers",
+                "mean_field::MeanField::lottery",
             ],
             None,
             |c| {
@@ -46,11 +46,11 @@ pub fn entries() -> Vec<Entry> {
         entry(
             1,
             &[
-                "theory::CriticalPoint::at",
-                "theory::CriticalPoint::all",
-                "theory::critical_weight_variance",
-                "theory::forward_gain",
-                "theory::backward_gain",
+                "mean_field::CriticalPoint::at",
+                "mean_field::CriticalPoint::all",
+                "mean_field::critical_weight_variance",
+                "mean_field::forward_gain",
+                "mean_field::backward_gain",
             ],
             None,
             |c| {
@@ -148,7 +148,7 @@ pub fn entries() -> Vec<Entry> {
             let _ = format!("{certificate:?}");
             Ok(())
         }),
-        entry(4, &["theory::eigenvalues", "theory::spectral_radius"], None, |c| {
+        entry(4, &["linalg::eigenvalues", "linalg::spectral_radius"], None, |c| {
             let n = c.width();
             let values = c.slice::<f64>(n.saturating_mul(n));
             let found = eigenvalues(&values, n)?;
@@ -157,7 +157,7 @@ pub fn entries() -> Vec<Entry> {
             spectral_radius(&values, n)?;
             Ok(())
         }),
-        entry(3, &["theory::spectral_norm_bound"], None, |c| {
+        entry(3, &["linalg::spectral_norm_bound"], None, |c| {
             let (rows, columns) = (c.width(), c.width());
             let values = c.slice::<f32>(rows.saturating_mul(columns));
             let bound = spectral_norm_bound(&values, rows, columns);

@@ -213,7 +213,7 @@ pub fn entries() -> Vec<Entry> {
             done?;
             Ok(())
         }),
-        entry(3, &["trainer::shuffle"], None, |c| {
+        entry(3, &["random::shuffle"], None, |c| {
             let mut order: Vec<usize> = (0..c.few()).collect();
             let n = order.len();
             shuffle(&mut order, c.word(), c.word());
