@@ -25,6 +25,8 @@ mod eigenvalues;
 mod errors;
 #[cfg(feature = "std")]
 mod floors;
+#[cfg(feature = "std")]
+mod golden_bits;
 mod initializers;
 #[cfg(feature = "serde")]
 mod json;
