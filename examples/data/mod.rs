@@ -1,6 +1,6 @@
 //! The data that ships with the repository, and a user's own table.
 
-use std::{error::Error, fmt, io::Read, path::Path};
+use std::{error::Error, fmt, io::Read};
 
 /// Rows of numbers with a class each.
 pub struct Table {
@@ -27,15 +27,10 @@ impl fmt::Display for Malformed {
 
 impl Error for Malformed {}
 
-fn shipped(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
-    std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
 /// The digits: 64 pixels from 0 to 1, and which digit it is.
 pub fn digits() -> Result<Table, Box<dyn Error>> {
     let mut text = Vec::new();
-    flate2::read::GzDecoder::new(&*shipped("digits.csv.gz")?).read_to_end(&mut text)?;
+    flate2::read::GzDecoder::new(&include_bytes!("../../data/digits.csv.gz")[..]).read_to_end(&mut text)?;
     let mut table = read("digits.csv.gz", &text, None)?;
     table.inputs.iter_mut().for_each(|pixel| *pixel /= 16.0);
     Ok(table)
@@ -43,8 +38,7 @@ pub fn digits() -> Result<Table, Box<dyn Error>> {
 
 /// The monthly sunspot numbers in order.
 pub fn sunspots() -> Result<Vec<f64>, Box<dyn Error>> {
-    let file = shipped("sunspots-monthly.csv")?;
-    let mut reader = csv::Reader::from_reader(&*file);
+    let mut reader = csv::Reader::from_reader(&include_bytes!("../../data/sunspots-monthly.csv")[..]);
     reader.records().map(|row| Ok(row?.get(2).unwrap_or_default().parse()?)).collect()
 }
 

@@ -3,7 +3,7 @@
 /// The lines that the rules of a diagnosis draw, all of them, each with its source; every one can be changed.
 ///
 /// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
-/// (`examples/clinic`) whose seeds are below 100.
+/// (`cargo run -p clinic`) whose seeds are below 100.
 ///
 /// Not among them is what [`Statistics`](crate::monitor::Statistics) counts while it watches, which nobody can change
 /// afterwards: a jump is tenfold, a window of units 2,000 examples of at least 10 passes, an average over passes that of ZClip

@@ -1,11 +1,12 @@
-//! The clinic: small networks, healthy or with one planted fault, diagnosed by this crate and by the rules of other tools.
+//! An evaluation of `diagnosis`: small networks, healthy or with one planted fault, diagnosed by chainrule and by the rules
+//! of other tools.
 //!
-//! `cargo run --release --example clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
+//! `cargo run --release -p clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
 //! Thresholds were tuned on seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.
 
 mod cases;
-#[allow(dead_code)] // not every example reads every file
-#[path = "../data/mod.rs"]
+#[allow(dead_code)] // shared with the examples
+#[path = "../../examples/data/mod.rs"]
 mod data;
 mod ours;
 mod peers;
