@@ -1,0 +1,164 @@
+//! A layer made of other layers, trained on the monthly sunspot numbers, and the one line that proves it right.
+
+use chainrule::layer::{Backward, Dims, Forward, MemorySizes, Mode};
+use chainrule::{
+    BatchShape,
+    activation::Tanh,
+    dataset::Dataset,
+    layer::{Linear, Sequential},
+    loss::{MeanSquaredError, Target},
+};
+use chainrule::{Block, Error, Layer, Scalar, rand_core::Rng};
+use chainrule::{
+    monitor::{Factor, GradientBudget},
+    trainer::{FitOptions, TrainConfig, Trainer},
+    transform::Adam,
+};
+
+/// Two layers on the same rows, their outputs added: `y = f(x) + g(x)`. Backward: `dx = f′ᵀ dy + g′ᵀ dy`.
+///
+/// For layers that keep the number of rows and carry no state.
+#[derive(Debug)]
+struct Sum<T> {
+    first: Box<dyn Layer<T>>,
+    second: Box<dyn Layer<T>>,
+    dims: Dims,
+    /// Parameters, blocks and links of the first branch; those of the second follow.
+    parameters: usize,
+    blocks: usize,
+    links: usize,
+}
+
+impl<T: Scalar> Sum<T> {
+    fn new(first: impl Layer<T> + 'static, second: impl Layer<T> + 'static) -> Result<Self, Error> {
+        let [f, g] = [first.dims(), second.dims()];
+        for (expected, found) in [(f.input, g.input), (f.output, g.output)] {
+            if expected != found {
+                return Err(Error::WidthMismatch { layer: "the second branch".into(), expected, found });
+            }
+        }
+        let shape = BatchShape::sequences(1, 2);
+        for layer in [&first as &dyn Layer<T>, &second] {
+            if layer.extent(shape) != shape || layer.needs(shape, Mode::Infer).carried > 0 {
+                return Err(Error::Order { what: "a sum", needs: "branches that keep the steps, without state" });
+            }
+        }
+        let (mut blocks, mut links) = (0, 0);
+        first.blocks(&mut |_| blocks += 1);
+        first.places("", &mut |_| links += 1);
+        let dims = Dims::new(f.input, f.output, f.parameters + g.parameters);
+        Ok(Sum { parameters: f.parameters, dims, blocks, links, first: Box::new(first), second: Box::new(second) })
+    }
+}
+
+impl<T: Scalar> Layer<T> for Sum<T> {
+    fn dims(&self) -> Dims {
+        self.dims
+    }
+    /// Saved: what the branches save, then their outputs. Scratch: theirs, both outputs, and a gradient of the input.
+    fn needs(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let [f, g] = [self.first.needs(shape, mode), self.second.needs(shape, mode)];
+        let outputs = 2 * shape.rows() * self.dims.output;
+        let saved = if mode.saves() { f.saved + g.saved + outputs } else { 0 };
+        MemorySizes::new(saved, f.scratch.max(g.scratch) + outputs + shape.rows() * self.dims.input, 0)
+    }
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (f_w, g_w) = w.split_at_mut(self.parameters);
+        self.first.initialize(f_w, rng)?;
+        self.second.initialize(g_w, rng)
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        self.first.blocks(&mut |block| visit(block.within("first", 0)));
+        self.second.blocks(&mut |block| visit(block.within("second", self.parameters)));
+    }
+    /// The sum's own link, then those of the branches.
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        visit(path.into());
+        self.first.places(&format!("{path}.first"), visit);
+        self.second.places(&format!("{path}.second"), visit);
+    }
+    /// `‖∂y/∂x‖ ≤ ‖∂f/∂x‖ + ‖∂g/∂x‖`, rounded up.
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        let (f_w, g_w) = w.split_at(self.parameters);
+        Some((self.first.gain_bound(f_w, shape)? + self.second.gain_bound(g_w, shape)?).next_up())
+    }
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let Forward { extent, mode, noise, x, y, saved, scratch, monitor, at, .. } = pass;
+        let (f_w, g_w) = w.split_at(self.parameters);
+        let (f_saved, saved) = saved.split_at_mut(self.first.needs(extent, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.needs(extent, mode).saved);
+        let (spare, scratch) = scratch.split_at_mut(2 * y.len());
+        let (f_y, g_y) = if mode.saves() { kept } else { spare }.split_at_mut(y.len());
+
+        let mut f = Forward::new(extent, mode, x, f_y, f_saved, scratch, monitor);
+        (f.noise, f.at) = (noise, at.part(1).branch());
+        self.first.forward(f_w, f);
+        let mut g = Forward::new(extent, mode, x, g_y, g_saved, scratch, monitor);
+        (g.noise, g.at) = (noise, at.part(1 + self.links).branch());
+        self.second.forward(g_w, g);
+
+        for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
+            *y = f + g;
+        }
+        if monitor.listens() {
+            monitor.forward(&at.link(Factor::Other, extent), x, y);
+        }
+    }
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let Backward { extent, mode, noise, x, saved, dy, mut dx, dw, trained, scratch, monitor, at, .. } = pass;
+        let (f_w, g_w) = w.split_at(self.parameters);
+        let (f_dw, g_dw) = dw.split_at_mut(self.parameters);
+        let (f_saved, saved) = saved.split_at_mut(self.first.needs(extent, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.needs(extent, mode).saved);
+        let (f_y, g_y) = kept.split_at(dy.len());
+        let (g_dx, scratch) = scratch.split_at_mut(x.len());
+        let with_dx = dx.is_some();
+
+        let mut f = Backward::new(extent, mode, x, f_y, f_saved, dy, dx.as_deref_mut(), f_dw, scratch, monitor);
+        (f.noise, f.trained, f.at) = (noise, trained, at.part(1).branch());
+        self.first.backward(f_w, f);
+        let g_dx_wanted = with_dx.then_some(&mut *g_dx);
+        let mut g = Backward::new(extent, mode, x, g_y, g_saved, dy, g_dx_wanted, g_dw, scratch, monitor);
+        (g.noise, g.trained, g.at) = (noise, trained.part(self.blocks), at.part(1 + self.links).branch());
+        self.second.backward(g_w, g);
+
+        let Some(dx) = dx else { return };
+        for (dx, &g_dx) in dx.iter_mut().zip(&*g_dx) {
+            *dx += g_dx;
+        }
+        if monitor.listens() {
+            monitor.backward(&at.link(Factor::Other, extent), dy, dx);
+        }
+    }
+}
+
+/// A straight line beside a small network.
+fn line_and_curve<T: Scalar>(inputs: usize, hidden: usize) -> Result<Sum<T>, Error> {
+    let curve = Sequential::input(inputs).linear(hidden).activation(Tanh).linear(1).build()?;
+    Sum::new(Linear::new(inputs, 1), curve)
+}
+
+chainrule::layer_laws!(sum_keeps_its_laws, line_and_curve(3, 2).unwrap());
+
+/// Months that a forecast sees.
+const SEEN: usize = 24;
+
+fn main() -> Result<(), Error> {
+    let series = include_str!("../data/sunspots-monthly.csv").lines().skip(1);
+    let series: Vec<f32> = series.filter_map(|line| line.rsplit(',').next()?.parse::<f32>().ok()).collect();
+    let x: Vec<f32> = series.windows(SEEN + 1).flat_map(|window| &window[..SEEN]).map(|spots| spots / 100.0).collect();
+    let next: Vec<f32> = series[SEEN..].iter().map(|spots| spots / 100.0).collect();
+    let network = Sequential::input(SEEN).linear(SEEN).layer(line_and_curve(SEEN, 16)?).build()?;
+    let settings = TrainConfig { epochs: 10, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(3e-3), settings)?;
+    let mut budget = GradientBudget::new();
+    let data = Dataset::rows(SEEN, &x, Target::Values(&next))?;
+    let epochs = trainer.fit_with(&data, FitOptions::new().monitor(&mut budget))?;
+    let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
+    println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
+    println!("the gradient of the last update, link by link:");
+    for link in budget.links() {
+        println!("  {:<12} {:+.2} decades", link.name, link.decades());
+    }
+    Ok(())
+}
