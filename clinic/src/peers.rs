@@ -131,7 +131,7 @@ impl Peer {
 }
 
 impl GradientMonitor<f32> for Peer {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.step += 1;
         self.variances.clear();
     }

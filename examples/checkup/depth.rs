@@ -103,8 +103,8 @@ fn fit(
 /// ‖gradient‖ before each weight product, from the input's side to the loss's.
 fn by_layer(budget: &GradientBudget) -> Vec<f64> {
     let weights = |link: &&_| matches!(link, chainrule::monitor::LinkBudget { factor: Factor::Weights, .. });
-    let mut norms: Vec<f64> = budget.links().iter().filter(weights).map(|link| link.before.norm).collect();
-    norms.extend(budget.links().last().map(|link| link.after.norm));
+    let mut norms: Vec<f64> = budget.links().iter().filter(weights).map(|link| link.norm_in.norm).collect();
+    norms.extend(budget.links().last().map(|link| link.norm_out.norm));
     norms.reverse();
     norms
 }

@@ -96,7 +96,7 @@ impl<T: Scalar> Layer<T> for Dropout {
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
         self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.x, pass.y);
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
         }
     }
@@ -104,7 +104,7 @@ impl<T: Scalar> Layer<T> for Dropout {
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
         self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.dy, dx);
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
         }
     }

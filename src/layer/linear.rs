@@ -80,7 +80,7 @@ impl Linear {
         let Some(dx) = pass.dx.as_deref_mut() else { return };
         let (size, dy) = ([pass.extent.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
         gemm_nn(dy, self.split(w).0, size, dx, pass.scratch);
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
         }
     }
@@ -146,7 +146,7 @@ impl<T: Scalar> Layer<T> for Linear {
         let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
         let x = Matrix::new(pass.x, self.inputs);
         gemm_nt(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, start, pass.scratch);
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }
     }

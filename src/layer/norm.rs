@@ -189,7 +189,7 @@ impl Norm {
                 pass.saved[STATISTICS * row..][..STATISTICS].copy_from_slice(&statistics.0.map(round));
             }
         }
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
         }
     }
@@ -257,7 +257,7 @@ impl Norm {
                 *dx = round(if share == W::one() { dx_of_share } else { dx_of_share / share });
             }
         }
-        if let (Some(dx), true) = (dx, pass.monitor.listens()) {
+        if let (Some(dx), true) = (dx, pass.monitor.is_active()) {
             pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
         }
     }

@@ -88,7 +88,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
             true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
             false => apply(pass.x, [pass.y], Value(self.activation.clone())),
         }
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.forward(&link, pass.x, pass.y);
         }
@@ -97,7 +97,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dz) = pass.dx else { return };
         map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
             pass.monitor.backward(&link, pass.dy, dz);
         }
@@ -189,7 +189,7 @@ impl<T: Scalar> Layer<T> for PRelu {
                 *y = if z > T::zero() { z } else { self.slope(w, unit) * z };
             }
         }
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             let activation = self.activation(w);
             let mut link = pass.at.link(Factor::Activation, pass.extent);
             if let Some(activation) = &activation {
@@ -221,7 +221,7 @@ impl<T: Scalar> Layer<T> for PRelu {
                 *dz = if z > T::zero() { g } else { self.slope(w, unit) * g };
             }
         }
-        if pass.monitor.listens() {
+        if pass.monitor.is_active() {
             let activation = self.activation(w);
             let mut link = pass.at.link(Factor::Activation, pass.extent);
             if let Some(activation) = &activation {

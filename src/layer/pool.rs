@@ -75,7 +75,7 @@ macro_rules! pool {
 
             fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
                 self.pool(pass.extent, pass.x, pass.y);
-                if pass.monitor.listens() {
+                if pass.monitor.is_active() {
                     pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
                 }
             }
@@ -83,7 +83,7 @@ macro_rules! pool {
             fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
                 let Some(dx) = pass.dx else { return };
                 self.spread(pass.extent, pass.dy, dx);
-                if pass.monitor.listens() {
+                if pass.monitor.is_active() {
                     pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
                 }
             }

@@ -212,7 +212,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         self.branch.forward(&w[self.own()..], branch);
         let scale = self.factor(w);
         map2(x, f, y, |x, f| x + scale * f);
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.forward(&at.link(Factor::Addition, extent), x, y);
         }
     }
@@ -231,7 +231,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, extent), dy, scaled);
         }
         let trained: TrainableMask<'_> = trained.part(self.own());
@@ -258,11 +258,11 @@ impl<T: Scalar> Layer<T> for Residual<T> {
             },
         );
         if let Some(dx) = dx {
-            if monitor.listens() {
+            if monitor.is_active() {
                 before.copy_from_slice(dx);
             }
             update(dx, dy, |dx, dy| dx + dy);
-            if monitor.listens() {
+            if monitor.is_active() {
                 monitor.backward(&at.link(Factor::Addition, extent), before, dx);
             }
         }

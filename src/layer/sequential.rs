@@ -398,7 +398,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let widest = self.widest(extent);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && self.has_stretches(extent, mode, scratch.len()) && !monitor.listens();
+        let together = mode.saves() && self.has_stretches(extent, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), extent, 0);
         while let Some(link) = self.links.get(next) {
@@ -499,7 +499,7 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(extent);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = self.has_stretches(extent, mode, scratch.len()) && !monitor.listens();
+        let together = self.has_stretches(extent, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
@@ -535,7 +535,7 @@ impl<T: Scalar> Sequential<T> {
             let [saves, states] = self.own(i, rows, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
             // Nobody is told of zeros that the link before would skip; a monitor is.
-            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.listens();
+            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.is_active();
             let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
             let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {

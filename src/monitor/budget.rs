@@ -14,7 +14,7 @@ use num_traits::Float;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Length {
+pub struct NormStats {
     /// Its 2-norm; infinite or NaN where a value is.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub norm: f64,
@@ -26,11 +26,11 @@ pub struct Length {
     pub values: usize,
 }
 
-impl Length {
+impl NormStats {
     /// The length of a gradient.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
         let Survey { norm, zeros, non_finite, .. } = survey(gradient);
-        Length { norm, zeros, non_finite, values: gradient.len() }
+        NormStats { norm, zeros, non_finite, values: gradient.len() }
     }
 }
 
@@ -48,20 +48,20 @@ pub struct LinkBudget {
     /// Whether it is on the one path from loss to input.
     pub on_main_path: bool,
     /// The gradient that came, from the side of the loss.
-    pub before: Length,
+    pub norm_in: NormStats,
     /// The gradient that went on, towards the input.
-    pub after: Length,
+    pub norm_out: NormStats,
 }
 
 impl LinkBudget {
-    /// ‖after‖ / ‖before‖.
+    /// `norm_out.norm / norm_in.norm`.
     pub fn gain(&self) -> f64 {
-        self.after.norm / self.before.norm
+        self.norm_out.norm / self.norm_in.norm
     }
 
     /// log10 of the [gain](Self::gain): −∞ where the gradient ends, 0 where there was none.
     pub fn decades(&self) -> f64 {
-        if self.before.norm == 0.0 && self.after.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
+        if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
     }
 }
 
@@ -75,9 +75,9 @@ pub struct BlockBudget {
     /// What it does.
     pub role: Role,
     /// Its parameters.
-    pub parameters: Length,
+    pub parameters: NormStats,
     /// Their gradient.
-    pub gradient: Length,
+    pub gradient: NormStats,
 }
 
 /// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the last norm over the first.
@@ -109,7 +109,7 @@ impl Shares {
         // The last norm that was not zero, and the factor that made it so, if one has.
         let (mut last, mut lost) = (0.0, None);
         for link in links {
-            let (before, after) = (link.before.norm, link.after.norm);
+            let (before, after) = (link.norm_in.norm, link.norm_out.norm);
             if last == 0.0 {
                 last = before;
             } else if before != last && before > 0.0 {
@@ -170,7 +170,7 @@ struct Rows {
 
 impl Rows {
     fn record<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
-        let (before, after) = (Length::of(dy), Length::of(dx));
+        let (norm_in, norm_out) = (NormStats::of(dy), NormStats::of(dx));
         if at.name.len() > self.longest {
             self.longest = at.name.len();
             self.rows.iter_mut().for_each(|row| row.name.reserve(at.name.len() - row.name.len()));
@@ -183,7 +183,8 @@ impl Rows {
             name.clear();
             name.push_str(at.name);
         }
-        let row = LinkBudget { name, factor: at.factor, step: at.step, on_main_path: at.on_main_path, before, after };
+        let row =
+            LinkBudget { name, factor: at.factor, step: at.step, on_main_path: at.on_main_path, norm_in, norm_out };
         match self.rows.get_mut(self.used) {
             Some(old) => *old = row,
             None => self.rows.push(row),
@@ -241,8 +242,11 @@ impl GradientBudget {
 
     /// ‖dL/d(h, c)‖ at each step of one recurrent layer, from the first step to the last.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
-        let mut norms: Vec<f64> =
-            self.steps_of(layer).filter(|link| link.factor == Factor::Addition).map(|link| link.after.norm).collect();
+        let mut norms: Vec<f64> = self
+            .steps_of(layer)
+            .filter(|link| link.factor == Factor::Addition)
+            .map(|link| link.norm_out.norm)
+            .collect();
         norms.reverse();
         norms
     }
@@ -254,7 +258,7 @@ fn layer_of(name: &str) -> &str {
 }
 
 impl<T: Scalar> GradientMonitor<T> for GradientBudget {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         (self.depth.used, self.time.used) = (0, 0);
     }
 
@@ -264,7 +268,8 @@ impl<T: Scalar> GradientMonitor<T> for GradientBudget {
 
     fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         for (i, block) in blocks.iter().enumerate() {
-            let (parameters, gradient) = (Length::of(&w[block.range.clone()]), Length::of(&dw[block.range.clone()]));
+            let (parameters, gradient) =
+                (NormStats::of(&w[block.range.clone()]), NormStats::of(&dw[block.range.clone()]));
             match self.blocks.get_mut(i) {
                 Some(row) if row.name == block.name => (row.parameters, row.gradient) = (parameters, gradient),
                 _ => {
@@ -321,7 +326,7 @@ impl fmt::Display for GradientBudget {
             "{:<18} {:>9} {:>8} {:>8} {:>8} {:>8}  {:<12} {:>9} {:>9}",
             "layer", "‖gradient‖", "weights", "φ′", "added", "other", "total", "‖dW‖", "‖db‖"
         )?;
-        writeln!(f, "{:<18} {:>9.2e}", "output", first.before.norm)?;
+        writeln!(f, "{:<18} {:>9.2e}", "output", first.norm_in.norm)?;
         let mut unseen: Vec<&BlockBudget> = self.blocks.iter().collect();
         for links in path.split_inclusive(|link| link.factor == Factor::Weights) {
             let Some(last) = links.last() else { continue };
@@ -332,13 +337,18 @@ impl fmt::Display for GradientBudget {
                 _ => last.name.strip_suffix(".input").unwrap_or(&last.name),
             };
             let own = |block: &&BlockBudget| layer_of(&block.name) == layer;
-            write_row(f, if ends { layer } else { &last.name }, last.after.norm, &Shares::of(links.iter().copied()))?;
+            write_row(
+                f,
+                if ends { layer } else { &last.name },
+                last.norm_out.norm,
+                &Shares::of(links.iter().copied()),
+            )?;
             write_blocks(f, unseen.iter().copied().filter(own))?;
             unseen.retain(|block| !own(block));
         }
         let shares = self.shares();
         if let Some(last) = path.last() {
-            write_row(f, "sum", last.after.norm, &shares)?;
+            write_row(f, "sum", last.norm_out.norm, &shares)?;
         }
         writeln!(f)?;
         if path.last().is_some_and(|last| last.factor != Factor::Weights) {
@@ -385,10 +395,10 @@ impl GradientBudget {
         for links in links.chunk_by(|a, b| a.step.map(|s| (end - s) / stretch) == b.step.map(|s| (end - s) / stretch)) {
             let (Some(first), Some(last)) = (links.first(), links.last()) else { continue };
             let name = alloc::format!("{}…{}", first.step.unwrap_or(0), last.step.unwrap_or(0));
-            write_row(f, &name, last.after.norm, &Shares::of(links.iter().copied()))?;
+            write_row(f, &name, last.norm_out.norm, &Shares::of(links.iter().copied()))?;
             writeln!(f)?;
         }
-        write_row(f, "sum", oldest.after.norm, &Shares::of(links.iter().copied()))?;
+        write_row(f, "sum", oldest.norm_out.norm, &Shares::of(links.iter().copied()))?;
         writeln!(f)
     }
 }

@@ -7,12 +7,12 @@ mod budget;
 mod recorder;
 mod statistics;
 
-pub use budget::{BlockBudget, GradientBudget, Length, LinkBudget, Shares};
+pub use budget::{BlockBudget, GradientBudget, LinkBudget, NormStats, Shares};
 #[cfg(feature = "serde")]
 pub use recorder::Recorder;
 pub use statistics::{
-    BlockStatistics, GateStatistics, LinkStatistics, NonFinite, Place, RunStatistics, RunningMoments, StateStatistics,
-    Statistics,
+    BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,
+    StateStatistics, Statistics,
 };
 
 use alloc::boxed::Box;
@@ -73,15 +73,15 @@ impl core::fmt::Debug for Link<'_> {
 /// the order of the backward pass; over time (`step` is some step), for each factor of each step.
 pub trait GradientMonitor<T: Scalar> {
     /// A watched pass begins. Called whether the monitor listens or not.
-    fn begin(&mut self) {}
-    /// A further pass of the same update begins: the next part of an accumulated gradient. As [`begin`](Self::begin) unless
+    fn begin_pass(&mut self) {}
+    /// A further pass of the same update begins: the next part of an accumulated gradient. As [`begin_pass`](Self::begin_pass) unless
     /// you write it.
     fn begin_part(&mut self) {
-        self.begin();
+        self.begin_pass();
     }
     /// Whether the events of this pass are wanted. Where not, nothing is gathered for them. The answer is to be the same from
     /// the beginning of a pass to its end, forward or backward: layers ask more than once.
-    fn listens(&self) -> bool {
+    fn is_active(&self) -> bool {
         true
     }
     /// A link was applied: `y` from `x`. For an activation `x` is the pre-activation `z`.
@@ -108,7 +108,7 @@ pub trait GradientMonitor<T: Scalar> {
 }
 
 impl<T: Scalar> GradientMonitor<T> for () {
-    fn listens(&self) -> bool {
+    fn is_active(&self) -> bool {
         false
     }
 }
@@ -117,20 +117,20 @@ impl<T: Scalar> GradientMonitor<T> for () {
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
-            fn begin(&mut $self) {
-                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin();
+            fn begin_pass(&mut $self) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_pass();
                 $each
             }
             fn begin_part(&mut $self) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_part();
                 $each
             }
-            fn listens(&$self) -> bool {
+            fn is_active(&$self) -> bool {
                 $any
             }
             fn forward(&mut $self, at: &Link<'_>, x: &[T], y: &[T]) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.forward(at, x, y);
                     }
                 };
@@ -138,7 +138,7 @@ macro_rules! composite {
             }
             fn backward(&mut $self, at: &Link<'_>, dy: &[T], dx: &[T]) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.backward(at, dy, dx);
                     }
                 };
@@ -146,7 +146,7 @@ macro_rules! composite {
             }
             fn loss(&mut $self, loss: f64) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.loss(loss);
                     }
                 };
@@ -154,7 +154,7 @@ macro_rules! composite {
             }
             fn clip(&mut $self, factor: f64) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.clip(factor);
                     }
                 };
@@ -162,7 +162,7 @@ macro_rules! composite {
             }
             fn gradient(&mut $self, blocks: &Blocks, w: &[T], dw: &[T]) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.gradient(blocks, w, dw);
                     }
                 };
@@ -170,7 +170,7 @@ macro_rules! composite {
             }
             fn update(&mut $self, blocks: &Blocks, w: &[T], update: &[T]) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.listens() {
+                    if member.is_active() {
                         member.update(blocks, w, update);
                     }
                 };
@@ -181,26 +181,26 @@ macro_rules! composite {
 }
 
 composite!([A: GradientMonitor<T>, B: GradientMonitor<T>] (A, B), self,
-    any: self.0.listens() || self.1.listens(),
+    any: self.0.is_active() || self.1.is_active(),
     each(visit): { visit(&mut self.0); visit(&mut self.1) });
 composite!([A: GradientMonitor<T>, B: GradientMonitor<T>, C: GradientMonitor<T>] (A, B, C), self,
-any: self.0.listens() || self.1.listens() || self.2.listens(),
+any: self.0.is_active() || self.1.is_active() || self.2.is_active(),
 each(visit): {
     visit(&mut self.0);
     visit(&mut self.1);
     visit(&mut self.2)
 });
 composite!([M: GradientMonitor<T>] Option<M>, self,
-    any: self.as_ref().is_some_and(|member| member.listens()),
+    any: self.as_ref().is_some_and(|member| member.is_active()),
     each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
 composite!([M: GradientMonitor<T>] Vec<M>, self,
-    any: self.iter().any(|member| member.listens()),
+    any: self.iter().any(|member| member.is_active()),
     each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
 composite!([M: GradientMonitor<T>] &mut M, self,
-    any: (**self).listens(),
+    any: (**self).is_active(),
     each(visit): visit(*self));
 composite!([] Box<dyn GradientMonitor<T>>, self,
-    any: (**self).listens(),
+    any: (**self).is_active(),
     each(visit): visit(&mut **self));
 
 /// A monitor that is called in every `n`-th pass only; the others cost nothing. In a
@@ -220,10 +220,10 @@ pub fn Every<M>(n: u64, monitor: M) -> Every<M> {
 }
 
 impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.passes += 1;
         if self.due() {
-            self.monitor.begin();
+            self.monitor.begin_pass();
         }
     }
     fn begin_part(&mut self) {
@@ -231,8 +231,8 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
             self.monitor.begin_part();
         }
     }
-    fn listens(&self) -> bool {
-        self.due() && self.monitor.listens()
+    fn is_active(&self) -> bool {
+        self.due() && self.monitor.is_active()
     }
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
         self.monitor.forward(at, x, y);

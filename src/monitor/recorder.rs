@@ -1,6 +1,6 @@
 //! A monitor that writes what it sees as JSON lines.
 
-use super::{Factor, GradientMonitor, Length, Link};
+use super::{Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Blocks, scalar::Scalar};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -27,8 +27,8 @@ struct Line<'a> {
     step: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gate: Option<&'a str>,
-    before: Length,
-    after: Length,
+    before: NormStats,
+    after: NormStats,
 }
 
 impl<W: Write> Recorder<W> {
@@ -63,14 +63,15 @@ impl<W: Write> Recorder<W> {
             factor: Some(at.factor),
             step: at.step,
             gate: at.gate,
-            before: Length::of(before),
-            after: Length::of(after),
+            before: NormStats::of(before),
+            after: NormStats::of(after),
         });
     }
 
     fn each_block<T: Scalar>(&mut self, event: &'static str, blocks: &Blocks, before: &[T], after: &[T]) {
         for block in blocks {
-            let (before, after) = (Length::of(&before[block.range.clone()]), Length::of(&after[block.range.clone()]));
+            let (before, after) =
+                (NormStats::of(&before[block.range.clone()]), NormStats::of(&after[block.range.clone()]));
             let (name, pass) = (&*block.name, self.pass);
             self.write(&Line { pass, event, name, factor: None, step: None, gate: None, before, after });
         }
@@ -78,7 +79,7 @@ impl<W: Write> Recorder<W> {
 }
 
 impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.pass += 1;
     }
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {

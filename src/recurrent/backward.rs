@@ -91,7 +91,7 @@ impl Unrolled {
         let together = self.steps_together::<T>(batch);
         for first in (0..extent.steps).step_by(together).rev() {
             let steps = first..(first + together).min(extent.steps);
-            let count = self.parts(batch, steps.len(), monitor.listens());
+            let count = self.parts(batch, steps.len(), monitor.is_active());
             let given = BackwardSteps {
                 extent,
                 at,
@@ -127,12 +127,12 @@ impl Unrolled {
             d_carried_in[..batch * hidden].copy_from_slice(d_h);
             d_carried_in[batch * hidden..].copy_from_slice(d_memory);
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
         }
         if let Some(dx) = dx {
             gemm_nn(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
-            if monitor.listens() {
+            if monitor.is_active() {
                 monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
             }
         }
@@ -181,7 +181,7 @@ impl Unrolled {
                 let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
                 map2(rest, dy, total_of_rest, |state, loss| state + loss);
             }
-            let mut trail = Trail::new(monitor.listens(), live, given.at, extent, step);
+            let mut trail = Trail::new(monitor.is_active(), live, given.at, extent, step);
             trail.gather(&[d_h, d_memory]);
             trail.turn();
             trail.gather(&[total, d_memory]);

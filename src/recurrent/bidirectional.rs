@@ -411,7 +411,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             y[..widths[0]].copy_from_slice(first);
             y[widths[0]..].copy_from_slice(second);
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.forward(&pass.at.link(Factor::Other, extent), x, pass.y);
         }
     }
@@ -490,7 +490,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         );
         if let Some(dx) = dx {
             dx.iter_mut().zip(&*other_dx).for_each(|(dx, &other)| *dx += other);
-            if monitor.listens() {
+            if monitor.is_active() {
                 monitor.backward(&pass.at.link(Factor::Other, extent), pass.dy, dx);
             }
         }

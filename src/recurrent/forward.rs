@@ -71,7 +71,7 @@ impl Unrolled {
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);
-            let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.listens()));
+            let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.is_active()));
             let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
             let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
@@ -92,7 +92,7 @@ impl Unrolled {
                 by_samples([count, GRAIN], slabs, &run);
             }
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.forward(&at.link(Factor::Other, extent), x, y);
         }
     }
@@ -111,7 +111,7 @@ impl Unrolled {
         let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
         let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
         let first = y.samples().start;
-        let (shown, live) = live.split_at_mut(if monitor.listens() { y.samples().len() * gates } else { 0 });
+        let (shown, live) = live.split_at_mut(if monitor.is_active() { y.samples().len() * gates } else { 0 });
         for step in steps {
             let (active, after) = (y.active(step), y.active(step + 1));
             if active == 0 {

@@ -83,9 +83,9 @@ pub(super) struct Trail<'a, T> {
 }
 
 impl<'a, T: Scalar> Trail<'a, T> {
-    pub(super) fn new(listens: bool, live: &'a mut [T], at: Place<'a>, extent: BatchShape<'a>, step: usize) -> Self {
+    pub(super) fn new(active: bool, live: &'a mut [T], at: Place<'a>, extent: BatchShape<'a>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
-        Trail { buffers: listens.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
+        Trail { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
     }
 
     /// Adds whole slabs to what is being gathered.

@@ -19,7 +19,7 @@ use super::{
     argument::{REACH, arguments, distance, simplest},
     bounds::{greatest, jumps, measured, unbounded},
     law::Trial,
-    probe::{Probe, TrainableMask, slope, value},
+    probe::{Probe, Precision, slope, value},
 };
 use crate::{
     activation::{Activation, Bounds},
@@ -160,7 +160,7 @@ impl Suite<'_> {
         Some(near.into_iter().map(|z| error / unit(truth(self.activation, z).1)).fold(plain, f64::min))
     }
 
-    fn derivative<T: TrainableMask>(&mut self, format: &Format) {
+    fn derivative<T: Precision>(&mut self, format: &Format) {
         let what = "φ′(z) against the dual number's";
         self.everywhere(Law::Derivative, format, what, ROUNDINGS, |suite, z| {
             let tangent = suite.truth(z).0;
@@ -179,7 +179,7 @@ impl Suite<'_> {
     }
 
     /// φ′ is 0, or off by a factor of two in `f32`, where it is small, normal, and varies smoothly.
-    fn saturation<T: TrainableMask>(&mut self, format: &Format) {
+    fn saturation<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", 0.5, |suite, z| {
             let (expected, curvature) = suite.truth(z);
             // Far out on a sine, roundings of z alone change the size of φ′.
@@ -329,7 +329,7 @@ impl Suite<'_> {
         }
     }
 
-    fn bounds<T: TrainableMask>(&mut self, bounds: Bounds, format: &Format) {
+    fn bounds<T: Precision>(&mut self, bounds: Bounds, format: &Format) {
         let activation = self.activation;
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= format.max).collect();
         let finite = |x: f64| if x.is_finite() { x.abs() } else { 0.0 };
@@ -378,7 +378,7 @@ impl Suite<'_> {
     }
 
     /// Whether φ and φ′ have a limit: far out a sine rises and falls, and so has none.
-    fn has_limit<T: TrainableMask>(&self, sign: f64, format: &Format) -> bool {
+    fn has_limit<T: Precision>(&self, sign: f64, format: &Format) -> bool {
         let far = (2..26).map(|i| sign * format.max / f64::from(i));
         let settles = |ys: Vec<f64>| {
             let size = ys.iter().fold(0.0, |size: f64, y| size.max(y.abs()));
@@ -389,7 +389,7 @@ impl Suite<'_> {
             && settles(far.map(|z| slope::<T>(self.activation, z)).collect())
     }
 
-    fn extremes<T: TrainableMask>(&mut self, format: &Format) {
+    fn extremes<T: Precision>(&mut self, format: &Format) {
         let ends = [f64::NEG_INFINITY, f64::INFINITY]
             .map(|end| (value::<T>(self.activation, end), slope::<T>(self.activation, end)));
         let limits = [-1.0, 1.0].map(|sign| self.has_limit::<T>(sign, format));
@@ -429,7 +429,7 @@ impl Suite<'_> {
         }
     }
 
-    fn not_a_number<T: TrainableMask>(&mut self, format: &Format) {
+    fn not_a_number<T: Precision>(&mut self, format: &Format) {
         for (what, found) in
             [("φ(NaN)", value::<T>(self.activation, f64::NAN)), ("φ′(NaN)", slope::<T>(self.activation, f64::NAN))]
         {
@@ -445,7 +445,7 @@ impl Suite<'_> {
         }
     }
 
-    fn monotone<T: TrainableMask>(&mut self, format: &Format) {
+    fn monotone<T: Precision>(&mut self, format: &Format) {
         let points: Vec<f64> = self.points.iter().copied().filter(|&z| (format.value)(z) == z).collect();
         for pair in points.windows(2) {
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
@@ -466,7 +466,7 @@ impl Suite<'_> {
         }
     }
 
-    fn odd<T: TrainableMask>(&mut self, format: &Format) {
+    fn odd<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Odd, format, "φ(−z)", 0.0, |suite, z| {
             let (expected, found) = (-value::<T>(suite.activation, z), value::<T>(suite.activation, -z));
             let same = expected.to_bits() == found.to_bits() || (expected.is_nan() && found.is_nan());

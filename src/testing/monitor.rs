@@ -179,6 +179,6 @@ fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
         }
         monitor.gradient(&blocks, slice, slice);
         monitor.update(&blocks, slice, slice);
-        monitor.begin();
+        monitor.begin_pass();
     }
 }

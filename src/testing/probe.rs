@@ -36,30 +36,30 @@ fn both<T: Scalar>(activation: &impl Activation, z: f64) -> [f64; 2] {
     [y, activation.derivative(z, y)].map(to_f64)
 }
 
-/// One of the two scalars that are trained in.
-pub(super) trait TrainableMask: Scalar {
+/// One of the two number formats that an activation is tested in.
+pub(super) trait Precision: Scalar {
     /// φ(z) and φ′(z).
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2];
 }
 
-impl TrainableMask for f32 {
+impl Precision for f32 {
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
         activation.single(z)
     }
 }
 
-impl TrainableMask for f64 {
+impl Precision for f64 {
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2] {
         activation.double(z)
     }
 }
 
 /// φ(z) in the scalar `T`.
-pub(super) fn value<T: TrainableMask>(activation: &dyn Probe, z: f64) -> f64 {
+pub(super) fn value<T: Precision>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[0]
 }
 
 /// φ′(z) in the scalar `T`.
-pub(super) fn slope<T: TrainableMask>(activation: &dyn Probe, z: f64) -> f64 {
+pub(super) fn slope<T: Precision>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[1]
 }

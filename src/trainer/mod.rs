@@ -449,7 +449,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
         let plain_rate =
-            plain_rate.filter(|&rate| !divided && !monitor.listens() && check_rate::<T>(to_f64(rate)).is_ok());
+            plain_rate.filter(|&rate| !divided && !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
         for (i, part) in samples.chunks(self.settings.batch).enumerate() {
             let mut share = T::one();
@@ -498,7 +498,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             first = false;
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
-        if monitor.listens() {
+        if monitor.is_active() {
             if divided {
                 monitor.gradient(blocks, &self.parameters, gradient);
             }
@@ -696,11 +696,11 @@ struct Part<'a, T: Scalar> {
 }
 
 impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
-    fn begin(&mut self) {
-        if self.first { self.monitor.begin() } else { self.monitor.begin_part() }
+    fn begin_pass(&mut self) {
+        if self.first { self.monitor.begin_pass() } else { self.monitor.begin_part() }
     }
-    fn listens(&self) -> bool {
-        self.monitor.listens()
+    fn is_active(&self) -> bool {
+        self.monitor.is_active()
     }
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
         self.monitor.forward(at, x, y);

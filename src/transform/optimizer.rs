@@ -73,7 +73,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
             gradient[block.range.clone()].fill(T::zero());
         }
         let step = Descent { blocks, w, gradient, state: &mut self.state, step: self.steps };
-        let outcome = if monitor.listens() {
+        let outcome = if monitor.is_active() {
             let transform = &mut self.transform;
             step.by(|update| {
                 let Update { blocks, w, gradient, state, step } = update;

@@ -627,7 +627,7 @@ impl<T: Scalar> Memory<T> {
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
-        monitor.begin();
+        monitor.begin_pass();
         self.lengths.clear();
         self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
         self.run(network, w, None, extent, pass, monitor);
@@ -803,7 +803,7 @@ impl<T: Scalar> Memory<T> {
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.gradient(&self.blocks, w.read(), &self.gradient);
         }
         Ok(())

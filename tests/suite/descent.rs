@@ -133,8 +133,8 @@ fn what_is_refused_changes_nothing() {
 /// Who is watched takes the step after the gradient, which somebody may look at.
 #[test]
 fn a_trainer_that_is_watched_takes_the_same_steps() {
-    struct Listening;
-    impl GradientMonitor<f32> for Listening {}
+    struct ActiveMonitor;
+    impl GradientMonitor<f32> for ActiveMonitor {}
     let (x, y) = (numbers::<f32>(70 * 40), numbers::<f32>(70 * 3));
     let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
     let run = |watched: bool, accumulate: usize, threads: usize, frozen: Option<&str>| {
@@ -143,7 +143,7 @@ fn a_trainer_that_is_watched_takes_the_same_steps() {
         let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
         frozen.into_iter().for_each(|block| trainer.tape_mut().freeze(block).unwrap());
         let before = trainer.parameters().to_vec();
-        let mut monitor = Listening;
+        let mut monitor = ActiveMonitor;
         let observers = if watched { FitOptions::new().monitor(&mut monitor) } else { FitOptions::new() };
         let epochs = trainer.fit_with(&data, observers).unwrap();
         assert_ne!(before, trainer.parameters());

@@ -4,7 +4,7 @@ use chainrule::{
     diagnosis::Thresholds,
     initializer::{Constant, InitializerKind, Normal},
     layer::LayerSpec,
-    monitor::{GradientMonitor, Length, Link, Recorder},
+    monitor::{GradientMonitor, Link, NormStats, Recorder},
     trainer::Epoch,
     transform::ClipNorm,
 };
@@ -47,7 +47,7 @@ fn numbers_that_are_not_finite_survive_json() {
 #[test]
 fn recorder_writes_norms_that_are_not_finite() {
     assert_eq!(
-        serde_json::to_string(&Length::of(&[1.0f64, f64::NAN])).unwrap(),
+        serde_json::to_string(&NormStats::of(&[1.0f64, f64::NAN])).unwrap(),
         r#"{"norm":"NaN","zeros":0,"non_finite":1,"values":2}"#
     );
     let _ = |recorder: &mut Recorder<Vec<u8>>, link: &Link<'_>| {

@@ -81,14 +81,14 @@ fn check(activation: impl Activation + Copy, gain: f64, rows: usize, seed: u64) 
     let near = |said: f64, right: f64| (said - right).abs() <= 1e-9 * (1.0 + right.abs());
     let slope = hand.slopes.iter().map(|slope| slope.abs()).sum::<f64>() / hand.slopes.len() as f64;
     prop_assert!(near(link.mean_slope(), slope), "mean |φ′| {} is {slope}", link.mean_slope());
-    prop_assert!(near(link.before(), length(&hand.before)), "before {} is {}", link.before(), length(&hand.before));
-    prop_assert!(near(link.after(), length(&hand.after)), "after {} is {}", link.after(), length(&hand.after));
+    prop_assert!(near(link.norm_in(), length(&hand.before)), "before {} is {}", link.norm_in(), length(&hand.before));
+    prop_assert!(near(link.norm_out(), length(&hand.after)), "after {} is {}", link.norm_out(), length(&hand.after));
     let decades = (length(&hand.after) / length(&hand.before)).log10();
     if decades.is_finite() {
         prop_assert!(near(link.decades().mean(), decades), "{} decades are {decades}", link.decades().mean());
     }
     let [saturated, off] = shares(&hand.slopes, rows);
-    prop_assert_eq!((link.saturated(), link.off()), (saturated, off));
+    prop_assert_eq!((link.saturated(), link.inactive_fraction()), (saturated, off));
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn told(passes: impl IntoIterator<Item = (f64, f64)>) -> Statistics {
     let blocks = chainrule::Blocks::collect(|visit| network.blocks(visit));
     let mut seen = Statistics::new();
     for (loss, norm) in passes {
-        GradientMonitor::<f64>::begin(&mut seen);
+        GradientMonitor::<f64>::begin_pass(&mut seen);
         GradientMonitor::<f64>::loss(&mut seen, loss);
         seen.gradient(&blocks, &[1.0, 1.0], &[norm, 0.0]);
     }

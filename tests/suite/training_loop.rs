@@ -550,7 +550,7 @@ struct Counts {
 }
 
 impl GradientMonitor<f64> for Counts {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.passes += 1;
     }
     fn loss(&mut self, _loss: f64) {

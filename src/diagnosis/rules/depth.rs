@@ -30,13 +30,15 @@ fn rows(examination: &Diagnosis<'_>) -> Vec<Row> {
         kind.and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude())
     };
     if let Some(statistics) = examination.statistics {
-        let seen =
-            statistics.links().iter().filter(|link| link.on_main_path() && link.decades().count() + link.ended() > 0);
+        let seen = statistics
+            .links()
+            .iter()
+            .filter(|link| link.on_main_path() && link.decades().count() + link.vanished_passes() > 0);
         return seen
             .map(|link| Row {
                 layer: layer_of(link.name()).into(),
                 factor: link.factor(),
-                decades: if link.after() == 0.0 && link.before() > 0.0 {
+                decades: if link.norm_out() == 0.0 && link.norm_in() > 0.0 {
                     f64::NEG_INFINITY
                 } else {
                     link.decades().mean()
@@ -259,8 +261,8 @@ pub(super) fn signed(decades: f64) -> String {
 /// Inputs that look alike to the last hidden layers, while the loss stands still.
 pub(super) fn angles(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
-    let alike = |link: &&crate::monitor::LinkStatistics| link.alike() >= examination.thresholds.checks;
-    let Some(link) = statistics.links().iter().find(alike) else { return };
+    let collapsed = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= examination.thresholds.checks;
+    let Some(link) = statistics.links().iter().find(collapsed) else { return };
     let text = format!(
         "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average",
         link.name(),

@@ -3,7 +3,7 @@
 use super::{above, layer_of, layer_of_block};
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity},
-    monitor::{Factor, Place},
+    monitor::{Factor, NonFiniteOrigin},
 };
 use alloc::{format, vec::Vec};
 
@@ -11,21 +11,21 @@ use alloc::{format, vec::Vec};
 pub(super) fn not_finite(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
-    let (what, layer) = match first.place {
-        Place::Input => ("came with the input of", layer_of(&first.name)),
-        Place::Forward => ("was made in the forward pass by", layer_of(&first.name)),
-        Place::Loss => ("came with the gradient of the loss, behind", layer_of(&first.name)),
-        Place::Backward => ("was made in the backward pass by", layer_of(&first.name)),
-        Place::Gradient => ("was made in the gradient of", layer_of_block(&first.name)),
-        Place::Update => ("was made by the optimiser in the update of", layer_of_block(&first.name)),
-        Place::Parameters => ("is in the parameters of", layer_of_block(&first.name)),
+    let (what, layer) = match first.origin {
+        NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
+        NonFiniteOrigin::Forward => ("was made in the forward pass by", layer_of(&first.name)),
+        NonFiniteOrigin::Loss => ("came with the gradient of the loss, behind", layer_of(&first.name)),
+        NonFiniteOrigin::Backward => ("was made in the backward pass by", layer_of(&first.name)),
+        NonFiniteOrigin::Gradient => ("was made in the gradient of", layer_of_block(&first.name)),
+        NonFiniteOrigin::Update => ("was made by the optimiser in the update of", layer_of_block(&first.name)),
+        NonFiniteOrigin::Parameters => ("is in the parameters of", layer_of_block(&first.name)),
     };
     // From finite numbers a product or a sum makes NaN only by way of infinity.
-    let invalid = !first.infinite && first.factor == Some(Factor::Activation) && first.place != Place::Loss;
+    let invalid = !first.infinite && first.factor == Some(Factor::Activation) && first.origin != NonFiniteOrigin::Loss;
     let cause = if invalid { Cause::NotANumber } else { Cause::Overflow };
     let operation = match first.factor {
         Some(Factor::Weights) => " (the product with its weights)",
-        Some(Factor::Activation) if first.place == Place::Forward => " (φ)",
+        Some(Factor::Activation) if first.origin == NonFiniteOrigin::Forward => " (φ)",
         Some(Factor::Activation) => " (the product with φ′)",
         _ => "",
     };

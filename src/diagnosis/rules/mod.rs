@@ -15,7 +15,7 @@ type Rule = fn(&Diagnosis<'_>, &mut Vec<Finding>);
 /// All of them; each is told what those before it found.
 pub(super) const ALL: &[Rule] = &[
     format::not_finite,
-    units::alike,
+    units::duplicated,
     units::input,
     units::dead,
     units::saturated,

@@ -8,23 +8,23 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 /// Rows of a weight matrix that are copies of each other, and whose gradients are.
-pub(super) fn alike(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn duplicated(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = examination.statistics else { return };
     for block in statistics.blocks() {
-        let ((alike, comparisons), [rows, _]) = (block.alike(), block.shape());
+        let ((duplicates, comparisons), [rows, _]) = (block.duplicate_rows(), block.shape());
         // All rows of a layer with one gradient stay so; a few may be copies for a moment.
-        if alike == 0 || comparisons < 2 && alike + 1 < rows {
+        if duplicates == 0 || comparisons < 2 && duplicates + 1 < rows {
             continue;
         }
-        let (cause, severity) = match alike + 1 == rows {
+        let (cause, severity) = match duplicates + 1 == rows {
             true => (Cause::ConstantWeights, Severity::Critical),
-            false if 4 * alike >= rows => (Cause::DuplicatedUnits, Severity::Critical),
+            false if 4 * duplicates >= rows => (Cause::DuplicatedUnits, Severity::Critical),
             false => (Cause::DuplicatedUnits, Severity::Warning),
         };
         let text = format!(
-            "{alike} of the {rows} units of layer {} are copies of others, in their weights and in their gradient: they do the work of {}",
+            "{duplicates} of the {rows} units of layer {} are copies of others, in their weights and in their gradient: they do the work of {}",
             layer_of_block(block.name()),
-            rows - alike
+            rows - duplicates
         );
         findings.push(examination.finding(cause, severity, layer_of_block(block.name()), text));
     }
@@ -50,7 +50,7 @@ pub(super) fn dead(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
         let first = link.at_first().map_or(0.0, |[_, off]| off);
         // Behind a layer that gives nothing the next may be off too, and is not to blame.
-        let ended = link.before() > 0.0 && link.after() == 0.0 || link.output().last() == 0.0;
+        let ended = link.norm_in() > 0.0 && link.norm_out() == 0.0 || link.output().last() == 0.0;
         // All of a layer off is no accident of few examples; a part of it may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };

@@ -31,8 +31,8 @@ pub struct BlockStatistics {
     from_zero: Option<bool>,
     long: u64,
     still: u64,
-    alike: usize,
-    alike_since: u64,
+    duplicate_rows: usize,
+    duplicate_checks: u64,
     sums: Vec<[f64; 2]>,
 }
 
@@ -55,8 +55,8 @@ impl BlockStatistics {
             from_zero: None,
             long: 0,
             still: 0,
-            alike: 0,
-            alike_since: 0,
+            duplicate_rows: 0,
+            duplicate_checks: 0,
             sums: Vec::new(),
         }
     }
@@ -69,15 +69,18 @@ impl BlockStatistics {
         (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
         let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.rows > 1;
         if matrix && block.gates.is_empty() && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
-            let before = self.alike;
-            self.alike = self.count_alike(w, dw);
-            self.alike_since =
-                if self.alike > 0 && before > 0 { self.alike_since + 1 } else { u64::from(self.alike > 0) };
+            let before = self.duplicate_rows;
+            self.duplicate_rows = self.count_duplicates(w, dw);
+            self.duplicate_checks = if self.duplicate_rows > 0 && before > 0 {
+                self.duplicate_checks + 1
+            } else {
+                u64::from(self.duplicate_rows > 0)
+            };
         }
     }
 
     /// How many rows are copies of another one, in parameters and in gradient.
-    fn count_alike<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
+    fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
         }
@@ -166,8 +169,8 @@ impl BlockStatistics {
     }
     /// How many rows are copies of another one, in parameters and in gradient, when they were last compared; and in how
     /// many comparisons in a row there were such.
-    pub fn alike(&self) -> (usize, u64) {
-        (self.alike, self.alike_since)
+    pub fn duplicate_rows(&self) -> (usize, u64) {
+        (self.duplicate_rows, self.duplicate_checks)
     }
 }
 

@@ -25,14 +25,14 @@ pub struct LinkStatistics {
     activation: Option<&'static str>,
     sup_slope: Option<f64>,
     decades: RunningMoments,
-    before: f64,
-    after: f64,
-    ended: u64,
+    norm_in: f64,
+    norm_out: f64,
+    vanished_passes: u64,
     subnormal: f64,
     output: RunningMoments,
     input: RunningMoments,
     cosine: Option<f64>,
-    alike: u64,
+    collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
 }
@@ -46,8 +46,8 @@ struct Units {
     batches: u64,
     slope: f64,
     saturated: f64,
-    off: f64,
-    /// In the first pass: the mean slope, the shares that are saturated and off.
+    inactive_fraction: f64,
+    /// In the first pass: the mean slope, the shares that are saturated and inactive.
     first: Option<[f64; 3]>,
     dead: Option<f64>,
 }
@@ -62,14 +62,14 @@ impl LinkStatistics {
             activation: at.activation.map(|activation| activation.name()),
             sup_slope: at.activation.and_then(|activation| activation.bounds()).map(|bounds| bounds.magnitude()),
             decades: RunningMoments::forgetting(KEEP),
-            before: 0.0,
-            after: 0.0,
-            ended: 0,
+            norm_in: 0.0,
+            norm_out: 0.0,
+            vanished_passes: 0,
             subnormal: 0.0,
             output: RunningMoments::forgetting(KEEP),
             input: RunningMoments::forgetting(KEEP),
             cosine: None,
-            alike: 0,
+            collapsed_passes: 0,
             units: Units::default(),
             sum: Vec::new(),
         }
@@ -85,19 +85,19 @@ impl LinkStatistics {
             self.input.push(root_mean_square(survey(x).norm, x.len()));
             let rows = at.extent.batch;
             self.cosine = mean_cosine(x, x.len() / at.extent.rows().max(1), rows, &mut self.sum);
-            let alike = self.cosine.is_some_and(|cosine| cosine > 0.99);
-            self.alike = if alike { self.alike + 1 } else { 0 };
+            let collapsed = self.cosine.is_some_and(|cosine| cosine > 0.99);
+            self.collapsed_passes = if collapsed { self.collapsed_passes + 1 } else { 0 };
             self.units.size(x.len() / at.extent.rows().max(1));
         }
     }
 
     pub(super) fn backward<T: Scalar>(&mut self, dy: &[T], dx: &[T], after: Survey) {
         let before = survey(dy);
-        (self.before, self.after) = (before.norm, after.norm);
+        (self.norm_in, self.norm_out) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
         if before.norm > 0.0 {
             if after.norm == 0.0 {
-                self.ended += 1;
+                self.vanished_passes += 1;
             } else {
                 self.decades.push(Float::log10(after.norm / before.norm));
             }
@@ -132,16 +132,16 @@ impl LinkStatistics {
         self.decades
     }
     /// The length of the gradient that came, in the last pass.
-    pub fn before(&self) -> f64 {
-        self.before
+    pub fn norm_in(&self) -> f64 {
+        self.norm_in
     }
     /// The length of the gradient that went on, in the last pass.
-    pub fn after(&self) -> f64 {
-        self.after
+    pub fn norm_out(&self) -> f64 {
+        self.norm_out
     }
     /// In how many passes a gradient came and none went on.
-    pub fn ended(&self) -> u64 {
-        self.ended
+    pub fn vanished_passes(&self) -> u64 {
+        self.vanished_passes
     }
     /// The share of the last gradient that was below the normal numbers of the format.
     pub fn subnormal(&self) -> f64 {
@@ -160,8 +160,8 @@ impl LinkStatistics {
         self.cosine
     }
     /// For how many passes in a row that was above 0.99.
-    pub fn alike(&self) -> u64 {
-        self.alike
+    pub fn collapsed_passes(&self) -> u64 {
+        self.collapsed_passes
     }
     /// The mean of |φ′| over units and examples, weighed alike where a gradient came.
     pub fn mean_slope(&self) -> f64 {
@@ -171,17 +171,17 @@ impl LinkStatistics {
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
-    /// The shares of the units that were saturated and off in the first pass.
+    /// The shares of the units that were saturated and inactive in the first pass.
     pub fn at_first(&self) -> Option<[f64; 2]> {
-        self.units.first.map(|[_, saturated, off]| [saturated, off])
+        self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
     /// The mean of |φ′| in the first pass.
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
     /// The share of the units through which no gradient went, in the examples of the window so far.
-    pub fn off(&self) -> f64 {
-        self.units.off
+    pub fn inactive_fraction(&self) -> f64 {
+        self.units.inactive_fraction
     }
     /// The share of the units through which no gradient went in all of a window of 2,000 examples and at least
     /// 10 passes, the last that closed; `None` before the first.
@@ -219,10 +219,10 @@ impl Units {
         self.slope = sums.iter().sum::<f64>() / counted.max(1.0);
         let low = sums.iter().zip(&*counts).filter(|(sum, count)| **count > 0.0 && **sum < SATURATED * sup * **count);
         self.saturated = share(low.count());
-        self.off = share(alive.iter().filter(|alive| **alive == 0.0).count());
-        self.first = self.first.or(Some([self.slope, self.saturated, self.off]));
+        self.inactive_fraction = share(alive.iter().filter(|alive| **alive == 0.0).count());
+        self.first = self.first.or(Some([self.slope, self.saturated, self.inactive_fraction]));
         if self.batches >= BATCHES && self.examples >= EXAMPLES {
-            self.dead = Some(self.off);
+            self.dead = Some(self.inactive_fraction);
             (self.examples, self.batches) = (0.0, 0);
             self.sums.fill(0.0);
         }

@@ -10,7 +10,7 @@ mod state;
 pub use block::BlockStatistics;
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
-pub use run::{NonFinite, Place, RunStatistics};
+pub use run::{NonFinite, NonFiniteOrigin, RunStatistics};
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 
@@ -99,7 +99,7 @@ fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: i
 }
 
 impl<T: Scalar> GradientMonitor<T> for Statistics {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.next = [0; 3];
         self.run.begin();
     }
@@ -123,8 +123,8 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let of_y = survey(y);
                 if of_y.non_finite > 0 && self.run.non_finite().is_none() {
                     let made_here = x.iter().all(|x| x.is_finite());
-                    let place = if made_here { Place::Forward } else { Place::Input };
-                    self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), y));
+                    let origin = if made_here { NonFiniteOrigin::Forward } else { NonFiniteOrigin::Input };
+                    self.run.note(NonFinite::new(pass, origin, at.name, Some(at.factor), y));
                 }
                 if at.index == 0 || self.run.is_first_link() {
                     self.run.see_input(survey(x).norm, x.len());
@@ -141,8 +141,8 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
         let of_dx = survey(dx);
         if of_dx.non_finite > 0 && self.run.non_finite().is_none() {
             let made_here = dy.iter().all(|dy| dy.is_finite());
-            let place = if made_here { Place::Backward } else { Place::Loss };
-            self.run.note(NonFinite::new(pass, place, at.name, Some(at.factor), dx));
+            let origin = if made_here { NonFiniteOrigin::Backward } else { NonFiniteOrigin::Loss };
+            self.run.note(NonFinite::new(pass, origin, at.name, Some(at.factor), dx));
         }
         match at.step {
             None => {
@@ -151,7 +151,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 link.backward(dy, dx, of_dx);
                 if at.on_main_path {
-                    self.run.on_main_path(link.before(), link.after());
+                    self.run.on_main_path(link.norm_in(), link.norm_out());
                 }
             }
             Some(step) => {
@@ -185,11 +185,13 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             let known = &mut self.blocks[i];
             known.gradient(pass, block, w, dw);
             square += known.gradient_norm() * known.gradient_norm();
-            let broken =
-                [(known.parameters_broken(), Place::Parameters, w), (known.gradient_broken(), Place::Gradient, dw)];
-            for (broken, place, values) in broken {
+            let broken = [
+                (known.parameters_broken(), NonFiniteOrigin::Parameters, w),
+                (known.gradient_broken(), NonFiniteOrigin::Gradient, dw),
+            ];
+            for (broken, origin, values) in broken {
                 if broken && self.run.non_finite().is_none() {
-                    self.run.note(NonFinite::new(pass, place, &block.name, None, values));
+                    self.run.note(NonFinite::new(pass, origin, &block.name, None, values));
                 }
             }
         }
@@ -203,7 +205,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             let update = &update[block.range.clone()];
             known.update(update);
             if known.update_broken() && self.run.non_finite().is_none() {
-                self.run.note(NonFinite::new(pass, Place::Update, &block.name, None, update));
+                self.run.note(NonFinite::new(pass, NonFiniteOrigin::Update, &block.name, None, update));
             }
         }
         self.run.updated();

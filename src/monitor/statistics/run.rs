@@ -9,7 +9,7 @@ use num_traits::Float;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub enum Place {
+pub enum NonFiniteOrigin {
     /// It came with the input, or from a part that tells nobody.
     Input,
     /// In the forward pass.
@@ -33,8 +33,8 @@ pub enum Place {
 pub struct NonFinite {
     /// The watched pass, from 0.
     pub pass: u64,
-    /// In which direction.
-    pub place: Place,
+    /// Where it was made.
+    pub origin: NonFiniteOrigin,
     /// The link or block.
     pub name: String,
     /// The factor that the link applies.
@@ -44,8 +44,14 @@ pub struct NonFinite {
 }
 
 impl NonFinite {
-    pub(super) fn new<T: Scalar>(pass: u64, place: Place, name: &str, factor: Option<Factor>, values: &[T]) -> Self {
-        NonFinite { pass, place, name: name.into(), factor, infinite: values.iter().any(|x| x.is_infinite()) }
+    pub(super) fn new<T: Scalar>(
+        pass: u64,
+        origin: NonFiniteOrigin,
+        name: &str,
+        factor: Option<Factor>,
+        values: &[T],
+    ) -> Self {
+        NonFinite { pass, origin, name: name.into(), factor, infinite: values.iter().any(|x| x.is_infinite()) }
     }
 }
 

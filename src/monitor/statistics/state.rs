@@ -28,7 +28,7 @@ pub struct StateStatistics {
     activation: RunningMoments,
     per_step: RunningMoments,
     sequence: usize,
-    ended: Option<usize>,
+    vanished_step: Option<usize>,
 }
 
 impl StateStatistics {
@@ -45,7 +45,7 @@ impl StateStatistics {
             activation: mean,
             per_step: mean,
             sequence: 0,
-            ended: None,
+            vanished_step: None,
         }
     }
 
@@ -80,7 +80,7 @@ impl StateStatistics {
             self.activation.push(self.sums[1] / steps);
             self.per_step.push(self.sums.iter().sum::<f64>() / steps);
         }
-        (self.sequence, self.ended) = (self.newest + 1, self.zero);
+        (self.sequence, self.vanished_step) = (self.newest + 1, self.zero);
         (self.sums, self.steps, self.zero, self.newest, self.last_step) = ([0.0; 3], 0, None, 0, None);
     }
 
@@ -109,7 +109,7 @@ impl StateStatistics {
         self.sequence
     }
     /// The step at which the gradient of the last pass became exactly zero.
-    pub fn ended(&self) -> Option<usize> {
-        self.ended
+    pub fn vanished_step(&self) -> Option<usize> {
+        self.vanished_step
     }
 }

@@ -60,7 +60,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
     pub(in crate::testing) trained: &'a [bool],
-    /// Whether a monitor listens.
+    /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
     /// Whether a backward pass follows.
     pub(in crate::testing) backward: bool,
@@ -149,10 +149,10 @@ impl<T: Scalar> Guarded<T> {
     }
 }
 
-/// A monitor that listens, and does nothing.
-struct Listening;
+/// An active monitor that ignores every event.
+struct ActiveMonitor;
 
-impl<T: Scalar> GradientMonitor<T> for Listening {}
+impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {}
 
 /// A forward pass, and a backward pass where the mode has one.
 ///
@@ -174,7 +174,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     layer.places("layer", &mut |name| names.push(name));
     let at = Place::new(&names);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
-    let mut listening = Listening;
+    let mut listening = ActiveMonitor;
     if watched {
         monitor = &mut listening;
     }

@@ -25,8 +25,8 @@ fn compare(found: &[LinkBudget], expected: &[Expected], scale: f64) {
     let names: Vec<_> = expected.iter().map(|link| of(&link.name, link.factor, link.step)).collect();
     assert_eq!(found_names, names);
     for (found, expected) in found.iter().zip(expected) {
-        assert!(close(found.before.norm, expected.before, scale), "{found:?} for {expected:?}");
-        assert!(close(found.after.norm, expected.after, scale), "{found:?} for {expected:?}");
+        assert!(close(found.norm_in.norm, expected.before, scale), "{found:?} for {expected:?}");
+        assert!(close(found.norm_out.norm, expected.after, scale), "{found:?} for {expected:?}");
     }
 }
 
@@ -83,11 +83,11 @@ fn check(case: &Case) -> [usize; 2] {
         assert!((found - expected).abs() <= TOLERANCE * largest, "{found} for {expected}");
     }
     let links = budget.links();
-    assert!(close(links[0].before.norm, first, 0.0));
-    assert!(close(links.last().unwrap().after.norm, dx, 0.0));
+    assert!(close(links[0].norm_in.norm, first, 0.0));
+    assert!(close(links.last().unwrap().norm_out.norm, dx, 0.0));
     assert!(close(dx, norm(&truth), scale));
     for pair in links.windows(2) {
-        assert!(close(pair[0].after.norm, pair[1].before.norm, 0.0), "{pair:?}");
+        assert!(close(pair[0].norm_out.norm, pair[1].norm_in.norm, 0.0), "{pair:?}");
     }
 
     // The shares sum to it.
@@ -103,7 +103,7 @@ fn check(case: &Case) -> [usize; 2] {
         );
     }
     // Where no norm is zero each share is the plain sum of its links' decades.
-    if links.iter().all(|link| link.after.norm > 0.0) {
+    if links.iter().all(|link| link.norm_out.norm > 0.0) {
         for (factor, share) in [
             (Factor::Weights, shares.weights),
             (Factor::Activation, shares.activation),
@@ -119,7 +119,7 @@ fn check(case: &Case) -> [usize; 2] {
     for layer in budget.recurrent_layers() {
         let steps: Vec<&LinkBudget> = budget.steps_of(layer).collect();
         for pair in steps.windows(2) {
-            assert!(close(pair[1].before.norm, pair[0].after.norm, 0.0), "{pair:?}");
+            assert!(close(pair[1].norm_in.norm, pair[0].norm_out.norm, 0.0), "{pair:?}");
         }
         assert_eq!(budget.state_gradients(layer).len(), extent.steps);
     }

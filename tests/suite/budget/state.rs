@@ -49,7 +49,7 @@ fn check(case: &Case) {
         // The state after step t − 1 meets that step's own loss in its injection.
         let link =
             budget.steps_of("0").find(|link| link.factor == Factor::Addition && link.step == Some(t - 1)).unwrap();
-        let (found, expected) = (link.before.norm, norm(&gradient));
+        let (found, expected) = (link.norm_in.norm, norm(&gradient));
         assert!((found - expected).abs() <= 1e-12 * expected.max(1e-2), "step {t}: {found} for {expected}");
         // With it, h has the loss's part too: the output is the hidden state.
         let hidden = batch * network.width();

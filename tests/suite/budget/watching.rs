@@ -37,7 +37,7 @@ fn dead_units_end_the_gradient() {
     assert!(shares.weights.is_finite() && shares.injection == 0.0 && shares.other == 0.0, "{shares:?}");
     let ends: Vec<_> = budget.links().iter().filter(|link| link.decades() == f64::NEG_INFINITY).collect();
     assert_eq!((ends.len(), ends[0].name.as_str(), ends[0].factor), (1, "1", Factor::Activation));
-    assert_eq!((ends[0].after.zeros, ends[0].after.values), (8, 8));
+    assert_eq!((ends[0].norm_out.zeros, ends[0].norm_out.values), (8, 8));
     assert_eq!(budget.links()[2].decades(), 0.0, "none came, none went");
     assert!(budget.to_string().contains("−∞"), "{budget}");
 }
@@ -59,9 +59,9 @@ fn a_closed_branch_does_not() {
         // All of the gradient is the skip's: the residual as a whole adds nothing.
         assert!(shares.injection.abs() < 1e-15 && shares.activation == 0.0, "{shares:?}");
         let links = budget.links();
-        let total = (links.last().unwrap().after.norm / links[0].before.norm).log10();
+        let total = (links.last().unwrap().norm_out.norm / links[0].norm_in.norm).log10();
         assert!((shares.total() - total).abs() < 1e-14);
-        assert_eq!(links.iter().filter(|link| link.after.norm == 0.0).count(), 3, "the scale and its branch");
+        assert_eq!(links.iter().filter(|link| link.norm_out.norm == 0.0).count(), 3, "the scale and its branch");
     }
 }
 
@@ -73,7 +73,7 @@ fn gradients_that_are_not_finite_are_told() {
     w[last] = f64::INFINITY;
     let mut budget = GradientBudget::new();
     watch(&network, &w, BatchShape::batch(1), &mut budget);
-    assert!(budget.links()[0].after.non_finite > 0);
+    assert!(budget.links()[0].norm_out.non_finite > 0);
     assert!(!format!("{budget}").is_empty());
 }
 
@@ -108,7 +108,7 @@ struct Log {
 }
 
 impl GradientMonitor<f64> for Log {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.passes += 1;
     }
     fn forward(&mut self, at: &Link<'_>, x: &[f64], y: &[f64]) {
@@ -159,7 +159,7 @@ fn together_they_see_what_each_sees() {
     assert_eq!((&two.0, &two.1.monitor), (&alone, &alone));
     pass(&mut two);
     assert_eq!(two.0.events.len(), 2 * alone.events.len());
-    assert_eq!(two.1.monitor, alone, "not due, though its neighbour listens");
+    assert_eq!(two.1.monitor, alone, "not due, though its neighbour is active");
     let mut three = (Log::default(), (), (Some(Log::default()), None::<Log>));
     pass(&mut three);
     assert_eq!((&three.0, three.2.0.as_ref()), (&alone, Some(&alone)));

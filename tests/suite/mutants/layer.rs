@@ -212,7 +212,7 @@ impl<T: Scalar> Layer<T> for Affine {
                     Fault::FirstRowSpecial if row == 0 => sum += sum,
                     Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => sum = T::zero(),
                     Fault::CallsCounted => sum += scalar(calls as f64),
-                    Fault::WatchedDiffers if pass.monitor.listens() => sum += sum,
+                    Fault::WatchedDiffers if pass.monitor.is_active() => sum += sum,
                     Fault::InferenceDiffers if pass.mode == Mode::Infer => sum += sum,
                     Fault::DoubleRoundedToSingle if !generic => sum = scalar(f64::from(to_f64(sum) as f32)),
                     Fault::OutputAdded => sum += *y,

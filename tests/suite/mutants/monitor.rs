@@ -41,7 +41,7 @@ struct Wrong {
 }
 
 impl<T: Scalar> GradientMonitor<T> for Wrong {
-    fn begin(&mut self) {
+    fn begin_pass(&mut self) {
         self.passes += 1;
         if self.fault == Fault::CountsAllOfItsKind {
             self.seen = OTHERS.fetch_add(1, Ordering::Relaxed);

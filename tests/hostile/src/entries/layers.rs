@@ -407,7 +407,7 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
 struct Watcher(bool);
 
 impl GradientMonitor<f64> for Watcher {
-    fn listens(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.0
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 use chainrule::{
     Blocks, BatchShape, GradientMonitor, Layer,
     layer::{Place, Sequential},
-    monitor::{Every, Factor, GradientBudget, Length, Recorder, Shares, Statistics},
+    monitor::{Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
 };
 
 /// Tells a monitor events in any order, of any size.
@@ -35,7 +35,7 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
         let (n, m) = (c.few(), c.few());
         let (a, b) = (c.slice::<f32>(n * 2), c.slice::<f32>(m * 2));
         match c.below(7) {
-            0 => monitor.begin(),
+            0 => monitor.begin_pass(),
             1 => monitor.forward(&link, &a, &b),
             2 | 3 => monitor.backward(&link, &a, &b),
             4 => monitor.loss(c.real()),
@@ -119,11 +119,11 @@ pub fn entries() -> Vec<Entry> {
                 tell(c, &mut every)
             },
         ),
-        entry(2, &["monitor::Length::of"], None, |c| {
+        entry(2, &["monitor::NormStats::of"], None, |c| {
             let n = c.few();
             let values = c.slice::<f64>(n);
-            let length = Length::of(&values);
-            let _ = format!("{length:?}");
+            let stats = NormStats::of(&values);
+            let _ = format!("{stats:?}");
             Ok(())
         }),
         entry(
