@@ -26,7 +26,7 @@ fn main() -> Result<(), Error> {
     let x: Vec<f32> = (0..BATCH * 784).map(|i| ((i * 7919) % 1000) as f32 / 1000.0).collect();
     let y: Vec<usize> = (0..BATCH).map(|i| i % 10).collect();
     let data = Dataset::rows(784, &x, Target::Classes(&y))?;
-    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
     let samples: Vec<usize> = (0..BATCH).collect();
     let mut monitors: Vec<(&str, Box<dyn GradientMonitor<f32>>)> = vec![
         ("()", Box::new(())),

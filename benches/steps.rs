@@ -23,7 +23,7 @@ fn steps(criterion: &mut Criterion, name: &str, network: Sequential<f32>, time: 
     let x: Vec<f32> = (0..BATCH * time * WIDTH).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
     let y: Vec<f32> = (0..BATCH).map(|i| i as f32 / BATCH as f32).collect();
     let data = Dataset::sequences(WIDTH, time, &x, Target::Values(&y)).expect("data");
-    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Adam::new(1e-3));
     let mut trainer =
         Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, time).expect("a trainer");

@@ -97,7 +97,7 @@ where
     C: Loss<T>,
     G: GradientTransform<T>,
 {
-    let size = trainer.settings().batch;
+    let size = trainer.settings().batch_size;
     let mut batch = Batch::new(data, size);
     let order: Vec<usize> = (0..data.samples()).collect();
     time(arguments, |k| {
@@ -121,7 +121,7 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
         w.extend(scaled::<T>(101 + 2 * i as u64, outputs, 0.1 / fan.sqrt()));
     }
     let network = builder.build().expect("a network");
-    let settings = TrainConfig { batch, threads: arguments.threads, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: batch, threads: arguments.threads, ..TrainConfig::default() };
     if classes {
         let x = scaled::<T>(7, batch * dims[0], 1.7320508);
         let count = dims[dims.len() - 1];
@@ -165,7 +165,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let x: Vec<T> = (0..batch * steps).flat_map(|i| row(i / steps, i % steps)).copied().collect();
     let y = scaled::<T>(8, batch * 10, 1.0);
     let data = Dataset::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
-    let settings = TrainConfig { batch, threads: arguments.threads, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: batch, threads: arguments.threads, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Sgd::new(0.01));
     let mut trainer =
         Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps).expect("a trainer");

@@ -40,7 +40,10 @@ impl<T: Scalar> Sum<T> {
         let shape = BatchShape::sequences(1, 2);
         for layer in [&first as &dyn Layer<T>, &second] {
             if layer.extent(shape) != shape || layer.needs(shape, Mode::Infer).carried > 0 {
-                return Err(Error::Order { what: "a sum", needs: "branches that keep the steps, without state" });
+                return Err(Error::IncompatibleLayer {
+                    what: "a sum",
+                    needs: "branches that keep the steps, without state",
+                });
             }
         }
         let (mut blocks, mut links) = (0, 0);
@@ -100,7 +103,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
             *y = f + g;
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.forward(&at.link(Factor::Other, extent), x, y);
         }
     }
@@ -126,7 +129,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         for (dx, &g_dx) in dx.iter_mut().zip(&*g_dx) {
             *dx += g_dx;
         }
-        if monitor.listens() {
+        if monitor.is_active() {
             monitor.backward(&at.link(Factor::Other, extent), dy, dx);
         }
     }

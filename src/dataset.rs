@@ -244,7 +244,7 @@ impl<T: Scalar> Batch<T> {
     /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// [`Error::Order`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a sample that
+    /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a sample that
     /// it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step` is set, or
     /// the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
     pub fn gather(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
@@ -265,7 +265,7 @@ impl<T: Scalar> Batch<T> {
     /// Those of [`gather`](Self::gather).
     pub(crate) fn choose(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         if self.shape != data.shape() {
-            return Err(Error::Order { what: "a batch of other data", needs: "a Batch::new for that data" });
+            return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
         if let Some(&sample) = samples.iter().find(|&&sample| sample >= data.samples) {
             return Err(Error::Sample { sample, samples: data.samples });

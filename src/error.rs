@@ -217,12 +217,20 @@ pub enum Error {
         /// The same in the right order.
         expected: String,
     },
-    /// An operation asked for before the one it needs.
+    /// An operation in a state that does not allow it.
     #[error("{what} needs {needs} first")]
-    Order {
-        /// What was asked for.
+    InvalidState {
+        /// The operation.
         what: &'static str,
-        /// What comes first.
+        /// The state or step that it requires.
+        needs: &'static str,
+    },
+    /// A container of a layer that does not fit it.
+    #[error("{what} needs {needs}")]
+    IncompatibleLayer {
+        /// The container.
+        what: &'static str,
+        /// The layer that it requires.
         needs: &'static str,
     },
     /// A part of a network that has no description the crate can build.

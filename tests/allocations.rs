@@ -86,7 +86,7 @@ fn values(count: usize) -> Vec<f32> {
 /// Batches of 4 samples, the last of fewer, watched and not, in one step and in accumulated ones, forward and
 /// reverse: nothing may allocate after one step of each monitor.
 fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Dataset<'_, f32>) {
-    let settings = TrainConfig { batch: 4, accumulate: 2, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 4, accumulation_steps: 2, ..TrainConfig::default() };
     let mut trainer = Trainer::for_sequences(network, loss, transform(), settings, data.steps()).unwrap();
     let mut batch = Batch::new(data, 4);
     let order: Vec<usize> = (0..data.samples()).rev().collect();
@@ -201,7 +201,7 @@ fn several_threads() {
     let (x, y) = (values(64 * 40), values(64));
     let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
     for (what, network) in [("wide", wide(Sequential::input(40))), ("deep", deep(Sequential::input(40)))] {
-        let settings = TrainConfig { batch: 64, threads: 3, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 64, threads: 3, ..TrainConfig::default() };
         let mut trainer =
             Trainer::new(network.linear(1).build().unwrap(), MeanSquaredError::new(), transform(), settings).unwrap();
         let (mut batch, order) = (Batch::new(&data, 64), (0..64).collect::<Vec<usize>>());

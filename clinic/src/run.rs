@@ -29,8 +29,8 @@ impl<L: Loss<f32>> Loss<f32> for Scaled<L> {
         dy.iter_mut().for_each(|dy| *dy *= self.1);
         Ok(loss * self.1)
     }
-    fn counted(&self, width: usize, target: Target<'_, f32>, row_weights: Option<&[f32]>) -> f32 {
-        self.0.counted(width, target, row_weights)
+    fn total_weight(&self, width: usize, target: Target<'_, f32>, row_weights: Option<&[f32]>) -> f32 {
+        self.0.total_weight(width, target, row_weights)
     }
     fn reduction(&self) -> Reduction {
         self.0.reduction()
@@ -84,12 +84,12 @@ fn train_for<M: GradientMonitor<f32>>(
         1 => Dataset::rows(case.width, &case.x, targets)?,
         steps => Dataset::sequences(case.width, steps, &case.x, targets)?,
     };
-    let settings = TrainConfig { batch: BATCH, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
     let loss = Scaled(loss, case.recipe.scale);
     let mut trainer = Trainer::for_sequences(&case.network, loss, transform(case), settings, case.sequence)?;
     trainer.parameters_mut().copy_from_slice(&case.w);
     if let Some(layer) = case.recipe.frozen {
-        trainer.tape_mut().freeze(layer)?;
+        trainer.workspace_mut().freeze(layer)?;
     }
     let mut batch = Batch::new(&data, BATCH);
     let mut order: Vec<usize> = (0..data.samples()).collect();

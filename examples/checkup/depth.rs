@@ -83,7 +83,7 @@ fn fit(
     test: &Table,
     epochs: usize,
 ) -> Result<TrainableMask, chainrule::Error> {
-    let settings = TrainConfig { batch: 32, epochs, seed: SEED, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, CrossEntropy::new(), Adam::new(1e-3), settings)?;
     let data = |table: &Table| (table.inputs.clone(), table.labels.clone());
     let ((x, labels), (x_test, labels_test)) = (data(train), data(test));

@@ -44,7 +44,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     let data = Dataset::sequences(1, WINDOW, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(1).recurrent(HIDDEN, Gru::default()).linear(1).build()?;
     let epochs = if short { 3 } else { 60 };
-    let settings = TrainConfig { batch: BATCH, epochs, seed: 5, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: BATCH, epochs, seed: 5, ..TrainConfig::default() };
     let updates = (epochs * starts.len().div_ceil(BATCH)) as u64;
     let transform = (ClipNorm::new(1.0), Adam::new(3e-3), Schedule::cosine(updates, 0.02));
     let mut trainer = Trainer::for_sequences(&network, MeanSquaredError::new(), transform, settings, WINDOW)?;

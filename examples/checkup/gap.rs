@@ -132,7 +132,7 @@ fn fit(
     test: &Dataset<'_, f32>,
     epochs: usize,
 ) -> Result<Run, chainrule::Error> {
-    let settings = TrainConfig { batch: 32, epochs, seed: SEED, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let network = kind.network()?;
     let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), kind.transform(rate), settings, STEPS)?;
     let mut losses = Vec::new();

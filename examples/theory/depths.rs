@@ -27,7 +27,7 @@ fn loss_after(
 ) -> Result<f64, chainrule::Error> {
     let weights = CriticalGain { weight_variance, bias_variance: BIAS_VARIANCE, orthogonal: false }.kind();
     let network = classifier([WIDTH, depth], &weights, &weights)?;
-    let settings = TrainConfig { batch: BATCH, seed: 1, threads: 2, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: BATCH, seed: 1, threads: 2, ..TrainConfig::default() };
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-4), settings)?;
     let (mut batch, mut order) = (Batch::new(data, BATCH), (0..data.samples()).collect::<Vec<_>>());
     shuffle(&mut order, 1, 0);

@@ -24,7 +24,7 @@ pub fn report(train: &Table, test: &Table, short: bool) -> Result<(), Box<dyn Er
         let network = classifier([WIDTH, depth], &weights, &Zeros.kind())?;
         let predicted =
             Prediction::of(&network, InputStatistics::of_rows(&train.inputs)?)?.decades().unwrap_or(f64::NAN);
-        let settings = TrainConfig { batch: 32, epochs, seed: 1, threads: 2, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 32, epochs, seed: 1, threads: 2, ..TrainConfig::default() };
         let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-5), settings)?;
         let data = Dataset::rows(WIDTH, &train.inputs, Target::Classes(&train.labels))?;
         let epochs = trainer.fit(&data)?;

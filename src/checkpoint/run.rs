@@ -79,9 +79,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         differences.extend(part::differences("", &settings, &checkpoint.about.settings));
         self.check_state(checkpoint.values, run.state)?;
         if run.carried.is_empty() {
-            self.tape_mut().clear_state();
+            self.workspace_mut().clear_state();
         } else {
-            let fits = self.tape_mut().set_state(run.carried);
+            let fits = self.workspace_mut().set_state(run.carried);
             fits.map_err(|error| mismatch(CARRIED, "a state of this network", error))?;
         }
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
@@ -240,8 +240,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let blocks = self.workspace().blocks().iter();
         let frozen: Vec<&str> = blocks.filter(|block| block.frozen).map(|block| &*block.name).collect();
         let settings = [
-            ("batch", format!("{:?}", settings.batch)),
-            ("accumulate", format!("{:?}", settings.accumulate)),
+            ("batch_size", format!("{:?}", settings.batch_size)),
+            ("accumulation_steps", format!("{:?}", settings.accumulation_steps)),
             ("epochs", format!("{:?}", settings.epochs)),
             ("seed", format!("{:?}", settings.seed)),
             ("shuffle", format!("{:?}", settings.shuffle)),

@@ -36,11 +36,11 @@ pub struct Thresholds {
     /// saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
-    /// The predicted decades of an activation above which theory does not foretell saturation: then a run that is saturated
+    /// The predicted decades of an activation above which theory predicts no saturation: then a run that is saturated
     /// where it is first watched was trained before, and its weights are not those that the description draws. Convention:
     /// those of tanh at the gain 5/3 of the usual table are −0.2.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub foretold: f64,
+    pub predicted_saturation: f64,
     /// The share of a layer's units that no example of a window switches on, beyond those of the first pass. Convention; the
     /// deeper a ReLU network, the more of its units are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -72,7 +72,7 @@ pub struct Thresholds {
     pub share: f64,
     /// The decades that a [certificate](crate::theory::Certificate) must be below to be told. Convention: tenfold.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub certain: f64,
+    pub certificate: f64,
 }
 
 impl Default for Thresholds {
@@ -85,7 +85,7 @@ impl Default for Thresholds {
             activation: -0.35,
             saturated: [0.3, 0.5],
             slope: [0.35, 0.2],
-            foretold: -0.2,
+            predicted_saturation: -0.2,
             dead: [0.3, 0.6],
             long_step: [-0.7, -0.3],
             low_clip: [0.1, 0.01],
@@ -95,7 +95,7 @@ impl Default for Thresholds {
             subnormal: [0.1, 0.5],
             checks: 3,
             share: 0.7,
-            certain: -1.0,
+            certificate: -1.0,
         }
     }
 }

@@ -45,7 +45,7 @@ impl<T: Scalar> Residual<T> {
     /// `y = x + f(x)`.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::Order`] where it
+    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::IncompatibleLayer`] where it
     /// changes the rows. [`Error::InvalidLayer`] where it breaks a rule, or is nested more than
     /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
@@ -64,7 +64,7 @@ impl<T: Scalar> Residual<T> {
             });
         }
         if !kept.keeps_rows {
-            return Err(Error::Order { what: "a residual", needs: "a branch that keeps the steps" });
+            return Err(Error::IncompatibleLayer { what: "a residual", needs: "a branch that keeps the steps" });
         }
         Ok(Residual { branch, kept, scale: BranchScale::Fixed(1.0) })
     }

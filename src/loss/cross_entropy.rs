@@ -192,7 +192,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     }
 
     /// Rows of the ignored class count for nothing, others by the weight of their class.
-    fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
         let weight = |row: usize| row_weights.and_then(|weights| weights.get(row)).copied().unwrap_or(T::one());
         match target {
             Target::Classes(classes) if row_weights.is_none() && self.weights.is_empty() => {

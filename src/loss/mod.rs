@@ -68,7 +68,7 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// What some rows count for together in a mean: the sum of their weights. By it means of parts make the mean of
     /// the whole.
-    fn counted(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
             Target::Values(values) => values.len() / width.max(1),

@@ -182,7 +182,7 @@ impl<F, B> Bidirectional<F, B> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the two take different widths; [`Error::Parameter`] where one has an output width
-    /// of 0; [`Error::Order`] where they give different rows. [`Error::InvalidLayer`] where one breaks a rule, or is
+    /// of 0; [`Error::IncompatibleLayer`] where they give different rows. [`Error::InvalidLayer`] where one breaks a rule, or is
     /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
@@ -205,7 +205,10 @@ impl<F, B> Bidirectional<F, B> {
         require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;
         let probe = BatchShape::sequences(2, 3);
         if kept[0].keeps_rows != kept[1].keeps_rows || forward.extent(probe) != backward.extent(probe) {
-            return Err(Error::Order { what: "a bidirectional layer", needs: "two layers that give the same rows" });
+            return Err(Error::IncompatibleLayer {
+                what: "a bidirectional layer",
+                needs: "two layers that give the same rows",
+            });
         }
         Ok(Bidirectional { forward, backward, kept })
     }

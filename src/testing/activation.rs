@@ -19,7 +19,7 @@ use super::{
     argument::{REACH, arguments, distance, simplest},
     bounds::{greatest, jumps, measured, unbounded},
     law::Trial,
-    probe::{Probe, Precision, slope, value},
+    probe::{Precision, Probe, slope, value},
 };
 use crate::{
     activation::{Activation, Bounds},

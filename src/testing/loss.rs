@@ -58,7 +58,7 @@ const DRAWS: u64 = 3;
 ///
 /// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there.
 /// * A row of weight zero is not read (it holds NaN, and a class that does not exist), and its gradient is exactly zero.
-/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`counted`](Loss::counted) say;
+/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`total_weight`](Loss::total_weight) say;
 ///   a row of weight 2 is the row twice.
 /// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
 /// * Large outputs give no NaN, and infinity only where the truth is beyond the format.
@@ -370,15 +370,15 @@ impl Suite<'_, '_> {
         value: f64,
         dy: &[f64],
     ) {
-        let counted = |part: &Case| {
+        let total_weight = |part: &Case| {
             let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
             let (values, weights) = (convert(&part.values), part.weights.as_ref().map(|weights| convert(weights)));
-            to_f64(loss.counted(part.width, part.target(&values), weights.as_deref()))
+            to_f64(loss.total_weight(part.width, part.target(&values), weights.as_deref()))
         };
         let parts = [case.part(0..1), case.part(1..case.rows)];
         let share = |part: &Case| match loss.reduction() {
             Reduction::Sum => 1.0,
-            Reduction::Mean => counted(part) / counted(case),
+            Reduction::Mean => total_weight(part) / total_weight(case),
         };
         let (mut sum, mut gradient) = (0.0, Vec::new());
         for part in &parts {
@@ -389,9 +389,9 @@ impl Suite<'_, '_> {
         let how = format!("{:?}", loss.reduction());
         // Without weights, each row counts as with a weight of 1.
         let [plain, ones] =
-            [None, Some(vec![1.0; case.rows])].map(|weights| counted(&Case { weights, ..case.clone() }));
+            [None, Some(vec![1.0; case.rows])].map(|weights| total_weight(&Case { weights, ..case.clone() }));
         if beyond((plain - ones).abs(), allowed * ones) {
-            let place = format!("{}: counted(), without row weights", self.at(name, case));
+            let place = format!("{}: total_weight(), without row weights", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
         }
         // A row that counts for two is the row, twice.

@@ -107,7 +107,7 @@ impl<T: Scalar> Run<T> {
             gradient[block.range.clone()].fill(T::zero());
         }
         let update = Update::new(&self.blocks, &self.w, &mut gradient, &mut self.state, step);
-        let outcome = self.transform.apply(update)?;
+        let outcome = self.transform.update(update)?;
         if outcome == Outcome::Apply {
             self.w.iter_mut().zip(&gradient).for_each(|(w, &update)| *w += update);
         }
@@ -161,15 +161,15 @@ impl<T: Scalar> Suite<'_, '_, T> {
         let make = self.make;
         let made = caught(|| {
             let mut transform = make();
-            transform.prepare(&blocks).map_err(|error| format!("{error}"))?;
-            let mut state = vec![T::zero(); transform.needs(&blocks)];
-            transform.start(&blocks, &w, &mut state);
+            transform.validate(&blocks).map_err(|error| format!("{error}"))?;
+            let mut state = vec![T::zero(); transform.state_len(&blocks)];
+            transform.init_state(&blocks, &w, &mut state);
             Ok((transform, state))
         });
         match made.and_then(|made| made) {
             Ok((transform, state)) => Some(Run { transform, blocks, state, w }),
             Err(found) => {
-                let place = format!("{}, prepare and start", self.name);
+                let place = format!("{}, validate and init_state", self.name);
                 self.trial.breaks(Law::Refuses, place, "a transform for these blocks", found, "");
                 None
             }

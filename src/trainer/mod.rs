@@ -23,9 +23,9 @@ use core::ops::ControlFlow;
 pub struct TrainConfig {
     /// Samples in a batch; the last one of an epoch may have fewer. A batch larger than the data is the data:
     /// `usize::MAX` makes one batch of all samples.
-    pub batch: usize,
+    pub batch_size: usize,
     /// Batches whose gradients make one update. With a mean loss the update is that of one batch of them all.
-    pub accumulate: usize,
+    pub accumulation_steps: usize,
     /// Passes over the data in a run: see [`Trainer::fit`].
     pub epochs: usize,
     /// What initial weights, order and masks are drawn from.
@@ -42,7 +42,15 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     /// Batches of 32, 10 epochs, seed 0, shuffled, one thread.
     fn default() -> Self {
-        TrainConfig { batch: 32, accumulate: 1, epochs: 10, seed: 0, shuffle: true, patience: None, threads: 1 }
+        TrainConfig {
+            batch_size: 32,
+            accumulation_steps: 1,
+            epochs: 10,
+            seed: 0,
+            shuffle: true,
+            patience: None,
+            threads: 1,
+        }
     }
 }
 
@@ -177,7 +185,7 @@ struct Updated {
     /// The loss over all parts; NaN where nothing counted.
     loss: f64,
     /// What the rows counted for in a mean.
-    counted: f64,
+    weight: f64,
     outcome: Outcome,
 }
 
@@ -187,9 +195,9 @@ struct EpochSum {
     /// The sum of the losses of applied updates, each times its weight in a mean.
     loss: f64,
     /// What the rows of applied updates counted for.
-    applied: f64,
+    applied_weight: f64,
     /// What all rows counted for.
-    counted: f64,
+    weight: f64,
     skipped: u64,
 }
 
@@ -218,15 +226,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         steps: usize,
     ) -> Result<Self, Error> {
         for (what, value) in [
-            ("batch", settings.batch),
-            ("accumulate", settings.accumulate),
+            ("batch_size", settings.batch_size),
+            ("accumulation_steps", settings.accumulation_steps),
             ("patience", settings.patience.unwrap_or(1)),
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
         let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
         // Memory for a larger batch is made when the data is there, which may be smaller.
-        let batch = if settings.batch <= AT_ONCE { settings.batch } else { 1 };
+        let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::sequences(batch, steps))?;
         #[cfg(feature = "std")]
@@ -245,7 +253,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
-    /// [`Error::Order`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
+    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
     /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
     ///
     /// # Panics
@@ -257,16 +265,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`fit`](Self::fit) with validation data, a monitor and a callback.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data; [`Error::Order`] for
+    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data; [`Error::InvalidState`] for
     /// early stopping without validation data.
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         if self.settings.patience.is_some() && observers.validation.is_none() {
-            return Err(Error::Order { what: "early stopping", needs: "validation data" });
+            return Err(Error::InvalidState { what: "early stopping", needs: "validation data" });
         }
-        let mut batch = Batch::new(data, self.settings.batch);
+        let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {
             self.progress = Progress::after(self.progress.epochs);
             self.best.clear();
@@ -309,7 +317,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.progress.epochs += 1;
             let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
             epochs.push(epoch);
-            self.optimizer.observe(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss));
+            self.optimizer.on_metric(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss));
             if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
                 self.note_validation(patience, validation.loss);
             }
@@ -348,25 +356,25 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let mean = self.loss.reduction() == Reduction::Mean;
         let mut sum = EpochSum::default();
-        let group = self.settings.batch.saturating_mul(self.settings.accumulate);
+        let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         for samples in order.chunks(group) {
-            let Updated { loss, counted, outcome } = self.update(data, batch, samples, monitor)?;
-            sum.counted += counted;
+            let Updated { loss, weight, outcome } = self.update(data, batch, samples, monitor)?;
+            sum.weight += weight;
             if outcome == Outcome::Skip {
                 sum.skipped += 1;
                 continue;
             }
-            sum.applied += counted;
-            sum.loss += if mean { loss * counted } else { loss };
+            sum.applied_weight += weight;
+            sum.loss += if mean { loss * weight } else { loss };
         }
         self.order = order;
-        if sum.counted == 0.0 {
+        if sum.weight == 0.0 {
             return Err(Error::NothingCounts { data: "training" });
         }
         self.check_parameters()?;
         let loss = match sum {
-            EpochSum { applied: 0.0, .. } => f64::NAN,
-            EpochSum { loss, applied, .. } if mean => loss / applied,
+            EpochSum { applied_weight: 0.0, .. } => f64::NAN,
+            EpochSum { loss, applied_weight, .. } if mean => loss / applied_weight,
             EpochSum { loss, .. } => loss,
         };
         Ok((loss, sum.skipped))
@@ -387,7 +395,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have. [`Error::Order`]
+    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have. [`Error::InvalidState`]
     /// for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a parameter that is NaN
     /// or infinite, unless the chain has a guard. The errors of [`Workspace::forward`], [`Workspace::backward`],
     /// [`Loss::evaluate`] and [`Optimizer::step`].
@@ -414,7 +422,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
-        self.workspace.reserve_batch(samples.len().min(self.settings.batch))?;
+        self.workspace.reserve_batch(samples.len().min(self.settings.batch_size))?;
         // From the first loop of the step to the last the threads stay awake.
         let done = lend(
             self,
@@ -437,30 +445,30 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Updated, Error> {
         let width = self.workspace.dims().output;
         let per_step = per_step(self.workspace.network());
-        let divided = samples.len() > self.settings.batch;
+        let divided = samples.len() > self.settings.batch_size;
         // A mean over all samples weighs the means of the parts by what their rows count for.
         let mut whole = T::zero();
-        for part in samples.chunks(self.settings.batch) {
+        for part in samples.chunks(self.settings.batch_size) {
             batch.choose(data, part, per_step)?;
-            whole += self.loss.counted(width, batch.target(), batch.row_weights());
+            whole += self.loss.total_weight(width, batch.target(), batch.row_weights());
         }
         if whole.is_zero() {
-            return Ok(Updated { loss: f64::NAN, counted: 0.0, outcome: Outcome::Skip });
+            return Ok(Updated { loss: f64::NAN, weight: 0.0, outcome: Outcome::Skip });
         }
         let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
         let plain_rate =
             plain_rate.filter(|&rate| !divided && !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
-        for (i, part) in samples.chunks(self.settings.batch).enumerate() {
+        for (i, part) in samples.chunks(self.settings.batch_size).enumerate() {
             let mut share = T::one();
             if divided {
                 batch.choose(data, part, per_step)?;
-                let counted = self.loss.counted(width, batch.target(), batch.row_weights());
-                if counted.is_zero() {
+                let weight = self.loss.total_weight(width, batch.target(), batch.row_weights());
+                if weight.is_zero() {
                     continue;
                 }
                 if self.loss.reduction() == Reduction::Mean {
-                    share = counted / whole;
+                    share = weight / whole;
                 }
             }
             let mut part_monitor;
@@ -471,7 +479,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 &mut *monitor
             };
             self.workspace.set_dropout_key(
-                DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch),
+                DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch_size),
             );
             batch.write_input(data, self.workspace.input_mut(batch.extent())?)?;
             let output = self.workspace.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
@@ -488,7 +496,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             if let Some(rate) = plain_rate {
                 self.workspace.descend(&mut self.parameters, rate)?;
                 self.optimizer.note_step();
-                return Ok(Updated { loss: total, counted: to_f64(whole), outcome: Outcome::Apply });
+                return Ok(Updated { loss: total, weight: to_f64(whole), outcome: Outcome::Apply });
             }
             if first {
                 self.workspace.backward_with(&self.parameters, monitor)?;
@@ -505,7 +513,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             monitor.loss(total);
         }
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
-        Ok(Updated { loss: total, counted: to_f64(whole), outcome })
+        Ok(Updated { loss: total, weight: to_f64(whole), outcome })
     }
 
     /// Loss and accuracy on `data`, with dropout disabled.
@@ -522,26 +530,29 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     fn evaluate_as(&mut self, name: &'static str, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
         let width = self.workspace.dims().output;
-        let (mut loss, mut right, mut rows, mut counted) = (0.0, 0.0, 0, 0.0);
-        let mut dy =
-            filled("the gradient of a loss", data.most_rows(self.settings.batch).saturating_mul(width), T::zero())?;
+        let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
+        let mut dy = filled(
+            "the gradient of a loss",
+            data.most_rows(self.settings.batch_size).saturating_mul(width),
+            T::zero(),
+        )?;
         let mean = self.loss.reduction() == Reduction::Mean;
         self.each_batch(data, |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
-            let weight = to_f64(function.counted(width, target, weights));
+            let weight = to_f64(function.total_weight(width, target, weights));
             // A batch whose rows are all masked has no mean.
             if weight == 0.0 {
                 return Ok(());
             }
             let part = to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?);
             loss += if mean { part * weight } else { part };
-            counted += weight;
+            total_weight += weight;
             if let Target::Classes(classes) = target {
                 for (row, y) in y.chunks(width).enumerate() {
                     // What does not count in the loss (masked, of an ignored class) does not count here.
                     let class = &classes[row..=row];
                     let weight = weights.map(|weights| &weights[row..=row]);
-                    if !function.counted(width, Target::Classes(class), weight).is_zero() {
+                    if !function.total_weight(width, Target::Classes(class), weight).is_zero() {
                         right += accuracy(width, y, class)?;
                         rows += 1;
                     }
@@ -549,11 +560,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             Ok(())
         })?;
-        if counted == 0.0 {
+        if total_weight == 0.0 {
             return Err(Error::NothingCounts { data: name });
         }
         if mean {
-            loss /= counted;
+            loss /= total_weight;
         }
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
@@ -587,12 +598,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let per_step = per_step(self.workspace.network());
-        let mut batch = Batch::new(data, self.settings.batch);
-        self.workspace.reserve_batch(data.samples().min(self.settings.batch))?;
+        let mut batch = Batch::new(data, self.settings.batch_size);
+        self.workspace.reserve_batch(data.samples().min(self.settings.batch_size))?;
         let mut order = Vec::new();
         grow("the order of the samples", &mut order, data.samples())?;
         order.extend(0..data.samples());
-        for part in order.chunks(self.settings.batch) {
+        for part in order.chunks(self.settings.batch_size) {
             batch.gather(data, part, per_step)?;
             let y = self.workspace.infer(&self.parameters, batch.x(), batch.extent())?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
@@ -609,7 +620,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict(&mut self, x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
-        if extent.batch <= self.settings.batch {
+        if extent.batch <= self.settings.batch_size {
             extent.check()?;
             require_length("input", extent.rows().saturating_mul(self.network().dims().input), x.len())?;
             self.workspace.reserve_batch(extent.batch)?;
@@ -660,7 +671,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// The moving average of the parameters, where the transform keeps one.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
-        self.optimizer.averaged(self.workspace.blocks())
+        self.optimizer.averaged_weights(self.workspace.blocks())
     }
 
     /// The workspace: blocks, gradient, freezing.
@@ -669,7 +680,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// The workspace, to be changed.
-    pub fn tape_mut(&mut self) -> &mut Workspace<T, L> {
+    pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         &mut self.workspace
     }
 

@@ -54,7 +54,7 @@ impl Adagrad {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adagrad {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_amount::<T>("the rate decay of Adagrad", self.decay)?;
         check_amount::<T>("the initial sum of Adagrad", self.initial)?;
@@ -66,11 +66,11 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     }
 
     /// s; in narrow formats its fourth root, since a sum outgrows them.
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }
 
-    fn start(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {
+    fn init_state(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {
         if slots::<T>() > 1 {
             let mut root = Wide::new(state, blocks.parameters());
             (0..blocks.parameters()).for_each(|i| root.set(i, fourth_root(self.initial)));
@@ -79,7 +79,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         }
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let n = update.gradient.len();
         if slots::<T>() > 1 {
             let rule = self.rule::<f64>(update.step);
@@ -101,7 +101,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::needs(self, blocks))
+        let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::state_len(self, blocks))
             .layout("s")
             .setting("rate", self.rate);
         let spec = spec.setting("rate decay", self.decay).setting("initial sum", self.initial);

@@ -111,7 +111,7 @@ impl Adam {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adam {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check::<T>()
     }
 
@@ -120,11 +120,11 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 
     /// m, v and the largest v, one after the other; in narrow formats the roots of both.
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if slots::<T>() > 1 {
             self.narrow(update, |_| 0.0);
             return Ok(Outcome::Apply);
@@ -152,7 +152,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        vec![self.described("Adam", GradientTransform::<T>::needs(self, blocks))]
+        vec![self.described("Adam", GradientTransform::<T>::state_len(self, blocks))]
     }
 }
 
@@ -193,7 +193,7 @@ impl AdamW {
 }
 
 impl<T: Scalar> GradientTransform<T> for AdamW {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the weight decay of AdamW", self.decay)?;
         self.adam.check::<T>()
     }
@@ -202,11 +202,11 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
         Stage::Optimizer
     }
 
-    fn needs(&self, blocks: &Blocks) -> usize {
-        GradientTransform::<T>::needs(&self.adam, blocks)
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        GradientTransform::<T>::state_len(&self.adam, blocks)
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let decay = self.adam.rate * self.decay;
         let decays = |block: &Block| self.roles.contains(&block.role);
         if slots::<T>() > 1 {
@@ -214,7 +214,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
             return Ok(Outcome::Apply);
         }
         let Update { blocks, w, gradient, state, step } = update;
-        let outcome = self.adam.apply(Update { blocks, w, gradient, state, step })?;
+        let outcome = self.adam.update(Update { blocks, w, gradient, state, step })?;
         let decay = scalar::<T>(decay);
         for block in trained(blocks).filter(|block| decays(block)) {
             let range = block.range.clone();
@@ -224,7 +224,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = self.adam.described("AdamW", GradientTransform::<T>::needs(self, blocks));
+        let spec = self.adam.described("AdamW", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("decay", self.decay).setting("roles", &self.roles)]
     }
 }

@@ -30,7 +30,7 @@ impl WeightAverage {
 }
 
 impl<T: Scalar> GradientTransform<T> for WeightAverage {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_decay("the decay of a weight average", self.decay)
     }
 
@@ -39,15 +39,15 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
     }
 
     /// The average, and what rounding it left over.
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2) * blocks.parameters()
     }
 
-    fn start(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+    fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
         state[..w.len()].copy_from_slice(w);
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (fresh, n) = (1.0 - self.decay, update.w.len());
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
         if slots::<T>() > 1 {
@@ -71,12 +71,12 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         Ok(Outcome::Apply)
     }
 
-    fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+    fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         state.get(..blocks.parameters())
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.layout("average").setting("decay", self.decay)]
     }
 }

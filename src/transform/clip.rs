@@ -28,7 +28,7 @@ impl ClipValue {
 }
 
 impl<T: Scalar> GradientTransform<T> for ClipValue {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
     }
 
@@ -36,7 +36,7 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
         Stage::Clip
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let limit = scalar::<T>(self.limit);
         for g in update.gradient {
             *g = if *g > limit {
@@ -51,7 +51,10 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        vec![TransformSpec::new("ClipValue", GradientTransform::<T>::needs(self, blocks)).setting("limit", self.limit)]
+        vec![
+            TransformSpec::new("ClipValue", GradientTransform::<T>::state_len(self, blocks))
+                .setting("limit", self.limit),
+        ]
     }
 }
 
@@ -100,7 +103,7 @@ impl ClipNorm {
 }
 
 impl<T: Scalar> GradientTransform<T> for ClipNorm {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)?;
         require(self.p > 0.0, "the p of a norm", "positive", self.p)?;
         check_amount::<T>("epsilon of clipping", self.epsilon)
@@ -110,7 +113,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         Stage::Clip
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         // Frozen blocks hold zeros, which add nothing to any norm.
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
         self.norm = Some(length);
@@ -123,7 +126,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("ClipNorm", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("ClipNorm", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("norm", self.most).setting("p", self.p).setting("epsilon", self.epsilon)]
     }
 }
@@ -144,7 +147,7 @@ impl ClipBlockNorm {
 }
 
 impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)
     }
 
@@ -152,7 +155,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
         Stage::Clip
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for block in trained(update.blocks) {
             let gradient = &mut update.gradient[block.range.clone()];
             let length = norm(gradient);
@@ -163,7 +166,8 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![
-            TransformSpec::new("ClipBlockNorm", GradientTransform::<T>::needs(self, blocks)).setting("norm", self.most),
+            TransformSpec::new("ClipBlockNorm", GradientTransform::<T>::state_len(self, blocks))
+                .setting("norm", self.most),
         ]
     }
 }

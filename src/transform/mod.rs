@@ -88,13 +88,13 @@ impl<'a, T: Scalar> Descent<'a, T> {
     /// Takes the step in two passes: the gradient becomes an update, which is added to the parameters.
     ///
     /// # Errors
-    /// The error of `apply`; `w` then stays as it was.
+    /// The error of `update`; `w` then stays as it was.
     ///
     /// # Panics
     /// Where `w` and `gradient` have different lengths.
-    pub fn by(self, apply: impl FnOnce(Update<'_, T>) -> Result<Outcome, Error>) -> Result<Outcome, Error> {
+    pub fn by(self, update: impl FnOnce(Update<'_, T>) -> Result<Outcome, Error>) -> Result<Outcome, Error> {
         let Descent { blocks, w, gradient, state, step } = self;
-        let outcome = apply(Update { blocks, w, gradient, state, step })?;
+        let outcome = update(Update { blocks, w, gradient, state, step })?;
         if outcome == Outcome::Apply {
             elementwise::update(w, gradient, |w, update| w + update);
         }
@@ -121,7 +121,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// # Errors
     /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
     /// [`Error::UnknownBlock`] for a block that does not exist.
-    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error>;
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error>;
 
     /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
     /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
@@ -135,15 +135,15 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Values of state the transform needs.
-    fn needs(&self, _blocks: &Blocks) -> usize {
+    fn state_len(&self, _blocks: &Blocks) -> usize {
         0
     }
 
     /// Fills the state before the first step; it comes zeroed.
     ///
     /// # Panics
-    /// As [`apply`](Self::apply).
-    fn start(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
+    /// As [`update`](Self::update).
+    fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
     /// Turns the gradient into an update, in place.
     ///
@@ -153,18 +153,18 @@ pub trait GradientTransform<T: Scalar>: Debug {
     ///
     /// # Panics
     /// A transform may panic where `w` and `gradient` do not have the parameters of `blocks`, or `state` is shorter
-    /// than [`needs`](Self::needs). [`Optimizer`] makes and checks them.
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
+    /// than [`state_len`](Self::state_len). [`Optimizer`] makes and checks them.
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
-    /// [`apply`](Self::apply), and the update added to the parameters, which may take one pass for both.
+    /// [`update`](Self::update), and the update added to the parameters, which may take one pass for both.
     ///
     /// # Errors
-    /// Those of [`apply`](Self::apply).
+    /// Those of [`update`](Self::update).
     ///
     /// # Panics
-    /// As [`apply`](Self::apply).
+    /// As [`update`](Self::update).
     fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-        step.by(|update| self.apply(update))
+        step.by(|update| self.update(update))
     }
 
     /// The rate η, finite and not negative, where every step is `w ← w − η g` and nothing else: then a trainer may take it
@@ -176,8 +176,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Sees a metric that should fall (a validation loss), once an epoch.
     ///
     /// # Panics
-    /// As [`apply`](Self::apply).
-    fn observe(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
+    /// As [`update`](Self::update).
+    fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
     /// By what factor, at most 1, clipping multiplied the gradient of the last step; `None` for what does not clip.
     fn clip_factor(&self) -> Option<f64> {
@@ -187,8 +187,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// The moving average of the weights, where one is kept in `state`.
     ///
     /// # Panics
-    /// As [`apply`](Self::apply).
-    fn averaged<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
+    /// As [`update`](Self::update).
+    fn averaged_weights<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
     }
 
@@ -196,7 +196,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     ///
     /// A transform without this method is known by the name of its type, its position and the length of its state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.needs(blocks))]
+        vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.state_len(blocks))]
     }
 }
 
@@ -207,26 +207,26 @@ macro_rules! chain {
     };
     (@ [$($member:ident $index:tt),+] [$($before:tt)*] $end:tt) => {
         impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {
-            fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
-                $(self.$index.prepare(blocks)?;)+
+            fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
+                $(self.$index.validate(blocks)?;)+
                 Ok(())
             }
             fn members(&self, visit: &mut dyn FnMut(Member)) {
                 $(self.$index.members(visit);)+
             }
-            fn needs(&self, blocks: &Blocks) -> usize {
-                0 $(+ self.$index.needs(blocks))+
+            fn state_len(&self, blocks: &Blocks) -> usize {
+                0 $(+ self.$index.state_len(blocks))+
             }
-            fn start(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+            fn init_state(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
                 let rest = state;
-                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
-                self.$index.start(blocks, w, own);)+
+                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                self.$index.init_state(blocks, w, own);)+
                 let _ = rest;
             }
-            fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+            fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
                 let Update { blocks, w, gradient, state: rest, step } = update;
-                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
-                if self.$index.apply(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
+                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                if self.$index.update(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
                     return Ok(Outcome::Skip);
                 })+
                 let _ = rest;
@@ -234,16 +234,16 @@ macro_rules! chain {
             }
             fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
                 let Descent { blocks, w, gradient, state: rest, step } = descent;
-                $(let (own, rest) = rest.split_at_mut(self.$before.needs(blocks));
-                if self.$before.apply(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
+                $(let (own, rest) = rest.split_at_mut(self.$before.state_len(blocks));
+                if self.$before.update(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
                     return Ok(Outcome::Skip);
                 })*
                 self.$end.descend(Descent { blocks, w, gradient, state: rest, step })
             }
-            fn observe(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
+            fn on_metric(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
                 let rest = state;
-                $(let (own, rest) = rest.split_at_mut(self.$index.needs(blocks));
-                self.$index.observe(blocks, metric, own);)+
+                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                self.$index.on_metric(blocks, metric, own);)+
                 let _ = rest;
             }
             fn clip_factor(&self) -> Option<f64> {
@@ -254,10 +254,10 @@ macro_rules! chain {
                 };)+
                 factor
             }
-            fn averaged<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+            fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest) = (None, state);
-                $(let (own, rest) = rest.split_at(self.$index.needs(blocks));
-                let found = found.or_else(|| self.$index.averaged(blocks, own));)+
+                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let found = found.or_else(|| self.$index.averaged_weights(blocks, own));)+
                 let _ = rest;
                 found
             }
@@ -278,11 +278,11 @@ chain!(A 0, B 1, C 2, D 3; E 4);
 chain!(A 0, B 1, C 2, D 3, E 4; F 5);
 
 impl<T: Scalar> GradientTransform<T> for () {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         Ok(())
     }
     fn members(&self, _visit: &mut dyn FnMut(Member)) {}
-    fn apply(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
         Ok(Outcome::Apply)
     }
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {

@@ -38,15 +38,15 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ///
     /// # Errors
     /// [`Error::Length`] where `w` does not have the parameters of `blocks`; the errors of
-    /// [`GradientTransform::prepare`]. [`Error::Optimizers`] for a chain without an optimizer or with several;
+    /// [`GradientTransform::validate`]. [`Error::Optimizers`] for a chain without an optimizer or with several;
     /// [`Error::ChainOrder`] for one that is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] where
     /// memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
-        transform.prepare(blocks)?;
+        transform.validate(blocks)?;
         let guarded = check_chain(&transform)?;
-        let mut state = filled("the state of the transform", transform.needs(blocks), T::zero())?;
-        transform.start(blocks, w, &mut state);
+        let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
+        transform.init_state(blocks, w, &mut state);
         Ok(Optimizer { transform, state, steps: 0, guarded })
     }
 
@@ -55,7 +55,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ///
     /// # Errors
     /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`; the errors of
-    /// [`GradientTransform::apply`].
+    /// [`GradientTransform::update`].
     ///
     /// # Panics
     /// Where `blocks` are not those that the optimizer was [made](Self::new) for, and the transform needs another state
@@ -77,7 +77,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
             let transform = &mut self.transform;
             step.by(|update| {
                 let Update { blocks, w, gradient, state, step } = update;
-                let outcome = transform.apply(Update { blocks, w, gradient, state, step })?;
+                let outcome = transform.update(Update { blocks, w, gradient, state, step })?;
                 if outcome == Outcome::Apply {
                     if let Some(factor) = transform.clip_factor() {
                         monitor.clip(factor);
@@ -107,8 +107,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ///
     /// # Panics
     /// As [`step`](Self::step).
-    pub fn observe(&mut self, blocks: &Blocks, metric: f64) {
-        self.transform.observe(blocks, metric, &mut self.state);
+    pub fn on_metric(&mut self, blocks: &Blocks, metric: f64) {
+        self.transform.on_metric(blocks, metric, &mut self.state);
     }
 
     /// Updates made.
@@ -148,7 +148,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ///
     /// # Panics
     /// As [`step`](Self::step).
-    pub fn averaged(&self, blocks: &Blocks) -> Option<&[T]> {
-        self.transform.averaged(blocks, &self.state)
+    pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
+        self.transform.averaged_weights(blocks, &self.state)
     }
 }

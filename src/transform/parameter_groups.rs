@@ -31,7 +31,7 @@ impl ParameterGroups {
 }
 
 impl<T: Scalar> GradientTransform<T> for ParameterGroups {
-    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
         self.ranges.clear();
         for (prefix, factor) in &self.rates {
             check_amount::<T>("the rate of a block", *factor)?;
@@ -47,7 +47,7 @@ impl<T: Scalar> GradientTransform<T> for ParameterGroups {
         Stage::Schedule
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for (range, factor) in &self.ranges {
             update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
         }
@@ -55,7 +55,7 @@ impl<T: Scalar> GradientTransform<T> for ParameterGroups {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("ParameterGroups", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("ParameterGroups", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("rates", &self.rates)]
     }
 }

@@ -55,7 +55,7 @@ impl Penalty {
 }
 
 impl<T: Scalar> GradientTransform<T> for Penalty {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the factor of an L1 penalty", self.l1)?;
         check_amount::<T>("the factor of an L2 penalty", self.l2)
     }
@@ -64,7 +64,7 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
         Stage::Regularization
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let rule = |g: T, w: T| {
             if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }
         };
@@ -78,7 +78,7 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("Penalty", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("Penalty", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("l1", self.l1).setting("l2", self.l2).setting("roles", &self.roles)]
     }
 }

@@ -62,7 +62,7 @@ impl RmsProp {
 }
 
 impl<T: Scalar> GradientTransform<T> for RmsProp {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("alpha of RMSprop", self.alpha)?;
         check_decay("momentum", self.momentum)?;
@@ -74,11 +74,11 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
     }
 
     /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v and `(1 − μ) b`.
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let n = update.gradient.len();
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
@@ -119,7 +119,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             (false, true) => "v, momentum",
             (true, true) => "v, mean, momentum",
         };
-        let spec = TransformSpec::new("RmsProp", GradientTransform::<T>::needs(self, blocks))
+        let spec = TransformSpec::new("RmsProp", GradientTransform::<T>::state_len(self, blocks))
             .layout(layout)
             .setting("rate", self.rate);
         let spec = spec.setting("alpha", self.alpha).setting("epsilon", self.epsilon);

@@ -175,7 +175,7 @@ fn cosine(from: f64, to: f64, part: f64) -> f64 {
 }
 
 impl<T: Scalar> GradientTransform<T> for Schedule {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check::<T>()
     }
 
@@ -183,7 +183,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         Stage::Schedule
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
         check_rate::<T>(factor)?;
         update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
@@ -203,14 +203,14 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
             Kind::OneCycle { .. } => "Schedule (one cycle)",
             Kind::Custom(_) => "Schedule (custom)",
         };
-        let spec = TransformSpec::new(kind, GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new(kind, GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("settings", &self.kind)]
     }
 }
 
 /// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
 ///
-/// The metric comes once an epoch, by [`observe`](GradientTransform::observe): a trainer's validation loss. It has
+/// The metric comes once an epoch, by [`on_metric`](GradientTransform::on_metric): a trainer's validation loss. It has
 /// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite changes
 /// nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,7 +258,7 @@ const BAD: usize = 2;
 const COOLING: usize = 3;
 
 impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
         check_decay("the threshold of a plateau", self.threshold)?;
         require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
@@ -268,22 +268,22 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
         Stage::Schedule
     }
 
-    fn needs(&self, _blocks: &Blocks) -> usize {
+    fn state_len(&self, _blocks: &Blocks) -> usize {
         4
     }
 
-    fn start(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
+    fn init_state(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
         state[FACTOR] = T::one();
         state[BEST] = T::infinity();
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = update.state[FACTOR];
         update.gradient.iter_mut().for_each(|g| *g *= factor);
         Ok(Outcome::Apply)
     }
 
-    fn observe(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
+    fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
         // Rounded as the best was, or the same metric again would be less than itself.
         let metric = scalar::<T>(metric);
         if !metric.is_finite() {
@@ -309,7 +309,8 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         // The best metric is ∞ until one is seen.
-        let spec = TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::needs(self, blocks)).infinite_state();
+        let spec =
+            TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
         let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
         let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
         vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]

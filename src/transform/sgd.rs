@@ -53,7 +53,7 @@ impl Sgd {
 }
 
 impl<T: Scalar> GradientTransform<T> for Sgd {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("momentum", self.momentum)?;
         check_decay("dampening", self.dampening)?;
@@ -66,11 +66,11 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     }
 
     /// m with momentum; in narrow formats `(1 − μ) m`.
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if update.state.is_empty() {
             for range in stretches(update.blocks) {
                 let gradient = &mut update.gradient[range];
@@ -105,7 +105,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     /// Without momentum, one pass: `w ← w + (−η) g`.
     fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
         if !step.state.is_empty() || is_narrow::<T>() {
-            return step.by(|update| self.apply(update));
+            return step.by(|update| self.update(update));
         }
         let rate = scalar::<T>(self.rate);
         for range in stretches(step.blocks) {
@@ -119,7 +119,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let layout = if self.momentum > 0.0 { "momentum" } else { "" };
-        let spec = TransformSpec::new("Sgd", GradientTransform::<T>::needs(self, blocks))
+        let spec = TransformSpec::new("Sgd", GradientTransform::<T>::state_len(self, blocks))
             .layout(layout)
             .setting("rate", self.rate);
         let spec = spec.setting("momentum", self.momentum).setting("dampening", self.dampening);

@@ -47,7 +47,7 @@ impl SkipNonFinite {
 }
 
 impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0, "the limit of a guard", "at least 1", self.limit as f64)
     }
 
@@ -56,11 +56,11 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
     }
 
     /// How many steps in a row were skipped.
-    fn needs(&self, _blocks: &Blocks) -> usize {
+    fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let mut row = Wide::new(update.state, 1);
         let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {
             row.set(0, 0.0);
@@ -77,7 +77,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("Guard", GradientTransform::<T>::needs(self, blocks));
+        let spec = TransformSpec::new("SkipNonFinite", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.layout("skipped in a row").setting("limit", self.limit)]
     }
 }

@@ -78,8 +78,8 @@ pub struct Unordered<G>(pub G);
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
         impl<T: Scalar, $($generics)*> GradientTransform<T> for $type {
-            fn prepare(&mut $self, blocks: &Blocks) -> Result<(), Error> {
-                $inner.prepare(blocks)
+            fn validate(&mut $self, blocks: &Blocks) -> Result<(), Error> {
+                $inner.validate(blocks)
             }
             fn stage(&$self) -> Stage {
                 $inner.stage()
@@ -87,14 +87,14 @@ macro_rules! forwarded {
             fn members(&$self, visit: &mut dyn FnMut(Member)) {
                 $inner.members(&mut |$member| visit($change));
             }
-            fn needs(&$self, blocks: &Blocks) -> usize {
-                $inner.needs(blocks)
+            fn state_len(&$self, blocks: &Blocks) -> usize {
+                $inner.state_len(blocks)
             }
-            fn start(&$self, blocks: &Blocks, w: &[T], state: &mut [T]) {
-                $inner.start(blocks, w, state);
+            fn init_state(&$self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+                $inner.init_state(blocks, w, state);
             }
-            fn apply(&mut $self, update: Update<'_, T>) -> Result<Outcome, Error> {
-                $inner.apply(update)
+            fn update(&mut $self, update: Update<'_, T>) -> Result<Outcome, Error> {
+                $inner.update(update)
             }
             fn descend(&mut $self, step: Descent<'_, T>) -> Result<Outcome, Error> {
                 $inner.descend(step)
@@ -102,14 +102,14 @@ macro_rules! forwarded {
             fn plain_rate(&$self) -> Option<f64> {
                 $inner.plain_rate()
             }
-            fn observe(&mut $self, blocks: &Blocks, metric: f64, state: &mut [T]) {
-                $inner.observe(blocks, metric, state);
+            fn on_metric(&mut $self, blocks: &Blocks, metric: f64, state: &mut [T]) {
+                $inner.on_metric(blocks, metric, state);
             }
             fn clip_factor(&$self) -> Option<f64> {
                 $inner.clip_factor()
             }
-            fn averaged<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
-                $inner.averaged(blocks, state)
+            fn averaged_weights<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+                $inner.averaged_weights(blocks, state)
             }
             fn spec(&$self, blocks: &Blocks) -> Vec<TransformSpec> {
                 $inner.spec(blocks)

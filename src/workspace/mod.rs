@@ -230,7 +230,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// x: \[rows, input\], time-major; the output has rows of the extent that the network makes of `extent`.
     ///
     /// # Errors
-    /// [`Error::Order`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
     /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
     /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
     /// gives an extent, or needs memory, other than for the workspace's capacity.
@@ -268,7 +268,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Order`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
     /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
     ///
     /// ```
@@ -312,7 +312,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Runs `network(x)` without noise and without keeping anything.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), but for [`Error::Order`]: any workspace infers.
+    /// Those of [`forward`](Self::forward), but for [`Error::InvalidState`]: any workspace infers.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -323,7 +323,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::Order`] without a
+    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::InvalidState`] without a
     /// [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] where memory cannot hold the
     /// gradient of the input.
     ///
@@ -651,7 +651,7 @@ impl<T: Scalar> Memory<T> {
     /// Refuses what needs a backward pass on a workspace that keeps nothing.
     fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
-            return Err(Error::Order {
+            return Err(Error::InvalidState {
                 what: "a forward pass that can go back",
                 needs: "a workspace made by Workspace::new",
             });
@@ -769,7 +769,7 @@ impl<T: Scalar> Memory<T> {
         require_length("parameters", self.dims.parameters, w.read().len())?;
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
-        let pass = pass.ok_or(Error::Order { what: "a backward pass", needs: "a forward pass" })?;
+        let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass" })?;
         if self.wants_input && self.dx.len() < self.x.len() {
             self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
         }

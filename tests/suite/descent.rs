@@ -117,7 +117,7 @@ fn what_is_refused_changes_nothing() {
     let network = Linear::new(2, 1);
     let (mut w, extent) = (vec![1.0, 2.0, 3.0], BatchShape::batch(1));
     let mut workspace = Workspace::new(&network, extent).unwrap();
-    assert!(matches!(workspace.descend(&mut w, 0.1), Err(Error::Order { .. })));
+    assert!(matches!(workspace.descend(&mut w, 0.1), Err(Error::InvalidState { .. })));
     workspace.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
     let mut short = [1.0, 2.0];
     assert!(matches!(workspace.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
@@ -139,9 +139,15 @@ fn a_trainer_that_is_watched_takes_the_same_steps() {
     let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
     let run = |watched: bool, accumulate: usize, threads: usize, frozen: Option<&str>| {
         let network = Sequential::<f32>::input(40).linear(50).activation(Tanh).dropout(0.2).linear(3).build().unwrap();
-        let settings = TrainConfig { batch: 16, epochs: 3, accumulate, threads, ..TrainConfig::default() };
+        let settings = TrainConfig {
+            batch_size: 16,
+            epochs: 3,
+            accumulation_steps: accumulate,
+            threads,
+            ..TrainConfig::default()
+        };
         let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
-        frozen.into_iter().for_each(|block| trainer.tape_mut().freeze(block).unwrap());
+        frozen.into_iter().for_each(|block| trainer.workspace_mut().freeze(block).unwrap());
         let before = trainer.parameters().to_vec();
         let mut monitor = ActiveMonitor;
         let observers = if watched { FitOptions::new().monitor(&mut monitor) } else { FitOptions::new() };

@@ -313,7 +313,7 @@ fn frozen_by_wish_is_no_fault() {
     let (x, y) = data(256);
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y)).unwrap();
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), Sgd::new(0.05), TrainConfig::default()).unwrap();
-    trainer.tape_mut().freeze("0").unwrap();
+    trainer.workspace_mut().freeze("0").unwrap();
     let (mut seen, mut batch) = (Every(2, Statistics::new()), Batch::new(&data, 32));
     for step in 0..40 {
         let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % 256).collect();

@@ -54,7 +54,7 @@ fn widths() {
         ["skip", "3", "4"]
     );
     let pooled = Sequential::<f64>::input(3).last_step().build().unwrap();
-    refuses!(Residual::<f64>::new(pooled), Error::Order { .. }, ["residual", "keeps the steps"]);
+    refuses!(Residual::<f64>::new(pooled), Error::IncompatibleLayer { .. }, ["residual", "keeps the steps"]);
     let scaled = Residual::<f64>::new(Linear::new(3, 3)).unwrap();
     refuses!(scaled.scale(BranchScale::Fixed(NAN)), Error::Parameter { .. }, ["scale", "finite", "NaN"]);
     refuses!(
@@ -87,7 +87,11 @@ fn widths() {
 fn two_directions_that_do_not_fit() {
     let pooled = Sequential::<f64>::input(3).recurrent(2, Lstm).last_step().build().unwrap();
     let even = Recurrent::new(3, 2, Lstm);
-    refuses!(Bidirectional::new::<f64>(even.clone(), pooled), Error::Order { .. }, ["bidirectional", "same rows"]);
+    refuses!(
+        Bidirectional::new::<f64>(even.clone(), pooled),
+        Error::IncompatibleLayer { .. },
+        ["bidirectional", "same rows"]
+    );
     refuses!(Bidirectional::new::<f64>(Recurrent::new(3, 0, Lstm), even), Error::Parameter { .. }, ["width", "0"]);
 }
 
@@ -145,7 +149,7 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     let (layer, blocks) = linear();
     let mut workspace = Workspace::new(&layer, BatchShape::batch(2)).unwrap();
     let w = [0.0; 6];
-    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "forward pass first"]);
     refuses!(
         workspace.forward(&w[1..], &[0.0; 4], BatchShape::batch(2)),
         Error::Length { .. },
@@ -159,25 +163,25 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
     refuses!(workspace.backward(&w[1..]), Error::Length { .. }, ["parameters", "6", "5"]);
     workspace.backward(&w).unwrap();
-    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward", "forward pass first"]);
-    refuses!(workspace.accumulate(&w), Error::Order { .. }, ["backward"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "forward pass first"]);
+    refuses!(workspace.accumulate(&w), Error::InvalidState { .. }, ["backward"]);
     workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
     workspace.infer(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
-    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward"]);
     let (x, w) = ([0.5, -1.0, 2.0, 0.25], [1.0, -2.0, 3.0, 0.5, 0.25, -0.75]);
     let given = workspace.forward(&w, &x, BatchShape::batch(2)).unwrap().y.to_vec();
     workspace.input_mut(BatchShape::batch(2)).unwrap().copy_from_slice(&x);
-    refuses!(workspace.backward(&w), Error::Order { .. }, ["backward"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward"]);
     refuses!(workspace.input_mut(BatchShape::batch(3)), Error::BeyondCapacity { .. }, ["3"]);
     assert_eq!(workspace.forward_filled(&w, BatchShape::batch(2), Mode::Train, &mut ()).unwrap().y, given);
     workspace.backward(&w).unwrap();
     refuses!(workspace.set_state(&[0.0]), Error::Length { .. }, ["state", "expected 0", "found 1"]);
     let mut small = Workspace::for_inference(&layer, BatchShape::batch(2)).unwrap();
-    refuses!(small.forward(&w, &[0.0; 4], BatchShape::batch(2)), Error::Order { .. }, ["Workspace::new"]);
-    refuses!(small.input_mut(BatchShape::batch(2)), Error::Order { .. }, ["Workspace::new"]);
+    refuses!(small.forward(&w, &[0.0; 4], BatchShape::batch(2)), Error::InvalidState { .. }, ["Workspace::new"]);
+    refuses!(small.input_mut(BatchShape::batch(2)), Error::InvalidState { .. }, ["Workspace::new"]);
     refuses!(
         small.forward_filled(&w, BatchShape::batch(2), Mode::Train, &mut ()),
-        Error::Order { .. },
+        Error::InvalidState { .. },
         ["Workspace::new"]
     );
 
@@ -436,7 +440,7 @@ fn data_and_batches() {
     refuses!(batch.gather(&weighted, &[0, 1], true), Error::Length { .. }, ["row weights", "6", "3"]);
     refuses!(batch.gather(&per_step, &[0, 3], true), Error::Sample { sample: 3, samples: 3 }, ["sample 3", "0 to 2"]);
     let others = Dataset::sequences(2, 3, &x, Target::Classes(&[0; 2])).unwrap();
-    refuses!(batch.gather(&others, &[0], false), Error::Order { .. }, ["other data", "Batch::new"]);
+    refuses!(batch.gather(&others, &[0], false), Error::InvalidState { .. }, ["other data", "Batch::new"]);
 }
 
 #[test]
@@ -446,8 +450,12 @@ fn settings() {
         Trainer::new(network, CrossEntropy::new(), Sgd::new(0.1), settings).map(|_: Trainer<f64, _, _, _>| ())
     };
     let base = TrainConfig::default();
-    refuses!(new(TrainConfig { batch: 0, ..base }), Error::Parameter { .. }, ["batch", "at least 1", "0"]);
-    refuses!(new(TrainConfig { accumulate: 0, ..base }), Error::Parameter { .. }, ["accumulate", "at least 1", "0"]);
+    refuses!(new(TrainConfig { batch_size: 0, ..base }), Error::Parameter { .. }, ["batch_size", "at least 1", "0"]);
+    refuses!(
+        new(TrainConfig { accumulation_steps: 0, ..base }),
+        Error::Parameter { .. },
+        ["accumulation_steps", "at least 1", "0"]
+    );
     refuses!(new(TrainConfig { patience: Some(0), ..base }), Error::Parameter { .. }, ["patience", "at least 1", "0"]);
     let network = Linear::new(2, 2);
     refuses!(
@@ -458,7 +466,7 @@ fn settings() {
     let patient = TrainConfig { patience: Some(1), ..base };
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), patient).unwrap();
     let data = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 1])).unwrap();
-    refuses!(trainer.fit(&data), Error::Order { .. }, ["early stopping", "validation data first"]);
+    refuses!(trainer.fit(&data), Error::InvalidState { .. }, ["early stopping", "validation data first"]);
     refuses!(trainer.block("2.weight"), Error::UnknownBlock { .. }, ["2.weight"]);
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), base).unwrap();
     let wide = Dataset::rows(4, &[0.0; 4], Target::Classes(&[0])).unwrap();

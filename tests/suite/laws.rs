@@ -95,11 +95,11 @@ fn blocks() -> Blocks {
 
 fn transformed<T: Scalar>(mut transform: impl GradientTransform<T>, g: &[T]) -> Vec<T> {
     let blocks = blocks();
-    transform.prepare(&blocks).unwrap();
+    transform.validate(&blocks).unwrap();
     let (mut g, w) = (g.to_vec(), [T::zero(); 6]);
-    let mut state = vec![T::zero(); transform.needs(&blocks)];
-    transform.start(&blocks, &w, &mut state);
-    transform.apply(Update::new(&blocks, &w, &mut g, &mut state, 0)).unwrap();
+    let mut state = vec![T::zero(); transform.state_len(&blocks)];
+    transform.init_state(&blocks, &w, &mut state);
+    transform.update(Update::new(&blocks, &w, &mut g, &mut state, 0)).unwrap();
     g
 }
 
@@ -182,7 +182,7 @@ fn frozen_blocks_stay() {
         for step in 0..5 {
             // Even a gradient that somebody wrote there.
             optimizer.step(&blocks, &mut w, &mut [1.0 + step as f64; 6], &mut ()).unwrap();
-            optimizer.observe(&blocks, 1.0);
+            optimizer.on_metric(&blocks, 1.0);
         }
         assert_eq!(w[frozen.clone()], start[frozen.clone()], "{optimizer:?}");
         assert!((0..6).filter(|i| !frozen.contains(i)).all(|i| w[i] != start[i]), "{optimizer:?}: {w:?}");
@@ -322,7 +322,7 @@ fn a_plateau_halves_the_rate_after_the_patience() {
     let chain = (Sgd::new(1.0), ReduceOnPlateau::new(0.5, 1).threshold(0.1).cooldown(1).least(0.2));
     let mut optimizer = Optimizer::new(chain, &blocks, &[0.0; 6]).unwrap();
     let mut rate = |metric: f64| {
-        optimizer.observe(&blocks, metric);
+        optimizer.on_metric(&blocks, metric);
         let mut w = [0.0; 6];
         optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
         -w[0]
@@ -341,6 +341,6 @@ fn a_weight_average_follows_the_weights() {
     for _ in 0..4 {
         optimizer.step(&blocks, &mut w, &mut [0.5; 6], &mut ()).unwrap();
         expected = 0.75 * expected + 0.25 * w[0];
-        assert_eq!(optimizer.averaged(&blocks).unwrap(), [expected; 6]);
+        assert_eq!(optimizer.averaged_weights(&blocks).unwrap(), [expected; 6]);
     }
 }

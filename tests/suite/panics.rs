@@ -163,7 +163,7 @@ fn check(network: &Sequential<f32>, extent: BatchShape<'_>, fuses: [&Fuse; 2]) {
                 forget(panic);
                 let what = format!("{threads} threads, backward: {backward}, {calls} calls");
                 let order = workspace.backward(&w).map(|_| ());
-                assert!(matches!(order, Err(Error::Order { .. })), "no backward pass after a panic: {what}");
+                assert!(matches!(order, Err(Error::InvalidState { .. })), "no backward pass after a panic: {what}");
                 let emptied = workspace.gradient().is_empty();
                 // What a backward pass that panicked left of the gradient is not added to.
                 assert!(pass(&mut workspace, &w, extent, emptied) == expected, "{what}");
@@ -268,7 +268,7 @@ fn panic_in_a_step_leaves_the_trainer_its_threads() {
     for threads in [1, 4] {
         let (half, loss) = (Half::default(), Fuse::default());
         let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
-        let settings = TrainConfig { batch: 64, threads, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 64, threads, ..TrainConfig::default() };
         let new = || {
             let network = Sequential::<f32>::input(24).layer(recurrent.clone()).last_step().linear(5).build().unwrap();
             Trainer::for_sequences(network, Fused(loss.clone()), Adam::new(0.01), settings, 8).unwrap()

@@ -165,12 +165,13 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
     const STEPS: u64 = 1000;
     for (mut narrow, mut wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
         let blocks = one_block(sizes.len());
-        narrow.prepare(&blocks).unwrap();
-        wide.prepare(&blocks).unwrap();
+        narrow.validate(&blocks).unwrap();
+        wide.validate(&blocks).unwrap();
         let mut w: Vec<T> = vec![scalar(0.25); sizes.len()];
-        let (mut state, mut wide_state) = (vec![T::zero(); narrow.needs(&blocks)], vec![0.0; wide.needs(&blocks)]);
-        narrow.start(&blocks, &w, &mut state);
-        wide.start(&blocks, &vec![0.25; sizes.len()], &mut wide_state);
+        let (mut state, mut wide_state) =
+            (vec![T::zero(); narrow.state_len(&blocks)], vec![0.0; wide.state_len(&blocks)]);
+        narrow.init_state(&blocks, &w, &mut state);
+        wide.init_state(&blocks, &vec![0.25; sizes.len()], &mut wide_state);
         for step in 0..STEPS {
             let mut g: Vec<T> = sizes
                 .iter()
@@ -181,8 +182,9 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
                 .collect();
             let mut exact: Vec<f64> = g.iter().map(|&g| to_f64(g)).collect();
             let before: Vec<f64> = w.iter().map(|&w| to_f64(w)).collect();
-            narrow.apply(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
-            wide.apply(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step)).unwrap();
+            narrow.update(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
+            wide.update(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step))
+                .unwrap();
             // A parameter that has left the range has no update to compare.
             for ((g, exact), size) in g.iter().zip(&exact).zip(sizes).filter(|((_, exact), _)| exact.is_finite()) {
                 let (epsilon, least) = (to_f64(T::epsilon()), to_f64(T::min_positive_value()));
@@ -210,7 +212,7 @@ fn average_of_ones<T: Scalar>(decay: f64, steps: i32) -> f64 {
     for _ in 0..steps {
         optimizer.step(&blocks, &mut w, &mut [T::zero()], &mut ()).unwrap();
     }
-    to_f64(optimizer.averaged(&blocks).unwrap()[0])
+    to_f64(optimizer.averaged_weights(&blocks).unwrap()[0])
 }
 
 #[test]

@@ -285,7 +285,7 @@ fn fit(settings: TrainConfig, steps: usize) -> Result<Vec<f64>, Error> {
     let epochs = trainer.fit(&data)?;
     trainer.evaluate(&data)?;
     trainer.metric(&data, |_, _, _| 1.0)?;
-    let most = settings.batch.min(12);
+    let most = settings.batch_size.min(12);
     trainer.predict(&inputs[..most], BatchShape::batch(most)).map(drop)?;
     let mut batch = Batch::new(&data, MAX);
     trainer.step(&data, &mut batch, &[0, 1, 2], &mut ())?;
@@ -293,12 +293,12 @@ fn fit(settings: TrainConfig, steps: usize) -> Result<Vec<f64>, Error> {
 }
 
 fn trainers(table: &mut Table) {
-    let plain = TrainConfig { batch: 12, epochs: 3, ..TrainConfig::default() };
+    let plain = TrainConfig { batch_size: 12, epochs: 3, ..TrainConfig::default() };
     let whole = fit(plain, 1).unwrap();
     for batch in [MAX, MAX / 2, 1 << 31, 1 << 63, 13, 4097] {
         for accumulate in [1, MAX, 1 << 63, 1 << 31] {
             table.row(&format!("batch {batch}, accumulate {accumulate}"), &["Ok"], || {
-                let settings = TrainConfig { batch, accumulate, ..plain };
+                let settings = TrainConfig { batch_size: batch, accumulation_steps: accumulate, ..plain };
                 let losses = fit(settings, 1);
                 assert_eq!(losses.as_ref(), Ok(&whole), "a batch larger than the data is the data");
                 kind(losses)
@@ -307,12 +307,12 @@ fn trainers(table: &mut Table) {
     }
     for accumulate in [MAX, 1 << 63, 1 << 31] {
         table.row(&format!("batch 4, accumulate {accumulate}"), &["Ok"], || {
-            kind(fit(TrainConfig { batch: 4, accumulate, ..plain }, 1))
+            kind(fit(TrainConfig { batch_size: 4, accumulation_steps: accumulate, ..plain }, 1))
         });
     }
     for (settings, steps, expected) in [
-        (TrainConfig { batch: 0, ..plain }, 1, "Parameter"),
-        (TrainConfig { accumulate: 0, ..plain }, 1, "Parameter"),
+        (TrainConfig { batch_size: 0, ..plain }, 1, "Parameter"),
+        (TrainConfig { accumulation_steps: 0, ..plain }, 1, "Parameter"),
         (TrainConfig { patience: Some(0), ..plain }, 1, "Parameter"),
         (TrainConfig { threads: 0, ..plain }, 1, "Parameter"),
         (TrainConfig { threads: MAX, ..plain }, 1, "TooLarge"),
@@ -321,7 +321,7 @@ fn trainers(table: &mut Table) {
         (plain, 0, "NoSteps"),
         (plain, MAX, "TooLarge"),
         (plain, 1 << 31, "TooLarge"),
-        (TrainConfig { batch: MAX, ..plain }, MAX / 2, "TooLarge"),
+        (TrainConfig { batch_size: MAX, ..plain }, MAX / 2, "TooLarge"),
     ] {
         table.row(&format!("{settings:?} for {steps} steps"), &[expected], || kind(fit(settings, steps)));
     }

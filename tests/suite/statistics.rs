@@ -110,7 +110,7 @@ fn step(rate: f64, seed: u64) -> Result<Result<(), TestCaseError>, Error> {
     let (network, rows) = (network(Tanh, 0.5), 6);
     let (x, y) = (normals(rows * IN, seed), normals(rows * OUT, seed + 1));
     let data = Dataset::rows(IN, &x, Target::Values(&y))?;
-    let settings = TrainConfig { batch: rows, seed, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: rows, seed, ..TrainConfig::default() };
     let mut trainer = Trainer::new(&network, MeanSquaredError::new(), Sgd::new(rate), settings)?;
     let w = trainer.parameters().to_vec();
     let mut workspace = Workspace::new(&network, BatchShape::batch(rows))?;

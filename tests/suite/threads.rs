@@ -211,7 +211,7 @@ fn no_threads_at_all_are_refused() {
 #[test]
 fn a_trainer_can_be_sent() {
     let network = Sequential::<f32>::input(300).linear(300).build().unwrap();
-    let settings = TrainConfig { threads: 2, batch: 64, ..TrainConfig::default() };
+    let settings = TrainConfig { threads: 2, batch_size: 64, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
     let (x, y) = (numbers::<f32>(64 * 300), numbers::<f32>(64 * 300));
     std::thread::scope(|scope| {
@@ -341,7 +341,7 @@ fn a_tape_without_threads_runs_within_a_step_that_has_some() {
     let run = |threads: usize| {
         let workspace = Workspace::new(network(), BatchShape::sequences(32, 20)).unwrap();
         let mut beside = Beside { network: network(), workspace, gradients: Vec::new() };
-        let settings = TrainConfig { batch: 4, threads, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 4, threads, ..TrainConfig::default() };
         let small = Sequential::<f32>::input(64).linear(3).build().unwrap();
         let mut trainer = Trainer::new(small, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
         let (x, y) = (numbers::<f32>(4 * 64), numbers::<f32>(4 * 3));
@@ -408,7 +408,7 @@ fn a_ragged_batch_is_copied_by_any_number_of_threads() {
         let network = Sequential::<f32>::input(90).recurrent(5, Elman::new(Tanh)).last_step().build().unwrap();
         let (x, y) = (numbers(rows * 90), numbers(48 * 5));
         let data = Dataset::ragged(90, &lengths, &x, Target::Values(&y)).unwrap();
-        let settings = TrainConfig { epochs: 2, batch: 40, threads, ..TrainConfig::default() };
+        let settings = TrainConfig { epochs: 2, batch_size: 40, threads, ..TrainConfig::default() };
         let mut trainer =
             Trainer::for_sequences(network, MeanSquaredError::new(), Adam::new(1e-2), settings, 31).unwrap();
         trainer.fit(&data).unwrap();

@@ -78,7 +78,7 @@ fn trainer<G: GradientTransform<f64>>(
 fn same_seed_same_bits() {
     let made = made();
     let run = |seed| {
-        let settings = TrainConfig { batch: 4, accumulate: 2, epochs: 5, seed, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 4, accumulation_steps: 2, epochs: 5, seed, ..TrainConfig::default() };
         let mut trainer = trainer(noisy(), transform(), settings);
         let epochs = trainer.fit(&made.data()).unwrap();
         let losses: Vec<u64> = epochs.iter().map(|epoch| epoch.loss.to_bits()).collect();
@@ -96,7 +96,7 @@ fn same_bits_over_sequences() {
     let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
     let run = || {
         let network = Sequential::input(2).recurrent(4, Lstm).dropout(0.2).recurrent(3, Gru::default());
-        let settings = TrainConfig { batch: 4, epochs: 3, ..TrainConfig::default() };
+        let settings = TrainConfig { batch_size: 4, epochs: 3, ..TrainConfig::default() };
         let network = network.build().unwrap();
         let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), transform(), settings, 5).unwrap();
         trainer.fit(&data).unwrap();
@@ -117,7 +117,7 @@ impl GradientMonitor<f64> for Gradients {
 
 /// The gradient of one update from all samples, in batches of `batch`.
 fn gradient<C: Loss<f64>>(network: Sequential<f64>, loss: C, data: &Dataset<'_, f64>, batch: usize) -> (f64, Vec<f64>) {
-    let settings = TrainConfig { batch, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: batch, ..TrainConfig::default() };
     let mut trainer = Trainer::for_sequences(network, loss, Sgd::new(0.1), settings, data.steps()).unwrap();
     let mut buffers = Batch::new(data, batch);
     let order: Vec<usize> = (0..data.samples()).collect();
@@ -180,7 +180,7 @@ fn parts_of_unequal_weight_are_one_batch() {
 #[test]
 fn the_last_batch_may_be_partial() {
     let made = made();
-    let settings = TrainConfig { batch: 8, epochs: 1, shuffle: false, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 8, epochs: 1, shuffle: false, ..TrainConfig::default() };
     let mut fitted = trainer(mlp(), Sgd::new(0.1), settings);
     let epochs = fitted.fit(&made.data()).unwrap();
     assert_eq!((epochs.len(), epochs[0].steps, epochs[0].skipped), (1, 3, 0));
@@ -194,7 +194,7 @@ fn the_last_batch_may_be_partial() {
     assert_eq!(bits(by_hand.parameters()), bits(fitted.parameters()));
     assert!((epochs[0].loss - sum / 22.0).abs() < 1e-15);
     // A batch larger than the data is all of it.
-    let mut whole = trainer(mlp(), Sgd::new(0.1), TrainConfig { batch: 100, epochs: 2, ..TrainConfig::default() });
+    let mut whole = trainer(mlp(), Sgd::new(0.1), TrainConfig { batch_size: 100, epochs: 2, ..TrainConfig::default() });
     assert_eq!(whole.fit(&made.data()).unwrap()[1].steps, 2);
     assert_eq!(by_hand.step(&made.data(), &mut batch, &[], &mut ()), Err(Error::EmptyBatch));
 }
@@ -203,7 +203,7 @@ fn the_last_batch_may_be_partial() {
 fn validation_is_without_noise() {
     let made = made();
     let data = made.data();
-    let settings = TrainConfig { batch: 8, epochs: 3, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 8, epochs: 3, ..TrainConfig::default() };
     let mut trainer = trainer(noisy(), Adam::new(1e-2), settings);
     let mut seen: Vec<Epoch> = Vec::new();
     let mut progress = |epoch: &Epoch| {
@@ -227,7 +227,7 @@ fn accuracy_of_classes() {
     let made = made();
     let classes: Vec<usize> = made.x.chunks(3).map(|x| usize::from(x[0] > 0.0)).collect();
     let data = Dataset::rows(3, &made.x, Target::Classes(&classes)).unwrap();
-    let settings = TrainConfig { batch: 5, epochs: 200, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 5, epochs: 200, ..TrainConfig::default() };
     let mut trainer = Trainer::new(mlp(), CrossEntropy::new(), Adam::new(1e-2), settings).unwrap();
     trainer.fit(&data).unwrap();
     assert_eq!(trainer.evaluate(&data).unwrap().accuracy, Some(1.0));
@@ -238,7 +238,7 @@ fn early_stopping_brings_the_best_weights_back() {
     // Random targets: what fits the training data does worse and worse on the other.
     let (made, other) = (made(), Made { x: values(8, 30), y: values(12, 20) });
     let (data, other) = (made.data(), other.data());
-    let settings = TrainConfig { batch: 8, epochs: 500, patience: Some(4), ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 8, epochs: 500, patience: Some(4), ..TrainConfig::default() };
     let mut stopped = trainer(mlp(), Adam::new(3e-2), settings);
     let epochs = stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
@@ -249,7 +249,7 @@ fn early_stopping_brings_the_best_weights_back() {
     let mut shorter = trainer(mlp(), Adam::new(3e-2), TrainConfig { epochs: best + 1, patience: None, ..settings });
     shorter.fit(&data).unwrap();
     assert_eq!(bits(shorter.parameters()), bits(stopped.parameters()));
-    assert!(matches!(stopped.fit(&data), Err(Error::Order { .. })), "there is nothing to stop early by");
+    assert!(matches!(stopped.fit(&data), Err(Error::InvalidState { .. })), "there is nothing to stop early by");
 }
 
 #[test]
@@ -267,12 +267,12 @@ fn progress_may_stop() {
 fn frozen_blocks_stay() {
     let made = made();
     let moving = (Penalty::l2(0.1), AdamW::new(1e-2, 0.1), WeightAverage::new(0.9));
-    let settings = TrainConfig { batch: 4, epochs: 3, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 4, epochs: 3, ..TrainConfig::default() };
     let mut trainer = trainer(mlp(), moving, settings);
     // First some steps, so that there is momentum to go on with.
     trainer.fit(&made.data()).unwrap();
     for frozen in ["0", "2.weight", "2.bias"] {
-        trainer.tape_mut().freeze(frozen).unwrap();
+        trainer.workspace_mut().freeze(frozen).unwrap();
         let blocks = trainer.workspace().blocks().clone();
         let before = trainer.parameters().to_vec();
         trainer.set_epochs(trainer.settings().epochs + 2);
@@ -285,9 +285,9 @@ fn frozen_blocks_stay() {
             let gradient = &trainer.workspace().gradient()[block.range.clone()];
             assert_eq!(gradient.iter().all(|g| *g == 0.0), block.frozen, "{}", block.name);
         }
-        trainer.tape_mut().unfreeze(frozen).unwrap();
+        trainer.workspace_mut().unfreeze(frozen).unwrap();
     }
-    assert!(matches!(trainer.tape_mut().freeze("7"), Err(Error::UnknownBlock { .. })));
+    assert!(matches!(trainer.workspace_mut().freeze("7"), Err(Error::UnknownBlock { .. })));
 }
 
 #[test]
@@ -327,8 +327,8 @@ fn orders_are_drawn_from_seed_and_epoch() {
 fn bad_settings_and_data_are_refused() {
     let make = |settings| Trainer::new(mlp(), MeanSquaredError::new(), Sgd::new(0.1), settings).map(|_| ());
     for settings in [
-        TrainConfig { batch: 0, ..TrainConfig::default() },
-        TrainConfig { accumulate: 0, ..TrainConfig::default() },
+        TrainConfig { batch_size: 0, ..TrainConfig::default() },
+        TrainConfig { accumulation_steps: 0, ..TrainConfig::default() },
         TrainConfig { patience: Some(0), ..TrainConfig::default() },
     ] {
         assert!(matches!(make(settings), Err(Error::Parameter { .. })), "{settings:?}");

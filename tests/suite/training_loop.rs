@@ -33,7 +33,7 @@ fn trainer<C: Loss<f64>, G: GradientTransform<f64>>(
 }
 
 fn ordered(batch: usize, epochs: usize) -> TrainConfig {
-    TrainConfig { batch, epochs, shuffle: false, ..TrainConfig::default() }
+    TrainConfig { batch_size: batch, epochs, shuffle: false, ..TrainConfig::default() }
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
@@ -46,7 +46,8 @@ fn epoch_loss_at_rate_zero_is_the_evaluation() {
     fn check<C: Loss<f64> + Clone>(network: fn() -> Net, loss: C, data: &Dataset<'_, f64>) {
         let mut whole = None;
         for (batch, accumulate) in [(100, 1), (1, 1), (4, 1), (5, 1), (2, 3), (5, 2)] {
-            let settings = TrainConfig { batch, accumulate, epochs: 1, ..TrainConfig::default() };
+            let settings =
+                TrainConfig { batch_size: batch, accumulation_steps: accumulate, epochs: 1, ..TrainConfig::default() };
             let mut trainer = trainer(network(), loss.clone(), Sgd::new(0.0), settings);
             let expected = trainer.evaluate(data).unwrap().loss;
             let found = trainer.fit(data).unwrap()[0].loss;
@@ -175,7 +176,7 @@ fn data_without_counting_rows_is_refused() {
     // Labels out of range count, and are refused with the sample's number.
     let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 5, 5, 2, 0])).unwrap();
     assert_eq!(ignoring.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
-    let settings = TrainConfig { batch: 1, seed: 3, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 1, seed: 3, ..TrainConfig::default() };
     let mut shuffled = trainer(mlp(), CrossEntropy::new(), Sgd::new(0.1), settings);
     let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
     assert_eq!(shuffled.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
@@ -203,7 +204,7 @@ impl Noisy {
 }
 
 fn patient(epochs: usize, patience: usize) -> TrainConfig {
-    TrainConfig { batch: 8, epochs, patience: Some(patience), ..TrainConfig::default() }
+    TrainConfig { batch_size: 8, epochs, patience: Some(patience), ..TrainConfig::default() }
 }
 
 fn losses(epochs: &[Epoch]) -> Vec<f64> {
@@ -290,7 +291,7 @@ fn second_fit_trains_again() {
             mlp(),
             MeanSquaredError::new(),
             Adam::new(1e-2),
-            TrainConfig { batch: 8, epochs, ..TrainConfig::default() },
+            TrainConfig { batch_size: 8, epochs, ..TrainConfig::default() },
         )
     };
     let (mut twice, mut once) = (fresh(3), fresh(6));
@@ -345,13 +346,13 @@ fn early_stop_is_saved_and_loaded() {
 struct Own(Stage);
 
 impl<T: Scalar> GradientTransform<T> for Own {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         Ok(())
     }
     fn stage(&self) -> Stage {
         self.0
     }
-    fn apply(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
         Ok(Outcome::Apply)
     }
 }
@@ -372,7 +373,7 @@ fn chain_without_one_optimizer_is_refused() {
         (boxed(ClipNorm::new(1.0)), "ClipNorm"),
         (
             boxed((SkipNonFinite::new(), Schedule::constant(1.0), WeightAverage::new(0.9))),
-            "Guard, Schedule, WeightAverage",
+            "SkipNonFinite, Schedule, WeightAverage",
         ),
         (boxed(Own(Stage::Unstated)), "Own"),
         (boxed(Unordered((Penalty::l2(0.1), ParameterGroups::new()))), "Penalty, ParameterGroups"),
@@ -404,7 +405,7 @@ fn chain_out_of_order_is_refused_with_the_right_order() {
         (
             boxed((ClipValue::new(1.0), SkipNonFinite::new(), sgd())),
             "ClipValue, SkipNonFinite, Sgd",
-            "Guard, ClipValue, Sgd",
+            "SkipNonFinite, ClipValue, Sgd",
         ),
         (boxed((WeightAverage::new(0.9), sgd())), "WeightAverage, Sgd", "Sgd, WeightAverage"),
         (
@@ -569,7 +570,7 @@ fn monitor_of_accumulated_updates_sees_each_gradient_once() {
     let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
     let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let run = |batch, accumulate, monitor: &mut dyn GradientMonitor<f64>| {
-        let settings = TrainConfig { batch, accumulate, ..ordered(8, 2) };
+        let settings = TrainConfig { batch_size: batch, accumulation_steps: accumulate, ..ordered(8, 2) };
         trainer(mlp(), MeanSquaredError::new(), Adam::new(0.01), settings)
             .fit_with(&data, FitOptions::new().monitor(monitor))
             .unwrap();

@@ -115,7 +115,7 @@ fn rates<T: Scalar>(plateau: ReduceOnPlateau, metrics: &[f64]) -> Vec<f64> {
     let blocks = roles();
     let mut optimizer = Optimizer::new((Sgd::new(1.0), plateau), &blocks, &[T::zero(); 6]).unwrap();
     let rate = |&metric: &f64| {
-        optimizer.observe(&blocks, metric);
+        optimizer.on_metric(&blocks, metric);
         let mut w = [T::zero(); 6];
         optimizer.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
         -to_f64(w[0])
@@ -212,7 +212,7 @@ fn a_skipped_step_leaves_no_trace() {
         other.step(&blocks, &mut plain, &mut good(f64::from(i)), &mut ()).unwrap();
     }
     assert_eq!((w, guarded.steps(), guarded.state()), (plain, 4, other.state()));
-    assert_eq!(guarded.averaged(&blocks), other.averaged(&blocks));
+    assert_eq!(guarded.averaged_weights(&blocks), other.averaged_weights(&blocks));
     assert_eq!(guarded.transform().0.skipped(), 8);
 }
 

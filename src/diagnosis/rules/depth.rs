@@ -126,7 +126,7 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
         findings.push(Finding { decades: measured.then_some(total), predicted, ..finding });
     };
     let certified = match examination.certificate.as_ref().and_then(Certificate::decades) {
-        Some(bound) if bound < lines.certain => {
+        Some(bound) if bound < lines.certificate => {
             format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
         }
         _ => String::new(),

@@ -23,7 +23,7 @@ fn forgets(examination: &Diagnosis<'_>, layer: &str) -> Cause {
 }
 
 /// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but special ones.
-fn foretold(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+fn predicted(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &examination.trajectories {
         let layer = &*trajectory.layer;
         let Some(&exponent) = trajectory.exponents.first() else { continue };
@@ -50,7 +50,7 @@ fn foretold(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
-fn certain(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+fn certified(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let horizons = examination.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
         let Some((last, bounds)) =
@@ -75,8 +75,8 @@ fn certain(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn over_time(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &examination.thresholds;
     let Some(statistics) = examination.statistics else {
-        certain(examination, findings);
-        return foretold(examination, findings);
+        certified(examination, findings);
+        return predicted(examination, findings);
     };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
         let within = state.sequence().saturating_sub(1);

@@ -93,8 +93,9 @@ pub(super) fn saturated(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
     for link in hidden {
         let [first, _] = link.at_first().unwrap_or_default();
         let predicted = examination.prediction.link(link.name()).and_then(|row| row.decades);
-        let foretold = predicted.is_none_or(|decades| decades < examination.thresholds.foretold);
-        if Some(link.name()) == last || !bounded(examination, link.name()) || !foretold {
+        let saturation_predicted =
+            predicted.is_none_or(|decades| decades < examination.thresholds.predicted_saturation);
+        if Some(link.name()) == last || !bounded(examination, link.name()) || !saturation_predicted {
             continue;
         }
         // Saturation that training brought is judged by its steps; that of the start, by the weights.

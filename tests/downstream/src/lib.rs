@@ -149,7 +149,7 @@ impl<T: Scalar> Loss<T> for LogCosh {
 pub struct SignDescent(pub f64);
 
 impl<T: Scalar> GradientTransform<T> for SignDescent {
-    fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         if self.0 >= 0.0 {
             return Ok(());
         }
@@ -158,7 +158,7 @@ impl<T: Scalar> GradientTransform<T> for SignDescent {
     fn stage(&self) -> Stage {
         Stage::Optimizer
     }
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for block in update.blocks.iter().filter(|block| !block.frozen) {
             for g in &mut update.gradient[block.range.clone()] {
                 *g = if g.is_zero() { *g } else { -g.signum() * scalar(self.0) };

@@ -83,8 +83,8 @@ fn load_other_numbers_reported() {
     );
     let settings = TrainConfig { seed: 3, epochs: 5, ..TrainConfig::default() };
     let saved = trainer(8, saved, settings);
-    let mut run = trainer(8, current, TrainConfig { seed: 4, batch: 8, ..TrainConfig::default() });
-    run.tape_mut().freeze("0.bias").unwrap();
+    let mut run = trainer(8, current, TrainConfig { seed: 4, batch_size: 8, ..TrainConfig::default() });
+    run.workspace_mut().freeze("0.bias").unwrap();
     let differences = run.load_bytes(&saved.to_bytes().unwrap()).unwrap();
     let found: Vec<[String; 3]> =
         differences.iter().map(|found| [found.name.clone(), found.saved.clone(), found.current.clone()]).collect();
@@ -97,7 +97,7 @@ fn load_other_numbers_reported() {
             "Cosine { steps: 9, least: 0.0, restart: None }",
             "Cosine { steps: 9, least: 0.1, restart: None }",
         ),
-        named("batch", "32", "8"),
+        named("batch_size", "32", "8"),
         named("epochs", "5", "10"),
         named("frozen blocks", "[]", "[\"0.bias\"]"),
         named("seed", "3", "4"),
@@ -122,13 +122,13 @@ struct Third(usize);
 macro_rules! scales {
     ($name:ident, $factor:expr) => {
         impl GradientTransform<f64> for $name {
-            fn prepare(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+            fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
                 Ok(())
             }
-            fn needs(&self, _blocks: &Blocks) -> usize {
+            fn state_len(&self, _blocks: &Blocks) -> usize {
                 self.0
             }
-            fn apply(&mut self, update: Update<'_, f64>) -> Result<Outcome, Error> {
+            fn update(&mut self, update: Update<'_, f64>) -> Result<Outcome, Error> {
                 update.gradient.iter_mut().for_each(|g| *g *= $factor);
                 Ok(Outcome::Apply)
             }

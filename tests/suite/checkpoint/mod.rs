@@ -45,7 +45,8 @@ fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Optio
     let other = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.safetensors");
-    let settings = TrainConfig { batch: 4, accumulate: 2, epochs: 40, seed: 5, patience, ..TrainConfig::default() };
+    let settings =
+        TrainConfig { batch_size: 4, accumulation_steps: 2, epochs: 40, seed: 5, patience, ..TrainConfig::default() };
     let observers = || FitOptions::new().validation(&other);
     let mut whole = trainer(8, transform(), settings);
     let epochs = whole.fit_with(&data, observers()).unwrap();
@@ -98,7 +99,7 @@ fn a_carried_state_resumes() {
     };
     let mut first = make();
     first.predict(&values(1, 16), BatchShape::sequences(2, 4)).unwrap();
-    first.tape_mut().carry_state();
+    first.workspace_mut().carry_state();
     first.save(&path).unwrap();
     let mut second = make();
     second.load(&path).unwrap();

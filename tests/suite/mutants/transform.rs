@@ -50,18 +50,18 @@ impl<T: Scalar> Wrong<T> {
 }
 
 impl<T: Scalar> GradientTransform<T> for Wrong<T> {
-    fn prepare(&mut self, blocks: &Blocks) -> Result<(), Error> {
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
         if self.fault == Fault::RefusesUsualBlocks {
             blocks.get("nowhere")?;
         }
         Ok(())
     }
 
-    fn needs(&self, blocks: &Blocks) -> usize {
+    fn state_len(&self, blocks: &Blocks) -> usize {
         blocks.parameters() - (self.fault == Fault::StateTooShort) as usize
     }
 
-    fn apply(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         use Fault::*;
         let Update { blocks, w, gradient: g, state, step, .. } = update;
         let length = g.iter().map(|&g| to_f64(g).powi(2)).sum::<f64>().sqrt();
@@ -115,7 +115,7 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
     fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
         let Descent { blocks, w, gradient, state, step, .. } = descent;
         let step = step + (self.fault == Fault::DescendsAfterTheStep) as u64;
-        let outcome = self.apply(Update::new(blocks, w, gradient, state, step))?;
+        let outcome = self.update(Update::new(blocks, w, gradient, state, step))?;
         let times = scalar::<T>(if self.fault == Fault::DescendsTwice { 2.0 } else { 1.0 });
         w.iter_mut().zip(&*gradient).for_each(|(w, &update)| *w += times * update);
         Ok(outcome)

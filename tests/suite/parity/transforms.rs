@@ -20,8 +20,8 @@ fn clip<T: Scalar>(case: &Value) -> f64 {
     let blocks = one_block(gradient.len());
     let w = gradient.clone();
     let mut apply = |transform: &mut dyn GradientTransform<T>| {
-        transform.prepare(&blocks).unwrap();
-        transform.apply(Update::new(&blocks, &w, &mut gradient, &mut [], 0)).unwrap();
+        transform.validate(&blocks).unwrap();
+        transform.update(Update::new(&blocks, &w, &mut gradient, &mut [], 0)).unwrap();
     };
     let mut worst = 0.0f64;
     if case["kind"] == "norm" {

@@ -100,7 +100,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::CrossEntropy::reduction",
                 "loss::CrossEntropy: Loss",
                 "loss::Loss::evaluate",
-                "loss::Loss::counted",
+                "loss::Loss::total_weight",
             ],
             None,
             |c| {
@@ -181,7 +181,7 @@ fn evaluated<T: chainrule::Scalar, L: Loss<T>>(c: &mut Case, loss: &L) -> Verdic
     let values: Vec<T> = c.slice(right);
     let target = if c.flag() { Target::Classes(&classes) } else { Target::Values(&values) };
     let weights = c.once_in(3).then(|| c.slice::<T>(rows));
-    let _ = loss.counted(width, target, weights.as_deref());
+    let _ = loss.total_weight(width, target, weights.as_deref());
     let value = loss.evaluate(width, &y, target, weights.as_deref(), &mut dy)?;
     let whole = width > 0 && y.len().is_multiple_of(width) && !y.is_empty() && dy.len() == y.len();
     ensure(whole, || format!("{} outputs of width {width}, {} gradients", y.len(), dy.len()))?;

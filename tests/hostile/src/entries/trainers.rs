@@ -30,8 +30,8 @@ fn settings(c: &mut Case) -> TrainConfig {
     let count = |c: &mut Case, right| if c.once_in(4) { c.size() } else { right };
     let epochs = if c.once_in(6) { 0 } else { 2 };
     TrainConfig {
-        batch: count(c, 2),
-        accumulate: count(c, 1),
+        batch_size: count(c, 2),
+        accumulation_steps: count(c, 1),
         epochs,
         seed: c.word(),
         shuffle: c.flag(),
@@ -43,13 +43,13 @@ fn settings(c: &mut Case) -> TrainConfig {
 fn trainer(c: &mut Case) -> Result<Run, Error> {
     let network = c.legal(3, 2).build()?;
     let (chain, _) = chain(c);
-    Trainer::for_sequences(network, MeanSquaredError::new(), chain, TrainConfig { batch: 2, epochs: 2, ..TrainConfig::default() }, 2)
+    Trainer::for_sequences(network, MeanSquaredError::new(), chain, TrainConfig { batch_size: 2, epochs: 2, ..TrainConfig::default() }, 2)
 }
 
 /// A trainer that two calls make alike.
 fn fixed() -> Result<Trainer<f32, Sequential<f32>, MeanSquaredError, (SkipNonFinite, Adam)>, Error> {
     let network = Sequential::input(3).linear(2).build()?;
-    let settings = TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 2, epochs: 1, ..TrainConfig::default() };
     Trainer::new(network, MeanSquaredError::new(), (SkipNonFinite::new(), Adam::new(0.01)), settings)
 }
 
@@ -74,7 +74,7 @@ pub fn entries() -> Vec<Entry> {
             let network: Network = c.legal(3, 2).build()?;
             let ((chain, guarded), spare) = (chain(c), c.flag());
             let made = Trainer::new(network, MeanSquaredError::new(), chain, settings);
-            ensure(made.is_err() || settings.batch > 0 && settings.accumulate > 0 && settings.threads > 0, || {
+            ensure(made.is_err() || settings.batch_size > 0 && settings.accumulation_steps > 0 && settings.threads > 0, || {
                 format!("{settings:?}")
             })?;
             let mut run: Run = made?;
@@ -199,7 +199,7 @@ pub fn entries() -> Vec<Entry> {
                 network,
                 BinaryCrossEntropy::new(),
                 Sgd::new(0.1),
-                TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() },
+                TrainConfig { batch_size: 2, epochs: 1, ..TrainConfig::default() },
             )?;
             let values = {
                 let n = c.length(8);
@@ -346,7 +346,7 @@ pub fn entries() -> Vec<Entry> {
         entry(4, &["trainer::Trainer::load"], None, |c| {
             let folder = folder()?;
             let path = folder.path().join("run");
-            let settings = TrainConfig { batch: 2, epochs: 1, ..TrainConfig::default() };
+            let settings = TrainConfig { batch_size: 2, epochs: 1, ..TrainConfig::default() };
             let network = || Sequential::<f32>::input(3).linear(2).build();
             let make = |kind: usize| -> Result<Trainer<f32, Sequential<f32>, MeanSquaredError, Chain>, Error> {
                 let chain: Chain = match kind {

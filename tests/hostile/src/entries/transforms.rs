@@ -69,9 +69,9 @@ fn steps<T: Scalar, G: GradientTransform<T>>(c: &mut Case, transform: G, legal: 
             let same = bits(&w[block.range.clone()]) == bits(&before[block.range.clone()]);
             ensure(same, || format!("the frozen block {} moved", block.name))?;
         }
-        optimizer.observe(&blocks, c.real());
+        optimizer.on_metric(&blocks, c.real());
     }
-    let _ = (optimizer.averaged(&blocks).map(<[T]>::len), optimizer.steps(), format!("{optimizer:?}"));
+    let _ = (optimizer.averaged_weights(&blocks).map(<[T]>::len), optimizer.steps(), format!("{optimizer:?}"));
     Ok(())
 }
 
@@ -309,8 +309,8 @@ pub fn entries() -> Vec<Entry> {
                 "transform::Optimizer::new",
                 "transform::Optimizer::step",
                 "transform::Optimizer::restore",
-                "transform::Optimizer::observe",
-                "transform::Optimizer::averaged",
+                "transform::Optimizer::on_metric",
+                "transform::Optimizer::averaged_weights",
             ],
             None,
             |c| {
@@ -332,8 +332,8 @@ pub fn entries() -> Vec<Entry> {
             let n = other.parameters();
             if let Ok(optimizer) = &mut optimizer {
                 optimizer.step(&other, &mut vec![0.5; n], &mut vec![0.5; n], &mut ())?;
-                optimizer.observe(&other, 1.0);
-                let _ = optimizer.averaged(&other);
+                optimizer.on_metric(&other, 1.0);
+                let _ = optimizer.averaged_weights(&other);
             }
             Ok(())
         }),
@@ -343,26 +343,26 @@ pub fn entries() -> Vec<Entry> {
                 "transform::Update::new",
                 "transform::Descent::new",
                 "transform::Descent::by",
-                "transform::GradientTransform::apply",
+                "transform::GradientTransform::update",
                 "transform::GradientTransform::descend",
-                "transform::GradientTransform::needs",
-                "transform::GradientTransform::observe",
-                "transform::GradientTransform::prepare",
-                "transform::GradientTransform::start",
-                "transform::GradientTransform::averaged",
+                "transform::GradientTransform::state_len",
+                "transform::GradientTransform::on_metric",
+                "transform::GradientTransform::validate",
+                "transform::GradientTransform::init_state",
+                "transform::GradientTransform::averaged_weights",
             ],
             Some("slices that break the law of a transform"),
             |c| {
                 let blocks = blocks(c)?;
                 let mut transform = (Adam::new(0.1), WeightAverage::new(0.5));
-                GradientTransform::<f32>::prepare(&mut transform, &blocks)?;
-                let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::needs(&transform, &blocks));
+                GradientTransform::<f32>::validate(&mut transform, &blocks)?;
+                let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::state_len(&transform, &blocks));
                 let (mut w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
-                transform.start(&blocks, &w, &mut state);
-                transform.observe(&blocks, c.real(), &mut state);
-                let _ = transform.averaged(&blocks, &state).map(<[f32]>::len);
+                transform.init_state(&blocks, &w, &mut state);
+                transform.on_metric(&blocks, c.real(), &mut state);
+                let _ = transform.averaged_weights(&blocks, &state).map(<[f32]>::len);
                 if c.flag() {
-                    transform.apply(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
+                    transform.update(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
                 } else if c.flag() {
                     transform.descend(Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()))?;
                 } else {
