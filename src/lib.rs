@@ -1,22 +1,28 @@
-#![doc = include_str!("../README.md")]
-//! ## The map
+//! Feedforward and recurrent networks, with every factor of the chain rule in view.
 //!
-//! | module | what lives there |
-//! | --- | --- |
-//! | [`activation`] | φ and φ′, with bounds and kinks |
-//! | [`initializer`] | first values of parameters |
-//! | [`layer`] | the contract of a layer, and the layers; networks as data |
-//! | [`recurrent`] | cells, and what unrolls them over time |
-//! | [`loss`] | how wrong an output is, and in which direction |
-//! | [`transform`] | from gradient to update: clipping, penalties, optimisers, schedules |
-//! | [`monitor`] | what watches every factor of the chain rule |
-//! | [`workspace`] | all memory of a pass |
-//! | [`trainer`], [`dataset`] | the common loop, and what it runs on |
-//! | [`theory`] | what can be said about a gradient before it is measured |
-//! | [`diagnosis`] | what is wrong, where, why, and what would cure it |
-//! | [`testing`] | dual numbers, and the laws that implementations of your own are tested by |
-//! | [`math`] | exp, tanh, erf and others that vectorise, for activations of your own |
-#![cfg_attr(feature = "safetensors", doc = "| [`checkpoint`] | saving and resuming a run |")]
+//! A gradient is a product: each layer multiplies it by weights and by the derivative of an activation. When a network
+//! does not train, this crate shows what each factor did, link by link and in decades (powers of ten).
+//!
+//! ```
+//! use chainrule::{BatchShape, activation::Sigmoid, layer::{Mode, Sequential, initialize}};
+//! use chainrule::{monitor::GradientBudget, workspace::Workspace};
+//!
+//! let mut builder = Sequential::<f64>::input(8);
+//! for _ in 0..10 {
+//!     builder = builder.linear(32).activation(Sigmoid);
+//! }
+//! let network = builder.linear(1).build()?;
+//! let (w, x) = (initialize(&network, 1)?, [0.5; 8]); // all parameters, one flat buffer
+//! let (mut workspace, mut budget) = (Workspace::new(&network, BatchShape::batch(1))?, GradientBudget::new());
+//! let output = workspace.forward_with(&w, &x, BatchShape::batch(1), Mode::Train, &mut budget)?;
+//! output.dy[0] = 1.0; // the gradient of a loss; here the loss is the output
+//! workspace.backward_with(&w, &mut budget)?;
+//! assert!(budget.shares().activation < -5.0); // ten sigmoids take more than five decades
+//! # Ok::<(), chainrule::Error>(())
+//! ```
+//!
+//! Start with [`trainer`] to train, [`monitor`] to measure, [`diagnosis`] to find a fault and its fix, [`testing`] to prove
+//! a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -24,41 +30,49 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-pub mod activation;
+// Ground: types that every module names.
 mod arc;
 mod batch_shape;
 mod block;
-#[cfg(feature = "safetensors")]
-pub mod checkpoint;
 mod cpu;
-pub mod dataset;
-pub mod diagnosis;
 mod error;
-pub mod initializer;
-mod kernel;
-pub mod layer;
-pub mod linalg;
-pub mod loss;
-pub mod math;
-pub mod mean_field;
-pub mod monitor;
-pub mod network;
 #[cfg(feature = "serde")]
 mod number;
 pub mod random;
-pub mod recurrent;
 mod scalar;
 mod size;
-pub mod testing;
-pub mod theory;
-pub mod trainer;
+
+// Numerics: matrix products, loops and threads; matrix norms; elementary functions.
+mod kernel;
+pub mod linalg;
+pub mod math;
+
+// Parts: one trait a module, with its implementations; the data they run on.
+pub mod activation;
+pub mod dataset;
+pub mod initializer;
+pub mod loss;
+pub mod mean_field;
+pub mod monitor;
 pub mod transform;
+
+// Layers: the trait `Layer`, the layers, networks as data; cells and their unrolling over time.
+pub mod layer;
+pub mod recurrent;
+
+// Training: building a network, memory of a pass, the loop, saved runs.
+#[cfg(feature = "safetensors")]
+pub mod checkpoint;
+pub mod network;
+pub mod trainer;
 pub mod workspace;
 
+// Analysis: theory before training, faults and fixes, laws for implementations.
+pub mod diagnosis;
+pub mod testing;
+pub mod theory;
+
 pub use activation::{Activation, Bounds};
-/// Comparison to a tolerance, re-exported so that versions agree.
-#[cfg(feature = "approx")]
-pub use approx;
 pub use batch_shape::BatchShape;
 pub use block::{Block, Blocks, Role};
 pub use cpu::CpuLevel;
@@ -66,9 +80,18 @@ pub use error::{Error, LayerRule};
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;
+pub use scalar::{Scalar, scalar, to_f64};
+
+/// Comparison to a tolerance, re-exported so that versions agree.
+#[cfg(feature = "approx")]
+pub use approx;
 /// Property tests, re-exported so that versions agree.
 #[cfg(feature = "proptest")]
 pub use proptest;
 /// The random generators' traits, re-exported so that versions agree.
 pub use rand_core;
-pub use scalar::{Scalar, scalar, to_f64};
+
+/// The examples of README.md, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
