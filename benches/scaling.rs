@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench scaling` prints, for each size, the least time of a step (forward, backward, SGD) over some repeats,
 //! and that time by the work done: picoseconds for each of the multiplications of forward, dx and dW, 3 · rows · weights.
-//! Where that figure rises, benches/README.md says why.
+//! docs/performance.md explains where that figure rises.
 
 use chainrule::{
     BatchShape, Error,
