@@ -15,7 +15,7 @@ use chainrule::{
 /// Pixels of a digit; classes.
 const PIXELS: usize = 64;
 
-/// How a patient is trained.
+/// How a case is trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     pub rate: f64,

@@ -62,8 +62,8 @@ struct Record {
     planted: Option<cases::Planted>,
     verdicts: Vec<Verdict>,
     said: String,
-    /// Of ours, whether the first prescription brought it to its twin's level, and the three accuracies.
-    cured: Option<bool>,
+    /// Of ours, whether the first fix brought it to its twin's level, and the three accuracies.
+    fixed: Option<bool>,
     levels: String,
 }
 
@@ -84,26 +84,27 @@ fn tables() -> Result<Tables, Box<dyn std::error::Error>> {
 }
 
 fn examine(seed: u64, tables: &Tables) -> Result<Record, chainrule::Error> {
-    let patient: Case = case(seed, tables, false)?;
-    let (ours, report, norm) = ours::examine(&patient)?;
+    let subject: Case = case(seed, tables, false)?;
+    let (ours, report, norm) = ours::examine(&subject)?;
     let mut verdicts = vec![ours];
     for tool in Tool::ALL {
         let mut peer = Peer::new(tool);
-        let outcome = run::train(&patient, &mut peer, |_, _| false)?;
+        let outcome = run::train(&subject, &mut peer, |_, _| false)?;
         verdicts.push(peer.verdict(outcome.level));
     }
-    let (mut cured, mut levels) = (None, String::new());
-    if patient.planted.is_some() {
-        let sick = run::train(&patient, &mut (), |_, _| false)?;
+    let (mut fixed, mut levels) = (None, String::new());
+    if subject.planted.is_some() {
+        let sick = run::train(&subject, &mut (), |_, _| false)?;
         let twin = run::train(&case(seed, tables, true)?, &mut (), |_, _| false)?;
-        let treated = ours::treat(&mut case(seed, tables, false)?, &report, norm)?;
-        let reached = |treated: run::Outcomes| treated.level >= twin.level - 0.05 || treated.loss <= 1.1 * twin.loss;
-        cured = verdicts[0].faulty.then_some(treated.is_some_and(reached));
-        let treated = treated.map_or(f64::NAN, |treated| treated.level);
-        levels = format!("sick {:.2}, treated {treated:.2}, twin {:.2}", sick.level, twin.level);
+        let fixed_run = ours::fix_first(&mut case(seed, tables, false)?, &report, norm)?;
+        let reached =
+            |fixed_run: run::Outcomes| fixed_run.level >= twin.level - 0.05 || fixed_run.loss <= 1.1 * twin.loss;
+        fixed = verdicts[0].faulty.then_some(fixed_run.is_some_and(reached));
+        let fixed_run = fixed_run.map_or(f64::NAN, |fixed_run| fixed_run.level);
+        levels = format!("sick {:.2}, fixed {fixed_run:.2}, twin {:.2}", sick.level, twin.level);
     }
     let said = report.root().map_or(String::new(), |root| format!("{root}"));
-    Ok(Record { seed, name: patient.name, planted: patient.planted, verdicts, said, cured, levels })
+    Ok(Record { seed, name: subject.name, planted: subject.planted, verdicts, said, fixed, levels })
 }
 
 /// A share with its 95 % interval (Wilson 1927).
@@ -161,7 +162,7 @@ fn table(records: &[Record]) {
     let all = Kind::of(&sick);
     let budgets: Vec<&Record> = sick.iter().copied().filter(|record| cases::is_of_budget(record.cause())).collect();
     let Kind { cases, early: [before, first], .. } = Kind::of(&budgets);
-    println!("\nfirst prescription, applied as it stands, reaches the healthy twin: {}", share(all.cured, all.named));
+    println!("\nfirst fix, applied as it stands, reaches the healthy twin: {}", share(all.fixed, all.named));
     println!(
         "a vanishing or exploding budget is named before step 0 {}, at the first check {}",
         share(before, cases),
@@ -169,22 +170,22 @@ fn table(records: &[Record]) {
     );
     println!(
         "\n{:<22} {:>5} {:>6} {:>6} {:>7} {:>7} {:>6}",
-        "this crate, by fault", "cases", "named", "cause", "before", "first", "cured"
+        "this crate, by fault", "cases", "named", "cause", "before", "first", "fixed"
     );
     for cause in cases::FAULTS {
         let of: Vec<&Record> = sick.iter().copied().filter(|record| record.cause() == Some(cause)).collect();
-        let Kind { cases, named, right, early: [before, first], cured } = Kind::of(&of);
-        println!("{cause:<22} {cases:>5} {named:>6} {right:>6} {before:>7} {first:>7} {cured:>6}");
+        let Kind { cases, named, right, early: [before, first], fixed } = Kind::of(&of);
+        println!("{cause:<22} {cases:>5} {named:>6} {right:>6} {before:>7} {first:>7} {fixed:>6}");
     }
 }
 
-/// How many of some cases this crate named, by the right cause, before step 0 and at the first check, and cured.
+/// How many of some cases this crate named, by the right cause, before step 0 and at the first check, and fixed.
 struct Kind {
     cases: usize,
     named: usize,
     right: usize,
     early: [usize; 2],
-    cured: usize,
+    fixed: usize,
 }
 
 impl Kind {
@@ -199,7 +200,7 @@ impl Kind {
             named: named.len(),
             right: named.iter().filter(right).count(),
             early: [at(0), at(1)],
-            cured: named.iter().filter(|record| record.cured == Some(true)).count(),
+            fixed: named.iter().filter(|record| record.fixed == Some(true)).count(),
         }
     }
 }
@@ -249,11 +250,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             Some(planted) => !ours.is_right(&planted.causes) || ours.is_near(&planted.layers) == Some(false),
             None => ours.faulty,
         };
-        if wrong || record.cured == Some(false) {
+        if wrong || record.fixed == Some(false) {
             let planted = record.planted.as_ref().map(|planted| &planted.layers);
             println!(
-                "seed {}: {} {planted:?}: step {}, cured {:?} ({})",
-                record.seed, record.name, ours.step, record.cured, record.levels
+                "seed {}: {} {planted:?}: step {}, fixed {:?} ({})",
+                record.seed, record.name, ours.step, record.fixed, record.levels
             );
             println!("{}\n", record.said);
         }

@@ -1,4 +1,4 @@
-//! Our diagnosis of a patient, and the first prescription applied as it stands.
+//! Our diagnosis of a case, and the first fix applied as it stands.
 
 use crate::{
     Verdict,
@@ -55,27 +55,27 @@ pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     }
 }
 
-/// The case with the first prescription applied: what training then comes to.
-pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
+/// The case with the first fix applied: what training then comes to.
+pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let described = case.network.describe();
     let inputs = InputStatistics::of_rows(&case.x)?.steps(case.sequence)?;
-    let mut patient = FixContext::new(&described, inputs, finding).span(case.span);
-    patient.columns = Some(Standardise::of(case.width, &case.x)?);
+    let mut context = FixContext::new(&described, inputs, finding).span(case.span);
+    context.columns = Some(Standardise::of(case.width, &case.x)?);
     if finding.severity == Severity::Note {
         return Ok(None);
     }
     if norm.is_finite() && norm > 0.0 {
-        patient = patient.typical_norm(norm);
+        context = context.typical_norm(norm);
     }
-    let fixes = suggest_fixes(&patient)?;
+    let fixes = suggest_fixes(&context)?;
     let Some(first) = fixes.first() else { return Ok(None) };
     match &first.change {
         Change::Network(node) => {
-            let mut mended = Sequential::new(case.width);
-            mended.push(node.build::<f32>()?)?;
-            case.w = initialize(&mended, case.seed)?;
-            case.network = mended;
+            let mut fixed = Sequential::new(case.width);
+            fixed.push(node.build::<f32>()?)?;
+            case.w = initialize(&fixed, case.seed)?;
+            case.network = fixed;
         }
         Change::Lsuv(lsuv) => {
             let rows = 64.min(case.y.samples());
@@ -86,7 +86,7 @@ pub fn treat(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outco
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
         Change::LearningRate(factor) => case.recipe.rate *= factor,
         Change::Standardise(columns) => columns.apply(&mut case.x)?,
-        Change::Thaw(_) => case.recipe.still = None,
+        Change::Unfreeze(_) => case.recipe.still = None,
         _ => return Ok(None),
     }
     train(case, &mut (), |_, _| false).map(Some)

@@ -1,4 +1,4 @@
-//! Training a patient, watched.
+//! Training of a case with a monitor.
 
 use crate::cases::{Case, Targets};
 use chainrule::{

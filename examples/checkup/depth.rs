@@ -160,7 +160,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
         let beside: Vec<String> = beside.map(|(gain, _, found)| format!("{gain}: {:.1} %", 100.0 * found)).collect();
         println!(
             "The best gain is {}, where the two come nearest to cancelling: {:.1} %. Beside it: {}. That is a knife's edge,\n\
-             reached with most units saturated: no cure.",
+             reached with most units saturated: no fix.",
             sums[best].0,
             100.0 * sums[best].2,
             beside.join(", ")
@@ -168,7 +168,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
     }
 
     println!("\n## 2. What helps\n");
-    let cures: Vec<(&str, Sequential<f32>)> = vec![
+    let fixes: Vec<(&str, Sequential<f32>)> = vec![
         ("sigmoid, Glorot (as above)", network(Sigmoid, Glorot::uniform(), Wiring::Plain)?),
         ("tanh, Glorot", network(Tanh, Glorot::uniform(), Wiring::Plain)?),
         ("SELU, LeCun", network(Selu, LeCun::normal(), Wiring::Plain)?),
@@ -178,12 +178,12 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
     ];
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>9} {:>9} {:>14}",
-        "remedy", "weights", "φ′", "added", "other", "sum", "test accuracy"
+        "fix", "weights", "φ′", "added", "other", "sum", "test accuracy"
     );
     let mut best: Option<(&str, &Sequential<f32>, f64)> = None;
-    for (name, cured) in &cures {
-        let shares = budget(cured, &initialize(cured, SEED)?, train)?.shares();
-        let accuracy = fit(name, cured, train, test, brief)?.accuracy;
+    for (name, fixed) in &fixes {
+        let shares = budget(fixed, &initialize(fixed, SEED)?, train)?.shares();
+        let accuracy = fit(name, fixed, train, test, brief)?.accuracy;
         println!(
             "{name:<28} {:>+9.1} {:>+9.1} {:>+9.1} {:>+9.1} {:>+9.1} {:>12.1} %",
             shares.weights,
@@ -194,18 +194,18 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
             100.0 * accuracy
         );
         if best.is_none_or(|(_, _, most)| accuracy > most) {
-            best = Some((name, cured, accuracy));
+            best = Some((name, fixed, accuracy));
         }
     }
-    let Some((name, cured, _)) = best else { return Ok(Vec::new()) };
+    let Some((name, fixed, _)) = best else { return Ok(Vec::new()) };
     println!("\nThe best of them, {name}, again from its first weights:\n");
-    let cured_budget = budget(cured, &initialize(cured, SEED)?, train)?;
-    println!("{cured_budget}");
-    let trained = fit(name, cured, train, test, long)?;
+    let fixed_budget = budget(fixed, &initialize(fixed, SEED)?, train)?;
+    println!("{fixed_budget}");
+    let trained = fit(name, fixed, train, test, long)?;
     println!("\nTrained for {long} epochs: test accuracy {:.1} %.", 100.0 * trained.accuracy);
 
     let gradients = pictures.join("gradient-by-layer.svg");
-    let norms = [Curve::log10("sigmoid, Glorot", by_layer(&sick_budget)), Curve::log10(name, by_layer(&cured_budget))];
+    let norms = [Curve::log10("sigmoid, Glorot", by_layer(&sick_budget)), Curve::log10(name, by_layer(&fixed_budget))];
     draw(&gradients, "Gradient by layer, before training", "layer, from the input", "log10 ‖gradient‖", &norms)?;
     let losses = pictures.join("loss.svg");
     let curves = [Curve::of("sigmoid, Glorot", sick_losses), Curve::of(name, trained.losses)];

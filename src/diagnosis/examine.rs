@@ -180,7 +180,7 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { thresholds, ..self }
     }
 
-    /// The description of the network, as a remedy takes it.
+    /// The description of the network, for [`FixContext::new`](super::FixContext::new).
     pub fn network(&self) -> &LayerSpec {
         &self.node
     }

@@ -45,7 +45,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether it was first seen after the first watched pass: what training brought is cured by how it is trained, what was
+    /// Whether it was first seen after the first watched pass: what training brought is fixed by its settings, what was
     /// there before by where it begins.
     pub fn came_with_training(&self) -> bool {
         self.since > Some(0)

@@ -82,7 +82,7 @@ impl CriticalPoint {
 
 /// The least usable weight variance on the edge of chaos, σw²(σb²); `None` where none is usable.
 ///
-/// For sigmoid without bias χ₁ = 1 at σw² ≈ 103 only, where its mean makes unrelated inputs alike at once: the cure is
+/// For sigmoid without bias χ₁ = 1 at σw² ≈ 103 only, where its mean makes unrelated inputs alike at once: the fix is
 /// an activation shifted and scaled to mean 0, tanh, not bigger weights.
 ///
 /// ```

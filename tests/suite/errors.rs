@@ -463,8 +463,8 @@ fn settings() {
         Error::NoSteps { .. },
         ["no steps"]
     );
-    let patient = TrainConfig { patience: Some(1), ..base };
-    let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), patient).unwrap();
+    let early = TrainConfig { patience: Some(1), ..base };
+    let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), early).unwrap();
     let data = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 1])).unwrap();
     refuses!(trainer.fit(&data), Error::InvalidState { .. }, ["early stopping", "validation data first"]);
     refuses!(trainer.block("2.weight"), Error::UnknownBlock { .. }, ["2.weight"]);

@@ -24,6 +24,8 @@ mod eigenvalues;
 #[cfg(feature = "std")]
 mod errors;
 #[cfg(feature = "std")]
+mod fixes;
+#[cfg(feature = "std")]
 mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
@@ -56,8 +58,6 @@ mod panics;
 mod parity;
 #[cfg(feature = "std")]
 mod prediction;
-#[cfg(feature = "std")]
-mod prescription;
 #[cfg(feature = "std")]
 mod range;
 #[cfg(feature = "std")]

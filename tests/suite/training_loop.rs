@@ -203,7 +203,7 @@ impl Noisy {
     }
 }
 
-fn patient(epochs: usize, patience: usize) -> TrainConfig {
+fn with_patience(epochs: usize, patience: usize) -> TrainConfig {
     TrainConfig { batch_size: 8, epochs, patience: Some(patience), ..TrainConfig::default() }
 }
 
@@ -220,7 +220,8 @@ fn best_parameters_return_at_the_end_of_every_run() {
     let (made, other) = (Noisy::new(1, 22), Noisy::new(8, 10));
     let (data, other) = (made.data(), other.data());
     let observers = || FitOptions::new().validation(&other);
-    let fresh = |epochs, patience| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(epochs, patience));
+    let fresh =
+        |epochs, patience| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), with_patience(epochs, patience));
     let mut whole = fresh(60, 1000);
     let all = losses(&whole.fit_with(&data, observers()).unwrap());
     let best = lowest(&all);
@@ -261,7 +262,7 @@ fn best_parameters_return_at_the_end_of_every_run() {
         mlp(),
         MeanSquaredError::new(),
         (Sgd::new(0.05), Schedule::custom(|step| if step < 6 { 1.0 } else { 1e300 })),
-        patient(9, 9),
+        with_patience(9, 9),
     );
     let error = rate.fit_with(&data, observers()).unwrap_err();
     assert!(matches!(error, Error::NonFiniteParameters { .. }), "{error:?}");
@@ -300,7 +301,7 @@ fn second_fit_trains_again() {
     assert_eq!(bits(twice.parameters()), bits(once.parameters()));
     assert_eq!(twice.fit(&data).unwrap().iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [7, 8, 9]);
     // After early stopping too, with new patience.
-    let mut stopped = trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(500, 4));
+    let mut stopped = trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), with_patience(500, 4));
     let first = stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     assert!(stopped.stopped_early());
     let second = losses(&stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap());
@@ -315,7 +316,7 @@ fn early_stop_is_saved_and_loaded() {
     let (data, other) = (made.data(), other.data());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
-    let fresh = |epochs| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), patient(epochs, 4));
+    let fresh = |epochs| trainer(mlp(), MeanSquaredError::new(), Adam::new(3e-2), with_patience(epochs, 4));
     let mut stopped = fresh(500);
     stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     stopped.save(&path).unwrap();

@@ -1,6 +1,6 @@
 //! Weights on the critical line of the activation that follows them.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
     error::Error,
     initializer::{CriticalGain, Initializer, LeCun, Zeros},
@@ -37,22 +37,22 @@ pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<Layer
     after.filter(|_| every)
 }
 
-impl Remedy for CriticalInitialization {
+impl FixStrategy for CriticalInitialization {
     fn name(&self) -> &'static str {
         if self.orthogonal { "orthogonal critical initialisation" } else { "critical initialisation" }
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         use Cause::*;
         matches!(cause, SmallWeights | LargeWeights | Bottleneck | ConstantWeights | Overflow | DeadUnits)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(after) = initialized(patient.network, self.orthogonal) else { return Ok(None) };
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let Some(after) = initialized(context.network, self.orthogonal) else { return Ok(None) };
         let why = String::from("weights that give back just what φ′ takes, layer by layer");
-        let fix = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // Units that died in training were killed by its steps.
-        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();
+        let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();
         let removes = self.orthogonal && !killed;
         Ok(Some(if removes && fix.is_enough() { fix.preferred() } else { fix }))
     }

@@ -1,6 +1,6 @@
 //! Another activation in place of one that cannot carry a gradient.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy, critical, rewrite};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, critical, rewrite};
 use crate::{
     activation::{Activation, ActivationKind, LeakyRelu, Tanh},
     error::Error,
@@ -26,18 +26,18 @@ fn instead(activation: &ActivationKind, cause: Cause) -> Option<ActivationKind> 
     }
 }
 
-impl Remedy for ExchangeActivation {
+impl FixStrategy for ExchangeActivation {
     fn name(&self) -> &'static str {
         "another activation"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::SaturatingActivation | Cause::DeadUnits | Cause::NotANumber)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let (mut names, cause) = (None, patient.finding.cause);
-        let exchanged = rewrite(patient.network, &mut |leaf, _| {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let (mut names, cause) = (None, context.finding.cause);
+        let exchanged = rewrite(context.network, &mut |leaf, _| {
             let (LayerSpec::ActivationLayer { activation, .. }
             | LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. }) = leaf
             else {
@@ -51,7 +51,7 @@ impl Remedy for ExchangeActivation {
         let Some((exchanged, (old, new))) = exchanged.zip(names) else { return Ok(None) };
         let after = critical::initialized(&exchanged, true).unwrap_or(exchanged);
         let why = format!("{new} in place of {old}, with weights on its critical line");
-        let fix = patient.network_becomes(self.name(), Effort::Activation, after, why)?;
+        let fix = context.network_becomes(self.name(), Effort::Activation, after, why)?;
         let removes = cause != Cause::DeadUnits && fix.is_enough();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }

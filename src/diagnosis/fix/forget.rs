@@ -1,6 +1,6 @@
 //! Gates that begin open for as long as the task asks for.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy, gates::span, rewrite};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, gates::span, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Initializer},
@@ -12,18 +12,18 @@ use alloc::format;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 
-impl Remedy for ForgetBias {
+impl FixStrategy for ForgetBias {
     fn name(&self) -> &'static str {
         "biases of the gates"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::ClosedForgetGate | Cause::VanishingRecurrence)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let span = span(patient);
-        let open = rewrite(patient.network, &mut |leaf, _| match leaf {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let span = span(context);
+        let open = rewrite(context.network, &mut |leaf, _| match leaf {
             LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), bias: Some(bias), .. } => {
                 *bias = Chrono { span }.kind();
                 true
@@ -32,6 +32,6 @@ impl Remedy for ForgetBias {
         });
         let Some(after) = open else { return Ok(None) };
         let why = format!("gates that begin open for 2 to {span} steps, evenly spread over the units");
-        patient.network_becomes(self.name(), Effort::Initialization, after, why).map(|fix| Some(fix.preferred()))
+        context.network_becomes(self.name(), Effort::Initialization, after, why).map(|fix| Some(fix.preferred()))
     }
 }

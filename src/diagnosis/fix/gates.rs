@@ -1,6 +1,6 @@
 //! Gates in place of a plain recurrence.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Glorot, Initializer},
@@ -13,23 +13,23 @@ use alloc::format;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// The span that a patient's gates must cover.
-pub(super) fn span(patient: &FixContext<'_>) -> usize {
-    patient.span.unwrap_or(100).max(2)
+/// The number of steps that the gates must cover.
+pub(super) fn span(context: &FixContext<'_>) -> usize {
+    context.span.unwrap_or(100).max(2)
 }
 
-impl Remedy for GatesInsteadOfTanh {
+impl FixStrategy for GatesInsteadOfTanh {
     fn name(&self) -> &'static str {
         "gates"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::VanishingRecurrence | Cause::ExplodingRecurrence)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let span = span(patient);
-        let gated = rewrite(patient.network, &mut |leaf, _| match leaf {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let span = span(context);
+        let gated = rewrite(context.network, &mut |leaf, _| match leaf {
             LayerSpec::Recurrent { cell: cell @ CellKind::Elman(_), weights, recurrent, bias, .. } => {
                 *cell = CellKind::Lstm;
                 (*weights, *recurrent) = (Glorot::uniform().kind(), Glorot::uniform().kind());
@@ -42,8 +42,8 @@ impl Remedy for GatesInsteadOfTanh {
         let why = format!(
             "an LSTM whose units forget after 2 to {span} steps, in place of a product of {span} equal matrices"
         );
-        let fix = patient.network_becomes(self.name(), Effort::Structure, after, why)?;
-        let removes = patient.finding.cause == Cause::VanishingRecurrence;
+        let fix = context.network_becomes(self.name(), Effort::Structure, after, why)?;
+        let removes = context.finding.cause == Cause::VanishingRecurrence;
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

@@ -1,6 +1,6 @@
 //! Layer normalisation before each activation.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{error::Error, layer::LayerSpec};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -33,23 +33,23 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
     }
 }
 
-impl Remedy for NormalizeLayers {
+impl FixStrategy for NormalizeLayers {
     fn name(&self) -> &'static str {
         "layer normalisation"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         use Cause::*;
         matches!(cause, SmallWeights | LargeWeights | Bottleneck | SaturatingActivation | UnscaledInput | Overflow)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let mut added = false;
-        let after = normalized(patient.network, &mut added);
+        let after = normalized(context.network, &mut added);
         if !added {
             return Ok(None);
         }
         let why = String::from("pre-activations of variance 1, whatever the size of the weights");
-        patient.network_becomes(self.name(), Effort::Structure, after, why).map(Some)
+        context.network_becomes(self.name(), Effort::Structure, after, why).map(Some)
     }
 }

@@ -1,6 +1,6 @@
 //! Layer-sequential unit variance.
 
-use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{
     batch_shape::BatchShape,
     block::Role,
@@ -93,17 +93,17 @@ impl Lsuv {
     }
 }
 
-impl Remedy for Lsuv {
+impl FixStrategy for Lsuv {
     fn name(&self) -> &'static str {
         "layer-sequential unit variance"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::SmallWeights | Cause::LargeWeights | Cause::Bottleneck)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let why = String::from("weights rescaled, layer after layer, until a batch has variance 1 behind each");
-        Ok(Some(patient.fix(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
+        Ok(Some(context.fix(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
     }
 }

@@ -1,4 +1,4 @@
-//! Remedies, one in a file: what each cures, what it will do to the budget, and how it is applied.
+//! Fixes for a finding, one strategy a file: the causes it applies to, the budget it promises, and its application.
 
 mod clip;
 mod critical;
@@ -28,7 +28,7 @@ pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
 pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
-pub use unfreeze::Thaw;
+pub use unfreeze::Unfreeze;
 
 use super::{Cause, Finding, Report, Thresholds, health};
 use crate::{
@@ -42,29 +42,29 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt::{self, Debug};
 
-/// Whom a remedy is for: a network, its inputs, what is wrong with it, and what else is known.
+/// Context for proposing a fix: network, inputs, finding, span.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {
     /// The network's description.
     pub network: &'a LayerSpec,
-    /// What it is fed with.
+    /// The statistics of its inputs.
     pub inputs: InputStatistics,
-    /// What is wrong.
+    /// The finding to fix.
     pub finding: &'a Finding,
-    /// How many steps the task asks to remember.
+    /// The number of steps that the task must remember.
     pub span: Option<usize>,
-    /// The typical length of the gradient before clipping:
+    /// The typical norm of the gradient before clipping:
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm).
     pub typical_norm: Option<f64>,
     /// Shift and scale of the columns of the data, from [`Standardise::of`].
     pub columns: Option<Standardise>,
-    /// Where a budget is not good enough.
+    /// The thresholds that a promised budget is judged by.
     pub thresholds: Thresholds,
 }
 
 impl<'a> FixContext<'a> {
-    /// A patient of whom only this is known.
+    /// A context with only network, inputs and finding known.
     pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
         FixContext {
             network,
@@ -77,25 +77,25 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Sets how many steps the task asks to remember.
+    /// Sets the number of steps that the task must remember.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         FixContext { span: Some(steps), ..self }
     }
 
-    /// Sets the typical length of the gradient before clipping.
+    /// Sets the typical norm of the gradient before clipping.
     #[must_use]
     pub fn typical_norm(self, norm: f64) -> Self {
         FixContext { typical_norm: Some(norm), ..self }
     }
 
-    /// Sets what standardises the columns of the data.
+    /// Sets the standardisation of the columns of the data.
     #[must_use]
     pub fn columns(self, columns: Standardise) -> Self {
         FixContext { columns: Some(columns), ..self }
     }
 
-    /// Sets the lines that a promised budget is judged by.
+    /// Sets the thresholds that a promised budget is judged by.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         FixContext { thresholds, ..self }
@@ -111,13 +111,7 @@ impl<'a> FixContext<'a> {
     }
 
     /// A change of the description, with the budgets before and after.
-    fn network_becomes(
-        &self,
-        remedy: &'static str,
-        effort: Effort,
-        after: LayerSpec,
-        why: String,
-    ) -> Result<Fix, Error> {
+    fn network_becomes(&self, name: &'static str, effort: Effort, after: LayerSpec, why: String) -> Result<Fix, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
         let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;
@@ -125,36 +119,36 @@ impl<'a> FixContext<'a> {
             before,
             after: promised,
             enough: promised.is_none_or(|decades| (low..high).contains(&decades)),
-            ..self.fix(remedy, effort, Change::Network(after), why)
+            ..self.fix(name, effort, Change::Network(after), why)
         })
     }
 
     /// A change that leaves the description as it is.
-    fn fix(&self, remedy: &'static str, effort: Effort, change: Change, why: String) -> Fix {
-        Fix { remedy, effort, change, before: None, after: None, why, enough: true, preferred: false }
+    fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
+        Fix { name, effort, change, before: None, after: None, why, enough: true, preferred: false }
     }
 }
 
-/// Something that can cure a cause, and say beforehand what it will do.
-pub trait Remedy: Debug + Send + Sync {
-    /// Its name in a few words.
+/// A strategy that proposes a fix for some causes, with the budget that the fix promises.
+pub trait FixStrategy: Debug + Send + Sync {
+    /// The name of the strategy, in a few words.
     fn name(&self) -> &'static str;
-    /// Whether it is a remedy for that cause.
-    fn cures(&self, cause: Cause) -> bool;
-    /// What it would change for this patient, with the budget that it promises; `None` where it does not apply.
+    /// Whether the strategy proposes fixes for `cause`.
+    fn applies_to(&self, cause: Cause) -> bool;
+    /// What it would change for this context, with the budget that it promises; `None` where it does not apply.
     ///
     /// # Errors
     /// The errors of [`Prediction::of_node`] for the description before or after the change; a layer of your own is
     /// none.
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error>;
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }
 
-/// How much of a network a fix changes; the less the better.
+/// The extent of the change that a fix makes, from the smallest to the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effort {
     /// First values of parameters.
     Initialization,
-    /// How it is trained, or with what.
+    /// The training procedure or its data.
     Training,
     /// Its activations.
     Activation,
@@ -162,7 +156,7 @@ pub enum Effort {
     Structure,
 }
 
-/// What a fix changes.
+/// The change that a fix makes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
@@ -179,18 +173,18 @@ pub enum Change {
     /// The data: [`Standardise::apply`].
     Standardise(Standardise),
     /// The block or layer of this name, to be trained again.
-    Thaw(String),
+    Unfreeze(String),
 }
 
-/// One thing to do, what it changes, and what it promises.
+/// A proposed fix: its change and the budget that it promises.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Fix {
-    /// The remedy's name.
-    pub remedy: &'static str,
-    /// How much it changes.
+    /// The name of the strategy that proposes it.
+    pub name: &'static str,
+    /// The extent of the change.
     pub effort: Effort,
-    /// What it changes.
+    /// The change.
     pub change: Change,
     /// The predicted budget without it, in decades to the first weights.
     pub before: Option<f64>,
@@ -208,21 +202,22 @@ impl Fix {
         Fix { preferred: true, ..self }
     }
 
-    /// Whether the budget it promises neither vanishes nor explodes by the patient's [`Thresholds`]; true where it promises none.
+    /// Whether the budget it promises neither vanishes nor explodes by the [`Thresholds`] of the context;
+    /// true if it promises none.
     pub fn is_enough(&self) -> bool {
         self.enough
     }
 }
 
-/// A network as a fix leaves it.
+/// A network with a fix applied.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FixedNetwork<T> {
     /// The network, built.
     pub network: Box<dyn Layer<T>>,
-    /// Its parameters: drawn, but for those that live on.
+    /// Its parameters: drawn anew, except those of the survivors.
     pub parameters: Vec<T>,
-    /// Which those are.
+    /// The blocks whose parameters were carried over.
     pub survivors: Vec<Survivor>,
 }
 
@@ -261,8 +256,8 @@ impl Fix {
     /// let inputs = InputStatistics::of_rows(&x)?;
     /// let report = Diagnosis::new(&network, inputs)?.report();
     /// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
-    /// let mended = fixes[0].apply(&described, &w, 2)?.unwrap();
-    /// let [measured, promised] = mended.check(&x, BatchShape::batch(32), None)?.decades;
+    /// let fixed = fixes[0].apply(&described, &w, 2)?.unwrap();
+    /// let [measured, promised] = fixed.check(&x, BatchShape::batch(32), None)?.decades;
     /// assert!((measured.unwrap() - promised.unwrap()).abs() < 0.5); // before: −6
     /// # Ok::<(), chainrule::Error>(())
     /// ```
@@ -281,18 +276,18 @@ impl Fix {
             Change::Redraw => network,
             _ => return Ok(None),
         };
-        let mended = after.build::<T>()?;
-        let mut drawn = initialize(&*mended, seed)?;
+        let fixed = after.build::<T>()?;
+        let mut drawn = initialize(&*fixed, seed)?;
         let survivors = if self.change == Change::Redraw { Vec::new() } else { survivors(network, after)? };
         transplant(&survivors, parameters, &mut drawn)?;
-        Ok(Some(FixedNetwork { network: mended, parameters: drawn, survivors }))
+        Ok(Some(FixedNetwork { network: fixed, parameters: drawn, survivors }))
     }
 }
 
 /// One line: what, what for, and the budget before and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.remedy, self.why)?;
+        write!(f, "{}: {}", self.name, self.why)?;
         match (self.before, self.after) {
             (Some(before), Some(after)) => {
                 write!(f, " ({})", format!("{before:+.2} → {after:+.2} decades").replace('-', "−"))
@@ -302,10 +297,10 @@ impl fmt::Display for Fix {
     }
 }
 
-/// All remedies.
-pub fn remedies() -> Vec<Box<dyn Remedy>> {
+/// All strategies of the crate.
+pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     Vec::from([
-        Box::new(CriticalInitialization { orthogonal: false }) as Box<dyn Remedy>,
+        Box::new(CriticalInitialization { orthogonal: false }) as Box<dyn FixStrategy>,
         Box::new(CriticalInitialization { orthogonal: true }),
         Box::new(Lsuv::default()),
         Box::new(Redraw),
@@ -314,7 +309,7 @@ pub fn remedies() -> Vec<Box<dyn Remedy>> {
         Box::new(Standardise::default()),
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
-        Box::new(Thaw),
+        Box::new(Unfreeze),
         Box::new(ExchangeActivation),
         Box::new(GatesInsteadOfTanh),
         Box::new(NormalizeLayers),
@@ -322,7 +317,7 @@ pub fn remedies() -> Vec<Box<dyn Remedy>> {
     ])
 }
 
-/// What helps this patient, the best first: what removes the cause, then what brings the budget where training works, then
+/// What helps this context, the best first: what removes the cause, then what brings the budget where training works, then
 /// what changes least.
 ///
 /// ```
@@ -342,12 +337,12 @@ pub fn remedies() -> Vec<Box<dyn Remedy>> {
 /// ```
 ///
 /// # Errors
-/// Those of [`Remedy::treat`].
-pub fn suggest_fixes(patient: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
+/// Those of [`FixStrategy::propose`].
+pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
     let mut fixes = Vec::new();
-    for remedy in remedies() {
-        if remedy.cures(patient.finding.cause) {
-            fixes.extend(remedy.treat(patient)?);
+    for strategy in strategies() {
+        if strategy.applies_to(context.finding.cause) {
+            fixes.extend(strategy.propose(context)?);
         }
     }
     fixes.sort_by_key(|fix| (!fix.preferred, !fix.is_enough(), fix.effort));

@@ -1,6 +1,6 @@
 //! A recurrent matrix that keeps lengths.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy, rewrite};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
     error::Error,
     initializer::{Initializer, Orthogonal},
@@ -13,17 +13,17 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrthogonalRecurrence;
 
-impl Remedy for OrthogonalRecurrence {
+impl FixStrategy for OrthogonalRecurrence {
     fn name(&self) -> &'static str {
         "orthogonal recurrence"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::ExplodingRecurrence | Cause::VanishingRecurrence | Cause::Overflow | Cause::Cliff)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let orthogonal = rewrite(patient.network, &mut |leaf, _| match leaf {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let orthogonal = rewrite(context.network, &mut |leaf, _| match leaf {
             LayerSpec::Recurrent { recurrent, .. } => {
                 *recurrent = Orthogonal::default().kind();
                 true
@@ -33,9 +33,9 @@ impl Remedy for OrthogonalRecurrence {
         let Some(after) = orthogonal else { return Ok(None) };
         let why =
             String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
-        let fix = patient.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // A matrix that grew while it was trained would grow again.
-        let removes = patient.finding.cause == Cause::ExplodingRecurrence && !patient.finding.came_with_training();
+        let removes = context.finding.cause == Cause::ExplodingRecurrence && !context.finding.came_with_training();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

@@ -1,6 +1,6 @@
 //! All first values drawn again.
 
-use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
@@ -9,18 +9,18 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
-impl Remedy for Redraw {
+impl FixStrategy for Redraw {
     fn name(&self) -> &'static str {
         "parameters drawn again"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::DuplicatedUnits)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let why = String::from("independent draws make every unit its own");
-        let fix = patient.fix(self.name(), Effort::Initialization, Change::Redraw, why);
+        let fix = context.fix(self.name(), Effort::Initialization, Change::Redraw, why);
         Ok(Some(fix.preferred()))
     }
 }

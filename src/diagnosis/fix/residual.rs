@@ -1,6 +1,6 @@
 //! Skips around the hidden layers.
 
-use super::{Cause, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{
     error::Error,
     layer::{BranchScale, LayerSpec},
@@ -19,18 +19,18 @@ fn is_pair(layers: &[LayerSpec]) -> bool {
     }
 }
 
-impl Remedy for ResidualBranches {
+impl FixStrategy for ResidualBranches {
     fn name(&self) -> &'static str {
         "residual branches"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         use Cause::*;
         matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | Bottleneck | CollapsedRepresentation)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let LayerSpec::Sequential { input, layers } = patient.network else { return Ok(None) };
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let LayerSpec::Sequential { input, layers } = context.network else { return Ok(None) };
         let pairs = (0..layers.len()).filter(|&i| is_pair(&layers[i..])).count();
         if pairs < 2 {
             return Ok(None);
@@ -51,7 +51,7 @@ impl Remedy for ResidualBranches {
             }
         }
         let why = format!("a way past {pairs} layers on which nothing is multiplied, branches scaled by 1/√{pairs}");
-        patient
+        context
             .network_becomes(
                 self.name(),
                 Effort::Structure,

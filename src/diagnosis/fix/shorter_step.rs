@@ -1,6 +1,6 @@
 //! A tenth of the learning rate.
 
-use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
@@ -9,24 +9,24 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep;
 
-impl Remedy for ShorterStep {
+impl FixStrategy for ShorterStep {
     fn name(&self) -> &'static str {
         "shorter steps"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::LearningRateTooHigh | Cause::DeadUnits | Cause::Cliff | Cause::Overflow)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         // Of a finding of long steps the decades are log10 of update over parameter.
-        let measured = patient.finding.decades.filter(|_| patient.finding.cause == Cause::LearningRateTooHigh);
+        let measured = context.finding.decades.filter(|_| context.finding.cause == Cause::LearningRateTooHigh);
         let factor = measured.map_or(0.1, |ratio| libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1));
         let why = String::from("steps that the weights can follow, a thirtieth of their size");
-        let fix = patient.fix(self.name(), Effort::Training, Change::LearningRate(factor), why);
+        let fix = context.fix(self.name(), Effort::Training, Change::LearningRate(factor), why);
         // Units that were dead before the first step were not killed by one.
-        let killed = patient.finding.cause == Cause::DeadUnits && patient.finding.came_with_training();
-        let removes = patient.finding.cause == Cause::LearningRateTooHigh || killed;
+        let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();
+        let removes = context.finding.cause == Cause::LearningRateTooHigh || killed;
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

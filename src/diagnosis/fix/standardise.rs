@@ -1,6 +1,6 @@
 //! Inputs brought to mean 0 and variance 1.
 
-use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{
     error::{Error, require, require_length},
     scalar::{Scalar, scalar, to_f64},
@@ -67,20 +67,20 @@ impl Standardise {
     }
 }
 
-impl Remedy for Standardise {
+impl FixStrategy for Standardise {
     fn name(&self) -> &'static str {
         "standardised inputs"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         matches!(cause, Cause::UnscaledInput | Cause::Overflow)
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(columns) = patient.columns.clone() else { return Ok(None) };
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let Some(columns) = context.columns.clone() else { return Ok(None) };
         let why = String::from("inputs of mean 0 and variance 1 in every column");
-        let fix = patient.fix(self.name(), Effort::Training, Change::Standardise(columns), why);
-        let removes = patient.finding.cause == Cause::UnscaledInput;
+        let fix = context.fix(self.name(), Effort::Training, Change::Standardise(columns), why);
+        let removes = context.finding.cause == Cause::UnscaledInput;
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

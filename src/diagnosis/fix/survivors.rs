@@ -1,4 +1,4 @@
-//! Which parameters live on in a mended network.
+//! The parameters that are carried over to a fixed network.
 
 use crate::{
     block::Blocks,
@@ -13,11 +13,11 @@ use core::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Survivor {
-    /// Its name in the mended network.
+    /// Its name in the fixed network.
     pub name: String,
-    /// Where it lay.
+    /// Its range in the old network.
     pub before: Range<usize>,
-    /// Where it lies.
+    /// Its range in the fixed network.
     pub after: Range<usize>,
 }
 
@@ -54,14 +54,14 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
     Ok(found)
 }
 
-/// Carries the parameters that live on from the old network to the mended one.
+/// Copies the parameters of the survivors from the old network to the fixed one.
 ///
 /// # Errors
 /// [`Error::Length`] where `before` or `after` is too short for a survivor, or the two ranges of one differ in length.
 pub fn transplant<T: Scalar>(survivors: &[Survivor], before: &[T], after: &mut [T]) -> Result<(), Error> {
     for Survivor { before: from, after: to, .. } in survivors {
         require_length("parameters of the old network", from.end, before.len().min(from.end))?;
-        require_length("parameters of the mended network", to.end, after.len().min(to.end))?;
+        require_length("parameters of the fixed network", to.end, after.len().min(to.end))?;
         require_length("a surviving block", to.len(), from.len())?;
         // A reversed range is empty: there is nothing to carry.
         if let (Some(from), Some(to)) = (before.get(from.clone()), after.get_mut(to.clone())) {

@@ -1,25 +1,25 @@
-//! A block that moves again.
+//! A frozen block, trained again.
 
-use super::{Cause, Change, Effort, Fix, FixContext, Remedy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// The layer that stands still gets the learning rate of the others.
+/// Trains the frozen layer with the learning rate of the others.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Thaw;
+pub struct Unfreeze;
 
-impl Remedy for Thaw {
+impl FixStrategy for Unfreeze {
     fn name(&self) -> &'static str {
-        "thawing"
+        "unfreezing"
     }
 
-    fn cures(&self, cause: Cause) -> bool {
+    fn applies_to(&self, cause: Cause) -> bool {
         cause == Cause::FrozenBlock
     }
 
-    fn treat(&self, patient: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let layer = patient.finding.layer.clone();
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let layer = context.finding.layer.clone();
         let why = format!("layer {layer} trained like the others");
-        Ok(Some(patient.fix(self.name(), Effort::Training, Change::Thaw(layer), why).preferred()))
+        Ok(Some(context.fix(self.name(), Effort::Training, Change::Unfreeze(layer), why).preferred()))
     }
 }

@@ -1,4 +1,4 @@
-//! Diagnosis and remedies.
+//! Diagnosis and fixes.
 
 use super::{entry, layers::json};
 use crate::{
@@ -9,7 +9,7 @@ use chainrule::{
     BatchShape, Error, Layer,
     diagnosis::{
         Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check,
-        fix::{CriticalInitialization, Lsuv, Standardise, remedies, survivors, transplant},
+        fix::{CriticalInitialization, Lsuv, Standardise, strategies, survivors, transplant},
         suggest_fixes,
     },
     layer::{LayerSpec, initialize},
@@ -125,8 +125,8 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::FixContext::thresholds",
                 "diagnosis::fix::FixContext::typical_norm",
                 "diagnosis::fix::suggest_fixes",
-                "diagnosis::fix::Remedy::treat",
-                "diagnosis::fix::Remedy::cures",
+                "diagnosis::fix::FixStrategy::propose",
+                "diagnosis::fix::FixStrategy::applies_to",
                 "diagnosis::fix::Fix::apply",
                 "diagnosis::fix::FixedNetwork::check",
                 "diagnosis::fix::Change {}",
@@ -139,31 +139,31 @@ pub fn entries() -> Vec<Entry> {
                 let other = c.legal(3, 2);
                 let described = if c.once_in(3) { &other } else { &node };
                 let rows = c.values::<f64>(12, Taste::Mild);
-                let mut patient =
+                let mut context =
                     FixContext::new(described, InputStatistics::new(1.0)?, finding).typical_norm(c.real());
                 if c.flag() {
-                    patient = patient.span(c.of(&[0_usize, 1, 100, 10_000]));
+                    context = context.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
                 if c.flag() {
-                    patient = patient.columns(Standardise::of(3, &rows)?);
+                    context = context.columns(Standardise::of(3, &rows)?);
                 }
                 if c.flag() {
-                    patient = patient.thresholds(Thresholds::default());
+                    context = context.thresholds(Thresholds::default());
                 }
-                let fixes = suggest_fixes(&patient)?;
-                for remedy in remedies().iter().chain(std::iter::once(
+                let fixes = suggest_fixes(&context)?;
+                for strategy in strategies().iter().chain(std::iter::once(
                     &(Box::new(CriticalInitialization { orthogonal: c.flag() })
-                        as Box<dyn chainrule::diagnosis::fix::Remedy>),
+                        as Box<dyn chainrule::diagnosis::fix::FixStrategy>),
                 )) {
-                    let _ = remedy.cures(CAUSE);
-                    remedy.treat(&patient)?;
+                    let _ = strategy.applies_to(CAUSE);
+                    strategy.propose(&context)?;
                 }
                 for fix in &fixes {
                     let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
                     let w = if c.once_in(3) { c.slice(w.len()) } else { w };
-                    if let Some(mended) = fix.apply::<f64>(described, &w, c.word())? {
+                    if let Some(fixed) = fix.apply::<f64>(described, &w, c.word())? {
                         let extent = c.rows();
-                        let _ = mended.check(&rows, extent.extent(), None);
+                        let _ = fixed.check(&rows, extent.extent(), None);
                     }
                     let _ = (format!("{fix:?}"), matches!(fix.change, Change::Network(_)));
                 }

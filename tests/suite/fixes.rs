@@ -1,11 +1,11 @@
-//! What a fix promises is what the mended network does.
+//! The budget that a fix promises is the budget of the fixed network.
 
 use chainrule::{
     BatchShape, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
     diagnosis::{
         Cause, Change, Diagnosis, Finding, Fix, FixContext, first_check,
-        fix::{Lsuv, NormalizeLayers, Remedy, Standardise, remedies, survivors, transplant},
+        fix::{FixStrategy, Lsuv, NormalizeLayers, Standardise, strategies, survivors, transplant},
         suggest_fixes,
     },
     initializer::{He, Zeros},
@@ -75,10 +75,10 @@ fn promises_are_kept() {
 }
 
 #[test]
-fn every_cause_but_the_format_has_a_remedy() {
+fn causes_except_underflow_have_a_fix() {
     for cause in Cause::ALL {
-        let cured = remedies().iter().any(|remedy| remedy.cures(cause));
-        assert!(cured || cause == Cause::Underflow, "{cause}");
+        let fixable = strategies().iter().any(|strategy| strategy.applies_to(cause));
+        assert!(fixable || cause == Cause::Underflow, "{cause}");
     }
 }
 
@@ -117,21 +117,21 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
     let network = plain(3, Sigmoid, 1.0);
     let before = network.describe();
     let w = initialize(&network, 9)?;
-    let (_, fixes) = treatments_of_depth(&network)?;
+    let (_, fixes) = fixes_of_depth(&network)?;
     for fix in fixes {
         let Change::Network(after) = fix.change else { continue };
-        let mended = after.build::<f32>()?;
-        let (found, mut new) = (survivors(&before, &after)?, initialize(&mended, 1)?);
+        let fixed = after.build::<f32>()?;
+        let (found, mut new) = (survivors(&before, &after)?, initialize(&fixed, 1)?);
         transplant(&found, &w, &mut new)?;
         for survivor in &found {
             assert_eq!(w[survivor.before.clone()], new[survivor.after.clone()], "{}", survivor.name);
         }
         // A layer whose initializer was exchanged is drawn anew; others live on.
         let kept: usize = found.iter().map(|survivor| survivor.after.len()).sum();
-        match fix.remedy {
+        match fix.name {
             "layer normalisation" => assert_eq!(kept, w.len()),
             "residual branches" => assert_eq!(kept, w.len()),
-            _ => assert!(kept < w.len(), "{}", fix.remedy),
+            _ => assert!(kept < w.len(), "{}", fix.name),
         }
     }
     assert!(transplant(&survivors(&before, &before)?, &w, &mut [0.0; 3]).is_err());
@@ -153,18 +153,18 @@ fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), E
 }
 
 /// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours.
-/// Skips change no weights: all that was trained lives on, and what the mended network measures stands beside the promise.
+/// Skips change no weights: all that was trained lives on, and what the fixed network measures stands beside the promise.
 #[test]
-fn a_treatment_is_applied_in_one_call() -> Result<(), Error> {
+fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
     let network = plain(10, Relu, 0.5);
     let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
     let (_, fixes) = fixes(&network);
-    let named = |name| fixes.iter().find(|fix| fix.remedy == name).expect(name);
+    let named = |name| fixes.iter().find(|fix| fix.name == name).expect(name);
     let skips = named("residual branches");
-    let mended = skips.apply(&described, &w, 2)?.expect("a change of the network");
-    assert!(mended.parameters == w, "what was trained lives on");
-    assert_eq!(mended.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
-    let [measured, promised] = mended.check(&normal(64 * WIDTH), BatchShape::batch(64), None)?.decades;
+    let fixed = skips.apply(&described, &w, 2)?.expect("a change of the network");
+    assert!(fixed.parameters == w, "what was trained lives on");
+    assert_eq!(fixed.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
+    let [measured, promised] = fixed.check(&normal(64 * WIDTH), BatchShape::batch(64), None)?.decades;
     assert_eq!(promised, skips.after);
     assert!((measured.unwrap_or(f64::NAN) - promised.unwrap_or(f64::NAN)).abs() < 0.2, "{measured:?} {promised:?}");
 
@@ -173,8 +173,8 @@ fn a_treatment_is_applied_in_one_call() -> Result<(), Error> {
         fix.change = change;
         fix
     };
-    let mended = with(Change::Redraw).apply(&described, &w, 2)?.expect("a change of the network");
-    assert!(mended.survivors.is_empty() && mended.parameters == initialize(&network, 2)?);
+    let fixed = with(Change::Redraw).apply(&described, &w, 2)?.expect("a change of the network");
+    assert!(fixed.survivors.is_empty() && fixed.parameters == initialize(&network, 2)?);
     assert!(with(Change::LearningRate(0.1)).apply(&described, &w, 2)?.is_none());
     assert!(matches!(skips.apply(&described, &w[1..], 2), Err(Error::Length { .. })));
     Ok(())
@@ -207,16 +207,16 @@ fn norms_reach_into_branches() -> Result<(), Error> {
     let mut network = Sequential::<f32>::new(WIDTH);
     network.push(Residual::new(branch)?)?;
     let (described, finding) = (network.describe(), finding(&plain(10, Tanh, 0.1)));
-    let patient = FixContext::new(&described, InputStatistics::new(1.0)?, &finding);
-    let fix = NormalizeLayers.treat(&patient)?.unwrap();
+    let context = FixContext::new(&described, InputStatistics::new(1.0)?, &finding);
+    let fix = NormalizeLayers.propose(&context)?.unwrap();
     let Change::Network(after) = fix.change else { panic!("{}", fix) };
     let text = format!("{}", summary(&*after.build::<f32>()?));
     assert_eq!(text.matches("LayerNorm").count(), 1, "{text}");
-    assert!(NormalizeLayers.treat(&FixContext::new(&after, InputStatistics::new(1.0)?, &finding))?.is_none());
+    assert!(NormalizeLayers.propose(&FixContext::new(&after, InputStatistics::new(1.0)?, &finding))?.is_none());
     Ok(())
 }
 
-fn treatments_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>), Error> {
+fn fixes_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>), Error> {
     let described = network.describe();
     let finding = finding(&plain(10, Sigmoid, 1.0));
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
@@ -224,7 +224,7 @@ fn treatments_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>
 }
 
 #[test]
-fn time_is_treated_for_the_span() -> Result<(), Error> {
+fn fixes_over_time_cover_the_span() -> Result<(), Error> {
     let mut network = Sequential::<f32>::new(1);
     network
         .push(Recurrent::new(1, 16, Elman::new(Tanh)).recurrent(chainrule::initializer::Orthogonal { gain: 0.5 }))?;
@@ -236,22 +236,22 @@ fn time_is_treated_for_the_span() -> Result<(), Error> {
     let report = check(&network)?;
     let (described, finding) = (network.describe(), report.root().unwrap());
     assert_eq!(finding.cause, Cause::VanishingRecurrence);
-    let patient = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, finding).span(40);
-    let fixes = suggest_fixes(&patient)?;
+    let context = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, finding).span(40);
+    let fixes = suggest_fixes(&context)?;
     let Change::Network(after) = &fixes[0].change else { panic!("{}", fixes[0]) };
-    let mended = after.build::<f32>()?;
+    let fixed = after.build::<f32>()?;
     // The plain recurrence lost 12 decades or more; what is left is told by the gates.
-    let left = check(&mended)?.root().and_then(|root| root.decades).unwrap_or(0.0);
+    let left = check(&fixed)?.root().and_then(|root| root.decades).unwrap_or(0.0);
     assert!(finding.decades.unwrap() < -12.0 && left > -4.0, "{left}");
     let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.describe();
     let mut shut = finding.clone();
     shut.cause = Cause::ClosedForgetGate;
     let forget = suggest_fixes(&FixContext::new(&lstm, InputStatistics::new(1.0)?.steps(60)?, &shut).span(40))?;
-    assert_eq!(forget[0].remedy, "biases of the gates");
+    assert_eq!(forget[0].name, "biases of the gates");
     Ok(())
 }
 
-/// What was there from the start is cured by where it starts; what training brought would come again.
+/// What was there from the start is fixed by other first values; a fault that training brought would return.
 #[test]
 fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
     let mut network = Sequential::<f32>::new(1);
@@ -263,10 +263,10 @@ fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
     let report = first_check(&network, &normal(8 * 60), BatchShape::sequences(8, 60), None, 1)?;
     let (described, mut finding) = (network.describe(), report.root().unwrap().clone());
     assert_eq!((finding.cause, finding.since), (Cause::ExplodingRecurrence, Some(0)));
-    for (since, remedy) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
+    for (since, name) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
         finding.since = since;
-        let patient = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, &finding).typical_norm(0.3);
-        assert_eq!(suggest_fixes(&patient)?[0].remedy, remedy);
+        let context = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, &finding).typical_norm(0.3);
+        assert_eq!(suggest_fixes(&context)?[0].name, name);
     }
     Ok(())
 }
