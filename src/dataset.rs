@@ -3,7 +3,7 @@
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require_length},
-    kernel::{step_rows::divide_rows, thread_pool::parts},
+    kernel::{parallel::part_count, step_rows::parallel_rows},
     loss::Target,
     scalar::{Scalar, to_f64},
     size::{grow, product, reserve, sum},
@@ -332,8 +332,8 @@ impl<T: Scalar> Batch<T> {
     pub(crate) fn write_input(&self, data: &Dataset<'_, T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values(data)?)?;
         // A nanosecond a value: they come from far.
-        let (rows, parts) = (self.rows(), parts(self.rows(), x.len(), 2));
-        divide_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
+        let (rows, parts) = (self.rows(), part_count(self.rows(), x.len(), 2));
+        parallel_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(data.width.max(1)), 0..rows);
             each_row(data, &self.samples, &self.starts, |row| {
                 if all.next().is_some_and(|i| own.contains(&i))

@@ -6,8 +6,8 @@ use super::{
     require_equal,
 };
 use super::{
-    register_block::{LANES, put, take},
-    thread_pool::{Shared, divide},
+    parallel::{SharedSlice, parallel_ranges},
+    register_block::{LANES, load_block, store_block},
 };
 use crate::scalar::Scalar;
 
@@ -46,10 +46,10 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
         }
     }
     require_equal("out = f(a, b)", [a.len(), b.len(), out.len()]);
-    let (len, out) = (out.len(), Shared::new(out));
-    divide(len, GRAIN, len / 2, |own| {
-        // SAFETY: `divide` gives each value to one call.
-        let out = unsafe { out.take(own.clone()) };
+    let (len, out) = (out.len(), SharedSlice::new(out));
+    parallel_ranges(len, GRAIN, len / 2, |own| {
+        // SAFETY: `parallel_ranges` gives each value to one call.
+        let out = unsafe { out.slice_mut(own.clone()) };
         dispatch(Map2([&a[own.clone()], &b[own]], out, &f));
     });
 }
@@ -73,7 +73,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
                 // The last loop takes four registers at a time, and would run the tail value by value.
                 let whole = x.len() - x.len() % (4 * LANES);
                 for at in (whole..x.len()).step_by(LANES) {
-                    let (block, mut results) = (take::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
+                    let (block, mut results) = (load_block::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
                     for j in 0..LANES {
                         let values = formula.at(block[j]);
                         for k in 0..N {
@@ -81,7 +81,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
                         }
                     }
                     for k in 0..N {
-                        put(outs[k], at, results[k]);
+                        store_block(outs[k], at, results[k]);
                     }
                 }
                 for out in &mut outs {
@@ -105,16 +105,16 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
         &mut []
     }
     // Loops instead of `map`, which is compiled anew for each formula.
-    let mut shared = [const { Shared::EMPTY }; N];
+    let mut shared = [const { SharedSlice::EMPTY }; N];
     for k in 0..N {
         require_equal("out = f(x)", [x.len(), outs[k].len()]);
-        shared[k] = Shared::new(core::mem::take(&mut outs[k]));
+        shared[k] = SharedSlice::new(core::mem::take(&mut outs[k]));
     }
-    divide(x.len(), GRAIN, x.len(), |own| {
+    parallel_ranges(x.len(), GRAIN, x.len(), |own| {
         let mut outs = [const { none() }; N];
         for k in 0..N {
-            // SAFETY: `divide` gives each value to one call.
-            outs[k] = unsafe { shared[k].take(own.clone()) };
+            // SAFETY: `parallel_ranges` gives each value to one call.
+            outs[k] = unsafe { shared[k].slice_mut(own.clone()) };
         }
         dispatch(Apply(&x[own], outs, formula.clone()));
     });
@@ -134,10 +134,10 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
         }
     }
     require_equal("y = f(y, x)", [x.len(), y.len()]);
-    let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 2, |own| {
-        // SAFETY: `divide` gives each value to one call.
-        let y = unsafe { y.take(own.clone()) };
+    let (len, y) = (y.len(), SharedSlice::new(y));
+    parallel_ranges(len, GRAIN, len / 2, |own| {
+        // SAFETY: `parallel_ranges` gives each value to one call.
+        let y = unsafe { y.slice_mut(own.clone()) };
         dispatch(Update(y, &x[own], f));
     });
 }
@@ -160,10 +160,10 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
             }
         }
     }
-    let (len, y) = (y.len(), Shared::new(y));
-    divide(len, GRAIN, len / 4, |own| {
-        // SAFETY: `divide` gives each value to one call.
-        dispatch(Scale(unsafe { y.take(own) }, factor));
+    let (len, y) = (y.len(), SharedSlice::new(y));
+    parallel_ranges(len, GRAIN, len / 4, |own| {
+        // SAFETY: `parallel_ranges` gives each value to one call.
+        dispatch(Scale(unsafe { y.slice_mut(own) }, factor));
     });
 }
 
@@ -182,20 +182,21 @@ pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
         fn run<const LEVEL: Level>(self) {
             let [a, b, c] = self.0;
             for at in (0..a.len()).step_by(LANES) {
-                let (mut x, mut y, mut z) = (take::<_, LANES>(a, at), take::<_, LANES>(b, at), take::<_, LANES>(c, at));
+                let (mut x, mut y, mut z) =
+                    (load_block::<_, LANES>(a, at), load_block::<_, LANES>(b, at), load_block::<_, LANES>(c, at));
                 for j in 0..LANES {
                     (x[j], y[j], z[j]) = (self.1)(x[j], y[j], z[j]);
                 }
-                put(a, at, x);
-                put(b, at, y);
-                put(c, at, z);
+                store_block(a, at, x);
+                store_block(b, at, y);
+                store_block(c, at, z);
             }
         }
     }
     require_equal("(a, b, c) = f(a, b, c)", [a.len(), b.len(), c.len()]);
-    let (len, abc) = (a.len(), [a, b, c].map(Shared::new));
-    divide(len, GRAIN, len, |own| {
-        // SAFETY: `divide` gives each value of each slice to one call.
-        dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.take(own.clone()) }), f));
+    let (len, abc) = (a.len(), [a, b, c].map(SharedSlice::new));
+    parallel_ranges(len, GRAIN, len, |own| {
+        // SAFETY: `parallel_ranges` gives each value of each slice to one call.
+        dispatch(Update3(abc.each_ref().map(|slice| unsafe { slice.slice_mut(own.clone()) }), f));
     });
 }

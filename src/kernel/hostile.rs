@@ -7,12 +7,13 @@ use super::{
 };
 use super::{
     gemm::{
-        Columns, Matrix, Right, Start, gemm_nn, gemm_nt, multiply, outer, outer_len, pack, pack_transposed, packed_len,
-        transpose::transpose,
+        Epilogue, Matrix, PackedB, TransposedA, gemm, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, pack,
+        pack_transposed, packed_b_len, transpose::transpose,
     },
-    row_chain::{Made, Way, Widths, by_rows, by_stretches},
-    step_rows::{Kept, Slab, Steps, divide_rows},
-    thread_pool::{Shared, Team, part},
+    parallel::{SharedSlice, parallel_for, part_range},
+    row_chain::{ChainBuffers, Direction, Widths, parallel_chain, parallel_segments},
+    step_rows::{StepRows, StepStorage, Steps, parallel_rows},
+    thread_pool::ThreadPool,
 };
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 use std::{
@@ -68,7 +69,7 @@ fn products<T: Scalar>() {
         // A product without rows or columns reads nothing.
         let legal = |columns| w && (rows == 0 || columns == 0 || x && y);
         check(legal(outputs), "x W\u{1d40}", &size, || {
-            gemm_nt(Matrix::new(&a, inputs), &b, size, &mut c, Start::Zero, &mut scratch);
+            gemm_nt(Matrix::new(&a, inputs), &b, size, &mut c, Epilogue::Overwrite, &mut scratch);
         });
         check(legal(inputs), "d W", &size, || {
             gemm_nn(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
@@ -76,14 +77,14 @@ fn products<T: Scalar>() {
         let empty = outputs == 0 || inputs == 0;
         check(x && y && (empty || w), "d\u{1d40} x", &size, || {
             let (d, x) = (Matrix::new(&a, outputs), Matrix::new(&b, inputs));
-            outer(d, x, [outputs, inputs, rows], &mut c, Start::Accumulate, &mut scratch);
+            gemm_tn(d, x, [outputs, inputs, rows], &mut c, Epilogue::Accumulate, &mut scratch);
         });
-        let panels = packed_len::<T>(outputs, inputs);
+        let panels = packed_b_len::<T>(outputs, inputs);
         assert!(panels as u128 >= outputs as u128 * inputs as u128 || panels > MAX / 2, "{size:?}");
-        let values = outer_len::<T>(size);
+        let values = gemm_tn_scratch_len::<T>(size);
         assert!(values > MAX / 2 || values as u128 >= inputs.min(256) as u128 * rows as u128, "{size:?}");
         check(panels <= 4096, "a packed factor", &size, || {
-            _ = Right::packed(&scratch, outputs, inputs);
+            _ = PackedB::packed(&scratch, outputs, inputs);
         });
         check(w && panels <= 4096, "packing", &size, || {
             pack_transposed(&b, outputs, inputs, &mut scratch);
@@ -102,7 +103,7 @@ fn products<T: Scalar>() {
     // A factor at a distance that wraps, and a result at one.
     for size @ [rows, inner, stride] in sizes() {
         let columns = 3;
-        let packed = packed_len::<T>(columns, inner);
+        let packed = packed_b_len::<T>(columns, inner);
         if packed > scratch.len() {
             continue;
         }
@@ -110,18 +111,18 @@ fn products<T: Scalar>() {
             rows == 0 || columns == 0 || { (rows - 1) as u128 * stride as u128 + columns as u128 <= LEN as u128 }
         };
         check(rows == 0 || spans(inner) && spans(columns) && columns <= stride, "rows far apart", &size, || {
-            let right = Right::packed(&scratch, columns, inner);
-            multiply(Matrix::new(&a, stride), right, rows, &mut c, stride, Start::Zero);
+            let right = PackedB::packed(&scratch, columns, inner);
+            gemm(Matrix::new(&a, stride), right, rows, &mut c, stride, Epilogue::Overwrite);
         });
     }
     for [row, column, _] in sizes() {
-        let (columns, rest) = Columns::pack(Matrix::new(&a, 4), [8, 4], &mut scratch);
+        let (columns, rest) = TransposedA::pack(Matrix::new(&a, 4), [8, 4], &mut scratch);
         assert!(!rest.is_empty());
         let legal = row as u128 * 4 + column as u128 + 16 <= LEN as u128;
         let mut spare = vec![T::zero(); 4096];
         let found = message(|| {
             let x = Matrix::new(&b, 4);
-            outer(columns.part(row, column), x, [4, 4, 4], &mut c, Start::Zero, &mut spare);
+            gemm_tn(columns.part(row, column), x, [4, 4, 4], &mut c, Epilogue::Overwrite, &mut spare);
         });
         assert_eq!(found.is_none(), legal, "{row} rows and {column} columns skipped");
     }
@@ -174,10 +175,10 @@ fn slab_that_does_not_hold_its_rows_is_refused() {
     for size @ [batch, steps, width] in sizes().filter(|&[batch, steps, _]| batch > 0 && within(MAX, batch, steps)) {
         let (mut data, time) = (vec![0; LEN], Steps::new(BatchShape::sequences(batch, steps)));
         check(within(LEN, batch * steps, width), "every step", &size, || {
-            Slab::new(&mut data, width, time, Kept::Every);
+            StepRows::new(&mut data, width, time, StepStorage::EveryStep);
         });
         check(within(LEN, batch, width), "a row a sample", &size, || {
-            Slab::of_samples(&mut data, width, time);
+            StepRows::per_sample(&mut data, width, time);
         });
     }
 }
@@ -187,7 +188,7 @@ fn matrix_that_does_not_hold_its_rows_is_not_divided() {
     for [rows, width, _] in sizes().filter(|size| size[2] == 0) {
         let mut data = [0; LEN];
         check(within(LEN, rows, width), "rows", &[rows, width], || {
-            divide_rows([3, rows, 8], [(&mut data[..], width)], &mut [], |_, _, _: &mut [i32]| ());
+            parallel_rows([3, rows, 8], [(&mut data[..], width)], &mut [], |_, _, _: &mut [i32]| ());
         });
     }
 }
@@ -197,12 +198,12 @@ fn chain_of_sizes_that_wrap_panics() {
     for [width, rows, beside] in sizes().filter(|size| size[1] > 0) {
         let Some(end) = width.checked_add(2) else { continue };
         let (all, beside) = ([0, 2, end], [0, beside]);
-        let widths = Widths { all: &all, kept: &all, beside: &beside };
+        let widths = Widths { all: &all, stored: &all, saved: &beside };
         let (given, mut kept, mut seen) = (vec![0; LEN], vec![0; LEN], vec![0; LEN]);
         let legal = within(LEN, rows, 2) && within(LEN, rows, width) && within(LEN, rows, beside[1]);
         let found = message(|| {
-            let made = Made { kept: &mut kept, passing: [&mut [], &mut []], beside: &mut seen };
-            by_rows([3, rows], widths, Way::Up, &given, made, &mut [], |_, _| ());
+            let made = ChainBuffers { stored: &mut kept, temporary: [&mut [], &mut []], saved: &mut seen };
+            parallel_chain([3, rows], widths, Direction::Forward, &given, made, &mut [], |_, _| ());
         });
         assert_eq!(
             found.is_none(),
@@ -211,7 +212,7 @@ fn chain_of_sizes_that_wrap_panics() {
         );
     }
     for starts in [&[][..], &[3, 1], &[0, MAX], &[0, HIGH, MAX]] {
-        assert!(message(|| by_stretches(2, starts, &mut [0; 9], &mut [], |_, _, _| ())).is_some(), "{starts:?}");
+        assert!(message(|| parallel_segments(2, starts, &mut [0; 9], &mut [], |_, _, _| ())).is_some(), "{starts:?}");
     }
 }
 
@@ -221,7 +222,7 @@ fn parts_tile_as_many_units_as_can_be_counted() {
         for (count, grain) in [(1, 1), (3, 8), (7, 1), (64, 256)] {
             let mut next = 0;
             for i in 0..count {
-                let part = part(i, count, units, grain);
+                let part = part_range(i, count, units, grain);
                 assert!(part.start == next && part.end >= next, "{part:?} of {units}");
                 next = part.end;
             }
@@ -233,10 +234,10 @@ fn parts_tile_as_many_units_as_can_be_counted() {
 #[test]
 fn places_beyond_a_shared_slice_are_refused() {
     let mut data = [0; 4];
-    let shared = Shared::new(&mut data);
+    let shared = SharedSlice::new(&mut data);
     for (start, end) in [(0, 5), (5, 5), (3, 2), (MAX, 1), (0, MAX)] {
         // SAFETY: nothing is taken, as each range is refused.
-        assert!(message(|| _ = unsafe { shared.take(start..end) }).is_some(), "{start}..{end}");
+        assert!(message(|| _ = unsafe { shared.slice_mut(start..end) }).is_some(), "{start}..{end}");
     }
     assert!(message(|| _ = shared.at(4)).is_some());
 }
@@ -255,11 +256,11 @@ impl Drop for Bomb {
 #[test]
 fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
     for threads in [1, 4] {
-        let mut team = Team::new(threads).unwrap();
+        let mut pool = ThreadPool::new(threads).unwrap();
         for bad in 0..8 {
             let result = catch_unwind(AssertUnwindSafe(|| {
-                team.during(|| {
-                    super::thread_pool::each(8, &|i| {
+                pool.install(|| {
+                    parallel_for(8, &|i| {
                         if i >= bad {
                             std::panic::panic_any(Bomb)
                         }
@@ -270,9 +271,7 @@ fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
             assert!(panic.is::<Bomb>());
             core::mem::forget(panic);
             let seen: Vec<_> = (0..8).map(|_| core::sync::atomic::AtomicBool::new(false)).collect();
-            team.during(|| {
-                super::thread_pool::each(8, &|i| seen[i].store(true, core::sync::atomic::Ordering::Relaxed))
-            });
+            pool.install(|| parallel_for(8, &|i| seen[i].store(true, core::sync::atomic::Ordering::Relaxed)));
             assert!(seen.into_iter().all(|seen| seen.into_inner()));
         }
     }

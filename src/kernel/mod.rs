@@ -13,6 +13,7 @@ pub(crate) mod fused;
 pub(crate) mod gemm;
 #[cfg(all(test, feature = "std"))]
 mod hostile;
+pub(crate) mod parallel;
 pub(crate) mod prefetch;
 pub(crate) mod reduce;
 pub(crate) mod register_block;

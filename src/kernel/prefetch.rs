@@ -1,27 +1,29 @@
-//! Memory that is asked for ahead of who needs it.
+//! Software prefetch of memory that later kernels read.
 //!
-//! Asked for at once, hundreds of lines stop the core as reading them would: it can wait for some two dozen at a time. The loop
-//! of a tile has time for one at each inner index.
+//! Hundreds of prefetches at once stall the core like reads: it can wait for about two dozen lines at a time. So the
+//! micro-kernel prefetches one line of the requested ranges at each inner index.
 
-/// Pieces that can be asked for together.
-const PIECES: usize = 3;
+/// Ranges of one request.
+const RANGES: usize = 3;
 
-/// Asks for memory to be brought near while the next products are made on this thread, and no longer for what was asked for
-/// before. A piece so large that others would have to go is not asked for.
+/// Requests that the next products on this thread prefetch these ranges. It replaces the previous request.
+///
+/// A range that is too large is skipped: it would evict other data.
 #[inline]
-pub(crate) fn ask<T>(pieces: [&[T]; PIECES]) {
+pub(crate) fn request<T>(ranges: [&[T]; RANGES]) {
     #[cfg(feature = "std")]
-    asked::set(pieces.map(|x| (x.as_ptr().addr(), size_of_val(x))));
+    requested::set(ranges.map(|x| (x.as_ptr().addr(), size_of_val(x))));
     #[cfg(not(feature = "std"))]
-    let _ = pieces;
+    let _ = ranges;
 }
 
-/// The address from which the next `lines` lines are to be prefetched, be there so many left of their piece or not; `None` where
-/// nothing is asked for.
+/// The address of the next `lines` cache lines to prefetch; `None` if nothing is requested.
+///
+/// The range may end before the last of these lines.
 #[inline(always)]
-pub(super) fn take(lines: usize) -> Option<usize> {
+pub(super) fn next(lines: usize) -> Option<usize> {
     #[cfg(feature = "std")]
-    return asked::take(lines);
+    return requested::next(lines);
     #[cfg(not(feature = "std"))]
     {
         let _ = lines;
@@ -29,9 +31,9 @@ pub(super) fn take(lines: usize) -> Option<usize> {
     }
 }
 
-/// Asks at once for the few lines of so many values at `at`, wherever that is.
+/// Prefetches the cache lines of `values` values at `at` into the level-2 cache, at once. The address may be invalid.
 #[inline(always)]
-pub(super) fn bring<T>(at: *const T, values: usize) {
+pub(super) fn prefetch_lines<T>(at: *const T, values: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..values * size_of::<T>()).step_by(super::LINE) {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -43,49 +45,50 @@ pub(super) fn bring<T>(at: *const T, values: usize) {
 }
 
 #[cfg(feature = "std")]
-mod asked {
-    use super::PIECES;
+mod requested {
+    use super::RANGES;
     use crate::kernel::LINE;
     use core::cell::Cell;
 
-    /// The most bytes that are asked for in one piece: a sixteenth of a level-2 cache of 1 MiB.
-    pub(super) const MOST: usize = 64 * 1024;
+    /// The largest range that is prefetched, in bytes: a sixteenth of a level-2 cache of 1 MiB.
+    pub(super) const MAX_BYTES: usize = 64 * 1024;
 
-    struct Asked {
-        /// Where each piece goes on, and how many lines are left of it. Nobody reads by these addresses.
-        pieces: [Cell<(usize, usize)>; PIECES],
-        /// The first piece that is not done with.
-        now: Cell<usize>,
+    struct Requested {
+        /// The next address of each range, and the number of its lines left. The addresses are never dereferenced.
+        ranges: [Cell<(usize, usize)>; RANGES],
+        /// The first range with lines left.
+        current: Cell<usize>,
     }
 
     std::thread_local! {
-        static ASKED: Asked = const { Asked { pieces: [const { Cell::new((0, 0)) }; PIECES], now: Cell::new(PIECES) } };
+        static REQUESTED: Requested =
+            const { Requested { ranges: [const { Cell::new((0, 0)) }; RANGES], current: Cell::new(RANGES) } };
     }
 
-    pub(super) fn set(pieces: [(usize, usize); PIECES]) {
-        ASKED.with(|asked| {
-            for (piece, (at, bytes)) in asked.pieces.iter().zip(pieces) {
-                piece.set((at, if bytes > MOST { 0 } else { bytes.div_ceil(LINE) }));
+    pub(super) fn set(ranges: [(usize, usize); RANGES]) {
+        REQUESTED.with(|requested| {
+            for (range, (at, bytes)) in requested.ranges.iter().zip(ranges) {
+                range.set((at, if bytes > MAX_BYTES { 0 } else { bytes.div_ceil(LINE) }));
             }
-            asked.now.set(0);
+            requested.current.set(0);
         });
     }
 
     #[inline(always)]
-    pub(super) fn take(lines: usize) -> Option<usize> {
-        ASKED.with(|asked| if asked.now.get() < PIECES { asked.next(lines) } else { None })
+    pub(super) fn next(lines: usize) -> Option<usize> {
+        REQUESTED.with(|requested| if requested.current.get() < RANGES { requested.next(lines) } else { None })
     }
 
-    impl Asked {
+    impl Requested {
         #[inline(never)]
         fn next(&self, lines: usize) -> Option<usize> {
-            while let Some(piece) = self.pieces.get(self.now.get()) {
-                let (at, left) = piece.get();
+            while let Some(range) = self.ranges.get(self.current.get()) {
+                let (at, left) = range.get();
                 if left > 0 {
-                    piece.set((at.wrapping_add(lines * LINE), left.saturating_sub(lines)));
+                    range.set((at.wrapping_add(lines * LINE), left.saturating_sub(lines)));
                     return Some(at);
                 }
-                self.now.set(self.now.get() + 1);
+                self.current.set(self.current.get() + 1);
             }
             None
         }
@@ -94,18 +97,18 @@ mod asked {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::{super::LINE, asked::MOST, *};
+    use super::{super::LINE, requested::MAX_BYTES, *};
 
     #[test]
-    fn what_was_asked_for_is_given_piece_by_piece_once() {
-        let (a, b, large) = ([0f64; 40], [0f64; 8], [0f64; MOST / 8 + 1]);
+    fn request_of_several_ranges_yields_each_line_once_in_order() {
+        let (a, b, large) = ([0f64; 40], [0f64; 8], [0f64; MAX_BYTES / 8 + 1]);
         let [at, bt] = [&a[..], &b].map(|x| x.as_ptr().addr());
-        assert_eq!(take(4), None);
-        ask([&a, &[], &b]);
-        assert_eq!([take(2), take(2), take(2)], [Some(at), Some(at + 2 * LINE), Some(at + 4 * LINE)]);
-        assert_eq!([take(7), take(1)], [Some(bt), None]);
-        ask([&a, &a, &a]);
-        ask([&large, &b, &[]]);
-        assert_eq!([take(1), take(1)], [Some(bt), None]);
+        assert_eq!(next(4), None);
+        request([&a, &[], &b]);
+        assert_eq!([next(2), next(2), next(2)], [Some(at), Some(at + 2 * LINE), Some(at + 4 * LINE)]);
+        assert_eq!([next(7), next(1)], [Some(bt), None]);
+        request([&a, &a, &a]);
+        request([&large, &b, &[]]);
+        assert_eq!([next(1), next(1)], [Some(bt), None]);
     }
 }

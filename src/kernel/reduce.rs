@@ -1,6 +1,6 @@
 //! Norms, accumulated in `f64` and safe from overflow.
 
-use super::thread_pool::{Shared, divide};
+use super::parallel::{SharedSlice, parallel_ranges};
 use super::{Kernel, Level, dispatch};
 use crate::scalar::{Scalar, to_f64};
 use num_traits::Float;
@@ -12,10 +12,10 @@ const STRETCHES: usize = 32;
 /// ‖x‖₂; NaN where a value is, infinite where one is and none is NaN.
 pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
     let mut sums = [0.0; STRETCHES];
-    let (stretch, shared) = (x.len().div_ceil(STRETCHES).max(1), Shared::new(&mut sums));
-    divide(STRETCHES, 1, x.len() / 2, |own| {
-        // SAFETY: `divide` gives each sum to one call.
-        for (i, sum) in own.clone().zip(unsafe { shared.take(own) }) {
+    let (stretch, shared) = (x.len().div_ceil(STRETCHES).max(1), SharedSlice::new(&mut sums));
+    parallel_ranges(STRETCHES, 1, x.len() / 2, |own| {
+        // SAFETY: `parallel_ranges` gives each sum to one call.
+        for (i, sum) in own.clone().zip(unsafe { shared.slice_mut(own) }) {
             let cut = |i: usize| (i * stretch).min(x.len());
             *sum = sum_of_squares(&x[cut(i)..cut(i + 1)]);
         }

@@ -39,7 +39,7 @@ pub(crate) use by_blocks;
 
 /// The block of `from` at `at`, with zeros past its end.
 #[inline(always)]
-pub(crate) fn take<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T; N] {
+pub(crate) fn load_block<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T; N] {
     let mut block = [T::zero(); N];
     match from[at..].first_chunk::<N>() {
         Some(whole) => block = *whole,
@@ -54,7 +54,7 @@ pub(crate) fn take<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T; N] {
 
 /// Writes a block to `to` at `at`, up to its end.
 #[inline(always)]
-pub(crate) fn put<T: Scalar, const N: usize>(to: &mut [T], at: usize, block: [T; N]) {
+pub(crate) fn store_block<T: Scalar, const N: usize>(to: &mut [T], at: usize, block: [T; N]) {
     match to[at..].first_chunk_mut::<N>() {
         Some(whole) => *whole = block,
         None => {

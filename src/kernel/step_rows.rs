@@ -1,59 +1,59 @@
-//! Rows of several steps, of which each thread has those of some samples.
+//! The rows of several time steps, divided among threads by samples.
 
 use super::{
+    parallel::{SharedSlice, parallel_for, part_range},
     require,
-    thread_pool::{Shared, each, part},
 };
 use crate::batch_shape::BatchShape;
 use core::ops::Range;
 
-/// Where the rows of a step lie in a slab.
+/// Where the rows of a step lie in a [`StepRows`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// Each step has rows of its own, time-major.
-    Every,
-    /// So many steps take turns in `batch` rows each.
-    Last(usize),
+pub(crate) enum StepStorage {
+    /// Each step has its own rows, time-major.
+    EveryStep,
+    /// A ring buffer of that many steps, each with `batch` rows.
+    Ring(usize),
 }
 
-/// The samples and steps of a pass, of which the rows of a step are those of the first samples, one step after the other.
+/// A [`BatchShape`] whose fields are checked once and private from then on.
 ///
-/// The fields of an [`BatchShape`] are public and can contradict each other. Those here are private and cannot: of `rows` rows,
-/// step t has the rows from Σ min(length, t), as many as samples are longer than t.
+/// Invariant: step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). All rows
+/// together are `rows`, which does not wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps<'a> {
     batch: usize,
     steps: usize,
-    /// Of each sample, longest first.
+    /// The length of each sample, longest first; `None` if all samples have `steps` steps.
     lengths: Option<&'a [usize]>,
     rows: usize,
 }
 
 impl<'a> Steps<'a> {
-    /// The steps of `extent`.
+    /// Checks `shape`.
     ///
     /// # Panics
-    /// For an extent without samples, whose fields contradict each other, or of more rows than a `usize` can count.
-    pub fn new(extent: BatchShape<'a>) -> Self {
-        let BatchShape { batch, steps, lengths } = extent;
+    /// If `shape` has no samples, its fields contradict each other, or a `usize` cannot count its rows.
+    pub fn new(shape: BatchShape<'a>) -> Self {
+        let BatchShape { batch, steps, lengths } = shape;
         assert!(batch > 0, "a pass over steps must have at least 1 sample");
         let rows = match lengths {
             None => batch.checked_mul(steps),
             Some(lengths) => {
-                assert!(lengths.len() == batch, "a ragged extent of {batch} samples must have as many lengths");
-                assert!(lengths[0] == steps, "the first sample of a ragged extent must have all {steps} steps");
+                assert!(lengths.len() == batch, "a ragged batch of {batch} samples must have as many lengths");
+                assert!(lengths[0] == steps, "the first sample of a ragged batch must have all {steps} steps");
                 let falls = lengths.is_sorted_by(|before, after| before >= after);
-                assert!(falls, "the lengths of a ragged extent must not increase: sort the samples, longest first");
+                assert!(falls, "the lengths of a ragged batch must not increase: sort the samples, longest first");
                 lengths.iter().try_fold(0usize, |rows, &length| rows.checked_add(length))
             }
         };
         let Some(rows) = rows else {
-            panic!("{batch} samples of up to {steps} steps have more rows than can be counted")
+            panic!("{batch} samples of up to {steps} steps must have no more rows than a usize can count")
         };
         Steps { batch, steps, lengths, rows }
     }
 
-    /// How many samples run at `step`: the first ones, and never more than at the step before.
+    /// The number of samples that run at `step`: the first ones, and at most as many as at the previous step.
     fn active(&self, step: usize) -> usize {
         match self.lengths {
             None if step < self.steps => self.batch,
@@ -62,7 +62,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The first row of `step`, where those of the step before end.
+    /// The first row of `step`, which is the end of the rows of the previous step.
     fn start(&self, step: usize) -> usize {
         match self.lengths {
             None => self.batch * step.min(self.steps),
@@ -71,121 +71,129 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Rows of `width` values: at each step those of some samples, which no other slab has.
+/// Rows of `width` values: at each step, the rows of a range of samples that no other `StepRows` of the same data has.
 ///
-/// Where it is made, all rows are found to lie within the data: no index of one wraps.
-pub(crate) struct Slab<'a, T> {
-    data: Shared<'a, T>,
+/// The constructor requires that all rows lie within the data, so no index of a row wraps.
+pub(crate) struct StepRows<'a, T> {
+    data: SharedSlice<'a, T>,
     width: usize,
     steps: Steps<'a>,
-    kept: Kept,
+    storage: StepStorage,
     /// A range within the samples of `steps`.
     samples: Range<usize>,
 }
 
-impl<'a, T> Slab<'a, T> {
-    /// All of `data`.
+impl<'a, T> StepRows<'a, T> {
+    /// The rows of all samples.
     ///
     /// # Panics
-    /// Where the data has fewer rows than are kept.
-    pub fn new(data: &'a mut [T], width: usize, steps: Steps<'a>, kept: Kept) -> Self {
-        let rows = match kept {
-            Kept::Every => steps.rows,
-            Kept::Last(count) => steps.batch.saturating_mul(count),
+    /// If `data` holds fewer rows than `storage` needs.
+    pub fn new(data: &'a mut [T], width: usize, steps: Steps<'a>, storage: StepStorage) -> Self {
+        let rows = match storage {
+            StepStorage::EveryStep => steps.rows,
+            StepStorage::Ring(count) => steps.batch.saturating_mul(count),
         };
         require("the rows of a recurrent layer's steps", [rows, width], width, data.len());
-        Slab { data: Shared::new(data), width, steps, kept, samples: 0..steps.batch }
+        StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// A row for each sample.
+    /// One row for each sample, the same at every step.
     ///
     /// # Panics
     /// Those of [`new`](Self::new).
-    pub fn of_samples(data: &'a mut [T], width: usize, steps: Steps<'a>) -> Self {
-        Self::new(data, width, steps, Kept::Last(1))
+    pub fn per_sample(data: &'a mut [T], width: usize, steps: Steps<'a>) -> Self {
+        Self::new(data, width, steps, StepStorage::Ring(1))
     }
 
-    /// How many of its samples run at `step`.
+    /// The number of its samples that run at `step`.
     pub fn active(&self, step: usize) -> usize {
         self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
 
-    /// Where its first row of `step` lies.
+    /// The index of its first row of `step`.
     fn first(&self, step: usize) -> usize {
         self.samples.start
-            + match self.kept {
-                Kept::Every => self.steps.start(step),
-                Kept::Last(steps) => step % steps * self.steps.batch,
+            + match self.storage {
+                StepStorage::EveryStep => self.steps.start(step),
+                StepStorage::Ring(steps) => step % steps * self.steps.batch,
             }
     }
 
-    /// The first `count` rows of its samples at `step`.
+    /// The range of values of the first `count` rows of its samples at `step`.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
-        let within = count <= self.active(step) || self.kept == Kept::Last(1) && count <= self.samples.len();
-        assert!(within, "a step must have the rows of a slab that are asked for");
+        let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
+        assert!(within, "a step must have the rows that are asked for");
         if count > 0 { first * self.width..(first + count) * self.width } else { 0..0 }
     }
 
     /// Its rows of `step`.
-    pub fn now(&mut self, step: usize) -> &mut [T] {
+    pub fn step_mut(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
-        // SAFETY: rows of a step follow those of the step before, one a sample, by the invariant of `Steps`; those of these
-        // samples are this slab's alone, by `by_samples`. It is borrowed as a whole for as long as the result.
-        unsafe { self.data.take(rows) }
+        // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of `Steps`. The
+        // rows of these samples belong to this value alone, by `parallel_samples`. It is borrowed whole for as long as the
+        // result.
+        unsafe { self.data.slice_mut(rows) }
     }
 
-    /// The rows before `step` of the samples that still run then, and those of `step`.
-    pub fn before_and_now(&mut self, step: usize) -> (&[T], &mut [T]) {
+    /// The rows at the previous step of the samples that run at `step`, and the rows of `step`.
+    pub fn previous_and_current(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
-        let (before, now) = (self.rows(step - 1, count), self.rows(step, count));
-        let apart = before.end <= now.start || now.end <= before.start;
+        let (previous, current) = (self.rows(step - 1, count), self.rows(step, count));
+        let apart = previous.end <= current.start || current.end <= previous.start;
         assert!(apart, "the rows of two steps must not overlap");
-        // SAFETY: as in `now`; the two do not overlap, as asserted above.
-        unsafe { (self.data.take(before), self.data.take(now)) }
+        // SAFETY: as in `step_mut`. The two ranges do not overlap, as asserted above.
+        unsafe { (self.data.slice_mut(previous), self.data.slice_mut(current)) }
     }
 
-    /// The row of one of its samples.
+    /// The row of one of its samples, counted from the first.
+    ///
+    /// # Panics
+    /// If the storage has more than one row for each sample, or the sample is not in its range.
     pub fn row(&mut self, sample: usize) -> &mut [T] {
         assert!(
-            self.kept == Kept::Last(1) && sample < self.samples.len(),
-            "a slab of samples must have the row asked for"
+            self.storage == StepStorage::Ring(1) && sample < self.samples.len(),
+            "a row for each sample must have the row that is asked for"
         );
         let row = self.samples.start + sample;
-        // SAFETY: row s is that of sample s, as asserted above; the rest as in `now`.
-        unsafe { self.data.take(row * self.width..(row + 1) * self.width) }
+        // SAFETY: row s belongs to sample s, as asserted above. The rest is as in `step_mut`.
+        unsafe { self.data.slice_mut(row * self.width..(row + 1) * self.width) }
     }
 
-    /// The samples it has.
+    /// The range of its samples.
     pub fn samples(&self) -> Range<usize> {
         self.samples.clone()
     }
 }
 
-/// Calls `run` for `count` parts of the samples, at multiples of `grain`, with the rows that each has of the slabs, which are
-/// over the same steps.
-pub(crate) fn by_samples<'a, T: Send + Sync, const N: usize>(
+/// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples. All
+/// `rows` must cover the same steps.
+pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     [count, grain]: [usize; 2],
-    slabs: [Slab<'a, T>; N],
-    run: &(dyn Fn([Slab<'a, T>; N]) + Sync),
+    rows: [StepRows<'a, T>; N],
+    run: &(dyn Fn([StepRows<'a, T>; N]) + Sync),
 ) {
     if count == 1 {
-        return run(slabs);
+        return run(rows);
     }
-    let batch = slabs[0].steps.batch;
-    assert!(slabs.iter().all(|slab| slab.samples == (0..batch)), "slabs that are divided must have all samples");
-    each(count, &|thread| {
-        // `part` gives each sample to one part: what two of them have does not overlap.
-        let samples = part(thread, count, batch, grain);
+    let batch = rows[0].steps.batch;
+    assert!(rows.iter().all(|rows| rows.samples == (0..batch)), "rows that are divided must have all samples");
+    parallel_for(count, &|i| {
+        // `part_range` gives each sample to one part, so the rows of two parts do not overlap.
+        let samples = part_range(i, count, batch, grain);
         if !samples.is_empty() {
-            run(slabs.each_ref().map(|slab| Slab { data: slab.data.again(), samples: samples.clone(), ..*slab }));
+            run(rows.each_ref().map(|rows| StepRows {
+                data: rows.data.duplicate(),
+                samples: samples.clone(),
+                ..*rows
+            }));
         }
     });
 }
 
-/// Calls `run` for `count` parts of the rows of some matrices, given with their widths: with those rows of each and an equal share
-/// of the scratch. They are cut at multiples of `grain`.
-pub(crate) fn divide_rows<T: Send + Sync, const N: usize>(
+/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call gets its rows
+/// of every matrix, given with its width, and an equal share of the scratch.
+pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],
     scratch: &mut [T],
@@ -198,15 +206,16 @@ pub(crate) fn divide_rows<T: Send + Sync, const N: usize>(
         require("a matrix whose rows are divided", [rows, *width], *width, matrix.len());
     }
     let share = scratch.len() / count;
-    let (matrices, scratch) = (matrices.map(|(matrix, width)| (Shared::new(matrix), width)), Shared::new(scratch));
-    each(count, &|i| {
-        let own = part(i, count, rows, grain);
+    let matrices = matrices.map(|(matrix, width)| (SharedSlice::new(matrix), width));
+    let scratch = SharedSlice::new(scratch);
+    parallel_for(count, &|i| {
+        let own = part_range(i, count, rows, grain);
         if !own.is_empty() {
-            // SAFETY: `part` gives each row to one part, and all rows lie within each matrix, as required above.
-            let rows =
-                matrices.each_ref().map(|(matrix, width)| unsafe { matrix.take(own.start * width..own.end * width) });
-            // SAFETY: shares follow one another, and `each` gives each i to one call.
-            let scratch = unsafe { scratch.take(i * share..(i + 1) * share) };
+            let values = |width: usize| own.start * width..own.end * width;
+            // SAFETY: `part_range` gives each row to one part, and all rows lie within each matrix, as required above.
+            let rows = matrices.each_ref().map(|(matrix, width)| unsafe { matrix.slice_mut(values(*width)) });
+            // SAFETY: the shares are disjoint, and `parallel_for` gives each i to one call.
+            let scratch = unsafe { scratch.slice_mut(i * share..(i + 1) * share) };
             run(own, rows, scratch);
         }
     });
@@ -218,11 +227,11 @@ mod tests {
     use alloc::{vec, vec::Vec};
 
     #[test]
-    fn parts_have_their_rows_of_each_matrix() {
+    fn parallel_rows_any_count_gives_each_part_its_rows_and_scratch() {
         for (count, rows) in [(1, 20), (3, 20), (4, 7), (7, 40)] {
             let (mut a, mut b, mut none, mut scratch) = (vec![0; rows], vec![0; 3 * rows], vec![], vec![0; 15]);
             let matrices = [(&mut a[..], 1), (&mut b, 3), (&mut none, 0)];
-            divide_rows([count, rows, 4], matrices, &mut scratch, |own, [a, b, none], scratch| {
+            parallel_rows([count, rows, 4], matrices, &mut scratch, |own, [a, b, none], scratch| {
                 assert!(own.start.is_multiple_of(4) && (own.end == rows || own.end.is_multiple_of(4)));
                 assert_eq!([a.len(), b.len(), none.len(), scratch.len()], [own.len(), 3 * own.len(), 0, 15 / count]);
                 a.iter_mut().zip(own.clone()).for_each(|(a, row)| *a += row);
@@ -236,30 +245,29 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_the_rows_of_their_samples() {
+    fn parallel_samples_ragged_gives_each_part_its_samples() {
         let lengths = [5, 4, 4, 2, 1, 1, 1];
-        let extent = BatchShape::ragged(&lengths);
+        let shape = BatchShape::ragged(&lengths);
         for count in 1..4 {
-            let mut data: Vec<usize> = vec![0; extent.rows() * 2];
-            let slab = Slab::new(&mut data, 2, Steps::new(extent), Kept::Every);
-            by_samples([count, 2], [slab], &|[mut slab]| {
+            let mut data: Vec<usize> = vec![0; shape.rows() * 2];
+            let rows = StepRows::new(&mut data, 2, Steps::new(shape), StepStorage::EveryStep);
+            parallel_samples([count, 2], [rows], &|[mut rows]| {
                 for step in 0..5 {
-                    let first = slab.samples().start;
-                    assert_eq!(slab.now(step).len(), 2 * slab.active(step));
-                    for (i, row) in slab.now(step).chunks_mut(2).enumerate() {
+                    let first = rows.samples().start;
+                    assert_eq!(rows.step_mut(step).len(), 2 * rows.active(step));
+                    for (i, row) in rows.step_mut(step).chunks_mut(2).enumerate() {
                         row[0] += 10 * step + first + i;
                     }
                     if step > 0 {
-                        let (before, now) = slab.before_and_now(step);
-                        for (before, now) in before.chunks(2).zip(now.chunks_mut(2)) {
-                            now[1] = before[0];
+                        let (previous, current) = rows.previous_and_current(step);
+                        for (previous, current) in previous.chunks(2).zip(current.chunks_mut(2)) {
+                            current[1] = previous[0];
                         }
                     }
                 }
             });
             for step in 0..5 {
-                for (sample, row) in data[2 * extent.step(step).start..].chunks(2).take(extent.active(step)).enumerate()
-                {
+                for (sample, row) in data[2 * shape.step(step).start..].chunks(2).take(shape.active(step)).enumerate() {
                     assert_eq!(row[0], 10 * step + sample);
                     assert_eq!(row[1], if step > 0 { 10 * (step - 1) + sample } else { 0 });
                 }

@@ -8,7 +8,7 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::descend,
-        gemm::{BLOCK, Matrix, Start, gemm_nn, gemm_nt, outer, outer_len, packed_len},
+        gemm::{Epilogue, KC, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, packed_b_len},
         sums::add_column_sums,
     },
     linalg::spectral_norm_bound,
@@ -93,9 +93,9 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let forward = packed_len::<T>(self.outputs, self.inputs);
-        let backward =
-            packed_len::<T>(self.inputs, self.outputs).max(outer_len::<T>([self.outputs, self.inputs, extent.rows()]));
+        let forward = packed_b_len::<T>(self.outputs, self.inputs);
+        let gradient = gemm_tn_scratch_len::<T>([self.outputs, self.inputs, extent.rows()]);
+        let backward = packed_b_len::<T>(self.inputs, self.outputs).max(gradient);
         MemorySizes::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
     }
 
@@ -143,9 +143,9 @@ impl<T: Scalar> Layer<T> for Linear {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let (weight, bias) = self.split(w);
-        let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+        let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);
-        gemm_nt(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, start, pass.scratch);
+        gemm_nt(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
         if pass.monitor.is_active() {
             pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
         }
@@ -155,8 +155,8 @@ impl<T: Scalar> Layer<T> for Linear {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
         if pass.trained.block(0) {
-            let start = if pass.fresh { Start::Zero } else { Start::Accumulate };
-            outer(dy, x, [self.outputs, self.inputs, rows], d_weight, start, pass.scratch);
+            let epilogue = if pass.fresh { Epilogue::Overwrite } else { Epilogue::Accumulate };
+            gemm_tn(dy, x, [self.outputs, self.inputs, rows], d_weight, epilogue, pass.scratch);
         }
         if pass.trained.block(1) {
             if pass.fresh {
@@ -170,14 +170,14 @@ impl<T: Scalar> Layer<T> for Linear {
     /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
     fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
         let rows = pass.extent.rows();
-        if rows > BLOCK {
+        if rows > KC {
             // The sums are made block by block, and the step is to be of the whole.
             return backward_and_step(self, w, rate, pass);
         }
         self.input_gradient(w, &mut pass);
         let (weight, bias) = w.split_at_mut(self.entries());
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
-        outer(dy, x, [self.outputs, self.inputs, rows], weight, Start::Scaled(-rate), pass.scratch);
+        gemm_tn(dy, x, [self.outputs, self.inputs, rows], weight, Epilogue::AddScaled(-rate), pass.scratch);
         if rows == 1 {
             // Too short to be worth a kernel.
             return bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b += -rate * g);

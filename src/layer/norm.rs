@@ -6,7 +6,7 @@ use crate::{
     block::{Block, Role},
     error::{Error, require},
     kernel::{
-        register_block::{LANES, take},
+        register_block::{LANES, load_block},
         sums::{add_column_sums, add_sums},
     },
     linalg::Upper,
@@ -219,7 +219,7 @@ impl Norm {
             add_sums(pass.extent.rows(), d_gain, |j| {
                 rows().map(move |(row, (x, dy))| {
                     let statistics = statistics_of(row, x);
-                    let (x, dy) = (take::<_, LANES>(x, j), take::<_, LANES>(dy, j));
+                    let (x, dy) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                     core::array::from_fn(|i| round(wide(dy[i]) * statistics.unit(wide(x[i]))))
                 })
             });

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, require},
     kernel::{
         elementwise::{Formula, apply, map2},
-        register_block::{LANES, take},
+        register_block::{LANES, load_block},
         sums::{add_sums, sum_of},
     },
     linalg::Upper,
@@ -206,7 +206,7 @@ impl<T: Scalar> Layer<T> for PRelu {
                 let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
                 add_sums(pass.extent.rows(), pass.dw, |j| {
                     rows().map(move |(x, dy)| {
-                        let (z, g) = (take::<_, LANES>(x, j), take::<_, LANES>(dy, j));
+                        let (z, g) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                         core::array::from_fn(|i| d_slope(z[i], g[i]))
                     })
                 });

@@ -3,7 +3,7 @@
 use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
 use crate::{
     batch_shape::BatchShape,
-    kernel::{register_block::take, sums::add_sums},
+    kernel::{register_block::load_block, sums::add_sums},
     linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar},
@@ -143,7 +143,7 @@ impl MeanOverSteps {
                 (0..length).map(move |step| {
                     let own = &x[row * self.width..][..self.width];
                     row += extent.active(step);
-                    take(own, j)
+                    load_block(own, j)
                 })
             });
             let steps = scalar::<T>(length as f64);

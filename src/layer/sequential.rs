@@ -9,7 +9,7 @@ use crate::{
     batch_shape::BatchShape,
     block::Block,
     error::{Error, LayerRule, require},
-    kernel::prefetch::ask,
+    kernel::prefetch::request,
     linalg::Upper,
     scalar::Scalar,
     size::{room, saturating_product, saturating_sum},
@@ -446,7 +446,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 let last = (above.end + 1).min(self.links.len());
                 let kept = self.kept((next + 1).min(last)..last, rows);
                 let saves = self.saved(above.clone(), rows);
-                ask([
+                request([
                     &w[self.starts[above.start]..self.starts[above.end]],
                     &between[..kept.min(between.len())],
                     &saved[..saves.min(saved.len())],
@@ -551,7 +551,7 @@ impl<T: Scalar> Sequential<T> {
             if far && self.multiplies(i) {
                 let below = self.below(i);
                 let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, rows), self.saved(below.clone(), rows));
-                ask([
+                request([
                     &w.read()[self.starts[below.start]..self.starts[i]],
                     &between[between.len() - kept.min(between.len())..],
                     &saved[saved.len() - saves.min(saved.len())..],

@@ -8,10 +8,10 @@ use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, TrainableMas
 use crate::{
     batch_shape::BatchShape,
     kernel::{
-        gemm::PER_NANOSECOND,
-        prefetch::ask,
-        row_chain::{GRAIN, Made, Step, Way, Widths, by_rows, by_stretches},
-        thread_pool::parts,
+        gemm::MULTIPLICATIONS_PER_NANOSECOND,
+        parallel::part_count,
+        prefetch::request,
+        row_chain::{ChainBuffers, ChainStep, Direction, GRAIN, Widths, parallel_chain, parallel_segments},
     },
     scalar::Scalar,
 };
@@ -49,7 +49,7 @@ impl<T: Scalar> Sequential<T> {
         let parameters = self.starts[links.end] - self.starts[links.start];
         let work = rows.saturating_mul(parameters.saturating_add(columns.saturating_mul(8)));
         // One a thread: each packs the weights for itself.
-        parts(rows.div_ceil(GRAIN), work / PER_NANOSECOND, 1)
+        part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
     /// Scratch for stretches of up to `rows` rows, beside that of the links: the dy that are kept, and for each part what
@@ -108,13 +108,14 @@ impl<T: Scalar> Sequential<T> {
     pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { extent, mode, noise, x, y, saved, scratch, at, .. } = pass;
         let (Range { start, end }, far) = (stretch.links.clone(), self.is_far());
-        let (size, made) = ([stretch.parts, extent.rows()], Made { kept: y, passing, beside: saved });
-        by_rows(size, self.widths(start..end), Way::Up, x, made, scratch, |k, step| {
-            let (i, mut nobody, Step { rows: own, from: x, to: y, beside: saved, scratch }) = (start + k - 1, (), step);
+        let (size, made) = ([stretch.parts, extent.rows()], ChainBuffers { stored: y, temporary: passing, saved });
+        parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
+            let (i, mut nobody, ChainStep { rows: own, input: x, output: y, saved, scratch }) =
+                (start + k - 1, (), step);
             let link = &self.links[i];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                ask([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
+                request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
             let (noise, at) = (noise.later(own.start), at.part(link.first_place));
             let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
@@ -127,8 +128,8 @@ impl<T: Scalar> Sequential<T> {
         let Range { start, end } = links;
         Widths {
             all: &self.columns[start..end + 2],
-            kept: &self.kept[start..end + 2],
-            beside: &self.saved[start..end + 1],
+            stored: &self.kept[start..end + 2],
+            saved: &self.saved[start..end + 1],
         }
     }
 
@@ -157,15 +158,15 @@ impl<T: Scalar> Sequential<T> {
         // Nobody may ask for the gradient of what comes to the first link.
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
-        let widths = Widths { kept: widths.all, ..widths };
-        let beside = &mut saved[self.saved(start..lowest, extent)..];
-        let made = Made { kept: &mut *kept, passing: [&mut [], &mut []], beside };
-        by_rows([parts, extent.rows()], widths, Way::Down, dy, made, scratch, |k, step| {
-            let Step { rows: own, from: dy, to: dx, beside: saved, scratch } = step;
+        let widths = Widths { stored: widths.all, ..widths };
+        let saved = &mut saved[self.saved(start..lowest, extent)..];
+        let made = ChainBuffers { stored: &mut *kept, temporary: [&mut [], &mut []], saved };
+        parallel_chain([parts, extent.rows()], widths, Direction::Backward, dy, made, scratch, |k, step| {
+            let ChainStep { rows: own, input: dy, output: dx, saved, scratch } = step;
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
             if far && self.multiplies(i) {
-                ask([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
+                request([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
@@ -194,13 +195,13 @@ impl<T: Scalar> Sequential<T> {
             w.down(&link.layer, Backward { noise, fresh, trained, at, ..pass });
         };
         match w {
-            Parameters::Stay(w) => by_stretches(parts, starts, dw, scratch, |k, dw, scratch| {
+            Parameters::Stay(w) => parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {
                 run(start + k, Parameters::Stay(&w[self.parameters(start + k)]), dw, scratch);
             }),
             Parameters::Descend(w, rate) => {
                 let rate = *rate;
                 let w = &mut w[self.starts[start]..self.starts[end]];
-                by_stretches(parts, starts, w, scratch, |k, w, scratch| {
+                parallel_segments(parts, starts, w, scratch, |k, w, scratch| {
                     let (dw, scratch) = scratch.split_at_mut(w.len());
                     run(start + k, Parameters::Descend(w, rate), dw, scratch);
                 });
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
     use crate::{
         activation::Tanh,
-        kernel::thread_pool::Team,
+        kernel::thread_pool::ThreadPool,
         layer::{ActivationLayer, Linear},
     };
 
@@ -227,7 +228,7 @@ mod tests {
         }
         let scratch = |extent| network.needs(extent, Mode::Train).scratch;
         let alone = scratch(BatchShape::batch(300));
-        Team::new(3).unwrap().during(|| {
+        ThreadPool::new(3).unwrap().install(|| {
             for batch in 1..300 {
                 assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::batch(batch + 1)), "{batch}");
                 assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::sequences(batch, 2)), "{batch}");

@@ -2,7 +2,7 @@
 
 use super::Upper;
 use crate::{
-    kernel::gemm::{Matrix, Start, multiply, outer, outer_len, pack, pack_transposed, packed_len},
+    kernel::gemm::{Epilogue, Matrix, gemm, gemm_tn, gemm_tn_scratch_len, pack, pack_transposed, packed_b_len},
     scalar::{Scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
@@ -49,13 +49,21 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     let (n, inner) = (rows.min(columns), rows.max(columns));
     let square = frobenius_square(&w);
     let mut levels = vec![Level { square, norm: square.sqrt(), power: 0, slack: slack(inner) }];
-    let (mut gram, mut next, mut packed) = (vec![0.0; n * n], vec![0.0; n * n], vec![0.0; packed_len::<f64>(n, inner)]);
+    let (mut gram, mut next, mut packed) =
+        (vec![0.0; n * n], vec![0.0; n * n], vec![0.0; packed_b_len::<f64>(n, inner)]);
     if columns <= rows {
         let w = Matrix::new(&w, columns);
-        outer(w, w, [n, n, rows], &mut gram, Start::Accumulate, &mut vec![0.0; outer_len::<f64>([n, n, rows])]);
+        gemm_tn(
+            w,
+            w,
+            [n, n, rows],
+            &mut gram,
+            Epilogue::Accumulate,
+            &mut vec![0.0; gemm_tn_scratch_len::<f64>([n, n, rows])],
+        );
     } else {
         let right = pack_transposed(&w, n, columns, &mut packed);
-        multiply(Matrix::new(&w, columns), right, n, &mut gram, n, Start::Zero);
+        gemm(Matrix::new(&w, columns), right, n, &mut gram, n, Epilogue::Overwrite);
     }
     let mut before = f64::INFINITY;
     for _ in 0..=SQUARINGS {
@@ -71,7 +79,7 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
         }
         before = frobenius;
         let right = pack(&gram, n, n, &mut packed);
-        multiply(Matrix::new(&gram, n), right, n, &mut next, n, Start::Zero);
+        gemm(Matrix::new(&gram, n), right, n, &mut next, n, Epilogue::Overwrite);
         core::mem::swap(&mut gram, &mut next);
     }
     let last = levels.pop();

@@ -10,11 +10,11 @@ use crate::{
     batch_shape::BatchShape,
     kernel::{
         elementwise::map2,
-        gemm::{Matrix, Right, Start, gemm_nn, multiply, pack, packed_len},
-        prefetch::ask,
+        gemm::{Epilogue, Matrix, PackedB, gemm, gemm_nn, pack, packed_b_len},
+        prefetch::request,
         row_chain::GRAIN,
-        step_rows::{Kept, Slab, Steps, by_samples},
-        sums::Levels,
+        step_rows::{StepRows, StepStorage, Steps, parallel_samples},
+        sums::BlockSum,
     },
     layer::{Backward, Place, hold},
     monitor::{Factor, GradientMonitor},
@@ -62,13 +62,13 @@ impl Unrolled {
         let (held_rows, scratch) = scratch.split_at_mut(batch * held);
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(extent));
-        let mut levels = Levels::new(dw, buffer);
+        let mut sum = BlockSum::new(dw, buffer);
         zeros.fill(T::zero());
         let mut offset = 0;
         for (product, _) in self.products() {
             let outputs = product.gates.len() * hidden;
             pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
-            offset += packed_len::<T>(hidden, outputs);
+            offset += packed_b_len::<T>(hidden, outputs);
         }
         let (h_start, memory_start) = match carried_in {
             Some(state) => state.split_at(batch * hidden),
@@ -105,24 +105,24 @@ impl Unrolled {
                 wants_start,
             };
             let parts = [
-                Slab::new(slabs.z, gates, time, Kept::Every),
-                Slab::new(slabs.u, apart, time, Kept::Every),
-                Slab::of_samples(total, hidden, time),
-                Slab::of_samples(d_h, hidden, time),
-                Slab::of_samples(d_operand, hidden, time),
-                Slab::of_samples(d_memory, memory, time),
-                Slab::of_samples(held_rows, held, time),
+                StepRows::new(slabs.z, gates, time, StepStorage::EveryStep),
+                StepRows::new(slabs.u, apart, time, StepStorage::EveryStep),
+                StepRows::per_sample(total, hidden, time),
+                StepRows::per_sample(d_h, hidden, time),
+                StepRows::per_sample(d_operand, hidden, time),
+                StepRows::per_sample(d_memory, memory, time),
+                StepRows::per_sample(held_rows, held, time),
             ];
             if count == 1 {
                 self.backward_steps(cell, &given, steps.clone(), parts, monitor, live);
             } else {
                 let run = |parts: [_; 7]| self.backward_steps(cell, &given, steps.clone(), parts, &mut (), &mut []);
-                by_samples([count, GRAIN], parts, &run);
+                parallel_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
-            levels.add(|dw| self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer));
+            sum.add(|dw| self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer));
         }
-        levels.finish();
+        sum.finish();
         if let Some(d_carried_in) = d_carried_in {
             d_carried_in[..batch * hidden].copy_from_slice(d_h);
             d_carried_in[batch * hidden..].copy_from_slice(d_memory);
@@ -145,7 +145,7 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         given: &BackwardSteps<'_, T>,
         steps: Range<usize>,
-        slabs: [Slab<'_, T>; 7],
+        slabs: [StepRows<'_, T>; 7],
         monitor: &mut dyn GradientMonitor<T>,
         live: &mut [T],
     ) {
@@ -162,11 +162,15 @@ impl Unrolled {
             if step > 1 {
                 let before = extent.step(step - 2).start + first;
                 let n = z.active(step - 1);
-                ask([&*z.now(step - 1), rows(given.y, before, n, hidden), rows(given.memories, before, n, memory)]);
+                request([
+                    &*z.step_mut(step - 1),
+                    rows(given.y, before, n, hidden),
+                    rows(given.memories, before, n, memory),
+                ]);
             }
-            let (z, u, total) = (z.now(step), u.now(step), total.now(step));
-            let (d_h, d_memory) = (d_h.now(step), d_memory.now(step));
-            let (d_operand, held_rows) = (d_operand.now(step), held_rows.now(step));
+            let (z, u, total) = (z.step_mut(step), u.step_mut(step), total.step_mut(step));
+            let (d_h, d_memory) = (d_h.step_mut(step), d_memory.step_mut(step));
+            let (d_operand, held_rows) = (d_operand.step_mut(step), held_rows.step_mut(step));
             let (h, memory_past) = if step == 0 {
                 (rows(given.h_start, first, active, hidden), rows(given.memory_start, first, active, memory))
             } else {
@@ -215,8 +219,8 @@ impl Unrolled {
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let right = Right::packed(&given.packed_products[offset..], hidden, outputs);
-                    offset += packed_len::<T>(hidden, outputs);
+                    let right = PackedB::packed(&given.packed_products[offset..], hidden, outputs);
+                    offset += packed_b_len::<T>(hidden, outputs);
                     let skipped = product.operand == Operand::Hidden && !wants_state;
                     if product.stage != stage || skipped {
                         continue;
@@ -224,10 +228,10 @@ impl Unrolled {
                     let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
                     let d = Matrix::new(&slab[column..], stride);
                     if product.operand == Operand::Hidden {
-                        multiply(d, right, active, d_h, hidden, Start::Accumulate);
+                        gemm(d, right, active, d_h, hidden, Epilogue::Accumulate);
                     } else {
-                        let start = if own { Start::Accumulate } else { Start::Zero };
-                        multiply(d, right, active, d_operand, hidden, start);
+                        let epilogue = if own { Epilogue::Accumulate } else { Epilogue::Overwrite };
+                        gemm(d, right, active, d_operand, hidden, epilogue);
                         own = true;
                     }
                 }

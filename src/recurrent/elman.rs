@@ -3,7 +3,7 @@
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
-    kernel::register_block::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, load_block, store_block},
     layer::CellKind,
     linalg::Upper,
     scalar::Scalar,
@@ -50,17 +50,17 @@ impl<A: Activation> Cell for Elman<A> {
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let (mut z, mut h) = (take::<T, LANES>(unit.z, at), [T::zero(); LANES]);
+            let (mut z, mut h) = (load_block::<T, LANES>(unit.z, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 h[j] = self.activation.value(z[j]);
             }
-            put(unit.h_next, at, h);
+            store_block(unit.h_next, at, h);
             if unit.keeps {
                 // All that backward needs: made of the same exponential here.
                 for j in 0..LANES {
                     z[j] = self.activation.derivative(z[j], h[j]);
                 }
-                put(unit.z, at, z);
+                store_block(unit.z, at, z);
             }
         });
     }
@@ -68,11 +68,11 @@ impl<A: Activation> Cell for Elman<A> {
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let (mut z, dh) = (take::<T, LANES>(unit.z, at), take::<T, LANES>(unit.d_h_next, at));
+            let (mut z, dh) = (load_block::<T, LANES>(unit.z, at), load_block::<T, LANES>(unit.d_h_next, at));
             for j in 0..LANES {
                 z[j] *= dh[j];
             }
-            put(unit.z, at, z);
+            store_block(unit.z, at, z);
         });
     }
 

@@ -8,9 +8,9 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     kernel::{
-        gemm::{Matrix, Right, Start, multiply, pack_transposed, packed_len},
+        gemm::{Epilogue, Matrix, PackedB, gemm, pack_transposed, packed_b_len},
         row_chain::GRAIN,
-        step_rows::{Kept, Slab, Steps, by_samples},
+        step_rows::{StepRows, StepStorage, Steps, parallel_samples},
     },
     layer::{Forward, Place, hold},
     monitor::{Factor, GradientMonitor},
@@ -45,7 +45,7 @@ impl Unrolled {
 
         let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
         let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
-        let (packed_weight, scratch) = scratch.split_at_mut(packed_len::<T>(gates, self.inputs));
+        let (packed_weight, scratch) = scratch.split_at_mut(packed_b_len::<T>(gates, self.inputs));
         zeros.fill(T::zero());
         let (h_start, memory_start) = match carried_in {
             Some(state) => state.split_at(batch * hidden),
@@ -60,36 +60,36 @@ impl Unrolled {
             let outputs = product.gates.len() * hidden;
             let rows = &recurrent[product.gates.start * hidden * hidden..];
             pack_transposed(rows, outputs, hidden, &mut packed_products[offset..]);
-            offset += packed_len::<T>(outputs, hidden);
+            offset += packed_b_len::<T>(outputs, hidden);
         }
 
         let Slabs { z, u, operands, memory: memories } =
             if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
         // Without saving, the memory of two steps takes turns.
-        let kept = |steps: usize| if keep { Kept::Every } else { Kept::Last(steps) };
+        let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
         let given = ForwardSteps { extent, keeps: keep, at, packed_products, recurrent_bias, h_start, memory_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);
             let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.is_active()));
             let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
-            let start = if self.bias.is_some() { Start::Bias(bias) } else { Start::Zero };
+            let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
-            multiply(x, Right::packed(packed_weight, gates, self.inputs), of.len(), to, gates, start);
+            gemm(x, PackedB::packed(packed_weight, gates, self.inputs), of.len(), to, gates, epilogue);
             let slabs = [
-                Slab::new(z, gates, time, kept(1)),
-                Slab::new(u, apart, time, kept(1)),
-                Slab::new(operands, sizes.operands, time, kept(1)),
-                Slab::new(memories, memory, time, kept(2)),
-                Slab::new(y, hidden, time, Kept::Every),
-                Slab::of_samples(h_end, hidden, time),
-                Slab::of_samples(memory_end, memory, time),
+                StepRows::new(z, gates, time, kept(1)),
+                StepRows::new(u, apart, time, kept(1)),
+                StepRows::new(operands, sizes.operands, time, kept(1)),
+                StepRows::new(memories, memory, time, kept(2)),
+                StepRows::new(y, hidden, time, StepStorage::EveryStep),
+                StepRows::per_sample(h_end, hidden, time),
+                StepRows::per_sample(memory_end, memory, time),
             ];
             if count == 1 {
                 self.forward_steps(cell, &given, steps, slabs, monitor, live);
             } else {
                 let run = |slabs: [_; 7]| self.forward_steps(cell, &given, steps.clone(), slabs, &mut (), &mut []);
-                by_samples([count, GRAIN], slabs, &run);
+                parallel_samples([count, GRAIN], slabs, &run);
             }
         }
         if monitor.is_active() {
@@ -103,7 +103,7 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         given: &ForwardSteps<'_, T>,
         steps: Range<usize>,
-        slabs: [Slab<'_, T>; 7],
+        slabs: [StepRows<'_, T>; 7],
         monitor: &mut dyn GradientMonitor<T>,
         live: &mut [T],
     ) {
@@ -117,21 +117,21 @@ impl Unrolled {
             if active == 0 {
                 break;
             }
-            let (z, u, operand) = (z.now(step), u.now(step), operands.now(step));
+            let (z, u, operand) = (z.step_mut(step), u.step_mut(step), operands.step_mut(step));
             let (h, h_next) = match step {
-                0 => (rows(given.h_start, first, active, hidden), y.now(step)),
-                _ => y.before_and_now(step),
+                0 => (rows(given.h_start, first, active, hidden), y.step_mut(step)),
+                _ => y.previous_and_current(step),
             };
             let (memory_past, memory_next) = match step {
-                0 => (rows(given.memory_start, first, active, memory), memories.now(step)),
-                _ => memories.before_and_now(step),
+                0 => (rows(given.memory_start, first, active, memory), memories.step_mut(step)),
+                _ => memories.previous_and_current(step),
             };
             for stage in 0..stages {
                 let mut offset = 0;
                 for (product, column) in self.products() {
                     let outputs = product.gates.len() * hidden;
-                    let right = Right::packed(&given.packed_products[offset..], outputs, hidden);
-                    offset += packed_len::<T>(outputs, hidden);
+                    let right = PackedB::packed(&given.packed_products[offset..], outputs, hidden);
+                    offset += packed_b_len::<T>(outputs, hidden);
                     if product.stage != stage {
                         continue;
                     }
@@ -141,10 +141,10 @@ impl Unrolled {
                     };
                     if product.separate {
                         let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
-                        let start = bias.map_or(Start::Zero, Start::Bias);
-                        multiply(operand, right, active, &mut u[column..], apart, start);
+                        let epilogue = bias.map_or(Epilogue::Overwrite, Epilogue::Bias);
+                        gemm(operand, right, active, &mut u[column..], apart, epilogue);
                     } else {
-                        multiply(operand, right, active, &mut z[column..], gates, Start::Accumulate);
+                        gemm(operand, right, active, &mut z[column..], gates, Epilogue::Accumulate);
                     }
                 }
                 let shown = shown.get_mut(..active * gates).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product,
 use super::saved_gate;
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
-    kernel::register_block::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, load_block, store_block},
     layer::{CellKind, GruVariant},
     linalg::Upper,
     scalar::Scalar,
@@ -32,32 +32,32 @@ impl Gru {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
-            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
-            let (h, mut out) = (take::<T, LANES>(unit.h, at), [T::zero(); LANES]);
+            let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
+            let (h, mut out) = (load_block::<T, LANES>(unit.h, at), [T::zero(); LANES]);
             if self.reset == GruVariant::ResetBefore && stage == 0 {
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     (out[j], r[j]) = (reset * h[j], kept);
                 }
                 if KEEPS {
-                    put(zr, at, r);
+                    store_block(zr, at, r);
                 }
-                put(unit.operand, at, out);
+                store_block(unit.operand, at, out);
                 continue;
             }
-            let mut candidate = take::<T, LANES>(zn, at);
+            let mut candidate = load_block::<T, LANES>(zn, at);
             if self.reset == GruVariant::ResetAfter {
-                let u = take::<T, LANES>(unit.u, at);
+                let u = load_block::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     candidate[j] += reset * u[j];
                     r[j] = kept;
                 }
                 if KEEPS {
-                    put(zr, at, r);
+                    store_block(zr, at, r);
                 }
                 if !unit.shown.is_empty() {
-                    put(&mut unit.shown[2 * n..], at, candidate);
+                    store_block(&mut unit.shown[2 * n..], at, candidate);
                 }
             }
             for j in 0..LANES {
@@ -67,10 +67,10 @@ impl Gru {
                 (z[j], candidate[j]) = (kept, n_kept);
             }
             if KEEPS {
-                put(zz, at, z);
-                put(zn, at, candidate);
+                store_block(zz, at, z);
+                store_block(zn, at, candidate);
             }
-            put(unit.h_next, at, out);
+            store_block(unit.h_next, at, out);
         });
     }
 }
@@ -135,22 +135,22 @@ impl Cell for Gru {
         let n = unit.h.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
-            let (mut r, mut z) = (take::<T, LANES>(zr, at), take::<T, LANES>(zz, at));
-            let (mut d_h, h) = (take::<T, LANES>(unit.d_h, at), take::<T, LANES>(unit.h, at));
+            let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
+            let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h, at), load_block::<T, LANES>(unit.h, at));
             if self.reset == GruVariant::ResetBefore && stage == 0 {
-                let (d_operand, held) = (take::<T, LANES>(unit.d_operand, at), take::<T, LANES>(unit.held, at));
+                let (d_operand, held) = (load_block::<T, LANES>(unit.d_operand, at), load_block::<T, LANES>(unit.held, at));
                 for j in 0..LANES {
                     let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
                     d_h[j] += d_operand[j] * reset;
                     r[j] = d_operand[j] * h[j] * d_reset;
                     z[j] = held[j] * d_update;
                 }
-                put(zr, at, r);
-                put(zz, at, z);
-                put(unit.d_h, at, d_h);
+                store_block(zr, at, r);
+                store_block(zz, at, z);
+                store_block(unit.d_h, at, d_h);
                 continue;
             }
-            let (mut candidate, dh) = (take::<T, LANES>(zn, at), take::<T, LANES>(unit.d_h_next, at));
+            let (mut candidate, dh) = (load_block::<T, LANES>(zn, at), load_block::<T, LANES>(unit.d_h_next, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
                 let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_from_saved(z[j]), saved_gate::tanh_again(candidate[j]));
@@ -158,22 +158,22 @@ impl Cell for Gru {
                 candidate[j] = dh[j] * rest * slope;
                 d_h[j] += dh[j] * update;
             }
-            put(zn, at, candidate);
-            put(unit.d_h, at, d_h);
+            store_block(zn, at, candidate);
+            store_block(unit.d_h, at, d_h);
             if self.reset == GruVariant::ResetBefore {
-                put(unit.held, at, d_update);
+                store_block(unit.held, at, d_update);
                 continue;
             }
-            let mut u = take::<T, LANES>(unit.u, at);
+            let mut u = load_block::<T, LANES>(unit.u, at);
             for j in 0..LANES {
                 let ([reset, _, d_reset], [.., slope]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
                 r[j] = candidate[j] * u[j] * d_reset;
                 z[j] = d_update[j] * slope;
                 u[j] = candidate[j] * reset;
             }
-            put(zr, at, r);
-            put(zz, at, z);
-            put(unit.u, at, u);
+            store_block(zr, at, r);
+            store_block(zz, at, z);
+            store_block(unit.u, at, u);
         });
     }
 

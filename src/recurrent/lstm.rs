@@ -4,7 +4,7 @@ use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product,
 use super::saved_gate;
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
-    kernel::register_block::{by_blocks, put, take},
+    kernel::register_block::{by_blocks, load_block, store_block},
     layer::CellKind,
     linalg::Upper,
     math::mul_add,
@@ -71,9 +71,9 @@ impl Cell for Lstm {
         let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
         by_blocks!(T, 2, LANES, at in n, {
             // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
-            let mut z: [[T; LANES]; 4] = [take(zi, at), take(zf, at), take(zg, at), take(zo, at)];
-            let (c, mut t, mut slope) = (take::<T, LANES>(c, at), take::<T, LANES>(c_next, at), [T::zero(); LANES]);
-            let (dh, mut d) = (take::<T, LANES>(dh, at), take::<T, LANES>(dc, at));
+            let mut z: [[T; LANES]; 4] = [load_block(zi, at), load_block(zf, at), load_block(zg, at), load_block(zo, at)];
+            let (c, mut t, mut slope) = (load_block::<T, LANES>(c, at), load_block::<T, LANES>(c_next, at), [T::zero(); LANES]);
+            let (dh, mut d) = (load_block::<T, LANES>(dh, at), load_block::<T, LANES>(dc, at));
             for j in 0..LANES {
                 let c_next = t[j];
                 t[j] = Tanh.value(c_next);
@@ -90,9 +90,9 @@ impl Cell for Lstm {
                 d[j] = total * f;
             }
             for (to, z) in [&mut *zi, &mut *zf, &mut *zg, &mut *zo].into_iter().zip(z) {
-                put(to, at, z);
+                store_block(to, at, z);
             }
-            put(dc, at, d);
+            store_block(dc, at, d);
         });
     }
 
@@ -107,21 +107,21 @@ fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
     let (zi, zf, zg, zo) = quarters(unit.z, n);
     let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
     by_blocks!(T, 2, LANES, at in n, {
-        let (i, f) = (take::<T, LANES>(zi, at), take::<T, LANES>(zf, at));
-        let (g, o) = (take::<T, LANES>(zg, at), take::<T, LANES>(zo, at));
-        let mut c = take::<T, LANES>(c, at);
+        let (i, f) = (load_block::<T, LANES>(zi, at), load_block::<T, LANES>(zf, at));
+        let (g, o) = (load_block::<T, LANES>(zg, at), load_block::<T, LANES>(zo, at));
+        let mut c = load_block::<T, LANES>(c, at);
         // A loop for each gate: one for all would fill the CPU's window, and wait for the length of its chain.
         let (i, f) = (open::<T, LANES, KEEPS>(i, sigmoid, zi, at), open::<T, LANES, KEEPS>(f, sigmoid, zf, at));
         let g = open::<T, LANES, KEEPS>(g, saved_gate::tanh, zg, at);
         for j in 0..LANES {
             c[j] = mul_add(f[j], c[j], i[j] * g[j]);
         }
-        put(c_next, at, c);
+        store_block(c_next, at, c);
         let mut h = open::<T, LANES, KEEPS>(o, sigmoid, zo, at);
         for j in 0..LANES {
             h[j] *= Tanh.value(c[j]);
         }
-        put(h_next, at, h);
+        store_block(h_next, at, h);
     });
 }
 
@@ -138,7 +138,7 @@ fn open<T: Scalar, const N: usize, const KEEPS: bool>(
         (block[j], kept[j]) = gate(block[j]);
     }
     if KEEPS {
-        put(place, at, kept);
+        store_block(place, at, kept);
     }
     block
 }

@@ -7,10 +7,10 @@ use crate::{
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
     kernel::{
-        gemm::{PER_NANOSECOND, STRIP, outer_len, packed_len},
+        gemm::{MR, MULTIPLICATIONS_PER_NANOSECOND, gemm_tn_scratch_len, packed_b_len},
+        parallel::part_count,
         row_chain::GRAIN,
-        sums::Levels,
-        thread_pool::parts,
+        sums::BlockSum,
     },
     layer::{Dims, MemorySizes, Mode, hold},
     scalar::Scalar,
@@ -190,14 +190,14 @@ impl Unrolled {
         let Sizes { hidden, z, memory, .. } = sizes;
         let zeros = batch.saturating_mul(hidden.max(memory));
         let [forward_products, backward_products] = self.packed_products::<T>();
-        let forward = saturating_sum([zeros, packed_len::<T>(z, self.inputs), forward_products]);
+        let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
         let step = batch.saturating_mul(sizes.kept().saturating_add(memory));
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(extent)]);
-        let products = products.max(packed_len::<T>(self.inputs, z));
+        let products = products.max(packed_b_len::<T>(self.inputs, z));
         let gradients = batch.saturating_mul(saturating_sum([hidden, hidden, hidden, memory, sizes.held]));
         let backward = saturating_sum([zeros, gradients, products]);
         let (saved, scratch) = if mode.saves() {
@@ -302,14 +302,14 @@ impl Unrolled {
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
-        let forward = saturating_sum(outputs().map(|outputs| packed_len::<T>(outputs, hidden)));
-        [forward, saturating_sum(outputs().map(|outputs| packed_len::<T>(hidden, outputs)))]
+        let forward = saturating_sum(outputs().map(|outputs| packed_b_len::<T>(outputs, hidden)));
+        [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
     /// Length of the buffer of the gradient's sum over blocks of steps.
     pub(super) fn sum_buffer<T: Scalar>(&self, extent: BatchShape<'_>) -> usize {
         let blocks = extent.steps.div_ceil(self.steps_together::<T>(extent.batch.max(1)));
-        Levels::<T>::buffer_len(self.dims().parameters, blocks)
+        BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
     }
 
     /// Each product with where its result begins in a row of `u` (if separate) or `z`.
@@ -343,7 +343,7 @@ impl Unrolled {
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
-        if watched { 1 } else { parts(batch.div_ceil(GRAIN), nanoseconds, 1) }
+        if watched { 1 } else { part_count(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
     /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz that are
@@ -351,13 +351,13 @@ impl Unrolled {
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
-        parts(gates.div_ceil(STRIP), multiplications / PER_NANOSECOND, 1)
+        part_count(gates.div_ceil(MR), multiplications / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
     /// Values of scratch for so many parts, or fewer of fewer rows.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
-        let others = (parts - 1).saturating_mul(outer_len::<T>([STRIP, inputs, rows]));
-        outer_len::<T>([gates, inputs, rows]).saturating_add(others)
+        let others = (parts - 1).saturating_mul(gemm_tn_scratch_len::<T>([MR, inputs, rows]));
+        gemm_tn_scratch_len::<T>([gates, inputs, rows]).saturating_add(others)
     }
 }

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     kernel::{
-        gemm::{Columns, Matrix, STRIP, Start, outer},
-        step_rows::divide_rows,
+        gemm::{Epilogue, MR, Matrix, TransposedA, gemm_tn},
+        step_rows::parallel_rows,
         sums::add_column_sums,
     },
     layer::TrainableMask,
@@ -41,7 +41,7 @@ impl Unrolled {
         // Whoever made the scratch may not have known of the threads.
         let parts = self.gradient_parts(of.len());
         let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
-        divide_rows([parts, gates, STRIP], parameters, scratch, |own, parameters, scratch| {
+        parallel_rows([parts, gates, MR], parameters, scratch, |own, parameters, scratch| {
             self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
         });
     }
@@ -69,14 +69,14 @@ impl Unrolled {
         for separate in [false, true] {
             let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
             // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
-            let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(STRIP);
+            let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(MR);
             let (d, spare) = match shared {
-                true => Columns::pack(z, [of.len(), own.len()], &mut *scratch),
+                true => TransposedA::pack(z, [of.len(), own.len()], &mut *scratch),
                 false => (z.into(), &mut *scratch),
             };
             if !separate && trained.block(0) {
                 let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
-                outer(d, x, [own.len(), self.inputs, of.len()], d_weight, Start::Accumulate, spare);
+                gemm_tn(d, x, [own.len(), self.inputs, of.len()], d_weight, Epilogue::Accumulate, spare);
             }
             let products = self.products().filter(|(product, _)| product.separate == separate);
             for (product, column) in products.filter(|_| trained.block(1)) {
@@ -87,14 +87,14 @@ impl Unrolled {
                 }
                 let (outputs, first) = (mine.len(), mine.start - own.start);
                 let into = &mut d_recurrent[first * hidden..][..outputs * hidden];
-                let d: Columns<'_, T> = match separate {
+                let d: TransposedA<'_, T> = match separate {
                     true => Matrix::new(&u[column + mine.start - start..], apart).into(),
                     false => d.part(0, first),
                 };
                 let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
                     if count > 0 {
                         let d = d.part(first - of.start, 0);
-                        outer(d, operand, [outputs, hidden, count], into, Start::Accumulate, spare);
+                        gemm_tn(d, operand, [outputs, hidden, count], into, Epilogue::Accumulate, spare);
                     }
                 };
                 if product.operand == Operand::StageOutput {

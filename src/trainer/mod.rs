@@ -4,7 +4,7 @@ use crate::{
     batch_shape::BatchShape,
     dataset::{Batch, Dataset, first_non_finite},
     error::{Error, require, require_length},
-    kernel::{aligned::Aligned, thread_pool::lend},
+    kernel::{aligned::Aligned, thread_pool::install_from},
     layer::{DropoutKey, Layer, Mode, initialize},
     loss::{Loss, Reduction, Target, accuracy},
     monitor::{GradientMonitor, Link},
@@ -424,9 +424,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         self.workspace.reserve_batch(samples.len().min(self.settings.batch_size))?;
         // From the first loop of the step to the last the threads stay awake.
-        let done = lend(
+        let done = install_from(
             self,
-            |trainer| trainer.workspace.team(),
+            |trainer| trainer.workspace.pool(),
             |trainer| trainer.one_update(data, batch, samples, monitor),
         )?;
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.

@@ -8,7 +8,7 @@ use crate::{
     kernel::{
         aligned::Aligned,
         elementwise::descend,
-        thread_pool::{Team, during, threads},
+        thread_pool::{ThreadPool, install, threads},
     },
     layer::{
         Backward, Dims, DropoutKey, Forward, Layer, MemorySizes, Mode, Parameters, Place, Question, TrainableMask,
@@ -69,7 +69,7 @@ struct Memory<T> {
     wants_input: bool,
     wants_state: bool,
     noise: DropoutKey,
-    team: Option<Team>,
+    pool: Option<ThreadPool>,
 }
 
 /// The network and the sizes; not the memory itself.
@@ -215,8 +215,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 
     /// The threads, for a caller that has more for them than one pass; to be put back.
-    pub(crate) fn team(&mut self) -> &mut Option<Team> {
-        &mut self.memory.team
+    pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
+        &mut self.memory.pool
     }
 
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
@@ -527,7 +527,7 @@ impl<T: Scalar> Memory<T> {
             wants_input: false,
             wants_state: false,
             noise: DropoutKey::default(),
-            team: None,
+            pool: None,
         };
         memory.make_room(network, capacity, mode.saves())?;
         Ok(memory)
@@ -579,7 +579,7 @@ impl<T: Scalar> Memory<T> {
 
     /// Memory to infer, and to train if that is wanted, with the threads there are.
     fn needs(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> [MemorySizes; 2] {
-        during(self.team.as_mut(), || {
+        install(self.pool.as_mut(), || {
             let train = if trains { network.needs(capacity, Mode::Train) } else { MemorySizes::default() };
             [network.needs(capacity, Mode::Infer), train]
         })
@@ -595,15 +595,15 @@ impl<T: Scalar> Memory<T> {
     fn set_threads(&mut self, network: &dyn Layer<T>, threads: usize) -> Result<(), Error> {
         require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
         crate::size::at_most("the number of threads", threads, THREADS)?;
-        let team = (threads > 1).then(|| Team::new(threads)).transpose();
-        let team = team.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
+        let pool = (threads > 1).then(|| ThreadPool::new(threads)).transpose();
+        let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
         // Layers that threads go through together need memory for each.
-        let (before, trains) = (core::mem::replace(&mut self.team, team), self.check_saves().is_ok());
+        let (before, trains) = (core::mem::replace(&mut self.pool, pool), self.check_saves().is_ok());
         let [infer, train] = self.needs(network, self.capacity, trains);
         match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
             Ok(scratch) => self.scratch = scratch,
             Err(error) => {
-                self.team = before;
+                self.pool = before;
                 return Err(error);
             }
         }
@@ -742,7 +742,7 @@ impl<T: Scalar> Memory<T> {
             monitor,
             at: Place::new(&self.names),
         };
-        during(self.team.as_mut(), || network.forward(w, forward));
+        install(self.pool.as_mut(), || network.forward(w, forward));
         self.last = Some(pass);
     }
 
@@ -797,7 +797,7 @@ impl<T: Scalar> Memory<T> {
             at: Place::new(&self.names),
         };
         let whole = w.part(0..self.dims.parameters);
-        during(self.team.as_mut(), || whole.down(network, backward));
+        install(self.pool.as_mut(), || whole.down(network, backward));
         self.spent = false;
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {

@@ -1,42 +1,42 @@
-//! Products of a single row, which need no tiles.
+//! Products of a single row, computed without tiles.
 
-use super::{STRIP, Start};
+use super::{Epilogue, MR};
 use crate::kernel::{Kernel, Level, dispatch, fused::fuses, simd::lanes};
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// Entries of a matrix that takes longer to transpose than to be met value by value, times the values of a register, which is
-/// what a tile gains.
+/// The entries of a tiny matrix, times the lanes of a register. Packing such a matrix takes longer than its product row by
+/// row.
 const TINY: usize = 10_000;
 
-/// Whether one row goes through such a matrix row by row.
+/// Whether the product of one row with such a matrix is computed by [`gemv`].
 pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
     // Neither factor is large enough for the product to wrap.
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
-/// `c = x Wᵀ` of one row; a function of its own, for the products of others to be as they were.
+/// `c = x Wᵀ` of one row, then the epilogue. It is not inlined, so that it does not change the code of other products.
 #[inline(never)]
-pub(super) fn row_by_rows<T: Scalar>(x: &[T], w: &[T], c: &mut [T], start: Start<'_, T>) {
-    dispatch(RowByRows { x, w, c, start });
+pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
+    dispatch(Gemv { x, w, c, epilogue });
 }
 
-/// `c = x Wᵀ` of one row: several sums at once, each in the order and with the roundings of a tile.
-struct RowByRows<'a, T> {
+/// The kernel of [`gemv`]: several sums at once, each in the order and with the roundings of a tile.
+struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
     c: &'a mut [T],
-    start: Start<'a, T>,
+    epilogue: Epilogue<'a, T>,
 }
 
-impl<T: Scalar> Kernel for RowByRows<'_, T> {
+impl<T: Scalar> Kernel for Gemv<'_, T> {
     type Element = T;
 
     #[inline(always)]
     fn run<const LEVEL: Level>(mut self) {
-        let whole = self.c.len() - self.c.len() % STRIP;
-        for j in (0..whole).step_by(STRIP) {
-            self.outputs::<LEVEL, STRIP>(j);
+        let whole = self.c.len() - self.c.len() % MR;
+        for j in (0..whole).step_by(MR) {
+            self.outputs::<LEVEL, MR>(j);
         }
         for j in whole..self.c.len() {
             self.outputs::<LEVEL, 1>(j);
@@ -44,7 +44,8 @@ impl<T: Scalar> Kernel for RowByRows<'_, T> {
     }
 }
 
-impl<T: Scalar> RowByRows<'_, T> {
+impl<T: Scalar> Gemv<'_, T> {
+    /// Computes N outputs from `j`.
     #[inline(always)]
     fn outputs<const LEVEL: Level, const N: usize>(&mut self, j: usize) {
         let inputs = self.x.len();
@@ -56,41 +57,42 @@ impl<T: Scalar> RowByRows<'_, T> {
             }
         }
         for (q, sum) in sums.into_iter().enumerate() {
-            self.c[j + q] = self.start.end(self.c[j + q], sum, j + q);
+            self.c[j + q] = self.epilogue.apply(self.c[j + q], sum, j + q);
         }
     }
 }
 
-/// `c = dᵀ x`, or that, or a multiple of it, added to c, of one row each, which are in the cache: nothing to pack, and a tile would be all border.
-pub(super) struct OneRow<'a, T> {
+/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. Both rows are in the cache, so packing gains nothing.
+pub(super) struct RankOne<'a, T> {
     pub d: &'a [T],
     pub x: &'a [T],
     pub c: &'a mut [T],
-    pub start: Start<'a, T>,
+    pub epilogue: Epilogue<'a, T>,
 }
 
-impl<T: Scalar> Kernel for OneRow<'_, T> {
+impl<T: Scalar> Kernel for RankOne<'_, T> {
     type Element = T;
 
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
-        match self.start {
-            Start::Zero | Start::Bias(_) => self.each(|_, d, x| d * x),
-            Start::Accumulate => self.each(|c, d, x| c + d * x),
-            Start::Scaled(factor) => self.each(|c, d, x| c + factor * (d * x)),
+        match self.epilogue {
+            Epilogue::Overwrite | Epilogue::Bias(_) => self.each(|_, d, x| d * x),
+            Epilogue::Accumulate => self.each(|c, d, x| c + d * x),
+            Epilogue::AddScaled(factor) => self.each(|c, d, x| c + factor * (d * x)),
         }
     }
 }
 
-impl<T: Scalar> OneRow<'_, T> {
+impl<T: Scalar> RankOne<'_, T> {
+    /// `c[i][j] = f(c[i][j], d[i], x[j])`.
     #[inline(always)]
     fn each(self, f: impl Fn(T, T, T) -> T) {
-        // Blocks of a fixed length: rows of a tiny network are shorter than what the compiler makes of a longer loop.
+        // Blocks of a fixed length: rows of a tiny network are shorter than the unrolled body of a longer loop.
         let (blocks, rest) = self.x.as_chunks::<8>();
         for (c, &d) in self.c.chunks_exact_mut(self.x.len()).zip(self.d) {
             let (c_blocks, c_rest) = c.as_chunks_mut::<8>();
             for (c, x) in c_blocks.iter_mut().zip(blocks) {
-                // Read as a whole and written as a whole: between them nothing can have changed.
+                // Local copies of the block: the compiler need not assume that a write changes a later read.
                 let (mut block, x) = (*c, *x);
                 for (c, x) in block.iter_mut().zip(x) {
                     *c = f(*c, d, x);

@@ -1,0 +1,252 @@
+//! The loop over tiles of a product, and the micro-kernel that computes one tile in registers.
+
+use super::{Epilogue, PackedB, matrix_a::MatrixA, packed_b::nr};
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use crate::kernel::{AVX2, AVX512, is};
+use crate::{
+    kernel::{Kernel, LINE, Level, prefetch, require, simd::Lanes},
+    scalar::Scalar,
+};
+
+/// Registers of columns in a row of a tile.
+pub(super) const NR_REGISTERS: usize = 2;
+
+/// The largest number of columns of a panel, over all levels and scalars.
+const MAX_NR: usize = 32;
+
+/// A product over one block of inner indices: the loop over panels of B.
+pub(super) struct MacroKernel<'a, T, A> {
+    size: [usize; 2],
+    a: A,
+    b: PackedB<'a, T>,
+    /// The first inner index of `b`.
+    first: usize,
+    c: *mut T,
+    stride: usize,
+    epilogue: Epilogue<'a, T>,
+}
+
+impl<'a, T, A> MacroKernel<'a, T, A> {
+    /// The product of `size` rows and inner indices of `a` with `b`, written to the rows at `c`, `stride` values apart.
+    ///
+    /// # Safety
+    /// `a` [holds](MatrixA::holds) `size`. Until the product is computed, the values at `c + row · stride + column`, for each of
+    /// the rows and each column of `b`, may be written, and no other reference to them is used.
+    pub(super) unsafe fn new(
+        size: [usize; 2],
+        a: A,
+        b: PackedB<'a, T>,
+        first: usize,
+        c: *mut T,
+        stride: usize,
+        epilogue: Epilogue<'a, T>,
+    ) -> Self {
+        MacroKernel { size, a, b, first, c, stride, epilogue }
+    }
+}
+
+impl<T: Scalar, A: MatrixA<T>> Kernel for MacroKernel<'_, T, A> {
+    type Element = T;
+
+    #[inline(always)]
+    fn run<const LEVEL: Level>(self) {
+        // The rows and registers of a tile fill the registers of the level without spills.
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        {
+            use core::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+            match (LEVEL, is::<T, f32>(), is::<T, f64>()) {
+                // SAFETY: the level is one at which these registers exist, and `T` is their element.
+                (AVX512, true, _) => return unsafe { self.tiles::<__m512, 8>() },
+                (AVX512, _, true) => return unsafe { self.tiles::<__m512d, 8>() },
+                (AVX2, true, _) => return unsafe { self.tiles::<__m256, 4>() },
+                (AVX2, _, true) => return unsafe { self.tiles::<__m256d, 4>() },
+                _ => {}
+            }
+        }
+        // SAFETY: arrays exist at every level and hold any scalar.
+        unsafe { self.tiles::<[T; 4], 4>() };
+    }
+}
+
+impl<T: Scalar, A: MatrixA<T>> MacroKernel<'_, T, A> {
+    /// Computes all tiles, of at most M rows.
+    ///
+    /// # Safety
+    /// The registers `V` exist on this machine and hold values of `T`.
+    #[inline(always)]
+    unsafe fn tiles<V: Lanes<T>, const M: usize>(self) {
+        let MacroKernel { size: [rows, inner], a, b, first, c, stride, epilogue } = self;
+        let width = NR_REGISTERS * V::LANES;
+        debug_assert_eq!(width, nr::<T>());
+        for j in (0..b.columns).step_by(width) {
+            let panel = &b.data[(j / width * b.panel_stride + first * b.row_stride).min(b.data.len())..];
+            let columns = (b.columns - j).min(width);
+            let whole = columns.next_multiple_of(V::LANES);
+            require("the right factor of a product", [inner, whole], b.row_stride, panel.len());
+            let tile = Tile { i: 0, j, inner, columns, row_stride: b.row_stride };
+            // SAFETY: at each of `inner` indices p, the registers with `columns` values from p · row_stride lie within
+            // `panel`, as required above. Rows, inner indices and `c` are as the contract of `new` says.
+            unsafe {
+                if columns > V::LANES {
+                    tile.all_rows::<T, V, A, M, NR_REGISTERS>(rows, a, panel, c, stride, epilogue);
+                } else {
+                    tile.all_rows::<T, V, A, M, 1>(rows, a, panel, c, stride, epilogue);
+                }
+            }
+        }
+    }
+}
+
+/// One tile of the result: rows from `i` and `columns` columns from `j`, summed over `inner` indices.
+struct Tile {
+    i: usize,
+    j: usize,
+    inner: usize,
+    columns: usize,
+    /// The distance between rows of the panel.
+    row_stride: usize,
+}
+
+impl Tile {
+    /// Computes `rows` rows, M at a time.
+    ///
+    /// # Safety
+    /// That of [`micro_kernel`](Self::micro_kernel), for all rows.
+    #[inline(always)]
+    unsafe fn all_rows<T: Scalar, V: Lanes<T>, A: MatrixA<T>, const M: usize, const R: usize>(
+        mut self,
+        rows: usize,
+        a: A,
+        panel: &[T],
+        c: *mut T,
+        stride: usize,
+        epilogue: Epilogue<'_, T>,
+    ) {
+        while self.i < rows {
+            // SAFETY: by the contract of this function, as i + M ≤ rows.
+            self.i += unsafe {
+                match rows - self.i {
+                    left if left >= M => self.micro_kernel::<T, V, A, M, R>(a, panel, c, stride, epilogue),
+                    4.. => self.micro_kernel::<T, V, A, 4, R>(a, panel, c, stride, epilogue),
+                    2.. => self.micro_kernel::<T, V, A, 2, R>(a, panel, c, stride, epilogue),
+                    _ => self.micro_kernel::<T, V, A, 1, R>(a, panel, c, stride, epilogue),
+                }
+            };
+        }
+    }
+
+    /// Computes M rows of R registers of columns, and returns M.
+    ///
+    /// # Safety
+    /// `a` [holds](MatrixA::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows of `c` may
+    /// be written, and no other reference to them is used. For each p < inner, `panel` holds R registers of values from
+    /// `p · row_stride`. The registers exist and hold values of `T`.
+    #[inline(always)]
+    unsafe fn micro_kernel<T: Scalar, V: Lanes<T>, A: MatrixA<T>, const M: usize, const R: usize>(
+        &self,
+        a: A,
+        panel: &[T],
+        c: *mut T,
+        stride: usize,
+        epilogue: Epilogue<'_, T>,
+    ) -> usize {
+        const {
+            assert!(R <= NR_REGISTERS && NR_REGISTERS * V::LANES <= MAX_NR, "a row of `out` has room for R registers");
+        }
+        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each row of
+        // `c`; a row of `out` has, as asserted above.
+        unsafe {
+            for r in 0..M {
+                // The lines of the result arrive during the sums.
+                for q in 0..R {
+                    V::prefetch(c.wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
+                }
+            }
+            let mut sums = [[V::zero(); R]; M];
+            // A tile of few rows has no time for requested prefetches. Without a request, the prefetched line is one that is
+            // in the cache.
+            let has_time = M >= 4;
+            let requested = if has_time { prefetch::next(self.inner) } else { None };
+            let step = if requested.is_some() { LINE } else { 0 };
+            let mut line = requested.unwrap_or(panel.as_ptr().addr());
+            for p in 0..self.inner {
+                if has_time {
+                    V::prefetch_far(core::ptr::without_provenance(line));
+                    line = line.wrapping_add(step);
+                }
+                let row = panel.as_ptr().add(p * self.row_stride);
+                let mut b = [V::zero(); R];
+                for (q, b) in b.iter_mut().enumerate() {
+                    *b = V::load(row.add(q * V::LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a = V::splat(a.at(self.i + r, p));
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = a.mul_add(b, *sum);
+                    }
+                }
+            }
+            if self.columns == V::LANES * R {
+                let first = c.add(self.i * stride + self.j);
+                let bias = match epilogue {
+                    Epilogue::Bias(bias) => bias[self.j..][..V::LANES * R].as_ptr(),
+                    _ => first,
+                };
+                let factor = match epilogue {
+                    Epilogue::AddScaled(factor) => V::splat(&factor),
+                    _ => V::zero(),
+                };
+                // By index: with an iterator the compiler keeps the sums in memory, also in the loop above, at half the
+                // speed.
+                #[expect(clippy::needless_range_loop)]
+                for r in 0..M {
+                    for q in 0..R {
+                        let (to, sum) = (first.add(r * stride + q * V::LANES), sums[r][q]);
+                        match epilogue {
+                            Epilogue::Overwrite => sum.store(to),
+                            Epilogue::Bias(_) => sum.add(V::load(bias.add(q * V::LANES))).store(to),
+                            Epilogue::Accumulate => V::load(to).add(sum).store(to),
+                            Epilogue::AddScaled(_) => V::load(to).add(factor.mul_add(sum, V::zero())).store(to),
+                        }
+                    }
+                }
+                return M;
+            }
+            // A copy, and by index: a read of `sums` at a computed index would keep the sums in memory.
+            let mut out = [[T::zero(); MAX_NR]; M];
+            #[expect(clippy::needless_range_loop)]
+            for r in 0..M {
+                for q in 0..R {
+                    sums[r][q].store(out[r].as_mut_ptr().add(q * V::LANES));
+                }
+            }
+            store_border(&out, c.add(self.i * stride + self.j), [stride, self.columns], self.j, epilogue);
+        }
+        M
+    }
+}
+
+/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`, which are columns
+/// from `j` of the result.
+///
+/// It is one function for tiles of all sizes, not inlined: inlined loops are unrolled for each size, and slow down tiles
+/// that are no border.
+///
+/// # Safety
+/// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is used.
+#[inline(never)]
+unsafe fn store_border<T: Scalar>(
+    sums: &[[T; MAX_NR]],
+    c: *mut T,
+    [stride, columns]: [usize; 2],
+    j: usize,
+    epilogue: Epilogue<'_, T>,
+) {
+    for (r, sums) in sums.iter().enumerate() {
+        // SAFETY: by the contract of this function.
+        let row = unsafe { core::slice::from_raw_parts_mut(c.add(r * stride), columns) };
+        for (q, (c, &sum)) in row.iter_mut().zip(sums).enumerate() {
+            *c = epilogue.apply(*c, sum, j + q);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The right factor B of a product, packed in panels of columns.
+
+use super::{Matrix, micro_kernel::NR_REGISTERS, split_scratch, transpose::transpose};
+use crate::{
+    kernel::{
+        parallel::{SharedSlice, parallel_ranges},
+        prefetch, require,
+        simd::lanes,
+    },
+    scalar::Scalar,
+};
+
+/// Columns of a panel: those of a tile, so that a tile reads contiguous cache lines. Wider panels, of which each tile skips
+/// lines, make a product a sixth slower.
+pub(super) fn nr<T: Scalar>() -> usize {
+    NR_REGISTERS * lanes::<T>()
+}
+
+/// The length of a packed B: its panels one after the other, the last one padded with zeros. It saturates at `usize::MAX`,
+/// which is longer than any slice.
+pub(crate) fn packed_b_len<T: Scalar>(columns: usize, inner: usize) -> usize {
+    padded_columns::<T>(columns).saturating_mul(inner)
+}
+
+/// `columns`, rounded up to whole panels.
+fn padded_columns<T: Scalar>(columns: usize) -> usize {
+    let width = nr::<T>();
+    columns.saturating_add(width - 1) & !(width - 1)
+}
+
+/// The number of panels of `columns` columns. A panel is a power of two wide: a division would take longer than the product
+/// of a tiny network.
+pub(super) fn panel_count<T: Scalar>(columns: usize) -> usize {
+    padded_columns::<T>(columns) >> nr::<T>().trailing_zeros()
+}
+
+/// The right factor of a product, read in panels: row p of panel i begins at `i · panel_stride + p · row_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedB<'a, T> {
+    pub(super) data: &'a [T],
+    pub(super) panel_stride: usize,
+    pub(super) row_stride: usize,
+    pub(super) inner: usize,
+    pub(super) columns: usize,
+}
+
+impl<'a, T: Scalar> PackedB<'a, T> {
+    /// The factor that [`pack`] or [`pack_transposed`] has written to `data`.
+    pub fn packed(data: &'a [T], columns: usize, inner: usize) -> Self {
+        let (width, len) = (nr::<T>(), packed_b_len::<T>(columns, inner));
+        require("a packed factor", [1, len], len, data.len());
+        PackedB { data: &data[..len], panel_stride: width.saturating_mul(inner), row_stride: width, inner, columns }
+    }
+
+    /// `matrix` \[inner, columns\] in place, if it fits a level-1 cache and its columns fill registers: then packing it
+    /// gains nothing.
+    pub(super) fn in_place(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
+        require("the right factor of a product", [inner, columns], matrix.stride, matrix.data.len());
+        let b = PackedB { data: matrix.data, panel_stride: nr::<T>(), row_stride: matrix.stride, inner, columns };
+        (matrix.fits_l1(inner) && columns.is_multiple_of(lanes::<T>())).then_some(b)
+    }
+}
+
+/// Packs `Wᵀ`, for `x Wᵀ`.
+///
+/// # Shapes
+/// w: \[outputs, inputs\].
+pub(crate) fn pack_transposed<'a, T: Scalar>(
+    w: &[T],
+    outputs: usize,
+    inputs: usize,
+    packed: &'a mut [T],
+) -> PackedB<'a, T> {
+    let (width, len) = (nr::<T>(), packed_b_len::<T>(outputs, inputs));
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
+    let (to, _) = split_scratch(packed, len);
+    if len > 0 {
+        let to = SharedSlice::new(to);
+        parallel_ranges(panel_count::<T>(outputs), 1, len / 4, |own| {
+            for i in own {
+                // SAFETY: `parallel_ranges` gives each panel to one call. The panels, of `width · inputs` values, are
+                // disjoint.
+                let panel = unsafe { to.slice_mut(i * width * inputs..(i + 1) * width * inputs) };
+                transpose_panel(w, i * width, outputs, inputs, panel);
+            }
+        });
+    }
+    PackedB::packed(packed, outputs, inputs)
+}
+
+/// Fills a panel with the rows of W from `first`.
+pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
+    let width = nr::<T>();
+    let rows = (outputs - first).min(width);
+    // A product reads whole registers.
+    if rows & (lanes::<T>() - 1) != 0 {
+        to.fill(T::zero());
+    }
+    transpose(Matrix::new(&w[first * inputs..], inputs), [rows, inputs], to, width);
+}
+
+/// Packs `W`, for `d W`.
+///
+/// # Shapes
+/// w: \[outputs, inputs\].
+pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed: &'a mut [T]) -> PackedB<'a, T> {
+    require("the weights of a product", [outputs, inputs], inputs, w.len());
+    pack_rows(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
+}
+
+/// Packs `inner` rows of `columns` columns, from row `first`.
+pub(super) fn pack_rows<'a, T: Scalar>(
+    from: Matrix<'_, T>,
+    first: usize,
+    [inner, columns]: [usize; 2],
+    packed: &'a mut [T],
+) -> PackedB<'a, T> {
+    let (width, len) = (nr::<T>(), packed_b_len::<T>(columns, inner));
+    let (to, _) = split_scratch(packed, len);
+    if len > 0 {
+        let to = SharedSlice::new(to);
+        parallel_ranges(panel_count::<T>(columns), 1, inner * columns / 4, |own| {
+            for i in own {
+                // SAFETY: `parallel_ranges` gives each panel to one call. The panels, of `width · inner` values, are
+                // disjoint.
+                let panel = unsafe { to.slice_mut(i * width * inner..(i + 1) * width * inner) };
+                pack_panel(from, i * width, (columns - i * width).min(width), first, panel);
+            }
+        });
+    }
+    PackedB::packed(packed, columns, inner)
+}
+
+/// Fills a panel with `columns` columns from `j`, of the rows from `first`.
+pub(super) fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
+    let width = nr::<T>();
+    for (p, to) in to.chunks_exact_mut(width).enumerate() {
+        let start = (first + p) * from.stride + j;
+        if columns == width {
+            // Arrays are copied through registers; the width of a panel is a multiple of 8.
+            let from = &from.data[start..start + width];
+            // The values of the next panel.
+            prefetch::prefetch_lines(from.as_ptr().wrapping_add(width), width);
+            for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
+                *to = *from;
+            }
+        } else {
+            to[..columns].copy_from_slice(&from.data[start..start + columns]);
+            to[columns..].fill(T::zero());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Tests of the products.
+
+use super::*;
+use alloc::{vec, vec::Vec};
+
+fn entries(n: usize, seed: u64) -> Vec<f64> {
+    (0..n as u64)
+        .map(|i| ((i + 1) * (seed + 7)).wrapping_mul(0x9E37_79B9_7F4A_7C15) as f64 / u64::MAX as f64 - 0.5)
+        .collect()
+}
+
+fn close(found: &[f64], expected: &[f64]) {
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f - e).abs() < 1e-12, "{f} is not {e}");
+    }
+}
+
+/// Sizes around every tile remainder, and some beyond a block.
+const SIZES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [3, 5, 7],
+    [8, 16, 4],
+    [9, 17, 33],
+    [7, 15, 1],
+    [16, 32, 64],
+    [5, 33, 2],
+    [2, 31, 3],
+    [4, 48, 1030],
+    [11, 10, 2050],
+];
+
+#[test]
+fn products_any_size_equal_the_triple_sum() {
+    for [m, n, k] in SIZES {
+        let (x, w, mut scratch) =
+            (entries(m * k, 1), entries(n * k, 2), vec![f64::NAN; gemm_tn_scratch_len::<f64>([m, n, k])]);
+        let mut packed = vec![f64::NAN; packed_b_len::<f64>(n, k)];
+        pack_transposed(&w, n, k, &mut packed);
+        let mut c = vec![f64::NAN; m * n];
+        let bias = entries(n, 3);
+        gemm(Matrix::new(&x, k), PackedB::packed(&packed, n, k), m, &mut c, n, Epilogue::Bias(&bias));
+        let expected: Vec<f64> = (0..m * n)
+            .map(|e| bias[e % n] + (0..k).map(|p| x[e / n * k + p] * w[e % n * k + p]).sum::<f64>())
+            .collect();
+        close(&c, &expected);
+
+        let d = entries(m * k, 4);
+        let w = entries(k * n, 5);
+        gemm_nn(Matrix::new(&d, k), &w, [m, k, n], &mut c, &mut packed);
+        let expected: Vec<f64> =
+            (0..m * n).map(|e| (0..k).map(|p| d[e / n * k + p] * w[p * n + e % n]).sum::<f64>()).collect();
+        close(&c, &expected);
+
+        let (d, x) = (entries(k * m, 6), entries(k * n, 7));
+        let before = c.clone();
+        gemm_tn(Matrix::new(&d, m), Matrix::new(&x, n), [m, n, k], &mut c, Epilogue::Accumulate, &mut scratch);
+        let expected: Vec<f64> =
+            (0..m * n).map(|e| before[e] + (0..k).map(|p| d[p * m + e / n] * x[p * n + e % n]).sum::<f64>()).collect();
+        close(&c, &expected);
+    }
+}
+
+fn panelwise<T: Scalar>() {
+    let entries = |n, seed| entries(n, seed).into_iter().map(crate::scalar::scalar::<T>).collect::<Vec<T>>();
+    for [rows, outputs, inputs] in [[1, 264, 300], [37, 301, 263], [9, 31, 2050]] {
+        let (x, w, bias) = (entries(rows * inputs, 1), entries(outputs * inputs, 2), entries(outputs, 3));
+        let d = entries(rows * outputs, 4);
+        let mut packed = vec![T::nan(); packed_b_len::<T>(outputs, inputs).max(packed_b_len::<T>(inputs, outputs))];
+        let (mut whole, mut d_whole) = (vec![T::nan(); rows * outputs], vec![T::nan(); rows * inputs]);
+        let right = pack_transposed(&w, outputs, inputs, &mut packed);
+        gemm(Matrix::new(&x, inputs), right, rows, &mut whole, outputs, Epilogue::Bias(&bias));
+        let right = pack(&w, outputs, inputs, &mut packed);
+        gemm(Matrix::new(&d, outputs), right, rows, &mut d_whole, inputs, Epilogue::Overwrite);
+        assert!(packs_panelwise::<T>(outputs, inputs) || outputs < 100);
+        assert!(packs_panelwise::<T>(inputs, outputs));
+        let mut by_panel = || {
+            let (mut c, mut dx) = (vec![T::nan(); rows * outputs], vec![T::nan(); rows * inputs]);
+            let (size, bias) = ([rows, outputs, inputs], Epilogue::Bias(&bias));
+            packed.fill(T::nan());
+            gemm_nt(Matrix::new(&x, inputs), &w, size, &mut c, bias, &mut packed);
+            packed.fill(T::nan());
+            gemm_nn(Matrix::new(&d, outputs), &w, size, &mut dx, &mut packed);
+            assert!(c == whole && dx == d_whole, "{size:?}");
+        };
+        by_panel();
+        #[cfg(feature = "std")]
+        for threads in 2..4 {
+            crate::kernel::thread_pool::ThreadPool::new(threads).unwrap().install(&mut by_panel);
+        }
+    }
+}
+
+#[test]
+fn panelwise_products_have_the_bits_of_packed_products() {
+    panelwise::<f32>();
+    panelwise::<f64>();
+}
+
+#[test]
+fn transposed_a_packed_once_has_the_same_bits_in_parts() {
+    let (all, width, inputs) = (70, 90, 37);
+    let (d, x) = (entries(all * width, 1), entries(all * inputs, 2));
+    let mut scratch = vec![f64::NAN; 2 * gemm_tn_scratch_len::<f64>([width, inputs, all])];
+    let mut product = |row: usize, column: usize, packs: bool| {
+        let [rows, outputs] = [all - row, width - column];
+        let (matrix, mut c) = (Matrix::new(&d[..], width), vec![f64::NAN; outputs * inputs]);
+        let (columns, spare) = match packs {
+            true => TransposedA::pack(matrix, [all, width], &mut scratch),
+            false => (matrix.into(), &mut scratch[..]),
+        };
+        assert_eq!(columns.packed.is_some(), packs);
+        let x = Matrix::new(&x[row * inputs..], inputs);
+        gemm_tn(columns.part(row, column), x, [outputs, inputs, rows], &mut c, Epilogue::Overwrite, spare);
+        c
+    };
+    for (row, column) in [(0, 0), (1, 0), (0, 8), (13, 16), (40, 88), (69, 80)] {
+        assert_eq!(product(row, column, true), product(row, column, false), "from {row}, {column}");
+    }
+}
+
+#[test]
+fn gemm_row_has_the_same_bits_in_any_batch() {
+    for [m, n, k] in SIZES {
+        let (x, w) = (entries(m * k, 1), entries(n * k, 2));
+        let x: Vec<f32> = x.iter().map(|&v| v as f32).collect();
+        let w: Vec<f32> = w.iter().map(|&v| v as f32).collect();
+        let mut packed = vec![0f32; packed_b_len::<f32>(n, k)];
+        pack_transposed(&w, n, k, &mut packed);
+        let (mut all, mut one) = (vec![0f32; m * n], vec![0f32; n]);
+        gemm(Matrix::new(&x, k), PackedB::packed(&packed, n, k), m, &mut all, n, Epilogue::Overwrite);
+        for i in 0..m {
+            let row = Matrix::new(&x[i * k..][..k], k);
+            gemm(row, PackedB::packed(&packed, n, k), 1, &mut one, n, Epilogue::Overwrite);
+            assert_eq!(one, all[i * n..][..n], "row {i} of {m}");
+        }
+    }
+}
+
+fn single_row<T: Scalar>() {
+    let entries = |n, seed| entries(n, seed).into_iter().map(crate::scalar::scalar::<T>).collect::<Vec<T>>();
+    // Sizes around the limit of a tiny matrix, and one of more than KC inputs.
+    for [n, k] in [[1, 1], [7, 3], [16, 16], [9, 40], [25, 25], [27, 30], [2, 256], [1, 300], [40, 60]] {
+        let (rows, x, w, bias) = (3, entries(3 * k, 1), entries(n * k, 2), entries(n, 3));
+        let mut scratch = vec![T::nan(); packed_b_len::<T>(n, k)];
+        for epilogue in [Epilogue::Overwrite, Epilogue::Bias(&bias)] {
+            let (mut all, mut one) = (vec![T::nan(); rows * n], vec![T::nan(); n]);
+            gemm_nt(Matrix::new(&x, k), &w, [rows, n, k], &mut all, epilogue, &mut scratch);
+            for i in 0..rows {
+                let row = Matrix::new(&x[i * k..], k);
+                gemm_nt(row, &w, [1, n, k], &mut one, epilogue, &mut scratch);
+                assert!(one == all[i * n..][..n], "row {i} of {n} × {k}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gemv_row_has_the_bits_of_a_batch() {
+    single_row::<f32>();
+    single_row::<f64>();
+}
