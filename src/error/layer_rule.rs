@@ -1,0 +1,191 @@
+use super::Error;
+use alloc::{boxed::Box, string::String};
+
+/// A rule of the contract of [`Layer`](crate::Layer) or [`Cell`](crate::recurrent::Cell), with the answer that breaks it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerRule {
+    /// The method gives two answers to one question.
+    #[error("`{method}` gives another answer than before; it must give the same one every time")]
+    Changed {
+        /// The method.
+        method: &'static str,
+    },
+    /// A block whose range is reversed.
+    #[error("block {block:?} has the range {start}..{end}; its end must not be below its start")]
+    ReversedRange {
+        /// The block.
+        block: String,
+        /// Where it starts.
+        start: usize,
+        /// Where it ends.
+        end: usize,
+    },
+    /// A block that overlaps the block before it, or leaves a gap.
+    #[error("block {block:?} starts at parameter {found}; it must start at {expected}, where the block before it ends")]
+    BlockStart {
+        /// The block.
+        block: String,
+        /// The end of the block before it.
+        expected: usize,
+        /// Where it starts.
+        found: usize,
+    },
+    /// Blocks that hold fewer or more parameters than `dims` counts.
+    #[error("the blocks hold {found} parameters; `dims` counts {expected}, and the blocks must hold all of them")]
+    BlockTotal {
+        /// Parameters by `dims`.
+        expected: usize,
+        /// Parameters in blocks.
+        found: usize,
+    },
+    /// A block whose shape is not its range.
+    #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
+    BlockShape {
+        /// The block.
+        block: String,
+        /// Rows of the shape.
+        rows: usize,
+        /// Columns of the shape.
+        columns: usize,
+        /// Parameters of the range.
+        parameters: usize,
+    },
+    /// A block or a link without a name.
+    #[error("a {what} has no name; each must have one")]
+    NoName {
+        /// Block, link or gate.
+        what: &'static str,
+    },
+    /// A name that two blocks, links or gates have.
+    #[error("two {what}s are named {name:?}; each name must be used once")]
+    NameTwice {
+        /// Block, link or gate.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Gates that do not divide the rows of a block.
+    #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
+    GateRows {
+        /// The block.
+        block: String,
+        /// Rows.
+        rows: usize,
+        /// Gates.
+        gates: usize,
+    },
+    /// An output extent that no pass can cover.
+    #[error("`extent` must give rows that a pass can cover: {reason}")]
+    InvalidExtent {
+        /// Why not.
+        reason: Box<Error>,
+    },
+    /// An output extent of another batch.
+    #[error("`extent` gives {found} samples for {expected}; it must keep the batch")]
+    BatchChanged {
+        /// Samples of the input.
+        expected: usize,
+        /// Samples of the output.
+        found: usize,
+    },
+    /// Memory that shrinks when batch or steps grow.
+    #[error("`needs` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
+    NeedsShrink {
+        /// Saved values or scratch.
+        what: &'static str,
+        /// Values for the smaller pass.
+        smaller: usize,
+        /// Values for the larger pass.
+        larger: usize,
+    },
+    /// A state per sample whose size depends on the pass.
+    #[error("`needs` carries {found} values a sample in one pass and {expected} in another; it must be one number")]
+    CarriedVaries {
+        /// Values in the first pass asked about.
+        expected: usize,
+        /// Values in another.
+        found: usize,
+    },
+    /// Values saved by a pass that no backward pass can follow.
+    #[error("`needs` saves {saved} values in `Mode::Infer`; it must save none")]
+    InferenceSaves {
+        /// Values.
+        saved: usize,
+    },
+    /// More rows said to be zero than there are.
+    #[error("`zero_rows` gives {found}; it must give at most the {rows} rows there are")]
+    ZeroRows {
+        /// Rows of the input.
+        rows: usize,
+        /// Rows said to be zero.
+        found: usize,
+    },
+    /// A layer without a link.
+    #[error("`places` names no link; it must name at least the layer's own path")]
+    NoLink,
+    /// Layers nested too deeply.
+    #[error(
+        "layers are nested more than {limit} deep, and must not be; put some of them side by side in one `Sequential`"
+    )]
+    TooDeep {
+        /// The most levels.
+        limit: usize,
+    },
+    /// A cell without gates.
+    #[error("the cell has no gates; it must have at least 1")]
+    NoGates,
+    /// A product of a cell with gates that the cell does not have.
+    #[error("product {product} of the cell has gates {start}..{end}; it must have at least 1 of the {gates} there are")]
+    ProductGates {
+        /// The product.
+        product: usize,
+        /// Its first gate.
+        start: usize,
+        /// The end of its gates.
+        end: usize,
+        /// Gates of the cell.
+        gates: usize,
+    },
+    /// Separate products of a cell whose gates are not in order.
+    #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
+    SeparateGates {
+        /// The product.
+        product: usize,
+        /// The gate after the separate product before it.
+        expected: usize,
+        /// Its first gate.
+        found: usize,
+    },
+    /// A product of the first stage applied to the operand of a stage before it.
+    #[error(
+        "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after the one that writes it"
+    )]
+    OwnOperandAtStart {
+        /// The product.
+        product: usize,
+    },
+    /// A stage of a cell that no product precedes.
+    #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
+    StageWithoutProduct {
+        /// The stage.
+        stage: usize,
+    },
+    /// A number of gates, products or values a unit of a cell that is too large.
+    #[error("`{method}` of the cell gives {found}; it must give at most {limit}")]
+    CellSize {
+        /// The method.
+        method: &'static str,
+        /// The number.
+        found: usize,
+        /// The most.
+        limit: usize,
+    },
+}
+
+impl LayerRule {
+    /// The error that names the layer at `path`.
+    pub(crate) fn at(self, path: &str) -> Error {
+        Error::InvalidLayer { layer: if path.is_empty() { "network" } else { path }.into(), rule: self }
+    }
+}
