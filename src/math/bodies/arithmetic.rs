@@ -1,0 +1,46 @@
+//! Multiply-add, clamps, powers of two and the losses of roundings.
+
+macro_rules! arithmetic {
+    ($float:ident, $bits:ident) => {
+        /// `a · b + c`, at once where the CPU has an instruction for it; elsewhere that would be a library call.
+        #[inline(always)]
+        fn mul_add<const FUSED: bool>(a: $float, b: $float, c: $float) -> $float {
+            if FUSED { num_traits::Float::mul_add(a, b, c) } else { a * b + c }
+        }
+
+        /// `x` held to at most `limit`; NaN stays.
+        #[inline(always)]
+        fn at_most(x: $float, limit: $float) -> $float {
+            if x > limit { limit } else { x }
+        }
+
+        /// `x` held to at least `limit`; NaN stays.
+        #[inline(always)]
+        fn at_least(x: $float, limit: $float) -> $float {
+            if x < limit { limit } else { x }
+        }
+
+        /// `2^(n + raised)`, given `n + ROUND`; the exponent is a normal one.
+        #[inline(always)]
+        fn power_of_two(shifted: $float, raised: $bits) -> $float {
+            $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)
+        }
+
+        /// `1/(b + lost)`, `lost` small beside `b`: rounded, and what rounding lost.
+        #[inline(always)]
+        fn inverse<const FUSED: bool>(b: $float, lost: $float) -> ($float, $float) {
+            let inverse = 1.0 / b;
+            let rest = mul_add::<FUSED>(-inverse, lost, mul_add::<FUSED>(-inverse, b, 1.0));
+            (inverse, inverse * rest)
+        }
+
+        /// What rounding `a + b` loses.
+        #[inline(always)]
+        fn lost_by_sum(a: $float, b: $float) -> $float {
+            let sum = a + b;
+            let b_held = sum - a;
+            (a - (sum - b_held)) + (b - b_held)
+        }
+    };
+}
+pub(in crate::math) use arithmetic;
