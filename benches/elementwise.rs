@@ -1,7 +1,7 @@
 //! Every activation and its derivative over a row that stays in the cache: `cargo bench --bench elementwise`.
 //!
-//! Throughput counts values. `of a user` are two that users could write: tanh from [`math`](chainrule::math), which should
-//! take what ours takes, and tanh from the scalar's own methods, which shows what `math` is for.
+//! Throughput counts values. `of a user` are two activations defined here: tanh from [`math`](chainrule::math), which
+//! should take as long as the crate's own, and tanh from the scalar's methods, which is not vectorised.
 
 use chainrule::{
     Activation, BatchShape, Bounds, Scalar, activation,

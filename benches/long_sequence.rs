@@ -1,7 +1,8 @@
 //! The memory of backpropagation through a long time: T = 10,000 steps of an LSTM 64 → 128, batch 8, all at once.
 //!
-//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps by hand, from a workspace, and prints the peak of the resident
-//! memory where the system tells it, and what must be kept: inputs, gates, cells and hidden states.
+//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps by hand, from a workspace, and prints the peak of
+//! the resident memory where the system reports it, and the least that must be kept: inputs, gates, cells and hidden
+//! states.
 
 use chainrule::{
     BatchShape, Error,

@@ -1,7 +1,7 @@
-//! What watching costs: a training step of 784-512-512-10, batch 128, with and without monitors, in paired ratios.
+//! The cost of a monitor: a training step of 784-512-512-10, batch 128, with and without monitors, in paired ratios.
 //!
 //! `cargo bench --bench monitor` prints, for each monitor, the median over 15 rounds of its steps' time over that of
-//! unwatched steps of the same round, and the quartiles.
+//! steps without a monitor of the same round, and the quartiles.
 
 use chainrule::{
     Error, GradientMonitor,

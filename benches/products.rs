@@ -1,7 +1,8 @@
-//! The products of a linear layer, forward and backward, at the shapes that training has: `cargo bench --bench products`.
+//! The products of a linear layer, forward and backward, at the shapes that training has: `cargo bench --bench
+//! products`.
 //!
-//! Throughput counts multiplications: a thousand million elements a second are 2 GFLOP/s. Packing the weights, adding the
-//! bias and summing its gradient are in the time.
+//! Throughput counts multiplications: a thousand million elements a second are 2 GFLOP/s. Packing the weights, adding
+//! the bias and summing its gradient are in the time.
 
 use chainrule::{
     BatchShape, Scalar,

@@ -1,8 +1,8 @@
 //! How the time of a training step grows with depth, width, time and batch, on one thread.
 //!
-//! `cargo bench --bench scaling` prints, for each size, the least time of a step (forward, backward, SGD) over some repeats,
-//! and that time by the work done: picoseconds for each of the multiplications of forward, dx and dW, 3 · rows · weights.
-//! docs/performance.md explains where that figure rises.
+//! `cargo bench --bench scaling` prints, for each size, the least time of a step (forward, backward, SGD) over some
+//! repeats, and that time by the work done: picoseconds for each of the multiplications of forward, dx and dW, 3 · rows
+//! · weights. docs/performance.md explains where that figure rises.
 
 use chainrule::{
     BatchShape, Error,
@@ -23,7 +23,7 @@ fn plain(width: usize, depth: usize) -> Result<Sequential<f32>, Error> {
     Ok(network)
 }
 
-/// The least time of a step; at least three are made, and more until some time is spent.
+/// The least time of a step, over at least three steps and a minimum duration.
 fn step(network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<Duration, Error> {
     let mut w = initialize(network, 1)?;
     let x: Vec<f32> =

@@ -1,7 +1,7 @@
-//! Whole training steps, unwatched and watched: `cargo bench --bench steps`.
+//! Whole training steps, without and with a monitor: `cargo bench --bench steps`.
 //!
-//! Small networks of each kind through the default trainer. What watching costs a larger network is in
-//! `cargo bench --bench monitor`, in paired ratios.
+//! Small networks of each kind through the default trainer. `cargo bench --bench monitor` measures the cost of a
+//! monitor in a larger network, in paired ratios.
 
 use chainrule::{
     GradientMonitor,

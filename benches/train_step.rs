@@ -1,7 +1,7 @@
-//! One training step of eight workloads, timed as its peers time theirs: `-w W4 -d f32 -t 1 -b 2.5`, one JSON line out.
+//! One training step of eight workloads, timed as in other libraries: `-w W4 -d f32 -t 1 -b 2.5`, one JSON line out.
 //!
-//! A user's program: the public interface and the trainer's default path. Data and initial weights come from a
-//! counter-based generator that other libraries' programs share, so that the losses show the work to be the same.
+//! It uses the public interface and the trainer's default path. Data and initial weights come from a counter-based
+//! generator that programs in other libraries share, so that equal losses show that the work is the same.
 
 use chainrule::{
     Layer, Scalar,
@@ -153,7 +153,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let factor = 1.0 / (hidden as f64).sqrt();
     let mut w = scaled::<T>(50, gates * hidden * inputs, factor);
     w.extend(scaled::<T>(51, gates * hidden * hidden, factor));
-    // The peers have two biases; ours is their sum, but for the candidate of a GRU, whose second stands alone.
+    // Other libraries have two biases. Here there is their sum, and for a GRU's candidate a second one.
     let (first, second) = (scaled::<T>(52, gates * hidden, factor), scaled::<T>(53, gates * hidden, factor));
     let summed = if gates == 3 { 2 * hidden } else { gates * hidden };
     w.extend(first.iter().zip(&second).enumerate().map(|(i, (&a, &b))| if i < summed { a + b } else { a }));

@@ -1,4 +1,4 @@
-//! An activation of your own: eight lines, one line for its laws, and what to declare of its derivative.
+//! An activation of your own in eight lines, one line that tests its laws, and measured bounds of its derivative.
 //!
 //! `cargo run --example custom_activation` trains with it, `cargo test --example custom_activation` tries its laws.
 

@@ -1,4 +1,4 @@
-//! A recurrent cell of your own, trained on the monthly sunspot numbers, and the one line that proves it right.
+//! A recurrent cell of your own, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::activation::{Activation, Sigmoid, Tanh};
 use chainrule::recurrent::{Cell, CellBackward, CellForward, Operand, Product};

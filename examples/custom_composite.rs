@@ -1,4 +1,4 @@
-//! A layer made of other layers, trained on the monthly sunspot numbers, and the one line that proves it right.
+//! A layer made of other layers, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::layer::{Backward, Dims, Forward, MemorySizes, Mode};
 use chainrule::{

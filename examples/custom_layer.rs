@@ -1,4 +1,4 @@
-//! A layer of your own, trained on the monthly sunspot numbers, and the one line that proves it right.
+//! A layer of your own, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::layer::{Backward, Dims, Forward};
 use chainrule::{

@@ -1,4 +1,4 @@
-//! A monitor of your own, watching a training on the monthly sunspot numbers, and the one line that proves it right.
+//! A monitor of your own, in a training on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
 use chainrule::{
@@ -10,7 +10,7 @@ use chainrule::{
     transform::Adam,
 };
 
-/// The largest gradient that left each link, over all passes.
+/// The largest |∂L/∂x| at each link, over all passes.
 #[derive(Clone, Debug, Default)]
 struct Largest(Vec<(String, f64)>);
 

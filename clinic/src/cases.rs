@@ -1,4 +1,4 @@
-//! The patients: small networks made from a grid, most with one planted fault, the others healthy in unusual ways.
+//! The cases: small networks drawn from a grid, most with one planted fault, the others healthy in unusual ways.
 
 use crate::{data::Table, run::train};
 use chainrule::{
@@ -28,23 +28,23 @@ pub struct Recipe {
     /// The factor on the loss.
     pub scale: f32,
     pub steps: usize,
-    /// Steps before anybody looks.
+    /// Steps before the monitor is attached.
     pub before: usize,
 }
 
-/// What was planted, and where: nowhere in particular if there is no layer.
+/// The planted fault: its causes and layers; no layers if it concerns the whole network.
 #[derive(Clone, Debug)]
 pub struct Planted {
-    /// The cause, and what else is at the root of the same fault, seen from another side.
+    /// The cause, then other causes that count as right for the same fault.
     pub causes: Vec<Cause>,
     pub layers: Vec<usize>,
 }
 
-/// What a network is to give for each sample.
+/// The targets of all samples.
 #[derive(Clone, Debug)]
 pub enum Targets {
     Classes(Vec<usize>),
-    /// So many values each, of variance 1 or below.
+    /// A number of values a sample, of variance at most 1.
     Values(usize, Vec<f32>),
 }
 
@@ -64,7 +64,7 @@ impl Targets {
     }
 }
 
-/// A network, its first parameters, its data, its training, and what is wrong with it.
+/// A network with its first parameters, data, training and planted fault.
 pub struct Case {
     pub seed: u64,
     pub name: String,
@@ -73,14 +73,14 @@ pub struct Case {
     pub x: Vec<f32>,
     pub y: Targets,
     pub width: usize,
-    /// Steps of a sequence, and how many of them the task asks to remember.
+    /// Steps of a sequence, and the number of steps that the task must remember.
     pub sequence: usize,
     pub span: usize,
     pub recipe: Recipe,
     pub planted: Option<Planted>,
 }
 
-/// √z: not a number for every pre-activation below 0.
+/// `φ(z) = √z`, NaN for every z below 0.
 #[derive(Clone, Copy, Debug)]
 struct SquareRoot;
 
@@ -101,7 +101,7 @@ enum Kind {
     Sigmoid,
 }
 
-/// What is drawn, before it is known whether a fault is planted.
+/// The generator of a case's choices.
 struct Draw {
     rng: rand::Drawn,
 }
@@ -142,7 +142,7 @@ fn blobs(rng: &mut rand::Drawn, rows: usize) -> (Vec<f32>, Vec<usize>) {
     (x, y)
 }
 
-/// Sequences whose class is told by the first two steps; the rest is noise.
+/// Sequences whose class is in steps `told_at` and `told_at + 1`; the other values are noise.
 fn remembered(rng: &mut rand::Drawn, rows: usize, steps: usize, told_at: usize) -> (Vec<f32>, Vec<usize>) {
     let mut normals = random::Normals::new();
     let mut source = generator(rng.below(1 << 30) as u64);
@@ -194,7 +194,7 @@ fn push_activation(network: &mut Sequential<f32>, width: usize, kind: Kind) -> R
     .map(|_| ())
 }
 
-/// A plain network; at `odd` an activation that is not a number below 0.
+/// A plain network; layer `odd` has [`SquareRoot`] as its activation.
 fn plain(Plain { depth, hidden, kind, gain }: &Plain, odd: Option<usize>) -> Result<Sequential<f32>, Error> {
     let mut network = Sequential::new(PIXELS);
     for layer in 0..*depth {
@@ -225,7 +225,7 @@ fn residual(depth: usize, hidden: usize) -> Result<Sequential<f32>, Error> {
     Ok(network)
 }
 
-/// A recurrent layer, of whose last state the outputs are made.
+/// A recurrent layer, its last step, and a linear layer on it.
 fn over_time(layer: impl Layer<f32> + 'static, outputs: usize) -> Result<Sequential<f32>, Error> {
     let [input, hidden] = [layer.dims().input, layer.dims().output];
     let mut network = Sequential::new(input);
@@ -243,7 +243,7 @@ fn elman(activation: impl Activation, hidden: usize, gain: f64) -> Result<Sequen
     over_time(Recurrent::new(2, hidden, Elman::new(activation)).recurrent(Orthogonal { gain }), 2)
 }
 
-/// What is planted.
+/// The causes that are planted.
 pub const FAULTS: [Cause; 17] = [
     Cause::SaturatingActivation,
     Cause::SmallWeights,
@@ -271,7 +271,7 @@ pub fn is_of_budget(cause: Option<Cause>) -> bool {
     over_depth || matches!(cause, Some(ExplodingRecurrence | VanishingRecurrence | ClosedForgetGate))
 }
 
-/// Ways to be healthy that look like a fault to some rule.
+/// Kinds of healthy networks that some rule may accuse.
 const TRAPS: [&str; 16] = [
     "plain",
     "ReLU at half zeros",
@@ -340,7 +340,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                     (told_at, span) = (sequence - 3, 3);
                     elman(Tanh, hidden, 0.9)?
                 }
-                // The next number is told by the last few.
+                // The next number depends on the last few.
                 "sunspots" => {
                     span = 3;
                     over_time(Recurrent::new(1, hidden, Lstm), 1)?
@@ -360,7 +360,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                         false => elman(Tanh, hidden, gain)?,
                     }
                 }
-                // Nothing bounds the state: a step too far, and the powers of U grow.
+                // The state is unbounded: after one step that is too long, the powers of U grow.
                 Cause::Cliff => {
                     causes.extend([Cause::ExplodingRecurrence, Cause::LearningRateTooHigh]);
                     (recipe.adam, recipe.rate, recipe.clip) = (false, amount, twin.then_some(1.0));
@@ -401,9 +401,9 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     let place = 1 + rng.below(net.depth - 1);
     let all: Vec<usize> = (0..net.depth).map(|layer| 2 * layer).collect();
     let (mut odd, mut network, mut causes, mut targets) = (None, None, vec![cause], None);
-    // Units die by their bias, or by a step.
+    // Units die by their bias, or by an update.
     let by_step = cause == Cause::DeadUnits && rng.below(2) == 0;
-    // The rate that a healthy twin trains well with.
+    // The learning rate at which the healthy twin trains well.
     recipe.rate = if recipe.adam { 2e-3 } else { 0.05 };
     if healthy {
         match trap {
@@ -460,7 +460,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
             Cause::DeadUnits => (net.kind, layers) = (Kind::Relu, vec![2 * place + 1]),
             Cause::ConstantWeights => layers = all.iter().copied().chain([2 * net.depth]).collect(),
             Cause::DuplicatedUnits => layers = vec![2 * place],
-            // A bounded activation would only saturate.
+            // A bounded activation would saturate instead.
             Cause::Overflow => (net.kind, layers) = (Kind::Relu, vec![2 * place]),
             Cause::NotANumber => (odd, layers) = ((!twin).then_some(place), vec![2 * place + 1]),
             Cause::FrozenBlock => (recipe.still, layers) = ((!twin).then_some("2.weight"), vec![2]),
@@ -494,7 +494,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
     Ok(Case { seed, name, network, w, x, y, width: PIXELS, sequence: 1, span: 1, recipe, planted })
 }
 
-/// First parameters from which unclipped training meets the wall. From others it never does, and nothing is wrong with those.
+/// Draws first parameters until unclipped training meets the cliff.
 fn meet_the_wall(case: &mut Case) -> Result<(), Error> {
     let clip = case.recipe.clip.take();
     for attempt in 1..20 {
@@ -507,7 +507,7 @@ fn meet_the_wall(case: &mut Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// Faults that are in the parameters.
+/// Plants the faults that are in the parameters.
 fn tamper(
     cause: Cause,
     network: &Sequential<f32>,

@@ -1,5 +1,5 @@
-//! An evaluation of `diagnosis`: small networks, healthy or with one planted fault, diagnosed by chainrule and by the rules
-//! of other tools.
+//! An evaluation of `diagnosis`: small networks, healthy or with one planted fault, diagnosed by chainrule and by the
+//! rules of other tools.
 //!
 //! `cargo run --release -p clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
 //! Thresholds were tuned on seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.
@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-/// What a tool says of a case.
+/// A tool's verdict on a case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
     faulty: bool,
@@ -48,21 +48,21 @@ impl Verdict {
             .any(|&cause| self.cause == Some(cause) || self.symptom.is_some_and(|symptom| symptom.is_right_for(cause)))
     }
 
-    /// Whether it names a layer next to a planted one; `None` where none was planted.
+    /// Whether the named layer is within one of a planted layer; `None` without a planted layer.
     fn is_near(&self, layers: &[usize]) -> Option<bool> {
         let said = self.layer.split('.').next().and_then(|layer| layer.parse::<usize>().ok());
         (!layers.is_empty()).then(|| said.is_some_and(|said| layers.iter().any(|&layer| layer.abs_diff(said) <= 2)))
     }
 }
 
-/// Everything about one case.
+/// The results of one case.
 struct Record {
     seed: u64,
     name: String,
     planted: Option<cases::Planted>,
     verdicts: Vec<Verdict>,
     said: String,
-    /// Of ours, whether the first fix brought it to its twin's level, and the three accuracies.
+    /// Whether chainrule's first fix brought the case to its twin's level, and the three accuracies.
     fixed: Option<bool>,
     levels: String,
 }
@@ -73,7 +73,7 @@ impl Record {
     }
 }
 
-/// All pixels of the digits together brought to mean 0 and variance 1, and so the sunspot numbers.
+/// Standardises all pixels of the digits together, and the sunspot numbers, to mean 0 and variance 1.
 fn tables() -> Result<Tables, Box<dyn std::error::Error>> {
     let mut digits = data::digits()?;
     let mut sunspots: Vec<f32> = data::sunspots()?.iter().map(|&number| number as f32).collect();
@@ -179,7 +179,7 @@ fn table(records: &[Record]) {
     }
 }
 
-/// How many of some cases this crate named, by the right cause, before step 0 and at the first check, and fixed.
+/// Counts of cases named with the right cause before step 0, named at the first check, and fixed.
 struct Kind {
     cases: usize,
     named: usize,

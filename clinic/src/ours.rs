@@ -1,4 +1,4 @@
-//! Our diagnosis of a case, and the first fix applied as it stands.
+//! Diagnosis of a case by chainrule, and its first fix applied as proposed.
 
 use crate::{
     Verdict,
@@ -13,7 +13,7 @@ use chainrule::{
     theory::InputStatistics,
 };
 
-/// Steps after which the report is read.
+/// Steps at which the report is read.
 const LOOKS: [usize; 10] = [1, 2, 3, 5, 10, 20, 40, 70, 100, 150];
 
 fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
@@ -22,7 +22,7 @@ fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
     Ok(Diagnosis::new(&case.network, inputs)?.span(case.span))
 }
 
-/// What we say of a case, when we say it first, and the report that says it.
+/// The first verdict on a case, the report it comes from, and the typical gradient norm.
 pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     let extent = BatchShape::sequences(1, case.sequence);
     let before = examination(case)?.parameters(&case.network, &case.w, extent)?;
@@ -55,7 +55,7 @@ pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     }
 }
 
-/// The case with the first fix applied: what training then comes to.
+/// Applies the first fix to the case, and trains it.
 pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let described = case.network.describe();

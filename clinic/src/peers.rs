@@ -1,4 +1,4 @@
-//! The rules that other tools diagnose by, from the figures that they publish, fed with what they see.
+//! The rules of other tools, with their published thresholds, on the quantities that these tools record.
 
 use crate::Verdict;
 use chainrule::{
@@ -7,7 +7,7 @@ use chainrule::{
     monitor::{Factor, Link},
 };
 
-/// What a rule of another tool says.
+/// The symptom that a rule of another tool reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symptom {
     Vanishing,
@@ -20,7 +20,7 @@ pub enum Symptom {
 }
 
 impl Symptom {
-    /// The causes for which it counts as right.
+    /// Whether the symptom counts as right for `cause`.
     pub fn is_right_for(self, cause: Cause) -> bool {
         use Cause::*;
         match self {
@@ -86,7 +86,7 @@ pub struct Peer {
     tool: Tool,
     step: usize,
     said: Option<(Symptom, String, usize)>,
-    /// Of AUTOTRAINER: what it would say, were the accuracy low.
+    /// AUTOTRAINER's report, made only if the accuracy is low.
     held: Option<(Symptom, String, usize)>,
     unchanged: Vec<usize>,
     variances: Vec<f64>,
@@ -223,7 +223,7 @@ impl GradientMonitor<f32> for Peer {
                 self.say(Symptom::PoorWeights, "");
             }
         }
-        // Checked every three epochs, which here are some 75 batches.
+        // Checked every three epochs, here about 75 batches.
         if self.tool == Tool::AutoTrainer && self.step.is_multiple_of(75) && self.held.is_none() {
             let (Some(first), Some(last)) = (weights.first(), weights.last()) else { return };
             let [of_first, of_last] = [first, last].map(|block| norm(&dw[block.range.clone()]));

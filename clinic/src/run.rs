@@ -53,15 +53,15 @@ fn transform(case: &Case) -> Box<dyn GradientTransform<f32>> {
     }
 }
 
-/// What training came to.
+/// The results of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes {
     pub loss: f64,
-    /// The share of samples told right, or of the variance explained; 0 where training broke.
+    /// The fraction of samples classified correctly, or of variance explained; 0 if training broke.
     pub level: f64,
 }
 
-/// Trains a case; `look` is called after each watched step and stops it by `true`.
+/// Trains a case; `look` is called after each monitored step, and stops the training if it returns `true`.
 pub fn train<M: GradientMonitor<f32>>(
     case: &Case,
     monitor: &mut M,

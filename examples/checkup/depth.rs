@@ -1,4 +1,4 @@
-//! Depth: a 20-layer sigmoid network on the digits, what larger weights do to it, and what helps.
+//! Depth: a 20-layer sigmoid network on the digits, the effect of larger weights, and fixes.
 
 use crate::{
     data::Table,
@@ -27,7 +27,7 @@ const DEPTH: usize = 20;
 const WIDTH: usize = 64;
 const SEED: u64 = 1;
 
-/// How the hidden layers are put together.
+/// The structure of the hidden layers.
 #[derive(Clone, Copy)]
 enum Wiring {
     Plain,
@@ -35,7 +35,7 @@ enum Wiring {
     Skips,
 }
 
-/// Twenty layers of weights: 19 hidden ones and the one that gives the digits.
+/// Twenty layers of weights: 19 hidden layers and the output layer.
 fn network<A: Activation, I: Initializer + Clone + 'static>(
     activation: A,
     initializer: I,
@@ -59,7 +59,7 @@ fn network<A: Activation, I: Initializer + Clone + 'static>(
     Ok(network)
 }
 
-/// The budget of one pass over a batch, with the weights as they are.
+/// The budget of one pass over a batch, with the current weights.
 fn budget(network: &Sequential<f32>, w: &[f32], train: &Table) -> Result<GradientBudget, chainrule::Error> {
     let (rows, mut budget) = (128.min(train.labels.len()), GradientBudget::new());
     let mut workspace = Workspace::new(network, BatchShape::batch(rows))?;
@@ -70,7 +70,7 @@ fn budget(network: &Sequential<f32>, w: &[f32], train: &Table) -> Result<Gradien
     Ok(budget)
 }
 
-/// What training made of a network.
+/// The results of a training.
 struct TrainableMask {
     accuracy: f64,
     losses: Vec<f64>,
@@ -100,7 +100,7 @@ fn fit(
     Ok(TrainableMask { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
 }
 
-/// ‖gradient‖ before each weight product, from the input's side to the loss's.
+/// ‖gradient‖ before each weight product, from input to loss.
 fn by_layer(budget: &GradientBudget) -> Vec<f64> {
     let weights = |link: &&_| matches!(link, chainrule::monitor::LinkBudget { factor: Factor::Weights, .. });
     let mut norms: Vec<f64> = budget.links().iter().filter(weights).map(|link| link.norm_in.norm).collect();
@@ -109,7 +109,7 @@ fn by_layer(budget: &GradientBudget) -> Vec<f64> {
     norms
 }
 
-/// Runs this part and says which pictures it drew.
+/// Runs this part; returns the names of its pictures.
 pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let (brief, long) = if short { (1, 8) } else { (8, 40) };
     println!("## 1. A sigmoid network of {DEPTH} layers on the digits\n");

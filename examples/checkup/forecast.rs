@@ -19,23 +19,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Months a forecast looks back on.
+/// Months that a forecast reads.
 const WINDOW: usize = 48;
 const HIDDEN: usize = 24;
 const BATCH: usize = 32;
 
-/// Runs this part and says which pictures it drew.
+/// Runs this part; returns the names of its pictures.
 pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     println!("\n## 4. Sunspots, one month ahead\n");
     let held_out = months.len() - months.len() / 5;
-    // The square root makes the spread of the counts even; its scale is that of the training part alone.
+    // The square root evens out the variance of the counts; the scale comes from the training part alone.
     let roots: Vec<f64> = months.iter().map(|count| count.sqrt()).collect();
     let known = &roots[..held_out];
     let mean = known.iter().sum::<f64>() / known.len() as f64;
     let deviation = (known.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt();
     let series: Vec<f32> = roots.iter().map(|v| ((v - mean) / deviation) as f32).collect();
 
-    // Windows of months and, at each of their steps, the month after.
+    // Windows of months; the target of each step is the next month.
     let starts: Vec<usize> = (0..held_out - WINDOW).step_by(2).collect();
     let windows = |offset: usize| -> Vec<f32> {
         starts.iter().flat_map(|start| &series[start + offset..][..WINDOW]).copied().collect()

@@ -1,4 +1,4 @@
-//! Time: digits read pixel by pixel, then a gap of blank steps before the answer.
+//! Time: digits read pixel by pixel, then blank steps before the output.
 
 use crate::{
     data::Table,
@@ -34,7 +34,7 @@ const STEPS: usize = PIXELS + GAP;
 const HIDDEN: usize = 32;
 const SEED: u64 = 3;
 const RATES: [f64; 3] = [0.003, 0.01, 0.03];
-/// The gates begin open for about this long: σ(4) per step holds e⁻¹ over 55 steps.
+/// Steps over which the gates hold the state at first: σ(4) a step leaves e⁻¹ after 55 steps.
 const OPEN: f64 = 4.0;
 
 /// One kind of recurrent layer, and whether its gradient is clipped at a global norm of 1.
@@ -76,7 +76,7 @@ impl Kind {
         let open = |gate| ByGate::new(Zeros).gate(gate, Constant(OPEN)).gate("input", Constant(-OPEN));
         let mut network = Sequential::new(1);
         match self {
-            // Glorot keeps the spectral radius near its gain.
+            // With Glorot the spectral radius is near the gain.
             Kind::Large { .. } => network.push(tanh().recurrent(Glorot::normal().gain(2.0))),
             Kind::Small => network.push(tanh().recurrent(Glorot::normal().gain(0.5))),
             Kind::Orthogonal => network.push(tanh().recurrent(Orthogonal::default())),
@@ -97,12 +97,12 @@ impl Kind {
     }
 }
 
-/// Each digit as 64 pixels, one a step, and then blanks.
+/// Each digit as 64 pixels, one a step, then blank steps.
 fn sequences(table: &Table) -> Vec<f32> {
     table.inputs.chunks(PIXELS).flat_map(|pixels| pixels.iter().copied().chain([0.0; GAP])).collect()
 }
 
-/// The budget over time of one batch, from the first weights.
+/// The budget over time of one batch, with the initial weights.
 fn budget(kind: Kind, inputs: &[f32], labels: &[usize]) -> Result<GradientBudget, chainrule::Error> {
     let (network, batch) = (kind.network()?, 32);
     let w = initialize(&network, SEED)?;
@@ -118,7 +118,7 @@ fn budget(kind: Kind, inputs: &[f32], labels: &[usize]) -> Result<GradientBudget
     Ok(budget)
 }
 
-/// What training at one rate gave.
+/// The result of training at one learning rate.
 #[derive(Clone)]
 struct Run {
     accuracy: f64,
@@ -148,7 +148,7 @@ fn fit(
     Ok(Run { accuracy, losses })
 }
 
-/// All kinds at all rates, on two threads: each is a network of its own.
+/// Trains all kinds at all learning rates, one network each, on two threads.
 fn fit_all(train: &Dataset<'_, f32>, test: &Dataset<'_, f32>, epochs: usize) -> Result<Vec<Run>, chainrule::Error> {
     let jobs: Vec<(Kind, f64)> = KINDS.iter().rev().flat_map(|&kind| RATES.map(|rate| (kind, rate))).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -169,7 +169,7 @@ fn fit_all(train: &Dataset<'_, f32>, test: &Dataset<'_, f32>, epochs: usize) -> 
     });
     let results = results.into_inner().unwrap_or_default();
     let mut runs: Vec<Run> = results.into_iter().flatten().collect::<Result<_, _>>()?;
-    // The slowest kinds went first; the table has them last.
+    // The slowest kinds ran first; the table lists them last.
     let mut in_order = Vec::new();
     while runs.len() >= RATES.len() {
         in_order.extend(runs.split_off(runs.len() - RATES.len()));
@@ -177,7 +177,7 @@ fn fit_all(train: &Dataset<'_, f32>, test: &Dataset<'_, f32>, epochs: usize) -> 
     Ok(in_order)
 }
 
-/// Runs this part and says which pictures it drew.
+/// Runs this part; returns the names of its pictures.
 pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let epochs = if short { 1 } else { 20 };
     println!("\n## 3. Each digit as {PIXELS} pixels, one a step, and {GAP} blank steps before the answer\n");
@@ -188,7 +188,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
     for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Large { clipped: false }) {
         let budget = budget(kind, &x, &train.labels)?;
         let norms = budget.state_gradients("0");
-        // As far back as there is a gradient: in f32 it may end in zero.
+        // As far back as the gradient is not zero, which it may become in f32.
         let live = norms.iter().rposition(|&norm| norm == 0.0).map_or(0, |zero| zero + 1);
         let links = budget.steps_of("0").filter(|link| link.factor != Factor::Addition);
         let shares = Shares::of(links.filter(|link| link.step.is_some_and(|step| step > live)));
@@ -238,7 +238,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
     Ok(vec![gradients, losses])
 }
 
-/// Says what the numbers say.
+/// Prints the conclusions.
 fn verdict(best: &[(Kind, Run)]) {
     let of = |wanted: &[Kind]| -> (f64, &'static str, f64) {
         let runs = best.iter().filter(|(kind, _)| wanted.contains(kind));

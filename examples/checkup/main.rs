@@ -1,7 +1,7 @@
-//! A check-up of gradients on real data: where they vanish or explode, why, and what helps.
+//! A check-up of gradients on real data: where they vanish or explode, why, and the fixes.
 //!
-//! `cargo run --release --example checkup` runs all of it on the data that ships with the repository, in under a
-//! minute on two cores. `-- --csv FILE --label COLUMN` reports on a table of your own; `-- --pictures DIR` says where the
+//! `cargo run --release --example checkup` runs all of it on the data that ships with the repository, in under a minute
+//! on two cores. `-- --csv FILE --label COLUMN` reports on a table of your own; `-- --pictures DIR` says where the
 //! pictures go; `-- --short` is the same with less training.
 
 #[path = "../data/mod.rs"]
@@ -15,7 +15,7 @@ mod table;
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Instant};
 
-/// What the command line asks for.
+/// The options of the command line.
 struct Wishes {
     csv: Option<(String, String)>,
     pictures: PathBuf,

@@ -10,13 +10,13 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Values against their place.
+    /// Values against their index.
     pub fn of(name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Self {
         let points = values.into_iter().enumerate().map(|(i, y)| (i as f64, y)).collect();
         Curve { name: name.into(), points }
     }
 
-    /// log10 of values against their place; what is zero has no point.
+    /// log10 of values against their index; zeros are left out.
     pub fn log10(name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Self {
         let mut curve = Self::of(name, values.into_iter().map(f64::log10));
         curve.points.retain(|(_, y)| y.is_finite());

@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// Shows how far a task is.
+/// Shows the progress of a task.
 pub fn show(task: &str, done: usize, of: usize) {
     let mut out = stderr().lock();
-    // What cannot be shown is not worth stopping for.
+    // A failed write to standard error is no reason to stop.
     let _ = if out.is_terminal() {
         let end = if done == of { "\r\x1b[K" } else { "" };
         write!(out, "\r\x1b[K{task}: {done} of {of}{end}").and_then(|()| out.flush())

@@ -40,7 +40,7 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
     let settings = TrainConfig { epochs, seed: 1, patience: Some(10), ..TrainConfig::default() };
     let chain = (SkipNonFinite::new(), ClipNorm::new(5.0), Adam::new(1e-3));
     let mut trainer = Trainer::new(&network, CrossEntropy::new(), chain, settings)?;
-    // What decides when to stop is not what is reported on.
+    // Early stopping uses other rows than the report.
     let (train, watched) = train.split(2);
     let train_data = Dataset::rows(table.width, &train.inputs, Target::Classes(&train.labels))?;
     let watched_data = Dataset::rows(table.width, &watched.inputs, Target::Classes(&watched.labels))?;

@@ -10,7 +10,7 @@ pub struct Table {
     pub classes: Vec<String>,
 }
 
-/// What is wrong with a file, and where.
+/// A malformed file: the fault and its position.
 #[derive(Debug)]
 pub struct Malformed {
     file: String,
@@ -27,7 +27,7 @@ impl fmt::Display for Malformed {
 
 impl Error for Malformed {}
 
-/// The digits: 64 pixels from 0 to 1, and which digit it is.
+/// The digits: 64 pixels from 0 to 1, and the class.
 pub fn digits() -> Result<Table, Box<dyn Error>> {
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(&include_bytes!("../../data/digits.csv.gz")[..]).read_to_end(&mut text)?;
@@ -50,7 +50,7 @@ pub fn table(path: &str, label: &str) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-/// Reads numbers and labels; without the label column's name there is no header and the last column is it.
+/// Reads numbers and labels; without the name of a label column there is no header, and labels are in the last column.
 fn read(file: &str, text: &[u8], label: Option<&str>) -> Result<Table, Malformed> {
     let fail =
         |line: u64, column: &str, what: String| Malformed { file: file.into(), line, column: column.into(), what };
@@ -131,7 +131,7 @@ impl Table {
         }
     }
 
-    /// The rows drawn into two parts by a seed, the second with a fifth of them.
+    /// Splits the rows at random into two parts, the second with a fifth of them.
     pub fn split(&self, seed: u64) -> (Table, Table) {
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
         chainrule::random::shuffle(&mut order, seed, 0);

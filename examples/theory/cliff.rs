@@ -1,4 +1,4 @@
-//! The cliff of Pascanu, Mikolov & Bengio 2013, Fig. 6, and two ways down it.
+//! The cliff of Pascanu, Mikolov & Bengio 2013, Fig. 6, with clipped and unclipped descent.
 
 use chainrule::{
     BatchShape,
@@ -15,7 +15,7 @@ const STEPS: usize = 50;
 const GOAL: f64 = 0.7;
 const RATE: f64 = 0.3;
 const START: [f64; 2] = [6.0, -2.6];
-/// What the picture shows of w and of b.
+/// The ranges of w and b in the picture.
 const W: [f64; 2] = [3.0, 7.0];
 const B: [f64; 2] = [-3.5, -1.0];
 
@@ -33,7 +33,7 @@ impl Unit {
         Ok(Unit { workspace })
     }
 
-    /// `E = (σ(x_50) − 0.7)²`, with its gradient on the workspace. No input comes in: its weight is 0.
+    /// `E = (σ(x_50) − 0.7)²`, with its gradient on the workspace. The input weight is 0.
     fn error(&mut self, [w, b]: [f64; 2]) -> Result<f64, chainrule::Error> {
         let parameters = [0.0, w, b];
         let output = self.workspace.forward(&parameters, &[0.0; STEPS], BatchShape::sequences(1, STEPS))?;
@@ -67,7 +67,7 @@ fn descend(unit: &mut Unit, transform: impl GradientTransform<f64>) -> Result<De
     Ok(descent)
 }
 
-/// Walks down with and without clipping, and draws the surface with both ways.
+/// Descends with and without clipping, and draws the surface with both paths.
 pub fn report(picture: &Path) -> Result<(), Box<dyn Error>> {
     println!("\n## 5. The cliff: E = (σ(x_50) − 0.7)², x_t = w σ(x_(t−1)) + b, steps of {RATE} from w = 6, b = −2.6\n");
     let mut unit = Unit::new()?;
@@ -104,7 +104,7 @@ fn draw(picture: &Path, unit: &mut Unit, free: &Descent, clipped: &Descent) -> R
     }
     let inside = |&&(w, b): &&(f64, f64)| (W[0]..W[1]).contains(&w) && (B[0]..B[1]).contains(&b);
     for (descent, colour) in [(free, RGBColor(214, 39, 40)), (clipped, RGBColor(31, 119, 180))] {
-        // The way up to where it leaves the picture.
+        // The path until it leaves the picture.
         let path: Vec<_> = descent.path.iter().take_while(inside).copied().collect();
         chart.draw_series(LineSeries::new(path.iter().copied(), colour.stroke_width(2)))?;
         chart.draw_series(path.iter().map(|&at| Circle::new(at, 2, colour.filled())))?;

@@ -1,4 +1,4 @@
-//! How deep networks of each weight variance can be trained, beside 6ξ_c (Schoenholz et al. 2017, Fig. 5).
+//! The trainable depth at each weight variance, beside 6ξ_c (Schoenholz et al. 2017, Fig. 5).
 
 use crate::{classifier, data::Table};
 use chainrule::{
@@ -18,7 +18,7 @@ const BIAS_VARIANCE: f64 = 0.05;
 const WIDTH: usize = 64;
 const BATCH: usize = 32;
 
-/// The mean loss of the last of `steps` steps, over that of a guess: 1 is nothing learned.
+/// The mean loss of the last steps, divided by the loss of a guess; 1 means that nothing was learned.
 fn loss_after(
     steps: usize,
     weight_variance: f64,
@@ -40,7 +40,7 @@ fn loss_after(
     Ok(sum / last as f64 / 10f64.ln())
 }
 
-/// Trains a grid of networks and draws what each came to under the curve of theory.
+/// Trains a grid of networks, and draws their losses under the theoretical curve.
 pub fn report(train: &Table, picture: &Path, short: bool) -> Result<(), Box<dyn Error>> {
     let (columns, depths, steps) =
         if short { (4, vec![10, 50, 100], 60) } else { (13, (1..=10).map(|depth| 10 * depth).collect(), 300) };

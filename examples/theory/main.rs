@@ -1,7 +1,7 @@
-//! Theory beside practice: what is said of gradients before a network is trained, and what networks then do.
+//! Theory beside practice: predictions of gradients before training, and measurements.
 //!
 //! `cargo run --release --example theory` takes two minutes on two cores, `-- --short` some seconds; `-- --full` adds
-//! networks of width 256, and takes ten minutes. `-- --pictures DIR` says where its two pictures go.
+//! networks of width 256, and takes ten minutes. `-- --pictures DIR` sets the folder of its two pictures.
 
 mod cliff;
 #[allow(dead_code)] // not every example reads every file
@@ -24,9 +24,9 @@ use chainrule::{
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
 const SEEDS: u64 = 20;
-/// Rows of the batch that the wide limit is compared with.
+/// Rows of the batch that is compared with the wide limit.
 const BATCH: usize = 64;
-/// Nets of the walk that one input is compared with.
+/// Random networks that are compared with one input's prediction.
 const WALKS: usize = 400;
 
 fn normals(count: usize, seed: u64) -> Vec<f32> {
@@ -55,7 +55,7 @@ fn plain(
     Ok(network)
 }
 
-/// Such a network whose rows are those of the digits, with the layer that gives the ten classes.
+/// Such a network for the digits, with an output layer for ten classes.
 fn classifier(
     [width, depth]: [usize; 2],
     weights: &InitializerKind,
@@ -66,7 +66,7 @@ fn classifier(
     Ok(network)
 }
 
-/// One pass of a net there and back, with a random gradient at its output.
+/// A forward and a backward pass of a network, with a random gradient at its output.
 fn pass(
     workspace: &mut Workspace<f32, &Sequential<f32>>,
     network: &Sequential<f32>,
@@ -82,7 +82,7 @@ fn pass(
     Ok(())
 }
 
-/// log10 of the input's gradient over the output's, of several nets on the rows `x`.
+/// log10 of the input gradient's norm over the output gradient's, for several networks on the rows `x`.
 fn measured(network: &Sequential<f32>, x: &[f32], seeds: u64) -> Result<Vec<f64>, Error> {
     let mut workspace = Workspace::new(network, BatchShape::batch(x.len() / network.dims().input))?;
     workspace.compute_input_gradient(true);
@@ -94,11 +94,11 @@ fn measured(network: &Sequential<f32>, x: &[f32], seeds: u64) -> Result<Vec<f64>
     (0..seeds).map(of_net).collect()
 }
 
-/// How many comparisons were made, and how many were off by more than allowed.
+/// Numbers of comparisons made, and of those beyond the tolerance.
 #[derive(Default)]
 struct Tally([[usize; 2]; 2]);
 
-/// One activation under three initialisations: the wide limit beside a batch, the walk beside one input.
+/// One activation with three initializations: the wide limit beside a batch, finite width beside one input.
 fn compare(activation: impl Activation, size: [usize; 2], tally: &mut Tally) -> Result<(), Error> {
     let zeros = Zeros.kind();
     let third = match CriticalGain::new(&activation) {
@@ -235,7 +235,7 @@ fn newman(short: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Standard deviations of what leaves each activation, forward, and of the gradient that leaves it, backward.
+/// Standard deviations of each activation's output, and of the gradient with respect to its input.
 #[derive(Default)]
 struct PerLayer {
     activations: Vec<f64>,
