@@ -1,36 +1,37 @@
-//! Memory that begins where a line of the cache does.
+//! Buffers aligned to cache lines.
 
 use super::LINE;
 use crate::{error::Error, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-/// Values the first of which begins a line: a register of them never lies in two, where an allocator's place, 16 bytes
-/// into a line for whatever is large, makes each of the widest lie in two.
+/// A buffer whose first value begins a cache line, so no register load crosses a line.
+///
+/// An allocator places large buffers 16 bytes into a line: there, each of the widest registers crosses a line.
 pub(crate) struct Aligned<T> {
-    /// The values, before and after them what is left of a line.
+    /// The values, with padding of up to a line before and after them.
     all: Vec<T>,
     first: usize,
     len: usize,
 }
 
 impl<T: Scalar> Aligned<T> {
-    /// `len` zeros: the memory of `what`.
+    /// `len` zeros. `what` names the buffer in an error.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where the allocator refuses.
+    /// [`Error::TooLarge`] if the allocation fails.
     pub fn zeros(what: &str, len: usize) -> Result<Self, Error> {
         let spare = if len > 0 { LINE.checked_div(size_of::<T>()).unwrap_or(0) } else { 0 };
         let all = filled(what, len.saturating_add(spare), T::zero())?;
-        // Of numbers that do not fill a line, none may begin one.
+        // If the size of a number does not divide a line, perhaps no number begins one.
         let first = all.as_ptr().align_offset(LINE);
         Ok(Aligned { first: if first <= spare { first } else { 0 }, all, len })
     }
 
-    /// A copy of `values`: the memory of `what`.
+    /// A copy of `values`. `what` names the buffer in an error.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where the allocator refuses.
+    /// [`Error::TooLarge`] if the allocation fails.
     pub fn copy_of(what: &str, values: &[T]) -> Result<Self, Error> {
         let mut copy = Self::zeros(what, values.len())?;
         copy.copy_from_slice(values);
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_begins_a_line() {
+    fn aligned_first_value_begins_a_cache_line() {
         begins_a_line::<f32>();
         begins_a_line::<f64>();
     }

@@ -28,7 +28,7 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     dispatch(Map(x, y, f));
 }
 
-/// Values that stay on one thread: some lines of memory.
+/// Values per part of a loop over threads: several cache lines.
 const GRAIN: usize = 256;
 
 /// `out = f(a, b)`.
@@ -54,13 +54,15 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
     });
 }
 
-/// N values that can be computed from one in any scalar: what a closure, which knows one type, cannot.
+/// N values computed from one, in any scalar. A closure has one argument type, so it cannot replace this trait.
 pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, x: T) -> [T; N];
 }
 
-/// `(a, b, …) = formula(x)`, with fused steps where the CPU has them. The loop owns its formula: what it knows would be read
-/// again after each value that is written, if it were behind a reference, and no loop with a parameter would vectorise.
+/// `(a, b, …) = formula(x)`, with fused multiply-adds where the CPU has them.
+///
+/// The loop owns its formula. Behind a reference, the parameters would be read again after each write, and no loop with
+/// a parameter would vectorise.
 pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
     struct Apply<'a, T, F, const N: usize>(&'a [T], [&'a mut [T]; N], F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
@@ -70,7 +72,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
             fn each<T: Scalar, F: Formula<N>, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
-                // The last loop takes four registers at a time, and would run the tail value by value.
+                // The last loop processes four registers at a time, and would process its tail value by value.
                 let whole = x.len() - x.len() % (4 * LANES);
                 for at in (whole..x.len()).step_by(LANES) {
                     let (block, mut results) = (load_block::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
@@ -104,7 +106,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     const fn none<'a, T>() -> &'a mut [T] {
         &mut []
     }
-    // Loops instead of `map`, which is compiled anew for each formula.
+    // Loops instead of `map`, which is compiled again for each formula.
     let mut shared = [const { SharedSlice::EMPTY }; N];
     for k in 0..N {
         require_equal("out = f(x)", [x.len(), outs[k].len()]);
@@ -120,7 +122,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     });
 }
 
-/// `y = f(y, x)`. What `f` knows it should own: behind a reference it would be read again after each value that is written.
+/// `y = f(y, x)`. `f` should own its parameters: behind a reference, they are read again after each write.
 pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
     struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
@@ -142,7 +144,7 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
     });
 }
 
-/// `w ← w − η g`, the step of plain gradient descent; `w + (−η) g` in each value.
+/// `w ← w − η g`, a step of plain gradient descent, computed as `w + (−η) g`.
 pub(crate) fn descend<T: Scalar>(w: &mut [T], rate: T, g: &[T]) {
     update(w, g, move |w, g| w + -rate * g);
 }

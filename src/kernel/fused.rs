@@ -1,6 +1,7 @@
-//! Numbers whose `a · b + c` is one instruction: what elementwise loops run on where the CPU has FMA.
+//! Numbers whose `a · b + c` is one instruction, for elementwise loops on a CPU with FMA.
 //!
-//! Elsewhere `mul_add` is a library call, and generic code cannot tell for which level it is compiled. So the type says.
+//! Without FMA, `mul_add` is a library call. Generic code cannot tell for which level it is compiled, so the type tells
+//! it.
 
 use super::{Level, PLAIN};
 use crate::scalar::Scalar;
@@ -11,12 +12,12 @@ use core::{
 };
 use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 
-/// A number for which [`math`](crate::math) multiplies and adds at once.
+/// A number for which [`math`](crate::math) uses fused multiply-adds.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub(crate) struct Fused<T>(pub T);
 
-/// Whether loops over `T` are to run on [`Fused`] numbers at that level.
+/// Whether loops over `T` run on [`Fused`] numbers at this level.
 #[inline(always)]
 pub(crate) fn fuses<const LEVEL: Level, T: 'static>() -> bool {
     LEVEL != PLAIN && (super::is::<T, f32>() || super::is::<T, f64>())
@@ -48,8 +49,8 @@ pub(crate) fn fused_mut<T>(x: &mut [T]) -> &mut [Fused<T>] {
 
 #[inline(always)]
 pub(crate) fn fused_each<'a, T, const N: usize>(outs: [&'a mut [T]; N]) -> [&'a mut [Fused<T>]; N] {
-    // SAFETY: as for `fused`: a reference to a slice is an address and a length, and neither changes. `outs` is not used
-    // again, and a reference has no destructor.
+    // SAFETY: as for `fused`: a reference to a slice is an address and a length, and neither changes. `outs` is not
+    // used again, and a reference has no destructor.
     unsafe { (&raw const outs).cast::<[&'a mut [Fused<T>]; N]>().read() }
 }
 
@@ -60,7 +61,7 @@ impl<T: Scalar> PartialEq for Fused<T> {
     }
 }
 
-/// By the number's own operators: by way of `partial_cmp` loops would not vectorise.
+/// The operators of the number itself: loops over `partial_cmp` would not vectorise.
 impl<T: Scalar> PartialOrd for Fused<T> {
     #[inline(always)]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -1,4 +1,5 @@
-//! Every kernel with sizes that its slices do not hold, products that wrap among them: it panics, and never reads beyond.
+//! Every kernel with sizes that its slices do not hold, including sizes whose product wraps: it panics before any
+//! access.
 
 use super::{
     elementwise::{descend, map, map2, update3},
@@ -25,33 +26,33 @@ use std::{
 
 const MAX: usize = usize::MAX;
 const HIGH: usize = 1 << (usize::BITS - 1);
-/// Times 3 this is 32 once it has wrapped.
+/// Its product with 3 wraps to 32.
 const THIRD: usize = MAX / 3 + 11;
 
 const SIZES: [usize; 12] = [0, 1, 2, 3, 9, HIGH, HIGH + 1, HIGH / 2, MAX, MAX - 7, MAX / 2, THIRD];
 
-/// The values that each slice has.
+/// The length of each slice.
 const LEN: usize = 32;
 
-/// Whether rows × columns values lie within so many.
+/// Whether `len` values hold rows × columns values.
 fn within(len: usize, rows: usize, columns: usize) -> bool {
     (rows as u128) * (columns as u128) <= len as u128
 }
 
-/// What `call` panics with.
+/// The message of the panic of `call`; `None` if it returns.
 fn message(call: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
     let text = panic.downcast_ref::<&str>().map(|&text| text.into());
     Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
 }
 
-/// A call that is `legal` returns; any other panics with a law that a slice does not hold.
+/// Asserts that a `legal` call returns, and that any other panics with the rule that a slice breaks.
 fn check(legal: bool, what: &str, size: &[usize], call: impl FnOnce()) {
     match message(call) {
         None => assert!(legal, "{what} of {size:?} returns"),
         Some(message) => {
             assert!(!legal, "{what} of {size:?}: {message}");
-            assert!(message.contains("must"), "{what} of {size:?} names no law: {message}");
+            assert!(message.contains("must"), "{what} of {size:?} names no rule: {message}");
         }
     }
 }
@@ -66,7 +67,7 @@ fn products<T: Scalar>() {
     let (mut c, mut scratch) = (vec![T::zero(); LEN], vec![T::zero(); 4096]);
     for size @ [rows, outputs, inputs] in sizes() {
         let [x, w, y] = [within(LEN, rows, inputs), within(LEN, outputs, inputs), within(LEN, rows, outputs)];
-        // A product without rows or columns reads nothing.
+        // A product without rows or columns reads no value.
         let legal = |columns| w && (rows == 0 || columns == 0 || x && y);
         check(legal(outputs), "x W\u{1d40}", &size, || {
             gemm_nt(Matrix::new(&a, inputs), &b, size, &mut c, Epilogue::Overwrite, &mut scratch);
@@ -100,7 +101,7 @@ fn products<T: Scalar>() {
             transpose(Matrix::new(&a, inputs), [outputs, inputs], &mut c, rows);
         });
     }
-    // A factor at a distance that wraps, and a result at one.
+    // A factor and a result whose stride makes an index wrap.
     for size @ [rows, inner, stride] in sizes() {
         let columns = 3;
         let packed = packed_b_len::<T>(columns, inner);
@@ -132,14 +133,14 @@ fn products<T: Scalar>() {
 }
 
 #[test]
-fn products_of_sizes_that_slices_do_not_hold_panic() {
+fn products_with_slices_too_short_panic() {
     products::<f32>();
     products::<f64>();
     products::<Fused<f64>>();
 }
 
 #[test]
-fn loops_over_slices_of_unequal_length_panic() {
+fn elementwise_slices_of_unequal_length_panic() {
     let x = [1.0; 5];
     for len in [0, 4, 6] {
         let (mut y, mut z) = (vec![0.0; len], [0.0; 5]);
@@ -151,9 +152,9 @@ fn loops_over_slices_of_unequal_length_panic() {
 }
 
 #[test]
-fn extent_whose_fields_contradict_each_other_is_refused() {
+fn steps_of_contradictory_shape_panics() {
     let of = |batch: usize, steps: usize, lengths: Option<&'static [usize]>| BatchShape { batch, steps, lengths };
-    for (legal, extent) in [
+    for (legal, shape) in [
         (true, of(3, 5, Some(&[5, 2, 2]))),
         (true, of(3, 5, None)),
         (false, of(0, 5, None)),
@@ -165,13 +166,13 @@ fn extent_whose_fields_contradict_each_other_is_refused() {
         (false, of(2, HIGH, None)),
         (false, of(2, MAX, Some(&[MAX, 1]))),
     ] {
-        let found = message(|| _ = Steps::new(extent));
-        assert_eq!(found.is_none(), legal, "{extent:?}: {found:?}");
+        let found = message(|| _ = Steps::new(shape));
+        assert_eq!(found.is_none(), legal, "{shape:?}: {found:?}");
     }
 }
 
 #[test]
-fn slab_that_does_not_hold_its_rows_is_refused() {
+fn step_rows_with_too_few_values_panics() {
     for size @ [batch, steps, width] in sizes().filter(|&[batch, steps, _]| batch > 0 && within(MAX, batch, steps)) {
         let (mut data, time) = (vec![0; LEN], Steps::new(BatchShape::sequences(batch, steps)));
         check(within(LEN, batch * steps, width), "every step", &size, || {
@@ -184,7 +185,7 @@ fn slab_that_does_not_hold_its_rows_is_refused() {
 }
 
 #[test]
-fn matrix_that_does_not_hold_its_rows_is_not_divided() {
+fn parallel_rows_with_matrix_too_short_panics() {
     for [rows, width, _] in sizes().filter(|size| size[2] == 0) {
         let mut data = [0; LEN];
         check(within(LEN, rows, width), "rows", &[rows, width], || {
@@ -194,7 +195,7 @@ fn matrix_that_does_not_hold_its_rows_is_not_divided() {
 }
 
 #[test]
-fn chain_of_sizes_that_wrap_panics() {
+fn parallel_chain_with_sizes_that_wrap_panics() {
     for [width, rows, beside] in sizes().filter(|size| size[1] > 0) {
         let Some(end) = width.checked_add(2) else { continue };
         let (all, beside) = ([0, 2, end], [0, beside]);
@@ -217,7 +218,7 @@ fn chain_of_sizes_that_wrap_panics() {
 }
 
 #[test]
-fn parts_tile_as_many_units_as_can_be_counted() {
+fn part_range_up_to_usize_max_tiles_the_units() {
     for units in SIZES {
         for (count, grain) in [(1, 1), (3, 8), (7, 1), (64, 256)] {
             let mut next = 0;
@@ -232,11 +233,11 @@ fn parts_tile_as_many_units_as_can_be_counted() {
 }
 
 #[test]
-fn places_beyond_a_shared_slice_are_refused() {
+fn shared_slice_range_out_of_bounds_panics() {
     let mut data = [0; 4];
     let shared = SharedSlice::new(&mut data);
     for (start, end) in [(0, 5), (5, 5), (3, 2), (MAX, 1), (0, MAX)] {
-        // SAFETY: nothing is taken, as each range is refused.
+        // SAFETY: no reference exists, as each range is refused.
         assert!(message(|| _ = unsafe { shared.slice_mut(start..end) }).is_some(), "{start}..{end}");
     }
     assert!(message(|| _ = shared.at(4)).is_some());
@@ -254,7 +255,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn panic_whose_drop_panics_ends_the_job_and_is_resumed() {
+fn pool_after_a_panic_with_a_payload_that_panics_on_drop_runs_the_next_job() {
     for threads in [1, 4] {
         let mut pool = ThreadPool::new(threads).unwrap();
         for bad in 0..8 {

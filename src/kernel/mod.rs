@@ -1,8 +1,8 @@
 //! Products, reductions and elementwise loops: the only place for `unsafe`.
 //!
-//! A kernel is written once, for any scalar. It is compiled for each CPU level, where its numbers are single words, and run
-//! at the best one the machine has. Within a level an element of a result depends on nothing but its own row and
-//! column, never on the tile it fell into: a batch gives the same bits however it is split.
+//! A kernel is written once, for any scalar. For scalars of one word it is compiled for each CPU level, and runs at the
+//! best level of the machine. Within a level, an element of a result depends on its row and column alone, not on the
+//! tile that computes it. So a batch gives the same bits for any division of its rows.
 #![allow(unsafe_code)]
 
 use core::any::TypeId;
@@ -23,10 +23,10 @@ pub(crate) mod step_rows;
 pub(crate) mod sums;
 pub(crate) mod thread_pool;
 
-/// Bytes of a line of the cache, and of the widest register.
+/// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
-/// A CPU level: 0 is what the target guarantees, 1 is AVX2 with FMA, 2 is AVX-512.
+/// A CPU level: 0 is the baseline of the target, 1 is AVX2 with FMA, 2 is AVX-512.
 type Level = u8;
 const PLAIN: Level = 0;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -34,11 +34,12 @@ const AVX2: Level = 1;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 const AVX512: Level = 2;
 
-/// A loop that is compiled for each CPU level; `run` and all it calls are to be inlined.
+/// A loop that is compiled for each CPU level. `run` and all functions that it calls must be inlined.
 ///
-/// The levels are methods, not functions: so they are compiled beside the type they are of, several modules at once.
+/// The levels are methods, not functions: so each is compiled in the module of its type, and modules compile in
+/// parallel.
 pub(crate) trait Kernel: Sized {
-    /// What its loops are over.
+    /// The element type of its loops.
     type Element;
 
     fn run<const LEVEL: Level>(self);
@@ -56,7 +57,7 @@ pub(crate) trait Kernel: Sized {
     }
 
     /// # Safety
-    /// The CPU has what [`avx2`](Self::avx2) asks for, and AVX-512 F, DQ, VL and BW.
+    /// The CPU has AVX2, FMA, and AVX-512 F, DQ, VL and BW.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
     unsafe fn avx512(self) {
@@ -67,14 +68,14 @@ pub(crate) trait Kernel: Sized {
 /// Runs `kernel` at the level of this process.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
-    // Numbers of several words, such as dual ones, and those computed in software, of 16 bits, gain nothing from wider
-    // registers and are not compiled for them.
+    // Dual numbers have several words and 16-bit numbers are computed in software. Both gain nothing from wider
+    // registers, so no code is compiled for them.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     if const { size_of::<K::Element>() == align_of::<K::Element>() && size_of::<K::Element>() >= 4 } {
         match level() {
-            // SAFETY: `level` is AVX512 only where every feature that `avx512` asks for was detected.
+            // SAFETY: `level` is AVX512 only where every feature in the contract of `avx512` was detected.
             AVX512 => return unsafe { kernel.avx512() },
-            // SAFETY: `level` is AVX2 only where both features that `avx2` asks for were detected.
+            // SAFETY: `level` is AVX2 only where both features in the contract of `avx2` were detected.
             AVX2 => return unsafe { kernel.avx2() },
             _ => {}
         }
@@ -82,7 +83,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.plain();
 }
 
-/// The level of this process. It never changes, and is one that the machine has.
+/// The level of this process. It never changes, and the machine supports it.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 #[inline(always)]
 fn level() -> Level {
@@ -108,7 +109,8 @@ fn level() -> Level {
 
 /// Whether rows × columns values, in rows `stride` values apart, lie within `len` values and do not overlap.
 ///
-/// Nothing wraps: where it holds, `row · stride + column` is below `len` for every row and column.
+/// The computation does not wrap. If the result is true, `row · stride + column` is below `len` for every row and
+/// column.
 #[inline(always)]
 const fn fits([rows, columns]: [usize; 2], stride: usize, len: usize) -> bool {
     if rows == 0 || columns == 0 {
@@ -128,14 +130,14 @@ fn require(what: &'static str, size: [usize; 2], stride: usize, len: usize) {
     }
 }
 
-/// Panics with the law that `what` breaks.
+/// Panics with the size that `what` does not hold.
 #[cold]
 #[inline(never)]
 fn refuse(what: &'static str, [rows, columns]: [usize; 2], stride: usize, len: usize) -> ! {
     panic!("{what} must hold {rows} × {columns} values in rows {stride} apart, but has {len} values");
 }
 
-/// Panics unless all lengths are the same.
+/// Panics unless all lengths are equal.
 #[inline(always)]
 fn require_equal<const N: usize>(what: &'static str, lengths: [usize; N]) {
     #[cold]

@@ -5,27 +5,27 @@ use super::{Kernel, Level, dispatch};
 use crate::scalar::{Scalar, to_f64};
 use num_traits::Float;
 
-/// Into how many stretches a long slice is cut, each summed by itself: the order of a sum is that of its slice, however
-/// many threads there are.
-const STRETCHES: usize = 32;
+/// Segments of a slice that are summed separately. They depend on the length of the slice alone, so the order of a sum
+/// does not depend on the number of threads.
+const SEGMENTS: usize = 32;
 
-/// ‖x‖₂; NaN where a value is, infinite where one is and none is NaN.
+/// ‖x‖₂. NaN if a value is NaN; otherwise infinite if a value is.
 pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
-    let mut sums = [0.0; STRETCHES];
-    let (stretch, shared) = (x.len().div_ceil(STRETCHES).max(1), SharedSlice::new(&mut sums));
-    parallel_ranges(STRETCHES, 1, x.len() / 2, |own| {
+    let mut sums = [0.0; SEGMENTS];
+    let (segment, shared) = (x.len().div_ceil(SEGMENTS).max(1), SharedSlice::new(&mut sums));
+    parallel_ranges(SEGMENTS, 1, x.len() / 2, |own| {
         // SAFETY: `parallel_ranges` gives each sum to one call.
         for (i, sum) in own.clone().zip(unsafe { shared.slice_mut(own) }) {
-            let cut = |i: usize| (i * stretch).min(x.len());
+            let cut = |i: usize| (i * segment).min(x.len());
             *sum = sum_of_squares(&x[cut(i)..cut(i + 1)]);
         }
     });
     let sum: f64 = sums.iter().sum();
-    // Within this range no square that matters has overflowed or fallen below the normal numbers.
+    // Within this range no square has overflowed, and no significant square is subnormal.
     if sum.is_nan() || (1e-280..1e300).contains(&sum) { Float::sqrt(sum) } else { p_norm(x, 2.0) }
 }
 
-/// Eight sums, for the additions to overlap.
+/// Σ x², in eight interleaved sums whose additions overlap.
 fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     struct Sum<'a, T>(&'a [T], &'a mut f64);
     impl<T: Scalar> Kernel for Sum<'_, T> {
@@ -49,21 +49,21 @@ fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     sum
 }
 
-/// What one pass over some values tells.
+/// Norm and counts of unusual values, from one pass over a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Survey {
-    /// ‖x‖₂, as [`norm`] gives it but for rounding.
+    /// ‖x‖₂, equal to [`norm`] up to rounding.
     pub norm: f64,
     pub zeros: usize,
-    /// Not zero, and below the normal numbers of the format.
+    /// Subnormal values: nonzero, with a magnitude below the normal numbers of the format.
     pub subnormal: usize,
     pub non_finite: usize,
 }
 
-/// Sums side by side in a survey: four registers of eight, for their additions to overlap.
+/// Interleaved sums of a survey: four registers of eight, whose additions overlap.
 const LANES: usize = 32;
 
-/// Length and odd values of `x`, in one pass.
+/// The norm and the counts of unusual values of `x`, in one pass.
 pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
     impl<T: Scalar> Kernel for Pass<'_, T> {
@@ -71,10 +71,10 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
-            // Counts as large as a stretch stay exact in any format with 11 digits.
+            // A lane counts at most 1024 values of a chunk: exact in any format with 11 significant bits.
             let (least, one) = (T::min_positive_value(), |yes: bool| if yes { T::one() } else { T::zero() });
-            for stretch in self.0.chunks(LANES * 1024) {
-                let (chunks, rest) = stretch.as_chunks::<LANES>();
+            for segment in self.0.chunks(LANES * 1024) {
+                let (chunks, rest) = segment.as_chunks::<LANES>();
                 let (mut sums, mut zeros, mut small) = ([0.0; LANES], [T::zero(); LANES], [T::zero(); LANES]);
                 for chunk in chunks {
                     for i in 0..LANES {
@@ -104,8 +104,10 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     Survey { norm, zeros: zeros as usize, subnormal: (small - zeros) as usize, non_finite }
 }
 
-/// For rows of `before` and `after`, `after = φ′ ⊙ before`: adds φ′ to each column's sum where it can be told, how often it
-/// could to `counts`, and how often `after` is not zero to `alive`.
+/// Estimates φ′ from rows of `before` and `after = φ′ ⊙ before`.
+///
+/// For each column it adds |φ′| to `sums` and 1 to `counts` in every row whose gradient is large enough. It adds 1 to
+/// `alive` in every row where `after` is not zero.
 pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, alive]: [&mut [f64]; 3]) {
     struct Pass<'a, T>(&'a [T], &'a [T], [&'a mut [f64]; 3]);
     impl<T: Scalar> Kernel for Pass<'_, T> {
@@ -114,14 +116,14 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
         #[inline(always)]
         fn run<const LEVEL: Level>(self) {
             let Pass(before, after, [sums, counts, alive]) = self;
-            // Where the gradient is this small its product with φ′ may have lost digits.
+            // The product of φ′ and a smaller gradient may have lost digits.
             let (width, least) = (sums.len(), to_f64(T::min_positive_value() / T::epsilon()));
             for (before, after) in before.chunks_exact(width).zip(after.chunks_exact(width)) {
                 for i in 0..width {
                     let (before, after) = (to_f64(before[i]), to_f64(after[i]));
-                    let told = Float::abs(before) > least;
-                    sums[i] += if told { Float::abs(after / before) } else { 0.0 };
-                    counts[i] += if told { 1.0 } else { 0.0 };
+                    let is_exact = Float::abs(before) > least;
+                    sums[i] += if is_exact { Float::abs(after / before) } else { 0.0 };
+                    counts[i] += if is_exact { 1.0 } else { 0.0 };
                     alive[i] += if after != 0.0 { 1.0 } else { 0.0 };
                 }
             }
@@ -133,13 +135,13 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
     }
 }
 
-/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value; infinite where it is beyond `f64`.
+/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value; infinite beyond the range of `f64`.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     let (largest, rest) = norm_parts(x, p);
     largest * rest
 }
 
-/// ‖x‖_∞ and ‖x‖_p/‖x‖_∞; 1 for the latter where the former is 0 or not finite.
+/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞. The ratio is 1 if ‖x‖_∞ is 0 or not finite.
 pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()

@@ -1,14 +1,17 @@
-//! Blocks of a slice held in local arrays: a loop over several of them vectorises, however many slices there are.
-//! Over the slices themselves it would not: the compiler gives up on proving that so many do not overlap.
+//! Blocks of a slice in local arrays. A loop over such blocks vectorises for any number of slices.
+//!
+//! A loop over many slices themselves does not: the compiler gives up the proof that they do not overlap.
 
 use crate::scalar::Scalar;
 
 /// Values in a block: an AVX-512 register of `f32`.
 pub(crate) const LANES: usize = 16;
 
-/// Runs a body for each block of so many values: as many as fill an AVX-512 register, so that all that a long body holds
-/// stays in registers. With two for each block of `f64` it does not, and an LSTM takes 7 % longer. `times` as many of `f32` are
-/// for a body of several loops: each is short enough for the CPU to have many of its rounds on their way at once.
+/// Runs a body for each block of `$count` values, from the index `$at`. A block has `$lanes` values: one AVX-512
+/// register, so that the values of a long body stay in registers.
+///
+/// With two registers for a block of `f64` they do not, and an LSTM takes 7 % longer. With `$times`, a block of `f32`
+/// has that many registers: for a body of several short loops, whose iterations the CPU overlaps.
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {
@@ -24,7 +27,7 @@ macro_rules! by_blocks {
             const $lanes: usize = $crate::kernel::register_block::LANES / 2;
             for $at in (0..$count).step_by($lanes) $body
         } else {
-            // What no whole block is left of goes by registers: a block that is filled up costs as much as a whole one.
+            // The tail is processed register by register: a padded block would cost as much as a whole one.
             let whole = $count - $count % ($times * $crate::kernel::register_block::LANES);
             {
                 const $lanes: usize = $times * $crate::kernel::register_block::LANES;
@@ -37,7 +40,7 @@ macro_rules! by_blocks {
 }
 pub(crate) use by_blocks;
 
-/// The block of `from` at `at`, with zeros past its end.
+/// The block of `from` at index `at`, with zeros past the end of the slice.
 #[inline(always)]
 pub(crate) fn load_block<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T; N] {
     let mut block = [T::zero(); N];
@@ -52,7 +55,7 @@ pub(crate) fn load_block<T: Scalar, const N: usize>(from: &[T], at: usize) -> [T
     block
 }
 
-/// Writes a block to `to` at `at`, up to its end.
+/// Writes a block to `to` at index `at`, up to the end of the slice.
 #[inline(always)]
 pub(crate) fn store_block<T: Scalar, const N: usize>(to: &mut [T], at: usize, block: [T; N]) {
     match to[at..].first_chunk_mut::<N>() {

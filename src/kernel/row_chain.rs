@@ -1,4 +1,5 @@
-//! A chain of matrices computed row by row, divided among threads that meet once at its end instead of after each matrix.
+//! A chain of matrices computed row by row, divided among threads that meet once at its end instead of after each
+//! matrix.
 
 use super::parallel::{SharedSlice, parallel_for, part_range};
 use core::ops::Range;
@@ -46,12 +47,12 @@ pub(crate) struct ChainStep<'a, T> {
     pub scratch: &'a mut [T],
 }
 
-/// Computes the matrices of a chain, each row by row from the previous one: `compute(k, step)` computes some rows of matrix
-/// k. Each of `parts` parts of the rows passes through the whole chain.
+/// Computes the matrices of a chain, each row by row from the previous one: `compute(k, step)` computes some rows of
+/// matrix k. Each of `parts` parts of the rows passes through the whole chain.
 ///
 /// # Shapes
-/// Matrix k is \[rows, width k\]. `given` is the matrix at which the direction begins. Each part has an equal share of the
-/// scratch.
+/// Matrix k is \[rows, width k\]. `given` is the matrix at which the direction begins. Each part has an equal share of
+/// the scratch.
 ///
 /// # Panics
 /// If the widths decrease or are too few, or if `given` or a buffer does not hold its values.
@@ -95,8 +96,9 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
                 unsafe { stored.slice_mut(start - (rows - own.start) * width..start - (rows - own.end) * width) }
             } else {
                 assert!(width <= widest, "a matrix that is not stored must fit into a temporary buffer");
-                // SAFETY: each part has the places of its rows, each of them `widest` long, and `part_range` gives each row
-                // to one part. The previous matrix lies in the other buffer or is stored; earlier ones are not used again.
+                // SAFETY: each part has the places of its rows, each of them `widest` long, and `part_range` gives each
+                // row to one part. The previous matrix lies in the other buffer or is stored; earlier ones are not used
+                // again.
                 unsafe { temporary[i % 2].slice_mut(own.start * widest..own.start * widest + own.len() * width) }
             };
             // The step between this matrix and the previous one.
@@ -112,8 +114,8 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
     });
 }
 
-/// Calls `run(i, own, scratch)` for each segment i of `data`, which is `starts[i]..starts[i + 1]` counted from the first
-/// start. The `parts` parts have about equal numbers of values; each has an equal share of the scratch.
+/// Calls `run(i, own, scratch)` for each segment i of `data`, which is `starts[i]..starts[i + 1]` counted from the
+/// first start. The `parts` parts have about equal numbers of values; each has an equal share of the scratch.
 ///
 /// # Panics
 /// If the starts decrease, or if `data` does not hold a segment.

@@ -1,19 +1,19 @@
-//! A register of values: what a tile of a product is made of.
+//! Vector registers, of which the micro-kernel builds its tiles.
 
 use super::is;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, level};
 use crate::scalar::Scalar;
 
-/// How many values of `T` the registers hold that products run on at the level of this machine: an array of four stands
-/// in where it has none for `T`.
+/// The number of values of `T` in a register of this machine's level. Without registers for `T`, an array of four
+/// values takes their place.
 #[inline]
 pub(super) fn lanes<T: Scalar>() -> usize {
     let bytes = if is::<T, f32>() || is::<T, f64>() { register() } else { 0 };
     if bytes > 0 { bytes / size_of::<T>() } else { 4 }
 }
 
-/// Bytes of such a register; 0 where there is none.
+/// Bytes of a vector register at this machine's level; 0 if there is none.
 #[inline]
 fn register() -> usize {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -27,7 +27,7 @@ fn register() -> usize {
 
 /// A register that holds [`LANES`](Self::LANES) values of `T`.
 pub(super) trait Lanes<T>: Copy {
-    /// How many values.
+    /// The number of values.
     const LANES: usize;
 
     /// All zeros.
@@ -39,16 +39,16 @@ pub(super) trait Lanes<T>: Copy {
     /// The values at `from`.
     ///
     /// # Safety
-    /// That many values can be read there.
+    /// [`LANES`](Self::LANES) values can be read at `from`.
     unsafe fn load(from: *const T) -> Self;
 
     /// The value at `from`, in every lane.
     ///
     /// # Safety
-    /// One value can be read there.
+    /// One value can be read at `from`.
     unsafe fn splat(from: *const T) -> Self;
 
-    /// `self · b + c`, fused where the register is a machine's.
+    /// `self · b + c`, fused unless the register is an array.
     ///
     /// # Safety
     /// That of [`zero`](Self::zero).
@@ -60,13 +60,13 @@ pub(super) trait Lanes<T>: Copy {
     /// That of [`zero`](Self::zero).
     unsafe fn add(self, b: Self) -> Self;
 
-    /// Asks for the line of memory at `at`, wherever that is, to be brought near.
+    /// Prefetches the cache line at `at`, which may be invalid, into the level-1 cache.
     ///
     /// # Safety
     /// That of [`zero`](Self::zero).
     unsafe fn prefetch(_at: *const T) {}
 
-    /// [`prefetch`](Self::prefetch) to where what is needed later is kept.
+    /// [`prefetch`](Self::prefetch) into the level-2 cache, for later use.
     ///
     /// # Safety
     /// That of [`zero`](Self::zero).
@@ -75,7 +75,7 @@ pub(super) trait Lanes<T>: Copy {
     /// Writes the values to `to`.
     ///
     /// # Safety
-    /// That many values can be written there.
+    /// [`LANES`](Self::LANES) values can be written at `to`.
     unsafe fn store(self, to: *mut T);
 }
 
@@ -88,12 +88,12 @@ impl<T: Scalar, const N: usize> Lanes<T> for [T; N] {
     }
     #[inline(always)]
     unsafe fn load(from: *const T) -> Self {
-        // SAFETY: N values can be read there; an array of `T` is aligned as `T` is.
+        // SAFETY: N values can be read at `from`; an array of `T` has the alignment of `T`.
         unsafe { from.cast::<Self>().read() }
     }
     #[inline(always)]
     unsafe fn splat(from: *const T) -> Self {
-        // SAFETY: one value can be read there.
+        // SAFETY: one value can be read at `from`.
         [unsafe { *from }; N]
     }
     #[inline(always)]
@@ -106,7 +106,7 @@ impl<T: Scalar, const N: usize> Lanes<T> for [T; N] {
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut T) {
-        // SAFETY: N values can be written there.
+        // SAFETY: N values can be written at `to`; an array of `T` has the alignment of `T`.
         unsafe { to.cast::<Self>().write(self) }
     }
 }
@@ -124,7 +124,7 @@ macro_rules! register {
             }
             #[inline(always)]
             unsafe fn load(from: *const T) -> Self {
-                // SAFETY: the register exists, `T` is its element, and that many can be read, at any alignment.
+                // SAFETY: the register exists, `T` is its element, and `$lanes` values can be read, at any alignment.
                 unsafe { core::arch::x86_64::$load(from.cast::<$element>()) }
             }
             #[inline(always)]
@@ -156,7 +156,8 @@ macro_rules! register {
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut T) {
-                // SAFETY: the register exists, `T` is its element, and that many can be written, at any alignment.
+                // SAFETY: the register exists, `T` is its element, and `$lanes` values can be written, at any
+                // alignment.
                 unsafe { core::arch::x86_64::$store(to.cast::<$element>(), self) }
             }
         }

@@ -130,9 +130,9 @@ impl<'a, T> StepRows<'a, T> {
     /// Its rows of `step`.
     pub fn step_mut(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
-        // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of `Steps`. The
-        // rows of these samples belong to this value alone, by `parallel_samples`. It is borrowed whole for as long as the
-        // result.
+        // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of
+        // `Steps`. The rows of these samples belong to this value alone, by `parallel_samples`. It is borrowed whole
+        // for as long as the result.
         unsafe { self.data.slice_mut(rows) }
     }
 
@@ -166,8 +166,8 @@ impl<'a, T> StepRows<'a, T> {
     }
 }
 
-/// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples. All
-/// `rows` must cover the same steps.
+/// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples.
+/// All `rows` must cover the same steps.
 pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     [count, grain]: [usize; 2],
     rows: [StepRows<'a, T>; N],
@@ -191,8 +191,8 @@ pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     });
 }
 
-/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call gets its rows
-/// of every matrix, given with its width, and an equal share of the scratch.
+/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call gets its
+/// rows of every matrix, given with its width, and an equal share of the scratch.
 pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],

@@ -25,8 +25,8 @@ pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R
     }
 }
 
-/// Runs `pass` on the pool in the field `pool_of` of `owner`. During the pass the field is `None`; afterwards it holds the
-/// pool again, even if the pass panics.
+/// Runs `pass` on the pool in the field `pool_of` of `owner`. During the pass the field is `None`; afterwards it holds
+/// the pool again, even if the pass panics.
 pub(crate) fn install_from<O, R>(
     owner: &mut O,
     pool_of: impl Fn(&mut O) -> &mut Option<ThreadPool>,
@@ -85,8 +85,8 @@ mod threads {
         part: &'a (dyn Fn(usize) + Sync),
     }
 
-    /// The current job of a pool, and the state of its parts. Each idle thread takes the next part, so a thread that wakes
-    /// slowly delays no other.
+    /// The current job of a pool, and the state of its parts. Each idle thread takes the next part, so a thread that
+    /// wakes slowly delays no other.
     struct JobSlot {
         /// The number of the job, and in the lower half the next part of it to take.
         ticket: AtomicU64,
@@ -145,8 +145,8 @@ mod threads {
             self.workers.len() + 1
         }
 
-        /// Runs `pass`; its loops on this thread run on the pool. The owner of a pool takes part in each loop and waits for
-        /// its end.
+        /// Runs `pass`; its loops on this thread run on the pool. The owner of a pool takes part in each loop and waits
+        /// for its end.
         pub fn install<R>(&mut self, pass: impl FnOnce() -> R) -> R {
             let _restore = RestoreCurrent(CURRENT.replace(self));
             pass()
@@ -155,8 +155,8 @@ mod threads {
         /// Publishes the next job, of `count` parts, and wakes the workers that sleep.
         fn publish(&self, job: *mut Job<'static>, count: usize) {
             assert!((count as u64) < NEXT, "a job must have fewer parts than a ticket can count");
-            // All parts of the previous job are finished. A thread that still holds its ticket can take no part of it: none
-            // is left, and a thread that reads the new count reads the closed ticket too.
+            // All parts of the previous job are finished. A thread that still holds its ticket can take no part of it,
+            // since none is left. A thread that reads the new count also reads the ticket closed here.
             let before = self.slot.ticket.fetch_or(NEXT, SeqCst);
             self.slot.job.store(job, Relaxed);
             self.slot.count.store(count, Release);
@@ -188,8 +188,8 @@ mod threads {
     impl Drop for ThreadPool {
         fn drop(&mut self) {
             self.slot.closed.store(true, Relaxed);
-            // A job without parts replaces the last one, whose function is gone: a worker that has just finished a part of
-            // that one still looks for more.
+            // A job without parts replaces the last one, whose function no longer exists. A worker that has just
+            // finished a part of that one still looks for more parts.
             self.publish(core::ptr::null_mut(), 0);
             for worker in self.workers.drain(..) {
                 let _ = worker.join();
@@ -239,8 +239,8 @@ mod threads {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// Runs parts of the current job until none is left. The payload of the first panic is kept: the owner resumes it
-        /// when all parts are finished.
+        /// Runs parts of the current job until none is left. The payload of the first panic is kept: the owner resumes
+        /// it when all parts are finished.
         fn run_parts(&self) {
             loop {
                 let ticket = self.ticket.load(Acquire);
@@ -252,8 +252,9 @@ mod threads {
                     continue;
                 }
                 let _count = CountFinished(&self.finished);
-                // SAFETY: the exchange above found the job still current, and took a part of it that no other thread has.
-                // `ThreadPool::run` keeps the job on its stack, by `WaitForParts`, until `finished` counts this part too.
+                // SAFETY: the exchange above found the job still current, and took a part of it that no other thread
+                // has. `ThreadPool::run` keeps the job on its stack, by `WaitForParts`, until `finished` counts this
+                // part too.
                 let job = unsafe { &*self.job.load(Relaxed) };
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (job.part)(part))) {
                     let mut first = self.panic();
@@ -296,8 +297,8 @@ mod threads {
 
     /// Calls `with` with the pool of the pass on this thread.
     fn current<R>(with: impl FnOnce(Option<&ThreadPool>) -> R) -> R {
-        // SAFETY: the pointer is null, or `install` has set it on this thread from a `&mut ThreadPool`. `install` holds that
-        // until `RestoreCurrent` replaces the pointer, which happens after `with` returns.
+        // SAFETY: the pointer is null, or `install` has set it on this thread from a `&mut ThreadPool`. `install` holds
+        // that until `RestoreCurrent` replaces the pointer, which happens after `with` returns.
         with(unsafe { CURRENT.get().as_ref() })
     }
 

@@ -13,7 +13,8 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data, stride }
     }
 
-    /// Whether the first `rows` rows stay in a level-1 cache in any order of access, so that packing them gains nothing.
+    /// Whether the first `rows` rows stay in a level-1 cache in any order of access, so that packing them gains
+    /// nothing.
     pub(super) const fn fits_l1(&self, rows: usize) -> bool {
         rows.saturating_mul(self.stride).saturating_mul(size_of::<T>()) <= L1_BYTES
     }

@@ -12,8 +12,8 @@ pub(crate) const MR: usize = 8;
 /// The left factor of a product: at each inner index, one value of it multiplies a row of a panel of B.
 ///
 /// # Safety
-/// Where [`holds`](Self::holds) is true, [`at`](Self::at) of every row and inner index below those points to a value that is
-/// borrowed for as long as the matrix. The result of [`skip`](Self::skip) holds as many fewer as are skipped.
+/// If [`holds`](Self::holds) is true, [`at`](Self::at) of every smaller row and inner index points to a value, borrowed
+/// for as long as the matrix. The result of [`skip`](Self::skip) holds as many fewer as are skipped.
 pub(super) unsafe trait MatrixA<T>: Copy + Send + Sync {
     /// Whether `rows` rows and `inner` inner indices lie within the matrix.
     fn holds(&self, rows: usize, inner: usize) -> bool;
@@ -61,8 +61,8 @@ impl<'a, T> StridedA<'a, T> {
     }
 }
 
-// SAFETY: `holds` is true where no product or sum wraps and the last index, hence every index, is below the length. `skip`
-// subtracts the same number from the length as from each index.
+// SAFETY: `holds` is true where no product or sum wraps and the last index, hence every index, is below the length.
+// `skip` subtracts the same number from the length as from each index.
 unsafe impl<T: Scalar> MatrixA<T> for StridedA<'_, T> {
     #[inline(always)]
     fn holds(&self, rows: usize, inner: usize) -> bool {
@@ -127,8 +127,8 @@ pub(super) const fn packed_a_len(outputs: usize, inner: usize) -> usize {
 
 /// Packs the transpose of `inner` rows of `d`, from row `first`.
 ///
-/// It processes [`MR`] rows at a time, whose cache lines stay in the cache from strip to strip: rows whose distance is a
-/// power of two share a cache set.
+/// It processes [`MR`] rows at a time, so that their lines stay in the cache from strip to strip. Rows at a distance of
+/// a power of two share a cache set, which holds few lines.
 pub(super) fn pack_a<'a, T: Scalar>(
     d: Matrix<'_, T>,
     first: usize,
@@ -140,8 +140,8 @@ pub(super) fn pack_a<'a, T: Scalar>(
     parallel_ranges(all, 1, outputs * inner / 2, |own| {
         for group in (0..inner).step_by(MR) {
             for i in own.clone() {
-                // SAFETY: `parallel_ranges` gives each strip to one call, which holds one strip at a time. The strips, of
-                // `MR · inner` values, are disjoint.
+                // SAFETY: `parallel_ranges` gives each strip to one call, which holds one strip at a time. The strips,
+                // of `MR · inner` values, are disjoint.
                 let strip = unsafe { strips.slice_mut(i * MR * inner..(i + 1) * MR * inner) };
                 let width = (outputs - i * MR).min(MR);
                 for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(MR) {
@@ -158,8 +158,8 @@ pub(super) fn pack_a<'a, T: Scalar>(
     PackedA { packed, inner }
 }
 
-/// The left factor of [`gemm_tn`](super::gemm_tn), whose columns are the rows of A. Several products with the same factor
-/// pack it once.
+/// The left factor of [`gemm_tn`](super::gemm_tn), whose columns are the rows of A. Several products with the same
+/// factor pack it once.
 #[derive(Clone, Copy)]
 pub(crate) struct TransposedA<'a, T> {
     pub(super) matrix: Matrix<'a, T>,
@@ -173,8 +173,8 @@ impl<'a, T> From<Matrix<'a, T>> for TransposedA<'a, T> {
 }
 
 impl<'a, T: Scalar> TransposedA<'a, T> {
-    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` where that pays. Returns the factor and the rest of the
-    /// scratch.
+    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` where that pays. Returns the factor and the rest of
+    /// the scratch.
     pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
         if !(2..=KC).contains(&rows) || d.fits_l1(rows) {
             return (d.into(), scratch);

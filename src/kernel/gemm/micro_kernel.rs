@@ -30,8 +30,9 @@ impl<'a, T, A> MacroKernel<'a, T, A> {
     /// The product of `size` rows and inner indices of `a` with `b`, written to the rows at `c`, `stride` values apart.
     ///
     /// # Safety
-    /// `a` [holds](MatrixA::holds) `size`. Until the product is computed, the values at `c + row · stride + column`, for each of
-    /// the rows and each column of `b`, may be written, and no other reference to them is used.
+    /// `a` [holds](MatrixA::holds) `size`. The result has a value at `c + row · stride + column` for each of the rows
+    /// and each column of `b`. Until the product is computed, these may be written, and no other reference to them is
+    /// used.
     pub(super) unsafe fn new(
         size: [usize; 2],
         a: A,
@@ -138,9 +139,9 @@ impl Tile {
     /// Computes M rows of R registers of columns, and returns M.
     ///
     /// # Safety
-    /// `a` [holds](MatrixA::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows of `c` may
-    /// be written, and no other reference to them is used. For each p < inner, `panel` holds R registers of values from
-    /// `p · row_stride`. The registers exist and hold values of `T`.
+    /// `a` [holds](MatrixA::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows
+    /// of `c` may be written, and no other reference to them is used. For each p < inner, `panel` holds R registers of
+    /// values from `p · row_stride`. The registers exist and hold values of `T`.
     #[inline(always)]
     unsafe fn micro_kernel<T: Scalar, V: Lanes<T>, A: MatrixA<T>, const M: usize, const R: usize>(
         &self,
@@ -153,8 +154,8 @@ impl Tile {
         const {
             assert!(R <= NR_REGISTERS && NR_REGISTERS * V::LANES <= MAX_NR, "a row of `out` has room for R registers");
         }
-        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each row of
-        // `c`; a row of `out` has, as asserted above.
+        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each row
+        // of `c`; a row of `out` has, as asserted above.
         unsafe {
             for r in 0..M {
                 // The lines of the result arrive during the sums.
@@ -163,8 +164,8 @@ impl Tile {
                 }
             }
             let mut sums = [[V::zero(); R]; M];
-            // A tile of few rows has no time for requested prefetches. Without a request, the prefetched line is one that is
-            // in the cache.
+            // A tile of few rows has no time for requested prefetches. Without a request, the prefetched line is one
+            // that is in the cache.
             let has_time = M >= 4;
             let requested = if has_time { prefetch::next(self.inner) } else { None };
             let step = if requested.is_some() { LINE } else { 0 };
@@ -226,14 +227,15 @@ impl Tile {
     }
 }
 
-/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`, which are columns
-/// from `j` of the result.
+/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`. In the result
+/// their columns begin at `j`.
 ///
-/// It is one function for tiles of all sizes, not inlined: inlined loops are unrolled for each size, and slow down tiles
-/// that are no border.
+/// It is one function for tiles of all sizes. Inlined, its loops are unrolled for each size, and slow down tiles that
+/// are no border.
 ///
 /// # Safety
-/// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is used.
+/// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is
+/// used.
 #[inline(never)]
 unsafe fn store_border<T: Scalar>(
     sums: &[[T; MAX_NR]],

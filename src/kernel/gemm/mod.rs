@@ -1,9 +1,9 @@
-//! The matrix products of training, named as in BLAS by the factor that is transposed: `gemm_nt` is `x Wᵀ`, `gemm_nn` is
-//! `d W` and `gemm_tn` is `dᵀ x`.
+//! The matrix products of training, named as in BLAS by the factor that is transposed: `gemm_nt` is `x Wᵀ`, `gemm_nn`
+//! is `d W` and `gemm_tn` is `dᵀ x`.
 //!
-//! Each element is summed over the inner index in increasing order, in blocks of [`KC`], for any shape of the result. So a
-//! row has the same bits for any number of rows and any division of them among threads. [`sums`](super::sums) defines the
-//! order of blocks of rows.
+//! Each element is summed over the inner index in increasing order, in blocks of [`KC`], for any shape of the result.
+//! So a row has the same bits for any number of rows and any division of them among threads. [`sums`](super::sums)
+//! defines the order of blocks of rows.
 
 mod epilogue;
 mod matrix;
@@ -38,8 +38,8 @@ use crate::scalar::Scalar;
 
 /// Inner indices that are summed in registers before the sum is added to the result.
 ///
-/// A panel of that many rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2. Strips of
-/// 512 outputs fill half a level-2 cache.
+/// A panel of that many rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2. Strips
+/// of 512 outputs fill half a level-2 cache.
 pub(crate) const KC: usize = 256;
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -48,8 +48,8 @@ pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 /// The number of panels that is large enough to be divided among threads.
 const MIN_PANELS: usize = 8;
 
-/// Bytes of B from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB, which also holds
-/// x, c and the matrix.
+/// Bytes of B from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB. That cache
+/// also holds x, c and the matrix.
 const PANELWISE_BYTES: usize = 128 * 1024;
 
 /// Whether each panel of B is packed just before its use: for a large B of enough panels.
@@ -58,8 +58,8 @@ fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
         && packed_b_len::<T>(columns, inner).saturating_mul(size_of::<T>()) >= PANELWISE_BYTES
 }
 
-/// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows. There
-/// are all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
+/// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows.
+/// There are all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
 pub(crate) fn gemm_tn_scratch_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
     let panels = panel_count::<T>(inputs).min(MIN_PANELS.max(PARTS_PER_THREAD * threads()));
     let buffer = BlockSum::<T>::buffer_len(packed_a_len(outputs, inputs), rows.div_ceil(KC));
@@ -100,8 +100,8 @@ pub(crate) fn gemm<T: Scalar>(
 /// `c = x Wᵀ`, then the epilogue.
 ///
 /// # Shapes
-/// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs and
-/// inputs.
+/// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs
+/// and inputs.
 pub(crate) fn gemm_nt<T: Scalar>(
     x: Matrix<'_, T>,
     w: &[T],
@@ -129,8 +129,8 @@ pub(crate) fn gemm_nt<T: Scalar>(
 /// `c = d W`.
 ///
 /// # Shapes
-/// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_b_len`] of inputs and
-/// outputs.
+/// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_b_len`] of inputs
+/// and outputs.
 pub(crate) fn gemm_nn<T: Scalar>(
     d: Matrix<'_, T>,
     w: &[T],
@@ -247,8 +247,8 @@ fn gemm_panelwise<T: Scalar, A: MatrixA<T>>(
     });
 }
 
-/// Computes rows × columns of a product over `inner` ≤ [`KC`] inner indices, from index `first` of `b`. Each thread computes
-/// some rows.
+/// Computes rows × columns of a product over `inner` ≤ [`KC`] inner indices, from index `first` of `b`. Each thread
+/// computes some rows.
 fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     [rows, inner]: [usize; 2],
     a: A,
@@ -265,11 +265,12 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     require("the result of a product", [rows, b.columns], stride, c.len());
     let c = SharedSlice::new(c);
     parallel_ranges(rows, MR, rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND, |own| {
-        // SAFETY: `parallel_ranges` gives each row to one call, and rows do not overlap: columns ≤ stride, as required above.
+        // SAFETY: `parallel_ranges` gives each row to one call, and rows do not overlap: columns ≤ stride, as required
+        // above.
         let c = unsafe { c.slice_mut(own.start * stride..(own.end - 1) * stride + b.columns) };
         let (size, a) = ([own.len(), inner], a.skip(own.start, 0));
-        // SAFETY: `a` holds all rows and inner indices, as required above. Those of `own` × columns lie within this `c`,
-        // which is not used elsewhere.
+        // SAFETY: `a` holds all rows and inner indices, as required above. Those of `own` × columns lie within this
+        // `c`, which is not used elsewhere.
         dispatch(unsafe { MacroKernel::new(size, a, b, first, c.as_mut_ptr(), stride, epilogue) });
     });
 }

@@ -10,14 +10,14 @@ use crate::{
     scalar::Scalar,
 };
 
-/// Columns of a panel: those of a tile, so that a tile reads contiguous cache lines. Wider panels, of which each tile skips
-/// lines, make a product a sixth slower.
+/// Columns of a panel: those of a tile, so that a tile reads contiguous cache lines. Wider panels, of which each tile
+/// skips lines, make a product a sixth slower.
 pub(super) fn nr<T: Scalar>() -> usize {
     NR_REGISTERS * lanes::<T>()
 }
 
-/// The length of a packed B: its panels one after the other, the last one padded with zeros. It saturates at `usize::MAX`,
-/// which is longer than any slice.
+/// The length of a packed B: its panels one after the other, the last one padded with zeros. It saturates at
+/// `usize::MAX`, which is longer than any slice.
 pub(crate) fn packed_b_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     padded_columns::<T>(columns).saturating_mul(inner)
 }
@@ -28,8 +28,8 @@ fn padded_columns<T: Scalar>(columns: usize) -> usize {
     columns.saturating_add(width - 1) & !(width - 1)
 }
 
-/// The number of panels of `columns` columns. A panel is a power of two wide: a division would take longer than the product
-/// of a tiny network.
+/// The number of panels of `columns` columns. A panel is a power of two wide: a division would take longer than the
+/// product of a tiny network.
 pub(super) fn panel_count<T: Scalar>(columns: usize) -> usize {
     padded_columns::<T>(columns) >> nr::<T>().trailing_zeros()
 }

@@ -5,8 +5,8 @@ use crate::kernel::{Kernel, Level, dispatch, fused::fuses, simd::lanes};
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// The entries of a tiny matrix, times the lanes of a register. Packing such a matrix takes longer than its product row by
-/// row.
+/// The entries of a tiny matrix, times the lanes of a register. Packing such a matrix takes longer than its product row
+/// by row.
 const TINY: usize = 10_000;
 
 /// Whether the product of one row with such a matrix is computed by [`gemv`].
@@ -62,7 +62,8 @@ impl<T: Scalar> Gemv<'_, T> {
     }
 }
 
-/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. Both rows are in the cache, so packing gains nothing.
+/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. Both rows are in the cache, so packing gains
+/// nothing.
 pub(super) struct RankOne<'a, T> {
     pub d: &'a [T],
     pub x: &'a [T],

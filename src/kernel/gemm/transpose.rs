@@ -1,4 +1,4 @@
-//! Transposition, in squares that fit into registers.
+//! Matrix transposition, in squares that fit into registers.
 
 use super::Matrix;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -6,7 +6,7 @@ use crate::kernel::{AVX512, PLAIN, is};
 use crate::kernel::{Kernel, Level, dispatch, require};
 use crate::scalar::Scalar;
 
-/// Writes the transpose of \[rows, columns\] of `from` to `to`, whose rows lie at a distance of `stride` values.
+/// Writes the transpose of `from` \[rows, columns\] to `to`, in rows `stride` values apart.
 pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &mut [T], stride: usize) {
     let [rows, columns] = size;
     if rows == 0 || columns == 0 {
@@ -17,9 +17,9 @@ pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize;
     dispatch(Transpose { from, size, to, stride });
 }
 
-/// Columns of the matrix that are transposed together: as many rows of the result, of up to 128 bytes in a panel, stay in a
-/// level-1 cache until they are full.
-const STRETCH: usize = 64;
+/// Columns that are transposed together: as many rows of the result stay in a level-1 cache until they are full. In a
+/// panel, a row has up to 128 bytes.
+const COLUMN_BLOCK: usize = 64;
 
 struct Transpose<'a, T> {
     from: Matrix<'a, T>,
@@ -40,8 +40,8 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
         }
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         if LEVEL != PLAIN {
-            // SAFETY: at these levels AVX2 exists, `T` is the type of the square, and `squares` gives slices of SIDE rows of
-            // SIDE values.
+            // SAFETY: at these levels AVX2 exists, `T` is the element of the square, and `squares` gives slices of SIDE
+            // rows of SIDE values.
             match (is::<T, f32>(), is::<T, f64>()) {
                 (true, _) => return self.squares::<8>(|from, to| unsafe { machine::of_f32(from, to) }),
                 (_, true) => return self.squares::<4>(|from, to| unsafe { machine::of_f64(from, to) }),
@@ -54,16 +54,18 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
 }
 
 impl<T: Scalar> Transpose<'_, T> {
-    /// Transposes whole squares of `SIDE` by `square`, which is given the first value of each and the distance of its rows;
-    /// the rest one by one. SIDE rows of SIDE values lie within the slices that the pointers are made from.
+    /// Transposes whole squares of side `SIDE` by `square`, and the rest value by value.
+    ///
+    /// `square` receives the address of the first value and the distance of rows, for source and result. SIDE rows of
+    /// SIDE values lie within the slices of these addresses.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     #[inline(always)]
     fn squares<const SIDE: usize>(&mut self, square: impl Fn((*const T, usize), (*mut T, usize))) {
         let [rows, columns] = self.size;
         let [whole_rows, whole_columns] = [rows, columns].map(|all| all - all % SIDE);
-        for first in (0..whole_columns).step_by(STRETCH) {
+        for first in (0..whole_columns).step_by(COLUMN_BLOCK) {
             for i in (0..whole_rows).step_by(SIDE) {
-                for p in (first..whole_columns.min(first + STRETCH)).step_by(SIDE) {
+                for p in (first..whole_columns.min(first + COLUMN_BLOCK)).step_by(SIDE) {
                     let from = &self.from.data[i * self.from.stride + p..][..(SIDE - 1) * self.from.stride + SIDE];
                     let to = &mut self.to[p * self.stride + i..][..(SIDE - 1) * self.stride + SIDE];
                     square((from.as_ptr(), self.from.stride), (to.as_mut_ptr(), self.stride));
@@ -74,11 +76,12 @@ impl<T: Scalar> Transpose<'_, T> {
         self.rest(whole_rows..rows, 0..columns);
     }
 
+    /// Transposes the values in `rows` × `columns` one by one.
     #[inline(always)]
     fn rest(&mut self, rows: core::ops::Range<usize>, columns: core::ops::Range<usize>) {
-        for first in columns.clone().step_by(STRETCH) {
+        for first in columns.clone().step_by(COLUMN_BLOCK) {
             for i in rows.clone() {
-                for p in first..columns.end.min(first + STRETCH) {
+                for p in first..columns.end.min(first + COLUMN_BLOCK) {
                     self.to[p * self.stride + i] = self.from.data[i * self.from.stride + p];
                 }
             }
@@ -95,7 +98,7 @@ mod machine {
         _mm512_unpacklo_pd,
     };
 
-    /// A square of 8.
+    /// Transposes a square of 8 × 8 `f32`.
     ///
     /// # Safety
     /// AVX2 exists; `T` is `f32`; 8 rows of 8 values can be read and written at these distances.
@@ -104,7 +107,7 @@ mod machine {
         // SAFETY: by the contract of this function.
         unsafe {
             let r: [_; 8] = core::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride).cast()));
-            // Pairs of rows interleaved, then pairs of pairs, then halves exchanged.
+            // Interleave pairs of rows, then pairs of pairs, then exchange halves.
             let low: [_; 4] = core::array::from_fn(|i| _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]));
             let high: [_; 4] = core::array::from_fn(|i| _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]));
             let fours = |i: usize| {
@@ -122,7 +125,7 @@ mod machine {
         }
     }
 
-    /// A square of 8.
+    /// Transposes a square of 8 × 8 `f64`.
     ///
     /// # Safety
     /// AVX-512 F exists; `T` is `f64`; 8 rows of 8 values can be read and written at these distances.
@@ -131,7 +134,7 @@ mod machine {
         // SAFETY: by the contract of this function.
         unsafe {
             let r: [_; 8] = core::array::from_fn(|i| _mm512_loadu_pd(from.add(i * from_stride).cast()));
-            // Pairs of rows interleaved, then quarters exchanged: each has a column of a pair.
+            // Interleave pairs of rows, then exchange quarters: each holds a column of a pair.
             let even: [_; 4] = core::array::from_fn(|i| _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]));
             let odd: [_; 4] = core::array::from_fn(|i| _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]));
             for (j, pairs) in [even, odd].into_iter().enumerate() {
@@ -148,7 +151,7 @@ mod machine {
         }
     }
 
-    /// A square of 4.
+    /// Transposes a square of 4 × 4 `f64`.
     ///
     /// # Safety
     /// AVX2 exists; `T` is `f64`; 4 rows of 4 values can be read and written at these distances.
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_size_is_transposed_and_nothing_else_is_written() {
+    fn transpose_any_size_writes_each_value_and_no_other() {
         transposes(|i| i as f32);
         transposes(|i| i as f64);
     }

@@ -1,8 +1,8 @@
 use super::FAN;
 use crate::kernel::simd::Lanes;
 
-/// Partial sums of R registers of columns, by level: blocks of [`ROWS`](super::ROWS) rows, groups of [`FAN`] blocks, and
-/// groups of [`FAN`] groups.
+/// Partial sums of R registers of columns, by level: blocks of [`ROWS`](super::ROWS) rows, groups of [`FAN`] blocks,
+/// and groups of [`FAN`] groups.
 #[derive(Clone, Copy)]
 pub(super) struct Cascade<V, const R: usize> {
     levels: [[V; R]; 3],

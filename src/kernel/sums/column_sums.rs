@@ -93,7 +93,8 @@ impl<T: Scalar> ColumnSums<'_, T> {
         }
     }
 
-    /// The sum of `count` rows from `first`. It stays in registers: a loop over slices would store and load it for each row.
+    /// The sum of `count` rows from `first`. It stays in registers: a loop over slices would store and load it for each
+    /// row.
     ///
     /// # Safety
     /// That of [`registers`](Self::registers), and the rows are among those of `d`.

@@ -1,7 +1,7 @@
 //! Sums over rows, in an order that keeps their digits.
 //!
-//! A sequential sum of n terms loses about `√n / 6` epsilons, because each addition rounds the partial sum. Here a partial
-//! sum takes at most a few dozen additions before it becomes a term of the next level.
+//! A sequential sum of n terms loses about `√n / 6` epsilons, because each addition rounds the partial sum. Here a
+//! partial sum takes at most a few dozen additions before it becomes a term of the next level.
 //!
 //! | sum | in registers | next levels |
 //! | --- | --- | --- |
@@ -13,7 +13,8 @@
 //! - Blocks are counted from the first row of the sum. The order depends on the rows of this sum alone, not on the
 //!   number of threads or on other rows.
 //! - A sum is added to a total of zero without rounding. So a shard of samples has the same sum inside any batch.
-//! - [`BlockSum`] carries its state from block to block. So segments of whole blocks of steps give the bits of one pass.
+//! - [`BlockSum`] carries its state from block to block. So segments of whole blocks of steps give the bits of one
+//!   pass.
 
 mod block_sum;
 mod cascade;
