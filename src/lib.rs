@@ -47,7 +47,7 @@ mod kernel;
 pub mod linalg;
 pub mod math;
 
-// Parts: one trait a module, with its implementations; the data they run on.
+// Parts: one trait a module, with its implementations; mean-field theory; data sets.
 pub mod activation;
 pub mod dataset;
 pub mod initializer;
