@@ -1,38 +1,12 @@
 //! The gradient budget: the product of the chain rule, factor by factor, in decades.
 
-use super::{Factor, GradientMonitor, Link};
+use super::{Factor, GradientMonitor, Link, NormStats};
 use crate::{
     block::{Blocks, Role},
-    kernel::reduce::{Survey, survey},
     scalar::Scalar,
 };
 use alloc::{string::String, vec::Vec};
-use core::fmt;
 use num_traits::Float;
-
-/// A gradient at one place: its length and what is wrong with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct NormStats {
-    /// Its 2-norm; infinite or NaN where a value is.
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub norm: f64,
-    /// How many values are exactly zero.
-    pub zeros: usize,
-    /// How many are infinite or NaN.
-    pub non_finite: usize,
-    /// How many there are.
-    pub values: usize,
-}
-
-impl NormStats {
-    /// The length of a gradient.
-    pub fn of<T: Scalar>(gradient: &[T]) -> Self {
-        let Survey { norm, zeros, non_finite, .. } = survey(gradient);
-        NormStats { norm, zeros, non_finite, values: gradient.len() }
-    }
-}
 
 /// What one link did to the gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,7 +227,7 @@ impl GradientBudget {
 }
 
 /// `0` of `0.recurrent`.
-fn layer_of(name: &str) -> &str {
+pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
@@ -280,125 +254,5 @@ impl<T: Scalar> GradientMonitor<T> for GradientBudget {
             }
         }
         self.blocks.truncate(blocks.len());
-    }
-}
-
-/// A number of decades in a table: two digits, or a blank.
-struct Decades(f64);
-
-impl fmt::Display for Decades {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0.0 => f.pad("·"),
-            d if d.is_infinite() => f.pad(if d > 0.0 { "+∞" } else { "−∞" }),
-            d => {
-                let text = alloc::format!("{d:+.2}").replace('-', "−");
-                f.pad(&text)
-            }
-        }
-    }
-}
-
-/// The shares of one row of a table, and a bar of its total: one mark for half a decade.
-fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
-    let total = shares.total();
-    let marks = (Float::abs(total) * 2.0).min(24.0) as usize;
-    let bar: String = core::iter::repeat_n(if total < 0.0 { '◂' } else { '▸' }, marks).collect();
-    write!(
-        f,
-        "{name:<18} {norm:>9.2e} {:>8} {:>8} {:>8} {:>8}  {bar:<12}",
-        Decades(shares.weights),
-        Decades(shares.activation),
-        Decades(shares.injection),
-        Decades(shares.other),
-    )
-}
-
-/// A table of depth, a row per weight product with the factors before it, then one of time for each
-/// recurrent layer, some twelve stretches of steps each.
-impl fmt::Display for GradientBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_main_path).collect();
-        let Some(first) = path.first() else { return write!(f, "no backward pass was watched") };
-        writeln!(f, "gradient budget, from loss to input; shares in decades (log10 of each factor)")?;
-        writeln!(
-            f,
-            "{:<18} {:>9} {:>8} {:>8} {:>8} {:>8}  {:<12} {:>9} {:>9}",
-            "layer", "‖gradient‖", "weights", "φ′", "added", "other", "total", "‖dW‖", "‖db‖"
-        )?;
-        writeln!(f, "{:<18} {:>9.2e}", "output", first.norm_in.norm)?;
-        let mut unseen: Vec<&BlockBudget> = self.blocks.iter().collect();
-        for links in path.split_inclusive(|link| link.factor == Factor::Weights) {
-            let Some(last) = links.last() else { continue };
-            let ends = last.factor != Factor::Weights;
-            let layer = match unseen.first() {
-                // The path ends before the first weights; what is left of the blocks is theirs.
-                Some(first) if ends => layer_of(&first.name),
-                _ => last.name.strip_suffix(".input").unwrap_or(&last.name),
-            };
-            let own = |block: &&BlockBudget| layer_of(&block.name) == layer;
-            write_row(
-                f,
-                if ends { layer } else { &last.name },
-                last.norm_out.norm,
-                &Shares::of(links.iter().copied()),
-            )?;
-            write_blocks(f, unseen.iter().copied().filter(own))?;
-            unseen.retain(|block| !own(block));
-        }
-        let shares = self.shares();
-        if let Some(last) = path.last() {
-            write_row(f, "sum", last.norm_out.norm, &shares)?;
-        }
-        writeln!(f)?;
-        if path.last().is_some_and(|last| last.factor != Factor::Weights) {
-            writeln!(f, "(ends at the first pre-activation: the input's gradient was not asked for)")?;
-        }
-        for block in unseen {
-            writeln!(f, "{:<18} ‖gradient‖ {:.2e}", block.name, block.gradient.norm)?;
-        }
-        for layer in self.recurrent_layers() {
-            self.write_time(f, layer)?;
-        }
-        Ok(())
-    }
-}
-
-fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a BlockBudget>) -> fmt::Result {
-    let (mut weights, mut biases) = (None::<f64>, None::<f64>);
-    for block in blocks {
-        let norm = match block.role {
-            Role::Bias => &mut biases,
-            _ => &mut weights,
-        };
-        *norm = Some(Float::hypot(norm.unwrap_or(0.0), block.gradient.norm));
-    }
-    for norm in [weights, biases] {
-        match norm {
-            Some(norm) => write!(f, " {norm:>9.2e}")?,
-            None => write!(f, " {:>9}", "")?,
-        }
-    }
-    writeln!(f)
-}
-
-/// Stretches that a table of time is cut into.
-const STRETCHES: usize = 12;
-
-impl GradientBudget {
-    fn write_time(&self, f: &mut fmt::Formatter<'_>, layer: &str) -> fmt::Result {
-        let links: Vec<&LinkBudget> = self.steps_of(layer).collect();
-        let (Some(newest), Some(oldest)) = (links.first(), links.last()) else { return Ok(()) };
-        let (Some(end), Some(start)) = (newest.step, oldest.step) else { return Ok(()) };
-        let stretch = (end - start + 1).div_ceil(STRETCHES).max(1);
-        writeln!(f, "\n{layer} over time, from the last step to the first; the gradient is that of the whole state")?;
-        for links in links.chunk_by(|a, b| a.step.map(|s| (end - s) / stretch) == b.step.map(|s| (end - s) / stretch)) {
-            let (Some(first), Some(last)) = (links.first(), links.last()) else { continue };
-            let name = alloc::format!("{}…{}", first.step.unwrap_or(0), last.step.unwrap_or(0));
-            write_row(f, &name, last.norm_out.norm, &Shares::of(links.iter().copied()))?;
-            writeln!(f)?;
-        }
-        write_row(f, "sum", oldest.norm_out.norm, &Shares::of(links.iter().copied()))?;
-        writeln!(f)
     }
 }

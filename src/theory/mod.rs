@@ -1,12 +1,14 @@
 //! What can be said about a gradient before it is measured.
 
 mod certificate;
+mod inputs;
 mod lyapunov;
 mod prediction;
 mod sample;
 mod single_input;
 
 pub use certificate::{Certificate, Horizon, LinkBound};
+pub use inputs::InputStatistics;
 pub use lyapunov::{LyapunovSpectrum, lyapunov_spectrum, state_jacobian};
-pub use prediction::{InputStatistics, PredictedLink, Prediction, PredictionSource};
+pub use prediction::{PredictedLink, Prediction, PredictionSource};
 pub use single_input::SingleInput;

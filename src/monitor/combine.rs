@@ -1,0 +1,163 @@
+//! Several monitors as one, and one that is called in some passes only.
+
+use super::{GradientMonitor, Link};
+use crate::{block::Blocks, scalar::Scalar};
+use alloc::{boxed::Box, vec::Vec};
+
+impl<T: Scalar> GradientMonitor<T> for () {
+    fn is_active(&self) -> bool {
+        false
+    }
+}
+
+/// Passes every event on to those of `members` that listen.
+macro_rules! composite {
+    ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
+        impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
+            fn begin_pass(&mut $self) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_pass();
+                $each
+            }
+            fn begin_part(&mut $self) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_part();
+                $each
+            }
+            fn is_active(&$self) -> bool {
+                $any
+            }
+            fn forward(&mut $self, at: &Link<'_>, x: &[T], y: &[T]) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.forward(at, x, y);
+                    }
+                };
+                $each
+            }
+            fn backward(&mut $self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.backward(at, dy, dx);
+                    }
+                };
+                $each
+            }
+            fn loss(&mut $self, loss: f64) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.loss(loss);
+                    }
+                };
+                $each
+            }
+            fn clip(&mut $self, factor: f64) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.clip(factor);
+                    }
+                };
+                $each
+            }
+            fn gradient(&mut $self, blocks: &Blocks, w: &[T], dw: &[T]) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.gradient(blocks, w, dw);
+                    }
+                };
+                $each
+            }
+            fn update(&mut $self, blocks: &Blocks, w: &[T], update: &[T]) {
+                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
+                    if member.is_active() {
+                        member.update(blocks, w, update);
+                    }
+                };
+                $each
+            }
+        }
+    };
+}
+
+composite!([A: GradientMonitor<T>, B: GradientMonitor<T>] (A, B), self,
+    any: self.0.is_active() || self.1.is_active(),
+    each(visit): { visit(&mut self.0); visit(&mut self.1) });
+
+composite!([A: GradientMonitor<T>, B: GradientMonitor<T>, C: GradientMonitor<T>] (A, B, C), self,
+any: self.0.is_active() || self.1.is_active() || self.2.is_active(),
+each(visit): {
+    visit(&mut self.0);
+    visit(&mut self.1);
+    visit(&mut self.2)
+});
+
+composite!([M: GradientMonitor<T>] Option<M>, self,
+    any: self.as_ref().is_some_and(|member| member.is_active()),
+    each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
+
+composite!([M: GradientMonitor<T>] Vec<M>, self,
+    any: self.iter().any(|member| member.is_active()),
+    each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
+
+composite!([M: GradientMonitor<T>] &mut M, self,
+    any: (**self).is_active(),
+    each(visit): visit(*self));
+
+composite!([] Box<dyn GradientMonitor<T>>, self,
+    any: (**self).is_active(),
+    each(visit): visit(&mut **self));
+
+/// A monitor that is called in every `n`-th pass only; the others cost nothing. In a
+/// [`Trainer`](crate::trainer::Trainer) it counts updates, not the parts of an accumulated one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Every<M> {
+    every: u64,
+    passes: u64,
+    /// The monitor.
+    pub monitor: M,
+}
+
+/// `monitor`, called in the first of every `n` passes; `n` = 0 is never.
+#[allow(non_snake_case)]
+pub fn Every<M>(n: u64, monitor: M) -> Every<M> {
+    Every { every: n, passes: 0, monitor }
+}
+
+impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
+    fn begin_pass(&mut self) {
+        self.passes += 1;
+        if self.due() {
+            self.monitor.begin_pass();
+        }
+    }
+    fn begin_part(&mut self) {
+        if self.due() {
+            self.monitor.begin_part();
+        }
+    }
+    fn is_active(&self) -> bool {
+        self.due() && self.monitor.is_active()
+    }
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.monitor.forward(at, x, y);
+    }
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.monitor.backward(at, dy, dx);
+    }
+    fn loss(&mut self, loss: f64) {
+        self.monitor.loss(loss);
+    }
+    fn clip(&mut self, factor: f64) {
+        self.monitor.clip(factor);
+    }
+    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+        self.monitor.gradient(blocks, w, dw);
+    }
+    fn update(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
+        self.monitor.update(blocks, w, update);
+    }
+}
+
+impl<M> Every<M> {
+    fn due(&self) -> bool {
+        self.passes.checked_sub(1).and_then(|before| before.checked_rem(self.every)) == Some(0)
+    }
+}

@@ -1,0 +1,52 @@
+//! Links and their factors.
+
+use crate::{activation::AnyActivation, batch_shape::BatchShape};
+
+/// Which factor of the chain rule a link applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Factor {
+    /// The product with the weights, `Wᵀ d`.
+    Weights,
+    /// The product with the activation's derivative, `φ′(z) ⊙ g`.
+    Activation,
+    /// Gradient added where paths meet: a skip, a loss at each step.
+    Addition,
+    /// The rest: normalisation, pooling, dropout, the whole of a recurrent layer seen over depth.
+    Other,
+}
+
+/// One link of the chain: where it is, which factor it applies, and at which step.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Link<'a> {
+    /// Its name, made once: `3`, `3.residual.1`, `0.recurrent`.
+    pub name: &'a str,
+    /// Its place in the network's table of names.
+    pub index: usize,
+    /// The factor it applies.
+    pub factor: Factor,
+    /// The step of a recurrent layer; `None` for a link of depth.
+    pub step: Option<usize>,
+    /// The gate of a gated cell.
+    pub gate: Option<&'static str>,
+    /// Whether it is on the one path from loss to input; links inside parallel branches are not.
+    pub on_main_path: bool,
+    /// The rows of the pass.
+    pub extent: BatchShape<'a>,
+    /// The activation, where the factor is one.
+    pub activation: Option<&'a dyn AnyActivation>,
+}
+
+impl core::fmt::Debug for Link<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Link")
+            .field("name", &self.name)
+            .field("factor", &self.factor)
+            .field("step", &self.step)
+            .field("gate", &self.gate)
+            .field("on_main_path", &self.on_main_path)
+            .finish_non_exhaustive()
+    }
+}

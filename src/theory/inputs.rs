@@ -1,0 +1,67 @@
+//! The statistics of a network's inputs.
+
+use super::sample::Spread;
+use crate::{
+    error::{Error, require},
+    scalar::{Scalar, to_f64},
+};
+
+/// What a network is going to be fed with.
+///
+/// ```
+/// use chainrule::theory::InputStatistics;
+/// let rows = [1.0f32, -1.0, 3.0, 1.0];
+/// assert_eq!(InputStatistics::of_rows(&rows)?.second_moment(), 3.0);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputStatistics {
+    pub(super) spread: Spread,
+    pub(super) steps: usize,
+}
+
+impl InputStatistics {
+    /// Values of mean 0 and mean square `second_moment`; 1 for standardised data.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.
+    pub fn new(second_moment: f64) -> Result<Self, Error> {
+        let valid = second_moment.is_finite() && second_moment >= 0.0;
+        require(valid, "the mean square of inputs", "finite and at least 0", second_moment)?;
+        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1 })
+    }
+
+    /// The mean and mean square of these values: of a batch, or of all data.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without values; [`Error::NonFinite`] for a value that is NaN or infinite; [`Error::Parameter`]
+    /// where the mean square overflows `f64`.
+    pub fn of_rows<T: Scalar>(values: &[T]) -> Result<Self, Error> {
+        if values.is_empty() {
+            return Err(Error::Empty { what: "the inputs of a prediction" });
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NonFinite { what: "the inputs of a prediction", index, found: to_f64(values[index]) });
+        }
+        let spread = Spread::of(values);
+        Ok(InputStatistics { spread, ..Self::new(spread.square)? })
+    }
+
+    /// Sequences of that many steps.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for 0 `steps`.
+    pub fn steps(self, steps: usize) -> Result<Self, Error> {
+        require(steps > 0, "the steps of inputs", "at least 1", steps as f64)?;
+        Ok(InputStatistics { steps, ..self })
+    }
+
+    pub(super) fn spread(&self) -> Spread {
+        self.spread
+    }
+
+    /// The mean square of the values.
+    pub fn second_moment(&self) -> f64 {
+        self.spread.square
+    }
+}

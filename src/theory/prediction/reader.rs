@@ -1,0 +1,231 @@
+//! The walk over a description: each layer's links by formula, or sampled.
+
+use super::{
+    PredictedLink, PredictionSource,
+    shifted::Shifted,
+    signal::{Effect, Scales, Signal, not_normal, share, sum},
+};
+use crate::{
+    activation::{AnyActivation, LeakyRelu},
+    block::Role,
+    error::Error,
+    initializer::{Initializer, InitializerKind, Shape},
+    layer::{LayerSpec, join},
+    mean_field::moments::Moments,
+    monitor::{Factor, Shares},
+    theory::sample::{Sample, Spread},
+};
+use alloc::{string::ToString, vec::Vec};
+
+pub(super) struct Reader<'a> {
+    pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
+    pub sample: Option<Option<Sample>>,
+    /// In the order of the forward pass.
+    pub links: Vec<PredictedLink>,
+    pub scales: Scales,
+    pub steps: usize,
+}
+
+impl Reader<'_> {
+    pub(super) fn sample(&mut self) -> Result<Option<&mut Sample>, Error> {
+        if self.sample.is_none() {
+            self.sample = Some((self.draw)()?);
+        }
+        Ok(self.sample.as_mut().and_then(Option::as_mut))
+    }
+
+    pub(super) fn read(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
+        match node {
+            LayerSpec::Sequential { layers, .. } => {
+                let mut all = Effect { signal, shares: Some(Shares::default()), beta: 0.0, mixes: false };
+                for (i, layer) in layers.iter().enumerate() {
+                    let next = self.read(layer, &join(path, &i.to_string()), all.signal)?;
+                    all.signal = next.signal;
+                    all.shares = all.shares.zip(next.shares).map(|(a, b)| sum(a, b));
+                    all.beta += next.beta;
+                    all.mixes |= next.mixes;
+                }
+                Ok(all)
+            }
+            LayerSpec::Linear { inputs, outputs, weights, bias } => {
+                self.linear(node, path, signal, [*inputs, *outputs], weights, bias.as_ref())
+            }
+            LayerSpec::ActivationLayer { width, activation } => {
+                self.scales.add(activation, !path.contains('.'))?;
+                self.activation(node, path, signal, *width, activation.as_any())
+            }
+            LayerSpec::PRelu { width, initial, .. } => {
+                self.scales.lose();
+                self.activation(node, path, signal, *width, &LeakyRelu::new(*initial)?)
+            }
+            LayerSpec::LayerNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, true)),
+            LayerSpec::RmsNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, false)),
+            LayerSpec::Dropout { rate, .. } => {
+                self.scales.lose();
+                let keep = 1.0 - rate;
+                let after = signal.map(|Signal { spread, normal }| Signal {
+                    spread: Spread { square: spread.square / keep, ..spread },
+                    normal: normal && *rate == 0.0,
+                });
+                Ok(self.formula(node, path, Factor::Other, [signal, after], Some(-0.5 * libm::log10(keep)), 0.0))
+            }
+            LayerSpec::LastStep { .. } => {
+                self.steps = 1;
+                Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
+            }
+            LayerSpec::MeanOverSteps { .. } if self.steps == 1 => {
+                Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
+            }
+            LayerSpec::MeanOverSteps { .. } => {
+                // How much alike the steps are, no description says.
+                let decades = -0.5 * libm::log10(self.steps as f64);
+                self.steps = 1;
+                let after = self.sample()?.and_then(|sample| sample.output(path)).map(not_normal);
+                Ok(self.formula(node, path, Factor::Other, [signal, after], Some(decades), 0.0))
+            }
+            LayerSpec::Residual { branch, scale } => self.residual(node, path, signal, branch, *scale),
+            _ => self.sampled(node, path, signal),
+        }
+    }
+
+    /// `q = σw² m + σb²` and `V = ½ log10 σw²`, with `σw² = fan in · Var W`.
+    pub(super) fn linear(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        signal: Option<Signal>,
+        [inputs, outputs]: [usize; 2],
+        weights: &InitializerKind,
+        bias: Option<&InitializerKind>,
+    ) -> Result<Effect, Error> {
+        let shape = Shape::new(outputs, inputs, Role::Weight);
+        let of_bias = |bias: &InitializerKind| {
+            let shape = Shape::new(outputs, 1, Role::Bias);
+            bias.mean(shape).zip(bias.variance(shape))
+        };
+        let bias = bias.map_or(Some((0.0, 0.0)), of_bias);
+        let variance = weights.variance(shape).filter(|_| weights.mean(shape) == Some(0.0));
+        let (Some(variance), Some((bias_mean, bias_variance))) = (variance, bias) else {
+            return self.sampled(node, path, signal);
+        };
+        let weight_variance = inputs as f64 * variance;
+        self.scales.weights = Some([weight_variance, bias_variance]).filter(|_| bias_mean == 0.0);
+        let after = signal.map(|Signal { spread, .. }| {
+            let variance = weight_variance * spread.square + bias_variance;
+            Signal { spread: Spread { mean: bias_mean, square: variance + bias_mean * bias_mean }, normal: true }
+        });
+        // Orthogonal columns keep the length of every vector.
+        let kept = weights.orthogonal_gain(shape).is_some() && inputs >= outputs;
+        let beta = if kept { 0.0 } else { 2.0 / inputs as f64 };
+        let decades = 0.5 * libm::log10(weight_variance);
+        let effect = self.formula(node, path, Factor::Weights, [signal, after], Some(decades), beta);
+        Ok(Effect { mixes: true, ..effect })
+    }
+
+    /// `A = ½ log10 E φ′(√q z)²`.
+    pub(super) fn activation(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        signal: Option<Signal>,
+        width: usize,
+        activation: &dyn AnyActivation,
+    ) -> Result<Effect, Error> {
+        let Some(before) = signal else {
+            return Ok(self.formula(node, path, Factor::Activation, [None, None], None, 0.0));
+        };
+        if !before.normal || !before.spread.square.is_finite() {
+            return self.sampled(node, path, signal);
+        }
+        let shifted = Shifted { activation, by: before.spread.mean };
+        let moments = Moments::new(if shifted.by == 0.0 { activation } else { &shifted });
+        let q = before.variance();
+        let slope = moments.derivative_square(q);
+        let spread = Spread { mean: moments.mean(q), square: moments.square(q) };
+        let kurtosis = moments.derivative_fourth(q) / (slope * slope);
+        let beta = if kurtosis.is_finite() { 3.0 * (kurtosis - 1.0) / width.max(1) as f64 } else { 0.0 };
+        let after = Some(Signal { spread, normal: false }).filter(|_| spread.square.is_finite());
+        Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
+    }
+
+    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and divides
+    /// by σ; gains begin at 1.
+    ///
+    /// Of a normal row σ² is q χ²/n of n − k + 1 degrees, so that `E (n − k)/(n σ²)` is `(n − k)/((n − k − 1) q)`; of
+    /// others it is about 1/q, for what is taken away and what 1/σ² gains by its chance are alike.
+    pub(super) fn norm(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        signal: Option<Signal>,
+        width: usize,
+        epsilon: f64,
+        centred: bool,
+    ) -> Effect {
+        self.scales.lose();
+        let Some(before) = signal else {
+            // Of a signal that is not next to nothing it makes a row of mean square 1.
+            let after = Signal { spread: Spread { mean: 0.0, square: 1.0 }, normal: false };
+            return self.formula(node, path, Factor::Other, [None, centred.then_some(after)], None, 0.0);
+        };
+        let square = if centred { before.variance() } else { before.spread.square };
+        let sigma = libm::sqrt(square + epsilon);
+        let left = width as f64 - if centred { 2.0 } else { 1.0 };
+        let chance = if before.normal && left > 1.0 { left / (left - 1.0) } else { 1.0 };
+        let mean = if centred { 0.0 } else { before.spread.mean / sigma };
+        let after = Signal { spread: Spread { mean, square: square / (square + epsilon) }, normal: before.normal };
+        let decades = if left > 0.0 { 0.5 * libm::log10(chance) - libm::log10(sigma) } else { f64::NEG_INFINITY };
+        self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
+    }
+
+    /// Books what a formula says of a layer's one link.
+    pub(super) fn formula(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        factor: Factor,
+        [before, after]: [Option<Signal>; 2],
+        decades: Option<f64>,
+        spread: f64,
+    ) -> Effect {
+        self.links.push(PredictedLink {
+            name: path.into(),
+            kind: node.title(),
+            factor,
+            on_main_path: true,
+            second_moment: before.map(|before| before.spread.square),
+            decades,
+            spread,
+            basis: if decades.is_some() { PredictionSource::Theory } else { PredictionSource::Unknown },
+        });
+        let shares = decades.map(|decades| share(factor, decades));
+        Effect { signal: after, shares, beta: spread, mixes: false }
+    }
+
+    /// Books what a few nets did.
+    pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
+        self.scales.lose();
+        let Some(sample) = self.sample()? else {
+            let effect = self.formula(node, path, Factor::Other, [signal, None], None, 0.0);
+            return Ok(Effect { mixes: true, ..effect });
+        };
+        let (links, after) = (sample.links(path), sample.output(path).map(not_normal));
+        let mut shares = Shares::default();
+        for link in links.iter().rev() {
+            if link.on_main_path {
+                shares = sum(shares, share(link.factor, link.decades));
+            }
+            self.links.push(PredictedLink {
+                name: link.told.as_ref().map_or_else(|| path.into(), |(name, _)| name.clone()),
+                kind: node.title(),
+                factor: link.factor,
+                on_main_path: link.on_main_path,
+                second_moment: signal.map(|signal| signal.spread.square),
+                decades: Some(link.decades),
+                spread: 0.0,
+                basis: PredictionSource::Sampled,
+            });
+        }
+        Ok(Effect { signal: after, shares: Some(shares), beta: 0.0, mixes: true })
+    }
+}

@@ -1,0 +1,86 @@
+//! The formula of a residual block.
+
+use super::{
+    PredictionSource,
+    reader::Reader,
+    signal::{Effect, Signal, not_normal},
+};
+use crate::{
+    error::Error,
+    layer::{BranchScale, LayerSpec, join},
+    monitor::{Factor, Shares},
+    theory::sample::Spread,
+};
+
+const LOG10_E: f64 = core::f64::consts::LOG10_E;
+
+impl Reader<'_> {
+    /// `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, for the branch's random weights leave no angle between the two but chance's.
+    pub(super) fn residual(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        signal: Option<Signal>,
+        branch: &LayerSpec,
+        scale: BranchScale,
+    ) -> Result<Effect, Error> {
+        self.scales.lose();
+        let (BranchScale::Fixed(s) | BranchScale::Learned(s)) = scale;
+        let injection = self.links.len();
+        self.formula(node, path, Factor::Addition, [signal, None], None, 0.0);
+        let inner = self.read(branch, &join(path, "branch"), signal)?;
+        let scale = libm::log10(s.abs());
+        self.formula(node, &join(path, "scale"), Factor::Weights, [inner.signal, None], Some(scale), 0.0);
+
+        let own = self.own_of_residual(path, signal, &inner, s)?;
+        let branch_decades = inner.shares.map(|shares| scale + shares.total());
+        let link = &mut self.links[injection];
+        let Some((whole, after, basis)) = own else {
+            return Ok(Effect { signal: None, shares: None, beta: 0.0, mixes: inner.mixes });
+        };
+        (link.basis, link.decades) = (basis, branch_decades.map(|branch| whole - branch));
+        let shares = inner.shares.map(|shares| match scale + shares.total() {
+            f64::NEG_INFINITY => Shares { injection: whole, ..Shares::default() },
+            branch => {
+                let weights = shares.weights + scale;
+                Shares { weights, injection: shares.injection + (whole - branch), ..shares }
+            }
+        });
+        // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has variance 4 s²χ/n of ‖dy‖⁴.
+        let ratio = branch_decades.map_or(0.0, |branch| libm::exp10(2.0 * branch));
+        let share = if ratio.is_finite() { ratio / (1.0 + ratio) } else { 1.0 };
+        let width = node.widths().0.max(1) as f64;
+        let angle = 4.0 * share * (1.0 - share) / width;
+        self.links[injection].spread = angle;
+        for link in &mut self.links[injection + 1..] {
+            link.spread *= share * share;
+        }
+        Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
+    }
+
+    /// The decades of the whole residual, and what comes out of it.
+    pub(super) fn own_of_residual(
+        &mut self,
+        path: &str,
+        signal: Option<Signal>,
+        inner: &Effect,
+        s: f64,
+    ) -> Result<Option<(f64, Option<Signal>, PredictionSource)>, Error> {
+        let Some(branch) = inner.shares.map(|shares| shares.total() + libm::log10(s.abs())) else { return Ok(None) };
+        if inner.mixes || branch == f64::NEG_INFINITY {
+            let sum = |(x, f): (Signal, Signal)| {
+                let mean = x.spread.mean + s * f.spread.mean;
+                let cross = 2.0 * s * x.spread.mean * f.spread.mean;
+                let square = x.spread.square + s * s * f.spread.square + cross;
+                Signal { spread: Spread { mean, square }, normal: x.normal && (f.normal || s == 0.0) }
+            };
+            let after = signal.zip(inner.signal).map(sum);
+            let whole = if branch > 150.0 { branch } else { 0.5 * libm::log1p(libm::exp10(2.0 * branch)) * LOG10_E };
+            return Ok(Some((whole, after, PredictionSource::Theory)));
+        }
+        // Without random weights the branch goes with the skip, or against it.
+        let Some(sample) = self.sample()? else { return Ok(None) };
+        let (injection, after) = (sample.link(path), sample.output(path).map(not_normal));
+        Ok(injection.map(|injection| (branch + injection, after, PredictionSource::Sampled)))
+    }
+}

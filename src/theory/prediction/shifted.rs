@@ -1,0 +1,32 @@
+//! An activation of pre-activations of another mean than 0.
+
+use crate::activation::{AnyActivation, Bounds};
+use alloc::vec::Vec;
+
+/// φ(z + by): pre-activations of another mean than 0.
+#[derive(Debug)]
+pub(super) struct Shifted<'a> {
+    pub activation: &'a dyn AnyActivation,
+    pub by: f64,
+}
+
+impl AnyActivation for Shifted<'_> {
+    fn name(&self) -> &'static str {
+        self.activation.name()
+    }
+    fn value_at(&self, z: f64) -> f64 {
+        self.activation.value_at(z + self.by)
+    }
+    fn derivative_at(&self, z: f64) -> f64 {
+        self.activation.derivative_at(z + self.by)
+    }
+    fn bounds(&self) -> Option<Bounds> {
+        self.activation.bounds()
+    }
+    fn kink_points(&self) -> Vec<f64> {
+        self.activation.kink_points().into_iter().map(|kink| kink - self.by).collect()
+    }
+    fn odd(&self) -> bool {
+        false
+    }
+}

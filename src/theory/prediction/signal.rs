@@ -1,0 +1,99 @@
+//! The signal between two layers, the effect of layers on it, and depth scales.
+
+use crate::{
+    activation::ActivationKind,
+    error::Error,
+    mean_field::MeanField,
+    monitor::{Factor, Shares},
+    theory::sample::Spread,
+};
+use alloc::vec::Vec;
+
+/// What is known of the values between two layers, over the units of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signal {
+    pub spread: Spread,
+    /// Whether they are normal, as sums over many independent weights are.
+    pub normal: bool,
+}
+
+impl Signal {
+    pub fn variance(&self) -> f64 {
+        (self.spread.square - self.spread.mean * self.spread.mean).max(0.0)
+    }
+}
+
+/// What some layers together do.
+pub(super) struct Effect {
+    pub signal: Option<Signal>,
+    pub shares: Option<Shares>,
+    pub beta: f64,
+    /// Whether what comes out has nothing to do with what went in, as after random weights.
+    pub mixes: bool,
+}
+
+/// Depth scales of plain layers.
+#[derive(Default)]
+pub(super) struct Scales {
+    /// Of the last weights: fan in · Var W, Var b.
+    pub weights: Option<[f64; 2]>,
+    pub layers: usize,
+    /// Σ 1/ξ_c, or nothing where a layer has none; not yet begun where no layer was seen.
+    pub inverse: Option<f64>,
+    pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
+    pub lost: bool,
+}
+
+impl Scales {
+    pub fn add(&mut self, activation: &ActivationKind, plain: bool) -> Result<(), Error> {
+        let Some(weights) = self.weights.take().filter(|_| plain) else {
+            self.lose();
+            return Ok(());
+        };
+        let known = self.seen.iter().find(|(seen, w, _)| *w == weights && seen == activation).map(|seen| seen.2);
+        let scale = match known {
+            Some(scale) => scale,
+            None => {
+                let [weight, bias] = weights;
+                let scales = MeanField::new(activation.as_any(), weight, bias)?.depth_scales();
+                let scale = scales.map(|scales| 1.0 / scales.correlation);
+                self.seen.push((activation.clone(), weights, scale));
+                scale
+            }
+        };
+        self.layers += 1;
+        match scale {
+            Some(scale) if !self.lost => self.inverse = Some(self.inverse.unwrap_or(0.0) + scale.max(0.0)),
+            _ => self.lose(),
+        }
+        Ok(())
+    }
+
+    pub fn lose(&mut self) {
+        (self.lost, self.inverse) = (true, None);
+    }
+}
+
+pub(super) fn not_normal(spread: Spread) -> Signal {
+    Signal { spread, normal: false }
+}
+
+pub(super) fn share(factor: Factor, decades: f64) -> Shares {
+    let mut shares = Shares::default();
+    match factor {
+        Factor::Weights => shares.weights = decades,
+        Factor::Activation => shares.activation = decades,
+        Factor::Addition => shares.injection = decades,
+        Factor::Other => shares.other = decades,
+    }
+    shares
+}
+
+pub(super) fn sum(a: Shares, b: Shares) -> Shares {
+    Shares {
+        weights: a.weights + b.weights,
+        activation: a.activation + b.activation,
+        injection: a.injection + b.injection,
+        other: a.other + b.other,
+    }
+}

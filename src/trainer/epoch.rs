@@ -1,0 +1,167 @@
+//! A run: epochs, validation, early stopping.
+
+use super::{Epoch, FitOptions, Progress, Trainer, step::Updated};
+use crate::{
+    dataset::{Batch, Dataset},
+    error::Error,
+    layer::Layer,
+    loss::{Loss, Reduction},
+    monitor::GradientMonitor,
+    random::shuffle,
+    scalar::Scalar,
+    size::grow,
+    transform::{GradientTransform, Outcome},
+};
+#[cfg(doc)]
+use crate::{transform::Optimizer, workspace::Workspace};
+use alloc::vec::Vec;
+
+/// The sum of what an epoch's updates report.
+#[derive(Default)]
+struct EpochSum {
+    /// The sum of the losses of applied updates, each times its weight in a mean.
+    loss: f64,
+    /// What the rows of applied updates counted for.
+    applied_weight: f64,
+    /// What all rows counted for.
+    weight: f64,
+    skipped: u64,
+}
+
+impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// Trains for one run: the epochs of the settings, or those that are left of it.
+    ///
+    /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
+    /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs, from the
+    /// present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
+    ///
+    /// # Errors
+    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
+    /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
+    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
+    /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Workspace::forward`].
+    pub fn fit(&mut self, data: &Dataset<'_, T>) -> Result<Vec<Epoch>, Error> {
+        self.fit_with(data, FitOptions::new())
+    }
+
+    /// [`fit`](Self::fit) with validation data, a monitor and a callback.
+    ///
+    /// # Errors
+    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data; [`Error::InvalidState`] for
+    /// early stopping without validation data.
+    ///
+    /// # Panics
+    /// As [`fit`](Self::fit).
+    pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+        if self.settings.patience.is_some() && observers.validation.is_none() {
+            return Err(Error::InvalidState { what: "early stopping", needs: "validation data" });
+        }
+        let mut batch = Batch::new(data, self.settings.batch_size);
+        if self.finished() && self.settings.epochs > 0 {
+            self.progress = Progress::after(self.progress.epochs);
+            self.best.clear();
+        } else if self.progress.restored {
+            self.exchange_best();
+        }
+        let epochs = self.run(data, &mut batch, observers);
+        // An error may have left the parameters worse than those of the last epoch.
+        let changed = self.progress.waited > 0 || epochs.is_err();
+        if self.settings.patience.is_some() && changed && self.best.len() == self.parameters.len() {
+            self.exchange_best();
+        }
+        epochs
+    }
+
+    /// Whether the run is done.
+    fn finished(&self) -> bool {
+        self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
+    }
+
+    /// Exchanges the last parameters and those of the lowest validation loss.
+    fn exchange_best(&mut self) {
+        self.parameters.swap_with_slice(&mut self.best);
+        self.progress.restored = !self.progress.restored;
+    }
+
+    fn run(
+        &mut self,
+        data: &Dataset<'_, T>,
+        batch: &mut Batch<T>,
+        observers: FitOptions<'_, T>,
+    ) -> Result<Vec<Epoch>, Error> {
+        let FitOptions { validation, monitor, progress: mut callback } = observers;
+        let mut none = ();
+        let monitor = monitor.unwrap_or(&mut none);
+        let mut epochs = Vec::new();
+        while !self.finished() {
+            let (loss, skipped) = self.epoch(data, batch, monitor)?;
+            let validation = validation.map(|data| self.evaluate_as("validation", data)).transpose()?;
+            self.progress.epochs += 1;
+            let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
+            epochs.push(epoch);
+            self.optimizer.on_metric(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss));
+            if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
+                self.note_validation(patience, validation.loss);
+            }
+            if callback.as_mut().is_some_and(|callback| callback(&epoch).is_break()) {
+                break;
+            }
+        }
+        Ok(epochs)
+    }
+
+    /// Keeps the parameters of the lowest validation loss, and counts the epochs since.
+    fn note_validation(&mut self, patience: usize, loss: f64) {
+        if loss < self.progress.best {
+            (self.progress.best, self.progress.waited) = (loss, 0);
+            self.best.clear();
+            self.best.extend_from_slice(&self.parameters);
+        } else {
+            self.progress.waited += 1;
+            self.progress.stopped = self.progress.waited >= patience;
+        }
+    }
+
+    /// One pass over the data: the loss of the applied updates, and how many were skipped.
+    fn epoch(
+        &mut self,
+        data: &Dataset<'_, T>,
+        batch: &mut Batch<T>,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<(f64, u64), Error> {
+        let mut order = core::mem::take(&mut self.order);
+        order.clear();
+        grow("the order of the samples", &mut order, data.samples())?;
+        order.extend(0..data.samples());
+        if self.settings.shuffle {
+            shuffle(&mut order, self.settings.seed, self.progress.epochs as u64);
+        }
+        let mean = self.loss.reduction() == Reduction::Mean;
+        let mut sum = EpochSum::default();
+        let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
+        for samples in order.chunks(group) {
+            let Updated { loss, weight, outcome } = self.update(data, batch, samples, monitor)?;
+            sum.weight += weight;
+            if outcome == Outcome::Skip {
+                sum.skipped += 1;
+                continue;
+            }
+            sum.applied_weight += weight;
+            sum.loss += if mean { loss * weight } else { loss };
+        }
+        self.order = order;
+        if sum.weight == 0.0 {
+            return Err(Error::NothingCounts { data: "training" });
+        }
+        self.check_parameters()?;
+        let loss = match sum {
+            EpochSum { applied_weight: 0.0, .. } => f64::NAN,
+            EpochSum { loss, applied_weight, .. } if mean => loss / applied_weight,
+            EpochSum { loss, .. } => loss,
+        };
+        Ok((loss, sum.skipped))
+    }
+}

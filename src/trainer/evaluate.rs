@@ -1,0 +1,130 @@
+//! Loss, accuracy, metrics and predictions on data.
+
+use super::{Evaluation, Trainer, per_step};
+#[cfg(doc)]
+use crate::workspace::Workspace;
+use crate::{
+    batch_shape::BatchShape,
+    dataset::{Batch, Dataset},
+    error::{Error, require_length},
+    layer::Layer,
+    loss::{Loss, Reduction, Target, accuracy},
+    scalar::{Scalar, to_f64},
+    size::{filled, grow},
+    transform::GradientTransform,
+};
+use alloc::vec::Vec;
+
+impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// Loss and accuracy on `data`, with dropout disabled.
+    ///
+    /// # Errors
+    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
+    /// [`Batch::gather`], [`Workspace::infer`] and [`Loss::evaluate`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn evaluate(&mut self, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+        self.evaluate_as("evaluation", data)
+    }
+
+    pub(super) fn evaluate_as(&mut self, name: &'static str, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+        let width = self.workspace.dims().output;
+        let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
+        let mut dy = filled(
+            "the gradient of a loss",
+            data.most_rows(self.settings.batch_size).saturating_mul(width),
+            T::zero(),
+        )?;
+        let mean = self.loss.reduction() == Reduction::Mean;
+        self.each_batch(data, |function, batch, y| {
+            let (target, weights) = (batch.target(), batch.row_weights());
+            let weight = to_f64(function.total_weight(width, target, weights));
+            // A batch whose rows are all masked has no mean.
+            if weight == 0.0 {
+                return Ok(());
+            }
+            let part = to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?);
+            loss += if mean { part * weight } else { part };
+            total_weight += weight;
+            if let Target::Classes(classes) = target {
+                for (row, y) in y.chunks(width).enumerate() {
+                    // What does not count in the loss (masked, of an ignored class) does not count here.
+                    let class = &classes[row..=row];
+                    let weight = weights.map(|weights| &weights[row..=row]);
+                    if !function.total_weight(width, Target::Classes(class), weight).is_zero() {
+                        right += accuracy(width, y, class)?;
+                        rows += 1;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        if total_weight == 0.0 {
+            return Err(Error::NothingCounts { data: name });
+        }
+        if mean {
+            loss /= total_weight;
+        }
+        Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
+    }
+
+    /// The mean over the samples of `data` of a metric of your own, without noise: it is given the width, the output
+    /// and the targets of one batch at a time.
+    ///
+    /// # Errors
+    /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn metric(
+        &mut self,
+        data: &Dataset<'_, T>,
+        mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
+    ) -> Result<f64, Error> {
+        let width = self.workspace.dims().output;
+        let mut sum = 0.0;
+        self.each_batch(data, |_, batch, y| {
+            sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
+            Ok(())
+        })?;
+        Ok(sum / data.samples() as f64)
+    }
+
+    /// Runs the network over `data`, batch by batch in order.
+    pub(super) fn each_batch(
+        &mut self,
+        data: &Dataset<'_, T>,
+        mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let per_step = per_step(self.workspace.network());
+        let mut batch = Batch::new(data, self.settings.batch_size);
+        self.workspace.reserve_batch(data.samples().min(self.settings.batch_size))?;
+        let mut order = Vec::new();
+        grow("the order of the samples", &mut order, data.samples())?;
+        order.extend(0..data.samples());
+        for part in order.chunks(self.settings.batch_size) {
+            batch.gather(data, part, per_step)?;
+            let y = self.workspace.infer(&self.parameters, batch.x(), batch.extent())?;
+            visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
+        }
+        Ok(())
+    }
+
+    /// The network's output for some rows, without noise: \[rows of the output, output\].
+    ///
+    /// # Errors
+    /// Those of [`Workspace::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].
+    /// [`Error::TooLarge`] where memory cannot hold the batch.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn predict(&mut self, x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
+        if extent.batch <= self.settings.batch_size {
+            extent.check()?;
+            require_length("input", extent.rows().saturating_mul(self.network().dims().input), x.len())?;
+            self.workspace.reserve_batch(extent.batch)?;
+        }
+        self.workspace.infer(&self.parameters, x, extent)
+    }
+}
