@@ -1,4 +1,4 @@
-//! Gradients against dual numbers, kernels against the generic body, gains against their bound.
+//! Gradients against dual numbers, kernels against the generic body.
 
 use super::{Asked, Given, Results, Suite, run};
 use crate::{
@@ -20,16 +20,22 @@ use num_traits::Float;
 /// room for depth and cancellation; an implementation that is wrong is off by far more in `f64`. In `f32` only
 /// mistakes of the fast paths remain to be found, and they are gross.
 const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+
 /// The relative error of the output that is allowed against the generic body.
 const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+
 /// Draws that must all fail before an adjoint counts as wrong. A pre-activation at a kink can fail one draw of a
 /// right layer in `f32`, not three.
 const DRAWS: u64 = 3;
+
 /// Changes of the last digits by which rounding is told from a mistake, and how many units of them at a time.
 const NUDGES: usize = 8;
+
 const NUDGE: f64 = 32.0;
+
 /// Numbers of samples around the widths of registers and tiles, for kernels that treat remainders apart.
 const REMAINDERS: [usize; 12] = [3, 4, 6, 7, 8, 9, 11, 15, 16, 17, 31, 33];
+
 /// Parameters times rows beyond which remainders are left out: the kernels do not change with size.
 const LARGE: usize = 200_000;
 
@@ -214,7 +220,12 @@ impl Suite<'_, '_> {
 
     /// J v, of the output and of the state at the end, by a forward pass on dual numbers.
     #[inline]
-    fn image(&mut self, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
+    pub(super) fn image(
+        &mut self,
+        given: &Given<f64>,
+        direction: &Given<f64>,
+        asked: &Asked<'_>,
+    ) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
             values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
         };
@@ -341,38 +352,6 @@ impl Suite<'_, '_> {
             self.adjoint_of(Part::Everything, &given, &asked, &results);
         }
     }
-
-    /// ‖J v‖ ≤ bound · ‖v‖, for directions that power iteration makes ever worse.
-    #[inline]
-    pub(super) fn gain_bound(&mut self) {
-        const ITERATIONS: usize = 12;
-        const ROUNDING: f64 = 1e-9;
-        let layer = self.layers.double;
-        for extent in [BatchShape::batch(1), BatchShape::sequences(1, 5)] {
-            let Some(given) = self.draw(extent, 5) else { return };
-            let mut given = Given { state: None, d_state: None, ..given };
-            let Some(bound) = layer.gain_bound(&given.w, extent) else { continue };
-            for _ in 0..ITERATIONS {
-                // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
-                let Some(results) = self.pass(layer, "f64", &given, &Asked::new(extent)) else { return };
-                let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
-                if beyond(gain, bound * (1.0 + ROUNDING)) {
-                    let place = self.at("f64", extent);
-                    let input = format!("x = {}; parameters of seed {}", listed(&given.x), self.seed);
-                    let expected = format!("at most {bound:e}, the stated bound");
-                    self.trial.breaks(Law::GainBound, place, expected, format!("{gain:e}"), input);
-                    return;
-                }
-                let direction = Given { x: results.dx, ..at_rest(&given) };
-                let Some([image, _]) = self.image(&given, &direction, &Asked::new(extent)) else { return };
-                let length = norm(&image);
-                if length == 0.0 {
-                    break;
-                }
-                given.dy = image.iter().map(|value| value / length).collect();
-            }
-        }
-    }
 }
 
 /// What the two products have to do with each other, where it is simple.
@@ -391,7 +370,7 @@ fn hint(comparison: &Comparison) -> &'static str {
 
 /// The direction that moves nothing.
 #[inline]
-fn at_rest(given: &Given<f64>) -> Given<f64> {
+pub(super) fn at_rest(given: &Given<f64>) -> Given<f64> {
     Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }
 }
 

@@ -1,6 +1,7 @@
 //! The laws of layers, and of whole networks.
 
 mod adjoint;
+mod gain;
 mod pass;
 mod passes;
 mod rows;

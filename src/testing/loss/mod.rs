@@ -1,22 +1,20 @@
 //! The laws of losses.
 
+mod case;
+mod rows;
+
+use case::Case;
+
 use super::{
-    Dual, Evidence, Law, Violations, caught,
-    law::{Trial, beyond, listed, number, subject},
+    Dual, Evidence, Law, Violations,
+    law::{Trial, beyond, number, subject},
 };
 use crate::{
-    error::Error,
     kernel::reduce::norm,
-    loss::{Loss, Reduction, Target},
-    random::{Normals, below, generator, uniform},
+    loss::Loss,
     scalar::{Scalar, scalar, to_f64},
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{format, string::String, vec, vec::Vec};
 
 /// One loss in the three scalars its laws need. [`loss_laws!`](crate::loss_laws) makes it of one expression.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +46,10 @@ macro_rules! loss_laws {
 
 /// The error of a derivative that is allowed, in units of ‖dy‖‖v‖, and of sums taken in another order.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+
 /// Rows and width, from the smallest on.
 const SIZES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 2), (4, 3), (7, 5)];
+
 /// Draws that must all fail before a derivative counts as wrong: one may lie at a kink.
 const DRAWS: u64 = 3;
 
@@ -113,78 +113,6 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
         );
     }
     trial.verdict()
-}
-
-/// Outputs and what they should have been.
-#[derive(Clone, Debug)]
-struct Case {
-    rows: usize,
-    width: usize,
-    y: Vec<f64>,
-    /// One distribution a row: every loss takes them.
-    values: Vec<f64>,
-    labels: Option<Vec<usize>>,
-    weights: Option<Vec<f64>>,
-}
-
-impl Case {
-    /// All numbers are representable in `f32`.
-    #[inline]
-    fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
-        let (mut rng, mut normals) = (generator(seed), Normals::new());
-        let single = |value: f64| f64::from(value as f32);
-        let y = (0..rows * width).map(|_| single(normals.next(&mut rng))).collect();
-        let mut values = Vec::new();
-        for _ in 0..rows {
-            let row: Vec<f64> = (0..width).map(|_| 0.1 + uniform(&mut rng)).collect();
-            let sum: f64 = row.iter().sum();
-            values.extend(row.iter().map(|value| single(value / sum)));
-        }
-        let labels = classes.then(|| (0..rows).map(|_| below(&mut rng, width)).collect());
-        let weights = weighted.then(|| (0..rows).map(|_| single(0.1 + 2.0 * uniform(&mut rng))).collect());
-        Case { rows, width, y, values, labels, weights }
-    }
-
-    /// Some of the rows.
-    #[inline]
-    fn part(&self, rows: core::ops::Range<usize>) -> Self {
-        let values = rows.start * self.width..rows.end * self.width;
-        Case {
-            rows: rows.len(),
-            width: self.width,
-            y: self.y[values.clone()].to_vec(),
-            values: self.values[values].to_vec(),
-            labels: self.labels.as_ref().map(|labels| labels[rows.clone()].to_vec()),
-            weights: self.weights.as_ref().map(|weights| weights[rows].to_vec()),
-        }
-    }
-
-    fn target<'a, T>(&'a self, values: &'a [T]) -> Target<'a, T> {
-        self.labels.as_ref().map_or(Target::Values(values), |labels| Target::Classes(labels))
-    }
-
-    /// The loss, with the text of a panic if there is one.
-    fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
-        let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
-        self.lifted(loss, &convert(&self.y), dy)
-    }
-
-    /// The loss of outputs that are not plain numbers.
-    fn lifted<T: Scalar>(&self, loss: &dyn Loss<T>, y: &[T], dy: &mut [T]) -> Result<Result<T, Error>, String> {
-        let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
-        let (values, weights) = (convert(&self.values), self.weights.as_ref().map(|weights| convert(weights)));
-        caught(|| loss.evaluate(self.width, y, self.target(&values), weights.as_deref(), dy))
-    }
-
-    #[inline]
-    fn described(&self) -> String {
-        let Case { y, values, labels, weights, .. } = self;
-        let target = labels
-            .as_ref()
-            .map_or_else(|| format!("targets {}", listed(values)), |labels| format!("classes {labels:?}"));
-        let weights = weights.as_ref().map_or_else(String::new, |weights| format!(", row weights {weights:?}"));
-        format!("y = {}, {target}{weights}", listed(y))
-    }
 }
 
 struct Suite<'a, 't> {
@@ -312,113 +240,6 @@ impl Suite<'_, '_> {
         }
         if loss.minimum_at_target() && !self.classes {
             self.minimum(loss, name, &case);
-        }
-    }
-
-    /// The same rows with others of weight zero among them.
-    fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
-        let width = case.width;
-        let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);
-        let alone = Case { weights: Some(weights.clone()), ..case.clone() };
-        let nan = vec![f64::NAN; width];
-        let among = Case {
-            rows: case.rows + 2,
-            width,
-            y: [&nan[..], &case.y, &nan].concat(),
-            values: [&nan[..], &case.values, &nan].concat(),
-            labels: case.labels.as_ref().map(|labels| [&[usize::MAX][..], labels, &[width]].concat()),
-            weights: Some([&[0.0][..], &weights, &[0.0]].concat()),
-        };
-        let Some((expected, dy)) = self.evaluated(loss, name, &alone, 0.0) else { return };
-        let mut found = vec![scalar::<T>(f64::NAN); among.y.len()];
-        let value = match among.of(loss, &mut found) {
-            Ok(Ok(value)) => to_f64(value),
-            other => {
-                let said = match other {
-                    Ok(Err(error)) => error.to_string(),
-                    Err(panic) => panic,
-                    Ok(Ok(_)) => String::new(),
-                };
-                let place = format!("{} and two of weight 0 that hold NaN", self.at(name, case));
-                return self.trial.breaks(Law::Masked, place, "a loss", said, among.described());
-            }
-        };
-        let found: Vec<f64> = found.into_iter().map(to_f64).collect();
-        let (inner, size) = (&found[width..][..dy.len()], norm(&dy));
-        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), allowed * size));
-        let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
-        let broken = if beyond((value - expected).abs(), allowed * (1.0 + expected.abs())) {
-            Some((place("the loss"), expected, value))
-        } else if let Some(i) = off {
-            Some((place("a row that counts"), dy[i], inner[i]))
-        } else {
-            let zero = |i: &usize| *i < width || *i >= width + dy.len();
-            let i = (0..found.len()).filter(zero).find(|&i| found[i] != 0.0);
-            i.map(|i| (place("the gradient of a masked row"), 0.0, found[i]))
-        };
-        if let Some((place, expected, found)) = broken {
-            self.trial.breaks(Law::Masked, place, number(expected), number(found), among.described());
-        }
-    }
-
-    fn reduction<T: Scalar>(
-        &mut self,
-        loss: &dyn Loss<T>,
-        name: &str,
-        allowed: f64,
-        case: &Case,
-        value: f64,
-        dy: &[f64],
-    ) {
-        let total_weight = |part: &Case| {
-            let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
-            let (values, weights) = (convert(&part.values), part.weights.as_ref().map(|weights| convert(weights)));
-            to_f64(loss.total_weight(part.width, part.target(&values), weights.as_deref()))
-        };
-        let parts = [case.part(0..1), case.part(1..case.rows)];
-        let share = |part: &Case| match loss.reduction() {
-            Reduction::Sum => 1.0,
-            Reduction::Mean => total_weight(part) / total_weight(case),
-        };
-        let (mut sum, mut gradient) = (0.0, Vec::new());
-        for part in &parts {
-            let Some((value, dy)) = self.evaluated(loss, name, part, 0.0) else { return };
-            sum += value * share(part);
-            gradient.extend(dy.iter().map(|dy| dy * share(part)));
-        }
-        let how = format!("{:?}", loss.reduction());
-        // Without weights, each row counts as with a weight of 1.
-        let [plain, ones] =
-            [None, Some(vec![1.0; case.rows])].map(|weights| total_weight(&Case { weights, ..case.clone() }));
-        if beyond((plain - ones).abs(), allowed * ones) {
-            let place = format!("{}: total_weight(), without row weights", self.at(name, case));
-            self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
-        }
-        // A row that counts for two is the row, twice.
-        let once = vec![1.0; case.rows + 1];
-        let repeated = Case {
-            rows: case.rows + 1,
-            y: [&case.y[..case.width], &case.y].concat(),
-            values: [&case.values[..case.width], &case.values].concat(),
-            labels: case.labels.as_ref().map(|labels| [&labels[..1], labels].concat()),
-            weights: Some(once.clone()),
-            ..case.clone()
-        };
-        let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
-        let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
-        let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
-        if beyond((expected - found).abs(), allowed * (1.0 + expected.abs())) {
-            let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
-            self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
-        }
-        if beyond((sum - value).abs(), allowed * (1.0 + value.abs())) {
-            let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
-            self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
-        }
-        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), allowed * norm(dy)));
-        if let Some(i) = off {
-            let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
-            self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());
         }
     }
 

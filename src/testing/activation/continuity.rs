@@ -1,0 +1,114 @@
+//! Laws of continuity: jumps of φ, and kinks where φ′ jumps.
+
+use super::{DOUBLE, ROUNDINGS, SINGLE, Suite};
+use crate::testing::{
+    Law,
+    argument::{REACH, distance},
+    bounds::jumps,
+    probe::{slope, value},
+};
+use alloc::{format, vec::Vec};
+
+impl Suite<'_> {
+    /// φ(b) − φ(a) = ∫ φ′, interval by interval. What is left when an interval shrinks to two floats is a jump of φ.
+    #[inline]
+    pub(super) fn continuity(&mut self) {
+        let activation = self.activation;
+        let integral = |a: f64, b: f64| {
+            // Gauss and Legendre's five points.
+            let nodes = [
+                (0.0, 0.568_888_888_888_888_9),
+                (0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
+                (0.906_179_845_938_664, 0.236_926_885_056_189_08),
+            ];
+            let (middle, half) = (0.5 * a + 0.5 * b, 0.5 * (b - a));
+            let pair = |(x, weight): (f64, f64)| {
+                let left = slope::<f64>(activation, middle - half * x);
+                if x == 0.0 { weight * left } else { weight * (left + slope::<f64>(activation, middle + half * x)) }
+            };
+            half * nodes.into_iter().map(pair).sum::<f64>()
+        };
+        let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= REACH).collect();
+        for pair in inside.windows(2) {
+            let (mut a, mut b) = (pair[0], pair[1]);
+            let mut slanted = None;
+            loop {
+                let rise = value::<f64>(activation, b) - value::<f64>(activation, a);
+                let whole = integral(a, b);
+                let ends = value::<f64>(activation, a).abs() + value::<f64>(activation, b).abs();
+                let size = self.size(a).max(self.size(b));
+                let allowed = ROUNDINGS * f64::EPSILON * (ends + size * (1.0 + a.abs().max(b.abs())));
+                let error = rise - whole;
+                if error.is_nan() || error.abs() <= allowed {
+                    self.trial.measures(Law::Continuity, "f64", error.abs() / allowed * ROUNDINGS, ROUNDINGS);
+                    break;
+                }
+                let middle = 0.5 * a + 0.5 * b;
+                if middle <= a || middle >= b || b - a < 1e-280 {
+                    let (from, to) = (value::<f64>(activation, a), value::<f64>(activation, b));
+                    let (expected, found) = (format!("a rise of {whole:?}"), format!("from {from:?} to {to:?}"));
+                    let input = format!("z from {a:?} to {b:?}");
+                    self.trial.breaks(Law::Continuity, "f64, φ between neighbouring floats", expected, found, input);
+                    slanted = None;
+                    break;
+                }
+                let parts = (integral(a, middle), integral(middle, b));
+                // The integral is right, so φ′ is wrong, unless the rest turns out to be a jump.
+                if slanted.is_none() && (whole - parts.0 - parts.1).abs() <= 0.25 * allowed {
+                    slanted = Some((a, b, rise, whole));
+                }
+                let left = value::<f64>(activation, middle) - value::<f64>(activation, a) - parts.0;
+                if left.abs() >= (error - left).abs() { b = middle } else { a = middle }
+            }
+            if let Some((a, b, rise, whole)) = slanted {
+                let input = format!("z from {a:?} to {b:?}");
+                self.trial.breaks(
+                    Law::Derivative,
+                    "f64, ∫ φ′ against φ(b) − φ(a)",
+                    format!("{rise:?}"),
+                    format!("{whole:?}"),
+                    input,
+                );
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn kinks(&mut self) {
+        let activation = self.activation;
+        let f = |z: f64| slope::<f64>(activation, z);
+        let kinks = self.kinks.clone();
+        if !(kinks.iter().all(|kink| kink.is_finite()) && kinks.windows(2).all(|pair| pair[0] < pair[1])) {
+            self.trial.breaks(Law::Kinks, "kinks()", "finite numbers in increasing order", format!("{kinks:?}"), "");
+            return;
+        }
+        for (z, jump) in jumps(&f, &self.points) {
+            if !kinks.iter().any(|&kink| (kink - z).abs() <= distance(kink, 16.0, f64::EPSILON)) {
+                let found = format!("φ′ jumps by {jump:?} at z = {z:?}");
+                let expected = format!("the kinks {kinks:?} and no others, or {z:?} declared");
+                self.trial.breaks(Law::Kinks, "f64, φ′ beside z", expected, found, format!("z = {z:?}"));
+            }
+        }
+        for kink in kinks {
+            let near = distance(kink, 8.0, f64::EPSILON);
+            let sides = [f(kink - near), f(kink + near)];
+            let beside = (f(kink - 2.0 * near) - sides[0]).abs() + (f(kink + 2.0 * near) - sides[1]).abs();
+            let noise = 4.0 * beside + ROUNDINGS / 4.0 * f64::EPSILON * self.size(kink);
+            let input = format!("z = {kink:?}");
+            let jump = (sides[1] - sides[0]).abs();
+            if jump.is_nan() || jump <= noise {
+                let found = format!("{:?} on the left, {:?} on the right", sides[0], sides[1]);
+                self.trial.breaks(Law::Kinks, "f64, φ′ beside a declared kink", "a jump", found, input);
+                continue;
+            }
+            for (format, at) in [(DOUBLE, f(kink)), (SINGLE, slope::<f32>(activation, kink))] {
+                let allowed = noise + ROUNDINGS * format.epsilon * self.size(kink);
+                if !sides.iter().any(|side| (side - at).abs() <= allowed) {
+                    let expected = format!("{:?} as on the left, or {:?} as on the right", sides[0], sides[1]);
+                    let place = format!("{}, φ′ at a declared kink", format.name);
+                    self.trial.breaks(Law::Kinks, place, expected, (format.text)(at), input.clone());
+                }
+            }
+        }
+    }
+}

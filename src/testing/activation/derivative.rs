@@ -1,0 +1,95 @@
+//! Laws of the derivative: against dual numbers, where saturated, and in single precision.
+
+use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, truth};
+use crate::testing::{
+    Law,
+    probe::{Precision, slope, value},
+};
+
+impl Suite<'_> {
+    /// An error of φ′ in roundings of sup |φ′| and of what a rounding of z does; `None` where that overflows.
+    #[inline]
+    pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
+        let (tangent, curvature) = self.truth(z);
+        let unit = |curvature: f64| {
+            format.epsilon * (self.size(z) + tangent.abs() + (z * curvature).abs()) + format.least_normal
+        };
+        if unit(curvature) > format.max {
+            return None;
+        }
+        let plain = error / unit(curvature);
+        if plain <= ROUNDINGS {
+            return Some(plain);
+        }
+        // Far out on a sine, a rounding of z may pass over the whole bend although φ″ is 0 at z itself.
+        let near = [-64.0, -37.0, -8.0, 8.0, 37.0, 64.0].map(|steps| z * (1.0 + steps * format.epsilon));
+        Some(near.into_iter().map(|z| error / unit(truth(self.activation, z).1)).fold(plain, f64::min))
+    }
+
+    pub(super) fn derivative<T: Precision>(&mut self, format: &Format) {
+        let what = "φ′(z) against the dual number's";
+        self.everywhere(Law::Derivative, format, what, ROUNDINGS, |suite, z| {
+            let tangent = suite.truth(z).0;
+            // Where a product with z may underflow, the dual number may take the branch of the other side.
+            if z != 0.0 && z.abs() < f64::MIN_POSITIVE / f64::EPSILON {
+                return None;
+            }
+            // Near the end of the range the dual number may overflow first, or the derivative.
+            if suite.beside_kink(z, format) || tangent.is_nan() || tangent.abs() > 1e-3 * format.max {
+                return None;
+            }
+            let found = slope::<T>(suite.activation, z);
+            let error = suite.roundings(z, format, (found - tangent).abs())?;
+            Some(Reading { expected: tangent, found, error })
+        });
+    }
+
+    /// φ′ is 0, or off by a factor of two in `f32`, where it is small, normal, and varies smoothly.
+    pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
+        self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", 0.5, |suite, z| {
+            let (expected, curvature) = suite.truth(z);
+            // Far out on a sine, roundings of z alone change the size of φ′.
+            let decided = ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
+            let small = 16.0 * format.least_normal..=1e-3 * suite.size(z);
+            if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || suite.beside_kink(z, format) {
+                return None;
+            }
+            let found = slope::<T>(suite.activation, z);
+            let double = slope::<f64>(suite.activation, z);
+            let agrees = (double - expected).abs() <= 1e-3 * expected.abs();
+            if found != 0.0 && !(agrees && (found / expected - 1.0).abs() > 0.5) {
+                return Some(Reading { expected, found, error: 0.0 });
+            }
+            // A zero crossed or touched is no saturation: near by, φ′ has another size there.
+            let smooth = [-3e-3, -2e-3, -1e-3, 1e-3, 2e-3, 3e-3].iter().all(|step| {
+                let ratio = truth(suite.activation, z * (1.0 + step)).0 / expected;
+                (0.125..=8.0).contains(&ratio)
+            });
+            smooth.then(|| Reading { expected, found, error: (found / expected - 1.0).abs() })
+        });
+    }
+
+    #[inline]
+    pub(super) fn precision(&mut self) {
+        self.everywhere(Law::Precision, &SINGLE, "φ′(z) against f64", ROUNDINGS, |suite, z| {
+            let expected = slope::<f64>(suite.activation, z);
+            if suite.beside_kink(z, &SINGLE) || expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
+                return None;
+            }
+            let found = slope::<f32>(suite.activation, z);
+            let error = suite.roundings(z, &SINGLE, (found - expected).abs())?;
+            Some(Reading { expected, found, error })
+        });
+        self.everywhere(Law::Precision, &SINGLE, "φ(z) against f64", ROUNDINGS, |suite, z| {
+            let expected = value::<f64>(suite.activation, z);
+            let unit = SINGLE.epsilon * (expected.abs() + suite.size(z) * z.abs().max(1.0));
+            if expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
+                return None;
+            }
+            let found = value::<f32>(suite.activation, z);
+            let error = (found - expected).abs() / (unit + SINGLE.least_normal);
+            // ∞/∞ where only the unit overflows.
+            Some(Reading { expected, found, error: if found.is_finite() && error.is_nan() { 0.0 } else { error } })
+        });
+    }
+}

@@ -1,0 +1,229 @@
+//! The laws of activations.
+//!
+//! The derivative of tanh written as `1 − y²` is right to rounding, and yet a saturated unit never learns again:
+//!
+//! ```text
+//! TanhFromY (CHAINRULE_SEED=0)
+//! law broken: a saturated derivative is small, not zero
+//!   where     f64, φ′(z) of a saturated unit
+//!   expected  1.6993417021166355e-17
+//!   found     0.0
+//!   input     z = 20.0
+//! ```
+//!
+//! What to do: evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and mend what differs from
+//! `expected`; here, compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed shows the same case again.
+
+mod bounds;
+mod continuity;
+mod derivative;
+mod extremes;
+
+use super::{
+    Evidence, Law, Violations,
+    argument::{arguments, simplest},
+    bounds::measured,
+    law::Trial,
+    probe::Probe,
+};
+use crate::activation::{Activation, Bounds};
+use alloc::{format, string::String, vec::Vec};
+
+/// A derivative may err by 64 roundings of what goes into it.
+const ROUNDINGS: f64 = 64.0;
+
+/// How far a derivative may pass its bounds, in roundings of sup |φ′|.
+const SLACK: f64 = 4.0;
+
+/// How near to its bounds a derivative must come, in units of sup |φ′|.
+const TIGHT: f64 = 1e-6;
+
+/// One of the two formats that an activation is tested in.
+struct Format {
+    name: &'static str,
+    epsilon: f64,
+    least_normal: f64,
+    max: f64,
+    value: fn(f64) -> f64,
+    text: fn(f64) -> String,
+}
+
+const SINGLE: Format = Format {
+    name: "f32",
+    epsilon: f32::EPSILON as f64,
+    least_normal: f32::MIN_POSITIVE as f64,
+    max: f32::MAX as f64,
+    value: |z| f64::from(z as f32),
+    text: |x| format!("{:?}", x as f32),
+};
+
+const DOUBLE: Format = Format {
+    name: "f64",
+    epsilon: f64::EPSILON,
+    least_normal: f64::MIN_POSITIVE,
+    max: f64::MAX,
+    value: |z| z,
+    text: |x| format!("{x:?}"),
+};
+
+/// What a law reads at one argument. The error is in the law's unit.
+struct Reading {
+    expected: f64,
+    found: f64,
+    error: f64,
+}
+
+/// The truth: φ′ and φ″ from dual numbers. What is not finite is nothing they can tell.
+#[inline]
+fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
+    let (slope, curvature) = activation.dual(z);
+    (slope, if curvature.is_finite() { curvature } else { 0.0 })
+}
+
+struct Suite<'a> {
+    activation: &'a dyn Probe,
+    trial: Trial,
+    points: Vec<f64>,
+    kinks: Vec<f64>,
+    /// φ′ and φ″ at each of the points.
+    truths: Vec<(f64, f64)>,
+    /// sup |φ′| between 0 (and ±1) and each of the points.
+    sizes: Vec<f64>,
+}
+
+impl Suite<'_> {
+    #[inline]
+    fn truth(&self, z: f64) -> (f64, f64) {
+        match self.points.binary_search_by(|point| point.total_cmp(&z)) {
+            Ok(i) => self.truths[i],
+            Err(_) => truth(self.activation, z),
+        }
+    }
+
+    /// sup |φ′| from −1 to 1 and on to `z`: what rounding is measured by.
+    #[inline]
+    fn size(&self, z: f64) -> f64 {
+        let outside = self.points.partition_point(|&point| point < z);
+        let i = if z < 0.0 && self.points.get(outside) != Some(&z) { outside.saturating_sub(1) } else { outside };
+        self.sizes[i.min(self.sizes.len() - 1)]
+    }
+
+    #[inline]
+    fn beside_kink(&self, z: f64, format: &Format) -> bool {
+        self.kinks.iter().any(|&kink| (z - kink).abs() <= 8.0 * format.epsilon * kink.abs())
+    }
+
+    /// Tries `reading` at every argument; the first that errs by more than `allowed` is made simple and reported.
+    #[inline]
+    fn everywhere(
+        &mut self,
+        law: Law,
+        format: &Format,
+        what: &str,
+        allowed: f64,
+        reading: impl Fn(&Self, f64) -> Option<Reading>,
+    ) {
+        for i in 0..self.points.len() {
+            let z = self.points[i];
+            if (format.value)(z) != z {
+                continue;
+            }
+            let Some(read) = reading(self, z) else { continue };
+            if !self.trial.measures(law, format.name, read.error, allowed) && !self.trial.broken(law) {
+                let again = |z: f64| reading(self, (format.value)(z));
+                let z = simplest(z, |z| again(z).is_some_and(|read| read.error.is_nan() || read.error > allowed));
+                let z = (format.value)(z);
+                let read = reading(self, z).unwrap_or(read);
+                self.report(law, format, what, &read, z);
+            }
+        }
+    }
+
+    #[inline]
+    fn report(&mut self, law: Law, format: &Format, what: &str, read: &Reading, z: f64) {
+        let place = format!("{}, {what}", format.name);
+        let input = format!("z = {}", (format.text)(z));
+        self.trial.breaks(law, place, (format.text)(read.expected), (format.text)(read.found), input);
+    }
+}
+
+/// Tries all laws of an activation, in `f32` and `f64`, at some 2000 arguments that `seed` moves about.
+///
+/// | law | what is asked |
+/// | --- | --- |
+/// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`: what 64 roundings of result and argument do. In `f64` φ(b) − φ(a) = ∫ φ′, too |
+/// | [`Saturation`](Law::Saturation) | beyond ±1, where φ′ is below S/1000, a normal number and smooth, it is not 0, and in `f32` within a half of it |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴; at a kink it has the value of a side |
+/// | [`Continuity`](Law::Continuity) | as far as ±10⁴ φ rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
+/// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
+/// | [`BoundsTight`](Law::BoundsTight) | they come within 1e-6 sup \|φ′\|; where a bound is infinite, φ′ passes 1e30 or still grows at the end of the range |
+/// | [`Extremes`](Law::Extremes) | no NaN, no infinity that is not the limit; at ±∞ where φ and φ′ have a limit |
+/// | [`Precision`](Law::Precision) | φ and φ′ in `f32` are those of `f64` at the same argument, to 64 roundings as above |
+/// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |
+/// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) |
+/// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
+///
+/// An activation that declares no bounds is not held to any: the evidence says so, and what was found.
+/// [`measure_derivative`](super::measure_derivative) says what to declare.
+///
+/// # Errors
+/// [`Violations`] with the laws that are broken, each once, at the simplest argument found.
+pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evidence, Violations> {
+    tried(activation, seed)
+}
+
+#[inline]
+fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
+    let kinks = activation.kink_points();
+    let points = arguments(&kinks, seed);
+    let truths: Vec<(f64, f64)> = points.iter().map(|&z| truth(activation, z)).collect();
+    let size = |i: usize| if truths[i].0.is_finite() { truths[i].0.abs() } else { 0.0 };
+    let centre = (0..points.len()).filter(|&i| points[i].abs() <= 1.0).map(size).fold(0.0, f64::max);
+    let mut sizes: Vec<f64> = (0..points.len()).map(|i| size(i).max(centre)).collect();
+    let zero = points.partition_point(|&z| z < 0.0);
+    (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
+    (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
+    let declared = activation.bounds();
+    let mut subject = format!("{activation:?}");
+    if declared.is_none() {
+        let Bounds { inf, sup } = measured(activation, seed).bounds;
+        subject = format!("{subject} (declares no bounds; φ′ from {inf:?} to {sup:?} was found)");
+    }
+    let mut suite = Suite { activation, trial: Trial::new(subject, seed), points, kinks, truths, sizes };
+    suite.not_a_number::<f32>(&SINGLE);
+    suite.not_a_number::<f64>(&DOUBLE);
+    suite.extremes::<f64>(&DOUBLE);
+    suite.extremes::<f32>(&SINGLE);
+    suite.derivative::<f64>(&DOUBLE);
+    suite.derivative::<f32>(&SINGLE);
+    suite.saturation::<f64>(&DOUBLE);
+    suite.saturation::<f32>(&SINGLE);
+    suite.kinks();
+    suite.continuity();
+    if let Some(bounds) = declared {
+        suite.bounds::<f64>(bounds, &DOUBLE);
+        suite.bounds::<f32>(bounds, &SINGLE);
+        if bounds.inf >= 0.0 {
+            suite.monotone::<f64>(&DOUBLE);
+            suite.monotone::<f32>(&SINGLE);
+        }
+    }
+    suite.precision();
+    if activation.odd() {
+        suite.odd::<f64>(&DOUBLE);
+        suite.odd::<f32>(&SINGLE);
+    }
+    suite.trial.verdict()
+}
+
+/// Makes a test of the laws of an activation: `activation_laws!(name, activation);`.
+#[macro_export]
+macro_rules! activation_laws {
+    ($(#[$attribute:meta])* $name:ident, $activation:expr $(,)?) => {
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            $crate::testing::expect_lawful($crate::testing::activation_laws(&$activation, $crate::testing::seed()))
+        }
+    };
+}

@@ -1,0 +1,127 @@
+//! Laws of rows: masked rows, parts of a batch, weights.
+
+use super::{Case, Suite};
+use crate::{
+    kernel::reduce::norm,
+    loss::{Loss, Reduction},
+    scalar::{Scalar, scalar, to_f64},
+    testing::{
+        Law,
+        law::{beyond, number},
+    },
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+impl Suite<'_, '_> {
+    /// The same rows with others of weight zero among them.
+    pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
+        let width = case.width;
+        let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);
+        let alone = Case { weights: Some(weights.clone()), ..case.clone() };
+        let nan = vec![f64::NAN; width];
+        let among = Case {
+            rows: case.rows + 2,
+            width,
+            y: [&nan[..], &case.y, &nan].concat(),
+            values: [&nan[..], &case.values, &nan].concat(),
+            labels: case.labels.as_ref().map(|labels| [&[usize::MAX][..], labels, &[width]].concat()),
+            weights: Some([&[0.0][..], &weights, &[0.0]].concat()),
+        };
+        let Some((expected, dy)) = self.evaluated(loss, name, &alone, 0.0) else { return };
+        let mut found = vec![scalar::<T>(f64::NAN); among.y.len()];
+        let value = match among.of(loss, &mut found) {
+            Ok(Ok(value)) => to_f64(value),
+            other => {
+                let said = match other {
+                    Ok(Err(error)) => error.to_string(),
+                    Err(panic) => panic,
+                    Ok(Ok(_)) => String::new(),
+                };
+                let place = format!("{} and two of weight 0 that hold NaN", self.at(name, case));
+                return self.trial.breaks(Law::Masked, place, "a loss", said, among.described());
+            }
+        };
+        let found: Vec<f64> = found.into_iter().map(to_f64).collect();
+        let (inner, size) = (&found[width..][..dy.len()], norm(&dy));
+        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), allowed * size));
+        let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
+        let broken = if beyond((value - expected).abs(), allowed * (1.0 + expected.abs())) {
+            Some((place("the loss"), expected, value))
+        } else if let Some(i) = off {
+            Some((place("a row that counts"), dy[i], inner[i]))
+        } else {
+            let zero = |i: &usize| *i < width || *i >= width + dy.len();
+            let i = (0..found.len()).filter(zero).find(|&i| found[i] != 0.0);
+            i.map(|i| (place("the gradient of a masked row"), 0.0, found[i]))
+        };
+        if let Some((place, expected, found)) = broken {
+            self.trial.breaks(Law::Masked, place, number(expected), number(found), among.described());
+        }
+    }
+
+    pub(super) fn reduction<T: Scalar>(
+        &mut self,
+        loss: &dyn Loss<T>,
+        name: &str,
+        allowed: f64,
+        case: &Case,
+        value: f64,
+        dy: &[f64],
+    ) {
+        let total_weight = |part: &Case| {
+            let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
+            let (values, weights) = (convert(&part.values), part.weights.as_ref().map(|weights| convert(weights)));
+            to_f64(loss.total_weight(part.width, part.target(&values), weights.as_deref()))
+        };
+        let parts = [case.part(0..1), case.part(1..case.rows)];
+        let share = |part: &Case| match loss.reduction() {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => total_weight(part) / total_weight(case),
+        };
+        let (mut sum, mut gradient) = (0.0, Vec::new());
+        for part in &parts {
+            let Some((value, dy)) = self.evaluated(loss, name, part, 0.0) else { return };
+            sum += value * share(part);
+            gradient.extend(dy.iter().map(|dy| dy * share(part)));
+        }
+        let how = format!("{:?}", loss.reduction());
+        // Without weights, each row counts as with a weight of 1.
+        let [plain, ones] =
+            [None, Some(vec![1.0; case.rows])].map(|weights| total_weight(&Case { weights, ..case.clone() }));
+        if beyond((plain - ones).abs(), allowed * ones) {
+            let place = format!("{}: total_weight(), without row weights", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
+        }
+        // A row that counts for two is the row, twice.
+        let once = vec![1.0; case.rows + 1];
+        let repeated = Case {
+            rows: case.rows + 1,
+            y: [&case.y[..case.width], &case.y].concat(),
+            values: [&case.values[..case.width], &case.values].concat(),
+            labels: case.labels.as_ref().map(|labels| [&labels[..1], labels].concat()),
+            weights: Some(once.clone()),
+            ..case.clone()
+        };
+        let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
+        let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
+        let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
+        if beyond((expected - found).abs(), allowed * (1.0 + expected.abs())) {
+            let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
+        }
+        if beyond((sum - value).abs(), allowed * (1.0 + value.abs())) {
+            let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
+        }
+        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), allowed * norm(dy)));
+        if let Some(i) = off {
+            let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
+            self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Random floats, extents, activations, initializers, cells and networks, for property tests of your own.
+//!
+//! What they draw is valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
+//! shrinks to a short network of narrow, simple layers, a small extent and small numbers.
+//!
+//! ```
+//! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Workspace};
+//!
+//! proptest! {
+//! # #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+//!     # /*
+//!     #[test]
+//!     # */
+//!     fn inference_gives_what_evaluation_gives(case in cases::<f64>(Limits::default())) {
+//!         let Case { network, w, x, extent } = &case;
+//!         let network = network.build::<f64>()?;
+//!         let mut workspace = Workspace::new(&network, extent.into())?;
+//!         let evaluated = workspace.forward_with(w, x, extent.into(), Mode::Evaluate, &mut ())?.y.to_vec();
+//!         prop_assert_eq!(workspace.infer(w, x, extent.into())?, evaluated);
+//!     }
+//! }
+//! # inference_gives_what_evaluation_gives();
+//! ```
+
+mod extents;
+mod networks;
+mod numbers;
+mod parts;
+
+pub use extents::{OwnedExtent, extents, lengths};
+pub use networks::{Limits, networks};
+pub use numbers::{finite, float, values, widths};
+pub use parts::{activations, cells, initializers};
+
+use self::numbers::hundredths;
+use crate::{
+    activation::ActivationKind,
+    initializer::InitializerKind,
+    layer::{BranchScale, CellKind, GruVariant, LayerSpec},
+    scalar::{Scalar, scalar},
+};
+use alloc::vec::Vec;
+use proptest::{
+    arbitrary::Arbitrary,
+    collection::vec,
+    prop_oneof,
+    strategy::{BoxedStrategy, Just, Strategy, Union},
+};
+
+/// A network with all that a pass through it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case<T> {
+    /// The network.
+    pub network: LayerSpec,
+    /// Its parameters, none of them 0.
+    pub w: Vec<T>,
+    /// An input, none of whose values is 0.
+    pub x: Vec<T>,
+    /// The rows of the input.
+    pub extent: OwnedExtent,
+}
+
+/// Networks with parameters, input and extent. A failure shrinks to a simple network first, then to a small extent,
+/// then to small numbers: odd multiples of 1/128, which do not meet the kinks at 0.
+pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
+    let limits = limits.capped();
+    // A prime number of values, taken in turn: the network can shrink without new ones being drawn.
+    const VALUES: usize = 257;
+    let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
+    (networks(limits), extents(limits.batch, limits.steps), values)
+        .prop_map(|(network, extent, values)| {
+            let dims = network.build::<T>().map(|network| network.dims()).unwrap_or_default();
+            let mut values = values.into_iter().cycle();
+            let w = values.by_ref().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
+            let x = values.take(dims.input.saturating_mul(extent.extent().rows())).map(scalar).collect();
+            Case { network, w, x, extent }
+        })
+        .boxed()
+}
+
+macro_rules! arbitrary {
+    ($($(#[$about:meta])* $type:ty, $parameters:ty, |$with:pat_param| $strategy:expr;)+) => {
+        $(
+            $(#[$about])*
+            impl Arbitrary for $type {
+                type Parameters = $parameters;
+                type Strategy = BoxedStrategy<Self>;
+                fn arbitrary_with($with: Self::Parameters) -> Self::Strategy {
+                    $strategy
+                }
+            }
+        )+
+    };
+}
+
+arbitrary! {
+    /// [`activations`].
+    ActivationKind, (), |()| activations();
+    /// [`initializers`].
+    InitializerKind, (), |()| initializers();
+    /// [`cells`].
+    CellKind, (), |()| cells();
+    /// [`networks`].
+    LayerSpec, Limits, |limits| networks(limits);
+    /// [`extents`] of up to 3 samples and 4 steps.
+    OwnedExtent, (), |()| extents(3, 4);
+    /// Both.
+    GruVariant, (), |()| Union::new([GruVariant::ResetAfter, GruVariant::ResetBefore].map(Just)).boxed();
+    /// Fixed or learned, within ±2.
+    BranchScale, (), |()| prop_oneof![
+        hundredths(-200, 200).prop_map(BranchScale::Fixed),
+        hundredths(-200, 200).prop_map(BranchScale::Learned),
+    ].boxed();
+}
+
+/// [`finite`] value and tangent.
+impl<T: Scalar> Arbitrary for crate::testing::Dual<T> {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Self>;
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        (finite(), finite()).prop_map(|(value, tangent)| crate::testing::Dual::new(value, tangent)).boxed()
+    }
+}
+
+/// [`cases`].
+impl<T: Scalar> Arbitrary for Case<T> {
+    type Parameters = Limits;
+    type Strategy = BoxedStrategy<Self>;
+    fn arbitrary_with(limits: Limits) -> Self::Strategy {
+        cases(limits)
+    }
+}

@@ -1,0 +1,199 @@
+//! Networks within limits, from parts that shrink.
+
+use super::{activations, cells, initializers, numbers::hundredths, widths};
+use crate::{
+    activation::ActivationKind,
+    initializer::{self, InitializerKind},
+    layer::{BranchScale, CellKind, LayerSpec},
+};
+use alloc::{boxed::Box, vec::Vec};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::any,
+    prop_oneof,
+    strategy::{BoxedStrategy, Just, Strategy},
+};
+
+/// How large a network and its pass may be. Limits above [`Limits::MOST`] are those of it: larger cases would fill the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Layers in a row: of the network, and of each branch within.
+    pub layers: usize,
+    /// Values per row.
+    pub width: usize,
+    /// Branches within branches.
+    pub depth: u32,
+    /// Whether layers may be recurrent, reversed, bidirectional, or bring sequences down to one step.
+    pub recurrent: bool,
+    /// Samples of a pass.
+    pub batch: usize,
+    /// Steps of a pass.
+    pub steps: usize,
+}
+
+impl Limits {
+    /// The largest limits that strategies heed.
+    pub const MOST: Limits =
+        Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 10, steps: 1 << 10 };
+
+    /// Each no larger than that of [`MOST`](Self::MOST).
+    pub(super) fn capped(self) -> Self {
+        let most = Self::MOST;
+        Limits {
+            layers: self.layers.min(most.layers),
+            width: self.width.min(most.width),
+            depth: self.depth.min(most.depth),
+            recurrent: self.recurrent,
+            batch: self.batch.min(most.batch),
+            steps: self.steps.min(most.steps),
+        }
+    }
+}
+
+/// Up to four layers in a row, five values wide, two branches deep, recurrent ones among them; 3 samples, 4 steps.
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { layers: 4, width: 5, depth: 2, recurrent: true, batch: 3, steps: 4 }
+    }
+}
+
+/// A layer before it is known what comes in: what stands before it can be taken away.
+#[derive(Clone, Debug)]
+enum Part {
+    Linear(usize, InitializerKind, Option<InitializerKind>),
+    Activation(ActivationKind),
+    PRelu(bool, f64),
+    LayerNorm(f64, bool),
+    RmsNorm(f64, bool),
+    Dropout(f64),
+    Residual(Vec<Part>, BranchScale),
+    Sequential(Vec<Part>),
+    Recurrent(CellKind, usize, [InitializerKind; 2], Option<InitializerKind>),
+    Reversed(Vec<Part>),
+    Bidirectional(Vec<Part>, Vec<Part>),
+    LastStep,
+    MeanOverSteps,
+}
+
+impl Part {
+    /// The branch `row` in the shell that this is: a shell shrinks by itself, down to none.
+    fn around(self, row: Vec<Part>) -> Part {
+        match self {
+            Part::Residual(_, scale) => Part::Residual(row, scale),
+            Part::Reversed(_) => Part::Reversed(row),
+            Part::Bidirectional(_, backward) => Part::Bidirectional(row, backward),
+            _ => Part::Sequential(row),
+        }
+    }
+
+    /// The layer for rows of `width` values, and the width that comes out.
+    fn placed(self, width: usize) -> (LayerSpec, usize) {
+        match self {
+            Part::Linear(outputs, weights, bias) => {
+                (LayerSpec::Linear { inputs: width, outputs, weights, bias }, outputs)
+            }
+            Part::Activation(activation) => (LayerSpec::ActivationLayer { width, activation }, width),
+            Part::PRelu(per_unit, initial) => (LayerSpec::PRelu { width, per_unit, initial }, width),
+            Part::LayerNorm(epsilon, affine) => (LayerSpec::LayerNorm { width, epsilon, affine }, width),
+            Part::RmsNorm(epsilon, affine) => (LayerSpec::RmsNorm { width, epsilon, affine }, width),
+            Part::Dropout(rate) => (LayerSpec::Dropout { width, rate }, width),
+            Part::Residual(layers, scale) => {
+                let (mut branch, output) = in_a_row(layers, width);
+                if let (LayerSpec::Sequential { layers, .. }, true) = (&mut branch, output != width) {
+                    layers.push(Part::Linear(width, default_weights(), None).placed(output).0);
+                }
+                (LayerSpec::Residual { branch: Box::new(unwrapped(branch)), scale }, width)
+            }
+            Part::Sequential(layers) => branch(layers, width),
+            Part::Recurrent(cell, hidden, [weights, recurrent], bias) => {
+                (LayerSpec::Recurrent { cell, inputs: width, hidden, weights, recurrent, bias }, hidden)
+            }
+            Part::Reversed(layers) => {
+                let (layers, output) = branch(layers, width);
+                (LayerSpec::Reversed(Box::new(layers)), output)
+            }
+            Part::Bidirectional(forward, backward) => {
+                let ((forward, first), (backward, second)) = (branch(forward, width), branch(backward, width));
+                (
+                    LayerSpec::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) },
+                    first.saturating_add(second),
+                )
+            }
+            Part::LastStep => (LayerSpec::LastStep { width }, width),
+            Part::MeanOverSteps => (LayerSpec::MeanOverSteps { width }, width),
+        }
+    }
+}
+
+fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
+    let (mut layers, mut width) = (Vec::with_capacity(parts.len()), input);
+    for part in parts {
+        let (layer, output) = part.placed(width);
+        layers.push(layer);
+        width = output;
+    }
+    (LayerSpec::Sequential { input, layers }, width)
+}
+
+/// A row of one layer is that layer, so that failures shrink out of branches.
+fn unwrapped(mut row: LayerSpec) -> LayerSpec {
+    match &mut row {
+        LayerSpec::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
+        _ => row,
+    }
+}
+
+fn branch(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
+    let (row, output) = in_a_row(parts, input);
+    (unwrapped(row), output)
+}
+
+fn default_weights() -> InitializerKind {
+    InitializerKind::VarianceScaling(initializer::Glorot::uniform())
+}
+
+/// Layers that keep the steps; simple ones first, for a failure shrinks to the first that shows it.
+fn parts(limits: Limits) -> BoxedStrategy<Part> {
+    let width = || widths(limits.width);
+    let bias = || option::of(initializers());
+    let epsilon = || (1..=6).prop_map(|decimals: i32| 10f64.powi(-decimals));
+    let feedforward = prop_oneof![
+        3 => activations().prop_map(Part::Activation),
+        3 => (width(), initializers(), bias()).prop_map(|(outputs, weights, bias)| Part::Linear(outputs, weights, bias)),
+        1 => (any::<bool>(), hundredths(-100, 100)).prop_map(|(per_unit, initial)| Part::PRelu(per_unit, initial)),
+        1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::LayerNorm(epsilon, affine)),
+        1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::RmsNorm(epsilon, affine)),
+        1 => hundredths(0, 90).prop_map(Part::Dropout),
+    ];
+    let recurrent = (cells(), width(), [initializers(), initializers()], bias())
+        .prop_map(|(cell, hidden, weights, bias)| Part::Recurrent(cell, hidden, weights, bias));
+    let leaf =
+        if limits.recurrent { prop_oneof![3 => feedforward, 1 => recurrent].boxed() } else { feedforward.boxed() };
+    let layers = limits.layers.max(1);
+    leaf.prop_recursive(limits.depth, (layers * layers) as u32, layers as u32, move |inner| {
+        let row = vec(inner, 1..=layers);
+        let residual = any::<BranchScale>().prop_map(|scale| Part::Residual(Vec::new(), scale));
+        let shell = prop_oneof![1 => Just(Part::Sequential(Vec::new())), 2 => residual];
+        let both = row.clone().prop_map(|backward| Part::Bidirectional(Vec::new(), backward));
+        let timed = prop_oneof![3 => shell.clone(), 1 => Just(Part::Reversed(Vec::new())), 1 => both];
+        let shell = if limits.recurrent { timed.boxed() } else { shell.boxed() };
+        (shell, row).prop_map(|(shell, row)| shell.around(row))
+    })
+    .boxed()
+}
+
+/// Networks: layers in a row with branches inside, which build for every scalar. They shrink to one simple layer.
+///
+/// Rows can be wider than the limit where two directions put theirs side by side.
+pub fn networks(limits: Limits) -> BoxedStrategy<LayerSpec> {
+    let limits = limits.capped();
+    let part = parts(limits);
+    let part = if limits.recurrent {
+        prop_oneof![8 => part, 1 => Just(Part::LastStep), 1 => Just(Part::MeanOverSteps)].boxed()
+    } else {
+        part
+    };
+    let layers = vec(part, 1..=limits.layers.max(1));
+    (widths(limits.width), layers).prop_map(|(input, layers)| in_a_row(layers, input).0).boxed()
+}

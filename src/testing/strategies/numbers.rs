@@ -1,0 +1,72 @@
+//! Floats, values and widths.
+
+use crate::scalar::{Scalar, scalar, to_f64};
+use alloc::vec::Vec;
+use proptest::{
+    collection::{SizeRange, vec},
+    prop_oneof,
+    strategy::{BoxedStrategy, Just, Strategy, Union},
+};
+
+/// Finite numbers: mostly of ordinary size, some of any size, and the edges: 0, −0, subnormal numbers, the least
+/// normal one, the neighbours of 1, the largest. They shrink to 0.
+pub fn finite<T: Scalar>() -> BoxedStrategy<T> {
+    let exponent = |x: T| to_f64(x).log2() as i32;
+    let exponents = exponent(T::min_positive_value())..=exponent(T::max_value());
+    let sized = (within(1.0), exponents).prop_map(|(x, exponent)| {
+        let size = scalar::<T>((1.0 + x.abs()) * f64::from(exponent).exp2()).min(T::max_value());
+        if x < 0.0 { -size } else { size }
+    });
+    let (one, two) = (T::one(), scalar::<T>(2.0));
+    let edges = [
+        T::zero(),
+        T::neg_zero(),
+        one,
+        -one,
+        one + T::epsilon(),
+        one - T::epsilon() / two,
+        T::epsilon(),
+        T::min_positive_value(),
+        T::min_positive_value() / two,
+        -T::min_positive_value() * T::epsilon(),
+        T::max_value(),
+        T::min_value(),
+    ];
+    prop_oneof![
+        5 => within(10.0).prop_map(scalar),
+        2 => Union::new(edges.map(Just)),
+        2 => sized,
+    ]
+    .boxed()
+}
+
+/// [`finite`] numbers, ±∞ and NaN.
+pub fn float<T: Scalar>() -> BoxedStrategy<T> {
+    prop_oneof![
+        9 => finite(),
+        2 => Union::new([T::infinity(), T::neg_infinity(), T::nan()].map(Just)),
+    ]
+    .boxed()
+}
+
+/// Numbers within ±`bound` of few decimals, which shrink towards 0. From whole numbers, for those of proptest's floats
+/// that are not 0 do not shrink.
+pub(super) fn within(bound: f64) -> impl Strategy<Value = f64> + Clone {
+    const STEPS: i32 = 1_000_000;
+    (-STEPS..=STEPS).prop_map(move |i| f64::from(i) / (f64::from(STEPS) / bound))
+}
+
+/// Hundredths from `low` to `high`: a parameter of something, easy to read.
+pub(super) fn hundredths(low: i32, high: i32) -> impl Strategy<Value = f64> + Clone {
+    (low..=high).prop_map(|i| f64::from(i) / 100.0)
+}
+
+/// As many numbers within ±2 as asked for: a row, an input, parameters.
+pub fn values<T: Scalar>(length: impl Into<SizeRange>) -> BoxedStrategy<Vec<T>> {
+    vec(within(2.0).prop_map(scalar), length).boxed()
+}
+
+/// A number of units from 1 to `most`.
+pub fn widths(most: usize) -> BoxedStrategy<usize> {
+    (1..=most.max(1)).boxed()
+}
