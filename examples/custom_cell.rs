@@ -23,22 +23,22 @@ impl Cell for Minimal {
         &["forget", "candidate"]
     }
     fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false }]
+        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        let units = unit.h.len();
+        let units = unit.h_prev.len();
         for j in 0..units {
             let f = Sigmoid.value(unit.z[j]);
-            unit.h_next[j] = f * unit.h[j] + (T::one() - f) * Tanh.value(unit.z[units + j]);
+            unit.h[j] = f * unit.h_prev[j] + (T::one() - f) * Tanh.value(unit.z[units + j]);
         }
     }
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        let units = unit.h.len();
+        let units = unit.h_prev.len();
         for j in 0..units {
-            let (z_f, z_n, dh) = (unit.z[j], unit.z[units + j], unit.d_h_next[j]);
+            let (z_f, z_n, dh) = (unit.z[j], unit.z[units + j], unit.d_h[j]);
             let (f, n) = (Sigmoid.value(z_f), Tanh.value(z_n));
-            unit.d_h[j] += dh * f;
-            unit.z[j] = dh * (unit.h[j] - n) * Sigmoid.derivative(z_f, f);
+            unit.d_h_prev[j] += dh * f;
+            unit.z[j] = dh * (unit.h_prev[j] - n) * Sigmoid.derivative(z_f, f);
             unit.z[units + j] = dh * (T::one() - f) * Tanh.derivative(z_n, n);
         }
     }

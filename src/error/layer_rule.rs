@@ -161,7 +161,7 @@ pub enum LayerRule {
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after the one that writes it"
     )]
-    OwnOperandAtStart {
+    StageOutputAtStart {
         /// The product.
         product: usize,
     },

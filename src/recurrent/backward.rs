@@ -2,8 +2,8 @@
 
 use super::{
     cell::Operand,
-    monitoring::{ACTIVATION_PLACE, INJECTION_PLACE, INPUT_PLACE, RECURRENT_PLACE, Trail},
-    plan::{Sizes, Slabs, Unrolled, rows},
+    monitoring::{ACTIVATION_PLACE, INJECTION_PLACE, INPUT_PLACE, RECURRENT_PLACE, StepGradient},
+    plan::{SavedValues, Sizes, Unrolled, rows},
     stage::{BackwardStage, Stages},
 };
 use crate::{
@@ -28,8 +28,8 @@ struct BackwardSteps<'a, T> {
     at: Place<'a>,
     packed_products: &'a [T],
     h_start: &'a [T],
-    memory_start: &'a [T],
-    memories: &'a [T],
+    cell_state_start: &'a [T],
+    cell_states: &'a [T],
     y: &'a [T],
     dy: &'a [T],
     /// The first rows, which `dy` lacks.
@@ -42,8 +42,8 @@ impl Unrolled {
         let Backward { extent, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, held, .. } = sizes;
-        let states = extent.batch * (hidden + memory);
+        let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
+        let states = extent.batch * (hidden + cell_width);
         let given =
             [carried_in.map(<[T]>::len), d_carried_out.map(<[T]>::len), d_carried_in.as_deref().map(<[T]>::len)];
         given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
@@ -51,15 +51,15 @@ impl Unrolled {
         let (batch, all, time) = (extent.batch, extent.rows(), Steps::new(extent));
         hold("`saved` of a Recurrent", all * sizes.kept(), saved.len());
         let [weight, recurrent, ..] = self.split(w);
-        let slabs = Slabs::new(sizes, all, all, saved);
+        let slabs = SavedValues::new(sizes, all, all, saved);
 
-        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(cell_width));
         let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
+        let (d_h_prev, scratch) = scratch.split_at_mut(batch * hidden);
         let (d_h, scratch) = scratch.split_at_mut(batch * hidden);
-        let (total, scratch) = scratch.split_at_mut(batch * hidden);
         let (d_operand, scratch) = scratch.split_at_mut(batch * hidden);
-        let (d_memory, scratch) = scratch.split_at_mut(batch * memory);
-        let (held_rows, scratch) = scratch.split_at_mut(batch * held);
+        let (d_cell_state, scratch) = scratch.split_at_mut(batch * cell_width);
+        let (between_stages, scratch) = scratch.split_at_mut(batch * between_width);
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(extent));
         let mut sum = BlockSum::new(dw, buffer);
@@ -70,19 +70,19 @@ impl Unrolled {
             pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
             offset += packed_b_len::<T>(hidden, outputs);
         }
-        let (h_start, memory_start) = match carried_in {
+        let (h_start, cell_state_start) = match carried_in {
             Some(state) => state.split_at(batch * hidden),
-            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+            None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
         // A sample's gradient from its final state waits here until the pass reaches its last step.
         match d_carried_out {
             Some(gradient) => {
-                d_h.copy_from_slice(&gradient[..batch * hidden]);
-                d_memory.copy_from_slice(&gradient[batch * hidden..]);
+                d_h_prev.copy_from_slice(&gradient[..batch * hidden]);
+                d_cell_state.copy_from_slice(&gradient[batch * hidden..]);
             }
             None => {
-                d_h.fill(T::zero());
-                d_memory.fill(T::zero());
+                d_h_prev.fill(T::zero());
+                d_cell_state.fill(T::zero());
             }
         }
 
@@ -97,8 +97,8 @@ impl Unrolled {
                 at,
                 packed_products,
                 h_start,
-                memory_start,
-                memories: slabs.memory,
+                cell_state_start,
+                cell_states: slabs.cell_state,
                 y,
                 dy,
                 zero_rows: all - dy.len() / hidden.max(1),
@@ -107,11 +107,11 @@ impl Unrolled {
             let parts = [
                 StepRows::new(slabs.z, gates, time, StepStorage::EveryStep),
                 StepRows::new(slabs.u, apart, time, StepStorage::EveryStep),
-                StepRows::per_sample(total, hidden, time),
                 StepRows::per_sample(d_h, hidden, time),
+                StepRows::per_sample(d_h_prev, hidden, time),
                 StepRows::per_sample(d_operand, hidden, time),
-                StepRows::per_sample(d_memory, memory, time),
-                StepRows::per_sample(held_rows, held, time),
+                StepRows::per_sample(d_cell_state, cell_width, time),
+                StepRows::per_sample(between_stages, between_width, time),
             ];
             if count == 1 {
                 self.backward_steps(cell, &given, steps.clone(), parts, monitor, live);
@@ -124,8 +124,8 @@ impl Unrolled {
         }
         sum.finish();
         if let Some(d_carried_in) = d_carried_in {
-            d_carried_in[..batch * hidden].copy_from_slice(d_h);
-            d_carried_in[batch * hidden..].copy_from_slice(d_memory);
+            d_carried_in[..batch * hidden].copy_from_slice(d_h_prev);
+            d_carried_in[batch * hidden..].copy_from_slice(d_cell_state);
         }
         if monitor.is_active() {
             monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
@@ -139,7 +139,7 @@ impl Unrolled {
     }
 
     /// Runs some steps backward for the samples of the slabs: z, u, and the gradients dL/dh_t, of the state before,
-    /// of an operand, of the rest of the state, and held between stages.
+    /// of an operand, of the rest of the state, and kept between stages.
     fn backward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -150,8 +150,9 @@ impl Unrolled {
         live: &mut [T],
     ) {
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, held, stages, .. } = sizes;
-        let [mut z, mut u, mut total, mut d_h, mut d_operand, mut d_memory, mut held_rows] = slabs;
+        let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, stages, .. } =
+            sizes;
+        let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, mut between_stages] = slabs;
         let (first, extent) = (z.samples().start, given.extent);
         for step in steps.rev() {
             let active = z.active(step);
@@ -165,32 +166,32 @@ impl Unrolled {
                 request([
                     &*z.step_mut(step - 1),
                     rows(given.y, before, n, hidden),
-                    rows(given.memories, before, n, memory),
+                    rows(given.cell_states, before, n, cell_width),
                 ]);
             }
-            let (z, u, total) = (z.step_mut(step), u.step_mut(step), total.step_mut(step));
-            let (d_h, d_memory) = (d_h.step_mut(step), d_memory.step_mut(step));
-            let (d_operand, held_rows) = (d_operand.step_mut(step), held_rows.step_mut(step));
-            let (h, memory_past) = if step == 0 {
-                (rows(given.h_start, first, active, hidden), rows(given.memory_start, first, active, memory))
+            let (z, u, d_h) = (z.step_mut(step), u.step_mut(step), d_h.step_mut(step));
+            let (d_h_prev, d_cell_state) = (d_h_prev.step_mut(step), d_cell_state.step_mut(step));
+            let (d_operand, between_stages) = (d_operand.step_mut(step), between_stages.step_mut(step));
+            let (h_prev, cell_state_prev) = if step == 0 {
+                (rows(given.h_start, first, active, hidden), rows(given.cell_state_start, first, active, cell_width))
             } else {
                 let before = extent.step(step - 1).start + first;
-                (rows(given.y, before, active, hidden), rows(given.memories, before, active, memory))
+                (rows(given.y, before, active, hidden), rows(given.cell_states, before, active, cell_width))
             };
             let zeros = given.zero_rows.saturating_sub(now).min(active);
-            let (state, rest) = d_h.split_at(zeros * hidden);
-            let (total_of_zeros, total_of_rest) = total.split_at_mut(zeros * hidden);
+            let (state, rest) = d_h_prev.split_at(zeros * hidden);
+            let (total_of_zeros, total_of_rest) = d_h.split_at_mut(zeros * hidden);
             total_of_zeros.copy_from_slice(state);
             if zeros < active {
                 let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
                 map2(rest, dy, total_of_rest, |state, loss| state + loss);
             }
-            let mut trail = Trail::new(monitor.is_active(), live, given.at, extent, step);
-            trail.gather(&[d_h, d_memory]);
-            trail.turn();
-            trail.gather(&[total, d_memory]);
-            trail.show(monitor, INJECTION_PLACE, Factor::Addition, None);
-            d_h.fill(T::zero());
+            let mut gradient = StepGradient::new(monitor.is_active(), live, given.at, extent, step);
+            gradient.gather(&[d_h_prev, d_cell_state]);
+            gradient.advance();
+            gradient.gather(&[d_h, d_cell_state]);
+            gradient.report(monitor, INJECTION_PLACE, Factor::Addition, None);
+            d_h_prev.fill(T::zero());
             for stage in (0..stages).rev() {
                 cell.backward(BackwardStage {
                     sizes,
@@ -198,23 +199,23 @@ impl Unrolled {
                     active,
                     z,
                     u,
-                    h,
-                    memory: memory_past,
-                    h_next: rows(given.y, now, active, hidden),
-                    memory_next: rows(given.memories, now, active, memory),
-                    d_h_next: total,
-                    d_memory,
-                    d_operand: if stage + 1 < stages { d_operand } else { &[] },
+                    h_prev,
+                    cell_state_prev,
+                    h: rows(given.y, now, active, hidden),
+                    cell_state: rows(given.cell_states, now, active, cell_width),
                     d_h,
-                    held: held_rows,
+                    d_cell_state,
+                    d_operand: if stage + 1 < stages { d_operand } else { &[] },
+                    d_h_prev,
+                    between_stages,
                 });
-                let keeps = if stage > 0 { held } else { 0 };
-                trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h]);
+                let width = if stage > 0 { between_width } else { 0 };
+                gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev]);
                 for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
-                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
-                    trail.gather_columns(slab, stride, column, product.gates.len() * hidden);
+                    let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };
+                    gradient.gather_columns(slab, stride, column, product.gates.len() * hidden);
                 }
-                trail.show(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
+                gradient.report(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
                 let wants_state = step > 0 || given.wants_start;
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
@@ -225,10 +226,10 @@ impl Unrolled {
                     if product.stage != stage || skipped {
                         continue;
                     }
-                    let (slab, stride): (&[T], _) = if product.separate { (u, apart) } else { (z, gates) };
+                    let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };
                     let d = Matrix::new(&slab[column..], stride);
                     if product.operand == Operand::Hidden {
-                        gemm(d, right, active, d_h, hidden, Epilogue::Accumulate);
+                        gemm(d, right, active, d_h_prev, hidden, Epilogue::Accumulate);
                     } else {
                         let epilogue = if own { Epilogue::Accumulate } else { Epilogue::Overwrite };
                         gemm(d, right, active, d_operand, hidden, epilogue);
@@ -237,8 +238,8 @@ impl Unrolled {
                 }
                 if wants_state {
                     let operand: &[T] = if own { d_operand } else { &[] };
-                    trail.gather(&[rows(held_rows, 0, active, keeps), d_memory, d_h, operand]);
-                    trail.show(monitor, RECURRENT_PLACE, Factor::Weights, None);
+                    gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev, operand]);
+                    gradient.report(monitor, RECURRENT_PLACE, Factor::Weights, None);
                 }
             }
         }

@@ -1,5 +1,4 @@
-//! Something that can be one step of a recurrent layer: pointwise stages between matrix products that
-//! it names but does not own.
+//! The contract of a recurrent cell: element-wise stages between matrix products with the recurrent weights.
 
 use crate::{
     activation::AnyActivation,
@@ -9,50 +8,54 @@ use crate::{
 };
 use core::{fmt::Debug, ops::Range};
 
-/// What a recurrent product is applied to.
+/// The operand of a recurrent product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// The hidden state of the step before.
+    /// The hidden state of the previous step.
     Hidden,
-    /// What the stage before the product wrote to `operand`, such as r ⊙ h.
+    /// The values that the stage before the product wrote to `operand`, such as r ⊙ h.
     StageOutput,
 }
 
-/// One product with recurrent weights: the rows of `U` that belong to some gates, times an operand.
+/// One product with recurrent weights: `U_g · operand`, where U_g holds the rows of U of some gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// The gates whose rows of U it takes.
+    /// The gates whose rows of U the product takes.
     pub gates: Range<usize>,
-    /// The stage it is done for, just before it.
+    /// The stage that reads the result. The product runs just before it.
     pub stage: usize,
-    /// What it is applied to.
+    /// The vector that U_g multiplies.
     pub operand: Operand,
-    /// Whether the result is kept apart in `u`, with a bias of its own, or added to `z`.
-    pub separate: bool,
+    /// Whether the result is stored in `u`, with a bias of its own, instead of added to `z`.
+    pub keep_separate: bool,
 }
 
-/// One sample at one stage of a forward step. Every slice holds `hidden` values a unit named.
+/// One sample at one stage of a forward step.
+///
+/// # Shapes
+/// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
+/// `cell_state_prev`, `cell_state`: \[[`cell_state`](Cell::cell_state) · hidden\].
 #[non_exhaustive]
 pub struct CellForward<'a, T> {
-    /// Pre-activations, gate after gate: `W x + b`, plus the products that are added to it. On return what `backward` is to
-    /// find of the gates this stage used: the same, or whatever else their values and derivatives are sooner made of.
+    /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage used:
+    /// the values from which `backward` recovers the gates and their derivatives.
     pub z: &'a mut [T],
-    /// Whether a backward pass can follow; where none can, nothing needs to be left in `z`.
-    pub keeps: bool,
-    /// The same for whoever watches; empty where nobody does. Where a stage adds to a pre-activation, it is to do so here too.
-    pub shown: &'a mut [T],
-    /// Results of separate products, one after the other.
+    /// Whether a backward pass can follow. If not, the content of `z` on return is arbitrary.
+    pub saves: bool,
+    /// Pre-activations for the monitor; empty if none is active. A stage that adds to a pre-activation adds here too.
+    pub monitored_z: &'a mut [T],
+    /// Results of the separate products, in their order.
     pub u: &'a [T],
-    /// Hidden state of the step before.
-    pub h: &'a [T],
-    /// The rest of the state of the step before (the c of an LSTM).
-    pub memory: &'a [T],
-    /// To be written by any stage but the last: the operand of the next stage's product.
+    /// Hidden state of the previous step.
+    pub h_prev: &'a [T],
+    /// Cell state of the previous step: the c of an LSTM.
+    pub cell_state_prev: &'a [T],
+    /// Out, from every stage but the last: the operand of the next stage's product.
     pub operand: &'a mut [T],
-    /// To be written by the last stage: the hidden state, which is the step's output.
-    pub h_next: &'a mut [T],
-    /// To be written by the last stage: the rest of the state.
-    pub memory_next: &'a mut [T],
+    /// Out, from the last stage: the hidden state, which is the output of the step.
+    pub h: &'a mut [T],
+    /// Out, from the last stage: the cell state.
+    pub cell_state: &'a mut [T],
 }
 
 impl<'a, T> CellForward<'a, T> {
@@ -60,43 +63,47 @@ impl<'a, T> CellForward<'a, T> {
     pub(super) fn fused(self) -> CellForward<'a, Fused<T>> {
         CellForward {
             z: fused_mut(self.z),
-            keeps: self.keeps,
-            shown: fused_mut(self.shown),
+            saves: self.saves,
+            monitored_z: fused_mut(self.monitored_z),
             u: fused(self.u),
-            h: fused(self.h),
-            memory: fused(self.memory),
+            h_prev: fused(self.h_prev),
+            cell_state_prev: fused(self.cell_state_prev),
             operand: fused_mut(self.operand),
-            h_next: fused_mut(self.h_next),
-            memory_next: fused_mut(self.memory_next),
+            h: fused_mut(self.h),
+            cell_state: fused_mut(self.cell_state),
         }
     }
 }
 
 /// One sample at one stage of a backward step.
+///
+/// # Shapes
+/// As [`CellForward`]; `between_stages`: \[[`between_stages`](Cell::between_stages) · hidden\].
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
-    /// In: what the forward stages left there. Out: the gradient of the pre-activations, for the gates this stage used.
+    /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to the
+    /// pre-activations.
     pub z: &'a mut [T],
-    /// In: results of separate products. Out: their gradient.
+    /// In: results of the separate products. Out: the gradient with respect to them.
     pub u: &'a mut [T],
-    /// Hidden state of the step before.
-    pub h: &'a [T],
-    /// The rest of the state of the step before.
-    pub memory: &'a [T],
+    /// Hidden state of the previous step.
+    pub h_prev: &'a [T],
+    /// Cell state of the previous step.
+    pub cell_state_prev: &'a [T],
     /// Hidden state of this step.
-    pub h_next: &'a [T],
-    /// The rest of the state of this step.
-    pub memory_next: &'a [T],
-    /// Gradient with respect to `h_next`.
-    pub d_h_next: &'a [T],
-    /// In: gradient with respect to `memory_next`. Out, by the last stage: with respect to `memory`.
-    pub d_memory: &'a mut [T],
-    /// Gradient with respect to the operand this stage wrote; empty at the last stage.
+    pub h: &'a [T],
+    /// Cell state of this step.
+    pub cell_state: &'a [T],
+    /// Gradient with respect to `h`.
+    pub d_h: &'a [T],
+    /// In: gradient with respect to `cell_state`. Out, from the last stage: with respect to `cell_state_prev`.
+    pub d_cell_state: &'a mut [T],
+    /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
     pub d_operand: &'a [T],
-    /// Gradient with respect to `h` by ways that are no product; to be added to.
-    pub d_h: &'a mut [T],
-    /// Gradients the cell keeps from a later stage for an earlier one.
-    pub held: &'a mut [T],
+    /// Gradient with respect to `h_prev` apart from the products. A stage adds to it.
+    pub d_h_prev: &'a mut [T],
+    /// Gradients that a later stage writes for an earlier one.
+    pub between_stages: &'a mut [T],
 }
 
 impl<'a, T> CellBackward<'a, T> {
@@ -105,15 +112,15 @@ impl<'a, T> CellBackward<'a, T> {
         CellBackward {
             z: fused_mut(self.z),
             u: fused_mut(self.u),
+            h_prev: fused(self.h_prev),
+            cell_state_prev: fused(self.cell_state_prev),
             h: fused(self.h),
-            memory: fused(self.memory),
-            h_next: fused(self.h_next),
-            memory_next: fused(self.memory_next),
-            d_h_next: fused(self.d_h_next),
-            d_memory: fused_mut(self.d_memory),
+            cell_state: fused(self.cell_state),
+            d_h: fused(self.d_h),
+            d_cell_state: fused_mut(self.d_cell_state),
             d_operand: fused(self.d_operand),
-            d_h: fused_mut(self.d_h),
-            held: fused_mut(self.held),
+            d_h_prev: fused_mut(self.d_h_prev),
+            between_stages: fused_mut(self.between_stages),
         }
     }
 }
@@ -130,68 +137,71 @@ pub struct GateBounds {
     pub product: f64,
 }
 
-/// Upper bounds on the Jacobian of one step, block by block of the state s = (h, rest).
+/// Upper bounds on the Jacobian of one step, by blocks of the state s = (h, c), where c is the cell state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepBounds {
-    /// On `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂rest\], \[∂rest/∂h, ∂rest/∂rest\]\]; 0 where there is no rest.
+    /// On `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]; 0 if the cell has no c.
     pub state: [[f64; 2]; 2],
-    /// On `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂rest/∂x\].
+    /// On `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂c/∂x\].
     pub input: [f64; 2],
 }
 
-/// Something that can be one step of a recurrent layer.
+/// One step of a recurrent layer.
 ///
-/// A cell with S + 1 stages runs: the products of stage 0, stage 0, the products of stage 1, … stage S.
-/// Backward goes the other way. A stage sees one sample at a time, and all its slices hold the gates or
-/// units of that sample side by side. The recurrent layer owns the weights: `W` \[gates · hidden, inputs\],
-/// `U` \[gates · hidden, hidden\], the biases.
+/// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward pass
+/// runs them in reverse order. A stage receives one sample at a time, and its slices hold all gates or units of that sample.
+/// The recurrent layer owns the weights: `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\] and the biases.
 ///
-/// Its rules: there is at least one gate, and each has a name of its own; a product has gates that there are; separate products
-/// have theirs in order, without gaps; each stage after the first has a product, and no product of stage 0 is applied to
-/// [`Operand::StageOutput`]; every method gives the same answer each time. [`Error::InvalidLayer`](crate::Error::InvalidLayer) names
-/// the layer of a cell that breaks one, where it becomes part of a network and where a workspace is made.
+/// # Rules
+/// * There is at least one gate. Names of gates differ.
+/// * The gates of a product exist. Separate products have theirs in order, without gaps.
+/// * Each stage after the first has a product. No product of stage 0 has the operand [`Operand::StageOutput`].
+/// * Every method returns the same value each time.
+///
+/// A network or workspace with a cell that breaks a rule is refused with
+/// [`Error::InvalidLayer`](crate::Error::InvalidLayer), which names the layer.
 pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// Names of the gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [&'static str];
 
-    /// Products with the recurrent weights; one for all gates unless the cell says otherwise.
+    /// Products with the recurrent weights.
     fn products(&self) -> &'static [Product];
 
-    /// State per unit beyond h (1 for an LSTM).
-    fn memory(&self) -> usize {
+    /// Values of cell state per unit, apart from h: 1 for an LSTM. The default is 0.
+    fn cell_state(&self) -> usize {
         0
     }
 
-    /// Gradients per unit held between backward stages.
-    fn held(&self) -> usize {
+    /// Gradients per unit that one backward stage keeps for another. The default is 0.
+    fn between_stages(&self) -> usize {
         0
     }
 
-    /// The activation of a gate, for monitors.
+    /// The activation of a gate, for monitors. The default is `None`.
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
         None
     }
 
-    /// Upper bounds on the Jacobian of the step after `step` others from a state of zero, for any inputs; `None`
-    /// where none are known.
+    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None` if
+    /// none are known, which is the default.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }
 
-    /// One stage of a step.
+    /// Runs one stage of a step.
     ///
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices shorter than its methods say. A
     /// [`Recurrent`](super::Recurrent) layer passes neither.
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
 
-    /// One stage backward.
+    /// Runs one stage of the backward pass of a step.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>);
 
-    /// The cell as data; a cell of your own is opaque.
+    /// The cell as data. The default is [`CellKind::Custom`] with the name of the type.
     fn kind(&self) -> CellKind {
         CellKind::Custom(core::any::type_name::<Self>().into())
     }

@@ -30,7 +30,7 @@ impl<A: Activation> Cell for Elman<A> {
     }
 
     fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
+        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
 
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
@@ -49,13 +49,13 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        by_blocks!(T, LANES, at in unit.h_next.len(), {
+        by_blocks!(T, LANES, at in unit.h.len(), {
             let (mut z, mut h) = (load_block::<T, LANES>(unit.z, at), [T::zero(); LANES]);
             for j in 0..LANES {
                 h[j] = self.activation.value(z[j]);
             }
-            store_block(unit.h_next, at, h);
-            if unit.keeps {
+            store_block(unit.h, at, h);
+            if unit.saves {
                 // All that backward needs: made of the same exponential here.
                 for j in 0..LANES {
                     z[j] = self.activation.derivative(z[j], h[j]);
@@ -67,8 +67,8 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        by_blocks!(T, LANES, at in unit.h_next.len(), {
-            let (mut z, dh) = (load_block::<T, LANES>(unit.z, at), load_block::<T, LANES>(unit.d_h_next, at));
+        by_blocks!(T, LANES, at in unit.h.len(), {
+            let (mut z, dh) = (load_block::<T, LANES>(unit.z, at), load_block::<T, LANES>(unit.d_h, at));
             for j in 0..LANES {
                 z[j] *= dh[j];
             }

@@ -2,7 +2,7 @@
 
 use super::{
     cell::Operand,
-    plan::{Sizes, Slabs, Unrolled, rows, rows_mut, rows_of},
+    plan::{SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
     stage::{ForwardStage, Stages},
 };
 use crate::{
@@ -22,19 +22,19 @@ use core::ops::Range;
 struct ForwardSteps<'a, T> {
     extent: BatchShape<'a>,
     /// Whether a backward pass can follow.
-    keeps: bool,
+    saves: bool,
     at: Place<'a>,
     packed_products: &'a [T],
     recurrent_bias: &'a [T],
     h_start: &'a [T],
-    memory_start: &'a [T],
+    cell_state_start: &'a [T],
 }
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
         let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, .. } = sizes;
+        let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, .. } = sizes;
         self.check_pass(
             extent,
             [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)],
@@ -43,15 +43,15 @@ impl Unrolled {
         hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
-        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(memory));
+        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(cell_width));
         let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
         let (packed_weight, scratch) = scratch.split_at_mut(packed_b_len::<T>(gates, self.inputs));
         zeros.fill(T::zero());
-        let (h_start, memory_start) = match carried_in {
+        let (h_start, cell_state_start) = match carried_in {
             Some(state) => state.split_at(batch * hidden),
-            None => (&zeros[..batch * hidden], &zeros[..batch * memory]),
+            None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
-        let (h_end, memory_end) = carried_out.split_at_mut(batch * hidden);
+        let (h_end, cell_state_end) = carried_out.split_at_mut(batch * hidden);
 
         pack_transposed(weight, gates, self.inputs, packed_weight);
         let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>()[0]);
@@ -63,11 +63,15 @@ impl Unrolled {
             offset += packed_b_len::<T>(outputs, hidden);
         }
 
-        let Slabs { z, u, operands, memory: memories } =
-            if keep { Slabs::new(sizes, all, all, saved) } else { Slabs::new(sizes, batch, 2 * batch, scratch) };
-        // Without saving, the memory of two steps takes turns.
+        let SavedValues { z, u, operands, cell_state: cell_states } = if keep {
+            SavedValues::new(sizes, all, all, saved)
+        } else {
+            SavedValues::new(sizes, batch, 2 * batch, scratch)
+        };
+        // Without saving, the cell state of two steps takes turns.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
-        let given = ForwardSteps { extent, keeps: keep, at, packed_products, recurrent_bias, h_start, memory_start };
+        let given =
+            ForwardSteps { extent, saves: keep, at, packed_products, recurrent_bias, h_start, cell_state_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..extent.steps).step_by(together) {
             let steps = first..(first + together).min(extent.steps);
@@ -80,10 +84,10 @@ impl Unrolled {
                 StepRows::new(z, gates, time, kept(1)),
                 StepRows::new(u, apart, time, kept(1)),
                 StepRows::new(operands, sizes.operands, time, kept(1)),
-                StepRows::new(memories, memory, time, kept(2)),
+                StepRows::new(cell_states, cell_width, time, kept(2)),
                 StepRows::new(y, hidden, time, StepStorage::EveryStep),
                 StepRows::per_sample(h_end, hidden, time),
-                StepRows::per_sample(memory_end, memory, time),
+                StepRows::per_sample(cell_state_end, cell_width, time),
             ];
             if count == 1 {
                 self.forward_steps(cell, &given, steps, slabs, monitor, live);
@@ -97,7 +101,7 @@ impl Unrolled {
         }
     }
 
-    /// Runs some steps for the samples of the slabs: z, u, operands, memory, y, and the state at the end.
+    /// Runs some steps for the samples of the slabs: z, u, operands, cell state, y, and the state at the end.
     fn forward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -108,23 +112,23 @@ impl Unrolled {
         live: &mut [T],
     ) {
         let sizes = self.sizes();
-        let Sizes { hidden, z: gates, u: apart, memory, operands: own, stages, .. } = sizes;
-        let [mut z, mut u, mut operands, mut memories, mut y, mut h_end, mut memory_end] = slabs;
+        let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, operands: own, stages, .. } = sizes;
+        let [mut z, mut u, mut operands, mut cell_states, mut y, mut h_end, mut cell_state_end] = slabs;
         let first = y.samples().start;
-        let (shown, live) = live.split_at_mut(if monitor.is_active() { y.samples().len() * gates } else { 0 });
+        let (monitored_z, live) = live.split_at_mut(if monitor.is_active() { y.samples().len() * gates } else { 0 });
         for step in steps {
             let (active, after) = (y.active(step), y.active(step + 1));
             if active == 0 {
                 break;
             }
             let (z, u, operand) = (z.step_mut(step), u.step_mut(step), operands.step_mut(step));
-            let (h, h_next) = match step {
+            let (h_prev, h) = match step {
                 0 => (rows(given.h_start, first, active, hidden), y.step_mut(step)),
                 _ => y.previous_and_current(step),
             };
-            let (memory_past, memory_next) = match step {
-                0 => (rows(given.memory_start, first, active, memory), memories.step_mut(step)),
-                _ => memories.previous_and_current(step),
+            let (cell_state_prev, cell_state) = match step {
+                0 => (rows(given.cell_state_start, first, active, cell_width), cell_states.step_mut(step)),
+                _ => cell_states.previous_and_current(step),
             };
             for stage in 0..stages {
                 let mut offset = 0;
@@ -136,10 +140,10 @@ impl Unrolled {
                         continue;
                     }
                     let operand = match product.operand {
-                        Operand::Hidden => Matrix::new(h, hidden),
+                        Operand::Hidden => Matrix::new(h_prev, hidden),
                         Operand::StageOutput => Matrix::new(&operand[(stage - 1) * hidden..], own),
                     };
-                    if product.separate {
+                    if product.keep_separate {
                         let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
                         let epilogue = bias.map_or(Epilogue::Overwrite, Epilogue::Bias);
                         gemm(operand, right, active, &mut u[column..], apart, epilogue);
@@ -147,29 +151,38 @@ impl Unrolled {
                         gemm(operand, right, active, &mut z[column..], gates, Epilogue::Accumulate);
                     }
                 }
-                let shown = shown.get_mut(..active * gates).unwrap_or_default();
-                self.show_products(stage, z, shown);
+                let monitored_z = monitored_z.get_mut(..active * gates).unwrap_or_default();
+                self.record_pre_activations(stage, z, monitored_z);
                 cell.forward(ForwardStage {
                     sizes,
                     stage,
                     active,
-                    keeps: given.keeps,
+                    saves: given.saves,
                     z,
-                    shown,
+                    monitored_z,
                     u,
-                    h,
-                    memory: memory_past,
+                    h_prev,
+                    cell_state_prev,
                     operand,
-                    h_next,
-                    memory_next,
+                    h,
+                    cell_state,
                 });
             }
             for sample in after..active {
-                h_end.row(sample).copy_from_slice(rows(h_next, sample, 1, hidden));
-                memory_end.row(sample).copy_from_slice(rows(memory_next, sample, 1, memory));
+                h_end.row(sample).copy_from_slice(rows(h, sample, 1, hidden));
+                cell_state_end.row(sample).copy_from_slice(rows(cell_state, sample, 1, cell_width));
             }
-            if !shown.is_empty() {
-                self.show_gates(cell, monitor, given.at, given.extent, step, &shown[..active * gates], active, live);
+            if !monitored_z.is_empty() {
+                self.report_gates(
+                    cell,
+                    monitor,
+                    given.at,
+                    given.extent,
+                    step,
+                    &monitored_z[..active * gates],
+                    active,
+                    live,
+                );
             }
         }
     }

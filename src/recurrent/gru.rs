@@ -28,18 +28,18 @@ impl Gru {
     }
 
     #[inline(always)]
-    fn step<T: Scalar, const KEEPS: bool>(&self, stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
+    fn step<T: Scalar, const SAVES: bool>(&self, stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h_prev.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
-            let (h, mut out) = (load_block::<T, LANES>(unit.h, at), [T::zero(); LANES]);
+            let (h, mut out) = (load_block::<T, LANES>(unit.h_prev, at), [T::zero(); LANES]);
             if self.reset == GruVariant::ResetBefore && stage == 0 {
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     (out[j], r[j]) = (reset * h[j], kept);
                 }
-                if KEEPS {
+                if SAVES {
                     store_block(zr, at, r);
                 }
                 store_block(unit.operand, at, out);
@@ -53,11 +53,11 @@ impl Gru {
                     candidate[j] += reset * u[j];
                     r[j] = kept;
                 }
-                if KEEPS {
+                if SAVES {
                     store_block(zr, at, r);
                 }
-                if !unit.shown.is_empty() {
-                    store_block(&mut unit.shown[2 * n..], at, candidate);
+                if !unit.monitored_z.is_empty() {
+                    store_block(&mut unit.monitored_z[2 * n..], at, candidate);
                 }
             }
             for j in 0..LANES {
@@ -66,11 +66,11 @@ impl Gru {
                 out[j] = rest * n + update * h[j];
                 (z[j], candidate[j]) = (kept, n_kept);
             }
-            if KEEPS {
+            if SAVES {
                 store_block(zz, at, z);
                 store_block(zn, at, candidate);
             }
-            store_block(unit.h_next, at, out);
+            store_block(unit.h, at, out);
         });
     }
 }
@@ -81,18 +81,18 @@ impl Cell for Gru {
     }
 
     fn products(&self) -> &'static [Product] {
-        const GATES: Product = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false };
+        const GATES: Product = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false };
         const AFTER: [Product; 2] =
-            [GATES, Product { gates: 2..3, stage: 0, operand: Operand::Hidden, separate: true }];
+            [GATES, Product { gates: 2..3, stage: 0, operand: Operand::Hidden, keep_separate: true }];
         const BEFORE: [Product; 2] =
-            [GATES, Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, separate: false }];
+            [GATES, Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, keep_separate: false }];
         match self.reset {
             GruVariant::ResetAfter => &AFTER,
             GruVariant::ResetBefore => &BEFORE,
         }
     }
 
-    fn held(&self) -> usize {
+    fn between_stages(&self) -> usize {
         // dL/dz of the update gate's value, between the two stages.
         (self.reset == GruVariant::ResetBefore) as usize
     }
@@ -127,18 +127,18 @@ impl Cell for Gru {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
-        if unit.keeps { self.step::<T, true>(stage, unit) } else { self.step::<T, false>(stage, unit) }
+        if unit.saves { self.step::<T, true>(stage, unit) } else { self.step::<T, false>(stage, unit) }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
-            let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h, at), load_block::<T, LANES>(unit.h, at));
+            let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h_prev, at), load_block::<T, LANES>(unit.h_prev, at));
             if self.reset == GruVariant::ResetBefore && stage == 0 {
-                let (d_operand, held) = (load_block::<T, LANES>(unit.d_operand, at), load_block::<T, LANES>(unit.held, at));
+                let (d_operand, held) = (load_block::<T, LANES>(unit.d_operand, at), load_block::<T, LANES>(unit.between_stages, at));
                 for j in 0..LANES {
                     let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
                     d_h[j] += d_operand[j] * reset;
@@ -147,10 +147,10 @@ impl Cell for Gru {
                 }
                 store_block(zr, at, r);
                 store_block(zz, at, z);
-                store_block(unit.d_h, at, d_h);
+                store_block(unit.d_h_prev, at, d_h);
                 continue;
             }
-            let (mut candidate, dh) = (load_block::<T, LANES>(zn, at), load_block::<T, LANES>(unit.d_h_next, at));
+            let (mut candidate, dh) = (load_block::<T, LANES>(zn, at), load_block::<T, LANES>(unit.d_h, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
                 let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_from_saved(z[j]), saved_gate::tanh_again(candidate[j]));
@@ -159,9 +159,9 @@ impl Cell for Gru {
                 d_h[j] += dh[j] * update;
             }
             store_block(zn, at, candidate);
-            store_block(unit.d_h, at, d_h);
+            store_block(unit.d_h_prev, at, d_h);
             if self.reset == GruVariant::ResetBefore {
-                store_block(unit.held, at, d_update);
+                store_block(unit.between_stages, at, d_update);
                 continue;
             }
             let mut u = load_block::<T, LANES>(unit.u, at);

@@ -27,10 +27,10 @@ impl Cell for Lstm {
     }
 
     fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, separate: false }]
+        &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
 
-    fn memory(&self) -> usize {
+    fn cell_state(&self) -> usize {
         1
     }
 
@@ -60,15 +60,15 @@ impl Cell for Lstm {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        if unit.keeps { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
+        if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h_next.len();
+        let n = unit.h.len();
         let (zi, zf, zg, zo) = quarters(unit.z, n);
-        let (c, c_next) = (&unit.memory[..n], &unit.memory_next[..n]);
-        let (dh, dc) = (&unit.d_h_next[..n], &mut unit.d_memory[..n]);
+        let (c, c_next) = (&unit.cell_state_prev[..n], &unit.cell_state[..n]);
+        let (dh, dc) = (&unit.d_h[..n], &mut unit.d_cell_state[..n]);
         by_blocks!(T, 2, LANES, at in n, {
             // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
             let mut z: [[T; LANES]; 4] = [load_block(zi, at), load_block(zf, at), load_block(zg, at), load_block(zo, at)];
@@ -102,22 +102,22 @@ impl Cell for Lstm {
 }
 
 #[inline(always)]
-fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
-    let n = unit.h_next.len();
+fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
+    let n = unit.h.len();
     let (zi, zf, zg, zo) = quarters(unit.z, n);
-    let (c, c_next, h_next) = (&unit.memory[..n], &mut unit.memory_next[..n], &mut unit.h_next[..n]);
+    let (c, c_next, h_next) = (&unit.cell_state_prev[..n], &mut unit.cell_state[..n], &mut unit.h[..n]);
     by_blocks!(T, 2, LANES, at in n, {
         let (i, f) = (load_block::<T, LANES>(zi, at), load_block::<T, LANES>(zf, at));
         let (g, o) = (load_block::<T, LANES>(zg, at), load_block::<T, LANES>(zo, at));
         let mut c = load_block::<T, LANES>(c, at);
         // A loop for each gate: one for all would fill the CPU's window, and wait for the length of its chain.
-        let (i, f) = (open::<T, LANES, KEEPS>(i, sigmoid, zi, at), open::<T, LANES, KEEPS>(f, sigmoid, zf, at));
-        let g = open::<T, LANES, KEEPS>(g, saved_gate::tanh, zg, at);
+        let (i, f) = (open::<T, LANES, SAVES>(i, sigmoid, zi, at), open::<T, LANES, SAVES>(f, sigmoid, zf, at));
+        let g = open::<T, LANES, SAVES>(g, saved_gate::tanh, zg, at);
         for j in 0..LANES {
             c[j] = mul_add(f[j], c[j], i[j] * g[j]);
         }
         store_block(c_next, at, c);
-        let mut h = open::<T, LANES, KEEPS>(o, sigmoid, zo, at);
+        let mut h = open::<T, LANES, SAVES>(o, sigmoid, zo, at);
         for j in 0..LANES {
             h[j] *= Tanh.value(c[j]);
         }
@@ -127,7 +127,7 @@ fn forward<T: Scalar, const KEEPS: bool>(unit: CellForward<'_, T>) {
 
 /// The values of a gate at a block of pre-activations; what it keeps goes in their place.
 #[inline(always)]
-fn open<T: Scalar, const N: usize, const KEEPS: bool>(
+fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],
     gate: impl Fn(T) -> (T, T),
     place: &mut [T],
@@ -137,7 +137,7 @@ fn open<T: Scalar, const N: usize, const KEEPS: bool>(
     for j in 0..N {
         (block[j], kept[j]) = gate(block[j]);
     }
-    if KEEPS {
+    if SAVES {
         store_block(place, at, kept);
     }
     block

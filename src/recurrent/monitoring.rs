@@ -23,27 +23,28 @@ impl Unrolled {
 
     /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
     /// later those that its products were added to.
-    pub(super) fn show_products<T: Scalar>(&self, stage: usize, z: &[T], shown: &mut [T]) {
-        if shown.is_empty() {
+    pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
+        if monitored_z.is_empty() {
             return;
         }
         let width = self.sizes().z;
-        for (z, shown) in z.chunks(width.max(1)).zip(shown.chunks_mut(width.max(1))) {
+        for (z, monitored_z) in z.chunks(width.max(1)).zip(monitored_z.chunks_mut(width.max(1))) {
             if stage == 0 {
-                shown.copy_from_slice(z);
+                monitored_z.copy_from_slice(z);
                 continue;
             }
-            for (product, column) in self.products().filter(|(product, _)| product.stage == stage && !product.separate)
+            for (product, column) in
+                self.products().filter(|(product, _)| product.stage == stage && !product.keep_separate)
             {
                 let columns = column..column + product.gates.len() * self.hidden;
-                shown[columns.clone()].copy_from_slice(&z[columns]);
+                monitored_z[columns.clone()].copy_from_slice(&z[columns]);
             }
         }
     }
 
     /// Shows each gate's pre-activation and value at a step to a monitor.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn show_gates<T: Scalar>(
+    pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
         monitor: &mut dyn GradientMonitor<T>,
@@ -73,7 +74,7 @@ impl Unrolled {
 
 /// The gradient on its way back through one step, put together for a monitor. What lies in several
 /// slabs is gathered into one of two buffers; the other has the gradient before.
-pub(super) struct Trail<'a, T> {
+pub(super) struct StepGradient<'a, T> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
     gathered: usize,
@@ -82,10 +83,10 @@ pub(super) struct Trail<'a, T> {
     step: usize,
 }
 
-impl<'a, T: Scalar> Trail<'a, T> {
+impl<'a, T: Scalar> StepGradient<'a, T> {
     pub(super) fn new(active: bool, live: &'a mut [T], at: Place<'a>, extent: BatchShape<'a>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
-        Trail { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
+        StepGradient { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
     }
 
     /// Adds whole slabs to what is being gathered.
@@ -105,7 +106,7 @@ impl<'a, T: Scalar> Trail<'a, T> {
     }
 
     /// Makes what was gathered the gradient before the next link.
-    pub(super) fn turn(&mut self) {
+    pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);
         }
@@ -113,7 +114,7 @@ impl<'a, T: Scalar> Trail<'a, T> {
     }
 
     /// Shows the link from the gradient before to what was gathered.
-    pub(super) fn show(
+    pub(super) fn report(
         &mut self,
         monitor: &mut dyn GradientMonitor<T>,
         place: usize,
@@ -125,6 +126,6 @@ impl<'a, T: Scalar> Trail<'a, T> {
             let link = Link { activation, ..link };
             monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
         }
-        self.turn();
+        self.advance();
     }
 }

@@ -25,8 +25,8 @@ use rand_core::Rng;
 pub(super) struct Plan {
     pub(super) gates: &'static [&'static str],
     pub(super) products: &'static [Product],
-    pub(super) memory: usize,
-    pub(super) held: usize,
+    pub(super) cell_state: usize,
+    pub(super) between_stages: usize,
     /// The rule that the answers break.
     pub(super) broken: Option<LayerRule>,
 }
@@ -40,21 +40,21 @@ impl Plan {
         let plan = || Plan {
             gates: cell.gates(),
             products: cell.products(),
-            memory: cell.memory(),
-            held: cell.held(),
+            cell_state: cell.cell_state(),
+            between_stages: cell.between_stages(),
             broken: None,
         };
         let (first, again) = (plan(), plan());
         let same = [
             ("gates", first.gates == again.gates),
             ("products", first.products == again.products),
-            ("memory", first.memory == again.memory),
-            ("held", first.held == again.held),
+            ("cell_state", first.cell_state == again.cell_state),
+            ("between_stages", first.between_stages == again.between_stages),
         ];
         let changed = same.into_iter().find(|(_, same)| !same).map(|(method, _)| LayerRule::Changed { method });
         match changed.map_or_else(|| again.check(), Err) {
             Ok(()) => again,
-            Err(rule) => Plan { gates: &[], products: &[], memory: 0, held: 0, broken: Some(rule) },
+            Err(rule) => Plan { gates: &[], products: &[], cell_state: 0, between_stages: 0, broken: Some(rule) },
         }
     }
 
@@ -71,20 +71,23 @@ impl Plan {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(LayerRule::NameTwice { what: "gate", name: pair[0].to_string() });
         }
-        for (method, found) in
-            [("gates", gates), ("products", self.products.len()), ("memory", self.memory), ("held", self.held)]
-        {
+        for (method, found) in [
+            ("gates", gates),
+            ("products", self.products.len()),
+            ("cell_state", self.cell_state),
+            ("between_stages", self.between_stages),
+        ] {
             if found > MOST {
                 return Err(LayerRule::CellSize { method, found, limit: MOST });
             }
         }
         let mut separate = None;
-        for (product, Product { gates: of, stage, operand, separate: apart }) in self.products.iter().enumerate() {
+        for (product, Product { gates: of, stage, operand, keep_separate: apart }) in self.products.iter().enumerate() {
             if of.is_empty() || of.end > gates {
                 return Err(LayerRule::ProductGates { product, start: of.start, end: of.end, gates });
             }
             if (*operand, *stage) == (Operand::StageOutput, 0) {
-                return Err(LayerRule::OwnOperandAtStart { product });
+                return Err(LayerRule::StageOutputAtStart { product });
             }
             if *apart {
                 let expected = separate.unwrap_or(of.start);
@@ -110,8 +113,8 @@ pub(super) struct Sizes {
     pub(super) hidden: usize,
     pub(super) z: usize,
     pub(super) u: usize,
-    pub(super) memory: usize,
-    pub(super) held: usize,
+    pub(super) cell_state: usize,
+    pub(super) between_stages: usize,
     /// The operands of all stages but the first.
     pub(super) operands: usize,
     pub(super) stages: usize,
@@ -120,29 +123,29 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Values per row kept from the forward to the backward pass.
     pub(super) fn kept(&self) -> usize {
-        saturating_sum([self.z, self.u, self.operands, self.memory])
+        saturating_sum([self.z, self.u, self.operands, self.cell_state])
     }
 
     /// Values per row of the longest gradient between two links of a step.
     pub(super) fn live(&self) -> usize {
-        saturating_sum([self.z, self.u, self.held, self.memory, self.hidden, self.hidden])
+        saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
 }
 
 /// What forward keeps for backward, or in [`Mode::Infer`] for one step: slabs of `rows` rows.
-pub(super) struct Slabs<'a, T> {
+pub(super) struct SavedValues<'a, T> {
     pub(super) z: &'a mut [T],
     pub(super) u: &'a mut [T],
     pub(super) operands: &'a mut [T],
-    pub(super) memory: &'a mut [T],
+    pub(super) cell_state: &'a mut [T],
 }
 
-impl<'a, T> Slabs<'a, T> {
-    pub(super) fn new(sizes: Sizes, rows: usize, memory_rows: usize, values: &'a mut [T]) -> Self {
+impl<'a, T> SavedValues<'a, T> {
+    pub(super) fn new(sizes: Sizes, rows: usize, state_rows: usize, values: &'a mut [T]) -> Self {
         let (z, rest) = values.split_at_mut(rows * sizes.z);
         let (u, rest) = rest.split_at_mut(rows * sizes.u);
         let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
-        Slabs { z, u, operands, memory: &mut rest[..memory_rows * sizes.memory] }
+        SavedValues { z, u, operands, cell_state: &mut rest[..state_rows * sizes.cell_state] }
     }
 }
 
@@ -187,25 +190,26 @@ impl Unrolled {
 
     pub(super) fn needs<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
-        let Sizes { hidden, z, memory, .. } = sizes;
-        let zeros = batch.saturating_mul(hidden.max(memory));
+        let Sizes { hidden, z, cell_state, .. } = sizes;
+        let zeros = batch.saturating_mul(hidden.max(cell_state));
         let [forward_products, backward_products] = self.packed_products::<T>();
         let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
-        let step = batch.saturating_mul(sizes.kept().saturating_add(memory));
+        let step = batch.saturating_mul(sizes.kept().saturating_add(cell_state));
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(extent)]);
         let products = products.max(packed_b_len::<T>(self.inputs, z));
-        let gradients = batch.saturating_mul(saturating_sum([hidden, hidden, hidden, memory, sizes.held]));
+        let gradients =
+            batch.saturating_mul(saturating_sum([hidden, hidden, hidden, cell_state, sizes.between_stages]));
         let backward = saturating_sum([zeros, gradients, products]);
         let (saved, scratch) = if mode.saves() {
             (all.saturating_mul(sizes.kept()), forward.max(backward).saturating_add(monitored))
         } else {
             (0, saturating_sum([forward, step, monitored]))
         };
-        MemorySizes::new(saved, scratch, hidden.saturating_add(memory))
+        MemorySizes::new(saved, scratch, hidden.saturating_add(cell_state))
     }
 
     pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -254,14 +258,14 @@ impl Unrolled {
         let rows = extent.rows();
         hold("x of a Recurrent", rows * self.inputs, x);
         hold("y of a Recurrent", rows * self.hidden, y);
-        let states = extent.batch * (self.hidden + self.plan.memory * self.hidden);
+        let states = extent.batch * (self.hidden + self.plan.cell_state * self.hidden);
         hold("the state of a Recurrent", states, end);
         hold("the state of a Recurrent", states, start);
     }
 
     pub(super) fn sizes(&self) -> Sizes {
         let products = self.plan.products;
-        let apart = products.iter().filter(|product| product.separate);
+        let apart = products.iter().filter(|product| product.keep_separate);
         let separate = saturating_sum(apart.map(|product| product.gates.len()));
         let stages = products.iter().map(|product| product.stage.saturating_add(1)).max().unwrap_or(1);
         let units = |each: usize| each.saturating_mul(self.hidden);
@@ -269,8 +273,8 @@ impl Unrolled {
             hidden: self.hidden,
             z: units(self.plan.gates.len()),
             u: units(separate),
-            memory: units(self.plan.memory),
-            held: units(self.plan.held),
+            cell_state: units(self.plan.cell_state),
+            between_stages: units(self.plan.between_stages),
             operands: units(stages - 1),
             stages,
         }
@@ -295,7 +299,7 @@ impl Unrolled {
 
     /// The gates of the products that are kept apart, in order.
     pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
-        self.plan.products.iter().filter(|product| product.separate).flat_map(|product| product.gates.clone())
+        self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
     /// Values of all packed recurrent products, forward and backward.
@@ -317,8 +321,8 @@ impl Unrolled {
         let mut apart = 0;
         let hidden = self.hidden;
         self.plan.products.iter().map(move |product| {
-            let column = if product.separate { apart } else { product.gates.start.saturating_mul(hidden) };
-            let own = if product.separate { product.gates.len().saturating_mul(hidden) } else { 0 };
+            let column = if product.keep_separate { apart } else { product.gates.start.saturating_mul(hidden) };
+            let own = if product.keep_separate { product.gates.len().saturating_mul(hidden) } else { 0 };
             apart = apart.saturating_add(own);
             (product, column)
         })

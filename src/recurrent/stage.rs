@@ -51,15 +51,15 @@ pub(super) struct ForwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,
     pub(super) active: usize,
-    pub(super) keeps: bool,
+    pub(super) saves: bool,
     pub(super) z: &'a mut [T],
-    pub(super) shown: &'a mut [T],
+    pub(super) monitored_z: &'a mut [T],
     pub(super) u: &'a [T],
-    pub(super) h: &'a [T],
-    pub(super) memory: &'a [T],
+    pub(super) h_prev: &'a [T],
+    pub(super) cell_state_prev: &'a [T],
     pub(super) operand: &'a mut [T],
-    pub(super) h_next: &'a mut [T],
-    pub(super) memory_next: &'a mut [T],
+    pub(super) h: &'a mut [T],
+    pub(super) cell_state: &'a mut [T],
 }
 
 impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
@@ -68,19 +68,19 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
         let OfCell(cell, step) = self;
-        let Sizes { hidden, z, u, memory, operands, .. } = step.sizes;
+        let Sizes { hidden, z, u, cell_state, operands, .. } = step.sizes;
         for s in 0..step.active {
             let operand = rows_mut(step.operand, s, 1, operands).get_mut(step.stage * hidden..).unwrap_or_default();
             let unit = CellForward {
                 z: rows_mut(step.z, s, 1, z),
-                keeps: step.keeps,
-                shown: step.shown.get_mut(s * z..(s + 1) * z).unwrap_or_default(),
+                saves: step.saves,
+                monitored_z: step.monitored_z.get_mut(s * z..(s + 1) * z).unwrap_or_default(),
                 u: rows(step.u, s, 1, u),
-                h: rows(step.h, s, 1, hidden),
-                memory: rows(step.memory, s, 1, memory),
+                h_prev: rows(step.h_prev, s, 1, hidden),
+                cell_state_prev: rows(step.cell_state_prev, s, 1, cell_state),
                 operand: operand.get_mut(..hidden).unwrap_or_default(),
-                h_next: rows_mut(step.h_next, s, 1, hidden),
-                memory_next: rows_mut(step.memory_next, s, 1, memory),
+                h: rows_mut(step.h, s, 1, hidden),
+                cell_state: rows_mut(step.cell_state, s, 1, cell_state),
             };
             if fuses::<LEVEL, T>() {
                 cell.forward(step.stage, unit.fused());
@@ -98,15 +98,15 @@ pub(super) struct BackwardStage<'a, T> {
     pub(super) active: usize,
     pub(super) z: &'a mut [T],
     pub(super) u: &'a mut [T],
+    pub(super) h_prev: &'a [T],
+    pub(super) cell_state_prev: &'a [T],
     pub(super) h: &'a [T],
-    pub(super) memory: &'a [T],
-    pub(super) h_next: &'a [T],
-    pub(super) memory_next: &'a [T],
-    pub(super) d_h_next: &'a [T],
-    pub(super) d_memory: &'a mut [T],
+    pub(super) cell_state: &'a [T],
+    pub(super) d_h: &'a [T],
+    pub(super) d_cell_state: &'a mut [T],
     pub(super) d_operand: &'a [T],
-    pub(super) d_h: &'a mut [T],
-    pub(super) held: &'a mut [T],
+    pub(super) d_h_prev: &'a mut [T],
+    pub(super) between_stages: &'a mut [T],
 }
 
 impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, BackwardStage<'_, T>> {
@@ -115,21 +115,21 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, BackwardStage<'_, T>> {
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
         let OfCell(cell, step) = self;
-        let Sizes { hidden, z, u, memory, held, .. } = step.sizes;
+        let Sizes { hidden, z, u, cell_state, between_stages, .. } = step.sizes;
         let operand = if step.d_operand.is_empty() { 0 } else { hidden };
         for s in 0..step.active {
             let unit = CellBackward {
                 z: rows_mut(step.z, s, 1, z),
                 u: rows_mut(step.u, s, 1, u),
+                h_prev: rows(step.h_prev, s, 1, hidden),
+                cell_state_prev: rows(step.cell_state_prev, s, 1, cell_state),
                 h: rows(step.h, s, 1, hidden),
-                memory: rows(step.memory, s, 1, memory),
-                h_next: rows(step.h_next, s, 1, hidden),
-                memory_next: rows(step.memory_next, s, 1, memory),
-                d_h_next: rows(step.d_h_next, s, 1, hidden),
-                d_memory: rows_mut(step.d_memory, s, 1, memory),
+                cell_state: rows(step.cell_state, s, 1, cell_state),
+                d_h: rows(step.d_h, s, 1, hidden),
+                d_cell_state: rows_mut(step.d_cell_state, s, 1, cell_state),
                 d_operand: rows(step.d_operand, s, 1, operand),
-                d_h: rows_mut(step.d_h, s, 1, hidden),
-                held: rows_mut(step.held, s, 1, held),
+                d_h_prev: rows_mut(step.d_h_prev, s, 1, hidden),
+                between_stages: rows_mut(step.between_stages, s, 1, between_stages),
             };
             if fuses::<LEVEL, T>() {
                 cell.backward(step.stage, unit.fused());

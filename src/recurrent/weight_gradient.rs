@@ -2,7 +2,7 @@
 
 use super::{
     cell::Operand,
-    plan::{Sizes, Slabs, Unrolled, rows, rows_of},
+    plan::{SavedValues, Sizes, Unrolled, rows, rows_of},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -26,7 +26,7 @@ impl Unrolled {
         steps: Range<usize>,
         trained: TrainableMask<'_>,
         operands: [&[T]; 3],
-        slabs: &Slabs<'_, T>,
+        slabs: &SavedValues<'_, T>,
         dw: &mut [T],
         scratch: &mut [T],
     ) {
@@ -54,7 +54,7 @@ impl Unrolled {
         steps: Range<usize>,
         trained: TrainableMask<'_>,
         [x, y, h_start]: [&[T]; 3],
-        slabs: &Slabs<'_, T>,
+        slabs: &SavedValues<'_, T>,
         own: Range<usize>,
         [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
         scratch: &mut [T],
@@ -78,7 +78,7 @@ impl Unrolled {
                 let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
                 gemm_tn(d, x, [own.len(), self.inputs, of.len()], d_weight, Epilogue::Accumulate, spare);
             }
-            let products = self.products().filter(|(product, _)| product.separate == separate);
+            let products = self.products().filter(|(product, _)| product.keep_separate == separate);
             for (product, column) in products.filter(|_| trained.block(1)) {
                 let start = product.gates.start * hidden;
                 let mine = own.start.max(start)..own.end.min(product.gates.end * hidden);

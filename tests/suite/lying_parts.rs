@@ -379,7 +379,7 @@ fn violates(fault: Fault, rule: &LayerRule) -> bool {
         Fault::NoGatesOfAProduct | Fault::GatesBeyond => matches!(rule, ProductGates { .. }),
         Fault::SeparateOutOfOrder => matches!(rule, SeparateGates { product: 1, expected: 3, found: 1 }),
         Fault::SeparateWithGap => matches!(rule, SeparateGates { product: 1, expected: 1, found: 2 }),
-        Fault::OwnAtStart => matches!(rule, OwnOperandAtStart { product: 0 }),
+        Fault::OwnAtStart => matches!(rule, StageOutputAtStart { product: 0 }),
         Fault::StageLeftOut | Fault::StageHuge => matches!(rule, StageWithoutProduct { stage: 1 }),
         Fault::Memory | Fault::Held => matches!(rule, CellSize { .. }),
         _ => matches!(rule, Changed { .. }),
@@ -396,8 +396,8 @@ impl Fraud {
     }
 }
 
-const fn product(first: usize, end: usize, stage: usize, operand: Operand, separate: bool) -> Product {
-    Product { gates: first..end, stage, operand, separate }
+const fn product(first: usize, end: usize, stage: usize, operand: Operand, keep_separate: bool) -> Product {
+    Product { gates: first..end, stage, operand, keep_separate }
 }
 
 impl Cell for Fraud {
@@ -433,17 +433,17 @@ impl Cell for Fraud {
         }
     }
 
-    fn memory(&self) -> usize {
+    fn cell_state(&self) -> usize {
         let changes = usize::from(self.wavers(Fault::MemoryChanges));
         if self.0 == Fault::Memory { usize::MAX } else { changes }
     }
 
-    fn held(&self) -> usize {
+    fn between_stages(&self) -> usize {
         if self.0 == Fault::Held { usize::MAX / 2 } else { 0 }
     }
 
     fn forward<T: chainrule::Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        unit.h_next.copy_from_slice(&unit.z[..unit.h.len()]);
+        unit.h.copy_from_slice(&unit.z[..unit.h_prev.len()]);
     }
 
     fn backward<T: chainrule::Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {

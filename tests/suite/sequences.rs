@@ -414,39 +414,39 @@ impl Cell for Mgu {
 
     fn products(&self) -> &'static [Product] {
         &[
-            Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false },
-            Product { gates: 1..2, stage: 1, operand: Operand::StageOutput, separate: false },
+            Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false },
+            Product { gates: 1..2, stage: 1, operand: Operand::StageOutput, keep_separate: false },
         ]
     }
 
-    fn held(&self) -> usize {
+    fn between_stages(&self) -> usize {
         1
     }
 
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let f = Sigmoid.value(unit.z[j]);
             if stage == 0 {
-                unit.operand[j] = f * unit.h[j];
+                unit.operand[j] = f * unit.h_prev[j];
             } else {
-                unit.h_next[j] = (T::one() - f) * unit.h[j] + f * Tanh.value(unit.z[n + j]);
+                unit.h[j] = (T::one() - f) * unit.h_prev[j] + f * Tanh.value(unit.z[n + j]);
             }
         }
     }
 
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let f = Sigmoid.value(unit.z[j]);
             if stage == 1 {
                 let candidate = Tanh.value(unit.z[n + j]);
-                unit.held[j] = unit.d_h_next[j] * (candidate - unit.h[j]);
-                unit.d_h[j] += unit.d_h_next[j] * (T::one() - f);
-                unit.z[n + j] = unit.d_h_next[j] * f * Tanh.derivative(unit.z[n + j], candidate);
+                unit.between_stages[j] = unit.d_h[j] * (candidate - unit.h_prev[j]);
+                unit.d_h_prev[j] += unit.d_h[j] * (T::one() - f);
+                unit.z[n + j] = unit.d_h[j] * f * Tanh.derivative(unit.z[n + j], candidate);
             } else {
-                unit.d_h[j] += unit.d_operand[j] * f;
-                let d_f = unit.held[j] + unit.d_operand[j] * unit.h[j];
+                unit.d_h_prev[j] += unit.d_operand[j] * f;
+                let d_f = unit.between_stages[j] + unit.d_operand[j] * unit.h_prev[j];
                 unit.z[j] = d_f * Sigmoid.derivative(unit.z[j], f);
             }
         }

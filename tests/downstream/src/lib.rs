@@ -55,22 +55,22 @@ impl Cell for Update1 {
         &["input", "candidate"]
     }
     fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false }]
+        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let (i, candidate) = (Sigmoid.value(unit.z[j]), Tanh.value(unit.z[n + j]));
-            unit.h_next[j] = unit.h[j] + i * (candidate - unit.h[j]);
+            unit.h[j] = unit.h_prev[j] + i * (candidate - unit.h_prev[j]);
         }
     }
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
-            let (z_i, z_n, dh) = (unit.z[j], unit.z[n + j], unit.d_h_next[j]);
+            let (z_i, z_n, dh) = (unit.z[j], unit.z[n + j], unit.d_h[j]);
             let (i, candidate) = (Sigmoid.value(z_i), Tanh.value(z_n));
-            unit.d_h[j] += dh * Sigmoid.value(-z_i);
-            unit.z[j] = dh * (candidate - unit.h[j]) * Sigmoid.derivative(z_i, i);
+            unit.d_h_prev[j] += dh * Sigmoid.value(-z_i);
+            unit.z[j] = dh * (candidate - unit.h_prev[j]) * Sigmoid.derivative(z_i, i);
             unit.z[n + j] = dh * i * Tanh.derivative(z_n, candidate);
         }
     }

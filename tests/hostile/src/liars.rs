@@ -274,13 +274,13 @@ impl<T: Scalar> Layer<T> for Liar {
 #[derive(Clone, Copy, Debug)]
 pub struct LyingCell {
     kind: usize,
-    memory: usize,
-    held: usize,
+    cell_state: usize,
+    between_stages: usize,
 }
 
 macro_rules! products {
     ($([$($gates:expr, $stage:expr, $operand:ident, $separate:expr);*]),* $(,)?) => {
-        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, separate: $separate }),*]),*]
+        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, keep_separate: $separate }),*]),*]
     };
 }
 
@@ -310,7 +310,7 @@ impl LyingCell {
     pub fn new(c: &mut Case) -> Self {
         let kind = c.below(PRODUCTS.len() * GATES.len());
         let sizes = [0, 0, 0, 1, 2, usize::MAX, usize::MAX / 2];
-        LyingCell { kind, memory: c.of(&sizes), held: c.of(&sizes) }
+        LyingCell { kind, cell_state: c.of(&sizes), between_stages: c.of(&sizes) }
     }
 }
 
@@ -323,21 +323,21 @@ impl Cell for LyingCell {
         PRODUCTS[self.kind % PRODUCTS.len()]
     }
 
-    fn memory(&self) -> usize {
-        self.memory
+    fn cell_state(&self) -> usize {
+        self.cell_state
     }
 
-    fn held(&self) -> usize {
-        self.held
+    fn between_stages(&self) -> usize {
+        self.between_stages
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        unit.h_next.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
-        unit.operand.iter_mut().zip(unit.h).for_each(|(operand, h)| *operand = *h);
-        unit.memory_next.iter_mut().zip(unit.memory).for_each(|(next, memory)| *next = *memory);
+        unit.h.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
+        unit.operand.iter_mut().zip(unit.h_prev).for_each(|(operand, h)| *operand = *h);
+        unit.cell_state.iter_mut().zip(unit.cell_state_prev).for_each(|(next, memory)| *next = *memory);
     }
 
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        unit.z.iter_mut().zip(unit.d_h_next).for_each(|(z, d)| *z = *d);
+        unit.z.iter_mut().zip(unit.d_h).for_each(|(z, d)| *z = *d);
     }
 }

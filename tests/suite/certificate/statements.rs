@@ -60,7 +60,7 @@ impl Cell for Plain {
         &["hidden"]
     }
     fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, separate: false }]
+        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
         let first = self.first?;
@@ -68,10 +68,10 @@ impl Cell for Plain {
         Some(StepBounds { state: [[state, 0.0], [0.0, 0.0]], input: [input, 0.0] })
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        unit.h_next.copy_from_slice(unit.z);
+        unit.h.copy_from_slice(unit.z);
     }
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        unit.z.copy_from_slice(unit.d_h_next);
+        unit.z.copy_from_slice(unit.d_h);
     }
 }
 

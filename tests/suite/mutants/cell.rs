@@ -54,43 +54,45 @@ impl Cell for Memory {
     fn products(&self) -> &'static [Product] {
         match self.0 {
             Fault::ProductBeyondGates => {
-                &[Product { gates: 0..5, stage: 0, operand: Operand::Hidden, separate: false }]
+                &[Product { gates: 0..5, stage: 0, operand: Operand::Hidden, keep_separate: false }]
             }
             Fault::OwnOperandAtStageZero => {
-                &[Product { gates: 0..4, stage: 0, operand: Operand::StageOutput, separate: false }]
+                &[Product { gates: 0..4, stage: 0, operand: Operand::StageOutput, keep_separate: false }]
             }
-            Fault::StageSkipped => &[Product { gates: 0..4, stage: 2, operand: Operand::StageOutput, separate: false }],
-            _ => &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, separate: false }],
+            Fault::StageSkipped => {
+                &[Product { gates: 0..4, stage: 2, operand: Operand::StageOutput, keep_separate: false }]
+            }
+            _ => &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, keep_separate: false }],
         }
     }
 
-    fn memory(&self) -> usize {
+    fn cell_state(&self) -> usize {
         1
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| unit.z[gate * n + j]);
             let forget = match self.0 {
                 Fault::ForgetGateMissing => T::one(),
                 _ => Sigmoid.value(f),
             };
-            let kept = if self.is(Fault::ForgetGateForHidden) { unit.h[j] } else { unit.memory[j] };
+            let kept = if self.is(Fault::ForgetGateForHidden) { unit.h_prev[j] } else { unit.cell_state_prev[j] };
             let input = if self.is(Fault::InputGateMissing) { T::one() } else { Sigmoid.value(i) };
             let c = forget * kept + input * Tanh.value(g);
             if !self.is(Fault::MemoryNotWritten) {
-                unit.memory_next[j] = c;
+                unit.cell_state[j] = c;
             }
-            unit.h_next[j] = Sigmoid.value(o) * Tanh.value(c);
+            unit.h[j] = Sigmoid.value(o) * Tanh.value(c);
         }
     }
 
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| unit.z[gate * n + j]);
-            let (c, dh) = (unit.memory_next[j], unit.d_h_next[j]);
+            let (c, dh) = (unit.cell_state[j], unit.d_h[j]);
             let slope = |z: T| match self.0 {
                 Fault::DerivativeAtGateValue => Sigmoid.derivative(Sigmoid.value(z), z),
                 _ => Sigmoid.derivative(z, Sigmoid.value(z)),
@@ -99,9 +101,9 @@ impl Cell for Memory {
                 Fault::OutputTanhDerivativeMissing => T::one(),
                 _ => Tanh.derivative(c, Tanh.value(c)),
             };
-            let from_later = if self.is(Fault::MemoryGradientIgnored) { T::zero() } else { unit.d_memory[j] };
+            let from_later = if self.is(Fault::MemoryGradientIgnored) { T::zero() } else { unit.d_cell_state[j] };
             let dc = from_later + dh * Sigmoid.value(o) * through;
-            let before = if self.is(Fault::MemoryOfThisStep) { c } else { unit.memory[j] };
+            let before = if self.is(Fault::MemoryOfThisStep) { c } else { unit.cell_state_prev[j] };
             let candidate_slope = match self.0 {
                 Fault::CandidateWithSigmoidBackward => slope(g),
                 _ => Tanh.derivative(g, Tanh.value(g)),
@@ -119,13 +121,13 @@ impl Cell for Memory {
                 Fault::SignOfCandidate => d[2] = -d[2],
                 Fault::InputGateMissing => d[2] = dc * candidate_slope,
                 Fault::ForgetGateForHidden => {
-                    d[1] = dc * unit.h[j] * slope(f);
-                    unit.d_h[j] += dc * Sigmoid.value(f);
+                    d[1] = dc * unit.h_prev[j] * slope(f);
+                    unit.d_h_prev[j] += dc * Sigmoid.value(f);
                 }
                 _ => {}
             }
             d.iter().enumerate().for_each(|(gate, &d)| unit.z[gate * n + j] = d);
-            unit.d_memory[j] = match self.0 {
+            unit.d_cell_state[j] = match self.0 {
                 Fault::ForgetGateMissing | Fault::ForgetGateMissingBackward => dc,
                 Fault::ForgetGateForHidden | Fault::MemoryGradientNotReturned => T::zero(),
                 _ => dc * Sigmoid.value(f),
@@ -164,54 +166,54 @@ impl Cell for Gated {
 
     fn products(&self) -> &'static [Product] {
         &[
-            Product { gates: 0..2, stage: 0, operand: Operand::Hidden, separate: false },
-            Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, separate: false },
+            Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false },
+            Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, keep_separate: false },
         ]
     }
 
-    fn held(&self) -> usize {
+    fn between_stages(&self) -> usize {
         1
     }
 
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let (reset, update) = (Sigmoid.value(unit.z[j]), Sigmoid.value(unit.z[n + j]));
             if stage == 0 {
                 if !self.is(Slip::OperandNotWritten) {
-                    unit.operand[j] = reset * unit.h[j];
+                    unit.operand[j] = reset * unit.h_prev[j];
                 }
             } else {
                 let rest = if self.is(Slip::ComplementForgotten) { update } else { T::one() - update };
-                unit.h_next[j] = rest * Tanh.value(unit.z[2 * n + j]) + update * unit.h[j];
+                unit.h[j] = rest * Tanh.value(unit.z[2 * n + j]) + update * unit.h_prev[j];
             }
         }
     }
 
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
-        let n = unit.h.len();
+        let n = unit.h_prev.len();
         for j in 0..n {
             let (reset, update) = (Sigmoid.value(unit.z[j]), Sigmoid.value(unit.z[n + j]));
             if stage == 0 {
                 let d = if self.is(Slip::OperandGradientIgnored) { T::zero() } else { unit.d_operand[j] };
                 if !self.is(Slip::ResetNotBackward) {
-                    unit.d_h[j] += d * reset;
+                    unit.d_h_prev[j] += d * reset;
                 }
-                unit.z[j] = d * unit.h[j] * Sigmoid.derivative(unit.z[j], reset);
-                unit.z[n + j] = unit.held[j] * Sigmoid.derivative(unit.z[n + j], update);
+                unit.z[j] = d * unit.h_prev[j] * Sigmoid.derivative(unit.z[j], reset);
+                unit.z[n + j] = unit.between_stages[j] * Sigmoid.derivative(unit.z[n + j], update);
             } else {
-                let (z, dh) = (unit.z[2 * n + j], unit.d_h_next[j]);
+                let (z, dh) = (unit.z[2 * n + j], unit.d_h[j]);
                 let candidate = Tanh.value(z);
                 if !self.is(Slip::UpdateNotHeld) {
-                    unit.held[j] = dh * (unit.h[j] - candidate);
+                    unit.between_stages[j] = dh * (unit.h_prev[j] - candidate);
                 }
                 let point = if self.is(Slip::CandidateAtWrongPoint) { candidate } else { z };
                 unit.z[2 * n + j] = dh * (T::one() - update) * Tanh.derivative(point, Tanh.value(point));
                 if !self.is(Slip::SkipGradientMissing) {
-                    unit.d_h[j] += dh * update;
+                    unit.d_h_prev[j] += dh * update;
                 }
                 if self.is(Slip::SkipGradientTwice) {
-                    unit.d_h[j] += dh * update;
+                    unit.d_h_prev[j] += dh * update;
                 }
             }
         }

@@ -254,7 +254,7 @@ pub fn entries() -> Vec<Entry> {
             Some("the cell lies in a pass"),
             |c| {
                 let _ =
-                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::StageOutput, separate: c.flag() };
+                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::StageOutput, keep_separate: c.flag() };
                 let _ = StepBounds { state: [[c.real(); 2]; 2], input: [c.real(); 2] };
                 let cell = LyingCell::new(c);
                 let layer = Recurrent::new(c.width(), c.width(), cell);
