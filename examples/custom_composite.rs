@@ -39,7 +39,7 @@ impl<T: Scalar> Sum<T> {
         }
         let shape = BatchShape::sequences(1, 2);
         for layer in [&first as &dyn Layer<T>, &second] {
-            if layer.extent(shape) != shape || layer.needs(shape, Mode::Infer).carried > 0 {
+            if layer.extent(shape) != shape || layer.memory(shape, Mode::Infer).carried > 0 {
                 return Err(Error::IncompatibleLayer {
                     what: "a sum",
                     needs: "branches that keep the steps, without state",
@@ -60,7 +60,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
     }
     /// Saved: what the branches save, then their outputs. Scratch: theirs, both outputs, and a gradient of the input.
     fn needs(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let [f, g] = [self.first.needs(shape, mode), self.second.needs(shape, mode)];
+        let [f, g] = [self.first.memory(shape, mode), self.second.memory(shape, mode)];
         let outputs = 2 * shape.rows() * self.dims.output;
         let saved = if mode.saves() { f.saved + g.saved + outputs } else { 0 };
         MemorySizes::new(saved, f.scratch.max(g.scratch) + outputs + shape.rows() * self.dims.input, 0)
@@ -88,8 +88,8 @@ impl<T: Scalar> Layer<T> for Sum<T> {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Forward { extent, mode, noise, x, y, saved, scratch, monitor, at, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.needs(extent, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.needs(extent, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(extent, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(extent, mode).saved);
         let (spare, scratch) = scratch.split_at_mut(2 * y.len());
         let (f_y, g_y) = if mode.saves() { kept } else { spare }.split_at_mut(y.len());
 
@@ -111,8 +111,8 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         let Backward { extent, mode, noise, x, saved, dy, mut dx, dw, trained, scratch, monitor, at, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
         let (f_dw, g_dw) = dw.split_at_mut(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.needs(extent, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.needs(extent, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(extent, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(extent, mode).saved);
         let (f_y, g_y) = kept.split_at(dy.len());
         let (g_dx, scratch) = scratch.split_at_mut(x.len());
         let with_dx = dx.is_some();

@@ -90,8 +90,8 @@ pub enum LayerRule {
         found: usize,
     },
     /// Memory that shrinks when batch or steps grow.
-    #[error("`needs` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
-    NeedsShrink {
+    #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
+    MemoryShrinks {
         /// Saved values or scratch.
         what: &'static str,
         /// Values for the smaller pass.
@@ -100,7 +100,7 @@ pub enum LayerRule {
         larger: usize,
     },
     /// A state per sample whose size depends on the pass.
-    #[error("`needs` carries {found} values a sample in one pass and {expected} in another; it must be one number")]
+    #[error("`memory` carries {found} values a sample in one pass and {expected} in another; it must be one number")]
     CarriedVaries {
         /// Values in the first pass asked about.
         expected: usize,
@@ -108,7 +108,7 @@ pub enum LayerRule {
         found: usize,
     },
     /// Values saved by a pass that no backward pass can follow.
-    #[error("`needs` saves {saved} values in `Mode::Infer`; it must save none")]
+    #[error("`memory` saves {saved} values in `Mode::Infer`; it must save none")]
     InferenceSaves {
         /// Values.
         saved: usize,

@@ -98,7 +98,7 @@ impl Answers {
             return Err(LayerRule::NoLink);
         }
         unique("link", places.iter().map(String::as_str))?;
-        let carried = layer.needs(BatchShape::batch(1), Mode::Train).carried;
+        let carried = layer.memory(BatchShape::batch(1), Mode::Train).carried;
         let BatchShape { batch, steps, .. } = largest;
         let (one, ragged) = (BatchShape::batch(1), [2, 1]);
         let few = [one, BatchShape::sequences(1, steps.min(2)), BatchShape::sequences(1, steps)];
@@ -116,31 +116,31 @@ impl Answers {
             }
         }
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
-            let needs = |rows| {
-                let needs = twice("needs", || layer.needs(rows, mode))?;
-                match needs {
-                    _ if needs.carried != carried => {
-                        Err(LayerRule::CarriedVaries { expected: carried, found: needs.carried })
+            let memory = |rows| {
+                let memory = twice("memory", || layer.memory(rows, mode))?;
+                match memory {
+                    _ if memory.carried != carried => {
+                        Err(LayerRule::CarriedVaries { expected: carried, found: memory.carried })
                     }
-                    _ if !mode.saves() && needs.saved > 0 => Err(LayerRule::InferenceSaves { saved: needs.saved }),
-                    _ => Ok(needs),
+                    _ if !mode.saves() && memory.saved > 0 => Err(LayerRule::InferenceSaves { saved: memory.saved }),
+                    _ => Ok(memory),
                 }
             };
-            needs(ragged)?;
+            memory(ragged)?;
             // Longer, and of more samples.
             let mut smaller = [MemorySizes::default(); 3];
             for samples in [few, many] {
                 let mut shorter = MemorySizes::default();
                 for (rows, fewer) in samples.into_iter().zip(&mut smaller) {
-                    let now = needs(rows)?;
+                    let now = memory(rows)?;
                     check_growth(*fewer, now)?;
                     check_growth(shorter, now)?;
                     (*fewer, shorter) = (now, now);
                 }
             }
         }
-        let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.needs(one, mode));
-        let three = [ragged, BatchShape::batch(3)].map(|rows| layer.needs(rows, Mode::Train));
+        let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.memory(one, mode));
+        let three = [ragged, BatchShape::batch(3)].map(|rows| layer.memory(rows, Mode::Train));
         let (saves_by_row, rows, skips_zero_rows) = (layer.saves_by_row(), layer.rows(), layer.skips_zero_rows());
         let plain = keeps_rows
             && rows == Rows::Independent
@@ -191,7 +191,7 @@ impl Question<'_> {
             ("reads", now.reads == before.reads),
             ("skips_zero_rows", now.skips_zero_rows == before.skips_zero_rows),
             ("saves_by_row", now.saves_by_row == before.saves_by_row),
-            ("needs", now.saved == before.saved),
+            ("memory", now.saved == before.saved),
         ];
         match same.into_iter().find(|(_, same)| !same) {
             Some((method, _)) => Err(LayerRule::Changed { method }.at(self.path)),
@@ -210,7 +210,7 @@ fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, L
 fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRule> {
     let sizes = [("saved values", smaller.saved, larger.saved), ("scratch", smaller.scratch, larger.scratch)];
     match sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
-        Some((what, smaller, larger)) => Err(LayerRule::NeedsShrink { what, smaller, larger }),
+        Some((what, smaller, larger)) => Err(LayerRule::MemoryShrinks { what, smaller, larger }),
         None => Ok(()),
     }
 }

@@ -92,7 +92,7 @@ impl<T: Scalar> Layer<T> for Linear {
         Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let forward = packed_b_len::<T>(self.outputs, self.inputs);
         let gradient = gemm_tn_scratch_len::<T>([self.outputs, self.inputs, extent.rows()]);
         let backward = packed_b_len::<T>(self.inputs, self.outputs).max(gradient);

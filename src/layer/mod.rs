@@ -481,7 +481,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     }
 
     /// Memory for a pass over `extent`.
-    fn needs(&self, _extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+    fn memory(&self, _extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
 
@@ -514,7 +514,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// Whether what is saved of a row lies by itself, row after row, as x and y do, in every mode that saves, or nothing is saved
     /// at all. Then threads can take some of the rows each through several layers, if it has no parameters or saves nothing, and
-    /// a network need not ask for its [`needs`](Layer::needs) in each pass. A layer around another asks that one.
+    /// a network need not ask for its [`memory`](Layer::memory) in each pass. A layer around another asks that one.
     fn saves_by_row(&self) -> bool {
         false
     }
@@ -560,7 +560,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
     /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
     fn state_bounds(&self, _w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        if self.needs(extent, Mode::Infer).carried > 0 {
+        if self.memory(extent, Mode::Infer).carried > 0 {
             visit(path, None);
         }
     }
@@ -574,7 +574,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     ///
     /// # Panics
     /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`extent`](Self::extent) and
-    /// [`needs`](Self::needs) say; a layer of this crate names it. A workspace never passes such slices to a layer that
+    /// [`memory`](Self::memory) say; a layer of this crate names it. A workspace never passes such slices to a layer that
     /// keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
@@ -671,8 +671,8 @@ macro_rules! delegate {
             fn extent<'x>(&self, extent: BatchShape<'x>) -> BatchShape<'x> {
                 (**self).extent(extent)
             }
-            fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-                (**self).needs(extent, mode)
+            fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+                (**self).memory(extent, mode)
             }
             fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
                 (**self).initialize(w, rng)

@@ -74,7 +74,7 @@ macro_rules! norm {
                 Dims::new(self.0.width, self.0.width, self.0.parameters())
             }
 
-            fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+            fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
                 let saved =
                     if mode.saves() && !is_narrow::<T>() { extent.rows().saturating_mul(STATISTICS) } else { 0 };
                 MemorySizes::new(saved, 0, 0)

@@ -62,7 +62,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     }
 
     /// Saved: φ′(z).
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         MemorySizes::new(if mode.saves() { extent.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
 

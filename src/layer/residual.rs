@@ -109,8 +109,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
 
     /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
     /// branch's size (its gradient before the scale, and after it for a monitor).
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (branch, values) = (self.branch.needs(extent, mode), self.values(extent));
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (branch, values) = (self.branch.memory(extent, mode), self.values(extent));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
         MemorySizes::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
     }

@@ -199,8 +199,8 @@ impl<T: Scalar> Sequential<T> {
         if link.kept.by_row {
             return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
         }
-        let needs = link.layer.needs(rows, mode);
-        [needs.saved, saturating_product(&[needs.carried, rows.batch])]
+        let memory = link.layer.memory(rows, mode);
+        [memory.saved, saturating_product(&[memory.carried, rows.batch])]
     }
 
     /// What is kept of the rows between links.
@@ -275,14 +275,14 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
     /// others, what the neediest link needs, and with threads what stretches of links need.
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, extent);
         for (i, link) in self.links.iter().enumerate() {
-            let needs = link.layer.needs(rows, mode);
+            let memory = link.layer.memory(rows, mode);
             rows = self.extent_after(i, rows);
-            scratch = scratch.max(needs.scratch);
-            all.saved = all.saved.saturating_add(needs.saved);
-            all.carried = all.carried.saturating_add(needs.carried);
+            scratch = scratch.max(memory.scratch);
+            all.saved = all.saved.saturating_add(memory.saved);
+            all.carried = all.carried.saturating_add(memory.carried);
         }
         if mode.saves() {
             all.saved = all.saved.saturating_add(self.kept_in_all(extent));

@@ -60,10 +60,10 @@ impl<T: Scalar> Sequential<T> {
             return 0;
         }
         let share = |i: usize| {
-            let needs = self.links[i].layer.needs(BatchShape::batch(rows), mode);
+            let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
             // What it keeps otherwise there would be no place for.
-            let by_row = needs.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && needs.carried == 0;
-            by_row.then(|| needs.scratch.saturating_add(self.parameters(i).len()))
+            let by_row = memory.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && memory.carried == 0;
+            by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
         let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
@@ -226,7 +226,7 @@ mod tests {
             network.push(Linear::new(40, 40)).unwrap();
             network.push(ActivationLayer::new(40, Tanh)).unwrap();
         }
-        let scratch = |extent| network.needs(extent, Mode::Train).scratch;
+        let scratch = |extent| network.memory(extent, Mode::Train).scratch;
         let alone = scratch(BatchShape::batch(300));
         ThreadPool::new(3).unwrap().install(|| {
             for batch in 1..300 {

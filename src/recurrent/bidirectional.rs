@@ -74,12 +74,12 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     }
 
     /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for gradients.
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (needs, Dims { input, output, .. }) = (self.layer.needs(extent, mode), self.dims());
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (memory, Dims { input, output, .. }) = (self.layer.memory(extent, mode), self.dims());
         let outs = self.layer.extent(extent).rows().saturating_mul(output);
         let values = extent.rows().saturating_mul(input).saturating_add(outs);
-        let saved = if mode.saves() { needs.saved.saturating_add(values) } else { 0 };
-        MemorySizes::new(saved, needs.scratch.saturating_add(values), needs.carried)
+        let saved = if mode.saves() { memory.saved.saturating_add(values) } else { 0 };
+        MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.carried)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -231,15 +231,15 @@ impl<F, B> Bidirectional<F, B> {
         F: Layer<T>,
         B: Layer<T>,
     {
-        let (needs, others) = (self.forward.needs(extent, mode), self.backward.needs(extent, mode));
+        let (memory, others) = (self.forward.memory(extent, mode), self.backward.memory(extent, mode));
         let (rows, widths) = (self.forward.extent(extent).rows(), self.kept.map(|kept| kept.dims.output));
         Parts {
             widths,
             outs: widths.map(|width| rows.saturating_mul(width)),
-            saved: [needs.saved, others.saved],
-            states: [needs, others].map(|needs| needs.carried.saturating_mul(extent.batch)),
-            scratch: needs.scratch.max(others.scratch),
-            carried: needs.carried.saturating_add(others.carried),
+            saved: [memory.saved, others.saved],
+            states: [memory, others].map(|memory| memory.carried.saturating_mul(extent.batch)),
+            scratch: memory.scratch.max(others.scratch),
+            carried: memory.carried.saturating_add(others.carried),
             parameters: self.kept[0].dims.parameters,
         }
     }
@@ -275,7 +275,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
 
     /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
     /// gradients of these), and one gradient of the input.
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let Parts { outs: [a, b], saved: [first, second], scratch, carried, .. } = self.parts(extent, mode);
         let input = saturating_product(&[extent.rows(), self.kept[0].dims.input]);
         let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };

@@ -95,8 +95,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.dims()
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        self.unrolled.needs::<T>(extent, mode)
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.unrolled.memory::<T>(extent, mode)
     }
 
     fn skips_zero_rows(&self) -> bool {

@@ -188,7 +188,7 @@ impl Unrolled {
         Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
-    pub(super) fn needs<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    pub(super) fn memory<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
         let Sizes { hidden, z, cell_state, .. } = sizes;
         let zeros = batch.saturating_mul(hidden.max(cell_state));

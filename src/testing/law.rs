@@ -63,7 +63,7 @@ laws! {
     /// Layers: each parameter block has an effect.
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its extent.
-    NeedsGrow: "needs do not shrink when batch or steps grow",
+    MemoryGrows: "memory does not shrink when batch or steps grow",
     /// Layers: what `reads` leaves out.
     Reads: "rows that a layer says it does not read on the way back may be missing",
     /// Layers: what `saves_by_row` says.

@@ -252,9 +252,9 @@ const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     fn new(layer: &'a L, w: &[T]) -> Result<Self, Error> {
-        let (dims, needs) = (layer.dims(), layer.needs(STEP, Mode::Evaluate));
+        let (dims, memory) = (layer.dims(), layer.memory(STEP, Mode::Evaluate));
         require_length("parameters", dims.parameters, w.len())?;
-        let size = needs.carried;
+        let size = memory.carried;
         require(size > 0, "the state of a layer: values", "at least 1", size as f64)?;
         let zeros = |values: usize| filled("the memory of a trajectory", values, T::zero());
         let outputs = product("the output of a step", &[layer.extent(STEP).rows(), dims.output])?;
@@ -268,9 +268,9 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
             next: zeros(size)?,
             y: zeros(outputs)?,
             dy: zeros(outputs)?,
-            saved: zeros(needs.saved)?,
-            spare: zeros(needs.saved)?,
-            scratch: zeros(needs.scratch)?,
+            saved: zeros(memory.saved)?,
+            spare: zeros(memory.saved)?,
+            scratch: zeros(memory.scratch)?,
             gradient: zeros(dims.parameters)?,
             frozen: filled("the blocks", blocks, false)?,
             unit: zeros(size)?,

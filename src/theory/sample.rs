@@ -117,9 +117,9 @@ impl Sample {
         room::<T>("the parameters of the network", &[dims.parameters])?;
         let values = |samples: usize| {
             let extent = BatchShape::sequences(samples, steps);
-            let needs = network.needs(extent, Mode::Train);
+            let memory = network.memory(extent, Mode::Train);
             let rows = saturating_product(&[extent.rows(), dims.input.saturating_add(dims.output)]);
-            saturating_sum([needs.saved, needs.scratch, rows])
+            saturating_sum([memory.saved, memory.scratch, rows])
         };
         let samples = (ROWS / steps.max(1)).clamp(1, SAMPLES);
         at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;

@@ -537,7 +537,7 @@ impl<T: Scalar> Memory<T> {
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.extent(capacity);
-        let [infer, train] = self.needs(network, capacity, trains);
+        let [infer, train] = self.memory_sizes(network, capacity, trains);
         // What inference does not keep has to fit as well: a pass computes with these numbers.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
         let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
@@ -578,10 +578,10 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Memory to infer, and to train if that is wanted, with the threads there are.
-    fn needs(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> [MemorySizes; 2] {
+    fn memory_sizes(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> [MemorySizes; 2] {
         install(self.pool.as_mut(), || {
-            let train = if trains { network.needs(capacity, Mode::Train) } else { MemorySizes::default() };
-            [network.needs(capacity, Mode::Infer), train]
+            let train = if trains { network.memory(capacity, Mode::Train) } else { MemorySizes::default() };
+            [network.memory(capacity, Mode::Infer), train]
         })
     }
 
@@ -599,7 +599,7 @@ impl<T: Scalar> Memory<T> {
         let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
         // Layers that threads go through together need memory for each.
         let (before, trains) = (core::mem::replace(&mut self.pool, pool), self.check_saves().is_ok());
-        let [infer, train] = self.needs(network, self.capacity, trains);
+        let [infer, train] = self.memory_sizes(network, self.capacity, trains);
         match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
             Ok(scratch) => self.scratch = scratch,
             Err(error) => {
@@ -692,19 +692,19 @@ impl<T: Scalar> Memory<T> {
 
     /// The sizes of a pass, for which the workspace has the memory.
     fn size(&self, network: &dyn Layer<T>, extent: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
-        let (needs, after) = (network.needs(extent, mode), network.extent(extent));
+        let (memory, after) = (network.memory(extent, mode), network.extent(extent));
         check_extent(extent, after).map_err(|rule| rule.at(""))?;
         let outs = saturating_product(&[after.rows(), self.dims.output]);
-        let states = saturating_product(&[needs.carried, extent.batch]);
+        let states = saturating_product(&[memory.carried, extent.batch]);
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
             // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
-            ("scratch", if threads() > 1 { 0 } else { needs.scratch }, self.scratch.len()),
-            ("saved values", needs.saved, self.saved.len()),
+            ("scratch", if threads() > 1 { 0 } else { memory.scratch }, self.scratch.len()),
+            ("saved values", memory.saved, self.saved.len()),
         ];
         if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
-            return Err(LayerRule::NeedsShrink { what, smaller, larger }.at(""));
+            return Err(LayerRule::MemoryShrinks { what, smaller, larger }.at(""));
         }
         Ok(Pass {
             batch: extent.batch,
@@ -713,7 +713,7 @@ impl<T: Scalar> Memory<T> {
             mode,
             with_state: false,
             values: [extent.rows() * self.dims.input, outs, states],
-            saved: needs.saved,
+            saved: memory.saved,
         })
     }
 

@@ -34,7 +34,7 @@ enum Lie {
     ExtentWithoutSteps,
     ExtentTorn,
     ExtentOfAnotherBatch,
-    NeedsShrink,
+    MemoryShrinks,
     SavedByInference,
     CarriedByStep,
     ZeroRows,
@@ -63,7 +63,7 @@ const LIES: [Lie; 26] = [
     Lie::ExtentWithoutSteps,
     Lie::ExtentTorn,
     Lie::ExtentOfAnotherBatch,
-    Lie::NeedsShrink,
+    Lie::MemoryShrinks,
     Lie::SavedByInference,
     Lie::CarriedByStep,
     Lie::ZeroRows,
@@ -89,7 +89,7 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
         Lie::NoPlace => matches!(rule, NoLink),
         Lie::ExtentUnsorted | Lie::ExtentWithoutSteps | Lie::ExtentTorn => matches!(rule, InvalidExtent { .. }),
         Lie::ExtentOfAnotherBatch => matches!(rule, BatchChanged { .. }),
-        Lie::NeedsShrink => matches!(rule, LayerRule::NeedsShrink { .. }),
+        Lie::MemoryShrinks => matches!(rule, LayerRule::MemoryShrinks { .. }),
         Lie::SavedByInference => matches!(rule, InferenceSaves { .. }),
         Lie::CarriedByStep => matches!(rule, CarriedVaries { .. }),
         Lie::ZeroRows => matches!(rule, LayerRule::ZeroRows { .. }),
@@ -156,21 +156,21 @@ impl Layer<f32> for Liar {
         after
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let mut needs = MemorySizes::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
-        if self.is(Lie::NeedsShrink) {
-            needs.scratch = 1000 / extent.rows();
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let mut memory = MemorySizes::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
+        if self.is(Lie::MemoryShrinks) {
+            memory.scratch = 1000 / extent.rows();
         }
         if self.is(Lie::SavedByInference) {
-            needs.saved = 2 * extent.rows();
+            memory.saved = 2 * extent.rows();
         }
         if self.is(Lie::CarriedByStep) {
-            needs.carried = extent.steps;
+            memory.carried = extent.steps;
         }
         if self.wavers(Lie::NeedsChange) {
-            needs.saved += 2;
+            memory.saved += 2;
         }
-        needs
+        memory
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -459,7 +459,7 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         assert_eq!(Layer::<f32>::dims(&alone).input, 2, "{fault:?}");
         assert_eq!(Layer::<f32>::describe(&alone), Layer::<f32>::describe(&alone), "{fault:?}");
         for mode in [Mode::Train, Mode::Infer] {
-            assert!(Layer::<f32>::needs(&alone, BatchShape::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
+            assert!(Layer::<f32>::memory(&alone, BatchShape::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
         }
         let w = initialize::<f32>(&alone, 1).unwrap();
         assert_eq!(summary::<f32>(&alone).parameters, w.len(), "{fault:?}");
@@ -500,9 +500,9 @@ impl Layer<f32> for Careless {
         Layer::<f32>::dims(&self.inner)
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let needs = Layer::<f32>::needs(&self.inner, extent, mode);
-        MemorySizes::new(needs.saved, needs.scratch, needs.carried)
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let memory = Layer::<f32>::memory(&self.inner, extent, mode);
+        MemorySizes::new(memory.saved, memory.scratch, memory.carried)
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -559,7 +559,7 @@ fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
         fn dims(&self) -> Dims {
             Dims::new(1, 1, 0)
         }
-        fn needs(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+        fn memory(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
             MemorySizes::new(0, if extent.batch == 3 { 100 } else { 1 }, 0)
         }
         fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
@@ -570,7 +570,7 @@ fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
     let mut workspace = Workspace::new(Odd, BatchShape::batch(8)).unwrap();
     assert!(workspace.forward(&[], &[0.0; 2], BatchShape::batch(2)).is_ok());
     let error = workspace.forward(&[], &[0.0; 3], BatchShape::batch(3)).err();
-    let expected = LayerRule::NeedsShrink { what: "scratch", smaller: 100, larger: 1 };
+    let expected = LayerRule::MemoryShrinks { what: "scratch", smaller: 100, larger: 1 };
     assert_eq!(error, Some(Error::InvalidLayer { layer: "network".into(), rule: expected }));
     assert!(workspace.infer(&[], &[0.0; 3], BatchShape::batch(3)).is_err());
 }

@@ -99,7 +99,7 @@ impl Layer<f32> for Asked {
         self.ask(1);
         extent
     }
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.ask(2);
         MemorySizes::new(if mode.saves() { extent.rows() } else { 0 }, 0, 0)
     }
@@ -134,7 +134,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 network.saves_by_row();
                 network.rows();
                 network.extent(one);
-                network.needs(one, Mode::Train);
+                network.memory(one, Mode::Train);
                 network.overwrites();
                 network.zero_rows(one);
                 Blocks::collect(|visit| network.blocks(visit));

@@ -85,7 +85,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
     table.row(name, &["reports"], || {
         for extent in extents {
             for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
-                let _ = layer.needs(extent, mode);
+                let _ = layer.memory(extent, mode);
             }
             let _ = (layer.extent(extent).rows(), layer.zero_rows(extent), layer.gain_bound(&[], extent));
         }

@@ -51,10 +51,10 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
 
 /// A call of both passes of a layer with slices that are `short` of one value, one slice at a time.
 fn short_slices<L: Layer<f64>>(layer: &L, extent: BatchShape<'_>) {
-    let (dims, needs) = (layer.dims(), layer.needs(extent, Mode::Train));
+    let (dims, memory) = (layer.dims(), layer.memory(extent, Mode::Train));
     let after = layer.extent(extent).rows() * dims.output;
-    let states = needs.carried * extent.batch;
-    let full = [dims.parameters, extent.rows() * dims.input, after, needs.saved, needs.scratch, states];
+    let states = memory.carried * extent.batch;
+    let full = [dims.parameters, extent.rows() * dims.input, after, memory.saved, memory.scratch, states];
     for short in 0..full.len() {
         let mut lengths = full;
         if lengths[short] == 0 {
@@ -122,8 +122,8 @@ impl<T: Scalar> Layer<T> for Reordering {
         Layer::<T>::dims(&self.recurrent)
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        Layer::<T>::needs(&self.recurrent, extent, mode)
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        Layer::<T>::memory(&self.recurrent, extent, mode)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), chainrule::Error> {

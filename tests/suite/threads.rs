@@ -233,7 +233,7 @@ impl<T: Scalar> Layer<T> for Halve {
         Dims::new(self.0, self.0, 0)
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         MemorySizes::new(if mode == Mode::Train { extent.rows() * self.0 } else { 0 }, 0, 0)
     }
 

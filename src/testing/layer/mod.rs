@@ -233,16 +233,16 @@ impl Suite<'_, '_> {
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
             for (batch, steps) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 5)] {
                 let extent = BatchShape::sequences(batch, steps);
-                let needs = layer.needs(extent, mode);
+                let memory = layer.memory(extent, mode);
                 for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
-                    let more = layer.needs(larger, mode);
+                    let more = layer.memory(larger, mode);
                     let holds =
-                        more.saved >= needs.saved && more.scratch >= needs.scratch && more.carried == needs.carried;
+                        more.saved >= memory.saved && more.scratch >= memory.scratch && more.carried == memory.carried;
                     if !holds {
                         let place =
                             format!("{}{mode:?}, {} after {}", self.label, described(larger), described(extent));
-                        let expected = format!("at least {needs:?}, and the same carried");
-                        self.trial.breaks(Law::NeedsGrow, place, expected, format!("{more:?}"), "");
+                        let expected = format!("at least {memory:?}, and the same carried");
+                        self.trial.breaks(Law::MemoryGrows, place, expected, format!("{more:?}"), "");
                     }
                 }
             }
@@ -293,7 +293,7 @@ pub(super) fn draw(
         w.iter_mut().for_each(|w| *w = f64::from((*w + normal(shift)) as f32));
     }
     let mut some = |count: usize| (0..count).map(|_| normal(1.0)).collect::<Vec<f64>>();
-    let states = layer.needs(extent, Mode::Train).carried * extent.batch;
+    let states = layer.memory(extent, Mode::Train).carried * extent.batch;
     Ok(Given {
         w,
         x: some(extent.rows() * dims.input),

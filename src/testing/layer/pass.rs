@@ -168,8 +168,8 @@ pub(in crate::testing) fn run<T: Scalar>(
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
     let &Asked { extent, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
-    let (dims, needs) = (layer.dims(), layer.needs(extent, mode));
-    let states = needs.carried * extent.batch;
+    let (dims, memory) = (layer.dims(), layer.memory(extent, mode));
+    let states = memory.carried * extent.batch;
     let mut names = Vec::new();
     layer.places("layer", &mut |name| names.push(name));
     let at = Place::new(&names);
@@ -180,8 +180,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     }
 
     let mut y = Guarded::new("y", layer.extent(extent).rows() * dims.output, leftover);
-    let mut saved = Guarded::new("saved", needs.saved, garbage);
-    let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
+    let mut saved = Guarded::new("saved", memory.saved, garbage);
+    let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let mut carried_out = Guarded::new("carried_out", states, leftover);
     layer.forward(
         &given.w,
@@ -209,7 +209,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let reads = if asked.withheld { layer.reads() } else { Reads::BOTH };
     let x = if reads.input { &given.x[..] } else { &[] };
     let y_read = if reads.output { &y[..] } else { &[] };
-    let mut scratch = Guarded::new("scratch", needs.scratch, garbage);
+    let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let inputs = given.x.len() - asked.missing[0] * dims.input;
     let mut dx = Guarded::new("dx", if optional { inputs } else { 0 }, leftover);
     let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
@@ -243,7 +243,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
                 let part = |all: usize| all / extent.batch * own.start..all / extent.batch * own.end;
                 let dx = dx.as_deref_mut().map(|dx| &mut dx[part(given.x.len())]);
                 let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
-                let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(needs.saved)]);
+                let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(memory.saved)]);
                 let pass = Backward::new(rows, mode, x, y, saved, dy, dx, dw, scratch, monitor);
                 layer.backward(w.slice(), Backward { noise: noise.later(own.start), at, ..pass });
             }

@@ -115,7 +115,7 @@ impl Suite<'_, '_> {
             return;
         }
         for mode in [Mode::Train, Mode::Evaluate] {
-            let [all, one] = [extent, BatchShape::batch(1)].map(|extent| layer.needs(extent, mode).saved);
+            let [all, one] = [extent, BatchShape::batch(1)].map(|extent| layer.memory(extent, mode).saved);
             if all != extent.rows() * one {
                 let (expected, found) = (format!("{} × {one} values saved", extent.rows()), format!("{all}"));
                 self.trial.breaks(Law::SavesByRow, self.at(name, extent), expected, found, "");

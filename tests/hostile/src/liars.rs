@@ -27,7 +27,7 @@ pub enum Lie {
     ExtentUnsorted,
     ExtentEmpty,
     HugeNeeds,
-    NeedsShrink,
+    MemoryShrinks,
     NoPlaces,
     ManyPlaces,
     PlacesChange,
@@ -63,7 +63,7 @@ pub const LIES: &[Lie] = &[
     ExtentUnsorted,
     ExtentEmpty,
     HugeNeeds,
-    NeedsShrink,
+    MemoryShrinks,
     NoPlaces,
     ManyPlaces,
     PlacesChange,
@@ -139,11 +139,11 @@ impl<T: Scalar> Layer<T> for Liar {
         }
     }
 
-    fn needs(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         match self.lie {
             NeedsChange => MemorySizes::new(self.turn() * 7, self.turn() * 11, 0),
             HugeNeeds => MemorySizes::new(self.size, self.size, self.size),
-            NeedsShrink => MemorySizes::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
+            MemoryShrinks => MemorySizes::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
             SavesByRow => MemorySizes::new(3, 0, 0),
             StateBounds => MemorySizes::new(0, 0, 2),
             _ => MemorySizes::default(),

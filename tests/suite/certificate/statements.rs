@@ -199,8 +199,8 @@ fn what_no_pass_can_cover_is_refused() {
     assert!(matches!(new(&[0.0; 5], BatchShape::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
     assert_eq!(new(&[0.0; 6], BatchShape::batch(0)), Err(Error::EmptyBatch));
     assert!(matches!(new(&[0.0; 6], BatchShape::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));
-    let needs = Layer::<f64>::needs(&Secret, BatchShape::batch(1), Mode::Train);
-    assert_eq!(needs, MemorySizes::default());
+    let memory = Layer::<f64>::memory(&Secret, BatchShape::batch(1), Mode::Train);
+    assert_eq!(memory, MemorySizes::default());
 }
 
 /// 19 steps of at most ½: certain to vanish. A cell of a user's own has no gate that would be the cause.

@@ -46,7 +46,7 @@ enum Fault {
     BatchMeanSubtracted,
     FirstRowSpecial,
     MaskByRow,
-    NeedsShrink,
+    MemoryShrinks,
     CarriedByBatch,
     CallsCounted,
     WatchedDiffers,
@@ -114,9 +114,9 @@ impl<T: Scalar> Layer<T> for Affine {
         Dims::new(self.inputs, self.outputs, self.outputs * (self.inputs + 1) + more)
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let scratch = match self.fault {
-            Fault::NeedsShrink => 100 / extent.batch,
+            Fault::MemoryShrinks => 100 / extent.batch,
             Fault::TooLittleScratch => extent.rows() * self.outputs - 1,
             _ => extent.rows() * self.outputs,
         };
@@ -365,8 +365,8 @@ fn mutants_of_layers() {
         (Fault::BatchMeanSubtracted, Law::Split),
         (Fault::FirstRowSpecial, Law::Permutation),
         (Fault::MaskByRow, Law::Split),
-        (Fault::NeedsShrink, Law::NeedsGrow),
-        (Fault::CarriedByBatch, Law::NeedsGrow),
+        (Fault::MemoryShrinks, Law::MemoryGrows),
+        (Fault::CarriedByBatch, Law::MemoryGrows),
         (Fault::CallsCounted, Law::Repeatable),
         (Fault::WatchedDiffers, Law::Repeatable),
         (Fault::InferenceDiffers, Law::ModesAgree),

@@ -55,7 +55,7 @@ impl<T: Scalar> Layer<T> for Plain {
         Dims::new(IN, HIDDEN, BIAS + HIDDEN)
     }
 
-    fn needs(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let _ = mode;
         MemorySizes::new(0, 2 * HIDDEN * extent.batch, HIDDEN)
     }

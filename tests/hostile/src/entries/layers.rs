@@ -267,7 +267,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Layer::forward",
                 "layer::Layer::blocks",
                 "layer::Layer::places",
-                "layer::Layer::needs",
+                "layer::Layer::memory",
                 "layer::Layer::extent",
                 "layer::Layer::zero_rows",
                 "layer::Layer::initialize",
@@ -378,7 +378,7 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
     let rows = c.rows();
     let extent = rows.extent();
     extent.check()?;
-    let needs = layer.needs(extent, Mode::Train);
+    let memory = layer.memory(extent, Mode::Train);
     let out = layer.extent(extent);
     let (ins, outs) = (extent.rows().wrapping_mul(dims.input), out.rows().wrapping_mul(dims.output));
     let room = |c: &mut Case, right: usize| {
@@ -386,8 +386,8 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
         c.values::<f64>(n, Taste::Mild)
     };
     let (w, x, mut y) = (room(c, dims.parameters), room(c, ins), room(c, outs));
-    let (mut saved, mut scratch, mut watcher) = (room(c, needs.saved), room(c, needs.scratch), Watcher(c.flag()));
-    let mut carried = room(c, needs.carried.wrapping_mul(extent.batch));
+    let (mut saved, mut scratch, mut watcher) = (room(c, memory.saved), room(c, memory.scratch), Watcher(c.flag()));
+    let mut carried = room(c, memory.carried.wrapping_mul(extent.batch));
     let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut watcher);
     pass.carried_out = &mut carried;
     layer.forward(&w, pass);

@@ -386,10 +386,10 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let dims = Dims::new(c.size(), c.size(), c.size());
-                let needs = MemorySizes::new(c.size(), c.size(), c.size());
+                let memory = MemorySizes::new(c.size(), c.size(), c.size());
                 let noise = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
                 let both = Rows::Independent.and(Rows::AcrossBatch);
-                let _ = format!("{dims:?} {needs:?} {noise:?} {both:?}");
+                let _ = format!("{dims:?} {memory:?} {noise:?} {both:?}");
                 Ok(())
             },
         ),
