@@ -45,15 +45,15 @@ fn one<T: Scalar>(criterion: &mut Criterion, scalar_name: &str, name: &str, acti
     group.throughput(Throughput::Elements(VALUES as u64));
     let network = ActivationLayer::new(VALUES, activation);
     let x: Vec<T> = (0..VALUES).map(|i| scalar(i as f64 / VALUES as f64 * 12.0 - 6.0)).collect();
-    let extent = BatchShape::batch(1);
-    let mut workspace = Workspace::new(&network as &dyn Layer<T>, extent).expect("a workspace");
+    let shape = BatchShape::batch(1);
+    let mut workspace = Workspace::new(&network as &dyn Layer<T>, shape).expect("a workspace");
     workspace.compute_input_gradient(true);
     group.bench_function(BenchmarkId::new("value", name), |bench| {
-        bench.iter(|| workspace.infer(&[], &x, extent).expect("a pass").len())
+        bench.iter(|| workspace.infer(&[], &x, shape).expect("a pass").len())
     });
     group.bench_function(BenchmarkId::new("value and derivative", name), |bench| {
         bench.iter(|| {
-            let output = workspace.forward_with(&[], &x, extent, Mode::Train, &mut ()).expect("a pass");
+            let output = workspace.forward_with(&[], &x, shape, Mode::Train, &mut ()).expect("a pass");
             output.dy.fill(T::one());
             workspace.backward(&[]).expect("a pass");
             workspace.input_gradient().len()

@@ -20,14 +20,14 @@ fn main() -> Result<(), Error> {
     let steps = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10_000);
     let network = Sequential::<f32>::input(INPUT).recurrent(HIDDEN, Lstm).last_step().linear(1).build()?;
     let mut w = initialize(&network, 1)?;
-    let extent = BatchShape::sequences(BATCH, steps);
+    let shape = BatchShape::sequences(BATCH, steps);
     let targets: Vec<f32> = (0..BATCH).map(|i| i as f32 / 8.0).collect();
-    let mut workspace = Workspace::new(&network, extent)?;
+    let mut workspace = Workspace::new(&network, shape)?;
     for _ in 0..2 {
-        for (i, x) in workspace.input_mut(extent)?.iter_mut().enumerate() {
+        for (i, x) in workspace.input_mut(shape)?.iter_mut().enumerate() {
             *x = ((i * 7919) % 1000) as f32 / 1000.0 - 0.5;
         }
-        let output = workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
+        let output = workspace.forward_filled(&w, shape, Mode::Train, &mut ())?;
         let loss = MeanSquaredError::new().evaluate(1, output.y, Target::Values(&targets), None, output.dy)?;
         let gradient = workspace.backward(&w)?;
         w.iter_mut().zip(&*gradient).for_each(|(w, g)| *w -= 0.01 * g);

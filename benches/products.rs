@@ -22,18 +22,18 @@ fn products<T: Scalar>(criterion: &mut Criterion, name: &str) {
         let network = Linear::new(inputs, outputs);
         let w = initialize::<T>(&network, 1).expect("weights");
         let x: Vec<T> = (0..rows * inputs).map(|i| scalar((i * 7919 % 1000) as f64 / 1000.0 - 0.5)).collect();
-        let extent = BatchShape::batch(rows);
-        let mut workspace = Workspace::new(&network as &dyn Layer<T>, extent).expect("a workspace");
+        let shape = BatchShape::batch(rows);
+        let mut workspace = Workspace::new(&network as &dyn Layer<T>, shape).expect("a workspace");
         workspace.compute_input_gradient(true);
         let size = format!("{rows}x{inputs}x{outputs}");
         group.throughput(Throughput::Elements((rows * inputs * outputs) as u64));
         group.bench_function(BenchmarkId::new("forward", &size), |bench| {
-            bench.iter(|| workspace.infer(&w, &x, extent).expect("a pass").len())
+            bench.iter(|| workspace.infer(&w, &x, shape).expect("a pass").len())
         });
         group.throughput(Throughput::Elements((3 * rows * inputs * outputs) as u64));
         group.bench_function(BenchmarkId::new("forward, dW, dx", &size), |bench| {
             bench.iter(|| {
-                let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut ()).expect("a pass");
+                let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut ()).expect("a pass");
                 output.dy.copy_from_slice(output.y);
                 workspace.backward(&w).expect("a pass").len()
             })

@@ -24,16 +24,16 @@ fn plain(width: usize, depth: usize) -> Result<Sequential<f32>, Error> {
 }
 
 /// The least time of a step, over at least three steps and a minimum duration.
-fn step(network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<Duration, Error> {
+fn step(network: &Sequential<f32>, shape: BatchShape<'_>) -> Result<Duration, Error> {
     let mut w = initialize(network, 1)?;
     let x: Vec<f32> =
-        (0..extent.rows() * network.dims().input).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
-    let mut workspace = Workspace::new(network, extent)?;
+        (0..shape.rows() * network.dims().input).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
+    let mut workspace = Workspace::new(network, shape)?;
     let mut optimizer = Optimizer::new(Sgd::new(1e-6), workspace.blocks(), &w)?;
     let (mut least, begin, mut made) = (Duration::MAX, Instant::now(), 0);
     while made < 3 || begin.elapsed() < Duration::from_millis(400) {
         let start = Instant::now();
-        let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut ())?;
+        let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut ())?;
         output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
         workspace.backward(&w)?;
         let (blocks, gradient) = workspace.blocks_and_gradient();
@@ -44,9 +44,9 @@ fn step(network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<Duration, E
     Ok(least)
 }
 
-fn report(what: &str, size: usize, network: &Sequential<f32>, extent: BatchShape<'_>) -> Result<(), Error> {
-    let time = step(network, extent)?.as_secs_f64();
-    let work = 3.0 * extent.rows() as f64 * network.dims().parameters as f64;
+fn report(what: &str, size: usize, network: &Sequential<f32>, shape: BatchShape<'_>) -> Result<(), Error> {
+    let time = step(network, shape)?.as_secs_f64();
+    let work = 3.0 * shape.rows() as f64 * network.dims().parameters as f64;
     println!("{what:<8} {size:>6} {:>12.1} µs {:>8.1} ps a multiplication", time * 1e6, time * 1e12 / work);
     Ok(())
 }

@@ -17,7 +17,7 @@ use chainrule::{
 
 /// Two layers on the same rows, their outputs added: `y = f(x) + g(x)`. Backward: `dx = f′ᵀ dy + g′ᵀ dy`.
 ///
-/// For layers that keep the number of rows and carry no state.
+/// For layers that keep the number of rows and have no state.
 #[derive(Debug)]
 struct Sum<T> {
     first: Box<dyn Layer<T>>,
@@ -39,7 +39,7 @@ impl<T: Scalar> Sum<T> {
         }
         let shape = BatchShape::sequences(1, 2);
         for layer in [&first as &dyn Layer<T>, &second] {
-            if layer.extent(shape) != shape || layer.memory(shape, Mode::Infer).carried > 0 {
+            if layer.output_shape(shape) != shape || layer.memory(shape, Mode::Infer).state > 0 {
                 return Err(Error::IncompatibleLayer {
                     what: "a sum",
                     needs: "branches that keep the steps, without state",
@@ -59,7 +59,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         self.dims
     }
     /// Saved: what the branches save, then their outputs. Scratch: theirs, both outputs, and a gradient of the input.
-    fn needs(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let [f, g] = [self.first.memory(shape, mode), self.second.memory(shape, mode)];
         let outputs = 2 * shape.rows() * self.dims.output;
         let saved = if mode.saves() { f.saved + g.saved + outputs } else { 0 };
@@ -86,43 +86,43 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         Some((self.first.gain_bound(f_w, shape)? + self.second.gain_bound(g_w, shape)?).next_up())
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { extent, mode, noise, x, y, saved, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, dropout, x, y, saved, scratch, monitor, at, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(extent, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(extent, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(shape, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(shape, mode).saved);
         let (spare, scratch) = scratch.split_at_mut(2 * y.len());
         let (f_y, g_y) = if mode.saves() { kept } else { spare }.split_at_mut(y.len());
 
-        let mut f = Forward::new(extent, mode, x, f_y, f_saved, scratch, monitor);
-        (f.noise, f.at) = (noise, at.part(1).branch());
+        let mut f = Forward::new(shape, mode, x, f_y, f_saved, scratch, monitor);
+        (f.dropout, f.at) = (dropout, at.part(1).branch());
         self.first.forward(f_w, f);
-        let mut g = Forward::new(extent, mode, x, g_y, g_saved, scratch, monitor);
-        (g.noise, g.at) = (noise, at.part(1 + self.links).branch());
+        let mut g = Forward::new(shape, mode, x, g_y, g_saved, scratch, monitor);
+        (g.dropout, g.at) = (dropout, at.part(1 + self.links).branch());
         self.second.forward(g_w, g);
 
         for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
             *y = f + g;
         }
         if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Other, extent), x, y);
+            monitor.forward(&at.link(Factor::Other, shape), x, y);
         }
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { extent, mode, noise, x, saved, dy, mut dx, dw, trained, scratch, monitor, at, .. } = pass;
+        let Backward { shape, mode, dropout, x, saved, dy, mut dx, dw, trainable, scratch, monitor, at, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
         let (f_dw, g_dw) = dw.split_at_mut(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(extent, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(extent, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(shape, mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(shape, mode).saved);
         let (f_y, g_y) = kept.split_at(dy.len());
         let (g_dx, scratch) = scratch.split_at_mut(x.len());
         let with_dx = dx.is_some();
 
-        let mut f = Backward::new(extent, mode, x, f_y, f_saved, dy, dx.as_deref_mut(), f_dw, scratch, monitor);
-        (f.noise, f.trained, f.at) = (noise, trained, at.part(1).branch());
+        let mut f = Backward::new(shape, mode, x, f_y, f_saved, dy, dx.as_deref_mut(), f_dw, scratch, monitor);
+        (f.dropout, f.trainable, f.at) = (dropout, trainable, at.part(1).branch());
         self.first.backward(f_w, f);
         let g_dx_wanted = with_dx.then_some(&mut *g_dx);
-        let mut g = Backward::new(extent, mode, x, g_y, g_saved, dy, g_dx_wanted, g_dw, scratch, monitor);
-        (g.noise, g.trained, g.at) = (noise, trained.part(self.blocks), at.part(1 + self.links).branch());
+        let mut g = Backward::new(shape, mode, x, g_y, g_saved, dy, g_dx_wanted, g_dw, scratch, monitor);
+        (g.dropout, g.trainable, g.at) = (dropout, trainable.part(self.blocks), at.part(1 + self.links).branch());
         self.second.backward(g_w, g);
 
         let Some(dx) = dx else { return };
@@ -130,7 +130,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
             *dx += g_dx;
         }
         if monitor.is_active() {
-            monitor.backward(&at.link(Factor::Other, extent), dy, dx);
+            monitor.backward(&at.link(Factor::Other, shape), dy, dx);
         }
     }
 }

@@ -87,7 +87,7 @@ impl<'a> BatchShape<'a> {
         self.step(step).start.saturating_add(sample)
     }
 
-    /// The one-step extent of the same samples, which layers such as `LastStep` produce.
+    /// The one-step shape of the same samples, which layers such as `LastStep` produce.
     pub fn collapsed(&self) -> BatchShape<'static> {
         BatchShape::batch(self.batch)
     }

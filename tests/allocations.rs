@@ -230,33 +230,33 @@ fn tape_by_hand() {
     workspace.compute_state_gradient(true);
     let x = values(4 * 6 * 3);
     let ragged = [6, 4, 4, 1];
-    let extents = [
+    let batch_shapes = [
         BatchShape::sequences(1, 1),
         BatchShape::sequences(4, 6),
         BatchShape::sequences(3, 2),
         BatchShape::ragged(&ragged),
     ];
-    let mut pass = |extent: BatchShape<'_>| {
-        let x = &x[..extent.rows() * 3];
-        let output = workspace.forward(&w, x, extent).unwrap();
+    let mut pass = |shape: BatchShape<'_>| {
+        let x = &x[..shape.rows() * 3];
+        let output = workspace.forward(&w, x, shape).unwrap();
         output.dy.fill(0.5);
         workspace.final_state_gradient_mut().fill(0.1);
         workspace.backward(&w).unwrap();
         workspace.carry_state();
-        let output = workspace.forward(&w, x, extent).unwrap();
+        let output = workspace.forward(&w, x, shape).unwrap();
         output.dy.fill(0.5);
         workspace.accumulate(&w).unwrap();
         workspace.clear_state();
-        workspace.infer(&w, x, extent).unwrap();
-        small.infer(&w, x, extent).unwrap();
+        workspace.infer(&w, x, shape).unwrap();
+        small.infer(&w, x, shape).unwrap();
         small.carry_state();
-        small.infer(&w, x, extent).unwrap();
+        small.infer(&w, x, shape).unwrap();
         small.clear_state();
     };
-    pass(extents[0]);
-    for extent in extents {
-        let ((), count) = allocations(|| pass(extent));
-        assert_eq!(count, 0, "{extent:?}");
+    pass(batch_shapes[0]);
+    for shape in batch_shapes {
+        let ((), count) = allocations(|| pass(shape));
+        assert_eq!(count, 0, "{shape:?}");
     }
 }
 

@@ -24,8 +24,8 @@ fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
 
 /// The first verdict on a case, the report it comes from, and the typical gradient norm.
 pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
-    let extent = BatchShape::sequences(1, case.sequence);
-    let before = examination(case)?.parameters(&case.network, &case.w, extent)?;
+    let shape = BatchShape::sequences(1, case.sequence);
+    let before = examination(case)?.parameters(&case.network, &case.w, shape)?;
     let before = match case.sequence {
         1 => before,
         steps => before.trajectory(&case.network, &case.w, &case.x[..steps * case.width])?,

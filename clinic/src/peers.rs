@@ -159,7 +159,7 @@ impl GradientMonitor<f32> for Peer {
                     self.say(Symptom::Saturated, at.name);
                 }
                 if name == "Relu" && at.step.is_none() {
-                    let width = y.len() / at.extent.rows().max(1);
+                    let width = y.len() / at.shape.rows().max(1);
                     let off =
                         (0..width).filter(|&unit| y.iter().skip(unit).step_by(width.max(1)).all(|&y| y <= 0.0)).count();
                     if 2 * off > width {

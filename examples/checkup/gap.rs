@@ -106,13 +106,13 @@ fn sequences(table: &Table) -> Vec<f32> {
 fn budget(kind: Kind, inputs: &[f32], labels: &[usize]) -> Result<GradientBudget, chainrule::Error> {
     let (network, batch) = (kind.network()?, 32);
     let w = initialize(&network, SEED)?;
-    let extent = BatchShape::sequences(batch, STEPS);
-    let mut workspace = Workspace::new(&network, extent)?;
+    let shape = BatchShape::sequences(batch, STEPS);
+    let mut workspace = Workspace::new(&network, shape)?;
     let mut budget = GradientBudget::new();
     let data = Dataset::sequences(1, STEPS, inputs, Target::Classes(labels))?;
     let mut rows = chainrule::dataset::Batch::new(&data, batch);
     rows.gather(&data, &(0..batch).collect::<Vec<_>>(), false)?;
-    let output = workspace.forward_with(&w, rows.x(), extent, Mode::Evaluate, &mut budget)?;
+    let output = workspace.forward_with(&w, rows.x(), shape, Mode::Evaluate, &mut budget)?;
     CrossEntropy::new().evaluate(10, output.y, rows.target(), None, output.dy)?;
     workspace.backward_with(&w, &mut budget)?;
     Ok(budget)

@@ -16,10 +16,10 @@ fuzz_target!(|text: &[u8]| {
     }
     let again = network.describe().build::<f32>().expect("a network that was built describes itself");
     assert_eq!(again.dims(), dims);
-    let extent = BatchShape::sequences(2, 3);
-    let (Ok(w), Ok(mut workspace)) = (initialize::<f32>(&network, 1), Workspace::new(&network, extent)) else { return };
+    let shape = BatchShape::sequences(2, 3);
+    let (Ok(w), Ok(mut workspace)) = (initialize::<f32>(&network, 1), Workspace::new(&network, shape)) else { return };
     let x = vec![0.5; 2 * 3 * dims.input];
-    if let Ok(output) = workspace.forward(&w, &x, extent) {
+    if let Ok(output) = workspace.forward(&w, &x, shape) {
         output.dy.fill(1.0);
         workspace.backward(&w).unwrap();
     }

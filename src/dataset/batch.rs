@@ -204,7 +204,7 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// The rows of the input.
-    pub fn extent(&self) -> BatchShape<'_> {
+    pub fn shape(&self) -> BatchShape<'_> {
         if self.shape.lengths.is_some() {
             BatchShape::ragged(&self.lengths)
         } else {

@@ -90,7 +90,7 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
-    /// Adds what follows from the parameters as they are: the certificate of passes over `extent`, and the spectral radius
+    /// Adds what follows from the parameters as they are: the certificate of passes over `shape`, and the spectral radius
     /// and norm of each recurrent matrix, in time that grows with the cube of its width.
     ///
     /// # Errors
@@ -102,9 +102,9 @@ impl<'a> Diagnosis<'a> {
         self,
         network: &(impl Layer<T> + ?Sized),
         w: &[T],
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
     ) -> Result<Self, Error> {
-        let (certificate, mut recurrent) = (Certificate::new(network, w, extent)?, Vec::new());
+        let (certificate, mut recurrent) = (Certificate::new(network, w, shape)?, Vec::new());
         for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
             let [rows, columns] = block.shape;
             // Of a gated cell there is a matrix for each gate, and no power of any of them.
@@ -139,8 +139,8 @@ impl<'a> Diagnosis<'a> {
         let width = network.dims().input.max(1);
         let steps = x.len() / width;
         require_length("the inputs of a trajectory", steps.max(1) * width, x.len())?;
-        let (extent, mut seen) = (BatchShape::sequences(1, steps), Entering(Vec::new()));
-        Workspace::new(network, extent)?.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+        let (shape, mut seen) = (BatchShape::sequences(1, steps), Entering(Vec::new()));
+        Workspace::new(network, shape)?.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
         let (blocks, mut trajectories) = (Blocks::collect(|visit| network.blocks(visit)), Vec::new());
         for (path, part) in self.node.parts() {
             let LayerSpec::Recurrent { cell, .. } = part else { continue };

@@ -26,11 +26,11 @@ use crate::{
 pub fn first_check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     x: &[T],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
-    check(network, &initialize(network, seed)?, x, extent, span, seed)
+    check(network, &initialize(network, seed)?, x, shape, span, seed)
 }
 
 /// [`first_check`] with given weights.
@@ -38,17 +38,17 @@ pub(super) fn check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
     x: &[T],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
-    let inputs = InputStatistics::of_rows(x)?.steps(extent.steps)?;
-    let (mut workspace, mut seen) = (Workspace::new(network, extent)?, Statistics::new());
+    let inputs = InputStatistics::of_rows(x)?.steps(shape.steps)?;
+    let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
-    let output = workspace.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+    let output = workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
-    let examination = Diagnosis::new(network, inputs)?.parameters(network, w, extent)?.statistics(&seen);
+    let examination = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.statistics(&seen);
     let examination = Diagnosis { span, ..examination };
     Ok(examination.report())
 }
@@ -98,7 +98,7 @@ macro_rules! assert_gradient_healthy {
         let mut span = ::core::option::Option::None;
         $(span = ::core::option::Option::Some($span);)?
         let samples = batch.len() / ($crate::diagnosis::input_width(network, batch) * steps).max(1);
-        let extent = $crate::BatchShape::sequences(samples, steps);
-        $crate::diagnosis::expect_healthy($crate::diagnosis::first_check(network, batch, extent, span, 0));
+        let shape = $crate::BatchShape::sequences(samples, steps);
+        $crate::diagnosis::expect_healthy($crate::diagnosis::first_check(network, batch, shape, span, 0));
     }};
 }

@@ -75,14 +75,14 @@ pub enum LayerRule {
         /// Gates.
         gates: usize,
     },
-    /// An output extent that no pass can cover.
-    #[error("`extent` must give rows that a pass can cover: {reason}")]
-    InvalidExtent {
+    /// An output shape that no pass can cover.
+    #[error("`output_shape` must give rows that a pass can cover: {reason}")]
+    InvalidOutputShape {
         /// Why not.
         reason: Box<Error>,
     },
-    /// An output extent of another batch.
-    #[error("`extent` gives {found} samples for {expected}; it must keep the batch")]
+    /// An output shape of another batch.
+    #[error("`output_shape` gives {found} samples for {expected}; it must keep the batch")]
     BatchChanged {
         /// Samples of the input.
         expected: usize,

@@ -40,10 +40,10 @@ pub struct Answers {
     pub(crate) plain: bool,
 }
 
-/// The question that a workspace asks of all layers of a network: can they do a pass of `extent`?
+/// The question that a workspace asks of all layers of a network: can they do a pass of `shape`?
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    pub(crate) extent: BatchShape<'a>,
+    pub(crate) shape: BatchShape<'a>,
     pub(crate) path: &'a str,
 }
 
@@ -107,8 +107,8 @@ impl Answers {
         let ragged = BatchShape::ragged(&ragged);
         let mut keeps_rows = true;
         for rows in few.into_iter().chain(many).chain([ragged, BatchShape::sequences(2, LONG)]) {
-            let after = twice("extent", || layer.extent(rows))?;
-            check_extent(rows, after)?;
+            let after = twice("output_shape", || layer.output_shape(rows))?;
+            check_output_shape(rows, after)?;
             keeps_rows &= after == rows;
             let zeros = twice("zero_rows", || layer.zero_rows(rows))?;
             if zeros > rows.rows() {
@@ -168,15 +168,15 @@ impl Answers {
 }
 
 impl Question<'_> {
-    /// The question for the part of that name, to which `extent` comes.
-    pub(crate) fn part<'a>(self, extent: BatchShape<'a>, path: &'a str) -> Question<'a> {
-        Question { extent, path }
+    /// The question for the part of that name, to which `shape` comes.
+    pub(crate) fn part<'a>(self, shape: BatchShape<'a>, path: &'a str) -> Question<'a> {
+        Question { shape, path }
     }
 
     /// The answers of a layer, whose parts are asked again.
     pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
         layer.ask_parts(self)?;
-        let kept = layer.kept().unwrap_or_else(|| Answers::ask(layer, self.extent));
+        let kept = layer.kept().unwrap_or_else(|| Answers::ask(layer, self.shape));
         kept.map_err(|rule| rule.at(self.path))
     }
 
@@ -195,7 +195,9 @@ impl Question<'_> {
         ];
         match same.into_iter().find(|(_, same)| !same) {
             Some((method, _)) => Err(LayerRule::Changed { method }.at(self.path)),
-            None if before.keeps_rows && !now.keeps_rows => Err(LayerRule::Changed { method: "extent" }.at(self.path)),
+            None if before.keeps_rows && !now.keeps_rows => {
+                Err(LayerRule::Changed { method: "output_shape" }.at(self.path))
+            }
             None => Ok(()),
         }
     }
@@ -216,8 +218,8 @@ fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRu
 }
 
 /// Refuses rows that no pass can cover, or of another batch than those that came.
-pub(crate) fn check_extent(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
-    after.check().map_err(|reason| LayerRule::InvalidExtent { reason: Box::new(reason) })?;
+pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
+    after.check().map_err(|reason| LayerRule::InvalidOutputShape { reason: Box::new(reason) })?;
     if after.batch != before.batch {
         return Err(LayerRule::BatchChanged { expected: before.batch, found: after.batch });
     }

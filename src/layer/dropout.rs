@@ -38,7 +38,7 @@ impl Dropout {
         mode: Mode,
         noise: DropoutKey,
         layer: usize,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         from: &[T],
         to: &mut [T],
     ) {
@@ -49,8 +49,8 @@ impl Dropout {
         // The rate as a fraction of 2⁶⁴; below it a value is dropped.
         let threshold = (self.rate * 18_446_744_073_709_551_616.0) as u64;
         let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));
-        for step in 0..extent.steps {
-            for (sample, (from, to)) in rows.by_ref().take(extent.active(step)).enumerate() {
+        for step in 0..shape.steps {
+            for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
                 let sample = noise.first_sample.wrapping_add(sample as u64);
                 let key = [noise.step, layer as u64, sample, step as u64]
                     .into_iter()
@@ -85,7 +85,7 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.
-    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         // 1 − rate is rounded too.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
     }
@@ -95,17 +95,17 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.x, pass.y);
+        self.apply(pass.mode, pass.noise, pass.at.index(), pass.shape, pass.x, pass.y);
         if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
+            pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
         }
     }
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
-        self.apply(pass.mode, pass.noise, pass.at.index(), pass.extent, pass.dy, dx);
+        self.apply(pass.mode, pass.noise, pass.at.index(), pass.shape, pass.dy, dx);
         if pass.monitor.is_active() {
-            pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
+            pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
         }
     }
 }

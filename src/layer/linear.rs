@@ -78,10 +78,10 @@ impl Linear {
 
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: &mut Backward<'_, T>) {
         let Some(dx) = pass.dx.as_deref_mut() else { return };
-        let (size, dy) = ([pass.extent.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
+        let (size, dy) = ([pass.shape.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
         gemm_nn(dy, self.split(w).0, size, dx, pass.scratch);
         if pass.monitor.is_active() {
-            pass.monitor.backward(&pass.at.link(Factor::Weights, pass.extent), pass.dy, dx);
+            pass.monitor.backward(&pass.at.link(Factor::Weights, pass.shape), pass.dy, dx);
         }
     }
 }
@@ -92,9 +92,9 @@ impl<T: Scalar> Layer<T> for Linear {
         Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let forward = packed_b_len::<T>(self.outputs, self.inputs);
-        let gradient = gemm_tn_scratch_len::<T>([self.outputs, self.inputs, extent.rows()]);
+        let gradient = gemm_tn_scratch_len::<T>([self.outputs, self.inputs, shape.rows()]);
         let backward = packed_b_len::<T>(self.inputs, self.outputs).max(gradient);
         MemorySizes::new(0, if mode.saves() { forward.max(backward) } else { forward }, 0)
     }
@@ -128,7 +128,7 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     /// `‖W‖₂`: the bias moves nothing.
-    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
@@ -145,15 +145,15 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);
-        gemm_nt(x, weight, [pass.extent.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
+        gemm_nt(x, weight, [pass.shape.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
         if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Weights, pass.extent), pass.x, pass.y);
+            pass.monitor.forward(&pass.at.link(Factor::Weights, pass.shape), pass.x, pass.y);
         }
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
-        let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.extent.rows());
+        let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.shape.rows());
         if pass.trained.block(0) {
             let epilogue = if pass.fresh { Epilogue::Overwrite } else { Epilogue::Accumulate };
             gemm_tn(dy, x, [self.outputs, self.inputs, rows], d_weight, epilogue, pass.scratch);
@@ -169,7 +169,7 @@ impl<T: Scalar> Layer<T> for Linear {
 
     /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
     fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
-        let rows = pass.extent.rows();
+        let rows = pass.shape.rows();
         if rows > KC {
             // The sums are made block by block, and the step is to be of the whole.
             return backward_and_step(self, w, rate, pass);

@@ -27,7 +27,7 @@ mod sequential;
 mod spec;
 mod stretch;
 
-pub(crate) use check::{Answers, Bound, Question, check_blocks, check_extent, cut_end, hold, join};
+pub(crate) use check::{Answers, Bound, Question, check_blocks, check_output_shape, cut_end, hold, join};
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use norm::{LayerNorm, RmsNorm};
@@ -191,7 +191,7 @@ impl<'a> Place<'a> {
     }
 
     /// The link at this place.
-    pub fn link(self, factor: Factor, extent: BatchShape<'a>) -> Link<'a> {
+    pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),
             index: self.first,
@@ -199,7 +199,7 @@ impl<'a> Place<'a> {
             step: None,
             gate: None,
             on_main_path: self.on_main_path,
-            extent,
+            shape,
             activation: None,
         }
     }
@@ -267,12 +267,12 @@ impl<'a> TrainableMask<'a> {
 /// Everything of a forward pass through one layer.
 ///
 /// # Shapes
-/// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`extent`](Layer::extent), output\];
+/// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`output_shape`](Layer::output_shape), output\];
 /// `carried_in`, `carried_out`: `carried × batch` values, laid out as the layer likes.
 #[non_exhaustive]
 pub struct Forward<'a, T: Scalar> {
     /// Rows of `x`.
-    pub extent: BatchShape<'a>,
+    pub shape: BatchShape<'a>,
     /// What the pass is for.
     pub mode: Mode,
     /// Where masks come from.
@@ -302,7 +302,7 @@ pub struct Forward<'a, T: Scalar> {
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
     /// Rows of `x`.
-    pub extent: BatchShape<'a>,
+    pub shape: BatchShape<'a>,
     /// What the forward pass was for.
     pub mode: Mode,
     /// Where the masks came from.
@@ -343,7 +343,7 @@ pub struct Backward<'a, T: Scalar> {
 impl<'a, T: Scalar> Forward<'a, T> {
     /// A forward pass of a layer without state: `y` from `x`.
     pub fn new(
-        extent: BatchShape<'a>,
+        shape: BatchShape<'a>,
         mode: Mode,
         x: &'a [T],
         y: &'a mut [T],
@@ -352,7 +352,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
         monitor: &'a mut dyn GradientMonitor<T>,
     ) -> Self {
         Forward {
-            extent,
+            shape,
             mode,
             noise: DropoutKey::default(),
             x,
@@ -369,7 +369,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
     /// The same pass for a shorter time.
     pub fn reborrow(&mut self) -> Forward<'_, T> {
         Forward {
-            extent: self.extent,
+            shape: self.shape,
             mode: self.mode,
             noise: self.noise,
             x: self.x,
@@ -388,7 +388,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
     /// A backward pass of a layer without state: `dx` and `dw` from `dy`.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
-        extent: BatchShape<'a>,
+        shape: BatchShape<'a>,
         mode: Mode,
         x: &'a [T],
         y: &'a [T],
@@ -400,7 +400,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
         monitor: &'a mut dyn GradientMonitor<T>,
     ) -> Self {
         Backward {
-            extent,
+            shape,
             mode,
             noise: DropoutKey::default(),
             x,
@@ -423,7 +423,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
     /// The same pass for a shorter time.
     pub fn reborrow(&mut self) -> Backward<'_, T> {
         Backward {
-            extent: self.extent,
+            shape: self.shape,
             mode: self.mode,
             noise: self.noise,
             x: self.x,
@@ -476,12 +476,12 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     fn dims(&self) -> Dims;
 
     /// The rows of `y`, given those of `x`.
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        extent
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        shape
     }
 
-    /// Memory for a pass over `extent`.
-    fn memory(&self, _extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+    /// Memory for a pass over `shape`.
+    fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
 
@@ -521,7 +521,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// How many of the first rows of `dx` are zero whatever `dy` is: those of all steps before the last, of a layer that goes
     /// on from the last. [`Backward::dx`] may come without them.
-    fn zero_rows(&self, _extent: BatchShape<'_>) -> usize {
+    fn zero_rows(&self, _shape: BatchShape<'_>) -> usize {
         0
     }
 
@@ -547,20 +547,20 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// known.
     ///
     /// Without one a network has no [`Certificate`](crate::theory::Certificate). Round it up, if at all.
-    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         None
     }
 
     /// Visits the layer's links, named as its [`places`](Layer::places) are, with bounds whose product is
     /// that of [`gain_bound`](Layer::gain_bound); where there is none, with the parts that have none.
-    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        visit(path, self.gain_bound(w, extent));
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        visit(path, self.gain_bound(w, shape));
     }
 
     /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
     /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
-    fn state_bounds(&self, _w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        if self.memory(extent, Mode::Infer).carried > 0 {
+    fn state_bounds(&self, _w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        if self.memory(shape, Mode::Infer).carried > 0 {
             visit(path, None);
         }
     }
@@ -573,7 +573,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Computes `y` from `x`.
     ///
     /// # Panics
-    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`extent`](Self::extent) and
+    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`output_shape`](Self::output_shape) and
     /// [`memory`](Self::memory) say; a layer of this crate names it. A workspace never passes such slices to a layer that
     /// keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
@@ -668,11 +668,11 @@ macro_rules! delegate {
             fn dims(&self) -> Dims {
                 (**self).dims()
             }
-            fn extent<'x>(&self, extent: BatchShape<'x>) -> BatchShape<'x> {
-                (**self).extent(extent)
+            fn output_shape<'x>(&self, shape: BatchShape<'x>) -> BatchShape<'x> {
+                (**self).output_shape(shape)
             }
-            fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-                (**self).memory(extent, mode)
+            fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+                (**self).memory(shape, mode)
             }
             fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
                 (**self).initialize(w, rng)
@@ -689,8 +689,8 @@ macro_rules! delegate {
             fn saves_by_row(&self) -> bool {
                 (**self).saves_by_row()
             }
-            fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
-                (**self).zero_rows(extent)
+            fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
+                (**self).zero_rows(shape)
             }
             fn skips_zero_rows(&self) -> bool {
                 (**self).skips_zero_rows()
@@ -701,20 +701,20 @@ macro_rules! delegate {
             fn overwrites(&self) -> bool {
                 (**self).overwrites()
             }
-            fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-                (**self).gain_bound(w, extent)
+            fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+                (**self).gain_bound(w, shape)
             }
-            fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-                (**self).gain_bounds(w, extent, path, visit);
+            fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+                (**self).gain_bounds(w, shape, path, visit);
             }
             fn state_bounds(
                 &self,
                 w: &[T],
-                extent: BatchShape<'_>,
+                shape: BatchShape<'_>,
                 path: &str,
                 visit: &mut dyn FnMut(&str, Option<&[f64]>),
             ) {
-                (**self).state_bounds(w, extent, path, visit);
+                (**self).state_bounds(w, shape, path, visit);
             }
             fn describe(&self) -> LayerSpec {
                 (**self).describe()

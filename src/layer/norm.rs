@@ -74,9 +74,8 @@ macro_rules! norm {
                 Dims::new(self.0.width, self.0.width, self.0.parameters())
             }
 
-            fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-                let saved =
-                    if mode.saves() && !is_narrow::<T>() { extent.rows().saturating_mul(STATISTICS) } else { 0 };
+            fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+                let saved = if mode.saves() && !is_narrow::<T>() { shape.rows().saturating_mul(STATISTICS) } else { 0 };
                 MemorySizes::new(saved, 0, 0)
             }
 
@@ -107,7 +106,7 @@ macro_rules! norm {
             /// With u = (x − μ)/σ and σ² = mean((x − μ)²) + ε, `∂y/∂x = diag(γ) (I − 11ᵀ/n − uuᵀ/n)/σ`; without
             /// centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1, the matrix between γ and σ has eigenvalues
             /// 0 and 1 and one between, and σ ≥ √ε. A centred row of one value is always 0.
-            fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+            fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
                 Some(self.0.gain_bound(w).get())
             }
 
@@ -190,7 +189,7 @@ impl Norm {
             }
         }
         if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
+            pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
         }
     }
 
@@ -216,7 +215,7 @@ impl Norm {
         };
         let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate();
         if pass.trained.block(0) {
-            add_sums(pass.extent.rows(), d_gain, |j| {
+            add_sums(pass.shape.rows(), d_gain, |j| {
                 rows().map(move |(row, (x, dy))| {
                     let statistics = statistics_of(row, x);
                     let (x, dy) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
@@ -258,7 +257,7 @@ impl Norm {
             }
         }
         if let (Some(dx), true) = (dx, pass.monitor.is_active()) {
-            pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
+            pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
         }
     }
 }

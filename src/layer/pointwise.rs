@@ -62,8 +62,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     }
 
     /// Saved: φ′(z).
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        MemorySizes::new(if mode.saves() { extent.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        MemorySizes::new(if mode.saves() { shape.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
 
     fn reads(&self) -> Reads {
@@ -75,7 +75,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     }
 
     /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
-    fn gain_bound(&self, _w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
     }
 
@@ -89,7 +89,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
             false => apply(pass.x, [pass.y], Value(self.activation.clone())),
         }
         if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
+            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
             pass.monitor.forward(&link, pass.x, pass.y);
         }
     }
@@ -98,7 +98,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         let Some(dz) = pass.dx else { return };
         map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
         if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.extent).activation(&self.activation);
+            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
             pass.monitor.backward(&link, pass.dy, dz);
         }
     }
@@ -175,7 +175,7 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     /// `max(1, |a|)`: the Jacobian is a diagonal of ones and slopes.
-    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }
 
@@ -191,7 +191,7 @@ impl<T: Scalar> Layer<T> for PRelu {
         }
         if pass.monitor.is_active() {
             let activation = self.activation(w);
-            let mut link = pass.at.link(Factor::Activation, pass.extent);
+            let mut link = pass.at.link(Factor::Activation, pass.shape);
             if let Some(activation) = &activation {
                 link = link.activation(activation);
             }
@@ -204,7 +204,7 @@ impl<T: Scalar> Layer<T> for PRelu {
             let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
             if self.per_unit {
                 let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
-                add_sums(pass.extent.rows(), pass.dw, |j| {
+                add_sums(pass.shape.rows(), pass.dw, |j| {
                     rows().map(move |(x, dy)| {
                         let (z, g) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                         core::array::from_fn(|i| d_slope(z[i], g[i]))
@@ -223,7 +223,7 @@ impl<T: Scalar> Layer<T> for PRelu {
         }
         if pass.monitor.is_active() {
             let activation = self.activation(w);
-            let mut link = pass.at.link(Factor::Activation, pass.extent);
+            let mut link = pass.at.link(Factor::Activation, pass.shape);
             if let Some(activation) = &activation {
                 link = link.activation(activation);
             }

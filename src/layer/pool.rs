@@ -49,8 +49,8 @@ macro_rules! pool {
                 Dims::new(self.width, self.width, 0)
             }
 
-            fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-                extent.collapsed()
+            fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+                shape.collapsed()
             }
 
             fn reads(&self) -> Reads {
@@ -61,12 +61,12 @@ macro_rules! pool {
                 true
             }
 
-            fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
-                self.rows_before(extent)
+            fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
+                self.rows_before(shape)
             }
 
-            fn gain_bound(&self, _w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-                Some(self.gain(extent).get())
+            fn gain_bound(&self, _w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+                Some(self.gain(shape).get())
             }
 
             fn describe(&self) -> LayerSpec {
@@ -74,17 +74,17 @@ macro_rules! pool {
             }
 
             fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-                self.pool(pass.extent, pass.x, pass.y);
+                self.pool(pass.shape, pass.x, pass.y);
                 if pass.monitor.is_active() {
-                    pass.monitor.forward(&pass.at.link(Factor::Other, pass.extent), pass.x, pass.y);
+                    pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
                 }
             }
 
             fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
                 let Some(dx) = pass.dx else { return };
-                self.spread(pass.extent, pass.dy, dx);
+                self.spread(pass.shape, pass.dy, dx);
                 if pass.monitor.is_active() {
-                    pass.monitor.backward(&pass.at.link(Factor::Other, pass.extent), pass.dy, dx);
+                    pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
                 }
             }
         }
@@ -96,27 +96,27 @@ pool!(MeanOverSteps);
 
 impl LastStep {
     /// 1: one step goes on as it is, the others not at all.
-    fn gain(&self, _extent: BatchShape<'_>) -> Upper {
+    fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
 
-    fn pool<T: Scalar>(&self, extent: BatchShape<'_>, x: &[T], y: &mut [T]) {
+    fn pool<T: Scalar>(&self, shape: BatchShape<'_>, x: &[T], y: &mut [T]) {
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
-            let row = extent.row(extent.length(sample) - 1, sample);
+            let row = shape.row(shape.length(sample) - 1, sample);
             y.copy_from_slice(&x[row * self.width..][..self.width]);
         }
     }
 
     /// Those before the last step; sequences of unequal length end among the others.
-    fn rows_before(&self, extent: BatchShape<'_>) -> usize {
-        if extent.lengths.is_some() { 0 } else { extent.step(extent.steps.saturating_sub(1)).start }
+    fn rows_before(&self, shape: BatchShape<'_>) -> usize {
+        if shape.lengths.is_some() { 0 } else { shape.step(shape.steps.saturating_sub(1)).start }
     }
 
-    fn spread<T: Scalar>(&self, extent: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
-        let missing = extent.rows() - dx.len() / self.width;
+    fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
+        let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());
         for (sample, dy) in dy.chunks(self.width).enumerate() {
-            let row = extent.row(extent.length(sample) - 1, sample) - missing;
+            let row = shape.row(shape.length(sample) - 1, sample) - missing;
             dx[row * self.width..][..self.width].copy_from_slice(dy);
         }
     }
@@ -124,25 +124,25 @@ impl LastStep {
 
 impl MeanOverSteps {
     /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
-    fn gain(&self, extent: BatchShape<'_>) -> Upper {
-        let shortest = extent.lengths.and_then(|lengths| lengths.last()).unwrap_or(&extent.steps);
+    fn gain(&self, shape: BatchShape<'_>) -> Upper {
+        let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
     }
 
     /// Every step has its share.
-    fn rows_before(&self, _extent: BatchShape<'_>) -> usize {
+    fn rows_before(&self, _shape: BatchShape<'_>) -> usize {
         0
     }
 
-    fn pool<T: Scalar>(&self, extent: BatchShape<'_>, x: &[T], y: &mut [T]) {
+    fn pool<T: Scalar>(&self, shape: BatchShape<'_>, x: &[T], y: &mut [T]) {
         y.fill(T::zero());
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
-            let length = extent.length(sample);
+            let length = shape.length(sample);
             add_sums(length, y, |j| {
                 let mut row = sample;
                 (0..length).map(move |step| {
                     let own = &x[row * self.width..][..self.width];
-                    row += extent.active(step);
+                    row += shape.active(step);
                     load_block(own, j)
                 })
             });
@@ -151,12 +151,12 @@ impl MeanOverSteps {
         }
     }
 
-    fn spread<T: Scalar>(&self, extent: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
+    fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let mut rows = dx.chunks_mut(self.width);
-        for step in 0..extent.steps {
-            let active = rows.by_ref().take(extent.active(step)).zip(dy.chunks(self.width));
+        for step in 0..shape.steps {
+            let active = rows.by_ref().take(shape.active(step)).zip(dy.chunks(self.width));
             for (sample, (dx, dy)) in active.enumerate() {
-                let steps = scalar::<T>(extent.length(sample) as f64);
+                let steps = scalar::<T>(shape.length(sample) as f64);
                 for (dx, &dy) in dx.iter_mut().zip(dy) {
                     *dx = dy / steps;
                 }

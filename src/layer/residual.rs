@@ -96,8 +96,8 @@ impl<T: Scalar> Residual<T> {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }
 
-    fn values(&self, extent: BatchShape<'_>) -> usize {
-        extent.rows().saturating_mul(self.kept.dims.input)
+    fn values(&self, shape: BatchShape<'_>) -> usize {
+        shape.rows().saturating_mul(self.kept.dims.input)
     }
 }
 
@@ -109,8 +109,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
 
     /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
     /// branch's size (its gradient before the scale, and after it for a monitor).
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (branch, values) = (self.branch.memory(extent, mode), self.values(extent));
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (branch, values) = (self.branch.memory(shape, mode), self.values(shape));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
         MemorySizes::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
     }
@@ -162,17 +162,17 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        question.part(question.extent, &join(question.path, "branch")).again(&*self.branch, &self.kept)
+        question.part(question.shape, &join(question.path, "branch")).again(&*self.branch, &self.kept)
     }
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
-    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-        Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, extent)?))
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, shape)?))
     }
 
-    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         let mut branch = Bound::new();
-        self.branch.gain_bounds(&w[self.own()..], extent, &format!("{path}.branch"), &mut |name, bound| {
+        self.branch.gain_bounds(&w[self.own()..], shape, &format!("{path}.branch"), &mut |name, bound| {
             branch.visit(name, bound);
         });
         match branch.product {
@@ -181,8 +181,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }
     }
 
-    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.branch.state_bounds(&w[self.own()..], extent, &format!("{path}.branch"), visit);
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.branch.state_bounds(&w[self.own()..], shape, &format!("{path}.branch"), visit);
     }
 
     fn describe(&self) -> LayerSpec {
@@ -190,14 +190,14 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { extent, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
-        let values = self.values(extent);
+        let Forward { shape, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let values = self.values(shape);
         let (spare, scratch) = scratch.split_at_mut(2 * values);
         let mut own = saved;
         let kept = cut_end(SAVED, &mut own, if mode.saves() { values } else { 0 });
         let f = if mode.saves() { kept } else { &mut spare[..values] };
         let branch = Forward {
-            extent,
+            shape,
             mode,
             noise,
             x,
@@ -213,14 +213,14 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let scale = self.factor(w);
         map2(x, f, y, |x, f| x + scale * f);
         if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Addition, extent), x, y);
+            monitor.forward(&at.link(Factor::Addition, shape), x, y);
         }
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { extent, mode, noise, x, saved, carried_in, dy, d_carried_out, .. } = pass;
+        let Backward { shape, mode, noise, x, saved, carried_in, dy, d_carried_out, .. } = pass;
         let Backward { mut dx, d_carried_in, dw, trained, scratch, monitor, at, .. } = pass;
-        let values = self.values(extent);
+        let values = self.values(shape);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
         let mut own = saved;
@@ -232,13 +232,13 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);
         if monitor.is_active() {
-            monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, extent), dy, scaled);
+            monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, shape), dy, scaled);
         }
         let trained: TrainableMask<'_> = trained.part(self.own());
         self.branch.backward(
             &w[self.own()..],
             Backward {
-                extent,
+                shape,
                 mode,
                 noise,
                 x,
@@ -263,7 +263,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
             }
             update(dx, dy, |dx, dy| dx + dy);
             if monitor.is_active() {
-                monitor.backward(&at.link(Factor::Addition, extent), before, dx);
+                monitor.backward(&at.link(Factor::Addition, shape), before, dx);
             }
         }
     }

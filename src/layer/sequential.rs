@@ -2,7 +2,7 @@
 
 use super::{
     Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Rows,
-    check::{check_extent, cut, cut_end, cut_end_shared, cut_shared, hold},
+    check::{check_output_shape, cut, cut_end, cut_end_shared, cut_shared, hold},
     stretch::SMALL,
 };
 use crate::{
@@ -164,17 +164,17 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The rows that come to link `i`.
-    fn extent_before<'a>(&self, i: usize, extent: BatchShape<'a>) -> BatchShape<'a> {
+    fn shape_before<'a>(&self, i: usize, shape: BatchShape<'a>) -> BatchShape<'a> {
         let before = self.changing.iter().take_while(|&&changing| changing < i);
-        before.fold(extent, |extent, &changing| self.links[changing].layer.extent(extent))
+        before.fold(shape, |shape, &changing| self.links[changing].layer.output_shape(shape))
     }
 
     /// Visits the links in order, each with the rows that come to it and its name.
-    fn each<'a>(&self, extent: BatchShape<'a>, path: &str, mut visit: impl FnMut(usize, BatchShape<'a>, &str)) {
-        let mut rows = extent;
+    fn each<'a>(&self, shape: BatchShape<'a>, path: &str, mut visit: impl FnMut(usize, BatchShape<'a>, &str)) {
+        let mut rows = shape;
         for i in 0..self.links.len() {
             visit(i, rows, &name(path, i));
-            rows = self.extent_after(i, rows);
+            rows = self.shape_after(i, rows);
         }
     }
 
@@ -204,17 +204,17 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// What is kept of the rows between links.
-    fn kept_in_all(&self, extent: BatchShape<'_>) -> usize {
+    fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
         match self.changing.is_empty() {
-            true => self.kept(links.min(1)..links, extent),
-            false => saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.extent_before(i, extent)))),
+            true => self.kept(links.min(1)..links, shape),
+            false => saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape)))),
         }
     }
 
     /// The rows that link `i` makes of those that come to it.
-    fn extent_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
-        if self.changing.contains(&i) { self.links[i].layer.extent(rows) } else { rows }
+    fn shape_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
+        if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
     /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next ones need.
@@ -240,11 +240,11 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The largest number of values between two links.
-    fn widest(&self, extent: BatchShape<'_>) -> usize {
+    fn widest(&self, shape: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
-            return extent.rows().saturating_mul(self.widest);
+            return shape.rows().saturating_mul(self.widest);
         }
-        let between = |i| self.extent_before(i, extent).rows().saturating_mul(self.width_before(i));
+        let between = |i| self.shape_before(i, shape).rows().saturating_mul(self.width_before(i));
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 }
@@ -269,26 +269,26 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
     }
 
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        self.extent_before(self.links.len(), extent)
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.shape_before(self.links.len(), shape)
     }
 
     /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
     /// others, what the neediest link needs, and with threads what stretches of links need.
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, extent);
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {
             let memory = link.layer.memory(rows, mode);
-            rows = self.extent_after(i, rows);
+            rows = self.shape_after(i, rows);
             scratch = scratch.max(memory.scratch);
             all.saved = all.saved.saturating_add(memory.saved);
             all.carried = all.carried.saturating_add(memory.carried);
         }
         if mode.saves() {
-            all.saved = all.saved.saturating_add(self.kept_in_all(extent));
+            all.saved = all.saved.saturating_add(self.kept_in_all(shape));
         }
-        let widest = self.widest(extent);
-        all.scratch = saturating_sum([widest, widest, scratch, self.stretch_scratch(extent, mode)]);
+        let widest = self.widest(shape);
+        all.scratch = saturating_sum([widest, widest, scratch, self.stretch_scratch(shape, mode)]);
         all
     }
 
@@ -344,12 +344,12 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        let mut rows = question.extent;
+        let mut rows = question.shape;
         for (i, link) in self.links.iter().enumerate() {
             let path = name(question.path, i);
             question.part(rows, &path).again(&*link.layer, &link.kept)?;
-            let after = self.extent_after(i, rows);
-            check_extent(rows, after).map_err(|rule| rule.at(&path))?;
+            let after = self.shape_after(i, rows);
+            check_output_shape(rows, after).map_err(|rule| rule.at(&path))?;
             rows = after;
         }
         Ok(())
@@ -360,22 +360,22 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
-    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let mut product = Some(Upper::ONE);
-        self.gain_bounds(w, extent, "", &mut |_, bound| {
+        self.gain_bounds(w, shape, "", &mut |_, bound| {
             product = product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
         });
         product.map(Upper::get)
     }
 
-    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        self.each(extent, path, |i, rows, name| {
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        self.each(shape, path, |i, rows, name| {
             self.links[i].layer.gain_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
 
-    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.each(extent, path, |i, rows, name| {
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.each(shape, path, |i, rows, name| {
             self.links[i].layer.state_bounds(&w[self.parameters(i)], rows, name, visit);
         });
     }
@@ -386,7 +386,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { extent, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let (mut carried_in, mut carried_out, mut y) = (carried_in, carried_out, Some(y));
         if self.links.is_empty() {
             y.unwrap_or_default().copy_from_slice(x);
@@ -394,13 +394,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         }
         // Rows that are not kept go through two buffers in turn.
         let mut saved = saved;
-        let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(extent) } else { 0 });
-        let widest = self.widest(extent);
+        let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
+        let widest = self.widest(shape);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && self.has_stretches(extent, mode, scratch.len()) && !monitor.is_active();
+        let together = mode.saves() && self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
-        let (mut x, mut rows, mut next) = (Some(x), extent, 0);
+        let (mut x, mut rows, mut next) = (Some(x), shape, 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
             if together
@@ -417,7 +417,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             }
             next += 1;
             let [saves, states] = self.own(i, rows, mode);
-            // Most links leave the rows as they are, and nothing of the extent is to be copied.
+            // Most links leave the rows as they are, and nothing of the shape is to be copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
             let count = after.as_ref().map_or_else(|| rows.rows(), BatchShape::rows);
             let values = count.saturating_mul(self.width_before(next));
@@ -427,7 +427,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
             let came = self.values(i..i + 1, rows);
             let pass = Forward {
-                extent: rows,
+                shape: rows,
                 mode,
                 noise,
                 x: x.unwrap_or(&input[..came.min(input.len())]),
@@ -482,7 +482,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
 impl<T: Scalar> Sequential<T> {
     fn down(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { extent, mode, noise, x, y, saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
+        let Backward { shape, mode, noise, x, y, saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
         let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
             if let Some(dx) = d_input {
@@ -495,19 +495,19 @@ impl<T: Scalar> Sequential<T> {
         let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
         let mut saved = saved;
-        let mut between = cut(SAVED, &mut saved, self.kept_in_all(extent));
-        let widest = self.widest(extent);
+        let mut between = cut(SAVED, &mut saved, self.kept_in_all(shape));
+        let widest = self.widest(shape);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = self.has_stretches(extent, mode, scratch.len()) && !monitor.is_active();
+        let together = self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
             let i = end - 1;
-            // Where no link changes the rows, nothing of the extent is to be written and read again.
-            let rows = if self.changing.is_empty() { extent } else { self.extent_before(i, extent) };
+            // Where no link changes the rows, nothing of the shape is to be written and read again.
+            let rows = if self.changing.is_empty() { shape } else { self.shape_before(i, shape) };
             if !self.changing.is_empty() {
-                check_extent(extent, rows)
+                check_output_shape(shape, rows)
                     .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
             }
             if together && let Some(stretch) = self.stretch_down(first..end, rows) {
@@ -564,7 +564,7 @@ impl<T: Scalar> Sequential<T> {
             w.part(own).down(
                 &link.layer,
                 Backward {
-                    extent: rows,
+                    shape: rows,
                     mode,
                     noise,
                     x: input,
@@ -594,8 +594,8 @@ impl<T: Scalar> Sequential<T> {
 
     /// The rows that link `i` makes of those that come to it in a pass.
     fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
-        let after = self.links[i].layer.extent(rows);
-        check_extent(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));
+        let after = self.links[i].layer.output_shape(rows);
+        check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));
         after
     }
 

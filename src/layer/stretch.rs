@@ -72,13 +72,13 @@ impl<T: Scalar> Sequential<T> {
 
     /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
     /// thread, and whoever made the scratch knew of the threads.
-    pub(super) fn has_stretches(&self, extent: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
-        extent.steps == 1 && (1..=scratch).contains(&self.room(extent.batch, mode))
+    pub(super) fn has_stretches(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
+        shape.steps == 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Scratch for stretches of a pass over `extent`, or over one step of it.
-    pub(super) fn stretch_scratch(&self, extent: BatchShape<'_>, mode: Mode) -> usize {
-        if mode.saves() { self.room(extent.batch, mode) } else { 0 }
+    /// Scratch for stretches of a pass over `shape`, or over one step of it.
+    pub(super) fn stretch_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
+        if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
     /// The stretch that begins with link `i`, if one is worth it; what comes out of it is kept.
@@ -106,9 +106,9 @@ impl<T: Scalar> Sequential<T> {
     /// The forward pass through a stretch, unwatched; `y` is to hold what is kept of what comes out of each link, and what is
     /// not goes through `passing`.
     pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
-        let Forward { extent, mode, noise, x, y, saved, scratch, at, .. } = pass;
+        let Forward { shape, mode, noise, x, y, saved, scratch, at, .. } = pass;
         let (Range { start, end }, far) = (stretch.links.clone(), self.is_far());
-        let (size, made) = ([stretch.parts, extent.rows()], ChainBuffers { stored: y, temporary: passing, saved });
+        let (size, made) = ([stretch.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
         parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
             let (i, mut nobody, ChainStep { rows: own, input: x, output: y, saved, scratch }) =
                 (start + k - 1, (), step);
@@ -142,14 +142,14 @@ impl<T: Scalar> Sequential<T> {
         inner: &[T],
         pass: Backward<'_, T>,
     ) {
-        let Backward { extent, mode, noise, x, y, saved, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
+        let Backward { shape, mode, noise, x, y, saved, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
         let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
         // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
                 i if i == end => y,
-                i => &inner[self.kept(start + 1..i, extent)..],
+                i => &inner[self.kept(start + 1..i, shape)..],
             };
             let width = self.kept[i + 1] - self.kept[i];
             &all[rows.start * width..rows.end * width]
@@ -159,9 +159,9 @@ impl<T: Scalar> Sequential<T> {
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { stored: widths.all, ..widths };
-        let saved = &mut saved[self.saved(start..lowest, extent)..];
+        let saved = &mut saved[self.saved(start..lowest, shape)..];
         let made = ChainBuffers { stored: &mut *kept, temporary: [&mut [], &mut []], saved };
-        parallel_chain([parts, extent.rows()], widths, Direction::Backward, dy, made, scratch, |k, step| {
+        parallel_chain([parts, shape.rows()], widths, Direction::Backward, dy, made, scratch, |k, step| {
             let ChainStep { rows: own, input: dy, output: dx, saved, scratch } = step;
             let (i, mut nobody) = (lowest + k, ());
             let link = &self.links[i];
@@ -179,11 +179,11 @@ impl<T: Scalar> Sequential<T> {
             link.layer.backward(&weights[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
         });
         // The gradient of what comes to link i.
-        let kept = |i: usize| &kept[self.values(i + 1..end, extent)..][..self.values(i..i + 1, extent)];
+        let kept = |i: usize| &kept[self.values(i + 1..end, shape)..][..self.values(i..i + 1, shape)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));
         }
-        let (all, starts) = (0..extent.rows(), &self.starts[start..end + 1]);
+        let (all, starts) = (0..shape.rows(), &self.starts[start..end + 1]);
         let run = |i: usize, w: Parameters<'_, T>, dw: &mut [T], scratch: &mut [T]| {
             if dw.is_empty() {
                 return;
@@ -191,7 +191,7 @@ impl<T: Scalar> Sequential<T> {
             let (link, mut nobody) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
             let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));
-            let pass = Backward::new(extent, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
+            let pass = Backward::new(shape, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
             w.down(&link.layer, Backward { noise, fresh, trained, at, ..pass });
         };
         match w {
@@ -226,7 +226,7 @@ mod tests {
             network.push(Linear::new(40, 40)).unwrap();
             network.push(ActivationLayer::new(40, Tanh)).unwrap();
         }
-        let scratch = |extent| network.memory(extent, Mode::Train).scratch;
+        let scratch = |shape| network.memory(shape, Mode::Train).scratch;
         let alone = scratch(BatchShape::batch(300));
         ThreadPool::new(3).unwrap().install(|| {
             for batch in 1..300 {

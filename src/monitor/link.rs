@@ -34,7 +34,7 @@ pub struct Link<'a> {
     /// Whether it is on the one path from loss to input; links inside parallel branches are not.
     pub on_main_path: bool,
     /// The rows of the pass.
-    pub extent: BatchShape<'a>,
+    pub shape: BatchShape<'a>,
     /// The activation, where the factor is one.
     pub activation: Option<&'a dyn AnyActivation>,
 }

@@ -24,7 +24,7 @@ use core::ops::Range;
 
 /// What the steps of a backward pass read.
 struct BackwardSteps<'a, T> {
-    extent: BatchShape<'a>,
+    shape: BatchShape<'a>,
     at: Place<'a>,
     packed_products: &'a [T],
     h_start: &'a [T],
@@ -39,16 +39,16 @@ struct BackwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
-        let Backward { extent, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
+        let Backward { shape, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
-        let states = extent.batch * (hidden + cell_width);
+        let states = shape.batch * (hidden + cell_width);
         let given =
             [carried_in.map(<[T]>::len), d_carried_out.map(<[T]>::len), d_carried_in.as_deref().map(<[T]>::len)];
         given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
-        self.check_pass(extent, [x.len(), y.len(), states, states]);
-        let (batch, all, time) = (extent.batch, extent.rows(), Steps::new(extent));
+        self.check_pass(shape, [x.len(), y.len(), states, states]);
+        let (batch, all, time) = (shape.batch, shape.rows(), Steps::new(shape));
         hold("`saved` of a Recurrent", all * sizes.kept(), saved.len());
         let [weight, recurrent, ..] = self.split(w);
         let slabs = SavedValues::new(sizes, all, all, saved);
@@ -61,7 +61,7 @@ impl Unrolled {
         let (d_cell_state, scratch) = scratch.split_at_mut(batch * cell_width);
         let (between_stages, scratch) = scratch.split_at_mut(batch * between_width);
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
-        let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(extent));
+        let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(shape));
         let mut sum = BlockSum::new(dw, buffer);
         zeros.fill(T::zero());
         let mut offset = 0;
@@ -89,11 +89,11 @@ impl Unrolled {
         // The state at the very start has a gradient only if somebody asks.
         let wants_start = d_carried_in.is_some();
         let together = self.steps_together::<T>(batch);
-        for first in (0..extent.steps).step_by(together).rev() {
-            let steps = first..(first + together).min(extent.steps);
+        for first in (0..shape.steps).step_by(together).rev() {
+            let steps = first..(first + together).min(shape.steps);
             let count = self.parts(batch, steps.len(), monitor.is_active());
             let given = BackwardSteps {
-                extent,
+                shape,
                 at,
                 packed_products,
                 h_start,
@@ -120,7 +120,7 @@ impl Unrolled {
                 parallel_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
-            sum.add(|dw| self.add_gradient(extent, steps, trained, operands, &slabs, dw, outer));
+            sum.add(|dw| self.add_gradient(shape, steps, trained, operands, &slabs, dw, outer));
         }
         sum.finish();
         if let Some(d_carried_in) = d_carried_in {
@@ -128,12 +128,12 @@ impl Unrolled {
             d_carried_in[batch * hidden..].copy_from_slice(d_cell_state);
         }
         if monitor.is_active() {
-            monitor.backward(&at.link(Factor::Other, extent), dy, slabs.z);
+            monitor.backward(&at.link(Factor::Other, shape), dy, slabs.z);
         }
         if let Some(dx) = dx {
             gemm_nn(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
             if monitor.is_active() {
-                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, extent), slabs.z, dx);
+                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, shape), slabs.z, dx);
             }
         }
     }
@@ -153,15 +153,15 @@ impl Unrolled {
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, stages, .. } =
             sizes;
         let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, mut between_stages] = slabs;
-        let (first, extent) = (z.samples().start, given.extent);
+        let (first, shape) = (z.samples().start, given.shape);
         for step in steps.rev() {
             let active = z.active(step);
             if active == 0 {
                 continue;
             }
-            let now = extent.step(step).start + first;
+            let now = shape.step(step).start + first;
             if step > 1 {
-                let before = extent.step(step - 2).start + first;
+                let before = shape.step(step - 2).start + first;
                 let n = z.active(step - 1);
                 request([
                     &*z.step_mut(step - 1),
@@ -175,7 +175,7 @@ impl Unrolled {
             let (h_prev, cell_state_prev) = if step == 0 {
                 (rows(given.h_start, first, active, hidden), rows(given.cell_state_start, first, active, cell_width))
             } else {
-                let before = extent.step(step - 1).start + first;
+                let before = shape.step(step - 1).start + first;
                 (rows(given.y, before, active, hidden), rows(given.cell_states, before, active, cell_width))
             };
             let zeros = given.zero_rows.saturating_sub(now).min(active);
@@ -186,7 +186,7 @@ impl Unrolled {
                 let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
                 map2(rest, dy, total_of_rest, |state, loss| state + loss);
             }
-            let mut gradient = StepGradient::new(monitor.is_active(), live, given.at, extent, step);
+            let mut gradient = StepGradient::new(monitor.is_active(), live, given.at, shape, step);
             gradient.gather(&[d_h_prev, d_cell_state]);
             gradient.advance();
             gradient.gather(&[d_h, d_cell_state]);

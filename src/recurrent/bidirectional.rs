@@ -6,7 +6,7 @@ use crate::{
     error::{Error, LayerRule, require},
     layer::{
         Answers, Backward, Bound, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Rows,
-        check_extent, cut_end, hold, join,
+        check_output_shape, cut_end, hold, join,
     },
     linalg::Upper,
     monitor::Factor,
@@ -46,19 +46,19 @@ fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     })
 }
 
-/// The rows that `layer` makes of `extent` in a pass.
-fn extent_after<'a, T: Scalar>(layer: &impl Layer<T>, extent: BatchShape<'a>) -> BatchShape<'a> {
-    let after = layer.extent(extent);
-    check_extent(extent, after).unwrap_or_else(|rule| panic!("the layer in a Reversed: {rule}"));
+/// The rows that `layer` makes of `shape` in a pass.
+fn shape_after<'a, T: Scalar>(layer: &impl Layer<T>, shape: BatchShape<'a>) -> BatchShape<'a> {
+    let after = layer.output_shape(shape);
+    check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in a Reversed: {rule}"));
     after
 }
 
 /// Copies each row to the row of the same sample as many steps from the other end.
-fn reverse<T: Copy>(extent: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
+fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
-    for step in 0..extent.steps {
-        for (sample, row) in rows.by_ref().take(extent.active(step)).enumerate() {
-            let other = extent.row(extent.length(sample) - 1 - step, sample);
+    for step in 0..shape.steps {
+        for (sample, row) in rows.by_ref().take(shape.active(step)).enumerate() {
+            let other = shape.row(shape.length(sample) - 1 - step, sample);
             to[other * width..][..width].copy_from_slice(row);
         }
     }
@@ -69,15 +69,15 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.dims()
     }
 
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        self.layer.extent(extent)
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.layer.output_shape(shape)
     }
 
     /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for gradients.
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (memory, Dims { input, output, .. }) = (self.layer.memory(extent, mode), self.dims());
-        let outs = self.layer.extent(extent).rows().saturating_mul(output);
-        let values = extent.rows().saturating_mul(input).saturating_add(outs);
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.dims());
+        let outs = self.layer.output_shape(shape).rows().saturating_mul(output);
+        let values = shape.rows().saturating_mul(input).saturating_add(outs);
         let saved = if mode.saves() { memory.saved.saturating_add(values) } else { 0 };
         MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.carried)
     }
@@ -111,16 +111,16 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     }
 
     /// That of the layer within: rows in another order are as long.
-    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-        self.layer.gain_bound(w, extent)
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        self.layer.gain_bound(w, shape)
     }
 
-    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        self.layer.gain_bounds(w, extent, path, visit);
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        self.layer.gain_bounds(w, shape, path, visit);
     }
 
-    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.layer.state_bounds(w, extent, path, visit);
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.layer.state_bounds(w, shape, path, visit);
     }
 
     fn describe(&self) -> LayerSpec {
@@ -129,8 +129,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = extent_after(&self.layer, pass.extent);
-        let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
+        let after = shape_after(&self.layer, pass.shape);
+        let (ins, outs) = (pass.shape.rows() * input, after.rows() * output);
         hold("x of a Reversed", ins, pass.x.len());
         hold("y of a Reversed", outs, pass.y.len());
         let keep = if pass.mode.saves() { ins + outs } else { 0 };
@@ -138,15 +138,15 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let kept = cut_end("`saved` of a Reversed", &mut saved, keep);
         let (spare, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(ins + outs);
         let (x, y) = if pass.mode.saves() { kept } else { spare }.split_at_mut(ins);
-        reverse(pass.extent, input, pass.x, x);
+        reverse(pass.shape, input, pass.x, x);
         self.layer.forward(w, Forward { x, y, saved, scratch, ..pass.reborrow() });
         reverse(after, output, y, pass.y);
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = extent_after(&self.layer, pass.extent);
-        let (ins, outs) = (pass.extent.rows() * input, after.rows() * output);
+        let after = shape_after(&self.layer, pass.shape);
+        let (ins, outs) = (pass.shape.rows() * input, after.rows() * output);
         hold("dy of a Reversed", outs, pass.dy.len());
         hold("dx of a Reversed", ins, pass.dx.as_deref().map_or(ins, <[T]>::len));
         let mut saved = core::mem::take(&mut pass.saved);
@@ -158,7 +158,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let dx = pass.dx.is_some().then_some(&mut *d_input);
         self.layer.backward(w, Backward { x, y, dy, dx, saved, scratch, ..pass.reborrow() });
         if let Some(dx) = pass.dx {
-            reverse(pass.extent, input, d_input, dx);
+            reverse(pass.shape, input, d_input, dx);
         }
     }
 }
@@ -204,7 +204,7 @@ impl<F, B> Bidirectional<F, B> {
         let narrowest = kept[0].dims.output.min(kept[1].dims.output);
         require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;
         let probe = BatchShape::sequences(2, 3);
-        if kept[0].keeps_rows != kept[1].keeps_rows || forward.extent(probe) != backward.extent(probe) {
+        if kept[0].keeps_rows != kept[1].keeps_rows || forward.output_shape(probe) != backward.output_shape(probe) {
             return Err(Error::IncompatibleLayer {
                 what: "a bidirectional layer",
                 needs: "two layers that give the same rows",
@@ -226,18 +226,18 @@ struct Parts {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    fn parts<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> Parts
+    fn parts<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
         B: Layer<T>,
     {
-        let (memory, others) = (self.forward.memory(extent, mode), self.backward.memory(extent, mode));
-        let (rows, widths) = (self.forward.extent(extent).rows(), self.kept.map(|kept| kept.dims.output));
+        let (memory, others) = (self.forward.memory(shape, mode), self.backward.memory(shape, mode));
+        let (rows, widths) = (self.forward.output_shape(shape).rows(), self.kept.map(|kept| kept.dims.output));
         Parts {
             widths,
             outs: widths.map(|width| rows.saturating_mul(width)),
             saved: [memory.saved, others.saved],
-            states: [memory, others].map(|memory| memory.carried.saturating_mul(extent.batch)),
+            states: [memory, others].map(|memory| memory.carried.saturating_mul(shape.batch)),
             scratch: memory.scratch.max(others.scratch),
             carried: memory.carried.saturating_add(others.carried),
             parameters: self.kept[0].dims.parameters,
@@ -245,17 +245,17 @@ impl<F, B> Bidirectional<F, B> {
     }
 
     /// The sizes in a pass with so many saved values.
-    fn checked_parts<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode, found: usize) -> Parts
+    fn checked_parts<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode, found: usize) -> Parts
     where
         F: Layer<T>,
         B: Layer<T>,
     {
-        let after = extent_after(&self.backward, extent);
+        let after = shape_after(&self.backward, shape);
         assert!(
-            extent_after(&self.forward, extent) == after,
+            shape_after(&self.forward, shape) == after,
             "the directions of a Bidirectional must give the same rows in every pass"
         );
-        let parts = self.parts(extent, mode);
+        let parts = self.parts(shape, mode);
         let Parts { outs: [a, b], saved: [first, second], .. } = parts;
         hold("`saved` of a Bidirectional", if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 }, found);
         parts
@@ -269,17 +269,17 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         Dims::new(first.input, sum(first.output, second.output), sum(first.parameters, second.parameters))
     }
 
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        self.forward.extent(extent)
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.forward.output_shape(shape)
     }
 
     /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
     /// gradients of these), and one gradient of the input.
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let Parts { outs: [a, b], saved: [first, second], scratch, carried, .. } = self.parts(extent, mode);
-        let input = saturating_product(&[extent.rows(), self.kept[0].dims.input]);
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let Parts { outs: [a, b], saved: [first, second], scratch, state, .. } = self.parts(shape, mode);
+        let input = saturating_product(&[shape.rows(), self.kept[0].dims.input]);
         let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
-        MemorySizes::new(saved, saturating_sum([scratch, a, b, input]), carried)
+        MemorySizes::new(saved, saturating_sum([scratch, a, b, input]), state)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -329,34 +329,34 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
 
     fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
         let [first, second] = ["forward", "backward"].map(|part| join(question.path, part));
-        question.part(question.extent, &first).again(&self.forward, &self.kept[0])?;
-        question.part(question.extent, &second).again(&self.backward, &self.kept[1])
+        question.part(question.shape, &first).again(&self.forward, &self.kept[0])?;
+        question.part(question.shape, &second).again(&self.backward, &self.kept[1])
     }
 
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
-    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
-        let first = Upper::of(self.forward.gain_bound(first, extent)?);
-        let second = Upper::of(self.backward.gain_bound(second, extent)?);
+        let first = Upper::of(self.forward.gain_bound(first, shape)?);
+        let second = Upper::of(self.backward.gain_bound(second, shape)?);
         Some((first * first + second * second).sqrt().get())
     }
 
-    fn gain_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
         let (first_w, second_w) = w.split_at(self.kept[0].dims.parameters);
         let (mut first, mut second) = (Bound::new(), Bound::new());
         let [names, others] = ["forward", "backward"].map(|part| format!("{path}.{part}"));
-        self.forward.gain_bounds(first_w, extent, &names, &mut |name, bound| first.visit(name, bound));
-        self.backward.gain_bounds(second_w, extent, &others, &mut |name, bound| second.visit(name, bound));
+        self.forward.gain_bounds(first_w, shape, &names, &mut |name, bound| first.visit(name, bound));
+        self.backward.gain_bounds(second_w, shape, &others, &mut |name, bound| second.visit(name, bound));
         match first.product.zip(second.product) {
             Some((first, second)) => visit(path, Some((first * first + second * second).sqrt().get())),
             None => first.missing.iter().chain(&second.missing).for_each(|name| visit(name, None)),
         }
     }
 
-    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         let (first, second) = w.split_at(self.kept[0].dims.parameters);
-        self.forward.state_bounds(first, extent, &format!("{path}.forward"), visit);
-        self.backward.state_bounds(second, extent, &format!("{path}.backward"), visit);
+        self.forward.state_bounds(first, shape, &format!("{path}.forward"), visit);
+        self.backward.state_bounds(second, shape, &format!("{path}.backward"), visit);
     }
 
     fn describe(&self) -> LayerSpec {
@@ -366,7 +366,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(pass.extent, pass.mode, pass.saved.len());
+            self.checked_parts(pass.shape, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
         let (first_end, second_end) = pass.carried_out.split_at_mut(states[0]);
@@ -375,12 +375,12 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         let (spare, scratch) = pass.scratch.split_at_mut(outs[0] + outs[1]);
         let both = if pass.mode.saves() { kept } else { spare };
         let (first, second) = both.split_at_mut(outs[0]);
-        let (extent, mode, noise, x, monitor) = (pass.extent, pass.mode, pass.noise, pass.x, pass.monitor);
+        let (shape, mode, noise, x, monitor) = (pass.shape, pass.mode, pass.noise, pass.x, pass.monitor);
         let at = pass.at.branch();
         self.forward.forward(
             first_w,
             Forward {
-                extent,
+                shape,
                 mode,
                 noise,
                 x,
@@ -396,7 +396,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.backward.forward(
             second_w,
             Forward {
-                extent,
+                shape,
                 mode,
                 noise,
                 x,
@@ -415,13 +415,13 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             y[widths[0]..].copy_from_slice(second);
         }
         if monitor.is_active() {
-            monitor.forward(&pass.at.link(Factor::Other, extent), x, pass.y);
+            monitor.forward(&pass.at.link(Factor::Other, shape), x, pass.y);
         }
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(pass.extent, pass.mode, pass.saved.len());
+            self.checked_parts(pass.shape, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_dw, second_dw) = pass.dw.split_at_mut(parameters);
         let (first_state, second_state) = split_option(pass.carried_in, states[0]);
@@ -444,13 +444,13 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             first.copy_from_slice(&dy[..widths[0]]);
             second.copy_from_slice(&dy[widths[0]..]);
         }
-        let (extent, mode, noise, x, monitor) = (pass.extent, pass.mode, pass.noise, pass.x, pass.monitor);
+        let (shape, mode, noise, x, monitor) = (pass.shape, pass.mode, pass.noise, pass.x, pass.monitor);
         let at = pass.at.branch();
         let mut dx = pass.dx;
         self.forward.backward(
             first_w,
             Backward {
-                extent,
+                shape,
                 mode,
                 noise,
                 x,
@@ -472,7 +472,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.backward.backward(
             second_w,
             Backward {
-                extent,
+                shape,
                 mode,
                 noise,
                 x,
@@ -494,7 +494,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         if let Some(dx) = dx {
             dx.iter_mut().zip(&*other_dx).for_each(|(dx, &other)| *dx += other);
             if monitor.is_active() {
-                monitor.backward(&pass.at.link(Factor::Other, extent), pass.dy, dx);
+                monitor.backward(&pass.at.link(Factor::Other, shape), pass.dy, dx);
             }
         }
     }

@@ -46,8 +46,8 @@ impl Unrolled {
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
     /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at most that of the
     /// matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
-    pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-        let steps = self.step_bounds(cell, w, extent.steps)?;
+    pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
         for step in &steps {
             let (state, input) = (step.state.map(|row| row.map(Upper::of)), step.input.map(Upper::of));
@@ -68,11 +68,11 @@ impl Unrolled {
         &self,
         cell: &dyn Stages<T>,
         w: &[T],
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         path: &str,
         visit: &mut dyn FnMut(&str, Option<&[f64]>),
     ) {
-        let Some(steps) = self.step_bounds(cell, w, extent.steps) else { return visit(path, None) };
+        let Some(steps) = self.step_bounds(cell, w, shape.steps) else { return visit(path, None) };
         // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
         let mut highest = [[Upper::ZERO; 2]; 2];
         let rising = steps.iter().map(|step| {

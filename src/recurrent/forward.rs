@@ -20,7 +20,7 @@ use core::ops::Range;
 
 /// What the steps of a forward pass read.
 struct ForwardSteps<'a, T> {
-    extent: BatchShape<'a>,
+    shape: BatchShape<'a>,
     /// Whether a backward pass can follow.
     saves: bool,
     at: Place<'a>,
@@ -32,14 +32,11 @@ struct ForwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
-        let Forward { extent, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, .. } = sizes;
-        self.check_pass(
-            extent,
-            [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)],
-        );
-        let (batch, all, keep, time) = (extent.batch, extent.rows(), mode.saves(), Steps::new(extent));
+        self.check_pass(shape, [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)]);
+        let (batch, all, keep, time) = (shape.batch, shape.rows(), mode.saves(), Steps::new(shape));
         hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
@@ -70,12 +67,11 @@ impl Unrolled {
         };
         // Without saving, the cell state of two steps takes turns.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
-        let given =
-            ForwardSteps { extent, saves: keep, at, packed_products, recurrent_bias, h_start, cell_state_start };
+        let given = ForwardSteps { shape, saves: keep, at, packed_products, recurrent_bias, h_start, cell_state_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
-        for first in (0..extent.steps).step_by(together) {
-            let steps = first..(first + together).min(extent.steps);
-            let (of, count) = (rows_of(extent, steps.clone()), self.parts(batch, steps.len(), monitor.is_active()));
+        for first in (0..shape.steps).step_by(together) {
+            let steps = first..(first + together).min(shape.steps);
+            let (of, count) = (rows_of(shape, steps.clone()), self.parts(batch, steps.len(), monitor.is_active()));
             let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
             let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
@@ -97,7 +93,7 @@ impl Unrolled {
             }
         }
         if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Other, extent), x, y);
+            monitor.forward(&at.link(Factor::Other, shape), x, y);
         }
     }
 
@@ -177,7 +173,7 @@ impl Unrolled {
                     cell,
                     monitor,
                     given.at,
-                    given.extent,
+                    given.shape,
                     step,
                     &monitored_z[..active * gates],
                     active,

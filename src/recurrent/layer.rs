@@ -95,8 +95,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.dims()
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        self.unrolled.memory::<T>(extent, mode)
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.unrolled.memory::<T>(shape, mode)
     }
 
     fn skips_zero_rows(&self) -> bool {
@@ -124,12 +124,12 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds on the Jacobians from step to step.
-    fn gain_bound(&self, w: &[T], extent: BatchShape<'_>) -> Option<f64> {
-        self.unrolled.gain_bound(&self.cell, w, extent)
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        self.unrolled.gain_bound(&self.cell, w, shape)
     }
 
-    fn state_bounds(&self, w: &[T], extent: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.unrolled.state_bounds(&self.cell, w, extent, path, visit);
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.unrolled.state_bounds(&self.cell, w, shape, path, visit);
     }
 
     fn describe(&self) -> LayerSpec {

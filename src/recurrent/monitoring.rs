@@ -49,7 +49,7 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         monitor: &mut dyn GradientMonitor<T>,
         at: Place<'_>,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         step: usize,
         z: &[T],
         active: usize,
@@ -66,7 +66,7 @@ impl Unrolled {
             for (y, &z) in after.iter_mut().zip(&*before) {
                 *y = scalar(activation.value_at(to_f64(z)));
             }
-            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, extent).at_step(step).gate(name);
+            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, shape).at_step(step).gate(name);
             monitor.forward(&link.activation(activation), before, after);
         }
     }
@@ -79,14 +79,14 @@ pub(super) struct StepGradient<'a, T> {
     before: usize,
     gathered: usize,
     at: Place<'a>,
-    extent: BatchShape<'a>,
+    shape: BatchShape<'a>,
     step: usize,
 }
 
 impl<'a, T: Scalar> StepGradient<'a, T> {
-    pub(super) fn new(active: bool, live: &'a mut [T], at: Place<'a>, extent: BatchShape<'a>, step: usize) -> Self {
+    pub(super) fn new(active: bool, live: &'a mut [T], at: Place<'a>, shape: BatchShape<'a>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
-        StepGradient { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, extent, step }
+        StepGradient { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, shape, step }
     }
 
     /// Adds whole slabs to what is being gathered.
@@ -122,7 +122,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         activation: Option<&dyn AnyActivation>,
     ) {
         if let Some([before, after]) = &self.buffers {
-            let link = self.at.part(place).link(factor, self.extent).at_step(self.step);
+            let link = self.at.part(place).link(factor, self.shape).at_step(self.step);
             let link = Link { activation, ..link };
             monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
         }

@@ -150,8 +150,8 @@ impl<'a, T> SavedValues<'a, T> {
 }
 
 /// The rows of some steps.
-pub(super) fn rows_of(extent: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
-    extent.step(steps.start).start..extent.step(steps.end - 1).end
+pub(super) fn rows_of(shape: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
+    shape.step(steps.start).start..shape.step(steps.end - 1).end
 }
 
 /// `count` rows of `width` values from row `first`.
@@ -188,8 +188,8 @@ impl Unrolled {
         Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
-    pub(super) fn memory<T: Scalar>(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (sizes, batch, all) = (self.sizes(), extent.batch, extent.rows());
+    pub(super) fn memory<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (sizes, batch, all) = (self.sizes(), shape.batch, shape.rows());
         let Sizes { hidden, z, cell_state, .. } = sizes;
         let zeros = batch.saturating_mul(hidden.max(cell_state));
         let [forward_products, backward_products] = self.packed_products::<T>();
@@ -199,7 +199,7 @@ impl Unrolled {
         // Of a smaller batch more steps, and perhaps more rows, are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
-        let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(extent)]);
+        let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(shape)]);
         let products = products.max(packed_b_len::<T>(self.inputs, z));
         let gradients =
             batch.saturating_mul(saturating_sum([hidden, hidden, hidden, cell_state, sizes.between_stages]));
@@ -248,17 +248,17 @@ impl Unrolled {
 
     /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x, y, and
     /// the state at both ends.
-    pub(super) fn check_pass(&self, extent: BatchShape<'_>, [x, y, end, start]: [usize; 4]) {
+    pub(super) fn check_pass(&self, shape: BatchShape<'_>, [x, y, end, start]: [usize; 4]) {
         if let Some(rule) = &self.plan.broken {
             panic!("a Recurrent with a cell that breaks a rule: {rule}");
         }
-        if let Err(error) = extent.check() {
+        if let Err(error) = shape.check() {
             panic!("a pass of a Recurrent: {error}");
         }
-        let rows = extent.rows();
+        let rows = shape.rows();
         hold("x of a Recurrent", rows * self.inputs, x);
         hold("y of a Recurrent", rows * self.hidden, y);
-        let states = extent.batch * (self.hidden + self.plan.cell_state * self.hidden);
+        let states = shape.batch * (self.hidden + self.plan.cell_state * self.hidden);
         hold("the state of a Recurrent", states, end);
         hold("the state of a Recurrent", states, start);
     }
@@ -311,8 +311,8 @@ impl Unrolled {
     }
 
     /// Length of the buffer of the gradient's sum over blocks of steps.
-    pub(super) fn sum_buffer<T: Scalar>(&self, extent: BatchShape<'_>) -> usize {
-        let blocks = extent.steps.div_ceil(self.steps_together::<T>(extent.batch.max(1)));
+    pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
+        let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
     }
 

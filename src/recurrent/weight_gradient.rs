@@ -22,7 +22,7 @@ impl Unrolled {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         steps: Range<usize>,
         trained: TrainableMask<'_>,
         operands: [&[T]; 3],
@@ -31,7 +31,7 @@ impl Unrolled {
         scratch: &mut [T],
     ) {
         let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
-        let of = rows_of(extent, steps.clone());
+        let of = rows_of(shape, steps.clone());
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
         if trained.block(3) && !d_recurrent_bias.is_empty() {
             add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
@@ -42,7 +42,7 @@ impl Unrolled {
         let parts = self.gradient_parts(of.len());
         let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
         parallel_rows([parts, gates, MR], parameters, scratch, |own, parameters, scratch| {
-            self.add_rows(extent, steps.clone(), trained, operands, slabs, own, parameters, scratch);
+            self.add_rows(shape, steps.clone(), trained, operands, slabs, own, parameters, scratch);
         });
     }
 
@@ -50,7 +50,7 @@ impl Unrolled {
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         steps: Range<usize>,
         trained: TrainableMask<'_>,
         [x, y, h_start]: [&[T]; 3],
@@ -60,7 +60,7 @@ impl Unrolled {
         scratch: &mut [T],
     ) {
         let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
-        let of = rows_of(extent, steps.clone());
+        let of = rows_of(shape, steps.clone());
         let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
         // While it is in the cache.
         if trained.block(2) && !d_bias.is_empty() {
@@ -103,13 +103,13 @@ impl Unrolled {
                     continue;
                 }
                 if steps.start == 0 && !h_start.is_empty() {
-                    add(0, extent.batch, Matrix::new(h_start, hidden));
+                    add(0, shape.batch, Matrix::new(h_start, hidden));
                 }
                 // Consecutive steps with the same samples as the step before them are one product.
                 let mut step = steps.start.max(1);
                 while step < steps.end {
-                    let (before, count) = (extent.step(step - 1), extent.active(step));
-                    let next = |step: usize| step < steps.end && before.len() == count && extent.active(step) == count;
+                    let (before, count) = (shape.step(step - 1), shape.active(step));
+                    let next = |step: usize| step < steps.end && before.len() == count && shape.active(step) == count;
                     let end = (step + 1..steps.end).find(|&step| !next(step)).unwrap_or(steps.end);
                     let count = (end - step) * count;
                     add(before.end, count, Matrix::new(rows(y, before.start, count, hidden), hidden));

@@ -133,8 +133,8 @@ fn stepped<T: Scalar>(
     label: &str,
     trial: &mut Trial,
 ) {
-    let extent = BatchShape::sequences(SAMPLES, STEPS);
-    let Some(given) = draw(layer, extent, seed, 6).ok() else { return };
+    let shape = BatchShape::sequences(SAMPLES, STEPS);
+    let Some(given) = draw(layer, shape, seed, 6).ok() else { return };
     let layer: &dyn Layer<T> = layer;
     let dims = layer.dims();
     let pass = |given: &Given<f64>, steps: usize| -> Option<Results<T>> {

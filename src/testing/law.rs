@@ -62,7 +62,7 @@ laws! {
     BlocksTile: "the blocks tile the parameters, in order, under different names",
     /// Layers: each parameter block has an effect.
     BlocksMatter: "every block of parameters has a gradient",
-    /// Layers: memory for a pass does not shrink with its extent.
+    /// Layers: memory for a pass does not shrink with its shape.
     MemoryGrows: "memory does not shrink when batch or steps grow",
     /// Layers: what `reads` leaves out.
     Reads: "rows that a layer says it does not read on the way back may be missing",
@@ -144,7 +144,7 @@ impl fmt::Display for Law {
 pub struct Violation {
     /// The law.
     pub law: Law,
-    /// Where: the scalar, the extent, the block, the argument.
+    /// Where: the scalar, the shape, the block, the argument.
     pub place: String,
     /// What the law asks for.
     pub expected: String,

@@ -15,7 +15,7 @@
 //!
 //! Gradients are checked with [`Dual`] numbers, not with finite differences: to rounding, however small they are.
 //!
-//! With the feature `proptest` the module `strategies` draws floats, extents, activations, cells and whole networks for
+//! With the feature `proptest` the module `strategies` draws floats, batch shapes, activations, cells and whole networks for
 //! property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.

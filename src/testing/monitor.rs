@@ -62,13 +62,13 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
     seed: u64,
     trial: &mut Trial,
 ) {
-    for (which, network, extent) in [("a feedforward network", feedforward::<T>(), BatchShape::batch(3)), {
+    for (which, network, shape) in [("a feedforward network", feedforward::<T>(), BatchShape::batch(3)), {
         ("a recurrent network", recurrent::<T>(), BatchShape { batch: 3, steps: 4, lengths: Some(&[4, 2, 1]) })
     }] {
         let Ok(network) = network else { continue };
         let place = format!("{name}, {which}");
         let mut alone = make();
-        let watched = match caught(|| train(&network, extent, seed, 1.0, &mut alone)) {
+        let watched = match caught(|| train(&network, shape, seed, 1.0, &mut alone)) {
             Ok(Ok(watched)) => watched,
             Ok(Err(error)) => {
                 trial.breaks(Law::SurvivesAnything, place, "a training", format!("{error}"), "");
@@ -79,7 +79,7 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
                 continue;
             }
         };
-        if let Ok(plain) = train(&network, extent, seed, 1.0, &mut ()) {
+        if let Ok(plain) = train(&network, shape, seed, 1.0, &mut ()) {
             let same = |(a, b): (&T, &T)| a == b || (a.is_nan() && b.is_nan());
             if let Some(i) = plain.iter().zip(&watched).position(|pair| !same(pair)) {
                 let found = format!("{:?}", watched[i]);
@@ -94,7 +94,7 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
         };
         let watch = |monitor: &mut dyn GradientMonitor<T>| {
             // What it may return, it returned alone.
-            let _ = train(&network, extent, seed, 1.0, monitor);
+            let _ = train(&network, shape, seed, 1.0, monitor);
         };
         let mut pair = (make(), make());
         watch(&mut pair);
@@ -118,7 +118,7 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
 
         for size in [0.0, f64::NAN, f64::INFINITY, 1e-42, 1e30] {
             let mut monitor = make();
-            if let Err(panic) = caught(|| train(&network, extent, seed, size, &mut monitor)) {
+            if let Err(panic) = caught(|| train(&network, shape, seed, size, &mut monitor)) {
                 let place = format!("{place}, inputs of size {size}");
                 trial.breaks(Law::SurvivesAnything, place, "no panic", panic, "");
             }
@@ -142,18 +142,18 @@ fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
 /// Outputs, gradients and parameters of a few steps, one after the other.
 fn train<T: Scalar>(
     network: &Sequential<T>,
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     seed: u64,
     size: f64,
     monitor: &mut dyn GradientMonitor<T>,
 ) -> Result<Vec<T>, Error> {
     let mut w = initialize(network, seed)?;
-    let mut workspace = Workspace::new(network, extent)?;
+    let mut workspace = Workspace::new(network, shape)?;
     let mut optimizer = Optimizer::new(Sgd::new(0.1), workspace.blocks(), &w)?;
-    let x: Vec<T> = (0..extent.rows() * 2).map(|i| scalar(size * (0.3 * (i % 5) as f64 - 0.5))).collect();
+    let x: Vec<T> = (0..shape.rows() * 2).map(|i| scalar(size * (0.3 * (i % 5) as f64 - 0.5))).collect();
     let mut seen = Vec::new();
     for _ in 0..PASSES {
-        let output = workspace.forward_with(&w, &x, extent, Mode::Train, monitor)?;
+        let output = workspace.forward_with(&w, &x, shape, Mode::Train, monitor)?;
         seen.extend_from_slice(output.y);
         output.dy.copy_from_slice(output.y);
         seen.extend_from_slice(workspace.backward_with(&w, monitor)?);

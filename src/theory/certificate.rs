@@ -85,22 +85,22 @@ impl Certificate {
     /// The threshold of vanishing that print uses: a gradient shorter by four decades.
     pub const VANISHED: f64 = 1e-4;
 
-    /// The certificate of `network` with the parameters `w`, for passes over `extent`.
+    /// The certificate of `network` with the parameters `w`, for passes over `shape`.
     ///
     /// # Errors
     /// The errors of [`BatchShape::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are
     /// a table; [`Error::Length`] where `w` does not have the network's parameters.
-    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], extent: BatchShape<'_>) -> Result<Self, Error> {
-        extent.check()?;
-        at_most("the steps of a certificate", extent.steps, MOST_BOUNDED_STEPS)?;
+    pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
+        shape.check()?;
+        at_most("the steps of a certificate", shape.steps, MOST_BOUNDED_STEPS)?;
         require_length("parameters", network.dims().parameters, w.len())?;
         let kinds: BTreeMap<_, _> = summary(network).rows.into_iter().map(|row| (row.path, row.kind)).collect();
         let kind = |name: &str| kinds.get(name).cloned().unwrap_or_default();
         let (mut links, mut horizons) = (Vec::new(), Vec::new());
-        network.gain_bounds(w, extent, "", &mut |name, bound| {
+        network.gain_bounds(w, shape, "", &mut |name, bound| {
             links.push(LinkBound { name: name.into(), kind: kind(name), bound });
         });
-        network.state_bounds(w, extent, "", &mut |name, bounds| {
+        network.state_bounds(w, shape, "", &mut |name, bounds| {
             horizons.push(Horizon { name: name.into(), kind: kind(name), bounds: bounds.map(Vec::from) });
         });
         Ok(Certificate { links, horizons })

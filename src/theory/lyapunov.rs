@@ -257,7 +257,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         let size = memory.carried;
         require(size > 0, "the state of a layer: values", "at least 1", size as f64)?;
         let zeros = |values: usize| filled("the memory of a trajectory", values, T::zero());
-        let outputs = product("the output of a step", &[layer.extent(STEP).rows(), dims.output])?;
+        let outputs = product("the output of a step", &[layer.output_shape(STEP).rows(), dims.output])?;
         let entries = product("the Jacobian of a step (values of the state, squared)", &[size, size])?;
         let mut blocks = 0;
         layer.blocks(&mut |_| blocks += 1);

@@ -116,15 +116,15 @@ impl Sample {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
         let values = |samples: usize| {
-            let extent = BatchShape::sequences(samples, steps);
-            let memory = network.memory(extent, Mode::Train);
-            let rows = saturating_product(&[extent.rows(), dims.input.saturating_add(dims.output)]);
+            let shape = BatchShape::sequences(samples, steps);
+            let memory = network.memory(shape, Mode::Train);
+            let rows = saturating_product(&[shape.rows(), dims.input.saturating_add(dims.output)]);
             saturating_sum([memory.saved, memory.scratch, rows])
         };
         let samples = (ROWS / steps.max(1)).clamp(1, SAMPLES);
         at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;
-        let extent = BatchShape::sequences(samples, steps);
-        let mut workspace = Workspace::new(network, extent)?;
+        let shape = BatchShape::sequences(samples, steps);
+        let mut workspace = Workspace::new(network, shape)?;
         workspace.compute_input_gradient(true);
         let std = libm::sqrt((inputs.square - inputs.mean * inputs.mean).max(0.0));
         let mut sample = Sample::default();
@@ -133,11 +133,11 @@ impl Sample {
             let w: Vec<T> = initialize(network, net)?;
             let (mut rng, mut normals) = (generator(!net), Normals::new());
             let mut next = || normals.next(&mut rng);
-            let count = extent.rows() * dims.input;
+            let count = shape.rows() * dims.input;
             let mut x: Vec<T> = reserve("the inputs of a sampled pass", count)?;
             x.extend((0..count).map(|_| scalar::<T>(inputs.mean + std * next())));
             let mut watch = Watch::default();
-            let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut watch)?;
+            let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut watch)?;
             output.dy.iter_mut().for_each(|dy| *dy = scalar(next()));
             let (start, y) = (norm(output.dy), Spread::of(output.y));
             workspace.backward_with(&w, &mut watch)?;

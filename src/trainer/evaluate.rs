@@ -105,7 +105,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         order.extend(0..data.samples());
         for part in order.chunks(self.settings.batch_size) {
             batch.gather(data, part, per_step)?;
-            let y = self.workspace.infer(&self.parameters, batch.x(), batch.extent())?;
+            let y = self.workspace.infer(&self.parameters, batch.x(), batch.shape())?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
@@ -119,12 +119,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`Workspace::infer`].
-    pub fn predict(&mut self, x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
-        if extent.batch <= self.settings.batch_size {
-            extent.check()?;
-            require_length("input", extent.rows().saturating_mul(self.network().dims().input), x.len())?;
-            self.workspace.reserve_batch(extent.batch)?;
+    pub fn predict(&mut self, x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
+        if shape.batch <= self.settings.batch_size {
+            shape.check()?;
+            require_length("input", shape.rows().saturating_mul(self.network().dims().input), x.len())?;
+            self.workspace.reserve_batch(shape.batch)?;
         }
-        self.workspace.infer(&self.parameters, x, extent)
+        self.workspace.infer(&self.parameters, x, shape)
     }
 }

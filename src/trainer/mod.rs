@@ -225,5 +225,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 /// Whether a network's output has a row for each step of a sample.
 fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
-    network.extent(BatchShape::sequences(1, 2)).steps == 2
+    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
 }

@@ -115,8 +115,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.workspace.set_dropout_key(
                 DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch_size),
             );
-            batch.write_input(data, self.workspace.input_mut(batch.extent())?)?;
-            let output = self.workspace.forward_filled(&self.parameters, batch.extent(), Mode::Train, monitor)?;
+            batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
+            let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor)?;
             let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
             let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
             if !share.is_one() {

@@ -12,7 +12,7 @@ use crate::{
     },
     layer::{
         Backward, Dims, DropoutKey, Forward, Layer, MemorySizes, Mode, Parameters, Place, Question, TrainableMask,
-        check_blocks, check_extent, hold,
+        check_blocks, check_output_shape, hold,
     },
     monitor::GradientMonitor,
     scalar::{Scalar, to_f64},
@@ -21,7 +21,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// All memory of a pass through a network, for any extent up to the capacity it was made for.
+/// All memory of a pass through a network, for any shape up to the capacity it was made for.
 ///
 /// After construction no pass allocates. The network may be owned, or borrowed, or behind an `Arc`.
 ///
@@ -106,7 +106,7 @@ pub struct Output<'a, T> {
     /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
     pub dy: &'a mut [T],
     /// Rows of the output.
-    pub extent: BatchShape<'a>,
+    pub shape: BatchShape<'a>,
 }
 
 /// The most threads of a workspace: a guard against a number that is no number of threads.
@@ -227,19 +227,19 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major; the output has rows of the extent that the network makes of `extent`.
+    /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
+    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
     /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
-    /// gives an extent, or needs memory, other than for the workspace's capacity.
+    /// gives a shape, or needs memory, other than for the workspace's capacity.
     ///
     /// # Panics
     /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
     /// names the law.
-    pub fn forward(&mut self, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
-        self.forward_with(w, x, extent, Mode::Train, &mut ())
+    pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
+        self.forward_with(w, x, shape, Mode::Train, &mut ())
     }
 
     /// [`forward`](Self::forward) in any saving mode, with somebody watching.
@@ -253,14 +253,14 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         &mut self,
         w: &[T],
         x: &[T],
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, Some(x), extent, mode, monitor)
+        self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
     }
 
-    /// The buffer that a pass over `extent` reads: whoever makes its input can write it there, instead of having it
+    /// The buffer that a pass over `shape` reads: whoever makes its input can write it there, instead of having it
     /// copied by [`forward`](Self::forward), and run [`forward_filled`](Self::forward_filled). Writing it ends the pass
     /// before: no backward pass of it can follow.
     ///
@@ -269,26 +269,26 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `extent` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
+    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
     /// let network = Sequential::<f32>::input(3).linear(2).build()?;
-    /// let (w, extent) = (initialize(&network, 1)?, BatchShape::batch(4));
-    /// let mut workspace = Workspace::new(&network, extent)?;
-    /// for (i, x) in workspace.input_mut(extent)?.iter_mut().enumerate() {
+    /// let (w, shape) = (initialize(&network, 1)?, BatchShape::batch(4));
+    /// let mut workspace = Workspace::new(&network, shape)?;
+    /// for (i, x) in workspace.input_mut(shape)?.iter_mut().enumerate() {
     ///     *x = i as f32 / 12.0;
     /// }
-    /// let output = workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
+    /// let output = workspace.forward_filled(&w, shape, Mode::Train, &mut ())?;
     /// assert_eq!(output.y.len(), 4 * 2);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
-    pub fn input_mut(&mut self, extent: BatchShape<'_>) -> Result<&mut [T], Error> {
+    pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
         let memory = &mut self.memory;
         memory.check_saves()?;
-        memory.check_extent(extent)?;
+        memory.check_shape(shape)?;
         memory.ready = false;
-        Ok(&mut memory.x[..extent.rows() * memory.dims.input])
+        Ok(&mut memory.x[..shape.rows() * memory.dims.input])
     }
 
     /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
@@ -302,11 +302,11 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     pub fn forward_filled(
         &mut self,
         w: &[T],
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, None, extent, mode, monitor)
+        self.memory.forward(&self.network, w, None, shape, mode, monitor)
     }
 
     /// Runs `network(x)` without noise and without keeping anything.
@@ -316,8 +316,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn infer(&mut self, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
-        self.memory.infer(&self.network, w, x, extent)
+    pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
+        self.memory.infer(&self.network, w, x, shape)
     }
 
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
@@ -488,12 +488,12 @@ impl<T: Scalar> Memory<T> {
         capacity.check()?;
         CpuLevel::current()?;
         let capacity = BatchShape::sequences(capacity.batch, capacity.steps);
-        let answers = Question { extent: capacity, path: "" }.answers(network)?;
+        let answers = Question { shape: capacity, path: "" }.answers(network)?;
         let dims = answers.dims;
         require(dims.input > 0 && dims.output > 0, "the width of a network", "at least 1", 0.0)?;
         room::<T>("the parameters of the network", &[dims.parameters])?;
         room::<T>("a row of the network", &[dims.input.max(dims.output)])?;
-        check_extent(capacity, network.extent(capacity)).map_err(|rule| rule.at(""))?;
+        check_output_shape(capacity, network.output_shape(capacity)).map_err(|rule| rule.at(""))?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
         let mut names = Vec::new();
@@ -536,7 +536,7 @@ impl<T: Scalar> Memory<T> {
     /// Makes the memory of passes of up to `capacity`.
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
-        let after = network.extent(capacity);
+        let after = network.output_shape(capacity);
         let [infer, train] = self.memory_sizes(network, capacity, trains);
         // What inference does not keep has to fit as well: a pass computes with these numbers.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
@@ -616,35 +616,35 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         x: Option<&[T]>,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
         // What is refused leaves the last pass as it was.
         self.check_saves()?;
-        let values = x.map_or(extent.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let pass = self.check(network, w, values, extent, mode.saving())?;
+        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
+        let pass = self.check(network, w, values, shape, mode.saving())?;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
         monitor.begin_pass();
         self.lengths.clear();
-        self.lengths.extend_from_slice(extent.lengths.unwrap_or(&[]));
-        self.run(network, w, None, extent, pass, monitor);
+        self.lengths.extend_from_slice(shape.lengths.unwrap_or(&[]));
+        self.run(network, w, None, shape, pass, monitor);
         self.ready = true;
         let [_, outs, states] = pass.values;
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
-        let before = pass.extent(&self.lengths);
-        let extent = network.extent(before);
-        check_extent(before, extent).unwrap_or_else(|rule| panic!("the network: {rule}"));
-        hold("the output of the network", saturating_product(&[extent.rows(), self.dims.output]), outs);
-        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], extent })
+        let before = pass.shape(&self.lengths);
+        let shape = network.output_shape(before);
+        check_output_shape(before, shape).unwrap_or_else(|rule| panic!("the network: {rule}"));
+        hold("the output of the network", saturating_product(&[shape.rows(), self.dims.output]), outs);
+        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
-    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], extent: BatchShape<'_>) -> Result<&[T], Error> {
-        let pass = self.check(network, w, x.len(), extent, Mode::Infer)?;
-        self.run(network, w, Some(x), extent, pass, &mut ());
+    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
+        let pass = self.check(network, w, x.len(), shape, Mode::Infer)?;
+        self.run(network, w, Some(x), shape, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
 
@@ -659,11 +659,11 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    fn check_extent(&self, extent: BatchShape<'_>) -> Result<(), Error> {
-        extent.check()?;
+    fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
+        shape.check()?;
         let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
-        if extent.batch > max_batch || extent.steps > max_steps {
-            return Err(Error::BeyondCapacity { batch: extent.batch, steps: extent.steps, max_batch, max_steps });
+        if shape.batch > max_batch || shape.steps > max_steps {
+            return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
         }
         Ok(())
     }
@@ -674,15 +674,15 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         inputs: usize,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         mode: Mode,
     ) -> Result<Pass, Error> {
-        self.check_extent(extent)?;
+        self.check_shape(shape)?;
         require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", saturating_product(&[extent.rows(), self.dims.input]), inputs)?;
-        let pass = match self.last.filter(|last| last.is_over(extent, mode)) {
+        require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
+        let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
             Some(last) => last,
-            None => self.size(network, extent, mode)?,
+            None => self.size(network, shape, mode)?,
         };
         if self.starts_from_state {
             require_length("state", pass.values[2], self.state.len())?;
@@ -691,11 +691,11 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// The sizes of a pass, for which the workspace has the memory.
-    fn size(&self, network: &dyn Layer<T>, extent: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
-        let (memory, after) = (network.memory(extent, mode), network.extent(extent));
-        check_extent(extent, after).map_err(|rule| rule.at(""))?;
+    fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
+        let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
+        check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
         let outs = saturating_product(&[after.rows(), self.dims.output]);
-        let states = saturating_product(&[memory.carried, extent.batch]);
+        let states = saturating_product(&[memory.carried, shape.batch]);
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
@@ -707,12 +707,12 @@ impl<T: Scalar> Memory<T> {
             return Err(LayerRule::MemoryShrinks { what, smaller, larger }.at(""));
         }
         Ok(Pass {
-            batch: extent.batch,
-            steps: extent.steps,
-            ragged: extent.lengths.is_some(),
+            batch: shape.batch,
+            steps: shape.steps,
+            ragged: shape.lengths.is_some(),
             mode,
             with_state: false,
-            values: [extent.rows() * self.dims.input, outs, states],
+            values: [shape.rows() * self.dims.input, outs, states],
             saved: memory.saved,
         })
     }
@@ -722,7 +722,7 @@ impl<T: Scalar> Memory<T> {
         network: &dyn Layer<T>,
         w: &[T],
         x: Option<&[T]>,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         pass: Pass,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
@@ -730,7 +730,7 @@ impl<T: Scalar> Memory<T> {
         (self.last, self.ready) = (None, false);
         let [ins, outs, states] = pass.values;
         let forward = Forward {
-            extent,
+            shape,
             mode: pass.mode,
             noise: self.noise,
             x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
@@ -776,9 +776,9 @@ impl<T: Scalar> Memory<T> {
         self.ready = false;
         let [ins, outs, states] = pass.values;
         let begins = core::mem::replace(&mut self.spent, true) || begins;
-        let extent = pass.extent(&self.lengths);
+        let shape = pass.shape(&self.lengths);
         let backward = Backward {
-            extent,
+            shape,
             mode: pass.mode,
             noise: self.noise,
             x: &self.x[..ins],
@@ -832,12 +832,12 @@ impl<T: Scalar> Memory<T> {
 
 impl Pass {
     /// Whether it was over such rows in that mode, so that its sizes are those of the next.
-    fn is_over(&self, extent: BatchShape<'_>, mode: Mode) -> bool {
-        let ragged = self.ragged || extent.lengths.is_some();
-        !ragged && (self.batch, self.steps, self.mode) == (extent.batch, extent.steps, mode)
+    fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
+        let ragged = self.ragged || shape.lengths.is_some();
+        !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
     }
 
-    fn extent<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
+    fn shape<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
         BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }
 }

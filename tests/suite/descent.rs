@@ -47,7 +47,7 @@ fn descends<T: Scalar>() {
     for ((name, network, frozen), rows) in
         networks::<T>().iter().flat_map(|network| [(network, 1), (network, 61), (network, 300)])
     {
-        let (extent, start) = (BatchShape::batch(rows), initialize(network, 4).unwrap());
+        let (shape, start) = (BatchShape::batch(rows), initialize(network, 4).unwrap());
         let (x, rate) = (numbers::<T>(rows * 40), scalar::<T>(RATE));
         for threads in [1, 2, 3] {
             for freezes in [false, true] {
@@ -62,7 +62,7 @@ fn descends<T: Scalar>() {
                     workspace
                 };
                 let forward = |workspace: &mut Workspace<T, _>, w: &[T]| {
-                    let output = workspace.forward_with(w, &x, extent, Mode::Train, &mut ()).unwrap();
+                    let output = workspace.forward_with(w, &x, shape, Mode::Train, &mut ()).unwrap();
                     output.dy.copy_from_slice(&numbers(output.y.len()));
                 };
                 let (mut apart, mut together, mut w) = (make(), make(), start.clone());
@@ -115,10 +115,10 @@ fn descent_is_a_backward_pass_and_a_step() {
 #[test]
 fn what_is_refused_changes_nothing() {
     let network = Linear::new(2, 1);
-    let (mut w, extent) = (vec![1.0, 2.0, 3.0], BatchShape::batch(1));
-    let mut workspace = Workspace::new(&network, extent).unwrap();
+    let (mut w, shape) = (vec![1.0, 2.0, 3.0], BatchShape::batch(1));
+    let mut workspace = Workspace::new(&network, shape).unwrap();
     assert!(matches!(workspace.descend(&mut w, 0.1), Err(Error::InvalidState { .. })));
-    workspace.forward(&w, &[1.0, 1.0], extent).unwrap().dy.fill(1.0);
+    workspace.forward(&w, &[1.0, 1.0], shape).unwrap().dy.fill(1.0);
     let mut short = [1.0, 2.0];
     assert!(matches!(workspace.descend(&mut short, 0.1), Err(Error::Length { expected: 3, found: 2, .. })));
     assert_eq!((&w[..], &short[..], workspace.gradient().len()), (&[1.0, 2.0, 3.0][..], &[1.0, 2.0][..], 3));

@@ -358,12 +358,12 @@ fn tanh_over_time(gain: f64) -> Result<Sequential<f64>, Error> {
 /// U is gain · Q: ρ(U) and ‖U‖₂ are the gain, and 29 steps back are at most gain²⁹, whatever the input.
 #[test]
 fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> {
-    let extent = BatchShape::sequences(4, 30);
+    let shape = BatchShape::sequences(4, 30);
     for gain in [0.5, 0.3, 1.0] {
         let network = tanh_over_time(gain)?;
         let w = chainrule::layer::initialize(&network, 1)?;
         let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(30)?)?;
-        let report = examination.clone().parameters(&network, &w, extent)?.report();
+        let report = examination.clone().parameters(&network, &w, shape)?.report();
         let [state] = &report.states[..] else { panic!("{report}") };
         assert!((state.spectral_radius.unwrap() - gain).abs() < 1e-10, "{state}");
         assert!((0.0..1e-6).contains(&(state.spectral_norm.unwrap() - gain)), "{state}");
@@ -378,15 +378,14 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
         // The least k with gainᵏ below 10⁻⁴ is one beyond the horizon.
         assert_eq!(state.certified_horizon, Some((-4.0 / gain.log10()).ceil() as usize - 1), "{state}");
         // A task that asks for two steps loses little.
-        let brief = examination.span(2).parameters(&network, &w, extent)?.report();
+        let brief = examination.span(2).parameters(&network, &w, shape)?.report();
         let vanishes = |finding: &Finding| finding.cause == Cause::VanishingRecurrence;
         assert!(!brief.findings.iter().any(vanishes), "{brief}");
     }
     // Of open gates nothing is certain, and nothing is said.
     let gated = Sequential::<f64>::input(2).recurrent(4, Lstm).linear(2).build()?;
     let w = chainrule::layer::initialize(&gated, 1)?;
-    let report =
-        Diagnosis::new(&gated, InputStatistics::new(1.0)?.steps(30)?)?.parameters(&gated, &w, extent)?.report();
+    let report = Diagnosis::new(&gated, InputStatistics::new(1.0)?.steps(30)?)?.parameters(&gated, &w, shape)?.report();
     assert!(report.states.is_empty() && report.is_healthy(), "{report}");
     Ok(())
 }

@@ -106,7 +106,7 @@ fn parameters_of_layers() {
 }
 
 #[test]
-fn extents() {
+fn batch_shapes() {
     let (layer, _) = linear();
     let mut workspace = Workspace::new(&layer, BatchShape::sequences(2, 3)).unwrap();
     let (w, x) = ([0.0; 6], [0.0; 64]);
@@ -135,7 +135,7 @@ fn extents() {
         Error::BeyondCapacity { .. },
         ["1 samples of up to 4"]
     );
-    // Found by this test: an extent whose fields were changed.
+    // Found by this test: a shape whose fields were changed.
     let mut torn = BatchShape::ragged(&[2, 1]);
     torn.batch = 1;
     refuses!(workspace.forward(&w, &x[..6], torn), Error::Length { .. }, ["lengths", "expected 1", "found 2"]);

@@ -231,8 +231,8 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
     let x = normal(8 * 60);
-    let extent = BatchShape::sequences(8, 60);
-    let check = |network: &dyn Layer<f32>| first_check(network, &x, extent, Some(40), 1);
+    let shape = BatchShape::sequences(8, 60);
+    let check = |network: &dyn Layer<f32>| first_check(network, &x, shape, Some(40), 1);
     let report = check(&network)?;
     let (described, finding) = (network.describe(), report.root().unwrap());
     assert_eq!(finding.cause, Cause::VanishingRecurrence);

@@ -32,14 +32,14 @@ fn hash<T: Scalar>(values: &[T]) -> u64 {
 }
 
 /// Hashes of output, input gradient and parameter gradient.
-fn hashes<T: Scalar>(network: &Sequential<T>, extent: BatchShape<'_>, threads: usize) -> Result<[u64; 3], Error> {
+fn hashes<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: usize) -> Result<[u64; 3], Error> {
     let w = initialize(network, 3)?;
-    let mut workspace = Workspace::new(network, extent)?;
+    let mut workspace = Workspace::new(network, shape)?;
     workspace.set_threads(threads)?;
     workspace.compute_input_gradient(true);
     workspace.set_dropout_key(DropoutKey::new(5, 9).from_sample(2));
-    let x = numbers::<T>(extent.rows() * network.dims().input);
-    let output = workspace.forward_with(&w, &x, extent, Mode::Train, &mut ())?;
+    let x = numbers::<T>(shape.rows() * network.dims().input);
+    let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut ())?;
     let y = hash(output.y);
     let dy = numbers(output.y.len());
     output.dy.copy_from_slice(&dy);
@@ -49,7 +49,7 @@ fn hashes<T: Scalar>(network: &Sequential<T>, extent: BatchShape<'_>, threads: u
 
 const RAGGED: [usize; 19] = [23, 23, 20, 18, 18, 17, 12, 12, 12, 11, 9, 9, 8, 5, 5, 3, 2, 1, 1];
 
-/// Each layer and each cell, with extents of one step, of several, and ragged ones.
+/// Each layer and each cell, with batch shapes of one step, of several, and ragged ones.
 fn networks<T: Scalar>() -> Result<Vec<(&'static str, Sequential<T>, BatchShape<'static>)>, Error> {
     let (rows, steps, ragged) = (BatchShape::batch(37), BatchShape::sequences(19, 11), BatchShape::ragged(&RAGGED));
     let input = Sequential::<T>::input;
@@ -91,9 +91,9 @@ fn networks<T: Scalar>() -> Result<Vec<(&'static str, Sequential<T>, BatchShape<
 
 /// All hashes at this process's CPU level, one line a network and scalar.
 fn table<T: Scalar>(scalar: &str, lines: &mut BTreeMap<String, String>) -> Result<(), Error> {
-    for (name, network, extent) in networks::<T>()? {
-        let alone = hashes(&network, extent, 1)?;
-        assert_eq!(hashes(&network, extent, 3)?, alone, "{name} of {scalar}: 3 threads against 1");
+    for (name, network, shape) in networks::<T>()? {
+        let alone = hashes(&network, shape, 1)?;
+        assert_eq!(hashes(&network, shape, 3)?, alone, "{name} of {scalar}: 3 threads against 1");
         let [y, dx, dw] = alone;
         lines.insert(format!("{} {scalar} {name}", CpuLevel::current()?), format!("{y:016x} {dx:016x} {dw:016x}"));
     }

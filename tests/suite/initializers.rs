@@ -562,11 +562,11 @@ fn critical_keeps_signal_and_gradient() {
             }
             let network = builder.build().unwrap();
             let w = initialize(&network, seed).unwrap();
-            let extent = BatchShape::batch(8);
+            let shape = BatchShape::batch(8);
             let x = draw(&Normal { mean: 0.0, std: 0.65 }, Shape::new(8, 128, Role::Weight), seed + 100);
-            let mut workspace = Workspace::new(&network, extent).unwrap();
+            let mut workspace = Workspace::new(&network, shape).unwrap();
             workspace.compute_input_gradient(true);
-            let output = workspace.forward(&w, &x, extent).unwrap();
+            let output = workspace.forward(&w, &x, shape).unwrap();
             let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt().ln();
             forward += 0.25 * (length(output.y) - length(&x));
             output.dy.copy_from_slice(&draw(

@@ -284,14 +284,14 @@ fn trained<T: Scalar>() -> Vec<f64> {
     let network = network.dropout(0.2).linear(3).build().unwrap();
     let mut w: Vec<T> = chainrule::layer::initialize(&network, 3).unwrap();
     let lengths = [3, 2, 2, 1];
-    let extent = BatchShape::ragged(&lengths);
-    let x: Vec<T> = (0..extent.rows() * 2).map(|i| scalar((i as f64 * 0.7).sin())).collect();
+    let shape = BatchShape::ragged(&lengths);
+    let x: Vec<T> = (0..shape.rows() * 2).map(|i| scalar((i as f64 * 0.7).sin())).collect();
     let mut workspace = Workspace::new(&network, BatchShape::sequences(4, 3)).unwrap();
     let transform = (SkipNonFinite::new(), ClipNorm::new(0.5), AdamW::new(0.01, 0.1), Schedule::cosine(10, 0.0));
     let mut optimizer = Optimizer::new(transform, workspace.blocks(), &w).unwrap();
     let mut out = Vec::new();
     for _ in 0..5 {
-        let output = workspace.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, shape).unwrap();
         let target = Target::Classes(&[0, 1, 2, 0]);
         out.push(to_f64(CrossEntropy::new().evaluate(3, output.y, target, None, output.dy).unwrap()));
         workspace.backward(&w).unwrap();

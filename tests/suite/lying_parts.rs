@@ -30,10 +30,10 @@ enum Lie {
     Gates,
     NoPlace,
     PlaceTwice,
-    ExtentUnsorted,
-    ExtentWithoutSteps,
-    ExtentTorn,
-    ExtentOfAnotherBatch,
+    ShapeUnsorted,
+    ShapeWithoutSteps,
+    ShapeTorn,
+    ShapeOfAnotherBatch,
     MemoryShrinks,
     SavedByInference,
     CarriedByStep,
@@ -42,7 +42,7 @@ enum Lie {
     WidthChanges,
     BlocksChange,
     PlacesChange,
-    ExtentChanges,
+    ShapeChanges,
     NeedsChange,
 }
 
@@ -59,10 +59,10 @@ const LIES: [Lie; 26] = [
     Lie::Gates,
     Lie::NoPlace,
     Lie::PlaceTwice,
-    Lie::ExtentUnsorted,
-    Lie::ExtentWithoutSteps,
-    Lie::ExtentTorn,
-    Lie::ExtentOfAnotherBatch,
+    Lie::ShapeUnsorted,
+    Lie::ShapeWithoutSteps,
+    Lie::ShapeTorn,
+    Lie::ShapeOfAnotherBatch,
     Lie::MemoryShrinks,
     Lie::SavedByInference,
     Lie::CarriedByStep,
@@ -71,7 +71,7 @@ const LIES: [Lie; 26] = [
     Lie::WidthChanges,
     Lie::BlocksChange,
     Lie::PlacesChange,
-    Lie::ExtentChanges,
+    Lie::ShapeChanges,
     Lie::NeedsChange,
 ];
 
@@ -87,8 +87,8 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
         Lie::NoName => matches!(rule, LayerRule::NoName { .. }),
         Lie::Gates => matches!(rule, GateRows { rows: 2, gates: 3, .. }),
         Lie::NoPlace => matches!(rule, NoLink),
-        Lie::ExtentUnsorted | Lie::ExtentWithoutSteps | Lie::ExtentTorn => matches!(rule, InvalidExtent { .. }),
-        Lie::ExtentOfAnotherBatch => matches!(rule, BatchChanged { .. }),
+        Lie::ShapeUnsorted | Lie::ShapeWithoutSteps | Lie::ShapeTorn => matches!(rule, InvalidOutputShape { .. }),
+        Lie::ShapeOfAnotherBatch => matches!(rule, BatchChanged { .. }),
         Lie::MemoryShrinks => matches!(rule, LayerRule::MemoryShrinks { .. }),
         Lie::SavedByInference => matches!(rule, InferenceSaves { .. }),
         Lie::CarriedByStep => matches!(rule, CarriedVaries { .. }),
@@ -135,37 +135,37 @@ impl Layer<f32> for Liar {
         Dims::new(2, 2 + usize::from(self.wavers(Lie::WidthChanges)), 6 + more)
     }
 
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        let mut after = extent;
-        if self.is(Lie::ExtentUnsorted) && extent.batch > 1 {
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        let mut after = shape;
+        if self.is(Lie::ShapeUnsorted) && shape.batch > 1 {
             after = BatchShape::ragged(&[1, 2]);
         }
-        if self.is(Lie::ExtentWithoutSteps) {
-            after = BatchShape::sequences(extent.batch, 0);
+        if self.is(Lie::ShapeWithoutSteps) {
+            after = BatchShape::sequences(shape.batch, 0);
         }
-        if self.is(Lie::ExtentTorn) {
+        if self.is(Lie::ShapeTorn) {
             after = BatchShape::ragged(&[2, 1]);
-            after.batch = extent.batch + 2;
+            after.batch = shape.batch + 2;
         }
-        if self.is(Lie::ExtentOfAnotherBatch) {
-            after = BatchShape::sequences(extent.batch + 1, extent.steps);
+        if self.is(Lie::ShapeOfAnotherBatch) {
+            after = BatchShape::sequences(shape.batch + 1, shape.steps);
         }
-        if self.wavers(Lie::ExtentChanges) {
-            after = BatchShape::sequences(extent.batch, extent.steps + 1);
+        if self.wavers(Lie::ShapeChanges) {
+            after = BatchShape::sequences(shape.batch, shape.steps + 1);
         }
         after
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let mut memory = MemorySizes::new(if mode.saves() { 2 * extent.rows() } else { 0 }, 3 * extent.rows(), 1);
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let mut memory = MemorySizes::new(if mode.saves() { 2 * shape.rows() } else { 0 }, 3 * shape.rows(), 1);
         if self.is(Lie::MemoryShrinks) {
-            memory.scratch = 1000 / extent.rows();
+            memory.scratch = 1000 / shape.rows();
         }
         if self.is(Lie::SavedByInference) {
-            memory.saved = 2 * extent.rows();
+            memory.saved = 2 * shape.rows();
         }
         if self.is(Lie::CarriedByStep) {
-            memory.carried = extent.steps;
+            memory.carried = shape.steps;
         }
         if self.wavers(Lie::NeedsChange) {
             memory.saved += 2;
@@ -207,8 +207,8 @@ impl Layer<f32> for Liar {
         }
     }
 
-    fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
-        if self.is(Lie::ZeroRows) { extent.rows() + 1 } else { 0 }
+    fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
+        if self.is(Lie::ZeroRows) { shape.rows() + 1 } else { 0 }
     }
 
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
@@ -302,21 +302,21 @@ fn layer_that_lies_in_a_pass_gives_right_numbers_an_error_or_a_panic_with_the_la
                 let network = network.unwrap();
                 liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
                 let w = initialize(&*network, 3).unwrap();
-                let extent = BatchShape::sequences(4, 3);
-                let mut workspace = Workspace::new(network, extent).unwrap();
+                let shape = BatchShape::sequences(4, 3);
+                let mut workspace = Workspace::new(network, shape).unwrap();
                 workspace.set_threads(threads).unwrap();
                 let x: Vec<f32> = (0..24).map(|i| (i as f32).sin()).collect();
-                let mut run = |extent: BatchShape<'_>| -> Result<[Vec<f32>; 2], Error> {
-                    let output = workspace.forward(&w, &x[..2 * extent.rows()], extent)?;
+                let mut run = |shape: BatchShape<'_>| -> Result<[Vec<f32>; 2], Error> {
+                    let output = workspace.forward(&w, &x[..2 * shape.rows()], shape)?;
                     output.dy.fill(1.0);
                     let y = output.y.to_vec();
                     Ok([y, workspace.backward(&w)?.to_vec()])
                 };
-                for extent in [extent, BatchShape::sequences(3, 2), BatchShape::ragged(&[3, 1])] {
+                for shape in [shape, BatchShape::sequences(3, 2), BatchShape::ragged(&[3, 1])] {
                     liars.borrow().iter().for_each(|liar| liar.lie_at.store(usize::MAX, Relaxed));
-                    let right = run(extent).unwrap();
+                    let right = run(shape).unwrap();
                     liars.borrow().iter().for_each(|liar| liar.lie_from_now());
-                    match message(|| run(extent)) {
+                    match message(|| run(shape)) {
                         Ok(Ok(found)) => assert_eq!(found, right, "{lie:?} at {path}, {threads} threads"),
                         Ok(Err(error)) => {
                             assert!(matches!(error, Error::InvalidLayer { .. }), "{lie:?} at {path}: {error:?}")
@@ -500,8 +500,8 @@ impl Layer<f32> for Careless {
         Layer::<f32>::dims(&self.inner)
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let memory = Layer::<f32>::memory(&self.inner, extent, mode);
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let memory = Layer::<f32>::memory(&self.inner, shape, mode);
         MemorySizes::new(memory.saved, memory.scratch, memory.carried)
     }
 
@@ -521,7 +521,7 @@ impl Layer<f32> for Careless {
             lengths
         };
         match self.wrong {
-            Wrong::Lengths => pass.extent = BatchShape::ragged(&UNSORTED),
+            Wrong::Lengths => pass.shape = BatchShape::ragged(&UNSORTED),
             Wrong::Carried => pass.carried_out = &mut pass.carried_out[1..],
             Wrong::Saved => pass.saved = &mut pass.saved[1..],
             Wrong::Input => pass.x = &pass.x[1..],
@@ -541,16 +541,16 @@ fn pass_with_slices_or_lengths_against_the_contract_panics_with_the_law() {
         for wrong in [Wrong::Lengths, Wrong::Carried, Wrong::Saved, Wrong::Input, Wrong::Output] {
             let network = Careless { inner: Recurrent::new(8, 16, Lstm), wrong };
             let w = initialize(&network, 1).unwrap();
-            let extent = BatchShape::sequences(45, 12);
-            let mut workspace = Workspace::new(&network, extent).unwrap();
+            let shape = BatchShape::sequences(45, 12);
+            let mut workspace = Workspace::new(&network, shape).unwrap();
             workspace.set_threads(threads).unwrap();
-            let message = message(|| workspace.forward(&w, &vec![0.5; 45 * 12 * 8], extent).map(|_| ())).unwrap_err();
+            let message = message(|| workspace.forward(&w, &vec![0.5; 45 * 12 * 8], shape).map(|_| ())).unwrap_err();
             assert!(message.contains("must"), "{wrong:?}: {message}");
         }
     }
 }
 
-/// Found by this test: an extent of more samples passed for more memory than the workspace has.
+/// Found by this test: a shape of more samples passed for more memory than the workspace has.
 #[test]
 fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
     #[derive(Debug)]
@@ -559,8 +559,8 @@ fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
         fn dims(&self) -> Dims {
             Dims::new(1, 1, 0)
         }
-        fn memory(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
-            MemorySizes::new(0, if extent.batch == 3 { 100 } else { 1 }, 0)
+        fn memory(&self, shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+            MemorySizes::new(0, if shape.batch == 3 { 100 } else { 1 }, 0)
         }
         fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
             pass.y.copy_from_slice(pass.x);

@@ -95,13 +95,13 @@ impl Layer<f32> for Asked {
         self.ask(0);
         Dims::new(2, 2, 2)
     }
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         self.ask(1);
-        extent
+        shape
     }
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.ask(2);
-        MemorySizes::new(if mode.saves() { extent.rows() } else { 0 }, 0, 0)
+        MemorySizes::new(if mode.saves() { shape.rows() } else { 0 }, 0, 0)
     }
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         self.ask(3);
@@ -133,7 +133,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 network.reads();
                 network.saves_by_row();
                 network.rows();
-                network.extent(one);
+                network.output_shape(one);
                 network.memory(one, Mode::Train);
                 network.overwrites();
                 network.zero_rows(one);
@@ -178,22 +178,22 @@ fn network_at_the_limit_does_everything_on_a_small_stack() {
             // A Reversed has the path of the layer within.
             let rows = summary(&*network).rows.len();
             assert!(rows >= if around == Around::Reversed { 1 } else { MAX_DEPTH / 2 }, "{around:?}: {rows}");
-            let extent = BatchShape::sequences(3, 2);
+            let shape = BatchShape::sequences(3, 2);
             let w = initialize(&*network, 1).unwrap();
-            Certificate::new(&*network, &w, extent).unwrap();
+            Certificate::new(&*network, &w, shape).unwrap();
             Prediction::of_node(&described, InputStatistics::new(1.0).unwrap()).unwrap();
-            let mut workspace = Workspace::new(&network, extent).unwrap();
+            let mut workspace = Workspace::new(&network, shape).unwrap();
             for threads in [1, 2] {
                 workspace.set_threads(threads).unwrap();
                 workspace.compute_input_gradient(true);
                 let mut budget = GradientBudget::new();
-                let output = workspace.forward_with(&w, &[0.5; 12], extent, Mode::Train, &mut budget).unwrap();
+                let output = workspace.forward_with(&w, &[0.5; 12], shape, Mode::Train, &mut budget).unwrap();
                 output.dy.fill(1.0);
                 workspace.backward_with(&w, &mut budget).unwrap();
                 let mut copy = w.clone();
-                workspace.forward(&w, &[0.5; 12], extent).unwrap().dy.fill(1.0);
+                workspace.forward(&w, &[0.5; 12], shape).unwrap().dy.fill(1.0);
                 workspace.descend(&mut copy, 0.1).unwrap();
-                workspace.infer(&w, &[0.5; 12], extent).unwrap();
+                workspace.infer(&w, &[0.5; 12], shape).unwrap();
             }
         }
     });

@@ -45,17 +45,17 @@ fn what_is_built_again_is_the_same_network() {
     let w: Vec<f64> = initialize(&network, 3).unwrap();
     assert_eq!(initialize::<f64>(&again, 3).unwrap(), w);
     let x: Vec<f64> = (0..4 * 2 * 5).map(|i| f64::from(i % 9) / 5.0 - 0.8).collect();
-    let extent = BatchShape::sequences(2, 5);
-    let mut workspaces = (Workspace::new(&network, extent).unwrap(), Workspace::new(&again, extent).unwrap());
+    let shape = BatchShape::sequences(2, 5);
+    let mut workspaces = (Workspace::new(&network, shape).unwrap(), Workspace::new(&again, shape).unwrap());
     assert_eq!(workspaces.0.blocks(), workspaces.1.blocks());
-    assert_eq!(workspaces.0.infer(&w, &x, extent).unwrap(), workspaces.1.infer(&w, &x, extent).unwrap());
+    assert_eq!(workspaces.0.infer(&w, &x, shape).unwrap(), workspaces.1.infer(&w, &x, shape).unwrap());
     // And for another scalar, to its rounding.
     let narrow = network.describe().build::<f32>().unwrap();
     let (w32, x32): (Vec<f32>, Vec<f32>) =
         (w.iter().map(|&v| v as f32).collect(), x.iter().map(|&v| v as f32).collect());
-    let mut workspace = Workspace::new(&narrow, extent).unwrap();
-    let wide = workspaces.0.infer(&w, &x, extent).unwrap();
-    for (narrow, wide) in workspace.infer(&w32, &x32, extent).unwrap().iter().zip(wide) {
+    let mut workspace = Workspace::new(&narrow, shape).unwrap();
+    let wide = workspaces.0.infer(&w, &x, shape).unwrap();
+    for (narrow, wide) in workspace.infer(&w32, &x32, shape).unwrap().iter().zip(wide) {
         assert_abs_diff_eq!(f64::from(*narrow), *wide, epsilon = 1e-5);
     }
 }
@@ -136,10 +136,10 @@ fn masks_are_a_function_of_their_keys() {
     }
     // The published generator's first number from the state 0 (Vigna's splitmix64.c).
     assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
-    let (width, extent) = (70, BatchShape::sequences(2, 3));
-    let mut workspace = Workspace::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), extent).unwrap();
+    let (width, shape) = (70, BatchShape::sequences(2, 3));
+    let mut workspace = Workspace::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), shape).unwrap();
     workspace.set_dropout_key(DropoutKey::new(11, 5));
-    let y = workspace.forward(&[], &vec![1.0; extent.rows() * width], extent).unwrap().y;
+    let y = workspace.forward(&[], &vec![1.0; shape.rows() * width], shape).unwrap().y;
     for (i, &y) in y.iter().enumerate() {
         let (row, unit) = (i / width, i % width);
         let parts = [5, 0, row as u64 % 2, row as u64 / 2];
@@ -191,7 +191,7 @@ fn gates_are_shown_by_their_pre_activations() {
         }
     }
     let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
-    let (extent, x) = (BatchShape::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
+    let (shape, x) = (BatchShape::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
     let after = Gru::new(GruVariant::ResetAfter);
     let before = Gru::new(GruVariant::ResetBefore);
     let layers: [(Sequential<f64>, usize, Option<GruVariant>); 4] = [
@@ -203,8 +203,8 @@ fn gates_are_shown_by_their_pre_activations() {
     for (network, gates, reset) in layers {
         let mut w = initialize(&network, 1).unwrap();
         w.iter_mut().enumerate().for_each(|(i, w)| *w = 1.5 * *w + 0.01 * (i % 7) as f64);
-        let (mut workspace, mut seen) = (Workspace::new(&network, extent).unwrap(), Seen::default());
-        let y = workspace.forward_with(&w, &x, extent, Mode::Train, &mut seen).unwrap().y.to_vec();
+        let (mut workspace, mut seen) = (Workspace::new(&network, shape).unwrap(), Seen::default());
+        let y = workspace.forward_with(&w, &x, shape, Mode::Train, &mut seen).unwrap().y.to_vec();
         let (weight, rest) = w.split_at(gates * HIDDEN * INPUTS);
         let (recurrent, rest) = rest.split_at(gates * HIDDEN * HIDDEN);
         let (bias, recurrent_bias) = rest.split_at(gates * HIDDEN);

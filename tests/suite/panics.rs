@@ -127,36 +127,36 @@ fn numbers(count: usize) -> Vec<f32> {
 fn pass<L: Layer<f32>>(
     workspace: &mut Workspace<f32, L>,
     w: &[f32],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     accumulates: bool,
 ) -> [Vec<f32>; 3] {
-    let x = numbers(extent.rows() * workspace.network().dims().input);
-    let output = workspace.forward(w, &x, extent).unwrap();
+    let x = numbers(shape.rows() * workspace.network().dims().input);
+    let output = workspace.forward(w, &x, shape).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(&numbers(y.len()));
     let gradient = if accumulates { workspace.accumulate(w) } else { workspace.backward(w) }.unwrap().to_vec();
     [y, gradient, workspace.input_gradient().to_vec()]
 }
 
-fn workspace<L: Layer<f32>>(network: L, extent: BatchShape<'_>, threads: usize) -> Workspace<f32, L> {
-    let mut workspace = Workspace::new(network, extent).unwrap();
+fn workspace<L: Layer<f32>>(network: L, shape: BatchShape<'_>, threads: usize) -> Workspace<f32, L> {
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.set_threads(threads).unwrap();
     workspace.compute_input_gradient(true);
     workspace
 }
 
 /// After each panic the next pass gives the bits of a new workspace, on one thread and on several.
-fn check(network: &Sequential<f32>, extent: BatchShape<'_>, fuses: [&Fuse; 2]) {
+fn check(network: &Sequential<f32>, shape: BatchShape<'_>, fuses: [&Fuse; 2]) {
     let w = initialize(network, 3).unwrap();
-    let expected = pass(&mut workspace(network, extent, 1), &w, extent, false);
+    let expected = pass(&mut workspace(network, shape, 1), &w, shape, false);
     for threads in [1, 4] {
-        let mut workspace = workspace(network, extent, threads);
+        let mut workspace = workspace(network, shape, threads);
         for (backward, fuse) in fuses.into_iter().enumerate() {
             for calls in [0, 1, 2, 0] {
-                pass(&mut workspace, &w, extent, false);
+                pass(&mut workspace, &w, shape, false);
                 let panic = fuse.blow(calls, || -> () {
                     loop {
-                        pass(&mut workspace, &w, extent, false);
+                        pass(&mut workspace, &w, shape, false);
                     }
                 });
                 assert!(panic.is::<Bomb>(), "the payload is that of the layer");
@@ -166,8 +166,8 @@ fn check(network: &Sequential<f32>, extent: BatchShape<'_>, fuses: [&Fuse; 2]) {
                 assert!(matches!(order, Err(Error::InvalidState { .. })), "no backward pass after a panic: {what}");
                 let emptied = workspace.gradient().is_empty();
                 // What a backward pass that panicked left of the gradient is not added to.
-                assert!(pass(&mut workspace, &w, extent, emptied) == expected, "{what}");
-                assert!(pass(&mut workspace, &w, extent, false) == expected, "{what}");
+                assert!(pass(&mut workspace, &w, shape, emptied) == expected, "{what}");
+                assert!(pass(&mut workspace, &w, shape, false) == expected, "{what}");
             }
         }
     }
@@ -222,20 +222,20 @@ impl GradientMonitor<f32> for Watch {
 #[test]
 fn monitor_that_panics_leaves_a_usable_tape() {
     let network = Sequential::<f32>::input(24).recurrent(64, Elman::new(Tanh)).linear(5).build().unwrap();
-    let (w, extent) = (initialize(&network, 3).unwrap(), BatchShape::sequences(64, 8));
-    let expected = pass(&mut workspace(&network, extent, 1), &w, extent, false);
+    let (w, shape) = (initialize(&network, 3).unwrap(), BatchShape::sequences(64, 8));
+    let expected = pass(&mut workspace(&network, shape, 1), &w, shape, false);
     for threads in [1, 4] {
-        let (mut workspace, mut watch) = (workspace(&network, extent, threads), Watch::default());
+        let (mut workspace, mut watch) = (workspace(&network, shape, threads), Watch::default());
         for (backward, fuse) in [(false, watch.forward.clone()), (true, watch.backward.clone())] {
             for calls in [0, 5] {
                 forget(fuse.blow(calls, || {
-                    let x = numbers(extent.rows() * 24);
+                    let x = numbers(shape.rows() * 24);
                     let mode = chainrule::layer::Mode::Train;
-                    workspace.forward_with(&w, &x, extent, mode, &mut watch).unwrap().dy.fill(1.0);
+                    workspace.forward_with(&w, &x, shape, mode, &mut watch).unwrap().dy.fill(1.0);
                     workspace.backward_with(&w, &mut watch).unwrap();
                 }));
                 // What a backward pass that panicked left of the gradient is not added to.
-                assert!(pass(&mut workspace, &w, extent, backward) == expected, "{threads} threads, {calls} calls");
+                assert!(pass(&mut workspace, &w, shape, backward) == expected, "{threads} threads, {calls} calls");
             }
         }
     }

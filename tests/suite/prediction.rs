@@ -22,13 +22,13 @@ fn normals(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The budgets of `seeds` nets on the rows `x`, the input's gradient included.
-fn budgets(network: &dyn Layer<f32>, x: &[f32], extent: BatchShape<'_>, seeds: u64) -> Vec<GradientBudget> {
-    let mut workspace = Workspace::new(network, extent).unwrap();
+fn budgets(network: &dyn Layer<f32>, x: &[f32], shape: BatchShape<'_>, seeds: u64) -> Vec<GradientBudget> {
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
     let watch = |seed| {
         let w: Vec<f32> = initialize(network, 1000 + seed).unwrap();
         let mut budget = GradientBudget::new();
-        let output = workspace.forward_with(&w, x, extent, Mode::Train, &mut budget).unwrap();
+        let output = workspace.forward_with(&w, x, shape, Mode::Train, &mut budget).unwrap();
         output.dy.copy_from_slice(&normals(output.dy.len(), 5000 + seed));
         workspace.backward_with(&w, &mut budget).unwrap();
         budget
@@ -201,11 +201,11 @@ fn check_links(
     network: &Sequential<f32>,
     inputs: InputStatistics,
     x: &[f32],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     allowed: f64,
 ) -> Prediction {
     let prediction = Prediction::of(network, inputs).unwrap();
-    let measured = budgets(network, x, extent, 40);
+    let measured = budgets(network, x, shape, 40);
     for (i, link) in prediction.links().iter().enumerate() {
         let of = |budget: &GradientBudget| {
             let found = &budget.links()[i];
@@ -444,10 +444,10 @@ fn recurrent_layers_are_sampled_over_depth() {
         .linear(3)
         .build()
         .unwrap();
-    let extent = BatchShape::sequences(32, 7);
-    let x = normals(extent.rows() * 5, 8);
+    let shape = BatchShape::sequences(32, 7);
+    let x = normals(shape.rows() * 5, 8);
     let inputs = InputStatistics::of_rows(&x).unwrap().steps(7).unwrap();
-    let prediction = check_links(&network, inputs, &x, extent, 0.04);
+    let prediction = check_links(&network, inputs, &x, shape, 0.04);
     assert_eq!(prediction.link("3").unwrap().decades, Some(-0.5 * 7f64.log10()));
     assert!(prediction.links().iter().any(|link| !link.on_main_path));
     // Weights that share a mean are no random matrix of mean 0.

@@ -33,12 +33,12 @@ fn same_bits<T: Scalar>(what: &str, found: &[T], expected: &[T]) {
 }
 
 /// The samples `samples` of time-major rows.
-fn part<T: Copy>(extent: BatchShape<'_>, width: usize, values: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
-    assert_eq!(values.len(), extent.rows() * width);
+fn part<T: Copy>(shape: BatchShape<'_>, width: usize, values: &[T], samples: core::ops::Range<usize>) -> Vec<T> {
+    assert_eq!(values.len(), shape.rows() * width);
     let mut out = Vec::new();
-    for step in 0..extent.steps {
-        for sample in samples.clone().filter(|&sample| extent.length(sample) > step) {
-            out.extend_from_slice(&values[extent.row(step, sample) * width..][..width]);
+    for step in 0..shape.steps {
+        for sample in samples.clone().filter(|&sample| shape.length(sample) > step) {
+            out.extend_from_slice(&values[shape.row(step, sample) * width..][..width]);
         }
     }
     out
@@ -76,15 +76,15 @@ struct Given<'a, T> {
     first_sample: usize,
 }
 
-fn run<T: Scalar>(network: &dyn Layer<T>, extent: BatchShape<'_>, given: Given<'_, T>) -> Run<T> {
-    let mut workspace = Workspace::new(network, BatchShape::sequences(extent.batch, extent.steps)).unwrap();
+fn run<T: Scalar>(network: &dyn Layer<T>, shape: BatchShape<'_>, given: Given<'_, T>) -> Run<T> {
+    let mut workspace = Workspace::new(network, BatchShape::sequences(shape.batch, shape.steps)).unwrap();
     workspace.compute_input_gradient(true);
     workspace.compute_state_gradient(true);
     workspace.set_dropout_key(DropoutKey::new(7, 3).from_sample(given.first_sample));
     if !given.start.is_empty() {
         workspace.set_state(given.start).unwrap();
     }
-    let output = workspace.forward(given.w, given.x, extent).unwrap();
+    let output = workspace.forward(given.w, given.x, shape).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(given.dy);
     workspace.final_state_gradient_mut().copy_from_slice(given.d_end);
@@ -102,42 +102,42 @@ fn run<T: Scalar>(network: &dyn Layer<T>, extent: BatchShape<'_>, given: Given<'
 fn cuts_change_nothing<T: Scalar>(
     network: &dyn Layer<T>,
     slabs: &[usize],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     cuts: &[usize],
     seed: u64,
 ) {
     let dims = network.dims();
     let mut w = initialize::<T>(network, seed).unwrap();
     w.iter_mut().zip(numbers::<T>(seed + 1, dims.parameters)).for_each(|(w, more)| *w += more * scalar(0.1));
-    let after = network.extent(extent);
-    let states = extent.batch * slabs.iter().sum::<usize>();
-    let x = numbers::<T>(seed + 2, extent.rows() * dims.input);
+    let after = network.output_shape(shape);
+    let states = shape.batch * slabs.iter().sum::<usize>();
+    let x = numbers::<T>(seed + 2, shape.rows() * dims.input);
     let start = numbers::<T>(seed + 3, states);
     let dy = numbers::<T>(seed + 4, after.rows() * dims.output);
     let d_end = numbers::<T>(seed + 5, states);
     let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
-    let whole = run(network, extent, given);
+    let whole = run(network, shape, given);
     let (mut first, mut ends) = (0, cuts.to_vec());
-    ends.push(extent.batch);
+    ends.push(shape.batch);
     for end in ends {
         let samples = first..end;
-        let lengths = extent.lengths.map(|lengths| &lengths[samples.clone()]);
-        let own = lengths.map_or(BatchShape::sequences(samples.len(), extent.steps), BatchShape::ragged);
+        let lengths = shape.lengths.map(|lengths| &lengths[samples.clone()]);
+        let own = lengths.map_or(BatchShape::sequences(samples.len(), shape.steps), BatchShape::ragged);
         // One sample alone is an even batch.
         let own = if samples.len() == 1 { BatchShape::sequences(1, own.steps) } else { own };
         let given = Given {
             w: &w,
-            x: &part(extent, dims.input, &x, samples.clone()),
-            start: &state_part(slabs, extent.batch, &start, samples.clone()),
+            x: &part(shape, dims.input, &x, samples.clone()),
+            start: &state_part(slabs, shape.batch, &start, samples.clone()),
             dy: &part(after, dims.output, &dy, samples.clone()),
-            d_end: &state_part(slabs, extent.batch, &d_end, samples.clone()),
+            d_end: &state_part(slabs, shape.batch, &d_end, samples.clone()),
             first_sample: samples.start,
         };
         let alone = run(network, own, given);
         same_bits("y", &part(after, dims.output, &whole.y, samples.clone()), &alone.y);
-        same_bits("dx", &part(extent, dims.input, &whole.dx, samples.clone()), &alone.dx);
-        same_bits("final state", &state_part(slabs, extent.batch, &whole.end, samples.clone()), &alone.end);
-        same_bits("state gradient", &state_part(slabs, extent.batch, &whole.d_start, samples), &alone.d_start);
+        same_bits("dx", &part(shape, dims.input, &whole.dx, samples.clone()), &alone.dx);
+        same_bits("final state", &state_part(slabs, shape.batch, &whole.end, samples.clone()), &alone.end);
+        same_bits("state gradient", &state_part(slabs, shape.batch, &whole.d_start, samples), &alone.d_start);
         first = end;
     }
 }
@@ -227,16 +227,16 @@ proptest! {
         batch in 2usize..12, steps in 1usize..4, at in 0.0f64..1.0, width in 1usize..10, seed in 0u64..1000,
     ) {
         let cut = [1 + (at * (batch - 1) as f64) as usize];
-        let extent = BatchShape::sequences(batch, steps);
-        cuts_change_nothing::<f64>(&feedforward(width), &[], extent, &cut, seed);
-        cuts_change_nothing::<f32>(&feedforward(width), &[], extent, &cut, seed);
+        let shape = BatchShape::sequences(batch, steps);
+        cuts_change_nothing::<f64>(&feedforward(width), &[], shape, &cut, seed);
+        cuts_change_nothing::<f32>(&feedforward(width), &[], shape, &cut, seed);
         for (name, network, slabs) in recurrent_networks::<f32>(width) {
             println!("{name}");
-            cuts_change_nothing(&*network, &slabs, extent, &cut, seed);
+            cuts_change_nothing(&*network, &slabs, shape, &cut, seed);
         }
         for (name, network, slabs) in recurrent_networks::<f64>(width) {
             println!("{name}");
-            cuts_change_nothing(&*network, &slabs, extent, &cut, seed);
+            cuts_change_nothing(&*network, &slabs, shape, &cut, seed);
         }
     }
 
@@ -272,24 +272,24 @@ fn stepped<T: Scalar>(batch: usize, steps: usize, hidden: usize, seed: u64) {
     let causal =
         |name: &str| !["reversed", "bidirectional", "both", "last", "mean", "dropout"].iter().any(|n| name.contains(n));
     for (name, network, slabs) in recurrent_networks::<T>(hidden).into_iter().filter(|(name, ..)| causal(name)) {
-        let (dims, extent) = (network.dims(), BatchShape::sequences(batch, steps));
+        let (dims, shape) = (network.dims(), BatchShape::sequences(batch, steps));
         let w = initialize::<T>(&*network, seed).unwrap();
-        let x = numbers::<T>(seed + 1, extent.rows() * dims.input);
+        let x = numbers::<T>(seed + 1, shape.rows() * dims.input);
         let start = numbers::<T>(seed + 2, batch * slabs.iter().sum::<usize>());
-        let mut workspace = Workspace::new(&*network, extent).unwrap();
+        let mut workspace = Workspace::new(&*network, shape).unwrap();
         workspace.set_state(&start).unwrap();
-        let once = workspace.forward(&w, &x, extent).unwrap().y.to_vec();
+        let once = workspace.forward(&w, &x, shape).unwrap().y.to_vec();
         let end = workspace.final_state().to_vec();
         for window in 1..=steps {
             for infer in [false, true] {
                 let mut by_hand = Vec::new();
                 workspace.set_state(&start).unwrap();
                 for x in x.chunks(window * batch * dims.input) {
-                    let extent = BatchShape::sequences(batch, x.len() / batch / dims.input);
+                    let shape = BatchShape::sequences(batch, x.len() / batch / dims.input);
                     let y = if infer {
-                        workspace.infer(&w, x, extent)
+                        workspace.infer(&w, x, shape)
                     } else {
-                        workspace.forward(&w, x, extent).map(|out| out.y)
+                        workspace.forward(&w, x, shape).map(|out| out.y)
                     };
                     by_hand.extend_from_slice(y.unwrap());
                     workspace.carry_state();
@@ -315,11 +315,11 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
     networks.push(("reversed pool", Box::new(Reversed::new(LastStep::new(INPUTS))), vec![]));
     networks.push(("nothing", Box::new(Sequential::new(INPUTS)), vec![]));
     for (name, network, slabs) in networks {
-        let extent = BatchShape::ragged(lengths);
+        let shape = BatchShape::ragged(lengths);
         let w = initialize::<T>(&*network, seed).unwrap();
-        let x = numbers::<T>(seed + 1, extent.rows() * INPUTS);
+        let x = numbers::<T>(seed + 1, shape.rows() * INPUTS);
         let start = numbers::<T>(seed + 2, lengths.len() * slabs.iter().sum::<usize>());
-        let capacity = BatchShape::sequences(extent.batch, extent.steps);
+        let capacity = BatchShape::sequences(shape.batch, shape.steps);
         let mut workspace = Workspace::new(&*network, capacity).unwrap();
         let mut small = Workspace::for_inference(&*network, capacity).unwrap();
         for with_state in [false, !slabs.is_empty()] {
@@ -327,11 +327,11 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
                 workspace.set_state(&start).unwrap();
                 small.set_state(&start).unwrap();
             }
-            let expected = workspace.forward_with(&w, &x, extent, Mode::Evaluate, &mut ()).unwrap().y.to_vec();
+            let expected = workspace.forward_with(&w, &x, shape, Mode::Evaluate, &mut ()).unwrap().y.to_vec();
             let end = workspace.final_state().to_vec();
-            same_bits(name, workspace.infer(&w, &x, extent).unwrap(), &expected);
+            same_bits(name, workspace.infer(&w, &x, shape).unwrap(), &expected);
             same_bits(name, workspace.final_state(), &end);
-            same_bits(name, small.infer(&w, &x, extent).unwrap(), &expected);
+            same_bits(name, small.infer(&w, &x, shape).unwrap(), &expected);
             same_bits(name, small.final_state(), &end);
         }
     }
@@ -341,9 +341,9 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
 #[test]
 fn no_gradient_leaks_between_windows() {
     for (name, network, slabs) in recurrent_networks::<f64>(4) {
-        let (dims, extent) = (network.dims(), BatchShape::sequences(2, 3));
+        let (dims, shape) = (network.dims(), BatchShape::sequences(2, 3));
         let states = 2 * slabs.iter().sum::<usize>();
-        let outs = network.extent(extent).rows() * dims.output;
+        let outs = network.output_shape(shape).rows() * dims.output;
         let w = initialize::<f64>(&*network, 1).unwrap();
         let start = numbers::<f64>(2, states);
         let [x1, x2] = [3, 4].map(|seed| numbers::<f64>(seed, 6 * INPUTS));
@@ -351,32 +351,32 @@ fn no_gradient_leaks_between_windows() {
         let [d_end, nothing] = [numbers::<f64>(7, states), vec![0.0; states]];
         // Each window by itself.
         let given = Given { w: &w, x: &x1, start: &start, dy: &dy1, d_end: &d_end, first_sample: 0 };
-        let first = run(&*network, extent, given);
-        let second = run(&*network, extent, Given { x: &x2, start: &first.end, dy: &dy2, d_end: &nothing, ..given });
+        let first = run(&*network, shape, given);
+        let second = run(&*network, shape, Given { x: &x2, start: &first.end, dy: &dy2, d_end: &nothing, ..given });
         // Both on one workspace, carried over.
-        let mut workspace = Workspace::new(&*network, extent).unwrap();
+        let mut workspace = Workspace::new(&*network, shape).unwrap();
         workspace.set_dropout_key(DropoutKey::new(7, 3));
         workspace.compute_input_gradient(true);
         workspace.compute_state_gradient(true);
         workspace.set_state(&start).unwrap();
-        workspace.forward(&w, &x1, extent).unwrap().dy.copy_from_slice(&dy1);
+        workspace.forward(&w, &x1, shape).unwrap().dy.copy_from_slice(&dy1);
         workspace.final_state_gradient_mut().copy_from_slice(&d_end);
         workspace.backward(&w).unwrap();
         same_bits(name, workspace.gradient(), &first.dw);
         workspace.carry_state();
-        workspace.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
+        workspace.forward(&w, &x2, shape).unwrap().dy.copy_from_slice(&dy2);
         same_bits(name, workspace.gradient(), &first.dw);
         workspace.backward(&w).unwrap();
         same_bits(name, workspace.gradient(), &second.dw);
         same_bits(name, workspace.input_gradient(), &second.dx);
         same_bits(name, workspace.state_gradient(), &second.d_start);
         // Window 2's own gradient is no function of what window 1 was told about its end.
-        let mut other = Workspace::new(&*network, extent).unwrap();
+        let mut other = Workspace::new(&*network, shape).unwrap();
         other.set_dropout_key(DropoutKey::new(7, 3));
         other.set_state(&start).unwrap();
-        other.forward(&w, &x1, extent).unwrap();
+        other.forward(&w, &x1, shape).unwrap();
         other.carry_state();
-        other.forward(&w, &x2, extent).unwrap().dy.copy_from_slice(&dy2);
+        other.forward(&w, &x2, shape).unwrap().dy.copy_from_slice(&dy2);
         other.backward(&w).unwrap();
         same_bits(name, other.gradient(), &second.dw);
     }
@@ -388,11 +388,11 @@ fn a_smaller_batch_than_the_capacity() {
     const INPUTS: usize = 300;
     let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm).build().unwrap();
     let w = initialize(&network, 1).unwrap();
-    let extent = BatchShape::sequences(128, 4);
-    let x = numbers::<f64>(2, extent.rows() * INPUTS);
+    let shape = BatchShape::sequences(128, 4);
+    let x = numbers::<f64>(2, shape.rows() * INPUTS);
     let gradient = |capacity: usize| {
         let mut workspace = Workspace::new(&network, BatchShape::sequences(capacity, 4)).unwrap();
-        let output = workspace.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, shape).unwrap();
         output.dy.copy_from_slice(output.y);
         workspace.backward(&w).unwrap().to_vec()
     };
@@ -488,7 +488,7 @@ fn minimal_gated(w: &[f64], u: &[f64], b: &[f64], x: &[f64], h: &[f64]) -> Vec<f
 fn plain(
     step: Step,
     gates: usize,
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     n: usize,
     w: &[f64],
     x: &[f64],
@@ -496,11 +496,11 @@ fn plain(
 ) -> [Vec<f64>; 2] {
     let (weight, rest) = w.split_at(gates * n * INPUTS);
     let (recurrent, bias) = rest.split_at(gates * n * n);
-    let (mut y, mut end) = (vec![0.0; extent.rows() * n], start.to_vec());
-    for sample in 0..extent.batch {
+    let (mut y, mut end) = (vec![0.0; shape.rows() * n], start.to_vec());
+    for sample in 0..shape.batch {
         let mut h = start[sample * n..][..n].to_vec();
-        for t in 0..extent.length(sample) {
-            let row = extent.row(t, sample);
+        for t in 0..shape.length(sample) {
+            let row = shape.row(t, sample);
             h = step(weight, recurrent, bias, &x[row * INPUTS..][..INPUTS], &h);
             y[row * n..][..n].copy_from_slice(&h);
         }
@@ -513,21 +513,21 @@ fn plain(
 /// difference of the loops.
 fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
     let lengths = [4, 4, 2, 1];
-    for (n, extent) in [(3, BatchShape::ragged(&lengths)), (5, BatchShape::sequences(2, 3))] {
+    for (n, shape) in [(3, BatchShape::ragged(&lengths)), (5, BatchShape::sequences(2, 3))] {
         let layer = Recurrent::new(INPUTS, n, cell.clone());
         assert_eq!(Layer::<f64>::dims(&layer).parameters, gates * n * (INPUTS + n + 1));
         let w = numbers::<f64>(11, gates * n * (INPUTS + n + 1));
-        let x = numbers::<f64>(12, extent.rows() * INPUTS);
-        let start = numbers::<f64>(13, extent.batch * n);
-        let dy = numbers::<f64>(14, extent.rows() * n);
-        let d_end = numbers::<f64>(15, extent.batch * n);
+        let x = numbers::<f64>(12, shape.rows() * INPUTS);
+        let start = numbers::<f64>(13, shape.batch * n);
+        let dy = numbers::<f64>(14, shape.rows() * n);
+        let d_end = numbers::<f64>(15, shape.batch * n);
         let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
-        let found = run(&layer, extent, given);
-        let [y, end] = plain(step, gates, extent, n, &w, &x, &start);
+        let found = run(&layer, shape, given);
+        let [y, end] = plain(step, gates, shape, n, &w, &x, &start);
         let close = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-13);
         assert!(close(&found.y, &y) && close(&found.end, &end));
         let loss = |w: &[f64], x: &[f64], start: &[f64]| {
-            let [y, end] = plain(step, gates, extent, n, w, x, start);
+            let [y, end] = plain(step, gates, shape, n, w, x, start);
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             dot(&y, &dy) + dot(&end, &d_end)
         };

@@ -81,13 +81,13 @@ fn limited(name: &str) -> bool {
 /// What a layer reports of itself saturates, and what makes memory for it refuses it.
 fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static) {
     let dims = layer.dims();
-    let extents = [BatchShape::batch(1), BatchShape::sequences(3, MAX), BatchShape::sequences(MAX / 2, 2)];
+    let batch_shapes = [BatchShape::batch(1), BatchShape::sequences(3, MAX), BatchShape::sequences(MAX / 2, 2)];
     table.row(name, &["reports"], || {
-        for extent in extents {
+        for shape in batch_shapes {
             for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
-                let _ = layer.memory(extent, mode);
+                let _ = layer.memory(shape, mode);
             }
-            let _ = (layer.extent(extent).rows(), layer.zero_rows(extent), layer.gain_bound(&[], extent));
+            let _ = (layer.output_shape(shape).rows(), layer.zero_rows(shape), layer.gain_bound(&[], shape));
         }
         let mut end = 0;
         layer.blocks(&mut |block| end = block.range.end);
@@ -120,9 +120,9 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
     });
     for batch in [MAX, MAX / 2, 1 << 62] {
         let refused: &[&str] = if narrow { &["Parameter", "TooLarge"] } else { &["TooLarge"] };
-        let extent = BatchShape::sequences(batch, 1);
-        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::new(&layer, extent)));
-        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::for_inference(&layer, extent)));
+        let shape = BatchShape::sequences(batch, 1);
+        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::new(&layer, shape)));
+        table.row(&format!("{name}: {batch}"), refused, || kind(Workspace::<f64, _>::for_inference(&layer, shape)));
     }
 }
 
@@ -167,7 +167,7 @@ fn hostile_sizes_give_a_value_or_a_typed_error() {
         return;
     }
     let mut table = Table(Vec::new());
-    extents(&mut table);
+    batch_shapes(&mut table);
     data(&mut table);
     trainers(&mut table);
     threads(&mut table);
@@ -185,7 +185,7 @@ fn hostile_sizes_in_theory_give_a_value_or_a_typed_error() {
     assert!(table.0.is_empty(), "{} of the table:\n{}", table.0.len(), table.0.join("\n"));
 }
 
-fn extents(table: &mut Table) {
+fn batch_shapes(table: &mut Table) {
     let cases = [
         (BatchShape::batch(0), "EmptyBatch"),
         (BatchShape::batch(1), "Ok"),
@@ -200,11 +200,11 @@ fn extents(table: &mut Table) {
         (BatchShape::ragged(&[MAX, 1]), "TooLarge"),
         (BatchShape::ragged(&[MAX / 2, MAX / 2, 3]), "TooLarge"),
     ];
-    for (extent, expected) in cases {
-        table.row(&format!("{extent:?}"), &[expected], || kind(extent.check()));
-        table.row(&format!("{extent:?}: methods"), &["reports"], || {
+    for (shape, expected) in cases {
+        table.row(&format!("{shape:?}"), &[expected], || kind(shape.check()));
+        table.row(&format!("{shape:?}: methods"), &["reports"], || {
             for at in SIZES {
-                let _ = (extent.rows(), extent.active(at), extent.step(at), extent.length(at), extent.row(at, at));
+                let _ = (shape.rows(), shape.active(at), shape.step(at), shape.length(at), shape.row(at, at));
             }
             "reports"
         });
@@ -345,10 +345,10 @@ fn threads(table: &mut Table) {
             kind(workspace.forward(&w, &[0.5; 12], BatchShape::batch(4)).map(drop))
         });
     }
-    for extent in [BatchShape::batch(MAX), BatchShape::sequences(2, 1 << 63), BatchShape::ragged(&[MAX, MAX])] {
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.forward(&w, &[], extent).map(drop)));
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.infer(&w, &[], extent).map(drop)));
-        table.row(&format!("{extent:?}: passes"), &["TooLarge"], || kind(workspace.input_mut(extent).map(drop)));
+    for shape in [BatchShape::batch(MAX), BatchShape::sequences(2, 1 << 63), BatchShape::ragged(&[MAX, MAX])] {
+        table.row(&format!("{shape:?}: passes"), &["TooLarge"], || kind(workspace.forward(&w, &[], shape).map(drop)));
+        table.row(&format!("{shape:?}: passes"), &["TooLarge"], || kind(workspace.infer(&w, &[], shape).map(drop)));
+        table.row(&format!("{shape:?}: passes"), &["TooLarge"], || kind(workspace.input_mut(shape).map(drop)));
     }
 }
 
@@ -405,15 +405,14 @@ fn theories(table: &mut Table) {
         });
     }
     let w = initialize(&recurrent, 1).unwrap();
-    for (extent, expected) in [
+    for (shape, expected) in [
         (BatchShape::sequences(1, 1000), "Ok"),
         (BatchShape::sequences(1, 1 << 31), "TooLarge"),
         (BatchShape::sequences(1, MAX), "TooLarge"),
         (BatchShape::sequences(2, MAX / 2), "TooLarge"),
     ] {
-        table.row(&format!("a certificate of {extent:?}"), &[expected], || {
-            kind(Certificate::new(&recurrent, &w, extent))
-        });
+        table
+            .row(&format!("a certificate of {shape:?}"), &[expected], || kind(Certificate::new(&recurrent, &w, shape)));
     }
     for width in [MAX, MAX / 2, 1 << 40] {
         let (weights, bias) = (chainrule::initializer::He::normal().kind(), None);
@@ -470,7 +469,7 @@ fn theories(table: &mut Table) {
 #[test]
 #[cfg(feature = "proptest")]
 fn strategies_of_hostile_limits_give_cases() {
-    use chainrule::testing::strategies::{Limits, cases, extents, lengths, networks, widths};
+    use chainrule::testing::strategies::{Limits, batch_shapes, cases, lengths, networks, widths};
     use proptest::{
         strategy::{Strategy, ValueTree},
         test_runner::TestRunner,
@@ -483,7 +482,7 @@ fn strategies_of_hostile_limits_give_cases() {
         for b in SIZES {
             widths(a).new_tree(&mut runner).unwrap().current();
             lengths(a, b).new_tree(&mut runner).unwrap().current();
-            extents(a, b).new_tree(&mut runner).unwrap().current();
+            batch_shapes(a, b).new_tree(&mut runner).unwrap().current();
         }
         let limits = Limits { layers: a, width: a, depth: 1, recurrent: false, batch: a, steps: a };
         networks(limits).new_tree(&mut runner).unwrap().current();

@@ -1,4 +1,4 @@
-//! Layers called by hand with sizes that wrap, slices of other lengths and extents that contradict themselves: a panic that
+//! Layers called by hand with sizes that wrap, slices of other lengths and batch shapes that contradict themselves: a panic that
 //! names the law that is broken, and never another's memory.
 
 use chainrule::{
@@ -50,11 +50,11 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
 }
 
 /// A call of both passes of a layer with slices that are `short` of one value, one slice at a time.
-fn short_slices<L: Layer<f64>>(layer: &L, extent: BatchShape<'_>) {
-    let (dims, memory) = (layer.dims(), layer.memory(extent, Mode::Train));
-    let after = layer.extent(extent).rows() * dims.output;
-    let states = memory.carried * extent.batch;
-    let full = [dims.parameters, extent.rows() * dims.input, after, memory.saved, memory.scratch, states];
+fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
+    let (dims, memory) = (layer.dims(), layer.memory(shape, Mode::Train));
+    let after = layer.output_shape(shape).rows() * dims.output;
+    let states = memory.carried * shape.batch;
+    let full = [dims.parameters, shape.rows() * dims.input, after, memory.saved, memory.scratch, states];
     for short in 0..full.len() {
         let mut lengths = full;
         if lengths[short] == 0 {
@@ -70,10 +70,10 @@ fn short_slices<L: Layer<f64>>(layer: &L, extent: BatchShape<'_>) {
             if backward {
                 let dx = Some(&mut dx[..]);
                 let pass =
-                    Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
+                    Backward::new(shape, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
                 layer.backward(&w, pass);
             } else {
-                let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut silent);
+                let mut pass = Forward::new(shape, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut silent);
                 pass.carried_out = &mut end;
                 layer.forward(&w, pass);
             }
@@ -112,8 +112,8 @@ struct Reordering {
 }
 
 impl Reordering {
-    fn extent<'a>(&'a self, extent: BatchShape<'a>) -> BatchShape<'a> {
-        if self.reorders.load(Relaxed) { BatchShape::ragged(&self.lengths) } else { extent }
+    fn output_shape<'a>(&'a self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        if self.reorders.load(Relaxed) { BatchShape::ragged(&self.lengths) } else { shape }
     }
 }
 
@@ -122,8 +122,8 @@ impl<T: Scalar> Layer<T> for Reordering {
         Layer::<T>::dims(&self.recurrent)
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        Layer::<T>::memory(&self.recurrent, extent, mode)
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        Layer::<T>::memory(&self.recurrent, shape, mode)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), chainrule::Error> {
@@ -135,20 +135,20 @@ impl<T: Scalar> Layer<T> for Reordering {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let extent = self.extent(pass.extent);
-        let values = extent.rows() * WIDTH;
+        let shape = self.output_shape(pass.shape);
+        let values = shape.rows() * WIDTH;
         let Forward { mode, x, y, saved, carried_out, scratch, monitor, .. } = pass;
-        let mut pass = Forward::new(extent, mode, &x[..values], &mut y[..values], saved, scratch, monitor);
+        let mut pass = Forward::new(shape, mode, &x[..values], &mut y[..values], saved, scratch, monitor);
         pass.carried_out = carried_out;
         self.recurrent.forward(w, pass);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let extent = self.extent(pass.extent);
-        let values = extent.rows() * WIDTH;
+        let shape = self.output_shape(pass.shape);
+        let values = shape.rows() * WIDTH;
         let Backward { mode, x, y, saved, dy, dx, dw, scratch, monitor, .. } = pass;
         let (x, y, dy) = (&x[..values], &y[..values], &dy[..values]);
-        self.recurrent.backward(w, Backward::new(extent, mode, x, y, saved, dy, dx, dw, scratch, monitor));
+        self.recurrent.backward(w, Backward::new(shape, mode, x, y, saved, dy, dx, dw, scratch, monitor));
     }
 }
 
@@ -157,8 +157,8 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     let mut lengths = vec![STEPS];
     lengths.resize(32, 1);
     lengths.resize(SAMPLES, STEPS);
-    let extent = BatchShape::sequences(SAMPLES, STEPS);
-    let x: Vec<f32> = (0..extent.rows() * WIDTH).map(|i| (i % 17) as f32 / 17.0).collect();
+    let shape = BatchShape::sequences(SAMPLES, STEPS);
+    let x: Vec<f32> = (0..shape.rows() * WIDTH).map(|i| (i % 17) as f32 / 17.0).collect();
     let new = || {
         let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
         let layer = Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) };
@@ -167,24 +167,24 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     let network = new();
     let w = initialize(&network, 1).unwrap();
     let pass = |workspace: &mut Workspace<f32, _>| {
-        let output = workspace.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, shape).unwrap();
         let y = output.y.to_vec();
         output.dy.fill(1.0);
         [y, workspace.backward(&w).unwrap().to_vec()]
     };
-    let expected = pass(&mut Workspace::new(network, extent).unwrap());
+    let expected = pass(&mut Workspace::new(network, shape).unwrap());
     for threads in [1, 4] {
         let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
         let layer =
             std::sync::Arc::new(Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) });
         let network = Sequential::<f32>::input(WIDTH).layer(layer.clone()).build().unwrap();
-        let mut workspace = Workspace::new(network, extent).unwrap();
+        let mut workspace = Workspace::new(network, shape).unwrap();
         workspace.set_threads(threads).unwrap();
         layer.reorders.store(true, Relaxed);
-        let text = panic_of(|| workspace.forward(&w, &x, extent).map(|_| ()));
+        let text = panic_of(|| workspace.forward(&w, &x, shape).map(|_| ()));
         assert!(text.contains("must not increase"), "{text}");
         layer.reorders.store(false, Relaxed);
-        let output = workspace.forward(&w, &x, extent).unwrap();
+        let output = workspace.forward(&w, &x, shape).unwrap();
         output.dy.fill(1.0);
         layer.reorders.store(true, Relaxed);
         let text = panic_of(|| workspace.backward(&w).map(|_| ()));

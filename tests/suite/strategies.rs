@@ -14,8 +14,8 @@ use chainrule::{
     testing::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
-            Case, Limits, OwnedExtent, activations, cases, cells, extents, finite, float, initializers, lengths,
-            networks, values, widths,
+            Case, Limits, OwnedBatchShape, activations, batch_shapes, cases, cells, finite, float, initializers,
+            lengths, networks, values, widths,
         },
     },
     workspace::Workspace,
@@ -49,18 +49,18 @@ fn config(cases: u32) -> ProptestConfig {
 fn runs<T: Scalar>(case: &Case<T>) -> Result<Vec<T>, Error> {
     let network = case.network.build::<T>()?;
     assert_eq!(network.describe(), case.network);
-    let extent = BatchShape::from(&case.extent);
-    extent.check()?;
-    let mut workspace = Workspace::new(&network, extent)?;
+    let shape = BatchShape::from(&case.shape);
+    shape.check()?;
+    let mut workspace = Workspace::new(&network, shape)?;
     workspace.compute_input_gradient(true);
     for mode in [Mode::Train, Mode::Evaluate] {
-        let output = workspace.forward_with(&case.w, &case.x, extent, mode, &mut ())?;
+        let output = workspace.forward_with(&case.w, &case.x, shape, mode, &mut ())?;
         output.dy.fill(T::one());
         workspace.backward(&case.w)?;
     }
     let initial: Vec<T> = initialize(&network, 1)?;
     assert!(initial.iter().all(|w| w.is_finite()));
-    Ok([workspace.infer(&case.w, &case.x, extent)?.to_vec(), workspace.gradient().to_vec()].concat())
+    Ok([workspace.infer(&case.w, &case.x, shape)?.to_vec(), workspace.gradient().to_vec()].concat())
 }
 
 proptest! {
@@ -97,10 +97,10 @@ proptest! {
     }
 
     #[test]
-    fn extents_are_valid(extent in extents(3, 4), lengths in lengths(5, 6), width in widths(7)) {
-        BatchShape::from(&extent).check()?;
+    fn batch_shapes_are_valid(shape in batch_shapes(3, 4), lengths in lengths(5, 6), width in widths(7)) {
+        BatchShape::from(&shape).check()?;
         BatchShape::ragged(&lengths).check()?;
-        prop_assert!(extent.extent().batch <= 3 && extent.extent().steps <= 4);
+        prop_assert!(shape.shape().batch <= 3 && shape.shape().steps <= 4);
         prop_assert!(lengths.len() <= 5 && lengths[0] <= 6 && (1..=7).contains(&width));
     }
 
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_values(_: ActivationKind, _: CellKind, _: LayerSpec, _: OwnedExtent, _: GruVariant, scale: BranchScale) {
+    fn arbitrary_values(_: ActivationKind, _: CellKind, _: LayerSpec, _: OwnedBatchShape, _: GruVariant, scale: BranchScale) {
         let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
         prop_assert!(value.abs() <= 2.0);
     }
@@ -184,7 +184,7 @@ fn nothing_is_left_out() {
     // One variant for each activation; the next to be added is missed here, and counted there.
     let kinds: BTreeSet<_> = drawn(activations(), 1000).iter().map(|kind| kind.name()).collect();
     assert_eq!(kinds.len(), 20, "{kinds:?}");
-    assert_eq!(names(&drawn(extents(3, 3), 200)).len(), 3);
+    assert_eq!(names(&drawn(batch_shapes(3, 3), 200)).len(), 3);
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn everything_shrinks() {
     assert_eq!(smallest(lengths(5, 6), |_| false), [1]);
     let unequal = smallest(lengths(5, 6), |lengths| lengths.len() < 2 || lengths[0] == lengths[1]);
     assert!(matches!(unequal[..], [2..=3, 1]), "{unequal:?}");
-    assert_eq!(smallest(extents(5, 6), |_| false), OwnedExtent::Batch(1));
-    assert_eq!(smallest(extents(5, 6), |extent| extent.extent().lengths.is_none()), OwnedExtent::Ragged(vec![1]));
+    assert_eq!(smallest(batch_shapes(5, 6), |_| false), OwnedBatchShape::Batch(1));
+    assert_eq!(smallest(batch_shapes(5, 6), |shape| shape.shape().lengths.is_none()), OwnedBatchShape::Ragged(vec![1]));
     assert_eq!(smallest(activations(), |_| false), ActivationKind::Identity(Identity));
     assert_eq!(smallest(initializers(), |_| false), InitializerKind::Zeros(Zeros));
     assert_eq!(smallest(cells(), |_| false), CellKind::Elman(ActivationKind::Identity(Identity)));
@@ -238,9 +238,9 @@ fn everything_shrinks() {
 #[test]
 fn networks_shrink() {
     let identity = ActivationKind::Identity(Identity);
-    let Case { network, w, x, extent } = smallest(cases::<f64>(Limits::default()), |_| false);
+    let Case { network, w, x, shape } = smallest(cases::<f64>(Limits::default()), |_| false);
     assert_eq!(alone(&network), &LayerSpec::ActivationLayer { width: 1, activation: identity.clone() });
-    assert_eq!((w.as_slice(), x.as_slice(), extent), (&[][..], &[1.0 / 128.0][..], OwnedExtent::Batch(1)));
+    assert_eq!((w.as_slice(), x.as_slice(), shape), (&[][..], &[1.0 / 128.0][..], OwnedBatchShape::Batch(1)));
 
     let recurrent = |node: &LayerSpec| names(std::slice::from_ref(node)).contains("Recurrent");
     let found = smallest(networks(Limits::default()), |node| !recurrent(node));

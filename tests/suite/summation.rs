@@ -47,10 +47,10 @@ fn error(found: &[f64], truth: &[f64]) -> f64 {
 }
 
 /// Output and gradient of a pass.
-fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], extent: BatchShape<'_>) -> [Vec<f64>; 2] {
+fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], shape: BatchShape<'_>) -> [Vec<f64>; 2] {
     let (w, x) = (cast::<T>(w), cast::<T>(x));
-    let mut workspace = Workspace::new(layer, BatchShape::sequences(extent.batch, extent.steps)).unwrap();
-    let output = workspace.forward(&w, &x, extent).unwrap();
+    let mut workspace = Workspace::new(layer, BatchShape::sequences(shape.batch, shape.steps)).unwrap();
+    let output = workspace.forward(&w, &x, shape).unwrap();
     output.dy.copy_from_slice(&cast::<T>(&dy[..output.dy.len()]));
     let y = wide(output.y);
     [y, wide(workspace.backward(&w).unwrap())]
@@ -65,27 +65,27 @@ fn gradient_is_exact(
     single: &impl Layer<f32>,
     double: &impl Layer<f64>,
     range: [f64; 2],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
 ) {
     let dims = single.dims();
-    let x = uniform(1, extent.rows() * dims.input, range);
-    let dy = uniform(2, extent.rows() * dims.output, POSITIVE);
+    let x = uniform(1, shape.rows() * dims.input, range);
+    let dy = uniform(2, shape.rows() * dims.output, POSITIVE);
     let w = initialize::<f32>(single, SEED).unwrap();
-    let [_, found] = pass(single, [&w, &x, &dy], extent);
-    let [_, truth] = pass(double, [&w, &x, &dy], extent);
+    let [_, found] = pass(single, [&w, &x, &dy], shape);
+    let [_, truth] = pass(double, [&w, &x, &dy], shape);
     let mut all = Vec::new();
     single.blocks(&mut |block| {
         let range = block.range.clone();
         all.push((block.name.to_string(), error(&found[range.clone()], &truth[range])));
     });
     for (block, error) in &all {
-        println!("{name}, {} x {} rows, inputs {range:?}: {block} {error:.2}", extent.batch, extent.steps);
+        println!("{name}, {} x {} rows, inputs {range:?}: {block} {error:.2}", shape.batch, shape.steps);
     }
     assert!(all.iter().all(|(_, error)| *error <= BOUND), "{name}, seed {SEED}: {all:?}");
 }
 
-fn both(name: &str, layer: &(impl Layer<f32> + Layer<f64>), range: [f64; 2], extent: BatchShape<'_>) {
-    gradient_is_exact(name, layer, layer, range, extent);
+fn both(name: &str, layer: &(impl Layer<f32> + Layer<f64>), range: [f64; 2], shape: BatchShape<'_>) {
+    gradient_is_exact(name, layer, layer, range, shape);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn residual_scale_gradient_over_many_rows_keeps_its_digits() {
     }
 }
 
-fn recurrent<C: Cell>(name: &str, cell: C, extents: &[BatchShape<'_>]) {
-    for &extent in extents {
-        both(name, &Recurrent::new(3, 2, cell.clone()), POSITIVE, extent);
+fn recurrent<C: Cell>(name: &str, cell: C, batch_shapes: &[BatchShape<'_>]) {
+    for &shape in batch_shapes {
+        both(name, &Recurrent::new(3, 2, cell.clone()), POSITIVE, shape);
     }
 }
 
@@ -148,25 +148,25 @@ fn equal_lengths_as_a_ragged_batch_give_the_same_gradient_bits() {
     let layer = Recurrent::new(3, 2, Lstm);
     let w = initialize::<f32>(&layer, SEED).unwrap();
     let (x, dy) = (uniform(1, 3 * 3 * 5000, POSITIVE), uniform(2, 2 * 3 * 5000, POSITIVE));
-    let gradient = |extent| pass::<f32>(&layer, [&w, &x, &dy], extent);
+    let gradient = |shape| pass::<f32>(&layer, [&w, &x, &dy], shape);
     assert_eq!(gradient(BatchShape::sequences(3, 5000)), gradient(BatchShape::ragged(&[5000; 3])));
 }
 
 #[test]
 fn gradients_over_many_rows_have_the_same_bits_on_any_number_of_threads() {
-    fn gradient(layer: &impl Layer<f32>, extent: BatchShape<'_>, threads: usize) -> Vec<f32> {
+    fn gradient(layer: &impl Layer<f32>, shape: BatchShape<'_>, threads: usize) -> Vec<f32> {
         let dims = layer.dims();
         let w = initialize::<f32>(layer, SEED).unwrap();
-        let mut workspace = Workspace::new(layer, extent).unwrap();
+        let mut workspace = Workspace::new(layer, shape).unwrap();
         workspace.set_threads(threads).unwrap();
-        let output = workspace.forward(&w, &uniform(1, extent.rows() * dims.input, POSITIVE), extent).unwrap();
-        output.dy.copy_from_slice(&uniform(2, extent.rows() * dims.output, POSITIVE));
+        let output = workspace.forward(&w, &uniform(1, shape.rows() * dims.input, POSITIVE), shape).unwrap();
+        output.dy.copy_from_slice(&uniform(2, shape.rows() * dims.output, POSITIVE));
         workspace.backward(&w).unwrap().to_vec()
     }
-    fn same_bits(layer: &impl Layer<f32>, extent: BatchShape<'_>) {
-        let alone = gradient(layer, extent, 1);
+    fn same_bits(layer: &impl Layer<f32>, shape: BatchShape<'_>) {
+        let alone = gradient(layer, shape, 1);
         for threads in 2..4 {
-            assert!(gradient(layer, extent, threads) == alone, "{layer:?}, {threads} threads");
+            assert!(gradient(layer, shape, threads) == alone, "{layer:?}, {threads} threads");
         }
     }
     same_bits(&Linear::new(70, 70), BatchShape::batch(10_000));
@@ -177,14 +177,14 @@ fn gradients_over_many_rows_have_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn mean_over_many_steps_keeps_its_digits() {
     let lengths: Vec<usize> = [ROWS / 8, ROWS / 8, 1000, 33, 1].to_vec();
-    for extent in [BatchShape::sequences(1, ROWS), BatchShape::sequences(3, ROWS / 4), BatchShape::ragged(&lengths)] {
+    for shape in [BatchShape::sequences(1, ROWS), BatchShape::sequences(3, ROWS / 4), BatchShape::ragged(&lengths)] {
         let layer = MeanOverSteps::new(WIDTH);
-        let x = uniform(1, extent.rows() * WIDTH, POSITIVE);
-        let dy = vec![0.0; extent.batch * WIDTH];
-        let [found, _] = pass::<f32>(&layer, [&[], &x, &dy], extent);
-        let [truth, _] = pass::<f64>(&layer, [&[], &x, &dy], extent);
+        let x = uniform(1, shape.rows() * WIDTH, POSITIVE);
+        let dy = vec![0.0; shape.batch * WIDTH];
+        let [found, _] = pass::<f32>(&layer, [&[], &x, &dy], shape);
+        let [truth, _] = pass::<f64>(&layer, [&[], &x, &dy], shape);
         let error = error(&found, &truth);
-        assert!(error <= BOUND, "{extent:?}, seed {SEED}: {error}");
+        assert!(error <= BOUND, "{shape:?}, seed {SEED}: {error}");
     }
 }
 

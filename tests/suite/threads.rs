@@ -30,15 +30,15 @@ fn numbers<T: Scalar>(count: usize) -> Vec<T> {
 }
 
 /// Output, input gradient and parameter gradient of a pass on some threads.
-fn pass<T: Scalar>(network: &Sequential<T>, extent: BatchShape<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {
+fn pass<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {
     let w = initialize(network, 3).unwrap();
-    let mut workspace = Workspace::new(network, extent).unwrap();
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.set_threads(threads).unwrap();
     workspace.compute_input_gradient(true);
     let mut budget = GradientBudget::new();
     let monitor: &mut dyn GradientMonitor<T> = if watched { &mut budget } else { &mut () };
-    let x = numbers::<T>(extent.rows() * network.dims().input);
-    let output = workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap();
+    let x = numbers::<T>(shape.rows() * network.dims().input);
+    let output = workspace.forward_with(&w, &x, shape, Mode::Train, monitor).unwrap();
     let y = output.y.to_vec();
     output.dy.copy_from_slice(&numbers(y.len()));
     let dw = workspace.backward_with(&w, monitor).unwrap().to_vec();
@@ -61,12 +61,12 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
 
 fn same_bits<T: Scalar>() {
     let lengths: Vec<usize> = (0..37).map(|i| 40 - i).collect();
-    let extents = [BatchShape::sequences(37, 12), BatchShape::ragged(&lengths), BatchShape::batch(1500)];
+    let batch_shapes = [BatchShape::sequences(37, 12), BatchShape::ragged(&lengths), BatchShape::batch(1500)];
     for (name, network) in networks::<T>() {
-        for extent in extents {
-            let alone = pass(&network, extent, 1, false);
+        for shape in batch_shapes {
+            let alone = pass(&network, shape, 1, false);
             for (threads, watched) in [(2, false), (3, false), (5, false), (2, true)] {
-                assert!(pass(&network, extent, threads, watched) == alone, "{name}, {threads} threads, {extent:?}");
+                assert!(pass(&network, shape, threads, watched) == alone, "{name}, {threads} threads, {shape:?}");
             }
         }
     }
@@ -101,13 +101,13 @@ impl<T: Scalar> Layer<T> for Scale {
         visit(Block::new("scale", 0, [1, 1], Role::Gain));
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        self.rows[0].fetch_min(pass.extent.rows(), Relaxed);
+        self.rows[0].fetch_min(pass.shape.rows(), Relaxed);
         for (&x, y) in pass.x.iter().zip(pass.y) {
             *y = w[0] * x;
         }
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.rows[1].fetch_min(pass.extent.rows(), Relaxed);
+        self.rows[1].fetch_min(pass.shape.rows(), Relaxed);
         for (&x, &dy) in pass.x.iter().zip(pass.dy) {
             pass.dw[0] += x * dy;
         }
@@ -233,8 +233,8 @@ impl<T: Scalar> Layer<T> for Halve {
         Dims::new(self.0, self.0, 0)
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        MemorySizes::new(if mode == Mode::Train { extent.rows() * self.0 } else { 0 }, 0, 0)
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        MemorySizes::new(if mode == Mode::Train { shape.rows() * self.0 } else { 0 }, 0, 0)
     }
 
     fn reads(&self) -> Reads {
@@ -266,11 +266,11 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
         network = network.linear(64).activation(Tanh).layer(Halve(64));
     }
     let network = network.linear(3).build().unwrap();
-    let (w, x, extent) = (initialize(&network, 1).unwrap(), numbers::<f32>(64 * 40), BatchShape::batch(40));
+    let (w, x, shape) = (initialize(&network, 1).unwrap(), numbers::<f32>(64 * 40), BatchShape::batch(40));
     let gradient = |mode: Mode, threads: usize| {
-        let mut workspace = Workspace::new(&network, extent).unwrap();
+        let mut workspace = Workspace::new(&network, shape).unwrap();
         workspace.set_threads(threads).unwrap();
-        workspace.forward_with(&w, &x, extent, mode, &mut ()).unwrap().dy.fill(1.0);
+        workspace.forward_with(&w, &x, shape, mode, &mut ()).unwrap().dy.fill(1.0);
         workspace.backward(&w).unwrap().to_vec()
     };
     let alone = gradient(Mode::Train, 1);
@@ -295,14 +295,14 @@ fn a_smaller_pass_gives_the_same_bits() {
                     workspace.freeze(block).unwrap();
                 }
                 let mut results = Vec::new();
-                for extent in [
+                for shape in [
                     BatchShape::ragged(&lengths),
                     BatchShape::sequences(31, 9),
                     BatchShape::batch(40),
                     BatchShape::sequences(2, 30),
                 ] {
-                    let x = numbers::<f32>(extent.rows() * 97);
-                    let output = workspace.forward(&w, &x, extent).unwrap();
+                    let x = numbers::<f32>(shape.rows() * 97);
+                    let output = workspace.forward(&w, &x, shape).unwrap();
                     let dy = numbers(output.y.len());
                     output.dy.copy_from_slice(&dy);
                     results.extend_from_slice(workspace.backward(&w).unwrap());
@@ -327,9 +327,9 @@ struct Beside {
 
 impl GradientMonitor<f32> for Beside {
     fn update(&mut self, _blocks: &chainrule::Blocks, _w: &[f32], _update: &[f32]) {
-        let (w, extent) = (initialize(&self.network, 3).unwrap(), BatchShape::sequences(32, 20));
-        let x = numbers(extent.rows() * 64);
-        self.workspace.forward(&w, &x, extent).unwrap().dy.fill(1.0);
+        let (w, shape) = (initialize(&self.network, 3).unwrap(), BatchShape::sequences(32, 20));
+        let x = numbers(shape.rows() * 64);
+        self.workspace.forward(&w, &x, shape).unwrap().dy.fill(1.0);
         self.gradients.push(self.workspace.backward(&w).unwrap().to_vec());
     }
 }

@@ -64,9 +64,9 @@ impl Lsuv {
         network: &(impl Layer<T> + ?Sized),
         w: &mut [T],
         x: &[T],
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
     ) -> Result<usize, Error> {
-        let mut workspace = Workspace::new(network, extent)?;
+        let mut workspace = Workspace::new(network, shape)?;
         let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];
         let mut rescaled = 0;
@@ -75,7 +75,7 @@ impl Lsuv {
             let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
-                workspace.forward_with(w, x, extent, Mode::Evaluate, &mut seen)?;
+                workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
                 // A layer that shows no product of its own has none to rescale.
                 let Some(variance) = seen.found else { break };
                 shown = true;

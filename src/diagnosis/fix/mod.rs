@@ -143,7 +143,7 @@ pub trait FixStrategy: Debug + Send + Sync {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }
 
-/// The extent of the change that a fix makes, from the smallest to the largest.
+/// The shape of the change that a fix makes, from the smallest to the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effort {
     /// First values of parameters.
@@ -182,7 +182,7 @@ pub enum Change {
 pub struct Fix {
     /// The name of the strategy that proposes it.
     pub name: &'static str,
-    /// The extent of the change.
+    /// The shape of the change.
     pub effort: Effort,
     /// The change.
     pub change: Change,
@@ -233,8 +233,8 @@ impl<T: Scalar> FixedNetwork<T> {
     ///
     /// # Panics
     /// As [`first_check`](super::first_check).
-    pub fn check(&self, x: &[T], extent: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
-        health::check(&*self.network, &self.parameters, x, extent, span, 0)
+    pub fn check(&self, x: &[T], shape: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
+        health::check(&*self.network, &self.parameters, x, shape, span, 0)
     }
 }
 

@@ -83,11 +83,11 @@ impl LinkStatistics {
         self.output.push(root_mean_square(of_y.norm, y.len()));
         if at.factor == Factor::Activation {
             self.input.push(root_mean_square(survey(x).norm, x.len()));
-            let rows = at.extent.batch;
-            self.cosine = mean_cosine(x, x.len() / at.extent.rows().max(1), rows, &mut self.sum);
+            let rows = at.shape.batch;
+            self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
             let collapsed = self.cosine.is_some_and(|cosine| cosine > 0.99);
             self.collapsed_passes = if collapsed { self.collapsed_passes + 1 } else { 0 };
-            self.units.size(x.len() / at.extent.rows().max(1));
+            self.units.size(x.len() / at.shape.rows().max(1));
         }
     }
 

@@ -108,7 +108,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
         let pass = self.run.pass();
         match (at.step, at.gate) {
             (Some(step), Some(gate)) => {
-                if step % at.extent.steps.div_ceil(gate::STEPS).max(1) == 0 {
+                if step % at.shape.steps.div_ceil(gate::STEPS).max(1) == 0 {
                     let place = find(
                         &mut self.gates,
                         &mut self.next[1],

@@ -66,14 +66,14 @@ impl Comparison {
 impl Suite<'_, '_> {
     /// The gradients of everything, and of each part by itself.
     #[inline]
-    pub(super) fn adjoint(&mut self, extent: BatchShape<'_>) {
-        let Some(given) = self.draw(extent, 1) else { return };
+    pub(super) fn adjoint(&mut self, shape: BatchShape<'_>) {
+        let Some(given) = self.draw(shape, 1) else { return };
         // Biases first: their gradient is that of the pre-activations, by gate, and tells the most.
         let mut parts: Vec<Part> = (0..self.blocks.len()).map(Part::Block).collect();
         parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
         parts.extend(given.state.is_some().then_some(Part::State));
         parts.push(Part::Input);
-        let asked = Asked::new(extent);
+        let asked = Asked::new(shape);
         let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
         let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
         for (block, matters) in self.blocks.iter().zip(&mut self.matters) {
@@ -102,7 +102,7 @@ impl Suite<'_, '_> {
                 continue;
             }
             let wrong = (1..DRAWS).all(|draw| {
-                let given = self.draw(asked.extent, 100 + draw);
+                let given = self.draw(asked.shape, 100 + draw);
                 given.is_some_and(|given| self.fails(part, &given, asked, i, draw))
             });
             if wrong {
@@ -235,7 +235,7 @@ impl Suite<'_, '_> {
         match run(self.layers.dual, &lifted, &Asked { backward: false, ..*asked }) {
             Ok(results) => Some([results.y, results.state].map(|dual| dual.iter().map(|dual| dual.tangent).collect())),
             Err(found) => {
-                let place = self.at("dual numbers", asked.extent);
+                let place = self.at("dual numbers", asked.shape);
                 self.trial.breaks(Law::StaysInside, place, "writes to the given slices alone", found, "");
                 None
             }
@@ -272,7 +272,7 @@ impl Suite<'_, '_> {
             run(self.layers.single, &given.map(|value| value as f32), asked).ok().as_ref().map(widened),
         ];
         let (name, seed) = (ADJOINT[scalar].0, self.seed);
-        let mut place = self.at(name, asked.extent);
+        let mut place = self.at(name, asked.shape);
         let (mut expected, mut found) = (all.expected, all.found);
         if let Some(results) = &results[scalar] {
             let (text, shape, gradient) = self.part(part, results);
@@ -325,12 +325,12 @@ impl Suite<'_, '_> {
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;
         for batch in REMAINDERS {
-            let extent = BatchShape::batch(batch);
+            let shape = BatchShape::batch(batch);
             if parameters * batch > LARGE || self.trial.broken(Law::GenericBody) {
                 continue;
             }
-            let Some(given) = self.draw(extent, 3) else { return };
-            let asked = Asked::new(extent);
+            let Some(given) = self.draw(shape, 3) else { return };
+            let asked = Asked::new(shape);
             let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
             let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
             let lifted = given.map(Dual::constant);
@@ -344,7 +344,7 @@ impl Suite<'_, '_> {
                     let worst =
                         (0..difference.len()).max_by(|&a, &b| difference[a].abs().total_cmp(&difference[b].abs()));
                     let i = worst.unwrap_or(0);
-                    let place = format!("{}: y[{i}]", self.at(name, extent));
+                    let place = format!("{}: y[{i}]", self.at(name, shape));
                     let (expected, found) = (format!("{:e}", generic[i]), format!("{:e}", results.y[i]));
                     self.trial.breaks(Law::GenericBody, place, expected, found, "");
                 }

@@ -18,23 +18,23 @@ impl Suite<'_, '_> {
         const ITERATIONS: usize = 12;
         const ROUNDING: f64 = 1e-9;
         let layer = self.layers.double;
-        for extent in [BatchShape::batch(1), BatchShape::sequences(1, 5)] {
-            let Some(given) = self.draw(extent, 5) else { return };
+        for shape in [BatchShape::batch(1), BatchShape::sequences(1, 5)] {
+            let Some(given) = self.draw(shape, 5) else { return };
             let mut given = Given { state: None, d_state: None, ..given };
-            let Some(bound) = layer.gain_bound(&given.w, extent) else { continue };
+            let Some(bound) = layer.gain_bound(&given.w, shape) else { continue };
             for _ in 0..ITERATIONS {
                 // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
-                let Some(results) = self.pass(layer, "f64", &given, &Asked::new(extent)) else { return };
+                let Some(results) = self.pass(layer, "f64", &given, &Asked::new(shape)) else { return };
                 let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
                 if beyond(gain, bound * (1.0 + ROUNDING)) {
-                    let place = self.at("f64", extent);
+                    let place = self.at("f64", shape);
                     let input = format!("x = {}; parameters of seed {}", listed(&given.x), self.seed);
                     let expected = format!("at most {bound:e}, the stated bound");
                     self.trial.breaks(Law::GainBound, place, expected, format!("{gain:e}"), input);
                     return;
                 }
                 let direction = Given { x: results.dx, ..at_rest(&given) };
-                let Some([image, _]) = self.image(&given, &direction, &Asked::new(extent)) else { return };
+                let Some([image, _]) = self.image(&given, &direction, &Asked::new(shape)) else { return };
                 let length = norm(&image);
                 if length == 0.0 {
                     break;

@@ -66,7 +66,7 @@ macro_rules! layer_laws {
     };
 }
 
-/// Extents from the smallest on: the first that fails is the smallest example.
+/// Batch shapes from the smallest on: the first that fails is the smallest example.
 const EXTENTS: [BatchShape<'static>; 5] = [
     BatchShape::batch(1),
     BatchShape::batch(2),
@@ -121,10 +121,10 @@ pub(super) fn try_layer(layers: Layers<'_>, seed: u64, label: &str, trial: &mut 
     if suite.trial.broken(Law::BlocksTile) || suite.draw(EXTENTS[0], 0).is_none() {
         return;
     }
-    for extent in EXTENTS {
-        suite.adjoint(extent);
-        suite.one_scalar(layers.single, "f32", extent);
-        suite.one_scalar(layers.double, "f64", extent);
+    for shape in EXTENTS {
+        suite.adjoint(shape);
+        suite.one_scalar(layers.single, "f32", shape);
+        suite.one_scalar(layers.double, "f64", shape);
         if suite.trial.broken(Law::StaysInside) {
             return;
         }
@@ -149,8 +149,8 @@ struct Suite<'a, 't> {
 impl Suite<'_, '_> {
     /// A place for a message.
     #[inline]
-    fn at(&self, scalar: &str, extent: BatchShape<'_>) -> String {
-        format!("{}{scalar}, {}", self.label, described(extent))
+    fn at(&self, scalar: &str, shape: BatchShape<'_>) -> String {
+        format!("{}{scalar}, {}", self.label, described(shape))
     }
 
     #[inline]
@@ -160,8 +160,8 @@ impl Suite<'_, '_> {
 
     /// What a pass is given.
     #[inline]
-    fn draw(&mut self, extent: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
-        match draw(self.layers.double, extent, self.seed, stream) {
+    fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
+        match draw(self.layers.double, shape, self.seed, stream) {
             Ok(given) => Some(given),
             Err(error) => {
                 let place = format!("{}f64, initialize", self.label);
@@ -182,7 +182,7 @@ impl Suite<'_, '_> {
         match run(layer, &given.map(scalar), asked) {
             Ok(results) => Some(results),
             Err(found) => {
-                let place = format!("{} ({:?})", self.at(name, asked.extent), asked.mode);
+                let place = format!("{} ({:?})", self.at(name, asked.shape), asked.mode);
                 self.trial.breaks(Law::StaysInside, place, "writes to the given slices alone", found, "");
                 None
             }
@@ -232,15 +232,14 @@ impl Suite<'_, '_> {
         let layer = self.layers.double;
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
             for (batch, steps) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 5)] {
-                let extent = BatchShape::sequences(batch, steps);
-                let memory = layer.memory(extent, mode);
+                let shape = BatchShape::sequences(batch, steps);
+                let memory = layer.memory(shape, mode);
                 for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
                     let more = layer.memory(larger, mode);
                     let holds =
                         more.saved >= memory.saved && more.scratch >= memory.scratch && more.carried == memory.carried;
                     if !holds {
-                        let place =
-                            format!("{}{mode:?}, {} after {}", self.label, described(larger), described(extent));
+                        let place = format!("{}{mode:?}, {} after {}", self.label, described(larger), described(shape));
                         let expected = format!("at least {memory:?}, and the same carried");
                         self.trial.breaks(Law::MemoryGrows, place, expected, format!("{more:?}"), "");
                     }
@@ -274,7 +273,7 @@ impl Suite<'_, '_> {
 #[inline]
 pub(super) fn draw(
     layer: &dyn Layer<f64>,
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     seed: u64,
     stream: u64,
 ) -> Result<Given<f64>, String> {
@@ -293,20 +292,20 @@ pub(super) fn draw(
         w.iter_mut().for_each(|w| *w = f64::from((*w + normal(shift)) as f32));
     }
     let mut some = |count: usize| (0..count).map(|_| normal(1.0)).collect::<Vec<f64>>();
-    let states = layer.memory(extent, Mode::Train).carried * extent.batch;
+    let states = layer.memory(shape, Mode::Train).carried * shape.batch;
     Ok(Given {
         w,
-        x: some(extent.rows() * dims.input),
+        x: some(shape.rows() * dims.input),
         state: (states > 0).then(|| some(states)),
-        dy: some(layer.extent(extent).rows() * dims.output),
+        dy: some(layer.output_shape(shape).rows() * dims.output),
         d_state: (states > 0).then(|| some(states)),
     })
 }
 
-/// An extent in words.
+/// A shape in words.
 #[inline]
-fn described(extent: BatchShape<'_>) -> String {
-    let BatchShape { batch, steps, lengths, .. } = extent;
+fn described(shape: BatchShape<'_>) -> String {
+    let BatchShape { batch, steps, lengths, .. } = shape;
     let samples = if batch == 1 { "1 sample".into() } else { format!("{batch} samples") };
     match lengths {
         Some(lengths) => format!("samples of {lengths:?} steps"),

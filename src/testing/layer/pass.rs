@@ -37,7 +37,7 @@ impl<T: Scalar> Given<T> {
 /// How a pass is made.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::testing) struct Asked<'a> {
-    pub(in crate::testing) extent: BatchShape<'a>,
+    pub(in crate::testing) shape: BatchShape<'a>,
     pub(in crate::testing) mode: Mode,
     pub(in crate::testing) noise: DropoutKey,
     /// What lies in the memory of the pass: saved and scratch.
@@ -67,9 +67,9 @@ pub(in crate::testing) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(in crate::testing) const fn new(extent: BatchShape<'a>) -> Self {
+    pub(in crate::testing) const fn new(shape: BatchShape<'a>) -> Self {
         Asked {
-            extent,
+            shape,
             mode: Mode::Train,
             noise: DropoutKey::new(1, 1),
             garbage: 0.0,
@@ -167,9 +167,9 @@ pub(in crate::testing) fn run<T: Scalar>(
 }
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
-    let &Asked { extent, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
-    let (dims, memory) = (layer.dims(), layer.memory(extent, mode));
-    let states = memory.carried * extent.batch;
+    let &Asked { shape, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
+    let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
+    let states = memory.carried * shape.batch;
     let mut names = Vec::new();
     layer.places("layer", &mut |name| names.push(name));
     let at = Place::new(&names);
@@ -179,14 +179,14 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         monitor = &mut listening;
     }
 
-    let mut y = Guarded::new("y", layer.extent(extent).rows() * dims.output, leftover);
+    let mut y = Guarded::new("y", layer.output_shape(shape).rows() * dims.output, leftover);
     let mut saved = Guarded::new("saved", memory.saved, garbage);
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let mut carried_out = Guarded::new("carried_out", states, leftover);
     layer.forward(
         &given.w,
         Forward {
-            extent,
+            shape,
             mode,
             noise,
             x: &given.x,
@@ -215,7 +215,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
     let backward = Backward {
-        extent,
+        shape,
         mode,
         noise,
         x,
@@ -239,8 +239,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         Some(rate) => layer.descend(w.slice(), scalar(rate), backward),
         None if asked.divided => {
             let Backward { x, y, saved, dy, mut dx, dw, scratch, monitor, .. } = backward;
-            for own in [0..extent.batch / 2, extent.batch / 2..extent.batch] {
-                let part = |all: usize| all / extent.batch * own.start..all / extent.batch * own.end;
+            for own in [0..shape.batch / 2, shape.batch / 2..shape.batch] {
+                let part = |all: usize| all / shape.batch * own.start..all / shape.batch * own.end;
                 let dx = dx.as_deref_mut().map(|dx| &mut dx[part(given.x.len())]);
                 let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
                 let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(memory.saved)]);

@@ -16,9 +16,9 @@ fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
 
 impl Suite<'_, '_> {
     /// Laws that compare passes in one scalar with each other.
-    pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, extent: BatchShape<'_>) {
-        let Some(given) = self.draw(extent, 2) else { return };
-        let usual = Asked::new(extent);
+    pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
+        let Some(given) = self.draw(shape, 2) else { return };
+        let usual = Asked::new(shape);
         let Some(plain) = self.pass(layer, name, &given, &usual) else { return };
 
         self.memory(layer, name, &given, &usual);
@@ -29,7 +29,7 @@ impl Suite<'_, '_> {
             let Some(other) = self.pass(layer, name, &given, &Asked { watched, ..usual }) else { return };
             if let Some((what, i)) = differing(&plain, &other) {
                 let how = if watched { "watched" } else { "repeated" };
-                let place = format!("{}, {how}: {what}[{i}]", self.at(name, extent));
+                let place = format!("{}, {how}: {what}[{i}]", self.at(name, shape));
                 self.trial.breaks(Law::Repeatable, place, value_of(&plain, what, i), value_of(&other, what, i), "");
             }
         }
@@ -54,7 +54,7 @@ impl Suite<'_, '_> {
             ] {
                 let Some(other) = self.pass(layer, name, given, &asked) else { return };
                 if let Some((what, i)) = differing(&plain, &other) {
-                    let place = format!("{}: {what}[{i}]", self.at(name, usual.extent));
+                    let place = format!("{}: {what}[{i}]", self.at(name, usual.shape));
                     let found = format!("{}, where memory held {garbage}", value_of(&other, what, i));
                     self.trial.breaks(law, place, value_of(&plain, what, i), found, "");
                 }
@@ -74,20 +74,20 @@ impl Suite<'_, '_> {
         for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.overwrites()) {
             let Some(fresh) = self.pass(layer, name, given, &Asked { gradient, fresh: true, ..*usual }) else { return };
             if let Some(i) = unlike(&plain.dw, &fresh.dw) {
-                let place = format!("{}: dw[{i}], fresh", self.at(name, usual.extent));
+                let place = format!("{}: dw[{i}], fresh", self.at(name, usual.shape));
                 let found = format!("{:?}, where memory held {gradient}", fresh.dw[i]);
                 self.trial.breaks(Law::Overwrites, place, format!("{:?}", plain.dw[i]), found, "");
                 return;
             }
         }
         let Some(added) = self.pass(layer, name, given, &Asked { gradient: BEFORE, ..*usual }) else { return };
-        let tolerance = 64.0 * to_f64(T::epsilon()) * (1.0 + usual.extent.rows() as f64);
+        let tolerance = 64.0 * to_f64(T::epsilon()) * (1.0 + usual.shape.rows() as f64);
         for (i, (&alone, &added)) in plain.dw.iter().zip(&added.dw).enumerate() {
             let (alone, added) = (to_f64(alone), to_f64(added));
             let off = (added - (alone + BEFORE)).abs();
             if beyond(off, tolerance * (alone.abs() + BEFORE) * 4.0) {
                 let block = self.blocks.at(i).map_or_else(String::new, |block| format!("block `{}`, ", block.name));
-                let place = format!("{}: {block}dw[{i}], which held {BEFORE}", self.at(name, usual.extent));
+                let place = format!("{}: {block}dw[{i}], which held {BEFORE}", self.at(name, usual.shape));
                 let expected = format!("{BEFORE} + {alone:e}");
                 self.trial.breaks(Law::Accumulates, place, expected, format!("{added:e}"), "");
                 return;
@@ -110,19 +110,19 @@ impl Suite<'_, '_> {
         {
             self.left_out(Law::Reads, layer, name, given, &Asked { withheld: true, ..asked }, results);
         }
-        let extent = usual.extent;
+        let shape = usual.shape;
         if !layer.saves_by_row() {
             return;
         }
         for mode in [Mode::Train, Mode::Evaluate] {
-            let [all, one] = [extent, BatchShape::batch(1)].map(|extent| layer.memory(extent, mode).saved);
-            if all != extent.rows() * one {
-                let (expected, found) = (format!("{} × {one} values saved", extent.rows()), format!("{all}"));
-                self.trial.breaks(Law::SavesByRow, self.at(name, extent), expected, found, "");
+            let [all, one] = [shape, BatchShape::batch(1)].map(|shape| layer.memory(shape, mode).saved);
+            if all != shape.rows() * one {
+                let (expected, found) = (format!("{} × {one} values saved", shape.rows()), format!("{all}"));
+                self.trial.breaks(Law::SavesByRow, self.at(name, shape), expected, found, "");
             }
         }
         let apart = layer.rows() == Rows::Independent && given.state.is_none();
-        if apart && extent.steps == 1 && extent.batch > 1 {
+        if apart && shape.steps == 1 && shape.batch > 1 {
             let divided = Asked { divided: true, withheld: true, ..*usual };
             // Sums over rows are made in another order where these are divided.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
@@ -138,16 +138,16 @@ impl Suite<'_, '_> {
         usual: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        let (dims, rows) = (layer.dims(), usual.extent.rows());
-        let zero_rows = layer.zero_rows(usual.extent);
+        let (dims, rows) = (layer.dims(), usual.shape.rows());
+        let zero_rows = layer.zero_rows(usual.shape);
         if zero_rows > rows {
             let found = format!("{zero_rows}");
-            self.trial.breaks(Law::ZeroRows, self.at(name, usual.extent), format!("at most {rows}"), found, "");
+            self.trial.breaks(Law::ZeroRows, self.at(name, usual.shape), format!("at most {rows}"), found, "");
             return;
         }
         let (zeros, rest) = plain.dx.split_at(zero_rows * dims.input);
         if let Some(i) = zeros.iter().position(|zero| !zero.is_zero()) {
-            let place = format!("{}: dx[{i}], of {zero_rows} rows of zeros", self.at(name, usual.extent));
+            let place = format!("{}: dx[{i}], of {zero_rows} rows of zeros", self.at(name, usual.shape));
             self.trial.breaks(Law::ZeroRows, place, "0", format!("{:?}", zeros[i]), "");
         }
         if zero_rows > 0 {
@@ -155,7 +155,7 @@ impl Suite<'_, '_> {
             let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
             self.left_out(Law::ZeroRows, layer, name, given, &asked, &without);
         }
-        let all = layer.extent(usual.extent).rows();
+        let all = layer.output_shape(usual.shape).rows();
         for missing in [1, all / 2, all].into_iter().filter(|_| layer.skips_zero_rows()) {
             let mut given = given.clone();
             given.dy[..missing * dims.output].fill(0.0);
@@ -177,7 +177,7 @@ impl Suite<'_, '_> {
         asked: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.extent), asked.mode);
+        let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.shape), asked.mode);
         match run(layer, &given.map(scalar), asked) {
             Err(found) => self.trial.breaks(law, place(self, "backward"), "a pass back", found, ""),
             Ok(other) => {
@@ -209,7 +209,7 @@ impl Suite<'_, '_> {
             for ((what, a), (_, b)) in stepped.named().into_iter().zip(found.named()) {
                 if let Some(i) = unlike(a, b) {
                     let what = if what == "dw" { "w" } else { what };
-                    let place = format!("{}: {what}[{i}], after a step", self.at(name, usual.extent));
+                    let place = format!("{}: {what}[{i}], after a step", self.at(name, usual.shape));
                     self.trial.breaks(Law::Descends, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
                     return;
                 }
@@ -225,7 +225,7 @@ impl Suite<'_, '_> {
             let size = a.iter().fold(0.0, |most: f64, &a| most.max(to_f64(a).abs()));
             let allowed = 1e3 * to_f64(T::epsilon()) * size;
             if let Some(i) = (0..a.len()).find(|&i| beyond((to_f64(a[i]) - to_f64(b[i])).abs(), allowed)) {
-                let place = format!("{}: {what}[{i}]", self.at(name, usual.extent));
+                let place = format!("{}: {what}[{i}]", self.at(name, usual.shape));
                 self.trial.breaks(Law::ModesAgree, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
             }
         }
@@ -241,7 +241,7 @@ impl Suite<'_, '_> {
     ) {
         let Some(without) = self.pass(layer, name, given, &Asked { optional: false, ..*usual }) else { return };
         if let Some(i) = unequal(&plain.dw, &without.dw) {
-            let place = format!("{}, dx not wanted: dw[{i}]", self.at(name, usual.extent));
+            let place = format!("{}, dx not wanted: dw[{i}]", self.at(name, usual.shape));
             let (expected, found) = (format!("{:?}", plain.dw[i]), format!("{:?}", without.dw[i]));
             self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
         }
@@ -253,8 +253,7 @@ impl Suite<'_, '_> {
             let Some(zero) = self.pass(layer, name, &zero, usual) else { return };
             let Some(none) = self.pass(layer, name, &none, usual) else { return };
             if let Some((what, i)) = differing(&zero, &none) {
-                let place =
-                    format!("{}, no state instead of a state of zero: {what}[{i}]", self.at(name, usual.extent));
+                let place = format!("{}, no state instead of a state of zero: {what}[{i}]", self.at(name, usual.shape));
                 let (expected, found) = (value_of(&zero, what, i), value_of(&none, what, i));
                 self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
             }
@@ -288,7 +287,7 @@ impl Suite<'_, '_> {
                     .filter(|(_, trained)| !**trained)
                     .map(|(block, _)| &*block.name)
                     .collect();
-                let place = format!("{}, {frozen:?} frozen: {what}[{i}]", self.at(name, usual.extent));
+                let place = format!("{}, {frozen:?} frozen: {what}[{i}]", self.at(name, usual.shape));
                 let (expected, found) = (value_of(&expected, what, i), value_of(&other, what, i));
                 self.trial.breaks(Law::FrozenBlocks, place, expected, found, "");
             }

@@ -19,7 +19,7 @@ impl Suite<'_, '_> {
         let [four, two, one] = [vec![3, 1, 0, 2], vec![1, 0], vec![0]];
         let alone: Vec<Vec<usize>> = (0..4).map(|sample| vec![sample]).collect();
         let parts = vec![vec![0, 1, 2], vec![3, 4, 5, 6]];
-        for (law, extent, groups) in [
+        for (law, shape, groups) in [
             (Law::Permutation, BatchShape::batch(2), vec![two.clone()]),
             (Law::Permutation, BatchShape::batch(4), vec![four]),
             (Law::Permutation, BatchShape::sequences(2, 3), vec![two]),
@@ -29,7 +29,7 @@ impl Suite<'_, '_> {
             (Law::Ragged, BatchShape { batch: 2, steps: 2, lengths: Some(&[2, 1]) }, vec![one, vec![1]]),
             (Law::Ragged, ragged, alone),
         ] {
-            self.rows_of(law, layer, name, extent, &groups);
+            self.rows_of(law, layer, name, shape, &groups);
         }
     }
 
@@ -39,33 +39,33 @@ impl Suite<'_, '_> {
         law: Law,
         layer: &dyn Layer<T>,
         name: &str,
-        extent: BatchShape<'_>,
+        shape: BatchShape<'_>,
         groups: &[Vec<usize>],
     ) {
-        let Some(given) = self.draw(extent, 4) else { return };
+        let Some(given) = self.draw(shape, 4) else { return };
         let given = Given { state: None, d_state: None, ..given };
         // Masks belong to samples in their place: in another order there is no noise.
         let mode = if law == Law::Permutation { Mode::Evaluate } else { Mode::Train };
-        let asked = Asked { mode, ..Asked::new(extent) };
+        let asked = Asked { mode, ..Asked::new(shape) };
         let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
-        let (dims, after) = (layer.dims(), layer.extent(extent));
+        let (dims, after) = (layer.dims(), layer.output_shape(shape));
         let mut ends = Vec::new();
         for samples in groups {
-            let lengths: Vec<usize> = samples.iter().map(|&sample| extent.length(sample)).collect();
+            let lengths: Vec<usize> = samples.iter().map(|&sample| shape.length(sample)).collect();
             let part = BatchShape::sequences(samples.len(), lengths[0]);
             let given = Given {
-                x: select(extent, samples, dims.input, &given.x),
+                x: select(shape, samples, dims.input, &given.x),
                 dy: select(after, samples, dims.output, &given.dy),
                 ..given.clone()
             };
             let noise = if law == Law::Permutation { asked.noise } else { asked.noise.from_sample(samples[0]) };
-            let Some(found) = self.pass(layer, name, &given, &Asked { extent: part, noise, ..asked }) else { return };
+            let Some(found) = self.pass(layer, name, &given, &Asked { shape: part, noise, ..asked }) else { return };
             for (what, expected, found) in [
                 ("y", select(after, samples, dims.output, &whole.y), &found.y),
-                ("dx", select(extent, samples, dims.input, &whole.dx), &found.dx),
+                ("dx", select(shape, samples, dims.input, &whole.dx), &found.dx),
             ] {
                 if let Some(i) = unequal(&expected, found) {
-                    let place = format!("{}, samples {samples:?}: {what}[{i}]", self.at(name, extent));
+                    let place = format!("{}, samples {samples:?}: {what}[{i}]", self.at(name, shape));
                     self.trial.breaks(law, place, format!("{:?}", expected[i]), format!("{:?}", found[i]), "");
                 }
             }
@@ -74,7 +74,7 @@ impl Suite<'_, '_> {
         // How states lie in memory is the layer's own business: in order of size they can be compared.
         let (whole, ends) = (sorted(whole.state), sorted(ends));
         if let Some(i) = unequal(&whole, &ends) {
-            let place = format!("{}: carried_out, value {i} by size", self.at(name, extent));
+            let place = format!("{}: carried_out, value {i} by size", self.at(name, shape));
             let found = ends.get(i).map_or_else(|| "nothing".into(), |end| format!("{end:?}"));
             self.trial.breaks(law, place, format!("{:?}", whole.get(i)), found, "");
         }
@@ -87,11 +87,11 @@ fn sorted<T: Scalar>(mut values: Vec<T>) -> Vec<T> {
 }
 
 /// The rows of some samples, time-major.
-fn select<T: Copy>(extent: BatchShape<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
+fn select<T: Copy>(shape: BatchShape<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
     let mut selected = Vec::new();
-    for step in 0..extent.steps {
-        for &sample in samples.iter().filter(|&&sample| step < extent.length(sample)) {
-            selected.extend_from_slice(&values[extent.row(step, sample) * width..][..width]);
+    for step in 0..shape.steps {
+        for &sample in samples.iter().filter(|&&sample| step < shape.length(sample)) {
+            selected.extend_from_slice(&values[shape.row(step, sample) * width..][..width]);
         }
     }
     selected

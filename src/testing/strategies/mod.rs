@@ -1,7 +1,7 @@
-//! Random floats, extents, activations, initializers, cells and networks, for property tests of your own.
+//! Random floats, batch shapes, activations, initializers, cells and networks, for property tests of your own.
 //!
 //! What they draw is valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
-//! shrinks to a short network of narrow, simple layers, a small extent and small numbers.
+//! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
 //!
 //! ```
 //! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Workspace};
@@ -12,22 +12,22 @@
 //!     #[test]
 //!     # */
 //!     fn inference_gives_what_evaluation_gives(case in cases::<f64>(Limits::default())) {
-//!         let Case { network, w, x, extent } = &case;
+//!         let Case { network, w, x, shape } = &case;
 //!         let network = network.build::<f64>()?;
-//!         let mut workspace = Workspace::new(&network, extent.into())?;
-//!         let evaluated = workspace.forward_with(w, x, extent.into(), Mode::Evaluate, &mut ())?.y.to_vec();
-//!         prop_assert_eq!(workspace.infer(w, x, extent.into())?, evaluated);
+//!         let mut workspace = Workspace::new(&network, shape.into())?;
+//!         let evaluated = workspace.forward_with(w, x, shape.into(), Mode::Evaluate, &mut ())?.y.to_vec();
+//!         prop_assert_eq!(workspace.infer(w, x, shape.into())?, evaluated);
 //!     }
 //! }
 //! # inference_gives_what_evaluation_gives();
 //! ```
 
-mod extents;
+mod batch_shapes;
 mod networks;
 mod numbers;
 mod parts;
 
-pub use extents::{OwnedExtent, extents, lengths};
+pub use batch_shapes::{OwnedBatchShape, batch_shapes, lengths};
 pub use networks::{Limits, networks};
 pub use numbers::{finite, float, values, widths};
 pub use parts::{activations, cells, initializers};
@@ -57,23 +57,23 @@ pub struct Case<T> {
     /// An input, none of whose values is 0.
     pub x: Vec<T>,
     /// The rows of the input.
-    pub extent: OwnedExtent,
+    pub shape: OwnedBatchShape,
 }
 
-/// Networks with parameters, input and extent. A failure shrinks to a simple network first, then to a small extent,
+/// Networks with parameters, input and shape. A failure shrinks to a simple network first, then to a small shape,
 /// then to small numbers: odd multiples of 1/128, which do not meet the kinks at 0.
 pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
     let limits = limits.capped();
     // A prime number of values, taken in turn: the network can shrink without new ones being drawn.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
-    (networks(limits), extents(limits.batch, limits.steps), values)
-        .prop_map(|(network, extent, values)| {
+    (networks(limits), batch_shapes(limits.batch, limits.steps), values)
+        .prop_map(|(network, shape, values)| {
             let dims = network.build::<T>().map(|network| network.dims()).unwrap_or_default();
             let mut values = values.into_iter().cycle();
             let w = values.by_ref().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
-            let x = values.take(dims.input.saturating_mul(extent.extent().rows())).map(scalar).collect();
-            Case { network, w, x, extent }
+            let x = values.take(dims.input.saturating_mul(shape.shape().rows())).map(scalar).collect();
+            Case { network, w, x, shape }
         })
         .boxed()
 }
@@ -102,8 +102,8 @@ arbitrary! {
     CellKind, (), |()| cells();
     /// [`networks`].
     LayerSpec, Limits, |limits| networks(limits);
-    /// [`extents`] of up to 3 samples and 4 steps.
-    OwnedExtent, (), |()| extents(3, 4);
+    /// [`batch_shapes`] of up to 3 samples and 4 steps.
+    OwnedBatchShape, (), |()| batch_shapes(3, 4);
     /// Both.
     GruVariant, (), |()| Union::new([GruVariant::ResetAfter, GruVariant::ResetBefore].map(Just)).boxed();
     /// Fixed or learned, within ±2.

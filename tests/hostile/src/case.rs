@@ -135,7 +135,7 @@ pub enum Taste {
     Hostile,
 }
 
-/// An extent that owns its lengths; its fields may contradict each other.
+/// A shape that owns its lengths; its fields may contradict each other.
 #[derive(Debug, Clone)]
 pub struct Rows {
     pub batch: usize,
@@ -144,10 +144,10 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn extent(&self) -> BatchShape<'_> {
-        let mut extent = BatchShape::sequences(self.batch, self.steps);
-        extent.lengths = self.lengths.as_deref();
-        extent
+    pub fn shape(&self) -> BatchShape<'_> {
+        let mut shape = BatchShape::sequences(self.batch, self.steps);
+        shape.lengths = self.lengths.as_deref();
+        shape
     }
 
     /// The number of rows, exact; `None` where the fields contradict each other or there are none.
@@ -303,7 +303,7 @@ impl Case {
         self.values(n, taste)
     }
 
-    /// Mostly a small legal extent; at times a hostile one, its fields perhaps contradicting each other.
+    /// Mostly a small legal shape; at times a hostile one, its fields perhaps contradicting each other.
     pub fn rows(&mut self) -> Rows {
         let small = |c: &mut Self| 1 + (c.next() % 5) as usize;
         let rows = match self.next() % 10 {

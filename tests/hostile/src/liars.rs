@@ -3,7 +3,7 @@
 use crate::case::Case;
 use chainrule::{
     Block, Error, BatchShape, Role, Scalar,
-    layer::{Backward, Dims, Forward, Layer, Mode, MemorySizes, Reads, Rows},
+    layer::{Backward, Dims, Forward, Layer, Mode, MemorySizes, Reads, Samples},
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, Operand, Product},
 };
@@ -22,10 +22,10 @@ pub enum Lie {
     HugeBlock,
     DimsChange,
     NeedsChange,
-    ExtentChanges,
-    ExtentHuge,
-    ExtentUnsorted,
-    ExtentEmpty,
+    ShapeChanges,
+    ShapeHuge,
+    ShapeUnsorted,
+    ShapeEmpty,
     HugeNeeds,
     MemoryShrinks,
     NoPlaces,
@@ -58,10 +58,10 @@ pub const LIES: &[Lie] = &[
     HugeBlock,
     DimsChange,
     NeedsChange,
-    ExtentChanges,
-    ExtentHuge,
-    ExtentUnsorted,
-    ExtentEmpty,
+    ShapeChanges,
+    ShapeHuge,
+    ShapeUnsorted,
+    ShapeEmpty,
     HugeNeeds,
     MemoryShrinks,
     NoPlaces,
@@ -129,21 +129,21 @@ impl<T: Scalar> Layer<T> for Liar {
         Dims::new(width, width, width)
     }
 
-    fn extent<'a>(&self, extent: BatchShape<'a>) -> BatchShape<'a> {
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         match self.lie {
-            ExtentChanges if self.turn() % 2 == 1 => extent.collapsed(),
-            ExtentHuge => BatchShape::sequences(extent.batch, self.size),
-            ExtentUnsorted => BatchShape::ragged(UNSORTED),
-            ExtentEmpty => BatchShape::batch(0),
-            _ => extent,
+            ShapeChanges if self.turn() % 2 == 1 => shape.collapsed(),
+            ShapeHuge => BatchShape::sequences(shape.batch, self.size),
+            ShapeUnsorted => BatchShape::ragged(UNSORTED),
+            ShapeEmpty => BatchShape::batch(0),
+            _ => shape,
         }
     }
 
-    fn memory(&self, extent: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         match self.lie {
             NeedsChange => MemorySizes::new(self.turn() * 7, self.turn() * 11, 0),
             HugeNeeds => MemorySizes::new(self.size, self.size, self.size),
-            MemoryShrinks => MemorySizes::new(64 / extent.batch.max(1), 64 / extent.batch.max(1), 0),
+            MemoryShrinks => MemorySizes::new(64 / shape.batch.max(1), 64 / shape.batch.max(1), 0),
             SavesByRow => MemorySizes::new(3, 0, 0),
             StateBounds => MemorySizes::new(0, 0, 2),
             _ => MemorySizes::default(),
@@ -208,16 +208,16 @@ impl<T: Scalar> Layer<T> for Liar {
         matches!(self.lie, SavesByRow | NeedsChange)
     }
 
-    fn zero_rows(&self, extent: BatchShape<'_>) -> usize {
-        if self.lie == ZeroRows { self.size } else { extent.rows() * 0 }
+    fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
+        if self.lie == ZeroRows { self.size } else { shape.rows() * 0 }
     }
 
     fn skips_zero_rows(&self) -> bool {
         self.lie == SkipsZeroRows
     }
 
-    fn rows(&self) -> Rows {
-        Rows::Independent
+    fn samples(&self) -> Samples {
+        Samples::Independent
     }
 
     fn overwrites(&self) -> bool {
@@ -280,7 +280,7 @@ pub struct LyingCell {
 
 macro_rules! products {
     ($([$($gates:expr, $stage:expr, $operand:ident, $separate:expr);*]),* $(,)?) => {
-        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, keep_separate: $separate }),*]),*]
+        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, keep_separate: $keep_separate }),*]),*]
     };
 }
 
@@ -332,12 +332,12 @@ impl Cell for LyingCell {
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        unit.h.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
+        unit.h_prev.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
         unit.operand.iter_mut().zip(unit.h_prev).for_each(|(operand, h)| *operand = *h);
         unit.cell_state.iter_mut().zip(unit.cell_state_prev).for_each(|(next, memory)| *next = *memory);
     }
 
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
-        unit.z.iter_mut().zip(unit.d_h).for_each(|(z, d)| *z = *d);
+        unit.z.iter_mut().zip(unit.d_h_prev).for_each(|(z, d)| *z = *d);
     }
 }

@@ -68,7 +68,7 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
 }
 
 impl Case {
-    pub fn extent(&self) -> BatchShape<'_> {
+    pub fn shape(&self) -> BatchShape<'_> {
         let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
         if even {
             BatchShape::sequences(self.lengths.len(), self.lengths[0])

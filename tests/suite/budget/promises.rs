@@ -35,11 +35,11 @@ pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
     let network = build::<Dual<f64>>(case.input, &case.parts);
     let w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
     let mut x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
-    let mut workspace = Workspace::for_inference(&network, case.extent()).unwrap();
+    let mut workspace = Workspace::for_inference(&network, case.shape()).unwrap();
     let mut gradient = Vec::new();
     for i in 0..x.len() {
         x[i].tangent = 1.0;
-        let y = workspace.infer(&w, &x, case.extent()).unwrap();
+        let y = workspace.infer(&w, &x, case.shape()).unwrap();
         gradient.push(y.iter().zip(c).map(|(y, c)| y.tangent * c).sum());
         x[i].tangent = 0.0;
     }
@@ -53,18 +53,18 @@ pub fn weights(case: &Case, network: &impl Layer<f64>) -> Vec<f64> {
 
 fn check(case: &Case) -> [usize; 2] {
     let network = build::<f64>(case.input, &case.parts);
-    let extent = case.extent();
+    let shape = case.shape();
     let w = weights(case, &network);
-    let x = case.values(2, extent.rows() * case.input, 1.5);
-    let mut workspace = Workspace::new(&network, extent).unwrap();
+    let x = case.values(2, shape.rows() * case.input, 1.5);
+    let mut workspace = Workspace::new(&network, shape).unwrap();
     workspace.compute_input_gradient(true);
     let blocks = workspace.blocks().clone();
-    let c = case.values(3, Layer::<f64>::extent(&network, extent).rows() * network.width(), 1.0);
+    let c = case.values(3, Layer::<f64>::output_shape(&network, shape).rows() * network.width(), 1.0);
     let mut witness = Witness::new(&blocks, &w, &c);
     let mut budget = GradientBudget::new();
     let mut both = (&mut witness, &mut budget);
     let monitor: &mut dyn GradientMonitor<f64> = &mut both;
-    workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    workspace.forward_with(&w, &x, shape, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
     workspace.backward_with(&w, monitor).unwrap();
 
     // Each link is the factor it says it is. What is zero but for rounding is compared with the rest.
@@ -121,7 +121,7 @@ fn check(case: &Case) -> [usize; 2] {
         for pair in steps.windows(2) {
             assert!(close(pair[1].norm_in.norm, pair[0].norm_out.norm, 0.0), "{pair:?}");
         }
-        assert_eq!(budget.state_gradients(layer).len(), extent.steps);
+        assert_eq!(budget.state_gradients(layer).len(), shape.steps);
     }
 
     // The table names every layer of the path, or of time.

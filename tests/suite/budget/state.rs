@@ -17,22 +17,22 @@ use proptest::prelude::*;
 /// At each step t > 0: the norm of the gradient that comes from later steps, against duals in the state there.
 fn check(case: &Case) {
     let (batch, steps) = (case.lengths.len(), case.lengths[0]);
-    let extent = BatchShape::sequences(batch, steps);
+    let shape = BatchShape::sequences(batch, steps);
     let network = build::<f64>(case.input, &case.parts);
     let duals = build::<Dual<f64>>(case.input, &case.parts);
     let w = weights(case, &network);
-    let x = case.values(2, extent.rows() * case.input, 1.5);
-    let c = case.values(3, extent.rows() * network.width(), 1.0);
-    let mut workspace = Workspace::new(&network, extent).unwrap();
+    let x = case.values(2, shape.rows() * case.input, 1.5);
+    let c = case.values(3, shape.rows() * network.width(), 1.0);
+    let mut workspace = Workspace::new(&network, shape).unwrap();
     let mut budget = GradientBudget::new();
     let monitor: &mut dyn GradientMonitor<f64> = &mut budget;
-    workspace.forward_with(&w, &x, extent, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
+    workspace.forward_with(&w, &x, shape, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
     workspace.backward_with(&w, monitor).unwrap();
 
     let dual_w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
     let dual_x: Vec<Dual<f64>> = x.iter().map(|&x| Dual::constant(x)).collect();
-    let mut prefix = Workspace::for_inference(&network, extent).unwrap();
-    let mut suffix = Workspace::for_inference(&duals, extent).unwrap();
+    let mut prefix = Workspace::for_inference(&network, shape).unwrap();
+    let mut suffix = Workspace::for_inference(&duals, shape).unwrap();
     for t in 1..steps {
         prefix.infer(&w, &x[..t * batch * case.input], BatchShape::sequences(batch, t)).unwrap();
         let mut state: Vec<Dual<f64>> = prefix.final_state().iter().map(|&s| Dual::constant(s)).collect();

@@ -12,13 +12,13 @@ use chainrule::{
 fn watch(
     network: &impl Layer<f64>,
     w: &[f64],
-    extent: BatchShape<'_>,
+    shape: BatchShape<'_>,
     monitor: &mut dyn GradientMonitor<f64>,
 ) -> Vec<f64> {
-    let mut workspace = Workspace::new(network, extent).unwrap();
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
-    let x: Vec<f64> = (0..extent.rows() * network.dims().input).map(|i| (i as f64 * 0.7).sin()).collect();
-    let output = workspace.forward_with(w, &x, extent, Mode::Train, monitor).unwrap();
+    let x: Vec<f64> = (0..shape.rows() * network.dims().input).map(|i| (i as f64 * 0.7).sin()).collect();
+    let output = workspace.forward_with(w, &x, shape, Mode::Train, monitor).unwrap();
     output.dy.iter_mut().enumerate().for_each(|(i, dy)| *dy = 1.0 + (i as f64).cos());
     let y = output.y.to_vec();
     workspace.backward_with(w, monitor).unwrap();
@@ -175,10 +175,10 @@ fn together_they_see_what_each_sees() {
 fn watching_changes_nothing() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
-    for extent in [BatchShape::sequences(3, 4), BatchShape::ragged(&[5, 2, 1])] {
+    for shape in [BatchShape::sequences(3, 4), BatchShape::ragged(&[5, 2, 1])] {
         let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
-        let unseen = bits(watch(&network, &w, extent, &mut ()));
-        let seen = bits(watch(&network, &w, extent, &mut (GradientBudget::new(), Log::default())));
+        let unseen = bits(watch(&network, &w, shape, &mut ()));
+        let seen = bits(watch(&network, &w, shape, &mut (GradientBudget::new(), Log::default())));
         assert_eq!(unseen, seen);
     }
 }

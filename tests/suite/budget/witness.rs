@@ -96,10 +96,10 @@ impl<'a> Witness<'a> {
     /// Backpropagation through time of a plain cell: δ of every row.
     fn through_time(&mut self, layer: &str, at: &Link<'_>) -> Vec<f64> {
         let hidden = self.block(&format!("{layer}.recurrent")).1.shape[1];
-        let mut state = vec![0.0; at.extent.batch * hidden];
+        let mut state = vec![0.0; at.shape.batch * hidden];
         let mut deltas = vec![0.0; self.g.len()];
-        for t in (0..at.extent.steps).rev() {
-            let rows = at.extent.step(t);
+        for t in (0..at.shape.steps).rev() {
+            let rows = at.shape.step(t);
             let active = rows.len() * hidden;
             let row = rows.start * hidden;
             let came = norm(&state);

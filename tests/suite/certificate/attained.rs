@@ -8,9 +8,9 @@ use chainrule::{
 
 /// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.
 #[track_caller]
-fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], extent: BatchShape<'_>, excess: f64) {
-    let bound = Certificate::new(network, w, extent).unwrap().bound().unwrap();
-    let found = longest_input_gradient(network, w, x, extent);
+fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], shape: BatchShape<'_>, excess: f64) {
+    let bound = Certificate::new(network, w, shape).unwrap().bound().unwrap();
+    let found = longest_input_gradient(network, w, x, shape);
     let layers = summary(network);
     assert!(found <= bound * (1.0 + 1e-12), "{found:e} > {bound:e}:\n{layers}");
     assert!(bound <= found * (1.0 + excess), "{found:e} is only {} of {bound:e}:\n{layers}", found / bound);

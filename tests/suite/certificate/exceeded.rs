@@ -19,14 +19,14 @@ fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
 
 /// The largest share of the bound that a gradient attains, and the bound.
 fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
-    let (network, extent) = (node(case.input, &case.parts).build::<T>().unwrap(), case.extent());
+    let (network, shape) = (node(case.input, &case.parts).build::<T>().unwrap(), case.shape());
     let size = 10f64.powf(case.size);
     let w: Vec<f64> = numbers(case.seed, network.dims().parameters).iter().map(|value| value * size).collect();
     let w = cast::<T>(&w);
-    let bound = Certificate::new(&network, &w, extent).unwrap().bound().unwrap();
-    let measure = |x: &[f64]| longest_input_gradient(&*network, &w, &cast::<T>(x), extent);
+    let bound = Certificate::new(&network, &w, shape).unwrap().bound().unwrap();
+    let measure = |x: &[f64]| longest_input_gradient(&*network, &w, &cast::<T>(x), shape);
     let mut best = (f64::NEG_INFINITY, Vec::new());
-    for x in inputs(case, extent.rows() * case.input) {
+    for x in inputs(case, shape.rows() * case.input) {
         let found = measure(&x);
         best = if found > best.0 { (found, x) } else { best };
     }
@@ -100,13 +100,13 @@ fn print_how_much_is_attained() {
 fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f64 {
     let network = node(1, &[super::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
     let count = network.dims().parameters;
-    let extent = chainrule::BatchShape::sequences(1, steps);
+    let shape = chainrule::BatchShape::sequences(1, steps);
     let share = |values: &[f64]| {
         let (w, x) = values.split_at(count);
-        let certificate = Certificate::new(&network, w, extent).unwrap();
+        let certificate = Certificate::new(&network, w, shape).unwrap();
         let found = match of_state {
             true => longest_state_gradient(&*network, w, x, 1) / certificate.horizons()[0].bounds.as_ref().unwrap()[1],
-            false => longest_input_gradient(&*network, w, x, extent) / certificate.bound().unwrap(),
+            false => longest_input_gradient(&*network, w, x, shape) / certificate.bound().unwrap(),
         };
         if found.is_finite() { found } else { 0.0 }
     };

@@ -62,12 +62,12 @@ pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 
 }
 
 /// The most by which a gradient grows from output to input at `x`.
-pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], extent: BatchShape<'_>) -> f64 {
-    let mut workspace = Workspace::new(network, extent).unwrap();
+pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], shape: BatchShape<'_>) -> f64 {
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
-    let outputs = network.extent(extent).rows() * network.dims().output;
+    let outputs = network.output_shape(shape).rows() * network.dims().output;
     longest(outputs, |dy| {
-        let output = workspace.forward(w, x, extent).unwrap();
+        let output = workspace.forward(w, x, shape).unwrap();
         output.dy.copy_from_slice(&cast::<T>(dy));
         workspace.backward(w).unwrap();
         workspace.input_gradient().iter().map(|&value| to_f64(value)).collect()
@@ -79,14 +79,14 @@ pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T
 pub fn longest_state_gradient(network: &dyn Layer<f64>, w: &[f64], x: &[f64], back: usize) -> f64 {
     let inputs = network.dims().input;
     let (before, after) = x.split_at(x.len() - back * inputs);
-    let extent = BatchShape::sequences(1, x.len() / inputs);
-    let mut workspace = Workspace::new(network, extent).unwrap();
+    let shape = BatchShape::sequences(1, x.len() / inputs);
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_state_gradient(true);
     if !before.is_empty() {
         workspace.forward(w, before, BatchShape::sequences(1, before.len() / inputs)).unwrap();
         workspace.carry_state();
     }
-    let states = network.memory(extent, chainrule::Mode::Train).carried;
+    let states = network.memory(shape, chainrule::Mode::Train).carried;
     longest(states, |d| {
         workspace.forward(w, after, BatchShape::sequences(1, back)).unwrap();
         workspace.final_state_gradient_mut().copy_from_slice(d);

@@ -99,7 +99,7 @@ pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
 }
 
 impl Case {
-    pub fn extent(&self) -> BatchShape<'_> {
+    pub fn shape(&self) -> BatchShape<'_> {
         let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
         if even {
             BatchShape::sequences(self.lengths.len(), self.lengths[0])

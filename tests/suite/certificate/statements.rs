@@ -119,10 +119,10 @@ fn it_is_found_wherever_it_is() {
     let names: Vec<_> = certificate.horizons().iter().map(|h| (h.name.as_str(), h.bounds.is_some())).collect();
     assert_eq!(names, [("1", false), ("2.forward", false), ("2.backward", true)]);
     assert_eq!(network.rows(), Rows::AcrossBatch);
-    for (layer, rows) in [(secret(), Rows::AcrossBatch), (Box::new(Linear::new(2, 2)), Rows::Independent)] {
+    for (layer, samples) in [(secret(), Rows::AcrossBatch), (Box::new(Linear::new(2, 2)), Rows::Independent)] {
         let layer = Bidirectional::new::<f64>(Linear::new(2, 2), Reversed::new(residual(layer))).unwrap();
-        assert_eq!((&layer as &dyn Layer<f64>).rows(), rows);
-        assert_eq!(Layer::<f64>::rows(&std::sync::Arc::new(layer)), rows);
+        assert_eq!((&layer as &dyn Layer<f64>).samples(), samples);
+        assert_eq!(Layer::<f64>::rows(&std::sync::Arc::new(layer)), samples);
     }
 }
 
@@ -195,7 +195,7 @@ fn the_last_sentence_says_what_follows() {
 #[test]
 fn what_no_pass_can_cover_is_refused() {
     let network = Linear::new(2, 2);
-    let new = |w: &[f64], extent| Certificate::new(&network, w, extent).map(|_| ());
+    let new = |w: &[f64], shape| Certificate::new(&network, w, shape).map(|_| ());
     assert!(matches!(new(&[0.0; 5], BatchShape::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
     assert_eq!(new(&[0.0; 6], BatchShape::batch(0)), Err(Error::EmptyBatch));
     assert!(matches!(new(&[0.0; 6], BatchShape::ragged(&[1, 2])), Err(Error::LengthsNotDescending { .. })));

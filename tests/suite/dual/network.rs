@@ -24,14 +24,14 @@ fn values<T: Scalar>(count: usize, phase: f64) -> Vec<T> {
 #[test]
 fn forward_tangent_is_the_backward_gradient() {
     let (plain, dual) = (network::<f64>(), network::<Dual<f64>>());
-    let extent = BatchShape::ragged(&[4, 2, 1]);
-    let (w, x): (Vec<f64>, Vec<f64>) = (initialize(&plain, 7).unwrap(), values(extent.rows() * 3, 0.5));
+    let shape = BatchShape::ragged(&[4, 2, 1]);
+    let (w, x): (Vec<f64>, Vec<f64>) = (initialize(&plain, 7).unwrap(), values(shape.rows() * 3, 0.5));
     let (dw, dx): (Vec<f64>, Vec<f64>) = (values(w.len(), 1.0), values(x.len(), 2.0));
     let c: Vec<f64> = values(3 * 2, 3.0);
 
-    let mut workspace = Workspace::new(&plain, extent).unwrap();
+    let mut workspace = Workspace::new(&plain, shape).unwrap();
     workspace.compute_input_gradient(true);
-    let output = workspace.forward(&w, &x, extent).unwrap();
+    let output = workspace.forward(&w, &x, shape).unwrap();
     output.dy.copy_from_slice(&c);
     let y = output.y.to_vec();
     workspace.backward(&w).unwrap();
@@ -39,8 +39,8 @@ fn forward_tangent_is_the_backward_gradient() {
     let backward = dot(workspace.gradient(), &dw) + dot(workspace.input_gradient(), &dx);
 
     let join = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(&a, &b)| Dual::new(a, b)).collect::<Vec<_>>();
-    let mut workspace = Workspace::for_inference(&dual, extent).unwrap();
-    let found = workspace.infer(&join(&w, &dw), &join(&x, &dx), extent).unwrap();
+    let mut workspace = Workspace::for_inference(&dual, shape).unwrap();
+    let found = workspace.infer(&join(&w, &dw), &join(&x, &dx), shape).unwrap();
     let forward: f64 = found.iter().zip(&c).map(|(y, c)| y.tangent * c).sum();
     assert!(found.iter().zip(&y).all(|(dual, y)| (dual.value - y).abs() < 1e-14));
     assert!((forward - backward).abs() < 1e-13 * backward.abs().max(1.0), "{forward} for {backward}");

@@ -114,15 +114,15 @@ impl<T: Scalar> Layer<T> for Affine {
         Dims::new(self.inputs, self.outputs, self.outputs * (self.inputs + 1) + more)
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let scratch = match self.fault {
-            Fault::MemoryShrinks => 100 / extent.batch,
-            Fault::TooLittleScratch => extent.rows() * self.outputs - 1,
-            _ => extent.rows() * self.outputs,
+            Fault::MemoryShrinks => 100 / shape.batch,
+            Fault::TooLittleScratch => shape.rows() * self.outputs - 1,
+            _ => shape.rows() * self.outputs,
         };
-        let carried = if self.is(Fault::CarriedByBatch) { extent.steps } else { 0 };
+        let carried = if self.is(Fault::CarriedByBatch) { shape.steps } else { 0 };
         let more = if self.is(Fault::SavesMoreThanRows) { 8 } else { 0 };
-        MemorySizes::new(if mode.saves() { extent.rows() * self.outputs + more } else { 0 }, scratch, carried)
+        MemorySizes::new(if mode.saves() { shape.rows() * self.outputs + more } else { 0 }, scratch, carried)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -163,7 +163,7 @@ impl<T: Scalar> Layer<T> for Affine {
         self.is(Fault::SavesByColumn) || self.is(Fault::SavesMoreThanRows)
     }
 
-    fn zero_rows(&self, _extent: BatchShape<'_>) -> usize {
+    fn zero_rows(&self, _shape: BatchShape<'_>) -> usize {
         self.is(Fault::FirstRowSaidToBeZero) as usize
     }
 
@@ -175,7 +175,7 @@ impl<T: Scalar> Layer<T> for Affine {
         self.is(Fault::FreshAddedTo)
     }
 
-    fn gain_bound(&self, w: &[T], _extent: BatchShape<'_>) -> Option<f64> {
+    fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         let square = |w: &[T]| w.iter().map(|&w| to_f64(w).powi(2)).sum::<f64>();
         match self.fault {
             // Of one row the norm is exact; 1 % below it is no bound.
@@ -188,7 +188,7 @@ impl<T: Scalar> Layer<T> for Affine {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let (weight, bias) = w.split_at(self.inputs * self.outputs);
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
-        let rows = pass.extent.rows();
+        let rows = pass.shape.rows();
         let mut mean = T::zero();
         if self.is(Fault::BatchMeanSubtracted) {
             mean = pass.x.iter().fold(T::zero(), |sum, &x| sum + x) / scalar(rows as f64);
@@ -232,12 +232,12 @@ impl<T: Scalar> Layer<T> for Affine {
         let mut pass = pass.reborrow();
         if self.is(Fault::RowsTakenForOthers) {
             // The zeros come last, not first.
-            dy.resize(pass.extent.rows() * self.outputs, T::zero());
+            dy.resize(pass.shape.rows() * self.outputs, T::zero());
             pass.dy = &dy;
         }
         let weights = self.inputs * self.outputs;
         let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
-        let rows = pass.extent.rows();
+        let rows = pass.shape.rows();
         let wanted = pass.dx.is_some() || !self.is(Fault::WeightGradientOnlyWithInputGradient);
         let mut train = [0, 1].map(|block| pass.trained.block(block));
         if self.is(Fault::FrozenStopsTheRest) {

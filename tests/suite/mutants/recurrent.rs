@@ -45,8 +45,8 @@ impl Plain {
         self.0 == fault
     }
 
-    fn row(&self, extent: BatchShape<'_>, step: usize, sample: usize) -> usize {
-        if self.is(Fault::PaddedRows) { step * extent.batch + sample } else { extent.row(step, sample) }
+    fn row(&self, shape: BatchShape<'_>, step: usize, sample: usize) -> usize {
+        if self.is(Fault::PaddedRows) { step * shape.batch + sample } else { shape.row(step, sample) }
     }
 }
 
@@ -55,9 +55,9 @@ impl<T: Scalar> Layer<T> for Plain {
         Dims::new(IN, HIDDEN, BIAS + HIDDEN)
     }
 
-    fn memory(&self, extent: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let _ = mode;
-        MemorySizes::new(0, 2 * HIDDEN * extent.batch, HIDDEN)
+        MemorySizes::new(0, 2 * HIDDEN * shape.batch, HIDDEN)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -72,7 +72,7 @@ impl<T: Scalar> Layer<T> for Plain {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let (extent, h) = (pass.extent, pass.scratch);
+        let (shape, h) = (pass.shape, pass.scratch);
         let given = match self.0 {
             Fault::StartStateIgnored => None,
             // What the window before left there, wherever it came from.
@@ -81,12 +81,12 @@ impl<T: Scalar> Layer<T> for Plain {
             }
             _ => pass.carried_in,
         };
-        for (i, h) in h.iter_mut().take(HIDDEN * extent.batch).enumerate() {
+        for (i, h) in h.iter_mut().take(HIDDEN * shape.batch).enumerate() {
             *h = given.map_or(T::zero(), |given| given[i]);
         }
-        for step in 0..extent.steps {
-            for sample in 0..extent.batch {
-                let runs = step < extent.length(sample);
+        for step in 0..shape.steps {
+            for sample in 0..shape.batch {
+                let runs = step < shape.length(sample);
                 if !runs && !self.is(Fault::PaddingCounts) {
                     continue;
                 }
@@ -96,20 +96,20 @@ impl<T: Scalar> Layer<T> for Plain {
                 for j in 0..HIDDEN {
                     let mut z = w[BIAS + j];
                     if runs {
-                        let row = self.row(extent, step, sample);
+                        let row = self.row(shape, step, sample);
                         (0..IN).for_each(|i| z += w[j * IN + i] * pass.x[row * IN + i]);
                     }
                     (0..HIDDEN).for_each(|k| z += w[HIDDEN * IN + j * HIDDEN + k] * before[k]);
                     let value = z.tanh();
                     h[sample * HIDDEN + j] = value;
                     if runs {
-                        pass.y[self.row(extent, step, sample) * HIDDEN + j] = value;
+                        pass.y[self.row(shape, step, sample) * HIDDEN + j] = value;
                     }
                 }
             }
         }
-        for sample in 0..extent.batch {
-            let ended = extent.length(sample) < extent.steps;
+        for sample in 0..shape.batch {
+            let ended = shape.length(sample) < shape.steps;
             if self.is(Fault::EndStateNotWritten) {
                 continue;
             }
@@ -120,18 +120,18 @@ impl<T: Scalar> Layer<T> for Plain {
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        let extent = pass.extent;
+        let shape = pass.shape;
         let u = |j: usize, k: usize| HIDDEN * IN + j * HIDDEN + k;
-        for sample in 0..extent.batch {
+        for sample in 0..shape.batch {
             let mut dh = [T::zero(); HIDDEN];
             if let (Some(end), false) = (pass.d_carried_out, self.is(Fault::EndGradientIgnored)) {
                 dh.copy_from_slice(&end[sample * HIDDEN..][..HIDDEN]);
             }
-            let length = extent.length(sample);
+            let length = shape.length(sample);
             for step in (0..length).rev() {
-                let row = self.row(extent, step, sample);
+                let row = self.row(shape, step, sample);
                 let state = |step: Option<usize>, j: usize| match step {
-                    Some(step) => pass.y[self.row(extent, step, sample) * HIDDEN + j],
+                    Some(step) => pass.y[self.row(shape, step, sample) * HIDDEN + j],
                     None if self.is(Fault::StartStateForgottenBackward) => T::zero(),
                     None => pass.carried_in.map_or(T::zero(), |state| state[sample * HIDDEN + j]),
                 };

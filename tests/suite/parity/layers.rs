@@ -14,12 +14,12 @@ use serde_json::Value;
 
 /// A single layer: output, input gradient, and the gradient of each block against `parts` of the case.
 fn check<T: Scalar>(layer: impl Layer<T>, case: &Value, x: &Value, w: &[Value], dw: &[Value]) -> f64 {
-    let extent = BatchShape::batch(values(x).len() / layer.dims().input);
-    let mut workspace = Workspace::new(layer, extent).unwrap();
+    let shape = BatchShape::batch(values(x).len() / layer.dims().input);
+    let mut workspace = Workspace::new(layer, shape).unwrap();
     workspace.compute_input_gradient(true);
     let w: Vec<T> = rounded(&w.iter().flat_map(values).collect::<Vec<_>>());
     let expected = case.get("output").unwrap_or(&case["y"]);
-    let output = workspace.forward(&w, &rounded::<T>(&values(x)), extent).unwrap();
+    let output = workspace.forward(&w, &rounded::<T>(&values(x)), shape).unwrap();
     let mut worst = error(&widened(output.y), &values(expected));
     output.dy.copy_from_slice(&rounded::<T>(&values(&case["cotangent"])));
     workspace.backward(&w).unwrap();
@@ -139,12 +139,12 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
         }
     }
     let x = values(&case["inputs"]["x"]);
-    let extent = BatchShape::batch(x.len() / dims[0]);
-    let mut workspace = Workspace::new(network, extent).unwrap();
+    let shape = BatchShape::batch(x.len() / dims[0]);
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
     let w = rounded::<T>(&w);
     let mut recorder = Recorder::default();
-    let output = workspace.forward_with(&w, &rounded::<T>(&x), extent, Mode::Train, &mut recorder).unwrap();
+    let output = workspace.forward_with(&w, &rounded::<T>(&x), shape, Mode::Train, &mut recorder).unwrap();
     let target = values(&case["inputs"]["target"]);
     let width = dims[last + 1];
     let loss = if case["loss_name"] == "ce_mean" {

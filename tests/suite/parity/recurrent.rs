@@ -87,8 +87,8 @@ fn check<T: Scalar>(case: &Value) -> f64 {
             dw.extend(gradients(&case["grads"], suffix, gru));
         }
     }
-    let extent = BatchShape::sequences(batch, steps);
-    let mut workspace = Workspace::new(network, extent).unwrap();
+    let shape = BatchShape::sequences(batch, steps);
+    let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
     workspace.compute_state_gradient(true);
     let start = case["inputs"].get("h0").map(|h| state(h, case["inputs"].get("c0")));
@@ -97,7 +97,7 @@ fn check<T: Scalar>(case: &Value) -> f64 {
     }
     let w = rounded::<T>(&w);
     let x = rounded::<T>(&values(&case["inputs"]["x"]));
-    let output = workspace.forward(&w, &x, extent).unwrap();
+    let output = workspace.forward(&w, &x, shape).unwrap();
     let mut worst = error(&widened(output.y), &values(&case["output"]["out"]));
     output.dy.copy_from_slice(&rounded::<T>(&values(&case["cotangent"]["out"])));
     let end = state(&case["output"]["h_n"], case["output"].get("c_n"));
@@ -151,9 +151,9 @@ fn truncated_windows() {
         let (x, cotangent) = (values(&case["inputs"]["x"]), values(&case["cotangent"]["out"]));
         let (mut y, mut dx) = (Vec::new(), Vec::new());
         for first in (0..steps).step_by(k) {
-            let extent = BatchShape::sequences(batch, k.min(steps - first));
-            let window = |width: usize| first * batch * width..(first + extent.steps) * batch * width;
-            let output = workspace.forward(&w, &x[window(inputs)], extent).unwrap();
+            let shape = BatchShape::sequences(batch, k.min(steps - first));
+            let window = |width: usize| first * batch * width..(first + shape.steps) * batch * width;
+            let output = workspace.forward(&w, &x[window(inputs)], shape).unwrap();
             y.extend_from_slice(output.y);
             output.dy.copy_from_slice(&cotangent[window(hidden)]);
             workspace.accumulate(&w).unwrap();

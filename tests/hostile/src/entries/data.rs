@@ -103,7 +103,7 @@ fn gathered<T: chainrule::Scalar>(c: &mut Case, data: &Dataset<'_, T>) -> Verdic
         let done = batch.gather(data, &samples, per_step);
         ensure(done.is_err() || known, || format!("{samples:?} of {}", data.samples()))?;
         if done.is_ok() {
-            let rows = batch.extent().rows();
+            let rows = batch.shape().rows();
             ensure(batch.x().len() == rows * data.width(), || "an input of another size".into())?;
             let _ = (batch.target(), batch.row_weights().map(<[T]>::len), batch.samples().len());
         }

@@ -50,7 +50,7 @@ pub fn entries() -> Vec<Entry> {
             let n = c.length(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 12) as usize));
             let x = c.values::<f32>(n, taste);
             let span = c.flag().then(|| c.size());
-            let report = first_check(&*network, &x, rows.extent(), span, c.word())?;
+            let report = first_check(&*network, &x, rows.shape(), span, c.word())?;
             ensure(rows.truth() == Some(x.len() as u128 / 3), || format!("{rows:?}"))?;
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
             Ok(())
@@ -100,7 +100,7 @@ pub fn entries() -> Vec<Entry> {
                 thresholds.dead = [c.real(), c.real()];
                 let examination = Diagnosis::new(&*network, InputStatistics::new(c.about(1.0))?)?;
                 let examination =
-                    if c.flag() { examination.parameters(&*network, &other, rows.extent())? } else { examination };
+                    if c.flag() { examination.parameters(&*network, &other, rows.shape())? } else { examination };
                 let examination = examination.span(c.size()).statistics(&seen).thresholds(thresholds);
                 let report = examination.report();
                 let again = report.clone().following(&report);
@@ -162,8 +162,8 @@ pub fn entries() -> Vec<Entry> {
                     let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
                     let w = if c.once_in(3) { c.slice(w.len()) } else { w };
                     if let Some(fixed) = fix.apply::<f64>(described, &w, c.word())? {
-                        let extent = c.rows();
-                        let _ = fixed.check(&rows, extent.extent(), None);
+                        let shape = c.rows();
+                        let _ = fixed.check(&rows, shape.shape(), None);
                     }
                     let _ = (format!("{fix:?}"), matches!(fix.change, Change::Network(_)));
                 }
@@ -176,7 +176,7 @@ pub fn entries() -> Vec<Entry> {
             let mut w = c.slice::<f32>(network.dims().parameters);
             let lsuv = Lsuv { tolerance: c.real(), trials: if c.once_in(3) { c.size() } else { c.few() } };
             let (rows, x) = (c.rows(), c.slice::<f32>(12));
-            lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.extent() })?;
+            lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.shape() })?;
             Ok(())
         }),
         entry(3, &["diagnosis::fix::Standardise::of", "diagnosis::fix::Standardise::apply"], None, |c| {

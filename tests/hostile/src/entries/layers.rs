@@ -194,7 +194,7 @@ pub fn entries() -> Vec<Entry> {
                 }
             }
             let network = built?;
-            let _ = (network.describe(), format!("{:?}", summary(&*network)));
+            let _ = (network.spec(), format!("{:?}", summary(&*network)));
             Ok(())
         }),
         entry(
@@ -268,7 +268,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Layer::blocks",
                 "layer::Layer::places",
                 "layer::Layer::memory",
-                "layer::Layer::extent",
+                "layer::Layer::output_shape",
                 "layer::Layer::zero_rows",
                 "layer::Layer::initialize",
                 "layer::Layer::gain_bound",
@@ -333,7 +333,7 @@ pub fn entries() -> Vec<Entry> {
 
 /// Drives a layer of the crate, by what its own description says of it.
 fn known<T: Scalar>(c: &mut Case, layer: Box<dyn Layer<T>>) -> Verdict {
-    let node = layer.describe();
+    let node = layer.spec();
     let input = match &node {
         LayerSpec::Sequential { input, .. } => *input,
         _ => layer.dims().input,
@@ -376,25 +376,25 @@ fn embedded<T: Scalar>(c: &mut Case, layer: Box<dyn Layer<T>>) -> Verdict {
 fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
     let dims = layer.dims();
     let rows = c.rows();
-    let extent = rows.extent();
-    extent.check()?;
-    let memory = layer.memory(extent, Mode::Train);
-    let out = layer.extent(extent);
-    let (ins, outs) = (extent.rows().wrapping_mul(dims.input), out.rows().wrapping_mul(dims.output));
+    let shape = rows.shape();
+    shape.check()?;
+    let memory = layer.memory(shape, Mode::Train);
+    let out = layer.output_shape(shape);
+    let (ins, outs) = (shape.rows().wrapping_mul(dims.input), out.rows().wrapping_mul(dims.output));
     let room = |c: &mut Case, right: usize| {
         let n = c.length(right);
         c.values::<f64>(n, Taste::Mild)
     };
     let (w, x, mut y) = (room(c, dims.parameters), room(c, ins), room(c, outs));
     let (mut saved, mut scratch, mut watcher) = (room(c, memory.saved), room(c, memory.scratch), Watcher(c.flag()));
-    let mut carried = room(c, memory.carried.wrapping_mul(extent.batch));
-    let mut pass = Forward::new(extent, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut watcher);
-    pass.carried_out = &mut carried;
+    let mut final_state = room(c, memory.state.wrapping_mul(shape.batch));
+    let mut pass = Forward::new(shape, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut watcher);
+    pass.final_state = &mut final_state;
     layer.forward(&w, pass);
     let (dy, mut dx, mut dw) = (room(c, outs), room(c, ins), room(c, dims.parameters));
     let wanted = c.flag().then_some(&mut dx[..]);
     let mut watcher = Watcher(c.flag());
-    let pass = Backward::new(extent, Mode::Train, &x, &y, &mut saved, &dy, wanted, &mut dw, &mut scratch, &mut watcher);
+    let pass = Backward::new(shape, Mode::Train, &x, &y, &mut saved, &dy, wanted, &mut dw, &mut scratch, &mut watcher);
     if c.flag() {
         layer.backward(&w, pass);
     } else {

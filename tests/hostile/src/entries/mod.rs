@@ -101,18 +101,18 @@ pub fn drive_node<T: Scalar>(c: &mut Case, node: &LayerSpec, input: usize) -> Ve
     drive(c, network, Some(Known::of(node, input)))
 }
 
-/// Drives a network through a workspace, its capacity, slices and extents hostile.
+/// Drives a network through a workspace, its capacity, slices and batch shapes hostile.
 pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<Known>) -> Verdict {
     let _ = format!("{network:?}");
-    let described = network.describe();
+    let described = network.spec();
     let _ = (format!("{described:?}"), described.clone() == described);
     let _ = format!("{:?}", summary(&*network));
     let capacity = c.rows();
     let training = !c.once_in(4);
     let mut workspace = if training {
-        Workspace::new(&*network, capacity.extent())?
+        Workspace::new(&*network, capacity.shape())?
     } else {
-        Workspace::for_inference(&*network, capacity.extent())?
+        Workspace::for_inference(&*network, capacity.shape())?
     };
     let truth = capacity.truth();
     ensure(truth.is_some(), || format!("a workspace for {capacity:?}"))?;
@@ -144,7 +144,7 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
             &mut workspace,
             &mut w,
             &x,
-            &rows.extent(),
+            &rows.shape(),
             dims.output,
             mild && known.as_ref().is_some_and(|k| k.finite),
         );
@@ -179,7 +179,7 @@ fn pass<T: Scalar, L: Layer<T>>(
     let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
     let taste = c.taste();
     let output = workspace.forward_with(w, x, *rows, mode, &mut ())?;
-    ensure(output.y.len() == output.extent.rows() * width, || "the output has another size".into())?;
+    ensure(output.y.len() == output.shape.rows() * width, || "the output has another size".into())?;
     ensure(!finite || output.y.iter().all(|y| y.is_finite()), || "the output is not finite".into())?;
     let dy = c.values::<T>(output.dy.len(), taste);
     output.dy[..dy.len()].copy_from_slice(&dy);

@@ -7,7 +7,7 @@ use crate::{
 };
 use chainrule::{
     Blocks, BatchShape, GradientMonitor, Layer,
-    layer::{Place, Sequential},
+    layer::{LinkPath, Sequential},
     monitor::{Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
 };
 
@@ -19,10 +19,10 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
     let activation = c.activation();
     for _ in 0..c.few() {
         let rows = c.rows();
-        let extent = if c.flag() { BatchShape::batch(2) } else { rows.extent() };
+        let shape = if c.flag() { BatchShape::batch(2) } else { rows.shape() };
         let factor = c.of(&[Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other]);
         let place = if c.once_in(6) { c.size() } else { c.below(3) };
-        let mut link = Place::new(&names).part(place).link(factor, extent);
+        let mut link = LinkPath::new(&names).part(place).link(factor, shape);
         if c.flag() {
             link = link.at_step(if c.once_in(3) { c.size() } else { c.few() });
         }

@@ -1,4 +1,4 @@
-//! Extents, blocks, activations, initializers.
+//! Batch shapes, blocks, activations, initializers.
 
 use super::{
     entry,
@@ -8,25 +8,25 @@ use crate::{
     Entry,
     case::{Case, Fault, Verdict, ensure},
 };
-use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, MemorySizes, DropoutKey, Place, Rows, TrainableMask}, monitor::Factor, random};
+use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, MemorySizes, DropoutKey, LinkPath, Samples, TrainableMask}, monitor::Factor, random};
 
 pub fn entries() -> Vec<Entry> {
     vec![
         entry(4, &["BatchShape::batch", "BatchShape::sequences", "BatchShape::ragged"], None, |c| {
             let rows = c.rows();
-            let extent = rows.extent();
-            let checked = extent.check();
+            let shape = rows.shape();
+            let checked = shape.check();
             ensure(checked.is_err() || rows.truth().is_some(), || format!("{rows:?} is accepted"))?;
             checked?;
             let truth = rows.truth().unwrap_or(0);
-            ensure(extent.rows() as u128 == truth, || format!("{rows:?} has {} rows, not {truth}", extent.rows()))
+            ensure(shape.rows() as u128 == truth, || format!("{rows:?} has {} rows, not {truth}", shape.rows()))
         }),
         entry(3, &["BatchShape::step", "BatchShape::active"], None, |c| {
             let rows = c.rows();
-            let extent = rows.extent();
-            extent.check()?;
+            let shape = rows.shape();
+            shape.check()?;
             let step = c.size();
-            let (range, active) = (extent.step(step), extent.active(step));
+            let (range, active) = (shape.step(step), shape.active(step));
             ensure(active <= rows.batch && range.len() == active, || {
                 format!("step {step} of {rows:?}: {range:?}, {active}")
             })?;
@@ -37,13 +37,13 @@ pub fn entries() -> Vec<Entry> {
         entry(
             2,
             &["BatchShape::row", "BatchShape::length"],
-            Some("a sample that the extent does not have is an index out of bounds"),
+            Some("a sample that the shape does not have is an index out of bounds"),
             |c| {
                 let rows = c.rows();
-                let extent = rows.extent();
-                extent.check()?;
+                let shape = rows.shape();
+                shape.check()?;
                 let (step, sample) = (c.size(), c.size());
-                let _ = (extent.row(step, sample), extent.length(sample), extent.collapsed());
+                let _ = (shape.row(step, sample), shape.length(sample), shape.collapsed());
                 Ok(())
             },
         ),
@@ -379,7 +379,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Dims {}",
                 "layer::MemorySizes::new",
                 "layer::Reads {}",
-                "layer::Rows::and",
+                "layer::Samples::and",
                 "layer::DropoutKey::new",
                 "layer::DropoutKey::from_sample",
             ],
@@ -387,18 +387,18 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 let dims = Dims::new(c.size(), c.size(), c.size());
                 let memory = MemorySizes::new(c.size(), c.size(), c.size());
-                let noise = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
-                let both = Rows::Independent.and(Rows::AcrossBatch);
-                let _ = format!("{dims:?} {memory:?} {noise:?} {both:?}");
+                let dropout = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
+                let both = Samples::Independent.and(Samples::Coupled);
+                let _ = format!("{dims:?} {memory:?} {dropout:?} {both:?}");
                 Ok(())
             },
         ),
         entry(
             1,
             &[
-                "layer::Place::new",
-                "layer::Place::part",
-                "layer::Place::link",
+                "layer::LinkPath::new",
+                "layer::LinkPath::part",
+                "layer::LinkPath::link",
                 "monitor::Link::at_step",
                 "monitor::Link::gate",
                 "monitor::Link::activation",
@@ -406,11 +406,11 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let names = [c.text(), c.text()];
-                let place = Place::new(&names).part(c.size()).branch().part(c.size());
+                let place = LinkPath::new(&names).part(c.size()).branch().part(c.size());
                 let activation = c.activation();
                 let rows = c.rows();
                 let link = place
-                    .link(Factor::Weights, rows.extent())
+                    .link(Factor::Weights, rows.shape())
                     .at_step(c.size())
                     .gate("g")
                     .activation(activation.as_any());
@@ -424,10 +424,10 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let flags = [false, true, false];
-                let trained = TrainableMask::new(&flags).part(c.size()).part(c.size());
-                let _ = trained.block(c.size());
+                let trainable = TrainableMask::new(&flags).part(c.size()).part(c.size());
+                let _ = trainable.block(c.size());
                 // `any` goes through all of them.
-                let _ = trained.any(c.size().min(1 << 20));
+                let _ = trainable.any(c.size().min(1 << 20));
                 Ok(())
             },
         ),

@@ -19,7 +19,7 @@ use chainrule::{
     testing::{
         Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
         loss_laws, measure_derivative, monitor_laws,
-        strategies::{Limits, OwnedExtent, cases, extents, lengths, networks, values, widths},
+        strategies::{Limits, OwnedBatchShape, cases, batch_shapes, lengths, networks, values, widths},
         transform_laws,
     },
     transform::{GradientTransform, Sgd},
@@ -127,7 +127,7 @@ pub fn entries() -> Vec<Entry> {
         entry(
             3,
             &[
-                "testing::strategies::extents",
+                "testing::strategies::batch_shapes",
                 "testing::strategies::lengths",
                 "testing::strategies::widths",
                 "testing::strategies::values",
@@ -136,7 +136,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::strategies::Limits {}",
                 "testing::strategies::Case {}",
                 "testing::strategies::Case: Arbitrary",
-                "testing::strategies::OwnedExtent {}",
+                "testing::strategies::OwnedBatchShape {}",
                 "BatchShape: From",
             ],
             None,
@@ -146,9 +146,9 @@ pub fn entries() -> Vec<Entry> {
                 let refused = |reason: chainrule::proptest::test_runner::Reason| Fault::Refused(reason.to_string());
                 match c.below(6) {
                     0 => {
-                        let extent = extents(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
+                        let shape = batch_shapes(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
                         let _ =
-                            (chainrule::BatchShape::from(&extent).check(), OwnedExtent::Batch(c.size()).extent().check());
+                            (chainrule::BatchShape::from(&shape).check(), OwnedBatchShape::Batch(c.size()).shape().check());
                     }
                     1 => drop(lengths(most, c.size()).new_tree(&mut runner).map_err(refused)?.current()),
                     2 => drop(widths(c.size()).new_tree(&mut runner).map_err(refused)?.current()),

@@ -122,7 +122,7 @@ pub fn entries() -> Vec<Entry> {
                 let network = node.build::<f64>()?;
                 let w = if c.flag() { initialize(&*network, 1)? } else { c.slice(network.dims().parameters) };
                 let rows = c.rows();
-                let certificate = Certificate::new(&*network, &w, rows.extent())?;
+                let certificate = Certificate::new(&*network, &w, rows.shape())?;
                 ensure(rows.truth().is_some() && w.len() == network.dims().parameters, || {
                     format!("{rows:?}, {} parameters", w.len())
                 })?;
@@ -144,7 +144,7 @@ pub fn entries() -> Vec<Entry> {
             let lie = c.of(LIES);
             let liar = Liar::new(2, lie, c);
             let rows = c.rows();
-            let certificate = Certificate::new::<f64>(&liar, &[1.0, 1.0], rows.extent())?;
+            let certificate = Certificate::new::<f64>(&liar, &[1.0, 1.0], rows.shape())?;
             let _ = format!("{certificate:?}");
             Ok(())
         }),

@@ -151,7 +151,7 @@ pub fn entries() -> Vec<Entry> {
                 (0..c.length(2)).map(|_| if c.once_in(4) { c.size() } else { c.below(2) }).collect();
             if c.flag() {
                 let rows = c.rows();
-                let y = run.predict(&x, rows.extent())?;
+                let y = run.predict(&x, rows.shape())?;
                 return ensure(Some(y.len() as u128) <= rows.truth().map(|rows| rows * 2), || {
                     format!("{} outputs", y.len())
                 });

@@ -32,11 +32,11 @@ pub fn entries() -> Vec<Entry> {
             let network = network(c)?;
             let rows = c.rows();
             let w = initialize(&*network, 1)?;
-            let mut workspace = Workspace::for_inference(&*network, rows.extent())?;
+            let mut workspace = Workspace::for_inference(&*network, rows.shape())?;
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
             let x = c.slice::<f32>(inputs);
             let mild = x.iter().all(|x| x.abs() <= 1.0);
-            let y = workspace.infer(&w, &x, rows.extent())?;
+            let y = workspace.infer(&w, &x, rows.shape())?;
             ensure(!mild || y.iter().all(|y| y.is_finite()), || "the output is not finite".into())
         }),
         entry(12, &["workspace::Workspace::forward", "workspace::Workspace::backward"], None, |c| {
@@ -44,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
             let rows = c.rows();
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
             let (x, w) = (c.slice::<f32>(inputs), if c.once_in(3) { c.slice(w.len()) } else { w });
-            let output = workspace.forward(&w, &x, rows.extent())?;
+            let output = workspace.forward(&w, &x, rows.shape())?;
             ensure(Some(output.y.len() as u128) <= rows.truth().map(|rows| rows * 2), || "too many rows".into())?;
             let taste = c.taste();
             let dy = c.values::<f32>(output.dy.len(), taste);
@@ -61,7 +61,7 @@ pub fn entries() -> Vec<Entry> {
             let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
             let w = if c.flag() { w } else { c.slice(w.len()) };
             let (mut seen, mut budget) = (Statistics::new(), GradientBudget::new());
-            let output = workspace.forward_with(&w, &x, rows.extent(), mode, &mut (&mut seen, &mut budget))?;
+            let output = workspace.forward_with(&w, &x, rows.shape(), mode, &mut (&mut seen, &mut budget))?;
             let taste = c.taste();
             let dy = c.values::<f32>(output.dy.len(), taste);
             output.dy.copy_from_slice(&dy);
@@ -73,12 +73,12 @@ pub fn entries() -> Vec<Entry> {
             let (mut workspace, w) = ready(c)?;
             let (rows, other) = (c.rows(), c.rows());
             let taste = c.taste();
-            let input = workspace.input_mut(rows.extent())?;
+            let input = workspace.input_mut(rows.shape())?;
             let values = c.values::<f32>(input.len(), taste);
             input.copy_from_slice(&values);
             ensure(workspace.backward(&w).is_err(), || "a backward pass without a forward pass".into())?;
-            let extent = if c.flag() { rows.extent() } else { other.extent() };
-            workspace.forward_filled(&w, extent, Mode::Train, &mut ())?;
+            let shape = if c.flag() { rows.shape() } else { other.shape() };
+            workspace.forward_filled(&w, shape, Mode::Train, &mut ())?;
             workspace.backward(&w)?;
             Ok(())
         }),
@@ -87,7 +87,7 @@ pub fn entries() -> Vec<Entry> {
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
             let w = if c.flag() { w } else { c.slice(w.len()) };
-            workspace.infer(&w, &x, rows.extent())?;
+            workspace.infer(&w, &x, rows.shape())?;
             ensure(workspace.backward(&w).is_err(), || "a backward pass after infer".into())
         }),
         entry(6, &["workspace::Workspace::accumulate", "workspace::Workspace::accumulate_with", "workspace::Workspace::descend"], None, |c| {

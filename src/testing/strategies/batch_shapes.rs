@@ -21,7 +21,7 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
 
 /// An [`BatchShape`] that owns its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OwnedExtent {
+pub enum OwnedBatchShape {
     /// As many samples of one step.
     Batch(usize),
     /// Sequences of equal length.
@@ -35,29 +35,29 @@ pub enum OwnedExtent {
     Ragged(Vec<usize>),
 }
 
-impl OwnedExtent {
-    /// The extent.
-    pub fn extent(&self) -> BatchShape<'_> {
+impl OwnedBatchShape {
+    /// The shape.
+    pub fn shape(&self) -> BatchShape<'_> {
         match self {
-            OwnedExtent::Batch(batch) => BatchShape::batch(*batch),
-            OwnedExtent::Sequences { batch, steps } => BatchShape::sequences(*batch, *steps),
-            OwnedExtent::Ragged(lengths) => BatchShape::ragged(lengths),
+            OwnedBatchShape::Batch(batch) => BatchShape::batch(*batch),
+            OwnedBatchShape::Sequences { batch, steps } => BatchShape::sequences(*batch, *steps),
+            OwnedBatchShape::Ragged(lengths) => BatchShape::ragged(lengths),
         }
     }
 }
 
-impl<'a> From<&'a OwnedExtent> for BatchShape<'a> {
-    fn from(owned: &'a OwnedExtent) -> Self {
-        owned.extent()
+impl<'a> From<&'a OwnedBatchShape> for BatchShape<'a> {
+    fn from(owned: &'a OwnedBatchShape) -> Self {
+        owned.shape()
     }
 }
 
 /// Batches, sequences and ragged sequences of up to so many samples and steps.
-pub fn extents(max_batch: usize, max_steps: usize) -> BoxedStrategy<OwnedExtent> {
+pub fn batch_shapes(max_batch: usize, max_steps: usize) -> BoxedStrategy<OwnedBatchShape> {
     prop_oneof![
-        widths(max_batch).prop_map(OwnedExtent::Batch),
-        (widths(max_batch), widths(max_steps)).prop_map(|(batch, steps)| OwnedExtent::Sequences { batch, steps }),
-        lengths(max_batch, max_steps).prop_map(OwnedExtent::Ragged),
+        widths(max_batch).prop_map(OwnedBatchShape::Batch),
+        (widths(max_batch), widths(max_steps)).prop_map(|(batch, steps)| OwnedBatchShape::Sequences { batch, steps }),
+        lengths(max_batch, max_steps).prop_map(OwnedBatchShape::Ragged),
     ]
     .boxed()
 }
