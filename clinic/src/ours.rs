@@ -58,7 +58,7 @@ pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
 /// Applies the first fix to the case, and trains it.
 pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<Outcomes>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
-    let described = case.network.describe();
+    let described = case.network.spec();
     let inputs = InputStatistics::of_rows(&case.x)?.steps(case.sequence)?;
     let mut context = FixContext::new(&described, inputs, finding).span(case.span);
     context.columns = Some(Standardise::of(case.width, &case.x)?);

@@ -14,7 +14,7 @@ fuzz_target!(|text: &[u8]| {
     if dims.input.max(dims.output).max(dims.parameters) > MOST {
         return;
     }
-    let again = network.describe().build::<f32>().expect("a network that was built describes itself");
+    let again = network.spec().build::<f32>().expect("a network that was built describes itself");
     assert_eq!(again.dims(), dims);
     let shape = BatchShape::sequences(2, 3);
     let (Ok(w), Ok(mut workspace)) = (initialize::<f32>(&network, 1), Workspace::new(&network, shape)) else { return };

@@ -218,7 +218,7 @@ impl<T: Scalar> Checkpoint<T> {
             add(format!("{SLICE}{name}"), alloc::vec![values.len()], values);
         }
         let about =
-            About { network: part::layers(&network.describe()), numbers: self.numbers.clone(), ..self.about.clone() };
+            About { network: part::layers(&network.spec()), numbers: self.numbers.clone(), ..self.about.clone() };
         let about = serde_json::to_string(&about).map_err(damaged)?;
         let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (ABOUT.into(), about)]);
         // As the reader has them: by offset, then by name where tensors are empty.
@@ -248,7 +248,7 @@ impl<T: Scalar> Checkpoint<T> {
             return Err(damaged("its checksum is that of other data"));
         }
         let mut about: About = serde_json::from_str(entry(ABOUT)).map_err(damaged)?;
-        part::compare(&part::layers(&network.describe()), &about.network)?;
+        part::compare(&part::layers(&network.spec()), &about.network)?;
         let mut tensors: BTreeMap<&str, &Tensor> =
             header.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let read = |name: &str, tensor: &Tensor| {

@@ -164,7 +164,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         // A checkpoint that was never written has no description.
         match &checkpoint.about.network[..] {
             [] => Ok(Vec::new()),
-            saved => part::compare(&part::layers(&self.network().describe()), saved),
+            saved => part::compare(&part::layers(&self.network().spec()), saved),
         }
     }
 

@@ -78,7 +78,7 @@ impl<'a> Diagnosis<'a> {
     /// Those of [`Prediction::of`].
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         Ok(Diagnosis {
-            node: network.describe(),
+            node: network.spec(),
             inputs,
             prediction: Prediction::of(network, inputs)?,
             certificate: None,

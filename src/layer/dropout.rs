@@ -90,7 +90,7 @@ impl<T: Scalar> Layer<T> for Dropout {
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
     }
 
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         LayerSpec::Dropout { width: self.width, rate: self.rate }
     }
 

@@ -132,7 +132,7 @@ impl<T: Scalar> Layer<T> for Linear {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         LayerSpec::Linear {
             inputs: self.inputs,
             outputs: self.outputs,

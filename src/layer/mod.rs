@@ -566,7 +566,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     }
 
     /// The layer as data; a layer of your own is opaque.
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
     }
 
@@ -716,8 +716,8 @@ macro_rules! delegate {
             ) {
                 (**self).state_bounds(w, shape, path, visit);
             }
-            fn describe(&self) -> LayerSpec {
-                (**self).describe()
+            fn spec(&self) -> LayerSpec {
+                (**self).spec()
             }
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {
                 (**self).forward(w, pass);

@@ -110,7 +110,7 @@ macro_rules! norm {
                 Some(self.0.gain_bound(w).get())
             }
 
-            fn describe(&self) -> LayerSpec {
+            fn spec(&self) -> LayerSpec {
                 LayerSpec::$node { width: self.0.width, epsilon: self.0.epsilon, affine: self.0.affine }
             }
 

@@ -79,7 +79,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
     }
 
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         LayerSpec::ActivationLayer { width: self.width, activation: self.activation.kind() }
     }
 
@@ -179,7 +179,7 @@ impl<T: Scalar> Layer<T> for PRelu {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }
 
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         LayerSpec::PRelu { width: self.width, per_unit: self.per_unit, initial: self.initial }
     }
 

@@ -69,7 +69,7 @@ macro_rules! pool {
                 Some(self.gain(shape).get())
             }
 
-            fn describe(&self) -> LayerSpec {
+            fn spec(&self) -> LayerSpec {
                 LayerSpec::$name { width: self.width }
             }
 

@@ -185,8 +185,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         self.branch.state_bounds(&w[self.own()..], shape, &format!("{path}.branch"), visit);
     }
 
-    fn describe(&self) -> LayerSpec {
-        LayerSpec::Residual { branch: Box::new(self.branch.describe()), scale: self.scale }
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::Residual { branch: Box::new(self.branch.spec()), scale: self.scale }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

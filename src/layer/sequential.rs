@@ -380,8 +380,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         });
     }
 
-    fn describe(&self) -> LayerSpec {
-        let layers = self.links.iter().map(|link| link.layer.describe()).collect();
+    fn spec(&self) -> LayerSpec {
+        let layers = self.links.iter().map(|link| link.layer.spec()).collect();
         LayerSpec::Sequential { input: self.width_before(0), layers }
     }
 

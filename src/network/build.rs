@@ -20,9 +20,9 @@ impl LayerSpec {
     /// ```
     /// use chainrule::{Layer, activation::Tanh, layer::Sequential};
     /// let network = Sequential::<f32>::input(2).linear(3).activation(Tanh).build()?;
-    /// let described = network.describe();
+    /// let described = network.spec();
     /// let again = described.build::<f64>()?;
-    /// assert_eq!(again.describe(), described);
+    /// assert_eq!(again.spec(), described);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     ///

@@ -48,7 +48,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
         let dots = block.name.match_indices('.').map(|(dot, _)| &block.name[..dot]);
         dots.chain([&*block.name, ""]).for_each(|path| *counts.entry(path).or_default() += block.range.len());
     }
-    let (described, mut rows) = (network.describe(), Vec::<SummaryRow>::new());
+    let (described, mut rows) = (network.spec(), Vec::<SummaryRow>::new());
     for (path, node) in described.parts() {
         let is_whole = path.is_empty() && matches!(node, LayerSpec::Sequential { .. });
         // The layer within a Reversed has no place of its own.

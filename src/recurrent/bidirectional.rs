@@ -123,8 +123,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.state_bounds(w, shape, path, visit);
     }
 
-    fn describe(&self) -> LayerSpec {
-        LayerSpec::Reversed(Box::new(self.layer.describe()))
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::Reversed(Box::new(self.layer.spec()))
     }
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
@@ -359,8 +359,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.backward.state_bounds(second, shape, &format!("{path}.backward"), visit);
     }
 
-    fn describe(&self) -> LayerSpec {
-        let [forward, backward] = [self.forward.describe(), self.backward.layer.describe()].map(Box::new);
+    fn spec(&self) -> LayerSpec {
+        let [forward, backward] = [self.forward.spec(), self.backward.layer.spec()].map(Box::new);
         LayerSpec::Bidirectional { forward, backward }
     }
 

@@ -132,7 +132,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.state_bounds(&self.cell, w, shape, path, visit);
     }
 
-    fn describe(&self) -> LayerSpec {
+    fn spec(&self) -> LayerSpec {
         let Unrolled { inputs, hidden, weights, recurrent, bias, .. } = self.unrolled.clone();
         LayerSpec::Recurrent { cell: self.cell.kind(), inputs, hidden, weights, recurrent, bias }
     }

@@ -67,7 +67,7 @@ impl SingleInput {
         inputs: InputStatistics,
         nets: usize,
     ) -> Result<Option<Self>, Error> {
-        Self::of_node(&network.describe(), inputs, nets)
+        Self::of_node(&network.spec(), inputs, nets)
     }
 
     /// Draws `nets` of the network that `node` describes; `None` where a part of it is none that theory describes.

@@ -38,8 +38,8 @@ fn three_thousand_layers_build_train_and_drop() {
         let certificate = Certificate::new(workspace.network(), &w, BatchShape::batch(4)).unwrap();
         assert!(certificate.decades().unwrap().is_finite() && certificate.links().len() == 6030);
         assert!(certificate.to_string().lines().count() > 6030);
-        let again = workspace.network().describe().build::<f64>().unwrap();
-        assert_eq!(again.describe(), workspace.network().describe());
+        let again = workspace.network().spec().build::<f64>().unwrap();
+        assert_eq!(again.spec(), workspace.network().spec());
     };
     std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
 }

@@ -48,7 +48,7 @@ fn measured(network: &LayerSpec) -> f64 {
 }
 
 fn fixes(network: &Sequential<f32>) -> (Finding, Vec<Fix>) {
-    let (finding, described) = (finding(network), network.describe());
+    let (finding, described) = (finding(network), network.spec());
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0).unwrap(), &finding)).unwrap();
     (finding, fixes)
 }
@@ -115,7 +115,7 @@ fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
 #[test]
 fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
     let network = plain(3, Sigmoid, 1.0);
-    let before = network.describe();
+    let before = network.spec();
     let w = initialize(&network, 9)?;
     let (_, fixes) = fixes_of_depth(&network)?;
     for fix in fixes {
@@ -140,7 +140,7 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
 
 #[test]
 fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), Error> {
-    let description = plain(1, Tanh, 1.0).describe();
+    let description = plain(1, Tanh, 1.0).spec();
     let mut kept = survivors(&description, &description)?;
     kept.truncate(1);
     let (old, mut new) = ([1.0, 2.0, 3.0, 4.0], [0.0; 4]);
@@ -157,7 +157,7 @@ fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), E
 #[test]
 fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
     let network = plain(10, Relu, 0.5);
-    let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
+    let (w, described) = (initialize(&network, 1)?, Layer::<f32>::spec(&network));
     let (_, fixes) = fixes(&network);
     let named = |name| fixes.iter().find(|fix| fix.name == name).expect(name);
     let skips = named("residual branches");
@@ -187,10 +187,10 @@ fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
     let mut before = Sequential::<f32>::new(WIDTH);
     before.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
     before.push(Residual::new(branch)?.scale(BranchScale::Learned(0.25))?)?;
-    let mut after = before.describe();
+    let mut after = before.spec();
     let LayerSpec::Sequential { layers, .. } = &mut after else { panic!("a sequence") };
     layers.remove(0);
-    let found = survivors(&before.describe(), &after)?;
+    let found = survivors(&before.spec(), &after)?;
     let names: Vec<_> = found.iter().map(|survivor| &*survivor.name).collect();
     assert_eq!(names, ["0.scale", "0.branch.0.weight", "0.branch.0.bias"]);
     let first = WIDTH * WIDTH + WIDTH;
@@ -206,7 +206,7 @@ fn norms_reach_into_branches() -> Result<(), Error> {
     branch.push(ActivationLayer::new(WIDTH, Tanh))?;
     let mut network = Sequential::<f32>::new(WIDTH);
     network.push(Residual::new(branch)?)?;
-    let (described, finding) = (network.describe(), finding(&plain(10, Tanh, 0.1)));
+    let (described, finding) = (network.spec(), finding(&plain(10, Tanh, 0.1)));
     let context = FixContext::new(&described, InputStatistics::new(1.0)?, &finding);
     let fix = NormalizeLayers.propose(&context)?.unwrap();
     let Change::Network(after) = fix.change else { panic!("{}", fix) };
@@ -217,7 +217,7 @@ fn norms_reach_into_branches() -> Result<(), Error> {
 }
 
 fn fixes_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>), Error> {
-    let described = network.describe();
+    let described = network.spec();
     let finding = finding(&plain(10, Sigmoid, 1.0));
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
     Ok((described, fixes))
@@ -234,7 +234,7 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
     let shape = BatchShape::sequences(8, 60);
     let check = |network: &dyn Layer<f32>| first_check(network, &x, shape, Some(40), 1);
     let report = check(&network)?;
-    let (described, finding) = (network.describe(), report.root().unwrap());
+    let (described, finding) = (network.spec(), report.root().unwrap());
     assert_eq!(finding.cause, Cause::VanishingRecurrence);
     let context = FixContext::new(&described, InputStatistics::new(1.0)?.steps(60)?, finding).span(40);
     let fixes = suggest_fixes(&context)?;
@@ -243,7 +243,7 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
     // The plain recurrence lost 12 decades or more; what is left is told by the gates.
     let left = check(&fixed)?.root().and_then(|root| root.decades).unwrap_or(0.0);
     assert!(finding.decades.unwrap() < -12.0 && left > -4.0, "{left}");
-    let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.describe();
+    let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.spec();
     let mut shut = finding.clone();
     shut.cause = Cause::ClosedForgetGate;
     let forget = suggest_fixes(&FixContext::new(&lstm, InputStatistics::new(1.0)?.steps(60)?, &shut).span(40))?;
@@ -261,7 +261,7 @@ fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
     let report = first_check(&network, &normal(8 * 60), BatchShape::sequences(8, 60), None, 1)?;
-    let (described, mut finding) = (network.describe(), report.root().unwrap().clone());
+    let (described, mut finding) = (network.spec(), report.root().unwrap().clone());
     assert_eq!((finding.cause, finding.since), (Cause::ExplodingRecurrence, Some(0)));
     for (since, name) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
         finding.since = since;

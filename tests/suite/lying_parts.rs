@@ -457,7 +457,7 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         let layer = || Recurrent::new(2, 2, Fraud(fault, Arc::default()));
         let alone = layer();
         assert_eq!(Layer::<f32>::dims(&alone).input, 2, "{fault:?}");
-        assert_eq!(Layer::<f32>::describe(&alone), Layer::<f32>::describe(&alone), "{fault:?}");
+        assert_eq!(Layer::<f32>::spec(&alone), Layer::<f32>::spec(&alone), "{fault:?}");
         for mode in [Mode::Train, Mode::Infer] {
             assert!(Layer::<f32>::memory(&alone, BatchShape::sequences(3, 4), mode).scratch < 1000, "{fault:?}");
         }

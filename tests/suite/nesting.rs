@@ -143,7 +143,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 network.gain_bounds(&w, one, "", &mut |_, _| {});
                 network.gain_bound(&w, one);
                 network.state_bounds(&w, one, "", &mut |_, _| {});
-                network.describe();
+                network.spec();
                 summary(&*network);
                 let walked = leaf.counts();
                 drop(Workspace::new(network, one).unwrap());
@@ -168,13 +168,13 @@ fn network_at_the_limit_does_everything_on_a_small_stack() {
         for around in AROUND {
             let innermost = Box::new(ActivationLayer::new(2, Tanh));
             let network = around.nest(MAX_DEPTH - 1, innermost).unwrap();
-            let described = network.describe();
+            let described = network.spec();
             assert!(described.depth() >= MAX_DEPTH - 1, "{around:?}");
             assert!(described.clone() == described);
             assert_eq!(described.widths(), (2, 2));
             assert!(format!("{described:?} {described:#?} {network:?} {network:#?}").len() > 4 * MAX_DEPTH);
             let again = described.build::<f32>().unwrap();
-            assert!(again.describe() == described && again.dims() == network.dims());
+            assert!(again.spec() == described && again.dims() == network.dims());
             // A Reversed has the path of the layer within.
             let rows = summary(&*network).rows.len();
             assert!(rows >= if around == Around::Reversed { 1 } else { MAX_DEPTH / 2 }, "{around:?}: {rows}");
@@ -228,7 +228,7 @@ fn nesting_beyond_the_limit_is_refused_by_every_constructor() {
 
 /// A description of that many levels, put together by hand.
 fn described(around: Around, levels: usize) -> LayerSpec {
-    let leaf = || Layer::<f32>::describe(&LastStep::new(2));
+    let leaf = || Layer::<f32>::spec(&LastStep::new(2));
     (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 5] } else { around } {
         Around::Sequential => LayerSpec::Sequential { input: 2, layers: vec![leaf(), node] },
         Around::Residual => LayerSpec::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
@@ -310,13 +310,13 @@ fn description_prints_as_it_is_written() {
 fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
     on_a_small_stack(|| {
         // 1.5 kB that were never built.
-        let leaf = serde_json::to_string(&Layer::<f32>::describe(&Linear::new(2, 2))).unwrap();
+        let leaf = serde_json::to_string(&Layer::<f32>::spec(&Linear::new(2, 2))).unwrap();
         let text = (0..40).fold(leaf, |inner, _| format!(r#"{{"Sequential":{{"input":2,"layers":[{inner}]}}}}"#));
         let node: LayerSpec = serde_json::from_str(&text).unwrap();
         assert_eq!((node.depth(), node.widths()), (41, (2, 2)));
         let network = node.build::<f32>().unwrap();
         assert_eq!((network.dims().parameters, network.reads()), (6, Reads::INPUT));
-        assert_eq!(serde_json::to_string(&network.describe()).unwrap(), text);
+        assert_eq!(serde_json::to_string(&network.spec()).unwrap(), text);
         for around in AROUND {
             let node = described(around, MAX_DEPTH);
             assert!(serde_json::to_string(&node).is_ok(), "{around:?}");

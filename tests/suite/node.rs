@@ -40,8 +40,8 @@ fn everything() -> Sequential<f64> {
 #[test]
 fn what_is_built_again_is_the_same_network() {
     let network = everything();
-    let again = network.describe().build::<f64>().unwrap();
-    assert_eq!(again.describe(), network.describe());
+    let again = network.spec().build::<f64>().unwrap();
+    assert_eq!(again.spec(), network.spec());
     let w: Vec<f64> = initialize(&network, 3).unwrap();
     assert_eq!(initialize::<f64>(&again, 3).unwrap(), w);
     let x: Vec<f64> = (0..4 * 2 * 5).map(|i| f64::from(i % 9) / 5.0 - 0.8).collect();
@@ -50,7 +50,7 @@ fn what_is_built_again_is_the_same_network() {
     assert_eq!(workspaces.0.blocks(), workspaces.1.blocks());
     assert_eq!(workspaces.0.infer(&w, &x, shape).unwrap(), workspaces.1.infer(&w, &x, shape).unwrap());
     // And for another scalar, to its rounding.
-    let narrow = network.describe().build::<f32>().unwrap();
+    let narrow = network.spec().build::<f32>().unwrap();
     let (w32, x32): (Vec<f32>, Vec<f32>) =
         (w.iter().map(|&v| v as f32).collect(), x.iter().map(|&v| v as f32).collect());
     let mut workspace = Workspace::new(&narrow, shape).unwrap();
@@ -76,7 +76,7 @@ fn with_tanh(mut node: LayerSpec) -> LayerSpec {
 
 #[test]
 fn an_activation_can_be_exchanged() {
-    let described = everything().describe();
+    let described = everything().spec();
     let changed = with_tanh(described.clone());
     assert_ne!(changed, described);
     let network = changed.build::<f64>().unwrap();
@@ -235,7 +235,7 @@ fn gates_are_shown_by_their_pre_activations() {
 #[cfg(feature = "serde")]
 #[test]
 fn a_description_survives_a_file() {
-    let described = everything().describe();
+    let described = everything().spec();
     let text = serde_json::to_string(&described).unwrap();
     let read: LayerSpec = serde_json::from_str(&text).unwrap();
     assert_eq!(read, described);

@@ -255,7 +255,7 @@ fn branches_norms_dropout_and_heads() {
     assert_eq!(SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 10), Ok(None));
     assert_eq!(prediction.trainable_depth(), None);
     assert_eq!(
-        Prediction::of_node(&Layer::<f32>::describe(&network), InputStatistics::of_rows(&x).unwrap()).unwrap(),
+        Prediction::of_node(&Layer::<f32>::spec(&network), InputStatistics::of_rows(&x).unwrap()).unwrap(),
         prediction
     );
 }
@@ -406,11 +406,11 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     let off = mean - prediction.decades().unwrap();
     assert!(off.abs() < (3.0 * deviation / 20f64.sqrt()).max(0.02), "measured {mean}\n{prediction}");
     // By its description alone it is unknown, and so are sums; weights are known all the same.
-    let prediction = Prediction::of_node(&Layer::<f32>::describe(&own), inputs).unwrap();
+    let prediction = Prediction::of_node(&Layer::<f32>::spec(&own), inputs).unwrap();
     assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, PredictionSource::Unknown));
     assert!(prediction.link("2.branch.2").unwrap().decades.unwrap().abs() < 1e-12);
     assert!(prediction.to_string().contains("unknown, for layer"), "{prediction}");
-    let plain = Prediction::of_node(&Layer::<f32>::describe(&build(false)), inputs).unwrap();
+    let plain = Prediction::of_node(&Layer::<f32>::spec(&build(false)), inputs).unwrap();
     assert_eq!(plain, Prediction::of(&build(false), inputs).unwrap());
 }
 

@@ -92,7 +92,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
         let mut end = 0;
         layer.blocks(&mut |block| end = block.range.end);
         assert_eq!(end, dims.parameters, "{name}: blocks end where the parameters do");
-        let _ = (layer.describe().widths(), summary(&layer).to_string(), format!("{layer:?}"));
+        let _ = (layer.spec().widths(), summary(&layer).to_string(), format!("{layer:?}"));
         "reports"
     });
     if dims.parameters > 1 << 40 {

@@ -48,7 +48,7 @@ fn config(cases: u32) -> ProptestConfig {
 /// Forward and backward, with the workspace's lengths; the gradient.
 fn runs<T: Scalar>(case: &Case<T>) -> Result<Vec<T>, Error> {
     let network = case.network.build::<T>()?;
-    assert_eq!(network.describe(), case.network);
+    assert_eq!(network.spec(), case.network);
     let shape = BatchShape::from(&case.shape);
     shape.check()?;
     let mut workspace = Workspace::new(&network, shape)?;

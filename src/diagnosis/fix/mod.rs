@@ -251,7 +251,7 @@ impl Fix {
     ///     builder = builder.linear(16).activation(Sigmoid);
     /// }
     /// let network = builder.linear(4).build()?;
-    /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::describe(&network));
+    /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::spec(&network));
     /// let x: Vec<f32> = (0..32 * 16).map(|i| 1.4 * (i as f32).sin()).collect();
     /// let inputs = InputStatistics::of_rows(&x)?;
     /// let report = Diagnosis::new(&network, inputs)?.report();
@@ -329,7 +329,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
 /// let network = builder.linear(10).build()?;
 /// let inputs = InputStatistics::new(1.0)?;
 /// let report = Diagnosis::new(&network, inputs)?.report();
-/// let described = chainrule::Layer::<f32>::describe(&network);
+/// let described = chainrule::Layer::<f32>::spec(&network);
 /// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
 /// assert!(fixes[0].after.unwrap().abs() < 0.5); // a budget near 0 instead of −6
 /// println!("{}", fixes[0]);

@@ -113,7 +113,7 @@ impl Prediction {
     /// # Panics
     /// As [`Workspace::forward`](crate::workspace::Workspace::forward), where a part must be sampled.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
-        Self::read(&network.describe(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
+        Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
     /// The budget of the network that `node` describes. A layer of your own in it is unknown, and so is what depends on

@@ -58,7 +58,7 @@ pub fn activations() -> Vec<ActivationKind> {
 }
 
 fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> LayerSpec {
-    let lstm = Layer::<f64>::describe(&Recurrent::new(inputs, hidden, Lstm));
+    let lstm = Layer::<f64>::spec(&Recurrent::new(inputs, hidden, Lstm));
     let LayerSpec::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
     let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
     LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
@@ -70,7 +70,7 @@ pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
     let mut layers = Vec::new();
     for part in parts {
         let layer = match part {
-            Part::Linear(outputs) => Layer::<f64>::describe(&Linear::new(width, *outputs)),
+            Part::Linear(outputs) => Layer::<f64>::spec(&Linear::new(width, *outputs)),
             Part::Activation(i) => LayerSpec::ActivationLayer { width, activation: activations()[*i].clone() },
             Part::PRelu(per_unit) => LayerSpec::PRelu { width, per_unit: *per_unit, initial: 0.25 },
             Part::Norm { centred: true, affine, epsilon } => {
