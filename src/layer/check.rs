@@ -1,6 +1,6 @@
 //! What is checked of a layer when it becomes part of a network, and when a workspace is made for it.
 
-use super::{Dims, Layer, MAX_DEPTH, MemorySizes, Mode, Reads, Rows};
+use super::{Dims, Layer, MAX_DEPTH, MemorySizes, Mode, Reads, Samples};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
@@ -28,7 +28,7 @@ pub struct Answers {
     /// Levels of layers: 1 for a layer without others inside.
     pub(crate) depth: usize,
     pub(crate) reads: Reads,
-    pub(crate) rows: Rows,
+    pub(crate) samples: Samples,
     pub(crate) keeps_rows: bool,
     pub(crate) skips_zero_rows: bool,
     pub(crate) saves_by_row: bool,
@@ -64,7 +64,7 @@ impl Answers {
             places: 0,
             depth: 1,
             reads: Reads::BOTH,
-            rows: Rows::Independent,
+            samples: Samples::Independent,
             keeps_rows: true,
             skips_zero_rows: false,
             saves_by_row: false,
@@ -141,9 +141,10 @@ impl Answers {
         }
         let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.memory(one, mode));
         let three = [ragged, BatchShape::batch(3)].map(|rows| layer.memory(rows, Mode::Train));
-        let (saves_by_row, rows, skips_zero_rows) = (layer.saves_by_row(), layer.rows(), layer.skips_zero_rows());
+        let (saves_by_row, coupling, skips_zero_rows) =
+            (layer.saves_by_row(), layer.samples(), layer.skips_zero_rows());
         let plain = keeps_rows
-            && rows == Rows::Independent
+            && coupling == Samples::Independent
             && carried == 0
             && (three[1].saved == 0 || saves_by_row && parameters == 0)
             && !skips_zero_rows;
@@ -155,7 +156,7 @@ impl Answers {
             blocks: blocks.len(),
             places: places.len(),
             reads: layer.reads(),
-            rows,
+            samples: coupling,
             keeps_rows,
             skips_zero_rows,
             saves_by_row,
@@ -187,7 +188,7 @@ impl Question<'_> {
             ("dims", now.dims == before.dims),
             ("blocks", now.blocks == before.blocks),
             ("places", now.places == before.places),
-            ("rows", now.rows == before.rows),
+            ("samples", now.samples == before.samples),
             ("reads", now.reads == before.reads),
             ("skips_zero_rows", now.skips_zero_rows == before.skips_zero_rows),
             ("saves_by_row", now.saves_by_row == before.saves_by_row),

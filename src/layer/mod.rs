@@ -88,20 +88,20 @@ impl Mode {
 
 /// What the output of one sample depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
+pub enum Samples {
     /// On that sample alone: a batch gives what its samples give one by one.
     Independent,
     /// On the other samples of the batch too, as in batch normalisation.
-    AcrossBatch,
+    Coupled,
 }
 
-impl Rows {
+impl Samples {
     /// What the output of two layers together depends on.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         match self {
-            Rows::Independent => other,
-            Rows::AcrossBatch => self,
+            Samples::Independent => other,
+            Samples::Coupled => self,
         }
     }
 }
@@ -532,8 +532,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     }
 
     /// What the output of one sample depends on.
-    fn rows(&self) -> Rows {
-        Rows::Independent
+    fn samples(&self) -> Samples {
+        Samples::Independent
     }
 
     /// Whether `backward` heeds [`Backward::fresh`], which saves clearing `dw` and reading it again. Any other layer finds
@@ -543,7 +543,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     }
 
     /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps (for a whole batch, where its
-    /// [`rows`](Layer::rows) meet), from a state of zero, in any [`Mode`], valid for every x; or `None` where none is
+    /// [`rows`](Layer::samples) meet), from a state of zero, in any [`Mode`], valid for every x; or `None` where none is
     /// known.
     ///
     /// Without one a network has no [`Certificate`](crate::theory::Certificate). Round it up, if at all.
@@ -695,8 +695,8 @@ macro_rules! delegate {
             fn skips_zero_rows(&self) -> bool {
                 (**self).skips_zero_rows()
             }
-            fn rows(&self) -> Rows {
-                (**self).rows()
+            fn samples(&self) -> Samples {
+                (**self).samples()
             }
             fn overwrites(&self) -> bool {
                 (**self).overwrites()

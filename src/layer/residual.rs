@@ -1,7 +1,7 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Rows,
+    Answers, Backward, BranchScale, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples,
     TrainableMask,
     check::{Bound, cut_end, join},
 };
@@ -140,8 +140,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         Reads { input: self.kept.reads.input, output: false }
     }
 
-    fn rows(&self) -> Rows {
-        self.kept.rows
+    fn samples(&self) -> Samples {
+        self.kept.samples
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {

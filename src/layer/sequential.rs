@@ -1,7 +1,7 @@
 //! Layers one after the other, run without recursion.
 
 use super::{
-    Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Rows,
+    Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Samples,
     check::{check_output_shape, cut, cut_end, cut_end_shared, cut_shared, hold},
     stretch::SMALL,
 };
@@ -320,8 +320,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         matches!(&self.links[..], [one] if one.kept.saves_by_row)
     }
 
-    fn rows(&self) -> Rows {
-        self.links.iter().fold(Rows::Independent, |rows, link| rows.and(link.kept.rows))
+    fn samples(&self) -> Samples {
+        self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples))
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
@@ -333,7 +333,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             places: last.map_or(0, |last| last.first_place + last.kept.places),
             depth,
             reads: self.reads(),
-            rows: self.rows(),
+            samples: self.samples(),
             keeps_rows: self.changing.is_empty(),
             skips_zero_rows: false,
             saves_by_row: self.saves_by_row(),

@@ -5,7 +5,7 @@ use crate::{
     block::Block,
     error::{Error, LayerRule, require},
     layer::{
-        Answers, Backward, Bound, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Rows,
+        Answers, Backward, Bound, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples,
         check_output_shape, cut_end, hold, join,
     },
     linalg::Upper,
@@ -98,8 +98,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Reads::NEITHER
     }
 
-    fn rows(&self) -> Rows {
-        self.layer.rows()
+    fn samples(&self) -> Samples {
+        self.layer.samples()
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
@@ -304,8 +304,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         Reads::INPUT
     }
 
-    fn rows(&self) -> Rows {
-        self.forward.rows().and(self.backward.rows())
+    fn samples(&self) -> Samples {
+        self.forward.samples().and(self.backward.samples())
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
@@ -317,7 +317,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             places: 1 + first.places + second.places,
             depth,
             reads: Reads::INPUT,
-            rows: first.rows.and(second.rows),
+            samples: first.samples.and(second.samples),
             keeps_rows: first.keeps_rows,
             skips_zero_rows: false,
             saves_by_row: false,

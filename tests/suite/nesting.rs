@@ -132,7 +132,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 network.dims();
                 network.reads();
                 network.saves_by_row();
-                network.rows();
+                network.samples();
                 network.output_shape(one);
                 network.memory(one, Mode::Train);
                 network.overwrites();

@@ -3,7 +3,7 @@
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
     batch_shape::BatchShape,
-    layer::{Layer, Mode, Rows},
+    layer::{Layer, Mode, Samples},
     scalar::{Scalar, scalar, to_f64},
     testing::{Law, law::beyond},
 };
@@ -121,7 +121,7 @@ impl Suite<'_, '_> {
                 self.trial.breaks(Law::SavesByRow, self.at(name, shape), expected, found, "");
             }
         }
-        let apart = layer.rows() == Rows::Independent && given.state.is_none();
+        let apart = layer.samples() == Samples::Independent && given.state.is_none();
         if apart && shape.steps == 1 && shape.batch > 1 {
             let divided = Asked { divided: true, withheld: true, ..*usual };
             // Sums over rows are made in another order where these are divided.

@@ -3,7 +3,7 @@
 use super::{Asked, Given, Suite, unequal};
 use crate::{
     batch_shape::BatchShape,
-    layer::{Layer, Mode, Rows},
+    layer::{Layer, Mode, Samples},
     scalar::{Scalar, to_f64},
     testing::Law,
 };
@@ -12,7 +12,7 @@ use alloc::{format, vec, vec::Vec};
 impl Suite<'_, '_> {
     /// Laws of layers whose rows know nothing of each other.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
-        if layer.rows() != Rows::Independent {
+        if layer.samples() != Samples::Independent {
             return;
         }
         let ragged = BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) };

@@ -4,7 +4,7 @@ use chainrule::{
     Activation, BatchShape, Bounds, Error, Layer, Scalar,
     activation::{Sigmoid, Tanh},
     diagnosis::{Cause, Diagnosis},
-    layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Residual, Rows, Sequential, initialize},
+    layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Residual, Samples, Sequential, initialize},
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
         StepBounds,
@@ -20,8 +20,8 @@ impl<T: Scalar> Layer<T> for Secret {
     fn dims(&self) -> Dims {
         Dims::new(2, 2, 0)
     }
-    fn rows(&self) -> Rows {
-        Rows::AcrossBatch
+    fn samples(&self) -> Samples {
+        Samples::Coupled
     }
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
         pass.y.copy_from_slice(pass.x);
@@ -118,11 +118,11 @@ fn it_is_found_wherever_it_is() {
     assert_eq!(missing(&certificate), ["0.branch.1.branch", "0.branch.2", "1", "2.forward"]);
     let names: Vec<_> = certificate.horizons().iter().map(|h| (h.name.as_str(), h.bounds.is_some())).collect();
     assert_eq!(names, [("1", false), ("2.forward", false), ("2.backward", true)]);
-    assert_eq!(network.rows(), Rows::AcrossBatch);
-    for (layer, samples) in [(secret(), Rows::AcrossBatch), (Box::new(Linear::new(2, 2)), Rows::Independent)] {
+    assert_eq!(network.samples(), Samples::Coupled);
+    for (layer, samples) in [(secret(), Samples::Coupled), (Box::new(Linear::new(2, 2)), Samples::Independent)] {
         let layer = Bidirectional::new::<f64>(Linear::new(2, 2), Reversed::new(residual(layer))).unwrap();
         assert_eq!((&layer as &dyn Layer<f64>).samples(), samples);
-        assert_eq!(Layer::<f64>::rows(&std::sync::Arc::new(layer)), samples);
+        assert_eq!(Layer::<f64>::samples(&std::sync::Arc::new(layer)), samples);
     }
 }
 

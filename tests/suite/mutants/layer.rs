@@ -4,7 +4,7 @@ use super::{all_caught, caught};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Dims, Forward, MemorySizes, Reads, Rows},
+    layer::{Backward, Dims, Forward, MemorySizes, Reads, Samples},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -147,8 +147,8 @@ impl<T: Scalar> Layer<T> for Affine {
         visit(Block::new(name, start, [self.outputs, 1], Role::Bias));
     }
 
-    fn rows(&self) -> Rows {
-        Rows::Independent
+    fn samples(&self) -> Samples {
+        Samples::Independent
     }
 
     fn reads(&self) -> Reads {
