@@ -161,28 +161,28 @@ impl DropoutKey {
 
 /// Where a layer stands in the network's table of link names.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct LinkPath<'a> {
     names: &'a [String],
     first: usize,
     on_main_path: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> LinkPath<'a> {
     /// The first place of a table of names.
     pub const fn new(names: &'a [String]) -> Self {
-        Place { names, first: 0, on_main_path: true }
+        LinkPath { names, first: 0, on_main_path: true }
     }
 
     /// The place `offset` further on: that of a part.
     #[must_use]
     pub const fn part(self, offset: usize) -> Self {
-        Place { first: self.first.saturating_add(offset), ..self }
+        LinkPath { first: self.first.saturating_add(offset), ..self }
     }
 
     /// The same place inside one of several parallel branches.
     #[must_use]
     pub const fn branch(self) -> Self {
-        Place { on_main_path: false, ..self }
+        LinkPath { on_main_path: false, ..self }
     }
 
     /// Its number in the table, which tells layers apart.
@@ -292,7 +292,7 @@ pub struct Forward<'a, T: Scalar> {
     /// Who watches.
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Where the layer stands.
-    pub at: Place<'a>,
+    pub at: LinkPath<'a>,
 }
 
 /// Everything of a backward pass through one layer.
@@ -337,7 +337,7 @@ pub struct Backward<'a, T: Scalar> {
     /// Who watches.
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Where the layer stands.
-    pub at: Place<'a>,
+    pub at: LinkPath<'a>,
 }
 
 impl<'a, T: Scalar> Forward<'a, T> {
@@ -362,7 +362,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
             carried_out: &mut [],
             scratch,
             monitor,
-            at: Place::new(&[]),
+            at: LinkPath::new(&[]),
         }
     }
 
@@ -416,7 +416,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
             trained: TrainableMask::ALL,
             scratch,
             monitor,
-            at: Place::new(&[]),
+            at: LinkPath::new(&[]),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, Place, hold},
+    layer::{Backward, LinkPath, hold},
     monitor::{Factor, GradientMonitor},
     scalar::Scalar,
 };
@@ -25,7 +25,7 @@ use core::ops::Range;
 /// What the steps of a backward pass read.
 struct BackwardSteps<'a, T> {
     shape: BatchShape<'a>,
-    at: Place<'a>,
+    at: LinkPath<'a>,
     packed_products: &'a [T],
     h_start: &'a [T],
     cell_state_start: &'a [T],

@@ -12,7 +12,7 @@ use crate::{
         row_chain::GRAIN,
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
     },
-    layer::{Forward, Place, hold},
+    layer::{Forward, LinkPath, hold},
     monitor::{Factor, GradientMonitor},
     scalar::Scalar,
 };
@@ -23,7 +23,7 @@ struct ForwardSteps<'a, T> {
     shape: BatchShape<'a>,
     /// Whether a backward pass can follow.
     saves: bool,
-    at: Place<'a>,
+    at: LinkPath<'a>,
     packed_products: &'a [T],
     recurrent_bias: &'a [T],
     h_start: &'a [T],

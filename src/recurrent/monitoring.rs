@@ -4,7 +4,7 @@ use super::{plan::Unrolled, stage::Stages};
 use crate::{
     activation::AnyActivation,
     batch_shape::BatchShape,
-    layer::Place,
+    layer::LinkPath,
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
 };
@@ -48,7 +48,7 @@ impl Unrolled {
         &self,
         cell: &dyn Stages<T>,
         monitor: &mut dyn GradientMonitor<T>,
-        at: Place<'_>,
+        at: LinkPath<'_>,
         shape: BatchShape<'_>,
         step: usize,
         z: &[T],
@@ -78,13 +78,13 @@ pub(super) struct StepGradient<'a, T> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
     gathered: usize,
-    at: Place<'a>,
+    at: LinkPath<'a>,
     shape: BatchShape<'a>,
     step: usize,
 }
 
 impl<'a, T: Scalar> StepGradient<'a, T> {
-    pub(super) fn new(active: bool, live: &'a mut [T], at: Place<'a>, shape: BatchShape<'a>, step: usize) -> Self {
+    pub(super) fn new(active: bool, live: &'a mut [T], at: LinkPath<'a>, shape: BatchShape<'a>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
         StepGradient { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, shape, step }
     }

@@ -9,7 +9,7 @@ use crate::{
     batch_shape::BatchShape,
     block::Blocks,
     error::Error,
-    layer::{LastStep, Linear, Mode, Place, Residual, Sequential, initialize},
+    layer::{LastStep, Linear, LinkPath, Mode, Residual, Sequential, initialize},
     monitor::{Every, Factor, GradientMonitor},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
@@ -171,7 +171,7 @@ fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let strange = [T::nan(), T::infinity(), T::neg_infinity(), T::zero(), T::max_value(), T::min_positive_value()];
     for slice in [&[][..], &strange] {
         for factor in [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other] {
-            let link = Place::new(&names).link(factor, BatchShape::batch(1));
+            let link = LinkPath::new(&names).link(factor, BatchShape::batch(1));
             for link in [link, link.at_step(3), link.gate("gate"), link.activation(&Tanh)] {
                 monitor.forward(&link, slice, slice);
                 monitor.backward(&link, slice, slice);

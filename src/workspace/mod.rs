@@ -11,7 +11,7 @@ use crate::{
         thread_pool::{ThreadPool, install, threads},
     },
     layer::{
-        Backward, Dims, DropoutKey, Forward, Layer, MemorySizes, Mode, Parameters, Place, Question, TrainableMask,
+        Backward, Dims, DropoutKey, Forward, Layer, LinkPath, MemorySizes, Mode, Parameters, Question, TrainableMask,
         check_blocks, check_output_shape, hold,
     },
     monitor::GradientMonitor,
@@ -740,7 +740,7 @@ impl<T: Scalar> Memory<T> {
             carried_out: &mut self.state_end[..states],
             scratch: &mut self.scratch,
             monitor,
-            at: Place::new(&self.names),
+            at: LinkPath::new(&self.names),
         };
         install(self.pool.as_mut(), || network.forward(w, forward));
         self.last = Some(pass);
@@ -794,7 +794,7 @@ impl<T: Scalar> Memory<T> {
             trained: TrainableMask::new(&self.trained),
             scratch: &mut self.scratch,
             monitor,
-            at: Place::new(&self.names),
+            at: LinkPath::new(&self.names),
         };
         let whole = w.part(0..self.dims.parameters);
         install(self.pool.as_mut(), || whole.down(network, backward));

@@ -7,7 +7,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     initializer::{Initializer, Zeros},
     layer::{
-        ActivationLayer, Dims, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, Place, Residual,
+        ActivationLayer, Dims, LastStep, LayerNorm, LayerSpec, Linear, LinkPath, MeanOverSteps, Mode, PRelu, Residual,
         RmsNorm, Sequential, TrainableMask, initialize,
     },
     loss::{MeanSquaredError, Target},
@@ -217,7 +217,7 @@ fn batch_shapes(table: &mut Table) {
                 let block = block.within("0", b);
                 assert!(block.range.start <= block.range.end);
                 let _ = (
-                    Place::new(&[]).part(a).part(b).index(),
+                    LinkPath::new(&[]).part(a).part(b).index(),
                     TrainableMask::ALL.part(a).part(b).any(a),
                     Dims::new(a, b, a),
                 );

@@ -2,7 +2,7 @@
 
 use crate::{
     batch_shape::BatchShape,
-    layer::{Backward, DropoutKey, Forward, Layer, Mode, Place, Reads, TrainableMask},
+    layer::{Backward, DropoutKey, Forward, Layer, LinkPath, Mode, Reads, TrainableMask},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},
     testing::caught,
@@ -172,7 +172,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let states = memory.carried * shape.batch;
     let mut names = Vec::new();
     layer.places("layer", &mut |name| names.push(name));
-    let at = Place::new(&names);
+    let at = LinkPath::new(&names);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
     let mut listening = ActiveMonitor;
     if watched {
