@@ -152,7 +152,7 @@ impl<'a> Diagnosis<'a> {
             let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
             let Some(first) = blocks.iter().find(|block| block.name.starts_with(&prefix)) else { continue };
             let own = &w[first.range.start..][..layer.dims().parameters];
-            let count = layer.memory(BatchShape::batch(1), Mode::Evaluate).carried;
+            let count = layer.memory(BatchShape::batch(1), Mode::Evaluate).state;
             let spectrum = lyapunov_spectrum(&*layer, own, x, steps / 4, count)?;
             trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents() });
         }

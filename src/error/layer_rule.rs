@@ -100,8 +100,10 @@ pub enum LayerRule {
         larger: usize,
     },
     /// A state per sample whose size depends on the pass.
-    #[error("`memory` carries {found} values a sample in one pass and {expected} in another; it must be one number")]
-    CarriedVaries {
+    #[error(
+        "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"
+    )]
+    StateVaries {
         /// Values in the first pass asked about.
         expected: usize,
         /// Values in another.

@@ -98,7 +98,7 @@ impl Answers {
             return Err(LayerRule::NoLink);
         }
         unique("link", places.iter().map(String::as_str))?;
-        let carried = layer.memory(BatchShape::batch(1), Mode::Train).carried;
+        let state = layer.memory(BatchShape::batch(1), Mode::Train).state;
         let BatchShape { batch, steps, .. } = largest;
         let (one, ragged) = (BatchShape::batch(1), [2, 1]);
         let few = [one, BatchShape::sequences(1, steps.min(2)), BatchShape::sequences(1, steps)];
@@ -119,9 +119,7 @@ impl Answers {
             let memory = |rows| {
                 let memory = twice("memory", || layer.memory(rows, mode))?;
                 match memory {
-                    _ if memory.carried != carried => {
-                        Err(LayerRule::CarriedVaries { expected: carried, found: memory.carried })
-                    }
+                    _ if memory.state != state => Err(LayerRule::StateVaries { expected: state, found: memory.state }),
                     _ if !mode.saves() && memory.saved > 0 => Err(LayerRule::InferenceSaves { saved: memory.saved }),
                     _ => Ok(memory),
                 }
@@ -145,13 +143,13 @@ impl Answers {
             (layer.saves_by_row(), layer.samples(), layer.skips_zero_rows());
         let plain = keeps_rows
             && coupling == Samples::Independent
-            && carried == 0
+            && state == 0
             && (three[1].saved == 0 || saves_by_row && parameters == 0)
             && !skips_zero_rows;
         let by_row = saves_by_row
             && Some(three[0].saved) == train.saved.checked_mul(3)
             && evaluate.saved == train.saved
-            && carried == 0;
+            && state == 0;
         Ok(Answers {
             blocks: blocks.len(),
             places: places.len(),

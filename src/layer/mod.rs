@@ -118,13 +118,13 @@ pub struct MemorySizes {
     /// Free for use within one call, forward or backward.
     pub scratch: usize,
     /// State per sample that goes from window to window (h, c).
-    pub carried: usize,
+    pub state: usize,
 }
 
 impl MemorySizes {
     /// Memory of those sizes.
-    pub const fn new(saved: usize, scratch: usize, carried: usize) -> Self {
-        MemorySizes { saved, scratch, carried }
+    pub const fn new(saved: usize, scratch: usize, state: usize) -> Self {
+        MemorySizes { saved, scratch, state }
     }
 }
 
@@ -268,7 +268,7 @@ impl<'a> TrainableMask<'a> {
 ///
 /// # Shapes
 /// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`output_shape`](Layer::output_shape), output\];
-/// `carried_in`, `carried_out`: `carried × batch` values, laid out as the layer likes.
+/// `initial_state`, `final_state`: `state × batch` values, laid out as the layer likes.
 #[non_exhaustive]
 pub struct Forward<'a, T: Scalar> {
     /// Rows of `x`.
@@ -284,9 +284,9 @@ pub struct Forward<'a, T: Scalar> {
     /// What the backward pass will find again.
     pub saved: &'a mut [T],
     /// State at the start; `None` is zero.
-    pub carried_in: Option<&'a [T]>,
+    pub initial_state: Option<&'a [T]>,
     /// State at the end; all of it is to be written.
-    pub carried_out: &'a mut [T],
+    pub final_state: &'a mut [T],
     /// Memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
     /// Who watches.
@@ -314,17 +314,17 @@ pub struct Backward<'a, T: Scalar> {
     /// What it saved; may be consumed.
     pub saved: &'a mut [T],
     /// State it started from; `None` is zero.
-    pub carried_in: Option<&'a [T]>,
+    pub initial_state: Option<&'a [T]>,
     /// Gradient with respect to `y`; for a layer that [skips](Layer::skips_zero_rows) zeros perhaps without some of its first rows,
     /// which are zero then.
     pub dy: &'a [T],
     /// Gradient with respect to the state at the end; `None` is zero.
-    pub d_carried_out: Option<&'a [T]>,
+    pub d_final_state: Option<&'a [T]>,
     /// Gradient with respect to `x`, to be overwritten; `None` where nobody asked for it. Of a layer with
     /// [`zero_rows`](Layer::zero_rows) perhaps without them.
     pub dx: Option<&'a mut [T]>,
     /// Gradient with respect to the state at the start, to be overwritten; `None` where nobody asked.
-    pub d_carried_in: Option<&'a mut [T]>,
+    pub d_initial_state: Option<&'a mut [T]>,
     /// Gradient with respect to the parameters, to be added to.
     pub dw: &'a mut [T],
     /// Whether nothing is in `dw` yet and its content is arbitrary, so that it is to be overwritten: only ever for a layer
@@ -358,8 +358,8 @@ impl<'a, T: Scalar> Forward<'a, T> {
             x,
             y,
             saved,
-            carried_in: None,
-            carried_out: &mut [],
+            initial_state: None,
+            final_state: &mut [],
             scratch,
             monitor,
             at: LinkPath::new(&[]),
@@ -375,8 +375,8 @@ impl<'a, T: Scalar> Forward<'a, T> {
             x: self.x,
             y: self.y,
             saved: self.saved,
-            carried_in: self.carried_in,
-            carried_out: self.carried_out,
+            initial_state: self.initial_state,
+            final_state: self.final_state,
             scratch: self.scratch,
             monitor: self.monitor,
             at: self.at,
@@ -406,11 +406,11 @@ impl<'a, T: Scalar> Backward<'a, T> {
             x,
             y,
             saved,
-            carried_in: None,
+            initial_state: None,
             dy,
-            d_carried_out: None,
+            d_final_state: None,
             dx,
-            d_carried_in: None,
+            d_initial_state: None,
             dw,
             fresh: false,
             trained: TrainableMask::ALL,
@@ -429,11 +429,11 @@ impl<'a, T: Scalar> Backward<'a, T> {
             x: self.x,
             y: self.y,
             saved: self.saved,
-            carried_in: self.carried_in,
+            initial_state: self.initial_state,
             dy: self.dy,
-            d_carried_out: self.d_carried_out,
+            d_final_state: self.d_final_state,
             dx: self.dx.as_deref_mut(),
-            d_carried_in: self.d_carried_in.as_deref_mut(),
+            d_initial_state: self.d_initial_state.as_deref_mut(),
             dw: self.dw,
             fresh: self.fresh,
             trained: self.trained,
@@ -560,7 +560,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
     /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
     fn state_bounds(&self, _w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        if self.memory(shape, Mode::Infer).carried > 0 {
+        if self.memory(shape, Mode::Infer).state > 0 {
             visit(path, None);
         }
     }

@@ -112,7 +112,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (branch, values) = (self.branch.memory(shape, mode), self.values(shape));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
-        MemorySizes::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.carried)
+        MemorySizes::new(saved, branch.scratch.saturating_add(values.saturating_mul(2)), branch.state)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -190,7 +190,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, noise, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
         let values = self.values(shape);
         let (spare, scratch) = scratch.split_at_mut(2 * values);
         let mut own = saved;
@@ -203,8 +203,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
             x,
             y: f,
             saved: own,
-            carried_in,
-            carried_out,
+            initial_state,
+            final_state,
             scratch,
             monitor,
             at: at.part(BRANCH_PLACE),
@@ -218,8 +218,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, mode, noise, x, saved, carried_in, dy, d_carried_out, .. } = pass;
-        let Backward { mut dx, d_carried_in, dw, trained, scratch, monitor, at, .. } = pass;
+        let Backward { shape, mode, noise, x, saved, initial_state, dy, d_final_state, .. } = pass;
+        let Backward { mut dx, d_initial_state, dw, trained, scratch, monitor, at, .. } = pass;
         let values = self.values(shape);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
@@ -244,11 +244,11 @@ impl<T: Scalar> Layer<T> for Residual<T> {
                 x,
                 y: f,
                 saved: own,
-                carried_in,
+                initial_state,
                 dy: scaled,
-                d_carried_out,
+                d_final_state,
                 dx: dx.as_deref_mut(),
-                d_carried_in,
+                d_initial_state,
                 dw: d_branch,
                 fresh: false,
                 trained,

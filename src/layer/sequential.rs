@@ -200,7 +200,7 @@ impl<T: Scalar> Sequential<T> {
             return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
         }
         let memory = link.layer.memory(rows, mode);
-        [memory.saved, saturating_product(&[memory.carried, rows.batch])]
+        [memory.saved, saturating_product(&[memory.state, rows.batch])]
     }
 
     /// What is kept of the rows between links.
@@ -282,7 +282,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             rows = self.shape_after(i, rows);
             scratch = scratch.max(memory.scratch);
             all.saved = all.saved.saturating_add(memory.saved);
-            all.carried = all.carried.saturating_add(memory.carried);
+            all.state = all.state.saturating_add(memory.state);
         }
         if mode.saves() {
             all.saved = all.saved.saturating_add(self.kept_in_all(shape));
@@ -386,8 +386,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, noise, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
-        let (mut carried_in, mut carried_out, mut y) = (carried_in, carried_out, Some(y));
+        let Forward { shape, mode, noise, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
+        let (mut initial_state, mut final_state, mut y) = (initial_state, final_state, Some(y));
         if self.links.is_empty() {
             y.unwrap_or_default().copy_from_slice(x);
             return;
@@ -433,8 +433,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 x: x.unwrap_or(&input[..came.min(input.len())]),
                 y: &mut [],
                 saved: own,
-                carried_in: carried_in.as_mut().map(|state| cut_shared(STATE, state, states)),
-                carried_out: cut(STATE, &mut carried_out, states),
+                initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                final_state: cut(STATE, &mut final_state, states),
                 scratch,
                 monitor,
                 at: at.part(link.first_place),
@@ -468,7 +468,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             }
         }
         hold(SAVED, 0, between.len() + saved.len());
-        hold(STATE, 0, carried_out.len() + carried_in.map_or(0, <[T]>::len));
+        hold(STATE, 0, final_state.len() + initial_state.map_or(0, <[T]>::len));
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
@@ -482,8 +482,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
 impl<T: Scalar> Sequential<T> {
     fn down(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { shape, mode, noise, x, y, saved, mut carried_in, dy, mut d_carried_out, .. } = pass;
-        let Backward { dx: mut d_input, mut d_carried_in, dw, fresh, trained, scratch, monitor, at, .. } = pass;
+        let Backward { shape, mode, noise, x, y, saved, mut initial_state, dy, mut d_final_state, .. } = pass;
+        let Backward { dx: mut d_input, mut d_initial_state, dw, fresh, trained, scratch, monitor, at, .. } = pass;
         if self.links.is_empty() {
             if let Some(dx) = d_input {
                 dx.copy_from_slice(dy);
@@ -491,7 +491,7 @@ impl<T: Scalar> Sequential<T> {
             return;
         }
         // Below the first link with something to train, nobody asks for a gradient.
-        let everything = d_input.is_some() || d_carried_in.is_some();
+        let everything = d_input.is_some() || d_initial_state.is_some();
         let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
         let mut saved = saved;
@@ -570,11 +570,11 @@ impl<T: Scalar> Sequential<T> {
                     x: input,
                     y,
                     saved: kept,
-                    carried_in: carried_in.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
-                    d_carried_out: d_carried_out.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dx,
-                    d_carried_in: d_carried_in.as_mut().map(|state| cut_end(STATE, state, states)),
+                    d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
                     dw: own_dw,
                     fresh,
                     trained: trained.part(link.first_block),
@@ -588,7 +588,7 @@ impl<T: Scalar> Sequential<T> {
         }
         if first == 0 {
             hold(SAVED, 0, between.len() + saved.len());
-            hold(STATE, 0, carried_in.map_or(0, <[T]>::len) + d_carried_out.map_or(0, <[T]>::len));
+            hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
         }
     }
 

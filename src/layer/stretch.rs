@@ -62,7 +62,7 @@ impl<T: Scalar> Sequential<T> {
         let share = |i: usize| {
             let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
             // What it keeps otherwise there would be no place for.
-            let by_row = memory.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && memory.carried == 0;
+            let by_row = memory.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && memory.state == 0;
             by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));

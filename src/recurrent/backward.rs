@@ -39,13 +39,13 @@ struct BackwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, x, y, saved, carried_in, dy, d_carried_out, dx, d_carried_in, dw, .. } = pass;
+        let Backward { shape, x, y, saved, initial_state, dy, d_final_state, dx, d_initial_state, dw, .. } = pass;
         let Backward { trained, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
         let states = shape.batch * (hidden + cell_width);
         let given =
-            [carried_in.map(<[T]>::len), d_carried_out.map(<[T]>::len), d_carried_in.as_deref().map(<[T]>::len)];
+            [initial_state.map(<[T]>::len), d_final_state.map(<[T]>::len), d_initial_state.as_deref().map(<[T]>::len)];
         given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
         self.check_pass(shape, [x.len(), y.len(), states, states]);
         let (batch, all, time) = (shape.batch, shape.rows(), Steps::new(shape));
@@ -70,12 +70,12 @@ impl Unrolled {
             pack(&recurrent[product.gates.start * hidden * hidden..], outputs, hidden, &mut packed_products[offset..]);
             offset += packed_b_len::<T>(hidden, outputs);
         }
-        let (h_start, cell_state_start) = match carried_in {
+        let (h_start, cell_state_start) = match initial_state {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
         // A sample's gradient from its final state waits here until the pass reaches its last step.
-        match d_carried_out {
+        match d_final_state {
             Some(gradient) => {
                 d_h_prev.copy_from_slice(&gradient[..batch * hidden]);
                 d_cell_state.copy_from_slice(&gradient[batch * hidden..]);
@@ -87,7 +87,7 @@ impl Unrolled {
         }
 
         // The state at the very start has a gradient only if somebody asks.
-        let wants_start = d_carried_in.is_some();
+        let wants_start = d_initial_state.is_some();
         let together = self.steps_together::<T>(batch);
         for first in (0..shape.steps).step_by(together).rev() {
             let steps = first..(first + together).min(shape.steps);
@@ -119,13 +119,13 @@ impl Unrolled {
                 let run = |parts: [_; 7]| self.backward_steps(cell, &given, steps.clone(), parts, &mut (), &mut []);
                 parallel_samples([count, GRAIN], parts, &run);
             }
-            let operands = [x, y, if carried_in.is_some() { h_start } else { &[] }];
+            let operands = [x, y, if initial_state.is_some() { h_start } else { &[] }];
             sum.add(|dw| self.add_gradient(shape, steps, trained, operands, &slabs, dw, outer));
         }
         sum.finish();
-        if let Some(d_carried_in) = d_carried_in {
-            d_carried_in[..batch * hidden].copy_from_slice(d_h_prev);
-            d_carried_in[batch * hidden..].copy_from_slice(d_cell_state);
+        if let Some(d_initial_state) = d_initial_state {
+            d_initial_state[..batch * hidden].copy_from_slice(d_h_prev);
+            d_initial_state[batch * hidden..].copy_from_slice(d_cell_state);
         }
         if monitor.is_active() {
             monitor.backward(&at.link(Factor::Other, shape), dy, slabs.z);

@@ -79,7 +79,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let outs = self.layer.output_shape(shape).rows().saturating_mul(output);
         let values = shape.rows().saturating_mul(input).saturating_add(outs);
         let saved = if mode.saves() { memory.saved.saturating_add(values) } else { 0 };
-        MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.carried)
+        MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.state)
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
@@ -168,7 +168,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 /// `y_t = [forward(x)_t, reversed backward(x)_t]`. Source: Schuster & Paliwal 1997.
 ///
 /// # Shapes
-/// x: \[rows, input\]; y: \[rows, forward's output + backward's output\]; carried: forward's, then backward's.
+/// x: \[rows, input\]; y: \[rows, forward's output + backward's output\]; state: forward's, then backward's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bidirectional<F, B> {
     forward: F,
@@ -221,7 +221,7 @@ struct Parts {
     saved: [usize; 2],
     states: [usize; 2],
     scratch: usize,
-    carried: usize,
+    state: usize,
     parameters: usize,
 }
 
@@ -237,9 +237,9 @@ impl<F, B> Bidirectional<F, B> {
             widths,
             outs: widths.map(|width| rows.saturating_mul(width)),
             saved: [memory.saved, others.saved],
-            states: [memory, others].map(|memory| memory.carried.saturating_mul(shape.batch)),
+            states: [memory, others].map(|memory| memory.state.saturating_mul(shape.batch)),
             scratch: memory.scratch.max(others.scratch),
-            carried: memory.carried.saturating_add(others.carried),
+            state: memory.state.saturating_add(others.state),
             parameters: self.kept[0].dims.parameters,
         }
     }
@@ -368,8 +368,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
             self.checked_parts(pass.shape, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
-        let (first_state, second_state) = split_option(pass.carried_in, states[0]);
-        let (first_end, second_end) = pass.carried_out.split_at_mut(states[0]);
+        let (first_state, second_state) = split_option(pass.initial_state, states[0]);
+        let (first_end, second_end) = pass.final_state.split_at_mut(states[0]);
         let (first_saved, rest) = pass.saved.split_at_mut(sizes[0]);
         let (second_saved, kept) = rest.split_at_mut(sizes[1]);
         let (spare, scratch) = pass.scratch.split_at_mut(outs[0] + outs[1]);
@@ -386,8 +386,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 x,
                 y: first,
                 saved: first_saved,
-                carried_in: first_state,
-                carried_out: first_end,
+                initial_state: first_state,
+                final_state: first_end,
                 scratch,
                 monitor,
                 at: at.part(1),
@@ -402,8 +402,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 x,
                 y: second,
                 saved: second_saved,
-                carried_in: second_state,
-                carried_out: second_end,
+                initial_state: second_state,
+                final_state: second_end,
                 scratch,
                 monitor,
                 at: at.part(1 + self.kept[0].places),
@@ -424,9 +424,9 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             self.checked_parts(pass.shape, pass.mode, pass.saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_dw, second_dw) = pass.dw.split_at_mut(parameters);
-        let (first_state, second_state) = split_option(pass.carried_in, states[0]);
-        let (first_end, second_end) = split_option(pass.d_carried_out, states[0]);
-        let (first_start, second_start) = match pass.d_carried_in {
+        let (first_state, second_state) = split_option(pass.initial_state, states[0]);
+        let (first_end, second_end) = split_option(pass.d_final_state, states[0]);
+        let (first_start, second_start) = match pass.d_initial_state {
             Some(gradient) => {
                 let (first, second) = gradient.split_at_mut(states[0]);
                 (Some(first), Some(second))
@@ -456,11 +456,11 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 x,
                 y: first_y,
                 saved: first_saved,
-                carried_in: first_state,
+                initial_state: first_state,
                 dy: first_dy,
-                d_carried_out: first_end,
+                d_final_state: first_end,
                 dx: dx.as_deref_mut(),
-                d_carried_in: first_start,
+                d_initial_state: first_start,
                 dw: first_dw,
                 fresh: false,
                 trained: pass.trained,
@@ -478,11 +478,11 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 x,
                 y: second_y,
                 saved: second_saved,
-                carried_in: second_state,
+                initial_state: second_state,
                 dy: second_dy,
-                d_carried_out: second_end,
+                d_final_state: second_end,
                 dx: dx.is_some().then_some(&mut *other_dx),
-                d_carried_in: second_start,
+                d_initial_state: second_start,
                 dw: second_dw,
                 fresh: false,
                 trained: pass.trained.part(self.kept[0].blocks),

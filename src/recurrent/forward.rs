@@ -32,10 +32,13 @@ struct ForwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, x, y, saved, carried_in, carried_out, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, .. } = sizes;
-        self.check_pass(shape, [x.len(), y.len(), carried_out.len(), carried_in.map_or(carried_out.len(), <[T]>::len)]);
+        self.check_pass(
+            shape,
+            [x.len(), y.len(), final_state.len(), initial_state.map_or(final_state.len(), <[T]>::len)],
+        );
         let (batch, all, keep, time) = (shape.batch, shape.rows(), mode.saves(), Steps::new(shape));
         hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
@@ -44,11 +47,11 @@ impl Unrolled {
         let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
         let (packed_weight, scratch) = scratch.split_at_mut(packed_b_len::<T>(gates, self.inputs));
         zeros.fill(T::zero());
-        let (h_start, cell_state_start) = match carried_in {
+        let (h_start, cell_state_start) = match initial_state {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
-        let (h_end, cell_state_end) = carried_out.split_at_mut(batch * hidden);
+        let (h_end, cell_state_end) = final_state.split_at_mut(batch * hidden);
 
         pack_transposed(weight, gates, self.inputs, packed_weight);
         let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>()[0]);

@@ -25,7 +25,7 @@ use rand_core::Rng;
 /// a forget gate's, which is 1 (Jozefowicz et al. 2015).
 ///
 /// # Shapes
-/// x: \[rows, inputs\]; y: \[rows, hidden\]; carried: h \[batch, hidden\], then the rest of the state, \[batch, cell_state · hidden\].
+/// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch, cell_state · hidden\].
 /// Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias` \[gates · hidden, 1\], and
 /// `recurrent_bias` for products that are kept apart.
 #[derive(Clone, Debug, PartialEq)]

@@ -169,7 +169,7 @@ fn stepped<T: Scalar>(
         if let Some(i) = unequal(&wide(&whole.state), &end) {
             trial.breaks(
                 Law::Stepped,
-                place("carried_out"),
+                place("final_state"),
                 format!("{:?}", whole.state[i]),
                 format!("{:?}", end[i]),
                 "",
@@ -195,7 +195,7 @@ fn stepped<T: Scalar>(
         let allowed = 1e4 * to_f64(T::epsilon());
         let d_state = d_state.unwrap_or_default();
         for (what, whole, parts) in
-            [("dx", &whole.dx, &dx), ("dw", &whole.dw, &dw), ("d_carried_in", &whole.d_state, &d_state)]
+            [("dx", &whole.dx, &dx), ("dw", &whole.dw, &dw), ("d_initial_state", &whole.d_state, &d_state)]
         {
             let difference: Vec<f64> = wide(whole).iter().zip(parts).map(|(whole, part)| whole - part).collect();
             let error = norm(&difference);

@@ -254,7 +254,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     fn new(layer: &'a L, w: &[T]) -> Result<Self, Error> {
         let (dims, memory) = (layer.dims(), layer.memory(STEP, Mode::Evaluate));
         require_length("parameters", dims.parameters, w.len())?;
-        let size = memory.carried;
+        let size = memory.state;
         require(size > 0, "the state of a layer: values", "at least 1", size as f64)?;
         let zeros = |values: usize| filled("the memory of a trajectory", values, T::zero());
         let outputs = product("the output of a step", &[layer.output_shape(STEP).rows(), dims.output])?;
@@ -283,7 +283,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut nobody = ();
         let pass = Forward::new(STEP, Mode::Evaluate, x, &mut self.y, &mut self.saved, &mut self.scratch, &mut nobody);
-        self.layer.forward(w, Forward { carried_in: Some(&self.state), carried_out: &mut self.next, ..pass });
+        self.layer.forward(w, Forward { initial_state: Some(&self.state), final_state: &mut self.next, ..pass });
         let size = self.state.len();
         for (i, jacobian) in self.jacobian.chunks_mut(size).enumerate() {
             self.unit.fill(T::zero());
@@ -306,9 +306,9 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
             self.layer.backward(
                 w,
                 Backward {
-                    carried_in: Some(&self.state),
-                    d_carried_out: Some(&self.unit),
-                    d_carried_in: Some(&mut self.row),
+                    initial_state: Some(&self.state),
+                    d_final_state: Some(&self.unit),
+                    d_initial_state: Some(&mut self.row),
                     trained: TrainableMask::new(&self.frozen),
                     ..pass
                 },

@@ -541,7 +541,7 @@ impl<T: Scalar> Memory<T> {
         // What inference does not keep has to fit as well: a pass computes with these numbers.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
         let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
-        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.carried, capacity.batch])?;
+        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.state, capacity.batch])?;
         let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
         // Nothing changes before all of it is there.
         let (x, y, dy) = (
@@ -695,7 +695,7 @@ impl<T: Scalar> Memory<T> {
         let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
         check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
         let outs = saturating_product(&[after.rows(), self.dims.output]);
-        let states = saturating_product(&[memory.carried, shape.batch]);
+        let states = saturating_product(&[memory.state, shape.batch]);
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
@@ -736,8 +736,8 @@ impl<T: Scalar> Memory<T> {
             x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
             y: &mut self.y[..outs],
             saved: &mut self.saved[..pass.saved],
-            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
-            carried_out: &mut self.state_end[..states],
+            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
+            final_state: &mut self.state_end[..states],
             scratch: &mut self.scratch,
             monitor,
             at: LinkPath::new(&self.names),
@@ -784,11 +784,11 @@ impl<T: Scalar> Memory<T> {
             x: &self.x[..ins],
             y: &self.y[..outs],
             saved: &mut self.saved[..pass.saved],
-            carried_in: if pass.with_state { Some(&self.state[..states]) } else { None },
+            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
             dy: &self.dy[..outs],
-            d_carried_out: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
+            d_final_state: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
             dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
-            d_carried_in: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
+            d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
             fresh: begins,
             trained: TrainableMask::new(&self.trained),

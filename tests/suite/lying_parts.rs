@@ -91,7 +91,7 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
         Lie::ShapeOfAnotherBatch => matches!(rule, BatchChanged { .. }),
         Lie::MemoryShrinks => matches!(rule, LayerRule::MemoryShrinks { .. }),
         Lie::SavedByInference => matches!(rule, InferenceSaves { .. }),
-        Lie::CarriedByStep => matches!(rule, CarriedVaries { .. }),
+        Lie::CarriedByStep => matches!(rule, StateVaries { .. }),
         Lie::ZeroRows => matches!(rule, LayerRule::ZeroRows { .. }),
         _ => matches!(rule, Changed { .. }),
     }
@@ -165,7 +165,7 @@ impl Layer<f32> for Liar {
             memory.saved = 2 * shape.rows();
         }
         if self.is(Lie::CarriedByStep) {
-            memory.carried = shape.steps;
+            memory.state = shape.steps;
         }
         if self.wavers(Lie::NeedsChange) {
             memory.saved += 2;
@@ -213,7 +213,7 @@ impl Layer<f32> for Liar {
 
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
         pass.y.copy_from_slice(pass.x);
-        pass.carried_out.fill(0.0);
+        pass.final_state.fill(0.0);
         let saved = pass.saved.len().min(pass.x.len());
         pass.saved[..saved].copy_from_slice(&pass.x[..saved]);
     }
@@ -473,7 +473,7 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         let (mut saved, mut silent) = ([0.0f32; 0], ());
         let mut pass =
             Forward::new(BatchShape::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut silent);
-        pass.carried_out = &mut end;
+        pass.final_state = &mut end;
         let message = message(|| alone.forward(&w, pass)).unwrap_err();
         assert!(message.contains("must"), "{fault:?}: {message}");
     }
@@ -502,7 +502,7 @@ impl Layer<f32> for Careless {
 
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let memory = Layer::<f32>::memory(&self.inner, shape, mode);
-        MemorySizes::new(memory.saved, memory.scratch, memory.carried)
+        MemorySizes::new(memory.saved, memory.scratch, memory.state)
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
@@ -522,7 +522,7 @@ impl Layer<f32> for Careless {
         };
         match self.wrong {
             Wrong::Lengths => pass.shape = BatchShape::ragged(&UNSORTED),
-            Wrong::Carried => pass.carried_out = &mut pass.carried_out[1..],
+            Wrong::Carried => pass.final_state = &mut pass.final_state[1..],
             Wrong::Saved => pass.saved = &mut pass.saved[1..],
             Wrong::Input => pass.x = &pass.x[1..],
             Wrong::Output => pass.y = &mut pass.y[1..],

@@ -53,7 +53,7 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
 fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
     let (dims, memory) = (layer.dims(), layer.memory(shape, Mode::Train));
     let after = layer.output_shape(shape).rows() * dims.output;
-    let states = memory.carried * shape.batch;
+    let states = memory.state * shape.batch;
     let full = [dims.parameters, shape.rows() * dims.input, after, memory.saved, memory.scratch, states];
     for short in 0..full.len() {
         let mut lengths = full;
@@ -74,7 +74,7 @@ fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
                 layer.backward(&w, pass);
             } else {
                 let mut pass = Forward::new(shape, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut silent);
-                pass.carried_out = &mut end;
+                pass.final_state = &mut end;
                 layer.forward(&w, pass);
             }
         };
@@ -137,9 +137,9 @@ impl<T: Scalar> Layer<T> for Reordering {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let shape = self.output_shape(pass.shape);
         let values = shape.rows() * WIDTH;
-        let Forward { mode, x, y, saved, carried_out, scratch, monitor, .. } = pass;
+        let Forward { mode, x, y, saved, final_state, scratch, monitor, .. } = pass;
         let mut pass = Forward::new(shape, mode, &x[..values], &mut y[..values], saved, scratch, monitor);
-        pass.carried_out = carried_out;
+        pass.final_state = final_state;
         self.recurrent.forward(w, pass);
     }
 

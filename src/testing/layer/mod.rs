@@ -237,10 +237,10 @@ impl Suite<'_, '_> {
                 for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
                     let more = layer.memory(larger, mode);
                     let holds =
-                        more.saved >= memory.saved && more.scratch >= memory.scratch && more.carried == memory.carried;
+                        more.saved >= memory.saved && more.scratch >= memory.scratch && more.state == memory.state;
                     if !holds {
                         let place = format!("{}{mode:?}, {} after {}", self.label, described(larger), described(shape));
-                        let expected = format!("at least {memory:?}, and the same carried");
+                        let expected = format!("at least {memory:?}, and the same state");
                         self.trial.breaks(Law::MemoryGrows, place, expected, format!("{more:?}"), "");
                     }
                 }
@@ -292,7 +292,7 @@ pub(super) fn draw(
         w.iter_mut().for_each(|w| *w = f64::from((*w + normal(shift)) as f32));
     }
     let mut some = |count: usize| (0..count).map(|_| normal(1.0)).collect::<Vec<f64>>();
-    let states = layer.memory(shape, Mode::Train).carried * shape.batch;
+    let states = layer.memory(shape, Mode::Train).state * shape.batch;
     Ok(Given {
         w,
         x: some(shape.rows() * dims.input),

@@ -105,9 +105,9 @@ impl<T: Scalar> Results<T> {
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
             ("y", &self.y),
-            ("carried_out", &self.state),
+            ("final_state", &self.state),
             ("dx", &self.dx),
-            ("d_carried_in", &self.d_state),
+            ("d_initial_state", &self.d_state),
             ("dw", &self.dw),
         ]
     }
@@ -169,7 +169,7 @@ pub(in crate::testing) fn run<T: Scalar>(
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
     let &Asked { shape, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
     let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
-    let states = memory.carried * shape.batch;
+    let states = memory.state * shape.batch;
     let mut names = Vec::new();
     layer.places("layer", &mut |name| names.push(name));
     let at = LinkPath::new(&names);
@@ -182,7 +182,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut y = Guarded::new("y", layer.output_shape(shape).rows() * dims.output, leftover);
     let mut saved = Guarded::new("saved", memory.saved, garbage);
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
-    let mut carried_out = Guarded::new("carried_out", states, leftover);
+    let mut final_state = Guarded::new("final_state", states, leftover);
     layer.forward(
         &given.w,
         Forward {
@@ -192,15 +192,15 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
             x: &given.x,
             y: y.slice(),
             saved: saved.slice(),
-            carried_in: given.state.as_deref(),
-            carried_out: carried_out.slice(),
+            initial_state: given.state.as_deref(),
+            final_state: final_state.slice(),
             scratch: scratch.slice(),
             monitor: &mut *monitor,
             at,
         },
     );
     scratch.open()?;
-    let (y, state) = (y.open()?, carried_out.open()?);
+    let (y, state) = (y.open()?, final_state.open()?);
     if !(mode.saves() && asked.backward) {
         saved.open()?;
         return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
@@ -212,7 +212,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let inputs = given.x.len() - asked.missing[0] * dims.input;
     let mut dx = Guarded::new("dx", if optional { inputs } else { 0 }, leftover);
-    let mut d_carried_in = Guarded::new("d_carried_in", if optional { states } else { 0 }, leftover);
+    let mut d_initial_state = Guarded::new("d_initial_state", if optional { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
     let backward = Backward {
         shape,
@@ -221,11 +221,11 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         x,
         y: y_read,
         saved: saved.slice(),
-        carried_in: given.state.as_deref(),
+        initial_state: given.state.as_deref(),
         dy: &given.dy[asked.missing[1] * dims.output..],
-        d_carried_out: given.d_state.as_deref(),
+        d_final_state: given.d_state.as_deref(),
         dx: optional.then_some(dx.slice()),
-        d_carried_in: optional.then_some(d_carried_in.slice()),
+        d_initial_state: optional.then_some(d_initial_state.slice()),
         dw: dw.slice(),
         fresh,
         trained: TrainableMask::new(trained),
@@ -254,5 +254,5 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     scratch.open()?;
     let (dw, w) = (dw.open()?, w.open()?);
     let dw = if asked.descends.is_some() { w } else { dw };
-    Ok(Results { y, state, dx: dx.open()?, d_state: d_carried_in.open()?, dw })
+    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw })
 }

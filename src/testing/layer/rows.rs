@@ -74,7 +74,7 @@ impl Suite<'_, '_> {
         // How states lie in memory is the layer's own business: in order of size they can be compared.
         let (whole, ends) = (sorted(whole.state), sorted(ends));
         if let Some(i) = unequal(&whole, &ends) {
-            let place = format!("{}: carried_out, value {i} by size", self.at(name, shape));
+            let place = format!("{}: final_state, value {i} by size", self.at(name, shape));
             let found = ends.get(i).map_or_else(|| "nothing".into(), |end| format!("{end:?}"));
             self.trial.breaks(law, place, format!("{:?}", whole.get(i)), found, "");
         }

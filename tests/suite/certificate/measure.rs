@@ -86,7 +86,7 @@ pub fn longest_state_gradient(network: &dyn Layer<f64>, w: &[f64], x: &[f64], ba
         workspace.forward(w, before, BatchShape::sequences(1, before.len() / inputs)).unwrap();
         workspace.carry_state();
     }
-    let states = network.memory(shape, chainrule::Mode::Train).carried;
+    let states = network.memory(shape, chainrule::Mode::Train).state;
     longest(states, |d| {
         workspace.forward(w, after, BatchShape::sequences(1, back)).unwrap();
         workspace.final_state_gradient_mut().copy_from_slice(d);

@@ -47,7 +47,7 @@ enum Fault {
     FirstRowSpecial,
     MaskByRow,
     MemoryShrinks,
-    CarriedByBatch,
+    StateByBatch,
     CallsCounted,
     WatchedDiffers,
     InferenceDiffers,
@@ -120,9 +120,9 @@ impl<T: Scalar> Layer<T> for Affine {
             Fault::TooLittleScratch => shape.rows() * self.outputs - 1,
             _ => shape.rows() * self.outputs,
         };
-        let carried = if self.is(Fault::CarriedByBatch) { shape.steps } else { 0 };
+        let state = if self.is(Fault::StateByBatch) { shape.steps } else { 0 };
         let more = if self.is(Fault::SavesMoreThanRows) { 8 } else { 0 };
-        MemorySizes::new(if mode.saves() { shape.rows() * self.outputs + more } else { 0 }, scratch, carried)
+        MemorySizes::new(if mode.saves() { shape.rows() * self.outputs + more } else { 0 }, scratch, state)
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -366,7 +366,7 @@ fn mutants_of_layers() {
         (Fault::FirstRowSpecial, Law::Permutation),
         (Fault::MaskByRow, Law::Split),
         (Fault::MemoryShrinks, Law::MemoryGrows),
-        (Fault::CarriedByBatch, Law::MemoryGrows),
+        (Fault::StateByBatch, Law::MemoryGrows),
         (Fault::CallsCounted, Law::Repeatable),
         (Fault::WatchedDiffers, Law::Repeatable),
         (Fault::InferenceDiffers, Law::ModesAgree),
