@@ -36,7 +36,7 @@ impl Dropout {
     fn apply<T: Scalar>(
         &self,
         mode: Mode,
-        noise: DropoutKey,
+        dropout: DropoutKey,
         layer: usize,
         shape: BatchShape<'_>,
         from: &[T],
@@ -51,10 +51,10 @@ impl Dropout {
         let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));
         for step in 0..shape.steps {
             for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
-                let sample = noise.first_sample.wrapping_add(sample as u64);
-                let key = [noise.step, layer as u64, sample, step as u64]
+                let sample = dropout.first_sample.wrapping_add(sample as u64);
+                let key = [dropout.step, layer as u64, sample, step as u64]
                     .into_iter()
-                    .fold(mix(noise.seed), |key, part| mix(key ^ mix(part)));
+                    .fold(mix(dropout.seed), |key, part| mix(key ^ mix(part)));
                 for (unit, (&from, to)) in from.iter().zip(to).enumerate() {
                     *to = if mix(key.wrapping_add(unit as u64)) < threshold { T::zero() } else { from * keep };
                 }
@@ -95,7 +95,7 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        self.apply(pass.mode, pass.noise, pass.at.index(), pass.shape, pass.x, pass.y);
+        self.apply(pass.mode, pass.dropout, pass.at.index(), pass.shape, pass.x, pass.y);
         if pass.monitor.is_active() {
             pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
         }
@@ -103,7 +103,7 @@ impl<T: Scalar> Layer<T> for Dropout {
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
-        self.apply(pass.mode, pass.noise, pass.at.index(), pass.shape, pass.dy, dx);
+        self.apply(pass.mode, pass.dropout, pass.at.index(), pass.shape, pass.dy, dx);
         if pass.monitor.is_active() {
             pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
         }

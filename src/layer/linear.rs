@@ -154,12 +154,12 @@ impl<T: Scalar> Layer<T> for Linear {
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.shape.rows());
-        if pass.trained.block(0) {
-            let epilogue = if pass.fresh { Epilogue::Overwrite } else { Epilogue::Accumulate };
+        if pass.trainable.block(0) {
+            let epilogue = if pass.overwrite_dw { Epilogue::Overwrite } else { Epilogue::Accumulate };
             gemm_tn(dy, x, [self.outputs, self.inputs, rows], d_weight, epilogue, pass.scratch);
         }
-        if pass.trained.block(1) {
-            if pass.fresh {
+        if pass.trainable.block(1) {
+            if pass.overwrite_dw {
                 d_bias.fill(T::zero());
             }
             add_column_sums(pass.dy, self.outputs, d_bias);

@@ -276,7 +276,7 @@ pub struct Forward<'a, T: Scalar> {
     /// What the pass is for.
     pub mode: Mode,
     /// Where masks come from.
-    pub noise: DropoutKey,
+    pub dropout: DropoutKey,
     /// Input.
     pub x: &'a [T],
     /// Output; all of it is to be written.
@@ -306,7 +306,7 @@ pub struct Backward<'a, T: Scalar> {
     /// What the forward pass was for.
     pub mode: Mode,
     /// Where the masks came from.
-    pub noise: DropoutKey,
+    pub dropout: DropoutKey,
     /// Input of the forward pass; may be empty for a layer that does not [read](Layer::reads) it.
     pub x: &'a [T],
     /// Its output; so may this.
@@ -329,9 +329,9 @@ pub struct Backward<'a, T: Scalar> {
     pub dw: &'a mut [T],
     /// Whether nothing is in `dw` yet and its content is arbitrary, so that it is to be overwritten: only ever for a layer
     /// that [`overwrites`](Layer::overwrites).
-    pub fresh: bool,
+    pub overwrite_dw: bool,
     /// Which blocks of it are wanted; the others may be left out, to save time.
-    pub trained: TrainableMask<'a>,
+    pub trainable: TrainableMask<'a>,
     /// Memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
     /// Who watches.
@@ -354,7 +354,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
         Forward {
             shape,
             mode,
-            noise: DropoutKey::default(),
+            dropout: DropoutKey::default(),
             x,
             y,
             saved,
@@ -371,7 +371,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
         Forward {
             shape: self.shape,
             mode: self.mode,
-            noise: self.noise,
+            dropout: self.dropout,
             x: self.x,
             y: self.y,
             saved: self.saved,
@@ -402,7 +402,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
         Backward {
             shape,
             mode,
-            noise: DropoutKey::default(),
+            dropout: DropoutKey::default(),
             x,
             y,
             saved,
@@ -412,8 +412,8 @@ impl<'a, T: Scalar> Backward<'a, T> {
             dx,
             d_initial_state: None,
             dw,
-            fresh: false,
-            trained: TrainableMask::ALL,
+            overwrite_dw: false,
+            trainable: TrainableMask::ALL,
             scratch,
             monitor,
             at: LinkPath::new(&[]),
@@ -425,7 +425,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
         Backward {
             shape: self.shape,
             mode: self.mode,
-            noise: self.noise,
+            dropout: self.dropout,
             x: self.x,
             y: self.y,
             saved: self.saved,
@@ -435,8 +435,8 @@ impl<'a, T: Scalar> Backward<'a, T> {
             dx: self.dx.as_deref_mut(),
             d_initial_state: self.d_initial_state.as_deref_mut(),
             dw: self.dw,
-            fresh: self.fresh,
-            trained: self.trained,
+            overwrite_dw: self.overwrite_dw,
+            trainable: self.trainable,
             scratch: self.scratch,
             monitor: self.monitor,
             at: self.at,
@@ -536,8 +536,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Samples::Independent
     }
 
-    /// Whether `backward` heeds [`Backward::fresh`], which saves clearing `dw` and reading it again. Any other layer finds
-    /// zeros to add to. Blocks that are not [trained](Backward::trained) may be left as they are.
+    /// Whether `backward` heeds [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again. Any other layer finds
+    /// zeros to add to. Blocks that are not [trained](Backward::trainable) may be left as they are.
     fn overwrites(&self) -> bool {
         false
     }
@@ -611,8 +611,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
 /// What [`Layer::descend`] is, in two passes.
 fn backward_and_step<T: Scalar>(layer: &(impl Layer<T> + ?Sized), w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
-    pass.fresh = layer.overwrites();
-    if !pass.fresh {
+    pass.overwrite_dw = layer.overwrites();
+    if !pass.overwrite_dw {
         pass.dw.fill(T::zero());
     }
     layer.backward(w, pass.reborrow());
@@ -651,10 +651,10 @@ impl<T: Scalar> Parameters<'_, T> {
             still => {
                 let w = still.read();
                 let overwrites = !w.is_empty() && layer.overwrites();
-                if pass.fresh && !overwrites {
+                if pass.overwrite_dw && !overwrites {
                     pass.dw.fill(T::zero());
                 }
-                pass.fresh &= overwrites;
+                pass.overwrite_dw &= overwrites;
                 layer.backward(w, pass);
             }
         }

@@ -214,7 +214,7 @@ impl Norm {
             }
         };
         let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate();
-        if pass.trained.block(0) {
+        if pass.trainable.block(0) {
             add_sums(pass.shape.rows(), d_gain, |j| {
                 rows().map(move |(row, (x, dy))| {
                     let statistics = statistics_of(row, x);
@@ -223,7 +223,7 @@ impl Norm {
                 })
             });
         }
-        if pass.trained.block(1) {
+        if pass.trainable.block(1) {
             add_column_sums(pass.dy, self.width, d_bias);
         }
         let mut dx = pass.dx;

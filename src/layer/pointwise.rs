@@ -200,7 +200,7 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        if pass.trained.block(0) {
+        if pass.trainable.block(0) {
             let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
             if self.per_unit {
                 let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));

@@ -190,7 +190,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, noise, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, dropout, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
         let values = self.values(shape);
         let (spare, scratch) = scratch.split_at_mut(2 * values);
         let mut own = saved;
@@ -199,7 +199,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let branch = Forward {
             shape,
             mode,
-            noise,
+            dropout,
             x,
             y: f,
             saved: own,
@@ -218,15 +218,15 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, mode, noise, x, saved, initial_state, dy, d_final_state, .. } = pass;
-        let Backward { mut dx, d_initial_state, dw, trained, scratch, monitor, at, .. } = pass;
+        let Backward { shape, mode, dropout, x, saved, initial_state, dy, d_final_state, .. } = pass;
+        let Backward { mut dx, d_initial_state, dw, trainable, scratch, monitor, at, .. } = pass;
         let values = self.values(shape);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
         let mut own = saved;
         let f = cut_end(SAVED, &mut own, values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());
-        if let (Some(d_scale), true) = (d_scale.first_mut(), trained.block(0)) {
+        if let (Some(d_scale), true) = (d_scale.first_mut(), trainable.block(0)) {
             *d_scale += sum_of(dy, f, |dy, f| dy * f);
         }
         let scale = self.factor(w);
@@ -234,13 +234,13 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         if monitor.is_active() {
             monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, shape), dy, scaled);
         }
-        let trained: TrainableMask<'_> = trained.part(self.own());
+        let trainable: TrainableMask<'_> = trainable.part(self.own());
         self.branch.backward(
             &w[self.own()..],
             Backward {
                 shape,
                 mode,
-                noise,
+                dropout,
                 x,
                 y: f,
                 saved: own,
@@ -250,8 +250,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
                 dx: dx.as_deref_mut(),
                 d_initial_state,
                 dw: d_branch,
-                fresh: false,
-                trained,
+                overwrite_dw: false,
+                trainable,
                 scratch,
                 monitor,
                 at: at.part(BRANCH_PLACE),

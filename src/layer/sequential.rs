@@ -386,7 +386,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, noise, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
+        let Forward { shape, mode, dropout, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
         let (mut initial_state, mut final_state, mut y) = (initial_state, final_state, Some(y));
         if self.links.is_empty() {
             y.unwrap_or_default().copy_from_slice(x);
@@ -410,7 +410,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
                 next = stretch.links.end;
                 let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
                 let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
-                let pass = Forward { noise, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
+                let pass = Forward { dropout, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
                 self.forward_together(w, &stretch, [&mut *input, &mut *output], pass);
                 x = Some(&kept[self.kept(i + 1..next, rows)..]);
                 continue;
@@ -429,7 +429,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             let pass = Forward {
                 shape: rows,
                 mode,
-                noise,
+                dropout,
                 x: x.unwrap_or(&input[..came.min(input.len())]),
                 y: &mut [],
                 saved: own,
@@ -482,8 +482,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
 impl<T: Scalar> Sequential<T> {
     fn down(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { shape, mode, noise, x, y, saved, mut initial_state, dy, mut d_final_state, .. } = pass;
-        let Backward { dx: mut d_input, mut d_initial_state, dw, fresh, trained, scratch, monitor, at, .. } = pass;
+        let Backward { shape, mode, dropout, x, y, saved, mut initial_state, dy, mut d_final_state, .. } = pass;
+        let Backward {
+            dx: mut d_input, mut d_initial_state, dw, overwrite_dw, trainable, scratch, monitor, at, ..
+        } = pass;
         if self.links.is_empty() {
             if let Some(dx) = d_input {
                 dx.copy_from_slice(dy);
@@ -492,7 +494,7 @@ impl<T: Scalar> Sequential<T> {
         }
         // Below the first link with something to train, nobody asks for a gradient.
         let everything = d_input.is_some() || d_initial_state.is_some();
-        let wanted = |link: &Entry<T>| everything || trained.part(link.first_block).any(link.kept.blocks);
+        let wanted = |link: &Entry<T>| everything || trainable.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, self.kept_in_all(shape));
@@ -524,7 +526,7 @@ impl<T: Scalar> Sequential<T> {
                 };
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
                 let pass = Backward::new(rows, mode, input, y, own, &came[..gone], dx, dw, scratch, monitor);
-                let pass = Backward { noise, fresh, trained, at, ..pass };
+                let pass = Backward { dropout, overwrite_dw, trainable, at, ..pass };
                 self.backward_together(&mut w, &stretch, inner, pass);
                 (y, gone) = (input, values);
                 core::mem::swap(&mut came, &mut goes);
@@ -566,7 +568,7 @@ impl<T: Scalar> Sequential<T> {
                 Backward {
                     shape: rows,
                     mode,
-                    noise,
+                    dropout,
                     x: input,
                     y,
                     saved: kept,
@@ -576,8 +578,8 @@ impl<T: Scalar> Sequential<T> {
                     dx,
                     d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
                     dw: own_dw,
-                    fresh,
-                    trained: trained.part(link.first_block),
+                    overwrite_dw,
+                    trainable: trainable.part(link.first_block),
                     scratch,
                     monitor,
                     at: at.part(link.first_place),

@@ -106,7 +106,7 @@ impl<T: Scalar> Sequential<T> {
     /// The forward pass through a stretch, unwatched; `y` is to hold what is kept of what comes out of each link, and what is
     /// not goes through `passing`.
     pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
-        let Forward { shape, mode, noise, x, y, saved, scratch, at, .. } = pass;
+        let Forward { shape, mode, dropout, x, y, saved, scratch, at, .. } = pass;
         let (Range { start, end }, far) = (stretch.links.clone(), self.is_far());
         let (size, made) = ([stretch.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
         parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
@@ -117,9 +117,9 @@ impl<T: Scalar> Sequential<T> {
                 let above = self.above(i);
                 request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
-            let (noise, at) = (noise.later(own.start), at.part(link.first_place));
+            let (dropout, at) = (dropout.later(own.start), at.part(link.first_place));
             let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
-            link.layer.forward(&w[self.parameters(i)], Forward { noise, at, ..pass });
+            link.layer.forward(&w[self.parameters(i)], Forward { dropout, at, ..pass });
         });
     }
 
@@ -142,7 +142,7 @@ impl<T: Scalar> Sequential<T> {
         inner: &[T],
         pass: Backward<'_, T>,
     ) {
-        let Backward { shape, mode, noise, x, y, saved, dy, dx, dw, fresh, trained, scratch, at, .. } = pass;
+        let Backward { shape, mode, dropout, x, y, saved, dy, dx, dw, overwrite_dw, trainable, scratch, at, .. } = pass;
         let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
         // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
@@ -170,13 +170,14 @@ impl<T: Scalar> Sequential<T> {
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
-            let (noise, at, trained) = (noise.later(own.start), at.part(link.first_place), TrainableMask::NONE);
-            let fresh = link.layer.overwrites();
-            if !fresh {
+            let (dropout, at, trainable) = (dropout.later(own.start), at.part(link.first_place), TrainableMask::NONE);
+            let overwrite_dw = link.layer.overwrites();
+            if !overwrite_dw {
                 unwanted.fill(T::zero());
             }
             let pass = Backward::new(rows, mode, x, y, saved, dy, Some(dx), unwanted, scratch, &mut nobody);
-            link.layer.backward(&weights[self.parameters(i)], Backward { noise, fresh, trained, at, ..pass });
+            link.layer
+                .backward(&weights[self.parameters(i)], Backward { dropout, overwrite_dw, trainable, at, ..pass });
         });
         // The gradient of what comes to link i.
         let kept = |i: usize| &kept[self.values(i + 1..end, shape)..][..self.values(i..i + 1, shape)];
@@ -190,9 +191,9 @@ impl<T: Scalar> Sequential<T> {
             }
             let (link, mut nobody) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
-            let (trained, at) = (trained.part(link.first_block), at.part(link.first_place));
+            let (trainable, at) = (trainable.part(link.first_block), at.part(link.first_place));
             let pass = Backward::new(shape, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
-            w.down(&link.layer, Backward { noise, fresh, trained, at, ..pass });
+            w.down(&link.layer, Backward { dropout, overwrite_dw, trainable, at, ..pass });
         };
         match w {
             Parameters::Stay(w) => parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {

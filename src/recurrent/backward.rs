@@ -40,7 +40,7 @@ struct BackwardSteps<'a, T> {
 impl Unrolled {
     pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
         let Backward { shape, x, y, saved, initial_state, dy, d_final_state, dx, d_initial_state, dw, .. } = pass;
-        let Backward { trained, scratch, monitor, at, .. } = pass;
+        let Backward { trainable, scratch, monitor, at, .. } = pass;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
         let states = shape.batch * (hidden + cell_width);
@@ -120,7 +120,7 @@ impl Unrolled {
                 parallel_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if initial_state.is_some() { h_start } else { &[] }];
-            sum.add(|dw| self.add_gradient(shape, steps, trained, operands, &slabs, dw, outer));
+            sum.add(|dw| self.add_gradient(shape, steps, trainable, operands, &slabs, dw, outer));
         }
         sum.finish();
         if let Some(d_initial_state) = d_initial_state {

@@ -375,14 +375,14 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         let (spare, scratch) = pass.scratch.split_at_mut(outs[0] + outs[1]);
         let both = if pass.mode.saves() { kept } else { spare };
         let (first, second) = both.split_at_mut(outs[0]);
-        let (shape, mode, noise, x, monitor) = (pass.shape, pass.mode, pass.noise, pass.x, pass.monitor);
+        let (shape, mode, dropout, x, monitor) = (pass.shape, pass.mode, pass.dropout, pass.x, pass.monitor);
         let at = pass.at.branch();
         self.forward.forward(
             first_w,
             Forward {
                 shape,
                 mode,
-                noise,
+                dropout,
                 x,
                 y: first,
                 saved: first_saved,
@@ -398,7 +398,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             Forward {
                 shape,
                 mode,
-                noise,
+                dropout,
                 x,
                 y: second,
                 saved: second_saved,
@@ -444,7 +444,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             first.copy_from_slice(&dy[..widths[0]]);
             second.copy_from_slice(&dy[widths[0]..]);
         }
-        let (shape, mode, noise, x, monitor) = (pass.shape, pass.mode, pass.noise, pass.x, pass.monitor);
+        let (shape, mode, dropout, x, monitor) = (pass.shape, pass.mode, pass.dropout, pass.x, pass.monitor);
         let at = pass.at.branch();
         let mut dx = pass.dx;
         self.forward.backward(
@@ -452,7 +452,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             Backward {
                 shape,
                 mode,
-                noise,
+                dropout,
                 x,
                 y: first_y,
                 saved: first_saved,
@@ -462,8 +462,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 dx: dx.as_deref_mut(),
                 d_initial_state: first_start,
                 dw: first_dw,
-                fresh: false,
-                trained: pass.trained,
+                overwrite_dw: false,
+                trainable: pass.trainable,
                 scratch,
                 monitor,
                 at: at.part(1),
@@ -474,7 +474,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             Backward {
                 shape,
                 mode,
-                noise,
+                dropout,
                 x,
                 y: second_y,
                 saved: second_saved,
@@ -484,8 +484,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 dx: dx.is_some().then_some(&mut *other_dx),
                 d_initial_state: second_start,
                 dw: second_dw,
-                fresh: false,
-                trained: pass.trained.part(self.kept[0].blocks),
+                overwrite_dw: false,
+                trainable: pass.trainable.part(self.kept[0].blocks),
                 scratch,
                 monitor,
                 at: at.part(1 + self.kept[0].places),

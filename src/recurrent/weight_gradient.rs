@@ -24,7 +24,7 @@ impl Unrolled {
         &self,
         shape: BatchShape<'_>,
         steps: Range<usize>,
-        trained: TrainableMask<'_>,
+        trainable: TrainableMask<'_>,
         operands: [&[T]; 3],
         slabs: &SavedValues<'_, T>,
         dw: &mut [T],
@@ -33,7 +33,7 @@ impl Unrolled {
         let Sizes { hidden, z: gates, u: apart, .. } = self.sizes();
         let of = rows_of(shape, steps.clone());
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
-        if trained.block(3) && !d_recurrent_bias.is_empty() {
+        if trainable.block(3) && !d_recurrent_bias.is_empty() {
             add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
         }
         let bias = usize::from(!d_bias.is_empty());
@@ -42,7 +42,7 @@ impl Unrolled {
         let parts = self.gradient_parts(of.len());
         let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
         parallel_rows([parts, gates, MR], parameters, scratch, |own, parameters, scratch| {
-            self.add_rows(shape, steps.clone(), trained, operands, slabs, own, parameters, scratch);
+            self.add_rows(shape, steps.clone(), trainable, operands, slabs, own, parameters, scratch);
         });
     }
 
@@ -52,7 +52,7 @@ impl Unrolled {
         &self,
         shape: BatchShape<'_>,
         steps: Range<usize>,
-        trained: TrainableMask<'_>,
+        trainable: TrainableMask<'_>,
         [x, y, h_start]: [&[T]; 3],
         slabs: &SavedValues<'_, T>,
         own: Range<usize>,
@@ -63,23 +63,23 @@ impl Unrolled {
         let of = rows_of(shape, steps.clone());
         let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
         // While it is in the cache.
-        if trained.block(2) && !d_bias.is_empty() {
+        if trainable.block(2) && !d_bias.is_empty() {
             add_column_sums(z, gates, d_bias);
         }
         for separate in [false, true] {
             let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
             // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
-            let shared = !separate && trained.block(0) && trained.block(1) && hidden.is_multiple_of(MR);
+            let shared = !separate && trainable.block(0) && trainable.block(1) && hidden.is_multiple_of(MR);
             let (d, spare) = match shared {
                 true => TransposedA::pack(z, [of.len(), own.len()], &mut *scratch),
                 false => (z.into(), &mut *scratch),
             };
-            if !separate && trained.block(0) {
+            if !separate && trainable.block(0) {
                 let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
                 gemm_tn(d, x, [own.len(), self.inputs, of.len()], d_weight, Epilogue::Accumulate, spare);
             }
             let products = self.products().filter(|(product, _)| product.keep_separate == separate);
-            for (product, column) in products.filter(|_| trained.block(1)) {
+            for (product, column) in products.filter(|_| trainable.block(1)) {
                 let start = product.gates.start * hidden;
                 let mine = own.start.max(start)..own.end.min(product.gates.end * hidden);
                 if mine.is_empty() {

@@ -309,7 +309,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
                     initial_state: Some(&self.state),
                     d_final_state: Some(&self.unit),
                     d_initial_state: Some(&mut self.row),
-                    trained: TrainableMask::new(&self.frozen),
+                    trainable: TrainableMask::new(&self.frozen),
                     ..pass
                 },
             );

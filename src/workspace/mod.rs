@@ -60,7 +60,7 @@ struct Memory<T> {
     gradient: Aligned<T>,
     /// Whether the memory of the gradient holds what is left of a step, or of a pass that panicked.
     spent: bool,
-    trained: Vec<bool>,
+    trainable: Vec<bool>,
     lengths: Vec<usize>,
     last: Option<Pass>,
     /// Whether a backward pass can follow the last pass.
@@ -68,7 +68,7 @@ struct Memory<T> {
     starts_from_state: bool,
     wants_input: bool,
     wants_state: bool,
-    noise: DropoutKey,
+    dropout: DropoutKey,
     pool: Option<ThreadPool>,
 }
 
@@ -220,8 +220,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
-    pub fn set_dropout_key(&mut self, noise: DropoutKey) {
-        self.memory.noise = noise;
+    pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
+        self.memory.dropout = dropout;
     }
 
     /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
@@ -518,7 +518,7 @@ impl<T: Scalar> Memory<T> {
             d_state_end: none()?,
             gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
             spent: false,
-            trained: filled("the blocks", blocks.len(), true)?,
+            trainable: filled("the blocks", blocks.len(), true)?,
             lengths: Vec::new(),
             blocks,
             last: None,
@@ -526,7 +526,7 @@ impl<T: Scalar> Memory<T> {
             starts_from_state: false,
             wants_input: false,
             wants_state: false,
-            noise: DropoutKey::default(),
+            dropout: DropoutKey::default(),
             pool: None,
         };
         memory.make_room(network, capacity, mode.saves())?;
@@ -586,8 +586,8 @@ impl<T: Scalar> Memory<T> {
     }
 
     fn note_frozen(&mut self) {
-        for (trained, block) in self.trained.iter_mut().zip(&self.blocks) {
-            *trained = !block.frozen;
+        for (trainable, block) in self.trainable.iter_mut().zip(&self.blocks) {
+            *trainable = !block.frozen;
         }
     }
 
@@ -732,7 +732,7 @@ impl<T: Scalar> Memory<T> {
         let forward = Forward {
             shape,
             mode: pass.mode,
-            noise: self.noise,
+            dropout: self.dropout,
             x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
             y: &mut self.y[..outs],
             saved: &mut self.saved[..pass.saved],
@@ -748,7 +748,7 @@ impl<T: Scalar> Memory<T> {
 
     fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
         check_rate::<T>(to_f64(rate))?;
-        if self.trained.contains(&false) {
+        if self.trainable.contains(&false) {
             self.go_back(network, Parameters::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
         } else {
@@ -780,7 +780,7 @@ impl<T: Scalar> Memory<T> {
         let backward = Backward {
             shape,
             mode: pass.mode,
-            noise: self.noise,
+            dropout: self.dropout,
             x: &self.x[..ins],
             y: &self.y[..outs],
             saved: &mut self.saved[..pass.saved],
@@ -790,8 +790,8 @@ impl<T: Scalar> Memory<T> {
             dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
             d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
-            fresh: begins,
-            trained: TrainableMask::new(&self.trained),
+            overwrite_dw: begins,
+            trainable: TrainableMask::new(&self.trainable),
             scratch: &mut self.scratch,
             monitor,
             at: LinkPath::new(&self.names),

@@ -39,7 +39,7 @@ impl<T: Scalar> Given<T> {
 pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) shape: BatchShape<'a>,
     pub(in crate::testing) mode: Mode,
-    pub(in crate::testing) noise: DropoutKey,
+    pub(in crate::testing) dropout: DropoutKey,
     /// What lies in the memory of the pass: saved and scratch.
     pub(in crate::testing) garbage: f64,
     /// What lies in the results that are to be written.
@@ -47,7 +47,7 @@ pub(in crate::testing) struct Asked<'a> {
     /// What lies in the gradient of the parameters.
     pub(in crate::testing) gradient: f64,
     /// Whether it is to be overwritten.
-    pub(in crate::testing) fresh: bool,
+    pub(in crate::testing) overwrite_dw: bool,
     /// Whether the rows that the layer does not read are withheld on the way back.
     pub(in crate::testing) withheld: bool,
     /// How many of the first rows are missing of `dx` and of `dy`.
@@ -59,7 +59,7 @@ pub(in crate::testing) struct Asked<'a> {
     /// Whether the gradients of input and initial state are wanted.
     pub(in crate::testing) optional: bool,
     /// Which blocks are trained; empty is all.
-    pub(in crate::testing) trained: &'a [bool],
+    pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
     /// Whether a backward pass follows.
@@ -71,17 +71,17 @@ impl<'a> Asked<'a> {
         Asked {
             shape,
             mode: Mode::Train,
-            noise: DropoutKey::new(1, 1),
+            dropout: DropoutKey::new(1, 1),
             garbage: 0.0,
             leftover: 0.0,
             gradient: 0.0,
-            fresh: false,
+            overwrite_dw: false,
             withheld: false,
             missing: [0, 0],
             divided: false,
             descends: None,
             optional: true,
-            trained: &[],
+            trainable: &[],
             watched: false,
             backward: true,
         }
@@ -167,7 +167,9 @@ pub(in crate::testing) fn run<T: Scalar>(
 }
 
 fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) -> Result<Results<T>, String> {
-    let &Asked { shape, mode, noise, garbage, leftover, gradient, fresh, optional, trained, watched, .. } = asked;
+    let &Asked {
+        shape, mode, dropout, garbage, leftover, gradient, overwrite_dw, optional, trainable, watched, ..
+    } = asked;
     let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
     let states = memory.state * shape.batch;
     let mut names = Vec::new();
@@ -188,7 +190,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         Forward {
             shape,
             mode,
-            noise,
+            dropout,
             x: &given.x,
             y: y.slice(),
             saved: saved.slice(),
@@ -217,7 +219,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let backward = Backward {
         shape,
         mode,
-        noise,
+        dropout,
         x,
         y: y_read,
         saved: saved.slice(),
@@ -227,8 +229,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         dx: optional.then_some(dx.slice()),
         d_initial_state: optional.then_some(d_initial_state.slice()),
         dw: dw.slice(),
-        fresh,
-        trained: TrainableMask::new(trained),
+        overwrite_dw,
+        trainable: TrainableMask::new(trainable),
         scratch: scratch.slice(),
         monitor,
         at,
@@ -245,7 +247,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
                 let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
                 let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(memory.saved)]);
                 let pass = Backward::new(rows, mode, x, y, saved, dy, dx, dw, scratch, monitor);
-                layer.backward(w.slice(), Backward { noise: noise.later(own.start), at, ..pass });
+                layer.backward(w.slice(), Backward { dropout: dropout.later(own.start), at, ..pass });
             }
         }
         None => layer.backward(w.slice(), backward),

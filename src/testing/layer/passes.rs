@@ -72,10 +72,13 @@ impl Suite<'_, '_> {
     ) {
         const BEFORE: f64 = 3.0;
         for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.overwrites()) {
-            let Some(fresh) = self.pass(layer, name, given, &Asked { gradient, fresh: true, ..*usual }) else { return };
-            if let Some(i) = unlike(&plain.dw, &fresh.dw) {
-                let place = format!("{}: dw[{i}], fresh", self.at(name, usual.shape));
-                let found = format!("{:?}, where memory held {gradient}", fresh.dw[i]);
+            let Some(overwritten) = self.pass(layer, name, given, &Asked { gradient, overwrite_dw: true, ..*usual })
+            else {
+                return;
+            };
+            if let Some(i) = unlike(&plain.dw, &overwritten.dw) {
+                let place = format!("{}: dw[{i}], overwritten", self.at(name, usual.shape));
+                let found = format!("{:?}, where memory held {gradient}", overwritten.dw[i]);
                 self.trial.breaks(Law::Overwrites, place, format!("{:?}", plain.dw[i]), found, "");
                 return;
             }
@@ -273,10 +276,10 @@ impl Suite<'_, '_> {
         for frozen in 0..count.min(ALONE) {
             // Beyond a few blocks, several at once: each is frozen in one of the passes.
             let flags: Vec<bool> = (0..count).map(|i| i % ALONE != frozen).collect();
-            let Some(other) = self.pass(layer, name, given, &Asked { trained: &flags, ..*usual }) else { return };
+            let Some(other) = self.pass(layer, name, given, &Asked { trainable: &flags, ..*usual }) else { return };
             // The frozen gradients themselves may be left out or not.
             let mut expected = plain.clone();
-            for (block, _) in self.blocks.iter().zip(&flags).filter(|(_, trained)| !**trained) {
+            for (block, _) in self.blocks.iter().zip(&flags).filter(|(_, trainable)| !**trainable) {
                 expected.dw[block.range.clone()].copy_from_slice(&other.dw[block.range.clone()]);
             }
             if let Some((what, i)) = differing(&expected, &other) {
@@ -284,7 +287,7 @@ impl Suite<'_, '_> {
                     .blocks
                     .iter()
                     .zip(&flags)
-                    .filter(|(_, trained)| !**trained)
+                    .filter(|(_, trainable)| !**trainable)
                     .map(|(block, _)| &*block.name)
                     .collect();
                 let place = format!("{}, {frozen:?} frozen: {what}[{i}]", self.at(name, usual.shape));

@@ -58,8 +58,8 @@ impl Suite<'_, '_> {
                 dy: select(after, samples, dims.output, &given.dy),
                 ..given.clone()
             };
-            let noise = if law == Law::Permutation { asked.noise } else { asked.noise.from_sample(samples[0]) };
-            let Some(found) = self.pass(layer, name, &given, &Asked { shape: part, noise, ..asked }) else { return };
+            let dropout = if law == Law::Permutation { asked.dropout } else { asked.dropout.from_sample(samples[0]) };
+            let Some(found) = self.pass(layer, name, &given, &Asked { shape: part, dropout, ..asked }) else { return };
             for (what, expected, found) in [
                 ("y", select(after, samples, dims.output, &whole.y), &found.y),
                 ("dx", select(shape, samples, dims.input, &whole.dx), &found.dx),

@@ -86,8 +86,8 @@ struct Affine {
 }
 
 /// A number of its own for each call.
-fn mask(noise: u64, row: usize) -> bool {
-    (noise.wrapping_mul(0x9E37_79B9).wrapping_add(row as u64)).wrapping_mul(0x85EB_CA6B) >> 13 & 1 == 0
+fn mask(seed: u64, row: usize) -> bool {
+    (seed.wrapping_mul(0x9E37_79B9).wrapping_add(row as u64)).wrapping_mul(0x85EB_CA6B) >> 13 & 1 == 0
 }
 
 impl Affine {
@@ -210,7 +210,7 @@ impl<T: Scalar> Layer<T> for Affine {
                 match self.fault {
                     Fault::ScratchRead => sum = pass.scratch[row * self.outputs + o],
                     Fault::FirstRowSpecial if row == 0 => sum += sum,
-                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => sum = T::zero(),
+                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.dropout.seed, row) => sum = T::zero(),
                     Fault::CallsCounted => sum += scalar(calls as f64),
                     Fault::WatchedDiffers if pass.monitor.is_active() => sum += sum,
                     Fault::InferenceDiffers if pass.mode == Mode::Infer => sum += sum,
@@ -239,7 +239,7 @@ impl<T: Scalar> Layer<T> for Affine {
         let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
         let rows = pass.shape.rows();
         let wanted = pass.dx.is_some() || !self.is(Fault::WeightGradientOnlyWithInputGradient);
-        let mut train = [0, 1].map(|block| pass.trained.block(block));
+        let mut train = [0, 1].map(|block| pass.trainable.block(block));
         if self.is(Fault::FrozenStopsTheRest) {
             train = [train[0] && train[1]; 2];
         }
@@ -255,7 +255,7 @@ impl<T: Scalar> Layer<T> for Affine {
                 let (x, mut dy) = (&pass.x[row * self.inputs..][..self.inputs], pass.dy[at]);
                 match self.fault {
                     Fault::DerivativeAtOutput => dy *= Tanh.derivative(pass.y[at], Tanh.value(pass.y[at])),
-                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.noise.seed, row) => dy = T::zero(),
+                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.dropout.seed, row) => dy = T::zero(),
                     Fault::FirstRowSpecial if row == 0 => dy += dy,
                     Fault::EvaluationReadsMore if pass.mode == Mode::Evaluate => dy += T::zero() * pass.y[at],
                     Fault::SavedRead => dy += T::zero() * pass.saved[at],
