@@ -1,4 +1,4 @@
-//! How many samples and steps a pass covers, and which rows of a slice they are.
+//! The shape of a pass: its samples and steps, and their rows in a slice.
 
 use crate::{
     error::{Error, require_length},
@@ -8,11 +8,11 @@ use core::ops::Range;
 
 /// The samples and steps of one pass.
 ///
-/// Rows are time-major: all samples of step 0, then all samples of step 1, and so on. A feedforward
-/// batch is a sequence of one step. In a ragged batch sample `s` has `lengths[s]` steps; lengths do
-/// not increase, so the samples still running at a step are always the first ones, and step `t` has
-/// just [`active(t)`](BatchShape::active) rows. There are no padding rows: nothing is computed for them,
-/// and nothing can leak out of them.
+/// Rows are time-major: all samples of step 0, then all samples of step 1, and so on. A feedforward batch is a sequence
+/// of one step.
+///
+/// In a ragged batch, sample `s` has `lengths[s]` steps. Lengths do not increase, so the samples that run at a step are
+/// always the first ones. Step `t` has [`active(t)`](BatchShape::active) rows. There are no padding rows.
 ///
 /// ```
 /// use chainrule::BatchShape;
@@ -23,11 +23,11 @@ use core::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchShape<'a> {
-    /// Samples.
+    /// The number of samples.
     pub batch: usize,
-    /// Steps of the longest sample.
+    /// The number of steps of the longest sample.
     pub steps: usize,
-    /// Steps of each sample, longest first; `None` where all have `steps`.
+    /// The number of steps of each sample, longest first; `None` if all have `steps`.
     pub lengths: Option<&'a [usize]>,
 }
 
@@ -47,7 +47,7 @@ impl<'a> BatchShape<'a> {
         BatchShape { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
 
-    /// All rows of the pass; [`usize::MAX`] where they are more than that, which no pass can have.
+    /// The number of rows of the pass. It saturates at [`usize::MAX`], which no pass can have.
     #[inline]
     pub fn rows(&self) -> usize {
         match self.lengths {
@@ -56,7 +56,7 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The samples that still run at `step`.
+    /// The number of samples that run at `step`.
     #[inline]
     pub fn active(&self, step: usize) -> usize {
         match self.lengths {
@@ -76,34 +76,34 @@ impl<'a> BatchShape<'a> {
         start..start.saturating_add(self.active(step))
     }
 
-    /// The steps of `sample`; 0 for a sample beyond the lengths of a ragged batch.
+    /// The number of steps of `sample`; 0 beyond the lengths of a ragged batch.
     #[inline]
     pub fn length(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// The row of `sample` at `step`; the sample must still run there.
+    /// The row of `sample` at `step`, at which the sample must run.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }
 
-    /// The one-step shape of the same samples, which layers such as `LastStep` produce.
+    /// The shape of the same samples with one step, as layers such as `LastStep` return it.
     pub fn collapsed(&self) -> BatchShape<'static> {
         BatchShape::batch(self.batch)
     }
 
-    /// Refuses what no pass can cover.
+    /// Refuses a shape that no pass can have.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
-    /// [`Error::LengthsNotDescending`] where lengths increase. [`Error::Length`] where `batch` or `steps` is not that
-    /// of `lengths`; [`Error::TooLarge`] for more rows than memory can hold.
+    /// [`Error::LengthsNotDescending`] if lengths increase. [`Error::Length`] if `batch` or `steps` contradicts
+    /// `lengths`; [`Error::TooLarge`] for more rows than memory can hold.
     pub fn check(&self) -> Result<(), Error> {
         if self.batch == 0 {
             return Err(Error::EmptyBatch);
         }
         if let Some(lengths) = self.lengths {
-            // The fields can be set by anybody.
+            // The fields are public, so they can contradict each other.
             require_length("the lengths of a ragged batch", self.batch, lengths.len())?;
             require_length("the steps of the longest sample", lengths[0], self.steps)?;
         }

@@ -1,17 +1,17 @@
-//! Parameter blocks: what each stretch of the flat buffer is.
+//! Parameter blocks: the named ranges of the flat parameter buffer.
 
 use crate::{error::Error, size::saturating_product};
 use alloc::{borrow::Cow, format, vec::Vec};
 use core::ops::Range;
 
-/// What the parameters of a block do.
+/// The role of the parameters of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Role {
     /// A weight matrix on the input of a layer.
     Weight,
-    /// A weight matrix on the state of the step before.
+    /// A weight matrix on the state of the previous step.
     Recurrent,
     /// A bias.
     Bias,
@@ -19,21 +19,21 @@ pub enum Role {
     Gain,
 }
 
-/// One named stretch of the parameters.
+/// A named range of the parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Block<'a> {
     /// Name, unique in the network: `0.weight`, `2.branch.0.bias`.
     pub name: Cow<'a, str>,
-    /// Where it lies in the flat buffer.
+    /// Range in the flat buffer.
     pub range: Range<usize>,
     /// Shape, row-major: a weight is \[outputs, inputs\], a bias is \[outputs, 1\].
     pub shape: [usize; 2],
-    /// What it does.
+    /// Role of its parameters.
     pub role: Role,
     /// Names of the gates stacked in its rows, in order, each with the same number of rows.
     pub gates: &'static [&'static str],
-    /// Whether its gradient is left uncomputed and its values unchanged.
+    /// Whether training skips its gradient and keeps its values.
     pub frozen: bool,
 }
 
@@ -50,14 +50,14 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// The same block with its rows named by gate.
+    /// Sets the names of the gates stacked in its rows.
     #[must_use]
     pub fn gates(mut self, gates: &'static [&'static str]) -> Self {
         self.gates = gates;
         self
     }
 
-    /// The same block as part of a larger network: under the name `prefix`, `offset` further on.
+    /// The same block in a larger network, with `prefix` before its name and its range moved by `offset`.
     #[must_use]
     pub fn within(self, prefix: &str, offset: usize) -> Block<'static> {
         Block {
@@ -90,7 +90,7 @@ impl Blocks {
         self.blocks.iter()
     }
 
-    /// How many there are.
+    /// The number of blocks.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
@@ -100,15 +100,15 @@ impl Blocks {
         self.blocks.is_empty()
     }
 
-    /// How many parameters they hold together.
+    /// The total number of parameters.
     pub fn parameters(&self) -> usize {
         self.blocks.last().map_or(0, |block| block.range.end)
     }
 
-    /// The block of that name.
+    /// The block named `name`.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block has that whole name.
+    /// [`Error::UnknownBlock`] if no block has exactly this name.
     pub fn get(&self, name: &str) -> Result<&Block<'static>, Error> {
         self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::UnknownBlock { name: name.into() })
     }
@@ -118,10 +118,10 @@ impl Blocks {
         self.blocks.get(self.blocks.partition_point(|block| block.range.end <= index))
     }
 
-    /// The places of the blocks named `prefix` or under it (`2` covers `2.weight`, not `20.weight`).
+    /// The indices of the blocks named `prefix` or below it (`2` covers `2.weight`, not `20.weight`).
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
     pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
         let covers = |name: &str| {
             name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
@@ -130,18 +130,18 @@ impl Blocks {
         if found.is_empty() { Err(Error::UnknownBlock { name: prefix.into() }) } else { Ok(found) }
     }
 
-    /// Freezes the blocks named `prefix` or under it: their gradient is not computed, their values stay.
+    /// Freezes the blocks named `prefix` or below it: training skips their gradients and keeps their values.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, true)
     }
 
-    /// Takes [`freeze`](Self::freeze) back.
+    /// Unfreezes the blocks named `prefix` or below it.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
     pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, false)
     }

@@ -1,53 +1,54 @@
 //! Random numbers with the same bits on every platform, with and without `std`.
 //!
-//! Everything is `f64` arithmetic in a fixed order, without fused multiply-adds, and the elementary functions are
-//! those of the `libm` crate alone.
+//! It uses `f64` arithmetic in a fixed order, without fused multiply-adds, and the elementary functions of the `libm`
+//! crate.
 
 use core::f64::consts::TAU;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The crate's generator, xoshiro256++ with its state drawn from `seed` by SplitMix64 (Blackman and Vigna 2021).
+/// The generator of the crate: xoshiro256++, with the state derived from `seed` by SplitMix64 (Blackman and Vigna
+/// 2021).
 ///
-/// It is pinned: a seed gives the same bits in every release.
+/// A seed gives the same bits in every release.
 pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
-/// A number uniform in \[0, 1): the top 53 bits of one word, times 2⁻⁵³.
+/// A uniform number in \[0, 1): the top 53 bits of one word, times 2⁻⁵³.
 pub fn uniform(rng: &mut dyn Rng) -> f64 {
     const STEP: f64 = 1.0 / (1u64 << 53) as f64;
     (rng.next_u64() >> 11) as f64 * STEP
 }
 
-/// An integer uniform in 0 .. `end`, 0 where `end` is 0.
+/// A uniform integer in 0 .. `end`; 0 if `end` is 0.
 ///
-/// Without bias, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an interval").
+/// It is unbiased, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an interval").
 pub fn below(rng: &mut dyn Rng, end: usize) -> usize {
     let end = end as u64;
     if end == 0 {
         return 0;
     }
-    let refused = end.wrapping_neg() % end;
+    let rejected = end.wrapping_neg() % end;
     loop {
         let product = u128::from(rng.next_u64()) * u128::from(end);
-        if product as u64 >= refused {
+        if product as u64 >= rejected {
             return (product >> 64) as usize;
         }
     }
 }
 
-/// Independent standard normal numbers, made in pairs from two uniform ones (Box and Muller 1958):
+/// Independent standard normal numbers, computed in pairs from two uniform numbers (Box and Muller 1958):
 /// √(−2 ln(1 − u)) · (cos 2πv, sin 2πv).
 ///
-/// The largest magnitude it can give is √(106 ln 2) ≈ 8.572.
+/// The largest possible magnitude is √(106 ln 2) ≈ 8.572.
 #[derive(Debug, Default)]
 pub struct Normals {
     spare: Option<f64>,
 }
 
 impl Normals {
-    /// A source that holds no number over.
+    /// A source without a stored number.
     pub const fn new() -> Self {
         Normals { spare: None }
     }
@@ -64,7 +65,7 @@ impl Normals {
     }
 }
 
-/// Draws an order (Fisher & Yates) that is a function of seed and epoch alone, so that a resumed run draws the same.
+/// Shuffles `order` (Fisher & Yates). The permutation depends on `seed` and `epoch` alone, so a resumed run repeats it.
 pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
     let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for i in (1..order.len()).rev() {

@@ -52,7 +52,7 @@ impl Activation for Elu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative((z, T::zero()), T::one(), parameter(self.alpha))
     }
-    /// 0 at −∞; 1 on the right or α at 0, whichever is larger.
+    /// The infimum is the limit 0 at −∞. The supremum is the larger of 1, for z > 0, and α, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, self.alpha.max(1.0)))
     }
@@ -62,7 +62,7 @@ impl Activation for Elu {
     own_kind!(Elu);
 }
 
-/// ELU made smooth for every α: `φ(z) = z` for `z > 0`, else `α (e^(z/α) − 1)`.
+/// The continuously differentiable ELU: `φ(z) = z` for `z > 0`, else `α (e^(z/α) − 1)`.
 ///
 /// Barron, *Continuously differentiable exponential linear units* (2017).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +90,7 @@ impl Celu {
     }
 }
 
-/// α = 1, where it is ELU.
+/// α = 1, for which it equals ELU.
 impl Default for Celu {
     fn default() -> Self {
         Celu { alpha: 1.0 }
@@ -107,14 +107,14 @@ impl Activation for Celu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative(math::quotient(z, parameter(self.alpha)), T::one(), T::one())
     }
-    /// 0 at −∞, 1 on the right.
+    /// The infimum is the limit 0 at −∞. The supremum is 1, for z > 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
     own_kind!(Celu);
 }
 
-/// The scaled ELU, under which mean 0 and variance 1 are a fixed point:
+/// The scaled ELU, which has mean 0 and variance 1 as a fixed point:
 /// `φ(z) = λ z` for `z > 0`, else `λ α (eᶻ − 1)`; `φ′(0) = λ α`.
 ///
 /// Klambauer, Unterthiner, Mayr & Hochreiter, *Self-normalizing neural networks* (2017).
@@ -138,7 +138,7 @@ impl Activation for Selu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative((z, T::zero()), scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA))
     }
-    /// 0 at −∞, `λ α` = 1.7581 at 0.
+    /// The infimum is the limit 0 at −∞. The supremum is `λ α` = 1.7581, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, Selu::LAMBDA * Selu::ALPHA))
     }

@@ -1,4 +1,4 @@
-//! The input times the probability that a normal variable is smaller.
+//! The input times the probability that a standard normal variable is smaller.
 
 use super::{Activation, Bounds, own_kind};
 use crate::{
@@ -40,20 +40,20 @@ impl Activation for Gelu {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GeluTanh;
 
-/// `2 √(2/π)`, and 0.044715 times it, each with what rounding lost.
+/// `2 √(2/π)`, and 0.044715 times it, each with its rounding error.
 const LINEAR: f64 = 1.595_769_121_605_730_8;
 const LINEAR_LOST: f64 = -9.969_308_809_110_92e-17;
 const CUBIC: f64 = 0.071_354_816_272_600_25;
 const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 
-/// `z` is cut off where the gate is 0 or 1 in any format, so that `z³` cannot overflow.
+/// `|z|` is clamped to this limit, beyond which the gate is 0 or 1 in any format, so that `z³` cannot overflow.
 const SATURATED: f64 = 100.0;
 
 impl GeluTanh {
-    /// `v`, as a rounded value and what rounding lost, and `z v′`.
+    /// `v` rounded, its rounding error, and `z v′`.
     ///
-    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two
-    /// decimals. So there `v` is computed in `f64` (a vector conversion, not a call).
+    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. So for `f32`,
+    /// `v` is computed in `f64` (a vector conversion, not a call).
     #[inline(always)]
     fn gate<T: Scalar>(z: T) -> (T, T, T) {
         let limit = scalar::<T>(SATURATED);
@@ -93,8 +93,7 @@ impl Activation for GeluTanh {
         let (v, lost, steep) = GeluTanh::gate(z);
         math::gated_slope(steep, v, lost)
     }
-    /// Where φ″ = 0, at z = ±1.41850400879…; `φ′(z) + φ′(−z) = 1`, hence inf = 1 − sup
-    /// (mpmath, 40 digits).
+    /// The extremes are at φ″ = 0, z = ±1.41850400879… Since `φ′(z) + φ′(−z) = 1`, inf = 1 − sup (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.128_993_068_658_771_77, 1.128_993_068_658_771_8))
     }

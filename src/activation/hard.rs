@@ -1,4 +1,4 @@
-//! Straight-line stand-ins for tanh, sigmoid and swish.
+//! Piecewise polynomial approximations of tanh, sigmoid and swish.
 
 use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The identity cut off: `φ(z) = min(max(z, min), max)`; φ′ is 0 at both kinks.
+/// The identity, clamped: `φ(z) = min(max(z, min), max)`; φ′ is 0 at both kinks.
 ///
 /// Collobert, *Large scale machine learning* (2004).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,18 +32,18 @@ impl HardTanh {
         Ok(HardTanh { min, max })
     }
 
-    /// The least value.
+    /// The smallest value.
     pub const fn min(&self) -> f64 {
         self.min
     }
 
-    /// The greatest value.
+    /// The largest value.
     pub const fn max(&self) -> f64 {
         self.max
     }
 }
 
-/// From −1 to 1.
+/// `min` −1 and `max` 1.
 impl Default for HardTanh {
     fn default() -> Self {
         HardTanh { min: -1.0, max: 1.0 }
@@ -72,7 +72,7 @@ impl Activation for HardTanh {
     own_kind!(HardTanh);
 }
 
-/// A straight line for the sigmoid: `φ(z) = min(max((z + 3)/6, 0), 1)`; φ′ is 0 at both kinks.
+/// A piecewise linear sigmoid: `φ(z) = min(max((z + 3)/6, 0), 1)`; φ′ is 0 at both kinks.
 ///
 /// Courbariaux, Bengio & David, *BinaryConnect* (2015), with the slope 1/6 of Howard et al.,
 /// *Searching for MobileNetV3* (2019).
@@ -99,7 +99,7 @@ impl Activation for HardSigmoid {
     own_kind!(HardSigmoid);
 }
 
-/// A parabola for swish: `φ(z) = z · min(max(z + 3, 0), 6) / 6`; `φ′(−3) = 0`, `φ′(3) = 1`.
+/// A piecewise quadratic swish: `φ(z) = z · min(max(z + 3, 0), 6) / 6`; `φ′(−3) = 0`, `φ′(3) = 1`.
 ///
 /// Howard et al., *Searching for MobileNetV3* (2019).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Activation for HardSwish {
         let line = (z + z + scalar(3.0)) / scalar(6.0);
         piecewise(z, (scalar(-3.0), T::zero()), line, (scalar(3.0), T::one()))
     }
-    /// `(2z + 3)/6` runs from −½ at −3 to 1½ at 3.
+    /// `(2z + 3)/6` increases from −½ at −3 to 1½ at 3.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.5, 1.5))
     }

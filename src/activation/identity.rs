@@ -3,7 +3,7 @@
 use super::{Activation, Bounds, own_kind};
 use crate::scalar::Scalar;
 
-/// Passes everything on: `φ(z) = z`, `φ′(z) = 1`.
+/// The identity: `φ(z) = z`, `φ′(z) = 1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity;

@@ -1,4 +1,4 @@
-//! An activation as data, and behind a pointer.
+//! An activation as data, and as a trait object.
 
 use super::{
     Activation, Bounds, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
@@ -11,21 +11,21 @@ use crate::{
 use alloc::{format, vec::Vec};
 use core::fmt::Debug;
 
-/// The face of an [`Activation`] that fits behind a pointer: everything, in `f64`.
+/// An [`Activation`] as a trait object, in `f64`.
 ///
-/// Every activation has it. Its methods bear names of their own, so that both traits can be in scope.
+/// Every activation implements it. Its methods have other names, so that both traits can be in scope.
 pub trait AnyActivation: Debug + Send + Sync {
-    /// The name of its type, without the path.
+    /// The name of the type, without the path.
     fn name(&self) -> &'static str;
     /// `φ(z)`.
     fn value_at(&self, z: f64) -> f64;
     /// `φ′(z)`.
     fn derivative_at(&self, z: f64) -> f64;
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` where it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
     fn bounds(&self) -> Option<Bounds>;
-    /// Where φ′ jumps, in increasing order.
+    /// The points at which φ′ jumps, in increasing order.
     fn kink_points(&self) -> Vec<f64>;
-    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    /// Whether `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
 }
 
@@ -52,7 +52,7 @@ impl<A: Activation> AnyActivation for A {
     }
 }
 
-/// Something that can be done with any activation, once its type is known.
+/// A generic operation on an activation of known type.
 pub(crate) trait ActivationVisitor {
     type Output;
     fn visit(self, activation: impl Activation) -> Self::Output;
@@ -60,7 +60,7 @@ pub(crate) trait ActivationVisitor {
 
 macro_rules! kinds {
     ($($name:ident)+) => {
-        /// An activation as data: one of ours with its parameters, or one of a user's own.
+        /// An activation as data: one of this crate with its parameters, or a custom one.
         ///
         /// ```
         /// use chainrule::activation::{Activation, ActivationKind, Tanh};
@@ -74,13 +74,13 @@ macro_rules! kinds {
         #[non_exhaustive]
         pub enum ActivationKind {
             $(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")] $name($name),)+
-            /// One of a user's own. It cannot be written to a file.
+            /// A custom activation. It cannot be written to a file.
             #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
             Custom(Arc<dyn AnyActivation>),
         }
 
         impl ActivationKind {
-            /// The activation behind a pointer.
+            /// The activation as a trait object.
             pub fn as_any(&self) -> &dyn AnyActivation {
                 match self {
                     $(ActivationKind::$name(activation) => activation,)+
@@ -88,7 +88,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Hands one of ours to `visitor` as what it is; `None` for one of a user's own.
+            /// Calls `visitor` with the typed activation; `None` for a custom one.
             pub(crate) fn visit<V: ActivationVisitor>(&self, visitor: V) -> Option<V::Output> {
                 match self {
                     $(ActivationKind::$name(activation) => Some(visitor.visit(activation.clone())),)+
@@ -97,7 +97,7 @@ macro_rules! kinds {
             }
         }
 
-        /// Activations of a user's own are equal if their names and `Debug` texts are.
+        /// Custom activations are equal if their names and `Debug` texts are.
         impl PartialEq for ActivationKind {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
@@ -118,7 +118,7 @@ kinds! {
 }
 
 impl ActivationKind {
-    /// The name of its type, without the path.
+    /// The name of the type, without the path.
     pub fn name(&self) -> &'static str {
         self.as_any().name()
     }
@@ -130,21 +130,21 @@ impl ActivationKind {
     pub fn derivative(&self, z: f64) -> f64 {
         self.as_any().derivative_at(z)
     }
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` where it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
     pub fn derivative_bounds(&self) -> Option<Bounds> {
         self.as_any().bounds()
     }
-    /// Where φ′ jumps, in increasing order.
+    /// The points at which φ′ jumps, in increasing order.
     pub fn kinks(&self) -> Vec<f64> {
         self.as_any().kink_points()
     }
-    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    /// Whether `φ(−z) = −φ(z)` exactly.
     pub fn is_odd(&self) -> bool {
         self.as_any().odd()
     }
 }
 
-/// A described activation that is called through its pointer, in `f64` whatever the scalar.
+/// An activation that is called through its trait object, in `f64` for every scalar.
 #[derive(Clone, Debug)]
 pub(crate) struct Dynamic(pub ActivationKind);
 
@@ -173,5 +173,5 @@ impl Activation for Dynamic {
 fn refuse<S: serde::Serializer>(activation: &Arc<dyn AnyActivation>, _: S) -> Result<S::Ok, S::Error> {
     use serde::ser::Error;
     let name = activation.name();
-    Err(S::Error::custom(format!("{name} is an activation of your own: it cannot be written as data")))
+    Err(S::Error::custom(format!("{name} is a custom activation: it cannot be written as data")))
 }

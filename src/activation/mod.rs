@@ -1,4 +1,4 @@
-//! Something that can be applied to each pre-activation: the factor φ′ of the chain rule.
+//! Activations: elementwise functions φ of the pre-activations, with the factor φ′ of the chain rule.
 
 use crate::{arc::Arc, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
@@ -40,17 +40,18 @@ impl Bounds {
         Bounds { inf, sup }
     }
 
-    /// `sup |φ′|`: the most by which one pass through the activation can lengthen a gradient.
+    /// `sup |φ′|`: the largest factor by which one backward pass through the activation multiplies the norm of a
+    /// gradient.
     pub fn magnitude(&self) -> f64 {
         self.inf.abs().max(self.sup.abs())
     }
 }
 
-/// Something that can be applied to each pre-activation: `y = φ(z)`, with its derivative.
+/// An elementwise function `y = φ(z)` of the pre-activations, with its derivative.
 ///
-/// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual
-/// numbers. Write it with [`math`](crate::math) and the loops over it vectorise as ours do. Each loop has a clone of its own:
-/// what is large, keep in an `Arc`.
+/// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual numbers. Loops over it
+/// vectorise if it is written with [`math`](crate::math). Each loop clones the activation, so keep large data in an
+/// `Arc`.
 ///
 /// ```
 /// use chainrule::{Activation, Bounds, Scalar};
@@ -66,32 +67,32 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// `φ(z)`.
     fn value<T: Scalar>(&self, z: T) -> T;
 
-    /// `φ′(z)`, given `y = φ(z)` too; at a kink, one of the one-sided derivatives.
+    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink, it is one of the one-sided derivatives.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T;
 
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` where it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
     fn derivative_bounds(&self) -> Option<Bounds> {
         None
     }
 
-    /// Where φ′ jumps, in increasing order.
+    /// The points at which φ′ jumps, in increasing order.
     fn kinks(&self) -> Vec<f64> {
         Vec::new()
     }
 
-    /// Whether `φ(−z) = −φ(z)`, to the bit.
+    /// Whether `φ(−z) = −φ(z)` exactly.
     fn is_odd(&self) -> bool {
         false
     }
 
-    /// The activation as data: for one of ours its own variant, else
+    /// The activation as data: its own variant for an activation of this crate, otherwise
     /// [`Custom`](ActivationKind::Custom).
     fn kind(&self) -> ActivationKind {
         ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
     }
 }
 
-/// The `kind` of one of our own.
+/// The method `kind` of an activation of this crate.
 macro_rules! own_kind {
     ($name:ident) => {
         fn kind(&self) -> crate::activation::ActivationKind {
@@ -101,7 +102,7 @@ macro_rules! own_kind {
 }
 use own_kind;
 
-/// Reads a type with parameters through its own `new`, so that a file is checked as a caller is.
+/// Deserializes a type with parameters through its `new`, so that a file is checked like a call.
 macro_rules! checked_when_read {
     ($name:ident { $($parameter:ident),+ }) => {
         #[cfg(feature = "serde")]
@@ -120,7 +121,7 @@ macro_rules! checked_when_read {
 }
 use checked_when_read;
 
-/// `inside` between `low` and `high`, beyond them (and on them) the constants; NaN for NaN.
+/// `below` for z ≤ `low`, `above` for z ≥ `high`, `inside` between them, and NaN for NaN.
 #[inline(always)]
 fn piecewise<T: Scalar>(z: T, (low, below): (T, T), inside: T, (high, above): (T, T)) -> T {
     let inside = if z.is_nan() { z } else { inside };

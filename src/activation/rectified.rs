@@ -1,4 +1,4 @@
-//! Activations made of straight lines that meet at 0.
+//! Piecewise linear activations with a kink at 0.
 
 use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
 use crate::{
@@ -34,7 +34,7 @@ impl Activation for Relu {
     own_kind!(Relu);
 }
 
-/// ReLU with a slope on the left too: `φ(z) = z` for `z > 0`, else `slope · z`; `φ′(0) = slope`.
+/// ReLU with a slope for negative inputs: `φ(z) = z` for `z > 0`, else `slope · z`; `φ′(0) = slope`.
 ///
 /// Maas, Hannun & Ng, *Rectifier nonlinearities improve neural network acoustic models* (2013).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,8 @@ pub struct LeakyRelu {
 checked_when_read!(LeakyRelu { slope });
 
 impl LeakyRelu {
-    /// Slope `slope` for `z ≤ 0`. A number format that does not hold it uses the nearest number that is finite and not 0.
+    /// Slope `slope` for `z ≤ 0`. A number format that does not hold it uses the nearest number that is finite and not
+    /// 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `slope` is finite.
@@ -80,7 +81,7 @@ impl Activation for LeakyRelu {
         let left = if z.is_nan() { z } else { parameter(self.slope) };
         if z > T::zero() { T::one() } else { left }
     }
-    /// The two slopes in order.
+    /// The two slopes, in increasing order.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(self.slope.min(1.0), self.slope.max(1.0)))
     }
@@ -93,7 +94,7 @@ impl Activation for LeakyRelu {
     own_kind!(LeakyRelu);
 }
 
-/// ReLU cut off at 6: `φ(z) = min(max(z, 0), 6)`; φ′ is 0 at both kinks.
+/// ReLU, clamped at 6: `φ(z) = min(max(z, 0), 6)`; φ′ is 0 at both kinks.
 ///
 /// Krizhevsky, *Convolutional deep belief networks on CIFAR-10* (2010).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! Activations that level off on both sides: the classical cause of vanishing gradients.
+//! Activations that saturate on both sides: the classical cause of vanishing gradients.
 //!
-//! Derivatives come from `z`: from `y` they would be 0 as soon as `y` rounds to its limit.
+//! Derivatives are computed from `z`. Computed from `y`, they would be 0 as soon as `y` rounds to its limit.
 
 use super::{Activation, Bounds, own_kind};
 use crate::{
@@ -54,7 +54,7 @@ impl Activation for Tanh {
     own_kind!(Tanh);
 }
 
-/// Levels off like `1/z`: `φ(z) = z / (1 + |z|)`, `φ′(z) = 1 / (1 + |z|)²`.
+/// Softsign, which approaches its limits like `1/z`: `φ(z) = z / (1 + |z|)`, `φ′(z) = 1 / (1 + |z|)²`.
 ///
 /// Bergstra, Desjardins, Lamblin & Bengio, *Quadratic polynomials learn better image features*
 /// (2009).
@@ -65,7 +65,7 @@ pub struct Softsign;
 impl Activation for Softsign {
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
-        // ∞/∞ would be NaN: the largest finite number gives the same limit.
+        // ∞/∞ is NaN; the largest finite number gives the limit.
         let z = if z > T::max_value() { T::max_value() } else { z };
         let z = if z < T::min_value() { T::min_value() } else { z };
         z / (T::one() + magnitude(z))

@@ -1,4 +1,4 @@
-//! The logarithm of one plus an exponential, and its mirror image.
+//! Softplus, `ln(1 + eᶻ)`, and the logarithm of the sigmoid, its reflection.
 
 use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 /// A smooth ReLU: `φ(z) = ln(1 + e^(βz)) / β`, `φ′(z) = σ(βz)`.
 ///
 /// Dugas, Bengio, Bélisle, Nadeau & Garcia, *Incorporating second-order functional knowledge for
-/// better option pricing* (2001). Exact for every `z`: PyTorch returns `z` itself where `βz > 20`.
+/// better option pricing* (2001). It is accurate for every `z`; PyTorch returns `z` itself for `βz > 20`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Softplus {

@@ -23,8 +23,8 @@ impl Swish {
     /// Swish with β = 1.
     pub const SILU: Swish = Swish { beta: 1.0 };
 
-    /// The larger `beta`, the sharper the bend; a negative one mirrors it. A number format that does not hold β
-    /// uses the nearest number that is finite and not 0.
+    /// The larger `beta`, the sharper the bend. A negative `beta` reflects the function. A number format that does not
+    /// hold β uses the nearest number that is finite and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is finite.
@@ -38,7 +38,7 @@ impl Swish {
         self.beta
     }
 
-    /// `βz`, which is 0 for β = 0 even where `z` is infinite, and what rounding it lost.
+    /// `βz` and its rounding error. For β = 0 it is 0, even if `z` is infinite.
     #[inline(always)]
     fn gate<T: Scalar>(&self, z: T) -> (T, T) {
         let beta = parameter::<T>(self.beta);
@@ -66,9 +66,8 @@ impl Activation for Swish {
         let (v, lost) = self.gate(z);
         math::gated_slope(v, v, lost)
     }
-    /// A function of `βz` alone, so the same for every β ≠ 0. `φ′(z) + φ′(−z) = 1`, hence
-    /// inf = 1 − sup; the supremum is where `βz tanh(βz/2) = 2`, at βz = 2.39935728052…
-    /// (mpmath, 40 digits).
+    /// φ′ is a function of `βz` alone, so its bounds are the same for every β ≠ 0. Since `φ′(z) + φ′(−z) = 1`,
+    /// inf = 1 − sup. The supremum is at `βz tanh(βz/2) = 2`, βz = 2.39935728052… (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(match self.beta {
             0.0 => Bounds::new(0.5, 0.5),
@@ -97,7 +96,7 @@ impl Activation for Mish {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::mish_slope(z)
     }
-    /// Where φ″ = 0, at z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
+    /// The extremes are at φ″ = 0, z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.112_526_122_389_462_56, 1.088_498_161_251_728))
     }

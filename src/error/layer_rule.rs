@@ -1,12 +1,12 @@
 use super::Error;
 use alloc::{boxed::Box, string::String};
 
-/// A rule of the contract of [`Layer`](crate::Layer) or [`Cell`](crate::recurrent::Cell), with the answer that breaks it.
+/// A rule of the contract of [`Layer`](crate::Layer) or [`Cell`](crate::recurrent::Cell), with the value that breaks it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerRule {
-    /// The method gives two answers to one question.
-    #[error("`{method}` gives another answer than before; it must give the same one every time")]
+    /// A method that returns two values for the same arguments.
+    #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {
         /// The method.
         method: &'static str,
@@ -16,9 +16,9 @@ pub enum LayerRule {
     ReversedRange {
         /// The block.
         block: String,
-        /// Where it starts.
+        /// The start of its range.
         start: usize,
-        /// Where it ends.
+        /// The end of its range.
         end: usize,
     },
     /// A block that overlaps the block before it, or leaves a gap.
@@ -28,7 +28,7 @@ pub enum LayerRule {
         block: String,
         /// The end of the block before it.
         expected: usize,
-        /// Where it starts.
+        /// The start of its range.
         found: usize,
     },
     /// Blocks that hold fewer or more parameters than `dims` counts.
@@ -39,7 +39,7 @@ pub enum LayerRule {
         /// Parameters in blocks.
         found: usize,
     },
-    /// A block whose shape is not its range.
+    /// A block whose shape has another number of values than its range.
     #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
     BlockShape {
         /// The block.
@@ -57,7 +57,7 @@ pub enum LayerRule {
         /// Block, link or gate.
         what: &'static str,
     },
-    /// A name that two blocks, links or gates have.
+    /// A name that two blocks, links or gates share.
     #[error("two {what}s are named {name:?}; each name must be used once")]
     NameTwice {
         /// Block, link or gate.
@@ -78,7 +78,7 @@ pub enum LayerRule {
     /// An output shape that no pass can cover.
     #[error("`output_shape` must give rows that a pass can cover: {reason}")]
     InvalidOutputShape {
-        /// Why not.
+        /// The reason.
         reason: Box<Error>,
     },
     /// An output shape of another batch.
@@ -89,7 +89,7 @@ pub enum LayerRule {
         /// Samples of the output.
         found: usize,
     },
-    /// Memory that shrinks when batch or steps grow.
+    /// A memory size that decreases when batch or steps increase.
     #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
     MemoryShrinks {
         /// Saved values or scratch.
@@ -109,18 +109,18 @@ pub enum LayerRule {
         /// Values in another.
         found: usize,
     },
-    /// Values saved by a pass that no backward pass can follow.
+    /// Values saved in inference, which has no backward pass.
     #[error("`memory` saves {saved} values in `Mode::Infer`; it must save none")]
     InferenceSaves {
         /// Values.
         saved: usize,
     },
-    /// More rows said to be zero than there are.
+    /// A number of zero rows above the number of rows.
     #[error("`zero_rows` gives {found}; it must give at most the {rows} rows there are")]
     ZeroRows {
         /// Rows of the input.
         rows: usize,
-        /// Rows said to be zero.
+        /// The number of zero rows given.
         found: usize,
     },
     /// A layer without a link.
@@ -128,16 +128,16 @@ pub enum LayerRule {
     NoLink,
     /// Layers nested too deeply.
     #[error(
-        "layers are nested more than {limit} deep, and must not be; put some of them side by side in one `Sequential`"
+        "layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`"
     )]
     TooDeep {
-        /// The most levels.
+        /// The largest possible depth.
         limit: usize,
     },
     /// A cell without gates.
     #[error("the cell has no gates; it must have at least 1")]
     NoGates,
-    /// A product of a cell with gates that the cell does not have.
+    /// A product of a cell whose range of gates is empty or exceeds the gates of the cell.
     #[error("product {product} of the cell has gates {start}..{end}; it must have at least 1 of the {gates} there are")]
     ProductGates {
         /// The product.
@@ -173,14 +173,14 @@ pub enum LayerRule {
         /// The stage.
         stage: usize,
     },
-    /// A number of gates, products or values a unit of a cell that is too large.
+    /// A number of gates, products or values per unit of a cell that is too large.
     #[error("`{method}` of the cell gives {found}; it must give at most {limit}")]
     CellSize {
         /// The method.
         method: &'static str,
         /// The number.
         found: usize,
-        /// The most.
+        /// The largest possible number.
         limit: usize,
     },
 }

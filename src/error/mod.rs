@@ -1,4 +1,4 @@
-//! What can go wrong, as data.
+//! Errors as data: the subject, the rule it breaks, the value, and the remedy.
 
 mod layer_rule;
 
@@ -7,7 +7,7 @@ pub use layer_rule::LayerRule;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::{self, Display, Formatter};
 
-/// Why something a user handed over was refused.
+/// The reason for which an argument or a file is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,12 +32,12 @@ pub enum Error {
         /// The length before it.
         before: usize,
     },
-    /// A pass larger than the workspace was made for.
-    #[error("the pass has {batch} samples of up to {steps} steps, the workspace holds {max_batch} of {max_steps}")]
+    /// A pass beyond the capacity of the workspace.
+    #[error("the pass has {batch} samples of up to {steps} steps, but the workspace holds {max_batch} of {max_steps}")]
     BeyondCapacity {
-        /// Samples asked for.
+        /// Samples of the pass.
         batch: usize,
-        /// Steps asked for.
+        /// Steps of the pass.
         steps: usize,
         /// Samples the workspace holds.
         max_batch: usize,
@@ -47,29 +47,29 @@ pub enum Error {
     /// A size that does not fit in memory, or is above a stated limit.
     #[error("{what}: {} is too large, at most {limit} are possible; choose smaller sizes", Product(factors))]
     TooLarge {
-        /// What has the size.
+        /// The object of that size.
         what: String,
         /// The factors of the size.
         factors: Vec<usize>,
-        /// The largest size that may be possible; the allocator can refuse less.
+        /// The largest possible size; an allocation of less can still fail.
         limit: usize,
     },
-    /// A layer whose input width is not the output width before it.
-    #[error("layer {layer} takes {expected} inputs, but {found} come")]
+    /// A layer whose input width differs from the width of the values that it receives.
+    #[error("layer {layer} expects {expected} inputs, but receives {found}")]
     WidthMismatch {
-        /// The layer's place in the network.
+        /// The layer's path in the network.
         layer: String,
-        /// What it takes.
+        /// The input width of the layer.
         expected: usize,
-        /// What comes.
+        /// The width of the values.
         found: usize,
     },
-    /// A layer or a cell whose answers break a rule of its contract.
+    /// A layer or a cell whose methods break a rule of their contract.
     #[error("layer {layer}: {rule}")]
     InvalidLayer {
         /// The layer's path in the network; `network` for the whole.
         layer: String,
-        /// The rule, and what breaks it.
+        /// The rule, with the value that breaks it.
         rule: LayerRule,
     },
     /// A slice of the wrong length.
@@ -85,30 +85,30 @@ pub enum Error {
     /// A hyper-parameter outside its range.
     #[error("{what} must be {expected}, found {found}")]
     Parameter {
-        /// Which one.
+        /// The hyper-parameter.
         what: &'static str,
-        /// What it may be.
+        /// Its range.
         expected: &'static str,
-        /// What it was.
+        /// Its value.
         found: f64,
     },
-    /// A class label that the network has no output for. A trainer counts the rows of its data's targets: the row is the
-    /// sample where each has one target.
-    #[error("row {row}: class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
+    /// A class label for which the network has no output. A trainer counts the rows of the targets, which are samples
+    /// if each has one target.
+    #[error("row {row} has class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     ClassOutOfRange {
         /// The row.
         row: usize,
         /// Its label.
         label: usize,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// A sample that the data does not have.
-    #[error("sample {sample}, but there are {samples} (0 to {})", samples.saturating_sub(1))]
+    /// A sample index beyond the data.
+    #[error("there is no sample {sample}: the data has {samples} (0 to {})", samples.saturating_sub(1))]
     Sample {
         /// The sample.
         sample: usize,
-        /// How many there are.
+        /// The number of samples.
         samples: usize,
     },
     /// A value that must be finite and is not.
@@ -116,7 +116,7 @@ pub enum Error {
     NonFinite {
         /// The slice.
         what: &'static str,
-        /// Where.
+        /// The index of the value.
         index: usize,
         /// The value.
         found: f64,
@@ -128,23 +128,23 @@ pub enum Error {
         column.map_or_else(String::new, |column| format!(", column {column}"))
     )]
     DataValue {
-        /// What the value is: an input, a target, a row weight.
+        /// The kind of value: an input, a target, a row weight.
         what: &'static str,
         /// The sample.
         sample: usize,
         /// The step, for sequences.
         step: Option<usize>,
-        /// The place in the row.
+        /// The column in the row.
         column: Option<usize>,
         /// The range.
         expected: &'static str,
         /// The value.
         found: f64,
     },
-    /// Data of which no row counts.
+    /// Data whose rows all have weight 0 or an ignored class.
     #[error("no row of the {data} data counts: each has weight 0 or an ignored class; let at least 1 count")]
     NothingCounts {
-        /// Which data: of training, validation or evaluation.
+        /// The data: training, validation or evaluation.
         data: &'static str,
     },
     /// A parameter that is NaN or infinite.
@@ -155,7 +155,7 @@ pub enum Error {
     NonFiniteParameters {
         /// The first block with such a value.
         block: String,
-        /// The updates made when it was found.
+        /// The number of updates before the check.
         step: u64,
     },
     /// An initial value beyond the range of the parameters' number format.
@@ -167,26 +167,26 @@ pub enum Error {
         block: String,
         /// The value's index in the block.
         index: usize,
-        /// The value, as the initializer drew it.
+        /// The value that the initializer drew.
         found: f64,
     },
-    /// Targets of a kind the loss does not take.
+    /// Targets of another kind than the loss takes.
     #[error("{loss} takes {expected}, found {found}")]
     TargetKind {
         /// The loss.
         loss: &'static str,
-        /// What it takes.
+        /// The kind that it takes.
         expected: &'static str,
-        /// What came.
+        /// The kind given.
         found: &'static str,
     },
-    /// Something without a single thing in it.
+    /// A network or data without elements.
     #[error("{what} is empty")]
     Empty {
-        /// What is empty.
+        /// The empty object.
         what: &'static str,
     },
-    /// A block name, or the start of one, that no block has.
+    /// A name that is neither a block nor the beginning of a block's path.
     #[error("no block is named {name:?} or begins with it")]
     UnknownBlock {
         /// The name.
@@ -195,17 +195,17 @@ pub enum Error {
     /// A gradient that was not finite for too many steps in a row.
     #[error("the gradient was not finite in {steps} steps in a row; last in block {block}")]
     NonFiniteGradient {
-        /// How many steps.
+        /// The number of steps.
         steps: u64,
         /// The first block with such a value.
         block: String,
     },
     /// A chain of transforms without an optimizer, or with several.
     #[error(
-        "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (your own returns Stage::Optimizer)"
+        "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (a custom one returns Stage::Optimizer)"
     )]
     Optimizers {
-        /// How many it has.
+        /// The number of optimizers.
         found: usize,
         /// Its transforms.
         chain: String,
@@ -216,9 +216,9 @@ pub enum Error {
          schedule, average, and Unordered(..) accepts another one"
     )]
     ChainOrder {
-        /// The transforms that state their stage, as they stand.
+        /// The transforms that declare a stage, in their present order.
         found: String,
-        /// The same in the right order.
+        /// The same transforms in the required order.
         expected: String,
     },
     /// An operation in a state that does not allow it.
@@ -237,28 +237,28 @@ pub enum Error {
         /// The layer that it requires.
         needs: &'static str,
     },
-    /// A part of a network that has no description the crate can build.
-    #[error("{path} ({kind}) is a layer of your own: it cannot be built from its description")]
+    /// A custom part of a network, which the crate cannot build from a description.
+    #[error("{path} ({kind}) is a custom layer: it cannot be built from its description")]
     Opaque {
-        /// Its place.
+        /// Its path.
         path: String,
         /// Its kind.
         kind: String,
     },
-    /// A CPU level that is unknown, that the machine lacks, or that comes too late.
+    /// A CPU level that is unknown or not supported by the machine, or that is set too late.
     #[error("CPU level {level:?}: {reason}")]
     CpuLevel {
-        /// The level, as it was asked for.
+        /// The level requested.
         level: String,
-        /// Why it is refused.
+        /// The reason of the refusal.
         reason: String,
     },
-    /// Threads that the system would not start.
+    /// Threads that the system refuses to start.
     #[error("{threads} threads: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// The number requested.
         threads: usize,
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
     /// A file that could not be read or written.
@@ -266,7 +266,7 @@ pub enum Error {
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
     /// A checkpoint of another network, scalar type or chain of transforms.
@@ -313,7 +313,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same error of a layer in the part `path`.
+    /// The same error, with the layer's path below the part `path`.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {
             Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },
@@ -322,7 +322,7 @@ impl Error {
     }
 }
 
-/// Factors, as text.
+/// Displays factors as a product.
 struct Product<'a>(&'a [usize]);
 
 impl Display for Product<'_> {
@@ -334,12 +334,12 @@ impl Display for Product<'_> {
     }
 }
 
-/// Refuses `found` unless `valid`: the one way a hyper-parameter is checked.
+/// Refuses the value `found` of a hyper-parameter unless `valid`.
 pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, found: f64) -> Result<(), Error> {
     if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
 }
 
-/// Refuses a slice of the wrong length.
+/// Refuses a slice whose length is not `expected`.
 pub(crate) fn require_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }

@@ -9,7 +9,7 @@ use alloc::{
 };
 use rand_core::Rng;
 
-/// Chooses the initializer by the gate whose rows are filled.
+/// Fills the rows of each gate with that gate's initializer.
 ///
 /// ```
 /// use chainrule::initializer::{ByGate, Constant, Zeros};
@@ -23,7 +23,7 @@ pub struct ByGate {
 }
 
 impl ByGate {
-    /// `default` for gates not named, and for blocks without gates. Another `ByGate` is taken over: none lies in another.
+    /// Uses `default` for other gates, and for blocks without gates. If `default` is a `ByGate`, its gates are copied.
     pub fn new(default: impl Initializer + 'static) -> Self {
         match default.kind() {
             InitializerKind::ByGate(inner) => inner,
@@ -31,7 +31,7 @@ impl ByGate {
         }
     }
 
-    /// `initializer` for that gate, in place of one given for it before.
+    /// Uses `initializer` for the gate `name`, and replaces an earlier one.
     #[must_use]
     pub fn gate(mut self, name: &str, initializer: impl Initializer + 'static) -> Self {
         let initializer = match initializer.kind() {
@@ -43,7 +43,7 @@ impl ByGate {
         self
     }
 
-    /// The one that fills such a block.
+    /// The initializer that fills a block of `shape`.
     pub fn chosen(&self, shape: Shape) -> &InitializerKind {
         self.named(shape.gate)
     }
@@ -54,7 +54,7 @@ impl ByGate {
     }
 }
 
-/// One as it is saved, where another may lie in it.
+/// The saved form, whose default may be another `ByGate`.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Saved {

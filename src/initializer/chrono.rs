@@ -1,16 +1,18 @@
-//! Gate biases that remember as long as the task asks for.
+//! Gate biases for memory over a given number of steps.
 
 use super::{Initializer, InitializerKind, Shape};
 use crate::error::{Error, require};
 use crate::random::uniform;
 use rand_core::Rng;
 
-/// Biases with which the units of an LSTM or a GRU forget after 2 to `span` steps, evenly spread:
+/// Chrono initialization: the units of an LSTM or a GRU forget after 2 to `span` steps, uniformly distributed.
+///
 /// b_f ~ ln U\[1, span − 1\], b_i = −b_f (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
 ///
-/// A unit whose gate stands at σ(b) keeps its state for about 1 + eᵇ steps. Gates `forget` and `update` (z of a
-/// [`Gru`](crate::recurrent::Gru), which keeps where it is 1) have b_f, gate `input` the b_i that belongs to it, unit by
-/// unit; the other gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate) each gate is drawn by itself.
+/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates `forget` and `update` have
+/// the bias b_f; the update gate z of a [`Gru`](crate::recurrent::Gru) keeps the state at z = 1. The gate `input` has
+/// the b_i of the same unit. The other gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the
+/// gates are drawn independently.
 ///
 /// ```
 /// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};
@@ -20,11 +22,11 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Chrono {
-    /// The longest time, in steps, over which the task asks to remember; at least 2.
+    /// The longest dependency of the task, in steps; at least 2.
     pub span: usize,
 }
 
-/// What a gate does to the state.
+/// The effect of a gate on the state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Keeps,
@@ -71,7 +73,7 @@ impl Initializer for Chrono {
         Ok(())
     }
 
-    /// A gate that admits, beside one that keeps, has its biases with the sign changed.
+    /// If a gate keeps the state, the gate that admits input has its biases with the opposite sign.
     fn fill_gates(
         &self,
         shape: Shape,

@@ -1,4 +1,4 @@
-//! Initializers that draw nothing: zeros, a constant, the identity.
+//! Initializers without random numbers: zeros, a constant, the identity.
 
 use super::{Initializer, InitializerKind, Shape};
 use crate::error::{Error, require};
@@ -35,7 +35,7 @@ impl Initializer for Zeros {
 
 /// One value everywhere: w = value.
 ///
-/// A forget-gate bias of 1 keeps an LSTM's memory open at the start (Gers, Schmidhuber and Cummins 2000;
+/// A forget-gate bias of 1 keeps the forget gate of an LSTM open at the start (Gers, Schmidhuber and Cummins 2000;
 /// Jozefowicz, Zaremba and Sutskever 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -70,11 +70,10 @@ impl Initializer for Constant {
     }
 }
 
-/// A multiple of the identity: wᵢⱼ = scale where i = j, else 0; a rectangle has its ones on the diagonal from the
-/// upper left.
+/// A multiple of the identity: wᵢⱼ = scale for i = j, otherwise 0. The matrix may be rectangular.
 ///
-/// As recurrent weights under ReLU, with scale 1 or a little less, it makes the IRNN (Le, Jaitly and Hinton 2015).
-/// Entries differ by place, so that they have no common variance.
+/// As recurrent weights with ReLU, at a scale of 1 or slightly less, it gives the IRNN (Le, Jaitly and Hinton 2015).
+/// The entries are not identically distributed, so they have no common variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {

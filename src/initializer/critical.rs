@@ -1,4 +1,4 @@
-//! Weights and biases at the edge of chaos, for any activation.
+//! Weights and biases at the critical point (the edge of chaos), for any activation.
 
 use super::{He, Initializer, InitializerKind, Normal, Orthogonal, Shape};
 use crate::{
@@ -9,15 +9,15 @@ use crate::{
 };
 use rand_core::Rng;
 
-/// Variances with which depth neither shrinks nor stretches a gradient, for the activation that follows: one nobody has
-/// seen before, too.
+/// Variances that keep the norm of a gradient at every depth, for the given activation, custom ones included.
 ///
-/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal: the backward gain, so that
-/// χ₁ = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the signal instead; where the two differ, biases of variance
-/// σb² = 1 − σw² E φ² make up for it, so that pre-activations of variance 1 keep it, and both hold at every depth: it is
-/// the critical point with q* = 1 ([`CriticalPoint::at`]). For ReLU that is [`He`] without biases. Give it to weights
-/// and biases: with biases of 0 variance leaves 1, and criticality goes with it, except for piecewise linear activations
-/// that bend at 0.
+/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal. This is the backward gain:
+/// χ₁ = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two differ,
+/// biases of variance σb² = 1 − σw² E φ² supply the rest, so that pre-activations of variance 1 keep it.
+///
+/// Both hold at every depth: it is the critical point with q* = 1 ([`CriticalPoint::at`]). For ReLU it is [`He`]
+/// without biases. Use it for weights and biases. With biases of 0 the variance departs from 1 and criticality is lost,
+/// except for piecewise linear activations with a kink at 0.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, initializer::CriticalGain, layer::{Linear, Sequential}};
@@ -36,18 +36,18 @@ pub struct CriticalGain {
     /// σb²: the variance of a bias; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bias_variance: f64,
-    /// Whether weights are a multiple of an orthogonal matrix: singular values all alike, where those of independent
+    /// Whether weights are a multiple of an orthogonal matrix. Its singular values are equal; those of independent
     /// entries spread with depth (Pennington, Schoenholz & Ganguli 2017).
     pub orthogonal: bool,
 }
 
 impl CriticalGain {
-    /// Independent normal entries for layers that `activation` follows.
+    /// Independent normal entries, for layers followed by `activation`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus: its
-    /// mean alone is a larger signal than the weights that keep the gradient leave room for. Use an activation of mean
-    /// 0.
+    /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus. With
+    /// the weights that keep the gradient, the mean of such an activation alone gives a variance above 1. Use an
+    /// activation of mean 0.
     pub fn new(activation: &dyn AnyActivation) -> Result<Self, Error> {
         match CriticalPoint::at(activation, 1.0)? {
             Some(CriticalPoint { weight_variance, bias_variance, .. }) => {
@@ -61,7 +61,7 @@ impl CriticalGain {
         }
     }
 
-    /// The same with orthogonal weights.
+    /// Uses orthogonal weights.
     #[must_use]
     pub const fn orthogonal(mut self) -> Self {
         self.orthogonal = true;
@@ -75,14 +75,14 @@ impl CriticalGain {
         require(valid(self.bias_variance), "critical gain: bias variance", expected, self.bias_variance)
     }
 
-    /// What fills such a block.
+    /// The initializer that fills a block of `shape`.
     fn chosen(&self, shape: Shape) -> Result<InitializerKind, Error> {
         self.check()?;
         let gain = libm::sqrt(self.weight_variance);
         Ok(match shape.role {
             Role::Bias => Normal { mean: 0.0, std: libm::sqrt(self.bias_variance) }.kind(),
             _ if self.orthogonal => {
-                // Where rows are more than columns the entries of an orthogonal matrix are smaller than 1/fan in.
+                // With more rows than columns, the variance of the entries of an orthogonal matrix is below 1/fan in.
                 let tall = shape.rows.max(shape.columns) as f64 / shape.columns.max(1) as f64;
                 Orthogonal { gain: gain * libm::sqrt(tall) }.kind()
             }

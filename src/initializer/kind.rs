@@ -1,4 +1,4 @@
-//! Any initializer as data: what layers keep, describe and save.
+//! Any initializer as data, which layers keep and save.
 
 use super::{
     ByGate, Chrono, Constant, CriticalGain, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal,
@@ -10,14 +10,14 @@ use rand_core::Rng;
 
 macro_rules! kinds {
     ($($(#[$about:meta])* $name:ident,)*) => {
-        /// Any initializer as data, by [`Initializer::kind`]: it can be copied, compared, printed and, but for one of
-        /// your own, saved.
+        /// Any initializer as data, by [`Initializer::kind`]. It can be cloned, compared and printed, and saved unless
+        /// it is custom.
         #[derive(Clone, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum InitializerKind {
             $($(#[$about])* $name($name),)*
-            /// One of your own; equal to another that prints alike, and not to be saved.
+            /// A custom initializer. Two are equal if their `Debug` texts are. It cannot be saved.
             #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
             Custom(Arc<dyn Initializer>),
         }
@@ -88,26 +88,26 @@ kinds! {
     Uniform,
     /// Normal of a given mean and standard deviation.
     Normal,
-    /// Normal, cut off on both sides.
+    /// Normal, truncated on both sides.
     TruncatedNormal,
-    /// Spread by the fan: Glorot, He, LeCun.
+    /// Scaled by the fan: Glorot, He, LeCun.
     VarianceScaling,
     /// Orthonormal rows or columns.
     Orthogonal,
     /// A multiple of the identity.
     Identity,
-    /// Few inputs a unit.
+    /// Few inputs per unit.
     Sparse,
-    /// Another one for each gate.
+    /// An initializer for each gate.
     ByGate,
-    /// Critical for an activation.
+    /// The critical point of an activation.
     CriticalGain,
     /// Gate biases for a span of time.
     Chrono,
 }
 
-/// Why one of a user's own is not saved: nothing could read it back.
+/// The error of saving a custom initializer, which could not be read again.
 #[cfg(feature = "serde")]
 fn refuse<S: serde::Serializer>(initializer: &Arc<dyn Initializer>, _: S) -> Result<S::Ok, S::Error> {
-    Err(serde::ser::Error::custom(format!("{initializer:?} is an initializer of your own: it cannot be saved")))
+    Err(serde::ser::Error::custom(format!("{initializer:?} is a custom initializer: it cannot be saved")))
 }

@@ -1,4 +1,4 @@
-//! Something that can give a parameter block its first values.
+//! Initializers: distributions of the initial values of a parameter block.
 
 mod by_gate;
 mod chrono;
@@ -33,7 +33,7 @@ use alloc::boxed::Box;
 use core::fmt::Debug;
 use rand_core::Rng;
 
-/// What an initializer is told of the block it fills: one gate's rows of one parameter.
+/// The block that an initializer fills: one gate's rows of one parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shape {
@@ -41,7 +41,7 @@ pub struct Shape {
     pub rows: usize,
     /// Columns of the block: inputs, fan-in; 1 for a bias.
     pub columns: usize,
-    /// What the block does.
+    /// The role of the block.
     pub role: Role,
     /// The gate it belongs to.
     pub gate: Option<&'static str>,
@@ -53,19 +53,19 @@ impl Shape {
         Shape { rows, columns, role, gate: None }
     }
 
-    /// The same block as part of `gate`.
+    /// Sets the gate of the block.
     #[must_use]
     pub const fn gate(mut self, gate: &'static str) -> Self {
         self.gate = Some(gate);
         self
     }
 
-    /// Inputs that one unit sums.
+    /// The number of inputs of a unit.
     pub const fn fan_in(&self) -> usize {
         self.columns
     }
 
-    /// Units that one input reaches.
+    /// The number of units that one input reaches.
     pub const fn fan_out(&self) -> usize {
         self.rows
     }
@@ -76,24 +76,24 @@ impl Shape {
     }
 }
 
-/// Something that can give a parameter block its first values.
+/// A distribution of the initial values of a parameter block.
 ///
-/// Values are drawn in `f64` and rounded to the network's scalar, so that a seed gives the same bits
-/// on every platform.
+/// Values are drawn in `f64` and rounded to the scalar of the network, so a seed gives the same bits on every platform.
 pub trait Initializer: Debug + Send + Sync {
     /// Fills `values`, row-major, `rows × columns`.
     ///
     /// # Errors
-    /// [`Error::Length`] where `values` are not `rows × columns`. [`Error::Parameter`] for a hyper-parameter outside
-    /// its range, or a `shape` that it cannot fill.
+    /// [`Error::Length`] if `values` are not `rows × columns`. [`Error::Parameter`] for a hyper-parameter outside its
+    /// range, or for a `shape` that the initializer cannot fill.
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
 
-    /// Fills a parameter with gates stacked in its rows, each a block of `shape`; by default each by itself, in order.
+    /// Fills a parameter with gates stacked in its rows, each a block of `shape`. By default it fills each gate with
+    /// [`fill`](Self::fill), in order.
     ///
-    /// For initializers whose gates depend on each other.
+    /// Override it if the values of a gate depend on those of another.
     ///
     /// # Errors
-    /// Those of [`fill`](Self::fill); [`Error::Length`] where `values` are not `rows × columns` for each gate.
+    /// Those of [`fill`](Self::fill), and [`Error::Length`] if `values` are not `rows × columns` for each gate.
     fn fill_gates(
         &self,
         shape: Shape,
@@ -110,33 +110,34 @@ pub trait Initializer: Debug + Send + Sync {
             .try_for_each(|(gate, values)| self.fill(shape.gate(gate), rng, values))
     }
 
-    /// The variance of one entry of such a block, E\[w²\] − E\[w\]²; `None` where entries differ in it, no closed
-    /// form is known, or [`fill`](Self::fill) would refuse.
+    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². `None` if the entries differ in it, no
+    /// closed form is known, or [`fill`](Self::fill) fails.
     fn variance(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The mean of an entry, E\[w\]; `None` where entries differ in it, or none is known.
+    /// The mean of one entry, E\[w\]. `None` if the entries differ in it, or it is not known.
     fn mean(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The least and the greatest value that an entry can have; `None` where there are none, or none are known.
+    /// The smallest and the largest value of an entry. `None` if there are none, or they are not known.
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
         let _ = shape;
         None
     }
 
-    /// g, where W has orthogonal rows or columns, whichever are fewer, all of length g: `W Wᵀ` or `WᵀW` is `g² I`.
+    /// The gain g if the rows or the columns of W, whichever are fewer, are orthogonal and have norm g: `W Wᵀ` or `WᵀW`
+    /// is `g² I`.
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The initializer as data, which layers keep: one of the crate's own, or
-    /// [`InitializerKind::Custom`] around yours.
+    /// The initializer as data, which layers keep: its own variant for an initializer of this crate, otherwise
+    /// [`InitializerKind::Custom`].
     fn kind(self) -> InitializerKind
     where
         Self: Sized + 'static,
@@ -148,7 +149,7 @@ pub trait Initializer: Debug + Send + Sync {
 /// Fills a parameter with `gates` stacked in its rows, one gate after the other.
 ///
 /// # Errors
-/// What [`Initializer::fill`] returns.
+/// Those of [`Initializer::fill`].
 pub(crate) fn fill_gates<T: Scalar>(
     initializer: &dyn Initializer,
     rows: usize,

@@ -9,23 +9,23 @@ use crate::{
 use alloc::vec::Vec;
 use rand_core::Rng;
 
-/// A multiple of a random orthogonal matrix: W Wᵀ = gain² I where rows are the fewer, Wᵀ W = gain² I where columns
-/// are; a square has both.
+/// A multiple of a random orthogonal matrix: W Wᵀ = gain² I if rows ≤ columns, Wᵀ W = gain² I if columns ≤ rows.
 ///
-/// Uniform over such matrices (Haar measure): the Householder QR of a normal matrix, with the signs of R's diagonal
-/// moved into Q (Mezzadri 2007, "How to generate random matrices from the classical compact groups"). It keeps the
-/// length of every vector that passes, so that depth alone changes no gradient (Saxe, McClelland and Ganguli 2014).
-/// An entry has mean 0 and variance gain²/max(rows, columns).
+/// It is uniform over such matrices (Haar measure): Q of the Householder QR of a normal matrix, with the signs of the
+/// diagonal of R (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
+///
+/// A square matrix of gain 1 keeps the norm of every vector, so depth alone changes no gradient (Saxe, McClelland and
+/// Ganguli 2014). An entry has mean 0 and variance gain²/max(rows, columns).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Orthogonal {
-    /// What the matrix is multiplied by: all its singular values; finite.
+    /// The factor of the matrix, which equals all its singular values; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
 }
 
 impl Default for Orthogonal {
-    /// Gain 1: lengths are kept.
+    /// Gain 1, which keeps norms.
     fn default() -> Self {
         Orthogonal { gain: 1.0 }
     }
@@ -62,7 +62,7 @@ impl Initializer for Orthogonal {
         valid.then(|| self.gain * self.gain / longest as f64)
     }
 
-    /// 0: of uniformly distributed orthogonal matrices, Q and −Q are as likely.
+    /// 0, since Q and −Q are equally likely.
     fn mean(&self, shape: Shape) -> Option<f64> {
         self.variance(shape).map(|_| 0.0)
     }
@@ -81,13 +81,13 @@ impl Initializer for Orthogonal {
     }
 }
 
-/// Fills `vectors`, each of length `long` and no more of them than that, with random orthonormal ones.
+/// Fills `vectors`, at most `long` vectors of `long` values, with random orthonormal vectors.
 fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
     let short = vectors.len() / long;
     let mut normals = Normals::new();
     vectors.fill_with(|| normals.next(rng));
 
-    // Reflection k is I − τ v vᵀ, v in the tail [k..] of vector k; it takes that tail to diagonal · e₀.
+    // Reflection k is I − τ v vᵀ, with v in the tail [k..] of vector k. It maps that tail to diagonal · e₀.
     let mut reflections: Vec<(f64, f64)> = Vec::with_capacity(short);
     for k in 0..short {
         let (done, rest) = vectors.split_at_mut((k + 1) * long);
@@ -106,8 +106,8 @@ fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
         reflections.push((tau, if diagonal < 0.0 { -1.0 } else { 1.0 }));
     }
 
-    // Q's vector k is the product of reflections 0..=k applied to eₖ, with the sign of the diagonal: from the last to
-    // the first, each where its v lay.
+    // Vector k of Q is the product of reflections 0..=k applied to eₖ, with the sign of the diagonal. It is computed
+    // from the last to the first, each in place of its v.
     for k in (0..short).rev() {
         let (tau, sign) = reflections[k];
         let (done, rest) = vectors.split_at_mut((k + 1) * long);
@@ -132,7 +132,7 @@ fn reflect(v: &[f64], tau: f64, y: &mut [f64]) {
     }
 }
 
-/// An inner product in eight sums, whose order does not depend on the machine.
+/// An inner product in eight interleaved sums, in an order that does not depend on the machine.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));

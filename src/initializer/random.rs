@@ -1,4 +1,4 @@
-//! Uniform and normal entries with bounds and spread of your own.
+//! Uniform and normal entries of given bounds or standard deviation.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::error::{Error, require};
@@ -7,14 +7,14 @@ use rand_core::Rng;
 
 /// Independent entries uniform between two bounds: w = low + (high − low) u, variance (high − low)²/12.
 ///
-/// Below `high` but for rounding.
+/// Entries are below `high` up to rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Uniform {
     /// The smallest value.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
-    /// The largest value, no less than `low`.
+    /// The largest value, at least `low`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }

@@ -1,17 +1,17 @@
-//! Entries whose spread is set by the fan of the block: Glorot, He, LeCun.
+//! Entries with a standard deviation by the fan of the block: Glorot, He, LeCun.
 
 use super::{Initializer, InitializerKind, Normal, Shape, TruncatedNormal, Uniform};
 use crate::error::{Error, require};
 use core::f64::consts::SQRT_2;
 use rand_core::Rng;
 
-/// Which count of connections sets the spread.
+/// The number of connections that sets the standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fan {
-    /// Inputs of a unit (columns): keeps the variance of the signal going forward.
+    /// Inputs of a unit (columns): keeps the variance of the signal in the forward pass.
     In,
-    /// Units an input reaches (rows): keeps the variance of the gradient going backward.
+    /// Units that an input reaches (rows): keeps the variance of the gradient in the backward pass.
     Out,
     /// The mean of both: a compromise.
     Average,
@@ -25,49 +25,49 @@ pub enum Distribution {
     Uniform,
     /// Normal.
     Normal,
-    /// Normal cut at twice its spread, and widened so that `std` is what it has after the cut.
+    /// Normal, truncated at two of its standard deviations, and widened so that `std` is that of the truncated normal.
     Truncated,
 }
 
-/// Independent entries of mean 0 and standard deviation gain/√fan, so that a sum over the fan has the variance of one
-/// term times gain².
+/// Independent entries of mean 0 and standard deviation gain/√fan, so that a sum over the fan has gain² times the
+/// variance of one term.
 ///
-/// Made by [`Glorot`], [`He`] and [`LeCun`], which differ in gain and fan alone.
+/// [`Glorot`], [`He`] and [`LeCun`] construct it with different gains and fans.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VarianceScaling {
-    /// What the standard deviation is multiplied by; finite, at least 0.
+    /// The factor of the standard deviation; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
-    /// Which connections count.
+    /// The connections that count.
     pub fan: Fan,
-    /// The form.
+    /// The form of the distribution.
     pub distribution: Distribution,
 }
 
 impl VarianceScaling {
-    /// The same with this gain in place of the one before.
+    /// Sets the gain.
     #[must_use]
     pub const fn gain(mut self, gain: f64) -> Self {
         self.gain = gain;
         self
     }
 
-    /// The same with this fan.
+    /// Sets the fan.
     #[must_use]
     pub const fn fan(mut self, fan: Fan) -> Self {
         self.fan = fan;
         self
     }
 
-    /// The same standard deviation from a normal cut at twice its spread.
+    /// Uses a normal truncated at two of its standard deviations, with the same standard deviation after truncation.
     #[must_use]
     pub const fn truncated(mut self) -> Self {
         self.distribution = Distribution::Truncated;
         self
     }
 
-    /// The connections that count in such a block.
+    /// The connections that count in a block of `shape`.
     fn count(&self, shape: Shape) -> f64 {
         match self.fan {
             Fan::In => shape.fan_in() as f64,
@@ -87,7 +87,7 @@ impl Initializer for VarianceScaling {
         self.check()?;
         shape.holds(values)?;
         if values.is_empty() {
-            return Ok(()); // a fan of 0 has no spread, and nothing to fill
+            return Ok(()); // a fan of 0 has no standard deviation, and no values
         }
         let fan = self.count(shape);
         let std = self.gain / libm::sqrt(fan);
@@ -117,7 +117,7 @@ impl Initializer for VarianceScaling {
             Distribution::Truncated => 2.0 * std / CUT_AT_TWO,
             Distribution::Normal => return None,
         };
-        // The cut is rounded, and so is this.
+        // The bound is rounded like the truncated values.
         let most = most * (1.0 + 4.0 * f64::EPSILON);
         Some([-most, most])
     }
@@ -134,12 +134,14 @@ const fn scaling(gain: f64, fan: Fan, distribution: Distribution) -> VarianceSca
     VarianceScaling { gain, fan, distribution }
 }
 
-/// Standard deviation gain · √(2/(fan in + fan out)), gain 1: a compromise that keeps activations and gradients of a
-/// linear or tanh network near the same variance (Glorot and Bengio 2010; PyTorch's Xavier).
+/// Standard deviation gain · √(2/(fan in + fan out)), gain 1.
+///
+/// A compromise that roughly keeps the variance of activations and of gradients in a linear or tanh network (Glorot and
+/// Bengio 2010; Xavier in PyTorch).
 ///
 /// ```
 /// use chainrule::initializer::{Distribution, Fan, Glorot};
-/// let weights = Glorot::uniform().gain(5.0 / 3.0); // the gain PyTorch takes for tanh
+/// let weights = Glorot::uniform().gain(5.0 / 3.0); // the gain of PyTorch for tanh
 /// assert_eq!((weights.fan, weights.distribution), (Fan::Average, Distribution::Uniform));
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -157,8 +159,10 @@ impl Glorot {
     }
 }
 
-/// Standard deviation gain/√(fan in), gain √2: keeps the second moment of the signal through ReLU, which zeroes half
-/// of it (He, Zhang, Ren and Sun 2015; PyTorch's Kaiming).
+/// Standard deviation gain/√(fan in), gain √2.
+///
+/// It keeps the second moment of the signal through ReLU, which zeroes half of it (He, Zhang, Ren and Sun 2015; Kaiming
+/// in PyTorch).
 ///
 /// [`gain`](VarianceScaling::gain) replaces the √2.
 #[derive(Clone, Copy, Debug)]
@@ -176,10 +180,10 @@ impl He {
     }
 }
 
-/// Standard deviation gain/√(fan in), gain 1: keeps the variance of a sum at that of its terms (LeCun, Bottou, Orr
-/// and Müller 1998).
+/// Standard deviation gain/√(fan in), gain 1.
 ///
-/// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the start PyTorch gives a linear layer.
+/// It gives a sum the variance of its terms (LeCun, Bottou, Orr and Müller 1998).
+/// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the default of PyTorch for a linear layer.
 #[derive(Clone, Copy, Debug)]
 pub enum LeCun {}
 

@@ -1,4 +1,4 @@
-//! Matrices of few connections.
+//! Sparse matrices.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::random::{Normals, below};
@@ -9,46 +9,46 @@ use crate::{
 use alloc::vec::Vec;
 use rand_core::Rng;
 
-/// How large the values of a [`Sparse`] matrix are.
+/// The scale of the values of a [`Sparse`] matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SparseScale {
-    /// Those that are not zero have this standard deviation; finite, at least 0.
+    /// The standard deviation of the nonzero values; finite, at least 0.
     Std(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
     /// The matrix, which must be square, is rescaled to this spectral radius (its largest |eigenvalue|); finite,
     /// above 0.
     SpectralRadius(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 
-/// Each unit has few inputs: in every row `non_zeros` entries, at random places, are normal with mean 0, the others
-/// are 0.
+/// In every row, `non_zeros` entries at random columns are normal with mean 0; the others are 0.
 ///
-/// Sparse initialisation with 15 connections a unit is Martens' (2010, "Deep learning via Hessian-free optimization");
-/// with a set spectral radius it starts the recurrent networks of Sutskever, Martens, Dahl and Hinton (2013) and of
-/// Pascanu, Mikolov and Bengio (2013). The radius is that of the very matrix drawn, complex eigenvalues included, not
-/// what it tends to for large ones. Of entries with a set standard deviation the variance is
-/// std² · non_zeros/columns, over the random places.
+/// With 15 connections per unit it is the sparse initialization of Martens (2010, "Deep learning via Hessian-free
+/// optimization"). With a set spectral radius it initializes the recurrent networks of Sutskever, Martens, Dahl and
+/// Hinton (2013) and of Pascanu, Mikolov and Bengio (2013).
+///
+/// The radius is that of the matrix drawn, including complex eigenvalues, not an asymptotic value. With a set standard
+/// deviation, the variance over the random columns is std² · non_zeros/columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sparse {
-    /// Inputs of a unit; all of them where there are fewer; at least 1.
+    /// Inputs of a unit, or all of them if there are fewer; at least 1.
     pub non_zeros: usize,
-    /// How large they are.
+    /// The scale of the nonzero values.
     pub scale: SparseScale,
 }
 
 impl Sparse {
-    /// 15 inputs a unit, of this standard deviation.
+    /// 15 inputs per unit, of this standard deviation.
     pub const fn std(std: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::Std(std) }
     }
 
-    /// 15 inputs a unit, in a square matrix of this spectral radius.
+    /// 15 inputs per unit, in a square matrix of this spectral radius.
     pub const fn spectral_radius(radius: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::SpectralRadius(radius) }
     }
 
-    /// The same with this many inputs a unit.
+    /// Sets the number of inputs per unit.
     #[must_use]
     pub const fn non_zeros(mut self, non_zeros: usize) -> Self {
         self.non_zeros = non_zeros;
@@ -87,7 +87,7 @@ impl Initializer for Sparse {
         let columns = shape.columns;
         let count = self.non_zeros.min(columns);
         let mut normals = Normals::new();
-        // The first `count` places of a shuffle; where the row before left them is as good a start as any.
+        // The first `count` columns of a shuffle, which may start from the order of the previous row.
         let mut places: Vec<usize> = (0..columns).collect();
         for row in values.chunks_exact_mut(columns) {
             for i in 0..count {

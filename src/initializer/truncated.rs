@@ -1,40 +1,40 @@
-//! Normal entries cut off on both sides.
+//! Normal entries truncated on both sides.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::error::{Error, require};
 use crate::random::{Normals, uniform};
 use rand_core::Rng;
 
-/// Independent entries of a normal distribution that is cut off on both sides: w = mean + std · z, z standard normal
-/// given low ≤ z ≤ high.
+/// Independent entries of a normal distribution truncated on both sides: w = mean + std · z, z standard normal given
+/// low ≤ z ≤ high.
 ///
-/// `std` is that of the normal before it is cut; [`variance`](Initializer::variance) is that of what is drawn. Any
-/// interval is drawn from at a bounded cost, however far in the tail (Robert 1995, "Simulation of truncated normal
+/// `std` is that of the normal before truncation; [`variance`](Initializer::variance) is that of the entries. The cost
+/// of a draw is bounded for every interval, also far in the tail (Robert 1995, "Simulation of truncated normal
 /// variables").
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TruncatedNormal {
-    /// Mean of the normal before it is cut; finite.
+    /// Mean of the normal before truncation; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub mean: f64,
-    /// Standard deviation of the normal before it is cut; finite, at least 0.
+    /// Standard deviation of the normal before truncation; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub std: f64,
-    /// The lower cut, in units of `std` from the mean; finite.
+    /// The lower bound, in units of `std` from the mean; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
-    /// The upper cut, in units of `std` from the mean; finite, above `low`.
+    /// The upper bound, in units of `std` from the mean; finite, above `low`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }
 
 impl TruncatedNormal {
-    /// Cut at two standard deviations on either side.
+    /// A normal truncated at two standard deviations on both sides.
     pub const fn new(mean: f64, std: f64) -> Self {
         TruncatedNormal { mean, std, low: -2.0, high: 2.0 }
     }
 
-    /// The same normal cut at `low` and `high` standard deviations from the mean.
+    /// Sets the bounds to `low` and `high` standard deviations from the mean.
     #[must_use]
     pub const fn between(mut self, low: f64, high: f64) -> Self {
         self.low = low;
@@ -67,7 +67,7 @@ impl Initializer for TruncatedNormal {
         self.check().ok().map(|()| self.std * self.std * variance(self.low, self.high))
     }
 
-    /// That of the normal, where both cuts are as far from it.
+    /// The mean of the normal if the bounds are symmetric.
     fn mean(&self, _: Shape) -> Option<f64> {
         let symmetric = self.check().is_ok() && self.low == -self.high;
         symmetric.then_some(self.mean)
@@ -84,7 +84,7 @@ impl Initializer for TruncatedNormal {
 
 /// A standard normal number given that it lies in \[low, high\].
 fn draw(low: f64, high: f64, normals: &mut Normals, rng: &mut dyn Rng) -> f64 {
-    /// √(2π): where the interval is wider, normal proposals are refused less often than uniform ones.
+    /// √(2π): for a wider interval, normal proposals are rejected less often than uniform ones.
     const WIDE: f64 = 2.506_628_274_631_000_5;
     if high < 0.0 {
         return -tail(-high, -low, rng);
@@ -107,24 +107,25 @@ fn draw(low: f64, high: f64, normals: &mut Normals, rng: &mut dyn Rng) -> f64 {
     }
 }
 
-/// A standard normal number given that it lies in \[low, high\], 0 < low < high: proposals from the exponential of
-/// rate λ = (low + √(low² + 4))/2 on the interval, taken with probability exp((z − c)(λ − (z + c)/2)),
-/// c = min(λ, high) where that ratio of densities is largest.
+/// A standard normal number given that it lies in \[low, high\], 0 < low < high.
+///
+/// Proposals are exponential of rate λ = (low + √(low² + 4))/2 on the interval. They are accepted with probability
+/// exp((z − c)(λ − (z + c)/2)), with c = min(λ, high), where the ratio of the densities is largest.
 fn tail(low: f64, high: f64, rng: &mut dyn Rng) -> f64 {
     let rate = 0.5 * low + 0.5 * libm::hypot(low, 2.0);
     let mass = libm::expm1(-rate * (high - low));
     let peak = rate.min(high);
     loop {
         let z = (low - libm::log1p(uniform(rng) * mass) / rate).min(high);
-        let refused = uniform(rng) >= libm::exp((z - peak) * (rate - 0.5 * z - 0.5 * peak));
-        if !refused {
+        let rejected = uniform(rng) >= libm::exp((z - peak) * (rate - 0.5 * z - 0.5 * peak));
+        if !rejected {
             return z;
         }
     }
 }
 
-/// The variance of a standard normal number given that it lies in \[low, high\]: by quadrature, since the closed form
-/// cancels in the tails.
+/// The variance of a standard normal number given that it lies in \[low, high\]. It is computed by quadrature: the
+/// closed form cancels in the tails.
 pub(super) fn variance(low: f64, high: f64) -> f64 {
     /// Abscissae and weights of the five-point Gauss–Legendre rule on \[−1, 1\].
     const RULE: [(f64, f64); 5] = [
@@ -136,7 +137,7 @@ pub(super) fn variance(low: f64, high: f64) -> f64 {
     ];
     const PANELS: usize = 128;
     let (low, high) = if high < 0.0 { (-high, -low) } else { (low, high) };
-    // The point of highest density; beyond 40/max(1, peak) from it the density is below e^-40 of its value there.
+    // The point of highest density. At distances beyond 40/max(1, peak), the density is below e^-40 of its value there.
     let peak = low.max(0.0);
     let reach = 40.0 / peak.max(1.0);
     let (from, to) = ((low - peak).max(-reach), (high - peak).min(reach));

@@ -36,8 +36,9 @@ pub(crate) const PARTS_PER_THREAD: usize = 4;
 /// The shortest time of a part, in nanoseconds: ten times the cost of its transfer to a thread that is awake.
 const MIN_PART_NANOSECONDS: usize = 10_000;
 
-/// The number of parts for a loop over `units` that takes `nanoseconds` in all: `per_thread` for each thread, or fewer
-/// if the parts would be too short.
+/// The number of parts for a loop over `units` that takes `nanoseconds` in all.
+///
+/// There are `per_thread` for each thread, or fewer if the parts would be too short.
 ///
 /// Several parts per thread let idle threads take over the work of delayed ones.
 pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) -> usize {

@@ -3,9 +3,9 @@
 use super::bodies::{bodies, polynomial};
 use core::f64::consts::FRAC_2_SQRT_PI;
 
-/// Adding it and taking it away rounds to an integer, 1.5 · 2⁵².
+/// Its addition and subtraction round to an integer, 1.5 · 2⁵².
 const ROUND: f64 = 6_755_399_441_055_744.0;
-/// With a fused multiply-add, what divisions and sums lose costs little to keep.
+/// Whether functions compensate the rounding errors of divisions and sums, which is cheap with a fused multiply-add.
 const KEEPS_LOSSES: bool = true;
 const BIAS: u64 = 1023;
 const MANTISSA: u32 = 52;
@@ -14,10 +14,10 @@ const HALF_MASK: u64 = (1 << 27) - 1;
 /// The first 33 bits of ln 2, so that a multiple is exact.
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-/// Below it eˣ is 0, even times as large a number; above `EXP_MOST` ∞; beyond these nothing changes.
+/// The range of exponents: below it eˣ is 0, even times a number as large as its bound; above it, eˣ is ∞.
 const EXP_LEAST: f64 = -800.0;
 const EXP_MOST: f64 = 710.0;
-/// Added to an exponent from that of `EXP_LEAST` to 0, it makes a normal one.
+/// Added to an exponent between that of `EXP_LEAST` and 0, it gives a normal number.
 const RAISED: u64 = 192;
 const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
 const EXP_M1_LEAST: f64 = -40.0;
@@ -25,7 +25,7 @@ const GAUSSIAN_MOST: f64 = 39.0;
 const ERFC_CENTRE: f64 = 4.0;
 const ERFC_MOST: f64 = 28.0;
 const FRAC_1_SQRT_2PI: f64 = super::FRAC_1_SQRT_2PI;
-/// What rounding the constants to this format lost (mpmath).
+/// The rounding errors of the constants in this format (mpmath).
 const FRAC_2_SQRT_PI_LOST: f64 = 1.533545961316588e-17;
 const FRAC_1_SQRT_2_LOST: f64 = -4.833646656726457e-17;
 const FRAC_1_SQRT_2PI_LOST: f64 = -2.49232720227773e-17;
@@ -66,7 +66,7 @@ fn erfc_polynomial<const FUSED: bool>(t: f64) -> f64 {
 
 bodies!(f64, u64);
 
-/// `a / b` to half a unit in the last place: a detour by `1/b` would leave 2 units for tanh.
+/// `a / b` to half a unit in the last place. Computed as `a · 1/b`, tanh would have an error of 2 units.
 #[inline(always)]
 fn quotient(a: f64, b: f64) -> f64 {
     a / b

@@ -1,12 +1,11 @@
 //! Elementary functions of any scalar, in bodies that vectorise for `f32` and `f64`.
 //!
-//! For `f32` and `f64` every function here is straight-line arithmetic with selects: no table, no
-//! branch, no library call. A loop over it compiled for a CPU with wide registers uses them. Any
-//! other scalar goes through its own `Float` methods, so derivatives carried by dual numbers are
-//! right. NaN gives NaN.
+//! For `f32` and `f64` every function is straight-line arithmetic with selects, without tables, branches or library
+//! calls. So a loop over it vectorises. Any other scalar uses its own `Float` methods, so the derivatives of dual
+//! numbers are right. NaN gives NaN.
 //!
-//! Where the CPU has FMA, layers run activations and cells on a wrapper of their numbers, for which the same bodies
-//! multiply and add at once and keep what roundings lose.
+//! On a CPU with FMA, layers run activations and cells on a wrapper of their numbers. For the wrapper, the same bodies
+//! use fused multiply-adds and compensate rounding errors.
 
 use crate::{
     kernel::fused::{Fused, is_fused},
@@ -19,7 +18,8 @@ mod double;
 mod series;
 mod single;
 
-/// `single` or `double` of the arguments where `T` is `f32` or `f64`, fused or not, else `other`. Decided at compile time.
+/// The function of `single` or `double` if `T` is `f32` or `f64`, fused or not, otherwise `other`. The choice is made
+/// at compile time.
 macro_rules! by_format {
     ($function:ident($($x:ident),+), $other:expr) => {
         if let ($(Ok($x),)+) = ($(cast!($x, f32),)+) {
@@ -66,7 +66,7 @@ pub fn tanh<T: Scalar>(x: T) -> T {
     by_format!(tanh(x), x.tanh())
 }
 
-/// `1 − |tanh x|`, accurate where it is small.
+/// `1 − |tanh x|`, accurate for large `|x|`.
 #[inline(always)]
 pub(crate) fn tanh_complement<T: Scalar>(x: T) -> T {
     by_format!(tanh_complement(x), {
@@ -91,7 +91,7 @@ pub fn sigmoid<T: Scalar>(x: T) -> T {
     sigmoid_of_sum(x, T::zero())
 }
 
-/// The logistic function of `x + low`, for `low` that is small beside 1.
+/// The logistic function of `x + low`, for `|low|` much smaller than 1.
 #[inline(always)]
 pub(crate) fn sigmoid_of_sum<T: Scalar>(x: T, low: T) -> T {
     by_format!(sigmoid_of_sum(x, low), {
@@ -100,7 +100,7 @@ pub(crate) fn sigmoid_of_sum<T: Scalar>(x: T, low: T) -> T {
     })
 }
 
-/// `z σ(x + low)`, 0 where σ is.
+/// `z σ(x + low)`; 0 if σ is 0.
 #[inline(always)]
 pub(crate) fn gated<T: Scalar>(z: T, x: T, low: T) -> T {
     by_format!(gated(z, x, low), {
@@ -109,7 +109,7 @@ pub(crate) fn gated<T: Scalar>(z: T, x: T, low: T) -> T {
     })
 }
 
-/// `σ(v) + w σ′(v)` for `v = x + low`, with `w` at most some times as large as `v`.
+/// `σ(v) + w σ′(v)` for `v = x + low`, with `|w|` at most a small multiple of `|v|`.
 #[inline(always)]
 pub(crate) fn gated_slope<T: Scalar>(w: T, x: T, low: T) -> T {
     by_format!(gated_slope(w, x, low), {
@@ -147,13 +147,13 @@ pub(crate) fn erf_slope<T: Scalar>(x: T) -> T {
     by_format!(erf_slope(x), exp(-x * x) * scalar(core::f64::consts::FRAC_2_SQRT_PI))
 }
 
-/// `1 − erf x`, accurate where it is small.
+/// `1 − erf x`, accurate for large `x`.
 #[inline(always)]
 pub fn erfc<T: Scalar>(x: T) -> T {
     by_format!(erfc(x), series::erfc(x))
 }
 
-/// `e^(−x²)`, accurate in the tails, where rounding `x²` first would not be.
+/// `e^(−x²)`, accurate in the tails, unlike an exponential of the rounded `x²`.
 #[inline(always)]
 pub fn gaussian<T: Scalar>(x: T) -> T {
     by_format!(gaussian(x), exp(-x * x))
@@ -171,7 +171,7 @@ pub fn normal_density<T: Scalar>(x: T) -> T {
     by_format!(normal_density(x), exp(-x * x * scalar(0.5)) * scalar(FRAC_1_SQRT_2PI))
 }
 
-/// `x Φ(x)`, 0 where Φ is.
+/// `x Φ(x)`; 0 if Φ is 0.
 #[inline(always)]
 pub(crate) fn gelu<T: Scalar>(x: T) -> T {
     by_format!(gelu(x), vanishing(x, normal_cdf(x)))
@@ -222,7 +222,7 @@ pub(crate) fn softsign_slope<T: Scalar>(x: T) -> T {
     })
 }
 
-/// `e^(x + low)`, for `low` that is small beside 1.
+/// `e^(x + low)`, for `|low|` much smaller than 1.
 #[inline(always)]
 pub(crate) fn exp_of_sum<T: Scalar>(x: T, low: T) -> T {
     by_format!(exp_of_sum(x, low), (x + low).exp())
@@ -231,16 +231,16 @@ pub(crate) fn exp_of_sum<T: Scalar>(x: T, low: T) -> T {
 /// `1/√(2π)`.
 pub(crate) const FRAC_1_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 
-/// `a · b + c`, at once for fused numbers.
+/// `a · b + c`, rounded once for fused numbers.
 #[inline(always)]
 pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
     if is_fused::<T>() { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Beyond it no exponential shows what rounding an exponent lost.
+/// Exponents beyond it give 0 or ∞, so their rounding error has no effect.
 const EXPONENTS: f64 = 1e3;
 
-/// `a · b`, and for fused numbers what rounding it lost, as a small correction of an exponent.
+/// `a · b`, and for fused numbers its rounding error, which corrects an exponent.
 #[inline(always)]
 pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     let product = a * b;
@@ -249,7 +249,7 @@ pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     (product, lost)
 }
 
-/// `a / b`, and for fused numbers what rounding it lost, likewise.
+/// `a / b`, and for fused numbers its rounding error, which corrects an exponent.
 #[inline(always)]
 pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
     let quotient = a / b;
@@ -261,14 +261,14 @@ pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
     (quotient, lost)
 }
 
-/// `z · factor`, but 0 where `factor` is, even for infinite `z`.
+/// `z · factor`; 0 if `factor` is 0, even for infinite `z`.
 #[inline(always)]
 pub(crate) fn vanishing<T: Scalar>(z: T, factor: T) -> T {
     let product = z * factor;
     if factor == T::zero() { factor } else { product }
 }
 
-/// `|x|` by a select: right for dual numbers too, at 0 from the right.
+/// `|x|` by a select, which is right for dual numbers too. The derivative at 0 is that from the right.
 #[inline(always)]
 pub(crate) fn magnitude<T: Scalar>(x: T) -> T {
     if x < T::zero() { -x } else { x }

@@ -1,9 +1,9 @@
-//! The error function of any other scalar, by plain arithmetic: derivatives carried along are right.
+//! The error function of any other scalar, by plain arithmetic, so that the derivatives of dual numbers are right.
 
 use super::{exp, magnitude};
 use crate::scalar::{Scalar, scalar};
 
-/// Where the series gives way to the continued fraction: beyond it erfc is small beside 1.
+/// `|x|` from which the continued fraction replaces the series: beyond it erfc is much smaller than 1.
 const CHANGE: f64 = 1.0;
 /// Terms of the series; at `CHANGE` the next is below 1e-18 of the sum.
 const TERMS: usize = 24;

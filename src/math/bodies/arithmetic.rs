@@ -1,32 +1,32 @@
-//! Multiply-add, clamps, powers of two and the losses of roundings.
+//! Multiply-add, clamps, powers of two and rounding errors.
 
 macro_rules! arithmetic {
     ($float:ident, $bits:ident) => {
-        /// `a · b + c`, at once where the CPU has an instruction for it; elsewhere that would be a library call.
+        /// `a · b + c`, fused if the CPU has FMA; otherwise a fused one would be a library call.
         #[inline(always)]
         fn mul_add<const FUSED: bool>(a: $float, b: $float, c: $float) -> $float {
             if FUSED { num_traits::Float::mul_add(a, b, c) } else { a * b + c }
         }
 
-        /// `x` held to at most `limit`; NaN stays.
+        /// The smaller of `x` and `limit`; NaN for NaN.
         #[inline(always)]
         fn at_most(x: $float, limit: $float) -> $float {
             if x > limit { limit } else { x }
         }
 
-        /// `x` held to at least `limit`; NaN stays.
+        /// The larger of `x` and `limit`; NaN for NaN.
         #[inline(always)]
         fn at_least(x: $float, limit: $float) -> $float {
             if x < limit { limit } else { x }
         }
 
-        /// `2^(n + raised)`, given `n + ROUND`; the exponent is a normal one.
+        /// `2^(n + raised)`, a normal number, given `n + ROUND`.
         #[inline(always)]
         fn power_of_two(shifted: $float, raised: $bits) -> $float {
             $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)
         }
 
-        /// `1/(b + lost)`, `lost` small beside `b`: rounded, and what rounding lost.
+        /// `1/(b + lost)` rounded, and its rounding error; `|lost|` is much smaller than `|b|`.
         #[inline(always)]
         fn inverse<const FUSED: bool>(b: $float, lost: $float) -> ($float, $float) {
             let inverse = 1.0 / b;
@@ -34,7 +34,7 @@ macro_rules! arithmetic {
             (inverse, inverse * rest)
         }
 
-        /// What rounding `a + b` loses.
+        /// The rounding error of `a + b`.
         #[inline(always)]
         fn lost_by_sum(a: $float, b: $float) -> $float {
             let sum = a + b;

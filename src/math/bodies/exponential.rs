@@ -2,7 +2,7 @@
 
 macro_rules! exponential {
     ($float:ident) => {
-        /// `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)`, `|p| < ½`; `low` is small beside 1.
+        /// `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)`, `|p| < ½`; `|low|` is much smaller than 1.
         #[inline(always)]
         fn reduced_exp<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let shifted = mul_add::<FUSED>(x, core::$float::consts::LOG2_E, ROUND);
@@ -18,8 +18,8 @@ macro_rules! exponential {
             (shifted, r + mul_add::<FUSED>(square, exp_tail::<FUSED>(r), rest))
         }
 
-        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`: in halves, so that
-        /// subnormal results round once.
+        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two powers, subnormal
+        /// results are rounded once.
         #[inline(always)]
         fn exp_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
@@ -29,14 +29,15 @@ macro_rules! exponential {
             [p, power_of_two(half, 0), power_of_two(other, 0)]
         }
 
-        /// The same for `x ≤ 0`, where one of the powers can be a constant: with the other, `1 + p` is far from subnormal.
+        /// Like `exp_parts`, for `x ≤ 0`. One of the powers is a constant; times the other, `1 + p` is far from
+        /// subnormal.
         #[inline(always)]
         fn decay_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_least(x, EXP_LEAST), low);
             [p, power_of_two(shifted, RAISED), LOWERED]
         }
 
-        /// `(a + lost) e^y` for the parts of `e^y`; `lost` is small beside `a`.
+        /// `(a + lost) e^y` for the parts of `e^y`; `|lost|` is much smaller than `|a|`.
         #[inline(always)]
         fn times_exp<const FUSED: bool>(a: $float, lost: $float, [p, half, other]: [$float; 3]) -> $float {
             if FUSED {
@@ -61,7 +62,7 @@ macro_rules! exponential {
         #[inline(always)]
         pub(super) fn exp_m1<const FUSED: bool>(x: $float) -> $float {
             let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_M1_LEAST), EXP_MOST), 0.0);
-            // Half of it: 2ⁿ itself can overflow where the result does not.
+            // 2ⁿ⁻¹, since 2ⁿ can overflow if the result does not.
             let scale = power_of_two(shifted - 1.0, 0);
             let y = 2.0 * mul_add::<FUSED>(scale, p, scale - 0.5);
             if x.abs() < $float::EPSILON / 4.0 { x } else { y }

@@ -7,7 +7,7 @@ macro_rules! logarithm {
         fn exponent_and_significand(x: $float) -> ($float, $float) {
             const SQRT_HALF: $bits = core::$float::consts::FRAC_1_SQRT_2.to_bits();
             const ONE: $bits = (1.0 as $float).to_bits();
-            // An integer in the low bits of 2^MANTISSA is that number added to it.
+            // An integer in the low bits of 2^MANTISSA is added to it.
             const INTEGER: $bits = (1.0 / $float::EPSILON).to_bits();
             let bits = x.to_bits().wrapping_add(ONE - SQRT_HALF);
             let k = $float::from_bits((bits >> MANTISSA) | INTEGER) - ($float::from_bits(INTEGER) + BIAS as $float);
@@ -26,7 +26,7 @@ macro_rules! logarithm {
             mul_add::<FUSED>(k, LN2_HIGH, tail - half_square + f)
         }
 
-        /// `y` where `x` is positive and finite, else what the logarithm is there.
+        /// `y` if `x` is positive and finite, otherwise the value or limit of the logarithm at `x`.
         #[inline(always)]
         fn ln_or_limit(x: $float, y: $float) -> $float {
             let outside = if x == 0.0 { $float::NEG_INFINITY } else { $float::NAN };
@@ -46,7 +46,7 @@ macro_rules! logarithm {
         pub(super) fn ln_1p<const FUSED: bool>(x: $float) -> $float {
             let u = 1.0 + x;
             let (k, m) = exponent_and_significand(u);
-            // What rounding 1 + x lost, unless x itself can serve.
+            // The rounding error of 1 + x, unless x itself is used.
             let lost = if x > 1.0 { 1.0 - (u - x) } else { x - (u - 1.0) };
             let whole = k == 0.0;
             let f = if whole { x } else { m - 1.0 };

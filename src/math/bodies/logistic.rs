@@ -2,7 +2,7 @@
 
 macro_rules! logistic {
     ($float:ident) => {
-        /// `a/(1 + e)` for `e` from 0 to 1; `exact` but for one rounding, or nearly.
+        /// `a/(1 + e)` for `e` from 0 to 1. If `exact` and fused, it is rounded about once.
         #[inline(always)]
         fn over_one_plus<const FUSED: bool>(a: $float, e: $float, exact: bool) -> $float {
             let sum = 1.0 + e;
@@ -46,8 +46,8 @@ macro_rules! logistic {
             over_square_of_one_plus::<FUSED>(e, e)
         }
 
-        /// `σ(x + low)` as two factors, the latter a power of two: where the product is subnormal, it rounds once if it
-        /// comes last.
+        /// `σ(x + low)` as two factors, the second a power of two, then `σ(−x − low)(1 + e)` and `e`. A subnormal
+        /// product is rounded once if the power is the last factor.
         #[inline(always)]
         fn sigmoid_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 4] {
             let (y, low) = if x < 0.0 { (x, low) } else { (-x, -low) };
@@ -58,7 +58,7 @@ macro_rules! logistic {
             [over_one_plus::<FUSED>(numerator, e, true), power, if x < 0.0 { 1.0 } else { e }, e]
         }
 
-        /// `z σ(x + low)`; 0 where σ is, even for infinite `z`.
+        /// `z σ(x + low)`; 0 if σ is 0, even for infinite `z`.
         #[inline(always)]
         pub(super) fn gated<const FUSED: bool>(z: $float, x: $float, low: $float) -> $float {
             let [sigmoid, power, ..] = sigmoid_parts::<FUSED>(x, low);
@@ -66,7 +66,7 @@ macro_rules! logistic {
             power * if sigmoid == 0.0 { sigmoid } else { product }
         }
 
-        /// `σ(v) + w σ′(v)` for `v = x + low`, with `w` at most some times as large as `v`: `σ(v) (1 + w σ(−v))`.
+        /// `σ(v) + w σ′(v) = σ(v) (1 + w σ(−v))` for `v = x + low`, with `|w|` at most a small multiple of `|v|`.
         #[inline(always)]
         pub(super) fn gated_slope<const FUSED: bool>(w: $float, x: $float, low: $float) -> $float {
             let [sigmoid, power, other_side, e] = sigmoid_parts::<FUSED>(x, low);
@@ -74,7 +74,7 @@ macro_rules! logistic {
             mul_add::<FUSED>(sigmoid, over_one_plus::<FUSED>(w * other_side, e, true), sigmoid) * power
         }
 
-        /// `1/(1 + |x|)²`, not by the square of the denominator: that would overflow where the result does not vanish.
+        /// `1/(1 + |x|)²`, without the square of the denominator, which overflows before the result is 0.
         #[inline(always)]
         pub(super) fn softsign_slope<const FUSED: bool>(x: $float) -> $float {
             let x = at_most(x.abs(), $float::MAX);
@@ -86,7 +86,8 @@ macro_rules! logistic {
             mul_add::<FUSED>(inverse, inverse, 2.0 * inverse * lost)
         }
 
-        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`, the exponential of the derivative too: in one loop it is computed once.
+        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. The derivative uses the same exponential, so one loop computes it
+        /// once.
         #[inline(always)]
         pub(super) fn tanh<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
@@ -96,7 +97,7 @@ macro_rules! logistic {
             over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * raised * lowered, KEEPS_LOSSES).copysign(x)
         }
 
-        /// `1 − |tanh x| = 2e/(1 + e)`; the 2 as the 4 of the slope.
+        /// `1 − |tanh x| = 2e/(1 + e)`. As in `tanh_slope`, the 2 multiplies a part of `e`.
         #[inline(always)]
         pub(super) fn tanh_complement<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
@@ -105,7 +106,7 @@ macro_rules! logistic {
             over_one_plus::<FUSED>(2.0 * root * lowered, root * lowered, KEEPS_LOSSES)
         }
 
-        /// `4e/(1 + e)²`; the 4 goes to a part of e, for e itself is rounded more coarsely where it is subnormal.
+        /// `4e/(1 + e)²`. The 4 multiplies a part of `e`, since a subnormal `e` is rounded more coarsely.
         #[inline(always)]
         pub(super) fn tanh_slope<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);

@@ -2,8 +2,8 @@
 
 macro_rules! mish {
     ($float:ident) => {
-        /// For `e = e^(−|x|)`, its parts where `x < 0` and those of 1 elsewhere, and `[e, factor, d, lost]` with
-        /// `tanh(ln(1 + eˣ)) = (1 − c) · parts` and its slope `4 factor (1 + e)/d² · parts`, where c is `e (1 + e)/d` or `2e²/d`.
+        /// The parts of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and `[e, factor, d, lost]` with `tanh(ln(1 +
+        /// eˣ)) = (1 − c) · parts` and its slope `4 factor (1 + e)/d² · parts`, where c is `e (1 + e)/d` or `2e²/d`.
         #[inline(always)]
         fn mish_parts<const FUSED: bool>(x: $float) -> ([$float; 3], [$float; 4]) {
             let y = -super::magnitude(x);
@@ -25,7 +25,7 @@ macro_rules! mish {
             let missing = if x < 0.0 { e * (1.0 + e) / d } else { 2.0 * e * e / d };
             let held = at_least(x, EXP_LEAST);
             let value = mul_add::<FUSED>(-held, missing, held);
-            // The exponential of the right side is 1, but 1 times an infinity with its rest is NaN.
+            // For x ≥ 0 the exponential is 1, but an infinity times its parts is NaN.
             let product = times_exp::<FUSED>(if missing == 0.0 { held } else { value }, 0.0, parts);
             if x == $float::INFINITY { x } else { product }
         }

@@ -2,7 +2,7 @@
 
 macro_rules! normal {
     ($float:ident) => {
-        /// The parts of `e^(−scale x²)`, `scale` a power of two: the square is a rounded part and the rest.
+        /// The parts of `e^(−scale x²)`, `scale` a power of two. The square is a rounded value and its rounding error.
         #[inline(always)]
         fn gaussian_parts<const FUSED: bool>(x: $float, scale: $float) -> [$float; 3] {
             let x = at_most(x.abs(), GAUSSIAN_MOST);
@@ -30,7 +30,7 @@ macro_rules! normal {
             times_exp::<FUSED>(FRAC_1_SQRT_2PI, FRAC_1_SQRT_2PI_LOST, gaussian_parts::<FUSED>(x, 0.5))
         }
 
-        /// `e^(x²) erfc x` for `x + low` from 0 to `ERFC_MOST`: rounded, and what rounding lost.
+        /// `e^(x²) erfc x` of `x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error.
         #[inline(always)]
         fn scaled_erfc<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let numerator = erfc_polynomial::<FUSED>((x - ERFC_CENTRE) / (x + ERFC_CENTRE));
@@ -61,7 +61,7 @@ macro_rules! normal {
         pub(super) fn erfc<const FUSED: bool>(x: $float) -> $float {
             let (near, tail) = erf_parts::<FUSED>(x);
             let far = if x > 0.0 { tail } else { 2.0 - tail };
-            // Beyond ⅛ the difference would show the error of what is taken away.
+            // Beyond ⅛ the difference would magnify the error of `near`.
             if x > -0.5 && x < 0.125 { 1.0 - near } else { far }
         }
 
@@ -86,7 +86,7 @@ macro_rules! normal {
             let [a, lost, near] = normal_parts::<FUSED>(x);
             let tail = times_exp::<FUSED>(a, lost, gaussian_parts::<FUSED>(x, 0.5));
             let far = if x < 0.0 { tail } else { 1.0 - tail };
-            // Below −0.2 the sum would show the error of what is taken away.
+            // Below −0.2 the sum would magnify the error of its terms.
             if x > -0.2 && x < 0.7 { near } else { far }
         }
 
@@ -99,7 +99,7 @@ macro_rules! normal {
             if x < -0.2 { tail } else { x * normal_cdf::<FUSED>(x) }
         }
 
-        /// `Φ(x) + x φ(x)`, its tail with the exponential taken out.
+        /// `Φ(x) + x φ(x)`, with the exponential as a factor of its tail.
         #[inline(always)]
         pub(super) fn gelu_slope<const FUSED: bool>(x: $float) -> $float {
             let [a, lost, near] = normal_parts::<FUSED>(x);
@@ -107,7 +107,7 @@ macro_rules! normal {
             let inner = mul_add::<FUSED>(-held, FRAC_1_SQRT_2PI, a);
             let lost = mul_add::<FUSED>(-held, FRAC_1_SQRT_2PI_LOST, lost);
             let tail = times_exp::<FUSED>(inner, lost, gaussian_parts::<FUSED>(x, 0.5));
-            // Next to 0, where the two parts of the tail are nearly ½ and nearly 0.
+            // Near 0 the two terms of the tail are nearly ½ and nearly 0.
             let density = times_exp::<FUSED>(FRAC_1_SQRT_2PI, FRAC_1_SQRT_2PI_LOST, gaussian_parts::<FUSED>(x, 0.5));
             let tail = if x > -0.2 && x < 0.0 { mul_add::<FUSED>(-held, density, near) } else { tail };
             if x < 0.0 { tail } else { 1.0 - tail }
