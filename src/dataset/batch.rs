@@ -71,9 +71,9 @@ impl<T: Scalar> Batch<T> {
     /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a sample that
-    /// it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step` is set, or
-    /// the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
+    /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
+    /// sample that it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step`
+    /// is set, or the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
     pub fn gather(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         let mut x = core::mem::take(&mut self.x);

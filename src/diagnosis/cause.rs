@@ -40,7 +40,7 @@ pub enum Cause {
     Overflow,
     /// An operation had no defined result.
     NotANumber,
-    /// A block has a gradient and never moves, though nobody froze it.
+    /// A block has a gradient and no update, but is not frozen.
     FrozenBlock,
     /// All inputs look alike to the layer, so that no gradient tells them apart.
     CollapsedRepresentation,

@@ -90,8 +90,8 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
-    /// Adds what follows from the parameters as they are: the certificate of passes over `shape`, and the spectral radius
-    /// and norm of each recurrent matrix, in time that grows with the cube of its width.
+    /// Adds what follows from the parameters as they are: the certificate of passes over `shape`, and the spectral
+    /// radius and norm of each recurrent matrix, in time that grows with the cube of its width.
     ///
     /// # Errors
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
@@ -121,17 +121,17 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { certificate: Some(certificate), recurrent, ..self })
     }
 
-    /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents, by
-    /// [`lyapunov_spectrum`], a quarter of the steps left out as the transient. With them a forecast knows more of time
-    /// than what is certain of any input. The time it takes grows with the cube of the state's size; cells of your own are
-    /// passed over.
+    /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents,
+    /// by [`lyapunov_spectrum`], a quarter of the steps left out as the transient. With them a forecast knows more of
+    /// time than what is certain of any input. The time it takes grows with the cube of the state's size; cells of your
+    /// own are passed over.
     ///
     /// # Shapes
     /// x: \[steps, input\], one sequence.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Workspace::new`], [`Workspace::forward`] and
-    /// [`lyapunov_spectrum`].
+    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Workspace::new`],
+    /// [`Workspace::forward`] and [`lyapunov_spectrum`].
     ///
     /// # Panics
     /// As [`Workspace::forward`]; where `network` is not the one that is examined.

@@ -24,12 +24,13 @@ pub struct Finding {
     pub cause: Cause,
     /// How bad it is.
     pub severity: Severity,
-    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the network.
+    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the
+    /// network.
     pub layer: String,
     /// The watched pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
-    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LearningRateTooHigh`], of update over
-    /// parameter.
+    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LearningRateTooHigh`], of
+    /// update over parameter.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// What the theory predicted for the same.

@@ -12,14 +12,15 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random gradient
-/// at the output measures. `span` is how many steps the task asks to remember, all of a sequence if `None`.
+/// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random
+/// gradient at the output measures. `span` is how many steps the task asks to remember, all of a sequence if `None`.
 ///
 /// # Shapes
 /// x: \[rows, input\], time-major.
 ///
 /// # Errors
-/// Those of [`initialize`], [`InputStatistics::of_rows`], [`Workspace::new`], [`Workspace::forward`] and [`Diagnosis::parameters`].
+/// Those of [`initialize`], [`InputStatistics::of_rows`], [`Workspace::new`], [`Workspace::forward`] and
+/// [`Diagnosis::parameters`].
 ///
 /// # Panics
 /// As [`Workspace::forward`].
@@ -71,8 +72,8 @@ pub fn expect_healthy(report: Result<Report, Error>) {
     }
 }
 
-/// Fails a test where the gradient of a network with its initial weights is not healthy on a batch: it vanishes or explodes
-/// over depth or time, units are saturated, dead or alike, the inputs are not scaled.
+/// Fails a test where the gradient of a network with its initial weights is not healthy on a batch: it vanishes or
+/// explodes over depth or time, units are saturated, dead or alike, the inputs are not scaled.
 ///
 /// The recurrent form takes the steps of a sequence and, if that is less, the span that the task asks to remember.
 ///

@@ -1,4 +1,4 @@
-//! What is wrong with a gradient, where, since when, by how much, and from which factor of the chain rule.
+//! Diagnosis of a gradient: fault, layer, start, size, and factor of the chain rule; and fixes for it.
 
 mod cause;
 mod examine;

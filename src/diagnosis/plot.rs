@@ -12,8 +12,8 @@ const BARS: i32 = 520;
 const HEAD: i32 = 3;
 
 impl Report {
-    /// The budget as an SVG: a bar for each link on the path from loss to input, measured over predicted, under the root of the
-    /// matter.
+    /// The budget as an SVG: a bar for each link on the path from loss to input, measured over predicted, under the
+    /// root of the matter.
     ///
     /// # Errors
     /// The text of the plotting crate's error, where it cannot draw.

@@ -36,13 +36,15 @@ pub struct ReportRow {
 pub struct ReportState {
     /// The layer's name.
     pub name: String,
-    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′ and gates.
+    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′ and
+    /// gates.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
     /// τ, the steps over which it changes by a factor e, as measured; infinite where it stays.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
-    /// ρ(U), the largest modulus of an eigenvalue, of a cell with one recurrent matrix: what powers of U go by in the end.
+    /// ρ(U), the largest modulus of an eigenvalue, of a cell with one recurrent matrix: what powers of U go by in the
+    /// end.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
     /// ‖U‖₂ from above, of such a cell: what one step of U can do at most.
@@ -50,7 +52,8 @@ pub struct ReportState {
     pub spectral_norm: Option<f64>,
     /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
     pub certified_horizon: Option<usize>,
-    /// λ_i along the trajectory that was [given](Diagnosis::trajectory), in 1/step, the largest first; none where none was.
+    /// λ_i along the trajectory that was [given](Diagnosis::trajectory), in 1/step, the largest first; none where none
+    /// was.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
 }

@@ -5,15 +5,15 @@
 /// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
 /// (`cargo run -p clinic`) whose seeds are below 100.
 ///
-/// Not among them is what [`Statistics`](crate::monitor::Statistics) counts while it watches, which nobody can change
-/// afterwards: a jump is tenfold, a window of units 2,000 examples of at least 10 passes, an average over passes that of ZClip
-/// (0.97, Kumar et al. 2025), inputs are alike above a cosine of 0.99.
+/// Not among them are the limits of the counts of [`Statistics`](crate::monitor::Statistics), which cannot be changed
+/// afterwards: a jump is tenfold, a window of units 2,000 examples of at least 10 passes, an average over passes that
+/// of ZClip (0.97, Kumar et al. 2025), inputs are alike above a cosine of 0.99.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Thresholds {
-    /// Decades from loss to first weights below which a gradient vanishes: to be told, and to stop at. Convention: at −2 the
-    /// first layer learns a hundred times slower than the last.
+    /// Decades from loss to first weights below which a gradient vanishes: to be told, and to stop at. Convention: at
+    /// −2 the first layer learns a hundred times slower than the last.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub vanishing: [f64; 2],
     /// Decades above which it explodes. Convention: ratio 70 of AUTOTRAINER (Zhang et al. 2021), and 1000.
@@ -22,35 +22,36 @@ pub struct Thresholds {
     /// Decades over the span of the task, either way. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// The decades of one layer below which it is a bottleneck, where the median layer is above the second figure. Convention.
+    /// The decades of one layer below which it is a bottleneck, where the median layer is above the second figure.
+    /// Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
-    /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are −0.15, those of
-    /// tanh at its critical line −0.1, sigmoid's at most −0.6.
+    /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are −0.15,
+    /// those of tanh at its critical line −0.1, sigmoid's at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The share of a layer's units that are saturated, |φ′| below 5 % of its bound. SageMaker Debugger stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
-    /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they are
-    /// saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they
+    /// are saturated from the start. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
     /// The predicted decades of an activation above which theory predicts no saturation: then a run that is saturated
-    /// where it is first watched was trained before, and its weights are not those that the description draws. Convention:
-    /// those of tanh at the gain 5/3 of the usual table are −0.2.
+    /// where it is first watched was trained before, and its weights are not those that the description draws.
+    /// Convention: those of tanh at the gain 5/3 of the usual table are −0.2.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_saturation: f64,
-    /// The share of a layer's units that no example of a window switches on, beyond those of the first pass. Convention; the
-    /// deeper a ReLU network, the more of its units are off from the start.
+    /// The share of a layer's units that no example of a window switches on, beyond those of the first pass.
+    /// Convention; the deeper a ReLU network, the more of its units are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
     /// log10 of update over parameter above which steps are long. −1 is the upper end of Karpathy's and
     /// TheDeepChecker's range.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub long_step: [f64; 2],
-    /// The factor of clipping below which it is too low, where steps are also small. Pascanu et al. 2013 find half to ten
-    /// times the typical norm good.
+    /// The factor of clipping below which it is too low, where steps are also small. Pascanu et al. 2013 find half to
+    /// ten times the typical norm good.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low_clip: [f64; 2],
     /// log10 of update over parameter below which steps are small: −4 is the lower end of the range above.

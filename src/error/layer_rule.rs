@@ -127,9 +127,7 @@ pub enum LayerRule {
     #[error("`places` names no link; it must name at least the layer's own path")]
     NoLink,
     /// Layers nested too deeply.
-    #[error(
-        "layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`"
-    )]
+    #[error("layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`")]
     TooDeep {
         /// The largest possible depth.
         limit: usize,

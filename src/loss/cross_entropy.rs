@@ -11,10 +11,11 @@ use alloc::vec::Vec;
 
 /// Cross-entropy of the softmax of logits: `−Σ_k w_k t_k log softmax(y)_k`.
 ///
-/// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target becomes
-/// `(1 − ε) t + ε/K`, and so do probabilities (Szegedy et al. 2016, §7). With [`Reduction::Mean`] and class targets the
-/// sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed from differences to
-/// the largest logit, so that logits of ±1e4 do no harm and a nearly certain prediction keeps its small gradient.
+/// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target
+/// becomes `(1 − ε) t + ε/K`, and so do probabilities (Szegedy et al. 2016, §7). With [`Reduction::Mean`] and class
+/// targets the sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed from
+/// differences to the largest logit, so that logits of ±1e4 do no harm and a nearly certain prediction keeps its small
+/// gradient.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CrossEntropy {
@@ -211,9 +212,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
 
 /// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
 ///
-/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1; others,
-/// such as the labels −1 and 1, are refused.
-/// Computed through softplus, so that logits of ±1e4 do no harm.
+/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1;
+/// others, such as the labels −1 and 1, are refused. Computed through softplus, so that logits of ±1e4 do no harm.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BinaryCrossEntropy {

@@ -98,7 +98,8 @@ distance! {
     }
 }
 distance! {
-    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source: Girshick 2015, eq. 3.
+    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source: Girshick
+    /// 2015, eq. 3.
     SmoothL1 { beta: "where the parabola becomes a line" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (beta, half) = (scalar::<T>(me.beta), scalar::<T>(0.5));

@@ -38,17 +38,17 @@ pub trait Loss<T: Scalar>: Debug {
     /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
     ///
     /// # Shapes
-    /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither its output
-    /// nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by the
-    /// sum of the weights (times the width, where the loss is one of each value).
+    /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither its
+    /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
+    /// the sum of the weights (times the width, where the loss is one of each value).
     ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`. [`Error::NonFinite`] for targets or weights that
-    /// are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T`
-    /// cannot hold, and under a mean for weights whose sum is not positive. An output that is not finite is no error:
-    /// the loss is then not finite either.
+    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`. [`Error::NonFinite`] for targets or
+    /// weights that are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own
+    /// parameters that `T` cannot hold, and under a mean for weights whose sum is not positive. An output that is not
+    /// finite is no error: the loss is then not finite either.
     fn evaluate(
         &self,
         width: usize,

@@ -8,7 +8,7 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// What one link did to the gradient.
+/// The norms of the gradient before and after one link.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -19,11 +19,11 @@ pub struct LinkBudget {
     pub factor: Factor,
     /// The step, for a link of time.
     pub step: Option<usize>,
-    /// Whether it is on the one path from loss to input.
+    /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// The gradient that came, from the side of the loss.
+    /// The gradient with respect to the link's output.
     pub norm_in: NormStats,
-    /// The gradient that went on, towards the input.
+    /// The gradient with respect to the link's input.
     pub norm_out: NormStats,
 }
 
@@ -33,7 +33,7 @@ impl LinkBudget {
         self.norm_out.norm / self.norm_in.norm
     }
 
-    /// log10 of the [gain](Self::gain): −∞ where the gradient ends, 0 where there was none.
+    /// log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, 0 if it was zero before.
     pub fn decades(&self) -> f64 {
         if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
     }
@@ -87,7 +87,7 @@ impl Shares {
             if last == 0.0 {
                 last = before;
             } else if before != last && before > 0.0 {
-                // A layer that told nobody stands between.
+                // A layer that reports no link lies between the two.
                 *shares.of_factor(Factor::Other) += Float::log10(before / last);
                 last = before;
             }

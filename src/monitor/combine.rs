@@ -10,7 +10,7 @@ impl<T: Scalar> GradientMonitor<T> for () {
     }
 }
 
-/// Passes every event on to those of `members` that listen.
+/// Forwards every event to the active members.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
@@ -105,8 +105,9 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
     any: (**self).is_active(),
     each(visit): visit(&mut **self));
 
-/// A monitor that is called in every `n`-th pass only; the others cost nothing. In a
-/// [`Trainer`](crate::trainer::Trainer) it counts updates, not the parts of an accumulated one.
+/// A monitor that is active in every `n`-th pass only. The other passes cost nothing.
+///
+/// In a [`Trainer`](crate::trainer::Trainer) it counts updates, not the parts of an accumulated one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Every<M> {
     every: u64,
@@ -115,7 +116,7 @@ pub struct Every<M> {
     pub monitor: M,
 }
 
-/// `monitor`, called in the first of every `n` passes; `n` = 0 is never.
+/// Makes `monitor` active in the first of every `n` passes; never for `n` = 0.
 #[allow(non_snake_case)]
 pub fn Every<M>(n: u64, monitor: M) -> Every<M> {
     Every { every: n, passes: 0, monitor }

@@ -2,7 +2,7 @@
 
 use crate::{activation::AnyActivation, batch_shape::BatchShape};
 
-/// Which factor of the chain rule a link applies.
+/// The factor of the chain rule that a link applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -17,13 +17,13 @@ pub enum Factor {
     Other,
 }
 
-/// One link of the chain: where it is, which factor it applies, and at which step.
+/// One link of the chain: its name, its factor and its step.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
     /// Its name, made once: `3`, `3.residual.1`, `0.recurrent`.
     pub name: &'a str,
-    /// Its place in the network's table of names.
+    /// The index of its name in the network's table of names.
     pub index: usize,
     /// The factor it applies.
     pub factor: Factor,
@@ -31,7 +31,7 @@ pub struct Link<'a> {
     pub step: Option<usize>,
     /// The gate of a gated cell.
     pub gate: Option<&'static str>,
-    /// Whether it is on the one path from loss to input; links inside parallel branches are not.
+    /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
     pub on_main_path: bool,
     /// The rows of the pass.
     pub shape: BatchShape<'a>,

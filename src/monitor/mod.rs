@@ -1,4 +1,4 @@
-//! Something that can watch every factor of the chain rule as it is applied.
+//! Monitors: observers of every factor of the chain rule during a pass.
 
 use crate::{block::Blocks, scalar::Scalar};
 mod budget;
@@ -20,39 +20,44 @@ pub use statistics::{
     StateStatistics, Statistics,
 };
 
-/// Something that can watch a pass. By type it can change nothing.
+/// An observer of passes. Its arguments are shared slices, so that it cannot change a pass.
 ///
-/// Every hook does nothing unless you write it. Over depth, `backward` is called for each link in
-/// the order of the backward pass; over time (`step` is some step), for each factor of each step.
+/// Every method has a default that does nothing. Over depth, `backward` is called once a link, in the order of the
+/// backward pass. Over time, with `step` set, it is called for each factor of each step.
 pub trait GradientMonitor<T: Scalar> {
-    /// A watched pass begins. Called whether the monitor listens or not.
+    /// Called at the start of a pass, also if the monitor is not active.
     fn begin_pass(&mut self) {}
-    /// A further pass of the same update begins: the next part of an accumulated gradient. As [`begin_pass`](Self::begin_pass) unless
-    /// you write it.
+    /// Called at the start of a further pass of the same update: the next part of an accumulated gradient.
+    ///
+    /// The default calls [`begin_pass`](Self::begin_pass).
     fn begin_part(&mut self) {
         self.begin_pass();
     }
-    /// Whether the events of this pass are wanted. Where not, nothing is gathered for them. The answer is to be the same from
-    /// the beginning of a pass to its end, forward or backward: layers ask more than once.
+    /// Whether the monitor receives the events of this pass. If not, layers compute nothing for it.
+    ///
+    /// The answer must not change between the start of a forward or backward pass and its end.
     fn is_active(&self) -> bool {
         true
     }
-    /// A link was applied: `y` from `x`. For an activation `x` is the pre-activation `z`.
+    /// Receives the input `x` and the output `y` of a link. For an activation `x` is the pre-activation `z`.
     fn forward(&mut self, _at: &Link<'_>, _x: &[T], _y: &[T]) {}
-    /// The gradient passed a link: `dx` from `dy`. For an injection, the gradient after from before.
+    /// Receives the gradients with respect to the output, `dy`, and the input, `dx`, of a link.
+    ///
+    /// For an addition they are the gradients before and after it.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
-    /// The loss of the step, before its update; a [`Trainer`](crate::trainer::Trainer) tells it.
+    /// Receives the loss of a step before its update, from a [`Trainer`](crate::trainer::Trainer).
     fn loss(&mut self, _loss: f64) {}
-    /// Clipping multiplies the gradient of this step by that factor, at most 1.
+    /// Receives the factor, at most 1, by which clipping multiplies the gradient of this step.
     fn clip(&mut self, _factor: f64) {}
-    /// A backward pass is complete: all parameters and their gradient. A [`Trainer`](crate::trainer::Trainer) calls it once
-    /// an update, with the gradient of all its parts.
+    /// Receives all parameters and their gradient after a backward pass.
+    ///
+    /// A [`Trainer`](crate::trainer::Trainer) calls it once an update, with the gradient of all its parts.
     ///
     /// # Panics
-    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; workspaces and trainers pass slices
-    /// that do.
+    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; workspaces and trainers pass
+    /// slices that do.
     fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
-    /// `update` is about to be added to the parameters.
+    /// Receives the parameters and the update that is added to them next.
     ///
     /// # Panics
     /// A monitor may panic where `w` or the update does not have the parameters of `blocks`; an optimizer passes slices

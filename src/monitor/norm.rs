@@ -5,24 +5,24 @@ use crate::{
     scalar::Scalar,
 };
 
-/// A gradient at one place: its length and what is wrong with it.
+/// The norm of a slice, and its counts of zero and non-finite values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NormStats {
-    /// Its 2-norm; infinite or NaN where a value is.
+    /// The 2-norm; infinite or NaN if a value is.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub norm: f64,
-    /// How many values are exactly zero.
+    /// The number of values that are exactly zero.
     pub zeros: usize,
-    /// How many are infinite or NaN.
+    /// The number of values that are infinite or NaN.
     pub non_finite: usize,
-    /// How many there are.
+    /// The number of values.
     pub values: usize,
 }
 
 impl NormStats {
-    /// The length of a gradient.
+    /// Computes the norm and the counts of `gradient`.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
         let Survey { norm, zeros, non_finite, .. } = survey(gradient);
         NormStats { norm, zeros, non_finite, values: gradient.len() }

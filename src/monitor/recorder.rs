@@ -8,7 +8,8 @@ use std::io::{self, Write};
 /// Writes one JSON object a line for every event: links forward and backward, blocks, updates.
 ///
 /// Each line has `pass` and `event`. A length is `{norm, zeros, non_finite, values}`; a norm that is not finite is
-/// `"NaN"` or `"inf"`. What could not be written is told by [`finish`](Self::finish); after the first failure nothing more is.
+/// `"NaN"` or `"inf"`. What could not be written is told by [`finish`](Self::finish); after the first failure nothing
+/// more is.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,

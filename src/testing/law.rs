@@ -74,8 +74,8 @@ laws! {
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.
     ModesAgree: "inference gives what evaluation gives",
-    /// Layers: gradients nobody asked for do not change the others.
-    OptionalGradients: "a gradient that nobody asked for changes no other",
+    /// Layers: a gradient that is not requested does not change the others.
+    OptionalGradients: "a gradient that is not requested changes no other",
     /// Layers, transforms: a frozen block is no reason to compute anything else differently.
     FrozenBlocks: "freezing a block changes nothing else",
     /// Layers of independent rows.

@@ -1,4 +1,4 @@
-//! The means by which the crate tests itself, for implementations of your own.
+//! Law suites for implementations of the crate's traits.
 //!
 //! Each trait has laws. A suite searches for a case that breaks one, and returns what it found: which law, where,
 //! what was expected, what came, the seed, the smallest input. One line makes a suite a test:
@@ -15,12 +15,12 @@
 //!
 //! Gradients are checked with [`Dual`] numbers, not with finite differences: to rounding, however small they are.
 //!
-//! With the feature `proptest` the module `strategies` draws floats, batch shapes, activations, cells and whole networks for
-//! property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
+//! With the feature `proptest` the module `strategies` draws floats, batch shapes, activations, cells and whole
+//! networks for property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
 
-// The larger suites have `#[inline]` on what is not generic: who tests compiles them, not who trains.
+// `#[inline]` on non-generic functions of the larger suites: only crates that call them compile them.
 
 mod activation;
 #[cfg(feature = "approx")]

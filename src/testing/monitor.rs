@@ -40,7 +40,7 @@ const PASSES: usize = 3;
 
 /// Tries the laws of a monitor that `make` makes anew for each run.
 ///
-/// Outputs, gradients and parameters of a watched training are, to the bit, those of one that nobody watches; NaN,
+/// Outputs, gradients and parameters of a watched training are, to the bit, those of a training without a monitor; NaN,
 /// infinity, zeros and empty slices stop nothing; and inside a tuple, an `Option`, a `Vec`, a reference or
 /// [`Every`](struct@Every) of one pass it sees what it sees alone, told by its `Debug` text.
 ///

@@ -1,4 +1,5 @@
-//! An activation behind a pointer, in every scalar its laws look at: the suite is compiled once, not for each activation.
+//! An activation behind a pointer, in every scalar its laws look at: the suite is compiled once, not for each
+//! activation.
 
 use super::Dual;
 use crate::{

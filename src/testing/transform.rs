@@ -30,7 +30,8 @@ impl core::fmt::Debug for Transforms<'_> {
     }
 }
 
-/// A `#[test]` that a transform keeps its laws, and what it promises: [`transform_laws`](crate::testing::transform_laws).
+/// A `#[test]` that a transform keeps its laws, and what it promises:
+/// [`transform_laws`](crate::testing::transform_laws).
 ///
 /// The promises are a list of [`Law`](crate::testing::Law)s: `Shortens`, `KeepsDirection` and `Idempotent` of clips,
 /// `RestsAtZero` of optimisers, `Scales` of schedules.
@@ -77,9 +78,9 @@ fn blocks() -> Blocks {
 
 /// Tries the laws of a transform, on blocks `0.weight`, `0.bias`, `2.weight` and `2.bias`, and those among `promises`.
 ///
-/// The same steps give the same bits; a transform made anew goes on, to the bit, from the state slice of another;
-/// a step in one pass is the update, added; frozen blocks stay; NaN and infinity stop nothing. Promised: [`Law::Shortens`], [`Law::KeepsDirection`],
-/// [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
+/// The same steps give the same bits; a transform made anew goes on, to the bit, from the state slice of another; a
+/// step in one pass is the update, added; frozen blocks stay; NaN and infinity stop nothing. Promised:
+/// [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.
@@ -240,7 +241,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 if self.step(&mut apart, &gradient, step).is_none() {
                     return;
                 }
-                // Frozen blocks are left to whoever takes such a step.
+                // Frozen blocks are left to the caller of such a step.
                 if let Some(rate) = apart.transform.plain_rate().filter(|_| frozen.is_none()) {
                     let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
                     let expected: Vec<T> = before.iter().zip(&gradient).map(plain).collect();

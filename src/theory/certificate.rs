@@ -88,8 +88,8 @@ impl Certificate {
     /// The certificate of `network` with the parameters `w`, for passes over `shape`.
     ///
     /// # Errors
-    /// The errors of [`BatchShape::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time are
-    /// a table; [`Error::Length`] where `w` does not have the network's parameters.
+    /// The errors of [`BatchShape::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time
+    /// are a table; [`Error::Length`] where `w` does not have the network's parameters.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
         at_most("the steps of a certificate", shape.steps, MOST_BOUNDED_STEPS)?;

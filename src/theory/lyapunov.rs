@@ -15,9 +15,9 @@ use num_traits::Float;
 
 /// Lyapunov exponents, by QR: `Q ← J_t Q = QR`, and `λ_i` is the mean of `ln R_ii` over the steps.
 ///
-/// A difference of states, or a gradient, changes by `e^(λ_1 t)` over t steps in all directions but special ones; the sum
-/// of the first k exponents belongs to volumes of k dimensions. All below 0: gradients vanish over time; λ_1 above 0: they
-/// explode, and the trajectory is chaotic.
+/// A difference of states, or a gradient, changes by `e^(λ_1 t)` over t steps in all directions but special ones; the
+/// sum of the first k exponents belongs to volumes of k dimensions. All below 0: gradients vanish over time; λ_1 above
+/// 0: they explode, and the trajectory is chaotic.
 ///
 /// Source: Benettin, Galgani, Giorgilli & Strelcyn 1980; for recurrent networks Engelken, Wolf & Abbott 2023.
 ///
@@ -102,8 +102,8 @@ impl LyapunovSpectrum {
         self.steps
     }
 
-    /// `λ_i` in 1/step, the largest first but for what few steps leave uncertain; −∞ where a direction is lost, 0 before
-    /// any step.
+    /// `λ_i` in 1/step, the largest first but for what few steps leave uncertain; −∞ where a direction is lost, 0
+    /// before any step.
     pub fn exponents(&self) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / self.steps.max(1) as f64).collect()
     }
@@ -157,8 +157,8 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
     }
 }
 
-/// The first `count` Lyapunov exponents of a layer with a state, along its trajectory on the inputs `x`, from a state of
-/// zero; the first `transient` steps turn the directions and do not count.
+/// The first `count` Lyapunov exponents of a layer with a state, along its trajectory on the inputs `x`, from a state
+/// of zero; the first `transient` steps turn the directions and do not count.
 ///
 /// The state of an LSTM is (h, c). The Jacobians are the layer's own: its backward pass from each unit vector of the
 /// state, noise off.
@@ -281,8 +281,9 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
 
     /// Goes on to the next state, and returns `∂next/∂state`.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
-        let mut nobody = ();
-        let pass = Forward::new(STEP, Mode::Evaluate, x, &mut self.y, &mut self.saved, &mut self.scratch, &mut nobody);
+        let mut no_monitor = ();
+        let pass =
+            Forward::new(STEP, Mode::Evaluate, x, &mut self.y, &mut self.saved, &mut self.scratch, &mut no_monitor);
         self.layer.forward(w, Forward { initial_state: Some(&self.state), final_state: &mut self.next, ..pass });
         let size = self.state.len();
         for (i, jacobian) in self.jacobian.chunks_mut(size).enumerate() {
@@ -300,7 +301,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
                 None,
                 &mut self.gradient,
                 &mut self.scratch,
-                &mut nobody,
+                &mut no_monitor,
             );
             // (∂next/∂state)ᵀ e_i is row i of it.
             self.layer.backward(

@@ -1,4 +1,4 @@
-//! What can be said about a gradient before it is measured.
+//! Predictions and bounds of a gradient before it is measured.
 
 mod certificate;
 mod inputs;

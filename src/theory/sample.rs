@@ -52,7 +52,7 @@ impl Spread {
 /// What one link did, on average over the nets.
 #[derive(Clone, Debug)]
 pub(super) struct SampledLink {
-    /// Its name and its place in the table of names; `None` for what was done where a layer told nobody.
+    /// Its name and its place in the table of names; `None` for the change across a layer that reports no link.
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
@@ -150,7 +150,7 @@ impl Sample {
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
-        // Where a layer told nobody, the gradient that goes on is not the one that came.
+        // Across a layer that reports no link, the gradient changes between two events.
         let (mut last, mut links) = (start, Vec::new());
         let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_main_path: true, decades };
         for (link, [before, after]) in watch.links {
@@ -181,8 +181,9 @@ impl Sample {
         }
     }
 
-    /// The links of the layer at `path`, in the order of the backward pass; of one that tells nobody, what it must
-    /// have done, once.
+    /// The links of the layer at `path`, in the order of the backward pass.
+    ///
+    /// A layer that reports no link has one link, with the change of the gradient across the layer.
     pub fn links(&mut self, path: &str) -> Vec<SampledLink> {
         let told: Vec<_> = self.links.iter().filter(|link| is_within(link.name(), path)).cloned().collect();
         if !told.is_empty() {

@@ -17,9 +17,9 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// The length of one input's gradient, in decades, over nets of a described network.
 ///
-/// In a wide network q_l is a number; in one of n units it is a mean over n random squares, so that it walks from layer to
-/// layer, and the gradient with it. This draws such nets, of weights only what the input and its gradient meet of them, for
-/// normal weights exactly: n numbers a layer instead of n².
+/// In a wide network q_l is a number; in one of n units it is a mean over n random squares, so that it walks from layer
+/// to layer, and the gradient with it. This draws such nets, of weights only what the input and its gradient meet of
+/// them, for normal weights exactly: n numbers a layer instead of n².
 ///
 /// ```text
 /// z = W h + b:   z_i ~ N(0, q),  q = Var W ‖h‖² + Var b
@@ -27,18 +27,19 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 ///                t ~ N(Var W ‖h‖ (z·d)/q, Var W Var b ‖d‖²/q)
 /// ```
 ///
-/// Along h the gradient remembers the forward pass: where the mean square grows from layer to layer without end (softplus
-/// with He's weights) that alone is a decade in 50 layers of 64. For ReLU without biases it is Hanin & Nica's law (2018):
-/// normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10).
+/// Along h the gradient remembers the forward pass: where the mean square grows from layer to layer without end
+/// (softplus with He's weights) that alone is a decade in 50 layers of 64. For ReLU without biases it is Hanin & Nica's
+/// law (2018): normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10).
 ///
-/// A batch is between [`Prediction`] and this while q_l keeps to its fixed point. Where it leaves (GELU or Swish with He's
-/// weights), ln ‖g‖² differs between rows by so much that the few longest make the batch's length, which then is neither;
-/// this is what one row sees.
+/// A batch is between [`Prediction`] and this while q_l keeps to its fixed point. Where it leaves (GELU or Swish with
+/// He's weights), ln ‖g‖² differs between rows by so much that the few longest make the batch's length, which then is
+/// neither; this is what one row sees.
 ///
 /// [`Prediction`]: super::Prediction
 ///
 /// ```
-/// use chainrule::{activation::Relu, initializer::He, layer::{Linear, Sequential}, theory::{InputStatistics, SingleInput}};
+/// use chainrule::{activation::Relu, initializer::He, layer::{Linear, Sequential}};
+/// use chainrule::theory::{InputStatistics, SingleInput};
 /// let mut builder = Sequential::<f32>::input(32);
 /// for _ in 0..30 {
 ///     builder = builder.layer(Linear::new(32, 32).weights(He::normal())).activation(Relu);
@@ -137,7 +138,7 @@ struct Row {
 }
 
 impl Row {
-    /// Gives values that nobody but weights has met the mean square that is told of them.
+    /// Gives values that have passed only through weights their stated mean square.
     fn settle(&mut self) {
         let Some(square) = self.told.take() else { return };
         let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);

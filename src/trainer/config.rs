@@ -5,25 +5,31 @@ use super::Trainer;
 #[cfg(doc)]
 use crate::workspace::Workspace;
 
-/// How a [`Trainer`] runs.
+/// The configuration of a [`Trainer`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrainConfig {
-    /// Samples in a batch; the last one of an epoch may have fewer. A batch larger than the data is the data:
+    /// The number of samples in a batch. The last batch of an epoch may have fewer.
+    ///
     /// `usize::MAX` makes one batch of all samples.
     pub batch_size: usize,
-    /// Batches whose gradients make one update. With a mean loss the update is that of one batch of them all.
+    /// The number of batches whose gradients make one update.
+    ///
+    /// With a mean loss the update is that of one batch of all their samples.
     pub accumulation_steps: usize,
-    /// Passes over the data in a run: see [`Trainer::fit`].
+    /// The number of passes over the data in a run: see [`Trainer::fit`].
     pub epochs: usize,
-    /// What initial weights, order and masks are drawn from.
+    /// The seed of initial weights, sample order and dropout masks.
     pub seed: u64,
-    /// Whether the order of the samples is drawn anew each epoch.
+    /// Whether each epoch shuffles the samples.
     pub shuffle: bool,
-    /// Epochs without a lower validation loss after which training stops; `None` never stops early. With patience, every
-    /// run ends with the parameters of its lowest validation loss.
+    /// The number of epochs without a lower validation loss after which training stops; `None` disables early stopping.
+    ///
+    /// With patience, every run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
-    /// Threads that run a step, the calling one counted: see [`Workspace::set_threads`]. Without the standard library, 1.
+    /// The number of threads of a step, including the calling thread: see [`Workspace::set_threads`].
+    ///
+    /// Without the standard library it is 1.
     pub threads: usize,
 }
 

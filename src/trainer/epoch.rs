@@ -32,14 +32,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Trains for one run: the epochs of the settings, or those that are left of it.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
-    /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs, from the
-    /// present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
+    /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs,
+    /// from the present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
-    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of [`Batch::gather`],
-    /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of
+    /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
+    /// on `data`.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
@@ -50,8 +51,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`fit`](Self::fit) with validation data, a monitor and a callback.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data; [`Error::InvalidState`] for
-    /// early stopping without validation data.
+    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data;
+    /// [`Error::InvalidState`] for early stopping without validation data.
     ///
     /// # Panics
     /// As [`fit`](Self::fit).

@@ -23,12 +23,12 @@ use crate::{
 use crate::{dataset::Batch, loss::Reduction};
 use alloc::vec::Vec;
 
-/// What came of one epoch.
+/// The result of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
     /// The training loss over the updates that were applied: the mean over all that counted in them, or the sum with
     /// [`Reduction::Sum`]. NaN if none was applied.
@@ -42,7 +42,7 @@ pub struct Epoch {
     pub skipped: u64,
 }
 
-/// What a network is worth on some data.
+/// Loss and accuracy of a network on some data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -57,8 +57,8 @@ pub struct Evaluation {
 
 /// A network with its parameters, a loss, a transform and a workspace: the common loop in a few lines.
 ///
-/// Everything it does can be done by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. The run is a function of data,
-/// settings and seed: at one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does one saved and resumed.
+/// The same loop can be written by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. A run is a function of data,
+/// settings and seed. At one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does a resumed run.
 pub struct Trainer<T, L, C, G> {
     workspace: Workspace<T, L>,
     parameters: Aligned<T>,
@@ -71,7 +71,7 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) best: Vec<T>,
 }
 
-/// What is trained and how far it is; not the parameters themselves.
+/// The parts and the progress of the trainer, without the parameters.
 impl<T, L, C, G> core::fmt::Debug for Trainer<T, L, C, G>
 where
     L: core::fmt::Debug,
@@ -89,7 +89,7 @@ where
     }
 }
 
-/// Where in a run a trainer stands.
+/// The position of a trainer in its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Progress {
     /// Epochs done.
@@ -181,7 +181,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped
     }
 
-    /// The parameters, to be changed. Training continues from them, also where early stopping had restored the best ones.
+    /// The parameters, to be changed. Training continues from them, also where early stopping had restored the best
+    /// ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         if core::mem::take(&mut self.progress.restored) {
             self.best.copy_from_slice(&self.parameters);

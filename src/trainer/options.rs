@@ -4,7 +4,7 @@ use super::Epoch;
 use crate::{dataset::Dataset, monitor::GradientMonitor, scalar::Scalar};
 use core::ops::ControlFlow;
 
-/// Who looks on while a trainer fits, and on what it is validated.
+/// Validation data, monitor and callback of a fit.
 #[derive(Default)]
 pub struct FitOptions<'a, T: Scalar> {
     pub(super) validation: Option<&'a Dataset<'a, T>>,
@@ -12,28 +12,28 @@ pub struct FitOptions<'a, T: Scalar> {
     pub(super) progress: Option<&'a mut OnEpoch<'a>>,
 }
 
-/// What is called after each epoch.
+/// A callback after each epoch.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
 impl<'a, T: Scalar> FitOptions<'a, T> {
-    /// Nobody.
+    /// No validation data, no monitor, no callback.
     pub fn new() -> Self {
         FitOptions { validation: None, monitor: None, progress: None }
     }
 
-    /// Data for validation after each epoch.
+    /// Sets the data for validation after each epoch.
     #[must_use]
     pub fn validation(self, data: &'a Dataset<'a, T>) -> Self {
         FitOptions { validation: Some(data), ..self }
     }
 
-    /// Who watches the gradients.
+    /// Sets the monitor of the passes.
     #[must_use]
     pub fn monitor(self, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         FitOptions { monitor: Some(monitor), ..self }
     }
 
-    /// What is called after each epoch; `Break` stops.
+    /// Sets the callback after each epoch. Its `Break` ends the fit.
     #[must_use]
     pub fn progress(self, progress: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
         FitOptions { progress: Some(progress), ..self }

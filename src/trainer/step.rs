@@ -24,15 +24,15 @@ pub(super) struct Updated {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether the
-    /// update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is skipped.
-    /// The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once.
+    /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether
+    /// the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is
+    /// skipped. The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have. [`Error::InvalidState`]
-    /// for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a parameter that is NaN
-    /// or infinite, unless the chain has a guard. The errors of [`Workspace::forward`], [`Workspace::backward`],
-    /// [`Loss::evaluate`] and [`Optimizer::step`].
+    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have.
+    /// [`Error::InvalidState`] for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a
+    /// parameter that is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
+    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
     ///
     /// # Panics
     /// As [`fit`](Self::fit).

@@ -16,9 +16,9 @@ use num_traits::Float;
 
 /// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
 ///
-/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of `f32`, each as
-/// several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
-/// for good: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of `f32`,
+/// each as several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in `f32`) stops
+/// its parameter for good: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {

@@ -13,8 +13,9 @@ use alloc::{vec, vec::Vec};
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
-/// The state holds two values for each parameter, three in `f16` and `bf16`: the average, and what rounding it left over. Without
-/// that, a decay near 1 would round each step away. It stands last in a chain, for it takes what comes to it as the update. Source: Polyak & Juditsky 1992.
+/// The state holds two values for each parameter, three in `f16` and `bf16`: the average, and what rounding it left
+/// over. Without that, a decay near 1 would round each step away. It stands last in a chain, for it takes what comes to
+/// it as the update. Source: Polyak & Juditsky 1992.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WeightAverage {

@@ -61,8 +61,8 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 /// The gradient of all parameters together shortened to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
 /// ‖g‖ is over all trained parameters, and without overflow. A value that is not finite leaves the gradient as it is:
-/// scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). ε is 0 unless told otherwise; PyTorch has 1e-6.
-/// Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+/// scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). ε is 0 unless told
+/// otherwise; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipNorm {

@@ -1,8 +1,8 @@
-//! Something that can turn a gradient into an update: clipping, penalties, optimisers, schedules.
+//! Gradient transforms: clipping, penalties, optimizers, schedules.
 //!
-//! They chain in tuples, and the chain reads as the step does:
-//! `(SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`. [`Stage`] is the order, which
-//! [`Optimizer::new`] checks; [`Unordered`] accepts another one.
+//! A tuple is a chain, applied from left to right:
+//! `(SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`.
+//! [`Optimizer::new`] checks the order, which [`Stage`] states. [`Unordered`] accepts another order.
 
 mod adagrad;
 mod adam;
@@ -41,16 +41,16 @@ pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
 pub use stage::{Member, Stage, Unordered};
 
-/// Everything of one step of a transform.
+/// The arguments of one step of a transform.
 #[non_exhaustive]
 pub struct Update<'a, T: Scalar> {
     /// What each stretch of the slices is; frozen blocks stay untouched.
     pub blocks: &'a Blocks,
     /// The parameters.
     pub w: &'a [T],
-    /// The gradient coming in, the update going out: what is to be added to `w`.
+    /// On entry the gradient, on return the update that is added to `w`.
     pub gradient: &'a mut [T],
-    /// The transform's own memory.
+    /// The state of the transform.
     pub state: &'a mut [T],
     /// Updates applied before this one.
     pub step: u64,
@@ -63,16 +63,16 @@ impl<'a, T: Scalar> Update<'a, T> {
     }
 }
 
-/// Everything of a step that goes as far as the parameters.
+/// The arguments of a step that also changes the parameters.
 #[non_exhaustive]
 pub struct Descent<'a, T: Scalar> {
     /// What each stretch of the slices is; frozen blocks stay untouched.
     pub blocks: &'a Blocks,
     /// The parameters, which the step is added to.
     pub w: &'a mut [T],
-    /// The gradient; what it holds afterwards is nobody's.
+    /// The gradient. Its values on return are unspecified.
     pub gradient: &'a mut [T],
-    /// The transform's own memory.
+    /// The state of the transform.
     pub state: &'a mut [T],
     /// Updates applied before this one.
     pub step: u64,
@@ -101,7 +101,7 @@ impl<'a, T: Scalar> Descent<'a, T> {
     }
 }
 
-/// What becomes of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The update goes on to the next transform, and to the parameters after the last.
@@ -110,12 +110,12 @@ pub enum Outcome {
     Skip,
 }
 
-/// Something that can turn a gradient into an update. Tuples chain, in order.
+/// A transform of a gradient into an update. A tuple of transforms is a chain, applied in order.
 ///
-/// All memory of a transform is one slice, so that saving an optimiser is saving a slice. Frozen blocks are left
-/// alone: their gradient comes as zero and their update goes as zero.
+/// The state of a transform is one slice, so that saving an optimizer is saving a slice. The gradient of a frozen block
+/// is zero, and so is its update.
 pub trait GradientTransform<T: Scalar>: Debug {
-    /// Checks the hyper-parameters, and the names of blocks.
+    /// Checks the hyper-parameters and the names of blocks.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
@@ -133,18 +133,18 @@ pub trait GradientTransform<T: Scalar>: Debug {
         visit(Member::of::<Self>(self.stage()));
     }
 
-    /// Values of state the transform needs.
+    /// The number of values of state.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         0
     }
 
-    /// Fills the state before the first step; it comes zeroed.
+    /// Initializes the state, which is zero on entry, before the first step.
     ///
     /// # Panics
     /// As [`update`](Self::update).
     fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
-    /// Turns the gradient into an update, in place.
+    /// Replaces the gradient by the update, in place.
     ///
     /// # Errors
     /// An error ends the training: [`Error::NonFiniteGradient`] of a [`SkipNonFinite`] that ran out of patience, or
@@ -166,24 +166,24 @@ pub trait GradientTransform<T: Scalar>: Debug {
         step.by(|update| self.update(update))
     }
 
-    /// The rate η, finite and not negative, where every step is `w ← w − η g` and nothing else: then a trainer may take it
-    /// layer by layer, while the gradient is made.
+    /// The rate η, finite and not negative, where every step is `w ← w − η g` and nothing else: then a trainer may take
+    /// it layer by layer, while the gradient is made.
     fn plain_rate(&self) -> Option<f64> {
         None
     }
 
-    /// Sees a metric that should fall (a validation loss), once an epoch.
+    /// Receives a metric that should fall, such as a validation loss, once an epoch.
     ///
     /// # Panics
     /// As [`update`](Self::update).
     fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
-    /// By what factor, at most 1, clipping multiplied the gradient of the last step; `None` for what does not clip.
+    /// The factor, at most 1, by which clipping multiplied the gradient of the last step; `None` without clipping.
     fn clip_factor(&self) -> Option<f64> {
         None
     }
 
-    /// The moving average of the weights, where one is kept in `state`.
+    /// The moving average of the weights, if `state` holds one.
     ///
     /// # Panics
     /// As [`update`](Self::update).

@@ -50,8 +50,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(Optimizer { transform, state, steps: 0, guarded })
     }
 
-    /// Turns `gradient` into an update and adds it to `w`. What `gradient` holds afterwards is nobody's; a monitor sees the
-    /// update.
+    /// Turns `gradient` into an update and adds it to `w`. The values of `gradient` on return are unspecified; a
+    /// monitor sees the update.
     ///
     /// # Errors
     /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`; the errors of

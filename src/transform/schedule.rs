@@ -95,8 +95,8 @@ impl Schedule {
         Schedule { kind: Kind::Polynomial { steps, power } }
     }
 
-    /// From `most`/25 up to `most` over the first 30 % of `steps`, then down to `most`/25e4, along cosines. Source: Smith &
-    /// Topin 2019; the figures are PyTorch's.
+    /// From `most`/25 up to `most` over the first 30 % of `steps`, then down to `most`/25e4, along cosines. Source:
+    /// Smith & Topin 2019; the figures are PyTorch's.
     pub fn one_cycle(most: f64, steps: u64) -> Self {
         Schedule { kind: Kind::OneCycle { most, steps, warm: 0.3, first: 25.0, last: 1e4 } }
     }
@@ -211,8 +211,9 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 /// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
 ///
 /// The metric comes once an epoch, by [`on_metric`](GradientTransform::on_metric): a trainer's validation loss. It has
-/// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite changes
-/// nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
+/// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite
+/// changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below
+/// zero.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {

@@ -4,8 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// The global norm clipped at its typical value, from the norms recorded before clipping: half to ten times of that works
-/// (Pascanu, Mikolov & Bengio 2013).
+/// The global norm clipped at its typical value, from the norms recorded before clipping: half to ten times of that
+/// works (Pascanu, Mikolov & Bengio 2013).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClipAtTypicalNorm;
 

@@ -8,12 +8,13 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Every weight matrix drawn by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 where it works; one that
-/// no activation follows, by LeCun's. It does not apply where an activation has no critical point, as sigmoid.
+/// Every weight matrix drawn by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 where it works; one
+/// that no activation follows, by LeCun's. It does not apply where an activation has no critical point, as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
-    /// Whether matrices are orthogonal too: singular values all alike, so that no direction vanishes on its own and nets of
-    /// one description differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The first choice.
+    /// Whether matrices are orthogonal too: singular values all alike, so that no direction vanishes on its own and
+    /// nets of one description differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The first
+    /// choice.
     pub orthogonal: bool,
 }
 

@@ -4,8 +4,8 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{error::Error, layer::LayerSpec};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// A [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016): whatever the weights' size, the
-/// pre-activations have variance 1.
+/// A [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016): whatever the weights'
+/// size, the pre-activations have variance 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormalizeLayers;
 

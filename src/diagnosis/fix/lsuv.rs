@@ -12,8 +12,8 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Weights rescaled, layer after layer, until what they give has variance 1 on a batch. Source: Mishkin & Matas 2016, "All you
-/// need is a good init", algorithm 1, on the network's own first values.
+/// Weights rescaled, layer after layer, until what they give has variance 1 on a batch. Source: Mishkin & Matas 2016,
+/// "All you need is a good init", algorithm 1, on the network's own first values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lsuv {
@@ -47,8 +47,8 @@ impl<T: Scalar> GradientMonitor<T> for Variance<'_> {
 }
 
 impl Lsuv {
-    /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers but the last, on this batch; returns how many
-    /// there were.
+    /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers but the last, on this batch; returns how
+    /// many there were.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.

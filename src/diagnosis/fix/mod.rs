@@ -222,8 +222,9 @@ pub struct FixedNetwork<T> {
 }
 
 impl<T: Scalar> FixedNetwork<T> {
-    /// The report on it and one batch, before it is trained: its [`decades`](Report::decades) are the budget as measured,
-    /// beside the one that was promised.
+    /// The report on the untrained network and one batch.
+    ///
+    /// Its [`decades`](Report::decades) are the measured budget and the predicted one.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.
@@ -239,9 +240,10 @@ impl<T: Scalar> FixedNetwork<T> {
 }
 
 impl Fix {
-    /// Makes the change in the network that `network` describes and whose parameters are `parameters`, where it is one of
-    /// the network: builds it, draws its parameters from `seed`, and carries over those that mean the same before and after.
-    /// `None` where the change is one of training or of the data, which are yours: [`Change`] says what to do.
+    /// Applies a change of the network that `network` describes, with the parameters `parameters`.
+    ///
+    /// Builds the fixed network, draws its parameters from `seed`, and carries over the parameters of the survivors.
+    /// `None` for a change of the training or of the data: [`Change`] describes it.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -317,11 +319,13 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     ])
 }
 
-/// What helps this context, the best first: what removes the cause, then what brings the budget where training works, then
-/// what changes least.
+/// The fixes for `context`, the best first.
+///
+/// Fixes that remove the cause come first, then fixes whose budget is within the thresholds, then the smallest changes.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}, layer::Sequential, theory::InputStatistics};
+/// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
+/// use chainrule::{layer::Sequential, theory::InputStatistics};
 /// let mut builder = Sequential::<f32>::input(64);
 /// for _ in 0..10 {
 ///     builder = builder.linear(64).activation(Sigmoid);

@@ -8,8 +8,8 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Recurrent weights drawn orthogonal: all their singular values are 1, so that a product of any number of them is neither
-/// short nor long (Saxe et al. 2014; Henaff et al. 2016).
+/// Recurrent weights drawn orthogonal: all their singular values are 1, so that a product of any number of them is
+/// neither short nor long (Saxe et al. 2014; Henaff et al. 2016).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrthogonalRecurrence;
 

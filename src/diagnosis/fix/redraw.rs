@@ -4,8 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Parameters drawn again from the network's own initializers, for units that were made alike by hand: independent draws
-/// part them.
+/// Parameters drawn again from the network's own initializers, for units that were made alike by hand: independent
+/// draws part them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 

@@ -7,8 +7,8 @@ use crate::{
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
-/// Each hidden pair of weights and activation of equal widths becomes the branch of a residual, scaled by 1/√L for L of them
-/// (Hayou et al. 2021): the gradient has a way on which nothing is multiplied.
+/// Each hidden pair of weights and activation of equal widths becomes the branch of a residual, scaled by 1/√L for L of
+/// them (Hayou et al. 2021): the gradient has a way on which nothing is multiplied.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResidualBranches;
 

@@ -4,8 +4,9 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// The learning rate brought down until a step is a thirtieth of the parameters, by the ratio that was measured where there is
-/// one, else to a tenth. A tenth of the parameters is long, a hundredth learns slowly: between them, on a scale of decades.
+/// The learning rate brought down until a step is a thirtieth of the parameters, by the ratio that was measured where
+/// there is one, else to a tenth. A tenth of the parameters is long, a hundredth learns slowly: between them, on a
+/// scale of decades.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep;
 

@@ -7,8 +7,8 @@ use crate::{
 };
 use alloc::{string::String, vec, vec::Vec};
 
-/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes becomes 0.
-/// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes
+/// becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Standardise {

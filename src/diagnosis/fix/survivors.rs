@@ -21,8 +21,8 @@ pub struct Survivor {
     pub after: Range<usize>,
 }
 
-/// The blocks whose layer is the same in both descriptions, its initializers included, in order: the n-th kept layer of the one
-/// is the n-th of the other.
+/// The blocks whose layer is the same in both descriptions, its initializers included, in order: the n-th kept layer of
+/// the one is the n-th of the other.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`] for either description; an activation of your own is none.

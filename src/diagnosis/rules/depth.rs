@@ -143,7 +143,8 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
     {
         let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
         let text = format!(
-            "bottleneck: the weights of layer {layer} shorten the gradient by {} decades; those of the others by {} in the median{before}",
+            "bottleneck: the weights of layer {layer} shorten the gradient by {} decades; those of the others by {} in \
+             the median{before}",
             signed(gain),
             signed(median)
         );
@@ -197,7 +198,8 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
         }
         if let Some(flat) = slopes.iter().rev().find(|row| row.saturated >= lines.saturated[0]) {
             let text = format!(
-                "vanishes: {} decades over {depth} layers; {:.0} % from φ′: the weights drive the units of layer {} where it is flat{before}{certified}",
+                "vanishes: {} decades over {depth} layers; {:.0} % from φ′: the weights drive the units of layer {} \
+                 where it is flat{before}{certified}",
                 signed(total),
                 percent(of_activations),
                 flat.layer
@@ -205,7 +207,8 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
             return say(Cause::LargeWeights, severity, &flat.layer, text);
         }
         let text = format!(
-            "vanishes: {} decades over {} layers; weights {}, φ′ {}: the weights do not make up for φ′{before}{certified}",
+            "vanishes: {} decades over {} layers; weights {}, φ′ {}: the weights do not make up for \
+             φ′{before}{certified}",
             signed(total),
             layers.len(),
             signed(of_weights),

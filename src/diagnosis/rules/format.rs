@@ -41,10 +41,11 @@ pub(super) fn subnormal(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };
     if let Some(severity) = above(link.subnormal(), examination.thresholds.subnormal) {
-        // What vanished so far is told by its own rule; digits lost at the far end alone hurt nobody.
+        // A vanished gradient has its own rule. Digits lost at the input end alone do no harm.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
-            "{:.0} % of the gradient behind layer {} is below the normal numbers of the format: it has lost digits, and is slow",
+            "{:.0} % of the gradient behind layer {} is below the normal numbers of the format: it has lost digits, \
+             and is slow",
             100.0 * link.subnormal(),
             link.name()
         );

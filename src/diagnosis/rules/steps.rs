@@ -50,7 +50,8 @@ pub(super) fn cliff(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let clips = run.clip_factor().is_some();
     if run.harmful_jumps() > 0 && !clips {
         let text = format!(
-            "the loss surface has a wall: {} times the gradient was more than tenfold its typical {:.2e}, and the step after it made the loss worse; nothing clips it",
+            "the loss surface has a wall: {} times the gradient was more than tenfold its typical {:.2e}, and the step \
+             after it made the loss worse; nothing clips it",
             run.harmful_jumps(),
             run.typical_norm()
         );
@@ -70,7 +71,8 @@ pub(super) fn clipping(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         let text = format!(
-            "clipping is too low: {:.0} % of the gradients are shortened, typically to {factor:.1e} of their length of {:.2e}; the largest update is 10^{longest:.1} of its parameters",
+            "clipping is too low: {:.0} % of the gradients are shortened, typically to {factor:.1e} of their length of \
+             {:.2e}; the largest update is 10^{longest:.1} of its parameters",
             100.0 * run.clipped(),
             run.typical_norm()
         );
@@ -84,7 +86,7 @@ pub(super) fn frozen(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let still = |block: &&BlockStatistics| block.still() >= examination.thresholds.checks;
     if let Some(block) = statistics.blocks().iter().find(still) {
         let text = format!(
-            "{} has a gradient of {:.2e} and has not moved for {} steps, though nobody froze it",
+            "{} has a gradient of {:.2e} and has not moved for {} steps, but is not frozen",
             block.name(),
             block.gradient_norm(),
             block.still()

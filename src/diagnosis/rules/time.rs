@@ -22,7 +22,8 @@ fn forgets(examination: &Diagnosis<'_>, layer: &str) -> Cause {
     }
 }
 
-/// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but special ones.
+/// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but
+/// special ones.
 fn predicted(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &examination.trajectories {
         let layer = &*trajectory.layer;
@@ -39,7 +40,8 @@ fn predicted(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             continue;
         }
         let text = format!(
-            "{how} over time: {} decades over the {span} steps of the span, by its first Lyapunov exponent of {}{:.3} a step along the data",
+            "{how} over time: {} decades over the {span} steps of the span, by its first Lyapunov exponent of {}{:.3} \
+             a step along the data",
             signed(decades),
             if exponent < 0.0 { '−' } else { '+' },
             exponent.abs()
@@ -63,7 +65,8 @@ fn certified(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let Some(severity) = above(-decades, examination.thresholds.over_time) else { continue };
         let cause = forgets(examination, &horizon.name);
         let text = format!(
-            "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the input",
+            "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the \
+             input",
             signed(decades).trim_start_matches('−')
         );
         let finding = examination.finding(cause, severity, &horizon.name, text);
@@ -87,7 +90,8 @@ pub(super) fn over_time(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
         let (layer, each) = (state.name(), state.per_step().mean());
         let total = each * span as f64;
         let parts = format!(
-            "{} decades over the {span} steps of the span; a step: weights {:+.3}, φ′ and gates {:+.3}; horizon {:.1} steps",
+            "{} decades over the {span} steps of the span; a step: weights {:+.3}, φ′ and gates {:+.3}; horizon {:.1} \
+             steps",
             signed(total),
             state.weights().mean(),
             state.activation().mean(),

@@ -22,7 +22,8 @@ pub(super) fn duplicated(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
             false => (Cause::DuplicatedUnits, Severity::Warning),
         };
         let text = format!(
-            "{duplicates} of the {rows} units of layer {} are copies of others, in their weights and in their gradient: they do the work of {}",
+            "{duplicates} of the {rows} units of layer {} are copies of others, in their weights and in their \
+             gradient: they do the work of {}",
             layer_of_block(block.name()),
             rows - duplicates
         );
@@ -38,7 +39,8 @@ pub(super) fn input(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     if let Some(severity) = above(size, examination.thresholds.input) {
         let text = format!(
-            "the inputs have a root mean square of {size:.3}, not near 1: the first layer's units and gradient grow with it"
+            "the inputs have a root mean square of {size:.3}, not near 1: the first layer's units and gradient grow \
+             with it"
         );
         findings.push(examination.finding(Cause::UnscaledInput, severity, "0", text));
     }
@@ -57,7 +59,8 @@ pub(super) fn dead(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let flat = bounded(examination, link.name());
         if let Some(severity) = severity.filter(|_| flat) {
             let text = format!(
-                "{:.0} % of the units of layer {} are so far out that φ′ rounds to 0: pre-activations have a root mean square of {:.1e}",
+                "{:.0} % of the units of layer {} are so far out that φ′ rounds to 0: pre-activations have a root mean \
+                 square of {:.1e}",
                 100.0 * dead,
                 link.name(),
                 link.input().mean()
@@ -65,7 +68,8 @@ pub(super) fn dead(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             findings.push(examination.finding(Cause::LargeWeights, severity, layer_of(link.name()), text));
         } else if let Some(severity) = severity {
             let text = format!(
-                "{:.0} % of the units of layer {} are dead: φ′ is 0 for every example seen ({:.0} % were off in the first pass)",
+                "{:.0} % of the units of layer {} are dead: φ′ is 0 for every example seen ({:.0} % were off in the \
+                 first pass)",
                 100.0 * dead,
                 link.name(),
                 100.0 * first
@@ -104,7 +108,8 @@ pub(super) fn saturated(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
         let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)));
         if let Some(severity) = severity {
             let text = format!(
-                "the weights of layer {} saturate its units: φ′ averages {slope:.2} of its bound, and is below 5 % of it in {:.0} % of the units; pre-activations have a root mean square of {:.1}",
+                "the weights of layer {} saturate its units: φ′ averages {slope:.2} of its bound, and is below 5 % of \
+                 it in {:.0} % of the units; pre-activations have a root mean square of {:.1}",
                 link.name(),
                 100.0 * first,
                 link.input().mean()

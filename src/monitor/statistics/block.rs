@@ -79,7 +79,7 @@ impl BlockStatistics {
         }
     }
 
-    /// How many rows are copies of another one, in parameters and in gradient.
+    /// Counts rows that equal another row in parameters and gradient.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -131,7 +131,7 @@ impl BlockStatistics {
     pub fn role(&self) -> Role {
         self.role
     }
-    /// Whether somebody froze it.
+    /// Whether the block is frozen.
     pub fn frozen(&self) -> bool {
         self.frozen
     }
@@ -143,11 +143,12 @@ impl BlockStatistics {
     pub fn parameters(&self) -> f64 {
         self.parameters / Float::sqrt(self.values.max(1) as f64)
     }
-    /// The length of its gradient in the last pass, before any clipping.
+    /// The norm of its gradient in the last pass, before any clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
-    /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and optimiser.
+    /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and
+    /// optimiser.
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
@@ -167,8 +168,9 @@ impl BlockStatistics {
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// How many rows are copies of another one, in parameters and in gradient, when they were last compared; and in how
-    /// many comparisons in a row there were such.
+    /// The number of rows that equal another row in parameters and gradient, at the last comparison.
+    ///
+    /// The second value is the number of comparisons in a row that found such rows.
     pub fn duplicate_rows(&self) -> (usize, u64) {
         (self.duplicate_rows, self.duplicate_checks)
     }

@@ -15,7 +15,7 @@ const SATURATED: f64 = 0.05;
 const EXAMPLES: f64 = 2000.0;
 const BATCHES: u64 = 10;
 
-/// What one link of depth did to gradients and values, pass after pass.
+/// The gradients and values of one link of depth, over many passes.
 #[derive(Clone, Debug)]
 pub struct LinkStatistics {
     name: String,
@@ -115,7 +115,7 @@ impl LinkStatistics {
     pub fn factor(&self) -> Factor {
         self.factor
     }
-    /// Whether it is on the one path from loss to input.
+    /// Whether the link is on the main path from loss to input.
     pub fn on_main_path(&self) -> bool {
         self.on_main_path
     }
@@ -127,31 +127,31 @@ impl LinkStatistics {
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
-    /// log10 of the gradient's length after over before, where neither is zero: the later passes weigh more.
+    /// The moments of log10(norm out / norm in), over passes in which neither is zero. Later passes weigh more.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// The length of the gradient that came, in the last pass.
+    /// The norm of the gradient with respect to the link's output, in the last pass.
     pub fn norm_in(&self) -> f64 {
         self.norm_in
     }
-    /// The length of the gradient that went on, in the last pass.
+    /// The norm of the gradient with respect to the link's input, in the last pass.
     pub fn norm_out(&self) -> f64 {
         self.norm_out
     }
-    /// In how many passes a gradient came and none went on.
+    /// The number of passes in which the link reduced a gradient to exactly zero.
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
-    /// The share of the last gradient that was below the normal numbers of the format.
+    /// The fraction of subnormal values in the last gradient.
     pub fn subnormal(&self) -> f64 {
         self.subnormal
     }
-    /// The root mean square of the values that came out.
+    /// The root mean square of the link's output.
     pub fn output(&self) -> RunningMoments {
         self.output
     }
-    /// The root mean square of the values that went in, of an activation.
+    /// The root mean square of the pre-activations, for an activation.
     pub fn input(&self) -> RunningMoments {
         self.input
     }
@@ -159,7 +159,7 @@ impl LinkStatistics {
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
-    /// For how many passes in a row that was above 0.99.
+    /// The number of passes in a row with a [cosine](Self::cosine) above 0.99.
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }
@@ -171,7 +171,7 @@ impl LinkStatistics {
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
-    /// The shares of the units that were saturated and inactive in the first pass.
+    /// The fractions of units that were saturated and inactive in the first pass.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
@@ -179,7 +179,7 @@ impl LinkStatistics {
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
-    /// The share of the units through which no gradient went, in the examples of the window so far.
+    /// The fraction of units that passed no gradient, over the examples of the window so far.
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }

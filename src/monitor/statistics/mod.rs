@@ -22,14 +22,16 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Gathers, pass by pass, what [`diagnosis`](crate::diagnosis) judges: the budget of each link and of time, saturation, dead
-/// units, angles, the real steps of each block, spikes, clipping, and where the first value that is not finite was made.
+/// Gathers, pass by pass, what [`diagnosis`](crate::diagnosis) judges: the budget of each link and of time, saturation,
+/// dead units, angles, the real steps of each block, spikes, clipping, and where the first value that is not finite was
+/// made.
 ///
 /// Its memory is that of the links, blocks and units, however many passes it sees; after the longest pass it allocates
 /// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
 ///
 /// ```
-/// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
+/// use chainrule::loss::{MeanSquaredError, Target};
 /// use chainrule::{monitor::Statistics, trainer::{TrainConfig, Trainer}, transform::Sgd};
 /// let network = Sequential::<f32>::input(2).linear(8).activation(Sigmoid).linear(1).build()?;
 /// let (x, y) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]);

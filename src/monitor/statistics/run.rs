@@ -5,41 +5,41 @@ use crate::{monitor::Factor, scalar::Scalar};
 use alloc::string::String;
 use num_traits::Float;
 
-/// Where a value that is not finite was made.
+/// The origin of a non-finite value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NonFiniteOrigin {
-    /// It came with the input, or from a part that tells nobody.
+    /// The input, or a part that reports no link.
     Input,
-    /// In the forward pass.
+    /// The forward pass.
     Forward,
-    /// It came with the gradient of the loss.
+    /// The gradient of the loss.
     Loss,
-    /// In the backward pass.
+    /// The backward pass.
     Backward,
-    /// In the gradient of a block.
+    /// The gradient of a block.
     Gradient,
-    /// In the update of a block.
+    /// The update of a block.
     Update,
-    /// In the parameters of a block.
+    /// The parameters of a block.
     Parameters,
 }
 
-/// The first value that was not finite: who made it, where and when.
+/// The first non-finite value: its origin, link and pass.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NonFinite {
-    /// The watched pass, from 0.
+    /// The pass, counted from 0.
     pub pass: u64,
-    /// Where it was made.
+    /// The stage of the step that made it.
     pub origin: NonFiniteOrigin,
-    /// The link or block.
+    /// The name of the link or block.
     pub name: String,
     /// The factor that the link applies.
     pub factor: Option<Factor>,
-    /// Whether a value is infinite, rather than all such values NaN.
+    /// Whether any of the values is infinite; otherwise all are NaN.
     pub infinite: bool,
 }
 
@@ -125,8 +125,8 @@ const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// A jump did harm where the loss stayed worse for so many passes, and the jump undid so much of what was learned. A hard
-/// batch has a long gradient and a high loss, too, and leaves no trace. Conventions.
+/// A jump did harm where the loss stayed worse for so many passes, and the jump undid so much of what was learned. A
+/// hard batch has a long gradient and a high loss, too, and leaves no trace. Conventions.
 const WORSE: u64 = 3;
 const UNDONE: f64 = 0.1;
 

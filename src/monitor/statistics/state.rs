@@ -12,8 +12,8 @@ pub(super) fn layer_of(name: &str) -> &str {
 
 /// What a step of time did to the gradient of a state, on average over steps and passes, and by which factor.
 ///
-/// Gradient that is added on the way (a loss at each step, the input of the layers above) is left out: what stays is what
-/// a step does to what it is given.
+/// Gradient that is added on the way (a loss at each step, the input of the layers above) is left out: what stays is
+/// what a step does to what it is given.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
@@ -104,11 +104,11 @@ impl StateStatistics {
     pub fn horizon(&self) -> f64 {
         -core::f64::consts::LOG10_E / self.per_step.mean()
     }
-    /// How many steps the last pass had.
+    /// The number of steps of the last pass.
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// The step at which the gradient of the last pass became exactly zero.
+    /// The step at which the gradient of the last pass became exactly zero, if it did.
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
     }

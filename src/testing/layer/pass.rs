@@ -1,4 +1,4 @@
-//! One forward and backward pass through a layer, in memory that tells who left it.
+//! One forward and backward pass through a layer, in memory with guard values.
 
 use crate::{
     batch_shape::BatchShape,

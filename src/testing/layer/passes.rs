@@ -1,4 +1,4 @@
-//! Passes in one scalar against each other: what is left in memory, what nobody asked for, what is frozen.
+//! Passes in one scalar against each other: what is left in memory, gradients that are not requested, what is frozen.
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The first place at which two results are not equal, but for the sign of zero, which one that nothing is added to may keep.
+/// The first place at which two results are not equal, but for the sign of zero, which one that nothing is added to may
+/// keep.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }

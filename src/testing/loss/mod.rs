@@ -53,13 +53,13 @@ const SIZES: [(usize, usize); 5] = [(1, 1), (1, 3), (2, 2), (4, 3), (7, 5)];
 /// Draws that must all fail before a derivative counts as wrong: one may lie at a kink.
 const DRAWS: u64 = 3;
 
-/// Tries the laws of a loss, with every kind of target that it takes, at those of the widths 1, 2, 3 and 5 that it takes,
-/// with and without row weights.
+/// Tries the laws of a loss, with every kind of target that it takes, at those of the widths 1, 2, 3 and 5 that it
+/// takes, with and without row weights.
 ///
 /// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there.
-/// * A row of weight zero is not read (it holds NaN, and a class that does not exist), and its gradient is exactly zero.
-/// * The losses of parts make that of the whole, as [`reduction`](Loss::reduction) and [`total_weight`](Loss::total_weight) say;
-///   a row of weight 2 is the row twice.
+/// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
+/// * The losses of parts make that of the whole, by [`reduction`](Loss::reduction) and
+///   [`total_weight`](Loss::total_weight). A row of weight 2 is the row twice.
 /// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
 /// * Large outputs give no NaN, and infinity only where the truth is beyond the format.
 /// * Slices that do not fit and labels out of range come back as errors.

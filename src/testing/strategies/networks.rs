@@ -15,7 +15,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy},
 };
 
-/// How large a network and its pass may be. Limits above [`Limits::MOST`] are those of it: larger cases would fill the memory.
+/// How large a network and its pass may be. Limits above [`Limits::MOST`] are those of it: larger cases would fill the
+/// memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Layers in a row: of the network, and of each branch within.

@@ -69,14 +69,14 @@ pub struct PredictedLink {
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
 /// Whatever no formula covers (recurrent layers over depth, weights of another mean, layers of your own) is sampled:
-/// eight nets with normal inputs. It is the mean over nets of what a batch's gradient does, as long as q_l keeps near its
-/// fixed point; one input's is lower by `β/(4 ln 10)` and spreads by [`standard_deviation`](Self::standard_deviation) from
-/// net to net.
+/// eight nets with normal inputs. It is the mean over nets of what a batch's gradient does, as long as q_l keeps near
+/// its fixed point; one input's is lower by `β/(4 ln 10)` and spreads by
+/// [`standard_deviation`](Self::standard_deviation) from net to net.
 ///
-/// Where a departure of q_l grows from layer to layer (GELU, Swish and softplus with He's or with critical weights), the rows
-/// of a batch part until the few longest gradients among them make its length: no series in 1/width says how long that is.
-/// With GELU, He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows lose the 5.8 of
-/// [`SingleInput`](super::SingleInput), which holds at any width.
+/// Where a departure of q_l grows from layer to layer (GELU, Swish and softplus with He's or with critical weights),
+/// the rows of a batch part until the few longest gradients among them make its length: no series in 1/width says how
+/// long that is. With GELU, He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows
+/// lose the 5.8 of [`SingleInput`](super::SingleInput), which holds at any width.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, layer::Sequential, theory::{InputStatistics, Prediction}};
@@ -120,7 +120,8 @@ impl Prediction {
     /// it.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of); where a part must be sampled, those of [`LayerSpec::build`] but for [`Error::Opaque`].
+    /// Those of [`of`](Self::of); where a part must be sampled, those of [`LayerSpec::build`] but for
+    /// [`Error::Opaque`].
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
             Ok(network) => Sample::new(&network, inputs.spread, inputs.steps).map(Some),
@@ -158,7 +159,7 @@ impl Prediction {
 
     /// The shares of the one path from loss to input, the input's gradient included; `None` where a link is unknown.
     ///
-    /// A branch scaled by 0 is booked as [`Shares::of`] does: to nobody, if the skip carries the gradient on.
+    /// A branch scaled by 0 is booked as in [`Shares::of`]: to no factor, if the skip carries the gradient.
     pub fn shares(&self) -> Option<Shares> {
         self.shares
     }
@@ -181,8 +182,8 @@ impl Prediction {
         Some(if sum.is_finite() || first + 1 == path().count() { sum } else { all }).filter(|sum| !sum.is_nan())
     }
 
-    /// β: over nets of this width ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction (Hanin &
-    /// Nica 2018). Above 1, whether one input's gradient vanishes is a lottery.
+    /// β: over nets of this width ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction (Hanin
+    /// & Nica 2018). Above 1, whether one input's gradient vanishes is a lottery.
     ///
     /// Products with independent weights add 2/n, activations 3(E φ′⁴/(E φ′²)² − 1)/n: together 5/n a layer for ReLU.
     /// A branch counts by its share of the gradient, s²χ_f/(1 + s²χ_f), squared, and the angle between it and the skip

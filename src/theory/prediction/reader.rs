@@ -148,8 +148,8 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and divides
-    /// by σ; gains begin at 1.
+    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and
+    /// divides by σ; gains begin at 1.
     ///
     /// Of a normal row σ² is q χ²/n of n − k + 1 degrees, so that `E (n − k)/(n σ²)` is `(n − k)/((n − k − 1) q)`; of
     /// others it is about 1/q, for what is taken away and what 1/σ² gains by its chance are alike.

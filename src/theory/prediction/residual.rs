@@ -15,7 +15,8 @@ use crate::{
 const LOG10_E: f64 = core::f64::consts::LOG10_E;
 
 impl Reader<'_> {
-    /// `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, for the branch's random weights leave no angle between the two but chance's.
+    /// `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, for the branch's random weights leave no angle between the two but
+    /// chance's.
     pub(super) fn residual(
         &mut self,
         node: &LayerSpec,
