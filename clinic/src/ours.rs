@@ -16,7 +16,7 @@ use chainrule::{
 /// Steps at which the report is read.
 const LOOKS: [usize; 10] = [1, 2, 3, 5, 10, 20, 40, 70, 100, 150];
 
-fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
+fn diagnose<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
     let finite: Vec<f32> = case.x.iter().copied().filter(|x| x.is_finite()).collect();
     let inputs = InputStatistics::of_rows(&finite)?.steps(case.sequence)?;
     Ok(Diagnosis::new(&case.network, inputs)?.span(case.span))
@@ -25,7 +25,7 @@ fn examination<'a>(case: &Case) -> Result<Diagnosis<'a>, Error> {
 /// The first verdict on a case, the report it comes from, and the typical gradient norm.
 pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     let shape = BatchShape::sequences(1, case.sequence);
-    let before = examination(case)?.parameters(&case.network, &case.w, shape)?;
+    let before = diagnose(case)?.parameters(&case.network, &case.w, shape)?;
     let before = match case.sequence {
         1 => before,
         steps => before.trajectory(&case.network, &case.w, &case.x[..steps * case.width])?,
@@ -37,8 +37,8 @@ pub fn examine(case: &Case) -> Result<(Verdict, Report, f64), Error> {
     let (mut seen, mut found) = (Statistics::new(), None);
     train(case, &mut seen, |seen, step| {
         if LOOKS.contains(&step) {
-            let report = match examination(case) {
-                Ok(examination) => examination.statistics(seen).report(),
+            let report = match diagnose(case) {
+                Ok(diagnosis) => diagnosis.statistics(seen).report(),
                 Err(_) => return true,
             };
             if let Some(root) = report.root() {

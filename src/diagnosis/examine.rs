@@ -41,8 +41,7 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
     }
 }
 
-/// Everything that is known of a network whose gradients are examined: its description and what follows from it, and,
-/// where it was watched, what was measured.
+/// A diagnosis of a network's gradients: from its description and, after training with a monitor, from measurements.
 ///
 /// Without [`statistics`](Self::statistics) the report is a forecast, made before the first step.
 ///
@@ -72,7 +71,7 @@ pub struct Diagnosis<'a> {
 }
 
 impl<'a> Diagnosis<'a> {
-    /// The examination of a network that is fed with these inputs.
+    /// A diagnosis of `network` with inputs of these statistics.
     ///
     /// # Errors
     /// Those of [`Prediction::of`].
@@ -134,7 +133,7 @@ impl<'a> Diagnosis<'a> {
     /// [`Workspace::forward`] and [`lyapunov_spectrum`].
     ///
     /// # Panics
-    /// As [`Workspace::forward`]; where `network` is not the one that is examined.
+    /// As [`Workspace::forward`]; where `network` is not the diagnosed one.
     pub fn trajectory<T: Scalar>(self, network: &(impl Layer<T> + ?Sized), w: &[T], x: &[T]) -> Result<Self, Error> {
         let width = network.dims().input.max(1);
         let steps = x.len() / width;
@@ -159,7 +158,7 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { trajectories, ..self })
     }
 
-    /// Adds what was measured while it was trained, or in a single pass.
+    /// Adds the measurements of a training, or of a single pass.
     #[must_use]
     pub fn statistics<'b>(self, statistics: &'b Statistics) -> Diagnosis<'b>
     where
@@ -168,13 +167,13 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { statistics: Some(statistics), ..self }
     }
 
-    /// Sets how many steps the task asks to remember; unless told, all of a sequence.
+    /// Sets the number of steps that the task must remember. The default is the whole sequence.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Sets where the rules draw their lines.
+    /// Sets the thresholds of the rules.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         Diagnosis { thresholds, ..self }
@@ -185,7 +184,7 @@ impl<'a> Diagnosis<'a> {
         &self.node
     }
 
-    /// What is wrong, the root first.
+    /// Runs the rules and returns the report, the root cause first.
     pub fn report(&self) -> Report {
         let mut findings: Vec<Finding> = Vec::new();
         for rule in rules::ALL {

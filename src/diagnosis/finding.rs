@@ -3,11 +3,11 @@
 use super::Cause;
 use alloc::string::String;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Severity {
-    /// Worth knowing; nothing is wrong.
+    /// A note: no fault.
     Note,
     /// Training suffers.
     Warning,
@@ -15,32 +15,32 @@ pub enum Severity {
     Critical,
 }
 
-/// One thing that is wrong: its cause, its place, and the evidence.
+/// One fault: its cause, its place and the evidence.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
-    /// What is at the root.
+    /// The cause.
     pub cause: Cause,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the
     /// network.
     pub layer: String,
-    /// The watched pass, from 0, in which it was first seen; `None` before training.
+    /// The monitored pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
     /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LearningRateTooHigh`], of
     /// update over parameter.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
-    /// What the theory predicted for the same.
+    /// The value of `decades` that theory predicts.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
-    /// The sentence: what, where, by how much, from which factor.
+    /// The finding as a sentence: fault, layer, size and factor.
     pub text: String,
-    /// What observation would refute it.
+    /// An observation that would refute the finding.
     pub refuted_by: &'static str,
-    /// The probability, roughly, that it is right.
+    /// A rough probability that the finding is right.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub confidence: f64,
 }

@@ -49,9 +49,9 @@ pub(super) fn check<T: Scalar>(
     let output = workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
-    let examination = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.statistics(&seen);
-    let examination = Diagnosis { span, ..examination };
-    Ok(examination.report())
+    let diagnosis = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.statistics(&seen);
+    let diagnosis = Diagnosis { span, ..diagnosis };
+    Ok(diagnosis.report())
 }
 
 /// The width of the rows that a network takes, its scalar told by a batch.

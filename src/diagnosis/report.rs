@@ -19,17 +19,17 @@ pub struct ReportRow {
     pub kind: String,
     /// The factor it applies.
     pub factor: Factor,
-    /// Its decades as measured.
+    /// The measured decades.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
-    /// Its decades as predicted before training.
+    /// The decades predicted before training.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
-    /// Whether it is on the one path from loss to input.
+    /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
 }
 
-/// What is known of one recurrent layer over time.
+/// One recurrent layer over time.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -58,24 +58,24 @@ pub struct ReportState {
     pub lyapunov: Vec<f64>,
 }
 
-/// What an [`Diagnosis`] found, to be printed, written as JSON (feature `serde`) or drawn (feature `plot`).
+/// The findings of a [`Diagnosis`]: printed, as JSON (feature `serde`) or as a drawing (feature `plot`).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// What is wrong; the root of the matter first.
+    /// The findings, the root cause first.
     pub findings: Vec<Finding>,
     /// The budget, from loss to input.
     pub rows: Vec<ReportRow>,
-    /// The passes that were watched; 0 for a forecast.
+    /// The number of monitored passes; 0 for a forecast.
     pub passes: u64,
-    /// The decades from loss to first weights as measured, and as predicted.
+    /// The decades from loss to first weights: measured, and predicted.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
     /// The decades that the certificate allows from loss to input, where there is one.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
-    /// The recurrent layers of which anything is known over time.
+    /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
 }
 
@@ -101,12 +101,12 @@ impl fmt::Display for ReportState {
 }
 
 /// What is known of each recurrent layer, measured or from its parameters.
-fn states(examination: &Diagnosis<'_>) -> Vec<ReportState> {
-    let measured = examination.statistics.map_or(&[][..], |statistics| statistics.states());
+fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
+    let measured = diagnosis.statistics.map_or(&[][..], |statistics| statistics.states());
     let measured = || measured.iter().filter(|state| state.per_step().count() > 0);
-    let horizons = examination.certificate.as_ref().map_or(&[][..], |certificate| certificate.horizons());
+    let horizons = diagnosis.certificate.as_ref().map_or(&[][..], |certificate| certificate.horizons());
     let mut names: Vec<&str> = measured().map(|state| state.name()).collect();
-    let along = examination.trajectories.iter().map(|trajectory| &*trajectory.layer);
+    let along = diagnosis.trajectories.iter().map(|trajectory| &*trajectory.layer);
     for name in horizons.iter().map(|horizon| &*horizon.name).chain(along) {
         if !names.contains(&name) {
             names.push(name);
@@ -114,9 +114,9 @@ fn states(examination: &Diagnosis<'_>) -> Vec<ReportState> {
     }
     let of = |name: &str| {
         let state = measured().find(|state| state.name() == name);
-        let matrix = examination.recurrent.iter().find(|matrix| matrix.layer == name);
+        let matrix = diagnosis.recurrent.iter().find(|matrix| matrix.layer == name);
         let horizon = horizons.iter().find(|horizon| horizon.name == name);
-        let trajectory = examination.trajectories.iter().find(|trajectory| trajectory.layer == name);
+        let trajectory = diagnosis.trajectories.iter().find(|trajectory| trajectory.layer == name);
         ReportState {
             name: name.into(),
             per_step: state.map(|state| [state.per_step().mean(), state.weights().mean(), state.activation().mean()]),
@@ -137,13 +137,13 @@ fn states(examination: &Diagnosis<'_>) -> Vec<ReportState> {
 }
 
 impl Report {
-    pub(super) fn new(examination: &Diagnosis<'_>, findings: Vec<Finding>) -> Self {
-        let links = examination.statistics.map_or(&[][..], |statistics| statistics.links());
+    pub(super) fn new(diagnosis: &Diagnosis<'_>, findings: Vec<Finding>) -> Self {
+        let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
             (link.decades().count() > 0).then(|| link.decades().mean())
         };
-        let rows: Vec<ReportRow> = examination
+        let rows: Vec<ReportRow> = diagnosis
             .prediction
             .links()
             .iter()
@@ -156,28 +156,28 @@ impl Report {
                 on_main_path: link.on_main_path,
             })
             .collect();
-        let passes = examination.statistics.map_or(0, |statistics| statistics.run().passes());
+        let passes = diagnosis.statistics.map_or(0, |statistics| statistics.run().passes());
         Report {
             findings,
             rows,
             passes,
-            decades: [examination.measured(), examination.prediction.decades_to_first_weights()],
-            certified: examination.certificate.as_ref().and_then(|certificate| certificate.decades()),
-            states: states(examination),
+            decades: [diagnosis.measured(), diagnosis.prediction.decades_to_first_weights()],
+            certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
+            states: states(diagnosis),
         }
     }
 
-    /// The root of the matter: the first finding that is worse than a note.
+    /// The root cause: the first finding above a note.
     pub fn root(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.severity > Severity::Note)
     }
 
-    /// Whether nothing worse than a note was found.
+    /// Whether no finding is above a note.
     pub fn is_healthy(&self) -> bool {
         self.root().is_none()
     }
 
-    /// The same report, in which what an earlier one found already dates from then.
+    /// The same report, with findings of an earlier report dated from that report.
     #[must_use]
     pub fn following(mut self, earlier: &Report) -> Self {
         for finding in &mut self.findings {
@@ -224,7 +224,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Two lines: the sentence, and what would refute it.
+/// Two lines: the sentence, and the observation that would refute it.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.layer.is_empty() { String::new() } else { format!(", layer {}", self.layer) };

@@ -1,6 +1,6 @@
 //! Where the rules draw their lines.
 
-/// The lines that the rules of a diagnosis draw, all of them, each with its source; every one can be changed.
+/// The thresholds of the rules of a diagnosis, each with its source. Every one can be changed.
 ///
 /// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
 /// (`cargo run -p clinic`) whose seeds are below 100.
@@ -66,12 +66,12 @@ pub struct Thresholds {
     /// The share of values below the normal numbers of the format. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub subnormal: [f64; 2],
-    /// Watched passes in a row that a statistic which fluctuates must agree in.
+    /// The number of monitored passes in a row in which a fluctuating statistic must agree.
     pub checks: u64,
-    /// The share of a budget above which a factor is named as what makes it.
+    /// The share of a budget above which a factor is named as its cause.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
-    /// The decades that a [certificate](crate::theory::Certificate) must be below to be told. Convention: tenfold.
+    /// The decades that a [certificate](crate::theory::Certificate) must be below to be reported. Convention: tenfold.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
 }

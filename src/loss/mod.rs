@@ -22,7 +22,7 @@ pub enum Target<'a, T> {
     Values(&'a [T]),
 }
 
-/// How the losses of the rows become one.
+/// The reduction of the losses of rows to one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
@@ -33,7 +33,7 @@ pub enum Reduction {
     Sum,
 }
 
-/// Something that can say how wrong an output is, and in which direction.
+/// A loss of an output and its targets, and its gradient with respect to the output.
 pub trait Loss<T: Scalar>: Debug {
     /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
     ///
@@ -58,16 +58,17 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
-    /// How the losses of the rows become one.
+    /// The reduction of the losses of rows to one value.
     fn reduction(&self) -> Reduction;
 
-    /// Whether a row is least where `y` is its target, with a gradient of zero.
+    /// Whether the loss of a row is lowest, with a gradient of zero, where `y` is its target.
     fn minimum_at_target(&self) -> bool {
         false
     }
 
-    /// What some rows count for together in a mean: the sum of their weights. By it means of parts make the mean of
-    /// the whole.
+    /// The total weight of rows in a mean: the sum of their weights.
+    ///
+    /// It combines the means of parts into the mean of the whole.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
         let rows = match target {
             Target::Classes(classes) => classes.len(),

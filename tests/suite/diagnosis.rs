@@ -362,8 +362,8 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
     for gain in [0.5, 0.3, 1.0] {
         let network = tanh_over_time(gain)?;
         let w = chainrule::layer::initialize(&network, 1)?;
-        let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(30)?)?;
-        let report = examination.clone().parameters(&network, &w, shape)?.report();
+        let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(30)?)?;
+        let report = diagnosis.clone().parameters(&network, &w, shape)?.report();
         let [state] = &report.states[..] else { panic!("{report}") };
         assert!((state.spectral_radius.unwrap() - gain).abs() < 1e-10, "{state}");
         assert!((0.0..1e-6).contains(&(state.spectral_norm.unwrap() - gain)), "{state}");
@@ -378,7 +378,7 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
         // The least k with gainᵏ below 10⁻⁴ is one beyond the horizon.
         assert_eq!(state.certified_horizon, Some((-4.0 / gain.log10()).ceil() as usize - 1), "{state}");
         // A task that asks for two steps loses little.
-        let brief = examination.span(2).parameters(&network, &w, shape)?.report();
+        let brief = diagnosis.span(2).parameters(&network, &w, shape)?.report();
         let vanishes = |finding: &Finding| finding.cause == Cause::VanishingRecurrence;
         assert!(!brief.findings.iter().any(vanishes), "{brief}");
     }
@@ -415,8 +415,8 @@ fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<
     let linear = |u: [f64; 4], span| {
         let mut network = Sequential::<f64>::new(1);
         network.push(Recurrent::new(1, 2, Elman::new(Identity)).without_bias())?;
-        let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(400)?)?.span(span);
-        examination.trajectory(&network, &only(&network, &u, 0.0), &x)
+        let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(400)?)?.span(span);
+        diagnosis.trajectory(&network, &only(&network, &u, 0.0), &x)
     };
     let report = linear([0.5, 1.0, 0.0, 0.8], 40)?.report();
     let found = &report.states[0].lyapunov;
@@ -433,17 +433,17 @@ fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<
 
     let mut lstm = Sequential::<f64>::new(1);
     lstm.push(Recurrent::new(1, 3, Lstm))?;
-    let examination = Diagnosis::new(&lstm, InputStatistics::new(1.0)?.steps(400)?)?.span(20);
-    let report = examination.clone().trajectory(&lstm, &only(&lstm, &[], -2.0), &x)?.report();
+    let diagnosis = Diagnosis::new(&lstm, InputStatistics::new(1.0)?.steps(400)?)?.span(20);
+    let report = diagnosis.clone().trajectory(&lstm, &only(&lstm, &[], -2.0), &x)?.report();
     let found = &report.states[0].lyapunov;
     let kept = -(2.0f64.exp().ln_1p());
     assert!(found.len() == 6 && found[..3].iter().all(|exponent| (exponent - kept).abs() < 1e-9), "{found:?}");
     assert_eq!(root_of(&report), (Cause::ClosedForgetGate, Severity::Critical));
-    let open = examination.clone().trajectory(&lstm, &only(&lstm, &[], 4.0), &x)?.report();
+    let open = diagnosis.clone().trajectory(&lstm, &only(&lstm, &[], 4.0), &x)?.report();
     assert!(open.is_healthy(), "{open}");
     let w = only(&lstm, &[], 0.0);
-    assert!(matches!(examination.clone().trajectory(&lstm, &w, &[]), Err(Error::Length { .. })));
-    assert!(matches!(examination.trajectory(&lstm, &w[1..], &x), Err(Error::Length { .. })));
+    assert!(matches!(diagnosis.clone().trajectory(&lstm, &w, &[]), Err(Error::Length { .. })));
+    assert!(matches!(diagnosis.trajectory(&lstm, &w[1..], &x), Err(Error::Length { .. })));
     Ok(())
 }
 
@@ -460,11 +460,11 @@ fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
         network.push(ActivationLayer::new(16, Sigmoid))?;
     }
     let w = chainrule::layer::initialize(&network, 1)?;
-    let examination = Diagnosis::new(&network, InputStatistics::new(1.0)?)?;
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?)?;
     let certain = |report: &Report| report.root().unwrap().text.contains("certified to shrink at least 10^8-fold");
     // 5 log10 40 = 8.01.
-    assert!(certain(&examination.clone().parameters(&network, &w, BatchShape::batch(1))?.report()));
-    assert!(!certain(&examination.report()));
+    assert!(certain(&diagnosis.clone().parameters(&network, &w, BatchShape::batch(1))?.report()));
+    assert!(!certain(&diagnosis.report()));
     Ok(())
 }
 

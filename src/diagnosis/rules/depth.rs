@@ -23,13 +23,13 @@ struct Row {
 }
 
 /// The measured links, or the predicted ones; without the weights that the input meets.
-fn rows(examination: &Diagnosis<'_>) -> Vec<Row> {
-    let kinds = activations(&examination.node);
+fn rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
+    let kinds = activations(&diagnosis.node);
     let sup = |layer: &str| {
         let kind = kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| kind);
         kind.and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude())
     };
-    if let Some(statistics) = examination.statistics {
+    if let Some(statistics) = diagnosis.statistics {
         let seen = statistics
             .links()
             .iter()
@@ -49,7 +49,7 @@ fn rows(examination: &Diagnosis<'_>) -> Vec<Row> {
             })
             .collect();
     }
-    let path: Vec<_> = examination.prediction.links().iter().filter(|link| link.on_main_path).collect();
+    let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
     path[..last]
         .iter()
@@ -90,19 +90,19 @@ fn outputs(node: &LayerSpec) -> Option<String> {
 }
 
 /// Vanishing and exploding over depth, with the factor and the layers that make it.
-pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (mut rows, lines) = (rows(examination), &examination.thresholds);
-    let predicted = examination.prediction.decades_to_first_weights();
-    let Some(mut total) = examination.measured().or(predicted) else { return };
+pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let (mut rows, lines) = (rows(diagnosis), &diagnosis.thresholds);
+    let predicted = diagnosis.prediction.decades_to_first_weights();
+    let Some(mut total) = diagnosis.measured().or(predicted) else { return };
     // Outputs that saturate are a success; no weights come before their activation on the way back.
-    let outputs = outputs(&examination.node);
+    let outputs = outputs(&diagnosis.node);
     if let Some(place) = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref()) {
         total -= rows.remove(place).decades;
     }
     if rows.is_empty() || total.is_nan() {
         return;
     }
-    let measured = examination.statistics.is_some();
+    let measured = diagnosis.statistics.is_some();
     // What one layer does: its weights and the activation before them on the way back.
     let mut layers: Vec<(&str, f64)> = Vec::new();
     for row in &rows {
@@ -122,10 +122,10 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
     let each = of_activations / slopes.len().max(1) as f64;
     let depth = slopes.len();
     let mut say = |cause, severity, layer: &str, text: String| {
-        let finding = examination.finding(cause, severity, layer, text);
+        let finding = diagnosis.finding(cause, severity, layer, text);
         findings.push(Finding { decades: measured.then_some(total), predicted, ..finding });
     };
-    let certified = match examination.certificate.as_ref().and_then(Certificate::decades) {
+    let certified = match diagnosis.certificate.as_ref().and_then(Certificate::decades) {
         Some(bound) if bound < lines.certificate => {
             format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
         }
@@ -152,7 +152,7 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
     }
     // A recurrent layer seen over depth: what its steps do together.
     let whole = rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
-    if let Some(row) = whole.filter(|row| is_recurrent(&examination.node, &row.layer))
+    if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
         let text = format!(
@@ -176,7 +176,7 @@ pub(super) fn over_depth(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
                     Some(Factor::Activation) => Cause::DeadUnits,
                     _ => Cause::SmallWeights,
                 };
-                let finding = examination.finding(cause, Severity::Critical, layer, text);
+                let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
                 findings.push(Finding { decades: Some(total), predicted, ..finding });
             }
             return;
@@ -262,14 +262,14 @@ pub(super) fn signed(decades: f64) -> String {
 }
 
 /// Inputs that look alike to the last hidden layers, while the loss stands still.
-pub(super) fn angles(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = examination.statistics else { return };
-    let collapsed = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= examination.thresholds.checks;
+pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let collapsed = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let Some(link) = statistics.links().iter().find(collapsed) else { return };
     let text = format!(
         "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average",
         link.name(),
         link.cosine().unwrap_or(1.0)
     );
-    findings.push(examination.finding(Cause::CollapsedRepresentation, Severity::Note, layer_of(link.name()), text));
+    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, Severity::Note, layer_of(link.name()), text));
 }

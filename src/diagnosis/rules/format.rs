@@ -8,8 +8,8 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 /// The first value that was not finite, and the operation that made it.
-pub(super) fn not_finite(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = examination.statistics else { return };
+pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
@@ -31,16 +31,16 @@ pub(super) fn not_finite(examination: &Diagnosis<'_>, findings: &mut Vec<Finding
     };
     let value = if first.infinite { "an infinite value" } else { "NaN" };
     let text = format!("{value} {what} layer {layer}{operation}; everything after it is lost");
-    let finding = examination.finding(cause, Severity::Critical, layer, text);
+    let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
     findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
 }
 
 /// Gradients below the normal numbers.
-pub(super) fn subnormal(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = examination.statistics else { return };
+pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };
-    if let Some(severity) = above(link.subnormal(), examination.thresholds.subnormal) {
+    if let Some(severity) = above(link.subnormal(), diagnosis.thresholds.subnormal) {
         // A vanished gradient has its own rule. Digits lost at the input end alone do no harm.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
@@ -49,6 +49,6 @@ pub(super) fn subnormal(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
             100.0 * link.subnormal(),
             link.name()
         );
-        findings.push(examination.finding(Cause::Underflow, severity, layer_of(link.name()), text));
+        findings.push(diagnosis.finding(Cause::Underflow, severity, layer_of(link.name()), text));
     }
 }

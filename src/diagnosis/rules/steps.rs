@@ -10,16 +10,16 @@ use alloc::{format, vec::Vec};
 use num_traits::Float;
 
 /// Weight matrices, whose scale their steps can be compared with.
-fn matrices<'a>(examination: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
-    let blocks = examination.statistics.map_or(&[][..], |statistics| statistics.blocks());
+fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
 
 /// Steps as long as the weights.
-pub(super) fn long(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let longest = matrices(examination)
+    let longest = matrices(diagnosis)
         .filter(|block| {
             block.update_ratio().count() > 0
                 && !block.began_at_zero()
@@ -40,13 +40,13 @@ pub(super) fn long(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         block.name(),
         Float::powf(10.0, ratio.mean())
     );
-    let finding = examination.finding(Cause::LearningRateTooHigh, severity, layer, text);
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, layer, text);
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
 /// Jumps of the gradient whose steps undo what was learned.
-pub(super) fn cliff(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(run) = examination.statistics.map(|statistics| statistics.run()) else { return };
+pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
     if run.harmful_jumps() > 0 && !clips {
         let text = format!(
@@ -55,16 +55,16 @@ pub(super) fn cliff(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             run.harmful_jumps(),
             run.typical_norm()
         );
-        findings.push(examination.finding(Cause::Cliff, Severity::Warning, "", text));
+        findings.push(diagnosis.finding(Cause::Cliff, Severity::Warning, "", text));
     }
 }
 
 /// Clipping to next to nothing.
-pub(super) fn clipping(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (examination.statistics, &examination.thresholds) else { return };
+pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
     let Some(factor) = run.clip_factor().filter(|_| run.clip_steps() >= lines.checks) else { return };
-    let ratios: Vec<f64> = matrices(examination).map(|block| block.update_ratio().mean()).collect();
+    let ratios: Vec<f64> = matrices(diagnosis).map(|block| block.update_ratio().mean()).collect();
     let longest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if longest > lines.small_step || run.clipped() < 0.5 {
         return;
@@ -76,14 +76,14 @@ pub(super) fn clipping(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             100.0 * run.clipped(),
             run.typical_norm()
         );
-        findings.push(examination.finding(Cause::ClipThresholdTooLow, severity, "", text));
+        findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text));
     }
 }
 
 /// Blocks that have a gradient and do not move.
-pub(super) fn frozen(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = examination.statistics else { return };
-    let still = |block: &&BlockStatistics| block.still() >= examination.thresholds.checks;
+pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
     if let Some(block) = statistics.blocks().iter().find(still) {
         let text = format!(
             "{} has a gradient of {:.2e} and has not moved for {} steps, but is not frozen",
@@ -91,6 +91,6 @@ pub(super) fn frozen(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             block.gradient_norm(),
             block.still()
         );
-        findings.push(examination.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
+        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
     }
 }

@@ -12,11 +12,11 @@ use alloc::{format, vec::Vec};
 const CARRIES: [&str; 2] = ["forget", "update"];
 
 /// Why the state of this layer vanishes in every direction: a gated cell's only if the gate that carries it is shut.
-fn forgets(examination: &Diagnosis<'_>, layer: &str) -> Cause {
+fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     let gated = |(path, part): (_, &LayerSpec)| {
         path == layer && matches!(part, LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
     };
-    match examination.node.parts().into_iter().any(gated) {
+    match diagnosis.node.parts().into_iter().any(gated) {
         true => Cause::ClosedForgetGate,
         false => Cause::VanishingRecurrence,
     }
@@ -24,15 +24,15 @@ fn forgets(examination: &Diagnosis<'_>, layer: &str) -> Cause {
 
 /// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but
 /// special ones.
-fn predicted(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    for trajectory in &examination.trajectories {
+fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
         let Some(&exponent) = trajectory.exponents.first() else { continue };
-        let span = examination.span.unwrap_or(trajectory.steps.saturating_sub(1));
+        let span = diagnosis.span.unwrap_or(trajectory.steps.saturating_sub(1));
         let decades = exponent * span as f64 * core::f64::consts::LOG10_E;
-        let lines = examination.thresholds.over_time;
+        let lines = diagnosis.thresholds.over_time;
         let (cause, how, severity) = match (above(-decades, lines), above(decades, lines)) {
-            (Some(severity), _) => (forgets(examination, layer), "vanishes", severity),
+            (Some(severity), _) => (forgets(diagnosis, layer), "vanishes", severity),
             (_, Some(severity)) => (Cause::ExplodingRecurrence, "explodes", severity),
             _ => continue,
         };
@@ -46,44 +46,44 @@ fn predicted(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             if exponent < 0.0 { '−' } else { '+' },
             exponent.abs()
         );
-        let finding = examination.finding(cause, severity, layer, text);
+        let finding = diagnosis.finding(cause, severity, layer, text);
         findings.push(Finding { predicted: Some(decades), ..finding });
     }
 }
 
 /// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
-fn certified(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let horizons = examination.certificate.iter().flat_map(Certificate::horizons);
+fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
         let Some((last, bounds)) =
             horizon.bounds.as_ref().and_then(|bounds| Some((bounds.len().checked_sub(2)?, bounds)))
         else {
             continue;
         };
-        let span = examination.span.unwrap_or(last).min(last);
+        let span = diagnosis.span.unwrap_or(last).min(last);
         let decades = libm::log10(bounds[span]);
-        let Some(severity) = above(-decades, examination.thresholds.over_time) else { continue };
-        let cause = forgets(examination, &horizon.name);
+        let Some(severity) = above(-decades, diagnosis.thresholds.over_time) else { continue };
+        let cause = forgets(diagnosis, &horizon.name);
         let text = format!(
             "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the \
              input",
             signed(decades).trim_start_matches('−')
         );
-        let finding = examination.finding(cause, severity, &horizon.name, text);
+        let finding = diagnosis.finding(cause, severity, &horizon.name, text);
         findings.push(Finding { predicted: Some(decades), confidence: 1.0, ..finding });
     }
 }
 
 /// Vanishing and exploding within the span that the task asks for.
-pub(super) fn over_time(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let lines = &examination.thresholds;
-    let Some(statistics) = examination.statistics else {
-        certified(examination, findings);
-        return predicted(examination, findings);
+pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let lines = &diagnosis.thresholds;
+    let Some(statistics) = diagnosis.statistics else {
+        certified(diagnosis, findings);
+        return predicted(diagnosis, findings);
     };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
         let within = state.sequence().saturating_sub(1);
-        let span = examination.span.unwrap_or(within).min(within);
+        let span = diagnosis.span.unwrap_or(within).min(within);
         if span == 0 {
             continue;
         }
@@ -99,7 +99,7 @@ pub(super) fn over_time(examination: &Diagnosis<'_>, findings: &mut Vec<Finding>
         );
         let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && CARRIES.contains(&gate.gate()));
         let mut say = |cause, severity, text| {
-            findings.push(Finding { decades: Some(total), ..examination.finding(cause, severity, layer, text) });
+            findings.push(Finding { decades: Some(total), ..diagnosis.finding(cause, severity, layer, text) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
             // A loss that has fallen refutes the milder of the two.

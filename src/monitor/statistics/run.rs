@@ -64,7 +64,7 @@ struct Wake {
     worse: u64,
 }
 
-/// What is known of a run as a whole.
+/// The statistics of a run as a whole.
 #[derive(Clone, Debug)]
 pub struct RunStatistics {
     passes: u64,
@@ -222,15 +222,15 @@ impl RunStatistics {
     pub(super) fn pass(&self) -> u64 {
         self.passes.saturating_sub(1)
     }
-    /// Passes watched.
+    /// The number of monitored passes.
     pub fn passes(&self) -> u64 {
         self.passes
     }
-    /// Updates made in them.
+    /// The number of updates in these passes.
     pub fn updates(&self) -> u64 {
         self.updates
     }
-    /// Backward passes in a row, up to now, that no update followed.
+    /// The number of backward passes in a row, up to the last, without an update.
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
@@ -238,15 +238,15 @@ impl RunStatistics {
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// The first loss told.
+    /// The first reported loss.
     pub fn first_loss(&self) -> Option<f64> {
         self.first_loss
     }
-    /// The least loss told; infinite before the first.
+    /// The lowest reported loss; infinite before the first.
     pub fn best_loss(&self) -> f64 {
         self.best_loss
     }
-    /// The loss lately: some five passes count.
+    /// The moments of the loss over about the last five passes.
     pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
@@ -258,11 +258,11 @@ impl RunStatistics {
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
     }
-    /// The length of the last gradient, before clipping.
+    /// The norm of the last gradient, before clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
-    /// e to the mean of ln ‖g‖: a typical length of the gradient, before clipping; a jump counts as tenfold.
+    /// e to the mean of ln ‖g‖: the typical norm of the gradient before clipping. A jump counts as tenfold.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
@@ -275,15 +275,15 @@ impl RunStatistics {
     pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
-    /// Gradients more than 2.5 standard deviations of ln ‖g‖ above its mean.
+    /// The number of gradients more than 2.5 standard deviations of ln ‖g‖ above its mean.
     pub fn spikes(&self) -> u64 {
         self.spikes
     }
-    /// Gradients ten times as long as is typical.
+    /// The number of gradients with ten times the typical norm.
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
-    /// How many of them made the loss worse than it had been, for some passes.
+    /// The number of jumps after which the loss was higher for some passes.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
@@ -291,15 +291,15 @@ impl RunStatistics {
     pub fn clip_factor(&self) -> Option<f64> {
         (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
     }
-    /// The share of the steps that were clipped.
+    /// The fraction of steps that were clipped.
     pub fn clipped(&self) -> f64 {
         self.clipped.mean()
     }
-    /// How many steps told whether they were clipped.
+    /// The number of steps that reported a clip factor.
     pub fn clip_steps(&self) -> u64 {
         self.clips.count()
     }
-    /// The first value that was not finite.
+    /// The first non-finite value.
     pub fn non_finite(&self) -> Option<&NonFinite> {
         self.non_finite.as_ref()
     }

@@ -209,8 +209,8 @@ fn a_cell_that_is_certain_to_vanish_is_named_for_its_recurrence() {
     let network = Sequential::input(2).layer(Recurrent::new(2, 2, Plain { first: Some(0.5) })).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let inputs = InputStatistics::new(1.0).unwrap().steps(20).unwrap();
-    let examination = Diagnosis::new(&network, inputs).unwrap();
-    let report = examination.parameters::<f64>(&network, &w, BatchShape::sequences(1, 20)).unwrap().report();
+    let diagnosis = Diagnosis::new(&network, inputs).unwrap();
+    let report = diagnosis.parameters::<f64>(&network, &w, BatchShape::sequences(1, 20)).unwrap().report();
     let found = report.findings.iter().find(|finding| finding.confidence == 1.0).unwrap();
     assert_eq!((found.cause, found.layer.as_str()), (Cause::VanishingRecurrence, "0"));
     assert!((found.predicted.unwrap() - 19.0 * 0.5f64.log10()).abs() < 1e-9, "{found}");

@@ -98,11 +98,11 @@ pub fn entries() -> Vec<Entry> {
                 let mut thresholds = Thresholds::default();
                 thresholds.vanishing = [c.real(), c.real()];
                 thresholds.dead = [c.real(), c.real()];
-                let examination = Diagnosis::new(&*network, InputStatistics::new(c.about(1.0))?)?;
-                let examination =
-                    if c.flag() { examination.parameters(&*network, &other, rows.shape())? } else { examination };
-                let examination = examination.span(c.size()).statistics(&seen).thresholds(thresholds);
-                let report = examination.report();
+                let diagnosis = Diagnosis::new(&*network, InputStatistics::new(c.about(1.0))?)?;
+                let diagnosis =
+                    if c.flag() { diagnosis.parameters(&*network, &other, rows.shape())? } else { diagnosis };
+                let diagnosis = diagnosis.span(c.size()).statistics(&seen).thresholds(thresholds);
+                let report = diagnosis.report();
                 let again = report.clone().following(&report);
                 let _ = (format!("{again} {again:?}"), again.to_json().is_ok(), again.to_svg().is_ok());
                 Ok(())
@@ -112,8 +112,8 @@ pub fn entries() -> Vec<Entry> {
             let node = c.legal(3, 2);
             let network = node.build::<f64>()?;
             let (w, x) = (c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
-            let examination = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?.trajectory(&*network, &w, &x)?;
-            let _ = format!("{}", examination.report());
+            let diagnosis = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?.trajectory(&*network, &w, &x)?;
+            let _ = format!("{}", diagnosis.report());
             Ok(())
         }),
         entry(
