@@ -11,14 +11,16 @@ mod layer;
 mod lstm;
 mod monitoring;
 mod plan;
+mod reversed;
 mod saved_gate;
 mod stage;
 mod weight_gradient;
 
-pub use bidirectional::{Bidirectional, Reversed};
+pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
 pub use elman::Elman;
 pub use gru::Gru;
 pub use layer::Recurrent;
 pub use lstm::Lstm;
+pub use reversed::Reversed;

@@ -1,25 +1,27 @@
 //! All memory of a pass, allocated once.
 
+mod backward;
+mod forward;
+mod state;
+
+pub use forward::Output;
+
 use crate::{
     batch_shape::BatchShape,
     block::Blocks,
     cpu::CpuLevel,
-    error::{Error, LayerRule, require, require_length},
+    error::{Error, LayerRule, require},
     kernel::{
         aligned::Aligned,
-        elementwise::descend,
-        thread_pool::{ThreadPool, install, threads},
+        thread_pool::{ThreadPool, install},
     },
-    layer::{
-        Backward, Dims, DropoutKey, Forward, Layer, LinkPath, MemorySizes, Mode, Parameters, Question, TrainableMask,
-        check_blocks, check_output_shape, hold,
-    },
+    layer::{Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
     monitor::GradientMonitor,
-    scalar::{Scalar, to_f64},
-    size::{filled, reserve, room, saturating_product},
-    transform::check_rate,
+    scalar::Scalar,
+    size::{filled, reserve, room},
 };
 use alloc::{string::String, vec::Vec};
+use forward::Pass;
 
 /// All memory of a pass through a network, for any shape up to the capacity it was made for.
 ///
@@ -81,32 +83,6 @@ impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
             .field("parameters", &self.memory.dims.parameters)
             .finish_non_exhaustive()
     }
-}
-
-/// What the last forward pass was.
-#[derive(Clone, Copy, Debug)]
-struct Pass {
-    batch: usize,
-    steps: usize,
-    ragged: bool,
-    mode: Mode,
-    with_state: bool,
-    /// Values of input, output and state.
-    values: [usize; 3],
-    /// Values kept for the backward pass.
-    saved: usize,
-}
-
-/// What a forward pass gives: the output, and the place for the loss's gradient.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Output<'a, T> {
-    /// The output, \[rows, output\].
-    pub y: &'a [T],
-    /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
-    pub dy: &'a mut [T],
-    /// Rows of the output.
-    pub shape: BatchShape<'a>,
 }
 
 /// The most threads of a workspace: a guard against a number that is no number of threads.
@@ -182,24 +158,6 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(())
     }
 
-    /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
-    /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
-    pub fn compute_input_gradient(&mut self, wanted: bool) {
-        let memory = &mut self.memory;
-        memory.wants_input = wanted;
-        let values = if wanted { memory.x.len() } else { 0 };
-        if memory.dx.len() != values
-            && let Ok(dx) = Aligned::zeros("the gradient of an input", values)
-        {
-            memory.dx = dx;
-        }
-    }
-
-    /// Sets whether backward passes compute the gradient of the initial state.
-    pub fn compute_state_gradient(&mut self, wanted: bool) {
-        self.memory.wants_state = wanted;
-    }
-
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
     ///
     /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through layers
@@ -222,264 +180,6 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Sets where the masks of the next training pass come from: the run's seed and the training step.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
-    }
-
-    /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
-    ///
-    /// # Shapes
-    /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
-    ///
-    /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
-    /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
-    /// gives a shape, or needs memory, other than for the workspace's capacity.
-    ///
-    /// # Panics
-    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
-    /// names the law.
-    pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
-        self.forward_with(w, x, shape, Mode::Train, &mut ())
-    }
-
-    /// [`forward`](Self::forward) in any saving mode, with somebody watching.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward).
-    ///
-    /// # Panics
-    /// As [`forward`](Self::forward).
-    pub fn forward_with(
-        &mut self,
-        w: &[T],
-        x: &[T],
-        shape: BatchShape<'_>,
-        mode: Mode,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
-    }
-
-    /// The buffer that a pass over `shape` reads: whoever makes its input can write it there, instead of having it
-    /// copied by [`forward`](Self::forward), and run [`forward_filled`](Self::forward_filled). Writing it ends the pass
-    /// before: no backward pass of it can follow.
-    ///
-    /// # Shapes
-    /// \[rows, input\], time-major.
-    ///
-    /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
-    ///
-    /// ```
-    /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
-    /// let network = Sequential::<f32>::input(3).linear(2).build()?;
-    /// let (w, shape) = (initialize(&network, 1)?, BatchShape::batch(4));
-    /// let mut workspace = Workspace::new(&network, shape)?;
-    /// for (i, x) in workspace.input_mut(shape)?.iter_mut().enumerate() {
-    ///     *x = i as f32 / 12.0;
-    /// }
-    /// let output = workspace.forward_filled(&w, shape, Mode::Train, &mut ())?;
-    /// assert_eq!(output.y.len(), 4 * 2);
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
-        let memory = &mut self.memory;
-        memory.check_saves()?;
-        memory.check_shape(shape)?;
-        memory.ready = false;
-        Ok(&mut memory.x[..shape.rows() * memory.dims.input])
-    }
-
-    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
-    /// not, on what is there.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward), but for the length of the input.
-    ///
-    /// # Panics
-    /// As [`forward`](Self::forward).
-    pub fn forward_filled(
-        &mut self,
-        w: &[T],
-        shape: BatchShape<'_>,
-        mode: Mode,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, None, shape, mode, monitor)
-    }
-
-    /// Runs `network(x)` without noise and without keeping anything.
-    ///
-    /// # Errors
-    /// Those of [`forward`](Self::forward), but for [`Error::InvalidState`]: any workspace infers.
-    ///
-    /// # Panics
-    /// As [`forward`](Self::forward).
-    pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        self.memory.infer(&self.network, w, x, shape)
-    }
-
-    /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
-    ///
-    /// # Errors
-    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::InvalidState`] without a
-    /// [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] where memory cannot hold the
-    /// gradient of the input.
-    ///
-    /// # Panics
-    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
-    /// names the law.
-    pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
-        self.backward_with(w, &mut ())
-    }
-
-    /// [`backward`](Self::backward), with somebody watching.
-    ///
-    /// # Errors
-    /// Those of [`backward`](Self::backward).
-    ///
-    /// # Panics
-    /// As [`backward`](Self::backward).
-    pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.go_back(&self.network, Parameters::Stay(w), true, monitor)?;
-        Ok(&mut self.memory.gradient)
-    }
-
-    /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
-    /// make a large one.
-    ///
-    /// # Errors
-    /// Those of [`backward`](Self::backward).
-    ///
-    /// # Panics
-    /// As [`backward`](Self::backward).
-    pub fn accumulate(&mut self, w: &[T]) -> Result<&mut [T], Error> {
-        self.accumulate_with(w, &mut ())
-    }
-
-    /// [`accumulate`](Self::accumulate), with somebody watching.
-    ///
-    /// # Errors
-    /// Those of [`backward`](Self::backward).
-    ///
-    /// # Panics
-    /// As [`backward`](Self::backward).
-    pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.go_back(&self.network, Parameters::Stay(w), false, monitor)?;
-        Ok(&mut self.memory.gradient)
-    }
-
-    /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
-    ///
-    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing frozen the
-    /// step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
-    ///
-    /// # Errors
-    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None
-    /// changes `w`.
-    ///
-    /// # Panics
-    /// As [`backward`](Self::backward).
-    ///
-    /// ```
-    /// use chainrule::{BatchShape, layer::{Linear, initialize}, workspace::Workspace};
-    /// let network = Linear::new(2, 1).without_bias();
-    /// let mut w = vec![3.0, 5.0];
-    /// let mut workspace = Workspace::new(&network, BatchShape::batch(1))?;
-    /// workspace.forward(&w, &[1.0, 2.0], BatchShape::batch(1))?.dy.copy_from_slice(&[1.0]);
-    /// workspace.descend(&mut w, 0.5)?;
-    /// assert_eq!(w, [3.0 - 0.5 * 1.0, 5.0 - 0.5 * 2.0]);
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
-        self.memory.descend(&self.network, w, rate)
-    }
-
-    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
-    pub fn gradient(&self) -> &[T] {
-        if self.memory.spent { &[] } else { &self.memory.gradient }
-    }
-
-    /// The same, to be changed; zero after [`descend`](Self::descend).
-    pub fn gradient_mut(&mut self) -> &mut [T] {
-        self.blocks_and_gradient().1
-    }
-
-    /// The blocks and the gradient together, as a transform wants them.
-    pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
-        let memory = &mut self.memory;
-        if core::mem::take(&mut memory.spent) {
-            memory.gradient.fill(T::zero());
-        }
-        (&memory.blocks, &mut memory.gradient)
-    }
-
-    /// The gradient of the input, if it was [wanted](Self::compute_input_gradient); empty on a workspace for inference.
-    pub fn input_gradient(&self) -> &[T] {
-        let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
-        self.memory.dx.get(..len).unwrap_or(&[])
-    }
-
-    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
-    pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
-        self.memory.set_state(state)
-    }
-
-    /// The state that passes start from; empty where it is zero.
-    pub fn state(&self) -> &[T] {
-        if self.memory.starts_from_state { &self.memory.state } else { &[] }
-    }
-
-    /// Passes start from a state of zero again.
-    pub fn clear_state(&mut self) {
-        self.memory.starts_from_state = false;
-    }
-
-    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
-    /// time. No gradient goes from window to window.
-    ///
-    /// ```
-    /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
-    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
-    /// let w = initialize(&network, 1)?;
-    /// let window = BatchShape::sequences(2, 5); // 2 sequences, 5 steps at a time
-    /// let mut workspace = Workspace::new(&network, window)?;
-    /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
-    /// for steps in series.chunks(2 * 5) {
-    ///     let output = workspace.forward(&w, steps, window)?;
-    ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
-    ///     workspace.accumulate(&w)?; // adds to the gradient of the windows before
-    ///     workspace.carry_state();
-    /// }
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    pub fn carry_state(&mut self) {
-        let (states, memory) = (self.memory.last_values()[2], &mut self.memory);
-        memory.state.clear();
-        memory.state.extend_from_slice(&memory.state_end[..states]);
-        memory.starts_from_state = states > 0;
-    }
-
-    /// The state at the end of the last pass.
-    pub fn final_state(&self) -> &[T] {
-        &self.memory.state_end[..self.memory.last_values()[2]]
-    }
-
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a workspace
-    /// that only infers.
-    pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
-        let states = self.memory.last_values()[2];
-        self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
-    }
-
-    /// The gradient of the initial state, if it was [wanted](Self::compute_state_gradient).
-    pub fn state_gradient(&self) -> &[T] {
-        let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
-        self.memory.d_state.get(..len).unwrap_or(&[])
     }
 }
 
@@ -610,44 +310,6 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// A forward pass on `x`, or on the input that is there.
-    fn forward(
-        &mut self,
-        network: &dyn Layer<T>,
-        w: &[T],
-        x: Option<&[T]>,
-        shape: BatchShape<'_>,
-        mode: Mode,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<Output<'_, T>, Error> {
-        // What is refused leaves the last pass as it was.
-        self.check_saves()?;
-        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let pass = self.check(network, w, values, shape, mode.saving())?;
-        if let Some(x) = x {
-            self.x[..x.len()].copy_from_slice(x);
-        }
-        monitor.begin_pass();
-        self.lengths.clear();
-        self.lengths.extend_from_slice(shape.lengths.unwrap_or(&[]));
-        self.run(network, w, None, shape, pass, monitor);
-        self.ready = true;
-        let [_, outs, states] = pass.values;
-        self.dy[..outs].fill(T::zero());
-        self.d_state_end[..states].fill(T::zero());
-        let before = pass.shape(&self.lengths);
-        let shape = network.output_shape(before);
-        check_output_shape(before, shape).unwrap_or_else(|rule| panic!("the network: {rule}"));
-        hold("the output of the network", saturating_product(&[shape.rows(), self.dims.output]), outs);
-        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
-    }
-
-    fn infer(&mut self, network: &dyn Layer<T>, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        let pass = self.check(network, w, x.len(), shape, Mode::Infer)?;
-        self.run(network, w, Some(x), shape, pass, &mut ());
-        Ok(&self.y[..pass.values[1]])
-    }
-
     /// Refuses what needs a backward pass on a workspace that keeps nothing.
     fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
@@ -666,178 +328,5 @@ impl<T: Scalar> Memory<T> {
             return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
         }
         Ok(())
-    }
-
-    /// Checks a pass over `inputs` values.
-    fn check(
-        &self,
-        network: &dyn Layer<T>,
-        w: &[T],
-        inputs: usize,
-        shape: BatchShape<'_>,
-        mode: Mode,
-    ) -> Result<Pass, Error> {
-        self.check_shape(shape)?;
-        require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
-        let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
-            Some(last) => last,
-            None => self.size(network, shape, mode)?,
-        };
-        if self.starts_from_state {
-            require_length("state", pass.values[2], self.state.len())?;
-        }
-        Ok(Pass { with_state: self.starts_from_state, ..pass })
-    }
-
-    /// The sizes of a pass, for which the workspace has the memory.
-    fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
-        let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
-        check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
-        let outs = saturating_product(&[after.rows(), self.dims.output]);
-        let states = saturating_product(&[memory.state, shape.batch]);
-        let sizes = [
-            ("output", outs, self.y.len()),
-            ("state", states, self.state_end.len()),
-            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
-            ("scratch", if threads() > 1 { 0 } else { memory.scratch }, self.scratch.len()),
-            ("saved values", memory.saved, self.saved.len()),
-        ];
-        if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
-            return Err(LayerRule::MemoryShrinks { what, smaller, larger }.at(""));
-        }
-        Ok(Pass {
-            batch: shape.batch,
-            steps: shape.steps,
-            ragged: shape.lengths.is_some(),
-            mode,
-            with_state: false,
-            values: [shape.rows() * self.dims.input, outs, states],
-            saved: memory.saved,
-        })
-    }
-
-    fn run(
-        &mut self,
-        network: &dyn Layer<T>,
-        w: &[T],
-        x: Option<&[T]>,
-        shape: BatchShape<'_>,
-        pass: Pass,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) {
-        // Nothing is left of the pass before, nor of this one where it panics.
-        (self.last, self.ready) = (None, false);
-        let [ins, outs, states] = pass.values;
-        let forward = Forward {
-            shape,
-            mode: pass.mode,
-            dropout: self.dropout,
-            x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
-            y: &mut self.y[..outs],
-            saved: &mut self.saved[..pass.saved],
-            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
-            final_state: &mut self.state_end[..states],
-            scratch: &mut self.scratch,
-            monitor,
-            at: LinkPath::new(&self.names),
-        };
-        install(self.pool.as_mut(), || network.forward(w, forward));
-        self.last = Some(pass);
-    }
-
-    fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
-        check_rate::<T>(to_f64(rate))?;
-        if self.trainable.contains(&false) {
-            self.go_back(network, Parameters::Stay(w), true, &mut ())?;
-            descend(w, rate, &self.gradient);
-        } else {
-            self.go_back(network, Parameters::Descend(w, rate), true, &mut ())?;
-        }
-        self.spent = true;
-        Ok(())
-    }
-
-    /// Adds to the gradient that is there, or begins it.
-    fn go_back(
-        &mut self,
-        network: &dyn Layer<T>,
-        mut w: Parameters<'_, T>,
-        begins: bool,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<(), Error> {
-        require_length("parameters", self.dims.parameters, w.read().len())?;
-        // The saved values are consumed: one forward pass, one backward pass.
-        let pass = self.last.filter(|_| self.ready);
-        let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass" })?;
-        if self.wants_input && self.dx.len() < self.x.len() {
-            self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
-        }
-        self.ready = false;
-        let [ins, outs, states] = pass.values;
-        let begins = core::mem::replace(&mut self.spent, true) || begins;
-        let shape = pass.shape(&self.lengths);
-        let backward = Backward {
-            shape,
-            mode: pass.mode,
-            dropout: self.dropout,
-            x: &self.x[..ins],
-            y: &self.y[..outs],
-            saved: &mut self.saved[..pass.saved],
-            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
-            dy: &self.dy[..outs],
-            d_final_state: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
-            dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
-            d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
-            dw: &mut self.gradient,
-            overwrite_dw: begins,
-            trainable: TrainableMask::new(&self.trainable),
-            scratch: &mut self.scratch,
-            monitor,
-            at: LinkPath::new(&self.names),
-        };
-        let whole = w.part(0..self.dims.parameters);
-        install(self.pool.as_mut(), || whole.down(network, backward));
-        self.spent = false;
-        // A layer may leave unwanted gradients out; one that does not is as right.
-        for block in self.blocks.iter().filter(|block| block.frozen) {
-            self.gradient[block.range.clone()].fill(T::zero());
-        }
-        if monitor.is_active() {
-            monitor.gradient(&self.blocks, w.read(), &self.gradient);
-        }
-        Ok(())
-    }
-
-    fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
-        let each = self.state_end.len() / self.capacity.batch;
-        if each == 0
-            || state.is_empty()
-            || !state.len().is_multiple_of(each)
-            || state.len() / each > self.capacity.batch
-        {
-            let expected = saturating_product(&[each, self.capacity.batch]);
-            return Err(Error::Length { what: "state", expected, found: state.len() });
-        }
-        self.state.clear();
-        self.state.extend_from_slice(state);
-        self.starts_from_state = true;
-        Ok(())
-    }
-
-    fn last_values(&self) -> [usize; 3] {
-        self.last.map_or([0; 3], |pass| pass.values)
-    }
-}
-
-impl Pass {
-    /// Whether it was over such rows in that mode, so that its sizes are those of the next.
-    fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
-        let ragged = self.ragged || shape.lengths.is_some();
-        !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
-    }
-
-    fn shape<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
-        BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }
 }

@@ -1,13 +1,13 @@
-//! An activation as a layer, and PReLU, whose slope is learned.
+//! PReLU: a leaky ReLU whose slope is a parameter.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads};
+use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
 use crate::{
     activation::{Activation, LeakyRelu},
     batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, require},
     kernel::{
-        elementwise::{Formula, apply, map2},
+        elementwise::Formula,
         register_block::{LANES, load_block},
         sums::{add_sums, sum_of},
     },
@@ -16,93 +16,6 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 use rand_core::Rng;
-
-/// An activation applied to each value: `y = φ(z)`, `dz = φ′(z) ⊙ dy`.
-///
-/// # Shapes
-/// z, y: \[rows, width\].
-#[derive(Clone, Debug, PartialEq)]
-pub struct ActivationLayer<A> {
-    width: usize,
-    activation: A,
-}
-
-impl<A: Activation> ActivationLayer<A> {
-    /// `activation` on rows of `width` values.
-    pub fn new(width: usize, activation: A) -> Self {
-        ActivationLayer { width, activation }
-    }
-}
-
-#[derive(Clone)]
-struct Value<A>(A);
-
-impl<A: Activation> Formula<1> for Value<A> {
-    #[inline(always)]
-    fn at<T: Scalar>(&self, z: T) -> [T; 1] {
-        [self.0.value(z)]
-    }
-}
-
-/// Value and derivative: what both are made of, such as an exponential, is computed once.
-#[derive(Clone)]
-struct Both<A>(A);
-
-impl<A: Activation> Formula<2> for Both<A> {
-    #[inline(always)]
-    fn at<T: Scalar>(&self, z: T) -> [T; 2] {
-        let y = self.0.value(z);
-        [y, self.0.derivative(z, y)]
-    }
-}
-
-impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
-    fn dims(&self) -> Dims {
-        Dims::new(self.width, self.width, 0)
-    }
-
-    /// Saved: φ′(z).
-    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        MemorySizes::new(if mode.saves() { shape.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
-    }
-
-    /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
-    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
-        self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
-    }
-
-    fn spec(&self) -> LayerSpec {
-        LayerSpec::ActivationLayer { width: self.width, activation: self.activation.kind() }
-    }
-
-    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        match pass.mode.saves() {
-            true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
-            false => apply(pass.x, [pass.y], Value(self.activation.clone())),
-        }
-        if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
-            pass.monitor.forward(&link, pass.x, pass.y);
-        }
-    }
-
-    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
-        let Some(dz) = pass.dx else { return };
-        map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
-        if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
-            pass.monitor.backward(&link, pass.dy, dz);
-        }
-    }
-}
 
 /// ReLU with a learned slope for negative values: `y = z` for `z > 0`, else `a z`.
 ///

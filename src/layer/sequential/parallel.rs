@@ -4,7 +4,8 @@
 //! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
-use super::{Backward, Forward, Layer, Mode, Parameters, Sequential, TrainableMask};
+use super::Sequential;
+use crate::layer::{Backward, Forward, Layer, Mode, Parameters, TrainableMask};
 use crate::{
     batch_shape::BatchShape,
     kernel::{

@@ -1,0 +1,94 @@
+//! References, boxes and shared pointers to layers are layers.
+
+use super::{Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples};
+use crate::{
+    arc::Arc,
+    batch_shape::BatchShape,
+    block::Block,
+    error::{Error, LayerRule},
+    monitor::GradientMonitor,
+    scalar::Scalar,
+};
+use alloc::{boxed::Box, string::String};
+use rand_core::Rng;
+
+/// A reference to a layer, or a layer behind a pointer, is a layer.
+macro_rules! delegate {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<T: Scalar, $($generics)*> Layer<T> for $type {
+            fn dims(&self) -> Dims {
+                (**self).dims()
+            }
+            fn output_shape<'x>(&self, shape: BatchShape<'x>) -> BatchShape<'x> {
+                (**self).output_shape(shape)
+            }
+            fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+                (**self).memory(shape, mode)
+            }
+            fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+                (**self).initialize(w, rng)
+            }
+            fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+                (**self).blocks(visit);
+            }
+            fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+                (**self).places(path, visit);
+            }
+            fn reads(&self) -> Reads {
+                (**self).reads()
+            }
+            fn saves_by_row(&self) -> bool {
+                (**self).saves_by_row()
+            }
+            fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
+                (**self).zero_rows(shape)
+            }
+            fn skips_zero_rows(&self) -> bool {
+                (**self).skips_zero_rows()
+            }
+            fn samples(&self) -> Samples {
+                (**self).samples()
+            }
+            fn overwrites(&self) -> bool {
+                (**self).overwrites()
+            }
+            fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+                (**self).gain_bound(w, shape)
+            }
+            fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+                (**self).gain_bounds(w, shape, path, visit);
+            }
+            fn state_bounds(
+                &self,
+                w: &[T],
+                shape: BatchShape<'_>,
+                path: &str,
+                visit: &mut dyn FnMut(&str, Option<&[f64]>),
+            ) {
+                (**self).state_bounds(w, shape, path, visit);
+            }
+            fn spec(&self) -> LayerSpec {
+                (**self).spec()
+            }
+            fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+                (**self).forward(w, pass);
+            }
+            fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+                (**self).backward(w, pass);
+            }
+            fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+                (**self).descend(w, rate, pass);
+            }
+            fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+                (**self).kept()
+            }
+            fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
+                (**self).ask_parts(question)
+            }
+        }
+    };
+}
+
+delegate!([L: Layer<T> + ?Sized] &L);
+delegate!([L: Layer<T> + ?Sized] Box<L>);
+delegate!([L: Layer<T> + ?Sized] Arc<L>);

@@ -1,0 +1,75 @@
+//! The path of a layer in the network: it names the links.
+
+use crate::{
+    activation::AnyActivation,
+    batch_shape::BatchShape,
+    monitor::{Factor, Link},
+};
+use alloc::string::String;
+use core::fmt::Debug;
+
+/// Where a layer stands in the network's table of link names.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkPath<'a> {
+    names: &'a [String],
+    first: usize,
+    on_main_path: bool,
+}
+
+impl<'a> LinkPath<'a> {
+    /// The first place of a table of names.
+    pub const fn new(names: &'a [String]) -> Self {
+        LinkPath { names, first: 0, on_main_path: true }
+    }
+
+    /// The place `offset` further on: that of a part.
+    #[must_use]
+    pub const fn part(self, offset: usize) -> Self {
+        LinkPath { first: self.first.saturating_add(offset), ..self }
+    }
+
+    /// The same place inside one of several parallel branches.
+    #[must_use]
+    pub const fn branch(self) -> Self {
+        LinkPath { on_main_path: false, ..self }
+    }
+
+    /// Its number in the table, which tells layers apart.
+    pub const fn index(self) -> usize {
+        self.first
+    }
+
+    /// The link at this place.
+    pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
+        Link {
+            name: self.names.get(self.first).map_or("", String::as_str),
+            index: self.first,
+            factor,
+            step: None,
+            gate: None,
+            on_main_path: self.on_main_path,
+            shape,
+            activation: None,
+        }
+    }
+}
+
+impl<'a> Link<'a> {
+    /// The same link at a step of a recurrent layer.
+    #[must_use]
+    pub const fn at_step(self, step: usize) -> Self {
+        Link { step: Some(step), ..self }
+    }
+
+    /// The same link for one gate.
+    #[must_use]
+    pub const fn gate(self, gate: &'static str) -> Self {
+        Link { gate: Some(gate), ..self }
+    }
+
+    /// The same link with its activation.
+    #[must_use]
+    pub const fn activation(self, activation: &'a dyn AnyActivation) -> Self {
+        Link { activation: Some(activation), ..self }
+    }
+}

@@ -1,0 +1,131 @@
+//! The backward pass through the layers of a network.
+
+use super::{Entry, SAVED, STATE, Sequential};
+use crate::layer::{
+    Backward, Layer, Parameters,
+    check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
+};
+use crate::{batch_shape::BatchShape, error::LayerRule, kernel::prefetch::request, scalar::Scalar};
+
+impl<T: Scalar> Sequential<T> {
+    /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
+    pub(super) fn backward_links(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
+        let Backward { shape, mode, dropout, x, y, saved, mut initial_state, dy, mut d_final_state, .. } = pass;
+        let Backward {
+            dx: mut d_input, mut d_initial_state, dw, overwrite_dw, trainable, scratch, monitor, at, ..
+        } = pass;
+        if self.links.is_empty() {
+            if let Some(dx) = d_input {
+                dx.copy_from_slice(dy);
+            }
+            return;
+        }
+        // Below the first link with something to train, nobody asks for a gradient.
+        let everything = d_input.is_some() || d_initial_state.is_some();
+        let wanted = |link: &Entry<T>| everything || trainable.part(link.first_block).any(link.kept.blocks);
+        let Some(first) = self.links.iter().position(wanted) else { return };
+        let mut saved = saved;
+        let mut between = cut(SAVED, &mut saved, self.kept_in_all(shape));
+        let widest = self.widest(shape);
+        let (mut came, rest) = scratch.split_at_mut(widest);
+        let (mut goes, scratch) = rest.split_at_mut(widest);
+        let together = self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
+        let far = self.is_far();
+        let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
+        while end > first {
+            let i = end - 1;
+            // Where no link changes the rows, nothing of the shape is to be written and read again.
+            let rows = if self.changing.is_empty() { shape } else { self.shape_before(i, shape) };
+            if !self.changing.is_empty() {
+                check_output_shape(shape, rows)
+                    .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
+            }
+            if together && let Some(stretch) = self.stretch_down(first..end, rows) {
+                end = stretch.links.start;
+                let inner = self.kept(end.max(1)..i + 1, rows);
+                let inner = &*cut_end(SAVED, &mut between, inner);
+                let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, rows));
+                let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
+                let values = self.values(end..end + 1, rows);
+                let dx = match end {
+                    0 => d_input.take(),
+                    _ if end == first => None,
+                    _ => Some(&mut goes[..values]),
+                };
+                let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
+                let pass = Backward::new(rows, mode, input, y, own, &came[..gone], dx, dw, scratch, monitor);
+                let pass = Backward { dropout, overwrite_dw, trainable, at, ..pass };
+                self.backward_together(&mut w, &stretch, inner, pass);
+                (y, gone) = (input, values);
+                core::mem::swap(&mut came, &mut goes);
+                continue;
+            }
+            end = i;
+            let link = &self.links[i];
+            let [saves, states] = self.own(i, rows, mode);
+            let kept = cut_end(SAVED, &mut saved, saves);
+            // Nobody is told of zeros that the link before would skip; a monitor is.
+            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.is_active();
+            let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
+            let values = self.values(i..i + 1, rows) - skipped;
+            let input = match i {
+                0 => x,
+                _ => cut_end(SAVED, &mut between, self.kept(i..i + 1, rows)),
+            };
+            let dx = match i {
+                0 => d_input.take(),
+                _ if i == first => None,
+                _ => Some(&mut goes[..values]),
+            };
+            let own = self.parameters(i);
+            if far && self.multiplies(i) {
+                let below = self.below(i);
+                let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, rows), self.saved(below.clone(), rows));
+                request([
+                    &w.read()[self.starts[below.start]..self.starts[i]],
+                    &between[between.len() - kept.min(between.len())..],
+                    &saved[saved.len() - saves.min(saved.len())..],
+                ]);
+            }
+            let own_dw = match w {
+                Parameters::Stay(_) => &mut dw[own.clone()],
+                Parameters::Descend(..) => &mut dw[..own.len()],
+            };
+            w.part(own).down(
+                &link.layer,
+                Backward {
+                    shape: rows,
+                    mode,
+                    dropout,
+                    x: input,
+                    y,
+                    saved: kept,
+                    initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
+                    d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    dx,
+                    d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
+                    dw: own_dw,
+                    overwrite_dw,
+                    trainable: trainable.part(link.first_block),
+                    scratch,
+                    monitor,
+                    at: at.part(link.first_place),
+                },
+            );
+            (y, gone) = (input, values);
+            core::mem::swap(&mut came, &mut goes);
+        }
+        if first == 0 {
+            hold(SAVED, 0, between.len() + saved.len());
+            hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
+        }
+    }
+
+    /// The rows of the gradient that link `i` leaves zero.
+    pub(super) fn zero_rows_of(&self, i: usize, rows: BatchShape<'_>) -> usize {
+        let (found, rows) = (self.links[i].layer.zero_rows(rows), rows.rows());
+        assert!(found <= rows, "layer {i} of a Sequential: {}", LayerRule::ZeroRows { rows, found });
+        found
+    }
+}

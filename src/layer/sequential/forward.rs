@@ -1,0 +1,97 @@
+//! The forward pass through the layers of a network.
+
+use super::{SAVED, STATE, Sequential};
+use crate::layer::{
+    Forward, Layer,
+    check::{cut, cut_shared, hold},
+};
+use crate::{batch_shape::BatchShape, kernel::prefetch::request, scalar::Scalar};
+
+impl<T: Scalar> Sequential<T> {
+    /// Runs the layers in order. Rows that are not kept go through two buffers in turn.
+    pub(super) fn forward_links(&self, w: &[T], pass: Forward<'_, T>) {
+        let Forward { shape, mode, dropout, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
+        let (mut initial_state, mut final_state, mut y) = (initial_state, final_state, Some(y));
+        if self.links.is_empty() {
+            y.unwrap_or_default().copy_from_slice(x);
+            return;
+        }
+        // Rows that are not kept go through two buffers in turn.
+        let mut saved = saved;
+        let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
+        let widest = self.widest(shape);
+        let (mut input, rest) = scratch.split_at_mut(widest);
+        let (mut output, scratch) = rest.split_at_mut(widest);
+        let together = mode.saves() && self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
+        let far = self.is_far();
+        let (mut x, mut rows, mut next) = (Some(x), shape, 0);
+        while let Some(link) = self.links.get(next) {
+            let i = next;
+            if together
+                && let Some(rows_now) = x
+                && let Some(stretch) = self.stretch_up(i, rows)
+            {
+                next = stretch.links.end;
+                let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
+                let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
+                let pass = Forward { dropout, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
+                self.forward_together(w, &stretch, [&mut *input, &mut *output], pass);
+                x = Some(&kept[self.kept(i + 1..next, rows)..]);
+                continue;
+            }
+            next += 1;
+            let [saves, states] = self.own(i, rows, mode);
+            // Most links leave the rows as they are, and nothing of the shape is to be copied.
+            let after = self.changing.contains(&i).then(|| self.change(i, rows));
+            let count = after.as_ref().map_or_else(|| rows.rows(), BatchShape::rows);
+            let values = count.saturating_mul(self.width_before(next));
+            let own = cut(SAVED, &mut saved, saves);
+            let last = y.take_if(|_| next == self.links.len());
+            let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];
+            let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
+            let came = self.values(i..i + 1, rows);
+            let pass = Forward {
+                shape: rows,
+                mode,
+                dropout,
+                x: x.unwrap_or(&input[..came.min(input.len())]),
+                y: &mut [],
+                saved: own,
+                initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                final_state: cut(STATE, &mut final_state, states),
+                scratch,
+                monitor,
+                at: at.part(link.first_place),
+            };
+            let parameters = &w[self.parameters(i)];
+            if far && self.multiplies(i) {
+                let above = self.above(i);
+                // The rows before each of them but the first, which are where this one writes; the last ones are not between.
+                let last = (above.end + 1).min(self.links.len());
+                let kept = self.kept((next + 1).min(last)..last, rows);
+                let saves = self.saved(above.clone(), rows);
+                request([
+                    &w[self.starts[above.start]..self.starts[above.end]],
+                    &between[..kept.min(between.len())],
+                    &saved[..saves.min(saved.len())],
+                ]);
+            }
+            x = match kept {
+                Some(kept) => {
+                    link.layer.forward(parameters, Forward { y: kept, ..pass });
+                    Some(kept)
+                }
+                None => {
+                    link.layer.forward(parameters, Forward { y: &mut output[..values], ..pass });
+                    core::mem::swap(&mut input, &mut output);
+                    None
+                }
+            };
+            if let Some(after) = after {
+                rows = after;
+            }
+        }
+        hold(SAVED, 0, between.len() + saved.len());
+        hold(STATE, 0, final_state.len() + initial_state.map_or(0, <[T]>::len));
+    }
+}

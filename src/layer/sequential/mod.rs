@@ -1,0 +1,302 @@
+//! Layers one after the other, run without recursion.
+
+mod backward;
+mod forward;
+mod layout;
+mod parallel;
+
+use super::{
+    Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Samples,
+    check::check_output_shape,
+};
+use crate::{
+    batch_shape::BatchShape,
+    block::Block,
+    error::{Error, LayerRule, require},
+    linalg::Upper,
+    scalar::Scalar,
+    size::{room, saturating_sum},
+};
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::ops::Range;
+use parallel::SMALL;
+use rand_core::Rng;
+
+/// Layers one after the other: `y = f_L(… f_2(f_1(x)))`.
+///
+/// Both passes are loops over a table made once, with two gradient buffers in turn: depth costs no
+/// stack, and memory only for what must be saved.
+#[derive(Debug)]
+pub struct Sequential<T> {
+    links: Vec<Entry<T>>,
+    /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
+    columns: Vec<usize>,
+    /// The same, where rows that nobody reads on the way back have no width. Those before link 0 and after the last are
+    /// somebody else's.
+    kept: Vec<usize>,
+    /// What each link saves of a row, added up, where it does so row by row.
+    saved: Vec<usize>,
+    /// The parameters of link i: `starts[i]..starts[i + 1]`.
+    starts: Vec<usize>,
+    /// The links that change the rows, which are few.
+    changing: Vec<usize>,
+    /// The widest rows between two links.
+    widest: usize,
+    /// Links in a row that can be in a stretch.
+    runs: Vec<Range<usize>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    layer: Box<dyn Layer<T>>,
+    first_block: usize,
+    first_place: usize,
+    /// Its answers when it was added.
+    kept: Answers,
+}
+
+impl<T: Scalar> Sequential<T> {
+    /// An empty network for rows of `input` values.
+    pub fn new(input: usize) -> Self {
+        Sequential {
+            links: Vec::new(),
+            columns: vec![0, input],
+            kept: vec![0],
+            saved: vec![0],
+            starts: vec![0],
+            changing: Vec::new(),
+            widest: 0,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Adds a layer at the end.
+    ///
+    /// # Errors
+    /// [`Error::WidthMismatch`] where the layer's input width is not [`width`](Self::width); [`Error::Parameter`] for a
+    /// width of 0. [`Error::TooLarge`] where the network's widths or parameters are more than memory can hold.
+    /// [`Error::InvalidLayer`] where the layer breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
+    /// deep. The network stays as it was.
+    pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
+        self.push_boxed(Box::new(layer))
+    }
+
+    /// Adds a layer behind a pointer at the end.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push).
+    pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
+        let i = self.links.len();
+        let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+        let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
+        let (dims, width) = (kept.dims, self.width());
+        if dims.input != width {
+            return Err(Error::WidthMismatch { layer: i.to_string(), expected: dims.input, found: width });
+        }
+        require(dims.input > 0 && dims.output > 0, "the width of a layer", "at least 1", 0.0)?;
+        let sum_of = |what: &str, before: usize, own: usize| {
+            room::<T>(format_args!("{what} of layers 0 to {i}"), &[before.saturating_add(own)])
+        };
+        let columns = sum_of("the widths", self.columns[i + 1], dims.output)?;
+        let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
+        let saved = if kept.saves_by_row { kept.saved } else { 0 };
+        let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
+        let last = self.links.last();
+        let entry = Entry {
+            first_block: last.map_or(0, |last| last.first_block + last.kept.blocks),
+            first_place: last.map_or(0, |last| last.first_place + last.kept.places),
+            kept,
+            layer,
+        };
+        let reads = last.is_some_and(|last| last.kept.reads.output) || kept.reads.input;
+        self.kept.push(self.kept[i] + if reads { width } else { 0 });
+        self.saved.push(saved);
+        if !kept.keeps_rows {
+            self.changing.push(i);
+        } else if kept.plain && dims.parameters <= SMALL {
+            match self.runs.last_mut().filter(|run| run.end == i) {
+                Some(run) => run.end = i + 1,
+                None => self.runs.push(i..i + 1),
+            }
+        }
+        if !self.links.is_empty() {
+            self.widest = self.widest.max(width);
+        }
+        self.columns.push(columns);
+        self.starts.push(parameters);
+        self.links.push(entry);
+        Ok(())
+    }
+
+    /// Adds all layers of `other` at the end.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; those before it stay added.
+    pub fn append(&mut self, other: Self) -> Result<(), Error> {
+        other.links.into_iter().try_for_each(|link| self.push_boxed(link.layer))
+    }
+
+    /// The width of the rows that come out so far.
+    pub fn width(&self) -> usize {
+        self.width_before(self.links.len())
+    }
+
+    /// How many layers there are.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+}
+
+/// Slices that the links share out among each other.
+const SAVED: &str = "`saved` of the layers of a Sequential";
+const STATE: &str = "the state of the layers of a Sequential";
+
+/// The name of part `i`.
+fn name(path: &str, i: usize) -> String {
+    if path.is_empty() { i.to_string() } else { format!("{path}.{i}") }
+}
+
+impl<T: Scalar> Layer<T> for Sequential<T> {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.shape_before(self.links.len(), shape)
+    }
+
+    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
+    /// others, what the neediest link needs, and with threads what stretches of links need.
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
+        for (i, link) in self.links.iter().enumerate() {
+            let memory = link.layer.memory(rows, mode);
+            rows = self.shape_after(i, rows);
+            scratch = scratch.max(memory.scratch);
+            all.saved = all.saved.saturating_add(memory.saved);
+            all.state = all.state.saturating_add(memory.state);
+        }
+        if mode.saves() {
+            all.saved = all.saved.saturating_add(self.kept_in_all(shape));
+        }
+        let widest = self.widest(shape);
+        all.scratch = saturating_sum([widest, widest, scratch, self.stretch_scratch(shape, mode)]);
+        all
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let mut links = self.links.iter().enumerate();
+        links.try_for_each(|(i, link)| link.layer.initialize(&mut w[self.parameters(i)], rng))
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        for (i, link) in self.links.iter().enumerate() {
+            let name = i.to_string();
+            link.layer.blocks(&mut |block| visit(block.within(&name, self.starts[i])));
+        }
+    }
+
+    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        for (i, link) in self.links.iter().enumerate() {
+            link.layer.places(&name(path, i), visit);
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        // Without links nothing is read.
+        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.reads));
+        Reads { input: first.is_some_and(|first| first.input), output: last.is_some_and(|last| last.output) }
+    }
+
+    fn saves_by_row(&self) -> bool {
+        matches!(&self.links[..], [one] if one.kept.saves_by_row)
+    }
+
+    fn samples(&self) -> Samples {
+        self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples))
+    }
+
+    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
+        let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
+        let depth = Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0));
+        Some(depth.map(|depth| Answers {
+            dims: self.dims(),
+            blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
+            places: last.map_or(0, |last| last.first_place + last.kept.places),
+            depth,
+            reads: self.reads(),
+            samples: self.samples(),
+            keeps_rows: self.changing.is_empty(),
+            skips_zero_rows: false,
+            saves_by_row: self.saves_by_row(),
+            saved: one.map_or(0, |one| one.saved),
+            by_row: one.is_some_and(|one| one.by_row),
+            plain: false,
+        }))
+    }
+
+    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
+        let mut rows = question.shape;
+        for (i, link) in self.links.iter().enumerate() {
+            let path = name(question.path, i);
+            question.part(rows, &path).again(&*link.layer, &link.kept)?;
+            let after = self.shape_after(i, rows);
+            check_output_shape(rows, after).map_err(|rule| rule.at(&path))?;
+            rows = after;
+        }
+        Ok(())
+    }
+
+    fn overwrites(&self) -> bool {
+        true
+    }
+
+    /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        let mut product = Some(Upper::ONE);
+        self.gain_bounds(w, shape, "", &mut |_, bound| {
+            product = product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
+        });
+        product.map(Upper::get)
+    }
+
+    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
+        self.each(shape, path, |i, rows, name| {
+            self.links[i].layer.gain_bounds(&w[self.parameters(i)], rows, name, visit);
+        });
+    }
+
+    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+        self.each(shape, path, |i, rows, name| {
+            self.links[i].layer.state_bounds(&w[self.parameters(i)], rows, name, visit);
+        });
+    }
+
+    fn spec(&self) -> LayerSpec {
+        let layers = self.links.iter().map(|link| link.layer.spec()).collect();
+        LayerSpec::Sequential { input: self.width_before(0), layers }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        self.forward_links(w, pass);
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        self.backward_links(Parameters::Stay(w), pass);
+    }
+
+    fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+        self.backward_links(Parameters::Descend(w, rate), pass);
+    }
+}

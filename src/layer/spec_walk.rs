@@ -1,0 +1,191 @@
+//! Walks over a network as data, without recursion.
+
+use super::{CellKind, LayerSpec, MAX_DEPTH, join};
+use crate::error::LayerRule;
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+/// What stands in for a part that is taken out.
+pub(super) const HOLLOW: LayerSpec = LayerSpec::LastStep { width: 0 };
+
+impl Clone for LayerSpec {
+    fn clone(&self) -> Self {
+        let mut copy = self.shallow();
+        let mut open: Vec<(&LayerSpec, &mut LayerSpec)> = self.children().zip(copy.children_mut()).collect();
+        while let Some((from, to)) = open.pop() {
+            *to = from.shallow();
+            open.extend(from.children().zip(to.children_mut()));
+        }
+        copy
+    }
+}
+
+impl PartialEq for LayerSpec {
+    fn eq(&self, other: &Self) -> bool {
+        let mut open = vec![(self, other)];
+        while let Some((a, b)) = open.pop() {
+            if !a.is_alike(b) {
+                return false;
+            }
+            open.extend(a.children().zip(b.children()));
+        }
+        true
+    }
+}
+
+/// Takes parts of parts out before they are dropped, so that depth costs no stack.
+impl Drop for LayerSpec {
+    fn drop(&mut self) {
+        if self.children().all(|part| part.children().next().is_none()) {
+            return;
+        }
+        let mut open: Vec<LayerSpec> = self.children_mut().map(|part| core::mem::replace(part, HOLLOW)).collect();
+        while let Some(mut node) = open.pop() {
+            open.extend(node.children_mut().map(|part| core::mem::replace(part, HOLLOW)));
+        }
+    }
+}
+
+impl LayerSpec {
+    /// The parts, in order.
+    fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
+        let (row, one, other): (&[LayerSpec], _, _) = match self {
+            LayerSpec::Sequential { layers, .. } => (layers, None, None),
+            LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&[], Some(&**one), None),
+            LayerSpec::Bidirectional { forward, backward } => (&[], Some(&**forward), Some(&**backward)),
+            _ => (&[], None, None),
+        };
+        row.iter().chain(one).chain(other)
+    }
+
+    fn children_mut(&mut self) -> impl Iterator<Item = &mut LayerSpec> {
+        let (row, one, other): (&mut [LayerSpec], _, _) = match self {
+            LayerSpec::Sequential { layers, .. } => (layers, None, None),
+            LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&mut [], Some(&mut **one), None),
+            LayerSpec::Bidirectional { forward, backward } => (&mut [], Some(&mut **forward), Some(&mut **backward)),
+            _ => (&mut [], None, None),
+        };
+        row.iter_mut().chain(one).chain(other)
+    }
+
+    /// Levels of layers within layers: 1 for a layer without others inside.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut level) = (0, vec![self]);
+        while !level.is_empty() {
+            depth += 1;
+            level = level.into_iter().flat_map(LayerSpec::children).collect();
+        }
+        depth
+    }
+
+    /// Refuses what is nested too deeply to be walked.
+    pub(crate) fn check_depth(&self) -> Result<(), LayerRule> {
+        if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
+    }
+
+    /// This node and every part of it with its path, in order, the whole before its parts.
+    pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
+        let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
+        while let Some((path, node)) = open.pop() {
+            let name = |i: usize| match node {
+                LayerSpec::Sequential { .. } => join(&path, &i.to_string()),
+                LayerSpec::Residual { .. } => join(&path, "branch"),
+                LayerSpec::Bidirectional { .. } => join(&path, ["forward", "backward"][i]),
+                _ => path.clone(),
+            };
+            let first = open.len();
+            open.extend(node.children().enumerate().map(|(i, part)| (name(i), part)));
+            open[first..].reverse();
+            found.push((path, node));
+        }
+        found
+    }
+
+    /// Values per input row and per output row.
+    pub fn widths(&self) -> (usize, usize) {
+        let mut first = self;
+        let input = loop {
+            match first {
+                LayerSpec::Residual { branch: part, .. }
+                | LayerSpec::Reversed(part)
+                | LayerSpec::Bidirectional { forward: part, .. } => {
+                    first = part;
+                }
+                LayerSpec::Sequential { input, .. } => break *input,
+                leaf => break leaf.own_widths().0,
+            }
+        };
+        // The outputs of both directions stand side by side.
+        let (mut output, mut open) = (0usize, vec![self]);
+        while let Some(node) = open.pop() {
+            match node {
+                LayerSpec::Sequential { input, layers } if layers.is_empty() => output = output.saturating_add(*input),
+                LayerSpec::Sequential { layers, .. } => open.extend(layers.last()),
+                _ if node.children().next().is_some() => open.extend(node.children()),
+                leaf => output = output.saturating_add(leaf.own_widths().1),
+            }
+        }
+        (input, output)
+    }
+
+    /// Values per input row and per output row of a layer without parts.
+    fn own_widths(&self) -> (usize, usize) {
+        match self {
+            LayerSpec::Linear { inputs, outputs, .. } => (*inputs, *outputs),
+            LayerSpec::ActivationLayer { width, .. }
+            | LayerSpec::PRelu { width, .. }
+            | LayerSpec::LayerNorm { width, .. }
+            | LayerSpec::RmsNorm { width, .. }
+            | LayerSpec::Dropout { width, .. }
+            | LayerSpec::LastStep { width }
+            | LayerSpec::MeanOverSteps { width } => (*width, *width),
+            LayerSpec::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
+            LayerSpec::Custom { dims, .. } => (dims.input, dims.output),
+            LayerSpec::Residual { .. }
+            | LayerSpec::Sequential { .. }
+            | LayerSpec::Reversed(_)
+            | LayerSpec::Bidirectional { .. } => (0, 0),
+        }
+    }
+
+    /// What it is, in a word or two.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            LayerSpec::Linear { .. } => "Linear".into(),
+            LayerSpec::ActivationLayer { activation, .. } => activation.name().into(),
+            LayerSpec::PRelu { .. } => "PRelu".into(),
+            LayerSpec::LayerNorm { .. } => "LayerNorm".into(),
+            LayerSpec::RmsNorm { .. } => "RmsNorm".into(),
+            LayerSpec::Dropout { rate, .. } => format!("Dropout {rate}"),
+            LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
+            LayerSpec::Sequential { .. } => "Sequential".into(),
+            LayerSpec::LastStep { .. } => "LastStep".into(),
+            LayerSpec::MeanOverSteps { .. } => "MeanOverSteps".into(),
+            LayerSpec::Recurrent { cell, .. } => match cell {
+                CellKind::Elman(activation) => format!("Recurrent Elman {}", activation.name()),
+                CellKind::Lstm => "Recurrent Lstm".into(),
+                CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
+                CellKind::Custom(name) => format!("Recurrent {}", short(name)),
+            },
+            LayerSpec::Reversed(first) => {
+                let (mut layer, mut title) = (first, String::from("Reversed "));
+                while let LayerSpec::Reversed(within) = &**layer {
+                    (layer, title) = (within, title + "Reversed ");
+                }
+                title + &layer.title()
+            }
+            LayerSpec::Bidirectional { .. } => "Bidirectional".into(),
+            LayerSpec::Custom { kind, .. } => short(kind).into(),
+        }
+    }
+}
+
+/// A type's name without its path.
+fn short(name: &str) -> &str {
+    let end = name.find('<').unwrap_or(name.len());
+    name[..end].rfind("::").map_or(name, |colons| &name[colons + 2..])
+}

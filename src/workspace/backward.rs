@@ -1,0 +1,193 @@
+//! Backward passes of a workspace, and the gradient.
+
+use super::{Memory, Workspace};
+use crate::{
+    block::Blocks,
+    error::{Error, require_length},
+    kernel::{aligned::Aligned, elementwise::descend, thread_pool::install},
+    layer::{Backward, Layer, LinkPath, Parameters, TrainableMask},
+    monitor::GradientMonitor,
+    scalar::{Scalar, to_f64},
+    transform::check_rate,
+};
+
+impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+    /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::InvalidState`] without a
+    /// [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] where memory cannot hold the
+    /// gradient of the input.
+    ///
+    /// # Panics
+    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// names the law.
+    pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
+        self.backward_with(w, &mut ())
+    }
+
+    /// [`backward`](Self::backward), with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+        self.memory.go_back(&self.network, Parameters::Stay(w), true, monitor)?;
+        Ok(&mut self.memory.gradient)
+    }
+
+    /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
+    /// make a large one.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    pub fn accumulate(&mut self, w: &[T]) -> Result<&mut [T], Error> {
+        self.accumulate_with(w, &mut ())
+    }
+
+    /// [`accumulate`](Self::accumulate), with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward).
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
+        self.memory.go_back(&self.network, Parameters::Stay(w), false, monitor)?;
+        Ok(&mut self.memory.gradient)
+    }
+
+    /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
+    ///
+    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing frozen the
+    /// step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None
+    /// changes `w`.
+    ///
+    /// # Panics
+    /// As [`backward`](Self::backward).
+    ///
+    /// ```
+    /// use chainrule::{BatchShape, layer::{Linear, initialize}, workspace::Workspace};
+    /// let network = Linear::new(2, 1).without_bias();
+    /// let mut w = vec![3.0, 5.0];
+    /// let mut workspace = Workspace::new(&network, BatchShape::batch(1))?;
+    /// workspace.forward(&w, &[1.0, 2.0], BatchShape::batch(1))?.dy.copy_from_slice(&[1.0]);
+    /// workspace.descend(&mut w, 0.5)?;
+    /// assert_eq!(w, [3.0 - 0.5 * 1.0, 5.0 - 0.5 * 2.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
+        self.memory.descend(&self.network, w, rate)
+    }
+
+    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
+    pub fn gradient(&self) -> &[T] {
+        if self.memory.spent { &[] } else { &self.memory.gradient }
+    }
+
+    /// The same, to be changed; zero after [`descend`](Self::descend).
+    pub fn gradient_mut(&mut self) -> &mut [T] {
+        self.blocks_and_gradient().1
+    }
+
+    /// The blocks and the gradient together, as a transform wants them.
+    pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
+        let memory = &mut self.memory;
+        if core::mem::take(&mut memory.spent) {
+            memory.gradient.fill(T::zero());
+        }
+        (&memory.blocks, &mut memory.gradient)
+    }
+
+    /// The gradient of the input, if it was [wanted](Self::compute_input_gradient); empty on a workspace for inference.
+    pub fn input_gradient(&self) -> &[T] {
+        let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
+        self.memory.dx.get(..len).unwrap_or(&[])
+    }
+
+    /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
+    /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
+    pub fn compute_input_gradient(&mut self, wanted: bool) {
+        let memory = &mut self.memory;
+        memory.wants_input = wanted;
+        let values = if wanted { memory.x.len() } else { 0 };
+        if memory.dx.len() != values
+            && let Ok(dx) = Aligned::zeros("the gradient of an input", values)
+        {
+            memory.dx = dx;
+        }
+    }
+}
+
+impl<T: Scalar> Memory<T> {
+    pub(super) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
+        check_rate::<T>(to_f64(rate))?;
+        if self.trainable.contains(&false) {
+            self.go_back(network, Parameters::Stay(w), true, &mut ())?;
+            descend(w, rate, &self.gradient);
+        } else {
+            self.go_back(network, Parameters::Descend(w, rate), true, &mut ())?;
+        }
+        self.spent = true;
+        Ok(())
+    }
+
+    /// Adds to the gradient that is there, or begins it.
+    pub(super) fn go_back(
+        &mut self,
+        network: &dyn Layer<T>,
+        mut w: Parameters<'_, T>,
+        begins: bool,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<(), Error> {
+        require_length("parameters", self.dims.parameters, w.read().len())?;
+        // The saved values are consumed: one forward pass, one backward pass.
+        let pass = self.last.filter(|_| self.ready);
+        let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass" })?;
+        if self.wants_input && self.dx.len() < self.x.len() {
+            self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
+        }
+        self.ready = false;
+        let [ins, outs, states] = pass.values;
+        let begins = core::mem::replace(&mut self.spent, true) || begins;
+        let shape = pass.shape(&self.lengths);
+        let backward = Backward {
+            shape,
+            mode: pass.mode,
+            dropout: self.dropout,
+            x: &self.x[..ins],
+            y: &self.y[..outs],
+            saved: &mut self.saved[..pass.saved],
+            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
+            dy: &self.dy[..outs],
+            d_final_state: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
+            dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
+            d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
+            dw: &mut self.gradient,
+            overwrite_dw: begins,
+            trainable: TrainableMask::new(&self.trainable),
+            scratch: &mut self.scratch,
+            monitor,
+            at: LinkPath::new(&self.names),
+        };
+        let whole = w.part(0..self.dims.parameters);
+        install(self.pool.as_mut(), || whole.down(network, backward));
+        self.spent = false;
+        // A layer may leave unwanted gradients out; one that does not is as right.
+        for block in self.blocks.iter().filter(|block| block.frozen) {
+            self.gradient[block.range.clone()].fill(T::zero());
+        }
+        if monitor.is_active() {
+            monitor.gradient(&self.blocks, w.read(), &self.gradient);
+        }
+        Ok(())
+    }
+}

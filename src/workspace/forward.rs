@@ -1,0 +1,272 @@
+//! Forward passes of a workspace.
+
+use super::{Memory, Workspace};
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule, require_length},
+    kernel::thread_pool::{install, threads},
+    layer::{Forward, Layer, LinkPath, Mode, check_output_shape, hold},
+    monitor::GradientMonitor,
+    scalar::Scalar,
+    size::saturating_product,
+};
+
+/// What the last forward pass was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub(super) batch: usize,
+    pub(super) steps: usize,
+    pub(super) ragged: bool,
+    pub(super) mode: Mode,
+    pub(super) with_state: bool,
+    /// Values of input, output and state.
+    pub(super) values: [usize; 3],
+    /// Values kept for the backward pass.
+    pub(super) saved: usize,
+}
+
+/// What a forward pass gives: the output, and the place for the loss's gradient.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Output<'a, T> {
+    /// The output, \[rows, output\].
+    pub y: &'a [T],
+    /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
+    pub dy: &'a mut [T],
+    /// Rows of the output.
+    pub shape: BatchShape<'a>,
+}
+
+impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+    /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
+    /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
+    /// gives a shape, or needs memory, other than for the workspace's capacity.
+    ///
+    /// # Panics
+    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// names the law.
+    pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
+        self.forward_with(w, x, shape, Mode::Train, &mut ())
+    }
+
+    /// [`forward`](Self::forward) in any saving mode, with somebody watching.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_with(
+        &mut self,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
+    }
+
+    /// The buffer that a pass over `shape` reads: whoever makes its input can write it there, instead of having it
+    /// copied by [`forward`](Self::forward), and run [`forward_filled`](Self::forward_filled). Writing it ends the pass
+    /// before: no backward pass of it can follow.
+    ///
+    /// # Shapes
+    /// \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
+    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
+    ///
+    /// ```
+    /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
+    /// let network = Sequential::<f32>::input(3).linear(2).build()?;
+    /// let (w, shape) = (initialize(&network, 1)?, BatchShape::batch(4));
+    /// let mut workspace = Workspace::new(&network, shape)?;
+    /// for (i, x) in workspace.input_mut(shape)?.iter_mut().enumerate() {
+    ///     *x = i as f32 / 12.0;
+    /// }
+    /// let output = workspace.forward_filled(&w, shape, Mode::Train, &mut ())?;
+    /// assert_eq!(output.y.len(), 4 * 2);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
+        let memory = &mut self.memory;
+        memory.check_saves()?;
+        memory.check_shape(shape)?;
+        memory.ready = false;
+        Ok(&mut memory.x[..shape.rows() * memory.dims.input])
+    }
+
+    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
+    /// not, on what is there.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward), but for the length of the input.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_filled(
+        &mut self,
+        w: &[T],
+        shape: BatchShape<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        self.memory.forward(&self.network, w, None, shape, mode, monitor)
+    }
+
+    /// Runs `network(x)` without noise and without keeping anything.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Self::forward), but for [`Error::InvalidState`]: any workspace infers.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
+        self.memory.infer(&self.network, w, x, shape)
+    }
+}
+
+impl<T: Scalar> Memory<T> {
+    /// A forward pass on `x`, or on the input that is there.
+    pub(super) fn forward(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: Option<&[T]>,
+        shape: BatchShape<'_>,
+        mode: Mode,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Output<'_, T>, Error> {
+        // What is refused leaves the last pass as it was.
+        self.check_saves()?;
+        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
+        let pass = self.check(network, w, values, shape, mode.saving())?;
+        if let Some(x) = x {
+            self.x[..x.len()].copy_from_slice(x);
+        }
+        monitor.begin_pass();
+        self.lengths.clear();
+        self.lengths.extend_from_slice(shape.lengths.unwrap_or(&[]));
+        self.run(network, w, None, shape, pass, monitor);
+        self.ready = true;
+        let [_, outs, states] = pass.values;
+        self.dy[..outs].fill(T::zero());
+        self.d_state_end[..states].fill(T::zero());
+        let before = pass.shape(&self.lengths);
+        let shape = network.output_shape(before);
+        check_output_shape(before, shape).unwrap_or_else(|rule| panic!("the network: {rule}"));
+        hold("the output of the network", saturating_product(&[shape.rows(), self.dims.output]), outs);
+        Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
+    }
+
+    pub(super) fn infer(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<&[T], Error> {
+        let pass = self.check(network, w, x.len(), shape, Mode::Infer)?;
+        self.run(network, w, Some(x), shape, pass, &mut ());
+        Ok(&self.y[..pass.values[1]])
+    }
+
+    /// Checks a pass over `inputs` values.
+    pub(super) fn check(
+        &self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        inputs: usize,
+        shape: BatchShape<'_>,
+        mode: Mode,
+    ) -> Result<Pass, Error> {
+        self.check_shape(shape)?;
+        require_length("parameters", self.dims.parameters, w.len())?;
+        require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
+        let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
+            Some(last) => last,
+            None => self.size(network, shape, mode)?,
+        };
+        if self.starts_from_state {
+            require_length("state", pass.values[2], self.state.len())?;
+        }
+        Ok(Pass { with_state: self.starts_from_state, ..pass })
+    }
+
+    /// The sizes of a pass, for which the workspace has the memory.
+    pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
+        let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
+        check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
+        let outs = saturating_product(&[after.rows(), self.dims.output]);
+        let states = saturating_product(&[memory.state, shape.batch]);
+        let sizes = [
+            ("output", outs, self.y.len()),
+            ("state", states, self.state_end.len()),
+            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
+            ("scratch", if threads() > 1 { 0 } else { memory.scratch }, self.scratch.len()),
+            ("saved values", memory.saved, self.saved.len()),
+        ];
+        if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {
+            return Err(LayerRule::MemoryShrinks { what, smaller, larger }.at(""));
+        }
+        Ok(Pass {
+            batch: shape.batch,
+            steps: shape.steps,
+            ragged: shape.lengths.is_some(),
+            mode,
+            with_state: false,
+            values: [shape.rows() * self.dims.input, outs, states],
+            saved: memory.saved,
+        })
+    }
+
+    pub(super) fn run(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: Option<&[T]>,
+        shape: BatchShape<'_>,
+        pass: Pass,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) {
+        // Nothing is left of the pass before, nor of this one where it panics.
+        (self.last, self.ready) = (None, false);
+        let [ins, outs, states] = pass.values;
+        let forward = Forward {
+            shape,
+            mode: pass.mode,
+            dropout: self.dropout,
+            x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
+            y: &mut self.y[..outs],
+            saved: &mut self.saved[..pass.saved],
+            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
+            final_state: &mut self.state_end[..states],
+            scratch: &mut self.scratch,
+            monitor,
+            at: LinkPath::new(&self.names),
+        };
+        install(self.pool.as_mut(), || network.forward(w, forward));
+        self.last = Some(pass);
+    }
+}
+
+impl Pass {
+    /// Whether it was over such rows in that mode, so that its sizes are those of the next.
+    pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
+        let ragged = self.ragged || shape.lengths.is_some();
+        !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
+    }
+
+    pub(super) fn shape<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
+        BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
+    }
+}

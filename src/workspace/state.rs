@@ -1,0 +1,94 @@
+//! The recurrent state of a workspace: initial, final, and their gradients.
+
+use super::{Memory, Workspace};
+use crate::{error::Error, layer::Layer, monitor::GradientMonitor, scalar::Scalar, size::saturating_product};
+
+impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
+    pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+        self.memory.set_state(state)
+    }
+
+    /// The state that passes start from; empty where it is zero.
+    pub fn state(&self) -> &[T] {
+        if self.memory.starts_from_state { &self.memory.state } else { &[] }
+    }
+
+    /// Passes start from a state of zero again.
+    pub fn clear_state(&mut self) {
+        self.memory.starts_from_state = false;
+    }
+
+    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
+    /// time. No gradient goes from window to window.
+    ///
+    /// ```
+    /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
+    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
+    /// let w = initialize(&network, 1)?;
+    /// let window = BatchShape::sequences(2, 5); // 2 sequences, 5 steps at a time
+    /// let mut workspace = Workspace::new(&network, window)?;
+    /// let series = [0.1; 2 * 20]; // time-major: both samples of step 0, then of step 1, …
+    /// for steps in series.chunks(2 * 5) {
+    ///     let output = workspace.forward(&w, steps, window)?;
+    ///     output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
+    ///     workspace.accumulate(&w)?; // adds to the gradient of the windows before
+    ///     workspace.carry_state();
+    /// }
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn carry_state(&mut self) {
+        let (states, memory) = (self.memory.last_values()[2], &mut self.memory);
+        memory.state.clear();
+        memory.state.extend_from_slice(&memory.state_end[..states]);
+        memory.starts_from_state = states > 0;
+    }
+
+    /// The state at the end of the last pass.
+    pub fn final_state(&self) -> &[T] {
+        &self.memory.state_end[..self.memory.last_values()[2]]
+    }
+
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a workspace
+    /// that only infers.
+    pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
+        let states = self.memory.last_values()[2];
+        self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
+    }
+
+    /// The gradient of the initial state, if it was [wanted](Self::compute_state_gradient).
+    pub fn state_gradient(&self) -> &[T] {
+        let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
+        self.memory.d_state.get(..len).unwrap_or(&[])
+    }
+
+    /// Sets whether backward passes compute the gradient of the initial state.
+    pub fn compute_state_gradient(&mut self, wanted: bool) {
+        self.memory.wants_state = wanted;
+    }
+}
+
+impl<T: Scalar> Memory<T> {
+    pub(super) fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+        let each = self.state_end.len() / self.capacity.batch;
+        if each == 0
+            || state.is_empty()
+            || !state.len().is_multiple_of(each)
+            || state.len() / each > self.capacity.batch
+        {
+            let expected = saturating_product(&[each, self.capacity.batch]);
+            return Err(Error::Length { what: "state", expected, found: state.len() });
+        }
+        self.state.clear();
+        self.state.extend_from_slice(state);
+        self.starts_from_state = true;
+        Ok(())
+    }
+
+    pub(super) fn last_values(&self) -> [usize; 3] {
+        self.last.map_or([0; 3], |pass| pass.values)
+    }
+}
