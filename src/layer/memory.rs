@@ -12,7 +12,7 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySizes {
-    /// Answers from the forward to the backward pass; 0 for [`Mode::Infer`].
+    /// Answers from the forward to the backward pass; 0 for [`Mode::Infer`](super::Mode::Infer).
     pub saved: usize,
     /// Free for use within one call, forward or backward.
     pub scratch: usize,
