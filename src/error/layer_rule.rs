@@ -1,7 +1,8 @@
 use super::Error;
 use alloc::{boxed::Box, string::String};
 
-/// A rule of the contract of [`Layer`](crate::Layer) or [`Cell`](crate::recurrent::Cell), with the value that breaks it.
+/// A rule of the contract of [`Layer`](crate::Layer) or [`Cell`](crate::recurrent::Cell), with the value that breaks
+/// it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerRule {
@@ -159,7 +160,8 @@ pub enum LayerRule {
     },
     /// A product of the first stage applied to the operand of a stage before it.
     #[error(
-        "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after the one that writes it"
+        "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
+         the one that writes it"
     )]
     StageOutputAtStart {
         /// The product.

@@ -22,7 +22,8 @@ pub enum Error {
     },
     /// Lengths of a ragged batch that increase.
     #[error(
-        "lengths must not increase: sample {sample} has {length} steps after one of {before}; sort the batch by length, longest first"
+        "lengths must not increase: sample {sample} has {length} steps after one of {before}; sort the batch by \
+         length, longest first"
     )]
     LengthsNotDescending {
         /// The sample that is longer than the one before it.
@@ -149,8 +150,8 @@ pub enum Error {
     },
     /// A parameter that is NaN or infinite.
     #[error(
-        "block {block} is not finite after update {step}; lower the learning rate, clip the gradient or begin the chain with \
-         SkipNonFinite"
+        "block {block} is not finite after update {step}; lower the learning rate, clip the gradient or begin the \
+         chain with SkipNonFinite"
     )]
     NonFiniteParameters {
         /// The first block with such a value.
@@ -160,7 +161,8 @@ pub enum Error {
     },
     /// An initial value beyond the range of the parameters' number format.
     #[error(
-        "block {block}: initial value {index} is {found}, which the number format cannot hold; use an initializer of smaller spread"
+        "block {block}: initial value {index} is {found}, which the number format cannot hold; use an initializer of \
+         smaller standard deviation"
     )]
     InitialValue {
         /// The block of parameters.
@@ -202,7 +204,8 @@ pub enum Error {
     },
     /// A chain of transforms without an optimizer, or with several.
     #[error(
-        "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (a custom one returns Stage::Optimizer)"
+        "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (a custom one returns \
+         Stage::Optimizer)"
     )]
     Optimizers {
         /// The number of optimizers.
@@ -212,8 +215,8 @@ pub enum Error {
     },
     /// A chain of transforms out of order.
     #[error(
-        "the chain ({found}) is out of order: write ({expected}); the order is guard, regularization and clipping, optimizer, \
-         schedule, average, and Unordered(..) accepts another one"
+        "the chain ({found}) is out of order: write ({expected}); the order is guard, regularization and clipping, \
+         optimizer, schedule, average, and Unordered(..) accepts another one"
     )]
     ChainOrder {
         /// The transforms that declare a stage, in their present order.
@@ -239,7 +242,7 @@ pub enum Error {
     },
     /// A custom part of a network, which the crate cannot build from a description.
     #[error("{path} ({kind}) is a custom layer: it cannot be built from its description")]
-    Opaque {
+    CustomPart {
         /// Its path.
         path: String,
         /// Its kind.
@@ -302,7 +305,8 @@ pub enum Error {
     },
     /// A checkpoint of another version of the format.
     #[error(
-        "the file has checkpoint format {found}, but this version of chainrule reads {expected}; use the one that wrote it"
+        "the file has checkpoint format {found}, but this version of chainrule reads {expected}; use the \
+         one that wrote it"
     )]
     CheckpointVersion {
         /// Version of the file; `none` if another program wrote it.

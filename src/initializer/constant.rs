@@ -35,8 +35,8 @@ impl Initializer for Zeros {
 
 /// One value everywhere: w = value.
 ///
-/// A forget-gate bias of 1 keeps the forget gate of an LSTM open at the start (Gers, Schmidhuber and Cummins 2000;
-/// Jozefowicz, Zaremba and Sutskever 2015).
+/// A forget-gate bias of 1 keeps the forget gate of an LSTM open at the start.
+/// Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Constant(

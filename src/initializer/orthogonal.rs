@@ -12,7 +12,7 @@ use rand_core::Rng;
 /// A multiple of a random orthogonal matrix: W Wᵀ = gain² I if rows ≤ columns, Wᵀ W = gain² I if columns ≤ rows.
 ///
 /// It is uniform over such matrices (Haar measure): Q of the Householder QR of a normal matrix, with the signs of the
-/// diagonal of R (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
+/// diagonal of R. Mezzadri 2007, "How to generate random matrices from the classical compact groups".
 ///
 /// A square matrix of gain 1 keeps the norm of every vector, so depth alone changes no gradient (Saxe, McClelland and
 /// Ganguli 2014). An entry has mean 0 and variance gain²/max(rows, columns).

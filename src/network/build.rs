@@ -27,7 +27,7 @@ impl LayerSpec {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Opaque`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
+    /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
     /// [`Residual::new`], [`Bidirectional::new`] and the other constructors, for a description that was made or changed
     /// by hand.
@@ -69,7 +69,7 @@ impl LayerSpec {
 
     /// A layer without parts. Apart, for its large frame is not to lie on the stack once a level.
     fn build_leaf<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
-        let opaque = |kind: &str| Error::Opaque { path: path.into(), kind: kind.into() };
+        let opaque = |kind: &str| Error::CustomPart { path: path.into(), kind: kind.into() };
         Ok(match self {
             LayerSpec::Linear { inputs, outputs, weights, bias } => {
                 Box::new(Linear::from_parts(*inputs, *outputs, weights.clone(), bias.clone()))

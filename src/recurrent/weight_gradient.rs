@@ -68,7 +68,7 @@ impl Unrolled {
         }
         for separate in [false, true] {
             let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
-            // dW and dU are products with the same columns: packed once, if each gate begins with a whole strip of them.
+            // dW and dU are products with the same left factor. It is packed once if each gate begins with a whole strip.
             let shared = !separate && trainable.block(0) && trainable.block(1) && hidden.is_multiple_of(MR);
             let (d, spare) = match shared {
                 true => TransposedA::pack(z, [of.len(), own.len()], &mut *scratch),

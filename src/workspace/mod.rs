@@ -172,7 +172,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.set_threads(&self.network, threads)
     }
 
-    /// The threads, for a caller that has more for them than one pass; to be put back.
+    /// The thread pool, for a caller that runs more on it than one pass.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
     }

@@ -489,5 +489,5 @@ fn descriptions_that_cannot_be_built() {
         }
     }
     let network = Sequential::<f32>::input(2).residual(|branch| branch.linear(2).activation(Cube)).build().unwrap();
-    refuses!(network.spec().build::<f64>(), Error::Opaque { .. }, ["0.branch.1", "Cube", "custom"]);
+    refuses!(network.spec().build::<f64>(), Error::CustomPart { .. }, ["0.branch.1", "Cube", "custom"]);
 }

@@ -243,5 +243,5 @@ fn a_description_survives_a_file() {
     // A layer of a user's own is read as opaque, and refuses to be built.
     let opaque = r#"{"Opaque":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
     let opaque: LayerSpec = serde_json::from_str(opaque).unwrap();
-    assert!(matches!(opaque.build::<f32>(), Err(chainrule::Error::Opaque { .. })));
+    assert!(matches!(opaque.build::<f32>(), Err(chainrule::Error::CustomPart { .. })));
 }

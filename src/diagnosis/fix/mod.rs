@@ -105,7 +105,7 @@ impl<'a> FixContext<'a> {
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
-            Err(Error::Opaque { .. }) => Ok(None),
+            Err(Error::CustomPart { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -265,7 +265,7 @@ impl Fix {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Opaque`] where a part is of your own; [`Error::Length`] where `parameters` are too few for the
+    /// [`Error::CustomPart`] where a part is of your own; [`Error::Length`] where `parameters` are too few for the
     /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
     pub fn apply<T: Scalar>(
         &self,

@@ -121,11 +121,11 @@ impl Prediction {
     ///
     /// # Errors
     /// Those of [`of`](Self::of); where a part must be sampled, those of [`LayerSpec::build`] but for
-    /// [`Error::Opaque`].
+    /// [`Error::CustomPart`].
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
             Ok(network) => Sample::new(&network, inputs.spread, inputs.steps).map(Some),
-            Err(Error::Opaque { .. }) => Ok(None),
+            Err(Error::CustomPart { .. }) => Ok(None),
             Err(error) => Err(error),
         })
     }
