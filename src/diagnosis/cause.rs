@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// The root of a finding, in the terms of the chain rule.
+/// The cause of a finding, as a factor of the chain rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -14,27 +14,27 @@ pub enum Cause {
     SmallWeights,
     /// The weights are too large: each product lengthens the gradient, or drives the units where φ′ is 0.
     LargeWeights,
-    /// All units of a layer begin alike and stay so.
+    /// All units of a layer start equal and remain equal.
     ConstantWeights,
-    /// Some units of a layer are copies of each other and stay so.
+    /// Some units of a layer are copies of each other and remain so.
     DuplicatedUnits,
-    /// Units that no example switches on: φ′ is 0 for all of them, and nothing brings them back.
+    /// Dead units: φ′ is 0 for every example, so that no update reaches their weights.
     DeadUnits,
-    /// One layer alone shortens the gradient by more than a decade.
+    /// One layer alone reduces the gradient by more than a decade.
     Bottleneck,
     /// The inputs are not near mean 0 and variance 1.
     UnscaledInput,
-    /// Going back through time each step shortens the gradient, within the span that the task asks for.
+    /// Each step back in time reduces the gradient, within the span that the task must remember.
     VanishingRecurrence,
-    /// Going back through time each step lengthens the gradient.
+    /// Each step back in time increases the gradient.
     ExplodingRecurrence,
-    /// A gate that should carry the state from step to step is shut.
+    /// A gate that should carry the state from step to step is closed.
     ClosedForgetGate,
-    /// The steps of the optimiser are too long for the weights.
+    /// The updates of the optimizer are too large for the weights.
     LearningRateTooHigh,
     /// The loss surface has a wall: the gradient jumps, and nothing clips it.
     Cliff,
-    /// Clipping shortens nearly every gradient to nearly nothing.
+    /// Clipping reduces nearly every gradient to a small fraction.
     ClipThresholdTooLow,
     /// A product or a sum left the range of the format.
     Overflow,
@@ -42,7 +42,7 @@ pub enum Cause {
     NotANumber,
     /// A block has a gradient and no update, but is not frozen.
     FrozenBlock,
-    /// All inputs look alike to the layer, so that no gradient tells them apart.
+    /// The layer maps all inputs to nearly equal values, so that gradients do not separate them.
     CollapsedRepresentation,
     /// The gradient is below the normal numbers of the format.
     Underflow,
@@ -72,7 +72,7 @@ impl Cause {
         Cause::Underflow,
     ];
 
-    /// Its name in a few words.
+    /// The name of the cause, in a few words.
     pub const fn name(self) -> &'static str {
         match self {
             Cause::SaturatingActivation => "saturating activation",

@@ -16,20 +16,20 @@ use crate::{
 use crate::{transform::Optimizer, workspace::Workspace};
 use alloc::vec::Vec;
 
-/// The sum of what an epoch's updates report.
+/// Sums over the updates of an epoch.
 #[derive(Default)]
 struct EpochSum {
     /// The sum of the losses of applied updates, each times its weight in a mean.
     loss: f64,
-    /// What the rows of applied updates counted for.
+    /// The total weight of the rows of applied updates.
     applied_weight: f64,
-    /// What all rows counted for.
+    /// The total weight of all rows.
     weight: f64,
     skipped: u64,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Trains for one run: the epochs of the settings, or those that are left of it.
+    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
     /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs,
@@ -126,7 +126,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// One pass over the data: the loss of the applied updates, and how many were skipped.
+    /// Runs one pass over the data. Returns the loss of the applied updates and the number of skipped ones.
     fn epoch(
         &mut self,
         data: &Dataset<'_, T>,

@@ -69,8 +69,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// The mean over the samples of `data` of a metric of your own, without noise: it is given the width, the output
-    /// and the targets of one batch at a time.
+    /// The mean of a custom metric over the samples of `data`, with dropout disabled.
+    ///
+    /// `metric` receives the width, the output and the targets of one batch at a time.
     ///
     /// # Errors
     /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
@@ -111,7 +112,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The network's output for some rows, without noise: \[rows of the output, output\].
+    /// The network's output for some rows, with dropout disabled: \[rows of the output, output\].
     ///
     /// # Errors
     /// Those of [`Workspace::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].

@@ -30,15 +30,16 @@ use alloc::vec::Vec;
 pub struct Epoch {
     /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// The training loss over the updates that were applied: the mean over all that counted in them, or the sum with
-    /// [`Reduction::Sum`]. NaN if none was applied.
+    /// The training loss over the applied updates; NaN if none was applied.
+    ///
+    /// It is the weighted mean over their rows, or the sum with [`Reduction::Sum`].
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
     /// The validation data's loss and accuracy, where there is such data.
     pub validation: Option<Evaluation>,
-    /// Updates made so far.
+    /// The number of updates since the start of training.
     pub steps: u64,
-    /// Updates of this epoch that were skipped: by a transform, or because no row counted.
+    /// The number of skipped updates of this epoch: by a transform, or because no row has a weight.
     pub skipped: u64,
 }
 
@@ -50,7 +51,7 @@ pub struct Evaluation {
     /// The loss.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
-    /// The share of the rows that count whose largest output is their class, for targets that are classes.
+    /// The fraction of weighted rows whose largest output is their class; `None` unless targets are classes.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub accuracy: Option<f64>,
 }
@@ -113,7 +114,7 @@ impl Progress {
     }
 }
 
-/// Samples of a batch for which a trainer makes memory before it sees the data.
+/// The largest batch for which a trainer allocates memory before it has the data.
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -181,8 +182,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped
     }
 
-    /// The parameters, to be changed. Training continues from them, also where early stopping had restored the best
-    /// ones.
+    /// The parameters, mutable. Training continues from them, also after early stopping has restored the best ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         if core::mem::take(&mut self.progress.restored) {
             self.best.copy_from_slice(&self.parameters);
@@ -208,17 +208,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// The workspace, to be changed.
+    /// The workspace, mutable.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         &mut self.workspace
     }
 
-    /// The optimiser and its state.
+    /// The optimizer and its state.
     pub fn optimizer(&self) -> &Optimizer<T, G> {
         &self.optimizer
     }
 
-    /// The optimiser, to be changed.
+    /// The optimizer, mutable.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         &mut self.optimizer
     }

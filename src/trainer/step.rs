@@ -16,9 +16,9 @@ use crate::{transform::Optimizer, workspace::Workspace};
 
 /// The result of one update.
 pub(super) struct Updated {
-    /// The loss over all parts; NaN where nothing counted.
+    /// The loss over all parts; NaN if the total weight is 0.
     pub loss: f64,
-    /// What the rows counted for in a mean.
+    /// The total weight of the rows in a mean.
     pub weight: f64,
     pub outcome: Outcome,
 }
@@ -150,7 +150,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Updated { loss: total, weight: to_f64(whole), outcome })
     }
 
-    /// Refuses parameters that are not finite, unless a guard decides about them.
+    /// Refuses non-finite parameters, unless the chain has a [`SkipNonFinite`](crate::transform::SkipNonFinite).
     pub(super) fn check_parameters(&self) -> Result<(), Error> {
         if self.optimizer.guarded() {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Each value brought to within ±c. NaN stays NaN.
+/// Clips each value to ±c. NaN stays NaN.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipValue {
@@ -58,7 +58,7 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 }
 
-/// The gradient of all parameters together shortened to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
+/// Clips the gradient of all parameters to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
 /// ‖g‖ is over all trained parameters, and without overflow. A value that is not finite leaves the gradient as it is:
 /// scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). ε is 0 unless told
@@ -90,7 +90,7 @@ impl ClipNorm {
         ClipNorm { p, ..self }
     }
 
-    /// Sets what is added to the norm it divides by.
+    /// Sets ε, which is added to the norm in the denominator.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         ClipNorm { epsilon, ..self }
@@ -131,7 +131,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 }
 
-/// Each block's gradient shortened to 2-norm c.
+/// Clips the gradient of each block to 2-norm c.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipBlockNorm {

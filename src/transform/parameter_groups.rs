@@ -17,7 +17,7 @@ pub struct ParameterGroups {
 }
 
 impl ParameterGroups {
-    /// No block is changed yet.
+    /// No groups: every factor is 1.
     pub fn new() -> Self {
         Self::default()
     }

@@ -10,8 +10,8 @@ use alloc::{vec, vec::Vec};
 
 /// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss: `g ← g + λ₁ sign(w) + λ₂ w`.
 ///
-/// Only matrices are penalised unless told otherwise: biases and gains are left alone. λ₂ is what PyTorch calls
-/// the weight decay of SGD and Adam. Source: Zou & Hastie 2005.
+/// By default only matrices are penalised, not biases and gains. λ₂ is the weight decay of SGD and Adam in PyTorch.
+/// Source: Zou & Hastie 2005.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Penalty {
@@ -33,7 +33,7 @@ impl Penalty {
         Self::elastic_net(0.0, lambda)
     }
 
-    /// Both.
+    /// Both penalties.
     pub fn elastic_net(l1: f64, l2: f64) -> Self {
         Penalty { l1, l2, roles: matrices() }
     }

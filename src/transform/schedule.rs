@@ -32,7 +32,7 @@ enum Kind {
     Custom(Custom),
 }
 
-/// A user's own factor.
+/// A custom factor.
 #[derive(Clone)]
 struct Custom(Arc<dyn Fn(u64) -> f64 + Send + Sync>);
 
@@ -210,7 +210,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 
 /// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
 ///
-/// The metric comes once an epoch, by [`on_metric`](GradientTransform::on_metric): a trainer's validation loss. It has
+/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. It has
 /// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite
 /// changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below
 /// zero.
@@ -239,13 +239,13 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { threshold, ..self }
     }
 
-    /// Sets the epochs after a cut in which none is counted.
+    /// Sets the number of epochs after a reduction that are not counted.
     #[must_use]
     pub fn cooldown(self, epochs: u64) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
     }
 
-    /// Sets the least factor it goes down to, between 0 and 1.
+    /// Sets the lower limit of the factor, between 0 and 1.
     #[must_use]
     pub fn least(self, least: f64) -> Self {
         ReduceOnPlateau { least, ..self }

@@ -13,8 +13,8 @@ use alloc::{string::String, vec, vec::Vec};
 
 /// Skips a step whose gradient is not finite, and gives up after too many in a row.
 ///
-/// It stands first in a chain: what comes after it never sees such a gradient. It counts in the optimiser's state,
-/// so that a resumed run goes on counting.
+/// It stands first in a chain: later transforms never receive such a gradient. The count is part of the optimizer's
+/// state, so that a resumed run continues it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SkipNonFinite {
@@ -34,7 +34,8 @@ impl SkipNonFinite {
         SkipNonFinite { limit: 10, skipped: 0 }
     }
 
-    /// Sets how many in a row, at least 1; it counts to 2/ε of the network's number format, 2048 in `f16`.
+    /// Sets the number of skipped steps in a row, at least 1; it counts to 2/ε of the network's number format, 2048 in
+    /// `f16`.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         SkipNonFinite { limit, ..self }
@@ -55,7 +56,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
         Stage::SkipNonFinite
     }
 
-    /// How many steps in a row were skipped.
+    /// The number of steps in a row that were skipped.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }

@@ -280,7 +280,7 @@ pub struct LyingCell {
 
 macro_rules! products {
     ($([$($gates:expr, $stage:expr, $operand:ident, $separate:expr);*]),* $(,)?) => {
-        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, keep_separate: $keep_separate }),*]),*]
+        &[$(&[$(Product { gates: $gates, stage: $stage, operand: Operand::$operand, keep_separate: $separate }),*]),*]
     };
 }
 
@@ -332,7 +332,7 @@ impl Cell for LyingCell {
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
-        unit.h_prev.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
+        unit.h.iter_mut().zip(unit.z.iter()).for_each(|(h, z)| *h = z.tanh());
         unit.operand.iter_mut().zip(unit.h_prev).for_each(|(operand, h)| *operand = *h);
         unit.cell_state.iter_mut().zip(unit.cell_state_prev).for_each(|(next, memory)| *next = *memory);
     }
