@@ -1,15 +1,16 @@
 //! The loop over tiles of a product, and the micro-kernel that computes one tile in registers.
 
-use super::{Epilogue, PackedB, matrix_a::MatrixA, packed_b::nr};
+use super::{
+    Epilogue, PackedB,
+    matrix_a::MatrixA,
+    packed_b::{NR_REGISTERS, nr},
+};
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use crate::kernel::{AVX2, AVX512, is};
 use crate::{
     kernel::{Kernel, LINE, Level, prefetch, require, simd::Lanes},
     scalar::Scalar,
 };
-
-/// Registers of columns in a row of a tile.
-pub(super) const NR_REGISTERS: usize = 2;
 
 /// The largest number of columns of a panel, over all levels and scalars.
 const MAX_NR: usize = 32;

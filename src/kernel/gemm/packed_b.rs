@@ -1,6 +1,6 @@
 //! The right factor B of a product, packed in panels of columns.
 
-use super::{Matrix, micro_kernel::NR_REGISTERS, split_scratch, transpose::transpose};
+use super::{Matrix, split_scratch, transpose::transpose};
 use crate::{
     kernel::{
         parallel::{SharedSlice, parallel_ranges},
@@ -9,6 +9,9 @@ use crate::{
     },
     scalar::Scalar,
 };
+
+/// Registers of columns in a row of a tile.
+pub(super) const NR_REGISTERS: usize = 2;
 
 /// Columns of a panel: those of a tile, so that a tile reads contiguous cache lines. Wider panels, of which each tile
 /// skips lines, make a product a sixth slower.
