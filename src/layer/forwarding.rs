@@ -6,7 +6,6 @@ use crate::{
     batch_shape::BatchShape,
     block::Block,
     error::{Error, LayerRule},
-    monitor::GradientMonitor,
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String};

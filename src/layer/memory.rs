@@ -1,9 +1,6 @@
 //! Sizes of the buffers that a layer asks for.
 
-use super::Layer;
-use crate::{activation::AnyActivation, monitor::GradientMonitor, scalar::Scalar};
 use core::fmt::Debug;
-use rand_core::Rng;
 
 /// Memory a layer needs for a pass, in values. It must not shrink when batch or steps grow.
 ///

@@ -1,11 +1,9 @@
 //! Something that can be a part of a network: it maps rows to rows, forward and backward.
 
 use crate::{
-    activation::AnyActivation,
     batch_shape::BatchShape,
     block::{Block, Blocks},
     error::{Error, LayerRule},
-    monitor::GradientMonitor,
     random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, room},

@@ -1,7 +1,7 @@
 //! The parameters in a backward pass: accumulate their gradient, or update them in place.
 
 use super::{Backward, Layer};
-use crate::{kernel::elementwise::descend, monitor::GradientMonitor, scalar::Scalar};
+use crate::{kernel::elementwise::descend, scalar::Scalar};
 use core::ops::Range;
 
 /// The parameters on the way back.

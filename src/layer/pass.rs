@@ -1,9 +1,8 @@
 //! The arguments of a forward and of a backward pass through one layer.
 
-use super::{DropoutKey, Layer, LinkPath, TrainableMask};
-use crate::{activation::AnyActivation, batch_shape::BatchShape, monitor::GradientMonitor, scalar::Scalar};
+use super::{DropoutKey, LinkPath, TrainableMask};
+use crate::{batch_shape::BatchShape, monitor::GradientMonitor, scalar::Scalar};
 use core::fmt::Debug;
-use rand_core::Rng;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

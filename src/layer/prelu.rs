@@ -2,12 +2,11 @@
 
 use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
 use crate::{
-    activation::{Activation, LeakyRelu},
+    activation::LeakyRelu,
     batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, require},
     kernel::{
-        elementwise::Formula,
         register_block::{LANES, load_block},
         sums::{add_sums, sum_of},
     },

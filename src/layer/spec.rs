@@ -2,12 +2,7 @@
 
 use super::{Dims, MAX_DEPTH, spec_walk::HOLLOW};
 use crate::{activation::ActivationKind, initializer::InitializerKind};
-use alloc::{
-    boxed::Box,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::fmt::{self, Debug, Formatter};
 
 /// The factor on a residual branch.

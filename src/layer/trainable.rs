@@ -1,11 +1,8 @@
 //! The mask of trainable blocks.
 
-use super::Layer;
-use crate::{activation::AnyActivation, monitor::GradientMonitor, scalar::Scalar};
 use core::fmt::Debug;
-use rand_core::Rng;
 
-/// Which of a layer's blocks are trained, in the order of [`Layer::blocks`].
+/// Which of a layer's blocks are trained, in the order of [`Layer::blocks`](super::Layer::blocks).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrainableMask<'a> {
     flags: &'a [bool],

@@ -16,7 +16,6 @@ use crate::{
         thread_pool::{ThreadPool, install},
     },
     layer::{Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
-    monitor::GradientMonitor,
     scalar::Scalar,
     size::{filled, reserve, room},
 };

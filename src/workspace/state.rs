@@ -1,7 +1,7 @@
 //! The recurrent state of a workspace: initial, final, and their gradients.
 
 use super::{Memory, Workspace};
-use crate::{error::Error, layer::Layer, monitor::GradientMonitor, scalar::Scalar, size::saturating_product};
+use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Sets the state that passes start from, h and then the rest of it, layer after layer.
