@@ -240,8 +240,8 @@ fn a_description_survives_a_file() {
     let read: LayerSpec = serde_json::from_str(&text).unwrap();
     assert_eq!(read, described);
     assert!(serde_json::from_str::<LayerSpec>(&text.replace("\"Linear\"", "\"Linea\"")).is_err());
-    // A layer of a user's own is read as opaque, and refuses to be built.
-    let opaque = r#"{"Opaque":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
-    let opaque: LayerSpec = serde_json::from_str(opaque).unwrap();
-    assert!(matches!(opaque.build::<f32>(), Err(chainrule::Error::CustomPart { .. })));
+    // A custom layer can be read, and is refused when built.
+    let custom = r#"{"Custom":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
+    let custom: LayerSpec = serde_json::from_str(custom).unwrap();
+    assert!(matches!(custom.build::<f32>(), Err(chainrule::Error::CustomPart { .. })));
 }
