@@ -36,7 +36,7 @@ pub struct Answers {
     pub(crate) saved: usize,
     /// Whether it saves by row, as much in each mode that saves, and carries no state.
     pub(crate) by_row: bool,
-    /// Whether threads may take it through a stretch of layers together.
+    /// Whether threads may take it through a span of layers together.
     pub(crate) plain: bool,
 }
 

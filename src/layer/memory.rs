@@ -2,23 +2,23 @@
 
 use core::fmt::Debug;
 
-/// Memory a layer needs for a pass, in values. It must not shrink when batch or steps grow.
+/// Sizes of the buffers that a layer needs for a pass, in values. They must not shrink when batch or steps grow.
 ///
-/// A network needs more scratch for several threads, which a layer of yours with others inside does not see: let it hand on
-/// all that its own part leaves of the scratch.
+/// A network needs more scratch for several threads. A layer with others inside cannot compute how much: it passes on to
+/// them all of the scratch that its own part leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySizes {
-    /// Answers from the forward to the backward pass; 0 for [`Mode::Infer`](super::Mode::Infer).
+    /// Values saved by the forward pass for the backward pass; 0 for [`Mode::Infer`](super::Mode::Infer).
     pub saved: usize,
-    /// Free for use within one call, forward or backward.
+    /// Scratch memory within one call, forward or backward.
     pub scratch: usize,
-    /// State per sample that goes from window to window (h, c).
+    /// State per sample, such as h and c of an LSTM.
     pub state: usize,
 }
 
 impl MemorySizes {
-    /// Memory of those sizes.
+    /// The sizes `saved`, `scratch` and `state`.
     pub const fn new(saved: usize, scratch: usize, state: usize) -> Self {
         MemorySizes { saved, scratch, state }
     }

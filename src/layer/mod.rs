@@ -1,4 +1,4 @@
-//! Something that can be a part of a network: it maps rows to rows, forward and backward.
+//! Layers: the contract, and the layers without recurrence.
 
 use crate::{
     batch_shape::BatchShape,
@@ -75,17 +75,17 @@ impl Dims {
     }
 }
 
-/// What the output of one sample depends on.
+/// Whether the samples of a batch depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Samples {
-    /// On that sample alone: a batch gives what its samples give one by one.
+    /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
     Independent,
-    /// On the other samples of the batch too, as in batch normalisation.
+    /// The output of a sample depends on the other samples too, as in batch normalisation.
     Coupled,
 }
 
 impl Samples {
-    /// What the output of two layers together depends on.
+    /// The answer for two layers together: coupled if either is.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         match self {
@@ -95,48 +95,52 @@ impl Samples {
     }
 }
 
-/// Which of its rows a layer reads on the way back.
+/// Which of `x` and `y` the backward pass of a layer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reads {
-    /// Those that came.
+    /// Whether `backward` reads `x`.
     pub input: bool,
-    /// Those that went out.
+    /// Whether `backward` reads `y`.
     pub output: bool,
 }
 
 impl Reads {
-    /// Those that came and those that went out.
+    /// Both `x` and `y`.
     pub const BOTH: Self = Reads { input: true, output: true };
-    /// Those that came.
+    /// `x` alone.
     pub const INPUT: Self = Reads { input: true, output: false };
-    /// None of them.
+    /// Neither.
     pub const NEITHER: Self = Reads { input: false, output: false };
 }
 
-/// Something that can be a part of a network.
+/// A part of a network: it maps rows to rows, forward and backward.
 ///
-/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, its
-/// memory comes with each pass; so it can be shared by threads and has nowhere to allocate.
+/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes with
+/// each pass. So threads can share a layer, and a pass does not allocate.
 ///
-/// Its laws: `backward` writes all of `dx` and **adds** to `dw`; both passes read only what was
-/// given or written before; the blocks tile the parameters exactly; every method gives the same answer each time.
-/// [`Error::InvalidLayer`] names a layer whose answers break a [`LayerRule`], where it becomes part of a network and where a
-/// workspace is made. What shows only in a pass is a panic.
+/// # Laws
+/// * `backward` writes all of `dx` and **adds** to `dw`.
+/// * Both passes read only values that were given or written before.
+/// * The blocks tile the parameters exactly.
+/// * Every method returns the same answer each time.
+///
+/// A network or workspace with a layer that breaks a [`LayerRule`] is refused with [`Error::InvalidLayer`], which names the
+/// layer. A violation that shows only in a pass is a panic.
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Widths and number of parameters.
     fn dims(&self) -> Dims;
 
-    /// The rows of `y`, given those of `x`.
+    /// The batch shape of `y`, given that of `x`. The default is the same shape.
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         shape
     }
 
-    /// Memory for a pass over `shape`.
+    /// Sizes of the buffers for a pass over `shape`. The default is none.
     fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
 
-    /// Gives the parameters their first values.
+    /// Initializes the parameters.
     ///
     /// # Errors
     /// The errors of [`Initializer::fill`](crate::initializer::Initializer::fill); [`Error::NonFinite`] for a value
@@ -157,47 +161,47 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path.into());
     }
 
-    /// Which of its rows `backward` reads. A network does not keep rows between two layers that neither reads, and gives it
-    /// empty slices instead.
+    /// Which of `x` and `y` the backward pass reads. A network does not keep activations that neither of two layers reads, and
+    /// passes empty slices instead. The default is both.
     fn reads(&self) -> Reads {
         Reads::BOTH
     }
 
-    /// Whether what is saved of a row lies by itself, row after row, as x and y do, in every mode that saves, or nothing is saved
-    /// at all. Then threads can take some of the rows each through several layers, if it has no parameters or saves nothing, and
-    /// a network need not ask for its [`memory`](Layer::memory) in each pass. A layer around another asks that one.
+    /// Whether `saved` holds a fixed number of values per row, in row order, in every mode that saves. If so, threads may
+    /// process disjoint row ranges, and a network reads [`memory`](Layer::memory) once. A container asks the layer inside. The
+    /// default is `false`.
     fn saves_by_row(&self) -> bool {
         false
     }
 
-    /// How many of the first rows of `dx` are zero whatever `dy` is: those of all steps before the last, of a layer that goes
-    /// on from the last. [`Backward::dx`] may come without them.
+    /// How many of the first rows of `dx` are zero for every `dy`, such as those of all steps before the last.
+    /// [`Backward::dx`] may come without them. The default is 0.
     fn zero_rows(&self, _shape: BatchShape<'_>) -> usize {
         0
     }
 
-    /// Whether [`Backward::dy`] may come without some of its first rows, where they are zero. A network then has the layer after
-    /// leave out its [`zero_rows`](Layer::zero_rows), as long as nobody watches, and nothing is spent on them.
+    /// Whether [`Backward::dy`] may come without some of its first rows, which are zero then. A network then lets the next
+    /// layer omit its [`zero_rows`](Layer::zero_rows), unless a monitor is active. The default is `false`.
     fn skips_zero_rows(&self) -> bool {
         false
     }
 
-    /// What the output of one sample depends on.
+    /// Whether the samples of a batch depend on each other. The default is [`Samples::Independent`].
     fn samples(&self) -> Samples {
         Samples::Independent
     }
 
-    /// Whether `backward` heeds [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again. Any other layer finds
-    /// zeros to add to. Blocks that are not [trained](Backward::trainable) may be left as they are.
+    /// Whether `backward` respects [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again. Otherwise `dw`
+    /// is cleared before. Blocks that are not [trainable](Backward::trainable) may stay as they are. The default is `false`.
     fn overwrites(&self) -> bool {
         false
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps (for a whole batch, where its
-    /// [`rows`](Layer::samples) meet), from a state of zero, in any [`Mode`], valid for every x; or `None` where none is
-    /// known.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x. If
+    /// [`samples`](Layer::samples) are coupled, the bound is for the whole batch. `None` if none is known, which is the default.
     ///
-    /// Without one a network has no [`Certificate`](crate::theory::Certificate). Round it up, if at all.
+    /// Without a bound a network has no [`Certificate`](crate::theory::Certificate). If the bound is computed in floating
+    /// point, round it up.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         None
     }
@@ -216,7 +220,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         }
     }
 
-    /// The layer as data; a layer of your own is opaque.
+    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type.
     fn spec(&self) -> LayerSpec {
         LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
     }
@@ -247,13 +251,13 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         backward_and_step(self, w, rate, pass);
     }
 
-    /// The answers that a layer of layers kept when it was made; `None` for one without parts. Sealed.
+    /// The answers that a container recorded when it was made; `None` for a layer without parts. Sealed.
     #[doc(hidden)]
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
         None
     }
 
-    /// Checks the answers of all layers inside once more, for passes of a workspace. Sealed.
+    /// Checks the answers of all layers inside again, before a workspace runs them. Sealed.
     #[doc(hidden)]
     fn ask_parts(&self, _question: Question<'_>) -> Result<(), Error> {
         Ok(())

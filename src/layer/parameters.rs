@@ -4,16 +4,16 @@ use super::{Backward, Layer};
 use crate::{kernel::elementwise::descend, scalar::Scalar};
 use core::ops::Range;
 
-/// The parameters on the way back.
+/// How the backward pass treats the parameters: accumulate a gradient, or update in place.
 pub(crate) enum Parameters<'a, T> {
-    /// Their gradient is added to, or begun.
+    /// The pass computes their gradient.
     Stay(&'a [T]),
-    /// They take a step at that rate, and what memory there is for their gradient is used again and again.
+    /// The pass subtracts rate times gradient. The buffer of the gradient is reused from layer to layer.
     Descend(&'a mut [T], T),
 }
 
 impl<T: Scalar> Parameters<'_, T> {
-    /// Them as they are.
+    /// The values of the parameters.
     pub(crate) fn read(&self) -> &[T] {
         match self {
             Parameters::Stay(w) => w,
@@ -21,7 +21,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Some of them.
+    /// The parameters in `range`.
     pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
         match self {
             Parameters::Stay(w) => Parameters::Stay(&w[range]),
@@ -29,7 +29,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Goes back through `layer`, whose parameters they are.
+    /// Runs the backward pass of `layer`, to which the parameters belong.
     pub(crate) fn down(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
         match self {
             Parameters::Descend(w, rate) if !w.is_empty() => layer.descend(w, rate, pass),

@@ -4,14 +4,14 @@ use super::{DropoutKey, LinkPath, TrainableMask};
 use crate::{batch_shape::BatchShape, monitor::GradientMonitor, scalar::Scalar};
 use core::fmt::Debug;
 
-/// What a pass is for.
+/// The purpose of a pass: it decides on dropout and on saving for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// DropoutKey on; what the backward pass needs is saved.
+    /// Dropout is on. The forward pass saves what the backward pass reads.
     Train,
-    /// DropoutKey off; what the backward pass needs is saved.
+    /// Dropout is off. The forward pass saves what the backward pass reads.
     Evaluate,
-    /// DropoutKey off; nothing is saved, no backward pass can follow.
+    /// Dropout is off, and nothing is saved: no backward pass can follow.
     Infer,
 }
 
@@ -21,40 +21,40 @@ impl Mode {
         !matches!(self, Mode::Infer)
     }
 
-    /// The mode of a pass that can go back, noise off where it was off.
+    /// The same mode, or [`Mode::Evaluate`] instead of [`Mode::Infer`]: a backward pass can follow.
     pub(crate) const fn saving(self) -> Self {
         if self.saves() { self } else { Mode::Evaluate }
     }
 }
 
-/// Everything of a forward pass through one layer.
+/// The arguments of a forward pass through one layer.
 ///
 /// # Shapes
-/// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`output_shape`](Layer::output_shape), output\];
+/// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`output_shape`](super::Layer::output_shape), output\];
 /// `initial_state`, `final_state`: `state × batch` values, laid out as the layer likes.
 #[non_exhaustive]
 pub struct Forward<'a, T: Scalar> {
     /// Rows of `x`.
     pub shape: BatchShape<'a>,
-    /// What the pass is for.
+    /// The purpose of the pass.
     pub mode: Mode,
-    /// Where masks come from.
+    /// The key of dropout masks.
     pub dropout: DropoutKey,
     /// Input.
     pub x: &'a [T],
-    /// Output; all of it is to be written.
+    /// Out: the output. The layer writes all of it.
     pub y: &'a mut [T],
-    /// What the backward pass will find again.
+    /// Out: the values that the backward pass reads.
     pub saved: &'a mut [T],
-    /// State at the start; `None` is zero.
+    /// Initial state; `None` is zero.
     pub initial_state: Option<&'a [T]>,
-    /// State at the end; all of it is to be written.
+    /// Out: the final state. The layer writes all of it.
     pub final_state: &'a mut [T],
-    /// Memory for this call; its content is arbitrary.
+    /// Scratch memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
-    /// Who watches.
+    /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
-    /// Where the layer stands.
+    /// The layer's path in the network; it names the links.
     pub at: LinkPath<'a>,
 }
 
@@ -84,7 +84,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
         }
     }
 
-    /// The same pass for a shorter time.
+    /// Reborrows the pass for a shorter lifetime.
     pub fn reborrow(&mut self) -> Forward<'_, T> {
         Forward {
             shape: self.shape,
@@ -102,7 +102,7 @@ impl<'a, T: Scalar> Forward<'a, T> {
     }
 }
 
-/// Everything of a backward pass through one layer.
+/// The arguments of a backward pass through one layer.
 ///
 /// # Shapes
 /// Those of [`Forward`]; `dw` has the layer's parameters.
@@ -110,40 +110,40 @@ impl<'a, T: Scalar> Forward<'a, T> {
 pub struct Backward<'a, T: Scalar> {
     /// Rows of `x`.
     pub shape: BatchShape<'a>,
-    /// What the forward pass was for.
+    /// The purpose of the forward pass.
     pub mode: Mode,
-    /// Where the masks came from.
+    /// The key of dropout masks, as in the forward pass.
     pub dropout: DropoutKey,
-    /// Input of the forward pass; may be empty for a layer that does not [read](Layer::reads) it.
+    /// Input of the forward pass. Empty, perhaps, for a layer that does not [read](super::Layer::reads) it.
     pub x: &'a [T],
-    /// Its output; so may this.
+    /// Output of the forward pass. Empty, perhaps, for a layer that does not read it.
     pub y: &'a [T],
-    /// What it saved; may be consumed.
+    /// Values that the forward pass saved. The layer may overwrite them.
     pub saved: &'a mut [T],
-    /// State it started from; `None` is zero.
+    /// Initial state of the forward pass; `None` is zero.
     pub initial_state: Option<&'a [T]>,
-    /// Gradient with respect to `y`; for a layer that [skips](Layer::skips_zero_rows) zeros perhaps without some of its first rows,
-    /// which are zero then.
+    /// Gradient with respect to `y`. A layer that [skips](super::Layer::skips_zero_rows) zero rows may get it without
+    /// some of its first rows, which are zero then.
     pub dy: &'a [T],
-    /// Gradient with respect to the state at the end; `None` is zero.
+    /// Gradient with respect to the final state; `None` is zero.
     pub d_final_state: Option<&'a [T]>,
-    /// Gradient with respect to `x`, to be overwritten; `None` where nobody asked for it. Of a layer with
-    /// [`zero_rows`](Layer::zero_rows) perhaps without them.
+    /// Out: gradient with respect to `x`, overwritten. `None` if it is not wanted. A layer with
+    /// [`zero_rows`](super::Layer::zero_rows) may get it without them.
     pub dx: Option<&'a mut [T]>,
-    /// Gradient with respect to the state at the start, to be overwritten; `None` where nobody asked.
+    /// Out: gradient with respect to the initial state. `None` if it is not wanted.
     pub d_initial_state: Option<&'a mut [T]>,
-    /// Gradient with respect to the parameters, to be added to.
+    /// Out: gradient with respect to the parameters. The layer adds to it, or overwrites it as `overwrite_dw` says.
     pub dw: &'a mut [T],
-    /// Whether nothing is in `dw` yet and its content is arbitrary, so that it is to be overwritten: only ever for a layer
-    /// that [`overwrites`](Layer::overwrites).
+    /// Whether `dw` is overwritten instead of added to; its content is arbitrary then. Only ever true for a layer that
+    /// [`overwrites`](super::Layer::overwrites).
     pub overwrite_dw: bool,
-    /// Which blocks of it are wanted; the others may be left out, to save time.
+    /// The blocks of `dw` that are wanted. A layer may leave out the others, which saves time.
     pub trainable: TrainableMask<'a>,
-    /// Memory for this call; its content is arbitrary.
+    /// Scratch memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
-    /// Who watches.
+    /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
-    /// Where the layer stands.
+    /// The layer's path in the network; it names the links.
     pub at: LinkPath<'a>,
 }
 
@@ -183,7 +183,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
         }
     }
 
-    /// The same pass for a shorter time.
+    /// Reborrows the pass for a shorter lifetime.
     pub fn reborrow(&mut self) -> Backward<'_, T> {
         Backward {
             shape: self.shape,

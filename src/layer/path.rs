@@ -8,7 +8,7 @@ use crate::{
 use alloc::string::String;
 use core::fmt::Debug;
 
-/// Where a layer stands in the network's table of link names.
+/// The path of a layer in the network's table of link names.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkPath<'a> {
     names: &'a [String],
@@ -17,29 +17,29 @@ pub struct LinkPath<'a> {
 }
 
 impl<'a> LinkPath<'a> {
-    /// The first place of a table of names.
+    /// The path of the first link in a table of names.
     pub const fn new(names: &'a [String]) -> Self {
         LinkPath { names, first: 0, on_main_path: true }
     }
 
-    /// The place `offset` further on: that of a part.
+    /// The path of a part whose links begin `offset` names later.
     #[must_use]
     pub const fn part(self, offset: usize) -> Self {
         LinkPath { first: self.first.saturating_add(offset), ..self }
     }
 
-    /// The same place inside one of several parallel branches.
+    /// The same path, marked as inside one of several parallel branches.
     #[must_use]
     pub const fn branch(self) -> Self {
         LinkPath { on_main_path: false, ..self }
     }
 
-    /// Its number in the table, which tells layers apart.
+    /// The index of the first link in the table. It differs from layer to layer, and dropout keys its masks by it.
     pub const fn index(self) -> usize {
         self.first
     }
 
-    /// The link at this place.
+    /// The link of this path.
     pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),

@@ -2,41 +2,41 @@
 
 use core::fmt::Debug;
 
-/// Which of a layer's blocks are trained, in the order of [`Layer::blocks`](super::Layer::blocks).
+/// The mask of a layer's trainable blocks, in the order of [`Layer::blocks`](super::Layer::blocks).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrainableMask<'a> {
     flags: &'a [bool],
     first: usize,
-    /// Whether those without a flag are left out.
+    /// Whether blocks without a flag are frozen.
     none: bool,
 }
 
 impl<'a> TrainableMask<'a> {
-    /// All blocks.
+    /// All blocks are trainable.
     pub const ALL: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: false };
 
-    /// No block.
+    /// No block is trainable.
     pub(crate) const NONE: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: true };
 
-    /// One flag a block; none at all means all are trained.
+    /// One flag per block. With an empty slice all blocks are trainable.
     pub const fn new(flags: &'a [bool]) -> Self {
         TrainableMask { flags, first: 0, none: false }
     }
 
-    /// Whether block `i` is trained.
+    /// Whether block `i` is trainable.
     pub fn block(self, i: usize) -> bool {
         self.flags.get(self.first.saturating_add(i)).copied().unwrap_or(!self.none)
     }
 
-    /// The flags of a part whose blocks begin at `first`.
+    /// The mask of a part whose blocks begin at `first`.
     #[must_use]
     pub const fn part(self, first: usize) -> Self {
         TrainableMask { first: self.first.saturating_add(first), ..self }
     }
 
-    /// Whether any of the first `count` blocks is trained.
+    /// Whether any of the first `count` blocks is trainable.
     pub fn any(self, count: usize) -> bool {
-        // Beyond the flags all are alike.
+        // All blocks beyond the flags have the same answer.
         (0..count.min(self.flags.len().saturating_add(1))).any(|i| self.block(i))
     }
 }

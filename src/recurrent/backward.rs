@@ -86,7 +86,7 @@ impl Unrolled {
             }
         }
 
-        // The state at the very start has a gradient only if somebody asks.
+        // The gradient of the initial state is computed only if it is wanted.
         let wants_start = d_initial_state.is_some();
         let together = self.steps_together::<T>(batch);
         for first in (0..shape.steps).step_by(together).rev() {

@@ -351,7 +351,7 @@ impl Unrolled {
     }
 
     /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz that are
-    /// its own: what they have to be packed from lies in the caches of all threads, and who packs does not multiply.
+    /// its own: what they have to be packed from lies in the caches of all threads, and a thread that packs does not multiply.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));

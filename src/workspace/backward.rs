@@ -26,7 +26,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.backward_with(w, &mut ())
     }
 
-    /// [`backward`](Self::backward), with somebody watching.
+    /// [`backward`](Self::backward), with a monitor.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -34,7 +34,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.go_back(&self.network, Parameters::Stay(w), true, monitor)?;
+        self.memory.run_backward(&self.network, Parameters::Stay(w), true, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -50,7 +50,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.accumulate_with(w, &mut ())
     }
 
-    /// [`accumulate`](Self::accumulate), with somebody watching.
+    /// [`accumulate`](Self::accumulate), with a monitor.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.go_back(&self.network, Parameters::Stay(w), false, monitor)?;
+        self.memory.run_backward(&self.network, Parameters::Stay(w), false, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -131,17 +131,17 @@ impl<T: Scalar> Memory<T> {
     pub(super) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
         check_rate::<T>(to_f64(rate))?;
         if self.trainable.contains(&false) {
-            self.go_back(network, Parameters::Stay(w), true, &mut ())?;
+            self.run_backward(network, Parameters::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
         } else {
-            self.go_back(network, Parameters::Descend(w, rate), true, &mut ())?;
+            self.run_backward(network, Parameters::Descend(w, rate), true, &mut ())?;
         }
         self.spent = true;
         Ok(())
     }
 
-    /// Adds to the gradient that is there, or begins it.
-    pub(super) fn go_back(
+    /// Runs the backward pass, overwriting the gradient or accumulating into it.
+    pub(super) fn run_backward(
         &mut self,
         network: &dyn Layer<T>,
         mut w: Parameters<'_, T>,

@@ -25,20 +25,20 @@ pub(super) struct Pass {
     pub(super) saved: usize,
 }
 
-/// What a forward pass gives: the output, and the place for the loss's gradient.
+/// The result of a forward pass: the output, and the buffer for the gradient of the loss.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Output<'a, T> {
     /// The output, \[rows, output\].
     pub y: &'a [T],
-    /// To be filled with the gradient of the loss with respect to `y`; it comes zeroed.
+    /// In: zeros. Write the gradient of the loss with respect to `y` here.
     pub dy: &'a mut [T],
-    /// Rows of the output.
+    /// Batch shape of the output.
     pub shape: BatchShape<'a>,
 }
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// Runs `network(x)` as in training: noise on, ready for [`backward`](Self::backward).
+    /// Runs `network(x)` as in training: dropout on, ready for [`backward`](Self::backward).
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
@@ -56,7 +56,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.forward_with(w, x, shape, Mode::Train, &mut ())
     }
 
-    /// [`forward`](Self::forward) in any saving mode, with somebody watching.
+    /// [`forward`](Self::forward) with a chosen `mode` and a monitor.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward).
@@ -74,8 +74,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
     }
 
-    /// The buffer that a pass over `shape` reads: whoever makes its input can write it there, instead of having it
-    /// copied by [`forward`](Self::forward), and run [`forward_filled`](Self::forward_filled). Writing it ends the pass
+    /// The buffer that a pass over `shape` reads: write the input there instead of having it
+    /// copied by [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). Writing it ends the pass
     /// before: no backward pass of it can follow.
     ///
     /// # Shapes
@@ -123,7 +123,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.forward(&self.network, w, None, shape, mode, monitor)
     }
 
-    /// Runs `network(x)` without noise and without keeping anything.
+    /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward), but for [`Error::InvalidState`]: any workspace infers.

@@ -1,4 +1,4 @@
-//! All memory of a pass, allocated once.
+//! The workspace: all memory of a pass, allocated once.
 
 mod backward;
 mod forward;
@@ -147,7 +147,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(())
     }
 
-    /// Takes [`freeze`](Self::freeze) back.
+    /// Unfreezes the blocks named `prefix` or below it.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
@@ -160,8 +160,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
     ///
     /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through layers
-    /// too small for that each thread takes some of the samples, as long as nobody watches; what is too short to be worth
-    /// it stays on one thread. The others are made here, with the memory they need, stay awake during a pass and sleep between.
+    /// too small for that each thread takes some of the samples, unless a monitor is active. Passes too short to gain
+    /// from threads stay on one. The others are made here, with the memory they need, stay awake during a pass and sleep between.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their

@@ -20,7 +20,7 @@ impl<T: Scalar> Sequential<T> {
             }
             return;
         }
-        // Below the first link with something to train, nobody asks for a gradient.
+        // Links before the first with a trainable block need no gradient.
         let everything = d_input.is_some() || d_initial_state.is_some();
         let wanted = |link: &Entry<T>| everything || trainable.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
@@ -29,7 +29,7 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(shape);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
+        let together = self.has_parallel_spans(shape, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
@@ -40,8 +40,8 @@ impl<T: Scalar> Sequential<T> {
                 check_output_shape(shape, rows)
                     .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
             }
-            if together && let Some(stretch) = self.stretch_down(first..end, rows) {
-                end = stretch.links.start;
+            if together && let Some(span) = self.span_before(first..end, rows) {
+                end = span.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
                 let inner = &*cut_end(SAVED, &mut between, inner);
                 let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, rows));
@@ -55,7 +55,7 @@ impl<T: Scalar> Sequential<T> {
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
                 let pass = Backward::new(rows, mode, input, y, own, &came[..gone], dx, dw, scratch, monitor);
                 let pass = Backward { dropout, overwrite_dw, trainable, at, ..pass };
-                self.backward_together(&mut w, &stretch, inner, pass);
+                self.backward_parallel(&mut w, &span, inner, pass);
                 (y, gone) = (input, values);
                 core::mem::swap(&mut came, &mut goes);
                 continue;
@@ -64,7 +64,7 @@ impl<T: Scalar> Sequential<T> {
             let link = &self.links[i];
             let [saves, states] = self.own(i, rows, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
-            // Nobody is told of zeros that the link before would skip; a monitor is.
+            // Omit leading zero rows unless a monitor is active: a monitor must see the whole gradient.
             let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.is_active();
             let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
             let values = self.values(i..i + 1, rows) - skipped;

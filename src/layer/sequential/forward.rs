@@ -22,20 +22,20 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(shape);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && self.has_stretches(shape, mode, scratch.len()) && !monitor.is_active();
+        let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), shape, 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
             if together
                 && let Some(rows_now) = x
-                && let Some(stretch) = self.stretch_up(i, rows)
+                && let Some(span) = self.span_from(i, rows)
             {
-                next = stretch.links.end;
+                next = span.links.end;
                 let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
                 let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
                 let pass = Forward { dropout, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
-                self.forward_together(w, &stretch, [&mut *input, &mut *output], pass);
+                self.forward_parallel(w, &span, [&mut *input, &mut *output], pass);
                 x = Some(&kept[self.kept(i + 1..next, rows)..]);
                 continue;
             }

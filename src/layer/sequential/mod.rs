@@ -37,8 +37,8 @@ pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
     columns: Vec<usize>,
-    /// The same, where rows that nobody reads on the way back have no width. Those before link 0 and after the last are
-    /// somebody else's.
+    /// Prefix sums of the widths of the activations kept for the backward pass. Those before link 0 and after the last belong
+    /// to the caller.
     kept: Vec<usize>,
     /// What each link saves of a row, added up, where it does so row by row.
     saved: Vec<usize>,
@@ -48,7 +48,7 @@ pub struct Sequential<T> {
     changing: Vec<usize>,
     /// The widest rows between two links.
     widest: usize,
-    /// Links in a row that can be in a stretch.
+    /// Links in a row that can be in a span.
     runs: Vec<Range<usize>>,
 }
 
@@ -177,7 +177,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
-    /// others, what the neediest link needs, and with threads what stretches of links need.
+    /// others, what the neediest link needs, and with threads what spans of links need.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {
@@ -191,7 +191,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             all.saved = all.saved.saturating_add(self.kept_in_all(shape));
         }
         let widest = self.widest(shape);
-        all.scratch = saturating_sum([widest, widest, scratch, self.stretch_scratch(shape, mode)]);
+        all.scratch = saturating_sum([widest, widest, scratch, self.parallel_scratch(shape, mode)]);
         all
     }
 

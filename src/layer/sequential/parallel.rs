@@ -1,7 +1,7 @@
-//! Layers of a [`Sequential`] that threads go through together: each takes some samples through all of them.
+//! Spans of layers of a [`Sequential`] that run in parallel: each thread takes some samples through all layers of a span.
 //!
 //! A layer of a deep narrow network is too short to be divided by itself. What such layers do to a sample depends on
-//! nothing else, so threads need not meet before the end of a stretch of them. Backward keeps every dy of the stretch; the
+//! nothing else, so threads need not meet before the end of a span of them. Backward keeps every dy of the span; the
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
 use super::Sequential;
@@ -18,21 +18,21 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The most parameters of a layer in a stretch: each thread packs the weights for itself, and those of a larger layer would
+/// The most parameters of a layer in a span: each thread packs the weights for itself, and those of a larger layer would
 /// take it longer than meeting the others.
 pub(super) const SMALL: usize = 1 << 15;
 
-/// Values of dy that a stretch keeps backward: 256 KiB of `f32`, half of a level-2 cache.
+/// Values of dy that a span keeps backward: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
 /// Some links in a row, and for how many parts of the samples they are worth it.
-pub(super) struct Stretch {
+pub(super) struct ParallelSpan {
     pub(super) links: Range<usize>,
     parts: usize,
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// The links of run `i` that can be in stretches: not the last link of all, whose rows go elsewhere.
+    /// The links of run `i` that can be in spans: not the last link of all, whose rows go elsewhere.
     fn run(&self, i: usize) -> Range<usize> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
@@ -53,8 +53,8 @@ impl<T: Scalar> Sequential<T> {
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Scratch for stretches of up to `rows` rows, beside that of the links: the dy that are kept, and for each part what
-    /// the neediest link needs and a gradient that nobody wants. 0 where there is none.
+    /// Scratch for spans of up to `rows` rows, beside that of the links: the dy that are kept, and for each part the largest
+    /// scratch of any link plus a weight gradient that is discarded. 0 where there is none.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -71,27 +71,27 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether there are stretches in a pass with so much scratch: rows are samples, some links are worth more than one
-    /// thread, and whoever made the scratch knew of the threads.
-    pub(super) fn has_stretches(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
+    /// Whether there are spans in a pass with so much scratch: rows are samples, some links are worth more than one
+    /// thread, and the scratch was sized for the threads.
+    pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Scratch for stretches of a pass over `shape`, or over one step of it.
-    pub(super) fn stretch_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
+    /// Scratch for spans of a pass over `shape`, or over one step of it.
+    pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// The stretch that begins with link `i`, if one is worth it; what comes out of it is kept.
-    pub(super) fn stretch_up(&self, i: usize, rows: BatchShape<'_>) -> Option<Stretch> {
+    /// The span that begins with link `i`, if one is worth it; what comes out of it is kept.
+    pub(super) fn span_from(&self, i: usize, rows: BatchShape<'_>) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
         let parts = self.parts(links.clone(), rows.rows());
-        (parts > 1).then_some(Stretch { links, parts })
+        (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// The stretch that ends with the last of `links`, if one is worth it.
-    pub(super) fn stretch_down(&self, links: Range<usize>, rows: BatchShape<'_>) -> Option<Stretch> {
+    /// The span that ends with the last of `links`, if one is worth it.
+    pub(super) fn span_before(&self, links: Range<usize>, rows: BatchShape<'_>) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
         // As many as the dy have room for.
@@ -101,17 +101,17 @@ impl<T: Scalar> Sequential<T> {
         // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.
         let all = self.starts[end] - self.starts[start];
         let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
-        (parts > 1 && even()).then_some(Stretch { links: start..end, parts })
+        (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
     }
 
-    /// The forward pass through a stretch, unwatched; `y` is to hold what is kept of what comes out of each link, and what is
+    /// The forward pass through a span, without a monitor; `y` is to hold what is kept of what comes out of each link, and what is
     /// not goes through `passing`.
-    pub(super) fn forward_together(&self, w: &[T], stretch: &Stretch, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
+    pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { shape, mode, dropout, x, y, saved, scratch, at, .. } = pass;
-        let (Range { start, end }, far) = (stretch.links.clone(), self.is_far());
-        let (size, made) = ([stretch.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
+        let (Range { start, end }, far) = (span.links.clone(), self.is_far());
+        let (size, made) = ([span.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
         parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
-            let (i, mut nobody, ChainStep { rows: own, input: x, output: y, saved, scratch }) =
+            let (i, mut no_monitor, ChainStep { rows: own, input: x, output: y, saved, scratch }) =
                 (start + k - 1, (), step);
             let link = &self.links[i];
             if far && self.multiplies(i) {
@@ -119,7 +119,7 @@ impl<T: Scalar> Sequential<T> {
                 request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
             let (dropout, at) = (dropout.later(own.start), at.part(link.first_place));
-            let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut nobody);
+            let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut no_monitor);
             link.layer.forward(&w[self.parameters(i)], Forward { dropout, at, ..pass });
         });
     }
@@ -134,17 +134,17 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// The backward pass through a stretch, unwatched; `inner` are the rows that come to each link but the first, whose
+    /// The backward pass through a span, without a monitor; `inner` are the rows that come to each link but the first, whose
     /// are `x`.
-    pub(super) fn backward_together(
+    pub(super) fn backward_parallel(
         &self,
         w: &mut Parameters<'_, T>,
-        stretch: &Stretch,
+        span: &ParallelSpan,
         inner: &[T],
         pass: Backward<'_, T>,
     ) {
         let Backward { shape, mode, dropout, x, y, saved, dy, dx, dw, overwrite_dw, trainable, scratch, at, .. } = pass;
-        let (Range { start, end }, parts) = (stretch.links.clone(), stretch.parts);
+        let (Range { start, end }, parts) = (span.links.clone(), span.parts);
         // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
@@ -156,7 +156,7 @@ impl<T: Scalar> Sequential<T> {
             &all[rows.start * width..rows.end * width]
         };
         let (kept, scratch) = scratch.split_at_mut(KEPT);
-        // Nobody may ask for the gradient of what comes to the first link.
+        // The gradient of the input of the first link may not be wanted.
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { stored: widths.all, ..widths };
@@ -164,7 +164,7 @@ impl<T: Scalar> Sequential<T> {
         let made = ChainBuffers { stored: &mut *kept, temporary: [&mut [], &mut []], saved };
         parallel_chain([parts, shape.rows()], widths, Direction::Backward, dy, made, scratch, |k, step| {
             let ChainStep { rows: own, input: dy, output: dx, saved, scratch } = step;
-            let (i, mut nobody) = (lowest + k, ());
+            let (i, mut no_monitor) = (lowest + k, ());
             let link = &self.links[i];
             if far && self.multiplies(i) {
                 request([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
@@ -176,7 +176,7 @@ impl<T: Scalar> Sequential<T> {
             if !overwrite_dw {
                 unwanted.fill(T::zero());
             }
-            let pass = Backward::new(rows, mode, x, y, saved, dy, Some(dx), unwanted, scratch, &mut nobody);
+            let pass = Backward::new(rows, mode, x, y, saved, dy, Some(dx), unwanted, scratch, &mut no_monitor);
             link.layer
                 .backward(&weights[self.parameters(i)], Backward { dropout, overwrite_dw, trainable, at, ..pass });
         });
@@ -190,10 +190,10 @@ impl<T: Scalar> Sequential<T> {
             if dw.is_empty() {
                 return;
             }
-            let (link, mut nobody) = (&self.links[i], ());
+            let (link, mut no_monitor) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
             let (trainable, at) = (trainable.part(link.first_block), at.part(link.first_place));
-            let pass = Backward::new(shape, mode, x, y, &mut [], dy, None, dw, scratch, &mut nobody);
+            let pass = Backward::new(shape, mode, x, y, &mut [], dy, None, dw, scratch, &mut no_monitor);
             w.down(&link.layer, Backward { dropout, overwrite_dw, trainable, at, ..pass });
         };
         match w {
@@ -235,7 +235,7 @@ mod tests {
                 assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::batch(batch + 1)), "{batch}");
                 assert!(scratch(BatchShape::batch(batch)) <= scratch(BatchShape::sequences(batch, 2)), "{batch}");
             }
-            assert!(scratch(BatchShape::batch(300)) > alone + KEPT, "there are stretches");
+            assert!(scratch(BatchShape::batch(300)) > alone + KEPT, "there are spans");
         });
     }
 }
