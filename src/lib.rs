@@ -21,8 +21,9 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 //!
-//! Start with [`trainer`] to train, [`monitor`] to measure, [`diagnosis`] to find a fault and its fix, [`testing`] to prove
-//! a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer examples.
+//! Start with [`trainer`] to train, [`monitor`] to measure, [`diagnosis`] to find a fault and its fix, [`testing`] to
+//! prove a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer
+//! examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -8,7 +8,7 @@ use chainrule::{
     layer::Sequential,
     loss::MeanSquaredError,
     trainer::{TrainConfig, Trainer},
-    transform::{Adam, SkipNonFinite, ReduceOnPlateau},
+    transform::{Adam, ReduceOnPlateau, SkipNonFinite},
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,11 @@
 //! Text as the description of a network: an error, or a network that describes itself in the same way and runs.
 #![no_main]
 
-use chainrule::{BatchShape, Layer, layer::{LayerSpec, initialize}, workspace::Workspace};
+use chainrule::{
+    BatchShape, Layer,
+    layer::{LayerSpec, initialize},
+    workspace::Workspace,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Networks with more values than this are not run.

@@ -4,8 +4,8 @@ use core::fmt::Debug;
 
 /// Sizes of the buffers that a layer needs for a pass, in values. They must not shrink when batch or steps grow.
 ///
-/// A network needs more scratch for several threads. A layer with others inside cannot compute how much: it passes on to
-/// them all of the scratch that its own part leaves.
+/// A network needs more scratch for several threads. A layer with others inside cannot compute how much: it passes on
+/// to them all of the scratch that its own part leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySizes {

@@ -56,7 +56,8 @@ pub const MAX_DEPTH: usize = 128;
 /// Widths of a layer, in values per row, and how many parameters it has.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
-/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here, which they refuse.
+/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here,
+/// which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
@@ -115,8 +116,8 @@ impl Reads {
 
 /// A part of a network: it maps rows to rows, forward and backward.
 ///
-/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes with
-/// each pass. So threads can share a layer, and a pass does not allocate.
+/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes
+/// with each pass. So threads can share a layer, and a pass does not allocate.
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.
@@ -124,8 +125,8 @@ impl Reads {
 /// * The blocks tile the parameters exactly.
 /// * Every method returns the same answer each time.
 ///
-/// A network or workspace with a layer that breaks a [`LayerRule`] is refused with [`Error::InvalidLayer`], which names the
-/// layer. A violation that shows only in a pass is a panic.
+/// A network or workspace with a layer that breaks a [`LayerRule`] is refused with [`Error::InvalidLayer`], which names
+/// the layer. A violation that shows only in a pass is a panic.
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Widths and number of parameters.
     fn dims(&self) -> Dims;
@@ -161,15 +162,15 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path.into());
     }
 
-    /// Which of `x` and `y` the backward pass reads. A network does not keep activations that neither of two layers reads, and
-    /// passes empty slices instead. The default is both.
+    /// Which of `x` and `y` the backward pass reads. A network does not keep activations that neither of two layers
+    /// reads, and passes empty slices instead. The default is both.
     fn reads(&self) -> Reads {
         Reads::BOTH
     }
 
-    /// Whether `saved` holds a fixed number of values per row, in row order, in every mode that saves. If so, threads may
-    /// process disjoint row ranges, and a network reads [`memory`](Layer::memory) once. A container asks the layer inside. The
-    /// default is `false`.
+    /// Whether `saved` holds a fixed number of values per row, in row order, in every mode that saves. If so, threads
+    /// may process disjoint row ranges, and a network reads [`memory`](Layer::memory) once. A container asks the layer
+    /// inside. The default is `false`.
     fn saves_by_row(&self) -> bool {
         false
     }
@@ -180,8 +181,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         0
     }
 
-    /// Whether [`Backward::dy`] may come without some of its first rows, which are zero then. A network then lets the next
-    /// layer omit its [`zero_rows`](Layer::zero_rows), unless a monitor is active. The default is `false`.
+    /// Whether [`Backward::dy`] may come without some of its first rows, which are zero then. A network then lets the
+    /// next layer omit its [`zero_rows`](Layer::zero_rows), unless a monitor is active. The default is `false`.
     fn skips_zero_rows(&self) -> bool {
         false
     }
@@ -191,17 +192,19 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Samples::Independent
     }
 
-    /// Whether `backward` respects [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again. Otherwise `dw`
-    /// is cleared before. Blocks that are not [trainable](Backward::trainable) may stay as they are. The default is `false`.
+    /// Whether `backward` respects [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again.
+    /// Otherwise `dw` is cleared before. Blocks that are not [trainable](Backward::trainable) may stay as they are. The
+    /// default is `false`.
     fn overwrites(&self) -> bool {
         false
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x. If
-    /// [`samples`](Layer::samples) are coupled, the bound is for the whole batch. `None` if none is known, which is the default.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x.
+    /// If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. `None` if none is known, which is
+    /// the default.
     ///
-    /// Without a bound a network has no [`Certificate`](crate::theory::Certificate). If the bound is computed in floating
-    /// point, round it up.
+    /// Without a bound a network has no [`Certificate`](crate::theory::Certificate). If the bound is computed in
+    /// floating point, round it up.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         None
     }
@@ -212,8 +215,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path, self.gain_bound(w, shape));
     }
 
-    /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps,
-    /// for every t within the steps, from a state of zero and for every x; or with `None` where none are known.
+    /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps.
+    /// They hold for every t within the steps, from a state of zero and for every x. Without bounds: `None`.
     fn state_bounds(&self, _w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
         if self.memory(shape, Mode::Infer).state > 0 {
             visit(path, None);
@@ -228,9 +231,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// Computes `y` from `x`.
     ///
     /// # Panics
-    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`output_shape`](Self::output_shape) and
-    /// [`memory`](Self::memory) say; a layer of this crate names it. A workspace never passes such slices to a layer that
-    /// keeps the law: the same answers every time.
+    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`output_shape`](Self::output_shape)
+    /// and [`memory`](Self::memory) say; a layer of this crate names it. A workspace never passes such slices to a
+    /// layer that keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Computes `dx` and adds to `dw`, from `dy`.
@@ -241,9 +244,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     /// [`backward`](Self::backward) and a step of plain gradient descent: `w ← w − η dw`, of all blocks.
     ///
-    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after; `pass.trained` is
-    /// all. The step is to be the bits of `w + −η · dw`, but for the sign of a zero. As it stands both are done one after the other; a layer of others can let each take its
-    /// step while its gradient is in the cache.
+    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after; `pass.trained`
+    /// is all. The step is to be the bits of `w + −η · dw`, but for the sign of a zero. As it stands both are done one
+    /// after the other; a layer of others can let each take its step while its gradient is in the cache.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).

@@ -264,8 +264,8 @@ impl Norm {
 
 /// The statistics of a row x, as it is saved: the scale s, the mean of s x in two parts, and 1/σ of s x.
 ///
-/// s is 1, but for rows whose squares overflow or vanish. Where the mean is far larger than the spread, its first part alone
-/// would be off by a visible share of the spread.
+/// s is 1, but for rows whose squares overflow or vanish. Where the mean is far larger than the spread, its first part
+/// alone would be off by a visible share of the spread.
 struct Statistics<W>([W; STATISTICS]);
 
 impl<W: Scalar> Statistics<W> {

@@ -45,8 +45,8 @@ impl<T: Scalar> Residual<T> {
     /// `y = x + f(x)`.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::IncompatibleLayer`] where it
-    /// changes the rows. [`Error::InvalidLayer`] where it breaks a rule, or is nested more than
+    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::IncompatibleLayer`]
+    /// where it changes the rows. [`Error::InvalidLayer`] where it breaks a rule, or is nested more than
     /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::boxed(Box::new(branch))

@@ -17,10 +17,10 @@ const WORTH: f64 = 1e-9;
 /// An upper bound on the largest singular value of a matrix: `‖W‖₂ ≤ bound`, whatever was rounded on the way.
 ///
 /// Gram iteration: `G_0 = WᵀW` (or `WWᵀ`, if that is smaller), `G_{k+1} = G_k²`, and
-/// `‖W‖₂ = ‖G_k‖₂^(1/2^(k+1)) ≤ ‖G_k‖_F^(1/2^(k+1))`, which falls towards `‖W‖₂` with each squaring. A computed
-/// product differs from the true one, entry by entry, by at most `γ_n |A||B|` with `γ_n = nε/(1 − nε)`, in whatever
-/// order it is summed (Higham 2002, §3.5), hence `‖G_k‖₂² ≤ ‖fl(G_k²)‖₂ + γ_n ‖G_k‖_F²`; the bound is carried
-/// backward through these, each operation rounded outward. It exceeds `‖W‖₂` by about 1e-9 relative where the
+/// `‖W‖₂ = ‖G_k‖₂^(1/2^(k+1)) ≤ ‖G_k‖_F^(1/2^(k+1))`, which falls towards `‖W‖₂` with each squaring. An
+/// entry of a computed product is off by at most `γ_n |A||B|`, `γ_n = nε/(1 − nε)`, for any order of summation (Higham
+/// 2002, §3.5). Hence `‖G_k‖₂² ≤ ‖fl(G_k²)‖₂ + γ_n ‖G_k‖_F²`. The bound is carried backward through these
+/// inequalities, each operation rounded outward. It exceeds `‖W‖₂` by about 1e-9 relative where the
 /// computation can tell, and by less than 1e-6 in any case up to some thousands of columns.
 ///
 /// Entries are read as `f64`. A matrix of zeros, or without entries, has the bound 0. Where an entry is not finite,

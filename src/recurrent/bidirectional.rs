@@ -36,8 +36,8 @@ impl<F, B> Bidirectional<F, B> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the two take different widths; [`Error::Parameter`] where one has an output width
-    /// of 0; [`Error::IncompatibleLayer`] where they give different rows. [`Error::InvalidLayer`] where one breaks a rule, or is
-    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// of 0; [`Error::IncompatibleLayer`] where they give different rows. [`Error::InvalidLayer`] where one breaks a
+    /// rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
         F: Layer<T>,

@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer than
-    /// the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
+    /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer
+    /// than the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
             return None;

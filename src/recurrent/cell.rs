@@ -37,8 +37,8 @@ pub struct Product {
 /// `cell_state_prev`, `cell_state`: \[[`cell_state`](Cell::cell_state) · hidden\].
 #[non_exhaustive]
 pub struct CellForward<'a, T> {
-    /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage used:
-    /// the values from which `backward` recovers the gates and their derivatives.
+    /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage
+    /// used: the values from which `backward` recovers the gates and their derivatives.
     pub z: &'a mut [T],
     /// Whether a backward pass can follow. If not, the content of `z` on return is arbitrary.
     pub saves: bool,
@@ -81,8 +81,8 @@ impl<'a, T> CellForward<'a, T> {
 /// As [`CellForward`]; `between_stages`: \[[`between_stages`](Cell::between_stages) · hidden\].
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
-    /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to the
-    /// pre-activations.
+    /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
+    /// the pre-activations.
     pub z: &'a mut [T],
     /// In: results of the separate products. Out: the gradient with respect to them.
     pub u: &'a mut [T],
@@ -148,9 +148,10 @@ pub struct StepBounds {
 
 /// One step of a recurrent layer.
 ///
-/// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward pass
-/// runs them in reverse order. A stage receives one sample at a time, and its slices hold all gates or units of that sample.
-/// The recurrent layer owns the weights: `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\] and the biases.
+/// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward
+/// pass runs them in reverse order. A stage receives one sample at a time, and its slices hold all gates or units of
+/// that sample. The recurrent layer owns the weights: `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\]
+/// and the biases.
 ///
 /// # Rules
 /// * There is at least one gate. Names of gates differ.
@@ -182,8 +183,8 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None` if
-    /// none are known, which is the default.
+    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None`
+    /// if none are known, which is the default.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }

@@ -25,9 +25,9 @@ use rand_core::Rng;
 /// a forget gate's, which is 1 (Jozefowicz et al. 2015).
 ///
 /// # Shapes
-/// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch, cell_state · hidden\].
-/// Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias` \[gates · hidden, 1\], and
-/// `recurrent_bias` for products that are kept apart.
+/// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch,
+/// cell_state · hidden\]. Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias`
+/// \[gates · hidden, 1\], and `recurrent_bias` for products that are kept apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent<C> {
     cell: C,
@@ -38,7 +38,8 @@ impl<C: Cell> Recurrent<C> {
     /// `cell` with `hidden` units, reading rows of `inputs` values.
     ///
     /// A cell that breaks a rule of its contract is refused where the layer becomes part of a network, and by
-    /// [`Workspace::new`](crate::workspace::Workspace::new); until then the layer describes itself as one without gates.
+    /// [`Workspace::new`](crate::workspace::Workspace::new); until then the layer describes itself as one without
+    /// gates.
     pub fn new(inputs: usize, hidden: usize, cell: C) -> Self {
         let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
         Self::from_parts(

@@ -21,8 +21,8 @@ impl Unrolled {
         if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
-    /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the first,
-    /// later those that its products were added to.
+    /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the
+    /// first, later those that its products were added to.
     pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
         if monitored_z.is_empty() {
             return;

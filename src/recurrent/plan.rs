@@ -246,8 +246,8 @@ impl Unrolled {
         Ok(())
     }
 
-    /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x, y, and
-    /// the state at both ends.
+    /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x,
+    /// y, and the state at both ends.
     pub(super) fn check_pass(&self, shape: BatchShape<'_>, [x, y, end, start]: [usize; 4]) {
         if let Some(rule) = &self.plan.broken {
             panic!("a Recurrent with a cell that breaks a rule: {rule}");
@@ -328,9 +328,9 @@ impl Unrolled {
         })
     }
 
-    /// How many steps' input projections are one product, and so their parts of dW and dU: enough rows for a large one, few
-    /// enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache, each product goes
-    /// through them once more, and should be as large as it can.
+    /// How many steps' input projections are one product, and so their parts of dW and dU: enough rows for a large one,
+    /// few enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache,
+    /// each product goes through them once more, and should be as large as it can.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
         (self.rows_together::<T>() / batch.max(1)).max(1)
     }
@@ -342,16 +342,17 @@ impl Unrolled {
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
-    /// In how many parts of the samples some steps run: one for each thread, whose cache keeps their state, and which goes through U
-    /// once a step. A monitor sees whole slices, from the thread that it is on.
+    /// In how many parts of the samples some steps run: one for each thread, whose cache keeps their state, and which
+    /// goes through U once a step. A monitor sees whole slices, from the thread that it is on.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
         if watched { 1 } else { part_count(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
-    /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz that are
-    /// its own: what they have to be packed from lies in the caches of all threads, and a thread that packs does not multiply.
+    /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz
+    /// that are its own: what they have to be packed from lies in the caches of all threads, and a thread that packs
+    /// does not multiply.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));

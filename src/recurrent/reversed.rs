@@ -70,7 +70,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.output_shape(shape)
     }
 
-    /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for gradients.
+    /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for
+    /// gradients.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.dims());
         let outs = self.layer.output_shape(shape).rows().saturating_mul(output);

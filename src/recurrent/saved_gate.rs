@@ -1,5 +1,6 @@
-//! What a gate leaves in the place of its pre-activation for the way back: one number, of which its value and derivative are made
-//! without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` where y is next to its limit.
+//! What a gate leaves in the place of its pre-activation for the way back: one number, of which its value and
+//! derivative are made without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` where y is next
+//! to its limit.
 
 use crate::{
     activation::{Activation, Sigmoid, Tanh},
@@ -27,8 +28,8 @@ fn both_sides<T: Scalar>(least: T, negative: bool) -> [T; 2] {
     if negative { [least, most] } else { [most, least] }
 }
 
-/// `tanh z`, and what is kept of it: the same where it lies within ±½; beyond that, with its sign, `1/(1 − |tanh z|)`, which
-/// is at least 2.
+/// `tanh z`, and what is kept of it: the same where it lies within ±½; beyond that, with its sign, `1/(1 − |tanh z|)`,
+/// which is at least 2.
 #[inline(always)]
 pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     let value = Tanh.value(z);
@@ -50,8 +51,8 @@ mod tests {
     use super::*;
     use crate::{kernel::fused::Fused, scalar::to_f64};
 
-    /// The most units in the last place by which what was kept gives other values and derivatives than the activations do,
-    /// whose own are tested against references of many digits.
+    /// The most units in the last place by which what was kept gives other values and derivatives than the activations
+    /// do, whose own are tested against references of many digits.
     fn worst<T: Scalar>() -> f64 {
         let mut worst = 0f64;
         for i in -3_000..=3_000i32 {
@@ -90,7 +91,8 @@ mod tests {
     fn what_is_kept_gives_value_and_derivative() {
         let [single, fused] = [worst::<f32>(), worst::<Fused<f32>>()];
         let [double, double_fused] = [worst::<f64>(), worst::<Fused<f64>>()];
-        // The activations' own bounds: 4 units in f32, 2 in f64, where they stand in for the truth with as many of their own.
+        // The activations' own bounds: 4 units in f32, 2 in f64, where they stand in for the truth with as many of
+        // their own.
         let all = [single, fused, double, double_fused];
         assert!(all.iter().all(|&worst| worst <= 4.0), "{all:?}");
     }

@@ -38,7 +38,7 @@ impl Unrolled {
         }
         let bias = usize::from(!d_bias.is_empty());
         let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
-        // Whoever made the scratch may not have known of the threads.
+        // The scratch may have been sized for fewer threads.
         let parts = self.gradient_parts(of.len());
         let parts = if self.gradient_scratch::<T>(of.len(), parts) > scratch.len() { 1 } else { parts };
         parallel_rows([parts, gates, MR], parameters, scratch, |own, parameters, scratch| {
@@ -68,7 +68,8 @@ impl Unrolled {
         }
         for separate in [false, true] {
             let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
-            // dW and dU are products with the same left factor. It is packed once if each gate begins with a whole strip.
+            // dW and dU are products with the same left factor. It is packed once if each gate begins with a whole
+            // strip.
             let shared = !separate && trainable.block(0) && trainable.block(1) && hidden.is_multiple_of(MR);
             let (d, spare) = match shared {
                 true => TransposedA::pack(z, [of.len(), own.len()], &mut *scratch),

@@ -40,9 +40,9 @@ const PASSES: usize = 3;
 
 /// Tries the laws of a monitor that `make` makes anew for each run.
 ///
-/// Outputs, gradients and parameters of a watched training are, to the bit, those of a training without a monitor; NaN,
-/// infinity, zeros and empty slices stop nothing; and inside a tuple, an `Option`, a `Vec`, a reference or
-/// [`Every`](struct@Every) of one pass it sees what it sees alone, told by its `Debug` text.
+/// Outputs, gradients and parameters of a training with the monitor are, to the bit, those of one without. NaN,
+/// infinity, zeros and empty slices stop nothing. Inside a tuple, an `Option`, a `Vec`, a reference or
+/// [`Every`](struct@Every) of one pass, the monitor sees what it sees alone, judged by its `Debug` text.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.

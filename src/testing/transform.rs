@@ -78,8 +78,8 @@ fn blocks() -> Blocks {
 
 /// Tries the laws of a transform, on blocks `0.weight`, `0.bias`, `2.weight` and `2.bias`, and those among `promises`.
 ///
-/// The same steps give the same bits; a transform made anew goes on, to the bit, from the state slice of another; a
-/// step in one pass is the update, added; frozen blocks stay; NaN and infinity stop nothing. Promised:
+/// The same steps give the same bits. A new transform continues, to the bit, from the state slice of another. A step in
+/// one pass is the update, added. Frozen blocks stay. NaN and infinity stop nothing. Promised:
 /// [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///
 /// # Errors

@@ -64,8 +64,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 
     /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
     ///
-    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing frozen the
-    /// step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
+    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing
+    /// frozen the step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None

@@ -44,10 +44,10 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where `w`, `x` or
-    /// the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where the network
-    /// gives a shape, or needs memory, other than for the workspace's capacity.
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
+    /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
+    /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
+    /// the network gives a shape, or needs memory, other than for the workspace's capacity.
     ///
     /// # Panics
     /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
@@ -74,16 +74,16 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
     }
 
-    /// The buffer that a pass over `shape` reads: write the input there instead of having it
-    /// copied by [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). Writing it ends the pass
-    /// before: no backward pass of it can follow.
+    /// The buffer that a pass over `shape` reads: write the input there instead of having it copied by
+    /// [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). Writing it ends the pass before:
+    /// no backward pass of it can follow.
     ///
     /// # Shapes
     /// \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`] for an
-    /// `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
+    /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
@@ -105,8 +105,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut memory.x[..shape.rows() * memory.dims.input])
     }
 
-    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it was
-    /// not, on what is there.
+    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it
+    /// was not, on what is there.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward), but for the length of the input.

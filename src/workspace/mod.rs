@@ -113,8 +113,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         let memory = Memory::new(&network, capacity, mode)?;
         Ok(Workspace { network, memory })
     }
-    /// Makes the workspace large enough for passes of up to `batch` samples. What it holds of the last pass is lost where it
-    /// grows; gradient, frozen blocks, state and threads stay.
+    /// Makes the workspace large enough for passes of up to `batch` samples. What it holds of the last pass is lost
+    /// where it grows; gradient, frozen blocks, state and threads stay.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for what memory cannot hold; the workspace stays as it was.
@@ -159,9 +159,10 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
     ///
-    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through layers
-    /// too small for that each thread takes some of the samples, unless a monitor is active. Passes too short to gain
-    /// from threads stay on one. The others are made here, with the memory they need, stay awake during a pass and sleep between.
+    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through
+    /// layers too small for that each thread takes some of the samples, unless a monitor is active. Passes too short to
+    /// gain from threads stay on one. The others are made here, with the memory they need, stay awake during a pass and
+    /// sleep between.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their

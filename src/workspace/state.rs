@@ -52,8 +52,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a workspace
-    /// that only infers.
+    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a
+    /// workspace that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])

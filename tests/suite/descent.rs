@@ -130,7 +130,7 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(w, [0.5, 1.5, 2.5]);
 }
 
-/// Who is watched takes the step after the gradient, which somebody may look at.
+/// With an active monitor the step follows the gradient, which the monitor reads.
 #[test]
 fn a_trainer_that_is_watched_takes_the_same_steps() {
     struct ActiveMonitor;

@@ -90,7 +90,7 @@ fn healthy_networks_are_not_accused() {
         train(&plain(6, Relu, he), Sgd::new(0.05), 100, unchanged),
         train(&plain(8, Tanh, critical), Adam::new(1e-3), 100, unchanged),
         train(&plain(2, Sigmoid, |_| Linear::new(WIDTH, WIDTH)), Adam::new(1e-3), 100, unchanged),
-        // Steps next to nothing are nobody's fault but the user's wish.
+        // A tiny rate is the user's choice, not a fault.
         train(&plain(3, Relu, he), Sgd::new(1e-9), 60, unchanged),
     ] {
         assert!(report.is_healthy(), "{report}");
@@ -408,7 +408,8 @@ fn only(network: &Sequential<f64>, recurrent: &[f64], forget: f64) -> Vec<f64> {
     w
 }
 
-/// A linear recurrence has λ_i = ln |eig_i(U)|; a cell of an LSTM whose weights are 0 keeps σ(b) of its state at each step.
+/// A linear recurrence has λ_i = ln |eig_i(U)|; a cell of an LSTM whose weights are 0 keeps σ(b) of its state at each
+/// step.
 #[test]
 fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<(), Error> {
     let x: Vec<f64> = (0..400).map(|t| f64::from(t % 7) - 3.0).collect();

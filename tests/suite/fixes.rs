@@ -152,8 +152,8 @@ fn transplant_of_changed_ranges_is_an_error_or_carries_nothing() -> Result<(), E
     Ok(())
 }
 
-/// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours.
-/// Skips change no weights: all that was trained lives on, and what the fixed network measures stands beside the promise.
+/// A learned scale is its residual's own block, and lies between blocks of the branch's neighbours. Skips change no
+/// weights: all that was trained lives on, and what the fixed network measures stands beside the promise.
 #[test]
 fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
     let network = plain(10, Relu, 0.5);

@@ -1,7 +1,8 @@
 //! Results of 20 networks, as hashes of their bits: a change that should change no result changes no hash.
 //!
 //! The hashes in `golden_bits.txt` are recorded per CPU level. They are the one exception to the rule that no test
-//! asserts what the code happens to print. `CHAINRULE_RECORD=1 cargo test golden_bits -- --nocapture` prints a new table.
+//! asserts what the code happens to print. `CHAINRULE_RECORD=1 cargo test golden_bits -- --nocapture` prints a new
+//! table.
 
 use chainrule::{
     BatchShape, Builder, CpuLevel, Error, Layer, Scalar,

@@ -180,7 +180,7 @@ fn frozen_blocks_stay() {
         let mut w = start;
         let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
         for step in 0..5 {
-            // Even a gradient that somebody wrote there.
+            // Even a gradient that the caller wrote there.
             optimizer.step(&blocks, &mut w, &mut [1.0 + step as f64; 6], &mut ()).unwrap();
             optimizer.on_metric(&blocks, 1.0);
         }

@@ -97,7 +97,8 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
     }
 }
 
-/// `y = x`, two values wide, with six parameters it does not use; it saves x and lies once `lie_at` calls were answered.
+/// `y = x`, two values wide, with six parameters it does not use; it saves x and lies once `lie_at` calls were
+/// answered.
 #[derive(Debug)]
 struct Liar {
     lie: Lie,

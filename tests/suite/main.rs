@@ -59,6 +59,8 @@ mod parity;
 #[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "std")]
+mod prose;
+#[cfg(feature = "std")]
 mod range;
 #[cfg(feature = "std")]
 mod sequences;

@@ -380,7 +380,7 @@ fn activations_that_grow_oscillate_or_jump() {
         near(square(&Steep, q), square(&Tanh, 2500.0 * q));
         near(derivative_square(&Steep, q), 2500.0 * derivative_square(&Tanh, 2500.0 * q));
     }
-    // A kink nobody declared: E (u − a)₊² = (q + a²)Φ(−a/√q) − a√q D(a/√q), and E φ′² = Φ(−a/√q).
+    // A kink that is not declared: E (u − a)₊² = (q + a²)Φ(−a/√q) − a√q D(a/√q), and E φ′² = Φ(−a/√q).
     for q in [0.01f64, 1.0, 100.0] {
         let (a, root) = (1.0 / 3.0, q.sqrt());
         let above = 0.5 * libm::erfc(a / root / SQRT_2);

@@ -287,8 +287,8 @@ fn norms_of_narrow_rows() {
     }
 }
 
-/// Softplus with He's weights: the mean square grows without end, and along the input the gradient remembers the way it came.
-/// Of a gradient that is independent of the forward pass the decades would be lower by a tenth.
+/// Softplus with He's weights: the mean square grows without end, and along the input the gradient remembers the way it
+/// came. Of a gradient that is independent of the forward pass the decades would be lower by a tenth.
 #[test]
 fn the_gradient_of_one_input_remembers_its_way_forward() {
     let network = plain(16, 12, &Softplus::default(), &He::normal().kind(), &Zeros.kind());
@@ -349,7 +349,7 @@ fn branches_of_nothing() {
     assert_eq!(Prediction::of(&dead, InputStatistics::new(1.0).unwrap()).unwrap().decades(), Some(f64::NEG_INFINITY));
 }
 
-/// `y = 2 tanh(x)`, which tells nobody.
+/// `y = 2 tanh(x)`, which states nothing of itself.
 #[derive(Debug, Clone)]
 struct Silent(usize);
 

@@ -1,5 +1,5 @@
-//! Layers called by hand with sizes that wrap, slices of other lengths and batch shapes that contradict themselves: a panic that
-//! names the law that is broken, and never another's memory.
+//! Layers called by hand with sizes that wrap, slices of other lengths and batch shapes that contradict themselves: a
+//! panic that names the law that is broken, and never another's memory.
 
 use chainrule::{
     BatchShape, Block, Layer, Scalar,
@@ -80,7 +80,8 @@ fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
         };
         for backward in [false, true] {
             call(full, backward);
-            // Each pass may need less scratch than the other; a backward pass reads no bias, and is given no state here.
+            // Each pass may need less scratch than the other; a backward pass reads no bias, and is given no state
+            // here.
             let reads =
                 if backward { [false, true, true, true, false, false] } else { [true, true, true, true, false, true] };
             if reads[short] {

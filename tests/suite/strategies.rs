@@ -257,7 +257,7 @@ fn networks_shrink() {
     assert!(matches!(**branch, LayerSpec::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
 }
 
-/// Whole networks of every kind keep the laws of layers: nobody is accused by accident.
+/// Whole networks of every kind keep the laws of layers: no right layer is accused.
 #[test]
 fn drawn_networks_keep_the_laws() {
     let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);

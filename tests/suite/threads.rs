@@ -82,8 +82,8 @@ fn any_number_of_threads_gives_the_same_bits_in_f64() {
     same_bits::<f64>();
 }
 
-/// `y = s x`, with one parameter: it adds to dw whether that is wanted or not, and notes how few rows it has seen, forward and
-/// backward.
+/// `y = s x`, with one parameter: it adds to dw whether that is wanted or not, and notes how few rows it has seen,
+/// forward and backward.
 #[derive(Debug, Default)]
 struct Scale {
     rows: [AtomicUsize; 2],
@@ -279,7 +279,8 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
     }
 }
 
-/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the workspace, and frozen blocks.
+/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the workspace, and frozen
+/// blocks.
 #[test]
 fn a_smaller_pass_gives_the_same_bits() {
     let networks = networks::<f32>();
@@ -354,8 +355,8 @@ fn a_tape_without_threads_runs_within_a_step_that_has_some() {
     assert!(run(4) == run(1));
 }
 
-/// A network whose parameters are in no cache, of which each link asks for the next ones' memory, is what it is as a row of
-/// smaller ones, which do not.
+/// A network whose parameters are in no cache, of which each link asks for the next ones' memory, is what it is as a
+/// row of smaller ones, which do not.
 #[test]
 fn a_network_too_large_for_a_cache_gives_the_same_bits() {
     let add = |network: &mut Sequential<f64>| {

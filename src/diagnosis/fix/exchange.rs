@@ -8,9 +8,10 @@ use crate::{
 };
 use alloc::format;
 
-/// Saturating activations of hidden layers become tanh (a sigmoid, shifted and scaled so that its mean is 0 and its
-/// slope at 0 is 1), dead rectifiers get a slope of 0.1 below 0, and one of a user's own that is not defined everywhere
-/// becomes tanh; with weights on the new critical line.
+/// Exchanges activations that carry no gradient, with weights on the new critical line.
+///
+/// Saturating activations of hidden layers become tanh: a sigmoid, shifted and scaled to mean 0 and slope 1 at 0. Dead
+/// rectifiers get a slope of 0.1 below 0. A custom activation that is not defined everywhere becomes tanh.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExchangeActivation;
 

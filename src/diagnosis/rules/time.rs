@@ -51,7 +51,8 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below 1.
+/// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below
+/// 1.
 fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {

@@ -66,7 +66,8 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[self.parameters(i)];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // The rows before each of them but the first, which are where this one writes; the last ones are not between.
+                // The rows before each of them but the first, which are where this one writes; the last ones are not
+                // between.
                 let last = (above.end + 1).min(self.links.len());
                 let kept = self.kept((next + 1).min(last)..last, rows);
                 let saves = self.saved(above.clone(), rows);

@@ -94,7 +94,8 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next ones need.
+    /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next
+    /// ones need.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }

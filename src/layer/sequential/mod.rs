@@ -37,8 +37,8 @@ pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
     columns: Vec<usize>,
-    /// Prefix sums of the widths of the activations kept for the backward pass. Those before link 0 and after the last belong
-    /// to the caller.
+    /// Prefix sums of the widths of the activations kept for the backward pass. Those before link 0 and after the last
+    /// belong to the caller.
     kept: Vec<usize>,
     /// What each link saves of a row, added up, where it does so row by row.
     saved: Vec<usize>,
@@ -176,8 +176,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.shape_before(self.links.len(), shape)
     }
 
-    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for the
-    /// others, what the neediest link needs, and with threads what spans of links need.
+    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for
+    /// the others, what the neediest link needs, and with threads what spans of links need.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {

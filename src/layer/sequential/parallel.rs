@@ -1,4 +1,5 @@
-//! Spans of layers of a [`Sequential`] that run in parallel: each thread takes some samples through all layers of a span.
+//! Spans of layers of a [`Sequential`] that run in parallel: each thread takes some samples through all layers of a
+//! span.
 //!
 //! A layer of a deep narrow network is too short to be divided by itself. What such layers do to a sample depends on
 //! nothing else, so threads need not meet before the end of a span of them. Backward keeps every dy of the span; the
@@ -18,8 +19,8 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The most parameters of a layer in a span: each thread packs the weights for itself, and those of a larger layer would
-/// take it longer than meeting the others.
+/// The most parameters of a layer in a span: each thread packs the weights for itself, and those of a larger layer
+/// would take it longer than meeting the others.
 pub(super) const SMALL: usize = 1 << 15;
 
 /// Values of dy that a span keeps backward: 256 KiB of `f32`, half of a level-2 cache.
@@ -53,8 +54,8 @@ impl<T: Scalar> Sequential<T> {
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Scratch for spans of up to `rows` rows, beside that of the links: the dy that are kept, and for each part the largest
-    /// scratch of any link plus a weight gradient that is discarded. 0 where there is none.
+    /// Scratch for spans of up to `rows` rows, beside that of the links: the dy that are kept, and for each part the
+    /// largest scratch of any link plus a weight gradient that is discarded. 0 where there is none.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -104,8 +105,8 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
     }
 
-    /// The forward pass through a span, without a monitor; `y` is to hold what is kept of what comes out of each link, and what is
-    /// not goes through `passing`.
+    /// The forward pass through a span, without a monitor; `y` is to hold what is kept of what comes out of each link,
+    /// and what is not goes through `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { shape, mode, dropout, x, y, saved, scratch, at, .. } = pass;
         let (Range { start, end }, far) = (span.links.clone(), self.is_far());
@@ -134,8 +135,8 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// The backward pass through a span, without a monitor; `inner` are the rows that come to each link but the first, whose
-    /// are `x`.
+    /// The backward pass through a span, without a monitor; `inner` are the rows that come to each link but the first,
+    /// whose are `x`.
     pub(super) fn backward_parallel(
         &self,
         w: &mut Parameters<'_, T>,

@@ -52,7 +52,7 @@ impl<'a> Layers<'a> {
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
-/// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm).linear(2).activation(Tanh).build().unwrap());
+/// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm).activation(Tanh).build().unwrap());
 /// ```
 #[macro_export]
 macro_rules! layer_laws {
@@ -85,8 +85,9 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// * **Blocks** tile the parameters, and each has a gradient.
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits.
-/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, without the rows that
-///   `reads` leaves out, without rows of zeros that `zero_rows` and `skips_zero_rows` leave out, or with frozen blocks agree.
+/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, with
+///   frozen blocks, without the rows that `reads` leaves out, or without the zeros that `zero_rows` and
+///   `skips_zero_rows` leave out, agree.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors

@@ -4,7 +4,8 @@
 //! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
 //!
 //! ```
-//! use chainrule::{layer::Mode, proptest::prelude::*, testing::strategies::{Case, Limits, cases}, workspace::Workspace};
+//! use chainrule::{layer::Mode, proptest::prelude::*, workspace::Workspace};
+//! use chainrule::testing::strategies::{Case, Limits, cases};
 //!
 //! proptest! {
 //! # #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]

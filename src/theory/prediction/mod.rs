@@ -73,10 +73,10 @@ pub struct PredictedLink {
 /// its fixed point; one input's is lower by `β/(4 ln 10)` and spreads by
 /// [`standard_deviation`](Self::standard_deviation) from net to net.
 ///
-/// Where a departure of q_l grows from layer to layer (GELU, Swish and softplus with He's or with critical weights),
-/// the rows of a batch part until the few longest gradients among them make its length: no series in 1/width says how
-/// long that is. With GELU, He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows
-/// lose the 5.8 of [`SingleInput`](super::SingleInput), which holds at any width.
+/// A departure of q_l can grow from layer to layer: with GELU, Swish and softplus, for He's or for critical weights.
+/// Then the few longest gradients among the rows of a batch decide its norm. No series in 1/width gives it. With GELU,
+/// He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows lose the 5.8 of
+/// [`SingleInput`](super::SingleInput), which holds at any width.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, layer::Sequential, theory::{InputStatistics, Prediction}};

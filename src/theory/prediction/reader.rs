@@ -151,8 +151,8 @@ impl Reader<'_> {
     /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and
     /// divides by σ; gains begin at 1.
     ///
-    /// Of a normal row σ² is q χ²/n of n − k + 1 degrees, so that `E (n − k)/(n σ²)` is `(n − k)/((n − k − 1) q)`; of
-    /// others it is about 1/q, for what is taken away and what 1/σ² gains by its chance are alike.
+    /// For a normal row σ² is q χ²/n with n − k + 1 degrees of freedom: `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`.
+    /// For other rows it is about 1/q: the loss of directions and the gain from the variance of 1/σ² are about equal.
     pub(super) fn norm(
         &mut self,
         node: &LayerSpec,

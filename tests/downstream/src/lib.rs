@@ -1,6 +1,19 @@
-//! What somebody else's crate does with chainrule: one implementation of each trait, each proved by one line.
+//! A crate that depends on chainrule: one implementation of each trait, each proved by one line.
 
-use chainrule::{Activation, Block, Blocks, Bounds, Error, GradientMonitor, Layer, Role, Scalar, activation::{Sigmoid, Tanh}, initializer::{Initializer, Shape}, layer::{Backward, Dims, Forward}, loss::{Loss, Reduction, Target}, math, monitor::Link, rand_core::Rng, random::uniform, recurrent::{Cell, CellBackward, CellForward, Operand, Product}, scalar, to_f64, transform::{GradientTransform, Outcome, Stage, Update}};
+use chainrule::{
+    Activation, Block, Blocks, Bounds, Error, GradientMonitor, Layer, Role, Scalar,
+    activation::{Sigmoid, Tanh},
+    initializer::{Initializer, Shape},
+    layer::{Backward, Dims, Forward},
+    loss::{Loss, Reduction, Target},
+    math,
+    monitor::Link,
+    rand_core::Rng,
+    random::uniform,
+    recurrent::{Cell, CellBackward, CellForward, Operand, Product},
+    scalar, to_f64,
+    transform::{GradientTransform, Outcome, Stage, Update},
+};
 
 /// `φ(z) = z / √(1 + z²)`.
 #[derive(Clone, Debug)]
@@ -181,7 +194,13 @@ impl<T: Scalar> GradientMonitor<T> for Largest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chainrule::{BatchShape, layer::{Sequential, initialize}, proptest::prelude::*, testing::{Dual, strategies}, workspace::Workspace};
+    use chainrule::{
+        BatchShape,
+        layer::{Sequential, initialize},
+        proptest::prelude::*,
+        testing::{Dual, strategies},
+        workspace::Workspace,
+    };
 
     chainrule::activation_laws!(activation, InverseSquareRoot);
     chainrule::layer_laws!(layer, Valve(3));

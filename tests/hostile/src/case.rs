@@ -1,6 +1,12 @@
 //! One hostile call: a deterministic source of arguments, and what came of the call.
 
-use chainrule::{Error, BatchShape, Scalar, activation::{Activation, ActivationKind, self}, initializer::{InitializerKind, self}, layer::{BranchScale, CellKind, LayerSpec, GruVariant}, scalar};
+use chainrule::{
+    BatchShape, Error, Scalar,
+    activation::{self, Activation, ActivationKind},
+    initializer::{self, InitializerKind},
+    layer::{BranchScale, CellKind, GruVariant, LayerSpec},
+    scalar,
+};
 
 /// Why a call did not end in a right result.
 #[derive(Debug)]
@@ -471,7 +477,10 @@ impl Case {
                 LayerSpec::Residual {
                     branch: Box::new(LayerSpec::Sequential {
                         input: 4,
-                        layers: vec![LayerSpec::ActivationLayer { width: 4, activation: activation::Relu.kind() }, linear(4, 4)],
+                        layers: vec![
+                            LayerSpec::ActivationLayer { width: 4, activation: activation::Relu.kind() },
+                            linear(4, 4),
+                        ],
                     }),
                     scale: BranchScale::Learned(0.5),
                 },

@@ -2,8 +2,8 @@
 
 use crate::case::Case;
 use chainrule::{
-    Block, Error, BatchShape, Role, Scalar,
-    layer::{Backward, Dims, Forward, Layer, Mode, MemorySizes, Reads, Samples},
+    BatchShape, Block, Error, Role, Scalar,
+    layer::{Backward, Dims, Forward, Layer, MemorySizes, Mode, Reads, Samples},
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, Operand, Product},
 };

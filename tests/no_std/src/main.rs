@@ -4,7 +4,14 @@
 
 extern crate alloc;
 
-use chainrule::{BatchShape, activation::Tanh, layer::{Sequential, initialize}, loss::{Loss, MeanSquaredError, Target}, transform::{Adam, Optimizer}, workspace::Workspace};
+use chainrule::{
+    BatchShape,
+    activation::Tanh,
+    layer::{Sequential, initialize},
+    loss::{Loss, MeanSquaredError, Target},
+    transform::{Adam, Optimizer},
+    workspace::Workspace,
+};
 use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,

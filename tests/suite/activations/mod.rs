@@ -1,4 +1,5 @@
-//! The activations' own promises: accuracy, extremes, other scalars, and themselves as data. Their laws are in `activation_laws`.
+//! The activations' own promises: accuracy, extremes, other scalars, and themselves as data. Their laws are in
+//! `activation_laws`.
 
 use chainrule::activation::*;
 

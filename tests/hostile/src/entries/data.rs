@@ -5,7 +5,10 @@ use crate::{
     Entry,
     case::{Case, Verdict, ensure},
 };
-use chainrule::{dataset::{Batch, Dataset}, loss::Target};
+use chainrule::{
+    dataset::{Batch, Dataset},
+    loss::Target,
+};
 
 pub fn entries() -> Vec<Entry> {
     vec![

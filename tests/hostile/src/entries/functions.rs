@@ -8,8 +8,8 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1, Target,
-        accuracy, log_softmax, softmax,
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
+        Target, accuracy, log_softmax, softmax,
     },
     math, scalar, to_f64,
 };
@@ -66,7 +66,12 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             4,
-            &["loss::MeanSquaredError::new", "loss::MeanSquaredError::reduction", "loss::MeanSquaredError: Loss", "loss::Target {}"],
+            &[
+                "loss::MeanSquaredError::new",
+                "loss::MeanSquaredError::reduction",
+                "loss::MeanSquaredError: Loss",
+                "loss::Target {}",
+            ],
             None,
             |c| {
                 let r = reduction(c);

@@ -6,7 +6,16 @@ use crate::{
     case::{Case, Fault, Taste, Verdict, ensure},
     liars::{LIES, Liar, LyingCell},
 };
-use chainrule::{BatchShape, GradientMonitor, Layer, Scalar, activation::{Relu, Sigmoid, Tanh}, layer::{Backward, BranchScale, CellKind, Dropout, Forward, LastStep, LayerNorm, Linear, MeanOverSteps, Mode, LayerSpec, PRelu, ActivationLayer, GruVariant, Residual, RmsNorm, Sequential, initialize}, network::summary, recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds}};
+use chainrule::{
+    BatchShape, GradientMonitor, Layer, Scalar,
+    activation::{Relu, Sigmoid, Tanh},
+    layer::{
+        ActivationLayer, Backward, BranchScale, CellKind, Dropout, Forward, GruVariant, LastStep, LayerNorm, LayerSpec,
+        Linear, MeanOverSteps, Mode, PRelu, Residual, RmsNorm, Sequential, initialize,
+    },
+    network::summary,
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
+};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -172,9 +181,10 @@ pub fn entries() -> Vec<Entry> {
                     0 => LayerSpec::Sequential { input: 2, layers: vec![node] },
                     1 => LayerSpec::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
                     2 => LayerSpec::Reversed(Box::new(node)),
-                    3 => {
-                        LayerSpec::Bidirectional { forward: Box::new(node), backward: Box::new(LayerSpec::LastStep { width: 2 }) }
-                    }
+                    3 => LayerSpec::Bidirectional {
+                        forward: Box::new(node),
+                        backward: Box::new(LayerSpec::LastStep { width: 2 }),
+                    },
                     _ => LayerSpec::Sequential { input: 2, layers: vec![LayerSpec::Reversed(Box::new(node))] },
                 };
             }
@@ -253,8 +263,12 @@ pub fn entries() -> Vec<Entry> {
             ],
             Some("the cell lies in a pass"),
             |c| {
-                let _ =
-                    Product { gates: c.size()..c.size(), stage: c.size(), operand: Operand::StageOutput, keep_separate: c.flag() };
+                let _ = Product {
+                    gates: c.size()..c.size(),
+                    stage: c.size(),
+                    operand: Operand::StageOutput,
+                    keep_separate: c.flag(),
+                };
                 let _ = StepBounds { state: [[c.real(); 2]; 2], input: [c.real(); 2] };
                 let cell = LyingCell::new(c);
                 let layer = Recurrent::new(c.width(), c.width(), cell);
@@ -317,7 +331,9 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     text = corrupt(c, text);
                 }
-                let Ok(read) = serde_json::from_str::<LayerSpec>(&text) else { return Err(Fault::Refused("JSON".into())) };
+                let Ok(read) = serde_json::from_str::<LayerSpec>(&text) else {
+                    return Err(Fault::Refused("JSON".into()));
+                };
                 let input = match &read {
                     LayerSpec::Sequential { input, .. } => *input,
                     _ => return Ok(()),

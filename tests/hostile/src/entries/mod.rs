@@ -6,17 +6,22 @@ mod functions;
 mod layers;
 mod monitors;
 mod parts;
-mod workspaces;
 mod testing;
 mod theory;
 mod trainers;
 mod transforms;
+mod workspaces;
 
 use crate::{
     Entry,
     case::{Case, Fault, Taste, Verdict, ensure, output, parameters},
 };
-use chainrule::{Scalar, layer::{Layer, Mode, LayerSpec, DropoutKey, initialize}, network::summary, workspace::Workspace};
+use chainrule::{
+    Scalar,
+    layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
+    network::summary,
+    workspace::Workspace,
+};
 
 /// Public functions that take no value of a caller that could be hostile, each with the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[
@@ -155,8 +160,12 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
         if c.once_in(3) {
             workspace.carry_state();
         }
-        let _ =
-            (workspace.final_state().len(), workspace.state().len(), workspace.state_gradient().len(), workspace.input_gradient().len());
+        let _ = (
+            workspace.final_state().len(),
+            workspace.state().len(),
+            workspace.state_gradient().len(),
+            workspace.input_gradient().len(),
+        );
     }
     let _ = format!("{workspace:?}");
     Ok(())

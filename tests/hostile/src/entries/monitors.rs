@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Verdict, ensure},
 };
 use chainrule::{
-    Blocks, BatchShape, GradientMonitor, Layer,
+    BatchShape, Blocks, GradientMonitor, Layer,
     layer::{LinkPath, Sequential},
     monitor::{Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
 };

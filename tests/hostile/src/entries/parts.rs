@@ -8,7 +8,14 @@ use crate::{
     Entry,
     case::{Case, Fault, Verdict, ensure},
 };
-use chainrule::{Block, Blocks, Role, activation::{Activation, AnyActivation, Bounds, self}, initializer::{Initializer, InitializerKind, Shape, self}, layer::{Dims, MemorySizes, DropoutKey, LinkPath, Samples, TrainableMask}, monitor::Factor, random};
+use chainrule::{
+    Block, Blocks, Role,
+    activation::{self, Activation, AnyActivation, Bounds},
+    initializer::{self, Initializer, InitializerKind, Shape},
+    layer::{Dims, DropoutKey, LinkPath, MemorySizes, Samples, TrainableMask},
+    monitor::Factor,
+    random,
+};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -352,13 +359,7 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             1,
-            &[
-                "random::below",
-                "random::uniform",
-                "random::generator",
-                "random::Normals::new",
-                "random::Normals::next",
-            ],
+            &["random::below", "random::uniform", "random::generator", "random::Normals::new", "random::Normals::next"],
             Some("`below(0)` has no answer"),
             |c| {
                 let end = c.size();
@@ -420,7 +421,12 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             1,
-            &["layer::TrainableMask::new", "layer::TrainableMask::block", "layer::TrainableMask::any", "layer::TrainableMask::part"],
+            &[
+                "layer::TrainableMask::new",
+                "layer::TrainableMask::block",
+                "layer::TrainableMask::any",
+                "layer::TrainableMask::part",
+            ],
             None,
             |c| {
                 let flags = [false, true, false];

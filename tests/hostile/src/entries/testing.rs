@@ -19,7 +19,7 @@ use chainrule::{
     testing::{
         Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
         loss_laws, measure_derivative, monitor_laws,
-        strategies::{Limits, OwnedBatchShape, cases, batch_shapes, lengths, networks, values, widths},
+        strategies::{Limits, OwnedBatchShape, batch_shapes, cases, lengths, networks, values, widths},
         transform_laws,
     },
     transform::{GradientTransform, Sgd},
@@ -147,8 +147,10 @@ pub fn entries() -> Vec<Entry> {
                 match c.below(6) {
                     0 => {
                         let shape = batch_shapes(c.size(), most).new_tree(&mut runner).map_err(refused)?.current();
-                        let _ =
-                            (chainrule::BatchShape::from(&shape).check(), OwnedBatchShape::Batch(c.size()).shape().check());
+                        let _ = (
+                            chainrule::BatchShape::from(&shape).check(),
+                            OwnedBatchShape::Batch(c.size()).shape().check(),
+                        );
                     }
                     1 => drop(lengths(most, c.size()).new_tree(&mut runner).map_err(refused)?.current()),
                     2 => drop(widths(c.size()).new_tree(&mut runner).map_err(refused)?.current()),

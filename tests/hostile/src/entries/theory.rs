@@ -6,7 +6,15 @@ use crate::{
     case::{Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{layer::initialize, linalg::{eigenvalues, spectral_norm_bound, spectral_radius}, mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain}, recurrent::{Lstm, Recurrent}, theory::{Certificate, InputStatistics, LyapunovSpectrum, SingleInput, Prediction, lyapunov_spectrum, state_jacobian}};
+use chainrule::{
+    layer::initialize,
+    linalg::{eigenvalues, spectral_norm_bound, spectral_radius},
+    mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain},
+    recurrent::{Lstm, Recurrent},
+    theory::{
+        Certificate, InputStatistics, LyapunovSpectrum, Prediction, SingleInput, lyapunov_spectrum, state_jacobian,
+    },
+};
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -68,15 +76,19 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             4,
-            &["theory::InputStatistics::new", "theory::InputStatistics::of_rows", "theory::InputStatistics::steps", "theory::Prediction::of_node"],
+            &[
+                "theory::InputStatistics::new",
+                "theory::InputStatistics::of_rows",
+                "theory::InputStatistics::steps",
+                "theory::Prediction::of_node",
+            ],
             None,
             |c| {
                 let x = c.real();
                 let n = c.few();
                 let values = c.slice::<f32>(n);
                 let inputs = if c.flag() { InputStatistics::new(x)? } else { InputStatistics::of_rows(&values)? };
-                let steps =
-                    if c.once_in(3) { c.of(&[1 << 12, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
+                let steps = if c.once_in(3) { c.of(&[1 << 12, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
                 let made = inputs.steps(steps);
                 ensure(made.is_err() || steps > 0, || "0 steps".into())?;
                 let inputs = made?;
@@ -94,20 +106,25 @@ pub fn entries() -> Vec<Entry> {
             let _ = (prediction.link(&c.text()).is_some(), format!("{prediction}"));
             Ok(())
         }),
-        entry(2, &["theory::SingleInput::of", "theory::SingleInput::of_node", "theory::SingleInput::below"], None, |c| {
-            let node = c.legal(3, 2);
-            let nets = c.of(&[0_usize, 1, 3, 10]);
-            let one = if c.flag() {
-                SingleInput::of_node(&node, InputStatistics::new(1.0)?, nets)?
-            } else {
-                SingleInput::of(&*node.build::<f64>()?, InputStatistics::new(1.0)?, nets)?
-            };
-            if let Some(one) = one {
-                let share = one.below(c.real());
-                ensure(share.is_nan() || (0.0..=1.0).contains(&share), || format!("a share of {share}"))?;
-            }
-            Ok(())
-        }),
+        entry(
+            2,
+            &["theory::SingleInput::of", "theory::SingleInput::of_node", "theory::SingleInput::below"],
+            None,
+            |c| {
+                let node = c.legal(3, 2);
+                let nets = c.of(&[0_usize, 1, 3, 10]);
+                let one = if c.flag() {
+                    SingleInput::of_node(&node, InputStatistics::new(1.0)?, nets)?
+                } else {
+                    SingleInput::of(&*node.build::<f64>()?, InputStatistics::new(1.0)?, nets)?
+                };
+                if let Some(one) = one {
+                    let share = one.below(c.real());
+                    ensure(share.is_nan() || (0.0..=1.0).contains(&share), || format!("a share of {share}"))?;
+                }
+                Ok(())
+            },
+        ),
         entry(
             5,
             &[

@@ -6,7 +6,19 @@ use crate::{
     case::{Case, Fault, Taste, ensure},
     liars::{LIES, Liar},
 };
-use chainrule::{Error, BatchShape, Layer, checkpoint::{Checkpoint, Values}, dataset::{Batch, Dataset}, layer::{Linear, Sequential}, loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target}, monitor::Statistics, random::shuffle, trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer}, transform::{Adam, ClipNorm, GradientTransform, SkipNonFinite, ReduceOnPlateau, RmsProp, Schedule, Sgd, WeightAverage}};
+use chainrule::{
+    BatchShape, Error, Layer,
+    checkpoint::{Checkpoint, Values},
+    dataset::{Batch, Dataset},
+    layer::{Linear, Sequential},
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
+    monitor::Statistics,
+    random::shuffle,
+    trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer},
+    transform::{
+        Adam, ClipNorm, GradientTransform, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
+    },
+};
 use std::ops::ControlFlow;
 
 type Network = Box<dyn Layer<f32>>;
@@ -43,7 +55,13 @@ fn settings(c: &mut Case) -> TrainConfig {
 fn trainer(c: &mut Case) -> Result<Run, Error> {
     let network = c.legal(3, 2).build()?;
     let (chain, _) = chain(c);
-    Trainer::for_sequences(network, MeanSquaredError::new(), chain, TrainConfig { batch_size: 2, epochs: 2, ..TrainConfig::default() }, 2)
+    Trainer::for_sequences(
+        network,
+        MeanSquaredError::new(),
+        chain,
+        TrainConfig { batch_size: 2, epochs: 2, ..TrainConfig::default() },
+        2,
+    )
 }
 
 /// A trainer that two calls make alike.
@@ -74,9 +92,10 @@ pub fn entries() -> Vec<Entry> {
             let network: Network = c.legal(3, 2).build()?;
             let ((chain, guarded), spare) = (chain(c), c.flag());
             let made = Trainer::new(network, MeanSquaredError::new(), chain, settings);
-            ensure(made.is_err() || settings.batch_size > 0 && settings.accumulation_steps > 0 && settings.threads > 0, || {
-                format!("{settings:?}")
-            })?;
+            ensure(
+                made.is_err() || settings.batch_size > 0 && settings.accumulation_steps > 0 && settings.threads > 0,
+                || format!("{settings:?}"),
+            )?;
             let mut run: Run = made?;
             let _ = format!("{run:?}");
             let values = c.values::<f32>(16, Taste::Mild);
@@ -145,7 +164,8 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(6, &["trainer::Trainer::evaluate", "trainer::Trainer::metric", "trainer::Trainer::predict"], None, |c| {
             let network: Network = c.legal(3, 2).build()?;
-            let mut run = Trainer::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default(), 2)?;
+            let mut run =
+                Trainer::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default(), 2)?;
             let x: Vec<f32> = c.slice(12);
             let classes: Vec<usize> =
                 (0..c.length(2)).map(|_| if c.once_in(4) { c.size() } else { c.below(2) }).collect();

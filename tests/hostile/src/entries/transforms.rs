@@ -11,9 +11,9 @@ use chainrule::{
     monitor::Statistics,
     to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ParameterGroups, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, SkipNonFinite,
-        Member, Optimizer, Outcome, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, TransformSpec, Unordered, Update,
-        WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, Member, Optimizer,
+        Outcome, ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, TransformSpec,
+        Unordered, Update, WeightAverage,
     },
 };
 
@@ -209,7 +209,11 @@ pub fn entries() -> Vec<Entry> {
         }),
         entry(
             2,
-            &["transform::SkipNonFinite::new", "transform::SkipNonFinite::limit", "transform::SkipNonFinite: GradientTransform"],
+            &[
+                "transform::SkipNonFinite::new",
+                "transform::SkipNonFinite::limit",
+                "transform::SkipNonFinite: GradientTransform",
+            ],
             None,
             |c| {
                 let limit = c.word();
@@ -240,7 +244,11 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             3,
-            &["transform::ParameterGroups::new", "transform::ParameterGroups::rate", "transform::ParameterGroups: GradientTransform"],
+            &[
+                "transform::ParameterGroups::new",
+                "transform::ParameterGroups::rate",
+                "transform::ParameterGroups: GradientTransform",
+            ],
             None,
             |c| {
                 let (name, factor) = (c.text(), c.real());
@@ -259,7 +267,8 @@ pub fn entries() -> Vec<Entry> {
             None,
             |c| {
                 let (factor, threshold, least) = (c.real(), c.about(1e-4), c.about(0.0));
-                let plateau = ReduceOnPlateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
+                let plateau =
+                    ReduceOnPlateau::new(factor, c.word()).threshold(threshold).cooldown(c.word()).least(least);
                 stepped(c, (Sgd::new(0.1), plateau), amount(threshold) && amount(least) && (0.0..1.0).contains(&factor))
             },
         ),

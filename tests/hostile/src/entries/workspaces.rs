@@ -5,7 +5,12 @@ use crate::{
     Entry,
     case::{Case, Taste, Verdict, ensure},
 };
-use chainrule::{BatchShape, Layer, layer::{Mode, DropoutKey, initialize}, monitor::{GradientBudget, Statistics}, workspace::Workspace};
+use chainrule::{
+    BatchShape, Layer,
+    layer::{DropoutKey, Mode, initialize},
+    monitor::{GradientBudget, Statistics},
+    workspace::Workspace,
+};
 
 fn network(c: &mut Case) -> Result<Box<dyn Layer<f32>>, chainrule::Error> {
     c.legal(3, 2).build()
@@ -90,32 +95,41 @@ pub fn entries() -> Vec<Entry> {
             workspace.infer(&w, &x, rows.shape())?;
             ensure(workspace.backward(&w).is_err(), || "a backward pass after infer".into())
         }),
-        entry(6, &["workspace::Workspace::accumulate", "workspace::Workspace::accumulate_with", "workspace::Workspace::descend"], None, |c| {
-            let (mut workspace, w) = ready(c)?;
-            let mut w = w;
-            for _ in 0..3 {
-                let x = c.values::<f32>(12, Taste::Mild);
-                workspace.forward(&w, &x, BatchShape::batch(4))?.dy.fill(0.5);
-                match c.below(3) {
-                    0 => {
-                        workspace.accumulate(&w)?;
-                    }
-                    1 => {
-                        let other = c.slice::<f32>(w.len());
-                        workspace.accumulate_with(&other, &mut Statistics::new())?;
-                    }
-                    _ => {
-                        let (rate, before) = (c.real() as f32, w.clone());
-                        let done = workspace.descend(&mut w, rate);
-                        ensure(done.is_err() || rate.is_finite() && rate >= 0.0, || format!("a rate of {rate:e}"))?;
-                        ensure(done.is_ok() || w == before, || "an error changed the parameters".into())?;
-                        done?;
+        entry(
+            6,
+            &[
+                "workspace::Workspace::accumulate",
+                "workspace::Workspace::accumulate_with",
+                "workspace::Workspace::descend",
+            ],
+            None,
+            |c| {
+                let (mut workspace, w) = ready(c)?;
+                let mut w = w;
+                for _ in 0..3 {
+                    let x = c.values::<f32>(12, Taste::Mild);
+                    workspace.forward(&w, &x, BatchShape::batch(4))?.dy.fill(0.5);
+                    match c.below(3) {
+                        0 => {
+                            workspace.accumulate(&w)?;
+                        }
+                        1 => {
+                            let other = c.slice::<f32>(w.len());
+                            workspace.accumulate_with(&other, &mut Statistics::new())?;
+                        }
+                        _ => {
+                            let (rate, before) = (c.real() as f32, w.clone());
+                            let done = workspace.descend(&mut w, rate);
+                            ensure(done.is_err() || rate.is_finite() && rate >= 0.0, || format!("a rate of {rate:e}"))?;
+                            ensure(done.is_ok() || w == before, || "an error changed the parameters".into())?;
+                            done?;
+                        }
                     }
                 }
-            }
-            let _ = (workspace.gradient().len(), workspace.gradient_mut().len());
-            Ok(())
-        }),
+                let _ = (workspace.gradient().len(), workspace.gradient_mut().len());
+                Ok(())
+            },
+        ),
         entry(4, &["workspace::Workspace::freeze", "workspace::Workspace::unfreeze"], None, |c| {
             let (mut workspace, mut w) = ready(c)?;
             let name = c.text();

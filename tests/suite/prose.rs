@@ -1,0 +1,115 @@
+//! The rules of prose that a program can check: no people words in comments, no doc sentence over 35 words, no comment
+//! line over 120 columns. Tables and code are exempt.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Folders whose sources are read.
+const FOLDERS: [&str; 5] = ["src", "tests", "examples", "benches", "clinic"];
+const COLUMNS: usize = 120;
+const WORDS: usize = 35;
+/// Words that make a person the subject. They stand here in halves, so that this file passes.
+const PEOPLE: [[&str; 2]; 5] = [["wh", "o"], ["wh", "om"], ["who", "ever"], ["no", "body"], ["some", "body"]];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The text after `//`, `///` or `//!`, where the line is or ends in a comment.
+fn comment(line: &str) -> Option<&str> {
+    let text = match line.trim_start().strip_prefix("//") {
+        Some(text) => text,
+        None => line.split_once(" // ")?.1,
+    };
+    Some(text.trim_start_matches(['/', '!']).trim_start_matches(' '))
+}
+
+fn is_doc(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("///") || line.starts_with("//!")
+}
+
+/// The sentences of a paragraph that are longer than [`WORDS`]; code spans and formulas count as one word.
+fn long_sentences(paragraph: &str) -> Vec<String> {
+    let plain: String = paragraph.split('`').enumerate().map(|(i, part)| if i % 2 == 0 { part } else { "x" }).collect();
+    let mut long = Vec::new();
+    for sentence in plain.split_inclusive(". ").flat_map(|part| part.split_inclusive(": ")) {
+        let words = sentence.split_whitespace().filter(|word| word.contains(char::is_alphabetic)).count();
+        if words > WORDS {
+            long.push(format!("{words} words: {sentence:.60}…"));
+        }
+    }
+    long
+}
+
+/// What a source breaks, a line each.
+fn faults(text: &str) -> Vec<String> {
+    let (mut found, mut paragraph, mut code) = (Vec::new(), String::new(), false);
+    for (number, line) in text.lines().chain([""]).enumerate() {
+        let number = number + 1;
+        let columns = line.chars().count();
+        let is_prose = |text: &str| !text.starts_with('|');
+        if columns > COLUMNS && line.trim_start().starts_with("//") && comment(line).is_some_and(is_prose) {
+            found.push(format!("{number}: {columns} columns"));
+        }
+        if let Some(comment) = comment(line) {
+            let words = comment.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+            if let Some(word) = words.into_iter().find(|word| PEOPLE.iter().any(|halves| *word == halves.concat())) {
+                found.push(format!("{number}: “{word}”"));
+            }
+        }
+        let text = comment(line).filter(|_| is_doc(line)).unwrap_or("");
+        code ^= text.starts_with("```");
+        if code || text.is_empty() || text.starts_with(['|', '#', '`', '-', '\\']) {
+            let long = long_sentences(&paragraph).into_iter().map(|fault| format!("before {number}: {fault}"));
+            found.extend(long);
+            paragraph.clear();
+        }
+        if !code && !text.starts_with(['|', '#']) && !text.starts_with("```") {
+            paragraph.push_str(text);
+            paragraph.push(' ');
+        }
+    }
+    found
+}
+
+#[test]
+fn comments_follow_the_rules() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    FOLDERS.iter().for_each(|folder| sources(&root.join(folder), &mut paths));
+    assert!(paths.len() > 100, "found {} files only", paths.len());
+    let mut found = Vec::new();
+    for path in paths {
+        let place = path.strip_prefix(root).unwrap().display().to_string();
+        found.extend(faults(&fs::read_to_string(&path).unwrap()).into_iter().map(|fault| format!("{place}:{fault}")));
+    }
+    assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn each_rule_finds_its_fault() {
+    let person = format!("/// The monitor {} watches.", PEOPLE[0].concat());
+    assert_eq!(faults(&person).len(), 1);
+    assert_eq!(faults(&format!("// {}", "x".repeat(COLUMNS))).len(), 1);
+    assert_eq!(
+        faults(
+            &format!("/// One {}two.", "word ".repeat(WORDS))
+                .replace("word word word word ", "word\n/// word word word ")
+        )
+        .len(),
+        1
+    );
+    assert_eq!(faults(&format!("/// {}", "word. ".repeat(WORDS / 2))).len(), 0);
+    assert_eq!(faults("/// | a table who |").len(), 1);
+    assert_eq!(faults("let nobody = 1;").len(), 0);
+}
