@@ -50,8 +50,11 @@ fn hashes<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: us
 
 const RAGGED: [usize; 19] = [23, 23, 20, 18, 18, 17, 12, 12, 12, 11, 9, 9, 8, 5, 5, 3, 2, 1, 1];
 
+/// A network of that name, with a batch for it.
+type Named<T> = (&'static str, Sequential<T>, BatchShape<'static>);
+
 /// Each layer and each cell, with batch shapes of one step, of several, and ragged ones.
-fn networks<T: Scalar>() -> Result<Vec<(&'static str, Sequential<T>, BatchShape<'static>)>, Error> {
+fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
     let (rows, steps, ragged) = (BatchShape::batch(37), BatchShape::sequences(19, 11), BatchShape::ragged(&RAGGED));
     let input = Sequential::<T>::input;
     let learned = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Learned(0.7));
