@@ -16,14 +16,16 @@ const FLOORS: [(&str, &[&str]); 6] = [
 ];
 
 /// Names that the crate's root re-exports, with the folder of each.
-const ROOT: [(&str, &[&str]); 8] = [
-    ("error", &["Error"]),
+const ROOT: [(&str, &[&str]); 10] = [
+    ("cpu", &["CpuLevel"]),
+    ("error", &["Error", "LayerRule"]),
     ("scalar", &["Scalar", "to_f64"]),
     ("block", &["Block", "Blocks", "Role"]),
-    ("batch_shape", &["BatchShape", "BatchShape"]),
+    ("batch_shape", &["BatchShape"]),
     ("activation", &["Activation", "Bounds"]),
     ("layer", &["Layer", "Mode"]),
     ("monitor", &["GradientMonitor"]),
+    ("network", &["Builder"]),
     ("diagnosis", &["assert_gradient_healthy"]),
 ];
 
