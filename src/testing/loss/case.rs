@@ -24,7 +24,7 @@ pub(super) struct Case {
 impl Case {
     /// All numbers are representable in `f32`.
     #[inline]
-    pub fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
+    pub(super) fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let single = |value: f64| f64::from(value as f32);
         let y = (0..rows * width).map(|_| single(normals.next(&mut rng))).collect();
@@ -41,7 +41,7 @@ impl Case {
 
     /// Some of the rows.
     #[inline]
-    pub fn part(&self, rows: core::ops::Range<usize>) -> Self {
+    pub(super) fn part(&self, rows: core::ops::Range<usize>) -> Self {
         let values = rows.start * self.width..rows.end * self.width;
         Case {
             rows: rows.len(),
@@ -53,18 +53,18 @@ impl Case {
         }
     }
 
-    pub fn target<'a, T>(&'a self, values: &'a [T]) -> Target<'a, T> {
+    pub(super) fn target<'a, T>(&'a self, values: &'a [T]) -> Target<'a, T> {
         self.labels.as_ref().map_or(Target::Values(values), |labels| Target::Classes(labels))
     }
 
     /// The loss, with the text of a panic if there is one.
-    pub fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
+    pub(super) fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
         let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
         self.lifted(loss, &convert(&self.y), dy)
     }
 
     /// The loss of outputs that are not plain numbers.
-    pub fn lifted<T: Scalar>(&self, loss: &dyn Loss<T>, y: &[T], dy: &mut [T]) -> Result<Result<T, Error>, String> {
+    pub(super) fn lifted<T: Scalar>(&self, loss: &dyn Loss<T>, y: &[T], dy: &mut [T]) -> Result<Result<T, Error>, String> {
         let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
         let (values, weights) = (convert(&self.values), self.weights.as_ref().map(|weights| convert(weights)));
         caught(|| loss.evaluate(self.width, y, self.target(&values), weights.as_deref(), dy))
