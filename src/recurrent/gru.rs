@@ -1,7 +1,9 @@
 //! The gated recurrent unit, in both reset conventions.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
-use super::saved_gate;
+use super::{
+    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
+};
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     kernel::register_block::{by_blocks, load_block, store_block},
@@ -138,9 +140,10 @@ impl Cell for Gru {
             let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
             let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h_prev, at), load_block::<T, LANES>(unit.h_prev, at));
             if self.reset == GruVariant::ResetBefore && stage == 0 {
-                let (d_operand, held) = (load_block::<T, LANES>(unit.d_operand, at), load_block::<T, LANES>(unit.between_stages, at));
+                let d_operand = load_block::<T, LANES>(unit.d_operand, at);
+                let held = load_block::<T, LANES>(unit.between_stages, at);
                 for j in 0..LANES {
-                    let ([reset, _, d_reset], [.., d_update]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
+                    let ([reset, _, d_reset], [.., d_update]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
                     d_h[j] += d_operand[j] * reset;
                     r[j] = d_operand[j] * h[j] * d_reset;
                     z[j] = held[j] * d_update;
@@ -153,7 +156,7 @@ impl Cell for Gru {
             let (mut candidate, dh) = (load_block::<T, LANES>(zn, at), load_block::<T, LANES>(unit.d_h, at));
             let mut d_update = [T::zero(); LANES];
             for j in 0..LANES {
-                let ([update, rest, _], [n, slope]) = (saved_gate::sigmoid_from_saved(z[j]), saved_gate::tanh_again(candidate[j]));
+                let ([update, rest, _], [n, slope]) = (sigmoid_from_saved(z[j]), tanh_from_saved(candidate[j]));
                 d_update[j] = dh[j] * (h[j] - n);
                 candidate[j] = dh[j] * rest * slope;
                 d_h[j] += dh[j] * update;
@@ -166,7 +169,7 @@ impl Cell for Gru {
             }
             let mut u = load_block::<T, LANES>(unit.u, at);
             for j in 0..LANES {
-                let ([reset, _, d_reset], [.., slope]) = (saved_gate::sigmoid_from_saved(r[j]), saved_gate::sigmoid_from_saved(z[j]));
+                let ([reset, _, d_reset], [.., slope]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
                 r[j] = candidate[j] * u[j] * d_reset;
                 z[j] = d_update[j] * slope;
                 u[j] = candidate[j] * reset;

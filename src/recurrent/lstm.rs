@@ -1,7 +1,9 @@
 //! Long short-term memory.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
-use super::saved_gate;
+use super::{
+    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
+};
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     kernel::register_block::{by_blocks, load_block, store_block},
@@ -71,8 +73,10 @@ impl Cell for Lstm {
         let (dh, dc) = (&unit.d_h[..n], &mut unit.d_cell_state[..n]);
         by_blocks!(T, 2, LANES, at in n, {
             // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
-            let mut z: [[T; LANES]; 4] = [load_block(zi, at), load_block(zf, at), load_block(zg, at), load_block(zo, at)];
-            let (c, mut t, mut slope) = (load_block::<T, LANES>(c, at), load_block::<T, LANES>(c_next, at), [T::zero(); LANES]);
+            let mut z: [[T; LANES]; 4] =
+                [load_block(zi, at), load_block(zf, at), load_block(zg, at), load_block(zo, at)];
+            let (c, mut t) = (load_block::<T, LANES>(c, at), load_block::<T, LANES>(c_next, at));
+            let mut slope = [T::zero(); LANES];
             let (dh, mut d) = (load_block::<T, LANES>(dh, at), load_block::<T, LANES>(dc, at));
             for j in 0..LANES {
                 let c_next = t[j];
@@ -80,8 +84,8 @@ impl Cell for Lstm {
                 slope[j] = Tanh.derivative(c_next, t[j]);
             }
             for j in 0..LANES {
-                let [[i, _, di], [f, _, df]] = [saved_gate::sigmoid_from_saved(z[0][j]), saved_gate::sigmoid_from_saved(z[1][j])];
-                let ([g, dg], [o, _, d_o]) = (saved_gate::tanh_again(z[2][j]), saved_gate::sigmoid_from_saved(z[3][j]));
+                let [[i, _, di], [f, _, df]] = [sigmoid_from_saved(z[0][j]), sigmoid_from_saved(z[1][j])];
+                let ([g, dg], [o, _, d_o]) = (tanh_from_saved(z[2][j]), sigmoid_from_saved(z[3][j]));
                 let total = mul_add(dh[j] * o, slope[j], d[j]);
                 z[0][j] = total * g * di;
                 z[1][j] = total * c[j] * df;

@@ -39,7 +39,7 @@ pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
 
 /// `[tanh z, tanh′ z]`, the latter by `1 − y² = (1 − |y|) (1 + |y|)`.
 #[inline(always)]
-pub(super) fn tanh_again<T: Scalar>(kept: T) -> [T; 2] {
+pub(super) fn tanh_from_saved<T: Scalar>(kept: T) -> [T; 2] {
     let complement = T::one() / magnitude(kept);
     let far = [(T::one() - complement).copysign(kept), complement * (scalar::<T>(2.0) - complement)];
     let near = [kept, mul_add(-kept, kept, T::one())];
@@ -61,7 +61,7 @@ mod tests {
             let given = scalar::<T>(z);
             let (([value, other], kept), (tanh_first, tanh_kept)) = (sigmoid(given), tanh(given));
             let [again, complement, slope] = sigmoid_from_saved(kept);
-            let [tanh_value, tanh_slope] = tanh_again(tanh_kept);
+            let [tanh_value, tanh_slope] = tanh_from_saved(tanh_kept);
             let z = to_f64(given);
             let sigmoid = |z: f64| Sigmoid.value(z);
             for (found, expected) in [
@@ -103,10 +103,10 @@ mod tests {
             let (gate, candidate) = (sigmoid(sign * f64::INFINITY).1, tanh(sign * f64::INFINITY).1);
             let [value, complement, slope] = sigmoid_from_saved(gate);
             assert_eq!([value, complement, slope], [(1.0 + sign) / 2.0, (1.0 - sign) / 2.0, 0.0]);
-            assert_eq!(tanh_again(candidate), [sign, 0.0]);
+            assert_eq!(tanh_from_saved(candidate), [sign, 0.0]);
         }
         let (gate, candidate) = (sigmoid(f64::NAN), tanh(f64::NAN));
         assert!(gate.0.iter().chain(&sigmoid_from_saved(gate.1)).all(|number| number.is_nan()));
-        assert!(candidate.0.is_nan() && tanh_again(candidate.1).iter().all(|number| number.is_nan()));
+        assert!(candidate.0.is_nan() && tanh_from_saved(candidate.1).iter().all(|number| number.is_nan()));
     }
 }

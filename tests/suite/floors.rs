@@ -135,7 +135,8 @@ fn imports_do_not_point_up() {
 
 #[test]
 fn the_reader_reads() {
-    let code = "use crate::{\n    workspace::Workspace as T,\n    layer::{Linear, node::{A, B}},\n    error::Error,\n};\nuse super::C;\n";
+    let code = "use crate::{\n    workspace::Workspace as T,\n    layer::{Linear, node::{A, B}},\n\
+                error::Error,\n};\nuse super::C;\n";
     let paths: Vec<String> = named(&["layer".into(), "x".into()], code).iter().map(|path| path.join("::")).collect();
     assert_eq!(
         paths,

@@ -91,7 +91,9 @@ proptest! {
 
     #[test]
     fn limits_hold(node in networks(Limits { layers: 3, width: 4, depth: 1, recurrent: true, batch: 1, steps: 1 })) {
-        let LayerSpec::Sequential { input, layers } = &node else { return Err(TestCaseError::fail("no row of layers")) };
+        let LayerSpec::Sequential { input, layers } = &node else {
+            return Err(TestCaseError::fail("no row of layers"));
+        };
         prop_assert!((1..=4).contains(input) && (1..=3).contains(&layers.len()));
         prop_assert!(depth(&node) <= 2, "{node:?}");
     }
@@ -120,7 +122,14 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_values(_: ActivationKind, _: CellKind, _: LayerSpec, _: OwnedBatchShape, _: GruVariant, scale: BranchScale) {
+    fn arbitrary_values(
+        _: ActivationKind,
+        _: CellKind,
+        _: LayerSpec,
+        _: OwnedBatchShape,
+        _: GruVariant,
+        scale: BranchScale,
+    ) {
         let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
         prop_assert!(value.abs() <= 2.0);
     }

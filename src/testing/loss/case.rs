@@ -64,7 +64,12 @@ impl Case {
     }
 
     /// The loss of outputs that are not plain numbers.
-    pub(super) fn lifted<T: Scalar>(&self, loss: &dyn Loss<T>, y: &[T], dy: &mut [T]) -> Result<Result<T, Error>, String> {
+    pub(super) fn lifted<T: Scalar>(
+        &self,
+        loss: &dyn Loss<T>,
+        y: &[T],
+        dy: &mut [T],
+    ) -> Result<Result<T, Error>, String> {
         let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
         let (values, weights) = (convert(&self.values), self.weights.as_ref().map(|weights| convert(weights)));
         caught(|| loss.evaluate(self.width, y, self.target(&values), weights.as_deref(), dy))
