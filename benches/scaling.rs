@@ -1,8 +1,8 @@
 //! How the time of a training step grows with depth, width, time and batch, on one thread.
 //!
 //! `cargo bench --bench scaling` prints, for each size, the least time of a step (forward, backward, SGD) over some
-//! repeats, and that time by the work done: picoseconds for each of the multiplications of forward, dx and dW, 3 · rows
-//! · weights. docs/performance.md explains where that figure rises.
+//! repeats, and that time by the work done: picoseconds for each of the 3 · rows · weights multiplications of forward,
+//! dx and dW. docs/performance.md explains where that figure rises.
 
 use chainrule::{
     BatchShape, Error,

@@ -52,8 +52,8 @@ const SATURATED: f64 = 100.0;
 impl GeluTanh {
     /// `v` rounded, its rounding error, and `z v′`.
     ///
-    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. So for `f32`,
-    /// `v` is computed in `f64` (a vector conversion, not a call).
+    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. For `f32`
+    /// `v` is therefore computed in `f64` (a vector conversion, not a call).
     #[inline(always)]
     fn gate<T: Scalar>(z: T) -> (T, T, T) {
         let limit = scalar::<T>(SATURATED);
@@ -93,7 +93,8 @@ impl Activation for GeluTanh {
         let (v, lost, steep) = GeluTanh::gate(z);
         math::gated_slope(steep, v, lost)
     }
-    /// The extremes are at φ″ = 0, z = ±1.41850400879… Since `φ′(z) + φ′(−z) = 1`, inf = 1 − sup (mpmath, 40 digits).
+    /// The extremes are at φ″ = 0, z = ±1.41850400879… (mpmath, 40 digits).
+    /// Since `φ′(z) + φ′(−z) = 1`, inf = 1 − sup.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.128_993_068_658_771_77, 1.128_993_068_658_771_8))
     }

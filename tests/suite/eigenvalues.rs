@@ -116,12 +116,12 @@ fn random_matrices_agree_with_powers() {
         let mut matrix = vec![0.0; n * n];
         let normal = Normal { mean: 0.0, std: 1.0 };
         normal.fill(Shape::new(n, n, Role::Recurrent), &mut generator(n as u64), &mut matrix).unwrap();
-        assert_radius(&matrix, n, by_powers(&matrix, n), 1e-8);
+        assert_radius(&matrix, n, radius_by_powers(&matrix, n), 1e-8);
     }
 }
 
-/// ‖A^(2^k)‖^(1/2^k), squaring 30 times.
-fn by_powers(matrix: &[f64], n: usize) -> f64 {
+/// lim ‖Aᵐ‖^(1/m), by squaring 30 times with the norm divided out: independent of the eigenvalues of the crate.
+pub(crate) fn radius_by_powers(matrix: &[f64], n: usize) -> f64 {
     let (mut power, mut log, mut exponent) = (matrix.to_vec(), 0.0, 1.0);
     for _ in 0..30 {
         let norm = power.iter().map(|a| a * a).sum::<f64>().sqrt();

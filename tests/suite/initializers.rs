@@ -1,6 +1,6 @@
 //! Initializers: golden bits, statistics, orthogonality, spectra, and what they refuse.
 
-use super::parity::reference;
+use super::{eigenvalues::radius_by_powers, parity::reference};
 use chainrule::{
     BatchShape, Error, Layer, Role,
     activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},
@@ -455,25 +455,6 @@ fn sparse_counts_places_and_spread() {
     assert_eq!(Sparse::std(2.0).variance(weights(400, 100)), Some(4.0 * 15.0 / 100.0));
     assert_eq!(Sparse::std(2.0).variance(weights(400, 10)), Some(4.0));
     assert_eq!(Sparse::spectral_radius(1.0).variance(square(100)), None);
-}
-
-/// lim ‖Aᵐ‖^(1/m), by squaring 30 times with the norm divided out: independent of the eigenvalues the crate computes.
-fn radius_by_powers(matrix: &[f64], n: usize) -> f64 {
-    let (mut power, mut log, mut exponent) = (matrix.to_vec(), 0.0, 1.0);
-    for _ in 0..30 {
-        let norm = power.iter().map(|a| a * a).sum::<f64>().sqrt();
-        log += norm.ln() / exponent;
-        power.iter_mut().for_each(|a| *a /= norm);
-        let mut square = vec![0.0; n * n];
-        for i in 0..n {
-            for k in 0..n {
-                let a = power[i * n + k];
-                (0..n).for_each(|j| square[i * n + j] += a * power[k * n + j]);
-            }
-        }
-        (power, exponent) = (square, 2.0 * exponent);
-    }
-    log.exp()
 }
 
 #[test]

@@ -66,11 +66,7 @@ fn limited(name: &str) -> bool {
     let exe = std::env::current_exe().unwrap();
     let limit = format!("ulimit -v {LIMIT}; exec \"$0\" \"$@\"");
     let mut child = Command::new("sh");
-    child
-        .args(["-c", &limit])
-        .arg(exe)
-        .args([&format!("sizes::{name}"), "--exact", "--nocapture", "--include-ignored"])
-        .env(CHILD, "1");
+    child.args(["-c", &limit]).arg(exe).args([&format!("sizes::{name}"), "--exact", "--nocapture"]).env(CHILD, "1");
     let output = child.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
