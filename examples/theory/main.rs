@@ -181,8 +181,8 @@ fn lottery(short: bool) -> Result<(), Error> {
         "{:<18} {:>5} {:>6}  {:>8} {:>8}  {:>8} {:>8}  {:>15} {:>9}",
         "", "depth", "β", "mean", "measured", "±", "measured", "below −1 decade", "measured"
     );
-    let nets = if short { 200 } else { 1000 };
-    for depth in [5, 10, 20, 40] {
+    let (nets, depths): (_, &[usize]) = if short { (50, &[5, 10]) } else { (1000, &[5, 10, 20, 40]) };
+    for &depth in depths {
         let relu = plain([32, depth], &Relu, &He::normal().kind(), &Zeros.kind())?;
         let linear = plain([32, depth], &Identity, &LeCun::normal().kind(), &Zeros.kind())?;
         for (name, network) in [("ReLU, He", relu), ("linear, LeCun", linear)] {
@@ -209,7 +209,7 @@ fn lottery(short: bool) -> Result<(), Error> {
 /// Newman 1986: λ_i of products of random matrices, from the digamma function.
 fn newman(short: bool) -> Result<(), Error> {
     const N: usize = 32;
-    let nets = if short { 4 } else { 20 };
+    let nets = if short { 1 } else { 20 };
     println!("\n## 3. Newman's exponents: products of {N} × {N} matrices of N(0, 1/{N}) entries\n");
     println!("{:<5} {:>9} {:>9} {:>9}", "", "theory", "measured", "±");
     let mut found: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
@@ -261,7 +261,7 @@ impl GradientMonitor<f32> for PerLayer {
 
 /// Glorot & Bengio 2010, Fig. 6–7: five tanh layers under 1/√n and under their own initialisation.
 fn glorot(short: bool) -> Result<(), Error> {
-    let width = if short { 200 } else { 1000 };
+    let width = if short { 100 } else { 1000 };
     println!("\n## 4. Glorot & Bengio 2010, Fig. 6 and 7: five tanh layers of {width}\n");
     println!("{:<34} {:>8} {:>8} {:>8} {:>8} {:>8}", "standard deviation at layer", 1, 2, 3, 4, 5);
     let standard = LeCun::uniform().gain(1.0 / 3f64.sqrt()).kind();
