@@ -6,22 +6,23 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The eigenvalues of an `n` × `n` matrix, \[real, imaginary\], conjugates side by side; `None` where an entry is not
-/// finite or the iteration does not end.
+/// The eigenvalues of an `n` × `n` matrix as \[real part, imaginary part\]; complex conjugates are adjacent.
 ///
-/// Balanced, reduced to Hessenberg form and iterated by Francis' double-shift QR, which takes complex pairs in real
-/// arithmetic (Wilkinson and Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`). Power iteration would not converge
-/// on such pairs.
+/// `None` if an entry is not finite or the iteration does not converge.
+///
+/// The matrix is balanced, reduced to upper Hessenberg form and iterated by Francis' double-shift QR, which finds
+/// complex pairs in real arithmetic (Wilkinson and Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`).
+/// Power iteration would not converge on complex pairs.
 ///
 /// ```
 /// use chainrule::linalg::eigenvalues;
-/// let rotation = [0.0, -2.0, 2.0, 0.0]; // by a quarter turn, twice as long
+/// let rotation = [0.0, -2.0, 2.0, 0.0]; // rotates by 90° and doubles the norm
 /// assert_eq!(eigenvalues(&rotation, 2)?, Some(vec![[0.0, 2.0], [0.0, -2.0]]));
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where `values` are not `n × n`.
+/// [`Error::Length`] if `values` does not have `n × n` entries.
 pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64; 2]>>, Error> {
     require_length("the entries of a square matrix", n.saturating_mul(n), values.len())?;
     let matrix: Vec<f64> = values.iter().map(|&value| to_f64(value)).collect();
@@ -40,20 +41,22 @@ pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64;
     Ok(finite.then(|| found.into_iter().map(|(re, im)| [scale * re, scale * im]).collect()))
 }
 
-/// The largest |eigenvalue| of an `n` × `n` matrix, row-major; 0 for none, NaN where an entry is not finite or the
-/// iteration does not end.
+/// The spectral radius, the largest |eigenvalue|, of a row-major `n` × `n` matrix.
 ///
-/// Of recurrent weights it says what happens in the long run: below 1 a state dies out where activations do not
-/// stretch it. On the way it can still grow; what it never exceeds is said by
+/// It is 0 for an empty matrix, and NaN if an entry is not finite or the iteration does not converge.
+///
+/// For recurrent weights it gives the growth rate over many steps: below 1 a state decays, provided that no activation
+/// has a slope above 1. The state can still grow over a few steps. An upper bound on the growth in one step is
 /// [`spectral_norm_bound`](super::spectral_norm_bound).
 ///
 /// # Errors
-/// [`Error::Length`] where `values` are not `n × n`.
+/// [`Error::Length`] if `values` does not have `n × n` entries.
 pub fn spectral_radius<T: Scalar>(values: &[T], n: usize) -> Result<f64, Error> {
     let largest = |found: Vec<[f64; 2]>| found.iter().fold(0.0f64, |most, [re, im]| most.max(libm::hypot(*re, *im)));
     Ok(eigenvalues(values, n)?.map_or(f64::NAN, largest))
 }
 
+/// A row-major `n` × `n` matrix, transformed in place.
 struct Square {
     a: Vec<f64>,
     n: usize,
@@ -68,7 +71,7 @@ impl Square {
         &mut self.a[i * self.n + j]
     }
 
-    /// Scales rows and columns, against each other and by powers of two (so exactly), until their norms agree.
+    /// Balances the matrix: scales row i and column i by reciprocal powers of two (exactly) until their norms agree.
     fn balance(&mut self) {
         let n = self.n;
         let mut changed = true;
@@ -103,7 +106,8 @@ impl Square {
         }
     }
 
-    /// Similar upper Hessenberg form, by elimination with pivots.
+    /// Reduces the matrix to upper Hessenberg form, a similarity transform, by Gaussian elimination with partial
+    /// pivoting.
     fn reduce(&mut self) {
         let n = self.n;
         let mut factors = vec![0.0; n];
@@ -143,13 +147,14 @@ impl Square {
         }
     }
 
-    /// The eigenvalues, real and imaginary part, of a Hessenberg matrix.
+    /// The eigenvalues (real part, imaginary part) of a matrix in upper Hessenberg form. `None` if one of them needs
+    /// more than `MOST` iterations.
     fn eigenvalues(mut self) -> Option<Vec<(f64, f64)>> {
         const MOST: usize = 300;
         let mut found = Vec::with_capacity(self.n);
         let norm: f64 = self.a.iter().fold(0.0, |sum, entry| sum + entry.abs());
-        let mut shifted = 0.0; // what exceptional shifts took from the diagonal
-        let mut end = self.n; // rows from here on are done
+        let mut shifted = 0.0; // sum of the exceptional shifts, already subtracted from the diagonal
+        let mut end = self.n; // the eigenvalues of rows `end..` are found
         let mut iterations = 0;
         while end > 0 {
             let last = end - 1;
@@ -172,7 +177,8 @@ impl Square {
             }
             let mut shift = (x, y, w);
             if iterations % 10 == 9 {
-                // Wilkinson's exceptional shift: some matrices, a cyclic permutation for one, stand still otherwise.
+                // Wilkinson's exceptional shift: without it some matrices, such as a cyclic permutation, do not
+                // converge.
                 shifted += x;
                 for i in 0..=last {
                     *self.at_mut(i, i) -= x;
@@ -186,7 +192,8 @@ impl Square {
         Some(found)
     }
 
-    /// Where the unreduced block that ends at `last` begins.
+    /// First row of the unreduced diagonal block that ends at row `last`. Sets the negligible subdiagonal entry before
+    /// the block to zero.
     fn split(&mut self, last: usize, norm: f64) -> usize {
         for low in (1..=last).rev() {
             let around = self.at(low - 1, low - 1).abs() + self.at(low, low).abs();
@@ -202,7 +209,7 @@ impl Square {
     /// One double-shift QR step on rows and columns `low..=last`.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
         let n = self.n;
-        // Two small subdiagonal entries in a row let the step begin at `start`.
+        // Two consecutive small subdiagonal entries let the step begin at row `start`.
         let mut start = last - 2;
         let (mut p, mut q, mut r);
         loop {
@@ -286,7 +293,8 @@ impl Square {
     }
 }
 
-/// The eigenvalues of the last 2 × 2 block: `y` and `x` on its diagonal, `w` the product beside it.
+/// The eigenvalues of a trailing 2 × 2 block: `y` and `x` are its diagonal, `w` is the product of its off-diagonal
+/// entries, and `shifted` is added to both eigenvalues.
 fn pair(x: f64, y: f64, w: f64, shifted: f64) -> [(f64, f64); 2] {
     let p = 0.5 * (y - x);
     let q = p * p + w;

@@ -1,4 +1,4 @@
-//! The largest singular value of a matrix, from above.
+//! An upper bound on the spectral norm (largest singular value) of a matrix.
 
 use super::Upper;
 use crate::{
@@ -8,25 +8,28 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Squarings at most. The excess halves with each; after 24 of a thousand equal singular values it is 1e-7.
+/// Maximum number of squarings. Each halves the logarithm of the bound's excess. For a thousand equal singular values,
+/// 24 squarings leave a relative excess of 1e-7.
 const SQUARINGS: usize = 24;
 
-/// What a squaring must still be worth, relative to the bound.
+/// The iteration ends when a squaring lowers the bound by less than this fraction.
 const WORTH: f64 = 1e-9;
 
-/// An upper bound on the largest singular value of a matrix: `‖W‖₂ ≤ bound`, whatever was rounded on the way.
+/// An upper bound on the spectral norm of a matrix, `‖W‖₂ ≤ bound`, that accounts for every rounding error.
 ///
-/// Gram iteration: `G_0 = WᵀW` (or `WWᵀ`, if that is smaller), `G_{k+1} = G_k²`, and
-/// `‖W‖₂ = ‖G_k‖₂^(1/2^(k+1)) ≤ ‖G_k‖_F^(1/2^(k+1))`, which falls towards `‖W‖₂` with each squaring. An
-/// entry of a computed product is off by at most `γ_n |A||B|`, `γ_n = nε/(1 − nε)`, for any order of summation (Higham
-/// 2002, §3.5). Hence `‖G_k‖₂² ≤ ‖fl(G_k²)‖₂ + γ_n ‖G_k‖_F²`. The bound is carried backward through these
-/// inequalities, each operation rounded outward. It exceeds `‖W‖₂` by about 1e-9 relative where the
-/// computation can tell, and by less than 1e-6 in any case up to some thousands of columns.
+/// Gram iteration: `G_0 = WᵀW` (or `WWᵀ`, if that is smaller), `G_{k+1} = G_k²`. The bound
+/// `‖W‖₂ = ‖G_k‖₂^(1/2^(k+1)) ≤ ‖G_k‖_F^(1/2^(k+1))` falls towards `‖W‖₂` with each squaring.
 ///
-/// Entries are read as `f64`. A matrix of zeros, or without entries, has the bound 0. Where an entry is not finite,
-/// or the values are fewer than rows × columns, the bound is infinite: nothing is known.
+/// The error of an entry of a computed product is at most `γ_n |A||B|`, `γ_n = nε/(1 − nε)`, for any order of
+/// summation (Higham 2002, §3.5). Hence `‖G_k‖₂² ≤ ‖fl(G_k²)‖₂ + γ_n ‖G_k‖_F²`. These
+/// inequalities are applied from the last matrix to the first, each operation rounded up. The relative excess over
+/// `‖W‖₂` is about 1e-9 if the iteration converges, and below 1e-6 otherwise, for up to some thousands of
+/// columns.
 ///
-/// Source: Delattre, Barthélemy, Araujo & Allauzen, ICML 2023 (Gram iteration); the rounding slack is ours.
+/// Entries are converted to `f64`. The bound is 0 for a matrix without nonzero entries. It is infinite if an entry is
+/// not finite or `values` has fewer than rows × columns entries.
+///
+/// Source: Delattre, Barthélemy, Araujo & Allauzen, ICML 2023 (Gram iteration). The rounding analysis is this crate's.
 ///
 /// # Shapes
 /// values: \[rows, columns\].
@@ -70,7 +73,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
         mirror(&mut gram, n);
         let Some(power) = normalize(&mut gram) else { break };
         let level = Level::of(&gram, n, power);
-        // What ‖G_k‖_F still exceeds is at most what it fell by. The longest column is a bound from below.
+        // ‖G_k‖_F exceeds ‖G_k‖₂ by at most its last decrease. The largest row norm of G_k is a lower bound
+        // on ‖G_k‖₂.
         let frobenius = bound(&levels, Level { norm: level.square.sqrt(), ..level }).get();
         let exact = level.norm.get() <= longest_row(&gram, n) * (1.0 + WORTH);
         levels.push(level);
@@ -86,16 +90,16 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     last.map_or(f64::INFINITY, |last| bound(&levels, last).scaled(scale).get())
 }
 
-/// What is known of a matrix A of the iteration: W itself, or one of the `G_k`.
+/// Upper bounds on the norms of a matrix A of the iteration: W, or one of the `G_k`, divided by a power of two.
 #[derive(Clone, Copy)]
 struct Level {
-    /// `‖A‖_F²`.
+    /// Upper bound on `‖A‖_F²`.
     square: Upper,
-    /// `‖A‖₂`: the least of its other norms.
+    /// Upper bound on `‖A‖₂`: the smaller of the Frobenius norm and the largest sum of |entries| of a row.
     norm: Upper,
-    /// A times 2 to this power is the computed square of the matrix before.
+    /// Binary exponent of the divisor: `A · 2^power` is the computed square of the previous matrix.
     power: i32,
-    /// `γ` of the product of A with itself.
+    /// `γ_m` of the product of A with itself, m the number of terms in each sum.
     slack: Upper,
 }
 
@@ -108,7 +112,7 @@ impl Level {
     }
 }
 
-/// The bound on the norm of the first matrix that follows from that of the last.
+/// Upper bound on the spectral norm of the first matrix of `levels`, given the bound for `last`, the matrix after them.
 fn bound(levels: &[Level], last: Level) -> Upper {
     let back = |after: Level, level: &Level| {
         let norm = (after.norm.scaled(after.power) + level.slack * level.square).sqrt();
@@ -117,33 +121,36 @@ fn bound(levels: &[Level], last: Level) -> Upper {
     levels.iter().rev().fold(last, back).norm
 }
 
-/// `γ_n` with ε for the unit roundoff ε/2 and two more terms. Entries are below 2 and one is 1 or more, so that this
-/// covers what falls below the normal numbers too.
+/// `γ = (n + 2)ε / (1 − (n + 2)ε)` with ε = 2⁻⁵², twice the unit roundoff.
+///
+/// The largest entry of a normalized matrix is in \[1, 2), so the two extra terms also cover underflow.
 fn slack(n: usize) -> Upper {
     let share = (n + 2) as f64 * f64::EPSILON;
-    // Beyond 2⁵¹ terms nothing is known.
+    // From 2⁵¹ terms on, the formula is no bound.
     Upper::of(if share < 0.5 { share } else { f64::INFINITY }).over(1.0 - share)
 }
 
+/// Upper bound on the sum of the squares of `values`.
 fn frobenius_square(values: &[f64]) -> Upper {
     let sum = values.iter().fold(0.0, |sum, value| sum + value * value);
     Upper::of(sum) * (Upper::ONE + slack(values.len()))
 }
 
-/// Divides by the power of two that makes the largest entry at least 1 and below 2. `None` where all are zero.
+/// Divides `values` by the power of two that brings the largest |value| into \[1, 2), and returns the exponent. `None`
+/// if all are zero.
 fn normalize(values: &mut [f64]) -> Option<i32> {
     let largest = values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     if largest == 0.0 {
         return None;
     }
     let power = libm::frexp(largest).1 - 1;
-    // In two steps: 2^−power can be too large for a float of its own.
+    // As two factors, because 2^−power can overflow.
     let (half, rest) = (libm::ldexp(1.0, -power / 2), libm::ldexp(1.0, -power - -power / 2));
     values.iter_mut().for_each(|value| *value = *value * half * rest);
     Some(power)
 }
 
-/// Makes a matrix symmetric, as the product it approximates is, by the entries below the diagonal.
+/// Copies the entries below the diagonal above it: the computed product may be asymmetric, the exact one is not.
 fn mirror(matrix: &mut [f64], n: usize) {
     for i in 0..n {
         for j in 0..i {
@@ -152,6 +159,7 @@ fn mirror(matrix: &mut [f64], n: usize) {
     }
 }
 
+/// The largest 2-norm of a row.
 fn longest_row(matrix: &[f64], n: usize) -> f64 {
     let square = |row: &[f64]| row.iter().fold(0.0, |sum, value| sum + value * value);
     Float::sqrt(matrix.chunks(n).map(square).fold(0.0, f64::max))
@@ -162,7 +170,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Values in [−1, 1), a function of seed and place (splitmix64).
+    /// Values in [−1, 1), a function of seed and index (splitmix64).
     fn random(count: usize, seed: u64) -> Vec<f64> {
         let value = |i: usize| {
             let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -173,7 +181,7 @@ mod tests {
         (0..count).map(value).collect()
     }
 
-    /// σ_max from below, by power iteration on WᵀW.
+    /// A lower bound on the largest singular value, by power iteration on WᵀW.
     fn from_below(w: &[f64], columns: usize, iterations: usize) -> f64 {
         let mut v = random(columns, 99);
         let mut sigma = 0.0;
@@ -190,7 +198,7 @@ mod tests {
         sigma
     }
 
-    /// Columns orthonormalised by Gram–Schmidt, twice.
+    /// A random orthogonal matrix: rows orthonormalized by two rounds of Gram–Schmidt.
     fn orthogonal(n: usize, seed: u64) -> Vec<f64> {
         let mut q = random(n * n, seed);
         for i in 0..n {
@@ -206,7 +214,7 @@ mod tests {
         q
     }
 
-    /// Q diag(values) P.
+    /// The matrix `Q diag(values) P` with random orthogonal Q and P: its singular values are `values`.
     fn with_values(values: &[f64], seed: u64) -> Vec<f64> {
         let n = values.len();
         let (q, p) = (orthogonal(n, seed), orthogonal(n, seed + 1));
@@ -221,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_forms() {
+    fn spectral_norm_bound_of_diagonal_and_rank_1_matrices_is_tight() {
         for scale in [1.0, 1e300, 1e-300, 5e-324 * 4096.0] {
             // Exact: a diagonal; the factors of a rank-1 matrix are small integers.
             let diagonal: Vec<f64> = (0..25).map(|e| if e % 6 == 0 { (e / 6) as f64 * scale } else { 0.0 }).collect();
@@ -244,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn not_one_rounding_goes_below() {
+    fn spectral_norm_bound_with_rounding_errors_stays_above() {
         // Rank 1 with integer factors: σ² = ‖u‖²‖v‖² is an integer, and compared without rounding.
         for (rows, columns, bits) in [(1, 30, 45), (30, 1, 45), (6, 5, 22), (5, 9, 22)] {
             for seed in 0..100 {
@@ -265,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn orthogonal_matrices_and_equal_values_have_their_norm() {
+    fn spectral_norm_bound_of_equal_singular_values_is_tight() {
         for n in [1, 2, 7, 64] {
             assert_tight(&orthogonal(n, 3), n, n, 1.0, 1e-15, 1e-12);
             assert_tight(&orthogonal(n, 3)[..n * n.div_ceil(2)], n.div_ceil(2), n, 1.0, 1e-15, 1e-12);
@@ -277,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn random_matrices_of_any_shape() {
+    fn spectral_norm_bound_of_random_matrices_is_tight() {
         for (rows, columns) in [(1, 1), (1, 9), (9, 1), (3, 5), (33, 17), (17, 33), (65, 64), (5, 1100), (1100, 5)] {
             let w = random(rows * columns, (rows * columns) as u64);
             assert_tight(&w, rows, columns, from_below(&w, columns, 20_000), 1e-14, 1e-9);
@@ -285,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_claimed_of_what_is_not_there() {
+    fn spectral_norm_bound_without_finite_entries_is_zero_or_infinite() {
         assert_eq!(spectral_norm_bound(&[0.0f32; 6], 2, 3), 0.0);
         assert_eq!(spectral_norm_bound::<f64>(&[], 0, 3), 0.0);
         assert_eq!(spectral_norm_bound::<f64>(&[], 3, 0), 0.0);
@@ -297,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn large_matrices_take_little_time() {
+    fn spectral_norm_bound_of_a_large_matrix_is_tight() {
         let w = random(512 * 512, 5);
         let start = std::time::Instant::now();
         let bound = spectral_norm_bound(&w, 512, 512);
@@ -311,7 +319,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn no_vector_is_stretched_further(
+        fn spectral_norm_bound_is_at_least_the_power_iteration(
             rows in 1..12usize, columns in 1..12usize, seed: u64, decades in prop::collection::vec(-8..9i32, 12),
         ) {
             let mut w = random(rows * columns, seed);

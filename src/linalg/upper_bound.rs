@@ -1,12 +1,12 @@
-//! Arithmetic of upper bounds.
+//! Arithmetic of upper bounds, rounded up.
 
 use core::ops::{Add, Mul};
 use num_traits::Float;
 
-/// An upper bound on a number that is not negative: every operation rounds outward, and what is not a number is ∞.
+/// An upper bound on a non-negative number. Every operation rounds up, and NaN becomes ∞.
 ///
-/// Sums, products, quotients and square roots are correctly rounded (IEEE 754), so the next float up is above the
-/// true result. A product with an exact zero stays zero, unless the other factor has no bound.
+/// Sums, products, quotients and square roots are correctly rounded (IEEE 754), so the next float up is at least the
+/// exact result. A product with an exact zero is zero, unless the other factor is ∞.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Upper(f64);
 
@@ -14,7 +14,7 @@ impl Upper {
     pub const ZERO: Upper = Upper(0.0);
     pub const ONE: Upper = Upper(1.0);
 
-    /// The bound `|x|`.
+    /// The bound `|x|`; ∞ for NaN.
     pub fn of(x: f64) -> Self {
         Upper(if x.is_nan() { f64::INFINITY } else { x.abs() })
     }
@@ -23,7 +23,7 @@ impl Upper {
         self.0
     }
 
-    /// The bound `self / x`; there is none unless x > 0.
+    /// The bound `self / x`; ∞ unless x > 0.
     pub fn over(self, x: f64) -> Self {
         match x > 0.0 {
             false => Upper(f64::INFINITY),
@@ -46,7 +46,7 @@ impl Upper {
 
     /// The bound `self · 2^power`.
     pub fn scaled(self, power: i32) -> Self {
-        // Above the subnormal numbers this is exact.
+        // Exact unless the result is subnormal.
         let scaled = libm::ldexp(self.0, power);
         Upper(if scaled < f64::MIN_POSITIVE && self.0 > 0.0 { scaled.next_up() } else { scaled })
     }
