@@ -1,4 +1,4 @@
-//! The edge of chaos: initial variances at which depth neither shrinks nor stretches a gradient.
+//! Critical initialization (the edge of chaos): variances for which the norm of a gradient does not change with depth.
 
 use super::{
     FixedPoint, MeanField, Stability,
@@ -21,20 +21,21 @@ pub struct CriticalPoint {
     pub bias_variance: f64,
     /// The variance of pre-activations, q*, at which they are critical.
     pub fixed_point: FixedPoint,
-    /// c′(0) = (σw² (E φ)² + σb²)/q*: how much alike two unrelated inputs are a layer after.
+    /// c′(0) = (σw² (E φ)² + σb²)/q*: the correlation, after one layer, of two uncorrelated inputs.
     pub alikeness: f64,
 }
 
-/// More alike than not after a single layer.
+/// The largest usable correlation, after one layer, of two uncorrelated inputs.
 const MOST_ALIKE: f64 = 0.5;
-/// A departure from q* that grows e-fold in fewer than 1/ln 1.2 = 5.5 layers.
+/// The largest usable |dq′/dq| at q*: a deviation from q* grows by a factor e in 1/ln 1.2 = 5.5 layers.
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {
-    /// The critical variances with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ²; `None` where σb² would be negative.
+    /// The critical variances with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ². `None` if σb² would be
+    /// negative.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite.
+    /// [`Error::Parameter`] if `q` is negative or not finite.
     pub fn at(activation: &dyn AnyActivation, q: f64) -> Result<Option<Self>, Error> {
         require_variance("critical point: variance", q)?;
         let moments = Moments::new(activation);
@@ -51,12 +52,12 @@ impl CriticalPoint {
         Ok(Some(CriticalPoint { weight_variance, bias_variance, fixed_point, alikeness }))
     }
 
-    /// The critical variances with σb² = `bias_variance`, in increasing order of q*: the edge of chaos, σw²(σb²).
+    /// All critical points with σb² = `bias_variance`, in increasing order of q*.
     ///
-    /// Where every q* is critical (ReLU without bias) 1 stands for all.
+    /// If every q is a fixed point and critical (ReLU without bias), the result is the one point with q* = 1.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `bias_variance` that is negative or not finite.
+    /// [`Error::Parameter`] if `bias_variance` is negative or not finite.
     pub fn all(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Vec<Self>, Error> {
         require_variance("critical point: bias variance", bias_variance)?;
         let moments = Moments::new(activation);
@@ -69,10 +70,11 @@ impl CriticalPoint {
         roots.into_iter().filter_map(|q| point(q).transpose()).collect()
     }
 
-    /// Whether a network can start here: inputs are not more alike than not after a single layer, and variance does
-    /// not run away from q* (it may drift: by 7 % of the departure per layer for GELU).
+    /// Whether training can start here. The correlation of two uncorrelated inputs is at most 0.5 after one layer, and
+    /// |dq′/dq| at q* is at most 1.2.
     ///
-    /// The two thresholds, 0.5 and a slope of 1.2, are this crate's own judgement.
+    /// A slope slightly above 1 is allowed: for GELU, a deviation of the variance from q* grows by 7 % per layer. Both
+    /// thresholds are this crate's choice.
     pub fn is_usable(&self) -> bool {
         let FixedPoint { variance, slope, stability } = self.fixed_point;
         let runs_away = slope.abs() > MOST_SLOPE || (variance == 0.0 && stability == Stability::Unstable);
@@ -80,10 +82,10 @@ impl CriticalPoint {
     }
 }
 
-/// The least usable weight variance on the edge of chaos, σw²(σb²); `None` where none is usable.
+/// The smallest weight variance σw² of all usable critical points with σb² = `bias_variance`; `None` without one.
 ///
-/// For sigmoid without bias χ₁ = 1 at σw² ≈ 103 only, where its mean makes unrelated inputs alike at once: the fix is
-/// an activation shifted and scaled to mean 0, tanh, not bigger weights.
+/// For sigmoid without bias, χ₁ = 1 only at σw² ≈ 103. There its positive mean makes uncorrelated inputs
+/// strongly correlated after one layer. The fix is an activation of mean 0 such as tanh, not larger weights.
 ///
 /// ```
 /// use chainrule::{activation::{Sigmoid, Tanh}, mean_field::critical_weight_variance};
@@ -93,16 +95,16 @@ impl CriticalPoint {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] for a `bias_variance` that is negative or not finite.
+/// [`Error::Parameter`] if `bias_variance` is negative or not finite.
 pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f64) -> Result<Option<f64>, Error> {
     let points = CriticalPoint::all(activation, bias_variance)?;
     let usable = points.iter().filter(|point| point.is_usable()).map(|point| point.weight_variance);
     Ok(usable.reduce(f64::min))
 }
 
-/// The gain σw with which weights keep a signal of variance q, without bias: `√(q / E φ(√q z)²)`, at q = 1 1/√E φ².
+/// The gain σw for which a layer without bias keeps the variance q of its pre-activations: `√(q / E φ(√q z)²)`.
 ///
-/// √2 for ReLU at any q, which is He's; infinite where φ is 0.
+/// For ReLU it is √2 at any q, the gain of He et al. (2015). It is infinite if φ is 0 everywhere.
 ///
 /// # Errors
 /// [`Error::Parameter`] unless `q` is finite and above 0.
@@ -111,12 +113,12 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
     Ok(libm::sqrt(q / Moments::new(activation).square(q)))
 }
 
-/// The gain σw with which weights keep the length of a gradient where pre-activations have variance q:
+/// The gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q:
 /// `1/√E φ′(√q z)²`, so that χ₁(q) = 1.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::backward_gain};
-/// assert!((backward_gain(&Tanh, 1.0)? - 1.46741).abs() < 5e-6); // the usual table says 5/3: gradients explode
+/// assert!((backward_gain(&Tanh, 1.0)? - 1.46741).abs() < 5e-6); // PyTorch's gain 5/3 makes gradients explode
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///

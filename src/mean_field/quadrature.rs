@@ -1,9 +1,10 @@
-//! Expectations over normal numbers: adaptive Gauss–Kronrod panels, split where an activation bends.
+//! Expectations over normal variables: adaptive Gauss–Kronrod quadrature on panels split at the kinks of an
+//! activation.
 
 use alloc::{vec, vec::Vec};
 
-/// Positive nodes of the 21-point Kronrod rule on \[−1, 1\] and the one at 0; every second one, from the second on, is
-/// a node of the 10-point Gauss–Legendre rule (QUADPACK, routine qk21; Piessens et al. 1983).
+/// Non-negative nodes of the 21-point Kronrod rule on \[−1, 1\], in decreasing order. `NODES[1]`, `[3]`, … are the
+/// positive nodes of the 10-point Gauss–Legendre rule (QUADPACK, routine qk21; Piessens et al. 1983).
 const NODES: [f64; 11] = [
     0.995_657_163_025_808_1,
     0.973_906_528_517_171_7,
@@ -17,7 +18,8 @@ const NODES: [f64; 11] = [
     0.148_874_338_981_631_2,
     0.0,
 ];
-/// Their weights in the Kronrod rule; half of it for the node at 0, which stands on both sides.
+/// Weights of the Kronrod rule at [`NODES`]. The weight of node 0 is halved, because it is evaluated as both +0 and
+/// −0.
 const KRONROD: [f64; 11] = [
     0.011_694_638_867_371_874,
     0.032_558_162_307_964_725,
@@ -31,7 +33,7 @@ const KRONROD: [f64; 11] = [
     0.147_739_104_901_338_49,
     0.5 * 0.149_445_554_002_916_9,
 ];
-/// The weights of every second one in the Gauss rule.
+/// Weights of the Gauss rule at `NODES[1]`, `[3]`, ….
 const GAUSS: [f64; 5] = [
     0.066_671_344_308_688_14,
     0.149_451_349_150_580_6,
@@ -40,26 +42,27 @@ const GAUSS: [f64; 5] = [
     0.295_524_224_714_752_87,
 ];
 
-/// `e^(−z²/2)` is below the least normal number beyond.
+/// Limit of integration: `e^(−z²/2)` is below the smallest normal `f64` for |z| above it.
 const REACH: f64 = 38.0;
-/// Edges that the density alone asks for, on either side of 0.
+/// Panel edges that resolve the normal density; each is used with both signs.
 const DENSITY: [f64; 5] = [3.0, 6.0, 10.0, 18.0, REACH];
-/// The size of a panel's error, of the whole, at which it is not halved again.
+/// A panel is bisected while its error estimate exceeds this fraction of the integral of |f|.
 const TOLERANCE: f64 = 1e-13;
-/// Halvings of a panel, enough for a jump of φ′ that no kink declares.
+/// Maximum number of bisections of a panel; resolves a jump of φ′ that the activation does not declare as a kink.
 const HALVINGS: u32 = 40;
-/// Panels of one integral, so that a function which oscillates without end is given up in a millisecond.
+/// Maximum number of panels of one integral. It bounds the time to a millisecond if a function oscillates without end.
 const PANELS: usize = 4096;
-/// The same for either integral of a double one.
+/// Maximum number of panels of the inner and of the outer integral of a double integral.
 const PANELS_OF_PAIR: usize = 512;
-/// By what the distance grows from edge to edge, away from where an activation bends.
+/// Ratio of the distances of consecutive panel edges from a kink.
 const GRADING: f64 = 8.0;
-/// Activations bend on a scale of 1, some more finely.
+/// Distance of the first panel edge from a kink, in pre-activation units. Activations bend on a scale of 1 or somewhat
+/// less.
 const FINEST: f64 = 1.0 / 64.0;
 
-/// `E f g` where `f(u, z)` returns the two factors, u = √q z and z is standard normal.
+/// `E f₀ f₁` for factors `f(u, z) = [f₀, f₁]`, u = √q z, z standard normal. `kinks` are values of u.
 ///
-/// Factors are multiplied with `e^(−z²/4)` each before they meet, so that only what is too large itself overflows.
+/// Each factor is multiplied by `e^(−z²/4)` before the two are multiplied, to avoid overflow of their product.
 pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2]) -> f64 {
     let root = libm::sqrt(q);
     let mut panels = Panels::new();
@@ -70,7 +73,7 @@ pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2
     panels.integrate(PANELS, |z| f(root * z, z))
 }
 
-/// `E f(u₁) f(u₂)` where u₁ and u₂ are normal with variance q and correlation c:
+/// `E f(u₁) f(u₂)` for u₁ and u₂ normal with variance q and correlation c:
 /// u₁ = √q z₁, u₂ = √q (c z₁ + √(1 − c²) z₂).
 pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let (root, s) = (libm::sqrt(q), libm::sqrt((1.0 - c) * (1.0 + c)));
@@ -88,13 +91,13 @@ pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64)
     let mut panels = Panels::new();
     for kink in kinks.iter().chain(&[0.0]) {
         panels.around(kink / root, FINEST / root);
-        // The inner integral has the same bends, smoothed over s.
+        // The inner integral is a function of z₁ with the same kinks, smoothed over a width s/c.
         panels.around(kink / (c * root), 0.25 * s / c.abs());
     }
     panels.integrate(PANELS_OF_PAIR, |z1| [f(root * z1), inner(z1)])
 }
 
-/// The edges of panels on the axis of z.
+/// The edges of the panels on the z axis.
 struct Panels {
     edges: Vec<f64>,
 }
@@ -104,8 +107,8 @@ impl Panels {
         Panels { edges: DENSITY.iter().flat_map(|&edge| [-edge, edge]).collect() }
     }
 
-    /// Edges at `centre`, beside it at distance `scale`, and further off in growing steps, until the density's own
-    /// edges are closer.
+    /// Adds edges at `centre` and on both sides of it, at distances `scale`, 8 `scale`, 64 `scale`, …, up to the
+    /// distance of the first edge of [`DENSITY`].
     fn around(&mut self, centre: f64, scale: f64) {
         self.edges.push(centre);
         let mut distance = scale;
@@ -115,7 +118,7 @@ impl Panels {
         }
     }
 
-    /// The edges within reach, in order.
+    /// The edges in \[−`REACH`, `REACH`\], sorted, without duplicates.
     fn sorted(mut self) -> Vec<f64> {
         self.edges.retain(|edge| edge.abs() <= REACH);
         self.edges.sort_unstable_by(f64::total_cmp);
@@ -123,7 +126,8 @@ impl Panels {
         self.edges
     }
 
-    /// `∫Dz f₀(z) f₁(z)`.
+    /// `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz`, by bisection of panels until each meets the tolerance or there
+    /// are `most`.
     fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> f64 {
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);
@@ -155,7 +159,7 @@ impl Panels {
     }
 }
 
-/// An integral over `from..to`, with `∫|f|` and an estimate of the error.
+/// The integral of f over `from..to`, with `∫|f|` and an error estimate.
 struct Panel {
     from: f64,
     to: f64,
@@ -166,7 +170,8 @@ struct Panel {
 }
 
 impl Panel {
-    /// The Kronrod rule; the error is `r min(1, (200 |K − G|/r)^1.5)`, r the integral of |f − mean of f| (QUADPACK).
+    /// Applies the Kronrod rule. The error is `r min(1, (200 |K − G|/r)^1.5)`, r the integral of |f − mean of f|
+    /// (QUADPACK).
     fn new(from: f64, to: f64, halvings: u32, f: &impl Fn(f64) -> f64) -> Self {
         let (centre, half) = (0.5 * (from + to), 0.5 * (to - from));
         let pairs: [[f64; 2]; 11] = NODES.map(|node| [f(centre - half * node), f(centre + half * node)]);
@@ -191,9 +196,10 @@ impl Panel {
 mod tests {
     use super::*;
 
-    /// The error estimate is 0 where both rules are exact, up to degree 19; a digit wrong anywhere shows.
+    /// The error estimate is 0 up to degree 19, where both rules are exact. A wrong digit in any constant fails the
+    /// test.
     #[test]
-    fn exact_to_degree_31() {
+    fn kronrod_rule_up_to_degree_31_is_exact() {
         for degree in 0..=31 {
             let panel = Panel::new(-1.0, 1.0, 0, &|x: f64| x.powi(degree));
             let expected = if degree % 2 == 0 { 2.0 / f64::from(degree + 1) } else { 0.0 };

@@ -1,4 +1,4 @@
-//! Mean field theory of deep networks: what depth does to signals and gradients, from φ, σw² and σb² alone.
+//! Mean-field theory of deep networks: variances of signals and gradients at each layer, from φ, σw² and σb².
 
 use super::moments::Moments;
 use crate::{
@@ -9,80 +9,77 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use core::{cmp::Ordering, iter};
 
-/// A variance that a layer keeps: q = σw² E φ(√q z)² + σb².
+/// A variance of pre-activations that a layer preserves: q* = σw² E φ(√q* z)² + σb².
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FixedPoint {
     /// q*.
     pub variance: f64,
-    /// dq′/dq there, χ₁ + σw² E φ″φ: what one layer leaves of a small departure from it.
+    /// dq′/dq at q*, χ₁ + σw² E φ″φ: the factor by which one layer multiplies a small deviation from q*.
     pub slope: f64,
-    /// What becomes of such a departure.
+    /// Whether a small deviation from q* decays, stays or grows with depth.
     pub stability: Stability,
 }
 
-/// What becomes of a variance near a fixed point.
+/// Whether a variance near a fixed point approaches it with depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stability {
-    /// It approaches the fixed point.
+    /// The variance approaches the fixed point.
     Stable,
-    /// It stays where it is: so do all with ReLU and σw² = 2.
+    /// The variance does not change, as with ReLU and σw² = 2.
     Neutral,
-    /// It leaves.
+    /// The variance moves away from the fixed point.
     Unstable,
 }
 
-/// In how many layers the effects of depth change by a factor e (Schoenholz et al. 2017).
+/// Depth scales ξ: the number of layers over which a quantity decays by a factor e (Schoenholz et al. 2017).
 ///
-/// Infinite at criticality; negative where what should decay grows.
+/// ξ is infinite at criticality, and negative if the quantity grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DepthScales {
-    /// ξ_q: a departure from the variance q*; `1/ξ_q = −ln(χ₁ + σw² E φ″φ)`.
+    /// ξ_q, of a deviation of the variance from q*: `1/ξ_q = −ln(χ₁ + σw² E φ″φ)`.
     pub variance: f64,
-    /// ξ_c: a departure of the correlation of two inputs from c*; `1/ξ_c = −ln χ_c*`.
+    /// ξ_c, of a deviation of the correlation of two inputs from c*: `1/ξ_c = −ln χ_c*`.
     pub correlation: f64,
-    /// ξ_∇: the squared length of a gradient; `1/ξ_∇ = −ln χ₁`, negative where it explodes.
+    /// ξ_∇, of the squared norm of a gradient: `1/ξ_∇ = −ln χ₁`. Negative if the gradient explodes.
     pub gradient: f64,
 }
 
 impl DepthScales {
-    /// 6 ξ_c: at about this depth the relation between inputs is lost, and networks were no longer trained
-    /// (Schoenholz et al. 2017).
+    /// 6 ξ_c, about the largest depth at which networks were trained (Schoenholz et al. 2017). Beyond it, the outputs
+    /// for two inputs no longer depend on how the inputs are correlated.
     pub fn trainable_depth(&self) -> f64 {
         6.0 * self.correlation
     }
 }
 
-/// What one layer does to a gradient on its way back, in decades of its length.
+/// The predicted change of a gradient's norm in one layer of the backward pass, in decades.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictedLayer {
-    /// q_l, the variance of its pre-activations.
+    /// q_l, the variance of the layer's pre-activations.
     pub variance: f64,
     /// A_l = ½ log10 E φ′(√q_l z)², the activation's share.
     pub activation: f64,
     /// V_l = ½ log10 σw², the weights' share.
     pub weights: f64,
-    /// 3 E φ′⁴/(E φ′²)² − 1: divided by the layer's width, its part in the variance of ln‖Ju‖².
+    /// 3 E φ′⁴/(E φ′²)² − 1. Divided by the layer's width, it is the layer's part of the variance of
+    /// ln‖Ju‖².
     pub spread: f64,
 }
 
 impl PredictedLayer {
-    /// A_l + V_l = ½ log10 χ₁(q_l).
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite; [`Error::TooLarge`] for more than 2¹⁶ layers that
-    /// differ.
+    /// A_l + V_l = ½ log10 χ₁(q_l), the sum of both shares.
     pub fn decades(&self) -> f64 {
         self.activation + self.weights
     }
 }
 
-/// Wide random layers `z_l = W φ(z_{l−1}) + b` with `W ~ N(0, σw²/fan in)`, `b ~ N(0, σb²)`, as mean field theory
-/// predicts them (Poole et al. 2016; Schoenholz et al. 2017).
+/// Wide random layers in mean-field theory: `z_l = W φ(z_{l−1}) + b`, `W ~ N(0, σw²/fan in)`, `b ~ N(0, σb²)`
+/// (Poole et al. 2016; Schoenholz et al. 2017).
 ///
-/// It takes any activation: one of the crate's, one of your own, or [`ActivationKind::as_any`].
+/// The activation φ may be built in, custom, or data by [`ActivationKind::as_any`].
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::MeanField};
@@ -102,12 +99,12 @@ pub struct MeanField<'a> {
 }
 
 impl<'a> MeanField<'a> {
-    /// Layers with this activation, σw² = `weight_variance` and σb² = `bias_variance`.
+    /// Layers with the given φ, σw² = `weight_variance` and σb² = `bias_variance`.
     ///
-    /// σw² is fan in · Var W, whatever the initializer: 2 for He.
+    /// For any initializer σw² = fan in · Var W; it is 2 for He.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a variance that is negative or not finite.
+    /// [`Error::Parameter`] if a variance is negative or not finite.
     pub fn new(activation: &'a dyn AnyActivation, weight_variance: f64, bias_variance: f64) -> Result<Self, Error> {
         require_variance("mean field: weight variance", weight_variance)?;
         require_variance("mean field: bias variance", bias_variance)?;
@@ -124,39 +121,42 @@ impl<'a> MeanField<'a> {
         self.bias_variance
     }
 
-    /// `q′ = σw² E φ(√q z)² + σb²`, the variance a layer after (Poole et al. 2016).
+    /// The variance map `q′ = σw² E φ(√q z)² + σb²`: pre-activation variance of the next layer (Poole et al.
+    /// 2016).
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite.
+    /// [`Error::Parameter`] if `q` is negative or not finite.
     pub fn variance_map(&self, q: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         Ok(self.next_variance(q))
     }
 
-    /// `χ₁(q) = σw² E φ′(√q z)²`: by what the mean square of a gradient grows per layer (Schoenholz et al. 2017).
+    /// `χ₁(q) = σw² E φ′(√q z)²`: the factor by which one layer multiplies the mean square of a gradient
+    /// (Schoenholz et al. 2017).
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite.
+    /// [`Error::Parameter`] if `q` is negative or not finite.
     pub fn chi(&self, q: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         Ok(self.gradient_gain(q))
     }
 
-    /// The correlation, a layer after, of two inputs whose pre-activations have variance q and correlation c:
-    /// `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
+    /// The correlation map: correlation c′, in the next layer, of two inputs whose pre-activations have variance q
+    /// and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite, or a `c` outside \[−1, 1\].
+    /// [`Error::Parameter`] if `q` is negative or not finite, or `c` is outside \[−1, 1\].
     pub fn correlation_map(&self, q: f64, c: f64) -> Result<f64, Error> {
         require_variance("mean field: variance", q)?;
         require((-1.0..=1.0).contains(&c), "mean field: correlation", "between −1 and 1", c)?;
         Ok(self.next_correlation(q, c))
     }
 
-    /// Every variance that a layer keeps, in increasing order; none where variance grows without end.
+    /// All fixed points of the variance map, in increasing order; empty if the variance grows without bound.
     ///
-    /// Where each is kept (ReLU with σw² = 2 and no bias) 1 stands for all, and is neutral. Found where q′ − q changes
-    /// sign between 10⁻¹⁶ and 10¹⁶ times the larger of 1 and σw² + σb².
+    /// If every q is a fixed point (ReLU with σw² = 2 and no bias), the result is the one point q* = 1, which is
+    /// neutral. Positive fixed points are sign changes of q′ − q on a grid, from 10⁻¹⁶ to 10¹⁶ times max(1,
+    /// σw² + σb²).
     pub fn fixed_points(&self) -> Vec<FixedPoint> {
         let at_zero = self.next_variance(0.0);
         let highest = 1.0f64.max(self.weight_variance + self.bias_variance);
@@ -169,7 +169,8 @@ impl<'a> MeanField<'a> {
         }
     }
 
-    /// The fixed point that variance comes to with depth, from 1 on; `None` where it grows without end or alternates.
+    /// The fixed point that the variance approaches with depth, starting at 1. `None` if it grows without bound or
+    /// oscillates.
     pub fn fixed_point(&self) -> Option<FixedPoint> {
         let points = self.fixed_points();
         let reached = if difference(self.next_variance(1.0), 1.0) > 0.0 {
@@ -180,15 +181,16 @@ impl<'a> MeanField<'a> {
         reached.copied().filter(|point| point.stability != Stability::Unstable)
     }
 
-    /// c*, the correlation that two inputs come to with depth, at the [`fixed_point`](Self::fixed_point) of their
-    /// variance; `None` without one.
+    /// c*, the limit with depth of the correlation of two inputs, at the [`fixed_point`](Self::fixed_point) of their
+    /// variance; `None` without a fixed point.
     ///
-    /// 1 where χ₁ ≤ 1: all inputs become alike. Else less: nearby inputs part, which is chaos (Poole et al. 2016).
+    /// For χ₁ ≤ 1 it is 1: all inputs become the same. Otherwise it is less than 1: nearby inputs separate, the
+    /// chaotic phase (Poole et al. 2016).
     pub fn fixed_correlation(&self) -> Option<f64> {
         self.fixed_point().map(|point| self.fixed_correlation_at(point.variance))
     }
 
-    /// The depth scales at the [`fixed_point`](Self::fixed_point) of the variance; `None` without one.
+    /// The depth scales at the [`fixed_point`](Self::fixed_point) of the variance; `None` without a fixed point.
     pub fn depth_scales(&self) -> Option<DepthScales> {
         let point = self.fixed_point()?;
         let (q, chi) = (point.variance, self.gradient_gain(point.variance));
@@ -203,11 +205,12 @@ impl<'a> MeanField<'a> {
         })
     }
 
-    /// The layers one after the other, without end, the first with pre-activations of variance `q`: measured, or
-    /// σw² times the mean square of the network's inputs + σb².
+    /// An infinite iterator over consecutive layers, the first with pre-activations of variance `q`.
+    ///
+    /// `q` may be measured, or computed as σw² times the mean square of the network's inputs, plus σb².
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite.
+    /// [`Error::Parameter`] if `q` is negative or not finite.
     pub fn layers(&self, q: f64) -> Result<impl Iterator<Item = PredictedLayer> + use<'a, '_>, Error> {
         require_variance("mean field: variance", q)?;
         Ok(iter::successors(Some(self.layer(q)), |last| {
@@ -216,16 +219,18 @@ impl<'a> MeanField<'a> {
         }))
     }
 
-    /// The budget of `depth` layers, ½ Σ log10 χ₁(q_l): how many decades longer a gradient is after them, the first
-    /// with pre-activations of variance `q`.
+    /// The budget of `depth` layers, ½ Σ log10 χ₁(q_l): the change of a gradient's norm through them, in decades.
+    ///
+    /// `q` is the variance of the pre-activations of the first layer.
     ///
     /// # Errors
-    /// A variance that is negative or not finite; [`Error::TooLarge`] for more than 2¹⁶ layers that differ.
+    /// [`Error::Parameter`] if `q` is negative or not finite. [`Error::TooLarge`] if more than 2¹⁶ layers have
+    /// different variances.
     pub fn decades(&self, q: f64, depth: usize) -> Result<f64, Error> {
         let (mut sum, mut last) = (0.0, None);
         for (i, layer) in self.layers(q)?.take(depth).enumerate() {
             let each = layer.decades();
-            // All layers after two alike are like them.
+            // The variance has converged: the remaining layers all contribute `each`.
             if last == Some(layer.variance) {
                 let left = depth - i;
                 let added = left.min(MOST_LAYERS);
@@ -240,15 +245,18 @@ impl<'a> MeanField<'a> {
         Ok(sum)
     }
 
-    /// β, where over nets of these widths ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction
-    /// (Hanin & Nica 2018): above 1, whether a gradient vanishes is a lottery.
+    /// β, the variance of ln‖Ju‖² over random networks of these widths, J the Jacobian for one input, u any
+    /// direction.
     ///
-    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in the paper. It is
-    /// the relative variance of Σ_i φ′(z_i)² (W u)_i² where z and W u are independent; for other activations the
-    /// departures of each net's variance from q_l, which come on top, are left out.
+    /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether a
+    /// gradient vanishes in a given network.
+    ///
+    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in
+    /// the paper. Each term is the relative variance of Σ_i φ′(z_i)² (W u)_i², z and W u independent. For other
+    /// activations, the random deviations of the variance from q_l add to it; they are not included.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `q` that is negative or not finite, or a width of 0.
+    /// [`Error::Parameter`] if `q` is negative or not finite, or a width is 0.
     pub fn lottery(&self, q: f64, widths: &[usize]) -> Result<f64, Error> {
         let mut beta = 0.0;
         for (layer, &width) in self.layers(q)?.zip(widths) {
@@ -260,7 +268,7 @@ impl<'a> MeanField<'a> {
 
     pub(super) fn fixed_point_at(&self, variance: f64) -> FixedPoint {
         let slope = self.weight_variance * self.moments.square_slope(variance);
-        // Where the slope is 1, the next term decides: whether variances above it fall.
+        // If the slope is 1, the next order decides: whether a variance above the fixed point decreases.
         let above = 1e-4 + 1.01 * variance;
         let departure = match slope.abs() - 1.0 {
             departure if departure.abs() > INDIFFERENT => departure,
@@ -287,13 +295,13 @@ impl<'a> MeanField<'a> {
         next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
     }
 
-    /// dc′/dc.
+    /// dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
         q * self.weight_variance * self.moments.derivative_pair(q, c) / self.next_variance(q)
     }
 
-    /// Newton's method from 0. The map is a power series in c with coefficients that are not negative (Mehler), so it
-    /// is convex from 0 to 1, and the steps go to the first fixed point from below.
+    /// c* by Newton's method from c = 0. The map is a power series in c with non-negative coefficients (Mehler's
+    /// formula), so it is convex on \[0, 1\], and the iterates approach the first fixed point from below.
     fn fixed_correlation_at(&self, q: f64) -> f64 {
         if self.gradient_gain(q) <= 1.0 + INDIFFERENT {
             return 1.0;
@@ -320,29 +328,31 @@ impl<'a> MeanField<'a> {
     }
 }
 
-/// Layers that are gone through one by one.
+/// Maximum number of layers with different variances that are evaluated.
 const MOST_LAYERS: usize = 1 << 16;
-/// What differs by less, relatively, may differ by the quadrature's error alone.
+/// Relative differences up to this size can be quadrature errors.
 const CERTAIN: f64 = 1e-12;
-/// A factor this near to 1 is 1: fixed points where the slope is nearly 1 are less certain than integrals.
+/// Factors within this distance of 1 count as 1. It is larger than [`CERTAIN`], because a fixed point with a slope near
+/// 1 is less accurate than an integral.
 const INDIFFERENT: f64 = 1e-9;
 
 pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), Error> {
     require(variance.is_finite() && variance >= 0.0, what, "finite and at least 0", variance)
 }
 
-/// `−1/ln rate`.
+/// ξ = −1/ln rate; infinite if the rate counts as 1.
 fn depth_scale(rate: f64) -> f64 {
     if (rate - 1.0).abs() <= INDIFFERENT { f64::INFINITY } else { -1.0 / libm::log(rate) }
 }
 
-/// `a − b` over the larger, for numbers that are not negative; 0 where it may be rounding.
+/// `(a − b)/max(a, b)` for non-negative a and b; 0 if it can be a quadrature error.
 pub(super) fn difference(a: f64, b: f64) -> f64 {
     let relative = if a > b { 1.0 - b / a } else { a / b - 1.0 };
     if relative.abs() <= CERTAIN || a == b { 0.0 } else { relative }
 }
 
-/// Where `a(q) − b(q)` changes sign, in increasing order; `None` where it is 0 everywhere.
+/// The values q at which `a(q) − b(q)` changes sign, `sides(q) = (a, b)`, in increasing order; `None` if the
+/// difference is 0 everywhere.
 pub(super) fn crossings(highest: f64, sides: impl Fn(f64) -> (f64, f64)) -> Option<Vec<f64>> {
     const PER_DECADE: i32 = 10;
     let apart = |q: f64| {
@@ -369,7 +379,8 @@ pub(super) fn crossings(highest: f64, sides: impl Fn(f64) -> (f64, f64)) -> Opti
     before.map(|_| found)
 }
 
-/// The number between `low` and `high` from which `beyond` holds, to its last digit.
+/// The smallest float in (`low`, `high`\] for which `beyond` is true, by bisection. `beyond` is monotonic and true at
+/// `high`.
 fn bisect(mut low: f64, mut high: f64, beyond: impl Fn(f64) -> bool) -> f64 {
     loop {
         let middle = 0.5 * (low + high);
