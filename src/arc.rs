@@ -1,4 +1,4 @@
-//! Shared ownership, also on targets without atomic pointers.
+//! `Arc` for all targets: from `alloc` if the target has atomic pointers, otherwise from `portable-atomic-util`.
 
 #[cfg(all(target_has_atomic = "ptr", not(chainrule_portable_arc)))]
 pub(crate) use alloc::sync::Arc;

@@ -1,4 +1,4 @@
-//! The CPU level that kernels run at.
+//! The CPU level: the instruction set that kernels use.
 
 use crate::error::Error;
 use alloc::{
@@ -10,10 +10,12 @@ use core::fmt;
 
 /// A set of CPU instructions that kernels are compiled for.
 ///
-/// A run gives the same bits on every machine at one level: levels differ in rounding, since the higher ones fuse
-/// `a · b + c`. [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds
-/// correctly. The level is fixed once a process: by [`fix`](Self::fix), else by the environment variable
-/// `CHAINRULE_LEVEL` (`plain`, `avx2` or `avx512`). Otherwise it is the highest one available.
+/// At one level, a computation gives the same bits on every machine. Levels differ in rounding, since the higher ones
+/// fuse `a · b + c`. [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds
+/// correctly.
+///
+/// The level is fixed once per process: by [`fix`](Self::fix), or else by the environment variable `CHAINRULE_LEVEL`
+/// (`plain`, `avx2` or `avx512`). Without either it is the highest available level.
 ///
 /// ```
 /// use chainrule::CpuLevel;
@@ -31,7 +33,7 @@ pub enum CpuLevel {
     Avx512,
 }
 
-/// The name that `CHAINRULE_LEVEL` has for it.
+/// The name of the level, as in `CHAINRULE_LEVEL`.
 impl fmt::Display for CpuLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -45,16 +47,16 @@ impl fmt::Display for CpuLevel {
 impl CpuLevel {
     const ALL: [CpuLevel; 3] = [CpuLevel::Plain, CpuLevel::Avx2, CpuLevel::Avx512];
 
-    /// The levels of this machine, the lowest first. Without feature `std` the only one is [`Plain`](Self::Plain).
+    /// The levels that this machine has, lowest first. Without the feature `std` it is only [`Plain`](Self::Plain).
     pub fn available() -> Vec<CpuLevel> {
         let best = best();
         Self::ALL.into_iter().filter(|level| *level <= best).collect()
     }
 
-    /// The level that kernels of this process run at; it is fixed from now on.
+    /// The level at which the kernels of this process run. The call fixes it.
     ///
     /// # Errors
-    /// [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names an unknown level, or one that this machine lacks.
+    /// [`Error::CpuLevel`] if `CHAINRULE_LEVEL` names an unknown level, or one that this machine does not have.
     pub fn current() -> Result<CpuLevel, Error> {
         let (level, asked) = fixed();
         match asked {
@@ -66,7 +68,7 @@ impl CpuLevel {
     /// Fixes the level of this process, before its first pass.
     ///
     /// # Errors
-    /// [`Error::CpuLevel`] where this machine lacks it, or another level is fixed already.
+    /// [`Error::CpuLevel`] if this machine does not have the level, or another level is already fixed.
     pub fn fix(self) -> Result<(), Error> {
         if self > best() {
             return Err(refused(self.to_string()));
@@ -103,7 +105,7 @@ mod process {
     use super::{CpuLevel, best};
     use std::{string::String, sync::OnceLock};
 
-    /// The level, and what `CHAINRULE_LEVEL` asks for where that is refused.
+    /// The level, and the value of `CHAINRULE_LEVEL` if it is invalid.
     static LEVEL: OnceLock<(CpuLevel, Option<String>)> = OnceLock::new();
 
     fn asked() -> (CpuLevel, Option<String>) {
@@ -136,8 +138,7 @@ fn fix(_: CpuLevel) -> CpuLevel {
     CpuLevel::Plain
 }
 
-/// The level of kernels; an environment variable that is refused is an error where a workspace is made, and has no
-/// effect here.
+/// The level at which kernels run. An invalid `CHAINRULE_LEVEL` has no effect here: `Workspace::new` returns the error.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub(crate) fn level() -> CpuLevel {
     fixed().0

@@ -1,12 +1,12 @@
-//! Numbers as data: in text such as JSON, which has none that are not finite, these are `"NaN"`, `"inf"` and `"-inf"`.
+//! Serialization of `f64` for all formats, with `#[serde(with = "crate::number")]`.
 //!
-//! For `#[serde(with = "crate::number")]`.
+//! Text formats such as JSON have no NaN and no infinities. There, these are the strings `"NaN"`, `"inf"` and `"-inf"`.
 
 use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One number.
+/// The serialized form of one `f64`.
 pub(crate) struct Number(f64);
 
 impl Serialize for Number {
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// A number, or several of them, with their shape as data.
+/// A type made of `f64`, such as a vector or an array, and its serialized form.
 pub(crate) trait Numbers: Sized {
     type Data: Serialize + for<'de> Deserialize<'de>;
     fn data(&self) -> Self::Data;

@@ -1,16 +1,16 @@
-//! Sizes computed without wrapping, and memory that is asked for without aborting.
+//! Sizes computed without overflow, and allocation that returns errors instead of aborting.
 //!
-//! Constructors of layers do not fail on sizes; `push`, `build`, `initialize` and `Workspace::new` check them. What a
-//! constructed object reports of itself saturates: `usize::MAX` is never a size that is accepted.
+//! Constructors of layers accept all sizes; `push`, `build`, `initialize` and `Workspace::new` check them. Sizes that
+//! a layer reports saturate at `usize::MAX`, which is never accepted.
 
 use crate::error::Error;
 use alloc::{string::ToString, vec::Vec};
 use core::fmt::Display;
 
-/// The most values that memory can hold, whatever their type.
+/// The largest number of bytes of an allocation, so an upper bound on any number of values.
 pub(crate) const MOST: usize = isize::MAX as usize;
 
-/// The product of `factors`, [`usize::MAX`] where it does not fit.
+/// The product of `factors`; [`usize::MAX`] if it overflows.
 pub(crate) const fn saturating_product(factors: &[usize]) -> usize {
     let (mut product, mut i, mut zero) = (1usize, 0, false);
     while i < factors.len() {
@@ -21,15 +21,15 @@ pub(crate) const fn saturating_product(factors: &[usize]) -> usize {
     if zero { 0 } else { product }
 }
 
-/// The sum of `terms`, [`usize::MAX`] where it does not fit.
+/// The sum of `terms`; [`usize::MAX`] if it overflows.
 pub(crate) fn saturating_sum(terms: impl IntoIterator<Item = usize>) -> usize {
     terms.into_iter().fold(0, usize::saturating_add)
 }
 
-/// The product of `factors`: so many values `what` would have.
+/// The product of `factors`, a number of values. `what` names the values in an error.
 ///
 /// # Errors
-/// [`Error::TooLarge`] above [`MOST`].
+/// [`Error::TooLarge`] if the product exceeds [`MOST`].
 pub(crate) fn product(what: impl Display, factors: &[usize]) -> Result<usize, Error> {
     match saturating_product(factors) {
         product if product <= MOST => Ok(product),
@@ -37,10 +37,10 @@ pub(crate) fn product(what: impl Display, factors: &[usize]) -> Result<usize, Er
     }
 }
 
-/// The product of `factors`: so many values of type `T` `what` would have.
+/// The product of `factors`, a number of values of type `T`. `what` names the values in an error.
 ///
 /// # Errors
-/// [`Error::TooLarge`] for more bytes than memory can hold.
+/// [`Error::TooLarge`] if the values take more than [`MOST`] bytes.
 pub(crate) fn room<T>(what: impl Display, factors: &[usize]) -> Result<usize, Error> {
     let limit = MOST / size_of::<T>().max(1);
     match saturating_product(factors) {
@@ -49,46 +49,46 @@ pub(crate) fn room<T>(what: impl Display, factors: &[usize]) -> Result<usize, Er
     }
 }
 
-/// The sum of `terms`: so many values `what` would have.
+/// The sum of `terms`, a number of values. `what` names the values in an error.
 ///
 /// # Errors
-/// [`Error::TooLarge`] above [`MOST`].
+/// [`Error::TooLarge`] if the sum exceeds [`MOST`].
 pub(crate) fn sum(what: impl Display, terms: impl IntoIterator<Item = usize>) -> Result<usize, Error> {
     at_most(what, saturating_sum(terms), MOST)
 }
 
-/// `size`, unless it is above `limit`.
+/// Returns `size` if it is at most `limit`.
 ///
 /// # Errors
-/// [`Error::TooLarge`] above `limit`.
+/// [`Error::TooLarge`] if `size` exceeds `limit`.
 pub(crate) fn at_most(what: impl Display, size: usize, limit: usize) -> Result<usize, Error> {
     if size <= limit { Ok(size) } else { Err(too_large(what, &[size], limit)) }
 }
 
-/// An empty vector with room for `len` values.
+/// An empty vector with capacity for `len` values.
 ///
 /// # Errors
-/// [`Error::TooLarge`] where the allocator refuses.
+/// [`Error::TooLarge`] if the allocation fails.
 pub(crate) fn reserve<T>(what: impl Display, len: usize) -> Result<Vec<T>, Error> {
     let mut values = Vec::new();
     grow(what, &mut values, len)?;
     Ok(values)
 }
 
-/// `len` copies of `value`.
+/// A vector of `len` copies of `value`.
 ///
 /// # Errors
-/// [`Error::TooLarge`] where the allocator refuses.
+/// [`Error::TooLarge`] if the allocation fails.
 pub(crate) fn filled<T: Clone>(what: impl Display, len: usize, value: T) -> Result<Vec<T>, Error> {
     let mut values = reserve(what, len)?;
     values.resize(len, value);
     Ok(values)
 }
 
-/// Makes room for `more` values behind those that `values` has.
+/// Reserves capacity for `more` values in addition to those in `values`.
 ///
 /// # Errors
-/// [`Error::TooLarge`] where the allocator refuses.
+/// [`Error::TooLarge`] if the allocation fails.
 pub(crate) fn grow<T>(what: impl Display, values: &mut Vec<T>, more: usize) -> Result<(), Error> {
     values.try_reserve_exact(more).map_err(|_| too_large(what, &[more], MOST / size_of::<T>().max(1)))
 }

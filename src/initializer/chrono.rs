@@ -73,7 +73,8 @@ impl Initializer for Chrono {
         Ok(())
     }
 
-    /// If a gate keeps the state, the gate that admits input has its biases with the opposite sign.
+    /// If one gate keeps the state and another admits input, the second has the biases of the first with the opposite
+    /// sign.
     fn fill_gates(
         &self,
         shape: Shape,

@@ -9,15 +9,15 @@ use crate::{
 };
 use rand_core::Rng;
 
-/// Variances that keep the norm of a gradient at every depth, for the given activation, custom ones included.
+/// Weight and bias variances that keep the norm of a gradient at every depth, for one activation, also a custom one.
 ///
-/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal. This is the backward gain:
-/// χ₁ = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two differ,
-/// biases of variance σb² = 1 − σw² E φ² supply the rest, so that pre-activations of variance 1 keep it.
+/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal. This is the backward gain: χ₁
+/// = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two
+/// differ, biases of variance σb² = 1 − σw² E φ² raise the variance of pre-activations to 1.
 ///
-/// Both hold at every depth: it is the critical point with q* = 1 ([`CriticalPoint::at`]). For ReLU it is [`He`]
-/// without biases. Use it for weights and biases. With biases of 0 the variance departs from 1 and criticality is lost,
-/// except for piecewise linear activations with a kink at 0.
+/// Gradient norm and variance are kept at every depth: this is the critical point with q* = 1 ([`CriticalPoint::at`]).
+/// For ReLU it is [`He`] without biases. Use it for weights and biases. If biases are 0, the variance departs from 1
+/// and the weights are not critical, except for piecewise linear activations with a kink at 0.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, initializer::CriticalGain, layer::{Linear, Sequential}};

@@ -17,7 +17,7 @@ macro_rules! kinds {
         #[non_exhaustive]
         pub enum InitializerKind {
             $($(#[$about])* $name($name),)*
-            /// A custom initializer. Two are equal if their `Debug` texts are. It cannot be saved.
+            /// A custom initializer. Two are equal if their `Debug` texts are equal. It cannot be saved.
             #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
             Custom(Arc<dyn Initializer>),
         }
@@ -102,7 +102,7 @@ kinds! {
     ByGate,
     /// The critical point of an activation.
     CriticalGain,
-    /// Gate biases for a span of time.
+    /// Gate biases for memory over a number of steps.
     Chrono,
 }
 

@@ -43,7 +43,7 @@ pub struct Shape {
     pub columns: usize,
     /// The role of the block.
     pub role: Role,
-    /// The gate it belongs to.
+    /// The gate that the block belongs to; `None` for a parameter without gates.
     pub gate: Option<&'static str>,
 }
 
@@ -110,27 +110,27 @@ pub trait Initializer: Debug + Send + Sync {
             .try_for_each(|(gate, values)| self.fill(shape.gate(gate), rng, values))
     }
 
-    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². `None` if the entries differ in it, no
-    /// closed form is known, or [`fill`](Self::fill) fails.
+    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². `None` if the entries have different
+    /// variances, no closed form is known, or [`fill`](Self::fill) fails.
     fn variance(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The mean of one entry, E\[w\]. `None` if the entries differ in it, or it is not known.
+    /// The mean of one entry, E\[w\]. `None` if the entries have different means, or the mean is not known.
     fn mean(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The smallest and the largest value of an entry. `None` if there are none, or they are not known.
+    /// The smallest and the largest value of an entry. `None` if the distribution is unbounded, or the bounds are not known.
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
         let _ = shape;
         None
     }
 
-    /// The gain g if the rows or the columns of W, whichever are fewer, are orthogonal and have norm g: `W Wᵀ` or `WᵀW`
-    /// is `g² I`.
+    /// The gain g if the rows or the columns of W, whichever are fewer, are orthogonal and have norm g: `W Wᵀ` or
+    /// `WᵀW` is `g² I`.
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None

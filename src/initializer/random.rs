@@ -67,10 +67,10 @@ impl Initializer for Uniform {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Normal {
-    /// Their mean; finite.
+    /// The mean of an entry; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub mean: f64,
-    /// Their standard deviation; finite, at least 0.
+    /// The standard deviation of an entry; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub std: f64,
 }

@@ -25,7 +25,8 @@ pub enum Distribution {
     Uniform,
     /// Normal.
     Normal,
-    /// Normal, truncated at two of its standard deviations, and widened so that `std` is that of the truncated normal.
+    /// Normal, truncated at two of its standard deviations; the truncated distribution has the standard deviation
+    /// `std`.
     Truncated,
 }
 
@@ -39,7 +40,7 @@ pub struct VarianceScaling {
     /// The factor of the standard deviation; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
-    /// The connections that count.
+    /// The number of connections by which the standard deviation is divided.
     pub fan: Fan,
     /// The form of the distribution.
     pub distribution: Distribution,
@@ -67,7 +68,7 @@ impl VarianceScaling {
         self
     }
 
-    /// The connections that count in a block of `shape`.
+    /// The fan of a block of `shape`.
     fn count(&self, shape: Shape) -> f64 {
         match self.fan {
             Fan::In => shape.fan_in() as f64,

@@ -8,9 +8,9 @@ use rand_core::Rng;
 /// Independent entries of a normal distribution truncated on both sides: w = mean + std · z, z standard normal given
 /// low ≤ z ≤ high.
 ///
-/// `std` is that of the normal before truncation; [`variance`](Initializer::variance) is that of the entries. The cost
-/// of a draw is bounded for every interval, also far in the tail (Robert 1995, "Simulation of truncated normal
-/// variables").
+/// `std` is the standard deviation of the normal before truncation; [`variance`](Initializer::variance) is that of the
+/// entries. The cost of a draw is bounded for every interval, also far in the tail (Robert 1995, "Simulation of
+/// truncated normal variables").
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TruncatedNormal {
