@@ -123,7 +123,8 @@ pub trait Initializer: Debug + Send + Sync {
         None
     }
 
-    /// The smallest and the largest value of an entry. `None` if the distribution is unbounded, or the bounds are not known.
+    /// The smallest and the largest value of an entry. `None` if the distribution is unbounded, or the bounds are not
+    /// known.
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
         let _ = shape;
         None

@@ -1,4 +1,4 @@
-//! What no gradient of a network exceeds, from its weights alone.
+//! Upper bounds on the gradients of a network, from its weights alone.
 
 use crate::linalg::Upper;
 use crate::{
@@ -14,34 +14,36 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
 use num_traits::Float;
 
-/// An upper bound on what one link of a network does to the length of a gradient.
+/// An upper bound on the factor by which one link multiplies the norm of a gradient.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LinkBound {
     /// The link's name: `2`, `3.branch.0`.
     pub name: String,
-    /// What it is.
+    /// The kind of its layer, such as `Linear`.
     pub kind: String,
-    /// On `‖∂y/∂x‖₂`, where the layer states one.
+    /// Upper bound on `‖∂y/∂x‖₂`; `None` if the layer states no bound.
     pub bound: Option<f64>,
 }
 
-/// Upper bounds on the gradient through the state of one recurrent layer.
+/// Upper bounds on the gradient through the state of one recurrent layer, over k = 0, 1, … steps.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Horizon {
     /// The layer's name.
     pub name: String,
-    /// What it is.
+    /// The kind of the layer.
     pub kind: String,
-    /// On `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps, where the layer states them; s is (h, c) for an LSTM.
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps; `None` if the layer states none. For an
+    /// LSTM, s is (h, c).
     pub bounds: Option<Vec<f64>>,
 }
 
 impl Horizon {
-    /// The least N such that over more than N steps the gradient is certain to shrink below `threshold`.
+    /// The smallest N such that over more than N steps the gradient is certain to shrink below `threshold` times its
+    /// norm.
     ///
-    /// `None` where the bounds do not say so within the steps of the certificate, or there are none.
+    /// `None` if the bounds do not prove this within the steps of the certificate, or there are no bounds.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
         let below = |bound: &f64| *bound < threshold;
@@ -50,16 +52,18 @@ impl Horizon {
     }
 }
 
-/// What no gradient of a network exceeds: `‖∂L/∂x‖ ≤ Π_l b_l · ‖∂L/∂y‖`, for every input and every loss.
+/// An upper bound on the input gradient, `‖∂L/∂x‖ ≤ Π_l b_l · ‖∂L/∂y‖`, for every input and every
+/// loss.
 ///
-/// The factors b_l are the layers' own [`gain_bound`](Layer::gain_bound)s: ‖W‖₂ from above, sup |φ′| and so on. A
-/// product far below 1 is a proof that the gradient vanishes on its way to the input; a product above 1 proves
-/// nothing but that the gradient explodes no further than that. Over time it is the same: the bounds on
-/// `‖∂s_t/∂s_{t−k}‖₂` of a [`Horizon`] fall with k where vanishing is certain (Pascanu, Mikolov & Bengio 2013, §2.2:
-/// `‖U‖₂ < 1/γ`).
+/// The factors b_l are the [`gain_bound`](Layer::gain_bound)s of the layers: an upper bound on ‖W‖₂, sup |φ′|
+/// and so on. A product far below 1 proves that the gradient vanishes between output and input. A product above 1
+/// proves only that the gradient grows by no larger factor.
 ///
-/// It holds in exact arithmetic, with weights as they are now, in any mode, from a state of zero, for one sample with
-/// all its steps and for a whole batch. What a pass rounds comes on top: some ε for each of its operations.
+/// Over time, the bounds on `‖∂s_t/∂s_{t−k}‖₂` of a [`Horizon`] decrease with k if vanishing is certain
+/// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
+///
+/// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for one
+/// sample with all its steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
 ///
 /// ```
 /// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
@@ -70,7 +74,7 @@ impl Horizon {
 /// let network = builder.build()?;
 /// let w = initialize(&network, 1)?;
 /// let certificate = Certificate::new(&network, &w, BatchShape::batch(1))?;
-/// println!("{certificate}"); // a bound for each layer, and what follows: "certain to vanish: …"
+/// println!("{certificate}"); // a bound for each layer, then the conclusion: "certain to vanish: …"
 /// assert_eq!(certificate.vanishes(Certificate::VANISHED), Some(true));
 /// assert!(certificate.gradient_bound(1.0) < Some(1e-6));
 /// # Ok::<(), chainrule::Error>(())
@@ -82,14 +86,14 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The threshold of vanishing that print uses: a gradient shorter by four decades.
+    /// The threshold of vanishing in the printed certificate: a gradient norm that is reduced by four decades.
     pub const VANISHED: f64 = 1e-4;
 
     /// The certificate of `network` with the parameters `w`, for passes over `shape`.
     ///
     /// # Errors
-    /// The errors of [`BatchShape::check`]; [`Error::TooLarge`] for more than 2²² steps, of which the bounds over time
-    /// are a table; [`Error::Length`] where `w` does not have the network's parameters.
+    /// Those of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² steps, since the bounds over time are a
+    /// table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of parameters.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
         at_most("the steps of a certificate", shape.steps, MOST_BOUNDED_STEPS)?;
@@ -111,34 +115,37 @@ impl Certificate {
         &self.links
     }
 
-    /// What holds over time, for each recurrent layer.
+    /// The bounds over time, for each recurrent layer.
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }
 
-    /// The links without a bound: with any of them nothing is certain.
+    /// The links without a bound. If there is one, the certificate proves nothing over depth.
     pub fn missing(&self) -> impl Iterator<Item = &LinkBound> {
         self.links.iter().filter(|link| link.bound.is_none())
     }
 
-    /// The product of all bounds, `‖∂L/∂x‖/‖∂L/∂y‖` at most: infinite or tiny where it lies beyond the range of `f64`.
-    /// `None` where a link has none.
+    /// The product of all bounds, an upper bound on `‖∂L/∂x‖/‖∂L/∂y‖`. `None` if a link has no bound.
+    ///
+    /// If the product is beyond the range of `f64`, the result is ∞ or the smallest positive number.
     pub fn bound(&self) -> Option<f64> {
         self.product(1.0).map(Product::value)
     }
 
-    /// The same in decades, `log10` of it, which no depth can bring out of range; −∞ where no gradient passes at all.
+    /// [`bound`](Self::bound) in decades, its `log10`, which is in range at any depth. −∞ if no gradient reaches
+    /// the input.
     pub fn decades(&self) -> Option<f64> {
         self.product(1.0).map(Product::decades)
     }
 
-    /// The most that `‖∂L/∂x‖` can be where `‖∂L/∂y‖` is `output_gradient`; `None` where a link has no bound.
+    /// An upper bound on `‖∂L/∂x‖` for `‖∂L/∂y‖ = output_gradient`; `None` if a link has no bound.
     pub fn gradient_bound(&self, output_gradient: f64) -> Option<f64> {
         self.product(output_gradient).map(Product::value)
     }
 
-    /// Whether the gradient is certain to shrink below `threshold` times itself between output and input; `None`
-    /// where a link has no bound. `Some(false)` is no proof of the contrary.
+    /// Whether the norm of the gradient is certain to shrink by a factor below `threshold` between output and input.
+    ///
+    /// `None` if a link has no bound. `Some(false)` proves nothing.
     pub fn vanishes(&self, threshold: f64) -> Option<bool> {
         Some(self.decades()? < libm::log10(threshold).next_down())
     }
@@ -149,7 +156,7 @@ impl Certificate {
     }
 }
 
-/// A product of upper bounds that no number of factors brings out of range: `mantissa · 2^exponent`.
+/// A product of upper bounds, `mantissa · 2^exponent`, that neither overflows nor underflows.
 #[derive(Clone, Copy)]
 struct Product {
     mantissa: Upper,
@@ -158,7 +165,7 @@ struct Product {
 
 impl Product {
     fn times(self, factor: Upper) -> Self {
-        // Fractions in [½, 1): their product neither overflows nor underflows.
+        // Both fractions are in [½, 1): their product neither overflows nor underflows.
         let (fraction, exponent) = libm::frexp(factor.get());
         let (mantissa, carry) = libm::frexp((self.mantissa * Upper::of(fraction)).get());
         let exponent = if factor.get().is_finite() { i64::from(exponent) } else { 0 };
@@ -173,7 +180,8 @@ impl Product {
         match self.mantissa {
             Upper::ZERO => f64::NEG_INFINITY,
             mantissa => {
-                // Three roundings of numbers no larger than this, and a logarithm good to one unit in the last place.
+                // Covers three roundings of numbers up to 1 + |exponent|, and a logarithm with an error of one unit in
+                // the last place.
                 let exponent = self.exponent as f64 * core::f64::consts::LOG10_2;
                 let decades = libm::log10(mantissa.get()) + exponent;
                 decades + 4.0 * f64::EPSILON * (1.0 + Float::abs(exponent))
@@ -182,7 +190,8 @@ impl Product {
     }
 }
 
-/// Two figures of `10^decades`, of any size, rounded up or down but for 1e-9 of it: 0.25 stays 0.25.
+/// Formats `10^decades` with two digits. They are rounded by `round`, unless the value has two digits up to a relative
+/// 1e-9: 0.25 stays 0.25.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -194,13 +203,14 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if tenths >= 100.0 { format!("1.0e{}", exponent + 1.0) } else { format!("{:.1}e{exponent}", tenths / 10.0) }
 }
 
-/// A row per link, from output to input, with the product so far; then what follows over depth, and over time.
+/// A row for each link, from output to input, with its bound and the product so far. Then the conclusions over depth
+/// and over time.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
         let name = widest(|link| &link.name).unwrap_or(0).max("layer".len());
         let kind = widest(|link| &link.kind).unwrap_or(0).max("kind".len());
-        writeln!(f, "the most by which each layer can lengthen a gradient, from output to input")?;
+        writeln!(f, "upper bounds on the factor of each layer on the norm of a gradient, from output to input")?;
         writeln!(f, "{:<name$}  {:<kind$}  {:>9}  {:>9}", "layer", "kind", "at most", "so far")?;
         let mut product = Some(Product { mantissa: Upper::ONE, exponent: 0 });
         for link in self.links.iter().rev() {
@@ -219,7 +229,7 @@ impl fmt::Display for Certificate {
             (Some(f64::INFINITY), _) => write!(f, "vanishing is not certain: the gradient has no bound")?,
             (Some(decades), _) => {
                 let most = figures(decades, Float::ceil);
-                write!(f, "vanishing is not certain: at the input the gradient is at most {most} times as long")?;
+                write!(f, "vanishing is not certain: the gradient's norm is multiplied by at most {most}")?;
             }
             (None, missing) => {
                 write!(
@@ -236,7 +246,7 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// One sentence.
+/// One line with the conclusion over time.
 impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;
@@ -246,14 +256,14 @@ impl fmt::Display for Horizon {
             (Some(within), _) => write!(f, "certain to vanish over more than {within} of {steps} steps"),
             (None, Some(&last)) if last < f64::INFINITY => {
                 let most = figures(libm::log10(last), Float::ceil);
-                write!(f, "vanishing is not certain: after {steps} steps the gradient is at most {most} times as long")
+                write!(f, "vanishing is not certain: {steps} steps multiply the gradient's norm by at most {most}")
             }
             _ => write!(f, "vanishing is not certain: after {steps} steps the gradient has no bound"),
         }
     }
 }
 
-/// `layer 3 (Linear)`.
+/// A layer in a sentence: `layer 3 (Linear)`.
 fn title(name: &str, kind: &str) -> String {
     match (name.is_empty(), kind.is_empty()) {
         (true, true) => "the network".into(),

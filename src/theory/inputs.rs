@@ -6,7 +6,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// What a network is going to be fed with.
+/// Mean, mean square and number of steps of a network's inputs.
 ///
 /// ```
 /// use chainrule::theory::InputStatistics;
@@ -21,7 +21,7 @@ pub struct InputStatistics {
 }
 
 impl InputStatistics {
-    /// Values of mean 0 and mean square `second_moment`; 1 for standardised data.
+    /// Inputs of mean 0 and mean square `second_moment`; it is 1 for standardized data.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.
@@ -31,11 +31,11 @@ impl InputStatistics {
         Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1 })
     }
 
-    /// The mean and mean square of these values: of a batch, or of all data.
+    /// Inputs with the mean and mean square of `values`: the rows of a batch, or of all data.
     ///
     /// # Errors
-    /// [`Error::Empty`] without values; [`Error::NonFinite`] for a value that is NaN or infinite; [`Error::Parameter`]
-    /// where the mean square overflows `f64`.
+    /// [`Error::Empty`] without values. [`Error::NonFinite`] if a value is NaN or infinite. [`Error::Parameter`] if the
+    /// mean square overflows `f64`.
     pub fn of_rows<T: Scalar>(values: &[T]) -> Result<Self, Error> {
         if values.is_empty() {
             return Err(Error::Empty { what: "the inputs of a prediction" });
@@ -47,10 +47,10 @@ impl InputStatistics {
         Ok(InputStatistics { spread, ..Self::new(spread.square)? })
     }
 
-    /// Sequences of that many steps.
+    /// Sets the number of steps of the input sequences.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 `steps`.
+    /// [`Error::Parameter`] if `steps` is 0.
     pub fn steps(self, steps: usize) -> Result<Self, Error> {
         require(steps > 0, "the steps of inputs", "at least 1", steps as f64)?;
         Ok(InputStatistics { steps, ..self })

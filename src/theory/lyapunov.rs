@@ -1,4 +1,4 @@
-//! The Lyapunov spectrum: what many steps of a recurrent layer do to small differences of its state.
+//! The Lyapunov spectrum: growth rates of small differences of a recurrent layer's state over many steps.
 
 use crate::{
     batch_shape::BatchShape,
@@ -13,11 +13,11 @@ use crate::{
 use alloc::vec::Vec;
 use num_traits::Float;
 
-/// Lyapunov exponents, by QR: `Q ← J_t Q = QR`, and `λ_i` is the mean of `ln R_ii` over the steps.
+/// Lyapunov exponents by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the mean of `ln R_ii` over the steps.
 ///
-/// A difference of states, or a gradient, changes by `e^(λ_1 t)` over t steps in all directions but special ones; the
-/// sum of the first k exponents belongs to volumes of k dimensions. All below 0: gradients vanish over time; λ_1 above
-/// 0: they explode, and the trajectory is chaotic.
+/// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t steps in almost all directions.
+/// The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are below 0,
+/// gradients vanish over time. If λ_1 is above 0, gradients explode and the trajectory is chaotic.
 ///
 /// Source: Benettin, Galgani, Giorgilli & Strelcyn 1980; for recurrent networks Engelken, Wolf & Abbott 2023.
 ///
@@ -25,7 +25,7 @@ use num_traits::Float;
 /// use chainrule::theory::LyapunovSpectrum;
 /// let mut spectrum = LyapunovSpectrum::new(2, 2)?;
 /// for _ in 0..2000 {
-///     spectrum.push(&[0.5, 1.0, 0.0, 2.0])?; // of eigenvalues 2 and 1/2
+///     spectrum.push(&[0.5, 1.0, 0.0, 2.0])?; // eigenvalues 2 and 1/2
 /// }
 /// let exponents = spectrum.exponents();
 /// assert!((exponents[0] - 2f64.ln()).abs() < 1e-3 && (exponents[1] + 2f64.ln()).abs() < 1e-3);
@@ -34,24 +34,26 @@ use num_traits::Float;
 #[derive(Clone, Debug)]
 pub struct LyapunovSpectrum {
     size: usize,
-    /// Q: orthonormal directions, one after the other.
+    /// Q: orthonormal directions, each contiguous.
     directions: Vec<f64>,
+    /// J Q of the last step.
     images: Vec<f64>,
+    /// Σ ln R_ii over the counted steps.
     sums: Vec<f64>,
     steps: usize,
 }
 
 impl LyapunovSpectrum {
-    /// The first `count` exponents of products of `size` × `size` matrices, before any.
+    /// A spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `size` of 0, or a `count` that is not from 1 to `size`; [`Error::TooLarge`] for sizes
-    /// that memory cannot hold.
+    /// [`Error::Parameter`] if `size` is 0 or `count` is not from 1 to `size`. [`Error::TooLarge`] if memory cannot
+    /// hold the matrices.
     pub fn new(size: usize, count: usize) -> Result<Self, Error> {
         require(size > 0, "Lyapunov spectrum: values of the state", "at least 1", size as f64)?;
         let valid = (1..=size).contains(&count);
         require(valid, "Lyapunov spectrum: exponents", "from 1 to the values of the state", count as f64)?;
-        // In general position: unit vectors can be eigenvectors, which never turn to the largest.
+        // Random directions: a unit vector can be an eigenvector, and then never turns towards the leading direction.
         let what = "Lyapunov spectrum: directions (exponents × values of the state)";
         product("Lyapunov spectrum: a Jacobian (values of the state, squared)", &[size, size])?;
         let mut directions = filled(what, product(what, &[count, size])?, 0.0)?;
@@ -60,11 +62,11 @@ impl LyapunovSpectrum {
         Ok(LyapunovSpectrum { size, images, directions, sums, steps: 0 })
     }
 
-    /// One more step, of Jacobian `∂s_t/∂s_{t−1}`: row i has the derivatives of value i.
+    /// Adds a step with the Jacobian `∂s_t/∂s_{t−1}`, row-major: entry (i, j) is `∂s_t[i]/∂s_{t−1}[j]`.
     ///
     /// # Errors
-    /// [`Error::Length`] where the Jacobian is not `size × size`; [`Error::NonFinite`] for an entry that is NaN or
-    /// infinite. The spectrum stays as it was.
+    /// [`Error::Length`] if the Jacobian is not `size × size`. [`Error::NonFinite`] if an entry is NaN or infinite. An
+    /// error leaves the spectrum unchanged.
     pub fn push(&mut self, jacobian: &[f64]) -> Result<(), Error> {
         let n = self.size;
         require_length("the Jacobian of a step", n * n, jacobian.len())?;
@@ -82,7 +84,8 @@ impl LyapunovSpectrum {
             let direction = &mut rest[..n];
             let length = orthogonalize(done, direction);
             if length == 0.0 {
-                // What is lost stays lost; another direction takes its place, so that the rest can go on.
+                // The exponent is −∞ from now on. Another direction replaces the lost one, so that later exponents
+                // are right.
                 any_direction(done, direction);
             }
             *sum += libm::log(length);
@@ -91,19 +94,20 @@ impl LyapunovSpectrum {
         Ok(())
     }
 
-    /// Ends the transient: what was pushed so far turned the directions, and counts no more.
+    /// Ends the transient: keeps the directions, and removes the steps so far from the means.
     pub fn settle(&mut self) {
         self.sums.fill(0.0);
         self.steps = 0;
     }
 
-    /// Steps that count.
+    /// The number of steps in the means.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// `λ_i` in 1/step, the largest first but for what few steps leave uncertain; −∞ where a direction is lost, 0
-    /// before any step.
+    /// The exponents `λ_i`, per step, in decreasing order up to the error of a finite number of steps.
+    ///
+    /// −∞ for a direction that a Jacobian mapped to 0. All are 0 before the first step.
     pub fn exponents(&self) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / self.steps.max(1) as f64).collect()
     }
@@ -113,8 +117,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
 }
 
-/// Takes from `v` what lies along orthonormal directions and makes it a unit vector: Gram and Schmidt, twice, which is
-/// enough. Returns its length before, R_ii.
+/// Removes from `v` its components along the orthonormal directions `done` and normalizes it, by two rounds of
+/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization; 0 if it may be a rounding error.
 fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
     let n = v.len();
     let whole = normalize(v);
@@ -129,11 +133,11 @@ fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
         }
         length *= normalize(v);
     }
-    // Less than what rounding leaves is nothing.
+    // A smaller remainder may be a rounding error.
     if length > 4.0 * n as f64 * f64::EPSILON { whole * length } else { 0.0 }
 }
 
-/// Divides by the length, and returns it.
+/// Divides `v` by its 2-norm and returns the norm. A zero vector is not changed.
 fn normalize(v: &mut [f64]) -> f64 {
     let largest = v.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));
     if largest == 0.0 {
@@ -145,23 +149,23 @@ fn normalize(v: &mut [f64]) -> f64 {
     largest * length
 }
 
-/// Some unit vector at right angles to `done`: of the axes one is far enough from their span.
+/// Sets `v` to a unit vector orthogonal to `done`, from an axis that is far enough from their span.
 fn any_direction(done: &[f64], v: &mut [f64]) {
     for axis in 0..v.len() {
         v.fill(0.0);
         v[axis] = 1.0;
-        // Those not in the span of k directions have at least √(1 − k/n) of their length left, on average.
+        // The root mean square distance of the axes from a span of k < n directions is √(1 − k/n) ≥ 1/√n.
         if orthogonalize(done, v) > 0.5 / Float::sqrt(v.len() as f64) {
             return;
         }
     }
 }
 
-/// The first `count` Lyapunov exponents of a layer with a state, along its trajectory on the inputs `x`, from a state
-/// of zero; the first `transient` steps turn the directions and do not count.
+/// The first `count` Lyapunov exponents of a layer with state, along its trajectory on the inputs `x` from a zero
+/// state.
 ///
-/// The state of an LSTM is (h, c). The Jacobians are the layer's own: its backward pass from each unit vector of the
-/// state, noise off.
+/// The first `transient` steps do not count in the means. The state of an LSTM is (h, c). The layer's backward pass
+/// from unit vector i of the state gives row i of a Jacobian. Noise is off.
 ///
 /// # Shapes
 /// w: the layer's parameters; x: \[steps, input\].
@@ -171,18 +175,18 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// let cell = Recurrent::new(1, 8, Elman::new(Tanh)); // U is orthogonal
 /// let w = initialize::<f64>(&cell, 1)?;
 /// let spectrum = lyapunov_spectrum(&cell, &w, &[0.5; 200], 100, 3)?;
-/// assert!(spectrum.exponents()[0] < 0.0); // tanh′ < 1: vanishes
+/// assert!(spectrum.exponents()[0] < 0.0); // tanh′ < 1: gradients vanish
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] for a layer without state, for no step after the transient, and for a `count` that is not from
-/// 1 to the values of the state. [`Error::Length`] where `w` does not have the layer's parameters, or `x` is no whole
-/// number of rows. [`Error::NonFinite`] once the trajectory does not stay finite; [`Error::TooLarge`] for a state whose
-/// Jacobian memory cannot hold.
+/// [`Error::Parameter`] if the layer has no state, there is no step after the transient, or `count` is not from 1 to
+/// the number of values of the state. [`Error::Length`] if `w` does not have the layer's number of parameters, or `x`
+/// is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay finite. [`Error::TooLarge`] if
+/// memory cannot hold the Jacobian.
 ///
 /// # Panics
-/// Where the layer breaks a law of [`Layer`] in a pass.
+/// If the layer breaks a law of [`Layer`] in a pass.
 pub fn lyapunov_spectrum<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -205,16 +209,15 @@ pub fn lyapunov_spectrum<T: Scalar>(
     Ok(spectrum)
 }
 
-/// `∂s′/∂s` of one step of a layer with a state, from the state `s` on the input row `x`: row i has the derivatives of
-/// value i of s′.
+/// The Jacobian `∂s′/∂s` of one step of a layer with state, at the state `s` and the input row `x`. It is
+/// row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
 ///
 /// # Errors
-/// [`Error::Parameter`] for a layer without state. [`Error::Length`] where `w`, `x` or `state` is not the layer's
-/// parameters, one row of its input or one sample's state. [`Error::TooLarge`] for a state whose Jacobian memory cannot
-/// hold.
+/// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one
+/// row of its input, or `state` not the state of one sample. [`Error::TooLarge`] if memory cannot hold the Jacobian.
 ///
 /// # Panics
-/// Where the layer breaks a law of [`Layer`] in a pass.
+/// If the layer breaks a law of [`Layer`] in a pass.
 pub fn state_jacobian<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -229,7 +232,7 @@ pub fn state_jacobian<T: Scalar>(
     Ok(trajectory.jacobian)
 }
 
-/// One sample on its way, step by step.
+/// A layer with the state and the buffers of one sample, advanced step by step.
 struct Trajectory<'a, T, L: ?Sized> {
     layer: &'a L,
     dims: Dims,
@@ -247,7 +250,7 @@ struct Trajectory<'a, T, L: ?Sized> {
     jacobian: Vec<f64>,
 }
 
-/// One step of one sample.
+/// The shape of one step of one sample.
 const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
@@ -279,7 +282,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         })
     }
 
-    /// Goes on to the next state, and returns `∂next/∂state`.
+    /// Advances the state by one step on the input row `x`, and returns the Jacobian `∂next/∂state`.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut no_monitor = ();
         let pass =
@@ -303,7 +306,7 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
                 &mut self.scratch,
                 &mut no_monitor,
             );
-            // (∂next/∂state)ᵀ e_i is row i of it.
+            // (∂next/∂state)ᵀ e_i is row i of the Jacobian.
             self.layer.backward(
                 w,
                 Backward {

@@ -1,4 +1,4 @@
-//! A network watched while it sees normal inputs: what is known of parts that no theory describes.
+//! Monitored passes of random networks on normal inputs: statistics of layers that no formula describes.
 
 use crate::{
     batch_shape::BatchShape,
@@ -13,13 +13,13 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Networks that are drawn.
+/// The number of random networks.
 const NETS: u64 = 8;
-/// Samples that each of them sees; fewer of long sequences, of which a sample is many rows.
+/// The number of samples of a pass, unless the sequences are long.
 const SAMPLES: usize = 32;
-/// Rows of a pass beyond which there are fewer samples.
+/// The largest number of rows of a pass; long sequences have fewer samples, but at least one.
 const ROWS: usize = 1 << 18;
-/// The most values of a sampled pass: 1 GiB of `f32`.
+/// The largest number of values of a sampled pass: 1 GiB of `f32`.
 const VALUES: usize = 1 << 28;
 
 /// Mean and mean square of values.
@@ -49,10 +49,10 @@ impl Spread {
     }
 }
 
-/// What one link did, on average over the nets.
+/// The change of the gradient in one link, averaged over the random networks.
 #[derive(Clone, Debug)]
 pub(super) struct SampledLink {
-    /// Its name and its place in the table of names; `None` for the change across a layer that reports no link.
+    /// Name and index of the link in the table of names; `None` for a change across a layer that reports no link.
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
@@ -65,7 +65,7 @@ impl SampledLink {
     }
 }
 
-/// What went into a link, and what came out.
+/// Statistics of the input and the output of one link.
 #[derive(Clone, Debug)]
 struct Values {
     name: String,
@@ -74,18 +74,20 @@ struct Values {
     y: Spread,
 }
 
-/// Passes of several nets.
+/// Statistics from the passes of several random networks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
+    /// The table of link names.
     names: Vec<String>,
-    /// In the order of the backward pass.
+    /// The links in the order of the backward pass.
     links: Vec<SampledLink>,
-    /// In the order of the forward pass.
+    /// Inputs and outputs of the links, in the order of the forward pass.
     values: Vec<Values>,
-    /// Of the whole network.
+    /// Statistics of the network's output.
     output: Spread,
 }
 
+/// A monitor that records the links of one pass: gradient norms before and after, inputs and outputs.
 #[derive(Default)]
 struct Watch {
     links: Vec<(SampledLink, [f64; 2])>,
@@ -108,10 +110,10 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Passes through `network` on normal inputs of this spread, with normal gradients at its output.
+    /// Runs passes of `network` on normal inputs with the statistics `inputs`, and normal gradients at its output.
     ///
     /// # Errors
-    /// What the initializers return; [`Error::TooLarge`] for passes of more than [`VALUES`] values.
+    /// The errors of the initializers. [`Error::TooLarge`] if a pass has more than [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
@@ -146,11 +148,11 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Adds one net's share of the means.
+    /// Adds the records of one network to the means.
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
-        // Across a layer that reports no link, the gradient changes between two events.
+        // A layer that reports no link changes the gradient between two events.
         let (mut last, mut links) = (start, Vec::new());
         let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_main_path: true, decades };
         for (link, [before, after]) in watch.links {
@@ -190,7 +192,7 @@ impl Sample {
             return told;
         }
         let Some(place) = self.names.iter().position(|name| name == path) else { return Vec::new() };
-        // Nearer to the input; the scale of a residual comes before the branch that it is around.
+        // Nearer to the input. The scale of a residual precedes its branch in the table, but is nearer to the output.
         let nearer = |link: &SampledLink| {
             let around = link.name().strip_suffix("scale").is_some_and(|around| path.starts_with(around));
             link.told.as_ref().is_some_and(|(_, index)| *index < place) && !around
@@ -202,7 +204,7 @@ impl Sample {
                 link.decades = 0.0;
                 Vec::from([found])
             }
-            // The gradient goes on as long as it came.
+            // The layer does not change the norm of the gradient.
             _ => {
                 let told = Some((path.into(), place));
                 Vec::from([SampledLink { told, factor: Factor::Other, on_main_path: true, decades: 0.0 }])
@@ -210,12 +212,12 @@ impl Sample {
         }
     }
 
-    /// What the one link of this name did.
+    /// The decades of the link named `name`.
     pub fn link(&self, name: &str) -> Option<f64> {
         self.links.iter().find(|link| link.name() == name).map(|link| link.decades)
     }
 
-    /// What comes out of the layer at `path`.
+    /// Statistics of the output of the layer at `path`.
     pub fn output(&self, path: &str) -> Option<Spread> {
         if let Some(values) = self.values.iter().rfind(|values| values.name == path) {
             return Some(values.y);
@@ -223,7 +225,8 @@ impl Sample {
         if let Some(values) = self.values.iter().rfind(|values| is_within(&values.name, path)) {
             return Some(values.y);
         }
-        // What goes into the next that tells.
+        // No link of this layer: its output is the input of the next link in the same container, or the network's
+        // output.
         let place = self.names.iter().position(|name| name == path)?;
         let around = path.rfind('.').map_or("", |dot| &path[..=dot]);
         match self.values.iter().find(|values| values.index > place) {
@@ -233,7 +236,7 @@ impl Sample {
     }
 }
 
-/// Whether a link of this name belongs to the layer at `path`.
+/// Whether the link `name` is the layer at `path` or lies in it.
 fn is_within(name: &str, path: &str) -> bool {
     let rest = name.strip_prefix(path);
     path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

@@ -1,4 +1,4 @@
-//! What finite width makes of one input's gradient: nets drawn no further than the input and its gradient see them.
+//! The distribution of one input's gradient over random networks of finite width, by simulation of one row.
 
 use super::{InputStatistics, sample::Spread};
 use crate::{
@@ -15,25 +15,28 @@ use alloc::vec::Vec;
 use num_traits::Float;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The length of one input's gradient, in decades, over nets of a described network.
+/// The distribution, over random networks, of one input's gradient norm: input gradient over output gradient, in
+/// decades.
 ///
-/// In a wide network q_l is a number; in one of n units it is a mean over n random squares, so that it walks from layer
-/// to layer, and the gradient with it. This draws such nets, of weights only what the input and its gradient meet of
-/// them, for normal weights exactly: n numbers a layer instead of n².
+/// In the limit of wide layers, the mean square q_l of the pre-activations of layer l is a fixed number. With n units
+/// it is a mean of n random squares, so q_l and the norm of the gradient take a random walk over the layers. This type
+/// simulates random networks. Of a weight matrix it draws only the products with the input and with the gradient, n
+/// numbers a layer instead of n². For normal weights the simulation is exact.
 ///
 /// ```text
 /// z = W h + b:   z_i ~ N(0, q),  q = Var W ‖h‖² + Var b
-/// Wᵀd given z:   t h/‖h‖ + v,  v ~ N(0, Var W ‖d‖²) at right angles to h,
+/// Wᵀd given z:   t h/‖h‖ + v,  v ~ N(0, Var W ‖d‖²) orthogonal to h,
 ///                t ~ N(Var W ‖h‖ (z·d)/q, Var W Var b ‖d‖²/q)
 /// ```
 ///
-/// Along h the gradient remembers the forward pass: where the mean square grows from layer to layer without end
-/// (softplus with He's weights) that alone is a decade in 50 layers of 64. For ReLU without biases it is Hanin & Nica's
-/// law (2018): normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10).
+/// The component of the gradient along h depends on the forward pass. If the mean square grows without bound over the
+/// layers (softplus with He's weights), this dependence alone is worth a decade in 50 layers of width 64. For ReLU
+/// without biases, the distribution is that of Hanin & Nica (2018): normal with mean −β/(4 ln 10) and standard
+/// deviation √β/(2 ln 10).
 ///
-/// A batch is between [`Prediction`] and this while q_l keeps to its fixed point. Where it leaves (GELU or Swish with
-/// He's weights), ln ‖g‖² differs between rows by so much that the few longest make the batch's length, which then is
-/// neither; this is what one row sees.
+/// The gradient norm of a batch lies between [`Prediction`] and this distribution while q_l is near its fixed point. If
+/// q_l departs from it (GELU or Swish with He's weights), ln ‖g‖² differs so much between rows that a few rows
+/// determine the norm of the batch. That norm is then near neither; this type describes a single row.
 ///
 /// [`Prediction`]: super::Prediction
 ///
@@ -47,22 +50,23 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// let network = builder.build()?;
 /// let lottery = SingleInput::of(&network, InputStatistics::new(1.0)?, 300)?.unwrap();
 /// assert!(lottery.mean() < -0.3 && lottery.standard_deviation() > 0.3); // the wide limit is 0 decades
-/// assert!(lottery.below(-1.0) > 0.05); // in more than one net of twenty
+/// assert!(lottery.below(-1.0) > 0.05); // in more than 5 % of the networks
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SingleInput {
-    /// In increasing order.
+    /// The result of each network, in increasing order.
     decades: Vec<f64>,
 }
 
 impl SingleInput {
-    /// Draws `nets` of `network`; `None` where a part of it is none that theory describes.
+    /// Simulates `nets` random networks with the layers of `network`. `None` if theory does not describe one of the
+    /// layers.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 `nets`, or a layer's parameter that its constructor refuses. [`Error::InvalidLayer`]
-    /// for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::TooLarge`] for widths or nets
-    /// that memory cannot hold.
+    /// [`Error::Parameter`] if `nets` is 0, or a constructor refuses a parameter of a layer. [`Error::InvalidLayer`] if
+    /// layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::TooLarge`] if memory cannot
+    /// hold the widths or the number of networks.
     pub fn of<T: Scalar>(
         network: &(impl Layer<T> + ?Sized),
         inputs: InputStatistics,
@@ -71,7 +75,7 @@ impl SingleInput {
         Self::of_node(&network.spec(), inputs, nets)
     }
 
-    /// Draws `nets` of the network that `node` describes; `None` where a part of it is none that theory describes.
+    /// Simulates `nets` random networks described by `node`. `None` if theory does not describe one of the layers.
     ///
     /// # Errors
     /// Those of [`of`](Self::of).
@@ -97,48 +101,49 @@ impl SingleInput {
         Ok(Some(SingleInput { decades }))
     }
 
-    /// The mean over nets of log10 of the input's gradient over the output's.
+    /// The mean over the networks, in decades.
     pub fn mean(&self) -> f64 {
         self.decades.iter().sum::<f64>() / self.decades.len() as f64
     }
 
-    /// The standard deviation between nets, in decades.
+    /// The standard deviation over the networks, in decades.
     pub fn standard_deviation(&self) -> f64 {
         let mean = self.mean();
         let square = self.decades.iter().fold(0.0, |sum, d| sum + (d - mean) * (d - mean));
         Float::sqrt(square / self.decades.len().saturating_sub(1).max(1) as f64)
     }
 
-    /// The share of nets whose gradient changes by less than `decades`: −4 for those that lose four decades or more.
+    /// The fraction of networks whose gradient norm changes by less than `decades`; for −4, those that lose more than
+    /// four.
     pub fn below(&self, decades: f64) -> f64 {
         self.decades.partition_point(|found| *found < decades) as f64 / self.decades.len() as f64
     }
 }
 
-/// What a layer did on the way forward, as far as its way back needs it.
+/// Values of one layer's forward pass that its backward pass uses.
 enum Step {
-    /// z = W h + b without the mean of b, and the variances of the entries of W and b.
+    /// z = W h + b minus the mean of b. `weight` and `bias` are the variances of the entries of W and b.
     Weights { h: Vec<f64>, z: Vec<f64>, weight: f64, bias: f64 },
-    /// W = gain · Q, or some rows or columns of it, Q an orthogonal matrix with Q h = turned.
+    /// W = gain · Q, or some rows or columns of it. Q is an orthogonal matrix with Q h = turned.
     Rotation { h: Vec<f64>, turned: Vec<f64>, gain: f64 },
-    /// φ′(z).
+    /// The slopes φ′(z) of an activation.
     Slopes(Vec<f64>),
-    /// y = (x − mean)/σ, or without mean.
+    /// y = (x − mean)/σ, or y = x/σ if not `centred`.
     Norm { y: Vec<f64>, sigma: f64, centred: bool },
-    /// x + s f(x).
+    /// y = x + s f(x), with the steps of f.
     Residual { branch: Vec<Step>, scale: f64 },
 }
 
-/// One input on its way through one net.
+/// One row and the steps of its forward pass through one random network.
 struct Row {
     values: Vec<f64>,
-    /// The mean square that the network's input has for certain, until weights meet it.
+    /// The stated mean square of the network's inputs. `None` after the first weights, activation or norm.
     told: Option<f64>,
     steps: Vec<Step>,
 }
 
 impl Row {
-    /// Gives values that have passed only through weights their stated mean square.
+    /// Scales the inputs to exactly their stated mean square, before the first weights.
     fn settle(&mut self) {
         let Some(square) = self.told.take() else { return };
         let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);
@@ -148,6 +153,7 @@ impl Row {
     }
 }
 
+/// A simulation, with its source of random numbers.
 struct Walk {
     rng: Xoshiro256PlusPlus,
     normals: Normals,
@@ -164,7 +170,8 @@ impl Walk {
         Ok(normals)
     }
 
-    /// A vector of independent normal numbers at right angles to `other`, which has no more of them.
+    /// A random normal vector of `count` values, projected to be orthogonal to `other`. `other` has at most `count`
+    /// values.
     fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
         let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };
@@ -172,7 +179,7 @@ impl Walk {
         Ok(v)
     }
 
-    /// Whether theory describes all of it.
+    /// Simulates the forward pass of `node`. Returns whether theory describes all its layers.
     fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
             LayerSpec::Sequential { layers, .. } => {
@@ -241,7 +248,7 @@ impl Walk {
         row.steps.push(Step::Norm { y: row.values.clone(), sigma, centred });
     }
 
-    /// Of the gradient `g` that came, the direction of the one that goes on and log10 of its length.
+    /// Simulates the backward pass of the gradient `g`. Returns the direction of the result and log10 of its norm.
     fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {
@@ -282,7 +289,7 @@ impl Walk {
                     g.iter_mut().zip(inner).for_each(|(g, inner)| *g += scale * inner);
                 }
             }
-            // Of unit length again: the products of deep nets leave the range of any format.
+            // Normalized after each step: the product over a deep network can leave the range of `f64`.
             let size = length(&g);
             decades += libm::log10(size);
             g.iter_mut().for_each(|g| *g /= if size > 0.0 { size } else { 1.0 });
@@ -291,7 +298,7 @@ impl Walk {
     }
 }
 
-/// Over the shorter of the two.
+/// The inner product, up to the length of the shorter slice.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
 }

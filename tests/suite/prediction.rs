@@ -409,7 +409,7 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     let prediction = Prediction::of_node(&Layer::<f32>::spec(&own), inputs).unwrap();
     assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, PredictionSource::Unknown));
     assert!(prediction.link("2.branch.2").unwrap().decades.unwrap().abs() < 1e-12);
-    assert!(prediction.to_string().contains("unknown, for layer"), "{prediction}");
+    assert!(prediction.to_string().contains("unknown, because layer"), "{prediction}");
     let plain = Prediction::of_node(&Layer::<f32>::spec(&build(false)), inputs).unwrap();
     assert_eq!(plain, Prediction::of(&build(false), inputs).unwrap());
 }

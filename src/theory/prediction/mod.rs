@@ -1,4 +1,4 @@
-//! The gradient budget of a network before its first step, read from its description.
+//! The predicted gradient budget of an untrained network, from its layer spec.
 
 mod reader;
 mod residual;
@@ -19,18 +19,18 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Where a prediction comes from.
+/// The source of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PredictionSource {
     /// A formula.
     Theory,
-    /// Passes through a few nets with random inputs.
+    /// Passes of a few random networks on random inputs.
     Sampled,
-    /// There is none: a layer of a user's own that is known by its description alone, or what comes after it.
+    /// None: the link belongs to a custom layer of which only the layer spec is given, or depends on its output.
     Unknown,
 }
 
-/// What one link is going to do to the length of a gradient; named as [`GradientBudget`] names it.
+/// The predicted effect of one link on the norm of a gradient. Links have the names of [`GradientBudget`].
 ///
 /// [`GradientBudget`]: crate::monitor::GradientBudget
 #[derive(Clone, Debug, PartialEq)]
@@ -38,44 +38,49 @@ pub enum PredictionSource {
 pub struct PredictedLink {
     /// The link's name: `2`, `3.branch.0`.
     pub name: String,
-    /// The layer it belongs to: `Linear`, `Tanh`.
+    /// The kind of its layer: `Linear`, `Tanh`.
     pub kind: String,
     /// The factor it applies.
     pub factor: Factor,
-    /// Whether it is on the one path from loss to input.
+    /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// The mean square of what goes into the layer; of an activation q_l, the variance of its pre-activations.
+    /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
+    /// pre-activations.
     pub second_moment: Option<f64>,
-    /// log10 of the gradient's length after over before; `None` where nothing is known.
+    /// log10 of the gradient's norm after the link over that before; `None` if unknown.
     pub decades: Option<f64>,
-    /// Its part in [`Prediction::beta`].
+    /// The link's term in [`Prediction::beta`].
     pub spread: f64,
-    /// Where this comes from.
+    /// The source of `decades`.
     pub basis: PredictionSource,
 }
 
-/// The gradient budget of a network before step 0: what each link is going to do to a gradient, in decades.
+/// The predicted gradient budget of a network before its first update: the change of a gradient in each link, in
+/// decades.
 ///
-/// Products with weights and activations are read from mean field theory (Poole et al. 2016; Schoenholz et al. 2017),
-/// with q_l along the way from the mean square of the network's inputs on:
+/// Weights and activations follow mean-field theory (Poole et al. 2016; Schoenholz et al. 2017). The variances q_l of
+/// the layers follow from the mean square of the network's inputs.
 ///
 /// | link | decades |
 /// | --- | --- |
 /// | weights, any initializer of mean 0 | `V_l = ½ log10(fan in · Var W)` |
 /// | activation | `A_l = ½ log10 E φ′(√q_l z)²` |
-/// | residual `x + s f(x)` | `½ log10(1 + s²χ_f)` of the whole, χ_f the branch's squared gain |
+/// | residual `x + s f(x)` | `½ log10(1 + s²χ_f)` in total, χ_f the branch's squared gain |
 /// | LayerNorm, RmsNorm | `−log10 σ`, σ² the row's variance or mean square |
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
-/// Whatever no formula covers (recurrent layers over depth, weights of another mean, layers of your own) is sampled:
-/// eight nets with normal inputs. It is the mean over nets of what a batch's gradient does, as long as q_l keeps near
-/// its fixed point; one input's is lower by `β/(4 ln 10)` and spreads by
-/// [`standard_deviation`](Self::standard_deviation) from net to net.
+/// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
+/// random networks and normal inputs.
 ///
-/// A departure of q_l can grow from layer to layer: with GELU, Swish and softplus, for He's or for critical weights.
-/// Then the few longest gradients among the rows of a batch decide its norm. No series in 1/width gives it. With GELU,
-/// He's weights and 50 layers of 64 a batch of 64 loses 3.3 decades, not 5.7; most of its rows lose the 5.8 of
+/// The prediction is the mean over networks of the change of a batch's gradient, as long as q_l stays near its fixed
+/// point. The change for one input is lower by `β/(4 ln 10)`. Between networks it varies by
+/// [`standard_deviation`](Self::standard_deviation).
+///
+/// A deviation of q_l from its fixed point can grow from layer to layer: with GELU, Swish and softplus, for He's and
+/// for critical weights. Then a few rows with the largest gradients determine the norm of a batch's gradient, which no
+/// series in 1/width describes. An example is GELU with He's weights and 50 layers of width 64. The gradient of a batch
+/// of 64 loses 3.3 decades, while 5.7 are predicted. Most of its rows lose the 5.8 decades of
 /// [`SingleInput`](super::SingleInput), which holds at any width.
 ///
 /// ```
@@ -87,7 +92,7 @@ pub struct PredictedLink {
 /// let network = builder.build()?;
 /// let prediction = Prediction::of(&network, InputStatistics::new(1.0)?)?;
 /// let shares = prediction.shares().unwrap();
-/// assert!((shares.activation + 6.3).abs() < 0.1); // vanishes, and it is φ′ that does it
+/// assert!((shares.activation + 6.3).abs() < 0.1); // vanishes, because of φ′
 /// println!("{prediction}");
 /// # Ok::<(), chainrule::Error>(())
 /// ```
@@ -101,26 +106,24 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The budget of `network`, which has not been trained yet, on these inputs.
-    ///
-    /// Layers of your own are sampled in their place.
+    /// Predicts the budget of the untrained `network` on these inputs. Custom layers are sampled.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Where a part
+    /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
     /// must be sampled: the errors of [`Workspace::new`](crate::workspace::Workspace::new) and
     /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a pass of more than 2²⁸ values.
     ///
     /// # Panics
-    /// As [`Workspace::forward`](crate::workspace::Workspace::forward), where a part must be sampled.
+    /// If a part must be sampled: those of [`Workspace::forward`](crate::workspace::Workspace::forward).
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
-    /// The budget of the network that `node` describes. A layer of your own in it is unknown, and so is what depends on
-    /// it.
+    /// Predicts the budget of the network that `node` describes. A custom layer in it is unknown, and so are the links
+    /// that depend on its output.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of); where a part must be sampled, those of [`LayerSpec::build`] but for
+    /// Those of [`of`](Self::of). If a part must be sampled: those of [`LayerSpec::build`], except
     /// [`Error::CustomPart`].
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
@@ -152,25 +155,26 @@ impl Prediction {
         &self.links
     }
 
-    /// The link of that name.
+    /// The link named `name`.
     pub fn link(&self, name: &str) -> Option<&PredictedLink> {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// The shares of the one path from loss to input, the input's gradient included; `None` where a link is unknown.
+    /// The shares of the main path from loss to input, the input's gradient included; `None` if a link is unknown.
     ///
-    /// A branch scaled by 0 is booked as in [`Shares::of`]: to no factor, if the skip carries the gradient.
+    /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
     pub fn shares(&self) -> Option<Shares> {
         self.shares
     }
 
-    /// log10 of the length of the input's gradient over that of the output's; `None` where a link is unknown.
+    /// log10 of the input gradient's norm over the output gradient's norm; `None` if a link is unknown.
     pub fn decades(&self) -> Option<f64> {
         self.shares.map(|shares| shares.total())
     }
 
-    /// The same as far as the first pre-activation, where training stops: without the weights that the input meets
-    /// first, and what comes after them where they are in a branch.
+    /// The decades from the output to the first pre-activations, the last gradient that training needs.
+    ///
+    /// It excludes the weights nearest to the input and all links between these weights and the input.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
         let all = self.decades()?;
         let path = || self.links.iter().filter(|link| link.on_main_path);
@@ -178,30 +182,36 @@ impl Prediction {
             return Some(all);
         };
         let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
-        // A branch scaled by 0 ends the gradient of its own weights, not that of the network.
+        // A branch scaled by 0 ends the gradient of its own weights only.
         Some(if sum.is_finite() || first + 1 == path().count() { sum } else { all }).filter(|sum| !sum.is_nan())
     }
 
-    /// β: over nets of this width ln‖Ju‖² is about N(−β/2, β) for one input, J the Jacobian and u any direction (Hanin
-    /// & Nica 2018). Above 1, whether one input's gradient vanishes is a lottery.
+    /// β, the variance of ln‖Ju‖² over random networks of this width, J the Jacobian for one input, u any
+    /// direction.
     ///
-    /// Products with independent weights add 2/n, activations 3(E φ′⁴/(E φ′²)² − 1)/n: together 5/n a layer for ReLU.
-    /// A branch counts by its share of the gradient, s²χ_f/(1 + s²χ_f), squared, and the angle between it and the skip
-    /// adds to it. What is sampled adds nothing.
+    /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether one
+    /// input's gradient vanishes in a given network.
+    ///
+    /// A product with independent weights adds 2/n, an activation 3(E φ′⁴/(E φ′²)² − 1)/n: together 5/n a
+    /// layer for ReLU. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of
+    /// the gradient. The random angle between the gradients of branch and skip adds a term. Sampled links add nothing.
     pub fn beta(&self) -> f64 {
         self.beta
     }
 
-    /// The standard deviation, between nets, of log10 of the length of one input's gradient: √β/(2 ln 10) decades.
+    /// The standard deviation, over random networks, of log10 of the norm of one input's gradient: √β/(2 ln 10)
+    /// decades.
     ///
-    /// A batch averages over inputs, which see the same weights but other activations: its gradient spreads less.
+    /// The gradient of a batch varies less: it averages over inputs with the same weights but other activations.
     pub fn standard_deviation(&self) -> f64 {
         libm::sqrt(self.beta) / (2.0 * core::f64::consts::LN_10)
     }
 
-    /// At what depth the relation between inputs is lost and such layers were no longer trained: 6 ξ_c, where layers
-    /// differ 6 over the mean of their 1/ξ_c (Schoenholz et al. 2017). `None` where this is not known: with skips,
-    /// norms or sampled layers, or where the variance has no fixed point.
+    /// The depth up to which such layers can be trained: 6 ξ_c, or 6 over the mean of 1/ξ_c if layers differ
+    /// (Schoenholz et al. 2017). Beyond it, the outputs for two inputs no longer depend on how the inputs are
+    /// correlated.
+    ///
+    /// `None` if it is unknown: with skips, norms or sampled layers, or if the variance has no fixed point.
     pub fn trainable_depth(&self) -> Option<f64> {
         self.trainable_depth
     }

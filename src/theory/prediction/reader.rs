@@ -1,4 +1,4 @@
-//! The walk over a description: each layer's links by formula, or sampled.
+//! Reads a layer spec layer by layer, and predicts each link by formula or from sampled passes.
 
 use super::{
     PredictedLink, PredictionSource,
@@ -17,10 +17,13 @@ use crate::{
 };
 use alloc::{string::ToString, vec::Vec};
 
+/// The state of a prediction while it reads a layer spec.
 pub(super) struct Reader<'a> {
+    /// Runs the sampled passes; gives `None` if the spec has a custom layer.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
+    /// The result of `draw`, once it is needed.
     pub sample: Option<Option<Sample>>,
-    /// In the order of the forward pass.
+    /// The predicted links in the order of the forward pass.
     pub links: Vec<PredictedLink>,
     pub scales: Scales,
     pub steps: usize,
@@ -77,7 +80,7 @@ impl Reader<'_> {
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
             LayerSpec::MeanOverSteps { .. } => {
-                // How much alike the steps are, no description says.
+                // The layer spec does not tell how steps are correlated, so the output is sampled.
                 let decades = -0.5 * libm::log10(self.steps as f64);
                 self.steps = 1;
                 let after = self.sample()?.and_then(|sample| sample.output(path)).map(not_normal);
@@ -88,7 +91,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `q = σw² m + σb²` and `V = ½ log10 σw²`, with `σw² = fan in · Var W`.
+    /// Predicts weights: `q = σw² m + σb²` and `V = ½ log10 σw²`, with `σw² = fan in · Var W`, m the mean
+    /// square of x.
     pub(super) fn linear(
         &mut self,
         node: &LayerSpec,
@@ -114,7 +118,7 @@ impl Reader<'_> {
             let variance = weight_variance * spread.square + bias_variance;
             Signal { spread: Spread { mean: bias_mean, square: variance + bias_mean * bias_mean }, normal: true }
         });
-        // Orthogonal columns keep the length of every vector.
+        // The columns of Wᵀ are orthogonal: it keeps the norm of every gradient.
         let kept = weights.orthogonal_gain(shape).is_some() && inputs >= outputs;
         let beta = if kept { 0.0 } else { 2.0 / inputs as f64 };
         let decades = 0.5 * libm::log10(weight_variance);
@@ -122,7 +126,7 @@ impl Reader<'_> {
         Ok(Effect { mixes: true, ..effect })
     }
 
-    /// `A = ½ log10 E φ′(√q z)²`.
+    /// Predicts an activation: `A = ½ log10 E φ′(√q z)²`.
     pub(super) fn activation(
         &mut self,
         node: &LayerSpec,
@@ -148,11 +152,12 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ`, without centring `(I − uuᵀ/n)/σ`, takes k = 2 or 1 of n directions away and
-    /// divides by σ; gains begin at 1.
+    /// Predicts a norm. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if centred, otherwise `(I − uuᵀ/n)/σ`: it
+    /// removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before training.
     ///
-    /// For a normal row σ² is q χ²/n with n − k + 1 degrees of freedom: `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`.
-    /// For other rows it is about 1/q: the loss of directions and the gain from the variance of 1/σ² are about equal.
+    /// For a normal row, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
+    /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
+    /// directions and the variance of 1/σ² about cancel.
     pub(super) fn norm(
         &mut self,
         node: &LayerSpec,
@@ -164,7 +169,7 @@ impl Reader<'_> {
     ) -> Effect {
         self.scales.lose();
         let Some(before) = signal else {
-            // Of a signal that is not next to nothing it makes a row of mean square 1.
+            // The output of LayerNorm has mean square 1, unless the variance of its input is near ε.
             let after = Signal { spread: Spread { mean: 0.0, square: 1.0 }, normal: false };
             return self.formula(node, path, Factor::Other, [None, centred.then_some(after)], None, 0.0);
         };
@@ -178,7 +183,7 @@ impl Reader<'_> {
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
     }
 
-    /// Books what a formula says of a layer's one link.
+    /// Adds the one link of a layer that a formula describes.
     pub(super) fn formula(
         &mut self,
         node: &LayerSpec,
@@ -202,7 +207,7 @@ impl Reader<'_> {
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
-    /// Books what a few nets did.
+    /// Adds the links of the layer at `path` from the sampled passes.
     pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {

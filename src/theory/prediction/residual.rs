@@ -1,4 +1,4 @@
-//! The formula of a residual block.
+//! The prediction of a residual block.
 
 use super::{
     PredictionSource,
@@ -15,8 +15,8 @@ use crate::{
 const LOG10_E: f64 = core::f64::consts::LOG10_E;
 
 impl Reader<'_> {
-    /// `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, for the branch's random weights leave no angle between the two but
-    /// chance's.
+    /// Predicts a residual block: `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, since the two terms are orthogonal
+    /// on average if the branch has random weights.
     pub(super) fn residual(
         &mut self,
         node: &LayerSpec,
@@ -59,7 +59,7 @@ impl Reader<'_> {
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
     }
 
-    /// The decades of the whole residual, and what comes out of it.
+    /// The decades of the whole residual block, its output, and the source of both.
     pub(super) fn own_of_residual(
         &mut self,
         path: &str,
@@ -79,7 +79,7 @@ impl Reader<'_> {
             let whole = if branch > 150.0 { branch } else { 0.5 * libm::log1p(libm::exp10(2.0 * branch)) * LOG10_E };
             return Ok(Some((whole, after, PredictionSource::Theory)));
         }
-        // Without random weights the branch goes with the skip, or against it.
+        // Without random weights, the gradients of branch and skip are correlated.
         let Some(sample) = self.sample()? else { return Ok(None) };
         let (injection, after) = (sample.link(path), sample.output(path).map(not_normal));
         Ok(injection.map(|injection| (branch + injection, after, PredictionSource::Sampled)))

@@ -1,9 +1,9 @@
-//! An activation of pre-activations of another mean than 0.
+//! An activation of pre-activations with nonzero mean.
 
 use crate::activation::{AnyActivation, Bounds};
 use alloc::vec::Vec;
 
-/// φ(z + by): pre-activations of another mean than 0.
+/// φ(z + by): the activation φ of pre-activations of mean `by`, as a function of the deviation z from the mean.
 #[derive(Debug)]
 pub(super) struct Shifted<'a> {
     pub activation: &'a dyn AnyActivation,

@@ -9,11 +9,11 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// What is known of the values between two layers, over the units of a row.
+/// Statistics of the values between two layers, over the units of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signal {
     pub spread: Spread,
-    /// Whether they are normal, as sums over many independent weights are.
+    /// Whether the values are normal, as sums over many independent weights are.
     pub normal: bool,
 }
 
@@ -23,22 +23,22 @@ impl Signal {
     }
 }
 
-/// What some layers together do.
+/// The combined effect of consecutive layers on signal and gradient.
 pub(super) struct Effect {
     pub signal: Option<Signal>,
     pub shares: Option<Shares>,
     pub beta: f64,
-    /// Whether what comes out has nothing to do with what went in, as after random weights.
+    /// Whether the output is uncorrelated with the input, as after random weights.
     pub mixes: bool,
 }
 
-/// Depth scales of plain layers.
+/// Depth scales of a network of weights and activations only.
 #[derive(Default)]
 pub(super) struct Scales {
-    /// Of the last weights: fan in · Var W, Var b.
+    /// `[fan in · Var W, Var b]` of the last weights.
     pub weights: Option<[f64; 2]>,
     pub layers: usize,
-    /// Σ 1/ξ_c, or nothing where a layer has none; not yet begun where no layer was seen.
+    /// Σ 1/ξ_c over the layers. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
     pub lost: bool,

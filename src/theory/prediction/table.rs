@@ -5,7 +5,7 @@ use crate::monitor::Factor;
 use alloc::{format, string::String};
 use core::fmt;
 
-/// A number of decades in a table.
+/// Formats a number of decades for the table.
 fn figure(decades: Option<f64>) -> String {
     match decades {
         None => "unknown".into(),
@@ -15,7 +15,7 @@ fn figure(decades: Option<f64>) -> String {
     }
 }
 
-/// A row per link, from loss to input, with its decades under its factor; then the sum, and what to make of it.
+/// A row for each link, from loss to input, with its decades in the column of its factor. Then the sum and conclusions.
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&PredictedLink) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
@@ -59,12 +59,15 @@ impl fmt::Display for Prediction {
             }
             None => {
                 let unknown = self.links.iter().find(|link| link.decades.is_none());
-                write!(f, "from output to input: unknown, for layer")?;
-                write!(f, " {} is", unknown.map_or("", |link| &link.name))?;
+                write!(f, "from output to input: unknown, because layer")?;
+                write!(f, " {} is unknown", unknown.map_or("", |link| &link.name))?;
             }
         }
         if self.beta > 1.0 {
-            write!(f, "\nwhether one input's gradient vanishes is a lottery: wider layers, or fewer of them, help")?;
+            write!(
+                f,
+                "\nwhether one input's gradient vanishes depends on the random weights: use wider or fewer layers"
+            )?;
         }
         if let Some(depth) = self.trainable_depth {
             let most = if depth.is_finite() { format!("{depth:.0}") } else { "∞".into() };

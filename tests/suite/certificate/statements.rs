@@ -182,7 +182,7 @@ fn the_last_sentence_says_what_follows() {
     let bound = shrinking.gradient_bound(8.0).unwrap();
     assert!((2e-5..2e-5 * (1.0 + 1e-12)).contains(&bound));
     let mild = ends(&network(8.2));
-    assert_eq!(mild, "vanishing is not certain: at the input the gradient is at most 2.1e0 times as long");
+    assert_eq!(mild, "vanishing is not certain: the gradient's norm is multiplied by at most 2.1e0");
     let edge = network(4e-4);
     assert_eq!((edge.vanishes(1e-4), edge.vanishes(1.0001e-4)), (Some(false), Some(true)));
     let over_time = certificate(&Recurrent::new(1, 3, Elman::new(Sigmoid)), 50);
