@@ -1,11 +1,11 @@
-//! Clipping at the length that gradients typically have.
+//! Gradient clipping at the typical norm.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// The global norm clipped at its typical value, from the norms recorded before clipping: half to ten times of that
-/// works (Pascanu, Mikolov & Bengio 2013).
+/// Clips the global gradient norm at its typical value before clipping. Thresholds from half to ten times the typical
+/// norm work (Pascanu, Mikolov & Bengio 2013).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClipAtTypicalNorm;
 

@@ -1,4 +1,4 @@
-//! Weights on the critical line of the activation that follows them.
+//! Critical initialization for the activation after each weight matrix.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
@@ -8,17 +8,19 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Every weight matrix drawn by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 where it works; one
-/// that no activation follows, by LeCun's. It does not apply where an activation has no critical point, as sigmoid.
+/// Draws every weight matrix by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 there.
+///
+/// A matrix without a following activation gets LeCun's initialization. The fix does not apply if an activation has no
+/// critical point, such as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
-    /// Whether matrices are orthogonal too: singular values all alike, so that no direction vanishes on its own and
-    /// nets of one description differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The first
-    /// choice.
+    /// Whether matrices are also orthogonal. Then all singular values are equal, so no single direction vanishes, and
+    /// random networks differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The preferred choice.
     pub orthogonal: bool,
 }
 
-/// The network with all its [`Linear`](crate::layer::Linear) layers drawn so; `None` where one cannot be.
+/// The network with critical initialization of all [`Linear`](crate::layer::Linear) layers; `None` if an activation has
+/// no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = rewrite(network, &mut |leaf, next| {
@@ -52,7 +54,7 @@ impl FixStrategy for CriticalInitialization {
         let Some(after) = initialized(context.network, self.orthogonal) else { return Ok(None) };
         let why = String::from("weights that give back just what φ′ takes, layer by layer");
         let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
-        // Units that died in training were killed by its steps.
+        // Units that died during training died because of its steps.
         let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();
         let removes = self.orthogonal && !killed;
         Ok(Some(if removes && fix.is_enough() { fix.preferred() } else { fix }))

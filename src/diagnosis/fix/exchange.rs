@@ -1,4 +1,4 @@
-//! Another activation in place of one that cannot carry a gradient.
+//! Replacement of an activation that vanishes the gradient.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, critical, rewrite};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
 };
 use alloc::format;
 
-/// Exchanges activations that carry no gradient, with weights on the new critical line.
+/// Replaces activations through which the gradient vanishes, and draws weights critical for the new ones.
 ///
-/// Saturating activations of hidden layers become tanh: a sigmoid, shifted and scaled to mean 0 and slope 1 at 0. Dead
-/// rectifiers get a slope of 0.1 below 0. A custom activation that is not defined everywhere becomes tanh.
+/// Saturating activations of hidden layers become tanh, which is a sigmoid with mean 0 and slope 1 at 0. Dead
+/// rectifiers get a slope of 0.1 below 0. A custom activation that returns NaN for some inputs becomes tanh.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExchangeActivation;
 

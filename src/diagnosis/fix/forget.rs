@@ -1,4 +1,4 @@
-//! Gates that begin open for as long as the task asks for.
+//! Gate biases for memory over the span of the task.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, gates::span, rewrite};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::format;
 
-/// Biases of gates drawn by [`Chrono`] for the task's span (Tallec & Ollivier 2018).
+/// Draws the biases of gates by [`Chrono`] for the span of the task (Tallec & Ollivier 2018).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 

@@ -1,4 +1,4 @@
-//! Gates in place of a plain recurrence.
+//! A gated cell in place of a plain recurrent cell.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
@@ -8,12 +8,14 @@ use crate::{
 };
 use alloc::format;
 
-/// A plain recurrent layer becomes an LSTM whose gates remember as long as the task asks for ([`Chrono`]): its state is
-/// multiplied by gates that learn to be near 1, not by one matrix again and again (Hochreiter & Schmidhuber 1997).
+/// Replaces a plain recurrent layer by an LSTM whose gates keep the state over the span of the task ([`Chrono`]).
+///
+/// The state is multiplied by gates that can learn to be near 1, instead of by the same matrix at every step
+/// (Hochreiter & Schmidhuber 1997).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// The number of steps that the gates must cover.
+/// The number of steps over which the gates keep the state: the span of the task, or 100 if it is unknown.
 pub(super) fn span(context: &FixContext<'_>) -> usize {
     context.span.unwrap_or(100).max(2)
 }

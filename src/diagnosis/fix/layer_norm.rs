@@ -1,15 +1,15 @@
-//! Layer normalisation before each activation.
+//! Layer normalization before each activation.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{error::Error, layer::LayerSpec};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// A [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016): whatever the weights'
-/// size, the pre-activations have variance 1.
+/// Adds a [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016). Pre-activations then
+/// have variance 1 for weights of any scale.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormalizeLayers;
 
-/// The network with a norm before each activation that has none.
+/// The network with a `LayerNorm` before each activation that has none. Sets `added` if there is such an activation.
 fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
     match node {
         LayerSpec::Sequential { input, layers } => {
@@ -18,7 +18,7 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
                 if let (LayerSpec::ActivationLayer { width, .. }, Some(before)) = (layer, after.last())
                     && !matches!(before, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. })
                 {
-                    // The layer's own ε: as small as its default.
+                    // The default ε of `LayerNorm`.
                     after.push(LayerSpec::LayerNorm { width: *width, epsilon: 1e-5, affine: true });
                     *added = true;
                 }

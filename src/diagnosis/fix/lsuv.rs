@@ -12,15 +12,16 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Weights rescaled, layer after layer, until what they give has variance 1 on a batch. Source: Mishkin & Matas 2016,
-/// "All you need is a good init", algorithm 1, on the network's own first values.
+/// Layer-sequential unit variance: rescales the weights of each layer, in order, until its output on a batch has
+/// variance 1. Source: Mishkin & Matas 2016, "All you need is a good init", algorithm 1, starting from the given
+/// weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lsuv {
-    /// How far from 1 a variance may stay; 0.1 in the paper.
+    /// The largest allowed |variance − 1|; 0.1 in the paper.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub tolerance: f64,
-    /// How often a layer is rescaled at most; 10 in the paper.
+    /// The maximum number of times that a layer is rescaled; 10 in the paper.
     pub trials: usize,
 }
 
@@ -30,7 +31,7 @@ impl Default for Lsuv {
     }
 }
 
-/// The mean square about the mean of what the weights of one name give.
+/// A monitor that measures the variance of the output of the weights link `name`.
 struct Variance<'a> {
     name: &'a str,
     found: Option<f64>,
@@ -47,18 +48,18 @@ impl<T: Scalar> GradientMonitor<T> for Variance<'_> {
 }
 
 impl Lsuv {
-    /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers but the last, on this batch; returns how
-    /// many there were.
+    /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers except the last, on one batch. Returns
+    /// the number of rescaled layers.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where a layer gives the same value everywhere, which no factor changes, or its variance is
-    /// not finite. Those of [`Workspace::new`] and [`Workspace::forward`]. Weights before that layer stay rescaled.
+    /// [`Error::Parameter`] if the variance of a layer's output is 0, which no factor changes, or not finite. Those of
+    /// [`Workspace::new`] and [`Workspace::forward`]. On an error, the weights of earlier layers stay rescaled.
     ///
     /// # Panics
-    /// As [`Workspace::forward`].
+    /// Those of [`Workspace::forward`].
     pub fn apply<T: Scalar>(
         &self,
         network: &(impl Layer<T> + ?Sized),
@@ -76,7 +77,7 @@ impl Lsuv {
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
                 workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
-                // A layer that shows no product of its own has none to rescale.
+                // A layer that reports no weights link cannot be rescaled.
                 let Some(variance) = seen.found else { break };
                 shown = true;
                 let valid = variance > 0.0 && variance.is_finite();

@@ -1,4 +1,4 @@
-//! Fixes for a finding, one strategy a file: the causes it applies to, the budget it promises, and its application.
+//! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
 mod clip;
 mod critical;
@@ -46,7 +46,7 @@ use core::fmt::{self, Debug};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {
-    /// The network's description.
+    /// The layer spec of the network.
     pub network: &'a LayerSpec,
     /// The statistics of its inputs.
     pub inputs: InputStatistics,
@@ -59,12 +59,12 @@ pub struct FixContext<'a> {
     pub typical_norm: Option<f64>,
     /// Shift and scale of the columns of the data, from [`Standardise::of`].
     pub columns: Option<Standardise>,
-    /// The thresholds that a promised budget is judged by.
+    /// The thresholds for a predicted budget.
     pub thresholds: Thresholds,
 }
 
 impl<'a> FixContext<'a> {
-    /// A context with only network, inputs and finding known.
+    /// A context with only network, inputs and finding.
     pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
         FixContext {
             network,
@@ -89,19 +89,19 @@ impl<'a> FixContext<'a> {
         FixContext { typical_norm: Some(norm), ..self }
     }
 
-    /// Sets the standardisation of the columns of the data.
+    /// Sets the standardization of the columns of the data.
     #[must_use]
     pub fn columns(self, columns: Standardise) -> Self {
         FixContext { columns: Some(columns), ..self }
     }
 
-    /// Sets the thresholds that a promised budget is judged by.
+    /// Sets the thresholds for a predicted budget.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         FixContext { thresholds, ..self }
     }
 
-    /// The predicted budget of a network in decades to the first weights; `None` where it is not known.
+    /// The predicted budget of `network` up to the first weights, in decades; `None` if it is unknown.
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
@@ -110,7 +110,7 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// A change of the description, with the budgets before and after.
+    /// A fix that changes the layer spec to `after`, with the predicted budgets before and after.
     fn network_becomes(&self, name: &'static str, effort: Effort, after: LayerSpec, why: String) -> Result<Fix, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
@@ -123,36 +123,35 @@ impl<'a> FixContext<'a> {
         })
     }
 
-    /// A change that leaves the description as it is.
+    /// A fix that does not change the layer spec.
     fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
         Fix { name, effort, change, before: None, after: None, why, enough: true, preferred: false }
     }
 }
 
-/// A strategy that proposes a fix for some causes, with the budget that the fix promises.
+/// A strategy that proposes a fix for some causes, with the budget predicted for the fix.
 pub trait FixStrategy: Debug + Send + Sync {
     /// The name of the strategy, in a few words.
     fn name(&self) -> &'static str;
     /// Whether the strategy proposes fixes for `cause`.
     fn applies_to(&self, cause: Cause) -> bool;
-    /// What it would change for this context, with the budget that it promises; `None` where it does not apply.
+    /// Proposes a fix for this context, with its predicted budget; `None` if the strategy does not apply.
     ///
     /// # Errors
-    /// The errors of [`Prediction::of_node`] for the description before or after the change; a layer of your own is
-    /// none.
+    /// Those of [`Prediction::of_node`] for the layer spec before or after the change. A custom layer is no error.
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }
 
-/// The shape of the change that a fix makes, from the smallest to the largest.
+/// The part of a setup that a fix changes, in order of increasing effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effort {
-    /// First values of parameters.
+    /// The initial values of parameters.
     Initialization,
     /// The training procedure or its data.
     Training,
-    /// Its activations.
+    /// The activations.
     Activation,
-    /// Its layers.
+    /// The layers.
     Structure,
 }
 
@@ -160,40 +159,41 @@ pub enum Effort {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The description, which [`Fix::apply`] builds: to be trained anew but for what [`survivors`] keeps.
+    /// Replaces the layer spec. [`Fix::apply`] builds the new network; [`survivors`] keep their parameters, all others
+    /// are trained from the start.
     Network(LayerSpec),
-    /// The parameters, by a batch: [`Lsuv::apply`].
+    /// Rescales the parameters on a batch, by [`Lsuv::apply`].
     Lsuv(Lsuv),
-    /// All parameters, drawn again from the network's own initializers: [`Fix::apply`].
+    /// Draws all parameters again from the network's initializers, by [`Fix::apply`].
     Redraw,
-    /// The gradient, clipped at this global norm: [`ClipNorm`](crate::transform::ClipNorm).
+    /// Clips the gradient at this global norm, by [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
-    /// The learning rate, multiplied by this.
+    /// Multiplies the learning rate by this factor.
     LearningRate(f64),
-    /// The data: [`Standardise::apply`].
+    /// Standardizes the data, by [`Standardise::apply`].
     Standardise(Standardise),
-    /// The block or layer of this name, to be trained again.
+    /// Unfreezes the block or layer of this name.
     Unfreeze(String),
 }
 
-/// A proposed fix: its change and the budget that it promises.
+/// A proposed fix: its change and the budget predicted for it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Fix {
-    /// The name of the strategy that proposes it.
+    /// The name of the strategy that proposed the fix.
     pub name: &'static str,
-    /// The shape of the change.
+    /// The part of the setup that the fix changes.
     pub effort: Effort,
     /// The change.
     pub change: Change,
-    /// The predicted budget without it, in decades to the first weights.
+    /// The predicted budget without the fix, in decades to the first weights; `None` if it is unknown.
     pub before: Option<f64>,
-    /// The predicted budget with it.
+    /// The predicted budget with the fix; `None` if it is unknown.
     pub after: Option<f64>,
-    /// Why it helps.
+    /// One sentence: how the fix removes the cause.
     pub why: String,
     enough: bool,
-    /// Whether it removes the cause itself.
+    /// Whether the fix removes the cause itself, not only its effect.
     preferred: bool,
 }
 
@@ -202,8 +202,8 @@ impl Fix {
         Fix { preferred: true, ..self }
     }
 
-    /// Whether the budget it promises neither vanishes nor explodes by the [`Thresholds`] of the context;
-    /// true if it promises none.
+    /// Whether the predicted budget neither vanishes nor explodes by the [`Thresholds`] of the context. True if the fix
+    /// has no predicted budget.
     pub fn is_enough(&self) -> bool {
         self.enough
     }
@@ -213,18 +213,18 @@ impl Fix {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FixedNetwork<T> {
-    /// The network, built.
+    /// The built network.
     pub network: Box<dyn Layer<T>>,
-    /// Its parameters: drawn anew, except those of the survivors.
+    /// The parameters: drawn anew, except those of the survivors.
     pub parameters: Vec<T>,
-    /// The blocks whose parameters were carried over.
+    /// The blocks whose parameters were copied from the old network.
     pub survivors: Vec<Survivor>,
 }
 
 impl<T: Scalar> FixedNetwork<T> {
-    /// The report on the untrained network and one batch.
+    /// Reports on the fixed network before training, from one batch.
     ///
-    /// Its [`decades`](Report::decades) are the measured budget and the predicted one.
+    /// The [`decades`](Report::decades) of the report are the measured budget and the predicted one.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.
@@ -233,17 +233,17 @@ impl<T: Scalar> FixedNetwork<T> {
     /// Those of [`first_check`](super::first_check).
     ///
     /// # Panics
-    /// As [`first_check`](super::first_check).
+    /// Those of [`first_check`](super::first_check).
     pub fn check(&self, x: &[T], shape: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
         health::check(&*self.network, &self.parameters, x, shape, span, 0)
     }
 }
 
 impl Fix {
-    /// Applies a change of the network that `network` describes, with the parameters `parameters`.
+    /// Applies a fix that changes the network. `network` is the old layer spec, and `parameters` are its parameters.
     ///
-    /// Builds the fixed network, draws its parameters from `seed`, and carries over the parameters of the survivors.
-    /// `None` for a change of the training or of the data: [`Change`] describes it.
+    /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
+    /// if the fix changes training or data; then [`Change`] names the function that applies it.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -265,7 +265,7 @@ impl Fix {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CustomPart`] where a part is of your own; [`Error::Length`] where `parameters` are too few for the
+    /// [`Error::CustomPart`] if the network has a custom part. [`Error::Length`] if `parameters` are too few for the
     /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
     pub fn apply<T: Scalar>(
         &self,
@@ -286,7 +286,7 @@ impl Fix {
     }
 }
 
-/// One line: what, what for, and the budget before and after.
+/// One line: the strategy, the reason, and the predicted budgets before and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.why)?;
@@ -299,7 +299,7 @@ impl fmt::Display for Fix {
     }
 }
 
-/// All strategies of the crate.
+/// All strategies of this crate.
 pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     Vec::from([
         Box::new(CriticalInitialization { orthogonal: false }) as Box<dyn FixStrategy>,
@@ -319,9 +319,9 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     ])
 }
 
-/// The fixes for `context`, the best first.
+/// The fixes that all strategies propose for `context`, best first.
 ///
-/// Fixes that remove the cause come first, then fixes whose budget is within the thresholds, then the smallest changes.
+/// The order is: fixes that remove the cause itself, fixes with a predicted budget within the thresholds, least effort.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -353,8 +353,8 @@ pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
     Ok(fixes)
 }
 
-/// The network with some parts changed; `None` if none was. `change` is shown every part that has no parts of its own,
-/// with the activation that follows it, and tells whether it changed it.
+/// Changes the leaves of a layer spec; `None` if none changed. `change` gets each part without inner parts, and the
+/// activation that follows it. It returns whether it changed the part.
 fn rewrite(
     network: &LayerSpec,
     change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
@@ -386,7 +386,7 @@ fn rewrite(
     walk(&mut after, None, change).then_some(after)
 }
 
-/// The activation that values meet first in this part.
+/// The first activation in `node`.
 fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
     match node {
         LayerSpec::ActivationLayer { activation, .. } => Some(activation),

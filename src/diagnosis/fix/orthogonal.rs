@@ -1,4 +1,4 @@
-//! A recurrent matrix that keeps lengths.
+//! Orthogonal recurrent weights.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Recurrent weights drawn orthogonal: all their singular values are 1, so that a product of any number of them is
-/// neither short nor long (Saxe et al. 2014; Henaff et al. 2016).
+/// Draws recurrent weights as orthogonal matrices. All singular values are 1, so a product of any number of them keeps
+/// norms (Saxe et al. 2014; Henaff et al. 2016).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrthogonalRecurrence;
 
@@ -34,7 +34,7 @@ impl FixStrategy for OrthogonalRecurrence {
         let why =
             String::from("a recurrent matrix whose singular values are all 1: over time only φ′ and the gates remain");
         let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
-        // A matrix that grew while it was trained would grow again.
+        // A matrix that became too large during training would do so again.
         let removes = context.finding.cause == Cause::ExplodingRecurrence && !context.finding.came_with_training();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }

@@ -1,11 +1,11 @@
-//! All first values drawn again.
+//! New random initial values for all parameters.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Parameters drawn again from the network's own initializers, for units that were made alike by hand: independent
-/// draws part them.
+/// Draws all parameters again from the network's initializers, for units with equal weights. Independent draws make
+/// them different.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 

@@ -1,4 +1,4 @@
-//! Skips around the hidden layers.
+//! Skip connections around the hidden layers.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
-/// Each hidden pair of weights and activation of equal widths becomes the branch of a residual, scaled by 1/√L for L of
-/// them (Hayou et al. 2021): the gradient has a way on which nothing is multiplied.
+/// Makes each hidden pair of weights and activation of equal widths the branch of a residual block, scaled by 1/√L
+/// for L pairs (Hayou et al. 2021). The gradient passes the skip connections unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResidualBranches;
 

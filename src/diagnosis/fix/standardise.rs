@@ -1,4 +1,4 @@
-//! Inputs brought to mean 0 and variance 1.
+//! Standardization of the inputs: mean 0 and variance 1.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{
@@ -7,8 +7,9 @@ use crate::{
 };
 use alloc::{string::String, vec, vec::Vec};
 
-/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes
-/// becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+/// Standardization of each column of the data: x ← (x − mean)/standard deviation. A constant column becomes 0.
+///
+/// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Standardise {
@@ -16,17 +17,18 @@ pub struct Standardise {
     columns: Vec<[f64; 2]>,
 }
 
-/// Values that are whole rows of `width`.
+/// Requires that `found` values are whole rows of `width`.
 fn require_rows(width: usize, found: usize) -> Result<(), Error> {
     require_length("rows", found.div_ceil(width.max(1)) * width, found)
 }
 
 impl Standardise {
-    /// The means and deviations of these rows of `width` values.
+    /// The standardization by the means and standard deviations of the columns of `rows`, which have `width` values
+    /// each.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `width` of 0; [`Error::Length`] where `rows` are empty or no whole number of them;
-    /// [`Error::NonFinite`] for a value that is NaN or infinite.
+    /// [`Error::Parameter`] if `width` is 0. [`Error::Length`] if `rows` is empty or not a whole number of rows.
+    /// [`Error::NonFinite`] if a value is NaN or infinite.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         if rows.is_empty() {
@@ -51,10 +53,10 @@ impl Standardise {
         Ok(Standardise { columns })
     }
 
-    /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
+    /// Standardizes `rows` in place, by the means and standard deviations of the data given to [`of`](Self::of).
     ///
     /// # Errors
-    /// [`Error::Length`] where `rows` are no whole number of rows of the width that this was made of.
+    /// [`Error::Length`] if `rows` is not a whole number of rows of the same width.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         require_rows(self.columns.len(), rows.len())?;
         for row in rows.chunks_mut(self.columns.len().max(1)) {

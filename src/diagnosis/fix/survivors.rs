@@ -1,4 +1,4 @@
-//! The parameters that are carried over to a fixed network.
+//! The parameters that a fixed network takes over from the old network.
 
 use crate::{
     block::Blocks,
@@ -9,30 +9,30 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
 
-/// A block that means the same in both networks.
+/// A block with the same meaning in the old network and in the fixed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Survivor {
-    /// Its name in the fixed network.
+    /// The name of the block in the fixed network.
     pub name: String,
-    /// Its range in the old network.
+    /// The range of the block in the old network.
     pub before: Range<usize>,
-    /// Its range in the fixed network.
+    /// The range of the block in the fixed network.
     pub after: Range<usize>,
 }
 
-/// The blocks whose layer is the same in both descriptions, its initializers included, in order: the n-th kept layer of
-/// the one is the n-th of the other.
+/// The blocks of the layers that are equal in both layer specs, including their initializers. Equal layers correspond
+/// in order: the n-th of one network is the n-th of the other.
 ///
 /// # Errors
-/// Those of [`LayerSpec::build`] for either description; an activation of your own is none.
+/// Those of [`LayerSpec::build`] for either layer spec. A custom activation is no error.
 pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>, Error> {
     let blocks = |node: &LayerSpec| -> Result<Blocks, Error> {
         let network = node.build_to_look_at()?;
         Ok(Blocks::collect(|visit| network.blocks(visit)))
     };
     let (old_blocks, new_blocks) = (blocks(before)?, blocks(after)?);
-    // What a Reversed owns is its layer's, the next part at the same path.
+    // The blocks of a `Reversed` belong to its inner layer, which is the next part at the same path.
     let of = |node| LayerSpec::parts(node).into_iter().filter(|(_, part)| !matches!(part, LayerSpec::Reversed(_)));
     let new: Vec<_> = of(after).collect();
     let (mut found, mut next) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
         let (old_path, new_path) = (join(&path), join(&new[next + skipped].0));
         next += skipped + 1;
         for block in old_blocks.iter() {
-            // A block is owned by the part right above it.
+            // A block belongs to the part whose path is its name without the last component.
             let own = block.name.strip_prefix(&*old_path).filter(|own| !own.contains('.'));
             let other = own.and_then(|own| new_blocks.get(&format!("{new_path}{own}")).ok());
             if let Some(other) = other.filter(|other| other.shape == block.shape) {
@@ -57,13 +57,14 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
 /// Copies the parameters of the survivors from the old network to the fixed one.
 ///
 /// # Errors
-/// [`Error::Length`] where `before` or `after` is too short for a survivor, or the two ranges of one differ in length.
+/// [`Error::Length`] if `before` or `after` is too short for a survivor, or the two ranges of a survivor have different
+/// lengths.
 pub fn transplant<T: Scalar>(survivors: &[Survivor], before: &[T], after: &mut [T]) -> Result<(), Error> {
     for Survivor { before: from, after: to, .. } in survivors {
         require_length("parameters of the old network", from.end, before.len().min(from.end))?;
         require_length("parameters of the fixed network", to.end, after.len().min(to.end))?;
         require_length("a surviving block", to.len(), from.len())?;
-        // A reversed range is empty: there is nothing to carry.
+        // A range with start > end has no values to copy.
         if let (Some(from), Some(to)) = (before.get(from.clone()), after.get_mut(to.clone())) {
             to.copy_from_slice(from);
         }

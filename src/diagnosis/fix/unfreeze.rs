@@ -1,10 +1,10 @@
-//! A frozen block, trained again.
+//! Training of a block that is frozen.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// Trains the frozen layer with the learning rate of the others.
+/// Unfreezes the layer, with the learning rate of the other layers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unfreeze;
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The first value that was not finite, and the operation that made it.
+/// Reports the first value that is NaN or infinite, with the operation that computed it.
 pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
@@ -20,7 +20,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         NonFiniteOrigin::Update => ("was made by the optimiser in the update of", layer_of_block(&first.name)),
         NonFiniteOrigin::Parameters => ("is in the parameters of", layer_of_block(&first.name)),
     };
-    // From finite numbers a product or a sum makes NaN only by way of infinity.
+    // A product or a sum of finite numbers is NaN only after an infinite intermediate value.
     let invalid = !first.infinite && first.factor == Some(Factor::Activation) && first.origin != NonFiniteOrigin::Loss;
     let cause = if invalid { Cause::NotANumber } else { Cause::Overflow };
     let operation = match first.factor {
@@ -35,13 +35,13 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
 }
 
-/// Gradients below the normal numbers.
+/// Reports a gradient of subnormal numbers.
 pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };
     if let Some(severity) = above(link.subnormal(), diagnosis.thresholds.subnormal) {
-        // A vanished gradient has its own rule. Digits lost at the input end alone do no harm.
+        // A vanished gradient has its own rule. Lost digits near the input do no harm by themselves.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
             "{:.0} % of the gradient behind layer {} is below the normal numbers of the format: it has lost digits, \

@@ -1,4 +1,4 @@
-//! The rules: each reads what is known and adds what it finds.
+//! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
 mod depth;
 mod format;
@@ -9,10 +9,10 @@ mod units;
 use super::{Cause, Diagnosis, Finding, Severity};
 use alloc::{string::String, vec::Vec};
 
-/// A rule.
+/// A rule: adds its findings to those of earlier rules.
 type Rule = fn(&Diagnosis<'_>, &mut Vec<Finding>);
 
-/// All of them; each is told what those before it found.
+/// All rules in order. A rule can read the findings of earlier rules.
 pub(super) const ALL: &[Rule] = &[
     format::not_finite,
     units::duplicated,
@@ -29,7 +29,7 @@ pub(super) const ALL: &[Rule] = &[
     format::subnormal,
 ];
 
-/// Puts the root of the matter first: what makes others comes before what it makes, then the worse before the better.
+/// Sorts the findings, likeliest root cause first: causes before their effects, then by decreasing severity.
 pub(super) fn order(findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     let (long, unscaled) = (has(Cause::LearningRateTooHigh), has(Cause::UnscaledInput));
@@ -40,7 +40,7 @@ pub(super) fn order(findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::LearningRateTooHigh => unscaled,
             Cause::LargeWeights => unscaled || long,
             Cause::Cliff => long || grows,
-            // Thrown there by a step, not drawn there.
+            // Large because of an update, not because of the initializer.
             Cause::ExplodingRecurrence => long && finding.came_with_training(),
             _ => false,
         };
@@ -58,7 +58,7 @@ pub(super) fn order(findings: &mut [Finding]) {
     });
 }
 
-/// The severity of what grows: below the first line nothing, above the second critical.
+/// The severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
 fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     match value {
         _ if value > lines[1] => Some(Severity::Critical),
@@ -78,12 +78,12 @@ fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
-    /// The watched pass that is the newest; `None` before training.
+    /// The index of the last monitored pass; `None` before training.
     fn now(&self) -> Option<u64> {
         self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
     }
 
-    /// The decades from loss to first weights as measured: on average, or −∞ where the last gradient ended on the way.
+    /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.
     pub(super) fn measured(&self) -> Option<f64> {
         let decades = self.statistics?.run().decades();
         match decades.last() {
@@ -107,7 +107,7 @@ impl Diagnosis<'_> {
     }
 }
 
-/// What observation would refute a finding of this cause.
+/// An observation that would refute a finding of this cause.
 fn refuted_by(cause: Cause) -> &'static str {
     match cause {
         Cause::SaturatingActivation => "a budget whose φ′ column stays above −0.35 decades a layer",

@@ -1,4 +1,4 @@
-//! The steps that the optimiser really makes.
+//! Rules about the updates of the optimizer.
 
 use super::{above, layer_of_block};
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
 use alloc::{format, vec::Vec};
 use num_traits::Float;
 
-/// Weight matrices, whose scale their steps can be compared with.
+/// The weight matrices. Their norm is a scale for the norm of an update.
 fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
 
-/// Steps as long as the weights.
+/// Reports updates about as large as the weights.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -44,7 +44,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
-/// Jumps of the gradient whose steps undo what was learned.
+/// Reports jumps of the gradient after which an update raised the loss.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
@@ -59,7 +59,7 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Clipping to next to nothing.
+/// Reports a clipping threshold so low that updates are tiny.
 pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -80,7 +80,7 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Blocks that have a gradient and do not move.
+/// Reports a block that has a gradient, is not frozen, and does not change.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;

@@ -1,4 +1,4 @@
-//! The budget over time, and the gates that make it.
+//! Rules about the budget over time, and the gates that determine it.
 
 use super::{above, depth::signed};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// Gates that carry the state where they are open.
+/// Gates that keep the state if they are open.
 const CARRIES: [&str; 2] = ["forget", "update"];
 
-/// Why the state of this layer vanishes in every direction: a gated cell's only if the gate that carries it is shut.
+/// The cause of a state gradient that vanishes in every direction. In a gated cell, only closed gates can cause it.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     let gated = |(path, part): (_, &LayerSpec)| {
         path == layer && matches!(part, LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
@@ -22,8 +22,8 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     }
 }
 
-/// What the first Lyapunov exponent foretells of the span: the gradient changes by e^(λ₁ t) in all directions but
-/// special ones.
+/// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: the gradient changes by
+/// the factor e^(λ₁ t) in almost all directions.
 fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
@@ -51,8 +51,7 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What is certain of the span before anything is measured: a bound on the gradient through the state that is far below
-/// 1.
+/// Reports vanishing over the span that is certain before any measurement, by an upper bound on the state gradient.
 fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
@@ -75,7 +74,7 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Vanishing and exploding within the span that the task asks for.
+/// Reports vanishing and exploding over the span of the task, as measured, or else as predicted.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let Some(statistics) = diagnosis.statistics else {
@@ -103,7 +102,7 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             findings.push(Finding { decades: Some(total), ..diagnosis.finding(cause, severity, layer, text) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
-            // A loss that has fallen refutes the milder of the two.
+            // A loss that has fallen refutes a warning, but not a critical finding.
             let learns = severity == Severity::Warning && statistics.run().has_fallen();
             let severity = if learns { Severity::Note } else { severity };
             match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
