@@ -21,7 +21,7 @@ impl FixStrategy for ClipAtTypicalNorm {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(norm) = context.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
-        let why = format!("a global norm of at most {norm:.2e}, which gradients typically have");
+        let why = format!("the global norm is clipped at {norm:.2e}, the typical norm of the gradient");
         let fix = context.fix(self.name(), Effort::Training, Change::ClipNorm(norm), why);
         let removes = match context.finding.cause {
             Cause::Cliff | Cause::ClipThresholdTooLow => true,

@@ -52,7 +52,7 @@ impl FixStrategy for CriticalInitialization {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(after) = initialized(context.network, self.orthogonal) else { return Ok(None) };
-        let why = String::from("weights that give back just what φ′ takes, layer by layer");
+        let why = String::from("weights scaled so that each layer keeps the norm of a gradient: χ₁ = 1");
         let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // Units that died during training died because of its steps.
         let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();

@@ -51,7 +51,7 @@ impl FixStrategy for ExchangeActivation {
         });
         let Some((exchanged, (old, new))) = exchanged.zip(names) else { return Ok(None) };
         let after = critical::initialized(&exchanged, true).unwrap_or(exchanged);
-        let why = format!("{new} in place of {old}, with weights on its critical line");
+        let why = format!("{new} replaces {old}, with critical weights for {new}");
         let fix = context.network_becomes(self.name(), Effort::Activation, after, why)?;
         let removes = cause != Cause::DeadUnits && fix.is_enough();
         Ok(Some(if removes { fix.preferred() } else { fix }))

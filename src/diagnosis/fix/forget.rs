@@ -31,7 +31,7 @@ impl FixStrategy for ForgetBias {
             _ => false,
         });
         let Some(after) = open else { return Ok(None) };
-        let why = format!("gates that begin open for 2 to {span} steps, evenly spread over the units");
+        let why = format!("gate biases for memory over 2 to {span} steps, uniformly distributed over the units");
         context.network_becomes(self.name(), Effort::Initialization, after, why).map(|fix| Some(fix.preferred()))
     }
 }

@@ -49,7 +49,7 @@ impl FixStrategy for NormalizeLayers {
         if !added {
             return Ok(None);
         }
-        let why = String::from("pre-activations of variance 1, whatever the size of the weights");
+        let why = String::from("pre-activations have variance 1 for weights of any scale");
         context.network_becomes(self.name(), Effort::Structure, after, why).map(Some)
     }
 }

@@ -104,7 +104,7 @@ impl FixStrategy for Lsuv {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let why = String::from("weights rescaled, layer after layer, until a batch has variance 1 behind each");
+        let why = String::from("weights rescaled layer by layer, until each output has variance 1 on a batch");
         Ok(Some(context.fix(self.name(), Effort::Initialization, Change::Lsuv(*self), why)))
     }
 }

@@ -19,7 +19,7 @@ impl FixStrategy for Redraw {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let why = String::from("independent draws make every unit its own");
+        let why = String::from("independent random weights make the units different");
         let fix = context.fix(self.name(), Effort::Initialization, Change::Redraw, why);
         Ok(Some(fix.preferred()))
     }

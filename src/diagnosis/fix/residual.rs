@@ -50,7 +50,7 @@ impl FixStrategy for ResidualBranches {
                 i += 1;
             }
         }
-        let why = format!("a way past {pairs} layers on which nothing is multiplied, branches scaled by 1/√{pairs}");
+        let why = format!("skip connections past {pairs} layers, with branches scaled by 1/√{pairs}");
         context
             .network_becomes(
                 self.name(),

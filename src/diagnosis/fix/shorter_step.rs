@@ -24,7 +24,7 @@ impl FixStrategy for ShorterStep {
         // For this cause, `decades` is log10 of the ratio of update to parameters.
         let measured = context.finding.decades.filter(|_| context.finding.cause == Cause::LearningRateTooHigh);
         let factor = measured.map_or(0.1, |ratio| libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1));
-        let why = String::from("steps that the weights can follow, a thirtieth of their size");
+        let why = String::from("updates of a thirtieth of the weights");
         let fix = context.fix(self.name(), Effort::Training, Change::LearningRate(factor), why);
         // Units that were dead before the first update did not die because of an update.
         let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();

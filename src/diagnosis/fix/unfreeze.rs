@@ -19,7 +19,7 @@ impl FixStrategy for Unfreeze {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let layer = context.finding.layer.clone();
-        let why = format!("layer {layer} trained like the others");
+        let why = format!("layer {layer} is trained like the others");
         Ok(Some(context.fix(self.name(), Effort::Training, Change::Unfreeze(layer), why).preferred()))
     }
 }
