@@ -1,4 +1,4 @@
-//! Depth costs no stack.
+//! Very deep networks need no deeper stack.
 
 use chainrule::{
     BatchShape, Layer,
@@ -10,11 +10,11 @@ use chainrule::{
     workspace::Workspace,
 };
 
-/// The stack of a thread that a test runs on, unless told otherwise.
+/// The default stack size of a test thread.
 const STACK: usize = 2 << 20;
 
 #[test]
-fn three_thousand_layers_build_train_and_drop() {
+fn network_of_3000_layers_builds_trains_and_drops_on_a_default_stack() {
     let run = || {
         let mut network = Sequential::<f32>::new(8);
         for layer in 0..3000 {

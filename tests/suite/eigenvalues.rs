@@ -1,4 +1,4 @@
-//! Eigenvalues and spectral radii of matrices with known ones.
+//! Eigenvalues and spectral radii, compared with matrices of known eigenvalues.
 
 use chainrule::{
     Role,
@@ -43,7 +43,7 @@ fn companion(real: &[f64], pairs: &[(f64, f64)]) -> (Vec<f64>, usize) {
 }
 
 #[test]
-fn small_and_degenerate() {
+fn spectral_radius_of_small_and_degenerate_matrices_is_exact() {
     assert_eq!(spectral_radius(&[], 0), 0.0);
     assert_eq!(spectral_radius(&[-3.0], 1), 3.0);
     assert_eq!(spectral_radius(&[0.0; 9], 3), 0.0);
@@ -57,8 +57,8 @@ fn small_and_degenerate() {
 }
 
 #[test]
-fn rotations_with_scaling() {
-    // Blocks r (cos, −sin; sin, cos), hidden by the similarity with an orthogonal matrix.
+fn spectral_radius_of_scaled_rotations_is_the_largest_scale() {
+    // Blocks r (cos, −sin; sin, cos), and the same matrix transformed by an orthogonal similarity.
     for (seed, pairs) in [1usize, 2, 5, 20].into_iter().enumerate() {
         let n = 2 * pairs;
         let mut rng = generator(seed as u64);
@@ -89,7 +89,7 @@ fn rotations_with_scaling() {
 }
 
 #[test]
-fn companion_matrices_of_known_roots() {
+fn spectral_radius_of_companion_matrices_is_the_largest_root() {
     for (real, pairs, radius) in [
         (&[1.0, -2.0, 3.0][..], &[][..], 3.0),
         (&[0.5], &[(3.0, 4.0), (1.0, 1.0)], 5.0),
@@ -100,7 +100,7 @@ fn companion_matrices_of_known_roots() {
         assert_radius(&matrix, n, radius, 1e-12);
     }
     for n in [3, 4, 7, 16, 33] {
-        // zⁿ = −2: a cyclic permutation but for one entry, where shifts of zero stand still.
+        // zⁿ = −2: a cyclic permutation except for one entry, on which unshifted QR steps do not converge.
         let mut matrix = vec![0.0; n * n];
         matrix[n - 1] = -2.0;
         for i in 1..n {
@@ -111,7 +111,7 @@ fn companion_matrices_of_known_roots() {
 }
 
 #[test]
-fn random_matrices_agree_with_powers() {
+fn spectral_radius_of_random_matrices_agrees_with_matrix_powers() {
     for n in [2, 3, 4, 5, 10, 40, 100] {
         let mut matrix = vec![0.0; n * n];
         let normal = Normal { mean: 0.0, std: 1.0 };
@@ -120,7 +120,7 @@ fn random_matrices_agree_with_powers() {
     }
 }
 
-/// lim ‖Aᵐ‖^(1/m), by squaring 30 times with the norm divided out: independent of the eigenvalues of the crate.
+/// lim ‖Aᵐ‖^(1/m) by 30 squarings with normalization, independent of the crate's eigenvalues.
 pub(crate) fn radius_by_powers(matrix: &[f64], n: usize) -> f64 {
     let (mut power, mut log, mut exponent) = (matrix.to_vec(), 0.0, 1.0);
     for _ in 0..30 {

@@ -1,4 +1,4 @@
-//! What time does to small differences: Lyapunov exponents and eigenvalues against what is known exactly.
+//! Lyapunov exponents and state Jacobians, compared with exact results.
 
 use chainrule::{
     BatchShape, Error, Layer,
@@ -15,9 +15,10 @@ use chainrule::{Role, layer::Mode};
 
 const N: usize = 32;
 
-/// Newman 1986: products of matrices of independent N(0, 1/N) entries; the values of N = 32, from the digamma function.
+/// Newman 1986: exponents of products of matrices of independent N(0, 1/N) entries, here for N = 32 by digamma
+/// functions.
 #[test]
-fn products_of_random_matrices_have_newmans_exponents() {
+fn lyapunov_spectrum_of_random_matrices_has_newmans_exponents() {
     const SEEDS: usize = 20;
     let newman = [(0, -0.01579), (15, -0.34625), (31, -2.36805)];
     let entries = Normal { mean: 0.0, std: 1.0 / (N as f64).sqrt() };
@@ -46,9 +47,9 @@ fn products_of_random_matrices_have_newmans_exponents() {
     }
 }
 
-/// λ_i = ln |eig_i|, along a trajectory of the layer itself.
+/// For a linear cell λ_i = ln |eigenvalue i of U|, along a trajectory of the layer.
 #[test]
-fn a_linear_cell_has_the_logarithms_of_its_eigenvalues() {
+fn lyapunov_spectrum_of_a_linear_cell_is_the_log_of_its_eigenvalues() {
     for seed in 0..3 {
         let cell = Recurrent::new(2, 6, Elman::new(Identity)).recurrent(Normal { mean: 0.0, std: 0.3 });
         let w: Vec<f64> = initialize(&cell, seed).unwrap();
@@ -64,9 +65,9 @@ fn a_linear_cell_has_the_logarithms_of_its_eigenvalues() {
     }
 }
 
-/// Each column of the Jacobian is a difference of final states, of what the layer's forward pass makes of them.
+/// Each column of the Jacobian agrees with a central difference of final states of the forward pass.
 #[test]
-fn the_jacobian_is_that_of_the_step() {
+fn state_jacobian_agrees_with_finite_differences() {
     fn check(name: &str, layer: &dyn Layer<f64>, inputs: usize, size: usize) {
         let w = initialize::<f64>(layer, 3).unwrap();
         let (x, state): (Vec<f64>, Vec<f64>) =
@@ -95,9 +96,9 @@ fn the_jacobian_is_that_of_the_step() {
     check("stacked", &stacked, 2, 7);
 }
 
-/// A forget gate that is all but open keeps one direction a unit; tanh with a small U keeps none.
+/// An LSTM with forget gates near 1 has one exponent near 0 per unit. A tanh cell with small U has none.
 #[test]
-fn gates_keep_what_tanh_loses() {
+fn lyapunov_spectrum_of_open_gates_is_near_zero() {
     let lstm = Recurrent::new(1, 4, Lstm).bias(chainrule::initializer::Constant(5.0));
     let w: Vec<f64> = initialize(&lstm, 1).unwrap();
     let kept = lyapunov_spectrum(&lstm, &w, &[0.0; 300], 100, 8).unwrap().exponents();
@@ -109,7 +110,7 @@ fn gates_keep_what_tanh_loses() {
 }
 
 #[test]
-fn directions_that_are_lost_stay_lost() {
+fn lyapunov_exponent_of_a_zero_direction_is_minus_infinity() {
     let mut spectrum = LyapunovSpectrum::new(3, 3).unwrap();
     assert_eq!(spectrum.exponents(), [0.0; 3]);
     for _ in 0..50 {
@@ -126,7 +127,7 @@ fn directions_that_are_lost_stay_lost() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn lyapunov_spectrum_of_invalid_arguments_is_an_error() {
     let cell = Recurrent::new(2, 3, Elman::new(Tanh));
     let w: Vec<f64> = initialize(&cell, 0).unwrap();
     let refused = |found: Result<LyapunovSpectrum, Error>| assert!(found.is_err(), "{found:?}");

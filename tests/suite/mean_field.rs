@@ -1,4 +1,4 @@
-//! Mean field theory: the check values of theory, closed forms, and quadrature against brute force.
+//! Mean-field theory, compared with published values, closed forms and brute-force quadrature.
 
 use chainrule::{
     Activation, Bounds, Error, Scalar,
@@ -11,7 +11,7 @@ use chainrule::{
 use proptest::prelude::*;
 use std::f64::consts::{FRAC_2_SQRT_PI, FRAC_PI_4, PI, SQRT_2};
 
-/// The error function as a user would write it.
+/// The error function as a custom activation.
 #[derive(Clone, Debug)]
 struct OwnErf;
 
@@ -84,7 +84,7 @@ fn scales(field: &MeanField<'_>) -> DepthScales {
     field.depth_scales().unwrap()
 }
 
-/// Equal to the digits given.
+/// Asserts that `found` equals `published` to the printed digits.
 #[track_caller]
 fn agrees(found: f64, published: &str) {
     let digits = published.split('.').nth(1).map_or(0, str::len);
@@ -102,9 +102,9 @@ fn near(found: f64, expected: f64) {
 // ---------------------------------------------------------------------------------------------- check values
 
 #[test]
-fn the_edge_of_chaos() {
+fn critical_point_of_tanh_and_erf_has_the_published_values() {
     for (activation, bias_variance, weight_variance, q) in [
-        // 1.760954639606…, by 25-digit arithmetic too.
+        // 1.760954639606…, confirmed with 25-digit arithmetic.
         (&Tanh as &dyn AnyActivation, 0.05, "1.76095", "0.57005"),
         (&Tanh, 0.01, "1.4242", "0.2733"),
         (&Tanh, 1.0, "3.4432", "3.0364"),
@@ -117,7 +117,7 @@ fn the_edge_of_chaos() {
         assert!(points[0].is_usable());
         let found = critical_weight_variance(activation, bias_variance).unwrap().unwrap();
         assert_eq!(found, points[0].weight_variance);
-        // There, and there alone, nothing decays and nothing grows.
+        // At criticality the gradient and the correlation neither grow nor decay.
         let edge = field(activation, found, bias_variance);
         let scales = scales(&edge);
         assert_eq!((scales.gradient, scales.correlation), (f64::INFINITY, f64::INFINITY));
@@ -128,7 +128,7 @@ fn the_edge_of_chaos() {
 }
 
 #[test]
-fn straight_lines_are_critical_without_bias_only() {
+fn critical_weight_variance_of_piecewise_linear_activations_exists_without_bias_only() {
     for (activation, expected) in [
         (&Relu as &dyn AnyActivation, 2.0),
         (&LeakyRelu::new(0.3).unwrap(), 2.0 / 1.09),
@@ -147,7 +147,7 @@ fn straight_lines_are_critical_without_bias_only() {
 }
 
 #[test]
-fn tanh_in_order() {
+fn mean_field_of_tanh_in_the_ordered_phase_has_the_published_scales() {
     let field = field(&Tanh, 1.3, 0.05);
     let point = field.fixed_point().unwrap();
     assert_eq!((field.fixed_points().len(), point.stability), (1, Stability::Stable));
@@ -162,7 +162,7 @@ fn tanh_in_order() {
 }
 
 #[test]
-fn tanh_in_chaos() {
+fn mean_field_of_tanh_in_the_chaotic_phase_has_the_published_scales() {
     let field = field(&Tanh, 4.0, 0.05);
     let point = field.fixed_point().unwrap();
     agrees(point.variance, "2.19549");
@@ -173,7 +173,7 @@ fn tanh_in_chaos() {
 }
 
 #[test]
-fn the_usual_gain_of_tanh_is_chaos() {
+fn mean_field_of_tanh_with_gain_five_thirds_is_chaotic() {
     let field = field(&Tanh, 25.0 / 9.0, 0.0);
     let points = field.fixed_points();
     assert_eq!(
@@ -186,14 +186,14 @@ fn the_usual_gain_of_tanh_is_chaos() {
 }
 
 #[test]
-fn gelu_and_its_neighbours() {
+fn critical_point_of_gelu_needs_a_bias() {
     let point = CriticalPoint::at(&Gelu, 1.0).unwrap().unwrap();
     agrees(point.weight_variance, "2.19370");
     agrees(point.bias_variance, "0.06719");
     let he = field(&Gelu, 2.0, 0.0);
     agrees(he.decades(1.0, 20).unwrap(), "-2.11");
     agrees(he.decades(1.0, 50).unwrap(), "-6.63");
-    // Without bias only σw² = 4 would do, where any variance runs away.
+    // Without bias only σw² = 4 is critical, where the fixed point is unstable.
     let unbiased = CriticalPoint::all(&Gelu, 0.0).unwrap();
     near(unbiased[0].weight_variance, 4.0);
     assert_eq!(unbiased[0].fixed_point.stability, Stability::Unstable);
@@ -202,7 +202,7 @@ fn gelu_and_its_neighbours() {
 }
 
 #[test]
-fn selu_is_not_quite_critical() {
+fn chi_of_selu_is_slightly_above_one() {
     let (lambda, alpha) = (1.0507009873554805f64, 1.6732632423543772f64);
     let below = 0.5 * libm::erfc(SQRT_2);
     let chi = derivative_square(&Selu, 1.0);
@@ -212,7 +212,7 @@ fn selu_is_not_quite_critical() {
 }
 
 #[test]
-fn sigmoid_has_no_usable_start() {
+fn critical_point_of_sigmoid_is_not_usable() {
     let points = CriticalPoint::all(&Sigmoid, 0.0).unwrap();
     assert_eq!(points.len(), 1);
     agrees(points[0].weight_variance, "103");
@@ -223,7 +223,7 @@ fn sigmoid_has_no_usable_start() {
 }
 
 #[test]
-fn relu_forgets_angles() {
+fn correlation_map_of_relu_iterated_approaches_one() {
     let field = field(&Relu, 2.0, 0.0);
     let mut c = 0.0;
     for layer in 1..=50 {
@@ -238,7 +238,7 @@ fn relu_forgets_angles() {
 }
 
 #[test]
-fn gains() {
+fn gains_of_activations_have_the_published_values() {
     for (activation, forward, backward) in [
         (&Tanh as &dyn AnyActivation, "1.59254", "1.46741"),
         (&Swish::default(), "1.67653", "1.62332"),
@@ -254,14 +254,14 @@ fn gains() {
 }
 
 #[test]
-fn the_lottery_of_narrow_nets() {
+fn lottery_of_relu_and_identity_is_the_closed_form() {
     near(field(&Relu, 2.0, 0.0).lottery(1.0, &[64; 10]).unwrap(), 50.0 / 64.0);
     near(field(&Identity, 1.0, 0.0).lottery(1.0, &[10, 20, 40]).unwrap(), 0.35);
     assert!(field(&Relu, 2.0, 0.0).lottery(1.0, &[3, 0]).is_err());
 }
 
 #[test]
-fn a_layer_s_shares() {
+fn layers_of_relu_have_the_closed_form_shares() {
     let field = field(&Relu, 1.0, 0.5);
     let layers: Vec<_> = field.layers(3.0).unwrap().take(3).collect();
     assert_eq!(layers.iter().map(|layer| layer.variance).collect::<Vec<_>>().len(), 3);
@@ -297,16 +297,16 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn erf_at_any_variance(decades in -8.0..8.0f64) {
+    fn moments_of_erf_at_any_variance_are_the_closed_form(decades in -8.0..8.0f64) {
         let q = 10f64.powf(decades);
-        // asin near 1 loses digits that the quadrature keeps: 1 − (2/π)asin(1 − x) is (2/π)acos(1 − x).
+        // asin near 1 loses digits: 1 − (2/π)asin(1 − x) is computed as (2/π)acos(1 − x).
         let found = square(&OwnErf, q);
         prop_assert!((found / erf_square(q, 1.0) - 1.0).abs() <= 1e-10, "{found}");
         near(derivative_square(&OwnErf, q), 4.0 / PI / (1.0 + 4.0 * q).sqrt());
     }
 
     #[test]
-    fn straight_lines_at_any_variance(decades in -200.0..200.0f64, slope in -2.0..2.0f64) {
+    fn moments_of_piecewise_linear_activations_are_the_closed_form(decades in -200.0..200.0f64, slope in -2.0..2.0f64) {
         let (q, leaky) = (10f64.powf(decades), LeakyRelu::new(slope).unwrap());
         near(square(&Relu, q), 0.5 * q);
         near(derivative_square(&Relu, q), 0.5);
@@ -315,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn correlation_of_erf(decades in -3.0..3.0f64, c in -1.0..=1.0f64) {
+    fn correlation_map_of_erf_is_the_closed_form(decades in -3.0..3.0f64, c in -1.0..=1.0f64) {
         let q = 10f64.powf(decades);
         let found = field(&OwnErf, 1.0, 0.0).correlation_map(q, c).unwrap();
         let expected = erf_square(q, c) / erf_square(q, 1.0);
@@ -328,7 +328,7 @@ proptest! {
     #![proptest_config(cases(16))]
 
     #[test]
-    fn chaos_of_erf(weight_variance in 1.5..20.0f64, bias_variance in 0.0..0.5f64) {
+    fn depth_scales_of_erf_are_the_closed_form(weight_variance in 1.5..20.0f64, bias_variance in 0.0..0.5f64) {
         let field = field(&OwnErf, weight_variance, bias_variance);
         let q = field.fixed_point().unwrap().variance;
         near(weight_variance * erf_square(q, 1.0) + bias_variance, q);
@@ -346,7 +346,7 @@ proptest! {
 }
 
 #[test]
-fn correlation_of_relu_to_the_ends() {
+fn correlation_map_of_relu_up_to_one_is_the_arc_cosine_kernel() {
     let field = field(&Relu, 2.0, 0.0);
     for near_one in [1.0, 0.5, 0.1, 1e-2, 1e-4, 1e-7, 1e-10, 1e-14, 0.0] {
         for c in [1.0 - near_one, near_one - 1.0, near_one] {
@@ -359,7 +359,7 @@ fn correlation_of_relu_to_the_ends() {
 }
 
 #[test]
-fn moments_of_the_normal_distribution() {
+fn moments_of_powers_are_those_of_the_normal_distribution() {
     for (n, moment) in [(1, 1.0), (2, 3.0), (3, 15.0), (5, 945.0), (8, 2_027_025.0)] {
         for q in [0.01, 1.0, 7.0] {
             near(square(&Power(n), q), moment * q.powi(n));
@@ -368,8 +368,8 @@ fn moments_of_the_normal_distribution() {
 }
 
 #[test]
-fn activations_that_grow_oscillate_or_jump() {
-    // E e^(2√q z) = e^(2q): the factors overflow long before the result does.
+fn moments_of_growing_oscillating_or_jumping_activations_are_exact() {
+    // E e^(2√q z) = e^(2q): φ² overflows long before the expectation does.
     for q in [0.1, 1.0, 30.0, 150.0] {
         near(square(&Exponential, q), (2.0 * q).exp());
     }
@@ -380,7 +380,8 @@ fn activations_that_grow_oscillate_or_jump() {
         near(square(&Steep, q), square(&Tanh, 2500.0 * q));
         near(derivative_square(&Steep, q), 2500.0 * derivative_square(&Tanh, 2500.0 * q));
     }
-    // A kink that is not declared: E (u − a)₊² = (q + a²)Φ(−a/√q) − a√q D(a/√q), and E φ′² = Φ(−a/√q).
+    // A kink that is not declared: E (u − a)₊² = (q + a²)Φ(−a/√q) − a√q D(a/√q), D the normal density,
+    // and E φ′² = Φ(−a/√q).
     for q in [0.01f64, 1.0, 100.0] {
         let (a, root) = (1.0 / 3.0, q.sqrt());
         let above = 0.5 * libm::erfc(a / root / SQRT_2);
@@ -396,7 +397,7 @@ fn activations_that_grow_oscillate_or_jump() {
 
 // ---------------------------------------------------------------------------------------------- brute force
 
-/// Simpson's rule on 60,000 intervals between every two of the kinks and 0, in z from −13 to 13.
+/// Simpson's rule on 60,000 intervals between consecutive kinks and 0, in z from −13 to 13.
 fn simpson(q: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     const INTERVALS: usize = 60_000;
     let mut edges: Vec<f64> = kinks.iter().map(|kink| kink / q.sqrt()).chain([-13.0, 0.0, 13.0]).collect();
@@ -405,7 +406,7 @@ fn simpson(q: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let segment = |from: f64, to: f64| {
         let step = (to - from) / INTERVALS as f64;
         let at = |i: usize| {
-            // Beside an edge, on its inner side.
+            // Slightly inside the interval: φ′ may jump at its ends.
             let z = (from + step * i as f64).clamp(from + 1e-13 * step, to - 1e-13 * step);
             let z = if i == 0 {
                 z.next_up()
@@ -451,7 +452,7 @@ fn every() -> Vec<ActivationKind> {
 }
 
 #[test]
-fn brute_force_agrees() {
+fn moments_of_all_activations_agree_with_simpson() {
     let mut worst = 0.0f64;
     for kind in every() {
         let (activation, kinks) = (kind.as_any(), kind.kinks());
@@ -470,9 +471,9 @@ fn brute_force_agrees() {
 }
 
 #[test]
-fn the_slope_is_that_of_the_variance_map() {
+fn fixed_point_slope_agrees_with_finite_differences() {
     for kind in every() {
-        // dV/dq by five points, V smooth in q though φ′ may jump.
+        // dV/dq by a five-point difference. V is smooth in q even if φ′ has jumps.
         let field = field(kind.as_any(), 1.0, 0.3);
         for point in field.fixed_points() {
             let (q, h) = (point.variance, 1e-3 * point.variance);
@@ -486,7 +487,7 @@ fn the_slope_is_that_of_the_variance_map() {
 // ---------------------------------------------------------------------------------------------- refusals
 
 #[test]
-fn what_is_no_variance_is_refused() {
+fn mean_field_with_an_invalid_variance_is_an_error() {
     let field = field(&Tanh, 1.0, 0.0);
     for wrong in [-1.0, f64::NAN, f64::INFINITY, -f64::MIN_POSITIVE] {
         let refused: Vec<Error> = vec![
@@ -511,7 +512,7 @@ fn what_is_no_variance_is_refused() {
 }
 
 #[test]
-fn the_ends_of_the_range() {
+fn fixed_points_at_the_ends_of_the_range_are_kept() {
     for kind in every() {
         for (weight_variance, bias_variance) in
             [(0.0, 0.0), (0.0, 1.0), (1e-300, 1e-300), (1e300, 0.0), (1e300, 1e300), (1e-20, 3.0), (f64::MAX, f64::MAX)]

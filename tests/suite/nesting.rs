@@ -1,4 +1,4 @@
-//! Layers within layers: depth costs linear time, no stack beyond that of a test's thread, and ends at a stated limit.
+//! Nested layers: time is linear in depth, the default stack of a test thread is enough, and the depth has a limit.
 
 use chainrule::{
     BatchShape, Block, Blocks, Error, Layer, LayerRule, Mode, Role,
@@ -19,7 +19,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// The stack of a thread that a test runs on, unless told otherwise.
+/// The default stack size of a test thread.
 const STACK: usize = 2 << 20;
 
 type Whole = Box<dyn Layer<f32>>;
@@ -28,7 +28,7 @@ fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
 }
 
-/// Ways to put a layer of width 2 into another.
+/// The ways to nest a layer of width 2 in another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Around {
     Sequential,
@@ -43,7 +43,7 @@ const AROUND: [Around; 6] =
     [Around::Sequential, Around::Residual, Around::Reversed, Around::Forward, Around::Backward, Around::Mixed];
 
 impl Around {
-    /// One level more; the level after it, where it adds two.
+    /// Nests `layer` one level deeper, or two for a kind that adds two levels.
     fn put(self, level: usize, layer: Whole) -> Result<Whole, Error> {
         match self {
             Around::Sequential => {
@@ -53,7 +53,7 @@ impl Around {
             }
             Around::Residual => Ok(Box::new(Residual::new(layer)?.scale(BranchScale::Fixed(0.0))?)),
             Around::Reversed => Ok(Box::new(Reversed::new(layer))),
-            // Two directions of width 2, and a layer that makes 2 of 4: two levels.
+            // Bidirectional outputs 4 values for two directions of width 2; `narrowed` adds a layer from 4 to 2.
             Around::Forward => narrowed(Bidirectional::new::<f32>(layer, Linear::new(2, 2))?),
             Around::Backward => narrowed(Bidirectional::new::<f32>(Linear::new(2, 2), layer)?),
             Around::Mixed => AROUND[level % 3].put(level, layer),
@@ -76,7 +76,7 @@ fn narrowed(layer: impl Layer<f32> + 'static) -> Result<Whole, Error> {
     Ok(Box::new(network))
 }
 
-/// A layer that counts how often it is asked.
+/// A layer that counts the calls of its descriptive methods.
 #[derive(Debug, Default)]
 struct Asked([AtomicUsize; 5]);
 
@@ -121,7 +121,7 @@ impl Layer<f32> for Asked {
 }
 
 #[test]
-fn deeper_network_asks_its_innermost_layer_no_more_often() {
+fn innermost_layer_at_any_depth_is_queried_a_constant_number_of_times() {
     on_a_small_stack(|| {
         for around in AROUND {
             let counts = [1, 3, 30].map(|halves| {
@@ -150,7 +150,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
                 [built, asked, walked, leaf.counts()]
             });
             if around == Around::Reversed {
-                // It keeps no answers, and hands each question on: as many as there are levels at most.
+                // `Reversed` caches no answers and passes each call on: at most one call per level.
                 assert!(counts[2].as_flattened().iter().all(|&count| count <= 120 * 120), "{counts:?}");
                 continue;
             }
@@ -163,7 +163,7 @@ fn deeper_network_asks_its_innermost_layer_no_more_often() {
 }
 
 #[test]
-fn network_at_the_limit_does_everything_on_a_small_stack() {
+fn network_at_the_depth_limit_runs_on_a_default_stack() {
     on_a_small_stack(|| {
         for around in AROUND {
             let innermost = Box::new(ActivationLayer::new(2, Tanh));
@@ -175,7 +175,7 @@ fn network_at_the_limit_does_everything_on_a_small_stack() {
             assert!(format!("{described:?} {described:#?} {network:?} {network:#?}").len() > 4 * MAX_DEPTH);
             let again = described.build::<f32>().unwrap();
             assert!(again.spec() == described && again.dims() == network.dims());
-            // A Reversed has the path of the layer within.
+            // A `Reversed` has the path of its inner layer.
             let rows = summary(&*network).rows.len();
             assert!(rows >= if around == Around::Reversed { 1 } else { MAX_DEPTH / 2 }, "{around:?}: {rows}");
             let shape = BatchShape::sequences(3, 2);
@@ -204,10 +204,10 @@ fn is_too_deep(error: &Error) -> bool {
 }
 
 #[test]
-fn nesting_beyond_the_limit_is_refused_by_every_constructor() {
+fn constructor_beyond_the_depth_limit_returns_an_error() {
     on_a_small_stack(|| {
         for around in AROUND {
-            // A Reversed is made of anything; the layer around it refuses it.
+            // The constructor of `Reversed` accepts any depth; the layer around it returns the error.
             let levels = if around == Around::Reversed { MAX_DEPTH } else { 100_000 };
             let network =
                 around.nest(levels, Box::new(Linear::new(2, 2))).and_then(|layer| Around::Residual.put(0, layer));
@@ -226,7 +226,7 @@ fn nesting_beyond_the_limit_is_refused_by_every_constructor() {
     });
 }
 
-/// A description of that many levels, put together by hand.
+/// A layer spec of `levels` levels, built without constructors.
 fn described(around: Around, levels: usize) -> LayerSpec {
     let leaf = || Layer::<f32>::spec(&LastStep::new(2));
     (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 5] } else { around } {
@@ -238,7 +238,7 @@ fn described(around: Around, levels: usize) -> LayerSpec {
     })
 }
 
-/// The innermost part.
+/// The innermost part of a layer spec.
 fn bottom(node: &mut LayerSpec) -> &mut LayerSpec {
     match node {
         LayerSpec::Sequential { layers, .. } => bottom(layers.last_mut().unwrap()),
@@ -251,7 +251,7 @@ fn bottom(node: &mut LayerSpec) -> &mut LayerSpec {
 }
 
 #[test]
-fn description_of_any_depth_is_copied_compared_measured_printed_and_dropped() {
+fn layer_spec_of_any_depth_can_be_cloned_compared_printed_and_dropped() {
     on_a_small_stack(|| {
         for around in AROUND {
             for levels in [1, 2, 1000, 100_000] {
@@ -270,7 +270,7 @@ fn description_of_any_depth_is_copied_compared_measured_printed_and_dropped() {
                     }
                     _ => assert!(levels <= 2, "{around:?}"),
                 }
-                // A difference at the bottom is seen.
+                // A difference in the innermost part makes two specs unequal.
                 if levels <= 1000 {
                     *bottom(&mut copy) = LayerSpec::Dropout { width: 2, rate: 0.0 };
                 }
@@ -281,7 +281,7 @@ fn description_of_any_depth_is_copied_compared_measured_printed_and_dropped() {
 }
 
 #[test]
-fn initializer_by_gate_in_another_is_taken_over() {
+fn by_gate_nested_in_by_gate_is_flattened() {
     on_a_small_stack(|| {
         let nested = (0..100_000).fold(ByGate::new(Constant(0.0)), |inner, i| {
             let name = ["input", "forget"][i % 2];
@@ -295,7 +295,7 @@ fn initializer_by_gate_in_another_is_taken_over() {
 }
 
 #[test]
-fn description_prints_as_it_is_written() {
+fn layer_spec_prints_as_rust_source() {
     let node = described(Around::Mixed, 6);
     let text = "Sequential { input: 2, layers: [LastStep { width: 2 }, Bidirectional { forward: LastStep { width: 2 }, \
                 backward: Bidirectional { forward: Reversed(Residual { branch: LastStep { width: 2 }, scale: Fixed(1.0) }), \
@@ -307,9 +307,9 @@ fn description_prints_as_it_is_written() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
+fn layer_spec_saved_at_the_depth_limit_is_read_and_one_beyond_is_refused() {
     on_a_small_stack(|| {
-        // 1.5 kB that were never built.
+        // 1.5 kB of JSON that no constructor has checked.
         let leaf = serde_json::to_string(&Layer::<f32>::spec(&Linear::new(2, 2))).unwrap();
         let text = (0..40).fold(leaf, |inner, _| format!(r#"{{"Sequential":{{"input":2,"layers":[{inner}]}}}}"#));
         let node: LayerSpec = serde_json::from_str(&text).unwrap();
@@ -326,7 +326,7 @@ fn saved_description_is_read_and_built_as_deeply_as_it_is_nested_or_refused() {
             assert!(error.contains("128 deep"), "{error}");
             assert!(serde_json::to_string(&described(around, 100_000)).is_err(), "{around:?}");
         }
-        // What was refused leaves no level open.
+        // After a refused spec, the nesting counter is 0 again.
         assert!(serde_json::to_string(&described(Around::Mixed, MAX_DEPTH)).is_ok());
         let text = (0..1000).fold(String::from("1"), |inner, _| format!(r#"{{"Reversed":{inner}}}"#));
         assert!(serde_json::from_str::<LayerSpec>(&text).is_err());

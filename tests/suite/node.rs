@@ -1,4 +1,4 @@
-//! Networks as data: described, compared, changed, saved, built again.
+//! Layer specs: networks as data that can be compared, changed, saved and built.
 
 use approx::assert_abs_diff_eq;
 use chainrule::{
@@ -15,7 +15,7 @@ use chainrule::{
     workspace::Workspace,
 };
 
-/// One of every kind of layer, with parameters that are not the defaults.
+/// A network with one of every kind of layer, with parameters that are not the defaults.
 fn everything() -> Sequential<f64> {
     let mut branch = Sequential::new(6);
     branch.push(LayerNorm::new(6).epsilon(1e-3).unwrap()).unwrap();
@@ -38,7 +38,7 @@ fn everything() -> Sequential<f64> {
 }
 
 #[test]
-fn what_is_built_again_is_the_same_network() {
+fn layer_spec_built_again_gives_the_same_network() {
     let network = everything();
     let again = network.spec().build::<f64>().unwrap();
     assert_eq!(again.spec(), network.spec());
@@ -49,7 +49,7 @@ fn what_is_built_again_is_the_same_network() {
     let mut workspaces = (Workspace::new(&network, shape).unwrap(), Workspace::new(&again, shape).unwrap());
     assert_eq!(workspaces.0.blocks(), workspaces.1.blocks());
     assert_eq!(workspaces.0.infer(&w, &x, shape).unwrap(), workspaces.1.infer(&w, &x, shape).unwrap());
-    // And for another scalar, to its rounding.
+    // The network built in `f32` agrees within the rounding of `f32`.
     let narrow = network.spec().build::<f32>().unwrap();
     let (w32, x32): (Vec<f32>, Vec<f32>) =
         (w.iter().map(|&v| v as f32).collect(), x.iter().map(|&v| v as f32).collect());
@@ -60,7 +60,7 @@ fn what_is_built_again_is_the_same_network() {
     }
 }
 
-/// Exchanges every pointwise activation for tanh.
+/// Replaces every pointwise activation by tanh.
 fn with_tanh(mut node: LayerSpec) -> LayerSpec {
     fn exchange(node: &mut LayerSpec) {
         match node {
@@ -75,7 +75,7 @@ fn with_tanh(mut node: LayerSpec) -> LayerSpec {
 }
 
 #[test]
-fn an_activation_can_be_exchanged() {
+fn layer_spec_with_replaced_activation_builds() {
     let described = everything().spec();
     let changed = with_tanh(described.clone());
     assert_ne!(changed, described);
@@ -86,7 +86,7 @@ fn an_activation_can_be_exchanged() {
 }
 
 #[test]
-fn a_summary_counts_every_parameter() {
+fn summary_of_every_layer_counts_all_parameters() {
     let network = everything();
     let summary = summary(&network);
     assert_eq!(summary.parameters, Layer::<f64>::dims(&network).parameters);
@@ -101,7 +101,7 @@ fn a_summary_counts_every_parameter() {
 }
 
 #[test]
-fn a_network_says_how_long_it_is_and_names_each_link() {
+fn sequential_reports_its_length_and_the_name_of_each_link() {
     let network = everything();
     assert_eq!((network.len(), network.is_empty(), Sequential::<f64>::new(4).is_empty()), (9, false, true));
     let mut names = Vec::new();
@@ -112,7 +112,7 @@ fn a_network_says_how_long_it_is_and_names_each_link() {
 }
 
 #[test]
-fn weights_begin_as_they_are_told_to() {
+fn initialize_uses_the_initializer_of_each_layer() {
     fn first(layer: impl Layer<f64> + 'static) -> Vec<f64> {
         initialize(&Sequential::input(2).layer(layer).build().unwrap(), 1).unwrap()
     }
@@ -124,17 +124,17 @@ fn weights_begin_as_they_are_told_to() {
     assert!(first(recurrent()).iter().any(|&w| w != 0.0));
 }
 
-/// The masks are those of SplitMix64 keyed by seed, step of training, place, sample and step: a run can be repeated
-/// anywhere.
+/// Dropout masks are those of SplitMix64 keyed by seed, training step, link path, sample and step, so a run can be
+/// repeated on any machine.
 #[test]
-fn masks_are_a_function_of_their_keys() {
+fn dropout_mask_is_a_function_of_its_keys() {
     fn mix(z: u64) -> u64 {
         let z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
-    // The published generator's first number from the state 0 (Vigna's splitmix64.c).
+    // First output of the published generator from state 0 (Vigna's splitmix64.c).
     assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
     let (width, shape) = (70, BatchShape::sequences(2, 3));
     let mut workspace = Workspace::new(Sequential::<f64>::input(width).dropout(0.3).build().unwrap(), shape).unwrap();
@@ -149,9 +149,9 @@ fn masks_are_a_function_of_their_keys() {
     }
 }
 
-/// Each gate is shown to a monitor with its own activation.
+/// A monitor gets each gate with the gate's own activation.
 #[test]
-fn gates_are_shown_with_their_activations() {
+fn monitor_of_a_cell_gets_the_activation_of_each_gate() {
     #[derive(Debug, Default)]
     struct Gates(Vec<(String, f64)>);
     impl GradientMonitor<f64> for Gates {
@@ -176,9 +176,9 @@ fn gates_are_shown_with_their_activations() {
     assert_eq!(seen.0.len(), 3);
 }
 
-/// What a monitor sees of a gate is its whole pre-activation, whatever the cell leaves in its place for the way back.
+/// A monitor gets the whole pre-activation of a gate, also if the cell saves another value for the backward pass.
 #[test]
-fn gates_are_shown_by_their_pre_activations() {
+fn monitor_of_a_cell_gets_the_pre_activations_of_each_gate() {
     const INPUTS: usize = 2;
     const HIDDEN: usize = 3;
     #[derive(Default)]
@@ -234,13 +234,13 @@ fn gates_are_shown_by_their_pre_activations() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn a_description_survives_a_file() {
+fn layer_spec_saved_and_read_is_equal() {
     let described = everything().spec();
     let text = serde_json::to_string(&described).unwrap();
     let read: LayerSpec = serde_json::from_str(&text).unwrap();
     assert_eq!(read, described);
     assert!(serde_json::from_str::<LayerSpec>(&text.replace("\"Linear\"", "\"Linea\"")).is_err());
-    // A custom layer can be read, and is refused when built.
+    // A custom layer can be read, but not built.
     let custom = r#"{"Custom":{"kind":"Mine","dims":{"input":1,"output":1,"parameters":0}}}"#;
     let custom: LayerSpec = serde_json::from_str(custom).unwrap();
     assert!(matches!(custom.build::<f32>(), Err(chainrule::Error::CustomPart { .. })));

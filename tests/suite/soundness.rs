@@ -1,5 +1,5 @@
-//! Layers called by hand with sizes that wrap, slices of other lengths and batch shapes that contradict themselves: a
-//! panic that names the law that is broken, and never another's memory.
+//! Layers called directly with sizes that overflow, slices of wrong length and contradictory batch shapes. Each call
+//! must panic with the broken law, and never access other memory.
 
 use chainrule::{
     BatchShape, Block, Layer, Scalar,
@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// What `call` panics with.
+/// The message with which `call` panics.
 fn panic_of<R>(call: impl FnOnce() -> R) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
     let text = panic.downcast_ref::<String>().cloned();
@@ -23,7 +23,7 @@ fn panic_of<R>(call: impl FnOnce() -> R) -> String {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn linear_map_whose_weights_wrap_panics() {
-    // Times 3 this is 32768, once it has wrapped.
+    // The product with 3 wraps to 32768.
     let outputs = 32768usize.wrapping_mul(0xAAAA_AAAA_AAAA_AAAB);
     let network = Linear::new(3, outputs).without_bias();
     let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
@@ -49,7 +49,7 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
     }
 }
 
-/// A call of both passes of a layer with slices that are `short` of one value, one slice at a time.
+/// Calls both passes of a layer with one slice after the other too short by one value.
 fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
     let (dims, memory) = (layer.dims(), layer.memory(shape, Mode::Train));
     let after = layer.output_shape(shape).rows() * dims.output;
@@ -80,8 +80,7 @@ fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
         };
         for backward in [false, true] {
             call(full, backward);
-            // Each pass may need less scratch than the other; a backward pass reads no bias, and is given no state
-            // here.
+            // One pass may need less scratch than the other. A backward pass reads no bias, and has no state here.
             let reads =
                 if backward { [false, true, true, true, false, false] } else { [true, true, true, true, false, true] };
             if reads[short] {
@@ -104,7 +103,7 @@ const SAMPLES: usize = 64;
 const STEPS: usize = 12;
 const WIDTH: usize = 32;
 
-/// A recurrent layer that is handed lengths in an order of its own.
+/// A wrapper that gives its recurrent layer other lengths.
 #[derive(Debug)]
 struct Reordering {
     recurrent: Recurrent<Lstm>,

@@ -1,4 +1,4 @@
-//! A user's own table, as the check-up reads it: what is malformed is refused with its line and column.
+//! The CSV reader of the check-up example: a malformed table is refused, with line and column.
 
 #[path = "../../examples/data/mod.rs"]
 #[allow(dead_code)]
@@ -12,13 +12,13 @@ fn read(text: &str, label: &str) -> Result<data::Table, String> {
     data::table(file.path().to_str().unwrap(), label).map_err(|error| error.to_string())
 }
 
-/// Twelve good rows under the header.
+/// Twelve valid rows, without the header.
 fn rows() -> String {
     (0..12).map(|i| format!("{i},{},{}\n", 2 * i, if i % 3 == 0 { "yes" } else { "no" })).collect()
 }
 
 #[test]
-fn a_good_table_is_read_and_standardised() {
+fn table_of_valid_rows_is_read_and_standardised() {
     let table = read(&format!("a,b,answer\n{}", rows()), "answer").unwrap();
     assert_eq!((table.width, table.labels.len()), (2, 12));
     assert_eq!(table.classes, ["no", "yes"]);
@@ -34,7 +34,7 @@ fn a_good_table_is_read_and_standardised() {
 }
 
 #[test]
-fn malformed_tables_name_line_and_column() {
+fn table_with_a_malformed_cell_is_refused_with_line_and_column() {
     let header = "a,b,answer\n";
     for (text, label, words) in [
         (
@@ -59,7 +59,7 @@ fn malformed_tables_name_line_and_column() {
 }
 
 #[test]
-fn the_data_that_ships_is_whole() {
+fn table_of_each_shipped_data_set_is_complete() {
     let digits = data::digits().unwrap();
     assert_eq!((digits.width, digits.labels.len(), digits.classes.len()), (64, 1797, 10));
     assert!(digits.inputs.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
