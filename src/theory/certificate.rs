@@ -256,7 +256,10 @@ impl fmt::Display for Horizon {
             (Some(within), _) => write!(f, "certain to vanish over more than {within} of {steps} steps"),
             (None, Some(&last)) if last < f64::INFINITY => {
                 let most = figures(libm::log10(last), Float::ceil);
-                write!(f, "vanishing is not certain: {steps} steps multiply the gradient's norm by at most {most}")
+                write!(
+                    f,
+                    "vanishing is not certain: after {steps} steps the gradient's norm is multiplied by at most {most}"
+                )
             }
             _ => write!(f, "vanishing is not certain: after {steps} steps the gradient has no bound"),
         }
