@@ -1,7 +1,8 @@
-//! Every activation and its derivative over a row that stays in the cache: `cargo bench --bench elementwise`.
+//! Throughput of each activation and its derivative on a row that stays in the cache:
+//! `cargo bench --bench elementwise`.
 //!
-//! Throughput counts values. `of a user` are two activations defined here: tanh from [`math`](chainrule::math), which
-//! should take as long as the crate's own, and tanh from the scalar's methods, which is not vectorised.
+//! Throughput counts values. The two activations `of a user` are defined here: tanh from [`math`](chainrule::math),
+//! which should be as fast as the built-in one, and tanh from the methods of the scalar, which is not vectorised.
 
 use chainrule::{
     Activation, BatchShape, Bounds, Scalar, activation,

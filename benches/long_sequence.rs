@@ -1,8 +1,7 @@
-//! The memory of backpropagation through a long time: T = 10,000 steps of an LSTM 64 → 128, batch 8, all at once.
+//! Memory of backpropagation through T = 10,000 steps of an LSTM 64 → 128, batch 8, without truncation.
 //!
-//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps by hand, from a workspace, and prints the peak of
-//! the resident memory where the system reports it, and the least that must be kept: inputs, gates, cells and hidden
-//! states.
+//! `cargo bench --bench long_sequence -- [STEPS]` trains two steps on a workspace. It prints the peak resident memory,
+//! if the system reports it, and the smallest memory that must be kept: inputs, gates, cells and hidden states.
 
 use chainrule::{
     BatchShape, Error,

@@ -1,7 +1,7 @@
 //! The cost of a monitor: a training step of 784-512-512-10, batch 128, with and without monitors, in paired ratios.
 //!
-//! `cargo bench --bench monitor` prints, for each monitor, the median over 15 rounds of its steps' time over that of
-//! steps without a monitor of the same round, and the quartiles.
+//! `cargo bench --bench monitor` prints, for each monitor, the median and the quartiles of a ratio over 15 rounds: the
+//! time of the steps with the monitor over the time of the steps without, in the same round.
 
 use chainrule::{
     Error, GradientMonitor,
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 const BATCH: usize = 128;
 const ROUNDS: usize = 15;
-/// Steps of a round: a multiple of the ten of `Every`.
+/// Steps of a round, a multiple of the period 10 of `Every`.
 const STEPS: usize = 40;
 
 fn main() -> Result<(), Error> {

@@ -1,8 +1,8 @@
-//! The products of a linear layer, forward and backward, at the shapes that training has: `cargo bench --bench
-//! products`.
+//! The products of a linear layer, forward and backward, at shapes that occur in training:
+//! `cargo bench --bench products`.
 //!
-//! Throughput counts multiplications: a thousand million elements a second are 2 GFLOP/s. Packing the weights, adding
-//! the bias and summing its gradient are in the time.
+//! Throughput counts multiplications: 1e9 elements per second are 2 GFLOP/s. The time includes packing the weights,
+//! adding the bias and summing its gradient.
 
 use chainrule::{
     BatchShape, Scalar,
@@ -12,7 +12,7 @@ use chainrule::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Rows, inputs, outputs: a tiny network, deep narrow ones, a step of a recurrent layer, an MLP, a wide layer.
+/// \[rows, inputs, outputs\] of a tiny network, deep narrow ones, a step of a recurrent layer, an MLP and a wide layer.
 const SHAPES: [[usize; 3]; 6] =
     [[1, 16, 16], [32, 64, 64], [32, 128, 512], [128, 784, 512], [128, 512, 512], [32, 2048, 2048]];
 

@@ -1,8 +1,8 @@
-//! How the time of a training step grows with depth, width, time and batch, on one thread.
+//! The time of a training step as a function of depth, width, steps and batch, on one thread.
 //!
-//! `cargo bench --bench scaling` prints, for each size, the least time of a step (forward, backward, SGD) over some
-//! repeats, and that time by the work done: picoseconds for each of the 3 · rows · weights multiplications of forward,
-//! dx and dW. docs/performance.md explains where that figure rises.
+//! `cargo bench --bench scaling` prints for each size the minimum time of a step (forward, backward, SGD) over some
+//! repeats. It also prints this time per multiplication, in picoseconds: a step has 3 · rows · weights of them, for
+//! y, dx and dW. docs/performance.md explains the sizes at which the second figure rises.
 
 use chainrule::{
     BatchShape, Error,
@@ -23,7 +23,7 @@ fn plain(width: usize, depth: usize) -> Result<Sequential<f32>, Error> {
     Ok(network)
 }
 
-/// The least time of a step, over at least three steps and a minimum duration.
+/// The minimum time of a step, over at least three steps and a minimum total duration.
 fn step(network: &Sequential<f32>, shape: BatchShape<'_>) -> Result<Duration, Error> {
     let mut w = initialize(network, 1)?;
     let x: Vec<f32> =
@@ -34,7 +34,7 @@ fn step(network: &Sequential<f32>, shape: BatchShape<'_>) -> Result<Duration, Er
     while made < 3 || begin.elapsed() < Duration::from_millis(400) {
         let start = Instant::now();
         let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut ())?;
-        output.dy.copy_from_slice(output.y); // of the loss ½‖y‖²
+        output.dy.copy_from_slice(output.y); // the gradient of ½‖y‖²
         workspace.backward(&w)?;
         let (blocks, gradient) = workspace.blocks_and_gradient();
         optimizer.step(blocks, &mut w, gradient, &mut ())?;

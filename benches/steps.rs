@@ -1,7 +1,7 @@
-//! Whole training steps, without and with a monitor: `cargo bench --bench steps`.
+//! Whole training steps with and without a monitor: `cargo bench --bench steps`.
 //!
-//! Small networks of each kind through the default trainer. `cargo bench --bench monitor` measures the cost of a
-//! monitor in a larger network, in paired ratios.
+//! Small networks of each kind run in the default trainer. `cargo bench --bench monitor` measures the cost of a monitor
+//! in a larger network, as paired ratios.
 
 use chainrule::{
     GradientMonitor,

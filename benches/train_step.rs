@@ -1,7 +1,8 @@
-//! One training step of eight workloads, timed as in other libraries: `-w W4 -d f32 -t 1 -b 2.5`, one JSON line out.
+//! One training step of eight workloads, timed like in other libraries: `-w W4 -d f32 -t 1 -b 2.5` prints one JSON
+//! line.
 //!
-//! It uses the public interface and the trainer's default path. Data and initial weights come from a counter-based
-//! generator that programs in other libraries share, so that equal losses show that the work is the same.
+//! It uses the public interface and the default path of the trainer. Data and initial weights come from a counter-based
+//! generator that the programs for other libraries also use. Equal losses show that all compute the same.
 
 use chainrule::{
     Layer, Scalar,
@@ -57,7 +58,7 @@ fn arguments() -> Arguments {
     found
 }
 
-/// Calls `step(k)` for the time asked for, after a warm-up, and prints the line.
+/// Calls `step(k)` for the requested time, after a warm-up, and prints the line.
 fn time(arguments: &Arguments, mut step: impl FnMut(usize) -> f64) {
     let cycle = if arguments.workload == "W7" { 256 } else { 1 };
     let (mut losses, mut k) = (Vec::new(), 0);
@@ -153,7 +154,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let factor = 1.0 / (hidden as f64).sqrt();
     let mut w = scaled::<T>(50, gates * hidden * inputs, factor);
     w.extend(scaled::<T>(51, gates * hidden * hidden, factor));
-    // Other libraries have two biases. Here there is their sum, and for a GRU's candidate a second one.
+    // Other libraries have two biases. This crate has their sum, and a second bias for the candidate of a GRU.
     let (first, second) = (scaled::<T>(52, gates * hidden, factor), scaled::<T>(53, gates * hidden, factor));
     let summed = if gates == 3 { 2 * hidden } else { gates * hidden };
     w.extend(first.iter().zip(&second).enumerate().map(|(i, (&a, &b))| if i < summed { a + b } else { a }));

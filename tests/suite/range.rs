@@ -1,4 +1,4 @@
-//! Right numbers over the whole range of a format, and in formats narrower than `f32`.
+//! Accuracy over the whole range of a format, and in formats narrower than `f32`.
 
 use chainrule::{
     Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
@@ -16,7 +16,7 @@ use chainrule::{
 };
 use half::{bf16, f16};
 
-/// Numbers in (−1, 1), a function of seed and place (splitmix64).
+/// A number in (−1, 1), a function of seed and index (splitmix64).
 fn number(seed: u64, i: usize) -> f64 {
     let mut z = (seed << 32).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ fn number(seed: u64, i: usize) -> f64 {
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// y, dx and dγ of one row of a norm with gain 1, computed with numbers divided by their size.
+/// y, dx and dγ of one row of a norm with gain 1, in `f64` on values divided by their magnitude.
 fn truth(centred: bool, epsilon: f64, x: &[f64], dy: &[f64]) -> [Vec<f64>; 3] {
     let n = x.len() as f64;
     let size = x.iter().fold(epsilon.sqrt(), |most: f64, x| most.max(x.abs()));
@@ -60,7 +60,7 @@ fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64
     let unit = to_f64(T::epsilon());
     for (what, found, expected) in [("y", y, &expected[0]), ("dx", dx, &expected[1]), ("dγ", d_gain, &expected[2])] {
         let most = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
-        // A gradient below the normal numbers has what digits are left.
+        // A subnormal gradient has fewer correct digits.
         let least = 2.0 * to_f64(T::min_positive_value()) * unit;
         for (found, expected) in found.iter().zip(expected) {
             let bound = 8.0 * unit * most + least;
@@ -104,7 +104,7 @@ fn one_block(n: usize) -> Blocks {
     Blocks::collect(|visit| visit(Block::new("weight", 0, [1, n], Role::Weight)))
 }
 
-/// What is left of a gradient after one step of a clip.
+/// The gradient after one step of a clip, and the clip factor.
 fn clipped<T: Scalar>(clip: impl GradientTransform<T>, gradient: &[f64]) -> (Vec<f64>, Option<f64>) {
     let blocks = one_block(gradient.len());
     let mut w = vec![T::zero(); gradient.len()];
@@ -118,7 +118,7 @@ fn clips_hold_at<T: Scalar>(sizes: &[f64], limits: &[f64]) {
     for (&size, &limit) in sizes.iter().flat_map(|size| limits.iter().map(move |limit| (size, limit))) {
         let gradient = [size, -size, 0.5 * size, size, 0.0].map(|g| to_f64(scalar::<T>(g)));
         let root = gradient.iter().map(|g| (g / size) * (g / size)).sum::<f64>().sqrt();
-        // (limit/size)/root, where size · root may overflow.
+        // (limit/size)/root, because size · root can overflow.
         let factor = |g: f64| if limit / size >= root { g } else { g / size / root * limit };
         for found in [clipped::<T>(ClipNorm::new(limit), &gradient), clipped::<T>(ClipBlockNorm::new(limit), &gradient)]
         {
@@ -132,12 +132,12 @@ fn clips_hold_at<T: Scalar>(sizes: &[f64], limits: &[f64]) {
 }
 
 #[test]
-fn clipping_by_norm_holds_over_the_range() {
+fn clip_by_norm_over_the_range_has_the_exact_factor() {
     clips_hold_at::<f64>(&[1e-320, 1e-300, 1e-3, 1.0, 1e200, 1.7e308], &[1e-322, 1e-310, 1e-3, 1.0, 1e300]);
     clips_hold_at::<f32>(&[1e-40, 1e-30, 1.0, 1e19, 3e38], &[1e-44, 1e-20, 1.0, 1e20]);
     clips_hold_at::<f16>(&[1e-6, 1e-3, 1.0, 200.0, 6e4], &[1e-7, 1e-3, 1.0, 1e3]);
     clips_hold_at::<bf16>(&[1e-30, 1.0, 1e30], &[1e-20, 1.0]);
-    // A value that is not finite leaves the gradient, and the factor says so.
+    // The clip does not change a gradient with an infinite value, and reports the factor 1.
     assert_eq!(clipped::<f64>(ClipNorm::new(1.0), &[1.0, f64::INFINITY]).1, Some(1.0));
 }
 
@@ -146,7 +146,7 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
         Box::new(Adam::new(1e-3)),
         Box::new(Adam::new(1e-3).amsgrad()),
         Box::new(AdamW::new(1e-3, 1e-2)),
-        // The two terms of a step are about as large, and opposed at times.
+        // Weight decay and gradient term are of similar size, and have opposite signs for some values.
         Box::new(AdamW::new(1e-3, 1.0)),
         Box::new(RmsProp::new(1e-3)),
         Box::new(RmsProp::new(1e-3).momentum(0.9)),
@@ -160,7 +160,7 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
     ]
 }
 
-/// Every update of an optimiser in `T`, next to that of the same in `f64` from the same parameters and gradients.
+/// Asserts that each update of an optimizer in `T` agrees with that in `f64` from the same parameters and gradients.
 fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
     const STEPS: u64 = 1000;
     for (mut narrow, mut wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
@@ -185,7 +185,7 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
             narrow.update(chainrule::transform::Update::new(&blocks, &w, &mut g, &mut state, step)).unwrap();
             wide.update(chainrule::transform::Update::new(&blocks, &before, &mut exact, &mut wide_state, step))
                 .unwrap();
-            // A parameter that has left the range has no update to compare.
+            // A parameter that has overflowed has no update to compare.
             for ((g, exact), size) in g.iter().zip(&exact).zip(sizes).filter(|((_, exact), _)| exact.is_finite()) {
                 let (epsilon, least) = (to_f64(T::epsilon()), to_f64(T::min_positive_value()));
                 let unit = epsilon * 2f64.powf(exact.abs().max(least).log2().floor());
@@ -198,12 +198,12 @@ fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
 }
 
 #[test]
-fn updates_in_narrow_formats_are_within_two_units_of_double() {
+fn update_in_narrow_formats_is_within_two_units_of_f64() {
     updates_agree_with_double::<f16>(&[6e-8, 1e-6, 1e-5, 1e-4, 1.5e-3, 0.1, 10.0, 300.0, 4e4]);
     updates_agree_with_double::<bf16>(&[1e-30, 1e-12, 1e-5, 1.5e-3, 1.0, 1e5, 1e12]);
 }
 
-/// The average of weights that stand at 1 since they began at 0.
+/// The average of a weight that is 0 at first and then 1 for `steps` steps.
 fn average_of_ones<T: Scalar>(decay: f64, steps: i32) -> f64 {
     let blocks = one_block(1);
     let mut w = [T::zero()];
@@ -227,7 +227,7 @@ fn weight_average_with_a_decay_near_one_does_not_stall() {
     ] {
         assert!((found - expected).abs() <= unit, "{found} for {expected}");
     }
-    // A weight that is not finite is in the average as long as it lasts, and no longer than it must.
+    // The average reaches 1 with a decay of ½.
     assert!(average_of_ones::<f32>(0.5, 30) > 0.99);
 }
 
@@ -236,7 +236,7 @@ fn overflow<T: Scalar>(weights: impl Initializer + 'static, bias: impl Initializ
 }
 
 #[test]
-fn initial_values_beyond_the_format_are_an_error_that_names_the_block() {
+fn initial_value_beyond_the_format_is_an_error_with_the_block() {
     fn names<T: Scalar>(result: Result<Vec<T>, Error>, expected: &str) {
         match result {
             Err(Error::InitialValue { block, index, .. }) => {
@@ -254,14 +254,14 @@ fn initial_values_beyond_the_format_are_an_error_that_names_the_block() {
     names(overflow::<f16>(He::normal(), Constant(7e4)), "bias");
     assert!(overflow::<f16>(He::normal(), Constant(6e4)).is_ok());
     assert!(overflow::<bf16>(Uniform::within(1e38), Constant(0.0)).is_ok());
-    // Asked directly, an initializer says so itself.
+    // `fill` called directly returns an error, too.
     let filled =
         Normal { mean: 0.0, std: 1e308 }.fill(Shape::new(9, 9, Role::Weight), &mut generator(1), &mut [0.0; 81]);
     assert!(matches!(filled, Err(Error::NonFinite { .. })), "{filled:?}");
 }
 
 #[test]
-fn a_guard_in_half_precision_counts_beyond_the_digits_of_the_format() {
+fn finite_guard_in_f16_counts_beyond_2048() {
     let blocks = one_block(1);
     let (mut w, limit) = ([f16::from_f64(0.0)], 5000);
     let mut optimizer = Optimizer::new((SkipNonFinite::new().limit(limit), Sgd::new(1.0)), &blocks, &w).unwrap();
@@ -275,7 +275,7 @@ fn a_guard_in_half_precision_counts_beyond_the_digits_of_the_format() {
 }
 
 #[test]
-fn means_of_losses_do_not_overflow_before_their_mean_does() {
+fn mean_of_losses_near_the_limit_of_the_format_is_finite() {
     fn mean<T: Scalar>(loss: &dyn Loss<T>, d: f64, rows: usize) -> f64 {
         let (y, t) = (vec![scalar(d); rows], vec![T::zero(); rows]);
         to_f64(loss.evaluate(1, &y, Target::Values(&t), None, &mut vec![T::zero(); rows]).unwrap())
@@ -291,7 +291,7 @@ fn means_of_losses_do_not_overflow_before_their_mean_does() {
     }
 }
 
-/// Checks an activation at the edges of a format, by `(φ, φ′)` in that format.
+/// Asserts that `(φ, φ′)`, computed in `T` by `check`, is at its limits at the ends of the range of `T`.
 fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -> (f64, f64)) {
     let (name, widest) = (kind.name(), to_f64(T::max_value()));
     let place = |at: f64| format!("{name} at {at:e} in {}", std::any::type_name::<T>());
@@ -304,7 +304,7 @@ fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -
         assert!(!y.is_nan(), "{} is NaN", place(at));
         assert!(slope >= bounds.inf - margin && slope <= bounds.sup + margin, "{} has slope {slope}", place(at));
     }
-    // At ±1e4 in double precision each has reached its limit.
+    // In `f64`, every activation has reached its limit at ±1e4.
     for (end, far) in [(f64::INFINITY, 1e4), (f64::NEG_INFINITY, -1e4), (widest, 1e4), (-widest, -1e4)] {
         let ((y, slope), limit, value) = (check(end), kind.derivative(far), kind.value(far));
         assert!((slope - limit).abs() <= margin, "{} has slope {slope} for {limit}", place(end));
@@ -316,7 +316,7 @@ fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -
     }
 }
 
-/// `(φ, φ′)` by the kernels of a layer.
+/// `(φ, φ′)` computed by an activation layer, hence by its kernels.
 fn by_layer<T: Scalar>(kind: &ActivationKind, z: f64) -> (f64, f64) {
     let layer = LayerSpec::ActivationLayer { width: 1, activation: kind.clone() }.build::<T>().unwrap();
     let mut workspace = Workspace::new(layer, BatchShape::batch(1)).unwrap();
@@ -347,7 +347,7 @@ fn by_function<T: Scalar>(activation: &impl Activation, z: f64) -> (f64, f64) {
 }
 
 #[test]
-fn activations_at_the_edges_of_a_format_are_at_their_limits() {
+fn activation_at_the_ends_of_a_format_is_at_its_limits() {
     use chainrule::activation::*;
     at_the_edges!(
         Identity,
@@ -373,7 +373,7 @@ fn activations_at_the_edges_of_a_format_are_at_their_limits() {
     );
 }
 
-/// No value and no derivative of `a` in a format is NaN.
+/// Asserts that no value and no derivative of `a` in `T` is NaN.
 fn has_no_nan<T: Scalar>(a: &impl Activation) {
     for z in
         [0.0, -0.0, 1.0, -1.0, 1e-30, -1e30, 1e30, f64::INFINITY, f64::NEG_INFINITY, 65504.0, -65504.0, 3.4e38, -3.4e38]

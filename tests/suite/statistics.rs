@@ -1,4 +1,4 @@
-//! What `Statistics` says beside the same worked out by hand from the pass's own numbers.
+//! `Statistics`, compared with the same figures computed by hand from the values of a pass.
 
 use chainrule::{
     BatchShape, Error, Layer,
@@ -61,7 +61,7 @@ fn by_hand(activation: &impl Activation, w: &[f64], x: &[f64], dy: &[f64]) -> By
     found
 }
 
-/// The shares of units whose mean |φ′| is below 0.05, and through which nothing goes.
+/// The fractions of units whose mean |φ′| is below 0.05, and of units whose φ′ is 0 for all rows.
 fn shares(slopes: &[f64], rows: usize) -> [f64; 2] {
     let of_unit = |unit: usize| slopes.iter().skip(unit).step_by(HIDDEN).map(|slope| slope.abs());
     let share = |test: &dyn Fn(usize) -> bool| (0..HIDDEN).filter(|&unit| test(unit)).count() as f64 / HIDDEN as f64;
@@ -94,14 +94,15 @@ fn check(activation: impl Activation + Copy, gain: f64, rows: usize, seed: u64) 
 
 proptest! {
     #[test]
-    fn an_activation_is_measured_as_by_hand(rows in 1usize..9, gain in 0.1f64..6.0, seed in 0u64..1 << 40) {
+    fn statistics_of_an_activation_agree_with_a_direct_computation(rows in 1usize..9, gain in 0.1f64..6.0, seed in 0u64..1 << 40) {
         check(Tanh, gain, rows, seed)?;
         check(Relu, gain, rows, seed)?;
     }
 
-    /// The real step of SGD is rate · gradient: its size over the parameters', with the gradient's length before it.
+    /// An SGD update is rate · gradient. The ratio of its norm to that of the parameters, and the gradient's norm, are
+    /// exact.
     #[test]
-    fn a_step_is_measured_as_by_hand(rate in 1e-6f64..1.0, seed in 0u64..1 << 40) {
+    fn statistics_of_an_update_agree_with_a_direct_computation(rate in 1e-6f64..1.0, seed in 0u64..1 << 40) {
         step(rate, seed).map_err(|error| TestCaseError::fail(error.to_string()))??;
     }
 }
@@ -134,7 +135,7 @@ fn step(rate: f64, seed: u64) -> Result<Result<(), TestCaseError>, Error> {
     Ok(Ok(()))
 }
 
-/// Passes told by hand: their losses, and the lengths of their gradients.
+/// Statistics of passes given as (loss, norm of the gradient).
 fn told(passes: impl IntoIterator<Item = (f64, f64)>) -> Statistics {
     let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
     let blocks = chainrule::Blocks::collect(|visit| network.blocks(visit));
@@ -148,10 +149,10 @@ fn told(passes: impl IntoIterator<Item = (f64, f64)>) -> Statistics {
 }
 
 #[test]
-fn one_jump_is_not_what_is_typical() {
+fn typical_norm_after_one_jump_moves_by_a_bounded_factor() {
     let calm = (0..60).map(|_| (1.0, 0.5));
     assert_eq!(told(calm.clone()).run().typical_norm(), 0.5);
-    // The mean of ln ‖g‖ moves by 0.03 · ln 10, whether the jump was hundredfold or more.
+    // The mean of ln ‖g‖ moves by 0.03 · ln 10, for any jump of a factor above 10.
     let expected = 0.5 * (0.03 * 10f64.ln()).exp();
     for jump in [50.0, 1e30] {
         let seen = told(calm.clone().chain([(1.0, jump)]));
@@ -161,8 +162,8 @@ fn one_jump_is_not_what_is_typical() {
 }
 
 #[test]
-fn a_jump_did_harm_where_the_loss_stays_worse() {
-    // A loss falls from 2 to 0.1; then one gradient is a hundred times as long as usual.
+fn harmful_jump_is_counted_if_the_loss_stays_higher() {
+    // The loss falls from 2 to 0.1; then one gradient has 100 times its usual norm.
     let learning = |step: u32| 0.1 + 1.9 * 0.9f64.powi(step as i32);
     let before = (0..300).map(|step| (learning(step), 1.0));
     let harmful = |after: &[f64]| {
@@ -170,9 +171,9 @@ fn a_jump_did_harm_where_the_loss_stays_worse() {
         told(before.clone().chain([(0.2, 100.0)]).chain(after)).run().harmful_jumps()
     };
     assert_eq!(harmful(&[1.5, 1.4, 1.3, 1.2]), 1);
-    // A hard batch: the next are as easy as ever.
+    // A hard batch: the loss of the next batches is as low as before.
     assert_eq!(harmful(&[0.1, 1.5, 0.1, 1.5]), 0);
     assert_eq!(harmful(&[1.5, 0.1, 0.1, 0.1]), 0);
-    // Worse than usual, and next to nothing beside the 1.9 that were learned.
+    // Above the usual loss, but by much less than the 1.9 that training has gained.
     assert_eq!(harmful(&[0.25, 0.25, 0.25, 0.25]), 0);
 }

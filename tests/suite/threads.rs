@@ -1,4 +1,4 @@
-//! Results are the same bits for any number of threads, with monitors too, and a step allocates nothing.
+//! Results have the same bits for any number of threads, with and without monitors, and a step allocates nothing.
 
 use chainrule::{
     BatchShape, Block, Builder, Error, GradientMonitor, Layer, Role, Scalar,
@@ -73,17 +73,17 @@ fn same_bits<T: Scalar>() {
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same_bits_in_f32() {
+fn network_on_any_number_of_threads_gives_the_same_bits_in_f32() {
     same_bits::<f32>();
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same_bits_in_f64() {
+fn network_on_any_number_of_threads_gives_the_same_bits_in_f64() {
     same_bits::<f64>();
 }
 
-/// `y = s x`, with one parameter: it adds to dw whether that is wanted or not, and notes how few rows it has seen,
-/// forward and backward.
+/// `y = s x` with one parameter. It adds to dw even if the gradient is not wanted. It records the smallest number of
+/// rows of a call, forward and backward.
 #[derive(Debug, Default)]
 struct Scale {
     rows: [AtomicUsize; 2],
@@ -117,8 +117,8 @@ impl<T: Scalar> Layer<T> for Scale {
     }
 }
 
-/// Deep and narrow: threads take samples through many layers at once, of every kind that can be in a stretch and of
-/// some that cannot.
+/// Deep and narrow networks, whose spans of layers run in parallel over samples. They have every kind of layer that a
+/// span can contain, and some that it cannot.
 fn deep_and_narrow<T: Scalar>() {
     let scale: Arc<Scale> = Arc::default();
     let branch = |network: Builder<T>| (0..15).fold(network, |network, _| network.linear(40).activation(Gelu));
@@ -140,7 +140,7 @@ fn deep_and_narrow<T: Scalar>() {
         frozen.iter().for_each(|name| workspace.freeze(name).unwrap());
         let mut results = Vec::new();
         for step in 0..4 {
-            // A workspace may have other threads at each step, and even between its passes.
+            // The number of threads may change between steps, and between the passes of a step.
             workspace.set_threads(if step == 2 { 1 } else { threads }).unwrap();
             workspace.set_dropout_key(DropoutKey::new(9, step).from_sample(100));
             let mode = if step == 1 { Mode::Evaluate } else { Mode::Train };
@@ -177,13 +177,13 @@ fn deep_and_narrow<T: Scalar>() {
 }
 
 #[test]
-fn a_deep_narrow_network_gives_the_same_bits_on_any_number_of_threads() {
+fn deep_narrow_network_on_any_number_of_threads_gives_the_same_bits() {
     deep_and_narrow::<f32>();
     deep_and_narrow::<f64>();
 }
 
 #[test]
-fn a_run_is_the_same_on_two_threads() {
+fn trainer_on_several_threads_gives_the_same_parameters() {
     let run = |threads: usize| {
         let network = Sequential::<f32>::input(64).recurrent(80, Lstm).last_step().linear(3).build().unwrap();
         let (x, y) = (numbers(96 * 20 * 64), numbers(96 * 3));
@@ -199,7 +199,7 @@ fn a_run_is_the_same_on_two_threads() {
 }
 
 #[test]
-fn no_threads_at_all_are_refused() {
+fn zero_threads_are_an_error() {
     let network = || Sequential::<f32>::input(2).linear(1).build().unwrap();
     let mut workspace = Workspace::new(network(), BatchShape::batch(1)).unwrap();
     assert!(matches!(workspace.set_threads(0), Err(Error::Parameter { found: 0.0, .. })));
@@ -207,9 +207,9 @@ fn no_threads_at_all_are_refused() {
     assert!(Trainer::new(network(), MeanSquaredError::new(), Adam::new(0.1), settings).is_err());
 }
 
-/// A trainer may go to another thread, with its team.
+/// A trainer can be sent to another thread with its thread pool.
 #[test]
-fn a_trainer_can_be_sent() {
+fn trainer_sent_to_another_thread_runs_a_step() {
     let network = Sequential::<f32>::input(300).linear(300).build().unwrap();
     let settings = TrainConfig { threads: 2, batch_size: 64, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
@@ -224,7 +224,7 @@ fn a_trainer_can_be_sent() {
     });
 }
 
-/// Multiplies by a half, of which it keeps one for each value, in training alone.
+/// Multiplies by ½, and saves one ½ for each value, in training mode only.
 #[derive(Debug)]
 struct Halve(usize);
 
@@ -260,7 +260,7 @@ impl<T: Scalar> Layer<T> for Halve {
 }
 
 #[test]
-fn threads_share_a_layer_that_saves_in_training_alone() {
+fn layer_that_saves_in_training_only_runs_on_threads() {
     let mut network = Sequential::<f32>::input(64);
     for _ in 0..30 {
         network = network.linear(64).activation(Tanh).layer(Halve(64));
@@ -279,10 +279,10 @@ fn threads_share_a_layer_that_saves_in_training_alone() {
     }
 }
 
-/// Of a recurrent layer, for which threads need memory of their own: passes smaller than the workspace, and frozen
-/// blocks.
+/// Passes smaller than the workspace and frozen blocks, with a recurrent layer, for which each thread has its own
+/// memory.
 #[test]
-fn a_smaller_pass_gives_the_same_bits() {
+fn pass_smaller_than_the_workspace_gives_the_same_bits() {
     let networks = networks::<f32>();
     for (name, network) in networks.iter().filter(|(name, _)| !["relu", "gelu"].contains(name)) {
         let w = initialize(network, 3).unwrap();
@@ -319,7 +319,7 @@ fn a_smaller_pass_gives_the_same_bits() {
     }
 }
 
-/// A monitor with a workspace of its own, which was made before there were threads and runs while a step has some.
+/// A monitor that runs its own workspace without threads, within a step of a trainer with threads.
 struct Beside {
     network: Sequential<f32>,
     workspace: Workspace<f32, Sequential<f32>>,
@@ -336,7 +336,7 @@ impl GradientMonitor<f32> for Beside {
 }
 
 #[test]
-fn a_tape_without_threads_runs_within_a_step_that_has_some() {
+fn workspace_without_threads_runs_within_a_threaded_step() {
     let network =
         || Sequential::<f32>::input(64).recurrent(80, Gru::default()).linear(300).linear(300).build().unwrap();
     let run = |threads: usize| {
@@ -355,10 +355,10 @@ fn a_tape_without_threads_runs_within_a_step_that_has_some() {
     assert!(run(4) == run(1));
 }
 
-/// A network whose parameters are in no cache, of which each link asks for the next ones' memory, is what it is as a
-/// row of smaller ones, which do not.
+/// A network larger than the caches prefetches the parameters of the next layers. It gives the same bits as a sequence
+/// of small networks, which do not prefetch.
 #[test]
-fn a_network_too_large_for_a_cache_gives_the_same_bits() {
+fn network_larger_than_the_caches_gives_the_same_bits() {
     let add = |network: &mut Sequential<f64>| {
         for i in 0..4 {
             network.push(Linear::new(128, 128)).unwrap();
@@ -402,7 +402,7 @@ fn a_network_too_large_for_a_cache_gives_the_same_bits() {
 }
 
 #[test]
-fn a_ragged_batch_is_copied_by_any_number_of_threads() {
+fn ragged_batch_on_any_number_of_threads_gives_the_same_parameters() {
     let lengths: Vec<usize> = (0..48).map(|i| 1 + i * 7 % 31).collect();
     let rows: usize = lengths.iter().sum();
     let run = |threads: usize| {

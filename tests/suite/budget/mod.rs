@@ -1,4 +1,4 @@
-//! The gradient budget keeps its promises: each share is the factor it names, their product is the gradient.
+//! The gradient budget: each share is the factor it names, and the product of the factors is the gradient.
 
 mod network;
 mod promises;

@@ -1,4 +1,4 @@
-//! Random networks, built alike for any scalar.
+//! Random networks that can be built for any scalar.
 
 use chainrule::{
     BatchShape, Scalar,
@@ -25,14 +25,14 @@ pub enum Scale {
     Learned,
 }
 
-/// A network, what goes in and what is asked of its output.
+/// A random network with inputs and an output gradient.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub input: usize,
     pub parts: Vec<Part>,
-    /// Steps of each sample, longest first.
+    /// The number of steps of each sample, longest first.
     pub lengths: Vec<usize>,
-    /// Where weights, inputs and the output's gradient are drawn from.
+    /// The seed of weights, inputs and output gradient.
     pub seed: u64,
 }
 
@@ -77,7 +77,7 @@ impl Case {
         }
     }
 
-    /// `count` values in [−scale, scale), the same for the same salt.
+    /// `count` values in [−scale, scale), a function of the case's seed and `salt`.
     pub fn values(&self, salt: u64, count: usize, scale: f64) -> Vec<f64> {
         let mut state = self.seed ^ salt.wrapping_mul(0xA076_1D64_78BD_642F);
         let mut next = || {
@@ -98,7 +98,7 @@ fn scale() -> impl Strategy<Value = Scale> {
     prop_oneof![(-1.5..1.5).prop_map(Scale::Fixed), Just(Scale::Learned)]
 }
 
-/// A linear layer, an activation, or a residual around some of them; `width` comes in and goes out.
+/// A linear layer, an activation, or a residual block of these, from `width` values to `width` values.
 fn stage(width: usize, nested: bool) -> BoxedStrategy<Vec<Part>> {
     let plain = (0..4usize, prop::bool::ANY)
         .prop_map(move |(kind, first)| {
@@ -143,7 +143,7 @@ pub fn feedforward() -> impl Strategy<Value = Case> {
         })
 }
 
-/// One to three recurrent layers, with something between them, and a loss at the end or at each step.
+/// One to three recurrent layers with other layers between them, and a loss at the last step or at each step.
 pub fn recurrent() -> impl Strategy<Value = Case> {
     let layer = (width(), 0..=4usize, prop::option::of(0..4usize));
     (width(), prop::collection::vec(layer, 1..=3), lengths(), 0..3usize, any::<u64>()).prop_map(

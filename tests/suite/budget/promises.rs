@@ -1,4 +1,4 @@
-//! On random networks every share is what a second computation gives, and their sum the true gradient's.
+//! Budgets of random networks: each share agrees with a second computation, and their sum with the true gradient.
 
 use super::{
     network::{Case, Part, build, feedforward, recurrent},
@@ -30,7 +30,7 @@ fn compare(found: &[LinkBudget], expected: &[Expected], scale: f64) {
     }
 }
 
-/// The gradient of c · y with respect to every input value, by duals: one forward pass each.
+/// The gradient of c · y with respect to each input value, by one forward pass of dual numbers per value.
 pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
     let network = build::<Dual<f64>>(case.input, &case.parts);
     let w: Vec<Dual<f64>> = w.iter().map(|&w| Dual::constant(w)).collect();
@@ -46,7 +46,7 @@ pub fn by_duals(case: &Case, w: &[f64], x: &[f64], c: &[f64]) -> Vec<f64> {
     gradient
 }
 
-/// Weights of a case: random, and smaller the wider the layer.
+/// Random weights for a case, with standard deviations that decrease with the width.
 pub fn weights(case: &Case, network: &impl Layer<f64>) -> Vec<f64> {
     case.values(1, network.dims().parameters, 0.9)
 }
@@ -67,7 +67,7 @@ fn check(case: &Case) -> [usize; 2] {
     workspace.forward_with(&w, &x, shape, Mode::Train, monitor).unwrap().dy.copy_from_slice(&c);
     workspace.backward_with(&w, monitor).unwrap();
 
-    // Each link is the factor it says it is. What is zero but for rounding is compared with the rest.
+    // Each link is the factor it names. Values that are 0 up to rounding are compared on the scale of the other values.
     let scale = norm(&c) * 1e-3;
     assert!(witness.worst < TOLERANCE, "{} over depth", witness.worst);
     compare(budget.links(), &witness.depth, scale);
@@ -75,7 +75,7 @@ fn check(case: &Case) -> [usize; 2] {
         budget.steps().iter().filter(|link| !is_gated(&witness, &link.name)).cloned().collect();
     compare(&plain, &witness.time, scale);
 
-    // The end is the true gradient.
+    // The last norm is that of the true gradient.
     let (first, dx) = (norm(&c), norm(workspace.input_gradient()));
     let truth = by_duals(case, &w, &x, &c);
     let largest = truth.iter().fold(1e-3f64, |largest, v| largest.max(v.abs()));
@@ -90,7 +90,7 @@ fn check(case: &Case) -> [usize; 2] {
         assert!(close(pair[0].norm_out.norm, pair[1].norm_in.norm, 0.0), "{pair:?}");
     }
 
-    // The shares sum to it.
+    // The sum of the shares is the decades of the true gradient.
     let shares = budget.shares();
     let total = shares.total();
     if dx == 0.0 {
@@ -102,7 +102,7 @@ fn check(case: &Case) -> [usize; 2] {
             dx / first
         );
     }
-    // Where no norm is zero each share is the plain sum of its links' decades.
+    // If no norm is zero, each share is the plain sum of its links' decades.
     if links.iter().all(|link| link.norm_out.norm > 0.0) {
         for (factor, share) in [
             (Factor::Weights, shares.weights),
@@ -115,7 +115,8 @@ fn check(case: &Case) -> [usize; 2] {
         }
     }
 
-    // Over time each link goes on from the one before it; samples that end earlier join with a state of zero.
+    // Over time, each link starts with the norm with which the previous one ended. Samples that end earlier have state
+    // 0.
     for layer in budget.recurrent_layers() {
         let steps: Vec<&LinkBudget> = budget.steps_of(layer).collect();
         for pair in steps.windows(2) {
@@ -124,7 +125,7 @@ fn check(case: &Case) -> [usize; 2] {
         assert_eq!(budget.state_gradients(layer).len(), shape.steps);
     }
 
-    // The table names every layer of the path, or of time.
+    // The table names every layer of the main path or over time.
     let table = budget.to_string();
     for (i, part) in case.parts.iter().enumerate() {
         let shown = table.lines().any(|line| line.starts_with(&format!("{i}")));
@@ -151,13 +152,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_feedforward_and_residual_networks(case in feedforward()) {
+    fn budget_of_feedforward_and_residual_networks_agrees_with_the_witness(case in feedforward()) {
         let [activations, weights] = check(&case);
         prop_assert!(activations > 0 && weights > 1);
     }
 
     #[test]
-    fn on_recurrent_networks(case in recurrent()) {
+    fn budget_of_recurrent_networks_agrees_with_the_witness(case in recurrent()) {
         let [_, weights] = check(&case);
         prop_assert!(weights > 1);
     }

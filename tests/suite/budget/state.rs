@@ -1,4 +1,4 @@
-//! Over time the gradient of the whole state (h, c) is the true one, for gated cells too.
+//! Over time, the gradient of the whole state, (h, c) for an LSTM, is the true gradient.
 
 use super::{
     network::{Case, Part, build},
@@ -14,7 +14,7 @@ use chainrule::{
 };
 use proptest::prelude::*;
 
-/// At each step t > 0: the norm of the gradient that comes from later steps, against duals in the state there.
+/// At each step t > 0, compares the norm of the gradient from later steps with dual numbers in the state at that step.
 fn check(case: &Case) {
     let (batch, steps) = (case.lengths.len(), case.lengths[0]);
     let shape = BatchShape::sequences(batch, steps);
@@ -46,12 +46,12 @@ fn check(case: &Case) {
             gradient.push(y.iter().zip(tail).map(|(y, c)| y.tangent * c).sum::<f64>());
             state[i].tangent = 0.0;
         }
-        // The state after step t − 1 meets that step's own loss in its injection.
+        // The gradient of the loss at step t − 1 is added in that step's addition link.
         let link =
             budget.steps_of("0").find(|link| link.factor == Factor::Addition && link.step == Some(t - 1)).unwrap();
         let (found, expected) = (link.norm_in.norm, norm(&gradient));
         assert!((found - expected).abs() <= 1e-12 * expected.max(1e-2), "step {t}: {found} for {expected}");
-        // With it, h has the loss's part too: the output is the hidden state.
+        // The state gradient after that link includes this loss term in h, because the output is the hidden state.
         let hidden = batch * network.width();
         let own = &c[(t - 1) * hidden..t * hidden];
         gradient.iter_mut().zip(own).for_each(|(state, loss)| *state += loss);
@@ -64,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn state_gradients(input in 2..=4usize, hidden in 2..=5usize, cell in 0..=4usize, batch in 1..=3usize, steps in 2..=6usize, seed: u64) {
+    fn state_gradients_of_all_cells_agree_with_dual_numbers(input in 2..=4usize, hidden in 2..=5usize, cell in 0..=4usize, batch in 1..=3usize, steps in 2..=6usize, seed: u64) {
         check(&Case { input, parts: vec![Part::Recurrent(hidden, cell)], lengths: vec![steps; batch], seed });
     }
 }

@@ -1,4 +1,4 @@
-//! Gradients that end, tables, and that watching changes nothing.
+//! Gradients that become 0, printed tables, and monitored passes with unchanged results.
 
 use chainrule::{
     BatchShape, Blocks, GradientMonitor, Layer,
@@ -26,7 +26,7 @@ fn watch(
 }
 
 #[test]
-fn dead_units_end_the_gradient() {
+fn budget_of_dead_units_is_minus_infinity() {
     let network = Sequential::<f64>::input(3).linear(4).activation(Relu).linear(2).build().unwrap();
     let mut w = initialize::<f64>(&network, 1).unwrap();
     w[12..16].fill(-100.0);
@@ -43,7 +43,7 @@ fn dead_units_end_the_gradient() {
 }
 
 #[test]
-fn a_closed_branch_does_not() {
+fn budget_of_a_branch_scaled_by_zero_is_finite() {
     for scale in [BranchScale::Fixed(0.0), BranchScale::Learned(0.0)] {
         let branch = Sequential::<f64>::input(4).linear(4).activation(Tanh).build().unwrap();
         let residual = Residual::new(branch).unwrap().scale(scale).unwrap();
@@ -56,7 +56,7 @@ fn a_closed_branch_does_not() {
         let sum = table.lines().find(|line| line.starts_with("sum")).unwrap();
         assert!(shares.total().is_finite() && !sum.contains('∞'), "{table}");
         assert!(table.lines().any(|line| line.starts_with("1.scale") && line.contains("−∞")), "{table}");
-        // All of the gradient is the skip's: the residual as a whole adds nothing.
+        // The skip carries the whole gradient: the addition has 0 decades.
         assert!(shares.injection.abs() < 1e-15 && shares.activation == 0.0, "{shares:?}");
         let links = budget.links();
         let total = (links.last().unwrap().norm_out.norm / links[0].norm_in.norm).log10();
@@ -66,7 +66,7 @@ fn a_closed_branch_does_not() {
 }
 
 #[test]
-fn gradients_that_are_not_finite_are_told() {
+fn budget_of_a_gradient_that_is_not_finite_reports_it() {
     let network = Sequential::<f64>::input(3).linear(4).activation(Tanh).linear(2).build().unwrap();
     let mut w = initialize::<f64>(&network, 1).unwrap();
     let last = w.len() - 3;
@@ -78,7 +78,7 @@ fn gradients_that_are_not_finite_are_told() {
 }
 
 #[test]
-fn the_table_names_every_layer() {
+fn budget_printed_names_every_layer() {
     let mut budget = GradientBudget::new();
     assert_eq!(budget.to_string(), "no backward pass was watched");
     let network = Sequential::<f64>::input(3)
@@ -100,7 +100,7 @@ fn the_table_names_every_layer() {
     assert!(table.lines().all(|line| line.trim_end().chars().count() < 120), "{table}");
 }
 
-/// Counts the passes and events it is shown.
+/// A monitor that counts passes and records events.
 #[derive(Default, Clone, PartialEq, Debug)]
 struct Log {
     passes: usize,
@@ -129,7 +129,7 @@ fn network() -> Sequential<f64> {
 }
 
 #[test]
-fn every_so_often() {
+fn every_monitors_one_pass_in_n() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
     let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, BatchShape::sequences(2, 3), monitor);
@@ -147,7 +147,7 @@ fn every_so_often() {
 }
 
 #[test]
-fn together_they_see_what_each_sees() {
+fn monitors_combined_get_the_events_of_a_single_one() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
     let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, BatchShape::sequences(2, 3), monitor);
@@ -172,7 +172,7 @@ fn together_they_see_what_each_sees() {
 }
 
 #[test]
-fn watching_changes_nothing() {
+fn monitored_pass_gives_the_same_bits() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
     for shape in [BatchShape::sequences(3, 4), BatchShape::ragged(&[5, 2, 1])] {

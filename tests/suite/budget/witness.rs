@@ -1,4 +1,4 @@
-//! A monitor of a user's own that goes the way of the gradient itself, by plain loops.
+//! A custom monitor that recomputes the gradient with plain loops.
 
 use chainrule::{
     Block, Blocks, GradientMonitor,
@@ -6,7 +6,7 @@ use chainrule::{
 };
 use std::collections::HashMap;
 
-/// What the witness expects of one link.
+/// The expected gradient norms before and after one link.
 #[derive(Clone, Debug)]
 pub struct Expected {
     pub name: String,
@@ -16,23 +16,24 @@ pub struct Expected {
     pub after: f64,
 }
 
-/// Carries its own gradient from link to link: it takes z from the forward events, the weights from outside, and
-/// of the backward events only which link comes next. What it does not recompute (gated cells, pooling) it takes over.
+/// Propagates its own gradient from link to link. It takes z from the forward events, the weights from the caller, and
+/// from the backward events only the order of the links. It copies the links that it does not recompute (gated cells,
+/// pooling).
 pub struct Witness<'a> {
     pub blocks: &'a Blocks,
     pub w: &'a [f64],
-    /// The gradient of the output, then wherever the pass is.
+    /// The gradient at the current link of the backward pass; first that of the output.
     pub g: Vec<f64>,
-    /// z of each activation over depth, and of each step of each plain cell.
+    /// z of each activation over depth, and of each step of each Elman cell.
     z: HashMap<(String, Option<usize>), (String, Vec<f64>)>,
     skips: Vec<Vec<f64>>,
-    /// Gradients the monitor was shown over depth that differ from the witness's own by the most.
+    /// The largest difference over depth between a gradient in an event and the witness's own.
     pub worst: f64,
     pub depth: Vec<Expected>,
     pub time: Vec<Expected>,
-    /// Links of time of gated cells, as they were shown: not recomputed here.
+    /// Layers with gated cells, whose links over time are not recomputed.
     pub gated: Vec<String>,
-    /// Factors recomputed, by kind: a test that recomputes nothing proves nothing.
+    /// The number of recomputed activations and weights. If it is 0, the test proves nothing.
     pub recomputed: [usize; 2],
 }
 
@@ -40,7 +41,7 @@ pub fn norm(values: &[f64]) -> f64 {
     values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// φ′(z), from the textbook.
+/// φ′(z) from its textbook formula.
 fn slope(name: &str, z: f64) -> f64 {
     let sigmoid = 1.0 / (1.0 + (-z).exp());
     match name {
@@ -76,7 +77,7 @@ impl<'a> Witness<'a> {
         (&self.w[block.range.clone()], block)
     }
 
-    /// Wᵀ d for each row of d.
+    /// Wᵀ d for each row d.
     fn transposed(&self, name: &str, d: &[f64]) -> Vec<f64> {
         let (w, block) = self.block(name);
         let [outputs, inputs] = block.shape;
@@ -93,7 +94,7 @@ impl<'a> Witness<'a> {
         z.iter().zip(g).map(|(&z, g)| slope(activation, z) * g).collect()
     }
 
-    /// Backpropagation through time of a plain cell: δ of every row.
+    /// Backpropagation through time of an Elman cell: the pre-activation gradients δ of all rows.
     fn through_time(&mut self, layer: &str, at: &Link<'_>) -> Vec<f64> {
         let hidden = self.block(&format!("{layer}.recurrent")).1.shape[1];
         let mut state = vec![0.0; at.shape.batch * hidden];
@@ -141,7 +142,8 @@ impl GradientMonitor<f64> for Witness<'_> {
                 self.through_activation(at.name, None, &self.g)
             }
             Factor::Weights if at.name.ends_with(".scale") => {
-                // The scale of a residual branch: learned, it is a block; fixed, what it did tells it.
+                // The scale of a residual branch. A learned scale is a block; the effect of a fixed one is taken from
+                // the event.
                 self.skips.push(self.g.clone());
                 match self.blocks.get(at.name) {
                     Ok(_) => self.g.iter().map(|g| g * self.block(at.name).0[0]).collect(),

@@ -1,4 +1,4 @@
-//! Bounds that are attained: nothing smaller would be true.
+//! Bounds that a gradient attains, so that no smaller bound would be valid.
 
 use super::measure::{longest_input_gradient, longest_state_gradient, numbers};
 use chainrule::{
@@ -6,7 +6,8 @@ use chainrule::{
     theory::Certificate, workspace::Workspace,
 };
 
-/// `longest gradient ≤ bound ≤ (1 + excess) · longest gradient`.
+/// Asserts `largest gain ≤ bound ≤ (1 + excess) · largest gain`, for the gain from output gradient to input
+/// gradient.
 #[track_caller]
 fn assert_attained(network: &dyn Layer<f64>, w: &[f64], x: &[f64], shape: BatchShape<'_>, excess: f64) {
     let bound = Certificate::new(network, w, shape).unwrap().bound().unwrap();
@@ -22,7 +23,7 @@ fn orthogonal(n: usize, gain: f64, seed: u64) -> Vec<f64> {
 }
 
 #[test]
-fn each_layer_attains_its_bound_somewhere() {
+fn bound_of_each_layer_is_attained_at_some_input() {
     let one = BatchShape::batch(1);
     let w = numbers(3, 15 + 5);
     assert_attained(&Linear::new(3, 5), &w, &[0.0; 3], one, 1e-9);
@@ -37,20 +38,20 @@ fn each_layer_attains_its_bound_somewhere() {
     assert_attained(&MeanOverSteps::new(2), &[], &[1.0; 10], BatchShape::ragged(&[3, 2]), 1e-12);
     for scale in [0.7, -0.7] {
         let residual = Residual::new(Linear::new(2, 2).without_bias()).unwrap().scale(BranchScale::Fixed(scale));
-        // A branch along the skip.
+        // A branch with its largest singular vector along the skip connection.
         let branch = [2.0 * scale.signum(), 0.0, 0.0, 1.0];
         assert_attained(&residual.unwrap(), &branch, &[1.0; 2], one, 1e-9);
     }
 }
 
 #[test]
-fn each_activation_attains_its_bound_somewhere() {
+fn bound_of_each_activation_is_attained_at_some_input() {
     for activation in super::network::activations() {
         let network = LayerSpec::ActivationLayer { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
         let steepest = |a: f64, b: f64| {
             if activation.as_any().derivative_at(a).abs() > activation.as_any().derivative_at(b).abs() { a } else { b }
         };
-        // A grid; beyond its ends, for slopes that are attained at infinity; both sides of each kink.
+        // A grid, points far beyond it for slopes attained at infinity, and both sides of each kink.
         let kinks = activation.as_any().kink_points().into_iter().flat_map(|kink| [kink.next_down(), kink.next_up()]);
         let grid = (-100_000..=100_000).map(|i| f64::from(i) / 1e4).chain([-1e3, 1e3]);
         let x = grid.chain(kinks).reduce(steepest).unwrap();
@@ -59,22 +60,22 @@ fn each_activation_attains_its_bound_somewhere() {
 }
 
 #[test]
-fn layers_are_asked_for_the_rows_that_come_to_them() {
+fn bound_after_pooling_is_for_the_pooled_shape() {
     let network = Sequential::<f64>::input(2).last_step().mean_over_steps().build().unwrap();
     assert_attained(&network, &[], &[1.0; 8], BatchShape::sequences(1, 4), 1e-12);
 }
 
 #[test]
-fn a_gru_attains_each_term_of_its_input_bound() {
-    // One unit from a state of ±1, of which h comes as close as one likes. W, U and b of the gates r, z, n, and b_u.
+fn bound_of_a_gru_input_is_attained_in_each_term() {
+    // One unit from a state of ±1, which h approaches. W, U and b of the gates r, z, n, and b_u.
     let before =
         |w: [f64; 3], u: f64, b: [f64; 2]| (GruVariant::ResetBefore, vec![w, [0.0, 0.0, u], [0.0, b[0], b[1]]]);
     let after = |w: [f64; 3], u: f64, b: [f64; 2]| (GruVariant::ResetAfter, before(w, u, b).1);
     for ((reset, w), bias, h, expected) in [
-        // The update gate moves h by all of n − h.
+        // The update gate moves h by the whole of n − h.
         (after([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), Some(0.0), -1.0, 20.0),
         (before([0.0, 40.0, 0.0], 0.0, [0.0, 20.0]), None, -1.0, 20.0),
-        // The reset gate lets through U h + b_u, or h.
+        // The reset gate multiplies U h + b_u, or h.
         (after([40.0, 0.0, 0.0], 3.0, [-30.0, -2.5]), Some(2.0), 1.0, 50.0),
         (before([40.0, 0.0, 0.0], 3.0, [-30.0, -1.5]), None, 1.0, 30.0),
         (before([0.0, 0.0, 7.0], 3.0, [-30.0, -1.5]), None, 1.0, 7.0),
@@ -94,15 +95,15 @@ fn a_gru_attains_each_term_of_its_input_bound() {
 }
 
 #[test]
-fn two_directions_attain_their_bound() {
+fn bound_of_two_directions_is_attained() {
     let cell = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
     let network = Bidirectional::new::<f64>(cell(), Reversed::new(cell())).unwrap();
-    // Both read from the start; 1·x and 2·x side by side.
+    // Both directions read the steps from the first to the last; their outputs 1·x and 2·x are concatenated.
     assert_attained(&network, &[1.0, 0.0, 2.0, 0.0], &[1.0; 3], BatchShape::sequences(1, 3), 1e-9);
 }
 
 #[test]
-fn aligned_layers_attain_the_product() {
+fn bound_of_aligned_layers_is_attained() {
     let (n, depth) = (5, 40);
     let unit = |seed: u64| {
         let v = numbers(seed, n);
@@ -118,7 +119,7 @@ fn aligned_layers_attain_the_product() {
                 if orthogonal_layers {
                     w.extend(orthogonal(n, scale, layer));
                 } else {
-                    // s · u vᵀ, whose v is the u of the layer before.
+                    // s · u vᵀ, where v is the u of the previous layer.
                     let (u, v) = (unit(layer + 1), unit(layer));
                     w.extend(u.iter().flat_map(|u| v.iter().map(move |v| scale * u * v)));
                 }
@@ -131,7 +132,7 @@ fn aligned_layers_attain_the_product() {
 }
 
 #[test]
-fn depth_leaves_no_range() {
+fn bound_at_any_depth_is_in_range_in_decades() {
     let (mut network, mut w) = (Sequential::<f64>::new(1), Vec::new());
     for layer in 0..2000 {
         network.push(Linear::new(1, 1).without_bias()).unwrap();
@@ -153,7 +154,7 @@ fn depth_leaves_no_range() {
 }
 
 #[test]
-fn a_linear_recurrence_attains_its_horizon() {
+fn horizon_of_a_linear_recurrence_is_attained() {
     let (n, steps) = (4, 60);
     for radius in [0.5, 0.8, 1.0, 1.1] {
         let layer = Recurrent::new(1, n, Elman::new(Identity)).without_bias();
@@ -166,7 +167,7 @@ fn a_linear_recurrence_attains_its_horizon() {
             let found = longest_state_gradient(&layer, &w, &vec![0.1; steps], back);
             assert!(found <= bounds[back] * (1.0 + 1e-12) && bounds[back] <= found * (1.0 + 1e-9));
         }
-        // 0.5^13 is the last above 1e-4, 0.8^41 too.
+        // 0.5^13 and 0.8^41 are the last powers above 1e-4.
         let beyond = [(0.5, Some(13)), (0.8, Some(41)), (1.0, None), (1.1, None)];
         let expected = beyond.iter().find(|(r, _)| *r == radius).unwrap().1;
         assert_eq!(horizon.vanishes_beyond(Certificate::VANISHED), expected, "{radius}");
@@ -174,8 +175,8 @@ fn a_linear_recurrence_attains_its_horizon() {
 }
 
 #[test]
-fn a_contracting_recurrence_is_bounded_over_any_length() {
-    // x_t is all of h_t: the Jacobian of all steps is a Toeplitz matrix of norm just below 1/(1 − ρ).
+fn bound_of_a_contracting_recurrence_over_any_length_is_finite() {
+    // ∂h_t/∂x_t = 1: the Jacobian of all steps is a Toeplitz matrix with a norm just below 1/(1 − ρ).
     let layer = Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
     let bound =
         |steps| Certificate::new(&layer, &[1.0, 0.9], BatchShape::sequences(1, steps)).unwrap().bound().unwrap();

@@ -1,4 +1,4 @@
-//! No gradient exceeds its certificate, whatever is done to make it.
+//! Searches for a gradient that exceeds its certificate: there must be none.
 
 use super::{
     measure::{cast, longest_input_gradient, longest_state_gradient, numbers},
@@ -7,7 +7,7 @@ use super::{
 use chainrule::{Scalar, layer::CellKind, theory::Certificate, to_f64};
 use proptest::prelude::*;
 
-/// Inputs of several kinds: of several sizes, none, and rows of values all but equal, where norms are steepest.
+/// Inputs of several magnitudes, zeros, and rows of nearly equal values, where norms have the largest derivatives.
 fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
     let values = numbers(case.seed ^ 5, count);
     let sized = |size: f64| values.iter().map(|value| size * value).collect::<Vec<f64>>();
@@ -17,7 +17,7 @@ fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
     vec![sized(0.0), sized(1e-3), sized(0.3), sized(1.0), sized(10.0), equal(0.0), equal(1e-3)]
 }
 
-/// The largest share of the bound that a gradient attains, and the bound.
+/// The largest fraction of the bound that a gradient attains, and the bound.
 fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
     let (network, shape) = (node(case.input, &case.parts).build::<T>().unwrap(), case.shape());
     let size = 10f64.powf(case.size);
@@ -30,7 +30,7 @@ fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
         let found = measure(&x);
         best = if found > best.0 { (found, x) } else { best };
     }
-    // Uphill from the best of them.
+    // Hill climbing from the best input.
     for climb in 0..climbs {
         let by = 10f64.powi(-(climb as i32 % 4));
         let step = numbers(case.seed ^ (climb + 11), best.1.len());
@@ -49,7 +49,7 @@ proptest! {
         let (share_64, bound) = share::<f64>(&case, 12);
         prop_assert!(share_64 <= 1.0 + 1e-12, "{} of {bound:e}", share_64);
         let (share_32, bound) = share::<f32>(&case, 2);
-        // In f32 a gradient itself may be beyond the range.
+        // In `f32` a gradient can be beyond the range of the format.
         prop_assert!(share_32 <= 1.0 + 1e-5 || bound > 1e37, "f32: {} of {bound:e}", share_32);
     }
 
@@ -76,7 +76,7 @@ proptest! {
 }
 
 #[test]
-fn print_how_much_is_attained() {
+fn certificate_of_cells_prints_the_attained_fraction() {
     use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
     let cells = [CellKind::Lstm, CellKind::Gru(ResetAfter), CellKind::Gru(ResetBefore)];
     for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
@@ -95,8 +95,8 @@ fn print_how_much_is_attained() {
     }
 }
 
-/// One unit, one of whose six to eight weights is far larger than the others: the larger of what it makes of the share
-/// of the input's and of the state's bound that is attained, after a climb in all parameters and inputs.
+/// The largest fraction of the bound on the input gradient (or on the state gradient if `of_state`) that one unit
+/// attains. Parameter `weight` starts far larger than the others. Hill climbing changes all parameters and inputs.
 fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f64 {
     let network = node(1, &[super::network::Part::Recurrent(1, cell.clone())]).build::<f64>().unwrap();
     let count = network.dims().parameters;
@@ -128,7 +128,7 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
 }
 
 #[test]
-fn no_term_of_a_cell_is_too_small() {
+fn certificate_of_a_cell_with_one_large_weight_is_not_exceeded() {
     use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
     let gates = [(CellKind::Lstm, 4), (CellKind::Gru(ResetAfter), 3), (CellKind::Gru(ResetBefore), 3)];
     for (cell, gates) in gates {

@@ -1,8 +1,8 @@
-//! The longest gradients there are, measured by backward passes.
+//! The largest gains from output gradient to input gradient, measured by backward passes.
 
 use chainrule::{BatchShape, Layer, Scalar, scalar, to_f64, workspace::Workspace};
 
-/// Numbers in [−1, 1), a function of seed and place (splitmix64).
+/// Numbers in [−1, 1), a function of seed and index (splitmix64).
 pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
     let number = |i: usize| {
         let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -19,16 +19,16 @@ pub fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {
 
 pub fn norm(values: &[f64]) -> f64 {
     let largest = values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
-    // What is not finite stays so, and is seen.
+    // A value that is not finite stays so, and fails the test.
     if largest == 0.0 || !values.iter().all(|value| value.is_finite()) {
         return values.iter().map(|value| value.abs()).sum();
     }
     largest * values.iter().map(|value| (value / largest).powi(2)).sum::<f64>().sqrt()
 }
 
-/// `‖Jᵀ d‖` for the longest of the gradients d of length 1 that power iteration finds: a bound on `‖J‖₂` from below.
+/// A lower bound on `‖J‖₂`: the largest `‖Jᵀd‖` over vectors d of norm 1, by power iteration.
 ///
-/// `back` gives `Jᵀ d`; the columns of J come from its unit vectors, the result from one more call.
+/// `back` returns `Jᵀd`. Its results for unit vectors are the rows of J; one more call gives the result.
 pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 {
     let mut unit = vec![0.0; outputs];
     let rows: Vec<Vec<f64>> = (0..outputs)
@@ -61,7 +61,7 @@ pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 
     norm(&back(&d)) / length
 }
 
-/// The most by which a gradient grows from output to input at `x`.
+/// The largest factor of a gradient's norm from output to input, at the input `x`.
 pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T], shape: BatchShape<'_>) -> f64 {
     let mut workspace = Workspace::new(network, shape).unwrap();
     workspace.compute_input_gradient(true);
@@ -74,8 +74,8 @@ pub fn longest_input_gradient<T: Scalar>(network: &dyn Layer<T>, w: &[T], x: &[T
     })
 }
 
-/// The most by which a gradient grows from the state after the last of `x`'s steps to that `back` steps before, for
-/// one sample that starts from a state of zero.
+/// The largest factor of a gradient's norm from the final state to the state `back` steps before, for one sample that
+/// starts from a zero state.
 pub fn longest_state_gradient(network: &dyn Layer<f64>, w: &[f64], x: &[f64], back: usize) -> f64 {
     let inputs = network.dims().input;
     let (before, after) = x.split_at(x.len() - back * inputs);

@@ -1,4 +1,4 @@
-//! Certificates: no gradient exceeds one, some attain it, and it says what follows.
+//! Certificates: no gradient exceeds one, some gradients attain it, and the printed conclusion is right.
 
 mod attained;
 mod exceeded;

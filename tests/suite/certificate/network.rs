@@ -1,9 +1,9 @@
-//! Random networks of all layers, as data.
+//! Random layer specs with all layers.
 
 use chainrule::{BatchShape, Layer, activation::*, layer::*, recurrent::*};
 use proptest::prelude::*;
 
-/// One layer of a random network, whatever width comes.
+/// One layer of a random network, for any input width.
 #[derive(Clone, Debug)]
 pub enum Part {
     Linear(usize),
@@ -19,15 +19,15 @@ pub enum Part {
     Mean,
 }
 
-/// A network, what goes in and how large it is.
+/// A random network with the shape of its inputs and the magnitude of its parameters.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub input: usize,
     pub parts: Vec<Part>,
-    /// Steps of each sample, longest first.
+    /// The number of steps of each sample, longest first.
     pub lengths: Vec<usize>,
     pub seed: u64,
-    /// log10 of the parameters' size.
+    /// log10 of the magnitude of the parameters.
     pub size: f64,
 }
 
@@ -64,7 +64,7 @@ fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> LayerSpec {
     LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
 }
 
-/// The layers that `parts` make of rows of `input` values.
+/// The layer spec with the layers `parts`, for rows of `input` values.
 pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
     let mut width = input;
     let mut layers = Vec::new();

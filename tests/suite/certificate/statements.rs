@@ -1,4 +1,4 @@
-//! What a certificate says, and of which layers it can say nothing.
+//! The printed conclusions of certificates, and layers without a bound.
 
 use chainrule::{
     Activation, BatchShape, Bounds, Error, Layer, Scalar,
@@ -12,7 +12,7 @@ use chainrule::{
     theory::{Certificate, InputStatistics},
 };
 
-/// A layer of a user's own that says nothing of itself, but that its samples meet.
+/// A custom layer that states no bound and has coupled samples.
 #[derive(Debug)]
 struct Secret;
 
@@ -33,7 +33,8 @@ impl<T: Scalar> Layer<T> for Secret {
     }
 }
 
-/// An activation, and a cell, of a user's own, without bounds or with wrong ones: they are believed.
+/// A custom activation with the given bounds on its derivative, which may be missing or wrong; the certificate uses
+/// them.
 #[derive(Clone, Debug)]
 struct Cube(Option<f64>);
 
@@ -49,7 +50,7 @@ impl Activation for Cube {
     }
 }
 
-/// A linear cell of a user's own, which may state bounds: one for the first step, ½ for the others, which see no input.
+/// A custom linear cell with optional bounds: `first` for the first step, ½ for later steps, whose input bound is 0.
 #[derive(Clone, Debug)]
 struct Plain {
     first: Option<f64>,
@@ -84,13 +85,13 @@ fn missing(certificate: &Certificate) -> Vec<&str> {
     certificate.missing().map(|link| link.name.as_str()).collect()
 }
 
-/// The last line of what is printed.
+/// The last line of the printed certificate.
 fn ends(certificate: &Certificate) -> String {
     certificate.to_string().lines().last().unwrap().into()
 }
 
 #[test]
-fn a_layer_without_a_bound_is_named() {
+fn certificate_names_a_layer_without_a_bound() {
     let network = Sequential::input(2).linear(2).layer(Secret).activation(Tanh).build().unwrap();
     let certificate = certificate(&network, 1);
     assert_eq!(missing(&certificate), ["1"]);
@@ -101,7 +102,7 @@ fn a_layer_without_a_bound_is_named() {
 }
 
 #[test]
-fn it_is_found_wherever_it_is() {
+fn certificate_names_nested_layers_without_a_bound() {
     let secret = || Box::new(Secret) as Box<dyn Layer<f64>>;
     let residual = |layer: Box<dyn Layer<f64>>| Residual::new(layer).unwrap();
     let inner = Sequential::input(2).linear(2).layer(residual(secret())).activation(Cube(None)).build().unwrap();
@@ -127,19 +128,19 @@ fn it_is_found_wherever_it_is() {
 }
 
 #[test]
-fn a_cell_of_a_users_own_states_its_bounds() {
+fn certificate_uses_the_bounds_of_a_custom_cell() {
     let network = Recurrent::new(1, 1, Plain { first: Some(2.0) }).without_bias();
     let certificate = Certificate::new(&network, &[-3.0, 0.5], BatchShape::sequences(1, 3)).unwrap();
-    // Rows of one bound each, the largest 3; one column, 3 + 1½ + ¾. The first step's 2 meets a state of zero.
+    // Rows of the Jacobian have one bound each, at most 3; its one column has 3 + 1½ + ¾. The initial state is zero.
     let (bound, expected) = (certificate.bound().unwrap(), (3f64 * 5.25).sqrt());
     assert!(bound >= expected && bound < expected * (1.0 + 1e-12), "{bound}");
-    // Any one step may be the first: its bound holds for all.
+    // Any step can be the first of the horizon, so the bound of the first step holds for all.
     let bounds = certificate.horizons()[0].bounds.clone().unwrap();
     assert!(bounds.iter().zip([1.0, 2.0, 4.0, 8.0]).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-9));
 }
 
 #[test]
-fn what_passes_nothing_on_is_certain_to_vanish() {
+fn certificate_of_zero_weights_is_certain_to_vanish() {
     let network = Sequential::<f64>::input(2).linear(2).linear(2).build().unwrap();
     let w = vec![0.0; 12];
     let certificate = Certificate::new(&network, &w, BatchShape::batch(1)).unwrap();
@@ -149,7 +150,7 @@ fn what_passes_nothing_on_is_certain_to_vanish() {
 }
 
 #[test]
-fn what_is_not_finite_has_no_bound() {
+fn certificate_of_weights_that_are_not_finite_is_infinite() {
     for strange in [f64::NAN, f64::INFINITY] {
         for (layer, count) in [
             (Box::new(Linear::new(1, 1)) as Box<dyn Layer<f64>>, 2),
@@ -157,7 +158,7 @@ fn what_is_not_finite_has_no_bound() {
             (Box::new(chainrule::layer::RmsNorm::new(1)), 1),
             (Box::new(Recurrent::new(1, 1, Lstm)), 12),
         ] {
-            // Nothing that follows makes a bound of it.
+            // The factor 0 of a later layer does not make the bound finite.
             let network = Sequential::input(1).layer(layer).layer(Linear::new(1, 1)).build().unwrap();
             let mut w = vec![strange; count];
             w.extend([0.0, 0.0]);
@@ -172,7 +173,7 @@ fn what_is_not_finite_has_no_bound() {
 }
 
 #[test]
-fn the_last_sentence_says_what_follows() {
+fn certificate_prints_the_conclusion() {
     let network = |scale: f64| {
         let network = Sequential::<f64>::input(1).linear(1).activation(Sigmoid).build().unwrap();
         Certificate::new(&network, &[scale, 0.0], BatchShape::batch(1)).unwrap()
@@ -193,7 +194,7 @@ fn the_last_sentence_says_what_follows() {
 }
 
 #[test]
-fn what_no_pass_can_cover_is_refused() {
+fn certificate_of_invalid_arguments_is_an_error() {
     let network = Linear::new(2, 2);
     let new = |w: &[f64], shape| Certificate::new(&network, w, shape).map(|_| ());
     assert!(matches!(new(&[0.0; 5], BatchShape::batch(1)), Err(Error::Length { expected: 6, found: 5, .. })));
@@ -203,9 +204,9 @@ fn what_no_pass_can_cover_is_refused() {
     assert_eq!(memory, MemorySizes::default());
 }
 
-/// 19 steps of at most ½: certain to vanish. A cell of a user's own has no gate that would be the cause.
+/// Each of 19 steps multiplies by at most ½: certain to vanish. A custom cell has no gate that can be the cause.
 #[test]
-fn a_cell_that_is_certain_to_vanish_is_named_for_its_recurrence() {
+fn diagnosis_of_a_cell_certain_to_vanish_names_the_recurrence() {
     let network = Sequential::input(2).layer(Recurrent::new(2, 2, Plain { first: Some(0.5) })).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let inputs = InputStatistics::new(1.0).unwrap().steps(20).unwrap();

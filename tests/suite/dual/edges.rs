@@ -1,4 +1,4 @@
-//! Where a formula would give NaN, zero or a panic: kinks, jumps, ends of domains, tails, infinities.
+//! Arguments for which a formula would give NaN, zero or a panic: kinks, jumps, ends of domains, tails, infinities.
 
 use super::close;
 use chainrule::{math, scalar, testing::Dual, to_f64};
@@ -20,9 +20,9 @@ fn close_slope(found: f64, expected: f64) -> bool {
     close(found, expected, 0.0) || (found / expected - 1.0).abs() < 1e-13
 }
 
-/// What was computed, what came, the value and the slope that should have.
+/// A table of name, result, expected value and expected slope.
 #[test]
-fn edges() {
+fn dual_at_the_edges_of_domains_has_the_right_slope() {
     let one = constant(1.0);
     let table = [
         ("abs +0", at(0.0).abs(), 0.0, 1.0),
@@ -156,29 +156,29 @@ fn edges() {
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // The fused product is the scalar's own.
+    // `mul_add` uses that of the inner scalar.
     let (a, b) = (1.0 + f64::EPSILON, 1.0 - f64::EPSILON);
     assert_eq!(at(a).mul_add(at(b), constant(-1.0)).value, a.mul_add(b, -1.0));
     assert!(at(1.0).copysign(at(-0.0)).is_sign_negative() && at(NAN).copysign(at(-1.0)).is_sign_negative());
 }
 
-/// In a dual number of dual numbers a tangent of value 0 can have a tangent of its own, which must not be lost.
+/// For nested dual numbers, a tangent with value 0 can have a nonzero tangent, which must be kept.
 #[test]
-fn nested_zeros() {
+fn nested_dual_with_zero_tangent_keeps_the_second_derivative() {
     let x = Dual::new(Dual::new(2.0, 3.0), Dual::new(0.0, 5.0));
     assert_eq!(x.exp().tangent.tangent, 5.0 * 2f64.exp());
     assert_eq!((x * x).tangent.tangent, 20.0);
-    // √(x²) at 0: a kink, of whose slope nothing finite can be said.
+    // √(x²) has a kink at 0: its second derivative is not finite.
     let x = Dual::new(Dual::variable(0.0), Dual::constant(1.0));
     assert!(!(x * x).sqrt().tangent.tangent.is_finite());
-    // x⁰ by x and by the exponent: 1/x.
+    // x⁰ differentiated by x and by the exponent is 1/x.
     let power = Dual::new(Dual::variable(4.0), Dual::constant(0.0));
     let exponent = Dual::new(Dual::constant(0.0), Dual::constant(1.0));
     assert_eq!(power.powf(exponent).tangent.tangent, 0.25);
     let constant = Dual::new(Dual::constant(0.0), Dual::constant(0.0));
     let found = constant.sqrt();
     assert_eq!((found.value.tangent, found.tangent.value, found.tangent.tangent), (0.0, 0.0, 0.0));
-    // Tails: no ∞/∞ on the way.
+    // Tails without ∞/∞.
     for x in [-1000.0, -700.0, 0.0, 700.0, 1000.0] {
         let second = Dual::new(Dual::variable(x), Dual::constant(1.0)).tanh();
         assert_eq!(second.tangent.tangent, 0.0, "tanh″({x})");
@@ -186,7 +186,7 @@ fn nested_zeros() {
 }
 
 #[test]
-fn constants_tests_and_casts() {
+fn dual_constants_and_casts_have_slope_zero() {
     type D = Dual<f64>;
     let constants = [
         (D::epsilon(), f64::EPSILON),
@@ -227,16 +227,16 @@ fn constants_tests_and_casts() {
     assert_eq!(Dual::variable(-7f32).to_i8(), Some(-7));
 }
 
-/// A branch goes where it goes for plain numbers.
+/// Comparisons use the value only, so a branch is taken as for plain numbers.
 #[test]
-fn comparisons_look_at_the_value() {
+fn dual_comparison_uses_the_value_only() {
     assert_eq!(at(1.0), constant(1.0));
     assert!(Dual::new(1.0, 9.0) < Dual::new(2.0, 0.0) && at(NAN) != at(NAN));
     assert_eq!(at(NAN).partial_cmp(&at(1.0)), None);
 }
 
 #[test]
-fn text() {
+fn dual_prints_value_and_tangent() {
     let x = Dual::new(Dual::new(1.0, 2.0), Dual::new(-3.0, 0.25));
     assert_eq!(x.value.to_string(), "(1 + 2ε)");
     assert_eq!(format!("{x:.1}"), "((1.0 + 2.0ε) + (-3.0 + 0.2ε)ε)");

@@ -1,4 +1,4 @@
-//! Dual numbers against closed forms: in the middle, at every edge, twice, and through whole networks.
+//! Dual numbers against closed forms: at random arguments, at the edges of domains, second derivatives, whole networks.
 
 mod edges;
 mod network;

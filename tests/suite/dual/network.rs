@@ -1,4 +1,4 @@
-//! A whole network on dual numbers: ⟨c, J v⟩ is ⟨Jᵀ c, v⟩ of the workspace.
+//! A network of dual numbers: ⟨c, J v⟩ of its forward pass equals ⟨Jᵀ c, v⟩ of the backward pass.
 
 use chainrule::{
     BatchShape, Layer, Scalar,
@@ -16,7 +16,7 @@ fn network<T: Scalar>() -> Sequential<T> {
     network.linear(4).activation(Mish).linear(2).build().unwrap()
 }
 
-/// Numbers that look random.
+/// Deterministic values without a pattern.
 fn values<T: Scalar>(count: usize, phase: f64) -> Vec<T> {
     (0..count).map(|i| scalar((i as f64 * 2.399 + phase).sin())).collect()
 }

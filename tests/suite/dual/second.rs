@@ -1,4 +1,4 @@
-//! Second derivatives of the activations, through dual numbers of dual numbers.
+//! Second derivatives of the activations, by nested dual numbers.
 
 use chainrule::{activation::*, testing::Dual};
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
@@ -7,7 +7,8 @@ fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
-/// φ″ by the value's second derivative, by the derivative's first, and by a closed form where one is given.
+/// Compares φ″ as second derivative of the value, as first derivative of `derivative`, and with a closed form if
+/// given.
 fn check<A: Activation>(a: A, closed: Option<fn(f64) -> f64>) {
     let kinks = a.kinks();
     for i in -240..=240 {
@@ -28,7 +29,7 @@ fn check<A: Activation>(a: A, closed: Option<fn(f64) -> f64>) {
 }
 
 #[test]
-fn of_every_activation() {
+fn second_derivative_of_every_activation_agrees() {
     check(Identity, Some(|_| 0.0));
     check(Sigmoid, Some(|z| sigmoid(z) * sigmoid(-z) * (sigmoid(-z) - sigmoid(z))));
     check(Tanh, Some(|z| -2.0 * z.tanh() / z.cosh().powi(2)));
@@ -53,9 +54,9 @@ fn of_every_activation() {
     check(Erf, Some(|z| -2.0 * z * FRAC_2_SQRT_PI * (-z * z).exp()));
 }
 
-/// The tails stay numbers, and of the right sign.
+/// φ″ in the tails is finite and has the right sign.
 #[test]
-fn in_the_tails() {
+fn second_derivative_in_the_tails_is_finite() {
     fn check<A: Activation>(a: A) {
         for z in [-1e300f64, -1e4, -700.0, -100.0, 100.0, 700.0, 1e4, 1e300] {
             let twice = a.value(Dual::new(Dual::variable(z), Dual::constant(1.0)));

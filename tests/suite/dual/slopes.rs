@@ -1,4 +1,4 @@
-//! Every method's slope against a closed form written another way, at random arguments; and twice.
+//! The slope of every method against an independent closed form, at random arguments, up to the second derivative.
 
 use super::close;
 use chainrule::{Scalar, scalar, testing::Dual};
@@ -10,13 +10,13 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// `x` as a variable in both directions: the tangent of the tangent is the second derivative.
+/// `x` as a variable of two nested dual numbers: the tangent of the tangent is the second derivative.
 fn twice(x: f64) -> Dual<Dual<f64>> {
     Dual::new(Dual::variable(x), Dual::constant(1.0))
 }
 
-/// A test for each method: the value is that of `f64`, the slope that of the closed form, and the slope of the slope
-/// that of the closed form's.
+/// A test for each method: its value is that of `f64`, its slope that of the closed form, and its second derivative the
+/// slope of the closed form.
 macro_rules! one_argument {
     ($($method:ident($($argument:expr)?) in $range:expr, |$x:ident| $slope:expr;)+) => {
         proptest! {
@@ -32,11 +32,11 @@ macro_rules! one_argument {
                     let (second, expected) = (twice(x).$method($($argument)?).tangent, slope(Dual::variable(x)));
                     prop_assert!(close(second.value, expected.value, 1e-12));
                     prop_assert!(close(second.tangent, expected.tangent, 1e-11), "{second} for {expected}");
-                    // Along another direction, and along none.
+                    // The tangent of x scales the slope; a constant has slope 0.
                     let scaled = Dual::new(x, -2.5).$method($($argument)?).tangent;
                     prop_assert!(close(scaled, -2.5 * found.tangent, 1e-15), "{scaled}");
                     prop_assert_eq!(Dual::constant(x).$method($($argument)?).tangent, 0.0);
-                    // And in single precision.
+                    // The same in `f32`.
                     let single = Dual::variable(x as f32).$method($($argument)?).tangent;
                     let expected = slope(f64::from(x as f32));
                     prop_assert!(close(single.into(), expected, 2e-5), "{single} for {expected}");
@@ -97,7 +97,7 @@ macro_rules! two_arguments {
                     let expected = dx * by_x + dy * by_y;
                     let size = (dx * by_x).abs().max((dy * by_y).abs()).max(1.0);
                     prop_assert!((found.tangent - expected).abs() <= 1e-12 * size, "{found} for {expected}");
-                    // The second derivative along the same direction.
+                    // The second derivative in the same direction.
                     let direct = |x: f64, dx: f64| Dual::new(Dual::new(x, dx), Dual::constant(dx));
                     let second = direct(x, dx).$method(direct(y, dy)).tangent.tangent;
                     let (by_x, by_y) = slopes(Dual::new(x, dx), Dual::new(y, dy));
@@ -136,7 +136,7 @@ fn variable(x: f64, tangent: f64) -> impl Fn(f64) -> Dual<f64> {
     move |h| Dual::new(x, h * tangent)
 }
 
-/// Whether the slopes found along `x` and `y` are those given, and add.
+/// Whether the slopes of `f` along `x` and along `y` are those given, and the slope along both is their sum.
 fn follows(f: impl Fn(Dual<f64>, Dual<f64>) -> Dual<f64>, (x, y): (f64, f64), value: f64, slopes: [f64; 2]) -> bool {
     let (dx, dy) = (variable(x, 1.5), variable(y, -0.7));
     let found = [f(dx(1.0), dy(0.0)), f(dx(0.0), dy(1.0)), f(dx(1.0), dy(1.0))];
@@ -149,7 +149,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn operators(x in -9.0..9.0, y in prop_oneof![0.1..9.0, -9.0..-0.1]) {
+    fn dual_operators_have_the_slopes_of_the_closed_forms(x in -9.0..9.0, y in prop_oneof![0.1..9.0, -9.0..-0.1]) {
         let (x, y): (f64, f64) = (x, y);
         let at = (x, y);
         let times = |x: f64| ((x - x % y) / y).round();
@@ -170,7 +170,7 @@ proptest! {
 
     /// f⁻¹(f(x)) = x, with slope 1.
     #[test]
-    fn inverses(x in 0.05..0.95) {
+    fn dual_function_after_its_inverse_has_slope_one(x in 0.05..0.95) {
         let x = Dual::variable(x);
         let pairs = [
             x.exp().ln(), x.ln().exp(), x.exp2().log2(), x.log2().exp2(), x.exp_m1().ln_1p(), x.ln_1p().exp_m1(),
@@ -189,9 +189,9 @@ proptest! {
         prop_assert_eq!((sin.tangent, cos.tangent), (x.sin().tangent, x.cos().tangent));
     }
 
-    /// x = y·k + x % y, and so its slope, with y larger or smaller than x.
+    /// x = y·k + x % y, for values and slopes, with y larger or smaller than x.
     #[test]
-    fn remainders(x in -1e3..1e3f64, y in prop_oneof![1e-3..1e3, -1e3..-1e-3]) {
+    fn dual_remainder_has_the_slope_of_the_division(x in -1e3..1e3f64, y in prop_oneof![1e-3..1e3, -1e3..-1e-3]) {
         let (x, y) = (Dual::new(x, 1.0), Dual::new(y, 0.5));
         let times = ((x.value - x.value % y.value) / y.value).round();
         let again = y * Dual::constant(times) + x % y;

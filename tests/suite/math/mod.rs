@@ -1,11 +1,11 @@
-//! `math` against the truth: `f64` against a table of 800-digit values, `f32` against `f64`.
+//! Accuracy of `math`: `f64` against a table of 800-digit values, `f32` against `f64`.
 
 use chainrule::math;
 
 #[allow(clippy::approx_constant)]
 mod table;
 
-/// The distance of neighbours at `y`, as a normal or subnormal number.
+/// The distance between adjacent floats at `y`, normal or subnormal.
 fn ulp(y: f64, epsilon: f64, least_normal: f64) -> f64 {
     let exponent = y.abs().max(least_normal).log2().floor();
     exponent.exp2() * epsilon
@@ -25,10 +25,10 @@ fn check_f64(name: &str, function: fn(f64) -> f64, table: table::Table, toleranc
     assert!(worst <= tolerance, "{name}({at:e}): {worst} ulp");
 }
 
-/// Measured on 2500 random arguments each: exp, ln, ln_1p < 0.75, exp_m1 and softplus 1.3, tanh
-/// 1.9, sigmoid 1.6, erf 1.7, erfc and normal_cdf 2.5, normal_density 1.8 ulp.
+/// Largest errors measured on 2500 random arguments each, in ulp: exp, ln, ln_1p < 0.75, exp_m1 and softplus 1.3, tanh
+/// 1.9, sigmoid 1.6, erf 1.7, erfc and normal_cdf 2.5, normal_density 1.8.
 #[test]
-fn f64_against_800_digits() {
+fn math_in_f64_is_within_ulps_of_800_digit_values() {
     check_f64("exp", math::exp, table::EXP, 1.0);
     check_f64("exp_m1", math::exp_m1, table::EXP_M1, 2.0);
     check_f64("ln", math::ln, table::LN, 1.0);
@@ -42,7 +42,7 @@ fn f64_against_800_digits() {
     check_f64("normal_density", math::normal_density, table::NORMAL_DENSITY, 2.0);
 }
 
-/// Every 4099th number of the format, both signs.
+/// Checks every 4099th `f32` of either sign.
 fn check_f32(name: &str, function: fn(f32) -> f32, truth: fn(f64) -> f64, tolerance: f64) {
     let (mut worst, mut at) = (0.0, 0.0);
     for x in (0..=u32::MAX).step_by(4099).map(f32::from_bits) {
@@ -65,7 +65,7 @@ fn check_f32(name: &str, function: fn(f32) -> f32, truth: fn(f64) -> f64, tolera
 }
 
 #[test]
-fn f32_against_f64_over_the_whole_range() {
+fn math_in_f32_over_the_whole_range_is_within_ulps_of_f64() {
     fn sigmoid(x: f64) -> f64 {
         1.0 / (1.0 + libm::exp(-x))
     }
@@ -92,7 +92,7 @@ macro_rules! limits {
     ($float:ident) => {{
         const INF: $float = $float::INFINITY;
         type Limits = (fn($float) -> $float, [$float; 4]);
-        // At −∞, −0, 0 and ∞.
+        // Values at −∞, −0, 0 and ∞.
         let functions: [Limits; 10] = [
             (math::exp, [0.0, 1.0, 1.0, INF]),
             (math::exp_m1, [-1.0, -0.0, 0.0, INF]),
@@ -122,13 +122,13 @@ macro_rules! limits {
 }
 
 #[test]
-fn limits_signed_zeros_and_nan() {
+fn math_at_infinities_zeros_and_nan_has_the_exact_values() {
     limits!(f32);
     limits!(f64);
 }
 
 #[test]
-fn subnormal_results_are_kept() {
+fn math_with_subnormal_results_does_not_flush_to_zero() {
     assert_eq!(math::exp(-745.0), 5e-324);
     assert_eq!(math::exp(-746.0), 0.0);
     assert_eq!(math::exp(-103.0f32), libm::exp(-103.0) as f32);

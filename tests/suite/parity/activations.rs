@@ -1,10 +1,10 @@
-//! Every activation at 69 points from −700 to 700: against PyTorch, and in the tails against the truth.
+//! Every activation at 69 points from −700 to 700, against PyTorch and 700-digit values.
 
 use super::reference::{cases, error, name, values};
 use chainrule::activation::*;
 use serde_json::Value;
 
-/// What the cases need of an activation: value and derivative in both formats.
+/// An activation of a case: value and derivative in `f64` and `f32`.
 struct Subject {
     double: fn(&ActivationKind, f64) -> (f64, f64),
     single: fn(&ActivationKind, f32) -> (f32, f32),
@@ -27,7 +27,7 @@ macro_rules! subject {
     };
 }
 
-/// The activation a case is about; `None` for those that are none of ours.
+/// The activation of a case; `None` for a case that is no activation of this crate.
 fn subject(case: &str) -> Option<Subject> {
     Some(match case {
         "identity" => subject!(Identity, Identity),
@@ -52,14 +52,14 @@ fn subject(case: &str) -> Option<Subject> {
         "relu6" => subject!(Relu6, Relu6),
         "celu_1.0" => subject!(Celu, Celu::default()),
         "celu_0.5" => subject!(Celu, Celu::new(0.5).unwrap()),
-        // Not activations of this crate, or layers and losses tested elsewhere.
+        // Not an activation of this crate, or a layer or a loss, tested elsewhere.
         "tanhshrink" | "softshrink_0.5" | "hardshrink_0.5" | "threshold_0.1_20" | "prelu" | "prelu_per_channel"
         | "softmax" | "log_softmax" | "softmin" | "glu" => return None,
         other => panic!("no activation for the case {other}"),
     })
 }
 
-/// Every case with its activation.
+/// All cases with their activations.
 fn subjects() -> Vec<(Value, Subject)> {
     let found: Vec<_> =
         cases("activations").into_iter().filter_map(|case| subject(name(&case)).map(|s| (case, s))).collect();
@@ -74,30 +74,30 @@ impl Subject {
     }
 }
 
-/// The error of `found` relative to `expected`, or to `floor` where that is smaller.
+/// The error of `found` relative to `expected`, or to `floor` if `expected` is smaller.
 fn relative(found: f64, expected: f64, floor: f64) -> f64 {
     let difference = if found == expected { 0.0 } else { (found - expected).abs() / expected.abs().max(floor) };
     assert!(!difference.is_nan(), "{found} for {expected}");
     difference
 }
 
-/// Below what a derivative at `z` counts as a zero crossing. In the tails nothing does.
+/// The |derivative| at `z` below which it counts as a zero crossing; 0 in the tails.
 fn crossing(subject: &Subject, z: f64, share: f64) -> f64 {
     if z.abs() < 3.0 { subject.kind.derivative_bounds().unwrap().magnitude() * share } else { 0.0 }
 }
 
 #[test]
-fn agrees_with_pytorch() {
+fn activations_agree_with_pytorch() {
     for (case, subject) in subjects() {
         let (y, dy) = subject.at(&values(&case["x"]));
         let tolerance = match name(&case) {
-            // PyTorch rounds 1/6 through f32.
+            // PyTorch rounds 1/6 to f32.
             "hardsigmoid" => 4e-8,
             _ => 1e-12,
         };
         let (mut ey, mut edy) = (error(&y, &values(&case["y"])), error(&dy, &values(&case["dy"])));
         if name(&case) == "softplus_b1_t20" {
-            // PyTorch returns z itself beyond 20.
+            // PyTorch returns z for z above 20.
             (ey, edy) = (error(&y, &values(&case["true_y"])), error(&dy, &values(&case["true_dy"])));
         }
         println!("{:16} y {ey:.1e}  dy {edy:.1e}  of the largest entry", name(&case));
@@ -105,10 +105,10 @@ fn agrees_with_pytorch() {
     }
 }
 
-/// 1e-13 of each entry itself, tails included: where PyTorch is off by 1 % and more. Where a
-/// derivative crosses 0, 1e-15 of sup |φ′|.
+/// Relative error at most 1e-13, also in the tails, where PyTorch is off by 1 % and more. Near a zero of the
+/// derivative, the error is at most 1e-15 of sup |φ′|.
 #[test]
-fn agrees_with_700_digits_at_every_point() {
+fn activations_agree_with_700_digit_values() {
     let mut checked = 0;
     for (case, subject) in subjects().iter().filter(|(case, _)| !case["true_y"].is_null()) {
         let x = values(&case["x"]);
@@ -126,11 +126,10 @@ fn agrees_with_700_digits_at_every_point() {
     assert_eq!(checked, 10);
 }
 
-/// 6 ε of each entry at the same points rounded to f32. A subnormal gate counts in
-/// units of the least number, times `z` where `z` multiplies it; where a derivative crosses 0, 6 ε
-/// of sup |φ′|.
+/// Relative error at most 6 ε at the same points rounded to `f32`. For a subnormal gate the unit is the smallest
+/// subnormal, times `z` if `z` multiplies it. Near a zero of the derivative, the error is at most 6 ε of sup |φ′|.
 #[test]
-fn f32_agrees_with_f64() {
+fn activations_in_f32_agree_with_f64() {
     let epsilon = f64::from(f32::EPSILON);
     for (case, subject) in subjects() {
         let (mut worst_y, mut worst_dy) = (0.0f64, 0.0f64);

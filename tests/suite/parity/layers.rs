@@ -12,7 +12,7 @@ use chainrule::{
 };
 use serde_json::Value;
 
-/// A single layer: output, input gradient, and the gradient of each block against `parts` of the case.
+/// Compares output, input gradient and the gradient of each block of one layer with a case; returns the largest error.
 fn check<T: Scalar>(layer: impl Layer<T>, case: &Value, x: &Value, w: &[Value], dw: &[Value]) -> f64 {
     let shape = BatchShape::batch(values(x).len() / layer.dims().input);
     let mut workspace = Workspace::new(layer, shape).unwrap();
@@ -30,7 +30,7 @@ fn check<T: Scalar>(layer: impl Layer<T>, case: &Value, x: &Value, w: &[Value], 
     worst
 }
 
-/// Asserts both errors, and gives the larger in f64.
+/// Asserts that both errors are at most `multiple` ε of their format, and returns the error in `f64`.
 fn both(name: &str, in64: f64, in32: f64, multiple: f64) -> f64 {
     println!("{name:40} f64 {in64:.1e}  f32 {:.0} ε", in32 / f32::EPSILON as f64);
     assert!(in64 <= 1e-12, "{name}: {in64:e}");
@@ -39,7 +39,7 @@ fn both(name: &str, in64: f64, in32: f64, multiple: f64) -> f64 {
 }
 
 #[test]
-fn linear() {
+fn linear_layers_agree_with_pytorch() {
     let mut worst = 0.0f64;
     for case in &cases("linear") {
         let [outputs, inputs] = shape(&case["params"]["weight"])[..] else { panic!() };
@@ -59,11 +59,11 @@ fn linear() {
 }
 
 #[test]
-fn norms() {
+fn norm_layers_agree_with_pytorch() {
     let (mut worst, mut seen) = (0.0f64, 0);
     let exact = cases("norms_true");
     for case in cases("norms").iter().filter(|case| !name(case).starts_with("batch_norm")) {
-        // Beside a mean of 1e4 PyTorch's own values are 2.5e-12 off: there 60 digits stand in for them.
+        // With a mean of 1e4 PyTorch is off by 2.5e-12, so the reference is 60-digit arithmetic.
         let case = exact.iter().find(|other| name(other) == name(case)).unwrap_or(case);
         let width = shape(&case["x"])[1];
         let epsilon = case["eps"].as_f64().unwrap();
@@ -77,7 +77,7 @@ fn norms() {
             let layer = RmsNorm::new(width).epsilon(epsilon).unwrap();
             (check::<f64>(&layer, case, &case["x"], &w, &dw), check::<f32>(&layer, case, &case["x"], &w, &dw))
         };
-        // A mean of 1e4 leaves the f32 input itself with 1e4 ε of noise beside a spread of 1.
+        // With a mean of 1e4 and a spread of 1, rounding of the `f32` input alone is an error of 1e4 ε.
         let multiple = if name(case).ends_with("large_mean") || name(case).ends_with("tiny_var") { 2e4 } else { 16.0 };
         worst = worst.max(both(name(case), in64, in32, multiple));
         seen += 1;
@@ -87,21 +87,21 @@ fn norms() {
 }
 
 #[test]
-fn prelu() {
+fn prelu_layers_agree_with_pytorch() {
     let mut worst = 0.0f64;
     for case in cases("activations").iter().filter(|case| name(case).starts_with("prelu")) {
         let width = *shape(&case["x"]).last().unwrap();
         let layer = if name(case).ends_with("per_channel") { PRelu::new(width).per_unit() } else { PRelu::new(width) };
         let (w, dw) = ([case["weight"].clone()], [case["grads"]["weight"].clone()]);
         let in64 = check::<f64>(&layer, case, &case["x"], &w, &dw);
-        // The points of the first case lie as close to the kink as 1e-300, which is 0 in f32: on the other side.
+        // The first case has points within 1e-300 of the kink. They are 0 in `f32`, on the other side.
         let in32 = if name(case) == "prelu" { 0.0 } else { check::<f32>(&layer, case, &case["x"], &w, &dw) };
         worst = worst.max(both(name(case), in64, in32, 8.0));
     }
     println!("prelu: worst {worst:.2e} in f64");
 }
 
-/// Keeps what each link gave and what gradient came to it.
+/// A monitor that records the output and the output gradient of each link.
 #[derive(Default)]
 struct Recorder {
     outputs: Vec<Vec<f64>>,
@@ -156,7 +156,7 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
     let loss = to_f64(loss.unwrap());
     let mut worst = error(&[loss], &[case["loss"].as_f64().unwrap()]);
     workspace.backward_with(&w, &mut recorder).unwrap();
-    // Outputs of each linear-and-activation pair, and of the last linear layer; the gradients in the other order.
+    // Outputs of each pair of linear layer and activation, and of the last linear layer; gradients in reverse order.
     let outputs: Vec<_> = recorder.outputs.iter().skip(1).step_by(2).chain(recorder.outputs.last()).collect();
     for (found, expected) in outputs.iter().zip(case["layer_outputs"].as_array().unwrap()) {
         worst = worst.max(error(found, &values(expected)));
@@ -173,7 +173,7 @@ fn mlp_case<T: Scalar>(case: &Value) -> f64 {
 }
 
 #[test]
-fn networks_with_every_output_and_gradient_a_monitor_sees() {
+fn networks_agree_with_pytorch_in_every_output_and_gradient() {
     let mut worst = 0.0f64;
     let cases = cases("mlp");
     assert_eq!(cases.len(), 8);

@@ -1,4 +1,4 @@
-//! Losses against PyTorch: value and gradient.
+//! Losses against PyTorch: values and gradients.
 
 use super::reference::{cases, error, name, rounded, shape, values};
 use chainrule::{
@@ -67,9 +67,9 @@ fn check<T: Scalar>(case: &Value) -> f64 {
     worst.max(error(&logs, &values(expected)))
 }
 
-/// PyTorch's loss without a reduction is ours of each row alone.
+/// A PyTorch loss without reduction equals this crate's loss of each row.
 #[test]
-fn rows_alone() {
+fn losses_of_single_rows_agree_with_pytorch() {
     let all = cases("losses");
     let case = all.iter().find(|case| name(case) == "ce_none_sum").unwrap();
     let (y, classes) = (values(&case["logits"]), values(&case["target"]));
@@ -83,7 +83,7 @@ fn rows_alone() {
 }
 
 #[test]
-fn losses() {
+fn losses_of_batches_agree_with_pytorch() {
     let (mut worst, mut single, cases) = (0.0f64, 0.0f64, cases("losses"));
     assert_eq!(cases.len(), 21);
     for case in &cases {
@@ -97,7 +97,7 @@ fn losses() {
 }
 
 #[test]
-fn probabilities() {
+fn log_probabilities_agree_with_pytorch() {
     let (mut worst, mut seen) = (0.0f64, 0);
     for case in cases("activations").iter().filter(|case| name(case) == "softmax" || name(case) == "log_softmax") {
         let (x, width) = (values(&case["x"]), shape(&case["x"])[1]);
@@ -107,7 +107,8 @@ fn probabilities() {
         if name(case) == "softmax" {
             worst = worst.max(error(&p, &expected));
         } else {
-            // Σ c log softmax(x) is −CE with targets c, and CE is linear in them: one pass for each sign.
+            // Σ c log softmax(x) is −CE with the targets c, and CE is linear in the targets: one pass for each sign
+            // of c.
             let mut found = vec![0.0; x.len()];
             log_softmax(width, &x, &mut found).unwrap();
             worst = worst.max(error(&found, &expected));

@@ -1,4 +1,4 @@
-//! Everything against independent values: PyTorch in f64, and 700-digit arithmetic where PyTorch itself is wrong.
+//! Comparison with independent values: PyTorch in `f64`, and 700-digit arithmetic where PyTorch is inaccurate.
 
 mod activations;
 mod layers;

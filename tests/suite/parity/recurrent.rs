@@ -1,4 +1,4 @@
-//! Recurrent layers against PyTorch: outputs, states, every gradient, truncated windows.
+//! Recurrent layers against PyTorch: outputs, states, all gradients, truncated windows.
 
 use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
@@ -24,8 +24,8 @@ fn cell_layer<T: Scalar>(name: &str, inputs: usize, hidden: usize, biased: bool)
     }
 }
 
-/// One direction of one layer in our layout: W, U, and the sums of the two biases, but for a GRU's
-/// candidate, whose recurrent bias stands alone.
+/// The parameters of one direction of one layer in this crate's layout: W, U and the sums of the two biases. The
+/// recurrent bias of a GRU's candidate is separate.
 fn parameters(of: &Value, suffix: &str, gru: bool) -> Vec<f64> {
     let get = |part: &str| of.get(format!("{part}_{suffix}")).map(values);
     let mut w = get("weight_ih").unwrap();
@@ -38,7 +38,7 @@ fn parameters(of: &Value, suffix: &str, gru: bool) -> Vec<f64> {
     w
 }
 
-/// The same of gradients: those of the two biases are the same number, which is ours.
+/// The gradients in this crate's layout. The gradients of the two biases are equal; this crate has one of them.
 fn gradients(of: &Value, suffix: &str, gru: bool) -> Vec<f64> {
     let get = |part: &str| of.get(format!("{part}_{suffix}")).map(values);
     let mut w = get("weight_ih").unwrap();
@@ -51,7 +51,7 @@ fn gradients(of: &Value, suffix: &str, gru: bool) -> Vec<f64> {
     w
 }
 
-/// h (and c) of \[layers · directions, batch, hidden\] as our state: layer after layer, h then c.
+/// PyTorch's h and c, \[layers · directions, batch, hidden\], in this crate's layout: for each layer h, then c.
 fn state(h: &Value, c: Option<&Value>) -> Vec<f64> {
     let each = shape(h)[1] * shape(h)[2];
     let (h, c) = (values(h), c.map(values));
@@ -118,7 +118,7 @@ fn check<T: Scalar>(case: &Value) -> f64 {
 }
 
 #[test]
-fn recurrent_layers() {
+fn recurrent_layers_agree_with_pytorch() {
     let (mut worst64, mut worst32) = (0.0f64, 0.0f64);
     let cases = cases("recurrent");
     assert_eq!(cases.len(), 12);
@@ -126,7 +126,7 @@ fn recurrent_layers() {
         let (in64, in32) = (check::<f64>(case), check::<f32>(case));
         println!("{:40} f64 {in64:.1e}  f32 {:.0} ε", name(case), in32 / f32::EPSILON as f64);
         assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
-        // An exploding recurrence multiplies rounding errors as it does the gradient.
+        // An exploding recurrence multiplies rounding errors as much as the gradient.
         let allowed = if name(case).contains("exploding") { 20_000.0 } else { 64.0 };
         assert!(in32 <= allowed * f32::EPSILON as f64, "{}: {in32:e}", name(case));
         (worst64, worst32) = (worst64.max(in64), worst32.max(in32));
@@ -135,7 +135,7 @@ fn recurrent_layers() {
 }
 
 #[test]
-fn truncated_windows() {
+fn recurrent_layers_in_truncated_windows_agree_with_pytorch() {
     let mut worst = 0.0f64;
     let cases = cases("tbptt");
     assert_eq!(cases.len(), 15);

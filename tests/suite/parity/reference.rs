@@ -1,4 +1,4 @@
-//! Reading the reference values, and the one measure of agreement.
+//! Reads the reference values, and defines the error measure.
 
 use chainrule::{Scalar, scalar, to_f64};
 use serde_json::Value;
@@ -14,12 +14,12 @@ pub fn cases(file: &str) -> Vec<Value> {
     }
 }
 
-/// A case's name.
+/// The name of a case.
 pub fn name(case: &Value) -> &str {
     case["name"].as_str().unwrap()
 }
 
-/// A number; non-finite ones are strings.
+/// A number. NaN and infinities are strings in the file.
 pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| value.as_str().unwrap_or_else(|| panic!("not a number: {value}")).parse().unwrap())
 }
@@ -34,7 +34,7 @@ pub fn shape(tensor: &Value) -> Vec<usize> {
     tensor["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
 }
 
-/// The largest difference, relative to the largest entry expected; equal non-finite values agree.
+/// The largest difference relative to the largest expected entry. Equal non-finite values agree.
 pub fn error(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len(), "lengths differ");
     let scale = expected.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs())).max(f64::MIN_POSITIVE);
@@ -49,12 +49,12 @@ pub fn error(found: &[f64], expected: &[f64]) -> f64 {
     })
 }
 
-/// Values in the scalar that is tested.
+/// `f64` values rounded to the tested scalar.
 pub fn rounded<T: Scalar>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&v| scalar(v)).collect()
 }
 
-/// Values of the scalar that is tested.
+/// Values of the tested scalar as `f64`.
 pub fn widened<T: Scalar>(values: &[T]) -> Vec<f64> {
     values.iter().map(|&v| to_f64(v)).collect()
 }

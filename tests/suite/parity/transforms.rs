@@ -1,4 +1,4 @@
-//! Clipping, optimisers and schedules against PyTorch.
+//! Clipping, optimizers and schedules against PyTorch.
 
 use super::reference::{cases, error, name, number, rounded, values, widened};
 use chainrule::{
@@ -35,7 +35,7 @@ fn clip<T: Scalar>(case: &Value) -> f64 {
 }
 
 #[test]
-fn clipping() {
+fn clipping_agrees_with_pytorch() {
     let (mut worst, mut single, cases) = (0.0f64, 0.0f64, cases("clip"));
     assert_eq!(cases.len(), 23);
     for case in &cases {
@@ -47,7 +47,7 @@ fn clipping() {
     println!("clip: worst {worst:.2e} in f64, {single:.2e} in f32");
 }
 
-/// The transform of a case, or none where the crate has no such optimiser.
+/// The transform of a case; `None` if the crate has no such optimizer.
 fn optimizer<T: Scalar>(case: &Value) -> Option<Box<dyn GradientTransform<T>>> {
     let options = &case["options"];
     let get = |key: &str| options[key].as_f64();
@@ -102,7 +102,7 @@ fn optimise<T: Scalar>(case: &Value) -> Option<f64> {
     let n = w.len();
     let mut worst = 0.0f64;
     for expected in case["x_after_step"].as_array().unwrap() {
-        // The gradient of ½ xᵀAx − bᵀx, at our own x.
+        // The gradient of ½ xᵀAx − bᵀx at the x of the tested optimizer.
         let mut gradient: Vec<T> = (0..n)
             .map(|i| ((0..n).fold(T::zero(), |sum, j| sum + a[i * n + j] * w[j]) - b[i]) * scalar(sign))
             .collect();
@@ -113,7 +113,7 @@ fn optimise<T: Scalar>(case: &Value) -> Option<f64> {
 }
 
 #[test]
-fn optimisers() {
+fn optimizers_agree_with_pytorch() {
     let (mut worst, mut single, mut left_out) = (0.0f64, 0.0f64, Vec::new());
     for case in &cases("optimizers") {
         let (Some(in64), Some(in32)) = (optimise::<f64>(case), optimise::<f32>(case)) else {
@@ -122,7 +122,7 @@ fn optimisers() {
         };
         println!("{:30} f64 {in64:.1e}  f32 {:.1} ε", name(case), in32 / f32::EPSILON as f64);
         assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
-        // AMSGrad divides by what it has rounded ten times; the others stay below 2 ε.
+        // AMSGrad divides by a value that was rounded ten times; the errors of the others are below 2 ε.
         assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
         (worst, single) = (worst.max(in64), single.max(in32));
     }
@@ -131,7 +131,7 @@ fn optimisers() {
 }
 
 #[test]
-fn schedules() {
+fn schedules_agree_with_pytorch() {
     let (mut worst, cases) = (0.0f64, cases("schedulers"));
     assert_eq!(cases.len(), 8);
     for case in &cases {
