@@ -9,7 +9,8 @@ use crate::{
 use alloc::vec::Vec;
 use rand_core::Rng;
 
-/// A multiple of a random orthogonal matrix: W Wᵀ = gain² I if rows ≤ columns, Wᵀ W = gain² I if columns ≤ rows.
+/// A multiple of a random orthogonal matrix: W Wᵀ = gain² I if rows ≤ columns, Wᵀ W = gain² I if columns ≤
+/// rows.
 ///
 /// It is uniform over such matrices (Haar measure): Q of the Householder QR of a normal matrix, with the signs of the
 /// diagonal of R. Mezzadri 2007, "How to generate random matrices from the classical compact groups".

@@ -106,8 +106,8 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 
 /// Estimates φ′ from rows of `before` and `after = φ′ ⊙ before`.
 ///
-/// For each column it adds |φ′| to `sums` and 1 to `counts` in every row whose gradient is large enough. It adds 1 to
-/// `alive` in every row where `after` is not zero.
+/// For each column it adds |φ′| to `sums` and 1 to `counts` in every row whose gradient is large enough. It adds 1
+/// to `alive` in every row where `after` is not zero.
 pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, alive]: [&mut [f64]; 3]) {
     struct Pass<'a, T>(&'a [T], &'a [T], [&'a mut [f64]; 3]);
     impl<T: Scalar> Kernel for Pass<'_, T> {

@@ -10,9 +10,9 @@ use alloc::{vec, vec::Vec};
 ///
 /// `None` if an entry is not finite or the iteration does not converge.
 ///
-/// The matrix is balanced, reduced to upper Hessenberg form and iterated by Francis' double-shift QR, which finds
-/// complex pairs in real arithmetic (Wilkinson and Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`).
-/// Power iteration would not converge on complex pairs.
+/// The matrix is balanced, reduced to upper Hessenberg form and iterated by Francis' double-shift QR (Wilkinson and
+/// Reinsch 1971; EISPACK's `balanc`, `elmhes` and `hqr`). This finds complex pairs in real arithmetic. Power iteration
+/// would not converge on complex pairs.
 ///
 /// ```
 /// use chainrule::linalg::eigenvalues;

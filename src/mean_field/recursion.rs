@@ -301,7 +301,7 @@ impl<'a> MeanField<'a> {
     }
 
     /// c* by Newton's method from c = 0. The map is a power series in c with non-negative coefficients (Mehler's
-    /// formula), so it is convex on \[0, 1\], and the iterates approach the first fixed point from below.
+    /// formula), so it is convex on \[0, 1\]. Hence the iterates approach the first fixed point from below.
     fn fixed_correlation_at(&self, q: f64) -> f64 {
         if self.gradient_gain(q) <= 1.0 + INDIFFERENT {
             return 1.0;

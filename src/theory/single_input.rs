@@ -19,7 +19,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// decades.
 ///
 /// In the limit of wide layers, the mean square q_l of the pre-activations of layer l is a fixed number. With n units
-/// it is a mean of n random squares, so q_l and the norm of the gradient take a random walk over the layers. This type
+/// it is a mean of n random squares. So q_l and the norm of the gradient take a random walk over the layers. This type
 /// simulates random networks. Of a weight matrix it draws only the products with the input and with the gradient, n
 /// numbers a layer instead of n². For normal weights the simulation is exact.
 ///
@@ -35,8 +35,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// deviation √β/(2 ln 10).
 ///
 /// The gradient norm of a batch lies between [`Prediction`] and this distribution while q_l is near its fixed point. If
-/// q_l departs from it (GELU or Swish with He's weights), ln ‖g‖² differs so much between rows that a few rows
-/// determine the norm of the batch. That norm is then near neither; this type describes a single row.
+/// q_l departs from it (GELU or Swish with He's weights), a few rows with large gradients determine the norm of the
+/// batch. That norm is then near neither; this type describes a single row.
 ///
 /// [`Prediction`]: super::Prediction
 ///

@@ -1,4 +1,4 @@
-//! Replacement of an activation that vanishes the gradient.
+//! Replacement of an activation through which the gradient vanishes.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, critical, rewrite};
 use crate::{

@@ -155,8 +155,8 @@ impl Tile {
         const {
             assert!(R <= NR_REGISTERS && NR_REGISTERS * V::LANES <= MAX_NR, "a row of `out` has room for R registers");
         }
-        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each row
-        // of `c`; a row of `out` has, as asserted above.
+        // SAFETY: by the contract of this function. A tile of V::LANES · R columns has room for R registers in each
+        // row of `c`; a row of `out` has, as asserted above.
         unsafe {
             for r in 0..M {
                 // The lines of the result arrive during the sums.

@@ -38,8 +38,8 @@ use crate::scalar::Scalar;
 
 /// Inner indices that are summed in registers before the sum is added to the result.
 ///
-/// A panel of that many rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2. Strips
-/// of 512 outputs fill half a level-2 cache.
+/// A panel of that many rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2.
+/// Strips of 512 outputs fill half a level-2 cache.
 pub(crate) const KC: usize = 256;
 
 /// Multiplications of a product in a nanosecond, on one thread of a fast machine.
@@ -265,8 +265,8 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     require("the result of a product", [rows, b.columns], stride, c.len());
     let c = SharedSlice::new(c);
     parallel_ranges(rows, MR, rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND, |own| {
-        // SAFETY: `parallel_ranges` gives each row to one call, and rows do not overlap: columns ≤ stride, as required
-        // above.
+        // SAFETY: `parallel_ranges` gives each row to one call, and rows do not overlap: columns ≤ stride, as
+        // required above.
         let c = unsafe { c.slice_mut(own.start * stride..(own.end - 1) * stride + b.columns) };
         let (size, a) = ([own.len(), inner], a.skip(own.start, 0));
         // SAFETY: `a` holds all rows and inner indices, as required above. Those of `own` × columns lie within this

@@ -15,7 +15,8 @@ pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
-/// `c = x Wᵀ` of one row, then the epilogue. It is not inlined, so that it does not change the code of other products.
+/// `c = x Wᵀ` of one row, then the epilogue. It is not inlined, so that it does not change the code of other
+/// products.
 #[inline(never)]
 pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     dispatch(Gemv { x, w, c, epilogue });

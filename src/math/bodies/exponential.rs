@@ -18,8 +18,8 @@ macro_rules! exponential {
             (shifted, r + mul_add::<FUSED>(square, exp_tail::<FUSED>(r), rest))
         }
 
-        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two powers, subnormal
-        /// results are rounded once.
+        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two powers,
+        /// subnormal results are rounded once.
         #[inline(always)]
         fn exp_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);

@@ -66,7 +66,8 @@ macro_rules! logistic {
             power * if sigmoid == 0.0 { sigmoid } else { product }
         }
 
-        /// `σ(v) + w σ′(v) = σ(v) (1 + w σ(−v))` for `v = x + low`, with `|w|` at most a small multiple of `|v|`.
+        /// `σ(v) + w σ′(v) = σ(v) (1 + w σ(−v))` for `v = x + low`, with `|w|` at most a small multiple of
+        /// `|v|`.
         #[inline(always)]
         pub(super) fn gated_slope<const FUSED: bool>(w: $float, x: $float, low: $float) -> $float {
             let [sigmoid, power, other_side, e] = sigmoid_parts::<FUSED>(x, low);
@@ -86,8 +87,8 @@ macro_rules! logistic {
             mul_add::<FUSED>(inverse, inverse, 2.0 * inverse * lost)
         }
 
-        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. The derivative uses the same exponential, so one loop computes it
-        /// once.
+        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. The derivative uses the same exponential, so one loop computes
+        /// it once.
         #[inline(always)]
         pub(super) fn tanh<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);

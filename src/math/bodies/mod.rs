@@ -1,9 +1,9 @@
 //! The bodies of the functions, the same for both formats. A format supplies its constants and polynomials.
 //!
 //! Exponentials use the two-word reduction of Cody and Waite and keep its remainder. Logarithms follow `e_log.c` and
-//! `s_log1p.c` of FreeBSD. `(1 + 2x) e^(x²) erfc x` is a polynomial in `(x−k)/(x+k)`, after Shepherd and Laframboise,
-//! Math. Comp. 36 (1981) 249. Polynomials are Chebyshev interpolants computed with mpmath; their error is below half a
-//! unit in the last place.
+//! `s_log1p.c` of FreeBSD. `(1 + 2x) e^(x²) erfc x` is a polynomial in `(x−k)/(x+k)`, after Shepherd and
+//! Laframboise, Math. Comp. 36 (1981) 249. Polynomials are Chebyshev interpolants computed with mpmath; their error is
+//! below half a unit in the last place.
 
 mod arithmetic;
 mod exponential;

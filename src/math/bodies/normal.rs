@@ -2,7 +2,8 @@
 
 macro_rules! normal {
     ($float:ident) => {
-        /// The parts of `e^(−scale x²)`, `scale` a power of two. The square is a rounded value and its rounding error.
+        /// The parts of `e^(−scale x²)`, `scale` a power of two. The square is a rounded value and its rounding
+        /// error.
         #[inline(always)]
         fn gaussian_parts<const FUSED: bool>(x: $float, scale: $float) -> [$float; 3] {
             let x = at_most(x.abs(), GAUSSIAN_MOST);
