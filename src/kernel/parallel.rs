@@ -30,7 +30,7 @@ fn run_ranges(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Rang
     });
 }
 
-/// Parts of a loop for each thread.
+/// The number of parts of a loop per thread.
 pub(crate) const PARTS_PER_THREAD: usize = 4;
 
 /// The shortest time of a part, in nanoseconds: ten times the cost of its transfer to a thread that is awake.

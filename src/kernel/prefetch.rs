@@ -3,7 +3,7 @@
 //! Hundreds of prefetches at once stall the core like reads: it can wait for about two dozen lines at a time. So the
 //! micro-kernel prefetches one line of the requested ranges at each inner index.
 
-/// Ranges of one request.
+/// The number of ranges in one request.
 const RANGES: usize = 3;
 
 /// Requests that the next products on this thread prefetch these ranges. It replaces the previous request.

@@ -4,14 +4,14 @@
 
 use crate::scalar::Scalar;
 
-/// Values in a block: an AVX-512 register of `f32`.
+/// The number of values in a block: an AVX-512 register of `f32`.
 pub(crate) const LANES: usize = 16;
 
 /// Runs a body for each block of `$count` values, from the index `$at`. A block has `$lanes` values: one AVX-512
 /// register, so that the values of a long body stay in registers.
 ///
-/// With two registers for a block of `f64` they do not, and an LSTM takes 7 % longer. With `$times`, a block of `f32`
-/// has that many registers: for a body of several short loops, whose iterations the CPU overlaps.
+/// With two registers for a block of `f64`, values are stored to memory, and an LSTM takes 7 % longer. With `$times`, a
+/// block of `f32` has that many registers: for a body of several short loops, whose iterations the CPU overlaps.
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {

@@ -1,4 +1,4 @@
-//! A chain of matrices computed row by row, divided among threads that meet once at its end instead of after each
+//! A chain of matrices computed row by row, divided among threads that synchronize once at its end, not after each
 //! matrix.
 
 use super::parallel::{SharedSlice, parallel_for, part_range};

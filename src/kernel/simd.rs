@@ -33,7 +33,7 @@ pub(super) trait Lanes<T>: Copy {
     /// All zeros.
     ///
     /// # Safety
-    /// The register exists on this machine and holds values of `T`. So for all methods.
+    /// The register exists on this machine and holds values of `T`. The same applies to all methods.
     unsafe fn zero() -> Self;
 
     /// The values at `from`.

@@ -6,7 +6,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// Rows of A in a packed strip.
+/// The number of rows of A in a packed strip.
 pub(crate) const MR: usize = 8;
 
 /// The left factor of a product: at each inner index, one value of it multiplies a row of a panel of B.

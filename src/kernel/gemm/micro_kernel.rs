@@ -232,7 +232,7 @@ impl Tile {
 /// their columns begin at `j`.
 ///
 /// It is one function for tiles of all sizes. Inlined, its loops are unrolled for each size, and slow down tiles that
-/// are no border.
+/// are not at an edge.
 ///
 /// # Safety
 /// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is

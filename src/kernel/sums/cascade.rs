@@ -13,7 +13,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
     /// A sum of no blocks.
     ///
     /// # Safety
-    /// The registers exist and hold values of `T`. So for all methods.
+    /// The registers exist and hold values of `T`. The same applies to all methods.
     #[inline(always)]
     pub(super) unsafe fn new<T>() -> Self
     where

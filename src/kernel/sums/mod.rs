@@ -1,4 +1,4 @@
-//! Sums over rows, in an order that keeps their digits.
+//! Sums over rows, in an order that limits rounding errors.
 //!
 //! A sequential sum of n terms loses about `√n / 6` epsilons, because each addition rounds the partial sum. Here a
 //! partial sum takes at most a few dozen additions before it becomes a term of the next level.
@@ -27,13 +27,13 @@ pub(crate) use self::{
     term_sums::{add_sums, sum_of},
 };
 
-/// Rows added in sequence, in registers.
+/// The number of rows added in sequence, in registers.
 const ROWS: usize = 32;
 
-/// Terms of one level that form a term of the next.
+/// The number of terms of one level whose sum is a term of the next.
 const FAN: usize = 32;
 
-/// Columns per part of a loop over threads: several cache lines.
+/// The number of columns per part of a loop over threads: several cache lines.
 const GRAIN: usize = 256;
 
 #[cfg(test)]
