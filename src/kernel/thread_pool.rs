@@ -333,8 +333,7 @@ mod tests {
         }
     }
 
-    /// Without the empty job of `drop`, a worker can read a part of the last job after its owner is freed,
-    /// and this test crashes.
+    /// A mutant fails it by a crash: a worker that looks for more finds the last job open again, and its owner gone.
     #[test]
     fn pool_dropped_after_a_job_runs_no_further_part() {
         let ran = AtomicUsize::new(0);
