@@ -17,7 +17,7 @@ const BATCH: usize = 8;
 
 fn main() -> Result<(), Error> {
     let steps = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10_000);
-    let network = Sequential::<f32>::input(INPUT).recurrent(HIDDEN, Lstm).last_step().linear(1).build()?;
+    let network = Sequential::<f32>::input(INPUT).recurrent(HIDDEN, Lstm::new()).last_step().linear(1).build()?;
     let mut w = initialize(&network, 1)?;
     let shape = BatchShape::sequences(BATCH, steps);
     let targets: Vec<f32> = (0..BATCH).map(|i| i as f32 / 8.0).collect();

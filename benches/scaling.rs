@@ -58,7 +58,7 @@ fn main() -> Result<(), Error> {
     for width in [16, 32, 64, 128, 256, 512, 1024, 2048] {
         report("width", width, &plain(width, 4)?, BatchShape::batch(32))?;
     }
-    let lstm = Sequential::<f32>::input(32).recurrent(64, Lstm).build()?;
+    let lstm = Sequential::<f32>::input(32).recurrent(64, Lstm::new()).build()?;
     for steps in [10, 100, 1000, 10_000] {
         report("steps", steps, &lstm, BatchShape::sequences(8, steps))?;
     }

@@ -50,8 +50,8 @@ fn all(criterion: &mut Criterion) {
     steps(criterion, "10 x 32 tanh", deep.linear(1).build().expect("a network"), 1);
     let unrolled = [
         ("Elman", input().recurrent(WIDTH, Elman::new(Tanh))),
-        ("LSTM", input().recurrent(WIDTH, Lstm)),
-        ("GRU", input().recurrent(WIDTH, Gru::default())),
+        ("LSTM", input().recurrent(WIDTH, Lstm::new())),
+        ("GRU", input().recurrent(WIDTH, Gru::new())),
     ];
     for (name, network) in unrolled {
         let network = network.last_step().linear(1).build().expect("a network");

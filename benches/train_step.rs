@@ -147,8 +147,8 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let builder = Sequential::<T>::input(inputs);
     let (builder, gates) = match cell {
         "tanh" => (builder.recurrent(hidden, Elman::new(Tanh)), 1),
-        "lstm" => (builder.recurrent(hidden, Lstm), 4),
-        _ => (builder.recurrent(hidden, Gru::default()), 3),
+        "lstm" => (builder.recurrent(hidden, Lstm::new()), 4),
+        _ => (builder.recurrent(hidden, Gru::new()), 3),
     };
     let network = builder.last_step().linear(10).build().expect("a network");
     let factor = 1.0 / (hidden as f64).sqrt();

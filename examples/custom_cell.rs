@@ -1,14 +1,14 @@
 //! A recurrent cell of your own, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::activation::{Activation, Sigmoid, Tanh};
-use chainrule::recurrent::{Cell, CellBackward, CellForward, Operand, Product};
+use chainrule::recurrent::{Cell, CellBackward, CellForward};
 use chainrule::{
     BatchShape,
     dataset::Dataset,
     layer::Sequential,
     loss::{MeanSquaredError, Target},
 };
-use chainrule::{Error, Scalar};
+use chainrule::{Error, Gate, Scalar};
 use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
@@ -19,11 +19,8 @@ use chainrule::{
 struct Minimal;
 
 impl Cell for Minimal {
-    fn gates(&self) -> &'static [&'static str] {
-        &["forget", "candidate"]
-    }
-    fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false }]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::carrying_state("forget"), Gate::new("candidate")] }
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         let units = unit.h_prev.len();

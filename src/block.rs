@@ -19,6 +19,36 @@ pub enum Role {
     Gain,
 }
 
+/// A gate of a recurrent cell: as many rows of W, of U and of the biases as the cell has units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Gate {
+    /// Name, unique in the cell: `forget`.
+    pub name: &'static str,
+    /// Whether the state of the previous step is multiplied by the gate: the forget gate of an LSTM, the update gate of
+    /// a GRU. Where it is 0, the state and its gradient vanish.
+    pub carries_state: bool,
+}
+
+impl Gate {
+    /// A gate that does not carry the state.
+    pub const fn new(name: &'static str) -> Self {
+        Gate { name, carries_state: false }
+    }
+
+    /// A gate by which the state of the previous step is multiplied.
+    pub const fn carrying_state(name: &'static str) -> Self {
+        Gate { name, carries_state: true }
+    }
+}
+
+/// The name.
+impl core::fmt::Display for Gate {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// A named range of the parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,8 +61,8 @@ pub struct Block<'a> {
     pub shape: [usize; 2],
     /// Role of its parameters.
     pub role: Role,
-    /// Names of the gates stacked in its rows, in order, each with the same number of rows.
-    pub gates: &'static [&'static str],
+    /// The gates stacked in its rows, in order, each with the same number of rows.
+    pub gates: &'static [Gate],
     /// Whether training skips its gradient and keeps its values.
     pub frozen: bool,
 }
@@ -50,9 +80,9 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Sets the names of the gates stacked in its rows.
+    /// Sets the gates stacked in its rows.
     #[must_use]
-    pub fn gates(mut self, gates: &'static [&'static str]) -> Self {
+    pub fn gates(mut self, gates: &'static [Gate]) -> Self {
         self.gates = gates;
         self
     }

@@ -75,7 +75,7 @@ pub mod theory;
 
 pub use activation::{Activation, Bounds};
 pub use batch_shape::BatchShape;
-pub use block::{Block, Blocks, Role};
+pub use block::{Block, Blocks, Gate, Role};
 pub use cpu::CpuLevel;
 pub use error::{Error, LayerRule};
 pub use layer::{Layer, Mode};

@@ -149,15 +149,15 @@ fn feedforward() {
 fn recurrent() {
     let (x, classes) = (values(10 * 7 * 3), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
     let data = Dataset::sequences(3, 7, &x, Target::Classes(&classes)).unwrap();
-    let lstm = Sequential::input(3).recurrent(5, Lstm).last_step().linear(3).build().unwrap();
+    let lstm = Sequential::input(3).recurrent(5, Lstm::new()).last_step().linear(3).build().unwrap();
     check("an LSTM", lstm, CrossEntropy::new(), &data);
-    let stacked = Sequential::input(3).recurrent(5, Gru::default()).dropout(0.1).recurrent(4, Elman::<Tanh>::default());
+    let stacked = Sequential::input(3).recurrent(5, Gru::new()).dropout(0.1).recurrent(4, Elman::<Tanh>::default());
     check("a stack", stacked.mean_over_steps().linear(3).build().unwrap(), CrossEntropy::new(), &data);
-    let both = Sequential::input(3).bidirectional(5, Lstm).last_step().linear(3).build().unwrap();
+    let both = Sequential::input(3).bidirectional(5, Lstm::new()).last_step().linear(3).build().unwrap();
     check("both directions", both, CrossEntropy::new(), &data);
     let targets = values(10 * 7 * 2);
     let data = Dataset::sequences(3, 7, &x, Target::Values(&targets)).unwrap();
-    let lstm = Sequential::input(3).recurrent(5, Lstm).linear(2).build().unwrap();
+    let lstm = Sequential::input(3).recurrent(5, Lstm::new()).linear(2).build().unwrap();
     check("an LSTM with a loss at each step", lstm, MeanSquaredError::new(), &data);
 }
 
@@ -167,9 +167,9 @@ fn ragged() {
     let rows: usize = lengths.iter().sum();
     let (x, classes) = (values(rows * 3), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
     let data = Dataset::ragged(3, &lengths, &x, Target::Classes(&classes)).unwrap();
-    let lstm = || Sequential::input(3).recurrent(5, Lstm);
+    let lstm = || Sequential::input(3).recurrent(5, Lstm::new());
     check("a ragged LSTM", lstm().last_step().linear(3).build().unwrap(), CrossEntropy::new(), &data);
-    let both = Sequential::input(3).bidirectional(4, Gru::default()).mean_over_steps().linear(3).build().unwrap();
+    let both = Sequential::input(3).bidirectional(4, Gru::new()).mean_over_steps().linear(3).build().unwrap();
     check("a ragged GRU in both directions", both, CrossEntropy::new(), &data);
     let per_step: Vec<usize> = (0..rows).map(|row| row % 3).collect();
     let data = Dataset::ragged(3, &lengths, &x, Target::Classes(&per_step)).unwrap();
@@ -222,7 +222,7 @@ fn several_threads() {
 /// By hand: passes of any size up to the capacity, from a carried state too, and inference.
 #[test]
 fn tape_by_hand() {
-    let network = Sequential::<f32>::input(3).recurrent(5, Lstm).activation(Tanh).linear(2).build().unwrap();
+    let network = Sequential::<f32>::input(3).recurrent(5, Lstm::new()).activation(Tanh).linear(2).build().unwrap();
     let w = chainrule::layer::initialize::<f32>(&network, 3).unwrap();
     let mut workspace = Workspace::new(&network, BatchShape::sequences(4, 6)).unwrap();
     let mut small = Workspace::for_inference(&network, BatchShape::sequences(4, 6)).unwrap();
@@ -269,7 +269,7 @@ fn predict_one_sample() {
     let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];
     let first = predict();
     assert_eq!(allocations(&mut predict), (first, 0));
-    let recurrent = Recurrent::new(4, 3, Lstm);
+    let recurrent = Recurrent::new(4, 3, Lstm::new());
     let both = Bidirectional::new::<f32>(recurrent.clone(), recurrent).unwrap();
     let mut trainer = Trainer::new(both, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];

@@ -236,7 +236,7 @@ fn over_time(layer: impl Layer<f32> + 'static, outputs: usize) -> Result<Sequent
 }
 
 fn lstm(hidden: usize, bias: impl Initializer + 'static) -> Result<Sequential<f32>, Error> {
-    over_time(Recurrent::new(2, hidden, Lstm).bias(bias), 2)
+    over_time(Recurrent::new(2, hidden, Lstm::new()).bias(bias), 2)
 }
 
 fn elman(activation: impl Activation, hidden: usize, gain: f64) -> Result<Sequential<f32>, Error> {
@@ -343,7 +343,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                 // The next number depends on the last few.
                 "sunspots" => {
                     span = 3;
-                    over_time(Recurrent::new(1, hidden, Lstm), 1)?
+                    over_time(Recurrent::new(1, hidden, Lstm::new()), 1)?
                 }
                 "remembers" => lstm(hidden, Chrono { span })?,
                 _ => lstm(hidden, ByGate::new(Zeros).gate("forget", Constant(4.0)).gate("input", Constant(-2.0)))?,

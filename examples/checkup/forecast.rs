@@ -42,7 +42,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     };
     let (x, y) = (windows(0), windows(1));
     let data = Dataset::sequences(1, WINDOW, &x, Target::Values(&y))?;
-    let network = Sequential::<f32>::input(1).recurrent(HIDDEN, Gru::default()).linear(1).build()?;
+    let network = Sequential::<f32>::input(1).recurrent(HIDDEN, Gru::new()).linear(1).build()?;
     let epochs = if short { 3 } else { 60 };
     let settings = TrainConfig { batch_size: BATCH, epochs, seed: 5, ..TrainConfig::default() };
     let updates = (epochs * starts.len().div_ceil(BATCH)) as u64;

@@ -81,8 +81,8 @@ impl Kind {
             Kind::Small => network.push(tanh().recurrent(Glorot::normal().gain(0.5))),
             Kind::Orthogonal => network.push(tanh().recurrent(Orthogonal::default())),
             Kind::Identity => network.push(Recurrent::new(1, HIDDEN, Elman::new(Relu)).recurrent(Identity::default())),
-            Kind::Lstm => network.push(Recurrent::new(1, HIDDEN, Lstm).bias(open("forget"))),
-            Kind::Gru => network.push(Recurrent::new(1, HIDDEN, Gru::default()).bias(open("update"))),
+            Kind::Lstm => network.push(Recurrent::new(1, HIDDEN, Lstm::new()).bias(open("forget"))),
+            Kind::Gru => network.push(Recurrent::new(1, HIDDEN, Gru::new()).bias(open("update"))),
         }?;
         network.push(chainrule::layer::LastStep::new(HIDDEN))?;
         network.push(chainrule::layer::Linear::new(HIDDEN, 10))?;

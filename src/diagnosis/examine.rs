@@ -30,6 +30,13 @@ pub(super) struct Trajectory {
     pub(super) exponents: Vec<f64>,
 }
 
+/// The layers with a gate that carries the state.
+fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let gated = blocks.iter().filter(|block| block.gates.iter().any(|gate| gate.carries_state));
+    gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
+}
+
 /// What goes into each layer as a whole.
 struct Entering<T>(Vec<(String, Vec<T>)>);
 
@@ -62,6 +69,8 @@ pub struct Diagnosis<'a> {
     pub(super) node: LayerSpec,
     pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
+    /// Layers with a gate that carries the state.
+    pub(super) carries_state: Vec<String>,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
     pub(super) trajectories: Vec<Trajectory>,
@@ -80,6 +89,7 @@ impl<'a> Diagnosis<'a> {
             node: network.spec(),
             inputs,
             prediction: Prediction::of(network, inputs)?,
+            carries_state: carries_state(network),
             certificate: None,
             recurrent: Vec::new(),
             trajectories: Vec::new(),

@@ -83,7 +83,7 @@ pub fn expect_healthy(report: Result<Report, Error>) {
 /// let batch: Vec<f32> = (0..32 * 4).map(|i| (i as f32).sin()).collect();
 /// assert_gradient_healthy!(network, batch);
 ///
-/// let network = Sequential::<f32>::input(4).recurrent(16, Lstm).last_step().linear(3).build()?;
+/// let network = Sequential::<f32>::input(4).recurrent(16, Lstm::new()).last_step().linear(3).build()?;
 /// assert_gradient_healthy!(network, batch, steps = 8, span = 4);
 /// # Ok::<(), chainrule::Error>(())
 /// ```

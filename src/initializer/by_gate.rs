@@ -45,7 +45,7 @@ impl ByGate {
 
     /// The initializer that fills a block of `shape`.
     pub fn chosen(&self, shape: Shape) -> &InitializerKind {
-        self.named(shape.gate)
+        self.named(shape.gate.map(|gate| gate.name))
     }
 
     fn named(&self, gate: Option<&str>) -> &InitializerKind {

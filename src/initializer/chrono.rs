@@ -1,22 +1,24 @@
 //! Gate biases for memory over a given number of steps.
 
 use super::{Initializer, InitializerKind, Shape};
-use crate::error::{Error, require};
-use crate::random::uniform;
+use crate::{
+    block::Gate,
+    error::{Error, require},
+    random::uniform,
+};
 use rand_core::Rng;
 
 /// Chrono initialization: the units of an LSTM or a GRU forget after 2 to `span` steps, uniformly distributed.
 ///
 /// b_f ~ ln U\[1, span − 1\], b_i = −b_f (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
 ///
-/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates `forget` and `update` have
-/// the bias b_f; the update gate z of a [`Gru`](crate::recurrent::Gru) keeps the state at z = 1. The gate `input` has
-/// the b_i of the same unit. The other gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the
-/// gates are drawn independently.
+/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates that
+/// [carry the state](Gate::carries_state) have the bias b_f. The gate `input` has the b_i of the same unit. The other
+/// gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the gates are drawn independently.
 ///
 /// ```
 /// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};
-/// let layer = Recurrent::new(8, 32, Lstm).bias(Chrono { span: 200 });
+/// let layer = Recurrent::new(8, 32, Lstm::new()).bias(Chrono { span: 200 });
 /// # let _ = layer;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +36,10 @@ enum Part {
     Other,
 }
 
-fn part(gate: Option<&str>) -> Part {
+fn part(gate: Option<Gate>) -> Part {
     match gate {
-        Some("forget" | "update") => Part::Keeps,
-        Some("input") => Part::Admits,
+        Some(Gate { carries_state: true, .. }) => Part::Keeps,
+        Some(Gate { name: "input", .. }) => Part::Admits,
         _ => Part::Other,
     }
 }
@@ -75,20 +77,14 @@ impl Initializer for Chrono {
 
     /// If one gate keeps the state and another admits input, the second has the biases of the first with the opposite
     /// sign.
-    fn fill_gates(
-        &self,
-        shape: Shape,
-        gates: &[&'static str],
-        rng: &mut dyn Rng,
-        values: &mut [f64],
-    ) -> Result<(), Error> {
+    fn fill_gates(&self, shape: Shape, gates: &[Gate], rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
         Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape }.holds(values)?;
         let size = shape.rows.saturating_mul(shape.columns);
-        let does = |wanted: Part| move |gate: &&'static str| part(Some(gate)) == wanted;
+        let does = |wanted: Part| move |gate: &Gate| part(Some(*gate)) == wanted;
         let kept = gates.iter().position(does(Part::Keeps));
-        for (i, gate) in gates.iter().enumerate() {
+        for (i, &gate) in gates.iter().enumerate() {
             match kept {
-                Some(_) if does(Part::Admits)(gate) => {}
+                Some(_) if does(Part::Admits)(&gate) => {}
                 _ => self.fill(shape.gate(gate), rng, &mut values[i * size..][..size])?,
             }
         }

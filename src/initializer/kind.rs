@@ -4,7 +4,7 @@ use super::{
     ByGate, Chrono, Constant, CriticalGain, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal,
     Uniform, VarianceScaling, Zeros,
 };
-use crate::{arc::Arc, error::Error};
+use crate::{arc::Arc, block::Gate, error::Error};
 use alloc::format;
 use rand_core::Rng;
 
@@ -39,7 +39,7 @@ macro_rules! kinds {
             fn fill_gates(
                 &self,
                 shape: Shape,
-                gates: &[&'static str],
+                gates: &[Gate],
                 rng: &mut dyn Rng,
                 values: &mut [f64],
             ) -> Result<(), Error> {

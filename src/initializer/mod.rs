@@ -24,7 +24,7 @@ pub use truncated::TruncatedNormal;
 
 use crate::{
     arc::Arc,
-    block::Role,
+    block::{Gate, Role},
     error::{Error, require_length},
     scalar::{Scalar, scalar},
     size::{filled, product},
@@ -44,7 +44,7 @@ pub struct Shape {
     /// The role of the block.
     pub role: Role,
     /// The gate that the block belongs to; `None` for a parameter without gates.
-    pub gate: Option<&'static str>,
+    pub gate: Option<Gate>,
 }
 
 impl Shape {
@@ -55,7 +55,7 @@ impl Shape {
 
     /// Sets the gate of the block.
     #[must_use]
-    pub const fn gate(mut self, gate: &'static str) -> Self {
+    pub const fn gate(mut self, gate: Gate) -> Self {
         self.gate = Some(gate);
         self
     }
@@ -94,20 +94,14 @@ pub trait Initializer: Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of [`fill`](Self::fill), and [`Error::Length`] if `values` are not `rows × columns` for each gate.
-    fn fill_gates(
-        &self,
-        shape: Shape,
-        gates: &[&'static str],
-        rng: &mut dyn Rng,
-        values: &mut [f64],
-    ) -> Result<(), Error> {
+    fn fill_gates(&self, shape: Shape, gates: &[Gate], rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
         let each = Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape };
         each.holds(values)?;
         let size = shape.rows.saturating_mul(shape.columns).max(1);
         gates
             .iter()
             .zip(values.chunks_mut(size))
-            .try_for_each(|(gate, values)| self.fill(shape.gate(gate), rng, values))
+            .try_for_each(|(&gate, values)| self.fill(shape.gate(gate), rng, values))
     }
 
     /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². `None` if the entries have different
@@ -156,7 +150,7 @@ pub(crate) fn fill_gates<T: Scalar>(
     rows: usize,
     columns: usize,
     role: Role,
-    gates: &[&'static str],
+    gates: &[Gate],
     rng: &mut dyn Rng,
     w: &mut [T],
 ) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use crate::{
     activation::AnyActivation,
     batch_shape::BatchShape,
+    block::Gate,
     monitor::{Factor, Link},
 };
 use alloc::string::String;
@@ -63,7 +64,7 @@ impl<'a> Link<'a> {
 
     /// The same link for one gate.
     #[must_use]
-    pub const fn gate(self, gate: &'static str) -> Self {
+    pub const fn gate(self, gate: Gate) -> Self {
         Link { gate: Some(gate), ..self }
     }
 

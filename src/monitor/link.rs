@@ -1,6 +1,6 @@
 //! Links and their factors.
 
-use crate::{activation::AnyActivation, batch_shape::BatchShape};
+use crate::{activation::AnyActivation, batch_shape::BatchShape, block::Gate};
 
 /// The factor of the chain rule that a link applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ pub struct Link<'a> {
     /// The step of a recurrent layer; `None` for a link of depth.
     pub step: Option<usize>,
     /// The gate of a gated cell.
-    pub gate: Option<&'static str>,
+    pub gate: Option<Gate>,
     /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
     pub on_main_path: bool,
     /// The rows of the pass.
@@ -45,7 +45,7 @@ impl core::fmt::Debug for Link<'_> {
             .field("name", &self.name)
             .field("factor", &self.factor)
             .field("step", &self.step)
-            .field("gate", &self.gate)
+            .field("gate", &self.gate.map(|gate| gate.name))
             .field("on_main_path", &self.on_main_path)
             .finish_non_exhaustive()
     }

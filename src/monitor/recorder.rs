@@ -63,7 +63,7 @@ impl<W: Write> Recorder<W> {
             name: at.name,
             factor: Some(at.factor),
             step: at.step,
-            gate: at.gate,
+            gate: at.gate.map(|gate| gate.name),
             before: NormStats::of(before),
             after: NormStats::of(after),
         });

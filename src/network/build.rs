@@ -100,8 +100,8 @@ impl LayerSpec {
                     CellKind::Elman(activation) => {
                         A::visit(activation, unroll).ok_or_else(|| opaque(activation.name()))?
                     }
-                    CellKind::Lstm => unroll.with(Lstm),
-                    CellKind::Gru(reset) => unroll.with(Gru::new(*reset)),
+                    CellKind::Lstm => unroll.with(Lstm::new()),
+                    CellKind::Gru(reset) => unroll.with(Gru::new().variant(*reset)),
                     CellKind::Custom(name) => return Err(opaque(name)),
                 }
             }

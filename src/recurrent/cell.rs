@@ -2,10 +2,12 @@
 
 use crate::{
     activation::AnyActivation,
+    block::Gate,
     kernel::fused::{Fused, fused, fused_mut},
     layer::CellKind,
     scalar::Scalar,
 };
+use alloc::{vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 
 /// The operand of a recurrent product.
@@ -34,7 +36,7 @@ pub struct Product {
 ///
 /// # Shapes
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
-/// `cell_state_prev`, `cell_state`: \[[`cell_state`](Cell::cell_state) · hidden\].
+/// `cell_state_prev`, `cell_state`: \[[`cell_state`](CellSizes::cell_state) · hidden\].
 #[non_exhaustive]
 pub struct CellForward<'a, T> {
     /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage
@@ -78,7 +80,7 @@ impl<'a, T> CellForward<'a, T> {
 /// One sample at one stage of a backward step.
 ///
 /// # Shapes
-/// As [`CellForward`]; `between_stages`: \[[`between_stages`](Cell::between_stages) · hidden\].
+/// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
@@ -125,6 +127,15 @@ impl<'a, T> CellBackward<'a, T> {
     }
 }
 
+/// Values per unit that a cell needs beside h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellSizes {
+    /// Values of cell state, carried from step to step: 1 for the c of an LSTM.
+    pub cell_state: usize,
+    /// Gradients that one backward stage keeps for an earlier one.
+    pub between_stages: usize,
+}
+
 /// Upper bounds on the weights of one gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -146,14 +157,44 @@ pub struct StepBounds {
     pub input: [f64; 2],
 }
 
-/// One step of a recurrent layer.
+/// One step of a recurrent layer: element-wise stages between matrix products with U.
 ///
-/// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward
-/// pass runs them in reverse order. A stage receives one sample at a time, and its slices hold all gates or units of
-/// that sample. The recurrent layer owns the weights: `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\]
-/// and the biases.
+/// ```
+/// use chainrule::{Gate, Scalar, activation::{Activation, Tanh}, recurrent::{Cell, CellBackward, CellForward}};
+/// /// h = tanh(z), z = W x + U h_prev + b: one gate, one product, one stage.
+/// #[derive(Clone, Debug)]
+/// struct Plain;
+/// impl Cell for Plain {
+///     fn gates(&self) -> &'static [Gate] {
+///         const { &[Gate::new("hidden")] }
+///     }
+///     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+///         unit.h.iter_mut().zip(&*unit.z).for_each(|(h, &z)| *h = Tanh.value(z));
+///     }
+///     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+///         unit.z.iter_mut().zip(unit.h).zip(unit.d_h).for_each(|((z, &h), &dh)| *z = dh * Tanh.derivative(*z, h));
+///     }
+/// }
+/// chainrule::testing::cell_laws(&Plain, 0).unwrap();
+/// ```
+///
+/// # Required
+/// `gates` names the parts of the pre-activation `z = W x + U h_prev + b`. `forward` computes `h` from `z`. `backward`
+/// replaces `z` by its gradient. The recurrent layer owns `W` \[gates · hidden, inputs\], `U`
+/// \[gates · hidden, hidden\] and the biases.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `products` | one product of all gates with h | a stage lies between two products, or a product is kept apart |
+/// | `sizes` | none | there is a cell state, or a backward stage keeps a gradient for an earlier one |
+/// | `activation` | `None` | monitors and the diagnosis shall see the gates |
+/// | `step_bounds` | `None` | the network shall have a certificate over time |
+/// | `kind` | the name of the type | never, outside this crate |
 ///
 /// # Rules
+/// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward
+/// pass runs them in reverse order. A stage receives one sample at a time.
 /// * There is at least one gate. Names of gates differ.
 /// * The gates of a product exist. Separate products have theirs in order, without gaps.
 /// * Each stage after the first has a product. No product of stage 0 has the operand [`Operand::StageOutput`].
@@ -162,32 +203,8 @@ pub struct StepBounds {
 /// A network or workspace with a cell that breaks a rule is refused with
 /// [`Error::InvalidLayer`](crate::Error::InvalidLayer), which names the layer.
 pub trait Cell: Clone + Debug + Send + Sync + 'static {
-    /// Names of the gates, in the order of the rows of W and U.
-    fn gates(&self) -> &'static [&'static str];
-
-    /// Products with the recurrent weights.
-    fn products(&self) -> &'static [Product];
-
-    /// Values of cell state per unit, apart from h: 1 for an LSTM. The default is 0.
-    fn cell_state(&self) -> usize {
-        0
-    }
-
-    /// Gradients per unit that one backward stage keeps for another. The default is 0.
-    fn between_stages(&self) -> usize {
-        0
-    }
-
-    /// The activation of a gate, for monitors. The default is `None`.
-    fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
-        None
-    }
-
-    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None`
-    /// if none are known, which is the default.
-    fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
-        None
-    }
+    /// The gates, in the order of the rows of W and U.
+    fn gates(&self) -> &'static [Gate];
 
     /// Runs one stage of a step.
     ///
@@ -201,6 +218,27 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// # Panics
     /// As [`forward`](Self::forward).
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>);
+
+    /// Products with the recurrent weights. The default is one, of all gates with the hidden state, before stage 0.
+    fn products(&self) -> Vec<Product> {
+        vec![Product { gates: 0..self.gates().len(), stage: 0, operand: Operand::Hidden, keep_separate: false }]
+    }
+
+    /// Values per unit beside h. The default is none.
+    fn sizes(&self) -> CellSizes {
+        CellSizes::default()
+    }
+
+    /// The activation of a gate, for monitors. The default is `None`.
+    fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
+        None
+    }
+
+    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None`
+    /// if none are known, which is the default.
+    fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
+        None
+    }
 
     /// The cell as data. The default is [`CellKind::Custom`] with the name of the type.
     fn kind(&self) -> CellKind {

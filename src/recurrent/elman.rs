@@ -1,8 +1,9 @@
 //! The plain recurrent cell.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
+    block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
     layer::CellKind,
     linalg::Upper,
@@ -18,19 +19,15 @@ pub struct Elman<A = Tanh> {
 }
 
 impl<A: Activation> Elman<A> {
-    /// The cell with that activation.
-    pub fn new(activation: A) -> Self {
+    /// A plain cell with `activation`.
+    pub const fn new(activation: A) -> Self {
         Elman { activation }
     }
 }
 
 impl<A: Activation> Cell for Elman<A> {
-    fn gates(&self) -> &'static [&'static str] {
-        &["hidden"]
-    }
-
-    fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false }]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("hidden")] }
     }
 
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {

@@ -1,16 +1,18 @@
 //! The gated recurrent unit, in both reset conventions.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds},
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
+    block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
     layer::{CellKind, GruVariant},
     linalg::Upper,
     scalar::Scalar,
 };
+use alloc::{vec, vec::Vec};
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
 ///
@@ -20,13 +22,19 @@ use crate::{
 /// Source: Cho et al. 2014, eq. 5–8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Gru {
-    reset: GruVariant,
+    variant: GruVariant,
 }
 
 impl Gru {
-    /// The unit with that reset convention.
-    pub fn new(reset: GruVariant) -> Self {
-        Gru { reset }
+    /// A GRU with [`GruVariant::ResetAfter`].
+    pub const fn new() -> Self {
+        Gru { variant: GruVariant::ResetAfter }
+    }
+
+    /// Sets where the reset gate acts.
+    #[must_use]
+    pub const fn variant(self, variant: GruVariant) -> Self {
+        Gru { variant }
     }
 
     #[inline(always)]
@@ -36,7 +44,7 @@ impl Gru {
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
             let (h, mut out) = (load_block::<T, LANES>(unit.h_prev, at), [T::zero(); LANES]);
-            if self.reset == GruVariant::ResetBefore && stage == 0 {
+            if self.variant == GruVariant::ResetBefore && stage == 0 {
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
                     (out[j], r[j]) = (reset * h[j], kept);
@@ -48,7 +56,7 @@ impl Gru {
                 continue;
             }
             let mut candidate = load_block::<T, LANES>(zn, at);
-            if self.reset == GruVariant::ResetAfter {
+            if self.variant == GruVariant::ResetAfter {
                 let u = load_block::<T, LANES>(unit.u, at);
                 for j in 0..LANES {
                     let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
@@ -78,25 +86,24 @@ impl Gru {
 }
 
 impl Cell for Gru {
-    fn gates(&self) -> &'static [&'static str] {
-        &["reset", "update", "candidate"]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("reset"), Gate::carrying_state("update"), Gate::new("candidate")] }
     }
 
-    fn products(&self) -> &'static [Product] {
-        const GATES: Product = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false };
-        const AFTER: [Product; 2] =
-            [GATES, Product { gates: 2..3, stage: 0, operand: Operand::Hidden, keep_separate: true }];
-        const BEFORE: [Product; 2] =
-            [GATES, Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, keep_separate: false }];
-        match self.reset {
-            GruVariant::ResetAfter => &AFTER,
-            GruVariant::ResetBefore => &BEFORE,
-        }
+    fn products(&self) -> Vec<Product> {
+        let gates = Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false };
+        let candidate = match self.variant {
+            GruVariant::ResetAfter => Product { gates: 2..3, keep_separate: true, ..gates.clone() },
+            GruVariant::ResetBefore => {
+                Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, ..gates.clone() }
+            }
+        };
+        vec![gates, candidate]
     }
 
-    fn between_stages(&self) -> usize {
+    fn sizes(&self) -> CellSizes {
         // dL/dz of the update gate's value, between the two stages.
-        (self.reset == GruVariant::ResetBefore) as usize
+        CellSizes { cell_state: 0, between_stages: (self.variant == GruVariant::ResetBefore) as usize }
     }
 
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
@@ -116,7 +123,7 @@ impl Cell for Gru {
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         let [reset, update, candidate] = gates else { return None };
         let (quarter, half, upper) = (Upper::of(0.25), Upper::of(0.5), Upper::of);
-        let through_reset = match self.reset {
+        let through_reset = match self.variant {
             GruVariant::ResetAfter => quarter * upper(candidate.product),
             GruVariant::ResetBefore => quarter * upper(candidate.recurrent),
         };
@@ -139,7 +146,7 @@ impl Cell for Gru {
         by_blocks!(T, LANES, at in n, {
             let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
             let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h_prev, at), load_block::<T, LANES>(unit.h_prev, at));
-            if self.reset == GruVariant::ResetBefore && stage == 0 {
+            if self.variant == GruVariant::ResetBefore && stage == 0 {
                 let d_operand = load_block::<T, LANES>(unit.d_operand, at);
                 let held = load_block::<T, LANES>(unit.between_stages, at);
                 for j in 0..LANES {
@@ -163,7 +170,7 @@ impl Cell for Gru {
             }
             store_block(zn, at, candidate);
             store_block(unit.d_h_prev, at, d_h);
-            if self.reset == GruVariant::ResetBefore {
+            if self.variant == GruVariant::ResetBefore {
                 store_block(unit.between_stages, at, d_update);
                 continue;
             }
@@ -181,7 +188,7 @@ impl Cell for Gru {
     }
 
     fn kind(&self) -> CellKind {
-        CellKind::Gru(self.reset)
+        CellKind::Gru(self.variant)
     }
 }
 

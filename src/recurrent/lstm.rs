@@ -1,11 +1,12 @@
 //! Long short-term memory.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds},
+    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds},
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
+    block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
     layer::CellKind,
     linalg::Upper,
@@ -21,19 +22,23 @@ use crate::{
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Lstm;
 
+impl Lstm {
+    /// An LSTM.
+    pub const fn new() -> Self {
+        Lstm
+    }
+}
+
 impl Cell for Lstm {
-    fn gates(&self) -> &'static [&'static str] {
-        &["input", "forget", "candidate", "output"]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")] }
     }
 
-    fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, keep_separate: false }]
-    }
-
-    fn cell_state(&self) -> usize {
-        1
+    fn sizes(&self) -> CellSizes {
+        CellSizes { cell_state: 1, between_stages: 0 }
     }
 
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {

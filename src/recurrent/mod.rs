@@ -18,7 +18,7 @@ mod weight_gradient;
 
 pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
-pub use cell::{Cell, CellBackward, CellForward, GateBounds, Operand, Product, StepBounds};
+pub use cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds};
 pub use elman::Elman;
 pub use gru::Gru;
 pub use layer::Recurrent;

@@ -56,17 +56,17 @@ impl Unrolled {
         live: &mut [T],
     ) {
         let (hidden, width) = (self.hidden, z.len() / active);
-        for (gate, name) in self.plan.gates.iter().enumerate() {
-            let Some(activation) = cell.activation(gate) else { continue };
+        for (index, &gate) in self.plan.gates.iter().enumerate() {
+            let Some(activation) = cell.activation(index) else { continue };
             let (before, after) = live.split_at_mut(active * hidden);
             let after = &mut after[..active * hidden];
             for (row, z) in before.chunks_mut(hidden).zip(z.chunks(width)) {
-                row.copy_from_slice(&z[gate * hidden..][..hidden]);
+                row.copy_from_slice(&z[index * hidden..][..hidden]);
             }
             for (y, &z) in after.iter_mut().zip(&*before) {
                 *y = scalar(activation.value_at(to_f64(z)));
             }
-            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, shape).at_step(step).gate(name);
+            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, shape).at_step(step).gate(gate);
             monitor.forward(&link.activation(activation), before, after);
         }
     }

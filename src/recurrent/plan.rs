@@ -1,9 +1,9 @@
 //! The sizes, products and buffers of a recurrent layer: all of it but the cell.
 
-use super::cell::{Cell, Operand, Product};
+use super::cell::{Cell, CellSizes, Operand, Product};
 use crate::{
     batch_shape::BatchShape,
-    block::{Block, Role},
+    block::{Block, Gate, Role},
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
     kernel::{
@@ -23,10 +23,9 @@ use rand_core::Rng;
 /// The answers of a cell; those of one without gates where they break a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
-    pub(super) gates: &'static [&'static str],
-    pub(super) products: &'static [Product],
-    pub(super) cell_state: usize,
-    pub(super) between_stages: usize,
+    pub(super) gates: &'static [Gate],
+    pub(super) products: Vec<Product>,
+    pub(super) sizes: CellSizes,
     /// The rule that the answers break.
     pub(super) broken: Option<LayerRule>,
 }
@@ -37,24 +36,17 @@ const MOST: usize = 1 << 16;
 impl Plan {
     /// The answers of `cell`, checked.
     pub(super) fn of(cell: &impl Cell) -> Self {
-        let plan = || Plan {
-            gates: cell.gates(),
-            products: cell.products(),
-            cell_state: cell.cell_state(),
-            between_stages: cell.between_stages(),
-            broken: None,
-        };
+        let plan = || Plan { gates: cell.gates(), products: cell.products(), sizes: cell.sizes(), broken: None };
         let (first, again) = (plan(), plan());
         let same = [
             ("gates", first.gates == again.gates),
             ("products", first.products == again.products),
-            ("cell_state", first.cell_state == again.cell_state),
-            ("between_stages", first.between_stages == again.between_stages),
+            ("sizes", first.sizes == again.sizes),
         ];
         let changed = same.into_iter().find(|(_, same)| !same).map(|(method, _)| LayerRule::Changed { method });
         match changed.map_or_else(|| again.check(), Err) {
             Ok(()) => again,
-            Err(rule) => Plan { gates: &[], products: &[], cell_state: 0, between_stages: 0, broken: Some(rule) },
+            Err(rule) => Plan { gates: &[], products: Vec::new(), sizes: CellSizes::default(), broken: Some(rule) },
         }
     }
 
@@ -63,7 +55,7 @@ impl Plan {
         if gates == 0 {
             return Err(LayerRule::NoGates);
         }
-        let mut names: Vec<&str> = self.gates.to_vec();
+        let mut names: Vec<&str> = self.gates.iter().map(|gate| gate.name).collect();
         names.sort_unstable();
         if names[0].is_empty() {
             return Err(LayerRule::NoName { what: "gate" });
@@ -74,8 +66,8 @@ impl Plan {
         for (method, found) in [
             ("gates", gates),
             ("products", self.products.len()),
-            ("cell_state", self.cell_state),
-            ("between_stages", self.between_stages),
+            ("sizes", self.sizes.cell_state),
+            ("sizes", self.sizes.between_stages),
         ] {
             if found > MOST {
                 return Err(LayerRule::CellSize { method, found, limit: MOST });
@@ -258,13 +250,13 @@ impl Unrolled {
         let rows = shape.rows();
         hold("x of a Recurrent", rows * self.inputs, x);
         hold("y of a Recurrent", rows * self.hidden, y);
-        let states = shape.batch * (self.hidden + self.plan.cell_state * self.hidden);
+        let states = shape.batch * (self.hidden + self.plan.sizes.cell_state * self.hidden);
         hold("the state of a Recurrent", states, end);
         hold("the state of a Recurrent", states, start);
     }
 
     pub(super) fn sizes(&self) -> Sizes {
-        let products = self.plan.products;
+        let products = &self.plan.products;
         let apart = products.iter().filter(|product| product.keep_separate);
         let separate = saturating_sum(apart.map(|product| product.gates.len()));
         let stages = products.iter().map(|product| product.stage.saturating_add(1)).max().unwrap_or(1);
@@ -273,8 +265,8 @@ impl Unrolled {
             hidden: self.hidden,
             z: units(self.plan.gates.len()),
             u: units(separate),
-            cell_state: units(self.plan.cell_state),
-            between_stages: units(self.plan.between_stages),
+            cell_state: units(self.plan.sizes.cell_state),
+            between_stages: units(self.plan.sizes.between_stages),
             operands: units(stages - 1),
             stages,
         }
@@ -317,7 +309,7 @@ impl Unrolled {
     }
 
     /// Each product with where its result begins in a row of `u` (if separate) or `z`.
-    pub(super) fn products(&self) -> impl Iterator<Item = (&'static Product, usize)> {
+    pub(super) fn products(&self) -> impl Iterator<Item = (&Product, usize)> {
         let mut apart = 0;
         let hidden = self.hidden;
         self.plan.products.iter().map(move |product| {

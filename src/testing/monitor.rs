@@ -7,7 +7,7 @@ use super::{
 use crate::{
     activation::Tanh,
     batch_shape::BatchShape,
-    block::Blocks,
+    block::{Blocks, Gate},
     error::Error,
     layer::{LastStep, Linear, LinkPath, Mode, Residual, Sequential, initialize},
     monitor::{Every, Factor, GradientMonitor},
@@ -136,7 +136,7 @@ fn feedforward<T: Scalar>() -> Result<Sequential<T>, Error> {
 }
 
 fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
-    Sequential::input(2).recurrent(3, Lstm).layer(LastStep::new(3)).linear(1).build()
+    Sequential::input(2).recurrent(3, Lstm::new()).layer(LastStep::new(3)).linear(1).build()
 }
 
 /// Outputs, gradients and parameters of a few steps, one after the other.
@@ -172,7 +172,7 @@ fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     for slice in [&[][..], &strange] {
         for factor in [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other] {
             let link = LinkPath::new(&names).link(factor, BatchShape::batch(1));
-            for link in [link, link.at_step(3), link.gate("gate"), link.activation(&Tanh)] {
+            for link in [link, link.at_step(3), link.gate(Gate::new("gate")), link.activation(&Tanh)] {
                 monitor.forward(&link, slice, slice);
                 monitor.backward(&link, slice, slice);
             }

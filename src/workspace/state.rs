@@ -27,7 +27,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
-    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm).build()?;
+    /// let network = Sequential::<f64>::input(1).recurrent(4, Lstm::new()).build()?;
     /// let w = initialize(&network, 1)?;
     /// let window = BatchShape::sequences(2, 5); // 2 sequences, 5 steps at a time
     /// let mut workspace = Workspace::new(&network, window)?;

@@ -35,8 +35,12 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)>
         ("deep and narrow", Box::new(deep.linear(3).build().unwrap()), "5.weight"),
         ("wide", Box::new(Sequential::<T>::input(40).linear(500).activation(Tanh).linear(300).build().unwrap()), "2"),
         ("others inside", Box::new(mixed.build().unwrap()), "1"),
-        ("recurrent", Box::new(Sequential::<T>::input(40).recurrent(9, Lstm).linear(2).build().unwrap()), "0.bias"),
-        ("no sequence of layers", Box::new(Recurrent::new(40, 6, Lstm)), "recurrent"),
+        (
+            "recurrent",
+            Box::new(Sequential::<T>::input(40).recurrent(9, Lstm::new()).linear(2).build().unwrap()),
+            "0.bias",
+        ),
+        ("no sequence of layers", Box::new(Recurrent::new(40, 6, Lstm::new())), "recurrent"),
         ("frozen whole", Box::new(Linear::new(40, 5)), ""),
     ]
 }

@@ -1,8 +1,8 @@
 //! The diagnosis of small networks whose one fault is known.
 
 use chainrule::{
-    Activation, BatchShape, Error, Layer, Role, Scalar,
-    activation::{Identity, Relu, Sigmoid, Tanh},
+    Activation, BatchShape, Error, Gate, Layer, Role, Scalar,
+    activation::{AnyActivation, Identity, Relu, Sigmoid, Tanh},
     assert_gradient_healthy,
     dataset::{Batch, Dataset},
     diagnosis::{Cause, Diagnosis, Finding, Report, Severity, expect_healthy, first_check},
@@ -10,7 +10,7 @@ use chainrule::{
     layer::{ActivationLayer, LastStep, LayerNorm, Linear, Sequential},
     loss::{CrossEntropy, MeanSquaredError, Target},
     monitor::{Every, Statistics},
-    recurrent::{Elman, Lstm, Recurrent},
+    recurrent::{Cell, CellBackward, CellForward, Elman, Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, ParameterGroups, Sgd},
@@ -234,13 +234,60 @@ fn time_is_judged_by_the_span_of_the_task() -> Result<(), Error> {
     assert!(check(&small, Some(50))?.root().unwrap().decades.unwrap() <= 50.0 * 0.5f64.log10() + 1e-9);
     let shut = Sequential::<f32>::input(1)
         .layer(
-            Recurrent::new(1, WIDTH, Lstm)
+            Recurrent::new(1, WIDTH, Lstm::new())
                 .bias(chainrule::initializer::ByGate::new(Zeros).gate("forget", Constant(-5.0))),
         )
         .last_step()
         .linear(2)
         .build()?;
     assert_eq!(root(&check(&shut, Some(60))?), (Cause::ClosedForgetGate, "0".into()));
+    Ok(())
+}
+
+/// `h_t = k ⊙ h_{t−1} + (1 − k) ⊙ n`, `k = σ(z_k)`, `n = tanh(z_n)`. Gate k may state that it carries the state.
+#[derive(Clone, Debug)]
+struct Keeper {
+    says_so: bool,
+}
+
+impl Cell for Keeper {
+    fn gates(&self) -> &'static [Gate] {
+        match self.says_so {
+            true => const { &[Gate::carrying_state("keep"), Gate::new("candidate")] },
+            false => const { &[Gate::new("keep"), Gate::new("candidate")] },
+        }
+    }
+    fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
+        if gate == 0 { Some(&Sigmoid) } else { Some(&Tanh) }
+    }
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        let n = unit.h.len();
+        for j in 0..n {
+            let keep = Sigmoid.value(unit.z[j]);
+            unit.h[j] = keep * unit.h_prev[j] + (T::one() - keep) * Tanh.value(unit.z[n + j]);
+        }
+    }
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        let n = unit.h.len();
+        for j in 0..n {
+            let (keep, candidate, dh) = (Sigmoid.value(unit.z[j]), Tanh.value(unit.z[n + j]), unit.d_h[j]);
+            unit.d_h_prev[j] += dh * keep;
+            unit.z[n + j] = dh * (T::one() - keep) * Tanh.derivative(unit.z[n + j], candidate);
+            unit.z[j] = dh * (unit.h_prev[j] - candidate) * Sigmoid.derivative(unit.z[j], keep);
+        }
+    }
+}
+
+#[test]
+fn closed_gate_of_a_custom_cell_is_found_by_what_the_gate_states() -> Result<(), Error> {
+    let (x, _) = data(128);
+    for (says_so, cause) in [(true, Cause::ClosedForgetGate), (false, Cause::VanishingRecurrence)] {
+        let bias = chainrule::initializer::ByGate::new(Zeros).gate("keep", Constant(-5.0));
+        let layer = Recurrent::new(1, WIDTH, Keeper { says_so }).recurrent(Zeros).bias(bias);
+        let network = Sequential::<f32>::input(1).layer(layer).last_step().linear(2).build()?;
+        let report = first_check(&network, &x, BatchShape::sequences(32, 128), Some(60), 1)?;
+        assert!(report.findings.iter().any(|finding| finding.cause == cause && finding.layer == "0"), "{report}");
+    }
     Ok(())
 }
 
@@ -383,7 +430,7 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
         assert!(!brief.findings.iter().any(vanishes), "{brief}");
     }
     // Of open gates nothing is certain, and nothing is said.
-    let gated = Sequential::<f64>::input(2).recurrent(4, Lstm).linear(2).build()?;
+    let gated = Sequential::<f64>::input(2).recurrent(4, Lstm::new()).linear(2).build()?;
     let w = chainrule::layer::initialize(&gated, 1)?;
     let report = Diagnosis::new(&gated, InputStatistics::new(1.0)?.steps(30)?)?.parameters(&gated, &w, shape)?.report();
     assert!(report.states.is_empty() && report.is_healthy(), "{report}");
@@ -433,7 +480,7 @@ fn lyapunov_exponents_along_the_data_are_told_before_the_first_step() -> Result<
     assert_eq!(root_of(&report), (Cause::ExplodingRecurrence, Severity::Critical));
 
     let mut lstm = Sequential::<f64>::new(1);
-    lstm.push(Recurrent::new(1, 3, Lstm))?;
+    lstm.push(Recurrent::new(1, 3, Lstm::new()))?;
     let diagnosis = Diagnosis::new(&lstm, InputStatistics::new(1.0)?.steps(400)?)?.span(20);
     let report = diagnosis.clone().trajectory(&lstm, &only(&lstm, &[], -2.0), &x)?.report();
     let found = &report.states[0].lyapunov;

@@ -58,7 +58,7 @@ fn widths() {
     let scaled = Residual::<f64>::new(Linear::new(3, 3)).unwrap();
     refuses!(scaled.scale(BranchScale::Fixed(NAN)), Error::Parameter { .. }, ["scale", "finite", "NaN"]);
     refuses!(
-        Bidirectional::new::<f64>(Recurrent::new(3, 2, Lstm), Recurrent::new(4, 2, Lstm)),
+        Bidirectional::new::<f64>(Recurrent::new(3, 2, Lstm::new()), Recurrent::new(4, 2, Lstm::new())),
         Error::WidthMismatch { expected: 3, found: 4, .. },
         ["backward", "3", "4"]
     );
@@ -69,7 +69,7 @@ fn widths() {
     refuses!(Sequential::<f64>::input(3).build(), Error::Empty { .. }, ["network is empty"]);
     let branch = Sequential::<f64>::input(3).residual(|branch| branch.linear(4)).build();
     refuses!(branch, Error::WidthMismatch { expected: 3, found: 4, .. }, ["skip"]);
-    refuses!(Sequential::<f64>::input(3).recurrent(0, Lstm).build(), Error::Parameter { .. }, ["at least 1"]);
+    refuses!(Sequential::<f64>::input(3).recurrent(0, Lstm::new()).build(), Error::Parameter { .. }, ["at least 1"]);
     refuses!(
         Workspace::<f64, _>::new(Linear::new(0, 2), BatchShape::batch(1)),
         Error::Parameter { .. },
@@ -85,14 +85,18 @@ fn widths() {
 /// Found by this test: both directions must give the same rows, and neither may be of width 0.
 #[test]
 fn two_directions_that_do_not_fit() {
-    let pooled = Sequential::<f64>::input(3).recurrent(2, Lstm).last_step().build().unwrap();
-    let even = Recurrent::new(3, 2, Lstm);
+    let pooled = Sequential::<f64>::input(3).recurrent(2, Lstm::new()).last_step().build().unwrap();
+    let even = Recurrent::new(3, 2, Lstm::new());
     refuses!(
         Bidirectional::new::<f64>(even.clone(), pooled),
         Error::IncompatibleLayer { .. },
         ["bidirectional", "same rows"]
     );
-    refuses!(Bidirectional::new::<f64>(Recurrent::new(3, 0, Lstm), even), Error::Parameter { .. }, ["width", "0"]);
+    refuses!(
+        Bidirectional::new::<f64>(Recurrent::new(3, 0, Lstm::new()), even),
+        Error::Parameter { .. },
+        ["width", "0"]
+    );
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
         ["Workspace::new"]
     );
 
-    let recurrent = Recurrent::new(1, 2, Lstm);
+    let recurrent = Recurrent::new(1, 2, Lstm::new());
     let w: Vec<f64> = initialize(&recurrent, 0).unwrap();
     let mut workspace = Workspace::new(&recurrent, BatchShape::batch(2)).unwrap();
     for wrong in [0, 3, 12] {

@@ -243,7 +243,7 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
     // The plain recurrence lost 12 decades or more; what is left is told by the gates.
     let left = check(&fixed)?.root().and_then(|root| root.decades).unwrap_or(0.0);
     assert!(finding.decades.unwrap() < -12.0 && left > -4.0, "{left}");
-    let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm).linear(1).build()?.spec();
+    let lstm = Sequential::<f32>::input(1).recurrent(8, Lstm::new()).linear(1).build()?.spec();
     let mut shut = finding.clone();
     shut.cause = Cause::ClosedForgetGate;
     let forget = suggest_fixes(&FixContext::new(&lstm, InputStatistics::new(1.0)?.steps(60)?, &shut).span(40))?;

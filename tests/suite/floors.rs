@@ -20,7 +20,7 @@ const ROOT: [(&str, &[&str]); 10] = [
     ("cpu", &["CpuLevel"]),
     ("error", &["Error", "LayerRule"]),
     ("scalar", &["Scalar", "to_f64"]),
-    ("block", &["Block", "Blocks", "Role"]),
+    ("block", &["Block", "Blocks", "Gate", "Role"]),
     ("batch_shape", &["BatchShape"]),
     ("activation", &["Activation", "Bounds"]),
     ("layer", &["Layer", "Mode"]),

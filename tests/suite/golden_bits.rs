@@ -59,8 +59,8 @@ fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
     let input = Sequential::<T>::input;
     let learned = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Learned(0.7));
     let scaled = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Fixed(0.4));
-    let both = Bidirectional::new::<T>(Recurrent::new(17, 13, Lstm), Recurrent::new(17, 9, Elman::new(Tanh)))?;
-    let reversed = Reversed::new(Recurrent::new(17, 12, Gru::default()));
+    let both = Bidirectional::new::<T>(Recurrent::new(17, 13, Lstm::new()), Recurrent::new(17, 9, Elman::new(Tanh)))?;
+    let reversed = Reversed::new(Recurrent::new(17, 12, Gru::new()));
     let nested = input(33).linear(21).activation(Tanh).build()?;
     Ok(vec![
         ("tanh", input(33).linear(45).activation(Tanh).linear(7).build()?, rows),
@@ -73,14 +73,18 @@ fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
         ("residual, learned", input(33).layer(learned(input(33).layer_norm().linear(33))?).build()?, rows),
         ("elman", input(17).recurrent(24, Elman::new(Tanh)).linear(5).build()?, steps),
         ("elman, relu", input(17).recurrent(24, Elman::new(Relu)).linear(5).build()?, ragged),
-        ("lstm", input(17).recurrent(27, Lstm).linear(5).build()?, steps),
-        ("lstm, last step", input(17).recurrent(27, Lstm).last_step().linear(5).build()?, ragged),
-        ("gru", input(17).recurrent(27, Gru::default()).linear(5).build()?, steps),
-        ("gru, reset before", input(17).recurrent(27, Gru::new(GruVariant::ResetBefore)).build()?, ragged),
+        ("lstm", input(17).recurrent(27, Lstm::new()).linear(5).build()?, steps),
+        ("lstm, last step", input(17).recurrent(27, Lstm::new()).last_step().linear(5).build()?, ragged),
+        ("gru", input(17).recurrent(27, Gru::new()).linear(5).build()?, steps),
+        ("gru, reset before", input(17).recurrent(27, Gru::new().variant(GruVariant::ResetBefore)).build()?, ragged),
         ("bidirectional", input(17).layer(both).linear(5).build()?, ragged),
         ("reversed", input(17).layer(reversed).linear(5).build()?, steps),
-        ("mean over steps", input(17).recurrent(12, Lstm).mean_over_steps().linear(5).build()?, steps),
-        ("stacked with dropout", input(17).recurrent(12, Lstm).dropout(0.4).recurrent(9, Lstm).build()?, ragged),
+        ("mean over steps", input(17).recurrent(12, Lstm::new()).mean_over_steps().linear(5).build()?, steps),
+        (
+            "stacked with dropout",
+            input(17).recurrent(12, Lstm::new()).dropout(0.4).recurrent(9, Lstm::new()).build()?,
+            ragged,
+        ),
         ("nested", input(33).layer(nested).linear(4).build()?, rows),
         (
             "sigmoid, deep",

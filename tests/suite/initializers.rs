@@ -2,7 +2,7 @@
 
 use super::{eigenvalues::radius_by_powers, parity::reference};
 use chainrule::{
-    BatchShape, Error, Layer, Role,
+    BatchShape, Error, Gate, Layer, Role,
     activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},
     initializer::*,
     layer::{Linear, Sequential, initialize},
@@ -501,13 +501,13 @@ fn by_gate_chooses() {
         ByGate::new(Zeros).gate("forget", Constant(9.0)).gate("forget", Constant(1.0)).gate("input", He::normal());
     let shape = Shape::new(3, 1, Role::Bias);
     assert_eq!(draw(&bias, shape, 0), [0.0; 3]);
-    assert_eq!(draw(&bias, shape.gate("output"), 0), [0.0; 3]);
-    assert_eq!(draw(&bias, shape.gate("forget"), 0), [1.0; 3]);
-    assert_eq!(draw(&bias, shape.gate("input"), 5), draw(&He::normal(), shape, 5));
-    assert_eq!(bias.variance(shape.gate("input")), He::normal().variance(shape));
-    assert_eq!(bias.chosen(shape.gate("forget")), &InitializerKind::Constant(Constant(1.0)));
+    assert_eq!(draw(&bias, shape.gate(Gate::new("output")), 0), [0.0; 3]);
+    assert_eq!(draw(&bias, shape.gate(Gate::new("forget")), 0), [1.0; 3]);
+    assert_eq!(draw(&bias, shape.gate(Gate::new("input")), 5), draw(&He::normal(), shape, 5));
+    assert_eq!(bias.variance(shape.gate(Gate::new("input"))), He::normal().variance(shape));
+    assert_eq!(bias.chosen(shape.gate(Gate::new("forget"))), &InitializerKind::Constant(Constant(1.0)));
     let refused = ByGate::new(Zeros).gate("forget", Constant(f64::NAN));
-    assert!(refused.fill(shape.gate("forget"), &mut generator(0), &mut [0.0; 3]).is_err());
+    assert!(refused.fill(shape.gate(Gate::new("forget")), &mut generator(0), &mut [0.0; 3]).is_err());
 }
 
 // ----------------------------------------------------------------------------- from theory: critical, chrono
@@ -584,7 +584,7 @@ fn chrono_pairs_its_gates() {
         });
         found
     };
-    let lstm = bias(&Recurrent::new(inputs, hidden, Lstm).recurrent(Zeros).bias(Chrono { span }));
+    let lstm = bias(&Recurrent::new(inputs, hidden, Lstm::new()).recurrent(Zeros).bias(Chrono { span }));
     let [input, forget, candidate, output] = [0, 1, 2, 3].map(|gate| &lstm[gate * hidden..][..hidden]);
     assert!(input.iter().zip(forget).all(|(input, forget)| *input == -*forget));
     assert!(candidate.iter().chain(output).all(|&bias| bias == 0.0));
@@ -592,7 +592,7 @@ fn chrono_pairs_its_gates() {
     let mean = forget.iter().map(|bias| bias.exp()).sum::<f64>() / hidden as f64;
     assert!((mean - 50.0).abs() < SIGNIFICANT * 98.0 / (12.0 * hidden as f64).sqrt(), "{mean}");
     assert!(forget.iter().all(|bias| (0.0..=99f64.ln()).contains(bias)));
-    let gru = bias(&Recurrent::new(inputs, hidden, Gru::default()).recurrent(Zeros).bias(Chrono { span }));
+    let gru = bias(&Recurrent::new(inputs, hidden, Gru::new()).recurrent(Zeros).bias(Chrono { span }));
     assert!(gru[..hidden].iter().chain(&gru[2 * hidden..]).all(|&bias| bias == 0.0));
     assert!(gru[hidden..2 * hidden].iter().all(|&bias| bias >= 0.0) && gru[hidden] != gru[hidden + 1]);
 }
@@ -744,7 +744,7 @@ fn truncated_anywhere() {
 /// A network's weights in f32 and f64 come from the same draws.
 #[test]
 fn one_draw_for_every_scalar() {
-    let layer = chainrule::recurrent::Recurrent::new(3, 4, chainrule::recurrent::Lstm);
+    let layer = chainrule::recurrent::Recurrent::new(3, 4, chainrule::recurrent::Lstm::new());
     let (wide, narrow): (Vec<f64>, Vec<f32>) =
         (chainrule::layer::initialize(&layer, 5).unwrap(), chainrule::layer::initialize(&layer, 5).unwrap());
     assert!(wide.iter().zip(&narrow).all(|(&wide, &narrow)| wide as f32 == narrow));

@@ -1,7 +1,7 @@
 //! Every initializer, loss, transform and monitor keeps its laws, by the macros that users have.
 
 use chainrule::{
-    Error,
+    Error, Gate,
     activation::{Gelu, Tanh},
     initializer::*,
     initializer_laws,
@@ -34,12 +34,12 @@ initializer_laws!(as_data, He::normal().kind());
 initializer_laws!(critical, CriticalGain::new(&Gelu).unwrap());
 initializer_laws!(critical_orthogonal, CriticalGain::new(&Tanh).unwrap().orthogonal());
 initializer_laws!(chrono, Chrono { span: 50 });
-initializer_laws!(chrono_forget, OfGate("forget", Chrono { span: 50 }));
-initializer_laws!(chrono_input, OfGate("input", Chrono { span: 3 }));
+initializer_laws!(chrono_forget, OfGate(Gate::carrying_state("forget"), Chrono { span: 50 }));
+initializer_laws!(chrono_input, OfGate(Gate::new("input"), Chrono { span: 3 }));
 
 /// Every block as one of that gate.
 #[derive(Debug)]
-struct OfGate(&'static str, Chrono);
+struct OfGate(Gate, Chrono);
 
 impl Initializer for OfGate {
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {

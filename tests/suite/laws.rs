@@ -280,7 +280,8 @@ mod own {
 
 /// Five steps of a generic network, and the parameters after them.
 fn trained<T: Scalar>() -> Vec<f64> {
-    let network = Sequential::<T>::input(2).linear(5).layer_norm().activation(Tanh).recurrent(4, Lstm).last_step();
+    let network =
+        Sequential::<T>::input(2).linear(5).layer_norm().activation(Tanh).recurrent(4, Lstm::new()).last_step();
     let network = network.dropout(0.2).linear(3).build().unwrap();
     let mut w: Vec<T> = chainrule::layer::initialize(&network, 3).unwrap();
     let lengths = [3, 2, 2, 1];

@@ -29,10 +29,10 @@ layer_laws!(mean_over_steps, MeanOverSteps::new(3));
 layer_laws!(residual, Residual::new(Linear::new(3, 3)).unwrap());
 layer_laws!(residual_learned, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Learned(0.0)).unwrap());
 layer_laws!(residual_fixed, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Fixed(0.5)).unwrap());
-layer_laws!(reversed, Reversed::new(Recurrent::new(3, 4, Lstm)));
+layer_laws!(reversed, Reversed::new(Recurrent::new(3, 4, Lstm::new())));
 layer_laws!(
     bidirectional,
-    Bidirectional::new::<f64>(Recurrent::new(3, 4, Lstm), Recurrent::new(3, 2, Gru::default())).unwrap()
+    Bidirectional::new::<f64>(Recurrent::new(3, 4, Lstm::new()), Recurrent::new(3, 2, Gru::new())).unwrap()
 );
 layer_laws!(behind_pointers, std::sync::Arc::new(Linear::new(2, 2)));
 layer_laws!(
@@ -46,7 +46,10 @@ layer_laws!(
         .build()
         .unwrap()
 );
-layer_laws!(stacked, Sequential::input(3).recurrent(5, Lstm).recurrent(4, Gru::default()).linear(2).build().unwrap());
+layer_laws!(
+    stacked,
+    Sequential::input(3).recurrent(5, Lstm::new()).recurrent(4, Gru::new()).linear(2).build().unwrap()
+);
 
 cell_laws!(elman_relu, Elman::new(Relu));
 cell_laws!(elman_identity, Elman::new(Identity));
@@ -98,8 +101,8 @@ exact! {
     last_step: LastStep::new(3),
     mean_over_steps: MeanOverSteps::new(3),
     residual: Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Learned(0.0)).unwrap(),
-    recurrent: Recurrent::new(3, 4, Lstm).without_bias(),
-    reversed: Reversed::new(Recurrent::new(3, 4, Gru::default())),
+    recurrent: Recurrent::new(3, 4, Lstm::new()).without_bias(),
+    reversed: Reversed::new(Recurrent::new(3, 4, Gru::new())),
     // Twenty sigmoids: the first layer's gradient is a millionth of a millionth, and right in all its digits.
     deep: {
         let mut network = Sequential::input(4);
@@ -117,7 +120,7 @@ exact! {
     },
     mixed: Sequential::input(3).linear(8).layer(LayerNorm::new(8)).activation(Tanh)
         .layer(Residual::new(Linear::new(8, 8)).unwrap()).layer(Dropout::new(8, 0.2).unwrap())
-        .recurrent(5, Lstm).recurrent(4, Gru::new(GruVariant::ResetBefore)).layer(LastStep::new(4)).linear(2)
+        .recurrent(5, Lstm::new()).recurrent(4, Gru::new().variant(GruVariant::ResetBefore)).layer(LastStep::new(4)).linear(2)
         .build().unwrap(),
 }
 
@@ -127,9 +130,9 @@ fn adjoints_of_cells_are_exact() {
     for seed in seeds() {
         for found in [
             exact(cell_laws(&Elman::new(Tanh), seed)),
-            exact(cell_laws(&Lstm, seed)),
-            exact(cell_laws(&Gru::new(GruVariant::ResetAfter), seed)),
-            exact(cell_laws(&Gru::new(GruVariant::ResetBefore), seed)),
+            exact(cell_laws(&Lstm::new(), seed)),
+            exact(cell_laws(&Gru::new().variant(GruVariant::ResetAfter), seed)),
+            exact(cell_laws(&Gru::new().variant(GruVariant::ResetBefore), seed)),
         ] {
             worst = [worst[0].max(found[0]), worst[1].max(found[1])];
         }

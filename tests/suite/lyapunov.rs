@@ -90,16 +90,16 @@ fn state_jacobian_agrees_with_finite_differences() {
         }
     }
     check("tanh", &Recurrent::new(2, 3, Elman::new(Tanh)), 2, 3);
-    check("lstm", &Recurrent::new(2, 3, Lstm), 2, 6);
-    check("gru", &Recurrent::new(2, 3, Gru::default()), 2, 3);
-    let stacked = Sequential::input(2).recurrent(3, Gru::default()).recurrent(2, Lstm).linear(1).build().unwrap();
+    check("lstm", &Recurrent::new(2, 3, Lstm::new()), 2, 6);
+    check("gru", &Recurrent::new(2, 3, Gru::new()), 2, 3);
+    let stacked = Sequential::input(2).recurrent(3, Gru::new()).recurrent(2, Lstm::new()).linear(1).build().unwrap();
     check("stacked", &stacked, 2, 7);
 }
 
 /// An LSTM with forget gates near 1 has one exponent near 0 per unit. A tanh cell with small U has none.
 #[test]
 fn lyapunov_spectrum_of_open_gates_is_near_zero() {
-    let lstm = Recurrent::new(1, 4, Lstm).bias(chainrule::initializer::Constant(5.0));
+    let lstm = Recurrent::new(1, 4, Lstm::new()).bias(chainrule::initializer::Constant(5.0));
     let w: Vec<f64> = initialize(&lstm, 1).unwrap();
     let kept = lyapunov_spectrum(&lstm, &w, &[0.0; 300], 100, 8).unwrap().exponents();
     assert!(kept[0] > -0.05 && kept[3] > -0.2 && kept[4] < -1.0, "{kept:?}");

@@ -1,10 +1,12 @@
 //! Layers and cells whose answers break the contract are refused by name, wherever they are, before a pass or in it.
 
 use chainrule::{
-    BatchShape, Block, Error, Layer, LayerRule, Mode, Role,
+    BatchShape, Block, Error, Gate, Layer, LayerRule, Mode, Role,
     layer::{Backward, Dims, Forward, Linear, MemorySizes, Residual, Sequential, initialize},
     network::summary,
-    recurrent::{Bidirectional, Cell, CellBackward, CellForward, Lstm, Operand, Product, Recurrent, Reversed},
+    recurrent::{
+        Bidirectional, Cell, CellBackward, CellForward, CellSizes, Lstm, Operand, Product, Recurrent, Reversed,
+    },
     workspace::Workspace,
 };
 use std::{
@@ -189,7 +191,7 @@ impl Layer<f32> for Liar {
             Lie::ShapeThatWraps => weight.shape = [usize::MAX / 2 + 3, 2],
             Lie::NameTwice => bias = Block::new("weight", 4, [2, 1], Role::Bias),
             Lie::NoName => bias = Block::new("", 4, [2, 1], Role::Bias),
-            Lie::Gates => weight = weight.gates(&["a", "b", "c"]),
+            Lie::Gates => weight = weight.gates(const { &[Gate::new("a"), Gate::new("b"), Gate::new("c")] }),
             _ => {}
         }
         if self.wavers(Lie::BlocksChange) {
@@ -238,7 +240,7 @@ fn places(part: &dyn Fn() -> Whole) -> Vec<(&'static str, &'static str, Result<W
         Ok(Box::new(network) as Whole)
     };
     let built = Sequential::<f32>::input(2).linear(2).residual(|branch| branch.layer(part()).linear(2)).build();
-    let lstm = || Recurrent::new(2, 3, Lstm);
+    let lstm = || Recurrent::new(2, 3, Lstm::new());
     vec![
         ("network", "network", Ok(part())),
         ("1", "1", sequential()),
@@ -397,50 +399,49 @@ impl Fraud {
     }
 }
 
-const fn product(first: usize, end: usize, stage: usize, operand: Operand, keep_separate: bool) -> Product {
+fn product(first: usize, end: usize, stage: usize, operand: Operand, keep_separate: bool) -> Product {
     Product { gates: first..end, stage, operand, keep_separate }
 }
 
 impl Cell for Fraud {
-    fn gates(&self) -> &'static [&'static str] {
+    fn gates(&self) -> &'static [Gate] {
         match self.0 {
             Fault::NoGates => &[],
-            Fault::GateTwice => &["a", "b", "a"],
-            Fault::GateWithoutName => &["a", "", "c"],
-            Fault::GatesChange if self.wavers(Fault::GatesChange) => &["a", "b"],
-            _ => &["a", "b", "c"],
+            Fault::GateTwice => const { &[Gate::new("a"), Gate::new("b"), Gate::new("a")] },
+            Fault::GateWithoutName => const { &[Gate::new("a"), Gate::new(""), Gate::new("c")] },
+            Fault::GatesChange if self.wavers(Fault::GatesChange) => const { &[Gate::new("a"), Gate::new("b")] },
+            _ => const { &[Gate::new("a"), Gate::new("b"), Gate::new("c")] },
         }
     }
 
-    fn products(&self) -> &'static [Product] {
+    fn products(&self) -> Vec<Product> {
         use Operand::{Hidden, StageOutput};
         match self.0 {
-            Fault::ReversedGates => &[const { product(2, 1, 0, Hidden, false) }],
-            Fault::NoGatesOfAProduct => &[const { product(1, 1, 0, Hidden, false) }],
-            Fault::GatesBeyond => &[const { product(0, 4, 0, Hidden, false) }],
+            Fault::ReversedGates => vec![product(2, 1, 0, Hidden, false)],
+            Fault::NoGatesOfAProduct => vec![product(1, 1, 0, Hidden, false)],
+            Fault::GatesBeyond => vec![product(0, 4, 0, Hidden, false)],
             Fault::SeparateOutOfOrder => {
-                &[const { product(2, 3, 0, Hidden, true) }, const { product(1, 2, 0, Hidden, true) }]
+                vec![product(2, 3, 0, Hidden, true), product(1, 2, 0, Hidden, true)]
             }
             Fault::SeparateWithGap => {
-                &[const { product(0, 1, 0, Hidden, true) }, const { product(2, 3, 0, Hidden, true) }]
+                vec![product(0, 1, 0, Hidden, true), product(2, 3, 0, Hidden, true)]
             }
-            Fault::OwnAtStart => &[const { product(0, 3, 0, StageOutput, false) }],
+            Fault::OwnAtStart => vec![product(0, 3, 0, StageOutput, false)],
             Fault::StageLeftOut => {
-                &[const { product(0, 2, 0, Hidden, false) }, const { product(2, 3, 2, StageOutput, false) }]
+                vec![product(0, 2, 0, Hidden, false), product(2, 3, 2, StageOutput, false)]
             }
-            Fault::StageHuge => &[const { product(0, 3, usize::MAX - 1, StageOutput, false) }],
-            Fault::ProductsChange if self.wavers(Fault::ProductsChange) => &[],
-            _ => &[const { product(0, 3, 0, Hidden, false) }],
+            Fault::StageHuge => vec![product(0, 3, usize::MAX - 1, StageOutput, false)],
+            Fault::ProductsChange if self.wavers(Fault::ProductsChange) => vec![],
+            _ => vec![product(0, 3, 0, Hidden, false)],
         }
     }
 
-    fn cell_state(&self) -> usize {
+    fn sizes(&self) -> CellSizes {
         let changes = usize::from(self.wavers(Fault::MemoryChanges));
-        if self.0 == Fault::Memory { usize::MAX } else { changes }
-    }
-
-    fn between_stages(&self) -> usize {
-        if self.0 == Fault::Held { usize::MAX / 2 } else { 0 }
+        CellSizes {
+            cell_state: if self.0 == Fault::Memory { usize::MAX } else { changes },
+            between_stages: if self.0 == Fault::Held { usize::MAX / 2 } else { 0 },
+        }
     }
 
     fn forward<T: chainrule::Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
@@ -540,7 +541,7 @@ impl Layer<f32> for Careless {
 fn pass_with_slices_or_lengths_against_the_contract_panics_with_the_law() {
     for threads in [1, 4] {
         for wrong in [Wrong::Lengths, Wrong::Carried, Wrong::Saved, Wrong::Input, Wrong::Output] {
-            let network = Careless { inner: Recurrent::new(8, 16, Lstm), wrong };
+            let network = Careless { inner: Recurrent::new(8, 16, Lstm::new()), wrong };
             let w = initialize(&network, 1).unwrap();
             let shape = BatchShape::sequences(45, 12);
             let mut workspace = Workspace::new(&network, shape).unwrap();

@@ -21,7 +21,7 @@ fn everything() -> Sequential<f64> {
     branch.push(LayerNorm::new(6).epsilon(1e-3).unwrap()).unwrap();
     branch.push(ActivationLayer::new(6, Swish::SILU)).unwrap();
     branch.push(RmsNorm::new(6).without_affine()).unwrap();
-    let gated = Recurrent::new(6, 3, Gru::new(GruVariant::ResetBefore)).without_bias();
+    let gated = Recurrent::new(6, 3, Gru::new().variant(GruVariant::ResetBefore)).without_bias();
     let bias = ByGate::new(Zeros).gate("forget", Constant(2.0));
     Sequential::input(4)
         .layer(Linear::new(4, 6).weights(He::normal()).without_bias())
@@ -29,7 +29,7 @@ fn everything() -> Sequential<f64> {
         .layer(Residual::new(branch).unwrap().scale(BranchScale::Learned(0.5)).unwrap())
         .layer(PRelu::new(6).per_unit().initial(0.1).unwrap())
         .layer(Dropout::new(6, 0.25).unwrap())
-        .layer(Bidirectional::new::<f64>(Recurrent::new(6, 3, Lstm).bias(bias), gated).unwrap())
+        .layer(Bidirectional::new::<f64>(Recurrent::new(6, 3, Lstm::new()).bias(bias), gated).unwrap())
         .layer(Reversed::new(Recurrent::new(6, 5, Elman::new(Gelu)).recurrent(Sparse::spectral_radius(1.1))))
         .mean_over_steps()
         .layer(Linear::new(5, 2).weights(Orthogonal { gain: 2.0 }))
@@ -119,7 +119,7 @@ fn initialize_uses_the_initializer_of_each_layer() {
     assert_eq!(first(PRelu::new(2)), [0.25]);
     assert_eq!(first(PRelu::new(2).initial(0.1).unwrap().per_unit()), [0.1, 0.1]);
     assert_eq!(first(Linear::new(2, 3).bias(Constant(0.3)))[6..], [0.3; 3]);
-    let recurrent = || Recurrent::new(2, 3, Lstm);
+    let recurrent = || Recurrent::new(2, 3, Lstm::new());
     assert_eq!(first(Reversed::new(recurrent())), first(recurrent()));
     assert!(first(recurrent()).iter().any(|&w| w != 0.0));
 }
@@ -157,11 +157,11 @@ fn monitor_of_a_cell_gets_the_activation_of_each_gate() {
     impl GradientMonitor<f64> for Gates {
         fn forward(&mut self, at: &Link<'_>, _x: &[f64], _y: &[f64]) {
             if let (Some(gate), Some(activation)) = (at.gate, at.activation) {
-                self.0.push((gate.into(), activation.value_at(1.0)));
+                self.0.push((gate.to_string(), activation.value_at(1.0)));
             }
         }
     }
-    let network = Sequential::<f64>::input(2).recurrent(3, Gru::default()).build().unwrap();
+    let network = Sequential::<f64>::input(2).recurrent(3, Gru::new()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let mut seen = Gates::default();
     let mut workspace = Workspace::new(&network, BatchShape::batch(1)).unwrap();
@@ -192,11 +192,11 @@ fn monitor_of_a_cell_gets_the_pre_activations_of_each_gate() {
     }
     let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
     let (shape, x) = (BatchShape::sequences(1, 2), [0.4, -0.7, 1.1, 0.3]);
-    let after = Gru::new(GruVariant::ResetAfter);
-    let before = Gru::new(GruVariant::ResetBefore);
+    let after = Gru::new().variant(GruVariant::ResetAfter);
+    let before = Gru::new().variant(GruVariant::ResetBefore);
     let layers: [(Sequential<f64>, usize, Option<GruVariant>); 4] = [
         (Sequential::input(INPUTS).recurrent(HIDDEN, Elman::new(Tanh)).build().unwrap(), 1, None),
-        (Sequential::input(INPUTS).recurrent(HIDDEN, Lstm).build().unwrap(), 4, None),
+        (Sequential::input(INPUTS).recurrent(HIDDEN, Lstm::new()).build().unwrap(), 4, None),
         (Sequential::input(INPUTS).recurrent(HIDDEN, after).build().unwrap(), 3, Some(GruVariant::ResetAfter)),
         (Sequential::input(INPUTS).recurrent(HIDDEN, before).build().unwrap(), 3, Some(GruVariant::ResetBefore)),
     ];

@@ -437,9 +437,9 @@ fn silent_neighbours_are_not_counted_twice() {
 fn recurrent_layers_are_sampled_over_depth() {
     let cell = Elman::new(Tanh);
     let network = Sequential::<f32>::input(5)
-        .recurrent(24, Gru::default())
+        .recurrent(24, Gru::new())
         .layer(Recurrent::new(24, 24, cell.clone()))
-        .layer(Bidirectional::new::<f32>(Recurrent::new(24, 16, Lstm), Recurrent::new(24, 16, cell)).unwrap())
+        .layer(Bidirectional::new::<f32>(Recurrent::new(24, 16, Lstm::new()), Recurrent::new(24, 16, cell)).unwrap())
         .layer(MeanOverSteps::new(32))
         .linear(3)
         .build()

@@ -2,13 +2,13 @@
 //! many steps were taken at once. Equal means equal to the last bit.
 
 use chainrule::{
-    Activation, BatchShape, Layer, Mode, Scalar,
+    Activation, BatchShape, Gate, Layer, Mode, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
         ActivationLayer, BranchScale, Dropout, DropoutKey, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps,
         PRelu, Residual, RmsNorm, Sequential, initialize,
     },
-    recurrent::{Cell, CellBackward, CellForward, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
+    recurrent::{Cell, CellBackward, CellForward, CellSizes, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
     scalar, to_f64,
     workspace::Workspace,
 };
@@ -149,23 +149,23 @@ type Case<T> = (&'static str, Box<dyn Layer<T>>, Vec<usize>);
 
 /// Every kind of recurrent network.
 fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
-    let before = Gru::new(GruVariant::ResetBefore);
-    let after = Gru::new(GruVariant::ResetAfter);
+    let before = Gru::new().variant(GruVariant::ResetBefore);
+    let after = Gru::new().variant(GruVariant::ResetAfter);
     let input = || Sequential::<T>::input(INPUTS);
-    let stacked = input().recurrent(h, Lstm).recurrent(h + 1, before).linear(2);
-    let both = input().bidirectional(h, Lstm).bidirectional(2, after);
+    let stacked = input().recurrent(h, Lstm::new()).recurrent(h + 1, before).linear(2);
+    let both = input().bidirectional(h, Lstm::new()).bidirectional(2, after);
     vec![
         ("elman", Box::new(Recurrent::new(INPUTS, h, Elman::new(Tanh))), vec![h]),
         ("elman of relu", Box::new(Recurrent::new(INPUTS, h, Elman::new(Relu)).without_bias()), vec![h]),
-        ("lstm", Box::new(Recurrent::new(INPUTS, h, Lstm)), vec![h, h]),
+        ("lstm", Box::new(Recurrent::new(INPUTS, h, Lstm::new())), vec![h, h]),
         ("gru, reset after", Box::new(Recurrent::new(INPUTS, h, after)), vec![h]),
         ("gru, reset before", Box::new(Recurrent::new(INPUTS, h, before)), vec![h]),
         ("mgu", Box::new(Recurrent::new(INPUTS, h, Mgu)), vec![h]),
-        ("reversed lstm", Box::new(Reversed::new(Recurrent::new(INPUTS, h, Lstm))), vec![h, h]),
+        ("reversed lstm", Box::new(Reversed::new(Recurrent::new(INPUTS, h, Lstm::new()))), vec![h, h]),
         ("bidirectional lstm, twice", Box::new(both.build().unwrap()), vec![h, h, h, h, 2, 2]),
         ("stacked", Box::new(stacked.build().unwrap()), vec![h, h, h + 1]),
         ("last step", Box::new(input().recurrent(h, after).last_step().linear(2).build().unwrap()), vec![h]),
-        ("mean over steps", Box::new(input().recurrent(h, Lstm).mean_over_steps().build().unwrap()), vec![h, h]),
+        ("mean over steps", Box::new(input().recurrent(h, Lstm::new()).mean_over_steps().build().unwrap()), vec![h, h]),
         (
             "last step of both directions",
             Box::new(input().bidirectional(h, Elman::new(Tanh)).last_step().build().unwrap()),
@@ -175,7 +175,7 @@ fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
             "dropout between, a residual around",
             Box::new(
                 input()
-                    .recurrent(h, Lstm)
+                    .recurrent(h, Lstm::new())
                     .dropout(0.4)
                     .residual(|branch| branch.recurrent(h, before).layer_norm().dropout(0.3))
                     .build()
@@ -386,7 +386,7 @@ fn no_gradient_leaks_between_windows() {
 #[test]
 fn a_smaller_batch_than_the_capacity() {
     const INPUTS: usize = 300;
-    let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm).build().unwrap();
+    let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm::new()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let shape = BatchShape::sequences(128, 4);
     let x = numbers::<f64>(2, shape.rows() * INPUTS);
@@ -408,19 +408,19 @@ fn a_smaller_batch_than_the_capacity() {
 struct Mgu;
 
 impl Cell for Mgu {
-    fn gates(&self) -> &'static [&'static str] {
-        &["forget", "candidate"]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("forget"), Gate::new("candidate")] }
     }
 
-    fn products(&self) -> &'static [Product] {
-        &[
+    fn products(&self) -> Vec<Product> {
+        vec![
             Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false },
             Product { gates: 1..2, stage: 1, operand: Operand::StageOutput, keep_separate: false },
         ]
     }
 
-    fn between_stages(&self) -> usize {
-        1
+    fn sizes(&self) -> CellSizes {
+        CellSizes { cell_state: 0, between_stages: 1 }
     }
 
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
@@ -558,7 +558,7 @@ fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
 
 #[test]
 fn gru_with_the_reset_before_the_product() {
-    against_plain_loops(Gru::new(GruVariant::ResetBefore), 3, gru_reset_before);
+    against_plain_loops(Gru::new().variant(GruVariant::ResetBefore), 3, gru_reset_before);
 }
 
 #[test]
@@ -567,5 +567,5 @@ fn a_cell_of_ones_own() {
     let blocks = chainrule::Blocks::collect(|visit| Layer::<f64>::blocks(&Recurrent::new(INPUTS, 4, Mgu), visit));
     let names: Vec<_> = blocks.iter().map(|block| (block.name.as_ref(), block.shape)).collect();
     assert_eq!(names, [("weight", [8, 3]), ("recurrent", [8, 4]), ("bias", [8, 1])]);
-    assert_eq!(blocks.get("recurrent").unwrap().gates, ["forget", "candidate"]);
+    assert_eq!(blocks.get("recurrent").unwrap().gates, Mgu.gates());
 }

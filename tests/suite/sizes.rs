@@ -2,7 +2,7 @@
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 use chainrule::{
-    BatchShape, Block, Error, Layer, Role,
+    BatchShape, Block, Error, Gate, Layer, Role,
     activation::{Relu, Tanh},
     dataset::{Batch, Dataset},
     initializer::{Initializer, Zeros},
@@ -134,10 +134,10 @@ fn layers_of_hostile_sizes_saturate_and_are_refused() {
             layer(&mut table, &name("Linear"), Linear::new(a, b));
             layer(&mut table, &name("Linear without bias"), Linear::new(a, b).without_bias());
             layer(&mut table, &name("Elman"), Recurrent::new(a, b, Elman::new(Tanh)));
-            layer(&mut table, &name("Lstm"), Recurrent::new(a, b, Lstm));
-            layer(&mut table, &name("Gru"), Recurrent::new(a, b, Gru::default()));
-            layer(&mut table, &name("Reversed"), Reversed::new(Recurrent::new(a, b, Lstm)));
-            let one = Recurrent::new(a, b, Lstm);
+            layer(&mut table, &name("Lstm"), Recurrent::new(a, b, Lstm::new()));
+            layer(&mut table, &name("Gru"), Recurrent::new(a, b, Gru::new()));
+            layer(&mut table, &name("Reversed"), Reversed::new(Recurrent::new(a, b, Lstm::new())));
+            let one = Recurrent::new(a, b, Lstm::new());
             if let Ok(both) = Bidirectional::new::<f64>(one.clone(), one) {
                 layer(&mut table, &name("Bidirectional"), both);
             }
@@ -358,7 +358,7 @@ fn networks(table: &mut Table) {
             kind(network.and_then(|network| initialize(&network, 1)))
         });
         table.row(&format!("builder of two to {width}"), &["TooLarge"], || {
-            let network = Sequential::<f64>::input(4).bidirectional(width, Lstm).build();
+            let network = Sequential::<f64>::input(4).bidirectional(width, Lstm::new()).build();
             kind(network.and_then(|network| initialize(&network, 1)))
         });
         table.row(&format!("node of {width}"), &["TooLarge"], || {
@@ -446,17 +446,22 @@ fn theories(table: &mut Table) {
             table.row(&format!("LyapunovSpectrum::new({a}, {b})"), expected, || kind(LyapunovSpectrum::new(a, b)));
             table.row(&format!("shapes [{a}, {b}]"), &["reports"], || {
                 let _ = (spectral_norm_bound(&[1.0], a, b), eigenvalues(&[1.0], a).is_ok());
-                let _ = lyapunov_spectrum(&Recurrent::new(1, 2, Lstm), &[0.1; 32], &[0.5; 4], a, b).is_ok();
+                let _ = lyapunov_spectrum(&Recurrent::new(1, 2, Lstm::new()), &[0.1; 32], &[0.5; 4], a, b).is_ok();
                 let shape = Shape::new(a, b, Role::Weight);
                 for initializer in [Orthogonal::default().kind(), Sparse::std(1.0).non_zeros(b).kind()] {
                     let _ = (initializer.variance(shape), initializer.mean(shape), initializer.range(shape));
                     let _ = initializer.fill(shape, &mut generator(1), &mut [0.0; 2]);
-                    let _ = initializer.fill_gates(shape, &["a", "b"], &mut generator(1), &mut [0.0; 2]);
+                    let _ = initializer.fill_gates(
+                        shape,
+                        &[Gate::new("a"), Gate::new("b")],
+                        &mut generator(1),
+                        &mut [0.0; 2],
+                    );
                 }
                 "reports"
             });
         }
-        let wide = Recurrent::new(1, a, Lstm);
+        let wide = Recurrent::new(1, a, Lstm::new());
         let refused = &["Length", "Parameter", "TooLarge"];
         table.row(&format!("a trajectory of width {a}"), refused, || kind(state_jacobian(&wide, &[0.5], &[0.5], &[])));
     }

@@ -96,7 +96,7 @@ fn layer_with_a_slice_too_short_panics() {
     short_slices(&Linear::new(3, 4), BatchShape::batch(5));
     short_slices(&Linear::new(3, 4), BatchShape::batch(1));
     short_slices(&Linear::new(70, 300).without_bias(), BatchShape::batch(9));
-    short_slices(&Recurrent::new(3, 8, Lstm), BatchShape::sequences(4, 5));
+    short_slices(&Recurrent::new(3, 8, Lstm::new()), BatchShape::sequences(4, 5));
 }
 
 const SAMPLES: usize = 64;
@@ -160,7 +160,7 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     let shape = BatchShape::sequences(SAMPLES, STEPS);
     let x: Vec<f32> = (0..shape.rows() * WIDTH).map(|i| (i % 17) as f32 / 17.0).collect();
     let new = || {
-        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
+        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm::new());
         let layer = Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) };
         Sequential::<f32>::input(WIDTH).layer(std::sync::Arc::new(layer)).build().unwrap()
     };
@@ -174,7 +174,7 @@ fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() 
     };
     let expected = pass(&mut Workspace::new(network, shape).unwrap());
     for threads in [1, 4] {
-        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm);
+        let recurrent = Recurrent::new(WIDTH, WIDTH, Lstm::new());
         let layer =
             std::sync::Arc::new(Reordering { recurrent, lengths: lengths.clone(), reorders: AtomicBool::new(false) });
         let network = Sequential::<f32>::input(WIDTH).layer(layer.clone()).build().unwrap();

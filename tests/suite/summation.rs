@@ -135,17 +135,17 @@ fn elman_gradients_over_many_steps_keep_their_digits() {
 #[test]
 fn lstm_gradients_over_many_steps_keep_their_digits() {
     let lengths: Vec<usize> = (0..32).map(|sample| if sample < 16 { 4096 } else { 4000 }).collect();
-    recurrent("lstm", Lstm, &[BatchShape::sequences(1, ROWS), BatchShape::ragged(&lengths)]);
+    recurrent("lstm", Lstm::new(), &[BatchShape::sequences(1, ROWS), BatchShape::ragged(&lengths)]);
 }
 
 #[test]
 fn gru_gradients_over_many_steps_keep_their_digits() {
-    recurrent("gru", Gru::default(), &[BatchShape::sequences(32, ROWS / 32)]);
+    recurrent("gru", Gru::new(), &[BatchShape::sequences(32, ROWS / 32)]);
 }
 
 #[test]
 fn equal_lengths_as_a_ragged_batch_give_the_same_gradient_bits() {
-    let layer = Recurrent::new(3, 2, Lstm);
+    let layer = Recurrent::new(3, 2, Lstm::new());
     let w = initialize::<f32>(&layer, SEED).unwrap();
     let (x, dy) = (uniform(1, 3 * 3 * 5000, POSITIVE), uniform(2, 2 * 3 * 5000, POSITIVE));
     let gradient = |shape| pass::<f32>(&layer, [&w, &x, &dy], shape);
@@ -171,7 +171,7 @@ fn gradients_over_many_rows_have_the_same_bits_on_any_number_of_threads() {
     }
     same_bits(&Linear::new(70, 70), BatchShape::batch(10_000));
     same_bits(&LayerNorm::new(300), BatchShape::batch(2_000));
-    same_bits(&Recurrent::new(16, 24, Gru::default()), BatchShape::sequences(16, 800));
+    same_bits(&Recurrent::new(16, 24, Gru::new()), BatchShape::sequences(16, 800));
 }
 
 #[test]

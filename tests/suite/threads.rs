@@ -47,14 +47,18 @@ fn pass<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: usiz
 
 fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
     let wide = || Sequential::input(97).linear(203);
-    let both = Bidirectional::new::<T>(Recurrent::new(97, 65, Lstm), Recurrent::new(97, 41, Elman::new(Tanh))).unwrap();
+    let both =
+        Bidirectional::new::<T>(Recurrent::new(97, 65, Lstm::new()), Recurrent::new(97, 41, Elman::new(Tanh))).unwrap();
     vec![
         ("relu", wide().activation(Relu).linear(150).build().unwrap()),
         ("gelu", wide().activation(Gelu).layer_norm().linear(150).build().unwrap()),
         ("elman", Sequential::input(97).recurrent(130, Elman::new(Tanh)).linear(5).build().unwrap()),
-        ("lstm", Sequential::input(97).recurrent(66, Lstm).last_step().linear(5).build().unwrap()),
-        ("gru", Sequential::input(97).recurrent(64, Gru::default()).build().unwrap()),
-        ("gru, reset before", Sequential::input(97).recurrent(64, Gru::new(GruVariant::ResetBefore)).build().unwrap()),
+        ("lstm", Sequential::input(97).recurrent(66, Lstm::new()).last_step().linear(5).build().unwrap()),
+        ("gru", Sequential::input(97).recurrent(64, Gru::new()).build().unwrap()),
+        (
+            "gru, reset before",
+            Sequential::input(97).recurrent(64, Gru::new().variant(GruVariant::ResetBefore)).build().unwrap(),
+        ),
         ("both ways", Sequential::input(97).layer(both).build().unwrap()),
     ]
 }
@@ -185,7 +189,7 @@ fn deep_narrow_network_on_any_number_of_threads_gives_the_same_bits() {
 #[test]
 fn trainer_on_several_threads_gives_the_same_parameters() {
     let run = |threads: usize| {
-        let network = Sequential::<f32>::input(64).recurrent(80, Lstm).last_step().linear(3).build().unwrap();
+        let network = Sequential::<f32>::input(64).recurrent(80, Lstm::new()).last_step().linear(3).build().unwrap();
         let (x, y) = (numbers(96 * 20 * 64), numbers(96 * 3));
         let data = Dataset::sequences(64, 20, &x, Target::Values(&y)).unwrap();
         let settings = TrainConfig { epochs: 2, threads, ..TrainConfig::default() };
@@ -337,8 +341,7 @@ impl GradientMonitor<f32> for Beside {
 
 #[test]
 fn workspace_without_threads_runs_within_a_threaded_step() {
-    let network =
-        || Sequential::<f32>::input(64).recurrent(80, Gru::default()).linear(300).linear(300).build().unwrap();
+    let network = || Sequential::<f32>::input(64).recurrent(80, Gru::new()).linear(300).linear(300).build().unwrap();
     let run = |threads: usize| {
         let workspace = Workspace::new(network(), BatchShape::sequences(32, 20)).unwrap();
         let mut beside = Beside { network: network(), workspace, gradients: Vec::new() };

@@ -95,7 +95,7 @@ fn same_bits_over_sequences() {
     let (x, y) = (values(1, rows * 2), values(2, rows * 3));
     let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
     let run = || {
-        let network = Sequential::input(2).recurrent(4, Lstm).dropout(0.2).recurrent(3, Gru::default());
+        let network = Sequential::input(2).recurrent(4, Lstm::new()).dropout(0.2).recurrent(3, Gru::new());
         let settings = TrainConfig { batch_size: 4, epochs: 3, ..TrainConfig::default() };
         let network = network.build().unwrap();
         let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), transform(), settings, 5).unwrap();
@@ -166,7 +166,7 @@ fn parts_of_unequal_weight_are_one_batch() {
     let rows: usize = lengths.iter().sum();
     let (x, y) = (values(1, rows * 3), values(2, rows * 2));
     let data = Dataset::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
-    let network = || Sequential::input(3).recurrent(4, Lstm).linear(2).build().unwrap();
+    let network = || Sequential::input(3).recurrent(4, Lstm::new()).linear(2).build().unwrap();
     assert_close(
         &gradient(network(), MeanSquaredError::new(), &data, 2),
         &gradient(network(), MeanSquaredError::new(), &data, 9),
@@ -351,7 +351,7 @@ fn bad_settings_and_data_are_refused() {
 fn the_recorder_writes_json_lines() {
     use chainrule::monitor::Recorder;
     let made = made();
-    let network = Sequential::input(3).recurrent(4, Lstm).residual(|branch| branch.linear(4)).linear(2);
+    let network = Sequential::input(3).recurrent(4, Lstm::new()).residual(|branch| branch.linear(4)).linear(2);
     let mut trainer =
         trainer(network.build().unwrap(), Sgd::new(0.1), TrainConfig { epochs: 2, ..TrainConfig::default() });
     let mut recorder = Recorder::new(Vec::new());

@@ -74,7 +74,7 @@ fn epoch_loss_at_rate_zero_is_the_evaluation() {
         check(mlp, loss.ignore_class(1), &data.row_weights(&weights).unwrap());
         let lengths = [5, 1, 2, 4, 4, 3, 1, 1, 1];
         let data = Dataset::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
-        let network = || Sequential::input(3).recurrent(4, Lstm).linear(2).build().unwrap();
+        let network = || Sequential::input(3).recurrent(4, Lstm::new()).linear(2).build().unwrap();
         check(network, MeanSquaredError::new().reduction(reduction), &data);
     }
 }

@@ -3,20 +3,14 @@
 use super::{above, depth::signed};
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity},
-    layer::{CellKind, LayerSpec},
     theory::Certificate,
 };
 use alloc::{format, vec::Vec};
 
-/// Gates that keep the state if they are open.
-const CARRIES: [&str; 2] = ["forget", "update"];
-
-/// The cause of a state gradient that vanishes in every direction. In a gated cell, only closed gates can cause it.
+/// The cause of a state gradient that vanishes in every direction. In a cell with a gate that carries the state, only
+/// closed gates can cause it.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
-    let gated = |(path, part): (_, &LayerSpec)| {
-        path == layer && matches!(part, LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), .. })
-    };
-    match diagnosis.node.parts().into_iter().any(gated) {
+    match diagnosis.carries_state.iter().any(|carries| carries == layer) {
         true => Cause::ClosedForgetGate,
         false => Cause::VanishingRecurrence,
     }
@@ -97,7 +91,7 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             state.activation().mean(),
             state.horizon()
         );
-        let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && CARRIES.contains(&gate.gate()));
+        let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && gate.gate().carries_state);
         let mut say = |cause, severity, text| {
             findings.push(Finding { decades: Some(total), ..diagnosis.finding(cause, severity, layer, text) });
         };

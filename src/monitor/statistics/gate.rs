@@ -2,6 +2,7 @@
 
 use super::RunningMoments;
 use crate::{
+    block::Gate,
     monitor::Link,
     scalar::{Scalar, to_f64},
 };
@@ -16,19 +17,19 @@ const VALUES: usize = 256;
 #[derive(Clone, Debug)]
 pub struct GateStatistics {
     layer: String,
-    gate: &'static str,
+    gate: Gate,
     opening: RunningMoments,
     slope: RunningMoments,
     saturated: RunningMoments,
 }
 
 impl GateStatistics {
-    pub(super) fn new(link: &str, gate: &'static str) -> Self {
+    pub(super) fn new(link: &str, gate: Gate) -> Self {
         let [opening, slope, saturated] = [RunningMoments::forgetting(0.99); 3];
         GateStatistics { layer: super::state::layer_of(link).into(), gate, opening, slope, saturated }
     }
 
-    pub(super) fn is(&self, link: &str, gate: &str) -> bool {
+    pub(super) fn is(&self, link: &str, gate: Gate) -> bool {
         self.gate == gate && self.layer == super::state::layer_of(link)
     }
 
@@ -54,8 +55,8 @@ impl GateStatistics {
     pub fn layer(&self) -> &str {
         &self.layer
     }
-    /// The gate: `forget`, `update`.
-    pub fn gate(&self) -> &'static str {
+    /// The gate.
+    pub fn gate(&self) -> Gate {
         self.gate
     }
     /// The mean of the gate's value, over units, examples and some steps of each pass.

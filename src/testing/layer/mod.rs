@@ -52,7 +52,7 @@ impl<'a> Layers<'a> {
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
-/// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm).activation(Tanh).build().unwrap());
+/// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm::new()).activation(Tanh).build().unwrap());
 /// ```
 #[macro_export]
 macro_rules! layer_laws {

@@ -1,7 +1,7 @@
 //! A crate that depends on chainrule: one implementation of each trait, each proved by one line.
 
 use chainrule::{
-    Activation, Block, Blocks, Bounds, Error, GradientMonitor, Layer, Role, Scalar,
+    Activation, Block, Blocks, Bounds, Error, Gate, GradientMonitor, Layer, Role, Scalar,
     activation::{Sigmoid, Tanh},
     initializer::{Initializer, Shape},
     layer::{Backward, Dims, Forward},
@@ -10,7 +10,7 @@ use chainrule::{
     monitor::Link,
     rand_core::Rng,
     random::uniform,
-    recurrent::{Cell, CellBackward, CellForward, Operand, Product},
+    recurrent::{Cell, CellBackward, CellForward},
     scalar, to_f64,
     transform::{GradientTransform, Outcome, Stage, Update},
 };
@@ -64,11 +64,8 @@ impl<T: Scalar> Layer<T> for Valve {
 pub struct Update1;
 
 impl Cell for Update1 {
-    fn gates(&self) -> &'static [&'static str] {
-        &["input", "candidate"]
-    }
-    fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false }]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("input"), Gate::new("candidate")] }
     }
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
         let n = unit.h_prev.len();

@@ -2,10 +2,10 @@
 
 use crate::case::Case;
 use chainrule::{
-    BatchShape, Block, Error, Role, Scalar,
+    BatchShape, Block, Error, Gate, Role, Scalar,
     layer::{Backward, Dims, Forward, Layer, MemorySizes, Mode, Reads, Samples},
     rand_core::Rng,
-    recurrent::{Cell, CellBackward, CellForward, Operand, Product},
+    recurrent::{Cell, CellBackward, CellForward, CellSizes, Operand, Product},
 };
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -304,7 +304,13 @@ static PRODUCTS: &[&[Product]] = products![
     [0..1, 1_000_000, StageOutput, false],
 ];
 
-static GATES: &[&[&str]] = &[&["a"], &[], &["a", "b"], &["a", "a"], &["forget"]];
+static GATES: &[&[Gate]] = &[
+    &[Gate::new("a")],
+    &[],
+    &[Gate::new("a"), Gate::carrying_state("b")],
+    &[Gate::new("a"), Gate::new("a")],
+    &[Gate::carrying_state("forget")],
+];
 
 impl LyingCell {
     pub fn new(c: &mut Case) -> Self {
@@ -315,20 +321,16 @@ impl LyingCell {
 }
 
 impl Cell for LyingCell {
-    fn gates(&self) -> &'static [&'static str] {
+    fn gates(&self) -> &'static [Gate] {
         GATES[self.kind / PRODUCTS.len()]
     }
 
-    fn products(&self) -> &'static [Product] {
-        PRODUCTS[self.kind % PRODUCTS.len()]
+    fn products(&self) -> Vec<Product> {
+        PRODUCTS[self.kind % PRODUCTS.len()].to_vec()
     }
 
-    fn cell_state(&self) -> usize {
-        self.cell_state
-    }
-
-    fn between_stages(&self) -> usize {
-        self.between_stages
+    fn sizes(&self) -> CellSizes {
+        CellSizes { cell_state: self.cell_state, between_stages: self.between_stages }
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {

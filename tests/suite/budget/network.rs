@@ -55,10 +55,10 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
             }
             Part::Recurrent(hidden, 0) => network.recurrent(*hidden, Elman::<Tanh>::default()),
             Part::Recurrent(hidden, 1) => network.recurrent(*hidden, Elman::new(Relu)),
-            Part::Recurrent(hidden, 2) => network.recurrent(*hidden, Lstm),
-            Part::Recurrent(hidden, 3) => network.recurrent(*hidden, Gru::default()),
+            Part::Recurrent(hidden, 2) => network.recurrent(*hidden, Lstm::new()),
+            Part::Recurrent(hidden, 3) => network.recurrent(*hidden, Gru::new()),
             Part::Recurrent(hidden, _) => {
-                network.recurrent(*hidden, Gru::new(chainrule::layer::GruVariant::ResetBefore))
+                network.recurrent(*hidden, Gru::new().variant(chainrule::layer::GruVariant::ResetBefore))
             }
             Part::LastStep => network.last_step(),
             Part::Mean => network.mean_over_steps(),

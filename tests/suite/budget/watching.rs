@@ -82,8 +82,8 @@ fn budget_printed_names_every_layer() {
     let mut budget = GradientBudget::new();
     assert_eq!(budget.to_string(), "no backward pass was watched");
     let network = Sequential::<f64>::input(3)
-        .recurrent(4, Lstm)
-        .recurrent(5, Gru::default())
+        .recurrent(4, Lstm::new())
+        .recurrent(5, Gru::new())
         .layer_norm()
         .residual(|branch| branch.linear(5).activation(Tanh))
         .last_step()
@@ -123,8 +123,8 @@ impl GradientMonitor<f64> for Log {
 }
 
 fn network() -> Sequential<f64> {
-    let network = Sequential::<f64>::input(3).recurrent(4, Gru::default()).layer_norm();
-    let network = network.residual(|branch| branch.linear(4).activation(Tanh)).bidirectional(2, Lstm);
+    let network = Sequential::<f64>::input(3).recurrent(4, Gru::new()).layer_norm();
+    let network = network.residual(|branch| branch.linear(4).activation(Tanh)).bidirectional(2, Lstm::new());
     network.dropout(0.3).prelu().mean_over_steps().linear(2).build().unwrap()
 }
 

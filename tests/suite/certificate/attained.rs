@@ -80,7 +80,7 @@ fn bound_of_a_gru_input_is_attained_in_each_term() {
         (before([40.0, 0.0, 0.0], 3.0, [-30.0, -1.5]), None, 1.0, 30.0),
         (before([0.0, 0.0, 7.0], 3.0, [-30.0, -1.5]), None, 1.0, 7.0),
     ] {
-        let network = Recurrent::new(1, 1, Gru::new(reset));
+        let network = Recurrent::new(1, 1, Gru::new().variant(reset));
         let w: Vec<f64> = w.into_iter().flatten().chain(bias).collect();
         let bound = Certificate::new(&network, &w, BatchShape::batch(1)).unwrap().bound().unwrap();
         let mut workspace = Workspace::new(&network, BatchShape::batch(1)).unwrap();

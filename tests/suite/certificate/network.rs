@@ -58,7 +58,7 @@ pub fn activations() -> Vec<ActivationKind> {
 }
 
 fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> LayerSpec {
-    let lstm = Layer::<f64>::spec(&Recurrent::new(inputs, hidden, Lstm));
+    let lstm = Layer::<f64>::spec(&Recurrent::new(inputs, hidden, Lstm::new()));
     let LayerSpec::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
     let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
     LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }

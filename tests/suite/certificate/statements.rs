@@ -1,13 +1,12 @@
 //! The printed conclusions of certificates, and layers without a bound.
 
 use chainrule::{
-    Activation, BatchShape, Bounds, Error, Layer, Scalar,
+    Activation, BatchShape, Bounds, Error, Gate, Layer, Scalar,
     activation::{Sigmoid, Tanh},
     diagnosis::{Cause, Diagnosis},
     layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Residual, Samples, Sequential, initialize},
     recurrent::{
-        Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Operand, Product, Recurrent, Reversed,
-        StepBounds,
+        Bidirectional, Cell, CellBackward, CellForward, Elman, GateBounds, Lstm, Recurrent, Reversed, StepBounds,
     },
     theory::{Certificate, InputStatistics},
 };
@@ -57,11 +56,8 @@ struct Plain {
 }
 
 impl Cell for Plain {
-    fn gates(&self) -> &'static [&'static str] {
-        &["hidden"]
-    }
-    fn products(&self) -> &'static [Product] {
-        &[Product { gates: 0..1, stage: 0, operand: Operand::Hidden, keep_separate: false }]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("hidden")] }
     }
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
         let first = self.first?;
@@ -107,7 +103,8 @@ fn certificate_names_nested_layers_without_a_bound() {
     let residual = |layer: Box<dyn Layer<f64>>| Residual::new(layer).unwrap();
     let inner = Sequential::input(2).linear(2).layer(residual(secret())).activation(Cube(None)).build().unwrap();
     let both =
-        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { first: None }), Recurrent::new(2, 2, Lstm)).unwrap();
+        Bidirectional::new::<f64>(Recurrent::new(2, 2, Plain { first: None }), Recurrent::new(2, 2, Lstm::new()))
+            .unwrap();
     let network = Sequential::input(2)
         .layer(residual(Box::new(inner)))
         .layer(Reversed::new(Recurrent::new(2, 2, Plain { first: None })))
@@ -156,7 +153,7 @@ fn certificate_of_weights_that_are_not_finite_is_infinite() {
             (Box::new(Linear::new(1, 1)) as Box<dyn Layer<f64>>, 2),
             (Box::new(chainrule::layer::PRelu::new(1)), 1),
             (Box::new(chainrule::layer::RmsNorm::new(1)), 1),
-            (Box::new(Recurrent::new(1, 1, Lstm)), 12),
+            (Box::new(Recurrent::new(1, 1, Lstm::new())), 12),
         ] {
             // The factor 0 of a later layer does not make the bound finite.
             let network = Sequential::input(1).layer(layer).layer(Linear::new(1, 1)).build().unwrap();
@@ -189,7 +186,7 @@ fn certificate_prints_the_conclusion() {
     let over_time = certificate(&Recurrent::new(1, 3, Elman::new(Sigmoid)), 50);
     assert!(ends(&over_time).ends_with("certain to vanish over more than 6 of 50 steps"), "{over_time}");
     assert_eq!(over_time.horizons()[0].vanishes_beyond(f64::NAN), None);
-    let lstm = certificate(&Sequential::<f64>::input(1).recurrent(3, Lstm).build().unwrap(), 2);
+    let lstm = certificate(&Sequential::<f64>::input(1).recurrent(3, Lstm::new()).build().unwrap(), 2);
     assert!(ends(&lstm).starts_with("over time, layer 0 (Recurrent Lstm): vanishing is not certain: after 2 steps"));
 }
 

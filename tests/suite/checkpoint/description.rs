@@ -196,11 +196,11 @@ fn load_other_network_refused() {
         false => recurrent(Sequential::input(3).recurrent(3, Elman::new(Relu))),
     };
     assert_eq!(exchange(elman(true), elman(false)), Err("layer 0: Elman Relu / Elman Tanh".into()));
-    let gru = |reset| recurrent(Sequential::input(3).recurrent(3, Gru::new(reset)));
+    let gru = |reset| recurrent(Sequential::input(3).recurrent(3, Gru::new().variant(reset)));
     let resets = (chainrule::layer::GruVariant::ResetAfter, chainrule::layer::GruVariant::ResetBefore);
     assert!(exchange(gru(resets.0), gru(resets.1)).is_err());
     let lstm = |twice: bool| {
-        let network = Sequential::input(3).recurrent(3, Lstm);
+        let network = Sequential::input(3).recurrent(3, Lstm::new());
         recurrent(if twice { network.last_step() } else { network.mean_over_steps() })
     };
     assert!(exchange(lstm(true), lstm(false)).unwrap_err().starts_with("layer 1"));

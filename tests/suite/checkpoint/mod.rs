@@ -94,7 +94,7 @@ fn a_carried_state_resumes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
     let make = || {
-        let network = Sequential::<f64>::input(2).recurrent(3, Lstm).linear(1).build().unwrap();
+        let network = Sequential::<f64>::input(2).recurrent(3, Lstm::new()).linear(1).build().unwrap();
         Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default(), 4).unwrap()
     };
     let mut first = make();

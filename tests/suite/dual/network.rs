@@ -11,7 +11,7 @@ use chainrule::{
 };
 
 fn network<T: Scalar>() -> Sequential<T> {
-    let gated = Sequential::<T>::input(3).recurrent(5, Lstm).layer_norm().bidirectional(3, Gru::default());
+    let gated = Sequential::<T>::input(3).recurrent(5, Lstm::new()).layer_norm().bidirectional(3, Gru::new());
     let network = gated.residual(|branch| branch.linear(6).activation(Gelu).prelu()).mean_over_steps();
     network.linear(4).activation(Mish).linear(2).build().unwrap()
 }

@@ -2,9 +2,9 @@
 
 use super::{all_caught, caught};
 use chainrule::{
-    Activation, Scalar,
+    Activation, Gate, Scalar,
     activation::{Sigmoid, Tanh},
-    recurrent::{Cell, CellBackward, CellForward, Operand, Product},
+    recurrent::{Cell, CellBackward, CellForward, CellSizes, Operand, Product},
     testing::{Law, cell_laws},
 };
 
@@ -43,31 +43,35 @@ impl Memory {
 }
 
 impl Cell for Memory {
-    fn gates(&self) -> &'static [&'static str] {
+    fn gates(&self) -> &'static [Gate] {
         match self.0 {
-            Fault::GateTwice => &["input", "forget", "input", "output"],
+            Fault::GateTwice => {
+                const { &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("input"), Gate::new("output")] }
+            }
             Fault::NoGates => &[],
-            _ => &["input", "forget", "candidate", "output"],
+            _ => {
+                const { &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")] }
+            }
         }
     }
 
-    fn products(&self) -> &'static [Product] {
+    fn products(&self) -> Vec<Product> {
         match self.0 {
             Fault::ProductBeyondGates => {
-                &[Product { gates: 0..5, stage: 0, operand: Operand::Hidden, keep_separate: false }]
+                vec![Product { gates: 0..5, stage: 0, operand: Operand::Hidden, keep_separate: false }]
             }
             Fault::OwnOperandAtStageZero => {
-                &[Product { gates: 0..4, stage: 0, operand: Operand::StageOutput, keep_separate: false }]
+                vec![Product { gates: 0..4, stage: 0, operand: Operand::StageOutput, keep_separate: false }]
             }
             Fault::StageSkipped => {
-                &[Product { gates: 0..4, stage: 2, operand: Operand::StageOutput, keep_separate: false }]
+                vec![Product { gates: 0..4, stage: 2, operand: Operand::StageOutput, keep_separate: false }]
             }
-            _ => &[Product { gates: 0..4, stage: 0, operand: Operand::Hidden, keep_separate: false }],
+            _ => vec![Product { gates: 0..4, stage: 0, operand: Operand::Hidden, keep_separate: false }],
         }
     }
 
-    fn cell_state(&self) -> usize {
-        1
+    fn sizes(&self) -> CellSizes {
+        CellSizes { cell_state: 1, between_stages: 0 }
     }
 
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
@@ -160,19 +164,19 @@ impl Gated {
 }
 
 impl Cell for Gated {
-    fn gates(&self) -> &'static [&'static str] {
-        &["reset", "update", "candidate"]
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("reset"), Gate::carrying_state("update"), Gate::new("candidate")] }
     }
 
-    fn products(&self) -> &'static [Product] {
-        &[
+    fn products(&self) -> Vec<Product> {
+        vec![
             Product { gates: 0..2, stage: 0, operand: Operand::Hidden, keep_separate: false },
             Product { gates: 2..3, stage: 1, operand: Operand::StageOutput, keep_separate: false },
         ]
     }
 
-    fn between_stages(&self) -> usize {
-        1
+    fn sizes(&self) -> CellSizes {
+        CellSizes { cell_state: 0, between_stages: 1 }
     }
 
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {

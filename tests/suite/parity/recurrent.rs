@@ -18,8 +18,8 @@ fn cell_layer<T: Scalar>(name: &str, inputs: usize, hidden: usize, biased: bool)
     match name {
         n if n.starts_with("rnn_relu") => make(inputs, hidden, biased, Elman::new(Relu)),
         n if n.starts_with("rnn_tanh") => make(inputs, hidden, biased, Elman::new(Tanh)),
-        n if n.starts_with("lstm") => make(inputs, hidden, biased, Lstm),
-        n if n.starts_with("gru") => make(inputs, hidden, biased, Gru::default()),
+        n if n.starts_with("lstm") => make(inputs, hidden, biased, Lstm::new()),
+        n if n.starts_with("gru") => make(inputs, hidden, biased, Gru::new()),
         other => panic!("no cell for {other}"),
     }
 }

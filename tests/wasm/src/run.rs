@@ -22,7 +22,8 @@ pub fn bits() -> u64 {
 fn run<T: Scalar>(mut hash: u64) -> u64 {
     const SAMPLES: usize = 12;
     const STEPS: usize = 7;
-    let builder = Sequential::<T>::input(5).linear(9).activation(Gelu).layer_norm().recurrent(11, Lstm).last_step();
+    let builder =
+        Sequential::<T>::input(5).linear(9).activation(Gelu).layer_norm().recurrent(11, Lstm::new()).last_step();
     let network = builder.residual(|branch| branch.linear(11).activation(Tanh)).linear(3).build().unwrap();
     let mut w = initialize(&network, 7).unwrap();
     let mut workspace = Workspace::new(&network, BatchShape::sequences(SAMPLES, STEPS)).unwrap();

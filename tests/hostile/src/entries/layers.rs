@@ -152,8 +152,8 @@ pub fn entries() -> Vec<Entry> {
                             let n = c.width();
                             builder.residual(|branch| branch.linear(n).activation(Relu).linear(n))
                         }
-                        7 => builder.recurrent(c.width(), Lstm),
-                        8 => builder.bidirectional(c.width(), Gru::default()),
+                        7 => builder.recurrent(c.width(), Lstm::new()),
+                        8 => builder.bidirectional(c.width(), Gru::new()),
                         9 => builder.last_step(),
                         _ => {
                             let n = c.size();
@@ -215,11 +215,12 @@ pub fn entries() -> Vec<Entry> {
                 "recurrent::Recurrent::recurrent",
                 "recurrent::Recurrent::bias",
                 "recurrent::Recurrent: Layer",
+                "recurrent::Lstm::new",
                 "recurrent::Lstm: Cell",
             ],
             None,
             |c| {
-                let mut layer = Recurrent::new(c.size(), c.size(), Lstm);
+                let mut layer = Recurrent::new(c.size(), c.size(), Lstm::new());
                 if c.flag() {
                     layer = layer.weights(c.initializer()).recurrent(c.initializer());
                 }
@@ -231,9 +232,9 @@ pub fn entries() -> Vec<Entry> {
                 known::<f32>(c, Box::new(layer))
             },
         ),
-        entry(5, &["recurrent::Gru::new", "recurrent::Gru: Cell"], None, |c| {
+        entry(5, &["recurrent::Gru::new", "recurrent::Gru::variant", "recurrent::Gru: Cell"], None, |c| {
             let reset = c.of(&[GruVariant::ResetAfter, GruVariant::ResetBefore]);
-            let layer = Recurrent::new(c.width(), c.width(), Gru::new(reset));
+            let layer = Recurrent::new(c.width(), c.width(), Gru::new().variant(reset));
             known::<f64>(c, Box::new(layer))
         }),
         entry(4, &["recurrent::Elman::new", "recurrent::Elman: Cell"], None, |c| {
@@ -377,7 +378,7 @@ fn embedded<T: Scalar>(c: &mut Case, layer: Box<dyn Layer<T>>) -> Verdict {
             network.push(Recurrent::new(dims.output, 3, Elman::new(Tanh)))?;
             drive(c, Box::new(network), None)
         }
-        3 => drive(c, Box::new(Bidirectional::new::<T>(layer, Recurrent::new(dims.input, 2, Lstm))?), None),
+        3 => drive(c, Box::new(Bidirectional::new::<T>(layer, Recurrent::new(dims.input, 2, Lstm::new()))?), None),
         _ => {
             let mut network = Sequential::<T>::new(dims.input);
             network.push_boxed(layer)?;

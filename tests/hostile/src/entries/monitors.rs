@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Verdict, ensure},
 };
 use chainrule::{
-    BatchShape, Blocks, GradientMonitor, Layer,
+    BatchShape, Blocks, Gate, GradientMonitor, Layer,
     layer::{LinkPath, Sequential},
     monitor::{Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
 };
@@ -27,7 +27,7 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
             link = link.at_step(if c.once_in(3) { c.size() } else { c.few() });
         }
         if c.flag() {
-            link = link.gate("forget");
+            link = link.gate(Gate::new("forget"));
         }
         if c.flag() {
             link = link.activation(activation.as_any());

@@ -9,7 +9,7 @@ use crate::{
     case::{Case, Fault, Verdict, ensure},
 };
 use chainrule::{
-    Block, Blocks, Role,
+    Block, Blocks, Gate, Role,
     activation::{self, Activation, AnyActivation, Bounds},
     initializer::{self, Initializer, InitializerKind, Shape},
     layer::{Dims, DropoutKey, LinkPath, MemorySizes, Samples, TrainableMask},
@@ -116,9 +116,10 @@ pub fn entries() -> Vec<Entry> {
             let _ = format!("{block:?}");
             blocks(c, vec![block])
         }),
-        entry(2, &["Block::within", "Block::gates"], None, |c| {
+        entry(2, &["Block::within", "Block::gates", "Gate::new", "Gate::carrying_state"], None, |c| {
             let (start, offset, prefix) = (c.size(), c.size(), c.text());
-            let block = Block::new("w", start, [c.size(), c.size()], Role::Bias).gates(&["a", "b", "c"]);
+            let block = Block::new("w", start, [c.size(), c.size()], Role::Bias)
+                .gates(const { &[Gate::new("a"), Gate::carrying_state("b"), Gate::new("c")] });
             let within = block.within(&prefix, offset);
             blocks(c, vec![within])
         }),
@@ -320,7 +321,7 @@ pub fn entries() -> Vec<Entry> {
                 let value = c.real();
                 let by_gate =
                     initializer::ByGate::new(initializer::Zeros).gate(&c.text(), initializer::Constant(value));
-                let _ = by_gate.chosen(Shape::new(c.size(), c.size(), Role::Bias).gate("forget"));
+                let _ = by_gate.chosen(Shape::new(c.size(), c.size(), Role::Bias).gate(Gate::carrying_state("forget")));
                 filled(c, by_gate, true)
             },
         ),
@@ -413,7 +414,7 @@ pub fn entries() -> Vec<Entry> {
                 let link = place
                     .link(Factor::Weights, rows.shape())
                     .at_step(c.size())
-                    .gate("g")
+                    .gate(Gate::new("g"))
                     .activation(activation.as_any());
                 let _ = format!("{link:?} {}", place.index());
                 Ok(())
@@ -482,9 +483,10 @@ fn filled(c: &mut Case, initializer: impl Initializer + 'static, legal: bool) ->
     let (rows, columns) = if small { (c.few(), c.few()) } else { (c.size(), c.size()) };
     let role = c.of(&[Role::Weight, Role::Recurrent, Role::Bias, Role::Gain]);
     let mut shape = Shape::new(rows, columns, role);
-    let gates: &'static [&'static str] = [&["forget", "input"][..], &[], &["a", "b", "c"], &["input"]][c.below(4)];
+    let [keeps, admits] = [Gate::carrying_state("forget"), Gate::new("input")];
+    let gates = [&[keeps, admits][..], &[], &["a", "b", "c"].map(Gate::new), &[admits]][c.below(4)];
     if c.flag() {
-        shape = shape.gate("forget");
+        shape = shape.gate(keeps);
     }
     let _ = (
         initializer.mean(shape),

@@ -86,7 +86,9 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 let seed = c.word();
                 if c.flag() {
-                    ensure(cell_laws(&Lstm, seed).is_ok(), || format!("a lawful cell is accused with seed {seed}"))
+                    ensure(cell_laws(&Lstm::new(), seed).is_ok(), || {
+                        format!("a lawful cell is accused with seed {seed}")
+                    })
                 } else {
                     let linear = Linear::new(3, 2);
                     ensure(layer_laws(Layers::of(&linear), seed).is_ok(), || {

@@ -199,7 +199,7 @@ pub fn entries() -> Vec<Entry> {
             Ok(())
         }),
         entry(3, &["theory::lyapunov_spectrum", "theory::state_jacobian"], None, |c| {
-            let layer = Recurrent::new(2, 2, Lstm);
+            let layer = Recurrent::new(2, 2, Lstm::new());
             let w: Vec<f64> = if c.flag() {
                 initialize(&layer, 1)?
             } else {
