@@ -4,7 +4,7 @@ use crate::Verdict;
 use chainrule::{
     Blocks, GradientMonitor, Role,
     diagnosis::Cause,
-    monitor::{Factor, Link},
+    monitor::{Event, Factor, Link},
 };
 
 /// The symptom that a rule of another tool reports.
@@ -136,13 +136,6 @@ impl GradientMonitor<f32> for Peer {
         self.variances.clear();
     }
 
-    fn loss(&mut self, loss: f64) {
-        self.losses.push(loss);
-        if self.tool == Tool::AutoTrainer && (loss.is_nan() || loss > 1e3) {
-            self.held = self.held.take().or(Some((Symptom::Exploding, String::new(), self.step)));
-        }
-    }
-
     fn forward(&mut self, at: &Link<'_>, x: &[f32], y: &[f32]) {
         let name = at.activation.map_or("", |activation| activation.name());
         if at.factor != Factor::Activation {
@@ -180,6 +173,24 @@ impl GradientMonitor<f32> for Peer {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_, f32>) {
+        match *event {
+            Event::Loss(loss) => self.loss(loss),
+            Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
+            Event::Update { blocks, w, update } => self.update(blocks, w, update),
+            _ => {}
+        }
+    }
+}
+
+impl Peer {
+    fn loss(&mut self, loss: f64) {
+        self.losses.push(loss);
+        if self.tool == Tool::AutoTrainer && (loss.is_nan() || loss > 1e3) {
+            self.held = self.held.take().or(Some((Symptom::Exploding, String::new(), self.step)));
         }
     }
 

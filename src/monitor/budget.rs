@@ -1,10 +1,7 @@
 //! The gradient budget: the product of the chain rule, factor by factor, in decades.
 
-use super::{Factor, GradientMonitor, Link, NormStats};
-use crate::{
-    block::{Blocks, Role},
-    scalar::Scalar,
-};
+use super::{Event, Factor, GradientMonitor, Link, NormStats};
+use crate::{block::Role, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
@@ -240,7 +237,8 @@ impl<T: Scalar> GradientMonitor<T> for GradientBudget {
         if at.step.is_some() { self.time.record(at, dy, dx) } else { self.depth.record(at, dy, dx) }
     }
 
-    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+    fn event(&mut self, event: &Event<'_, T>) {
+        let &Event::Gradient { blocks, w, dw } = event else { return };
         for (i, block) in blocks.iter().enumerate() {
             let (parameters, gradient) =
                 (NormStats::of(&w[block.range.clone()]), NormStats::of(&dw[block.range.clone()]));

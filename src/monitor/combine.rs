@@ -1,7 +1,7 @@
 //! Several monitors as one, and one that is called in some passes only.
 
-use super::{GradientMonitor, Link};
-use crate::{block::Blocks, scalar::Scalar};
+use super::{Event, GradientMonitor, Link};
+use crate::scalar::Scalar;
 use alloc::{boxed::Box, vec::Vec};
 
 impl<T: Scalar> GradientMonitor<T> for () {
@@ -10,16 +10,12 @@ impl<T: Scalar> GradientMonitor<T> for () {
     }
 }
 
-/// Forwards every event to the active members.
+/// Forwards every event to the active members, and the start of a pass or a part to all.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
             fn begin_pass(&mut $self) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_pass();
-                $each
-            }
-            fn begin_part(&mut $self) {
-                let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_part();
                 $each
             }
             fn is_active(&$self) -> bool {
@@ -41,34 +37,10 @@ macro_rules! composite {
                 };
                 $each
             }
-            fn loss(&mut $self, loss: f64) {
+            fn event(&mut $self, event: &Event<'_, T>) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.is_active() {
-                        member.loss(loss);
-                    }
-                };
-                $each
-            }
-            fn clip(&mut $self, factor: f64) {
-                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.is_active() {
-                        member.clip(factor);
-                    }
-                };
-                $each
-            }
-            fn gradient(&mut $self, blocks: &Blocks, w: &[T], dw: &[T]) {
-                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.is_active() {
-                        member.gradient(blocks, w, dw);
-                    }
-                };
-                $each
-            }
-            fn update(&mut $self, blocks: &Blocks, w: &[T], update: &[T]) {
-                let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if member.is_active() {
-                        member.update(blocks, w, update);
+                    if matches!(event, Event::NextPart) || member.is_active() {
+                        member.event(event);
                     }
                 };
                 $each
@@ -112,6 +84,8 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
 pub struct Every<M> {
     every: u64,
     passes: u64,
+    /// Whether the next pass is a further part of the same update.
+    same_update: bool,
     /// The monitor.
     pub monitor: M,
 }
@@ -119,19 +93,14 @@ pub struct Every<M> {
 /// Makes `monitor` active in the first of every `n` passes; never for `n` = 0.
 #[allow(non_snake_case)]
 pub fn Every<M>(n: u64, monitor: M) -> Every<M> {
-    Every { every: n, passes: 0, monitor }
+    Every { every: n, passes: 0, same_update: false, monitor }
 }
 
 impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
     fn begin_pass(&mut self) {
-        self.passes += 1;
+        self.passes += u64::from(!core::mem::take(&mut self.same_update));
         if self.due() {
             self.monitor.begin_pass();
-        }
-    }
-    fn begin_part(&mut self) {
-        if self.due() {
-            self.monitor.begin_part();
         }
     }
     fn is_active(&self) -> bool {
@@ -143,17 +112,11 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         self.monitor.backward(at, dy, dx);
     }
-    fn loss(&mut self, loss: f64) {
-        self.monitor.loss(loss);
-    }
-    fn clip(&mut self, factor: f64) {
-        self.monitor.clip(factor);
-    }
-    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
-        self.monitor.gradient(blocks, w, dw);
-    }
-    fn update(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
-        self.monitor.update(blocks, w, update);
+    fn event(&mut self, event: &Event<'_, T>) {
+        self.same_update |= matches!(event, Event::NextPart);
+        if self.due() {
+            self.monitor.event(event);
+        }
     }
 }
 

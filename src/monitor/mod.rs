@@ -20,47 +20,91 @@ pub use statistics::{
     StateStatistics, Statistics,
 };
 
-/// An observer of passes. Its arguments are shared slices, so that it cannot change a pass.
+/// Something that happens once a pass or once an update, apart from the links.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a, T> {
+    /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
+    NextPart,
+    /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports the sum
+    /// over all parts, once an update.
+    Gradient {
+        /// The blocks of both slices.
+        blocks: &'a Blocks,
+        /// The parameters.
+        w: &'a [T],
+        /// Their gradient.
+        dw: &'a [T],
+    },
+    /// The loss of an update, before it is applied.
+    Loss(f64),
+    /// The factor, at most 1, by which clipping multiplied the gradient of this update.
+    Clip(f64),
+    /// The parameters and the update that is added to them next.
+    Update {
+        /// The blocks of both slices.
+        blocks: &'a Blocks,
+        /// The parameters.
+        w: &'a [T],
+        /// The update.
+        update: &'a [T],
+    },
+}
+
+/// An observer of every factor of the chain rule. Its arguments are shared slices, so that it cannot change a pass.
 ///
-/// Every method has a default that does nothing. Over depth, `backward` is called once a link, in the order of the
-/// backward pass. Over time, with `step` set, it is called for each factor of each step.
+/// ```
+/// use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
+/// /// The largest |∂L/∂x| of all links.
+/// #[derive(Debug, Default)]
+/// struct Largest(f64);
+/// impl<T: Scalar> GradientMonitor<T> for Largest {
+///     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], dx: &[T]) {
+///         self.0 = dx.iter().fold(self.0, |largest, &dx| largest.max(to_f64(dx).abs()));
+///     }
+/// }
+/// chainrule::testing::monitor_laws(Largest::default, 0).unwrap();
+/// ```
+///
+/// # Required
+/// Nothing.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `begin_pass` | does nothing | something is kept for one pass, such as a budget |
+/// | `is_active` | `true` | some passes need no monitor: layers then compute nothing for it |
+/// | `forward` | does nothing | values are read: the input and the output of each link |
+/// | `backward` | does nothing | gradients are read: with respect to the output and the input of each link |
+/// | `event` | does nothing | loss, clipping, the whole gradient or the update are read: see [`Event`] |
+///
+/// # Order of calls
+/// Over depth, `backward` is called once a link, in the order of the backward pass. Over time, with `step` set, it is
+/// called for each factor of each step. All methods but `begin_pass` are called only while the monitor is active, and
+/// [`Event::NextPart`] always.
 pub trait GradientMonitor<T: Scalar> {
-    /// Called at the start of a pass, also if the monitor is not active.
+    /// Called at the start of every pass, also if the monitor is not active.
     fn begin_pass(&mut self) {}
-    /// Called at the start of a further pass of the same update: the next part of an accumulated gradient.
-    ///
-    /// The default calls [`begin_pass`](Self::begin_pass).
-    fn begin_part(&mut self) {
-        self.begin_pass();
-    }
+
     /// Whether the monitor receives the events of this pass. If not, layers compute nothing for it.
     ///
     /// The answer must not change between the start of a forward or backward pass and its end.
     fn is_active(&self) -> bool {
         true
     }
+
     /// Receives the input `x` and the output `y` of a link. For an activation `x` is the pre-activation `z`.
     fn forward(&mut self, _at: &Link<'_>, _x: &[T], _y: &[T]) {}
+
     /// Receives the gradients with respect to the output, `dy`, and the input, `dx`, of a link.
     ///
     /// For an addition they are the gradients before and after it.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
-    /// Receives the loss of a step before its update, from a [`Trainer`](crate::trainer::Trainer).
-    fn loss(&mut self, _loss: f64) {}
-    /// Receives the factor, at most 1, by which clipping multiplies the gradient of this step.
-    fn clip(&mut self, _factor: f64) {}
-    /// Receives all parameters and their gradient after a backward pass.
-    ///
-    /// A [`Trainer`](crate::trainer::Trainer) calls it once an update, with the gradient of all its parts.
+
+    /// Receives an event of the pass or the update. Match the events that the monitor reads, and ignore others.
     ///
     /// # Panics
-    /// A monitor may panic where `w` or `dw` does not have the parameters of `blocks`; workspaces and trainers pass
-    /// slices that do.
-    fn gradient(&mut self, _blocks: &Blocks, _w: &[T], _dw: &[T]) {}
-    /// Receives the parameters and the update that is added to them next.
-    ///
-    /// # Panics
-    /// A monitor may panic where `w` or the update does not have the parameters of `blocks`; an optimizer passes slices
-    /// that do.
-    fn update(&mut self, _blocks: &Blocks, _w: &[T], _update: &[T]) {}
+    /// A monitor may panic where slices do not have the parameters of their `blocks`; workspaces, trainers and
+    /// optimizers pass slices that do.
+    fn event(&mut self, _event: &Event<'_, T>) {}
 }

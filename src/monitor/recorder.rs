@@ -1,6 +1,6 @@
 //! A monitor that writes what it sees as JSON lines.
 
-use super::{Factor, GradientMonitor, Link, NormStats};
+use super::{Event, Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Blocks, scalar::Scalar};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -89,10 +89,11 @@ impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         self.link("backward", at, dy, dx);
     }
-    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
-        self.each_block("gradient", blocks, w, dw);
-    }
-    fn update(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
-        self.each_block("update", blocks, w, update);
+    fn event(&mut self, event: &Event<'_, T>) {
+        match *event {
+            Event::Gradient { blocks, w, dw } => self.each_block("gradient", blocks, w, dw),
+            Event::Update { blocks, w, update } => self.each_block("update", blocks, w, update),
+            _ => {}
+        }
     }
 }

@@ -120,7 +120,7 @@ laws! {
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules.
     Scales: "a schedule multiplies by one number, which is not negative",
-    /// Transforms, layers: `descend` is `apply` or `backward`, and the update added.
+    /// Transforms that state a plain rate, layers: `descend` is `backward`, and the update added.
     Descends: "a step in one pass is the update, added",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",

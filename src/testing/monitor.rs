@@ -10,7 +10,7 @@ use crate::{
     block::{Blocks, Gate},
     error::Error,
     layer::{LastStep, Linear, LinkPath, Mode, Residual, Sequential, initialize},
-    monitor::{Every, Factor, GradientMonitor},
+    monitor::{Event, Every, Factor, GradientMonitor},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
     transform::{Optimizer, Sgd},
@@ -177,8 +177,13 @@ fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
                 monitor.backward(&link, slice, slice);
             }
         }
-        monitor.gradient(&blocks, slice, slice);
-        monitor.update(&blocks, slice, slice);
+        monitor.event(&Event::Gradient { blocks: &blocks, w: slice, dw: slice });
+        monitor.event(&Event::Update { blocks: &blocks, w: slice, update: slice });
+        for number in [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0] {
+            monitor.event(&Event::Loss(number));
+            monitor.event(&Event::Clip(number));
+        }
+        monitor.event(&Event::NextPart);
         monitor.begin_pass();
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     kernel::reduce::norm,
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
-    transform::{Descent, GradientTransform, Outcome, Update},
+    transform::{GradientTransform, Outcome, Update, plain_rate},
 };
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 
@@ -233,45 +233,21 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 
     fn descends(&mut self) {
-        for frozen in [None, Some("0.bias")] {
-            let (Some(mut apart), Some(mut together)) = (self.fresh(frozen), self.fresh(frozen)) else { return };
-            for step in 0..STEPS {
-                let mut gradient = self.random(10 + step, 1.0);
-                let before = apart.w.clone();
-                if self.step(&mut apart, &gradient, step).is_none() {
-                    return;
-                }
-                // Frozen blocks are left to the caller of such a step.
-                if let Some(rate) = apart.transform.plain_rate().filter(|_| frozen.is_none()) {
-                    let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
-                    let expected: Vec<T> = before.iter().zip(&gradient).map(plain).collect();
-                    if let Some(i) = differ(&expected, &apart.w) {
-                        let place = format!("{}, the plain rate {rate}, step {step}: w[{i}]", self.name);
-                        let (expected, found) = (format!("{:?}", apart.w[i]), format!("{:?}", expected[i]));
-                        self.trial.breaks(Law::Descends, place, expected, found, "");
-                        return;
-                    }
-                }
-                let Run { transform, blocks, state, w } = &mut together;
-                for block in blocks.iter().filter(|block| block.frozen) {
-                    gradient[block.range.clone()].fill(T::zero());
-                }
-                let done = caught(|| transform.descend(Descent::new(blocks, w, &mut gradient, state, step)));
-                let place = |what: &str, i: usize| format!("{}, descend, step {step}: {what}[{i}]", self.name);
-                let broken = match done {
-                    Ok(Ok(_)) => [("w", &apart.w, &*w), ("state", &apart.state, &*state)].into_iter().find_map(
-                        |(what, expected, found)| {
-                            let i = differ(expected, found)?;
-                            Some((place(what, i), format!("{:?}", expected[i]), format!("{:?}", found[i])))
-                        },
-                    ),
-                    Ok(Err(error)) => Some((place("w", 0), String::from("a step"), format!("{error}"))),
-                    Err(panic) => Some((place("w", 0), String::from("a step"), panic)),
-                };
-                if let Some((place, expected, found)) = broken {
-                    self.trial.breaks(Law::Descends, place, expected, found, "");
-                    return;
-                }
+        let Some(mut run) = self.fresh(None) else { return };
+        for step in 0..STEPS {
+            let gradient = self.random(10 + step, 1.0);
+            let before = run.w.clone();
+            if self.step(&mut run, &gradient, step).is_none() {
+                return;
+            }
+            let Some(rate) = plain_rate(&*run.transform) else { return };
+            let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
+            let expected: Vec<T> = before.iter().zip(&gradient).map(plain).collect();
+            if let Some(i) = differ(&expected, &run.w) {
+                let place = format!("{}, the plain rate {rate}, step {step}: w[{i}]", self.name);
+                let (expected, found) = (format!("{:?}", run.w[i]), format!("{:?}", expected[i]));
+                self.trial.breaks(Law::Descends, place, expected, found, "");
+                return;
             }
         }
     }

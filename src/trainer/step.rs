@@ -7,7 +7,7 @@ use crate::{
     kernel::thread_pool::install_from,
     layer::{DropoutKey, Layer, Mode},
     loss::{Loss, Reduction},
-    monitor::{GradientMonitor, Link},
+    monitor::{Event, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome, check_rate},
 };
@@ -89,7 +89,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if whole.is_zero() {
             return Ok(Updated { loss: f64::NAN, weight: 0.0, outcome: Outcome::Skip });
         }
-        let plain_rate = self.optimizer.transform().plain_rate().map(scalar::<T>);
+        let plain_rate = self.optimizer.plain_rate().map(scalar::<T>);
         let plain_rate =
             plain_rate.filter(|&rate| !divided && !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok());
         let (mut total, mut first) = (0.0, true);
@@ -142,9 +142,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
         if monitor.is_active() {
             if divided {
-                monitor.gradient(blocks, &self.parameters, gradient);
+                monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw: gradient });
             }
-            monitor.loss(total);
+            monitor.event(&Event::Loss(total));
         }
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
         Ok(Updated { loss: total, weight: to_f64(whole), outcome })
@@ -169,7 +169,10 @@ struct Part<'a, T: Scalar> {
 
 impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
     fn begin_pass(&mut self) {
-        if self.first { self.monitor.begin_pass() } else { self.monitor.begin_part() }
+        if !self.first {
+            self.monitor.event(&Event::NextPart);
+        }
+        self.monitor.begin_pass();
     }
     fn is_active(&self) -> bool {
         self.monitor.is_active()

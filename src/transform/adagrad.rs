@@ -100,6 +100,10 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         Ok(Outcome::Apply)
     }
 
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
+        Some(self.rate / (1.0 + step as f64 * self.decay))
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::state_len(self, blocks))
             .layout("s")

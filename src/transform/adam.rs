@@ -151,6 +151,10 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         Ok(Outcome::Apply)
     }
 
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![self.described("Adam", GradientTransform::<T>::state_len(self, blocks))]
     }
@@ -221,6 +225,10 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
             gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
         }
         Ok(outcome)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.adam.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -1,15 +1,12 @@
 //! Tuples of transforms: each member has its stretch of the state, and one that skips ends the step.
 
-use super::{Descent, GradientTransform, Member, Outcome, TransformSpec, Update};
+use super::{GradientTransform, Member, Outcome, TransformSpec, Update, both};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::vec::Vec;
 
 /// A tuple is a chain: each member has its stretch of the state, and one that skips ends the step.
 macro_rules! chain {
-    ($($first:ident $before:tt),*; $last:ident $end:tt) => {
-        chain!(@ [$($first $before,)* $last $end] [$($before)*] $end);
-    };
-    (@ [$($member:ident $index:tt),+] [$($before:tt)*] $end:tt) => {
+    ($($member:ident $index:tt),+) => {
         impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {
             fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
                 $(self.$index.validate(blocks)?;)+
@@ -36,14 +33,6 @@ macro_rules! chain {
                 let _ = rest;
                 Ok(Outcome::Apply)
             }
-            fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
-                let Descent { blocks, w, gradient, state: rest, step } = descent;
-                $(let (own, rest) = rest.split_at_mut(self.$before.state_len(blocks));
-                if self.$before.update(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
-                    return Ok(Outcome::Skip);
-                })*
-                self.$end.descend(Descent { blocks, w, gradient, state: rest, step })
-            }
             fn on_metric(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
                 let rest = state;
                 $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
@@ -52,11 +41,15 @@ macro_rules! chain {
             }
             fn clip_factor(&self) -> Option<f64> {
                 let factor = None;
-                $(let factor = match (factor, self.$index.clip_factor()) {
-                    (Some(before), Some(factor)) => Some(before * factor),
-                    (before, factor) => before.or(factor),
-                };)+
+                $(let factor = both(factor, self.$index.clip_factor());)+
                 factor
+            }
+            fn learning_rate(&self, blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
+                let (rate, rest) = (None, state);
+                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let rate = both(rate, self.$index.learning_rate(blocks, own, step));)+
+                let _ = rest;
+                rate
             }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest) = (None, state);
@@ -74,22 +67,19 @@ macro_rules! chain {
     };
 }
 
-chain!(; A 0);
+chain!(A 0);
 
-chain!(A 0; B 1);
+chain!(A 0, B 1);
 
-chain!(A 0, B 1; C 2);
+chain!(A 0, B 1, C 2);
 
-chain!(A 0, B 1, C 2; D 3);
+chain!(A 0, B 1, C 2, D 3);
 
-chain!(A 0, B 1, C 2, D 3; E 4);
+chain!(A 0, B 1, C 2, D 3, E 4);
 
-chain!(A 0, B 1, C 2, D 3, E 4; F 5);
+chain!(A 0, B 1, C 2, D 3, E 4, F 5);
 
 impl<T: Scalar> GradientTransform<T> for () {
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        Ok(())
-    }
     fn members(&self, _visit: &mut dyn FnMut(Member)) {}
     fn update(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
         Ok(Outcome::Apply)

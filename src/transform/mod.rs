@@ -22,7 +22,6 @@ mod wide;
 use crate::{
     block::{Block, Blocks, Role},
     error::{Error, require},
-    kernel::elementwise,
     scalar::{Scalar, scalar},
 };
 pub use adagrad::Adagrad;
@@ -39,7 +38,10 @@ pub use schedule::{ReduceOnPlateau, Schedule};
 pub use sgd::Sgd;
 pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
-pub use stage::{Member, Stage, Unordered};
+#[doc(hidden)]
+pub use stage::Member;
+pub(crate) use stage::plain_rate;
+pub use stage::{Stage, Unordered};
 
 /// The arguments of one step of a transform.
 #[non_exhaustive]
@@ -63,44 +65,6 @@ impl<'a, T: Scalar> Update<'a, T> {
     }
 }
 
-/// The arguments of a step that also changes the parameters.
-#[non_exhaustive]
-pub struct Descent<'a, T: Scalar> {
-    /// What each stretch of the slices is; frozen blocks stay untouched.
-    pub blocks: &'a Blocks,
-    /// The parameters, which the step is added to.
-    pub w: &'a mut [T],
-    /// The gradient. Its values on return are unspecified.
-    pub gradient: &'a mut [T],
-    /// The state of the transform.
-    pub state: &'a mut [T],
-    /// Updates applied before this one.
-    pub step: u64,
-}
-
-impl<'a, T: Scalar> Descent<'a, T> {
-    /// A step by hand.
-    pub fn new(blocks: &'a Blocks, w: &'a mut [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
-        Descent { blocks, w, gradient, state, step }
-    }
-
-    /// Takes the step in two passes: the gradient becomes an update, which is added to the parameters.
-    ///
-    /// # Errors
-    /// The error of `update`; `w` then stays as it was.
-    ///
-    /// # Panics
-    /// Where `w` and `gradient` have different lengths.
-    pub fn by(self, update: impl FnOnce(Update<'_, T>) -> Result<Outcome, Error>) -> Result<Outcome, Error> {
-        let Descent { blocks, w, gradient, state, step } = self;
-        let outcome = update(Update { blocks, w, gradient, state, step })?;
-        if outcome == Outcome::Apply {
-            elementwise::update(w, gradient, |w, update| w + update);
-        }
-        Ok(outcome)
-    }
-}
-
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -112,38 +76,42 @@ pub enum Outcome {
 
 /// A transform of a gradient into an update. A tuple of transforms is a chain, applied in order.
 ///
-/// The state of a transform is one slice, so that saving an optimizer is saving a slice. The gradient of a frozen block
-/// is zero, and so is its update.
+/// ```
+/// use chainrule::{Error, Scalar, scalar, testing::{Transforms, transform_laws}};
+/// use chainrule::transform::{GradientTransform, Outcome, Stage, Update};
+/// /// Sign descent: `w ← w − η sign(g)`.
+/// #[derive(Debug)]
+/// struct SignDescent(f64);
+/// impl<T: Scalar> GradientTransform<T> for SignDescent {
+///     fn stage(&self) -> Stage {
+///         Stage::Optimizer
+///     }
+///     fn update(&mut self, step: Update<'_, T>) -> Result<Outcome, Error> {
+///         let eta = scalar::<T>(self.0);
+///         step.gradient.iter_mut().filter(|g| !g.is_zero()).for_each(|g| *g = -eta * g.signum());
+///         Ok(Outcome::Apply)
+///     }
+/// }
+/// let make = Transforms { single: &|| Box::new(SignDescent(0.1)), double: &|| Box::new(SignDescent(0.1)) };
+/// transform_laws(make, &[], 0).unwrap();
+/// ```
+///
+/// # Required
+/// `update` replaces the gradient by the update, in place. For a frozen block both are zero.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `validate` | accepts everything | there are hyper-parameters, or names of blocks |
+/// | `stage` | [`Stage::Unstated`] | its place in a chain matters; an optimizer returns [`Stage::Optimizer`] |
+/// | `state_len` | 0 | something is kept from step to step: all of it is one slice of values |
+/// | `init_state` | the state begins at zero | it begins elsewhere |
+/// | `on_metric` | does nothing | it adapts to a validation loss |
+/// | `clip_factor` | `None` | it shortens the gradient, and monitors shall know |
+/// | `averaged_weights` | `None` | its state holds an average of the parameters |
+/// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
+/// | `spec` | the name of the type | a checkpoint shall name its settings where they differ |
 pub trait GradientTransform<T: Scalar>: Debug {
-    /// Checks the hyper-parameters and the names of blocks.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
-    /// [`Error::UnknownBlock`] for a block that does not exist.
-    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error>;
-
-    /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
-    /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
-    fn stage(&self) -> Stage {
-        Stage::Unstated
-    }
-
-    /// Visits the transforms of a chain in order: this one. A wrapper visits those of what it wraps.
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::of::<Self>(self.stage()));
-    }
-
-    /// The number of values of state.
-    fn state_len(&self, _blocks: &Blocks) -> usize {
-        0
-    }
-
-    /// Initializes the state, which is zero on entry, before the first step.
-    ///
-    /// # Panics
-    /// As [`update`](Self::update).
-    fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
-
     /// Replaces the gradient by the update, in place.
     ///
     /// # Errors
@@ -155,22 +123,31 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// than [`state_len`](Self::state_len). [`Optimizer`] makes and checks them.
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
 
-    /// [`update`](Self::update), and the update added to the parameters, which may take one pass for both.
+    /// Checks the hyper-parameters and the names of blocks. The default accepts everything.
     ///
     /// # Errors
-    /// Those of [`update`](Self::update).
+    /// [`Error::Parameter`] for a hyper-parameter outside its range, or one that the format `T` cannot hold;
+    /// [`Error::UnknownBlock`] for a block that does not exist.
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
+    /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
+    fn stage(&self) -> Stage {
+        Stage::Unstated
+    }
+
+    /// The number of values of state. The default is 0.
+    fn state_len(&self, _blocks: &Blocks) -> usize {
+        0
+    }
+
+    /// Initializes the state, which is zero on entry, before the first step.
     ///
     /// # Panics
     /// As [`update`](Self::update).
-    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-        step.by(|update| self.update(update))
-    }
-
-    /// The rate η, finite and not negative, where every step is `w ← w − η g` and nothing else: then a trainer may take
-    /// it layer by layer, while the gradient is made.
-    fn plain_rate(&self) -> Option<f64> {
-        None
-    }
+    fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
     /// Receives a metric that should fall, such as a validation loss, once an epoch.
     ///
@@ -191,11 +168,34 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
+    /// The learning rate of an optimizer at `step`, counted from 0; the factor on it of a schedule. That of a chain is
+    /// the product over its transforms. `None`, the default, counts as 1. Factors for some blocks only are left out.
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        None
+    }
+
     /// The transform as data, one entry for each transform of a chain: a checkpoint is compared with it.
     ///
     /// A transform without this method is known by the name of its type, its position and the length of its state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.state_len(blocks))]
+    }
+
+    /// Visits the transforms of a chain in order: this one. Sealed.
+    #[doc(hidden)]
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::of::<Self>(self.stage()));
+    }
+}
+
+/// The product of two factors that may not be there.
+fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a * b),
+        (a, b) => a.or(b),
     }
 }
 

@@ -1,10 +1,14 @@
 //! A transform with its state: what turns gradients into steps.
 
-use super::{Descent, GradientTransform, Outcome, TransformSpec, Update, stage::check_chain};
+use super::{
+    GradientTransform, Outcome, TransformSpec, Update,
+    stage::{check_chain, plain_rate},
+};
 use crate::{
     block::Blocks,
     error::{Error, require, require_length},
-    monitor::GradientMonitor,
+    kernel::elementwise,
+    monitor::{Event, GradientMonitor},
     scalar::Scalar,
     size::filled,
 };
@@ -72,28 +76,23 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        let step = Descent { blocks, w, gradient, state: &mut self.state, step: self.steps };
-        let outcome = if monitor.is_active() {
-            let transform = &mut self.transform;
-            step.by(|update| {
-                let Update { blocks, w, gradient, state, step } = update;
-                let outcome = transform.update(Update { blocks, w, gradient, state, step })?;
-                if outcome == Outcome::Apply {
-                    if let Some(factor) = transform.clip_factor() {
-                        monitor.clip(factor);
-                    }
-                    monitor.update(blocks, w, gradient);
-                }
-                Ok(outcome)
-            })?
-        } else {
-            self.transform.descend(step)?
-        };
-        self.steps += u64::from(outcome == Outcome::Apply);
+        let update = Update { blocks, w, gradient, state: &mut self.state, step: self.steps };
+        let outcome = self.transform.update(update)?;
+        if outcome == Outcome::Skip {
+            return Ok(outcome);
+        }
+        if monitor.is_active() {
+            if let Some(factor) = self.transform.clip_factor() {
+                monitor.event(&Event::Clip(factor));
+            }
+            monitor.event(&Event::Update { blocks, w, update: gradient });
+        }
+        elementwise::update(w, gradient, |w, update| w + update);
+        self.steps += 1;
         Ok(outcome)
     }
 
-    /// Notes a step that was taken elsewhere: [`GradientTransform::plain_rate`] was all there was to it.
+    /// Counts a step of plain gradient descent that was taken elsewhere.
     pub(crate) fn note_step(&mut self) {
         self.steps += 1;
     }
@@ -114,6 +113,19 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// Updates made.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// The learning rate of the next update, with the factors of schedules; `None` if the transform states none.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn learning_rate(&self, blocks: &Blocks) -> Option<f64> {
+        self.transform.learning_rate(blocks, &self.state, self.steps)
+    }
+
+    /// The rate η, if every step is `w ← w − η g` and nothing else.
+    pub(crate) fn plain_rate(&self) -> Option<f64> {
+        plain_rate(&self.transform)
     }
 
     /// The transform.

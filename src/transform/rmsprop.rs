@@ -112,6 +112,10 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         Ok(Outcome::Apply)
     }
 
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let layout = match (self.centred, self.momentum > 0.0) {
             (false, false) => "v",

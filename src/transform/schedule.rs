@@ -190,6 +190,10 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         Ok(Outcome::Apply)
     }
 
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
+        Some(self.factor(step))
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let kind = match &self.kind {
             Kind::Constant(_) => "Schedule (constant)",
@@ -306,6 +310,10 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
             state[COOLING] = scalar(self.cooldown as f64);
             state[BAD] = T::zero();
         }
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, state: &[T], _step: u64) -> Option<f64> {
+        Some(to_f64(state[FACTOR]))
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -1,13 +1,13 @@
 //! Gradient descent, with momentum.
 
 use super::{
-    Descent, GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches,
     wide::{Wide, slots},
 };
 use crate::{
     block::Blocks,
     error::{Error, require},
-    kernel::elementwise::{descend, scale},
+    kernel::elementwise::scale,
     scalar::{Scalar, is_narrow, scalar, scaled, to_f64},
 };
 use alloc::{vec, vec::Vec};
@@ -102,19 +102,13 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Ok(Outcome::Apply)
     }
 
-    /// Without momentum, one pass: `w ← w + (−η) g`.
-    fn descend(&mut self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-        if !step.state.is_empty() || is_narrow::<T>() {
-            return step.by(|update| self.update(update));
-        }
-        let rate = scalar::<T>(self.rate);
-        for range in stretches(step.blocks) {
-            descend(&mut step.w[range.clone()], rate, &step.gradient[range]);
-        }
-        Ok(Outcome::Apply)
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
     }
-    fn plain_rate(&self) -> Option<f64> {
-        (self.momentum == 0.0 && !is_narrow::<T>()).then_some(self.rate)
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        let plain_rate = (self.momentum == 0.0 && !is_narrow::<T>()).then_some(self.rate);
+        visit(Member { plain_rate, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

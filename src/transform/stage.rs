@@ -1,6 +1,6 @@
 //! The order of a chain of transforms, and its check.
 
-use super::{Descent, GradientTransform, Outcome, TransformSpec, Update};
+use super::{GradientTransform, Outcome, TransformSpec, Update};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use core::any::type_name;
@@ -42,9 +42,9 @@ impl Stage {
     }
 }
 
-/// One transform of a chain, as [`GradientTransform::members`] reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+/// One transform of a chain.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Member {
     /// The name of its type, without path and parameters.
     pub name: &'static str,
@@ -52,13 +52,15 @@ pub struct Member {
     pub stage: Stage,
     /// Whether its place is checked; not inside [`Unordered`].
     pub ordered: bool,
+    /// The rate η, if every step is `w ← w − η g` and nothing else. A trainer may then take it layer by layer.
+    pub plain_rate: Option<f64>,
 }
 
 impl Member {
     /// The member that is the transform `G`, of that stage.
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
-        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true }
+        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, plain_rate: None }
     }
 }
 
@@ -96,17 +98,14 @@ macro_rules! forwarded {
             fn update(&mut $self, update: Update<'_, T>) -> Result<Outcome, Error> {
                 $inner.update(update)
             }
-            fn descend(&mut $self, step: Descent<'_, T>) -> Result<Outcome, Error> {
-                $inner.descend(step)
-            }
-            fn plain_rate(&$self) -> Option<f64> {
-                $inner.plain_rate()
-            }
             fn on_metric(&mut $self, blocks: &Blocks, metric: f64, state: &mut [T]) {
                 $inner.on_metric(blocks, metric, state);
             }
             fn clip_factor(&$self) -> Option<f64> {
                 $inner.clip_factor()
+            }
+            fn learning_rate(&$self, blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
+                $inner.learning_rate(blocks, state, step)
             }
             fn averaged_weights<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 $inner.averaged_weights(blocks, state)
@@ -120,6 +119,16 @@ macro_rules! forwarded {
 
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
+
+/// The rate η of a chain that is plain gradient descent.
+pub(crate) fn plain_rate<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Option<f64> {
+    let (mut members, mut rate) = (0, None);
+    chain.members(&mut |member| {
+        members += 1;
+        rate = member.plain_rate;
+    });
+    rate.filter(|_| members == 1)
+}
 
 /// Refuses a chain without an optimizer, with several, or out of order. Returns whether it has a guard.
 pub(super) fn check_chain<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Result<bool, Error> {

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, require_length},
     kernel::{aligned::Aligned, elementwise::descend, thread_pool::install},
     layer::{Backward, Layer, LinkPath, Parameters, TrainableMask},
-    monitor::GradientMonitor,
+    monitor::{Event, GradientMonitor},
     scalar::{Scalar, to_f64},
     transform::check_rate,
 };
@@ -186,7 +186,7 @@ impl<T: Scalar> Memory<T> {
             self.gradient[block.range.clone()].fill(T::zero());
         }
         if monitor.is_active() {
-            monitor.gradient(&self.blocks, w.read(), &self.gradient);
+            monitor.event(&Event::Gradient { blocks: &self.blocks, w: w.read(), dw: &self.gradient });
         }
         Ok(())
     }

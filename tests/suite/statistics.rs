@@ -7,7 +7,7 @@ use chainrule::{
     initializer::Normal,
     layer::{ActivationLayer, Linear, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Target},
-    monitor::{Factor, GradientMonitor, Statistics},
+    monitor::{Event, Factor, GradientMonitor, Statistics},
     random::{Normals, generator},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
@@ -142,8 +142,8 @@ fn told(passes: impl IntoIterator<Item = (f64, f64)>) -> Statistics {
     let mut seen = Statistics::new();
     for (loss, norm) in passes {
         GradientMonitor::<f64>::begin_pass(&mut seen);
-        GradientMonitor::<f64>::loss(&mut seen, loss);
-        seen.gradient(&blocks, &[1.0, 1.0], &[norm, 0.0]);
+        GradientMonitor::<f64>::event(&mut seen, &Event::Loss(loss));
+        seen.event(&Event::Gradient { blocks: &blocks, w: &[1.0, 1.0], dw: &[norm, 0.0] });
     }
     seen
 }

@@ -331,7 +331,10 @@ struct Beside {
 }
 
 impl GradientMonitor<f32> for Beside {
-    fn update(&mut self, _blocks: &chainrule::Blocks, _w: &[f32], _update: &[f32]) {
+    fn event(&mut self, event: &chainrule::monitor::Event<'_, f32>) {
+        if !matches!(event, chainrule::monitor::Event::Update { .. }) {
+            return;
+        }
         let (w, shape) = (initialize(&self.network, 3).unwrap(), BatchShape::sequences(32, 20));
         let x = numbers(shape.rows() * 64);
         self.workspace.forward(&w, &x, shape).unwrap().dy.fill(1.0);

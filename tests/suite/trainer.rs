@@ -1,11 +1,12 @@
 //! The common loop: the same bits for the same seed, accumulation, early stopping, freezing, averages.
 
 use chainrule::{
-    BatchShape, Blocks, Error, GradientMonitor, Layer,
+    BatchShape, Error, GradientMonitor, Layer,
     activation::{Relu, Tanh},
     dataset::{Batch, Dataset},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
+    monitor::Event,
     random::shuffle,
     recurrent::{Gru, Lstm},
     trainer::{Epoch, FitOptions, TrainConfig, Trainer},
@@ -110,8 +111,10 @@ fn same_bits_over_sequences() {
 pub struct Gradients(pub Vec<Vec<f64>>);
 
 impl GradientMonitor<f64> for Gradients {
-    fn gradient(&mut self, _blocks: &Blocks, _w: &[f64], dw: &[f64]) {
-        self.0.push(dw.to_vec());
+    fn event(&mut self, event: &Event<'_, f64>) {
+        if let Event::Gradient { dw, .. } = event {
+            self.0.push(dw.to_vec());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     layer::{Linear, Sequential},
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, Reduction, SmoothL1, Target, accuracy},
-    monitor::{Every, Statistics},
+    monitor::{Event, Every, Statistics},
     recurrent::Lstm,
     trainer::{Epoch, FitOptions, TrainConfig, Trainer},
     transform::{
@@ -555,14 +555,10 @@ impl GradientMonitor<f64> for Counts {
     fn begin_pass(&mut self) {
         self.passes += 1;
     }
-    fn loss(&mut self, _loss: f64) {
-        self.losses += 1;
-    }
-    fn gradient(&mut self, _blocks: &Blocks, _w: &[f64], _dw: &[f64]) {
-        self.gradients += 1;
-    }
-    fn update(&mut self, _blocks: &Blocks, _w: &[f64], _update: &[f64]) {
-        self.updates += 1;
+    fn event(&mut self, event: &Event<'_, f64>) {
+        self.losses += usize::from(matches!(event, Event::Loss(_)));
+        self.gradients += usize::from(matches!(event, Event::Gradient { .. }));
+        self.updates += usize::from(matches!(event, Event::Update { .. }));
     }
 }
 

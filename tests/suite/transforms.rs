@@ -4,7 +4,7 @@ use chainrule::{
     Block, Blocks, Error, Role, Scalar, scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
-        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
+        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
     },
 };
 use proptest::prelude::*;
@@ -233,6 +233,38 @@ fn penalties_and_decay_keep_to_their_roles() {
 fn rates_of_blocks_multiply() {
     let rates = ParameterGroups::new().rate("a", 2.0).rate("a.bias", 0.25).rate("b.gain", 0.0);
     assert_eq!(run::<f64>((Sgd::new(1.0), rates), [0.0; 6], &[[1.0; 6]])[0], [-2.0, -2.0, -2.0, -2.0, -0.5, 0.0]);
+}
+
+#[test]
+fn learning_rate_of_a_chain_is_the_product_of_its_factors() {
+    let (blocks, mut w) = (roles(), [0.0; 6]);
+    let chain = (ClipNorm::new(1.0), Adam::new(0.5), Schedule::step(2, 0.1), ReduceOnPlateau::new(0.25, 0));
+    let mut optimizer = Optimizer::new(chain, &blocks, &w).unwrap();
+    for expected in [0.5, 0.5, 0.05, 0.05, 0.005] {
+        assert!((optimizer.learning_rate(&blocks).unwrap() - expected).abs() <= 1e-15);
+        optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
+    }
+    // Two epochs without a better metric: a quarter.
+    optimizer.on_metric(&blocks, 1.0);
+    optimizer.on_metric(&blocks, 1.0);
+    assert!((optimizer.learning_rate(&blocks).unwrap() - 0.00125).abs() <= 1e-15);
+    let adagrad = Optimizer::new(Adagrad::new(0.5).rate_decay(1.0), &blocks, &w).unwrap();
+    assert_eq!(adagrad.learning_rate(&blocks), Some(0.5));
+    let custom = Optimizer::<f64, _>::new(Unstated, &blocks, &w).unwrap();
+    assert_eq!(custom.learning_rate(&blocks), None);
+}
+
+/// An optimizer that states no rate.
+#[derive(Debug)]
+struct Unstated;
+
+impl<T: Scalar> GradientTransform<T> for Unstated {
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+    fn update(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
+        Ok(Outcome::Apply)
+    }
 }
 
 proptest! {

@@ -14,7 +14,7 @@ pub use run::{NonFinite, NonFiniteOrigin, RunStatistics};
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 
-use super::{GradientMonitor, Link};
+use super::{Event, GradientMonitor, Link};
 use crate::{
     block::Blocks,
     kernel::reduce::survey,
@@ -166,15 +166,19 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
         }
     }
 
-    fn loss(&mut self, loss: f64) {
-        self.run.loss(loss);
+    fn event(&mut self, event: &Event<'_, T>) {
+        match *event {
+            Event::Loss(loss) => self.run.loss(loss),
+            Event::Clip(factor) => self.run.clip(factor),
+            Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
+            Event::Update { blocks, update, .. } => self.update(blocks, update),
+            _ => {}
+        }
     }
+}
 
-    fn clip(&mut self, factor: f64) {
-        self.run.clip(factor);
-    }
-
-    fn gradient(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
+impl Statistics {
+    fn gradient<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         let pass = self.run.pass();
         let mut square = 0.0;
         self.states.iter_mut().for_each(StateStatistics::end);
@@ -201,7 +205,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
         self.run.gradient(num_traits::Float::sqrt(square));
     }
 
-    fn update(&mut self, blocks: &Blocks, _w: &[T], update: &[T]) {
+    fn update<T: Scalar>(&mut self, blocks: &Blocks, update: &[T]) {
         let pass = self.run.pass();
         for (block, known) in blocks.iter().zip(&mut self.blocks) {
             let update = &update[block.range.clone()];

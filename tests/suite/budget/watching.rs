@@ -1,10 +1,10 @@
 //! Gradients that become 0, printed tables, and monitored passes with unchanged results.
 
 use chainrule::{
-    BatchShape, Blocks, GradientMonitor, Layer,
+    BatchShape, GradientMonitor, Layer,
     activation::{Relu, Tanh},
     layer::{BranchScale, Mode, Residual, Sequential, initialize},
-    monitor::{Every, Factor, GradientBudget, Link},
+    monitor::{Event, Every, Factor, GradientBudget, Link},
     recurrent::{Gru, Lstm},
     workspace::Workspace,
 };
@@ -117,8 +117,10 @@ impl GradientMonitor<f64> for Log {
     fn backward(&mut self, at: &Link<'_>, dy: &[f64], dx: &[f64]) {
         self.events.push(format!("backward {at:?} {dy:?} {dx:?}"));
     }
-    fn gradient(&mut self, _blocks: &Blocks, w: &[f64], dw: &[f64]) {
-        self.events.push(format!("gradient {w:?} {dw:?}"));
+    fn event(&mut self, event: &Event<'_, f64>) {
+        if let Event::Gradient { w, dw, .. } = event {
+            self.events.push(format!("gradient {w:?} {dw:?}"));
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{all_caught, caught};
 use chainrule::{
-    Blocks, GradientMonitor, Scalar,
-    monitor::Link,
+    GradientMonitor, Scalar,
+    monitor::{Event, Link},
     testing::{Law, monitor_laws},
     to_f64,
 };
@@ -70,7 +70,8 @@ impl<T: Scalar> GradientMonitor<T> for Wrong {
         }
     }
 
-    fn gradient(&mut self, blocks: &Blocks, _w: &[T], _dw: &[T]) {
+    fn event(&mut self, event: &Event<'_, T>) {
+        let Event::Gradient { blocks, .. } = event else { return };
         if self.fault == Fault::PanicsWithoutBlocks {
             self.seen = blocks.iter().last().expect("a block").range.end as u64;
         }

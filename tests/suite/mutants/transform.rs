@@ -5,7 +5,7 @@ use chainrule::{
     Blocks, Error, Scalar, scalar,
     testing::{Law, Transforms, transform_laws},
     to_f64,
-    transform::{Descent, GradientTransform, Outcome, Update},
+    transform::{GradientTransform, Member, Outcome, Update},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,6 @@ enum Fault {
     ScheduleBelowZero,
     ScheduleInfinite,
     SchedulePerBlock,
-    DescendsTwice,
-    DescendsAfterTheStep,
     CalledPlain,
 }
 
@@ -79,7 +77,7 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
             ClipToHalf => g.iter_mut().for_each(|g| *g *= shorter * scalar(if length > 0.4 { 0.5 } else { 1.0 })),
             ClipReverses => g.iter_mut().for_each(|g| *g *= if length > 1.0 { -shorter } else { shorter }),
             ClipOfTheFirstHalf => g[..8].iter_mut().for_each(|g| *g *= shorter),
-            Schedules | ScheduleBelowZero | ScheduleInfinite | SchedulePerBlock | DescendsAfterTheStep => {
+            Schedules | ScheduleBelowZero | ScheduleInfinite | SchedulePerBlock => {
                 let rate = match self.fault {
                     ScheduleBelowZero => 1.0 - step as f64 / 200.0,
                     ScheduleInfinite => (100.0 - step as f64).recip().abs(),
@@ -112,17 +110,9 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
         Ok(Outcome::Apply)
     }
 
-    fn descend(&mut self, descent: Descent<'_, T>) -> Result<Outcome, Error> {
-        let Descent { blocks, w, gradient, state, step, .. } = descent;
-        let step = step + (self.fault == Fault::DescendsAfterTheStep) as u64;
-        let outcome = self.update(Update::new(blocks, w, gradient, state, step))?;
-        let times = scalar::<T>(if self.fault == Fault::DescendsTwice { 2.0 } else { 1.0 });
-        w.iter_mut().zip(&*gradient).for_each(|(w, &update)| *w += times * update);
-        Ok(outcome)
-    }
-
-    fn plain_rate(&self) -> Option<f64> {
-        (self.fault == Fault::CalledPlain).then_some(0.1)
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        let plain_rate = (self.fault == Fault::CalledPlain).then_some(0.1);
+        visit(Member { plain_rate, ..Member::of::<Self>(self.stage()) });
     }
 }
 
@@ -147,7 +137,7 @@ fn mutants_of_transforms() {
     for (fault, promises) in [(Clips, &CLIP[..]), (Descends, &[Law::RestsAtZero]), (Schedules, &[Law::Scales])] {
         verdict(fault, promises).expect("without a mistake there is nothing to accuse");
     }
-    let all: [(Fault, &[Law], Law); 20] = [
+    let all: [(Fault, &[Law], Law); 18] = [
         (ClipsBlocksApart, &CLIP, Law::KeepsDirection),
         (ClipLengthensShort, &CLIP, Law::Shortens),
         (ClipToHalf, &CLIP, Law::Idempotent),
@@ -165,8 +155,6 @@ fn mutants_of_transforms() {
         (ScheduleBelowZero, &[Law::Scales], Law::Scales),
         (ScheduleInfinite, &[Law::Scales], Law::Scales),
         (SchedulePerBlock, &[Law::Scales], Law::Scales),
-        (DescendsTwice, &[], Law::Descends),
-        (DescendsAfterTheStep, &[], Law::Descends),
         (CalledPlain, &[], Law::Descends),
     ];
     all_caught(

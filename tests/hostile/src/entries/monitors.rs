@@ -8,7 +8,7 @@ use crate::{
 use chainrule::{
     BatchShape, Blocks, Gate, GradientMonitor, Layer,
     layer::{LinkPath, Sequential},
-    monitor::{Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
+    monitor::{Event, Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
 };
 
 /// Tells a monitor events in any order, of any size.
@@ -34,15 +34,19 @@ fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
         }
         let (n, m) = (c.few(), c.few());
         let (a, b) = (c.slice::<f32>(n * 2), c.slice::<f32>(m * 2));
-        match c.below(7) {
+        match c.below(8) {
             0 => monitor.begin_pass(),
             1 => monitor.forward(&link, &a, &b),
             2 | 3 => monitor.backward(&link, &a, &b),
-            4 => monitor.loss(c.real()),
-            5 => monitor.clip(c.real()),
+            4 => monitor.event(&Event::Loss(c.real())),
+            5 => monitor.event(&Event::Clip(c.real())),
+            6 => monitor.event(&Event::NextPart),
             _ => {
                 let (w, dw) = (c.slice::<f32>(6), c.slice::<f32>(6));
-                if c.flag() { monitor.gradient(&blocks, &w, &dw) } else { monitor.update(&blocks, &w, &dw) }
+                monitor.event(&match c.flag() {
+                    true => Event::Gradient { blocks: &blocks, w: &w, dw: &dw },
+                    false => Event::Update { blocks: &blocks, w: &w, update: &dw },
+                });
             }
         }
     }
@@ -58,10 +62,7 @@ pub fn entries() -> Vec<Entry> {
                 "monitor::Statistics: GradientMonitor",
                 "monitor::GradientMonitor::forward",
                 "monitor::GradientMonitor::backward",
-                "monitor::GradientMonitor::loss",
-                "monitor::GradientMonitor::clip",
-                "monitor::GradientMonitor::gradient",
-                "monitor::GradientMonitor::update",
+                "monitor::GradientMonitor::event",
             ],
             Some("events whose slices break the law of a monitor"),
             |c| {

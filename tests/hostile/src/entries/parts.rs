@@ -483,10 +483,12 @@ fn filled(c: &mut Case, initializer: impl Initializer + 'static, legal: bool) ->
     let (rows, columns) = if small { (c.few(), c.few()) } else { (c.size(), c.size()) };
     let role = c.of(&[Role::Weight, Role::Recurrent, Role::Bias, Role::Gain]);
     let mut shape = Shape::new(rows, columns, role);
-    let [keeps, admits] = [Gate::carrying_state("forget"), Gate::new("input")];
-    let gates = [&[keeps, admits][..], &[], &["a", "b", "c"].map(Gate::new), &[admits]][c.below(4)];
+    const KEEPS: Gate = Gate::carrying_state("forget");
+    const ADMITS: Gate = Gate::new("input");
+    const GATES: [&[Gate]; 4] = [&[KEEPS, ADMITS], &[], &[Gate::new("a"), Gate::new("b"), Gate::new("c")], &[ADMITS]];
+    let gates = GATES[c.below(4)];
     if c.flag() {
-        shape = shape.gate(keeps);
+        shape = shape.gate(KEEPS);
     }
     let _ = (
         initializer.mean(shape),

@@ -11,9 +11,9 @@ use chainrule::{
     monitor::Statistics,
     to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, Descent, GradientTransform, Member, Optimizer,
-        Outcome, ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, TransformSpec,
-        Unordered, Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, TransformSpec, Unordered,
+        Update, WeightAverage,
     },
 };
 
@@ -350,10 +350,9 @@ pub fn entries() -> Vec<Entry> {
             4,
             &[
                 "transform::Update::new",
-                "transform::Descent::new",
-                "transform::Descent::by",
                 "transform::GradientTransform::update",
-                "transform::GradientTransform::descend",
+                "transform::GradientTransform::learning_rate",
+                "transform::Optimizer::learning_rate",
                 "transform::GradientTransform::state_len",
                 "transform::GradientTransform::on_metric",
                 "transform::GradientTransform::validate",
@@ -366,41 +365,27 @@ pub fn entries() -> Vec<Entry> {
                 let mut transform = (Adam::new(0.1), WeightAverage::new(0.5));
                 GradientTransform::<f32>::validate(&mut transform, &blocks)?;
                 let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::state_len(&transform, &blocks));
-                let (mut w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
+                let (w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
                 transform.init_state(&blocks, &w, &mut state);
                 transform.on_metric(&blocks, c.real(), &mut state);
                 let _ = transform.averaged_weights(&blocks, &state).map(<[f32]>::len);
-                if c.flag() {
-                    transform.update(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
-                } else if c.flag() {
-                    transform.descend(Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()))?;
-                } else {
-                    Descent::new(&blocks, &mut w, &mut g, &mut state, c.word()).by(|_| Ok(Outcome::Apply))?;
-                }
+                let _ = transform.learning_rate(&blocks, &state, c.word());
+                transform.update(Update::new(&blocks, &w, &mut g, &mut state, c.word()))?;
                 Ok(())
             },
         ),
         entry(
             3,
-            &[
-                "transform::Unordered {}",
-                "transform::Member::of",
-                "transform::GradientTransform::members",
-                "transform::GradientTransform::spec",
-                "transform::Optimizer::spec",
-            ],
+            &["transform::Unordered {}", "transform::GradientTransform::spec", "transform::Optimizer::spec"],
             None,
             |c| {
                 // Out of order on purpose; without `Unordered` it is refused.
                 let (rate, decay) = (c.real(), c.real());
                 let chain = (WeightAverage::new(decay), Adam::new(rate), SkipNonFinite::new());
-                GradientTransform::<f32>::members(&chain, &mut |member| {
-                    drop(format!("{member:?} {:?}", Member::of::<Adam>(member.stage)))
-                });
                 let (blocks, w) = (blocks(c)?, c.values::<f32>(19, Taste::Mild));
                 let made = Optimizer::new(chain.clone(), &blocks, &w);
                 if let Ok(optimizer) = &made {
-                    let _ = format!("{:?}", optimizer.spec(&blocks));
+                    let _ = format!("{:?} {:?}", optimizer.spec(&blocks), optimizer.learning_rate(&blocks));
                 }
                 stepped(c, Unordered(chain), amount(rate) && (0.0..1.0).contains(&decay))
             },
