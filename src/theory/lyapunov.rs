@@ -181,9 +181,9 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 ///
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state or there is no step after the transient. [`Error::Parameter`] also if
-/// `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the layer's number of parameters, or `x`
-/// is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay finite. [`Error::TooLarge`] if
-/// memory cannot hold the Jacobian.
+/// `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the layer's
+/// number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay
+/// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian.
 ///
 /// # Panics
 /// If the layer breaks a law of [`Layer`] in a pass.
