@@ -86,52 +86,41 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         Some((self.first.gain_bound(f_w, shape)? + self.second.gain_bound(g_w, shape)?).next_up())
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, dropout, x, y, saved, scratch, monitor, at, .. } = pass;
+        let Forward { x, y, saved, scratch, mut ctx, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(shape, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(shape, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
         let (spare, scratch) = scratch.split_at_mut(2 * y.len());
-        let (f_y, g_y) = if mode.saves() { kept } else { spare }.split_at_mut(y.len());
-
-        let mut f = Forward::new(shape, mode, x, f_y, f_saved, scratch, monitor);
-        (f.dropout, f.at) = (dropout, at.part(1).branch());
-        self.first.forward(f_w, f);
-        let mut g = Forward::new(shape, mode, x, g_y, g_saved, scratch, monitor);
-        (g.dropout, g.at) = (dropout, at.part(1 + self.links).branch());
-        self.second.forward(g_w, g);
-
+        let (f_y, g_y) = if ctx.mode.saves() { kept } else { spare }.split_at_mut(y.len());
+        self.first.forward(f_w, Forward::new(x, f_y, f_saved, scratch, ctx.branch(1)));
+        self.second.forward(g_w, Forward::new(x, g_y, g_saved, scratch, ctx.branch(1 + self.links)));
         for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
             *y = f + g;
         }
-        if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Other, shape), x, y);
-        }
+        ctx.report_forward(Factor::Other, x, y);
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, mode, dropout, x, saved, dy, mut dx, dw, trainable, scratch, monitor, at, .. } = pass;
+        let Backward { x, dy, mut dx, dw, saved, scratch, trainable, mut ctx, .. } = pass;
         let (f_w, g_w) = w.split_at(self.parameters);
         let (f_dw, g_dw) = dw.split_at_mut(self.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(shape, mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(shape, mode).saved);
+        let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
+        let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
         let (f_y, g_y) = kept.split_at(dy.len());
-        let (g_dx, scratch) = scratch.split_at_mut(x.len());
-        let with_dx = dx.is_some();
+        let (spare, scratch) = scratch.split_at_mut(x.len());
+        let g_dx = dx.is_some().then_some(&mut *spare);
 
-        let mut f = Backward::new(shape, mode, x, f_y, f_saved, dy, dx.as_deref_mut(), f_dw, scratch, monitor);
-        (f.dropout, f.trainable, f.at) = (dropout, trainable, at.part(1).branch());
+        let mut f = Backward::new(x, f_y, dy, dx.as_deref_mut(), f_dw, f_saved, scratch, ctx.branch(1));
+        f.trainable = trainable;
         self.first.backward(f_w, f);
-        let g_dx_wanted = with_dx.then_some(&mut *g_dx);
-        let mut g = Backward::new(shape, mode, x, g_y, g_saved, dy, g_dx_wanted, g_dw, scratch, monitor);
-        (g.dropout, g.trainable, g.at) = (dropout, trainable.part(self.blocks), at.part(1 + self.links).branch());
+        let mut g = Backward::new(x, g_y, dy, g_dx, g_dw, g_saved, scratch, ctx.branch(1 + self.links));
+        g.trainable = trainable.part(self.blocks);
         self.second.backward(g_w, g);
 
         let Some(dx) = dx else { return };
-        for (dx, &g_dx) in dx.iter_mut().zip(&*g_dx) {
+        for (dx, &g_dx) in dx.iter_mut().zip(&*spare) {
             *dx += g_dx;
         }
-        if monitor.is_active() {
-            monitor.backward(&at.link(Factor::Other, shape), dy, dx);
-        }
+        ctx.report_backward(Factor::Other, dy, dx);
     }
 }
 

@@ -6,7 +6,6 @@ use crate::{
     batch_shape::BatchShape,
     kernel::elementwise::{Formula, apply, map2},
     linalg::Upper,
-    monitor::Factor,
     scalar::Scalar,
 };
 
@@ -77,22 +76,16 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        match pass.mode.saves() {
+        match pass.ctx.mode.saves() {
             true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
             false => apply(pass.x, [pass.y], Value(self.activation.clone())),
         }
-        if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
-            pass.monitor.forward(&link, pass.x, pass.y);
-        }
+        pass.ctx.report_activation(Some(&self.activation), pass.x, pass.y);
     }
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dz) = pass.dx else { return };
         map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
-        if pass.monitor.is_active() {
-            let link = pass.at.link(Factor::Activation, pass.shape).activation(&self.activation);
-            pass.monitor.backward(&link, pass.dy, dz);
-        }
+        pass.ctx.report_activation_gradient(Some(&self.activation), pass.dy, dz);
     }
 }

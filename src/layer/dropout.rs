@@ -1,6 +1,6 @@
 //! Dropout, with masks from a counter-based generator.
 
-use super::{Backward, Dims, DropoutKey, Forward, Layer, LayerSpec, Mode, Reads};
+use super::{Backward, Context, Dims, Forward, Layer, LayerSpec, Mode, Reads};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
@@ -33,15 +33,8 @@ impl Dropout {
         Ok(Dropout { width, rate })
     }
 
-    fn apply<T: Scalar>(
-        &self,
-        mode: Mode,
-        dropout: DropoutKey,
-        layer: usize,
-        shape: BatchShape<'_>,
-        from: &[T],
-        to: &mut [T],
-    ) {
+    fn apply<T: Scalar>(&self, ctx: &Context<'_, T>, from: &[T], to: &mut [T]) {
+        let Context { shape, mode, dropout, path, .. } = *ctx;
         if mode != Mode::Train || self.rate == 0.0 {
             return to.copy_from_slice(from);
         }
@@ -52,7 +45,7 @@ impl Dropout {
         for step in 0..shape.steps {
             for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
                 let sample = dropout.first_sample.wrapping_add(sample as u64);
-                let key = [dropout.step, layer as u64, sample, step as u64]
+                let key = [dropout.step, path.index() as u64, sample, step as u64]
                     .into_iter()
                     .fold(mix(dropout.seed), |key, part| mix(key ^ mix(part)));
                 for (unit, (&from, to)) in from.iter().zip(to).enumerate() {
@@ -95,17 +88,13 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        self.apply(pass.mode, pass.dropout, pass.at.index(), pass.shape, pass.x, pass.y);
-        if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
-        }
+        self.apply(&pass.ctx, pass.x, pass.y);
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
-        self.apply(pass.mode, pass.dropout, pass.at.index(), pass.shape, pass.dy, dx);
-        if pass.monitor.is_active() {
-            pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
-        }
+        self.apply(&pass.ctx, pass.dy, dx);
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }

@@ -76,13 +76,11 @@ impl Linear {
         w.split_at(self.entries())
     }
 
-    fn input_gradient<T: Scalar>(&self, w: &[T], pass: &mut Backward<'_, T>) {
-        let Some(dx) = pass.dx.as_deref_mut() else { return };
-        let (size, dy) = ([pass.shape.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
+    fn input_gradient<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        let (size, dy) = ([pass.ctx.shape.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
         gemm_nn(dy, self.split(w).0, size, dx, pass.scratch);
-        if pass.monitor.is_active() {
-            pass.monitor.backward(&pass.at.link(Factor::Weights, pass.shape), pass.dy, dx);
-        }
+        pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
     }
 }
 
@@ -145,15 +143,14 @@ impl<T: Scalar> Layer<T> for Linear {
         let (weight, bias) = self.split(w);
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);
-        gemm_nt(x, weight, [pass.shape.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
-        if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Weights, pass.shape), pass.x, pass.y);
-        }
+        gemm_nt(x, weight, [pass.ctx.shape.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
+        pass.ctx.report_forward(Factor::Weights, pass.x, pass.y);
     }
 
-    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
-        let (x, dy, rows) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.shape.rows());
+        let (x, dy, rows) =
+            (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.ctx.shape.rows());
         if pass.trainable.block(0) {
             let epilogue = if pass.overwrite_dw { Epilogue::Overwrite } else { Epilogue::Accumulate };
             gemm_tn(dy, x, [self.outputs, self.inputs, rows], d_weight, epilogue, pass.scratch);
@@ -164,17 +161,17 @@ impl<T: Scalar> Layer<T> for Linear {
             }
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
-        self.input_gradient(w, &mut pass);
+        self.input_gradient(w, pass);
     }
 
     /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
     fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
-        let rows = pass.shape.rows();
+        let rows = pass.ctx.shape.rows();
         if rows > KC {
             // The sums are made block by block, and the step is to be of the whole.
             return backward_and_step(self, w, rate, pass);
         }
-        self.input_gradient(w, &mut pass);
+        self.input_gradient(w, pass.reborrow());
         let (weight, bias) = w.split_at_mut(self.entries());
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         gemm_tn(dy, x, [self.outputs, self.inputs, rows], weight, Epilogue::AddScaled(-rate), pass.scratch);

@@ -14,6 +14,7 @@ use rand_core::Rng;
 
 mod activation;
 mod check;
+mod context;
 mod dropout;
 mod dropout_key;
 mod forwarding;
@@ -33,6 +34,7 @@ mod trainable;
 
 pub use activation::ActivationLayer;
 pub(crate) use check::{Answers, Bound, Question, check_blocks, check_output_shape, cut_end, hold, join};
+pub use context::Context;
 pub use dropout::Dropout;
 pub use dropout_key::DropoutKey;
 pub use linear::Linear;
@@ -40,7 +42,7 @@ pub use memory::MemorySizes;
 pub use norm::{LayerNorm, RmsNorm};
 pub(crate) use parameters::Parameters;
 use parameters::backward_and_step;
-pub use pass::{Backward, Forward, Mode};
+pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub use path::LinkPath;
 pub use pool::{LastStep, MeanOverSteps};
 pub use prelu::PRelu;

@@ -184,13 +184,11 @@ impl Norm {
                 let scaled = gain.get(i).map_or(unit, |&gain| wide(gain) * unit);
                 *y = round(bias.get(i).map_or(scaled, |&bias| scaled + wide(bias)));
             }
-            if pass.mode.saves() && !is_narrow::<T>() {
+            if pass.ctx.mode.saves() && !is_narrow::<T>() {
                 pass.saved[STATISTICS * row..][..STATISTICS].copy_from_slice(&statistics.0.map(round));
             }
         }
-        if pass.monitor.is_active() {
-            pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
-        }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     /// With u = (x − μ)/σ and d = γ ⊙ dy: `dx = (d − mean(d) − u mean(d ⊙ u))/σ`; without centring, no mean(d).
@@ -215,7 +213,7 @@ impl Norm {
         };
         let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width)).enumerate();
         if pass.trainable.block(0) {
-            add_sums(pass.shape.rows(), d_gain, |j| {
+            add_sums(pass.ctx.shape.rows(), d_gain, |j| {
                 rows().map(move |(row, (x, dy))| {
                     let statistics = statistics_of(row, x);
                     let (x, dy) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
@@ -256,8 +254,8 @@ impl Norm {
                 *dx = round(if share == W::one() { dx_of_share } else { dx_of_share / share });
             }
         }
-        if let (Some(dx), true) = (dx, pass.monitor.is_active()) {
-            pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
+        if let Some(dx) = dx {
+            pass.ctx.report_backward(Factor::Other, pass.dy, dx);
         }
     }
 }

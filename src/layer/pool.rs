@@ -74,18 +74,14 @@ macro_rules! pool {
             }
 
             fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-                self.pool(pass.shape, pass.x, pass.y);
-                if pass.monitor.is_active() {
-                    pass.monitor.forward(&pass.at.link(Factor::Other, pass.shape), pass.x, pass.y);
-                }
+                self.pool(pass.ctx.shape, pass.x, pass.y);
+                pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
             }
 
             fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
                 let Some(dx) = pass.dx else { return };
-                self.spread(pass.shape, pass.dy, dx);
-                if pass.monitor.is_active() {
-                    pass.monitor.backward(&pass.at.link(Factor::Other, pass.shape), pass.dy, dx);
-                }
+                self.spread(pass.ctx.shape, pass.dy, dx);
+                pass.ctx.report_backward(Factor::Other, pass.dy, dx);
             }
         }
     };

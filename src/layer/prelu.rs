@@ -11,7 +11,6 @@ use crate::{
         sums::{add_sums, sum_of},
     },
     linalg::Upper,
-    monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
 };
 use rand_core::Rng;
@@ -101,14 +100,8 @@ impl<T: Scalar> Layer<T> for PRelu {
                 *y = if z > T::zero() { z } else { self.slope(w, unit) * z };
             }
         }
-        if pass.monitor.is_active() {
-            let activation = self.activation(w);
-            let mut link = pass.at.link(Factor::Activation, pass.shape);
-            if let Some(activation) = &activation {
-                link = link.activation(activation);
-            }
-            pass.monitor.forward(&link, pass.x, pass.y);
-        }
+        let activation = self.activation(w);
+        pass.ctx.report_activation(activation.as_ref().map(|activation| activation as _), pass.x, pass.y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
@@ -116,7 +109,7 @@ impl<T: Scalar> Layer<T> for PRelu {
             let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
             if self.per_unit {
                 let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
-                add_sums(pass.shape.rows(), pass.dw, |j| {
+                add_sums(pass.ctx.shape.rows(), pass.dw, |j| {
                     rows().map(move |(x, dy)| {
                         let (z, g) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                         core::array::from_fn(|i| d_slope(z[i], g[i]))
@@ -133,13 +126,7 @@ impl<T: Scalar> Layer<T> for PRelu {
                 *dz = if z > T::zero() { g } else { self.slope(w, unit) * g };
             }
         }
-        if pass.monitor.is_active() {
-            let activation = self.activation(w);
-            let mut link = pass.at.link(Factor::Activation, pass.shape);
-            if let Some(activation) = &activation {
-                link = link.activation(activation);
-            }
-            pass.monitor.backward(&link, pass.dy, dz);
-        }
+        let activation = self.activation(w);
+        pass.ctx.report_activation_gradient(activation.as_ref().map(|activation| activation as _), pass.dy, dz);
     }
 }

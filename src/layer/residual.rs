@@ -2,7 +2,6 @@
 
 use super::{
     Answers, Backward, BranchScale, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples,
-    TrainableMask,
     check::{Bound, cut_end, join},
 };
 use crate::{
@@ -190,37 +189,22 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, dropout, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
-        let values = self.values(shape);
+        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
+        let (values, saves) = (self.values(ctx.shape), ctx.mode.saves());
         let (spare, scratch) = scratch.split_at_mut(2 * values);
         let mut own = saved;
-        let kept = cut_end(SAVED, &mut own, if mode.saves() { values } else { 0 });
-        let f = if mode.saves() { kept } else { &mut spare[..values] };
-        let branch = Forward {
-            shape,
-            mode,
-            dropout,
-            x,
-            y: f,
-            saved: own,
-            initial_state,
-            final_state,
-            scratch,
-            monitor,
-            at: at.part(BRANCH_PLACE),
-        };
+        let kept = cut_end(SAVED, &mut own, if saves { values } else { 0 });
+        let f = if saves { kept } else { &mut spare[..values] };
+        let branch = Forward { x, y: f, saved: own, scratch, state, ctx: ctx.part(BRANCH_PLACE) };
         self.branch.forward(&w[self.own()..], branch);
         let scale = self.factor(w);
         map2(x, f, y, |x, f| x + scale * f);
-        if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Addition, shape), x, y);
-        }
+        ctx.report_forward(Factor::Addition, x, y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, mode, dropout, x, saved, initial_state, dy, d_final_state, .. } = pass;
-        let Backward { mut dx, d_initial_state, dw, trainable, scratch, monitor, at, .. } = pass;
-        let values = self.values(shape);
+        let Backward { x, dy, mut dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
+        let values = self.values(ctx.shape);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
         let mut own = saved;
@@ -231,40 +215,29 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);
-        if monitor.is_active() {
-            monitor.backward(&at.part(SCALE_PLACE).link(Factor::Weights, shape), dy, scaled);
-        }
-        let trainable: TrainableMask<'_> = trainable.part(self.own());
+        ctx.part(SCALE_PLACE).report_backward(Factor::Weights, dy, scaled);
         self.branch.backward(
             &w[self.own()..],
             Backward {
-                shape,
-                mode,
-                dropout,
                 x,
                 y: f,
-                saved: own,
-                initial_state,
                 dy: scaled,
-                d_final_state,
                 dx: dx.as_deref_mut(),
-                d_initial_state,
                 dw: d_branch,
-                overwrite_dw: false,
-                trainable,
+                saved: own,
                 scratch,
-                monitor,
-                at: at.part(BRANCH_PLACE),
+                state,
+                overwrite_dw: false,
+                trainable: trainable.part(self.own()),
+                ctx: ctx.part(BRANCH_PLACE),
             },
         );
         if let Some(dx) = dx {
-            if monitor.is_active() {
+            if ctx.monitor.is_active() {
                 before.copy_from_slice(dx);
             }
             update(dx, dy, |dx, dy| dx + dy);
-            if monitor.is_active() {
-                monitor.backward(&at.link(Factor::Addition, shape), before, dx);
-            }
+            ctx.report_backward(Factor::Addition, before, dx);
         }
     }
 }

@@ -7,7 +7,6 @@ use super::{
     stage::{BackwardStage, Stages},
 };
 use crate::{
-    batch_shape::BatchShape,
     kernel::{
         elementwise::map2,
         gemm::{Epilogue, Matrix, PackedB, gemm, gemm_nn, pack, packed_b_len},
@@ -16,16 +15,14 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, LinkPath, hold},
-    monitor::{Factor, GradientMonitor},
+    layer::{Backward, BackwardState, Context, hold},
+    monitor::Factor,
     scalar::Scalar,
 };
 use core::ops::Range;
 
 /// What the steps of a backward pass read.
 struct BackwardSteps<'a, T> {
-    shape: BatchShape<'a>,
-    at: LinkPath<'a>,
     packed_products: &'a [T],
     h_start: &'a [T],
     cell_state_start: &'a [T],
@@ -39,8 +36,9 @@ struct BackwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
-        let Backward { shape, x, y, saved, initial_state, dy, d_final_state, dx, d_initial_state, dw, .. } = pass;
-        let Backward { trainable, scratch, monitor, at, .. } = pass;
+        let Backward { x, y, dy, dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
+        let BackwardState { initial_state, d_final_state, d_initial_state } = state;
+        let shape = ctx.shape;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
         let states = shape.batch * (hidden + cell_width);
@@ -91,10 +89,8 @@ impl Unrolled {
         let together = self.steps_together::<T>(batch);
         for first in (0..shape.steps).step_by(together).rev() {
             let steps = first..(first + together).min(shape.steps);
-            let count = self.parts(batch, steps.len(), monitor.is_active());
+            let count = self.parts(batch, steps.len(), ctx.monitor.is_active());
             let given = BackwardSteps {
-                shape,
-                at,
                 packed_products,
                 h_start,
                 cell_state_start,
@@ -114,9 +110,14 @@ impl Unrolled {
                 StepRows::per_sample(between_stages, between_width, time),
             ];
             if count == 1 {
-                self.backward_steps(cell, &given, steps.clone(), parts, monitor, live);
+                self.backward_steps(cell, &given, steps.clone(), parts, ctx.part(0), live);
             } else {
-                let run = |parts: [_; 7]| self.backward_steps(cell, &given, steps.clone(), parts, &mut (), &mut []);
+                let (mode, path) = (ctx.mode, ctx.path);
+                let run = |parts: [_; 7]| {
+                    let (mut no_monitor, mut live) = ((), []);
+                    let ctx = Context { path, ..Context::new(shape, mode, &mut no_monitor) };
+                    self.backward_steps(cell, &given, steps.clone(), parts, ctx, &mut live);
+                };
                 parallel_samples([count, GRAIN], parts, &run);
             }
             let operands = [x, y, if initial_state.is_some() { h_start } else { &[] }];
@@ -127,14 +128,10 @@ impl Unrolled {
             d_initial_state[..batch * hidden].copy_from_slice(d_h_prev);
             d_initial_state[batch * hidden..].copy_from_slice(d_cell_state);
         }
-        if monitor.is_active() {
-            monitor.backward(&at.link(Factor::Other, shape), dy, slabs.z);
-        }
+        ctx.part(0).report_backward(Factor::Other, dy, slabs.z);
         if let Some(dx) = dx {
             gemm_nn(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
-            if monitor.is_active() {
-                monitor.backward(&at.part(INPUT_PLACE).link(Factor::Weights, shape), slabs.z, dx);
-            }
+            ctx.part(INPUT_PLACE).report_backward(Factor::Weights, slabs.z, dx);
         }
     }
 
@@ -146,14 +143,14 @@ impl Unrolled {
         given: &BackwardSteps<'_, T>,
         steps: Range<usize>,
         slabs: [StepRows<'_, T>; 7],
-        monitor: &mut dyn GradientMonitor<T>,
+        mut ctx: Context<'_, T>,
         live: &mut [T],
     ) {
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, stages, .. } =
             sizes;
         let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, mut between_stages] = slabs;
-        let (first, shape) = (z.samples().start, given.shape);
+        let (first, shape) = (z.samples().start, ctx.shape);
         for step in steps.rev() {
             let active = z.active(step);
             if active == 0 {
@@ -186,11 +183,11 @@ impl Unrolled {
                 let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
                 map2(rest, dy, total_of_rest, |state, loss| state + loss);
             }
-            let mut gradient = StepGradient::new(monitor.is_active(), live, given.at, shape, step);
+            let mut gradient = StepGradient::new(live, ctx.part(0), step);
             gradient.gather(&[d_h_prev, d_cell_state]);
             gradient.advance();
             gradient.gather(&[d_h, d_cell_state]);
-            gradient.report(monitor, INJECTION_PLACE, Factor::Addition, None);
+            gradient.report(INJECTION_PLACE, Factor::Addition, None);
             d_h_prev.fill(T::zero());
             for stage in (0..stages).rev() {
                 cell.backward(BackwardStage {
@@ -215,7 +212,7 @@ impl Unrolled {
                     let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };
                     gradient.gather_columns(slab, stride, column, product.gates.len() * hidden);
                 }
-                gradient.report(monitor, ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
+                gradient.report(ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
                 let wants_state = step > 0 || given.wants_start;
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
@@ -239,7 +236,7 @@ impl Unrolled {
                 if wants_state {
                     let operand: &[T] = if own { d_operand } else { &[] };
                     gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev, operand]);
-                    gradient.report(monitor, RECURRENT_PLACE, Factor::Weights, None);
+                    gradient.report(RECURRENT_PLACE, Factor::Weights, None);
                 }
             }
         }

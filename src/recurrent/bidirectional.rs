@@ -6,8 +6,8 @@ use crate::{
     block::Block,
     error::{Error, LayerRule, require},
     layer::{
-        Answers, Backward, Bound, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples, hold,
-        join,
+        Answers, Backward, BackwardState, Bound, Dims, Forward, ForwardState, Layer, LayerSpec, MemorySizes, Mode,
+        Question, Reads, Samples, hold, join,
     },
     linalg::Upper,
     monitor::Factor,
@@ -68,6 +68,9 @@ impl<F, B> Bidirectional<F, B> {
     }
 }
 
+/// Links of a bidirectional layer: its own, then those of the forward direction, then those of the backward one.
+const FORWARD_PLACE: usize = 1;
+
 /// Sizes of the two parts, in values of one pass.
 struct Parts {
     widths: [usize; 2],
@@ -96,6 +99,10 @@ impl<F, B> Bidirectional<F, B> {
             state: memory.state.saturating_add(others.state),
             parameters: self.kept[0].dims.parameters,
         }
+    }
+
+    fn backward_place(&self) -> usize {
+        FORWARD_PLACE + self.kept[0].places
     }
 
     /// The sizes in a pass with so many saved values.
@@ -219,137 +226,116 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(pass.shape, pass.mode, pass.saved.len());
+            self.checked_parts(ctx.shape, ctx.mode, saved.len());
         let (first_w, second_w) = w.split_at(parameters);
-        let (first_state, second_state) = split_option(pass.initial_state, states[0]);
-        let (first_end, second_end) = pass.final_state.split_at_mut(states[0]);
-        let (first_saved, rest) = pass.saved.split_at_mut(sizes[0]);
+        let (first_state, second_state) = split_option(state.initial_state, states[0]);
+        let (first_end, second_end) = state.final_state.split_at_mut(states[0]);
+        let (first_saved, rest) = saved.split_at_mut(sizes[0]);
         let (second_saved, kept) = rest.split_at_mut(sizes[1]);
-        let (spare, scratch) = pass.scratch.split_at_mut(outs[0] + outs[1]);
-        let both = if pass.mode.saves() { kept } else { spare };
+        let (spare, scratch) = scratch.split_at_mut(outs[0] + outs[1]);
+        let both = if ctx.mode.saves() { kept } else { spare };
         let (first, second) = both.split_at_mut(outs[0]);
-        let (shape, mode, dropout, x, monitor) = (pass.shape, pass.mode, pass.dropout, pass.x, pass.monitor);
-        let at = pass.at.branch();
         self.forward.forward(
             first_w,
             Forward {
-                shape,
-                mode,
-                dropout,
                 x,
                 y: first,
                 saved: first_saved,
-                initial_state: first_state,
-                final_state: first_end,
                 scratch,
-                monitor,
-                at: at.part(1),
+                state: ForwardState { initial_state: first_state, final_state: first_end },
+                ctx: ctx.branch(FORWARD_PLACE),
             },
         );
         self.backward.forward(
             second_w,
             Forward {
-                shape,
-                mode,
-                dropout,
                 x,
                 y: second,
                 saved: second_saved,
-                initial_state: second_state,
-                final_state: second_end,
                 scratch,
-                monitor,
-                at: at.part(1 + self.kept[0].places),
+                state: ForwardState { initial_state: second_state, final_state: second_end },
+                ctx: ctx.branch(self.backward_place()),
             },
         );
         let parts = first.chunks(widths[0]).zip(second.chunks(widths[1]));
-        for (y, (first, second)) in pass.y.chunks_mut(widths[0] + widths[1]).zip(parts) {
+        for (y, (first, second)) in y.chunks_mut(widths[0] + widths[1]).zip(parts) {
             y[..widths[0]].copy_from_slice(first);
             y[widths[0]..].copy_from_slice(second);
         }
-        if monitor.is_active() {
-            monitor.forward(&pass.at.link(Factor::Other, shape), x, pass.y);
-        }
+        ctx.report_forward(Factor::Other, x, y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let Backward { x, dy, mut dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(pass.shape, pass.mode, pass.saved.len());
+            self.checked_parts(ctx.shape, ctx.mode, saved.len());
         let (first_w, second_w) = w.split_at(parameters);
-        let (first_dw, second_dw) = pass.dw.split_at_mut(parameters);
-        let (first_state, second_state) = split_option(pass.initial_state, states[0]);
-        let (first_end, second_end) = split_option(pass.d_final_state, states[0]);
-        let (first_start, second_start) = match pass.d_initial_state {
+        let (first_dw, second_dw) = dw.split_at_mut(parameters);
+        let (first_state, second_state) = split_option(state.initial_state, states[0]);
+        let (first_end, second_end) = split_option(state.d_final_state, states[0]);
+        let (first_start, second_start) = match state.d_initial_state {
             Some(gradient) => {
                 let (first, second) = gradient.split_at_mut(states[0]);
                 (Some(first), Some(second))
             }
             None => (None, None),
         };
-        let (first_saved, rest) = pass.saved.split_at_mut(sizes[0]);
+        let (first_saved, rest) = saved.split_at_mut(sizes[0]);
         let (second_saved, kept) = rest.split_at_mut(sizes[1]);
         let (first_y, second_y) = kept.split_at_mut(outs[0]);
-        let (first_dy, scratch) = pass.scratch.split_at_mut(outs[0]);
+        let (first_dy, scratch) = scratch.split_at_mut(outs[0]);
         let (second_dy, scratch) = scratch.split_at_mut(outs[1]);
-        let (other_dx, scratch) = scratch.split_at_mut(pass.x.len());
+        let (other_dx, scratch) = scratch.split_at_mut(x.len());
         let parts = first_dy.chunks_mut(widths[0]).zip(second_dy.chunks_mut(widths[1]));
-        for (dy, (first, second)) in pass.dy.chunks(widths[0] + widths[1]).zip(parts) {
+        for (dy, (first, second)) in dy.chunks(widths[0] + widths[1]).zip(parts) {
             first.copy_from_slice(&dy[..widths[0]]);
             second.copy_from_slice(&dy[widths[0]..]);
         }
-        let (shape, mode, dropout, x, monitor) = (pass.shape, pass.mode, pass.dropout, pass.x, pass.monitor);
-        let at = pass.at.branch();
-        let mut dx = pass.dx;
         self.forward.backward(
             first_w,
             Backward {
-                shape,
-                mode,
-                dropout,
                 x,
                 y: first_y,
-                saved: first_saved,
-                initial_state: first_state,
                 dy: first_dy,
-                d_final_state: first_end,
                 dx: dx.as_deref_mut(),
-                d_initial_state: first_start,
                 dw: first_dw,
-                overwrite_dw: false,
-                trainable: pass.trainable,
+                saved: first_saved,
                 scratch,
-                monitor,
-                at: at.part(1),
+                state: BackwardState {
+                    initial_state: first_state,
+                    d_final_state: first_end,
+                    d_initial_state: first_start,
+                },
+                overwrite_dw: false,
+                trainable,
+                ctx: ctx.branch(FORWARD_PLACE),
             },
         );
         self.backward.backward(
             second_w,
             Backward {
-                shape,
-                mode,
-                dropout,
                 x,
                 y: second_y,
-                saved: second_saved,
-                initial_state: second_state,
                 dy: second_dy,
-                d_final_state: second_end,
                 dx: dx.is_some().then_some(&mut *other_dx),
-                d_initial_state: second_start,
                 dw: second_dw,
-                overwrite_dw: false,
-                trainable: pass.trainable.part(self.kept[0].blocks),
+                saved: second_saved,
                 scratch,
-                monitor,
-                at: at.part(1 + self.kept[0].places),
+                state: BackwardState {
+                    initial_state: second_state,
+                    d_final_state: second_end,
+                    d_initial_state: second_start,
+                },
+                overwrite_dw: false,
+                trainable: trainable.part(self.kept[0].blocks),
+                ctx: ctx.branch(self.backward_place()),
             },
         );
         if let Some(dx) = dx {
             dx.iter_mut().zip(&*other_dx).for_each(|(dx, &other)| *dx += other);
-            if monitor.is_active() {
-                monitor.backward(&pass.at.link(Factor::Other, shape), pass.dy, dx);
-            }
+            ctx.report_backward(Factor::Other, dy, dx);
         }
     }
 }

@@ -2,28 +2,26 @@
 
 use super::{
     cell::Operand,
+    monitoring::ACTIVATION_PLACE,
     plan::{SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
     stage::{ForwardStage, Stages},
 };
 use crate::{
-    batch_shape::BatchShape,
     kernel::{
         gemm::{Epilogue, Matrix, PackedB, gemm, pack_transposed, packed_b_len},
         row_chain::GRAIN,
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
     },
-    layer::{Forward, LinkPath, hold},
-    monitor::{Factor, GradientMonitor},
+    layer::{Context, Forward, ForwardState, hold},
+    monitor::Factor,
     scalar::Scalar,
 };
 use core::ops::Range;
 
 /// What the steps of a forward pass read.
 struct ForwardSteps<'a, T> {
-    shape: BatchShape<'a>,
     /// Whether a backward pass can follow.
     saves: bool,
-    at: LinkPath<'a>,
     packed_products: &'a [T],
     recurrent_bias: &'a [T],
     h_start: &'a [T],
@@ -32,14 +30,15 @@ struct ForwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
+        let Forward { x, y, saved, scratch, state: ForwardState { initial_state, final_state }, mut ctx } = pass;
+        let shape = ctx.shape;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, .. } = sizes;
         self.check_pass(
             shape,
             [x.len(), y.len(), final_state.len(), initial_state.map_or(final_state.len(), <[T]>::len)],
         );
-        let (batch, all, keep, time) = (shape.batch, shape.rows(), mode.saves(), Steps::new(shape));
+        let (batch, all, keep, time) = (shape.batch, shape.rows(), ctx.mode.saves(), Steps::new(shape));
         hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
@@ -70,11 +69,11 @@ impl Unrolled {
         };
         // Without saving, the cell state of two steps takes turns.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
-        let given = ForwardSteps { shape, saves: keep, at, packed_products, recurrent_bias, h_start, cell_state_start };
+        let given = ForwardSteps { saves: keep, packed_products, recurrent_bias, h_start, cell_state_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..shape.steps).step_by(together) {
             let steps = first..(first + together).min(shape.steps);
-            let (of, count) = (rows_of(shape, steps.clone()), self.parts(batch, steps.len(), monitor.is_active()));
+            let (of, count) = (rows_of(shape, steps.clone()), self.parts(batch, steps.len(), ctx.monitor.is_active()));
             let to = rows_mut(z, if keep { of.start } else { 0 }, of.len(), gates);
             let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
             let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
@@ -89,15 +88,18 @@ impl Unrolled {
                 StepRows::per_sample(cell_state_end, cell_width, time),
             ];
             if count == 1 {
-                self.forward_steps(cell, &given, steps, slabs, monitor, live);
+                self.forward_steps(cell, &given, steps, slabs, ctx.part(0), live);
             } else {
-                let run = |slabs: [_; 7]| self.forward_steps(cell, &given, steps.clone(), slabs, &mut (), &mut []);
+                let (mode, path) = (ctx.mode, ctx.path);
+                let run = |slabs: [_; 7]| {
+                    let (mut no_monitor, mut live) = ((), []);
+                    let ctx = Context { path, ..Context::new(shape, mode, &mut no_monitor) };
+                    self.forward_steps(cell, &given, steps.clone(), slabs, ctx, &mut live);
+                };
                 parallel_samples([count, GRAIN], slabs, &run);
             }
         }
-        if monitor.is_active() {
-            monitor.forward(&at.link(Factor::Other, shape), x, y);
-        }
+        ctx.report_forward(Factor::Other, x, y);
     }
 
     /// Runs some steps for the samples of the slabs: z, u, operands, cell state, y, and the state at the end.
@@ -107,14 +109,15 @@ impl Unrolled {
         given: &ForwardSteps<'_, T>,
         steps: Range<usize>,
         slabs: [StepRows<'_, T>; 7],
-        monitor: &mut dyn GradientMonitor<T>,
+        mut ctx: Context<'_, T>,
         live: &mut [T],
     ) {
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, operands: own, stages, .. } = sizes;
         let [mut z, mut u, mut operands, mut cell_states, mut y, mut h_end, mut cell_state_end] = slabs;
         let first = y.samples().start;
-        let (monitored_z, live) = live.split_at_mut(if monitor.is_active() { y.samples().len() * gates } else { 0 });
+        let (monitored_z, live) =
+            live.split_at_mut(if ctx.monitor.is_active() { y.samples().len() * gates } else { 0 });
         for step in steps {
             let (active, after) = (y.active(step), y.active(step + 1));
             if active == 0 {
@@ -172,16 +175,7 @@ impl Unrolled {
                 cell_state_end.row(sample).copy_from_slice(rows(cell_state, sample, 1, cell_width));
             }
             if !monitored_z.is_empty() {
-                self.report_gates(
-                    cell,
-                    monitor,
-                    given.at,
-                    given.shape,
-                    step,
-                    &monitored_z[..active * gates],
-                    active,
-                    live,
-                );
+                self.report_gates(cell, ctx.part(ACTIVATION_PLACE), step, &monitored_z[..active * gates], active, live);
             }
         }
     }

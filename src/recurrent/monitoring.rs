@@ -3,9 +3,8 @@
 use super::{plan::Unrolled, stage::Stages};
 use crate::{
     activation::AnyActivation,
-    batch_shape::BatchShape,
-    layer::LinkPath,
-    monitor::{Factor, GradientMonitor, Link},
+    layer::Context,
+    monitor::{Factor, Link},
     scalar::{Scalar, scalar, to_f64},
 };
 
@@ -43,13 +42,10 @@ impl Unrolled {
     }
 
     /// Shows each gate's pre-activation and value at a step to a monitor.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
-        monitor: &mut dyn GradientMonitor<T>,
-        at: LinkPath<'_>,
-        shape: BatchShape<'_>,
+        ctx: Context<'_, T>,
         step: usize,
         z: &[T],
         active: usize,
@@ -66,27 +62,27 @@ impl Unrolled {
             for (y, &z) in after.iter_mut().zip(&*before) {
                 *y = scalar(activation.value_at(to_f64(z)));
             }
-            let link = at.part(ACTIVATION_PLACE).link(Factor::Activation, shape).at_step(step).gate(gate);
-            monitor.forward(&link.activation(activation), before, after);
+            let link = ctx.path.link(Factor::Activation, ctx.shape).at_step(step).gate(gate);
+            ctx.monitor.forward(&link.activation(activation), before, after);
         }
     }
 }
 
 /// The gradient on its way back through one step, put together for a monitor. What lies in several
 /// slabs is gathered into one of two buffers; the other has the gradient before.
-pub(super) struct StepGradient<'a, T> {
+pub(super) struct StepGradient<'a, T: Scalar> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
     gathered: usize,
-    at: LinkPath<'a>,
-    shape: BatchShape<'a>,
+    ctx: Context<'a, T>,
     step: usize,
 }
 
 impl<'a, T: Scalar> StepGradient<'a, T> {
-    pub(super) fn new(active: bool, live: &'a mut [T], at: LinkPath<'a>, shape: BatchShape<'a>, step: usize) -> Self {
+    pub(super) fn new(live: &'a mut [T], ctx: Context<'a, T>, step: usize) -> Self {
         let (before, after) = live.split_at_mut(live.len() / 2);
-        StepGradient { buffers: active.then_some([before, after]), before: 0, gathered: 0, at, shape, step }
+        let buffers = ctx.monitor.is_active().then_some([before, after]);
+        StepGradient { buffers, before: 0, gathered: 0, ctx, step }
     }
 
     /// Adds whole slabs to what is being gathered.
@@ -114,17 +110,11 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
     }
 
     /// Shows the link from the gradient before to what was gathered.
-    pub(super) fn report(
-        &mut self,
-        monitor: &mut dyn GradientMonitor<T>,
-        place: usize,
-        factor: Factor,
-        activation: Option<&dyn AnyActivation>,
-    ) {
+    pub(super) fn report(&mut self, place: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
-            let link = self.at.part(place).link(factor, self.shape).at_step(self.step);
+            let link = self.ctx.path.part(place).link(factor, self.ctx.shape).at_step(self.step);
             let link = Link { activation, ..link };
-            monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
+            self.ctx.monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
         }
         self.advance();
     }

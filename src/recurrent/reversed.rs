@@ -127,24 +127,24 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = shape_after(&self.layer, pass.shape);
-        let (ins, outs) = (pass.shape.rows() * input, after.rows() * output);
+        let after = shape_after(&self.layer, pass.ctx.shape);
+        let (ins, outs) = (pass.ctx.shape.rows() * input, after.rows() * output);
         hold("x of a Reversed", ins, pass.x.len());
         hold("y of a Reversed", outs, pass.y.len());
-        let keep = if pass.mode.saves() { ins + outs } else { 0 };
+        let keep = if pass.ctx.mode.saves() { ins + outs } else { 0 };
         let mut saved = core::mem::take(&mut pass.saved);
         let kept = cut_end("`saved` of a Reversed", &mut saved, keep);
         let (spare, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(ins + outs);
-        let (x, y) = if pass.mode.saves() { kept } else { spare }.split_at_mut(ins);
-        reverse(pass.shape, input, pass.x, x);
+        let (x, y) = if pass.ctx.mode.saves() { kept } else { spare }.split_at_mut(ins);
+        reverse(pass.ctx.shape, input, pass.x, x);
         self.layer.forward(w, Forward { x, y, saved, scratch, ..pass.reborrow() });
         reverse(after, output, y, pass.y);
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
-        let after = shape_after(&self.layer, pass.shape);
-        let (ins, outs) = (pass.shape.rows() * input, after.rows() * output);
+        let after = shape_after(&self.layer, pass.ctx.shape);
+        let (ins, outs) = (pass.ctx.shape.rows() * input, after.rows() * output);
         hold("dy of a Reversed", outs, pass.dy.len());
         hold("dx of a Reversed", ins, pass.dx.as_deref().map_or(ins, <[T]>::len));
         let mut saved = core::mem::take(&mut pass.saved);
@@ -156,7 +156,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let dx = pass.dx.is_some().then_some(&mut *d_input);
         self.layer.backward(w, Backward { x, y, dy, dx, saved, scratch, ..pass.reborrow() });
         if let Some(dx) = pass.dx {
-            reverse(pass.shape, input, d_input, dx);
+            reverse(pass.ctx.shape, input, d_input, dx);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     block::Role,
     error::{Error, require, require_length},
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{Backward, Dims, Forward, Layer, Mode, TrainableMask},
+    layer::{Backward, BackwardState, Context, Dims, Forward, ForwardState, Layer, Mode, TrainableMask},
     random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, product},
@@ -285,38 +285,25 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     /// Advances the state by one step on the input row `x`, and returns the Jacobian `∂next/∂state`.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut no_monitor = ();
-        let pass =
-            Forward::new(STEP, Mode::Evaluate, x, &mut self.y, &mut self.saved, &mut self.scratch, &mut no_monitor);
-        self.layer.forward(w, Forward { initial_state: Some(&self.state), final_state: &mut self.next, ..pass });
+        let ctx = Context::new(STEP, Mode::Evaluate, &mut no_monitor);
+        let state = ForwardState { initial_state: Some(&self.state), final_state: &mut self.next };
+        let pass = Forward::new(x, &mut self.y, &mut self.saved, &mut self.scratch, ctx);
+        self.layer.forward(w, Forward { state, ..pass });
         let size = self.state.len();
         for (i, jacobian) in self.jacobian.chunks_mut(size).enumerate() {
             self.unit.fill(T::zero());
             self.unit[i] = T::one();
             self.spare.copy_from_slice(&self.saved);
-            let (dy, saved) = (&self.dy, &mut self.spare);
-            let pass = Backward::new(
-                STEP,
-                Mode::Evaluate,
-                x,
-                &self.y,
-                saved,
-                dy,
-                None,
-                &mut self.gradient,
-                &mut self.scratch,
-                &mut no_monitor,
-            );
+            let (dw, saved, scratch) = (&mut self.gradient, &mut self.spare, &mut self.scratch);
+            let ctx = Context::new(STEP, Mode::Evaluate, &mut no_monitor);
+            let pass = Backward::new(x, &self.y, &self.dy, None, dw, saved, scratch, ctx);
             // (∂next/∂state)ᵀ e_i is row i of the Jacobian.
-            self.layer.backward(
-                w,
-                Backward {
-                    initial_state: Some(&self.state),
-                    d_final_state: Some(&self.unit),
-                    d_initial_state: Some(&mut self.row),
-                    trainable: TrainableMask::new(&self.frozen),
-                    ..pass
-                },
-            );
+            let state = BackwardState {
+                initial_state: Some(&self.state),
+                d_final_state: Some(&self.unit),
+                d_initial_state: Some(&mut self.row),
+            };
+            self.layer.backward(w, Backward { state, trainable: TrainableMask::new(&self.frozen), ..pass });
             jacobian.iter_mut().zip(&self.row).for_each(|(to, &from)| *to = to_f64(from));
         }
         core::mem::swap(&mut self.state, &mut self.next);

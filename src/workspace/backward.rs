@@ -5,7 +5,7 @@ use crate::{
     block::Blocks,
     error::{Error, require_length},
     kernel::{aligned::Aligned, elementwise::descend, thread_pool::install},
-    layer::{Backward, Layer, LinkPath, Parameters, TrainableMask},
+    layer::{Backward, BackwardState, Context, Layer, LinkPath, Parameters, TrainableMask},
     monitor::{Event, GradientMonitor},
     scalar::{Scalar, to_f64},
     transform::check_rate,
@@ -160,23 +160,21 @@ impl<T: Scalar> Memory<T> {
         let begins = core::mem::replace(&mut self.spent, true) || begins;
         let shape = pass.shape(&self.lengths);
         let backward = Backward {
-            shape,
-            mode: pass.mode,
-            dropout: self.dropout,
             x: &self.x[..ins],
             y: &self.y[..outs],
-            saved: &mut self.saved[..pass.saved],
-            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
             dy: &self.dy[..outs],
-            d_final_state: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
             dx: if self.wants_input { Some(&mut self.dx[..ins]) } else { None },
-            d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
             dw: &mut self.gradient,
+            saved: &mut self.saved[..pass.saved],
+            scratch: &mut self.scratch,
+            state: BackwardState {
+                initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
+                d_final_state: if states > 0 { Some(&self.d_state_end[..states]) } else { None },
+                d_initial_state: if self.wants_state { Some(&mut self.d_state[..states]) } else { None },
+            },
             overwrite_dw: begins,
             trainable: TrainableMask::new(&self.trainable),
-            scratch: &mut self.scratch,
-            monitor,
-            at: LinkPath::new(&self.names),
+            ctx: Context { shape, mode: pass.mode, dropout: self.dropout, path: LinkPath::new(&self.names), monitor },
         };
         let whole = w.part(0..self.dims.parameters);
         install(self.pool.as_mut(), || whole.down(network, backward));

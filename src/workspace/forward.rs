@@ -5,7 +5,7 @@ use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
     kernel::thread_pool::{install, threads},
-    layer::{Forward, Layer, LinkPath, Mode, check_output_shape, hold},
+    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, hold},
     monitor::GradientMonitor,
     scalar::Scalar,
     size::saturating_product,
@@ -242,17 +242,15 @@ impl<T: Scalar> Memory<T> {
         (self.last, self.ready) = (None, false);
         let [ins, outs, states] = pass.values;
         let forward = Forward {
-            shape,
-            mode: pass.mode,
-            dropout: self.dropout,
             x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
             y: &mut self.y[..outs],
             saved: &mut self.saved[..pass.saved],
-            initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
-            final_state: &mut self.state_end[..states],
             scratch: &mut self.scratch,
-            monitor,
-            at: LinkPath::new(&self.names),
+            state: ForwardState {
+                initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
+                final_state: &mut self.state_end[..states],
+            },
+            ctx: Context { shape, mode: pass.mode, dropout: self.dropout, path: LinkPath::new(&self.names), monitor },
         };
         install(self.pool.as_mut(), || network.forward(w, forward));
         self.last = Some(pass);

@@ -2,7 +2,7 @@
 
 use chainrule::{
     BatchShape, Block, Error, Gate, Layer, LayerRule, Mode, Role,
-    layer::{Backward, Dims, Forward, Linear, MemorySizes, Residual, Sequential, initialize},
+    layer::{Backward, Context, Dims, Forward, Linear, MemorySizes, Residual, Sequential, initialize},
     network::summary,
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, CellSizes, Lstm, Operand, Product, Recurrent, Reversed,
@@ -216,7 +216,7 @@ impl Layer<f32> for Liar {
 
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
         pass.y.copy_from_slice(pass.x);
-        pass.final_state.fill(0.0);
+        pass.state.final_state.fill(0.0);
         let saved = pass.saved.len().min(pass.x.len());
         pass.saved[..saved].copy_from_slice(&pass.x[..saved]);
     }
@@ -473,9 +473,9 @@ fn cell_that_breaks_a_rule_is_refused_by_name_and_its_layer_describes_itself_bef
         }
         let (mut y, mut end, mut scratch) = ([0.0; 2], [0.0; 2], [0.0f32; 1000]);
         let (mut saved, mut silent) = ([0.0f32; 0], ());
-        let mut pass =
-            Forward::new(BatchShape::batch(1), Mode::Infer, &[0.0; 2], &mut y, &mut saved, &mut scratch, &mut silent);
-        pass.final_state = &mut end;
+        let ctx = Context::new(BatchShape::batch(1), Mode::Infer, &mut silent);
+        let mut pass = Forward::new(&[0.0; 2], &mut y, &mut saved, &mut scratch, ctx);
+        pass.state.final_state = &mut end;
         let message = message(|| alone.forward(&w, pass)).unwrap_err();
         assert!(message.contains("must"), "{fault:?}: {message}");
     }
@@ -523,8 +523,8 @@ impl Layer<f32> for Careless {
             lengths
         };
         match self.wrong {
-            Wrong::Lengths => pass.shape = BatchShape::ragged(&UNSORTED),
-            Wrong::Carried => pass.final_state = &mut pass.final_state[1..],
+            Wrong::Lengths => pass.ctx.shape = BatchShape::ragged(&UNSORTED),
+            Wrong::Carried => pass.state.final_state = &mut pass.state.final_state[1..],
             Wrong::Saved => pass.saved = &mut pass.saved[1..],
             Wrong::Input => pass.x = &pass.x[1..],
             Wrong::Output => pass.y = &mut pass.y[1..],

@@ -3,7 +3,7 @@
 
 use chainrule::{
     BatchShape, Block, Layer, Scalar,
-    layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Sequential, initialize},
+    layer::{Backward, Context, Dims, Forward, Linear, MemorySizes, Mode, Sequential, initialize},
     rand_core::Rng,
     recurrent::{Lstm, Recurrent},
     workspace::Workspace,
@@ -29,12 +29,13 @@ fn linear_map_whose_weights_wrap_panics() {
     let (w, x) = (vec![1.0f64; 32768], [1.0; 9]);
     assert!(Workspace::<f64, _>::for_inference(&network, BatchShape::batch(3)).is_err());
     let (mut y, mut scratch, mut silent) = (vec![0.0; 32768], vec![0.0; 1 << 17], ());
-    let pass = Forward::new(BatchShape::batch(3), Mode::Infer, &x, &mut y, &mut [], &mut scratch, &mut silent);
+    let ctx = Context::new(BatchShape::batch(3), Mode::Infer, &mut silent);
+    let pass = Forward::new(&x, &mut y, &mut [], &mut scratch, ctx);
     panic_of(|| network.forward(&w, pass));
     let (dy, mut dx, mut dw) = (vec![0.0; 32768], [0.0; 9], vec![0.0; 32768]);
     let (saved, dx) = (&mut [][..], Some(&mut dx[..]));
-    let pass =
-        Backward::new(BatchShape::batch(3), Mode::Train, &x, &y, saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
+    let ctx = Context::new(BatchShape::batch(3), Mode::Train, &mut silent);
+    let pass = Backward::new(&x, &y, &dy, dx, &mut dw, saved, &mut scratch, ctx);
     panic_of(|| network.backward(&w, pass));
 }
 
@@ -43,7 +44,8 @@ fn linear_map_of_as_many_outputs_and_rows_as_can_be_counted_panics() {
     let network = Linear::new(0, usize::MAX);
     for rows in [usize::MAX - 7, usize::MAX / 2 + 2, 1] {
         let (mut y, mut scratch, mut silent) = ([0.0f32; 64], [0.0; 64], ());
-        let pass = Forward::new(BatchShape::batch(rows), Mode::Infer, &[], &mut y, &mut [], &mut scratch, &mut silent);
+        let ctx = Context::new(BatchShape::batch(rows), Mode::Infer, &mut silent);
+        let pass = Forward::new(&[], &mut y, &mut [], &mut scratch, ctx);
         let text = panic_of(|| network.forward(&[0.0; 8], pass));
         assert!(text.contains("must hold"), "{rows}: {text}");
     }
@@ -67,14 +69,13 @@ fn short_slices<L: Layer<f64>>(layer: &L, shape: BatchShape<'_>) {
             let (mut y, mut saved, mut scratch, mut end) =
                 (vec![0.0; y], vec![0.0; saved], vec![0.0; scratch], vec![0.0; state]);
             let (mut dx, mut dw, mut silent) = (vec![0.0; x.len()], vec![0.0; w.len()], ());
+            let ctx = Context::new(shape, Mode::Train, &mut silent);
             if backward {
                 let dx = Some(&mut dx[..]);
-                let pass =
-                    Backward::new(shape, Mode::Train, &x, &y, &mut saved, &dy, dx, &mut dw, &mut scratch, &mut silent);
-                layer.backward(&w, pass);
+                layer.backward(&w, Backward::new(&x, &y, &dy, dx, &mut dw, &mut saved, &mut scratch, ctx));
             } else {
-                let mut pass = Forward::new(shape, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut silent);
-                pass.final_state = &mut end;
+                let mut pass = Forward::new(&x, &mut y, &mut saved, &mut scratch, ctx);
+                pass.state.final_state = &mut end;
                 layer.forward(&w, pass);
             }
         };
@@ -135,20 +136,24 @@ impl<T: Scalar> Layer<T> for Reordering {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let shape = self.output_shape(pass.shape);
+        let shape = self.output_shape(pass.ctx.shape);
         let values = shape.rows() * WIDTH;
-        let Forward { mode, x, y, saved, final_state, scratch, monitor, .. } = pass;
-        let mut pass = Forward::new(shape, mode, &x[..values], &mut y[..values], saved, scratch, monitor);
-        pass.final_state = final_state;
+        let Forward { x, y, saved, scratch, state, mut ctx, .. } = pass;
+        let mut ctx = ctx.part(0);
+        ctx.shape = shape;
+        let mut pass = Forward::new(&x[..values], &mut y[..values], saved, scratch, ctx);
+        pass.state = state;
         self.recurrent.forward(w, pass);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let shape = self.output_shape(pass.shape);
+        let shape = self.output_shape(pass.ctx.shape);
         let values = shape.rows() * WIDTH;
-        let Backward { mode, x, y, saved, dy, dx, dw, scratch, monitor, .. } = pass;
+        let Backward { x, y, dy, dx, dw, saved, scratch, mut ctx, .. } = pass;
+        let mut ctx = ctx.part(0);
+        ctx.shape = shape;
         let (x, y, dy) = (&x[..values], &y[..values], &dy[..values]);
-        self.recurrent.backward(w, Backward::new(shape, mode, x, y, saved, dy, dx, dw, scratch, monitor));
+        self.recurrent.backward(w, Backward::new(x, y, dy, dx, dw, saved, scratch, ctx));
     }
 }
 

@@ -105,13 +105,13 @@ impl<T: Scalar> Layer<T> for Scale {
         visit(Block::new("scale", 0, [1, 1], Role::Gain));
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        self.rows[0].fetch_min(pass.shape.rows(), Relaxed);
+        self.rows[0].fetch_min(pass.ctx.shape.rows(), Relaxed);
         for (&x, y) in pass.x.iter().zip(pass.y) {
             *y = w[0] * x;
         }
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.rows[1].fetch_min(pass.shape.rows(), Relaxed);
+        self.rows[1].fetch_min(pass.ctx.shape.rows(), Relaxed);
         for (&x, &dy) in pass.x.iter().zip(pass.dy) {
             pass.dw[0] += x * dy;
         }
@@ -256,7 +256,7 @@ impl<T: Scalar> Layer<T> for Halve {
 
     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
-        assert_eq!(pass.saved.len(), if pass.mode == Mode::Train { dx.len() } else { 0 });
+        assert_eq!(pass.saved.len(), if pass.ctx.mode == Mode::Train { dx.len() } else { 0 });
         for (i, (dx, &dy)) in dx.iter_mut().zip(pass.dy).enumerate() {
             *dx = dy * pass.saved.get(i).copied().unwrap_or(scalar(0.5));
         }

@@ -2,7 +2,7 @@
 
 use super::{Entry, SAVED, STATE, Sequential};
 use crate::layer::{
-    Backward, Layer, Parameters,
+    Backward, BackwardState, Context, Layer, Parameters,
     check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
 };
 use crate::{batch_shape::BatchShape, error::LayerRule, kernel::prefetch::request, scalar::Scalar};
@@ -10,10 +10,9 @@ use crate::{batch_shape::BatchShape, error::LayerRule, kernel::prefetch::request
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
     pub(super) fn backward_links(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { shape, mode, dropout, x, y, saved, mut initial_state, dy, mut d_final_state, .. } = pass;
-        let Backward {
-            dx: mut d_input, mut d_initial_state, dw, overwrite_dw, trainable, scratch, monitor, at, ..
-        } = pass;
+        let Backward { x, y, dy, dx: mut d_input, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
+        let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
+        let (shape, mode) = (ctx.shape, ctx.mode);
         if self.links.is_empty() {
             if let Some(dx) = d_input {
                 dx.copy_from_slice(dy);
@@ -29,7 +28,7 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(shape);
         let (mut came, rest) = scratch.split_at_mut(widest);
         let (mut goes, scratch) = rest.split_at_mut(widest);
-        let together = self.has_parallel_spans(shape, mode, scratch.len()) && !monitor.is_active();
+        let together = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
         while end > first {
@@ -53,8 +52,9 @@ impl<T: Scalar> Sequential<T> {
                     _ => Some(&mut goes[..values]),
                 };
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
-                let pass = Backward::new(rows, mode, input, y, own, &came[..gone], dx, dw, scratch, monitor);
-                let pass = Backward { dropout, overwrite_dw, trainable, at, ..pass };
+                let ctx = Context { shape: rows, ..ctx.part(0) };
+                let pass = Backward::new(input, y, &came[..gone], dx, dw, own, scratch, ctx);
+                let pass = Backward { overwrite_dw, trainable, ..pass };
                 self.backward_parallel(&mut w, &span, inner, pass);
                 (y, gone) = (input, values);
                 core::mem::swap(&mut came, &mut goes);
@@ -65,7 +65,7 @@ impl<T: Scalar> Sequential<T> {
             let [saves, states] = self.own(i, rows, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
             // Omit leading zero rows unless a monitor is active: a monitor must see the whole gradient.
-            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !monitor.is_active();
+            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !ctx.monitor.is_active();
             let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
             let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {
@@ -94,23 +94,21 @@ impl<T: Scalar> Sequential<T> {
             w.part(own).down(
                 &link.layer,
                 Backward {
-                    shape: rows,
-                    mode,
-                    dropout,
                     x: input,
                     y,
-                    saved: kept,
-                    initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
-                    d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
                     dx,
-                    d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
                     dw: own_dw,
+                    saved: kept,
+                    scratch,
+                    state: BackwardState {
+                        initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                        d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                        d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
+                    },
                     overwrite_dw,
                     trainable: trainable.part(link.first_block),
-                    scratch,
-                    monitor,
-                    at: at.part(link.first_place),
+                    ctx: Context { shape: rows, ..ctx.part(link.first_place) },
                 },
             );
             (y, gone) = (input, values);

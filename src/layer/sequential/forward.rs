@@ -2,7 +2,7 @@
 
 use super::{SAVED, STATE, Sequential};
 use crate::layer::{
-    Forward, Layer,
+    Context, Forward, ForwardState, Layer,
     check::{cut, cut_shared, hold},
 };
 use crate::{batch_shape::BatchShape, kernel::prefetch::request, scalar::Scalar};
@@ -10,8 +10,9 @@ use crate::{batch_shape::BatchShape, kernel::prefetch::request, scalar::Scalar};
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in order. Rows that are not kept go through two buffers in turn.
     pub(super) fn forward_links(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { shape, mode, dropout, x, y, saved, initial_state, final_state, scratch, monitor, at, .. } = pass;
-        let (mut initial_state, mut final_state, mut y) = (initial_state, final_state, Some(y));
+        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
+        let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
+        let ForwardState { mut initial_state, mut final_state } = state;
         if self.links.is_empty() {
             y.unwrap_or_default().copy_from_slice(x);
             return;
@@ -22,7 +23,7 @@ impl<T: Scalar> Sequential<T> {
         let widest = self.widest(shape);
         let (mut input, rest) = scratch.split_at_mut(widest);
         let (mut output, scratch) = rest.split_at_mut(widest);
-        let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !monitor.is_active();
+        let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), shape, 0);
         while let Some(link) = self.links.get(next) {
@@ -34,7 +35,8 @@ impl<T: Scalar> Sequential<T> {
                 next = span.links.end;
                 let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
                 let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
-                let pass = Forward { dropout, at, ..Forward::new(rows, mode, rows_now, kept, own, scratch, monitor) };
+                let ctx = Context { shape: rows, ..ctx.part(0) };
+                let pass = Forward::new(rows_now, kept, own, scratch, ctx);
                 self.forward_parallel(w, &span, [&mut *input, &mut *output], pass);
                 x = Some(&kept[self.kept(i + 1..next, rows)..]);
                 continue;
@@ -51,17 +53,15 @@ impl<T: Scalar> Sequential<T> {
             let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
             let came = self.values(i..i + 1, rows);
             let pass = Forward {
-                shape: rows,
-                mode,
-                dropout,
                 x: x.unwrap_or(&input[..came.min(input.len())]),
                 y: &mut [],
                 saved: own,
-                initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
-                final_state: cut(STATE, &mut final_state, states),
                 scratch,
-                monitor,
-                at: at.part(link.first_place),
+                state: ForwardState {
+                    initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                    final_state: cut(STATE, &mut final_state, states),
+                },
+                ctx: Context { shape: rows, ..ctx.part(link.first_place) },
             };
             let parameters = &w[self.parameters(i)];
             if far && self.multiplies(i) {

@@ -6,7 +6,7 @@
 //! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
 
 use super::Sequential;
-use crate::layer::{Backward, Forward, Layer, Mode, Parameters, TrainableMask};
+use crate::layer::{Backward, Context, Forward, Layer, Mode, Parameters, TrainableMask};
 use crate::{
     batch_shape::BatchShape,
     kernel::{
@@ -108,7 +108,7 @@ impl<T: Scalar> Sequential<T> {
     /// The forward pass through a span, without a monitor; `y` is to hold what is kept of what comes out of each link,
     /// and what is not goes through `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
-        let Forward { shape, mode, dropout, x, y, saved, scratch, at, .. } = pass;
+        let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
         let (Range { start, end }, far) = (span.links.clone(), self.is_far());
         let (size, made) = ([span.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
         parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
@@ -119,9 +119,10 @@ impl<T: Scalar> Sequential<T> {
                 let above = self.above(i);
                 request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
-            let (dropout, at) = (dropout.later(own.start), at.part(link.first_place));
-            let pass = Forward::new(BatchShape::batch(own.len()), mode, x, y, saved, scratch, &mut no_monitor);
-            link.layer.forward(&w[self.parameters(i)], Forward { dropout, at, ..pass });
+            let (dropout, path) = (dropout.later(own.start), path.part(link.first_place));
+            let ctx = Context::new(BatchShape::batch(own.len()), mode, &mut no_monitor);
+            let pass = Forward::new(x, y, saved, scratch, Context { dropout, path, ..ctx });
+            link.layer.forward(&w[self.parameters(i)], pass);
         });
     }
 
@@ -144,7 +145,8 @@ impl<T: Scalar> Sequential<T> {
         inner: &[T],
         pass: Backward<'_, T>,
     ) {
-        let Backward { shape, mode, dropout, x, y, saved, dy, dx, dw, overwrite_dw, trainable, scratch, at, .. } = pass;
+        let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
+        let Context { shape, mode, dropout, path, .. } = ctx;
         let (Range { start, end }, parts) = (span.links.clone(), span.parts);
         // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
@@ -172,14 +174,15 @@ impl<T: Scalar> Sequential<T> {
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
-            let (dropout, at, trainable) = (dropout.later(own.start), at.part(link.first_place), TrainableMask::NONE);
+            let (dropout, path) = (dropout.later(own.start), path.part(link.first_place));
             let overwrite_dw = link.layer.overwrites();
             if !overwrite_dw {
                 unwanted.fill(T::zero());
             }
-            let pass = Backward::new(rows, mode, x, y, saved, dy, Some(dx), unwanted, scratch, &mut no_monitor);
-            link.layer
-                .backward(&weights[self.parameters(i)], Backward { dropout, overwrite_dw, trainable, at, ..pass });
+            let ctx = Context { dropout, path, ..Context::new(rows, mode, &mut no_monitor) };
+            let pass = Backward::new(x, y, dy, Some(dx), unwanted, saved, scratch, ctx);
+            let pass = Backward { overwrite_dw, trainable: TrainableMask::NONE, ..pass };
+            link.layer.backward(&weights[self.parameters(i)], pass);
         });
         // The gradient of what comes to link i.
         let kept = |i: usize| &kept[self.values(i + 1..end, shape)..][..self.values(i..i + 1, shape)];
@@ -193,9 +196,10 @@ impl<T: Scalar> Sequential<T> {
             }
             let (link, mut no_monitor) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
-            let (trainable, at) = (trainable.part(link.first_block), at.part(link.first_place));
-            let pass = Backward::new(shape, mode, x, y, &mut [], dy, None, dw, scratch, &mut no_monitor);
-            w.down(&link.layer, Backward { dropout, overwrite_dw, trainable, at, ..pass });
+            let (trainable, path) = (trainable.part(link.first_block), path.part(link.first_place));
+            let ctx = Context { dropout, path, ..Context::new(shape, mode, &mut no_monitor) };
+            let pass = Backward::new(x, y, dy, None, dw, &mut [], scratch, ctx);
+            w.down(&link.layer, Backward { overwrite_dw, trainable, ..pass });
         };
         match w {
             Parameters::Stay(w) => parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {

@@ -2,7 +2,10 @@
 
 use crate::{
     batch_shape::BatchShape,
-    layer::{Backward, DropoutKey, Forward, Layer, LinkPath, Mode, Reads, TrainableMask},
+    layer::{
+        Backward, BackwardState, Context, DropoutKey, Forward, ForwardState, Layer, LinkPath, Mode, Reads,
+        TrainableMask,
+    },
     monitor::GradientMonitor,
     scalar::{Scalar, scalar},
     testing::caught,
@@ -174,7 +177,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let states = memory.state * shape.batch;
     let mut names = Vec::new();
     layer.places("layer", &mut |name| names.push(name));
-    let at = LinkPath::new(&names);
+    let path = LinkPath::new(&names);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
     let mut listening = ActiveMonitor;
     if watched {
@@ -188,17 +191,12 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     layer.forward(
         &given.w,
         Forward {
-            shape,
-            mode,
-            dropout,
             x: &given.x,
             y: y.slice(),
             saved: saved.slice(),
-            initial_state: given.state.as_deref(),
-            final_state: final_state.slice(),
             scratch: scratch.slice(),
-            monitor: &mut *monitor,
-            at,
+            state: ForwardState { initial_state: given.state.as_deref(), final_state: final_state.slice() },
+            ctx: Context { dropout, path, ..Context::new(shape, mode, monitor) },
         },
     );
     scratch.open()?;
@@ -217,37 +215,35 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut d_initial_state = Guarded::new("d_initial_state", if optional { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
     let backward = Backward {
-        shape,
-        mode,
-        dropout,
         x,
         y: y_read,
-        saved: saved.slice(),
-        initial_state: given.state.as_deref(),
         dy: &given.dy[asked.missing[1] * dims.output..],
-        d_final_state: given.d_state.as_deref(),
         dx: optional.then_some(dx.slice()),
-        d_initial_state: optional.then_some(d_initial_state.slice()),
         dw: dw.slice(),
+        saved: saved.slice(),
+        scratch: scratch.slice(),
+        state: BackwardState {
+            initial_state: given.state.as_deref(),
+            d_final_state: given.d_state.as_deref(),
+            d_initial_state: optional.then_some(d_initial_state.slice()),
+        },
         overwrite_dw,
         trainable: TrainableMask::new(trainable),
-        scratch: scratch.slice(),
-        monitor,
-        at,
+        ctx: Context { dropout, path, ..Context::new(shape, mode, monitor) },
     };
     let mut w = Guarded::new("w", dims.parameters, 0.0);
     w.slice().copy_from_slice(&given.w);
     match asked.descends {
         Some(rate) => layer.descend(w.slice(), scalar(rate), backward),
         None if asked.divided => {
-            let Backward { x, y, saved, dy, mut dx, dw, scratch, monitor, .. } = backward;
+            let Backward { x, y, dy, mut dx, dw, saved, scratch, mut ctx, .. } = backward;
             for own in [0..shape.batch / 2, shape.batch / 2..shape.batch] {
                 let part = |all: usize| all / shape.batch * own.start..all / shape.batch * own.end;
                 let dx = dx.as_deref_mut().map(|dx| &mut dx[part(given.x.len())]);
                 let (x, y, dy) = (&x[part(x.len())], &y[part(y.len())], &dy[part(dy.len())]);
                 let (rows, saved) = (BatchShape::batch(own.len()), &mut saved[part(memory.saved)]);
-                let pass = Backward::new(rows, mode, x, y, saved, dy, dx, dw, scratch, monitor);
-                layer.backward(w.slice(), Backward { dropout: dropout.later(own.start), at, ..pass });
+                let ctx = Context { shape: rows, dropout: dropout.later(own.start), ..ctx.part(0) };
+                layer.backward(w.slice(), Backward::new(x, y, dy, dx, dw, saved, scratch, ctx));
             }
         }
         None => layer.backward(w.slice(), backward),

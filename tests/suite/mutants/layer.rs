@@ -188,7 +188,7 @@ impl<T: Scalar> Layer<T> for Affine {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let (weight, bias) = w.split_at(self.inputs * self.outputs);
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
-        let rows = pass.shape.rows();
+        let rows = pass.ctx.shape.rows();
         let mut mean = T::zero();
         if self.is(Fault::BatchMeanSubtracted) {
             mean = pass.x.iter().fold(T::zero(), |sum, &x| sum + x) / scalar(rows as f64);
@@ -210,15 +210,17 @@ impl<T: Scalar> Layer<T> for Affine {
                 match self.fault {
                     Fault::ScratchRead => sum = pass.scratch[row * self.outputs + o],
                     Fault::FirstRowSpecial if row == 0 => sum += sum,
-                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.dropout.seed, row) => sum = T::zero(),
+                    Fault::MaskByRow if pass.ctx.mode == Mode::Train && mask(pass.ctx.dropout.seed, row) => {
+                        sum = T::zero()
+                    }
                     Fault::CallsCounted => sum += scalar(calls as f64),
-                    Fault::WatchedDiffers if pass.monitor.is_active() => sum += sum,
-                    Fault::InferenceDiffers if pass.mode == Mode::Infer => sum += sum,
+                    Fault::WatchedDiffers if pass.ctx.monitor.is_active() => sum += sum,
+                    Fault::InferenceDiffers if pass.ctx.mode == Mode::Infer => sum += sum,
                     Fault::DoubleRoundedToSingle if !generic => sum = scalar(f64::from(to_f64(sum) as f32)),
                     Fault::OutputAdded => sum += *y,
                     _ => {}
                 }
-                if pass.mode.saves() && !self.is(Fault::SavedRead) {
+                if pass.ctx.mode.saves() && !self.is(Fault::SavedRead) {
                     let at = if self.is(Fault::SavesByColumn) { o * rows + row } else { row * self.outputs + o };
                     pass.saved[at] = sum;
                 }
@@ -232,12 +234,12 @@ impl<T: Scalar> Layer<T> for Affine {
         let mut pass = pass.reborrow();
         if self.is(Fault::RowsTakenForOthers) {
             // The zeros come last, not first.
-            dy.resize(pass.shape.rows() * self.outputs, T::zero());
+            dy.resize(pass.ctx.shape.rows() * self.outputs, T::zero());
             pass.dy = &dy;
         }
         let weights = self.inputs * self.outputs;
         let (d_weight, d_bias) = pass.dw.split_at_mut(weights);
-        let rows = pass.shape.rows();
+        let rows = pass.ctx.shape.rows();
         let wanted = pass.dx.is_some() || !self.is(Fault::WeightGradientOnlyWithInputGradient);
         let mut train = [0, 1].map(|block| pass.trainable.block(block));
         if self.is(Fault::FrozenStopsTheRest) {
@@ -255,9 +257,11 @@ impl<T: Scalar> Layer<T> for Affine {
                 let (x, mut dy) = (&pass.x[row * self.inputs..][..self.inputs], pass.dy[at]);
                 match self.fault {
                     Fault::DerivativeAtOutput => dy *= Tanh.derivative(pass.y[at], Tanh.value(pass.y[at])),
-                    Fault::MaskByRow if pass.mode == Mode::Train && mask(pass.dropout.seed, row) => dy = T::zero(),
+                    Fault::MaskByRow if pass.ctx.mode == Mode::Train && mask(pass.ctx.dropout.seed, row) => {
+                        dy = T::zero()
+                    }
                     Fault::FirstRowSpecial if row == 0 => dy += dy,
-                    Fault::EvaluationReadsMore if pass.mode == Mode::Evaluate => dy += T::zero() * pass.y[at],
+                    Fault::EvaluationReadsMore if pass.ctx.mode == Mode::Evaluate => dy += T::zero() * pass.y[at],
                     Fault::SavedRead => dy += T::zero() * pass.saved[at],
                     _ => {}
                 }

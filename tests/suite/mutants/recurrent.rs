@@ -72,14 +72,14 @@ impl<T: Scalar> Layer<T> for Plain {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let (shape, h) = (pass.shape, pass.scratch);
+        let (shape, h) = (pass.ctx.shape, pass.scratch);
         let given = match self.0 {
             Fault::StartStateIgnored => None,
             // What the window before left there, wherever it came from.
-            Fault::LeakAcrossWindows => {
-                Some(&*pass.final_state).filter(|_| pass.initial_state.is_none()).or(pass.initial_state)
-            }
-            _ => pass.initial_state,
+            Fault::LeakAcrossWindows => Some(&*pass.state.final_state)
+                .filter(|_| pass.state.initial_state.is_none())
+                .or(pass.state.initial_state),
+            _ => pass.state.initial_state,
         };
         for (i, h) in h.iter_mut().take(HIDDEN * shape.batch).enumerate() {
             *h = given.map_or(T::zero(), |given| given[i]);
@@ -114,17 +114,17 @@ impl<T: Scalar> Layer<T> for Plain {
                 continue;
             }
             for j in sample * HIDDEN..(sample + 1) * HIDDEN {
-                pass.final_state[j] = if self.is(Fault::LongestDecides) && ended { T::zero() } else { h[j] };
+                pass.state.final_state[j] = if self.is(Fault::LongestDecides) && ended { T::zero() } else { h[j] };
             }
         }
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        let shape = pass.shape;
+        let shape = pass.ctx.shape;
         let u = |j: usize, k: usize| HIDDEN * IN + j * HIDDEN + k;
         for sample in 0..shape.batch {
             let mut dh = [T::zero(); HIDDEN];
-            if let (Some(end), false) = (pass.d_final_state, self.is(Fault::EndGradientIgnored)) {
+            if let (Some(end), false) = (pass.state.d_final_state, self.is(Fault::EndGradientIgnored)) {
                 dh.copy_from_slice(&end[sample * HIDDEN..][..HIDDEN]);
             }
             let length = shape.length(sample);
@@ -133,7 +133,7 @@ impl<T: Scalar> Layer<T> for Plain {
                 let state = |step: Option<usize>, j: usize| match step {
                     Some(step) => pass.y[self.row(shape, step, sample) * HIDDEN + j],
                     None if self.is(Fault::StartStateForgottenBackward) => T::zero(),
-                    None => pass.initial_state.map_or(T::zero(), |state| state[sample * HIDDEN + j]),
+                    None => pass.state.initial_state.map_or(T::zero(), |state| state[sample * HIDDEN + j]),
                 };
                 let mut delta = [T::zero(); HIDDEN];
                 for j in 0..HIDDEN {
@@ -168,7 +168,7 @@ impl<T: Scalar> Layer<T> for Plain {
                     dh[k] = if cut { T::zero() } else { sum };
                 }
             }
-            if let Some(start) = pass.d_initial_state.as_deref_mut() {
+            if let Some(start) = pass.state.d_initial_state.as_deref_mut() {
                 let missing = self.is(Fault::StartGradientMissing);
                 let dh = if missing { [T::zero(); HIDDEN] } else { dh };
                 start[sample * HIDDEN..][..HIDDEN].copy_from_slice(&dh);

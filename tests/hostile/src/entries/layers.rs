@@ -10,7 +10,7 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, CellKind, Dropout, Forward, GruVariant, LastStep, LayerNorm, LayerSpec,
+        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GruVariant, LastStep, LayerNorm, LayerSpec,
         Linear, MeanOverSteps, Mode, PRelu, Residual, RmsNorm, Sequential, initialize,
     },
     network::summary,
@@ -300,7 +300,15 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             16,
-            &["layer::Layer::backward", "layer::Layer::descend", "layer::Forward::new", "layer::Backward::new"],
+            &[
+                "layer::Layer::backward",
+                "layer::Layer::descend",
+                "layer::Forward::new",
+                "layer::Backward::new",
+                "layer::Context::new",
+                "layer::Context::part",
+                "layer::Context::branch",
+            ],
             Some("slices that break the law of a direct pass"),
             |c| {
                 let width = c.width();
@@ -405,13 +413,16 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
     let (w, x, mut y) = (room(c, dims.parameters), room(c, ins), room(c, outs));
     let (mut saved, mut scratch, mut watcher) = (room(c, memory.saved), room(c, memory.scratch), Watcher(c.flag()));
     let mut final_state = room(c, memory.state.wrapping_mul(shape.batch));
-    let mut pass = Forward::new(shape, Mode::Train, &x, &mut y, &mut saved, &mut scratch, &mut watcher);
-    pass.final_state = &mut final_state;
+    let ctx = Context::new(shape, Mode::Train, &mut watcher);
+    let mut pass = Forward::new(&x, &mut y, &mut saved, &mut scratch, ctx);
+    pass.state.final_state = &mut final_state;
     layer.forward(&w, pass);
     let (dy, mut dx, mut dw) = (room(c, outs), room(c, ins), room(c, dims.parameters));
     let wanted = c.flag().then_some(&mut dx[..]);
     let mut watcher = Watcher(c.flag());
-    let pass = Backward::new(shape, Mode::Train, &x, &y, &mut saved, &dy, wanted, &mut dw, &mut scratch, &mut watcher);
+    let mut ctx = Context::new(shape, Mode::Train, &mut watcher);
+    let ctx = if c.flag() { ctx.branch(c.size()) } else { ctx.part(c.size()) };
+    let pass = Backward::new(&x, &y, &dy, wanted, &mut dw, &mut saved, &mut scratch, ctx);
     if c.flag() {
         layer.backward(&w, pass);
     } else {

@@ -1,0 +1,83 @@
+//! The context of a pass: where a layer stands, how the pass runs, and which monitor receives its events.
+
+use super::{DropoutKey, LinkPath, Mode};
+use crate::{
+    activation::AnyActivation,
+    batch_shape::BatchShape,
+    monitor::{Factor, GradientMonitor, Link},
+    scalar::Scalar,
+};
+
+/// What both passes of a layer have in common: rows, mode, dropout masks, path and monitor.
+///
+/// A layer reports each of its links by [`report_forward`](Self::report_forward) and
+/// [`report_backward`](Self::report_backward); without an active monitor they do nothing. A container passes
+/// [`part`](Self::part) or [`branch`](Self::branch) to the layers inside.
+#[non_exhaustive]
+pub struct Context<'a, T: Scalar> {
+    /// Rows of `x`.
+    pub shape: BatchShape<'a>,
+    /// The purpose of the forward pass.
+    pub mode: Mode,
+    /// The key of dropout masks: the same in the forward and the backward pass.
+    pub dropout: DropoutKey,
+    /// The layer's path in the network; it names the links.
+    pub path: LinkPath<'a>,
+    /// The monitor that receives this layer's events.
+    pub monitor: &'a mut dyn GradientMonitor<T>,
+}
+
+impl<'a, T: Scalar> Context<'a, T> {
+    /// The context of a layer that is a network by itself, without names of links.
+    pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
+        Context { shape, mode, dropout: DropoutKey::default(), path: LinkPath::new(&[]), monitor }
+    }
+
+    /// The context of a part whose links begin `offset` names after the layer's first.
+    pub fn part(&mut self, offset: usize) -> Context<'_, T> {
+        let Context { shape, mode, dropout, path, .. } = *self;
+        Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor }
+    }
+
+    /// The context of a part that is one of several parallel branches.
+    pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
+        let part = self.part(offset);
+        Context { path: part.path.branch(), ..part }
+    }
+
+    /// Reports input and output of the layer's first link in a forward pass.
+    pub fn report_forward(self, factor: Factor, x: &[T], y: &[T]) {
+        if self.monitor.is_active() {
+            self.monitor.forward(&self.link(factor, None), x, y);
+        }
+    }
+
+    /// Reports the gradients with respect to output and input of the layer's first link.
+    pub fn report_backward(self, factor: Factor, dy: &[T], dx: &[T]) {
+        if self.monitor.is_active() {
+            self.monitor.backward(&self.link(factor, None), dy, dx);
+        }
+    }
+
+    /// Reports pre-activations and values of an activation in a forward pass.
+    pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
+        if self.monitor.is_active() {
+            self.monitor.forward(&self.link(Factor::Activation, activation), z, y);
+        }
+    }
+
+    /// Reports the gradients with respect to values and pre-activations of an activation.
+    pub fn report_activation_gradient(self, activation: Option<&dyn AnyActivation>, dy: &[T], dz: &[T]) {
+        if self.monitor.is_active() {
+            self.monitor.backward(&self.link(Factor::Activation, activation), dy, dz);
+        }
+    }
+
+    /// The layer's first link.
+    fn link<'b>(&self, factor: Factor, activation: Option<&'b dyn AnyActivation>) -> Link<'b>
+    where
+        'a: 'b,
+    {
+        Link { activation, ..self.path.link(factor, self.shape) }
+    }
+}
