@@ -116,14 +116,6 @@ pub enum LayerRule {
         /// Values.
         saved: usize,
     },
-    /// A number of zero rows above the number of rows.
-    #[error("`zero_rows` gives {found}; it must give at most the {rows} rows there are")]
-    ZeroRows {
-        /// Rows of the input.
-        rows: usize,
-        /// The number of zero rows given.
-        found: usize,
-    },
     /// A layer without a link.
     #[error("`places` names no link; it must name at least the layer's own path")]
     NoLink,

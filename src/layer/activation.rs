@@ -1,6 +1,6 @@
 //! An activation as a layer.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
 use crate::{
     activation::Activation,
     batch_shape::BatchShape,
@@ -58,12 +58,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         MemorySizes::new(if mode.saves() { shape.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
 
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
     /// `sup |φ′|`: the Jacobian is the diagonal of φ′.

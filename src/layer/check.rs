@@ -1,6 +1,6 @@
 //! What is checked of a layer when it becomes part of a network, and when a workspace is made for it.
 
-use super::{Dims, Layer, MAX_DEPTH, MemorySizes, Mode, Reads, Samples};
+use super::{Dims, Hints, Layer, MAX_DEPTH, MemorySizes, Mode, Samples};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
@@ -27,11 +27,10 @@ pub struct Answers {
     pub(crate) places: usize,
     /// Levels of layers: 1 for a layer without others inside.
     pub(crate) depth: usize,
-    pub(crate) reads: Reads,
+    pub(crate) hints: Hints,
     pub(crate) samples: Samples,
+    pub(crate) reads_later_steps: bool,
     pub(crate) keeps_rows: bool,
-    pub(crate) skips_zero_rows: bool,
-    pub(crate) saves_by_row: bool,
     /// Values saved of one row; of a layer that saves by row.
     pub(crate) saved: usize,
     /// Whether it saves by row, as much in each mode that saves, and carries no state.
@@ -63,11 +62,10 @@ impl Answers {
             blocks: 0,
             places: 0,
             depth: 1,
-            reads: Reads::BOTH,
+            hints: Hints::NONE,
             samples: Samples::Independent,
+            reads_later_steps: false,
             keeps_rows: true,
-            skips_zero_rows: false,
-            saves_by_row: false,
             saved: 0,
             by_row: false,
             plain: false,
@@ -110,10 +108,6 @@ impl Answers {
             let after = twice("output_shape", || layer.output_shape(rows))?;
             check_output_shape(rows, after)?;
             keeps_rows &= after == rows;
-            let zeros = twice("zero_rows", || layer.zero_rows(rows))?;
-            if zeros > rows.rows() {
-                return Err(LayerRule::ZeroRows { rows: rows.rows(), found: zeros });
-            }
         }
         for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
             let memory = |rows| {
@@ -139,25 +133,23 @@ impl Answers {
         }
         let [train, evaluate] = [Mode::Train, Mode::Evaluate].map(|mode| layer.memory(one, mode));
         let three = [ragged, BatchShape::batch(3)].map(|rows| layer.memory(rows, Mode::Train));
-        let (saves_by_row, coupling, skips_zero_rows) =
-            (layer.saves_by_row(), layer.samples(), layer.skips_zero_rows());
+        let (hints, coupling) = (twice("hints", || layer.hints())?, layer.samples());
         let plain = keeps_rows
             && coupling == Samples::Independent
             && state == 0
-            && (three[1].saved == 0 || saves_by_row && parameters == 0)
-            && !skips_zero_rows;
-        let by_row = saves_by_row
+            && (three[1].saved == 0 || hints.saved_per_row && parameters == 0)
+            && !hints.accepts_short_dy;
+        let by_row = hints.saved_per_row
             && Some(three[0].saved) == train.saved.checked_mul(3)
             && evaluate.saved == train.saved
             && state == 0;
         Ok(Answers {
             blocks: blocks.len(),
             places: places.len(),
-            reads: layer.reads(),
+            hints,
             samples: coupling,
+            reads_later_steps: layer.reads_later_steps(),
             keeps_rows,
-            skips_zero_rows,
-            saves_by_row,
             saved: train.saved,
             by_row,
             plain,
@@ -187,9 +179,8 @@ impl Question<'_> {
             ("blocks", now.blocks == before.blocks),
             ("places", now.places == before.places),
             ("samples", now.samples == before.samples),
-            ("reads", now.reads == before.reads),
-            ("skips_zero_rows", now.skips_zero_rows == before.skips_zero_rows),
-            ("saves_by_row", now.saves_by_row == before.saves_by_row),
+            ("reads_later_steps", now.reads_later_steps == before.reads_later_steps),
+            ("hints", now.hints == before.hints),
             ("memory", now.saved == before.saved),
         ];
         match same.into_iter().find(|(_, same)| !same) {

@@ -1,6 +1,6 @@
 //! Dropout, with masks from a counter-based generator.
 
-use super::{Backward, Context, Dims, Forward, Layer, LayerSpec, Mode, Reads};
+use super::{Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
@@ -69,12 +69,8 @@ impl<T: Scalar> Layer<T> for Dropout {
         Dims::new(self.width, self.width, 0)
     }
 
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
     /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.

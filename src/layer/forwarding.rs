@@ -1,6 +1,6 @@
 //! References, boxes and shared pointers to layers are layers.
 
-use super::{Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples};
+use super::{Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Question, Samples};
 use crate::{
     arc::Arc,
     batch_shape::BatchShape,
@@ -33,23 +33,14 @@ macro_rules! delegate {
             fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
                 (**self).places(path, visit);
             }
-            fn reads(&self) -> Reads {
-                (**self).reads()
-            }
-            fn saves_by_row(&self) -> bool {
-                (**self).saves_by_row()
-            }
-            fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
-                (**self).zero_rows(shape)
-            }
-            fn skips_zero_rows(&self) -> bool {
-                (**self).skips_zero_rows()
+            fn hints(&self) -> Hints {
+                (**self).hints()
             }
             fn samples(&self) -> Samples {
                 (**self).samples()
             }
-            fn overwrites(&self) -> bool {
-                (**self).overwrites()
+            fn reads_later_steps(&self) -> bool {
+                (**self).reads_later_steps()
             }
             fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
                 (**self).gain_bound(w, shape)

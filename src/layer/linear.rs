@@ -1,6 +1,6 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads, backward_and_step};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, backward_and_step};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -113,16 +113,8 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
-    fn reads(&self) -> Reads {
-        Reads::INPUT
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y().saved_per_row().overwrites_dw()
     }
 
     /// `‖W‖₂`: the bias moves nothing.

@@ -18,6 +18,7 @@ mod context;
 mod dropout;
 mod dropout_key;
 mod forwarding;
+mod hints;
 mod linear;
 mod memory;
 mod norm;
@@ -37,6 +38,7 @@ pub(crate) use check::{Answers, Bound, Question, check_blocks, check_output_shap
 pub use context::Context;
 pub use dropout::Dropout;
 pub use dropout_key::DropoutKey;
+pub use hints::Hints;
 pub use linear::Linear;
 pub use memory::MemorySizes;
 pub use norm::{LayerNorm, RmsNorm};
@@ -98,24 +100,6 @@ impl Samples {
     }
 }
 
-/// Which of `x` and `y` the backward pass of a layer reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reads {
-    /// Whether `backward` reads `x`.
-    pub input: bool,
-    /// Whether `backward` reads `y`.
-    pub output: bool,
-}
-
-impl Reads {
-    /// Both `x` and `y`.
-    pub const BOTH: Self = Reads { input: true, output: true };
-    /// `x` alone.
-    pub const INPUT: Self = Reads { input: true, output: false };
-    /// Neither.
-    pub const NEITHER: Self = Reads { input: false, output: false };
-}
-
 /// A part of a network: it maps rows to rows, forward and backward.
 ///
 /// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes
@@ -164,29 +148,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         visit(path.into());
     }
 
-    /// Which of `x` and `y` the backward pass reads. A network does not keep activations that neither of two layers
-    /// reads, and passes empty slices instead. The default is both.
-    fn reads(&self) -> Reads {
-        Reads::BOTH
-    }
-
-    /// Whether `saved` holds a fixed number of values per row, in row order, in every mode that saves. If so, threads
-    /// may process disjoint row ranges, and a network reads [`memory`](Layer::memory) once. A container asks the layer
-    /// inside. The default is `false`.
-    fn saves_by_row(&self) -> bool {
-        false
-    }
-
-    /// How many of the first rows of `dx` are zero for every `dy`, such as those of all steps before the last.
-    /// [`Backward::dx`] may come without them. The default is 0.
-    fn zero_rows(&self, _shape: BatchShape<'_>) -> usize {
-        0
-    }
-
-    /// Whether [`Backward::dy`] may come without some of its first rows, which are zero then. A network then lets the
-    /// next layer omit its [`zero_rows`](Layer::zero_rows), unless a monitor is active. The default is `false`.
-    fn skips_zero_rows(&self) -> bool {
-        false
+    /// Promises that let a network do less work. The default is none.
+    fn hints(&self) -> Hints {
+        Hints::NONE
     }
 
     /// Whether the samples of a batch depend on each other. The default is [`Samples::Independent`].
@@ -194,10 +158,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Samples::Independent
     }
 
-    /// Whether `backward` respects [`Backward::overwrite_dw`], which saves clearing `dw` and reading it again.
-    /// Otherwise `dw` is cleared before. Blocks that are not [trainable](Backward::trainable) may stay as they are. The
+    /// Whether the output at a step depends on the input at later steps, as in a layer that reads from the end. The
     /// default is `false`.
-    fn overwrites(&self) -> bool {
+    fn reads_later_steps(&self) -> bool {
         false
     }
 

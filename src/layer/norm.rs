@@ -1,6 +1,6 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Reads};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -87,8 +87,8 @@ macro_rules! norm {
                 Ok(())
             }
 
-            fn reads(&self) -> Reads {
-                Reads::INPUT
+            fn hints(&self) -> Hints {
+                Hints::NONE.ignores_y()
             }
 
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {

@@ -35,7 +35,7 @@ impl<T: Scalar> Parameters<'_, T> {
             Parameters::Descend(w, rate) if !w.is_empty() => layer.descend(w, rate, pass),
             still => {
                 let w = still.read();
-                let overwrites = !w.is_empty() && layer.overwrites();
+                let overwrites = !w.is_empty() && layer.hints().overwrites_dw;
                 if pass.overwrite_dw && !overwrites {
                     pass.dw.fill(T::zero());
                 }
@@ -53,7 +53,7 @@ pub(super) fn backward_and_step<T: Scalar>(
     rate: T,
     mut pass: Backward<'_, T>,
 ) {
-    pass.overwrite_dw = layer.overwrites();
+    pass.overwrite_dw = layer.hints().overwrites_dw;
     if !pass.overwrite_dw {
         pass.dw.fill(T::zero());
     }

@@ -107,15 +107,18 @@ impl<T> Default for BackwardState<'_, T> {
 /// Those of [`Forward`]; `dw` has the layer's parameters.
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
-    /// Input of the forward pass. Empty, perhaps, for a layer that does not [read](super::Layer::reads) it.
+    /// Input of the forward pass. Empty, perhaps, for a layer with the hint
+    /// [`ignores_x`](super::Hints#structfield.ignores_x).
     pub x: &'a [T],
-    /// Output of the forward pass. Empty, perhaps, for a layer that does not read it.
+    /// Output of the forward pass. Empty, perhaps, for a layer with the hint
+    /// [`ignores_y`](super::Hints#structfield.ignores_y).
     pub y: &'a [T],
-    /// Gradient with respect to `y`. A layer that [skips](super::Layer::skips_zero_rows) zero rows may get it without
-    /// some of its first rows, which are zero then.
+    /// Gradient with respect to `y`. A layer that
+    /// [`accepts_short_dy`](super::Hints#structfield.accepts_short_dy) may get it without some of its first rows, which
+    /// are zero then.
     pub dy: &'a [T],
-    /// Out: gradient with respect to `x`, overwritten. `None` if it is not wanted. A layer with
-    /// [`zero_rows`](super::Layer::zero_rows) may get it without them.
+    /// Out: gradient with respect to `x`, overwritten. `None` if it is not wanted. A layer with the hint
+    /// [`dx_zero_before_last_step`](super::Hints#structfield.dx_zero_before_last_step) may get it without those rows.
     pub dx: Option<&'a mut [T]>,
     /// Out: gradient with respect to the parameters. The layer adds to it, or overwrites it as `overwrite_dw` says.
     pub dw: &'a mut [T],
@@ -125,8 +128,8 @@ pub struct Backward<'a, T: Scalar> {
     pub scratch: &'a mut [T],
     /// Initial state, and the gradients with respect to both states.
     pub state: BackwardState<'a, T>,
-    /// Whether `dw` is overwritten instead of added to; its content is arbitrary then. Only ever true for a layer that
-    /// [`overwrites`](super::Layer::overwrites).
+    /// Whether `dw` is overwritten instead of added to; its content is arbitrary then. Only ever true for a layer
+    /// that [`overwrites_dw`](super::Hints#structfield.overwrites_dw).
     pub overwrite_dw: bool,
     /// The blocks of `dw` that are wanted. A layer may leave out the others, which saves time.
     pub trainable: TrainableMask<'a>,

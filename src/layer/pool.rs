@@ -1,6 +1,6 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec};
 use crate::{
     batch_shape::BatchShape,
     kernel::{register_block::load_block, sums::add_sums},
@@ -53,16 +53,8 @@ macro_rules! pool {
                 shape.collapsed()
             }
 
-            fn reads(&self) -> Reads {
-                Reads::NEITHER
-            }
-
-            fn saves_by_row(&self) -> bool {
-                true
-            }
-
-            fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
-                self.rows_before(shape)
+            fn hints(&self) -> Hints {
+                Self::HINTS
             }
 
             fn gain_bound(&self, _w: &[T], shape: BatchShape<'_>) -> Option<f64> {
@@ -91,6 +83,8 @@ pool!(LastStep);
 pool!(MeanOverSteps);
 
 impl LastStep {
+    const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
+
     /// 1: one step goes on as it is, the others not at all.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
@@ -101,11 +95,6 @@ impl LastStep {
             let row = shape.row(shape.length(sample) - 1, sample);
             y.copy_from_slice(&x[row * self.width..][..self.width]);
         }
-    }
-
-    /// Those before the last step; sequences of unequal length end among the others.
-    fn rows_before(&self, shape: BatchShape<'_>) -> usize {
-        if shape.lengths.is_some() { 0 } else { shape.step(shape.steps.saturating_sub(1)).start }
     }
 
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
@@ -119,15 +108,12 @@ impl LastStep {
 }
 
 impl MeanOverSteps {
+    const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
+
     /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
-    }
-
-    /// Every step has its share.
-    fn rows_before(&self, _shape: BatchShape<'_>) -> usize {
-        0
     }
 
     fn pool<T: Scalar>(&self, shape: BatchShape<'_>, x: &[T], y: &mut [T]) {

@@ -1,6 +1,6 @@
 //! PReLU: a leaky ReLU whose slope is a parameter.
 
-use super::{Backward, Dims, Forward, Layer, LayerSpec, Reads};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec};
 use crate::{
     activation::LeakyRelu,
     batch_shape::BatchShape,
@@ -73,12 +73,8 @@ impl<T: Scalar> Layer<T> for PRelu {
         Ok(())
     }
 
-    fn reads(&self) -> Reads {
-        Reads::INPUT
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y().saved_per_row()
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {

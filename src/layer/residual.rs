@@ -1,7 +1,8 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples,
+    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question,
+    Samples,
     check::{Bound, cut_end, join},
 };
 use crate::{
@@ -135,12 +136,16 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         self.branch.places(&format!("{path}.branch"), visit);
     }
 
-    fn reads(&self) -> Reads {
-        Reads { input: self.kept.reads.input, output: false }
+    fn hints(&self) -> Hints {
+        Hints { ignores_x: self.kept.hints.ignores_x, ignores_y: true, overwrites_dw: true, ..Hints::NONE }
     }
 
     fn samples(&self) -> Samples {
         self.kept.samples
+    }
+
+    fn reads_later_steps(&self) -> bool {
+        self.kept.reads_later_steps
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
@@ -150,9 +155,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
             blocks: self.own() + self.kept.blocks,
             places: BRANCH_PLACE + self.kept.places,
             depth,
-            reads: self.reads(),
-            skips_zero_rows: false,
-            saves_by_row: false,
+            hints: self.hints(),
             saved: 0,
             by_row: false,
             plain: false,
@@ -203,7 +206,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { x, dy, mut dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
+        let Backward { x, dy, mut dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
         let values = self.values(ctx.shape);
         let (before, scratch) = scratch.split_at_mut(values);
         let (scaled, scratch) = scratch.split_at_mut(values);
@@ -211,13 +214,16 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let f = cut_end(SAVED, &mut own, values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());
         if let (Some(d_scale), true) = (d_scale.first_mut(), trainable.block(0)) {
+            if overwrite_dw {
+                *d_scale = T::zero();
+            }
             *d_scale += sum_of(dy, f, |dy, f| dy * f);
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);
         ctx.part(SCALE_PLACE).report_backward(Factor::Weights, dy, scaled);
-        self.branch.backward(
-            &w[self.own()..],
+        Parameters::Stay(&w[self.own()..]).down(
+            &*self.branch,
             Backward {
                 x,
                 y: f,
@@ -227,7 +233,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
                 saved: own,
                 scratch,
                 state,
-                overwrite_dw: false,
+                overwrite_dw,
                 trainable: trainable.part(self.own()),
                 ctx: ctx.part(BRANCH_PLACE),
             },

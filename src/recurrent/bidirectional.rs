@@ -6,8 +6,8 @@ use crate::{
     block::Block,
     error::{Error, LayerRule, require},
     layer::{
-        Answers, Backward, BackwardState, Bound, Dims, Forward, ForwardState, Layer, LayerSpec, MemorySizes, Mode,
-        Question, Reads, Samples, hold, join,
+        Answers, Backward, BackwardState, Bound, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
+        Mode, Parameters, Question, Samples, hold, join,
     },
     linalg::Upper,
     monitor::Factor,
@@ -161,8 +161,12 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.backward.places(&format!("{path}.backward"), visit);
     }
 
-    fn reads(&self) -> Reads {
-        Reads::INPUT
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y().overwrites_dw()
+    }
+
+    fn reads_later_steps(&self) -> bool {
+        true
     }
 
     fn samples(&self) -> Samples {
@@ -177,11 +181,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             blocks: first.blocks + second.blocks,
             places: 1 + first.places + second.places,
             depth,
-            reads: Reads::INPUT,
+            hints: Layer::<T>::hints(self),
             samples: first.samples.and(second.samples),
+            reads_later_steps: true,
             keeps_rows: first.keeps_rows,
-            skips_zero_rows: false,
-            saves_by_row: false,
             saved: 0,
             by_row: false,
             plain: false,
@@ -268,7 +271,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { x, dy, mut dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
+        let Backward { x, dy, mut dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
         let Parts { widths, outs, saved: sizes, states, parameters, .. } =
             self.checked_parts(ctx.shape, ctx.mode, saved.len());
         let (first_w, second_w) = w.split_at(parameters);
@@ -293,8 +296,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             first.copy_from_slice(&dy[..widths[0]]);
             second.copy_from_slice(&dy[widths[0]..]);
         }
-        self.forward.backward(
-            first_w,
+        Parameters::Stay(first_w).down(
+            &self.forward,
             Backward {
                 x,
                 y: first_y,
@@ -308,13 +311,13 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                     d_final_state: first_end,
                     d_initial_state: first_start,
                 },
-                overwrite_dw: false,
+                overwrite_dw,
                 trainable,
                 ctx: ctx.branch(FORWARD_PLACE),
             },
         );
-        self.backward.backward(
-            second_w,
+        Parameters::Stay(second_w).down(
+            &self.backward,
             Backward {
                 x,
                 y: second_y,
@@ -328,7 +331,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                     d_final_state: second_end,
                     d_initial_state: second_start,
                 },
-                overwrite_dw: false,
+                overwrite_dw,
                 trainable: trainable.part(self.kept[0].blocks),
                 ctx: ctx.branch(self.backward_place()),
             },

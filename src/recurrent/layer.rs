@@ -9,7 +9,7 @@ use crate::{
     block::Block,
     error::{Error, LayerRule},
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
-    layer::{Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode},
+    layer::{Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode},
     scalar::Scalar,
 };
 use alloc::{format, string::String};
@@ -100,8 +100,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.memory::<T>(shape, mode)
     }
 
-    fn skips_zero_rows(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.accepts_short_dy()
     }
 
     /// Without parts, but with a cell that may break a rule.

@@ -5,7 +5,7 @@ use crate::{
     block::Block,
     error::{Error, LayerRule},
     layer::{
-        Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Question, Reads, Samples,
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Question, Samples,
         check_output_shape, cut_end, hold,
     },
     scalar::Scalar,
@@ -29,13 +29,17 @@ impl<L> Reversed<L> {
     }
 }
 
+/// The hints of a reversed layer, given those of the layer within: it saves rows of its own, and hands `dw` on.
+fn hints(layer: Hints) -> Hints {
+    Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
+}
+
 /// The answers of a reversed layer, given those of the layer within.
 pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     Ok(Answers {
         depth: Answers::above(kept.depth)?,
-        reads: Reads::NEITHER,
-        skips_zero_rows: false,
-        saves_by_row: false,
+        hints: hints(kept.hints),
+        reads_later_steps: true,
         saved: 0,
         by_row: false,
         plain: false,
@@ -92,8 +96,12 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         self.layer.places(path, visit);
     }
 
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
+    fn hints(&self) -> Hints {
+        hints(self.layer.hints())
+    }
+
+    fn reads_later_steps(&self) -> bool {
+        true
     }
 
     fn samples(&self) -> Samples {

@@ -64,12 +64,14 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its shape.
     MemoryGrows: "memory does not shrink when batch or steps grow",
-    /// Layers: what `reads` leaves out.
-    Reads: "rows that a layer says it does not read on the way back may be missing",
-    /// Layers: what `saves_by_row` says.
-    SavesByRow: "what is saved of some rows is all that their way back needs",
-    /// Layers: what `zero_rows` and `skips_zero_rows` say.
-    ZeroRows: "rows of a gradient that are zero may be missing",
+    /// Layers: the hints `ignores_x` and `ignores_y`.
+    IgnoredRows: "rows that the backward pass is said to ignore may be missing",
+    /// Layers: the hint `saved_per_row`.
+    SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
+    /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`.
+    ShortGradients: "rows of a gradient that are zero may be missing",
+    /// Layers: `reads_later_steps`.
+    Causal: "steps depend on no later step, unless the layer says so",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.

@@ -39,7 +39,6 @@ enum Lie {
     MemoryShrinks,
     SavedByInference,
     CarriedByStep,
-    ZeroRows,
     DimsChange,
     WidthChanges,
     BlocksChange,
@@ -48,7 +47,7 @@ enum Lie {
     NeedsChange,
 }
 
-const LIES: [Lie; 26] = [
+const LIES: [Lie; 25] = [
     Lie::Overlap,
     Lie::Gap,
     Lie::ReversedRange,
@@ -68,7 +67,6 @@ const LIES: [Lie; 26] = [
     Lie::MemoryShrinks,
     Lie::SavedByInference,
     Lie::CarriedByStep,
-    Lie::ZeroRows,
     Lie::DimsChange,
     Lie::WidthChanges,
     Lie::BlocksChange,
@@ -94,7 +92,6 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
         Lie::MemoryShrinks => matches!(rule, LayerRule::MemoryShrinks { .. }),
         Lie::SavedByInference => matches!(rule, InferenceSaves { .. }),
         Lie::CarriedByStep => matches!(rule, StateVaries { .. }),
-        Lie::ZeroRows => matches!(rule, LayerRule::ZeroRows { .. }),
         _ => matches!(rule, Changed { .. }),
     }
 }
@@ -208,10 +205,6 @@ impl Layer<f32> for Liar {
         if self.is(Lie::PlaceTwice) || self.wavers(Lie::PlacesChange) {
             visit(path.into());
         }
-    }
-
-    fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
-        if self.is(Lie::ZeroRows) { shape.rows() + 1 } else { 0 }
     }
 
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {

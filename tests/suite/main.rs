@@ -29,6 +29,8 @@ mod fixes;
 mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
+#[cfg(feature = "std")]
+mod hints;
 mod initializers;
 #[cfg(feature = "serde")]
 mod json;

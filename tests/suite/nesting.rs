@@ -5,8 +5,8 @@ use chainrule::{
     activation::{Activation, Tanh},
     initializer::{ByGate, Constant},
     layer::{
-        ActivationLayer, Backward, BranchScale, Dims, Forward, LastStep, LayerSpec, Linear, MAX_DEPTH, MemorySizes,
-        Reads, Residual, Sequential, initialize,
+        ActivationLayer, Backward, BranchScale, Dims, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
+        MemorySizes, Residual, Sequential, initialize,
     },
     monitor::GradientBudget,
     network::summary,
@@ -107,9 +107,9 @@ impl Layer<f32> for Asked {
         self.ask(3);
         visit(Block::new("gain", 0, [2, 1], Role::Gain));
     }
-    fn reads(&self) -> Reads {
+    fn hints(&self) -> Hints {
         self.ask(4);
-        Reads::BOTH
+        Hints::NONE
     }
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
         pass.y.copy_from_slice(pass.x);
@@ -130,13 +130,11 @@ fn innermost_layer_at_any_depth_is_queried_a_constant_number_of_times() {
                 let built = leaf.counts();
                 let one = BatchShape::sequences(3, 2);
                 network.dims();
-                network.reads();
-                network.saves_by_row();
+                network.hints();
+                network.reads_later_steps();
                 network.samples();
                 network.output_shape(one);
                 network.memory(one, Mode::Train);
-                network.overwrites();
-                network.zero_rows(one);
                 Blocks::collect(|visit| network.blocks(visit));
                 let asked = leaf.counts();
                 let w = initialize(&*network, 1).unwrap();
@@ -315,7 +313,7 @@ fn layer_spec_saved_at_the_depth_limit_is_read_and_one_beyond_is_refused() {
         let node: LayerSpec = serde_json::from_str(&text).unwrap();
         assert_eq!((node.depth(), node.widths()), (41, (2, 2)));
         let network = node.build::<f32>().unwrap();
-        assert_eq!((network.dims().parameters, network.reads()), (6, Reads::INPUT));
+        assert_eq!((network.dims().parameters, network.hints().ignores_x), (6, false));
         assert_eq!(serde_json::to_string(&network.spec()).unwrap(), text);
         for around in AROUND {
             let node = described(around, MAX_DEPTH);

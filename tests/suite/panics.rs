@@ -4,7 +4,7 @@ use chainrule::{
     BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Activation, Tanh},
     dataset::{Batch, Dataset},
-    layer::{Backward, Dims, Forward, Reads, Sequential, initialize},
+    layer::{Backward, Dims, Forward, Hints, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Reduction, Target},
     monitor::Link,
     recurrent::{Elman, Recurrent},
@@ -81,8 +81,8 @@ impl<T: Scalar> Layer<T> for Identity {
         Dims::new(self.width, self.width, 0)
     }
 
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_x().ignores_y()
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {

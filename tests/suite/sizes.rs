@@ -83,7 +83,7 @@ fn layer(table: &mut Table, name: &str, layer: impl Layer<f64> + Clone + 'static
             for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
                 let _ = layer.memory(shape, mode);
             }
-            let _ = (layer.output_shape(shape).rows(), layer.zero_rows(shape), layer.gain_bound(&[], shape));
+            let _ = (layer.output_shape(shape).rows(), layer.hints(), layer.gain_bound(&[], shape));
         }
         let mut end = 0;
         layer.blocks(&mut |block| end = block.range.end);

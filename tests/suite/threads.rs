@@ -5,8 +5,8 @@ use chainrule::{
     activation::{Gelu, Relu, Tanh},
     dataset::{Batch, Dataset},
     layer::{
-        ActivationLayer, Backward, Dims, DropoutKey, Forward, GruVariant, LayerNorm, Linear, MemorySizes, Mode, PRelu,
-        Reads, Sequential, initialize,
+        ActivationLayer, Backward, Dims, DropoutKey, Forward, GruVariant, Hints, LayerNorm, Linear, MemorySizes, Mode,
+        PRelu, Sequential, initialize,
     },
     loss::{MeanSquaredError, Target},
     monitor::GradientBudget,
@@ -241,12 +241,8 @@ impl<T: Scalar> Layer<T> for Halve {
         MemorySizes::new(if mode == Mode::Train { shape.rows() * self.0 } else { 0 }, 0, 0)
     }
 
-    fn reads(&self) -> Reads {
-        Reads::NEITHER
-    }
-
-    fn saves_by_row(&self) -> bool {
-        true
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {

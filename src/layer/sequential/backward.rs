@@ -2,10 +2,10 @@
 
 use super::{Entry, SAVED, STATE, Sequential};
 use crate::layer::{
-    Backward, BackwardState, Context, Layer, Parameters,
+    Backward, BackwardState, Context, Parameters,
     check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
 };
-use crate::{batch_shape::BatchShape, error::LayerRule, kernel::prefetch::request, scalar::Scalar};
+use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
@@ -65,8 +65,8 @@ impl<T: Scalar> Sequential<T> {
             let [saves, states] = self.own(i, rows, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
             // Omit leading zero rows unless a monitor is active: a monitor must see the whole gradient.
-            let skips = i > first && self.links[i - 1].kept.skips_zero_rows && !ctx.monitor.is_active();
-            let skipped = if skips { self.zero_rows_of(i, rows) * self.width_before(i) } else { 0 };
+            let skips = i > first && self.links[i - 1].kept.hints.accepts_short_dy && !ctx.monitor.is_active();
+            let skipped = if skips { link.kept.hints.zero_rows(rows) * self.width_before(i) } else { 0 };
             let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {
                 0 => x,
@@ -118,12 +118,5 @@ impl<T: Scalar> Sequential<T> {
             hold(SAVED, 0, between.len() + saved.len());
             hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
         }
-    }
-
-    /// The rows of the gradient that link `i` leaves zero.
-    pub(super) fn zero_rows_of(&self, i: usize, rows: BatchShape<'_>) -> usize {
-        let (found, rows) = (self.links[i].layer.zero_rows(rows), rows.rows());
-        assert!(found <= rows, "layer {i} of a Sequential: {}", LayerRule::ZeroRows { rows, found });
-        found
     }
 }

@@ -6,7 +6,7 @@ mod layout;
 mod parallel;
 
 use super::{
-    Answers, Backward, Dims, Forward, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Reads, Samples,
+    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Samples,
     check::check_output_shape,
 };
 use crate::{
@@ -105,7 +105,7 @@ impl<T: Scalar> Sequential<T> {
         };
         let columns = sum_of("the widths", self.columns[i + 1], dims.output)?;
         let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
-        let saved = if kept.saves_by_row { kept.saved } else { 0 };
+        let saved = if kept.hints.saved_per_row { kept.saved } else { 0 };
         let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
         let last = self.links.last();
         let entry = Entry {
@@ -114,7 +114,7 @@ impl<T: Scalar> Sequential<T> {
             kept,
             layer,
         };
-        let reads = last.is_some_and(|last| last.kept.reads.output) || kept.reads.input;
+        let reads = last.is_some_and(|last| !last.kept.hints.ignores_y) || !kept.hints.ignores_x;
         self.kept.push(self.kept[i] + if reads { width } else { 0 });
         self.saved.push(saved);
         if !kept.keeps_rows {
@@ -213,18 +213,25 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         }
     }
 
-    fn reads(&self) -> Reads {
-        // Without links nothing is read.
-        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.reads));
-        Reads { input: first.is_some_and(|first| first.input), output: last.is_some_and(|last| last.output) }
-    }
-
-    fn saves_by_row(&self) -> bool {
-        matches!(&self.links[..], [one] if one.kept.saves_by_row)
+    /// The first layer's promises about x and dx, the last one's about y and dy. Without layers nothing is read.
+    fn hints(&self) -> Hints {
+        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
+        Hints {
+            ignores_x: first.is_none_or(|first| first.ignores_x),
+            ignores_y: last.is_none_or(|last| last.ignores_y),
+            saved_per_row: matches!(&self.links[..], [one] if one.kept.hints.saved_per_row),
+            overwrites_dw: true,
+            accepts_short_dy: last.is_some_and(|last| last.accepts_short_dy),
+            dx_zero_before_last_step: first.is_some_and(|first| first.dx_zero_before_last_step),
+        }
     }
 
     fn samples(&self) -> Samples {
         self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples))
+    }
+
+    fn reads_later_steps(&self) -> bool {
+        self.links.iter().any(|link| link.kept.reads_later_steps)
     }
 
     fn kept(&self) -> Option<Result<Answers, LayerRule>> {
@@ -235,11 +242,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
             places: last.map_or(0, |last| last.first_place + last.kept.places),
             depth,
-            reads: self.reads(),
+            hints: self.hints(),
             samples: self.samples(),
+            reads_later_steps: self.reads_later_steps(),
             keeps_rows: self.changing.is_empty(),
-            skips_zero_rows: false,
-            saves_by_row: self.saves_by_row(),
             saved: one.map_or(0, |one| one.saved),
             by_row: one.is_some_and(|one| one.by_row),
             plain: false,
@@ -256,10 +262,6 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
             rows = after;
         }
         Ok(())
-    }
-
-    fn overwrites(&self) -> bool {
-        true
     }
 
     /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.

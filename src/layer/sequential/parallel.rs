@@ -175,7 +175,7 @@ impl<T: Scalar> Sequential<T> {
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
             let (dropout, path) = (dropout.later(own.start), path.part(link.first_place));
-            let overwrite_dw = link.layer.overwrites();
+            let overwrite_dw = link.kept.hints.overwrites_dw;
             if !overwrite_dw {
                 unwanted.fill(T::zero());
             }

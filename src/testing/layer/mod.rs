@@ -86,8 +86,8 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits.
 /// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, with
-///   frozen blocks, without the rows that `reads` leaves out, or without the zeros that `zero_rows` and
-///   `skips_zero_rows` leave out, agree.
+///   frozen blocks, without rows that the layer's [`Hints`](crate::layer::Hints) make optional, agree.
+/// * **Time.** Unless the layer says that it reads later steps, the first steps alone give the same bits.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors
@@ -133,6 +133,8 @@ pub(super) fn try_layer(layers: Layers<'_>, seed: u64, label: &str, trial: &mut 
     suite.remainders();
     suite.rows(layers.single, "f32");
     suite.rows(layers.double, "f64");
+    suite.causal(layers.single, "f32");
+    suite.causal(layers.double, "f64");
     suite.gain_bound();
     suite.blocks_matter();
 }

@@ -3,7 +3,7 @@
 use crate::{
     batch_shape::BatchShape,
     layer::{
-        Backward, BackwardState, Context, DropoutKey, Forward, ForwardState, Layer, LinkPath, Mode, Reads,
+        Backward, BackwardState, Context, DropoutKey, Forward, ForwardState, Hints, Layer, LinkPath, Mode,
         TrainableMask,
     },
     monitor::GradientMonitor,
@@ -206,9 +206,9 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
     }
 
-    let reads = if asked.withheld { layer.reads() } else { Reads::BOTH };
-    let x = if reads.input { &given.x[..] } else { &[] };
-    let y_read = if reads.output { &y[..] } else { &[] };
+    let hints = if asked.withheld { layer.hints() } else { Hints::NONE };
+    let x = if hints.ignores_x { &[] } else { &given.x[..] };
+    let y_read = if hints.ignores_y { &[] } else { &y[..] };
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let inputs = given.x.len() - asked.missing[0] * dims.input;
     let mut dx = Guarded::new("dx", if optional { inputs } else { 0 }, leftover);

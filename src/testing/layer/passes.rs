@@ -38,7 +38,7 @@ impl Suite<'_, '_> {
         self.accumulates(layer, name, &given, &usual, &plain);
         self.descends(layer, name, &given, &usual, &plain);
         self.memory_left_out(layer, name, &given, &usual, &plain);
-        self.zero_rows(layer, name, &given, &usual, &plain);
+        self.short_gradients(layer, name, &given, &usual, &plain);
         self.modes_agree(layer, name, &given, &usual);
         self.optional_gradients(layer, name, &given, &usual, &plain);
         self.frozen_blocks(layer, name, &given, &usual, &plain);
@@ -72,7 +72,7 @@ impl Suite<'_, '_> {
         plain: &Results<T>,
     ) {
         const BEFORE: f64 = 3.0;
-        for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.overwrites()) {
+        for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.hints().overwrites_dw) {
             let Some(overwritten) = self.pass(layer, name, given, &Asked { gradient, overwrite_dw: true, ..*usual })
             else {
                 return;
@@ -112,17 +112,17 @@ impl Suite<'_, '_> {
         for (asked, results) in
             [(*usual, plain), (Asked { watched: true, ..*usual }, plain), (evaluated, &plainly_evaluated)]
         {
-            self.left_out(Law::Reads, layer, name, given, &Asked { withheld: true, ..asked }, results);
+            self.left_out(Law::IgnoredRows, layer, name, given, &Asked { withheld: true, ..asked }, results);
         }
         let shape = usual.shape;
-        if !layer.saves_by_row() {
+        if !layer.hints().saved_per_row {
             return;
         }
         for mode in [Mode::Train, Mode::Evaluate] {
             let [all, one] = [shape, BatchShape::batch(1)].map(|shape| layer.memory(shape, mode).saved);
             if all != shape.rows() * one {
                 let (expected, found) = (format!("{} × {one} values saved", shape.rows()), format!("{all}"));
-                self.trial.breaks(Law::SavesByRow, self.at(name, shape), expected, found, "");
+                self.trial.breaks(Law::SavedPerRow, self.at(name, shape), expected, found, "");
             }
         }
         let apart = layer.samples() == Samples::Independent && given.state.is_none();
@@ -130,11 +130,11 @@ impl Suite<'_, '_> {
             let divided = Asked { divided: true, withheld: true, ..*usual };
             // Sums over rows are made in another order where these are divided.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
-            self.left_out(Law::SavesByRow, layer, name, given, &divided, &rows_alone);
+            self.left_out(Law::SavedPerRow, layer, name, given, &divided, &rows_alone);
         }
     }
 
-    fn zero_rows<T: Scalar>(
+    fn short_gradients<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
         name: &str,
@@ -142,31 +142,26 @@ impl Suite<'_, '_> {
         usual: &Asked<'_>,
         plain: &Results<T>,
     ) {
-        let (dims, rows) = (layer.dims(), usual.shape.rows());
-        let zero_rows = layer.zero_rows(usual.shape);
-        if zero_rows > rows {
-            let found = format!("{zero_rows}");
-            self.trial.breaks(Law::ZeroRows, self.at(name, usual.shape), format!("at most {rows}"), found, "");
-            return;
-        }
+        let dims = layer.dims();
+        let zero_rows = layer.hints().zero_rows(usual.shape);
         let (zeros, rest) = plain.dx.split_at(zero_rows * dims.input);
         if let Some(i) = zeros.iter().position(|zero| !zero.is_zero()) {
             let place = format!("{}: dx[{i}], of {zero_rows} rows of zeros", self.at(name, usual.shape));
-            self.trial.breaks(Law::ZeroRows, place, "0", format!("{:?}", zeros[i]), "");
+            self.trial.breaks(Law::ShortGradients, place, "0", format!("{:?}", zeros[i]), "");
         }
         if zero_rows > 0 {
             let without = Results { dx: rest.to_vec(), ..plain.clone() };
             let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
-            self.left_out(Law::ZeroRows, layer, name, given, &asked, &without);
+            self.left_out(Law::ShortGradients, layer, name, given, &asked, &without);
         }
         let all = layer.output_shape(usual.shape).rows();
-        for missing in [1, all / 2, all].into_iter().filter(|_| layer.skips_zero_rows()) {
+        for missing in [1, all / 2, all].into_iter().filter(|_| layer.hints().accepts_short_dy) {
             let mut given = given.clone();
             given.dy[..missing * dims.output].fill(0.0);
             let Some(plain) = self.pass(layer, name, &given, usual) else { return };
             for watched in [false, true] {
                 let asked = Asked { missing: [0, missing], watched, ..*usual };
-                self.left_out(Law::ZeroRows, layer, name, &given, &asked, &plain);
+                self.left_out(Law::ShortGradients, layer, name, &given, &asked, &plain);
             }
         }
     }

@@ -33,6 +33,34 @@ impl Suite<'_, '_> {
         }
     }
 
+    /// The first steps of sequences by themselves, against the whole.
+    pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
+        let shape = BatchShape::sequences(2, 3);
+        // Steps of a layer that makes fewer or more are not those of its input.
+        if layer.reads_later_steps() || layer.output_shape(shape) != shape {
+            return;
+        }
+        let Some(given) = self.draw(shape, 6) else { return };
+        // Samples that depend on each other do so at all steps, but for inference.
+        let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
+        for mode in training.into_iter().chain([Mode::Infer]) {
+            let asked = Asked { mode, backward: false, ..Asked::new(shape) };
+            let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
+            for steps in 1..shape.steps {
+                let part = BatchShape::sequences(shape.batch, steps);
+                let x = given.x[..part.rows() * layer.dims().input].to_vec();
+                let (given, asked) = (Given { x, ..given.clone() }, Asked { shape: part, ..asked });
+                let Some(found) = self.pass(layer, name, &given, &asked) else { return };
+                let expected = &whole.y[..found.y.len()];
+                if let Some(i) = unequal(expected, &found.y) {
+                    let place = format!("{}, the first {steps} alone: y[{i}]", self.at(name, shape));
+                    let (expected, found) = (format!("{:?}", expected[i]), format!("{:?}", found.y[i]));
+                    self.trial.breaks(Law::Causal, place, expected, found, "");
+                }
+            }
+        }
+    }
+
     /// Samples by themselves, in groups, against the whole.
     fn rows_of<T: Scalar>(
         &mut self,

@@ -3,7 +3,7 @@
 use crate::case::Case;
 use chainrule::{
     BatchShape, Block, Error, Gate, Role, Scalar,
-    layer::{Backward, Dims, Forward, Layer, MemorySizes, Mode, Reads, Samples},
+    layer::{Backward, Dims, Forward, Hints, Layer, MemorySizes, Mode, Samples},
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, CellSizes, Operand, Product},
 };
@@ -31,11 +31,12 @@ pub enum Lie {
     NoPlaces,
     ManyPlaces,
     PlacesChange,
-    ReadsNothing,
+    IgnoresRows,
     SavesByRow,
     ZeroRows,
     SkipsZeroRows,
     Overwrites,
+    StepsChange,
     PanicsForward,
     PanicsBackward,
     PanicsBadly,
@@ -67,11 +68,12 @@ pub const LIES: &[Lie] = &[
     NoPlaces,
     ManyPlaces,
     PlacesChange,
-    ReadsNothing,
+    IgnoresRows,
     SavesByRow,
     ZeroRows,
     SkipsZeroRows,
     Overwrites,
+    StepsChange,
     PanicsForward,
     PanicsBackward,
     PanicsBadly,
@@ -200,28 +202,24 @@ impl<T: Scalar> Layer<T> for Liar {
         }
     }
 
-    fn reads(&self) -> Reads {
-        if self.lie == ReadsNothing { Reads::NEITHER } else { Reads::BOTH }
+    fn hints(&self) -> Hints {
+        let none = Hints::NONE;
+        match self.lie {
+            IgnoresRows => none.ignores_x().ignores_y(),
+            SavesByRow | NeedsChange => none.saved_per_row(),
+            ZeroRows => none.dx_zero_before_last_step(),
+            SkipsZeroRows => none.accepts_short_dy(),
+            Overwrites => none.overwrites_dw(),
+            _ => none,
+        }
     }
 
-    fn saves_by_row(&self) -> bool {
-        matches!(self.lie, SavesByRow | NeedsChange)
-    }
-
-    fn zero_rows(&self, shape: BatchShape<'_>) -> usize {
-        if self.lie == ZeroRows { self.size } else { shape.rows() * 0 }
-    }
-
-    fn skips_zero_rows(&self) -> bool {
-        self.lie == SkipsZeroRows
+    fn reads_later_steps(&self) -> bool {
+        self.lie == StepsChange && self.turn() % 2 == 1
     }
 
     fn samples(&self) -> Samples {
         Samples::Independent
-    }
-
-    fn overwrites(&self) -> bool {
-        self.lie == Overwrites
     }
 
     fn gain_bound(&self, _: &[T], _: BatchShape<'_>) -> Option<f64> {

@@ -4,7 +4,7 @@ use super::{all_caught, caught};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
-    layer::{Backward, Dims, Forward, MemorySizes, Reads, Samples},
+    layer::{Backward, Dims, Forward, Hints, MemorySizes, Samples},
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -67,13 +67,14 @@ enum Fault {
     DescendsWithoutInputGradient,
     DescendsBeforeInputGradient,
     DescendsForInputGradient,
-    ReadsMoreThanItSays,
+    IgnoredInputRead,
     SavesByColumn,
     SavesMoreThanRows,
-    EvaluationReadsMore,
-    FirstRowSaidToBeZero,
+    IgnoredOutputReadInEvaluation,
+    FirstStepsSaidToBeZero,
     ZerosSaidToBeSkipped,
     RowsTakenForOthers,
+    NextStepRead,
 }
 
 /// `y = tanh?(W x + b)`, square where that matters.
@@ -151,28 +152,17 @@ impl<T: Scalar> Layer<T> for Affine {
         Samples::Independent
     }
 
-    fn reads(&self) -> Reads {
+    fn hints(&self) -> Hints {
+        let none = Hints::NONE;
         match self.fault {
-            Fault::ReadsMoreThanItSays => Reads::NEITHER,
-            Fault::EvaluationReadsMore => Reads::INPUT,
-            _ => Reads::BOTH,
+            Fault::IgnoredInputRead => none.ignores_x(),
+            Fault::IgnoredOutputReadInEvaluation => none.ignores_y(),
+            Fault::SavesByColumn | Fault::SavesMoreThanRows => none.saved_per_row(),
+            Fault::FreshAddedTo => none.overwrites_dw(),
+            Fault::ZerosSaidToBeSkipped | Fault::RowsTakenForOthers => none.accepts_short_dy(),
+            Fault::FirstStepsSaidToBeZero => none.dx_zero_before_last_step(),
+            _ => none,
         }
-    }
-
-    fn saves_by_row(&self) -> bool {
-        self.is(Fault::SavesByColumn) || self.is(Fault::SavesMoreThanRows)
-    }
-
-    fn zero_rows(&self, _shape: BatchShape<'_>) -> usize {
-        self.is(Fault::FirstRowSaidToBeZero) as usize
-    }
-
-    fn skips_zero_rows(&self) -> bool {
-        self.is(Fault::ZerosSaidToBeSkipped) || self.is(Fault::RowsTakenForOthers)
-    }
-
-    fn overwrites(&self) -> bool {
-        self.is(Fault::FreshAddedTo)
     }
 
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
@@ -210,6 +200,9 @@ impl<T: Scalar> Layer<T> for Affine {
                 match self.fault {
                     Fault::ScratchRead => sum = pass.scratch[row * self.outputs + o],
                     Fault::FirstRowSpecial if row == 0 => sum += sum,
+                    Fault::NextStepRead if row + pass.ctx.shape.batch < rows => {
+                        sum += pass.x[(row + pass.ctx.shape.batch) * self.inputs];
+                    }
                     Fault::MaskByRow if pass.ctx.mode == Mode::Train && mask(pass.ctx.dropout.seed, row) => {
                         sum = T::zero()
                     }
@@ -261,7 +254,9 @@ impl<T: Scalar> Layer<T> for Affine {
                         dy = T::zero()
                     }
                     Fault::FirstRowSpecial if row == 0 => dy += dy,
-                    Fault::EvaluationReadsMore if pass.ctx.mode == Mode::Evaluate => dy += T::zero() * pass.y[at],
+                    Fault::IgnoredOutputReadInEvaluation if pass.ctx.mode == Mode::Evaluate => {
+                        dy += T::zero() * pass.y[at]
+                    }
                     Fault::SavedRead => dy += T::zero() * pass.saved[at],
                     _ => {}
                 }
@@ -388,14 +383,15 @@ fn mutants_of_layers() {
         (Fault::DescendsWithoutBias, Law::Descends),
         (Fault::DescendsWithoutInputGradient, Law::Descends),
         (Fault::DescendsBeforeInputGradient, Law::Descends),
-        (Fault::ReadsMoreThanItSays, Law::Reads),
+        (Fault::IgnoredInputRead, Law::IgnoredRows),
         (Fault::DescendsForInputGradient, Law::Descends),
-        (Fault::SavesByColumn, Law::SavesByRow),
-        (Fault::SavesMoreThanRows, Law::SavesByRow),
-        (Fault::EvaluationReadsMore, Law::Reads),
-        (Fault::FirstRowSaidToBeZero, Law::ZeroRows),
-        (Fault::ZerosSaidToBeSkipped, Law::ZeroRows),
-        (Fault::RowsTakenForOthers, Law::ZeroRows),
+        (Fault::SavesByColumn, Law::SavedPerRow),
+        (Fault::SavesMoreThanRows, Law::SavedPerRow),
+        (Fault::IgnoredOutputReadInEvaluation, Law::IgnoredRows),
+        (Fault::FirstStepsSaidToBeZero, Law::ShortGradients),
+        (Fault::ZerosSaidToBeSkipped, Law::ShortGradients),
+        (Fault::RowsTakenForOthers, Law::ShortGradients),
+        (Fault::NextStepRead, Law::Causal),
     ];
     all_caught(
         "layers",

@@ -12,7 +12,7 @@ use chainrule::{
     Block, Blocks, Gate, Role,
     activation::{self, Activation, AnyActivation, Bounds},
     initializer::{self, Initializer, InitializerKind, Shape},
-    layer::{Dims, DropoutKey, LinkPath, MemorySizes, Samples, TrainableMask},
+    layer::{Dims, DropoutKey, Hints, LinkPath, MemorySizes, Samples, TrainableMask},
     monitor::Factor,
     random,
 };
@@ -380,7 +380,12 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Dims::new",
                 "layer::Dims {}",
                 "layer::MemorySizes::new",
-                "layer::Reads {}",
+                "layer::Hints::ignores_x",
+                "layer::Hints::ignores_y",
+                "layer::Hints::saved_per_row",
+                "layer::Hints::overwrites_dw",
+                "layer::Hints::accepts_short_dy",
+                "layer::Hints::dx_zero_before_last_step",
                 "layer::Samples::and",
                 "layer::DropoutKey::new",
                 "layer::DropoutKey::from_sample",
@@ -391,7 +396,9 @@ pub fn entries() -> Vec<Entry> {
                 let memory = MemorySizes::new(c.size(), c.size(), c.size());
                 let dropout = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
                 let both = Samples::Independent.and(Samples::Coupled);
-                let _ = format!("{dims:?} {memory:?} {dropout:?} {both:?}");
+                let hints = Hints::NONE.ignores_x().ignores_y().saved_per_row().overwrites_dw();
+                let hints = hints.accepts_short_dy().dx_zero_before_last_step();
+                let _ = format!("{dims:?} {memory:?} {dropout:?} {both:?} {hints:?}");
                 Ok(())
             },
         ),

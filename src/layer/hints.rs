@@ -1,0 +1,83 @@
+//! What a layer promises, so that a network can do less work.
+
+use crate::batch_shape::BatchShape;
+
+/// Promises of a layer that let a network do less work. All are false by default, which is safe.
+///
+/// A wrong promise gives wrong numbers; every field has a law. A layer inside others keeps its hints: containers pass
+/// on what holds for the whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hints {
+    /// `backward` does not read `x`, which may come empty: the network need not keep it.
+    pub ignores_x: bool,
+    /// `backward` does not read `y`, which may come empty.
+    pub ignores_y: bool,
+    /// `saved` holds a fixed number of values per row, in row order, in every mode that saves. Threads may process
+    /// disjoint row ranges, and a network reads [`memory`](super::Layer::memory) once.
+    pub saved_per_row: bool,
+    /// `backward` overwrites `dw` where [`overwrite_dw`](super::Backward::overwrite_dw) says so. Without the hint `dw`
+    /// is cleared before. Blocks that are not [trainable](super::Backward::trainable) may stay as they are.
+    pub overwrites_dw: bool,
+    /// [`dy`](super::Backward::dy) may come without some of its first rows, which are zero then.
+    pub accepts_short_dy: bool,
+    /// For sequences of one length, all rows of `dx` before the last step are zero for every `dy`, and
+    /// [`dx`](super::Backward::dx) may come without them.
+    pub dx_zero_before_last_step: bool,
+}
+
+impl Hints {
+    /// No promise.
+    pub const NONE: Self = Hints {
+        ignores_x: false,
+        ignores_y: false,
+        saved_per_row: false,
+        overwrites_dw: false,
+        accepts_short_dy: false,
+        dx_zero_before_last_step: false,
+    };
+
+    /// Promises [`ignores_x`](Self#structfield.ignores_x).
+    #[must_use]
+    pub const fn ignores_x(self) -> Self {
+        Hints { ignores_x: true, ..self }
+    }
+
+    /// Promises [`ignores_y`](Self#structfield.ignores_y).
+    #[must_use]
+    pub const fn ignores_y(self) -> Self {
+        Hints { ignores_y: true, ..self }
+    }
+
+    /// Promises [`saved_per_row`](Self#structfield.saved_per_row).
+    #[must_use]
+    pub const fn saved_per_row(self) -> Self {
+        Hints { saved_per_row: true, ..self }
+    }
+
+    /// Promises [`overwrites_dw`](Self#structfield.overwrites_dw).
+    #[must_use]
+    pub const fn overwrites_dw(self) -> Self {
+        Hints { overwrites_dw: true, ..self }
+    }
+
+    /// Promises [`accepts_short_dy`](Self#structfield.accepts_short_dy).
+    #[must_use]
+    pub const fn accepts_short_dy(self) -> Self {
+        Hints { accepts_short_dy: true, ..self }
+    }
+
+    /// Promises [`dx_zero_before_last_step`](Self#structfield.dx_zero_before_last_step).
+    #[must_use]
+    pub const fn dx_zero_before_last_step(self) -> Self {
+        Hints { dx_zero_before_last_step: true, ..self }
+    }
+
+    /// The number of first rows of `dx` that are zero. Sequences of unequal length end among the others: none.
+    pub(crate) fn zero_rows(self, shape: BatchShape<'_>) -> usize {
+        match self.dx_zero_before_last_step && shape.lengths.is_none() {
+            true => shape.step(shape.steps.saturating_sub(1)).start,
+            false => 0,
+        }
+    }
+}
