@@ -1,6 +1,6 @@
 //! A layer made of other layers, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
-use chainrule::layer::{Backward, Dims, Forward, MemorySizes, Mode};
+use chainrule::layer::{Backward, Dims, Forward, MemorySizes, Mode, PartSizes, Structure};
 use chainrule::{
     BatchShape,
     activation::Tanh,
@@ -8,7 +8,7 @@ use chainrule::{
     layer::{Linear, Sequential},
     loss::{MeanSquaredError, Target},
 };
-use chainrule::{Block, Error, Layer, Scalar, rand_core::Rng};
+use chainrule::{Error, Layer, Scalar};
 use chainrule::{
     monitor::{Factor, GradientBudget},
     trainer::{FitOptions, TrainConfig, Trainer},
@@ -24,9 +24,7 @@ struct Sum<T> {
     second: Box<dyn Layer<T>>,
     dims: Dims,
     /// Parameters, blocks and links of the first branch; those of the second follow.
-    parameters: usize,
-    blocks: usize,
-    links: usize,
+    first_sizes: PartSizes,
 }
 
 impl<T: Scalar> Sum<T> {
@@ -46,11 +44,9 @@ impl<T: Scalar> Sum<T> {
                 });
             }
         }
-        let (mut blocks, mut links) = (0, 0);
-        first.blocks(&mut |_| blocks += 1);
-        first.places("", &mut |_| links += 1);
         let dims = Dims::new(f.input, f.output, f.parameters + g.parameters);
-        Ok(Sum { parameters: f.parameters, dims, blocks, links, first: Box::new(first), second: Box::new(second) })
+        let first_sizes = PartSizes::of(&first);
+        Ok(Sum { dims, first_sizes, first: Box::new(first), second: Box::new(second) })
     }
 }
 
@@ -65,35 +61,24 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         let saved = if mode.saves() { f.saved + g.saved + outputs } else { 0 };
         MemorySizes::new(saved, f.scratch.max(g.scratch) + outputs + shape.rows() * self.dims.input, 0)
     }
-    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let (f_w, g_w) = w.split_at_mut(self.parameters);
-        self.first.initialize(f_w, rng)?;
-        self.second.initialize(g_w, rng)
-    }
-    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        self.first.blocks(&mut |block| visit(block.within("first", 0)));
-        self.second.blocks(&mut |block| visit(block.within("second", self.parameters)));
-    }
-    /// The sum's own link, then those of the branches.
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        visit(path.into());
-        self.first.places(&format!("{path}.first"), visit);
-        self.second.places(&format!("{path}.second"), visit);
+    /// Its own link, then the branches: blocks, first values and names of links follow from this.
+    fn structure(&self) -> Structure<'_, T> {
+        Structure::branches().part("first", &*self.first).part("second", &*self.second)
     }
     /// `‖∂y/∂x‖ ≤ ‖∂f/∂x‖ + ‖∂g/∂x‖`, rounded up.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
-        let (f_w, g_w) = w.split_at(self.parameters);
+        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
         Some((self.first.gain_bound(f_w, shape)? + self.second.gain_bound(g_w, shape)?).next_up())
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, mut ctx, .. } = pass;
-        let (f_w, g_w) = w.split_at(self.parameters);
+        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
         let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
         let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
         let (spare, scratch) = scratch.split_at_mut(2 * y.len());
         let (f_y, g_y) = if ctx.mode.saves() { kept } else { spare }.split_at_mut(y.len());
         self.first.forward(f_w, Forward::new(x, f_y, f_saved, scratch, ctx.branch(1)));
-        self.second.forward(g_w, Forward::new(x, g_y, g_saved, scratch, ctx.branch(1 + self.links)));
+        self.second.forward(g_w, Forward::new(x, g_y, g_saved, scratch, ctx.branch(1 + self.first_sizes.links)));
         for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
             *y = f + g;
         }
@@ -101,8 +86,8 @@ impl<T: Scalar> Layer<T> for Sum<T> {
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let Backward { x, dy, mut dx, dw, saved, scratch, trainable, mut ctx, .. } = pass;
-        let (f_w, g_w) = w.split_at(self.parameters);
-        let (f_dw, g_dw) = dw.split_at_mut(self.parameters);
+        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
+        let (f_dw, g_dw) = dw.split_at_mut(self.first_sizes.parameters);
         let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
         let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
         let (f_y, g_y) = kept.split_at(dy.len());
@@ -112,8 +97,8 @@ impl<T: Scalar> Layer<T> for Sum<T> {
         let mut f = Backward::new(x, f_y, dy, dx.as_deref_mut(), f_dw, f_saved, scratch, ctx.branch(1));
         f.trainable = trainable;
         self.first.backward(f_w, f);
-        let mut g = Backward::new(x, g_y, dy, g_dx, g_dw, g_saved, scratch, ctx.branch(1 + self.links));
-        g.trainable = trainable.part(self.blocks);
+        let mut g = Backward::new(x, g_y, dy, g_dx, g_dw, g_saved, scratch, ctx.branch(1 + self.first_sizes.links));
+        g.trainable = trainable.part(self.first_sizes.blocks);
         self.second.backward(g_w, g);
 
         let Some(dx) = dx else { return };

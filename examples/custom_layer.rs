@@ -8,13 +8,13 @@ use chainrule::{
     layer::Sequential,
     loss::{MeanSquaredError, Target},
 };
-use chainrule::{Block, Error, Layer, Role, Scalar, rand_core::Rng};
+use chainrule::{Block, Error, Layer, Role, Scalar, monitor::Factor};
 use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::Adam,
 };
 
-/// A learned scale for each value: `y = s ⊙ x`. Backward: `dx = s ⊙ dy`, `ds = Σ dy ⊙ x` over rows.
+/// A learned scale for each value: `y = (1 + s) ⊙ x`. Backward: `dx = (1 + s) ⊙ dy`, `ds = Σ dy ⊙ x` over rows.
 #[derive(Debug)]
 struct Scale(usize);
 
@@ -22,23 +22,18 @@ impl<T: Scalar> Layer<T> for Scale {
     fn dims(&self) -> Dims {
         Dims::new(self.0, self.0, self.0)
     }
-    fn initialize(&self, s: &mut [T], _: &mut dyn Rng) -> Result<(), Error> {
-        s.fill(T::one());
-        Ok(())
-    }
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         visit(Block::new("scale", 0, [self.0, 1], Role::Gain));
     }
     fn forward(&self, s: &[T], pass: Forward<'_, T>) {
-        for (i, (y, &x)) in pass.y.iter_mut().zip(pass.x).enumerate() {
-            *y = s[i % self.0] * x;
-        }
+        pass.y.iter_mut().zip(pass.x).enumerate().for_each(|(i, (y, &x))| *y = x + s[i % self.0] * x);
+        pass.ctx.report_forward(Factor::Weights, pass.x, pass.y);
     }
     fn backward(&self, s: &[T], pass: Backward<'_, T>) {
         (0..pass.dy.len()).for_each(|i| pass.dw[i % self.0] += pass.dy[i] * pass.x[i]);
-        for (i, (dx, &dy)) in pass.dx.into_iter().flatten().zip(pass.dy).enumerate() {
-            *dx = s[i % self.0] * dy;
-        }
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(pass.dy).enumerate().for_each(|(i, (dx, &dy))| *dx = dy + s[i % self.0] * dy);
+        pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
     }
 }
 
@@ -60,6 +55,6 @@ fn main() -> Result<(), Error> {
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
     let forecast = trainer.predict(&x[x.len() - SEEN..], BatchShape::batch(1))?;
     println!("forecast of the last month: {:.1}, it was {:.1}", 100.0 * forecast[0], series[series.len() - 1]);
-    println!("scales of the last 3 months: {:.2?}", &trainer.parameters()[SEEN - 3..SEEN]);
+    println!("s of the last 3 months: {:.2?}", &trainer.parameters()[SEEN - 3..SEEN]);
     Ok(())
 }

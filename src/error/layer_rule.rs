@@ -117,7 +117,7 @@ pub enum LayerRule {
         saved: usize,
     },
     /// A layer without a link.
-    #[error("`places` names no link; it must name at least the layer's own path")]
+    #[error("`structure` names no link; it must name at least the layer's own path")]
     NoLink,
     /// Layers nested too deeply.
     #[error("layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`")]

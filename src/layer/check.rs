@@ -5,7 +5,6 @@ use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
     error::{Error, LayerRule},
-    linalg::Upper,
     scalar::Scalar,
     size::{MOST, saturating_product},
 };
@@ -21,7 +20,7 @@ const LONG: usize = 1000;
 
 /// The answers of a layer that whatever holds the layer keeps, instead of asking again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answers {
+pub(crate) struct Answers {
     pub(crate) dims: Dims,
     pub(crate) blocks: usize,
     pub(crate) places: usize,
@@ -41,7 +40,7 @@ pub struct Answers {
 
 /// The question that a workspace asks of all layers of a network: can they do a pass of `shape`?
 #[derive(Clone, Copy)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     pub(crate) shape: BatchShape<'a>,
     pub(crate) path: &'a str,
 }
@@ -49,10 +48,11 @@ pub struct Question<'a> {
 impl Answers {
     /// The answers of `layer`, checked. Those of a layer of layers were checked when it was made.
     pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
-        match layer.kept() {
-            Some(kept) => kept,
-            None => Self::ask(layer, BatchShape::sequences(2, 3)),
-        }
+        let structure = layer.structure();
+        let answers = |layer| Self::of(layer);
+        structure.answers_of(&mut structure.parts().map(|(_, part, _)| answers(part)), || {
+            Self::ask(layer, BatchShape::sequences(2, 3))
+        })
     }
 
     /// Those of a layer of sizes that no network takes.
@@ -87,11 +87,7 @@ impl Answers {
         }
         let blocks = twice("blocks", || Blocks::collect(|visit| layer.blocks(visit)))?;
         check_blocks(blocks.iter(), dims.parameters)?;
-        let places = twice("places", || {
-            let mut names = Vec::new();
-            layer.places("", &mut |name| names.push(name));
-            names
-        })?;
+        let places = twice("structure", || layer.structure().link_names(""))?;
         if places.is_empty() {
             return Err(LayerRule::NoLink);
         }
@@ -159,25 +155,32 @@ impl Answers {
 }
 
 impl Question<'_> {
-    /// The question for the part of that name, to which `shape` comes.
-    pub(crate) fn part<'a>(self, shape: BatchShape<'a>, path: &'a str) -> Question<'a> {
-        Question { shape, path }
-    }
-
     /// The answers of a layer, whose parts are asked again.
     pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
-        layer.ask_parts(self)?;
-        let kept = layer.kept().unwrap_or_else(|| Answers::ask(layer, self.shape));
-        kept.map_err(|rule| rule.at(self.path))
+        let (structure, mut parts) = (layer.structure(), Vec::new());
+        structure.each(self.shape, |part, rows| {
+            let path = if part.name.is_empty() { self.path.into() } else { join(self.path, &part.name) };
+            let question = Question { shape: rows, path: &path };
+            parts.push(Ok(match &part.kept {
+                Some(before) => question.again(part.layer, before)?,
+                None => question.answers(part.layer)?,
+            }));
+            if structure.changes_rows(part) {
+                check_output_shape(rows, part.layer.output_shape(rows)).map_err(|rule| rule.at(&path))?;
+            }
+            Ok(())
+        })?;
+        let answers = structure.answers_of(&mut parts.into_iter(), || Answers::ask(layer, self.shape));
+        answers.map_err(|rule| rule.at(self.path))
     }
 
     /// Asks a part again, and refuses answers that differ from those it gave before.
-    pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<(), Error> {
+    pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<Answers, Error> {
         let now = self.answers(layer)?;
         let same = [
             ("dims", now.dims == before.dims),
             ("blocks", now.blocks == before.blocks),
-            ("places", now.places == before.places),
+            ("structure", now.places == before.places),
             ("samples", now.samples == before.samples),
             ("reads_later_steps", now.reads_later_steps == before.reads_later_steps),
             ("hints", now.hints == before.hints),
@@ -188,7 +191,7 @@ impl Question<'_> {
             None if before.keeps_rows && !now.keeps_rows => {
                 Err(LayerRule::Changed { method: "output_shape" }.at(self.path))
             }
-            None => Ok(()),
+            None => Ok(now),
         }
     }
 }
@@ -311,24 +314,4 @@ pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usi
 /// The path of a part.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
-}
-
-/// The bound on the gain of some links, or those that have none.
-pub(crate) struct Bound {
-    pub(crate) product: Option<Upper>,
-    pub(crate) missing: Vec<String>,
-}
-
-impl Bound {
-    pub(crate) fn new() -> Self {
-        Bound { product: Some(Upper::ONE), missing: Vec::new() }
-    }
-
-    /// Multiplies by the bound of the link of that name.
-    pub(crate) fn visit(&mut self, name: &str, bound: Option<f64>) {
-        self.product = self.product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
-        if bound.is_none() {
-            self.missing.push(name.to_string());
-        }
-    }
 }

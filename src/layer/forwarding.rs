@@ -1,14 +1,8 @@
 //! References, boxes and shared pointers to layers are layers.
 
-use super::{Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Question, Samples};
-use crate::{
-    arc::Arc,
-    batch_shape::BatchShape,
-    block::Block,
-    error::{Error, LayerRule},
-    scalar::Scalar,
-};
-use alloc::{boxed::Box, string::String};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure};
+use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
+use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
 
 /// A reference to a layer, or a layer behind a pointer, is a layer.
@@ -30,9 +24,6 @@ macro_rules! delegate {
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
                 (**self).blocks(visit);
             }
-            fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-                (**self).places(path, visit);
-            }
             fn hints(&self) -> Hints {
                 (**self).hints()
             }
@@ -45,17 +36,11 @@ macro_rules! delegate {
             fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
                 (**self).gain_bound(w, shape)
             }
-            fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-                (**self).gain_bounds(w, shape, path, visit);
+            fn state_gain_bounds(&self, w: &[T], shape: BatchShape<'_>) -> Option<Vec<f64>> {
+                (**self).state_gain_bounds(w, shape)
             }
-            fn state_bounds(
-                &self,
-                w: &[T],
-                shape: BatchShape<'_>,
-                path: &str,
-                visit: &mut dyn FnMut(&str, Option<&[f64]>),
-            ) {
-                (**self).state_bounds(w, shape, path, visit);
+            fn structure(&self) -> Structure<'_, T> {
+                (**self).structure()
             }
             fn spec(&self) -> LayerSpec {
                 (**self).spec()
@@ -68,12 +53,6 @@ macro_rules! delegate {
             }
             fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
                 (**self).descend(w, rate, pass);
-            }
-            fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-                (**self).kept()
-            }
-            fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-                (**self).ask_parts(question)
             }
         }
     };

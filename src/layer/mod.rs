@@ -1,14 +1,7 @@
 //! Layers: the contract, and the layers without recurrence.
 
-use crate::{
-    batch_shape::BatchShape,
-    block::{Block, Blocks},
-    error::{Error, LayerRule},
-    random::generator,
-    scalar::{Scalar, to_f64},
-    size::{filled, room},
-};
-use alloc::{string::String, vec::Vec};
+use crate::{batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -17,8 +10,10 @@ mod check;
 mod context;
 mod dropout;
 mod dropout_key;
+mod facts;
 mod forwarding;
 mod hints;
+mod initialize;
 mod linear;
 mod memory;
 mod norm;
@@ -31,14 +26,17 @@ mod residual;
 mod sequential;
 mod spec;
 mod spec_walk;
+mod structure;
 mod trainable;
 
 pub use activation::ActivationLayer;
-pub(crate) use check::{Answers, Bound, Question, check_blocks, check_output_shape, cut_end, hold, join};
+pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut_end, hold, join};
 pub use context::Context;
 pub use dropout::Dropout;
 pub use dropout_key::DropoutKey;
+pub use facts::{Dims, Samples};
 pub use hints::Hints;
+pub use initialize::initialize;
 pub use linear::Linear;
 pub use memory::MemorySizes;
 pub use norm::{LayerNorm, RmsNorm};
@@ -51,59 +49,52 @@ pub use prelu::PRelu;
 pub use residual::Residual;
 pub use sequential::Sequential;
 pub use spec::{BranchScale, CellKind, GruVariant, LayerSpec};
+pub use structure::{PartSizes, Structure, StructureKind};
+pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
 
 /// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
 /// stack of a thread has 2 MiB.
 pub const MAX_DEPTH: usize = 128;
 
-/// Widths of a layer, in values per row, and how many parameters it has.
-///
-/// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
-/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here,
-/// which they refuse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Dims {
-    /// Values per input row.
-    pub input: usize,
-    /// Values per output row.
-    pub output: usize,
-    /// Parameters.
-    pub parameters: usize,
-}
-
-impl Dims {
-    /// The widths `input` → `output` with that many parameters.
-    pub const fn new(input: usize, output: usize, parameters: usize) -> Self {
-        Dims { input, output, parameters }
-    }
-}
-
-/// Whether the samples of a batch depend on each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Samples {
-    /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
-    Independent,
-    /// The output of a sample depends on the other samples too, as in batch normalisation.
-    Coupled,
-}
-
-impl Samples {
-    /// The answer for two layers together: coupled if either is.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        match self {
-            Samples::Independent => other,
-            Samples::Coupled => self,
-        }
-    }
-}
-
 /// A part of a network: it maps rows to rows, forward and backward.
 ///
 /// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes
 /// with each pass. So threads can share a layer, and a pass does not allocate.
+///
+/// ```
+/// use chainrule::{Layer, Scalar, layer::{Backward, Dims, Forward}, monitor::Factor};
+/// /// `y = −x`. Backward: `dx = −dy`.
+/// #[derive(Debug)]
+/// struct Negative(usize);
+/// impl<T: Scalar> Layer<T> for Negative {
+///     fn dims(&self) -> Dims {
+///         Dims::new(self.0, self.0, 0)
+///     }
+///     fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+///         pass.y.iter_mut().zip(pass.x).for_each(|(y, &x)| *y = -x);
+///         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
+///     }
+///     fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+///         let Some(dx) = pass.dx else { return };
+///         dx.iter_mut().zip(pass.dy).for_each(|(dx, &dy)| *dx = -dy);
+///         pass.ctx.report_backward(Factor::Other, pass.dy, dx);
+///     }
+/// }
+/// chainrule::layer_laws!(negative_keeps_its_laws, Negative(3));
+/// ```
+///
+/// # Required
+/// [`dims`](Self::dims), [`forward`](Self::forward) and [`backward`](Self::backward).
+///
+/// # Optional
+/// * With parameters: [`blocks`](Self::blocks) and [`initialize`](Self::initialize).
+/// * With saved values, scratch memory, a state, or another number of rows: [`memory`](Self::memory) and
+///   [`output_shape`](Self::output_shape).
+/// * Made of other layers: [`structure`](Self::structure). Most other answers follow from it.
+/// * Facts. Two of them give wrong numbers where they are wrong: [`samples`](Self::samples) and
+///   [`reads_later_steps`](Self::reads_later_steps). The others add knowledge ([`gain_bound`](Self::gain_bound),
+///   [`state_gain_bounds`](Self::state_gain_bounds), [`spec`](Self::spec)) or save work ([`hints`](Self::hints)).
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.
@@ -111,87 +102,14 @@ impl Samples {
 /// * The blocks tile the parameters exactly.
 /// * Every method returns the same answer each time.
 ///
-/// A network or workspace with a layer that breaks a [`LayerRule`] is refused with [`Error::InvalidLayer`], which names
-/// the layer. A violation that shows only in a pass is a panic.
+/// [`layer_laws!`](crate::layer_laws) tests them. A network or workspace with a layer that breaks a
+/// [`LayerRule`](crate::LayerRule) is refused with [`Error::InvalidLayer`], which names the layer. A violation that
+/// shows only in a pass is a panic.
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
+    // Required.
+
     /// Widths and number of parameters.
     fn dims(&self) -> Dims;
-
-    /// The batch shape of `y`, given that of `x`. The default is the same shape.
-    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
-        shape
-    }
-
-    /// Sizes of the buffers for a pass over `shape`. The default is none.
-    fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
-        MemorySizes::default()
-    }
-
-    /// Initializes the parameters.
-    ///
-    /// # Errors
-    /// The errors of [`Initializer::fill`](crate::initializer::Initializer::fill); [`Error::NonFinite`] for a value
-    /// that `T` cannot hold.
-    ///
-    /// # Panics
-    /// A layer may panic where `w` does not have the parameters of [`dims`](Self::dims); [`initialize`] makes and
-    /// checks it.
-    fn initialize(&self, _w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Visits the parameter blocks in the order of `w`.
-    fn blocks(&self, _visit: &mut dyn FnMut(Block<'_>)) {}
-
-    /// Visits the names of the layer's links; the first is its own `path`.
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        visit(path.into());
-    }
-
-    /// Promises that let a network do less work. The default is none.
-    fn hints(&self) -> Hints {
-        Hints::NONE
-    }
-
-    /// Whether the samples of a batch depend on each other. The default is [`Samples::Independent`].
-    fn samples(&self) -> Samples {
-        Samples::Independent
-    }
-
-    /// Whether the output at a step depends on the input at later steps, as in a layer that reads from the end. The
-    /// default is `false`.
-    fn reads_later_steps(&self) -> bool {
-        false
-    }
-
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x.
-    /// If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. `None` if none is known, which is
-    /// the default.
-    ///
-    /// Without a bound a network has no [`Certificate`](crate::theory::Certificate). If the bound is computed in
-    /// floating point, round it up.
-    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
-        None
-    }
-
-    /// Visits the layer's links, named as its [`places`](Layer::places) are, with bounds whose product is
-    /// that of [`gain_bound`](Layer::gain_bound); where there is none, with the parts that have none.
-    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        visit(path, self.gain_bound(w, shape));
-    }
-
-    /// Visits each layer here that has a state, with upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps.
-    /// They hold for every t within the steps, from a state of zero and for every x. Without bounds: `None`.
-    fn state_bounds(&self, _w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        if self.memory(shape, Mode::Infer).state > 0 {
-            visit(path, None);
-        }
-    }
-
-    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type.
-    fn spec(&self) -> LayerSpec {
-        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
-    }
 
     /// Computes `y` from `x`.
     ///
@@ -201,58 +119,102 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     /// layer that keeps the law: the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
-    /// Computes `dx` and adds to `dw`, from `dy`.
+    /// Computes `dx` from `dy`, and adds the gradient of the parameters to `dw`.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
-    /// [`backward`](Self::backward) and a step of plain gradient descent: `w ← w − η dw`, of all blocks.
+    // Parameters and memory.
+
+    /// Visits the parameter blocks in the order of `w`. The default visits those of the parts. Override it for
+    /// parameters of the layer's own.
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        self.structure().blocks(visit);
+    }
+
+    /// Initializes the parameters, which are zero before. The default initializes those of the parts. Override it for
+    /// parameters of the layer's own that do not begin at zero.
     ///
-    /// `pass.dw` is memory for a gradient, as long as `w`; what is in it is arbitrary, before and after; `pass.trained`
-    /// is all. The step is to be the bits of `w + −η · dw`, but for the sign of a zero. As it stands both are done one
-    /// after the other; a layer of others can let each take its step while its gradient is in the cache.
+    /// # Errors
+    /// The errors of [`Initializer::fill`](crate::initializer::Initializer::fill); [`Error::NonFinite`] for a value
+    /// that `T` cannot hold; [`Error::InvalidLayer`] where parts have more parameters than `w`.
+    ///
+    /// # Panics
+    /// A layer may panic where `w` does not have the parameters of [`dims`](Self::dims); [`initialize`] makes and
+    /// checks it.
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        self.structure().initialize(w, rng)
+    }
+
+    /// Sizes of the buffers for a pass over `shape`. The default is none. Override it for values saved for the backward
+    /// pass, scratch memory, or a state.
+    fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+        MemorySizes::default()
+    }
+
+    /// The batch shape of `y`, given that of `x`. The default is the same shape. Override it where the number of steps
+    /// changes; the batch stays.
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        shape
+    }
+
+    // Optional facts.
+
+    /// What the layer is made of: its links, and the layers inside. The default is one link and no parts. Override it
+    /// for a layer of layers, or one with several links.
+    fn structure(&self) -> Structure<'_, T> {
+        Structure::LEAF
+    }
+
+    /// Whether the samples of a batch depend on each other. The default is [`Samples::Coupled`] if they do in any part.
+    /// Override it where the layer itself couples them.
+    fn samples(&self) -> Samples {
+        self.structure().samples()
+    }
+
+    /// Whether the output at a step depends on the input at later steps. The default is whether it does in any part.
+    /// Override it for a layer that itself looks ahead or reads from the end.
+    fn reads_later_steps(&self) -> bool {
+        self.structure().reads_later_steps()
+    }
+
+    /// Promises that let a network do less work. The default is none, which is safe. Override it for speed.
+    fn hints(&self) -> Hints {
+        Hints::NONE
+    }
+
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x.
+    /// If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. The default is the product over
+    /// the parts of a chain, `None` otherwise: none is known.
+    ///
+    /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
+    /// bound. If the bound is computed in floating point, round it up.
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        self.structure().gain_bound(w, shape)
+    }
+
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` of the state s for k = 0, 1, …, steps. They hold for every t within the
+    /// steps, from a state of zero and for every x. The default is `None`: none are known. Override it for a
+    /// certificate over time.
+    fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type.
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
+    }
+
+    /// [`backward`](Self::backward) and a step of plain gradient descent, `w ← w − η dw`, for all blocks. The default
+    /// runs one after the other. Override it to update each range while its gradient is in the cache.
+    ///
+    /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
+    /// trainable. The result has the bits of `w + −η · dw`, except for the sign of a zero.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
         backward_and_step(self, w, rate, pass);
     }
-
-    /// The answers that a container recorded when it was made; `None` for a layer without parts. Sealed.
-    #[doc(hidden)]
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        None
-    }
-
-    /// Checks the answers of all layers inside again, before a workspace runs them. Sealed.
-    #[doc(hidden)]
-    fn ask_parts(&self, _question: Question<'_>) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
-///
-/// # Errors
-/// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;
-/// [`Error::TooLarge`] for more parameters than memory can hold.
-pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
-    let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
-    let mut w = filled("the parameters of the network", parameters, T::zero())?;
-    let (initialized, index) = (layer.initialize(&mut w, &mut generator(seed)), non_finite(&w));
-    let Some(index) = index else { return initialized.map(|()| w) };
-    let found = match initialized {
-        Err(Error::NonFinite { found, .. }) => found,
-        Err(other) => return Err(other),
-        Ok(()) => to_f64(w[index]),
-    };
-    let blocks = Blocks::collect(|visit| layer.blocks(visit));
-    let (block, first) =
-        blocks.at(index).map_or_else(Default::default, |block| (block.name.clone(), block.range.start));
-    Err(Error::InitialValue { block: block.into_owned(), index: index - first, found })
-}
-
-fn non_finite<T: Scalar>(w: &[T]) -> Option<usize> {
-    w.iter().position(|w| !w.is_finite())
 }

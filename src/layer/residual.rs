@@ -1,9 +1,8 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question,
-    Samples,
-    check::{Bound, cut_end, join},
+    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Recorded,
+    Structure, check::cut_end,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -17,7 +16,7 @@ use crate::{
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
 };
-use alloc::{boxed::Box, format, string::String};
+use alloc::boxed::Box;
 use rand_core::Rng;
 
 /// A branch beside a skip: `y = x + s · f(x)`.
@@ -101,6 +100,23 @@ impl<T: Scalar> Residual<T> {
     }
 }
 
+impl<T: Scalar> Residual<T> {
+    /// The answers of the whole, from those of the branch.
+    fn answers(&self) -> Result<Answers, LayerRule> {
+        Ok(Answers {
+            dims: self.dims(),
+            blocks: self.own() + self.kept.blocks,
+            places: BRANCH_PLACE + self.kept.places,
+            depth: Answers::above(self.kept.depth)?,
+            hints: self.hints(),
+            saved: 0,
+            by_row: false,
+            plain: false,
+            ..self.kept
+        })
+    }
+}
+
 impl<T: Scalar> Layer<T> for Residual<T> {
     fn dims(&self) -> Dims {
         let Dims { input, output, parameters } = self.kept.dims;
@@ -127,64 +143,21 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         if self.own() > 0 {
             visit(Block::new("scale", 0, [1, 1], Role::Gain));
         }
-        self.branch.blocks(&mut |block| visit(block.within("branch", self.own())));
-    }
-
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        visit(path.into());
-        visit(format!("{path}.scale"));
-        self.branch.places(&format!("{path}.branch"), visit);
+        self.structure().blocks(visit);
     }
 
     fn hints(&self) -> Hints {
         Hints { ignores_x: self.kept.hints.ignores_x, ignores_y: true, overwrites_dw: true, ..Hints::NONE }
     }
 
-    fn samples(&self) -> Samples {
-        self.kept.samples
-    }
-
-    fn reads_later_steps(&self) -> bool {
-        self.kept.reads_later_steps
-    }
-
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        let depth = Answers::above(self.kept.depth);
-        Some(depth.map(|depth| Answers {
-            dims: self.dims(),
-            blocks: self.own() + self.kept.blocks,
-            places: BRANCH_PLACE + self.kept.places,
-            depth,
-            hints: self.hints(),
-            saved: 0,
-            by_row: false,
-            plain: false,
-            ..self.kept
-        }))
-    }
-
-    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        question.part(question.shape, &join(question.path, "branch")).again(&*self.branch, &self.kept)
+    fn structure(&self) -> Structure<'_, T> {
+        let whole = Structure::branches().links(&["", "scale"]).own_parameters(self.own());
+        whole.recorded(Recorded::Checked(self.answers())).kept_part("branch", &*self.branch, self.kept)
     }
 
     /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, shape)?))
-    }
-
-    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        let mut branch = Bound::new();
-        self.branch.gain_bounds(&w[self.own()..], shape, &format!("{path}.branch"), &mut |name, bound| {
-            branch.visit(name, bound);
-        });
-        match branch.product {
-            Some(bound) => visit(path, Some(self.bound(w, bound.get()))),
-            None => branch.missing.iter().for_each(|name| visit(name, None)),
-        }
-    }
-
-    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.branch.state_bounds(&w[self.own()..], shape, &format!("{path}.branch"), visit);
     }
 
     fn spec(&self) -> LayerSpec {

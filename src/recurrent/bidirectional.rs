@@ -3,19 +3,17 @@
 use super::reversed::{Reversed, reversed, shape_after};
 use crate::{
     batch_shape::BatchShape,
-    block::Block,
     error::{Error, LayerRule, require},
     layer::{
-        Answers, Backward, BackwardState, Bound, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
-        Mode, Parameters, Question, Samples, hold, join,
+        Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes, Mode,
+        Parameters, Recorded, Structure, hold,
     },
     linalg::Upper,
     monitor::Factor,
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
-use alloc::{boxed::Box, format, string::String};
-use rand_core::Rng;
+use alloc::boxed::Box;
 
 /// Two layers on the same sequence, one reading from each end, their outputs side by side.
 ///
@@ -123,6 +121,30 @@ impl<F, B> Bidirectional<F, B> {
     }
 }
 
+impl<F, B> Bidirectional<F, B> {
+    /// The answers of the whole, from those of the two directions.
+    fn answers<T: Scalar>(&self) -> Result<Answers, LayerRule>
+    where
+        F: Layer<T>,
+        B: Layer<T>,
+    {
+        let [first, second] = self.kept;
+        Ok(Answers {
+            dims: Layer::<T>::dims(self),
+            blocks: first.blocks + second.blocks,
+            places: FORWARD_PLACE + first.places + second.places,
+            depth: Answers::above(first.depth.max(second.depth))?,
+            hints: Layer::<T>::hints(self),
+            samples: first.samples.and(second.samples),
+            reads_later_steps: true,
+            keeps_rows: first.keeps_rows,
+            saved: 0,
+            by_row: false,
+            plain: false,
+        })
+    }
+}
+
 impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     fn dims(&self) -> Dims {
         let [first, second] = self.kept.map(|kept| kept.dims);
@@ -143,24 +165,6 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         MemorySizes::new(saved, saturating_sum([scratch, a, b, input]), state)
     }
 
-    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let (first, second) = w.split_at_mut(self.kept[0].dims.parameters);
-        self.forward.initialize(first, rng)?;
-        self.backward.initialize(second, rng)
-    }
-
-    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        self.forward.blocks(&mut |block| visit(block.within("forward", 0)));
-        let offset = self.kept[0].dims.parameters;
-        self.backward.blocks(&mut |block| visit(block.within("backward", offset)));
-    }
-
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        visit(path.into());
-        self.forward.places(&format!("{path}.forward"), visit);
-        self.backward.places(&format!("{path}.backward"), visit);
-    }
-
     fn hints(&self) -> Hints {
         Hints::NONE.ignores_y().overwrites_dw()
     }
@@ -169,32 +173,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         true
     }
 
-    fn samples(&self) -> Samples {
-        self.forward.samples().and(self.backward.samples())
-    }
-
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        let [first, second] = self.kept;
-        let depth = Answers::above(first.depth.max(second.depth));
-        Some(depth.map(|depth| Answers {
-            dims: Layer::<T>::dims(self),
-            blocks: first.blocks + second.blocks,
-            places: 1 + first.places + second.places,
-            depth,
-            hints: Layer::<T>::hints(self),
-            samples: first.samples.and(second.samples),
-            reads_later_steps: true,
-            keeps_rows: first.keeps_rows,
-            saved: 0,
-            by_row: false,
-            plain: false,
-        }))
-    }
-
-    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        let [first, second] = ["forward", "backward"].map(|part| join(question.path, part));
-        question.part(question.shape, &first).again(&self.forward, &self.kept[0])?;
-        question.part(question.shape, &second).again(&self.backward, &self.kept[1])
+    fn structure(&self) -> Structure<'_, T> {
+        let whole = Structure::branches().recorded(Recorded::Checked(self.answers::<T>()));
+        let whole = whole.kept_part("forward", &self.forward, self.kept[0]);
+        whole.kept_part("backward", &self.backward, self.kept[1])
     }
 
     /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
@@ -203,24 +185,6 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         let first = Upper::of(self.forward.gain_bound(first, shape)?);
         let second = Upper::of(self.backward.gain_bound(second, shape)?);
         Some((first * first + second * second).sqrt().get())
-    }
-
-    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        let (first_w, second_w) = w.split_at(self.kept[0].dims.parameters);
-        let (mut first, mut second) = (Bound::new(), Bound::new());
-        let [names, others] = ["forward", "backward"].map(|part| format!("{path}.{part}"));
-        self.forward.gain_bounds(first_w, shape, &names, &mut |name, bound| first.visit(name, bound));
-        self.backward.gain_bounds(second_w, shape, &others, &mut |name, bound| second.visit(name, bound));
-        match first.product.zip(second.product) {
-            Some((first, second)) => visit(path, Some((first * first + second * second).sqrt().get())),
-            None => first.missing.iter().chain(&second.missing).for_each(|name| visit(name, None)),
-        }
-    }
-
-    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        let (first, second) = w.split_at(self.kept[0].dims.parameters);
-        self.forward.state_bounds(first, shape, &format!("{path}.forward"), visit);
-        self.backward.state_bounds(second, shape, &format!("{path}.backward"), visit);
     }
 
     fn spec(&self) -> LayerSpec {

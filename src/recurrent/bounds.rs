@@ -64,15 +64,13 @@ impl Unrolled {
         Some((longest_row.sqrt() * longest_column.sqrt()).get())
     }
 
-    pub(super) fn state_bounds<T: Scalar>(
+    pub(super) fn state_gain_bounds<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
         w: &[T],
         shape: BatchShape<'_>,
-        path: &str,
-        visit: &mut dyn FnMut(&str, Option<&[f64]>),
-    ) {
-        let Some(steps) = self.step_bounds(cell, w, shape.steps) else { return visit(path, None) };
+    ) -> Option<Vec<f64>> {
+        let steps = self.step_bounds(cell, w, shape.steps)?;
         // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
         let mut highest = [[Upper::ZERO; 2]; 2];
         let rising = steps.iter().map(|step| {
@@ -87,6 +85,6 @@ impl Unrolled {
             product = product.map(|row| [0, 1].map(|j| row[0] * state[0][j] + row[1] * state[1][j]));
             bounds.push(spectral_norm_bound(product.map(|row| row.map(Upper::get)).as_flattened(), 2, 2));
         }
-        visit(path, Some(&bounds));
+        Some(bounds)
     }
 }

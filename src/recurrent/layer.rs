@@ -7,12 +7,12 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     block::Block,
-    error::{Error, LayerRule},
+    error::Error,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
-    layer::{Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode},
+    layer::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure},
     scalar::Scalar,
 };
-use alloc::{format, string::String};
+use alloc::vec::Vec;
 use rand_core::Rng;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
@@ -104,11 +104,6 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         Hints::NONE.accepts_short_dy()
     }
 
-    /// Without parts, but with a cell that may break a rule.
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        self.unrolled.plan.broken.clone().map(Err)
-    }
-
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
         self.unrolled.initialize(w, rng)
     }
@@ -117,11 +112,11 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.blocks(visit);
     }
 
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        visit(path.into());
-        for part in ["input", "injection", "activation", "recurrent"] {
-            visit(format!("{path}.{part}"));
-        }
+    /// Without parts, but with a cell that may break a rule.
+    fn structure(&self) -> Structure<'_, T> {
+        let leaf = Structure::LEAF.links(&["", "input", "injection", "activation", "recurrent"]);
+        let broken = self.unrolled.plan.broken.clone();
+        leaf.recorded(broken.map_or(Recorded::No, |rule| Recorded::Checked(Err(rule))))
     }
 
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds on the Jacobians from step to step.
@@ -129,8 +124,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.gain_bound(&self.cell, w, shape)
     }
 
-    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.unrolled.state_bounds(&self.cell, w, shape, path, visit);
+    fn state_gain_bounds(&self, w: &[T], shape: BatchShape<'_>) -> Option<Vec<f64>> {
+        self.unrolled.state_gain_bounds(&self.cell, w, shape)
     }
 
     fn spec(&self) -> LayerSpec {

@@ -2,16 +2,14 @@
 
 use crate::{
     batch_shape::BatchShape,
-    block::Block,
-    error::{Error, LayerRule},
+    error::LayerRule,
     layer::{
-        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Question, Samples,
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure,
         check_output_shape, cut_end, hold,
     },
     scalar::Scalar,
 };
-use alloc::{boxed::Box, string::String};
-use rand_core::Rng;
+use alloc::boxed::Box;
 
 /// A layer that reads each sequence from its own end: step t of `x` is step T − 1 − t of the layer within.
 ///
@@ -84,18 +82,6 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.state)
     }
 
-    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        self.layer.initialize(w, rng)
-    }
-
-    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        self.layer.blocks(visit);
-    }
-
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        self.layer.places(path, visit);
-    }
-
     fn hints(&self) -> Hints {
         hints(self.layer.hints())
     }
@@ -104,29 +90,13 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         true
     }
 
-    fn samples(&self) -> Samples {
-        self.layer.samples()
-    }
-
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        Some(Answers::of(&self.layer).and_then(reversed))
-    }
-
-    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        reversed(question.answers(&self.layer)?).map(drop).map_err(|rule| rule.at(question.path))
+    fn structure(&self) -> Structure<'_, T> {
+        Structure::chain().recorded(Recorded::OfPart(reversed)).part("", &self.layer)
     }
 
     /// That of the layer within: rows in another order are as long.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
-    }
-
-    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        self.layer.gain_bounds(w, shape, path, visit);
-    }
-
-    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.layer.state_bounds(w, shape, path, visit);
     }
 
     fn spec(&self) -> LayerSpec {

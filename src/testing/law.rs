@@ -70,6 +70,8 @@ laws! {
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
     /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`.
     ShortGradients: "rows of a gradient that are zero may be missing",
+    /// Layers of layers: what a monitor sees of the parts.
+    ReportsLinks: "a part reports the same links inside another layer as by itself",
     /// Layers: `reads_later_steps`.
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers: a pass repeated gives the same bits.

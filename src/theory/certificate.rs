@@ -4,7 +4,7 @@ use crate::linalg::Upper;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require_length},
-    layer::Layer,
+    layer::{Layer, gain_bounds, state_bounds},
     network::summary,
     recurrent::MOST_BOUNDED_STEPS,
     scalar::Scalar,
@@ -101,10 +101,10 @@ impl Certificate {
         let kinds: BTreeMap<_, _> = summary(network).rows.into_iter().map(|row| (row.path, row.kind)).collect();
         let kind = |name: &str| kinds.get(name).cloned().unwrap_or_default();
         let (mut links, mut horizons) = (Vec::new(), Vec::new());
-        network.gain_bounds(w, shape, "", &mut |name, bound| {
+        gain_bounds(&network, w, shape, "", &mut |name, bound| {
             links.push(LinkBound { name: name.into(), kind: kind(name), bound });
         });
-        network.state_bounds(w, shape, "", &mut |name, bounds| {
+        state_bounds(&network, w, shape, "", &mut |name, bounds| {
             horizons.push(Horizon { name: name.into(), kind: kind(name), bounds: bounds.map(Vec::from) });
         });
         Ok(Certificate { links, horizons })

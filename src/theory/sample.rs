@@ -129,8 +129,7 @@ impl Sample {
         let mut workspace = Workspace::new(network, shape)?;
         workspace.compute_input_gradient(true);
         let std = libm::sqrt((inputs.square - inputs.mean * inputs.mean).max(0.0));
-        let mut sample = Sample::default();
-        network.places("", &mut |name| sample.names.push(name));
+        let mut sample = Sample { names: network.structure().link_names(""), ..Sample::default() };
         for net in 0..NETS {
             let w: Vec<T> = initialize(network, net)?;
             let (mut rng, mut normals) = (generator(!net), Normals::new());

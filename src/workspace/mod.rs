@@ -196,10 +196,9 @@ impl<T: Scalar> Memory<T> {
         check_output_shape(capacity, network.output_shape(capacity)).map_err(|rule| rule.at(""))?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
-        let mut names = Vec::new();
-        network.places("", &mut |name| names.push(name));
+        let names = network.structure().link_names("");
         if names.len() != answers.places {
-            return Err(LayerRule::Changed { method: "places" }.at(""));
+            return Err(LayerRule::Changed { method: "structure" }.at(""));
         }
         let none = || Aligned::zeros("nothing", 0);
         let mut memory = Memory {

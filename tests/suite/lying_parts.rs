@@ -2,7 +2,7 @@
 
 use chainrule::{
     BatchShape, Block, Error, Gate, Layer, LayerRule, Mode, Role,
-    layer::{Backward, Context, Dims, Forward, Linear, MemorySizes, Residual, Sequential, initialize},
+    layer::{Backward, Context, Dims, Forward, Linear, MemorySizes, Residual, Sequential, Structure, initialize},
     network::summary,
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, CellSizes, Lstm, Operand, Product, Recurrent, Reversed,
@@ -198,13 +198,14 @@ impl Layer<f32> for Liar {
         visit(bias);
     }
 
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        if !self.is(Lie::NoPlace) {
-            visit(path.into());
-        }
-        if self.is(Lie::PlaceTwice) || self.wavers(Lie::PlacesChange) {
-            visit(path.into());
-        }
+    fn structure(&self) -> Structure<'_, f32> {
+        let links: &[&str] = match self.lie {
+            Lie::NoPlace => &[],
+            Lie::PlaceTwice => &["", ""],
+            Lie::PlacesChange if self.wavers(Lie::PlacesChange) => &["", "other"],
+            _ => &[""],
+        };
+        Structure::LEAF.links(links)
     }
 
     fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {

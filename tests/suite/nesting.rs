@@ -138,9 +138,9 @@ fn innermost_layer_at_any_depth_is_queried_a_constant_number_of_times() {
                 Blocks::collect(|visit| network.blocks(visit));
                 let asked = leaf.counts();
                 let w = initialize(&*network, 1).unwrap();
-                network.gain_bounds(&w, one, "", &mut |_, _| {});
                 network.gain_bound(&w, one);
-                network.state_bounds(&w, one, "", &mut |_, _| {});
+                Certificate::new(&*network, &w, one).unwrap();
+                network.structure().link_names("");
                 network.spec();
                 summary(&*network);
                 let walked = leaf.counts();

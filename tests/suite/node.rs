@@ -104,8 +104,7 @@ fn summary_of_every_layer_counts_all_parameters() {
 fn sequential_reports_its_length_and_the_name_of_each_link() {
     let network = everything();
     assert_eq!((network.len(), network.is_empty(), Sequential::<f64>::new(4).is_empty()), (9, false, true));
-    let mut names = Vec::new();
-    network.places("", &mut |name| names.push(name));
+    let names = network.structure().link_names("");
     for name in ["0", "2", "5", "5.forward.activation", "5.backward.recurrent", "6", "6.activation", "8"] {
         assert!(names.iter().any(|known| known == name), "no {name} in {names:?}");
     }

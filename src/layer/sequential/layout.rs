@@ -1,6 +1,6 @@
 //! Where the layers of a network have their parameters, rows and saved values.
 
-use super::{Sequential, name};
+use super::Sequential;
 use crate::layer::{Layer, Mode, check::check_output_shape};
 use crate::{
     batch_shape::BatchShape,
@@ -35,20 +35,6 @@ impl<T: Scalar> Sequential<T> {
     /// The rows that link `i` makes of those that come to it.
     pub(super) fn shape_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
-    }
-
-    /// Visits the links in order, each with the rows that come to it and its name.
-    pub(super) fn each<'a>(
-        &self,
-        shape: BatchShape<'a>,
-        path: &str,
-        mut visit: impl FnMut(usize, BatchShape<'a>, &str),
-    ) {
-        let mut rows = shape;
-        for i in 0..self.links.len() {
-            visit(i, rows, &name(path, i));
-            rows = self.shape_after(i, rows);
-        }
     }
 
     /// Values of the rows that come to those links, where none of them changes the rows.

@@ -6,27 +6,18 @@ mod layout;
 mod parallel;
 
 use super::{
-    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Question, Samples,
-    check::check_output_shape,
+    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Recorded, Samples,
+    Structure,
 };
 use crate::{
     batch_shape::BatchShape,
-    block::Block,
     error::{Error, LayerRule, require},
-    linalg::Upper,
     scalar::Scalar,
     size::{room, saturating_sum},
 };
-use alloc::{
-    boxed::Box,
-    format,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 use parallel::SMALL;
-use rand_core::Rng;
 
 /// Layers one after the other: `y = f_L(… f_2(f_1(x)))`.
 ///
@@ -162,9 +153,24 @@ impl<T: Scalar> Sequential<T> {
 const SAVED: &str = "`saved` of the layers of a Sequential";
 const STATE: &str = "the state of the layers of a Sequential";
 
-/// The name of part `i`.
-fn name(path: &str, i: usize) -> String {
-    if path.is_empty() { i.to_string() } else { format!("{path}.{i}") }
+impl<T: Scalar> Sequential<T> {
+    /// The answers of the whole, from those of its layers.
+    fn answers(&self) -> Result<Answers, LayerRule> {
+        let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
+        Ok(Answers {
+            dims: self.dims(),
+            blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
+            places: last.map_or(0, |last| last.first_place + last.kept.places),
+            depth: Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0))?,
+            hints: self.hints(),
+            samples: self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples)),
+            reads_later_steps: self.links.iter().any(|link| link.kept.reads_later_steps),
+            keeps_rows: self.changing.is_empty(),
+            saved: one.map_or(0, |one| one.saved),
+            by_row: one.is_some_and(|one| one.by_row),
+            plain: false,
+        })
+    }
 }
 
 impl<T: Scalar> Layer<T> for Sequential<T> {
@@ -195,24 +201,6 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         all
     }
 
-    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
-        let mut links = self.links.iter().enumerate();
-        links.try_for_each(|(i, link)| link.layer.initialize(&mut w[self.parameters(i)], rng))
-    }
-
-    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        for (i, link) in self.links.iter().enumerate() {
-            let name = i.to_string();
-            link.layer.blocks(&mut |block| visit(block.within(&name, self.starts[i])));
-        }
-    }
-
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        for (i, link) in self.links.iter().enumerate() {
-            link.layer.places(&name(path, i), visit);
-        }
-    }
-
     /// The first layer's promises about x and dx, the last one's about y and dy. Without layers nothing is read.
     fn hints(&self) -> Hints {
         let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
@@ -226,63 +214,10 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         }
     }
 
-    fn samples(&self) -> Samples {
-        self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples))
-    }
-
-    fn reads_later_steps(&self) -> bool {
-        self.links.iter().any(|link| link.kept.reads_later_steps)
-    }
-
-    fn kept(&self) -> Option<Result<Answers, LayerRule>> {
-        let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
-        let depth = Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0));
-        Some(depth.map(|depth| Answers {
-            dims: self.dims(),
-            blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
-            places: last.map_or(0, |last| last.first_place + last.kept.places),
-            depth,
-            hints: self.hints(),
-            samples: self.samples(),
-            reads_later_steps: self.reads_later_steps(),
-            keeps_rows: self.changing.is_empty(),
-            saved: one.map_or(0, |one| one.saved),
-            by_row: one.is_some_and(|one| one.by_row),
-            plain: false,
-        }))
-    }
-
-    fn ask_parts(&self, question: Question<'_>) -> Result<(), Error> {
-        let mut rows = question.shape;
-        for (i, link) in self.links.iter().enumerate() {
-            let path = name(question.path, i);
-            question.part(rows, &path).again(&*link.layer, &link.kept)?;
-            let after = self.shape_after(i, rows);
-            check_output_shape(rows, after).map_err(|rule| rule.at(&path))?;
-            rows = after;
-        }
-        Ok(())
-    }
-
-    /// The product of the links' bounds: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`.
-    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
-        let mut product = Some(Upper::ONE);
-        self.gain_bounds(w, shape, "", &mut |_, bound| {
-            product = product.zip(bound).map(|(product, bound)| product * Upper::of(bound));
-        });
-        product.map(Upper::get)
-    }
-
-    fn gain_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<f64>)) {
-        self.each(shape, path, |i, rows, name| {
-            self.links[i].layer.gain_bounds(&w[self.parameters(i)], rows, name, visit);
-        });
-    }
-
-    fn state_bounds(&self, w: &[T], shape: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
-        self.each(shape, path, |i, rows, name| {
-            self.links[i].layer.state_bounds(&w[self.parameters(i)], rows, name, visit);
-        });
+    fn structure(&self) -> Structure<'_, T> {
+        let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
+        let links = self.links.iter().enumerate();
+        links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
     }
 
     fn spec(&self) -> LayerSpec {

@@ -382,6 +382,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[inline]
 fn widened(results: &Results<f32>) -> Results<f64> {
     let all = |values: &Vec<f32>| values.iter().map(|&value| value.into()).collect();
-    let Results { y, state, dx, d_state, dw } = results;
-    Results { y: all(y), state: all(state), dx: all(dx), d_state: all(d_state), dw: all(dw) }
+    let Results { y, state, dx, d_state, dw, links } = results;
+    let links = links.clone();
+    Results { y: all(y), state: all(state), dx: all(dx), d_state: all(d_state), dw: all(dw), links }
 }

@@ -2,6 +2,7 @@
 
 mod adjoint;
 mod gain;
+mod links;
 mod pass;
 mod passes;
 mod rows;
@@ -88,6 +89,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, with
 ///   frozen blocks, without rows that the layer's [`Hints`](crate::layer::Hints) make optional, agree.
 /// * **Time.** Unless the layer says that it reads later steps, the first steps alone give the same bits.
+/// * **Links.** A part reports the same links inside the layer as by itself.
 /// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
 ///
 /// # Errors
@@ -136,6 +138,7 @@ pub(super) fn try_layer(layers: Layers<'_>, seed: u64, label: &str, trial: &mut 
     suite.causal(layers.single, "f32");
     suite.causal(layers.double, "f64");
     suite.gain_bound();
+    suite.links();
     suite.blocks_matter();
 }
 

@@ -6,7 +6,7 @@ use crate::{
         Backward, BackwardState, Context, DropoutKey, Forward, ForwardState, Hints, Layer, LinkPath, Mode,
         TrainableMask,
     },
-    monitor::GradientMonitor,
+    monitor::{GradientMonitor, Link},
     scalar::{Scalar, scalar},
     testing::caught,
 };
@@ -100,6 +100,8 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) d_state: Vec<T>,
     /// Or the parameters after a step.
     pub(in crate::testing) dw: Vec<T>,
+    /// The links that reported to an active monitor, each with whether it did so in the backward pass.
+    pub(in crate::testing) links: Vec<(usize, bool)>,
 }
 
 impl<T: Scalar> Results<T> {
@@ -152,10 +154,29 @@ impl<T: Scalar> Guarded<T> {
     }
 }
 
-/// An active monitor that ignores every event.
-struct ActiveMonitor;
+/// An active monitor that notes which links report, each with whether it does so in the backward pass.
+#[derive(Default)]
+struct ActiveMonitor {
+    links: Vec<(usize, bool)>,
+}
 
-impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {}
+impl ActiveMonitor {
+    fn note(&mut self, event: (usize, bool)) {
+        if !self.links.contains(&event) {
+            self.links.push(event);
+        }
+    }
+}
+
+impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
+    fn forward(&mut self, at: &Link<'_>, _x: &[T], _y: &[T]) {
+        self.note((at.index, false));
+    }
+
+    fn backward(&mut self, at: &Link<'_>, _dy: &[T], _dx: &[T]) {
+        self.note((at.index, true));
+    }
+}
 
 /// A forward pass, and a backward pass where the mode has one.
 ///
@@ -175,11 +196,10 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     } = asked;
     let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
     let states = memory.state * shape.batch;
-    let mut names = Vec::new();
-    layer.places("layer", &mut |name| names.push(name));
+    let names = layer.structure().link_names("layer");
     let path = LinkPath::new(&names);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
-    let mut listening = ActiveMonitor;
+    let mut listening = ActiveMonitor::default();
     if watched {
         monitor = &mut listening;
     }
@@ -203,7 +223,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let (y, state) = (y.open()?, final_state.open()?);
     if !(mode.saves() && asked.backward) {
         saved.open()?;
-        return Ok(Results { y, state, dx: Vec::new(), d_state: Vec::new(), dw: Vec::new() });
+        let (dx, d_state, dw) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Results { y, state, dx, d_state, dw, links: listening.links });
     }
 
     let hints = if asked.withheld { layer.hints() } else { Hints::NONE };
@@ -252,5 +273,5 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     scratch.open()?;
     let (dw, w) = (dw.open()?, w.open()?);
     let dw = if asked.descends.is_some() { w } else { dw };
-    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw })
+    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw, links: listening.links })
 }

@@ -3,7 +3,7 @@
 use crate::case::Case;
 use chainrule::{
     BatchShape, Block, Error, Gate, Role, Scalar,
-    layer::{Backward, Dims, Forward, Hints, Layer, MemorySizes, Mode, Samples},
+    layer::{Backward, Dims, Forward, Hints, Layer, MemorySizes, Mode, Samples, Structure},
     rand_core::Rng,
     recurrent::{Cell, CellBackward, CellForward, CellSizes, Operand, Product},
 };
@@ -193,13 +193,14 @@ impl<T: Scalar> Layer<T> for Liar {
         }
     }
 
-    fn places(&self, path: &str, visit: &mut dyn FnMut(String)) {
-        match self.lie {
-            NoPlaces => {}
-            ManyPlaces => (0..9).for_each(|i| visit(format!("{path}.{i}"))),
-            PlacesChange => (0..self.turn() % 4).for_each(|_| visit(path.into())),
-            _ => visit(path.into()),
-        }
+    fn structure(&self) -> Structure<'_, T> {
+        const MANY: [&str; 9] = ["0", "1", "2", "3", "4", "5", "6", "7", "8"];
+        Structure::LEAF.links(match self.lie {
+            NoPlaces => &[],
+            ManyPlaces => &MANY,
+            PlacesChange => &MANY[..self.turn() % 4],
+            _ => &[""],
+        })
     }
 
     fn hints(&self) -> Hints {
@@ -226,12 +227,12 @@ impl<T: Scalar> Layer<T> for Liar {
         (self.lie == GainBound).then_some([f64::NAN, -1.0, f64::INFINITY, 0.0][self.turn() % 4])
     }
 
-    fn state_bounds(&self, _: &[T], _: BatchShape<'_>, path: &str, visit: &mut dyn FnMut(&str, Option<&[f64]>)) {
+    fn state_gain_bounds(&self, _: &[T], _: BatchShape<'_>) -> Option<Vec<f64>> {
         match (self.lie, self.turn() % 3) {
-            (StateBounds, 0) => visit(path, Some(&[])),
-            (StateBounds, 1) => visit(path, Some(&[f64::NAN, -1.0])),
-            (StateBounds, _) => visit("other", Some(&[1.0, 1.0, 1.0])),
-            _ => {}
+            (StateBounds, 0) => Some(Vec::new()),
+            (StateBounds, 1) => Some(vec![f64::NAN, -1.0]),
+            (StateBounds, _) => Some(vec![1.0; 3]),
+            _ => Option::None,
         }
     }
 

@@ -4,6 +4,7 @@ use chainrule::testing::{Evidence, Law, Violations};
 
 mod activation;
 mod cell;
+mod composite;
 mod initializer;
 mod layer;
 mod loss;

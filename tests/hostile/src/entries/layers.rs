@@ -11,7 +11,7 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     layer::{
         ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GruVariant, LastStep, LayerNorm, LayerSpec,
-        Linear, MeanOverSteps, Mode, PRelu, Residual, RmsNorm, Sequential, initialize,
+        Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Structure, initialize,
     },
     network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
@@ -281,15 +281,14 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "layer::Layer::forward",
                 "layer::Layer::blocks",
-                "layer::Layer::places",
+                "layer::Layer::structure",
                 "layer::Layer::memory",
                 "layer::Layer::output_shape",
                 "layer::Layer::hints",
                 "layer::Layer::reads_later_steps",
                 "layer::Layer::initialize",
                 "layer::Layer::gain_bound",
-                "layer::Layer::gain_bounds",
-                "layer::Layer::state_bounds",
+                "layer::Layer::state_gain_bounds",
             ],
             Some("the layer lies in a pass"),
             |c| {
@@ -297,6 +296,30 @@ pub fn entries() -> Vec<Entry> {
                 let width = 1 + c.below(4);
                 let liar = Liar::new(width, lie, c);
                 embedded::<f32>(c, Box::new(liar))
+            },
+        ),
+        entry(
+            4,
+            &[
+                "layer::Structure::chain",
+                "layer::Structure::branches",
+                "layer::Structure::links",
+                "layer::Structure::own_parameters",
+                "layer::Structure::part",
+                "layer::Structure::link_names",
+                "layer::PartSizes::of",
+            ],
+            None,
+            |c| {
+                let parts = [c.node(2, 2), c.node(2, 2)].map(|node| node.build::<f32>());
+                let [Ok(first), Ok(second)] = parts else { return Ok(()) };
+                let whole = if c.flag() { Structure::chain() } else { Structure::branches() };
+                let names = ["", "a", "a.b"];
+                let whole = whole.links(&names[..c.below(4)]).own_parameters(c.size());
+                let whole = whole.part(c.of(&names), &*first).part(c.of(&names), &*second);
+                let _ = format!("{:?} {:?} {:?}", whole.kind(), whole.link_names(c.of(&names)), PartSizes::of(&*first));
+                let _ = whole.parts().map(|(name, _, range)| name.len() + range.len()).max();
+                Ok(())
             },
         ),
         entry(

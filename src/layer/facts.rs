@@ -1,0 +1,44 @@
+//! Widths of a layer, and whether its samples depend on each other.
+
+/// Widths of a layer, in values per row, and how many parameters it has.
+///
+/// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
+/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here,
+/// which they refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Dims {
+    /// Values per input row.
+    pub input: usize,
+    /// Values per output row.
+    pub output: usize,
+    /// Parameters.
+    pub parameters: usize,
+}
+
+impl Dims {
+    /// The widths `input` → `output` with that many parameters.
+    pub const fn new(input: usize, output: usize, parameters: usize) -> Self {
+        Dims { input, output, parameters }
+    }
+}
+
+/// Whether the samples of a batch depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Samples {
+    /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
+    Independent,
+    /// The output of a sample depends on the other samples too, as in batch normalisation.
+    Coupled,
+}
+
+impl Samples {
+    /// The answer for two layers together: coupled if either is.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match self {
+            Samples::Independent => other,
+            Samples::Coupled => self,
+        }
+    }
+}

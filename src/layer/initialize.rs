@@ -1,0 +1,36 @@
+//! The first values of the parameters.
+
+use super::Layer;
+use crate::{
+    block::Blocks,
+    error::Error,
+    random::generator,
+    scalar::{Scalar, to_f64},
+    size::{filled, room},
+};
+use alloc::vec::Vec;
+
+/// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
+///
+/// # Errors
+/// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;
+/// [`Error::TooLarge`] for more parameters than memory can hold.
+pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
+    let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
+    let mut w = filled("the parameters of the network", parameters, T::zero())?;
+    let (initialized, index) = (layer.initialize(&mut w, &mut generator(seed)), non_finite(&w));
+    let Some(index) = index else { return initialized.map(|()| w) };
+    let found = match initialized {
+        Err(Error::NonFinite { found, .. }) => found,
+        Err(other) => return Err(other),
+        Ok(()) => to_f64(w[index]),
+    };
+    let blocks = Blocks::collect(|visit| layer.blocks(visit));
+    let (block, first) =
+        blocks.at(index).map_or_else(Default::default, |block| (block.name.clone(), block.range.start));
+    Err(Error::InitialValue { block: block.into_owned(), index: index - first, found })
+}
+
+fn non_finite<T: Scalar>(w: &[T]) -> Option<usize> {
+    w.iter().position(|w| !w.is_finite())
+}

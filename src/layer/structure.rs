@@ -1,0 +1,338 @@
+//! What a layer is made of: its own links, and the layers inside.
+
+use super::{Answers, Layer, Mode, Samples, check::join};
+use crate::{
+    batch_shape::BatchShape,
+    block::{Block, Blocks},
+    error::{Error, LayerRule},
+    linalg::Upper,
+    scalar::Scalar,
+};
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use core::ops::Range;
+use rand_core::Rng;
+
+/// How the parts of a layer are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StructureKind {
+    /// No parts.
+    Leaf,
+    /// The output of each part is the input of the next: `y = f_L(… f_1(x))`.
+    Chain,
+    /// Every part has the input of the whole, and the layer combines their outputs.
+    Branches,
+}
+
+/// What a layer is made of. From it a network derives blocks, first values, names of links, bounds, and whether samples
+/// or later steps matter; a container states it once.
+///
+/// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
+/// is `p.weight`, a link below the path `2` is `2.p`.
+///
+/// ```
+/// use chainrule::layer::{Layer, Linear, Structure};
+/// let (f, g) = (Linear::new(3, 2), Linear::new(3, 2));
+/// let structure = Structure::<f64>::branches().part("first", &f).part("second", &g);
+/// assert_eq!(structure.link_names("4"), ["4", "4.first", "4.second"]);
+/// ```
+#[derive(Debug)]
+pub struct Structure<'a, T: Scalar> {
+    kind: StructureKind,
+    /// Names of the layer's own links below its path; that of the path itself is empty.
+    links: &'a [&'a str],
+    parts: Vec<Part<'a, T>>,
+    /// Where the parameters of the next part begin.
+    end: usize,
+    answers: Recorded,
+}
+
+/// A part of a layer.
+#[derive(Debug)]
+pub(crate) struct Part<'a, T: Scalar> {
+    /// Its name below the layer; empty for a part that takes the layer's path.
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) layer: &'a dyn Layer<T>,
+    /// Its parameters within those of the layer.
+    pub(crate) range: Range<usize>,
+    /// Its answers when it was added.
+    pub(crate) kept: Option<Answers>,
+}
+
+/// Where the answers of a layer come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Recorded {
+    /// The layer is asked.
+    No,
+    /// They were checked when the layer was made.
+    Checked(Result<Answers, LayerRule>),
+    /// They follow from those of the only part.
+    OfPart(fn(Answers) -> Result<Answers, LayerRule>),
+}
+
+/// How many parameters, blocks and links a layer has: where those of the next part begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartSizes {
+    /// Parameters.
+    pub parameters: usize,
+    /// Blocks.
+    pub blocks: usize,
+    /// Links.
+    pub links: usize,
+}
+
+impl PartSizes {
+    /// The sizes of `layer`.
+    pub fn of<T: Scalar>(layer: &dyn Layer<T>) -> Self {
+        let blocks = Blocks::collect(|visit| layer.blocks(visit)).len();
+        let mut links = 0;
+        layer.structure().visit_links("", &mut |_| links += 1);
+        PartSizes { parameters: layer.dims().parameters, blocks, links }
+    }
+}
+
+impl<'a, T: Scalar> Structure<'a, T> {
+    /// A layer without parts, with one link: its path.
+    pub const LEAF: Self = Self::new(StructureKind::Leaf, &[""]);
+
+    const fn new(kind: StructureKind, links: &'a [&'a str]) -> Self {
+        Structure { kind, links, parts: Vec::new(), end: 0, answers: Recorded::No }
+    }
+
+    /// Parts one after the other, without a link of the layer's own.
+    pub const fn chain() -> Self {
+        Self::new(StructureKind::Chain, &[])
+    }
+
+    /// Parts beside each other, and one link of the layer's own, where their outputs are combined.
+    pub const fn branches() -> Self {
+        Self::new(StructureKind::Branches, &[""])
+    }
+
+    /// Sets the names of the layer's own links below its path; the empty name is the path itself.
+    #[must_use]
+    pub fn links(self, links: &'a [&'a str]) -> Self {
+        Structure { links, ..self }
+    }
+
+    /// Sets how many parameters of the layer itself come before those of its parts.
+    #[must_use]
+    pub fn own_parameters(self, end: usize) -> Self {
+        Structure { end, ..self }
+    }
+
+    /// Adds a part under `name`.
+    #[must_use]
+    pub fn part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>) -> Self {
+        let parameters = layer.dims().parameters;
+        self.add(name.into(), layer, parameters, None)
+    }
+
+    /// [`part`](Self::part), with the answers that the layer gave when it was added.
+    #[must_use]
+    pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
+        self.add(name.into(), layer, kept.dims.parameters, Some(kept))
+    }
+
+    fn add(mut self, name: Cow<'a, str>, layer: &'a dyn Layer<T>, parameters: usize, kept: Option<Answers>) -> Self {
+        let range = self.end..self.end.saturating_add(parameters);
+        self.end = range.end;
+        self.parts.push(Part { name, layer, range, kept });
+        self
+    }
+
+    /// Sets where the answers of the layer come from.
+    #[must_use]
+    pub(crate) fn recorded(self, answers: Recorded) -> Self {
+        Structure { answers, ..self }
+    }
+
+    /// The answers of the layer, given those of its parts; `ask` asks the layer itself.
+    pub(super) fn answers_of(
+        &self,
+        parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
+        ask: impl FnOnce() -> Result<Answers, LayerRule>,
+    ) -> Result<Answers, LayerRule> {
+        match (&self.answers, self.parts.len()) {
+            (Recorded::Checked(answers), _) => answers.clone(),
+            (Recorded::OfPart(answers), 1) => answers(parts.next().unwrap_or_else(ask)?),
+            _ => {
+                let mut deepest = 0;
+                for part in parts {
+                    deepest = part?.depth.max(deepest);
+                }
+                Ok(Answers { depth: Answers::above(deepest)?, ..ask()? })
+            }
+        }
+    }
+
+    /// Whether the rows after a part, which come to the next, may be others than those before.
+    pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
+        self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
+    }
+
+    /// How many links the layer itself has.
+    pub(crate) fn own_links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// How the parts are connected.
+    pub fn kind(&self) -> StructureKind {
+        self.kind
+    }
+
+    /// The parts: name, layer, and its range of parameters.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &'a dyn Layer<T>, Range<usize>)> {
+        self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
+    }
+
+    /// The names of all links of a layer at `path`, in the order of their numbers.
+    pub fn link_names(&self, path: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        self.visit_links(path, &mut |name| names.push(name));
+        names
+    }
+
+    fn visit_links(&self, path: &str, visit: &mut dyn FnMut(String)) {
+        self.links.iter().for_each(|link| visit(self.below(path, link)));
+        for part in &self.parts {
+            part.layer.structure().visit_links(&self.below(path, &part.name), visit);
+        }
+    }
+
+    /// The path of a link or part.
+    pub(crate) fn below(&self, path: &str, name: &str) -> String {
+        match (self.kind, name) {
+            (_, "") => path.into(),
+            (StructureKind::Chain, _) => join(path, name),
+            _ => alloc::format!("{path}.{name}"),
+        }
+    }
+
+    /// Visits the parts, each with the rows that come to it.
+    pub(crate) fn each<'s, E>(
+        &self,
+        shape: BatchShape<'s>,
+        mut visit: impl FnMut(&Part<'a, T>, BatchShape<'s>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rows = shape;
+        for (i, part) in self.parts.iter().enumerate() {
+            visit(part, rows)?;
+            if i + 1 < self.parts.len() && self.changes_rows(part) {
+                rows = part.layer.output_shape(rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the blocks of the parts.
+    pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        for Part { name, layer, range, .. } in &self.parts {
+            match &**name {
+                "" => layer.blocks(visit),
+                name => layer.blocks(&mut |block| visit(block.within(name, range.start))),
+            }
+        }
+    }
+
+    /// Initializes the parameters of the parts.
+    pub(super) fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let expected = w.len();
+        self.parts.iter().try_for_each(|part| match w.get_mut(part.range.clone()) {
+            Some(w) => part.layer.initialize(w, rng),
+            None => Err(LayerRule::BlockTotal { expected, found: self.end }.at(&part.name)),
+        })
+    }
+
+    /// Whether samples are coupled in any part.
+    pub(super) fn samples(&self) -> Samples {
+        let samples = |part: &Part<'_, T>| part.kept.map_or_else(|| part.layer.samples(), |kept| kept.samples);
+        self.parts.iter().fold(Samples::Independent, |all, part| all.and(samples(part)))
+    }
+
+    /// Whether any part reads later steps.
+    pub(super) fn reads_later_steps(&self) -> bool {
+        let reads = |part: &Part<'_, T>| {
+            part.kept.map_or_else(|| part.layer.reads_later_steps(), |kept| kept.reads_later_steps)
+        };
+        self.parts.iter().any(reads)
+    }
+
+    /// The product of the bounds of a chain: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` for other kinds.
+    pub(super) fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        if self.kind != StructureKind::Chain {
+            return None;
+        }
+        self.times(Upper::ONE, w, shape).map(Upper::get)
+    }
+
+    /// `product` times the bound of each part; chains within are multiplied link by link.
+    fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
+        let mut product = product;
+        let bounded = self.each(shape, |part, rows| {
+            let (w, inner) = (w.get(part.range.clone()).ok_or(())?, part.layer.structure());
+            product = match inner.kind {
+                StructureKind::Chain => inner.times(product, w, rows),
+                _ => part.layer.gain_bound(w, rows).map(|bound| product * Upper::of(bound)),
+            }
+            .ok_or(())?;
+            Ok::<(), ()>(())
+        });
+        bounded.ok().map(|()| product)
+    }
+}
+
+/// Visits the links of `layer`, or the parts of a chain, with bounds whose product is that of the whole; where there is
+/// none, with the parts that have none.
+pub(crate) fn gain_bounds<T: Scalar>(
+    layer: &dyn Layer<T>,
+    w: &[T],
+    shape: BatchShape<'_>,
+    path: &str,
+    visit: &mut dyn FnMut(&str, Option<f64>),
+) {
+    let structure = layer.structure();
+    let within = |visit: &mut dyn FnMut(&str, Option<f64>)| {
+        let _ = structure.each(shape, |part, rows| {
+            let path = structure.below(path, &part.name);
+            gain_bounds(part.layer, w.get(part.range.clone()).unwrap_or_default(), rows, &path, visit);
+            Ok::<(), ()>(())
+        });
+    };
+    if structure.kind == StructureKind::Chain {
+        return within(visit);
+    }
+    let bound = layer.gain_bound(w, shape);
+    let mut missing = false;
+    if bound.is_none() {
+        within(&mut |name, bound| {
+            if bound.is_none() {
+                missing = true;
+                visit(name, None);
+            }
+        });
+    }
+    if !missing {
+        visit(path, bound);
+    }
+}
+
+/// Visits each layer with a state in `layer`, with its [`state_gain_bounds`](Layer::state_gain_bounds).
+pub(crate) fn state_bounds<T: Scalar>(
+    layer: &dyn Layer<T>,
+    w: &[T],
+    shape: BatchShape<'_>,
+    path: &str,
+    visit: &mut dyn FnMut(&str, Option<&[f64]>),
+) {
+    let structure = layer.structure();
+    if structure.kind == StructureKind::Leaf && layer.memory(shape, Mode::Infer).state > 0 {
+        visit(path, layer.state_gain_bounds(w, shape).as_deref());
+    }
+    let _ = structure.each(shape, |part, rows| {
+        let path = structure.below(path, &part.name);
+        state_bounds(part.layer, w.get(part.range.clone()).unwrap_or_default(), rows, &path, visit);
+        Ok::<(), ()>(())
+    });
+}

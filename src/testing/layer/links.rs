@@ -1,0 +1,42 @@
+//! Links: a part reports the same ones inside another layer as by itself.
+
+use super::{Asked, Suite, draw, run};
+use crate::{batch_shape::BatchShape, layer::Layer, testing::Law};
+use alloc::{format, vec::Vec};
+
+impl Suite<'_, '_> {
+    /// The links that each part reports, inside the layer and by itself.
+    #[inline]
+    pub(super) fn links(&mut self) {
+        self.links_of(self.layers.double, BatchShape::sequences(1, 2), "");
+    }
+
+    /// The numbers of the links that `layer` reports by itself, each with whether it does so in the backward pass.
+    #[inline]
+    fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
+        let given = draw(layer, shape, self.seed, 7).ok()?;
+        let reported = run(layer, &given, &Asked { watched: true, ..Asked::new(shape) }).ok()?.links;
+        let structure = layer.structure();
+        let names = structure.link_names(path);
+        if let Some((link, _)) = reported.iter().find(|(link, _)| *link >= names.len()) {
+            let expected = format!("one of its {} links", names.len());
+            self.trial.breaks(Law::ReportsLinks, format!("{}`{path}`", self.label), expected, format!("{link}"), "");
+        }
+        let mut first = structure.own_links();
+        let _ = structure.each(shape, |part, rows| {
+            let path = structure.below(path, &part.name);
+            let count = part.layer.structure().link_names("").len();
+            let alone = self.links_of(part.layer, rows, &path).unwrap_or_default();
+            let missing = alone.iter().find(|(link, backward)| !reported.contains(&(first + link, *backward)));
+            if let Some(&(link, backward)) = missing {
+                let way = if backward { "backward" } else { "forward" };
+                let name = names.get(first + link).map_or("", |name| name);
+                let place = format!("{}link `{name}` of part `{path}`, {way}", self.label);
+                self.trial.breaks(Law::ReportsLinks, place, "an event, as from the part by itself", "none", "");
+            }
+            first += count;
+            Ok::<(), ()>(())
+        });
+        Some(reported)
+    }
+}
