@@ -3,7 +3,7 @@
 use super::mismatch;
 use crate::{
     error::Error,
-    layer::{BranchScale, CellKind, LayerSpec},
+    layer::{BranchScale, LayerSpec},
     transform::{TransformSpec, spec::without_paths},
 };
 use alloc::{
@@ -155,13 +155,7 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::LastStep { width } => part("LastStep").with("width", width),
         LayerSpec::MeanOverSteps { width } => part("MeanOverSteps").with("width", width),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
-            let kind = match cell {
-                CellKind::Elman(activation) => format!("Elman {:?}", activation.as_any()),
-                CellKind::Lstm => "Lstm".into(),
-                CellKind::Gru(reset) => format!("Gru {reset:?}"),
-                CellKind::Custom(name) => without_paths(name),
-            };
-            part(&kind).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
+            part(&cell.to_string()).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }
         LayerSpec::Reversed(_) => part("Reversed"),
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),

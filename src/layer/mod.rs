@@ -29,6 +29,7 @@ mod spec_walk;
 mod structure;
 mod trainable;
 
+pub use crate::recurrent::kind::CellKind;
 pub use activation::ActivationLayer;
 pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut_end, hold, join};
 pub use context::Context;
@@ -48,7 +49,7 @@ pub use pool::{LastStep, MeanOverSteps};
 pub use prelu::PRelu;
 pub use residual::Residual;
 pub use sequential::Sequential;
-pub use spec::{BranchScale, CellKind, GruVariant, LayerSpec};
+pub use spec::{BranchScale, GruVariant, LayerSpec};
 pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;

@@ -1,7 +1,7 @@
 //! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
 
 use super::{Dims, MAX_DEPTH, spec_walk::HOLLOW};
-use crate::{activation::ActivationKind, initializer::InitializerKind};
+use crate::{activation::ActivationKind, initializer::InitializerKind, recurrent::kind::CellKind};
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::fmt::{self, Debug, Formatter};
 
@@ -24,21 +24,6 @@ pub enum GruVariant {
     ResetAfter,
     /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. The paper's.
     ResetBefore,
-}
-
-/// A recurrent cell as data.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum CellKind {
-    /// The plain cell.
-    Elman(ActivationKind),
-    /// Long short-term memory.
-    Lstm,
-    /// The gated recurrent unit.
-    Gru(GruVariant),
-    /// A cell of a user's own: the name of its type.
-    Custom(String),
 }
 
 /// A layer as data.

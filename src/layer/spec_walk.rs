@@ -1,6 +1,6 @@
 //! Walks over a network as data, without recursion.
 
-use super::{CellKind, LayerSpec, MAX_DEPTH, join};
+use super::{LayerSpec, MAX_DEPTH, join};
 use crate::error::LayerRule;
 use alloc::{
     format,
@@ -165,12 +165,7 @@ impl LayerSpec {
             LayerSpec::Sequential { .. } => "Sequential".into(),
             LayerSpec::LastStep { .. } => "LastStep".into(),
             LayerSpec::MeanOverSteps { .. } => "MeanOverSteps".into(),
-            LayerSpec::Recurrent { cell, .. } => match cell {
-                CellKind::Elman(activation) => format!("Recurrent Elman {}", activation.name()),
-                CellKind::Lstm => "Recurrent Lstm".into(),
-                CellKind::Gru(reset) => format!("Recurrent Gru, {reset:?}"),
-                CellKind::Custom(name) => format!("Recurrent {}", short(name)),
-            },
+            LayerSpec::Recurrent { cell, .. } => format!("Recurrent {cell}"),
             LayerSpec::Reversed(first) => {
                 let (mut layer, mut title) = (first, String::from("Reversed "));
                 while let LayerSpec::Reversed(within) = &**layer {

@@ -5,10 +5,13 @@ use crate::{
     error::Error,
     initializer::InitializerKind,
     layer::{
-        ActivationLayer, CellKind, Dropout, LastStep, Layer, LayerNorm, LayerSpec, Linear, MeanOverSteps, PRelu,
-        Residual, RmsNorm, Sequential, join,
+        ActivationLayer, Dropout, LastStep, Layer, LayerNorm, LayerSpec, Linear, MeanOverSteps, PRelu, Residual,
+        RmsNorm, Sequential, join,
     },
-    recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent, Reversed},
+    recurrent::{
+        Bidirectional, Cell, Recurrent, Reversed,
+        kind::{ActivationDispatch, CellVisitor},
+    },
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::ToString};
@@ -46,7 +49,7 @@ impl LayerSpec {
         self.build_at::<f64, Behind>("")
     }
 
-    fn build_at<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+    fn build_at<T: Scalar, A: ActivationDispatch>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         Ok(match self {
             LayerSpec::Residual { branch, scale } => {
                 Box::new(Residual::boxed(branch.build_at::<T, A>(&join(path, "branch"))?)?.scale(*scale)?)
@@ -68,7 +71,7 @@ impl LayerSpec {
     }
 
     /// A layer without parts. Apart, for its large frame is not to lie on the stack once a level.
-    fn build_leaf<T: Scalar, A: Activated>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+    fn build_leaf<T: Scalar, A: ActivationDispatch>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         let opaque = |kind: &str| Error::CustomPart { path: path.into(), kind: kind.into() };
         Ok(match self {
             LayerSpec::Linear { inputs, outputs, weights, bias } => {
@@ -96,14 +99,7 @@ impl LayerSpec {
             LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
-                match cell {
-                    CellKind::Elman(activation) => {
-                        A::visit(activation, unroll).ok_or_else(|| opaque(activation.name()))?
-                    }
-                    CellKind::Lstm => unroll.with(Lstm::new()),
-                    CellKind::Gru(reset) => unroll.with(Gru::new().variant(*reset)),
-                    CellKind::Custom(name) => return Err(opaque(name)),
-                }
+                cell.visit::<A, _>(unroll).ok_or_else(|| opaque(cell.custom_part().unwrap_or_default()))?
             }
             LayerSpec::Custom { kind, .. } => return Err(opaque(kind)),
             LayerSpec::Residual { .. }
@@ -114,16 +110,10 @@ impl LayerSpec {
     }
 }
 
-/// How a described activation becomes one that a layer can have.
-trait Activated {
-    /// Hands it to `visitor`; `None` where it cannot be one.
-    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output>;
-}
-
 /// As what it is: a layer for each type.
 struct Typed;
 
-impl Activated for Typed {
+impl ActivationDispatch for Typed {
     fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
         activation.visit(visitor)
     }
@@ -132,7 +122,7 @@ impl Activated for Typed {
 /// Behind a pointer: one layer for all of them.
 struct Behind;
 
-impl Activated for Behind {
+impl ActivationDispatch for Behind {
     fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
         Some(visitor.visit(Dynamic(activation.clone())))
     }
@@ -159,15 +149,9 @@ struct Unroll<T> {
     scalar: PhantomData<T>,
 }
 
-impl<T: Scalar> Unroll<T> {
-    fn with(self, cell: impl Cell) -> Box<dyn Layer<T>> {
-        Box::new(Recurrent::from_parts(self.widths, cell, self.weights, self.recurrent, self.bias))
-    }
-}
-
-impl<T: Scalar> ActivationVisitor for Unroll<T> {
+impl<T: Scalar> CellVisitor for Unroll<T> {
     type Output = Box<dyn Layer<T>>;
-    fn visit(self, activation: impl Activation) -> Self::Output {
-        self.with(Elman::new(activation))
+    fn visit(self, cell: impl Cell) -> Self::Output {
+        Box::new(Recurrent::from_parts(self.widths, cell, self.weights, self.recurrent, self.bias))
     }
 }

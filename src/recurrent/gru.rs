@@ -21,6 +21,7 @@ use alloc::{vec, vec::Vec};
 ///
 /// Source: Cho et al. 2014, eq. 5–8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gru {
     variant: GruVariant,
 }
@@ -188,7 +189,7 @@ impl Cell for Gru {
     }
 
     fn kind(&self) -> CellKind {
-        CellKind::Gru(self.variant)
+        CellKind::Gru(*self)
     }
 }
 

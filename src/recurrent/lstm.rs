@@ -22,6 +22,7 @@ use crate::{
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Lstm;
 
@@ -106,7 +107,7 @@ impl Cell for Lstm {
     }
 
     fn kind(&self) -> CellKind {
-        CellKind::Lstm
+        CellKind::Lstm(*self)
     }
 }
 

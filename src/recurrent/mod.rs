@@ -4,11 +4,10 @@ mod backward;
 mod bidirectional;
 mod bounds;
 mod cell;
-mod elman;
 mod forward;
-mod gru;
+pub(crate) mod kind;
 mod layer;
-mod lstm;
+mod list;
 mod monitoring;
 mod plan;
 mod reversed;
@@ -19,8 +18,22 @@ mod weight_gradient;
 pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds};
-pub use elman::Elman;
-pub use gru::Gru;
 pub use layer::Recurrent;
-pub use lstm::Lstm;
 pub use reversed::Reversed;
+
+macro_rules! files {
+    (
+        with_activation { $($generic_file:ident: $generic:ident;)* }
+        plain { $($file:ident: $name:ident [$($example:expr),+];)* }
+    ) => {
+        $(
+            mod $generic_file;
+            pub use $generic_file::$generic;
+        )*
+        $(
+            mod $file;
+            pub use $file::$name;
+        )*
+    };
+}
+list::cells!(files);

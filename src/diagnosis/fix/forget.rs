@@ -4,7 +4,7 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy, gates::span, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Initializer},
-    layer::{CellKind, LayerSpec},
+    layer::LayerSpec,
 };
 use alloc::format;
 
@@ -24,7 +24,9 @@ impl FixStrategy for ForgetBias {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let span = span(context);
         let open = rewrite(context.network, &mut |leaf, _| match leaf {
-            LayerSpec::Recurrent { cell: CellKind::Lstm | CellKind::Gru(_), bias: Some(bias), .. } => {
+            LayerSpec::Recurrent { cell, bias: Some(bias), .. }
+                if cell.gates().is_some_and(|gates| gates.iter().any(|gate| gate.carries_state)) =>
+            {
                 *bias = Chrono { span }.kind();
                 true
             }

@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     initializer::{Chrono, Glorot, Initializer},
     layer::{CellKind, LayerSpec},
+    recurrent::Lstm,
 };
 use alloc::format;
 
@@ -32,8 +33,10 @@ impl FixStrategy for GatesInsteadOfTanh {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let span = span(context);
         let gated = rewrite(context.network, &mut |leaf, _| match leaf {
-            LayerSpec::Recurrent { cell: cell @ CellKind::Elman(_), weights, recurrent, bias, .. } => {
-                *cell = CellKind::Lstm;
+            LayerSpec::Recurrent { cell, weights, recurrent, bias, .. }
+                if cell.gates().is_some_and(|gates| !gates.iter().any(|gate| gate.carries_state)) =>
+            {
+                *cell = CellKind::Lstm(Lstm::new());
                 (*weights, *recurrent) = (Glorot::uniform().kind(), Glorot::uniform().kind());
                 *bias = Some(Chrono { span }.kind());
                 true

@@ -7,10 +7,9 @@ use crate::{
         LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
     },
     initializer::{self, ByGate, Constant, Distribution, Fan, InitializerKind, Sparse, SparseScale},
-    layer::{CellKind, GruVariant},
+    layer::CellKind,
 };
 use proptest::{
-    prelude::any,
     prop_oneof,
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
@@ -83,9 +82,8 @@ pub fn initializers() -> BoxedStrategy<InitializerKind> {
 /// Every cell of the crate. They shrink to the plain one.
 pub fn cells() -> BoxedStrategy<CellKind> {
     prop_oneof![
-        2 => activations().prop_map(CellKind::Elman),
-        1 => Just(CellKind::Lstm),
-        1 => any::<GruVariant>().prop_map(CellKind::Gru),
+        2 => activations().prop_flat_map(|activation| Union::new(CellKind::with_activation(&activation).into_iter().map(Just))),
+        2 => Union::new(CellKind::plain().into_iter().map(Just)),
     ]
     .boxed()
 }

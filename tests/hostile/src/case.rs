@@ -5,6 +5,7 @@ use chainrule::{
     activation::{self, Activation, ActivationKind},
     initializer::{self, InitializerKind},
     layer::{BranchScale, CellKind, GruVariant, LayerSpec},
+    recurrent::{Gru, Lstm},
     scalar,
 };
 
@@ -381,9 +382,9 @@ impl Case {
 
     pub fn cell(&mut self) -> CellKind {
         match self.next() % 4 {
-            0 => CellKind::Lstm,
-            1 => CellKind::Gru(GruVariant::ResetAfter),
-            2 => CellKind::Gru(GruVariant::ResetBefore),
+            0 => CellKind::Lstm(Lstm::new()),
+            1 => CellKind::Gru(Gru::new()),
+            2 => CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore)),
             _ => CellKind::Elman(self.activation()),
         }
     }
@@ -470,8 +471,8 @@ impl Case {
                 LayerSpec::LayerNorm { width: 4, epsilon: 1e-5, affine: true },
                 linear(4, output),
             ],
-            2 => vec![recurrent(CellKind::Lstm), LayerSpec::LastStep { width: 3 }, linear(3, output)],
-            3 => vec![recurrent(CellKind::Gru(GruVariant::ResetAfter)), linear(3, output)],
+            2 => vec![recurrent(CellKind::Lstm(Lstm::new())), LayerSpec::LastStep { width: 3 }, linear(3, output)],
+            3 => vec![recurrent(CellKind::Gru(Gru::new())), linear(3, output)],
             _ => vec![
                 linear(input, 4),
                 LayerSpec::Residual {
@@ -547,9 +548,9 @@ pub fn parameters(node: &LayerSpec) -> u128 {
         LayerSpec::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             let (gates, apart) = match cell {
-                CellKind::Lstm => (4, 0),
-                CellKind::Gru(GruVariant::ResetAfter) => (3, 1),
-                CellKind::Gru(GruVariant::ResetBefore) => (3, 0),
+                CellKind::Lstm(_) => (4, 0),
+                CellKind::Gru(gru) if *gru == Gru::new() => (3, 1),
+                CellKind::Gru(_) => (3, 0),
                 _ => (1, 0),
             };
             let columns = (*inputs as u128).saturating_add(*hidden as u128);

@@ -4,7 +4,13 @@ use super::{
     measure::{cast, longest_input_gradient, longest_state_gradient, numbers},
     network::{Case, case, cell, node},
 };
-use chainrule::{Scalar, layer::CellKind, theory::Certificate, to_f64};
+use chainrule::{
+    Scalar,
+    layer::CellKind,
+    recurrent::{Gru, Lstm},
+    theory::Certificate,
+    to_f64,
+};
 use proptest::prelude::*;
 
 /// Inputs of several magnitudes, zeros, and rows of nearly equal values, where norms have the largest derivatives.
@@ -78,7 +84,8 @@ proptest! {
 #[test]
 fn certificate_of_cells_prints_the_attained_fraction() {
     use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
-    let cells = [CellKind::Lstm, CellKind::Gru(ResetAfter), CellKind::Gru(ResetBefore)];
+    let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
+    let cells = [CellKind::Lstm(Lstm::new()), gru(ResetAfter), gru(ResetBefore)];
     for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
         for (steps, size) in [(1, -0.5), (5, -0.5), (20, -0.5), (5, 0.5)] {
             let case = Case {
@@ -130,7 +137,8 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
 #[test]
 fn certificate_of_a_cell_with_one_large_weight_is_not_exceeded() {
     use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
-    let gates = [(CellKind::Lstm, 4), (CellKind::Gru(ResetAfter), 3), (CellKind::Gru(ResetBefore), 3)];
+    let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
+    let gates = [(CellKind::Lstm(Lstm::new()), 4), (gru(ResetAfter), 3), (gru(ResetBefore), 3)];
     for (cell, gates) in gates {
         for weight in 0..2 * gates {
             for (of_state, steps) in [(true, 2), (true, 3), (false, 1), (false, 2)] {

@@ -112,9 +112,9 @@ impl Case {
 pub fn cell() -> impl Strategy<Value = CellKind> {
     prop_oneof![
         (0..activations().len()).prop_map(|i| CellKind::Elman(activations()[i].clone())),
-        Just(CellKind::Lstm),
-        Just(CellKind::Gru(GruVariant::ResetAfter)),
-        Just(CellKind::Gru(GruVariant::ResetBefore)),
+        Just(CellKind::Lstm(Lstm::new())),
+        Just(CellKind::Gru(Gru::new())),
+        Just(CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore))),
     ]
 }
 

@@ -1,0 +1,110 @@
+//! A cell as data.
+
+#[cfg(feature = "proptest")]
+use super::*;
+use super::{cell::Cell, list::cells};
+use crate::{
+    activation::{Activation, ActivationKind, ActivationVisitor, Identity},
+    block::Gate,
+    transform::spec::without_paths,
+};
+use alloc::string::String;
+#[cfg(feature = "proptest")]
+use alloc::{vec, vec::Vec};
+use core::fmt;
+
+/// A generic operation on a cell of known type.
+pub(crate) trait CellVisitor {
+    type Output;
+    fn visit(self, cell: impl Cell) -> Self::Output;
+}
+
+/// How an activation as data becomes the activation of a layer or cell.
+pub(crate) trait ActivationDispatch {
+    /// Calls `visitor` with it; `None` for one that this crate cannot build.
+    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output>;
+}
+
+macro_rules! kinds {
+    (
+        with_activation { $($generic_file:ident: $generic:ident;)* }
+        plain { $($file:ident: $name:ident [$($example:expr),+];)* }
+    ) => {
+        /// A recurrent cell as data: one of this crate with its settings, or the name of a custom one.
+        #[derive(Clone, Debug, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[non_exhaustive]
+        pub enum CellKind {
+            $(#[doc = concat!("[`", stringify!($generic), "`](crate::recurrent::", stringify!($generic), ").")]
+            $generic(ActivationKind),)*
+            $(#[doc = concat!("[`", stringify!($name), "`](crate::recurrent::", stringify!($name), ").")]
+            $name(super::$name),)*
+            /// A custom cell: the name of its type.
+            Custom(String),
+        }
+
+        impl CellKind {
+            /// The gates of the cell; `None` for a custom one, of which the name alone is known.
+            pub fn gates(&self) -> Option<&'static [Gate]> {
+                match self {
+                    $(CellKind::$generic(_) => Some(super::$generic::new(Identity).gates()),)*
+                    $(CellKind::$name(cell) => Some(cell.gates()),)*
+                    CellKind::Custom(_) => None,
+                }
+            }
+
+            /// Calls `visitor` with the typed cell; `None` for one with a custom part.
+            pub(crate) fn visit<A: ActivationDispatch, V: CellVisitor>(&self, visitor: V) -> Option<V::Output> {
+                match self {
+                    $(CellKind::$generic(activation) => {
+                        struct Of<V>(V);
+                        impl<V: CellVisitor> ActivationVisitor for Of<V> {
+                            type Output = V::Output;
+                            fn visit(self, activation: impl Activation) -> V::Output {
+                                self.0.visit(super::$generic::new(activation))
+                            }
+                        }
+                        A::visit(activation, Of(visitor))
+                    })*
+                    $(CellKind::$name(cell) => Some(visitor.visit(cell.clone())),)*
+                    CellKind::Custom(_) => None,
+                }
+            }
+
+            /// The name of the custom part, if the cell has one.
+            pub(crate) fn custom_part(&self) -> Option<&str> {
+                match self {
+                    $(CellKind::$generic(ActivationKind::Custom(activation)) => Some(activation.name()),)*
+                    CellKind::Custom(name) => Some(name),
+                    _ => None,
+                }
+            }
+
+            /// The cells with this activation.
+            #[cfg(feature = "proptest")]
+            pub(crate) fn with_activation(activation: &ActivationKind) -> Vec<CellKind> {
+                vec![$(CellKind::$generic(activation.clone())),*]
+            }
+
+            /// The cells without an activation of choice, with each of their settings.
+            #[cfg(feature = "proptest")]
+            pub(crate) fn plain() -> Vec<CellKind> {
+                vec![$($(CellKind::$name($example)),+),*]
+            }
+        }
+
+        /// The name of the cell, with its settings.
+        impl fmt::Display for CellKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&match self {
+                    $(CellKind::$generic(activation) => {
+                        alloc::format!("{} {:?}", stringify!($generic), activation.as_any())
+                    })*
+                    $(CellKind::$name(cell) => alloc::format!("{cell:?}"),)*
+                    CellKind::Custom(name) => without_paths(name),
+                })
+            }
+        }
+    };
+}
+cells!(kinds);

@@ -1,0 +1,18 @@
+//! The cells of this crate: a new one is its own file and a line here.
+
+/// Calls the macro `$then` with the list: file, type, and the cells that random networks contain. The type of a cell
+/// with an activation is generic over it.
+macro_rules! cells {
+    ($then:ident) => {
+        $then! {
+            with_activation {
+                elman: Elman;
+            }
+            plain {
+                gru: Gru [Gru::new(), Gru::new().variant(crate::layer::GruVariant::ResetBefore)];
+                lstm: Lstm [Lstm::new()];
+            }
+        }
+    };
+}
+pub(super) use cells;
