@@ -70,6 +70,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(done)
     }
 
+    /// One update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
     pub(super) fn one_update(
         &mut self,
         data: &Dataset<'_, T>,
@@ -77,61 +78,90 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let width = self.workspace.dims().output;
-        let per_step = per_step(self.workspace.network());
-        let divided = samples.len() > self.settings.batch_size;
-        // A mean over all samples weighs the means of the parts by what their rows count for.
+        let whole = self.total_weight(data, batch, samples)?;
+        let weight = to_f64(whole);
+        if whole.is_zero() {
+            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
+        }
+        if samples.len() > self.settings.batch_size {
+            let loss = self.accumulate(data, batch, samples, whole, monitor)?;
+            return self.apply(loss, weight, monitor);
+        }
+        let loss = self.forward(data, batch, 0, T::one(), monitor)?;
+        if let Some(rate) = self.in_place_rate(monitor) {
+            self.workspace.descend(&mut self.parameters, rate)?;
+            self.optimizer.note_step();
+            return Ok(Updated { loss, weight, outcome: Outcome::Apply });
+        }
+        self.workspace.backward_with(&self.parameters, monitor)?;
+        self.apply(loss, weight, monitor)
+    }
+
+    /// The weight of the rows of `samples` in a mean: 0 if all are masked or of an ignored class. A single batch stays
+    /// chosen.
+    fn total_weight(&self, data: &Dataset<'_, T>, batch: &mut Batch<T>, samples: &[usize]) -> Result<T, Error> {
         let mut whole = T::zero();
         for part in samples.chunks(self.settings.batch_size) {
-            batch.choose(data, part, per_step)?;
-            whole += self.loss.total_weight(width, batch.target(), batch.row_weights());
+            batch.choose(data, part, per_step(self.workspace.network()))?;
+            whole += self.batch_weight(batch);
         }
-        if whole.is_zero() {
-            return Ok(Updated { loss: f64::NAN, weight: 0.0, outcome: Outcome::Skip });
+        Ok(whole)
+    }
+
+    /// The weight of the rows of the chosen batch in a mean.
+    fn batch_weight(&self, batch: &Batch<T>) -> T {
+        self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
+    }
+
+    /// Forward pass and loss of the chosen batch, both times `share`; leaves `share · ∂L/∂y` in the workspace. `first`
+    /// is the position of its first sample in the update, by which dropout draws its masks.
+    fn forward(
+        &mut self,
+        data: &Dataset<'_, T>,
+        batch: &mut Batch<T>,
+        first: usize,
+        share: T,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<f64, Error> {
+        let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
+        self.workspace.set_dropout_key(DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first));
+        batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
+        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor)?;
+        let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
+        let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
+        if !share.is_one() {
+            loss *= share;
+            output.dy.iter_mut().for_each(|dy| *dy *= share);
         }
-        let plain_rate = self.optimizer.plain_rate().map(scalar::<T>);
-        let plain_rate =
-            plain_rate.filter(|&rate| !divided && !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok());
+        let loss = to_f64(loss);
+        if !loss.is_finite() {
+            self.check_parameters()?;
+        }
+        Ok(loss)
+    }
+
+    /// Sums the gradients of parts that are as large as a batch. If the loss is a mean, the share of a part is its weight
+    /// over that of the whole. Returns the loss over all parts.
+    fn accumulate(
+        &mut self,
+        data: &Dataset<'_, T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        whole: T,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<f64, Error> {
+        let (size, per_step) = (self.settings.batch_size, per_step(self.workspace.network()));
+        let mean = self.loss.reduction() == Reduction::Mean;
         let (mut total, mut first) = (0.0, true);
-        for (i, part) in samples.chunks(self.settings.batch_size).enumerate() {
-            let mut share = T::one();
-            if divided {
-                batch.choose(data, part, per_step)?;
-                let weight = self.loss.total_weight(width, batch.target(), batch.row_weights());
-                if weight.is_zero() {
-                    continue;
-                }
-                if self.loss.reduction() == Reduction::Mean {
-                    share = weight / whole;
-                }
+        for (i, part) in samples.chunks(size).enumerate() {
+            batch.choose(data, part, per_step)?;
+            let weight = self.batch_weight(batch);
+            if weight.is_zero() {
+                continue;
             }
-            let mut part_monitor;
-            let monitor: &mut dyn GradientMonitor<T> = if divided {
-                part_monitor = Part { monitor: &mut *monitor, first };
-                &mut part_monitor
-            } else {
-                &mut *monitor
-            };
-            self.workspace.set_dropout_key(
-                DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(i * self.settings.batch_size),
-            );
-            batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
-            let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor)?;
-            let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
-            let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
-            if !share.is_one() {
-                loss *= share;
-                output.dy.iter_mut().for_each(|dy| *dy *= share);
-            }
-            total += to_f64(loss);
-            if !total.is_finite() {
-                self.check_parameters()?;
-            }
-            if let Some(rate) = plain_rate {
-                self.workspace.descend(&mut self.parameters, rate)?;
-                self.optimizer.note_step();
-                return Ok(Updated { loss: total, weight: to_f64(whole), outcome: Outcome::Apply });
-            }
+            let share = if mean { weight / whole } else { T::one() };
+            let monitor = &mut Part { monitor: &mut *monitor, first };
+            total += self.forward(data, batch, i * size, share, monitor)?;
             if first {
                 self.workspace.backward_with(&self.parameters, monitor)?;
             } else {
@@ -139,15 +169,28 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             first = false;
         }
-        let (blocks, gradient) = self.workspace.blocks_and_gradient();
         if monitor.is_active() {
-            if divided {
-                monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw: gradient });
-            }
-            monitor.event(&Event::Loss(total));
+            let (blocks, dw) = self.workspace.blocks_and_gradient();
+            monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw });
         }
+        Ok(total)
+    }
+
+    /// The rate of plain gradient descent, if each layer may take its step as soon as its gradient is computed. A
+    /// monitor must see the whole gradient before.
+    fn in_place_rate(&self, monitor: &dyn GradientMonitor<T>) -> Option<T> {
+        let rate = self.optimizer.plain_rate().map(scalar::<T>);
+        rate.filter(|&rate| !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok())
+    }
+
+    /// Turns the gradient in the workspace into an update, and adds it to the parameters.
+    fn apply(&mut self, loss: f64, weight: f64, monitor: &mut dyn GradientMonitor<T>) -> Result<Updated, Error> {
+        if monitor.is_active() {
+            monitor.event(&Event::Loss(loss));
+        }
+        let (blocks, gradient) = self.workspace.blocks_and_gradient();
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
-        Ok(Updated { loss: total, weight: to_f64(whole), outcome })
+        Ok(Updated { loss, weight, outcome })
     }
 
     /// Refuses non-finite parameters, unless the chain has a [`SkipNonFinite`](crate::transform::SkipNonFinite).
