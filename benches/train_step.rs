@@ -1,5 +1,5 @@
-//! One training step of eight workloads, timed like in other libraries: `-w W4 -d f32 -t 1 -b 2.5` prints one JSON
-//! line.
+//! One training step of eight workloads, timed like in other libraries: `-w W4 -d f32 -t 1 -b 2.5 -o sgd` prints one
+//! JSON line. `-o` is sgd, momentum, nesterov, rmsprop, adagrad, adam or adamw.
 //!
 //! It uses the public interface and the default path of the trainer. Data and initial weights come from a counter-based
 //! generator that the programs for other libraries also use. Equal losses show that all compute the same.
@@ -13,7 +13,7 @@ use chainrule::{
     recurrent::{Elman, Gru, Lstm},
     scalar,
     trainer::{TrainConfig, Trainer},
-    transform::{ClipNorm, GradientTransform, Sgd},
+    transform::{Adagrad, Adam, AdamW, ClipNorm, GradientTransform, RmsProp, Sgd},
 };
 use std::time::Instant;
 
@@ -40,10 +40,29 @@ struct Arguments {
     dtype: String,
     threads: usize,
     budget: f64,
+    optimizer: String,
+}
+
+impl Arguments {
+    /// The chain of transforms; recurrent workloads clip the gradient first.
+    fn chain<T: Scalar>(&self, clips: bool) -> Box<dyn GradientTransform<T>> {
+        let optimizer: Box<dyn GradientTransform<T>> = match self.optimizer.as_str() {
+            "sgd" => Box::new(Sgd::new(0.01)),
+            "momentum" => Box::new(Sgd::new(0.01).momentum(0.9)),
+            "nesterov" => Box::new(Sgd::new(0.01).momentum(0.9).nesterov()),
+            "rmsprop" => Box::new(RmsProp::new(1e-3)),
+            "adagrad" => Box::new(Adagrad::new(1e-2)),
+            "adam" => Box::new(Adam::new(1e-3)),
+            "adamw" => Box::new(AdamW::new(1e-3, 0.01)),
+            other => panic!("no optimizer {other}"),
+        };
+        if clips { Box::new((ClipNorm::new(1.0), optimizer)) } else { optimizer }
+    }
 }
 
 fn arguments() -> Arguments {
-    let mut found = Arguments { workload: "W1".into(), dtype: "f32".into(), threads: 1, budget: 2.5 };
+    let mut found =
+        Arguments { workload: "W1".into(), dtype: "f32".into(), threads: 1, budget: 2.5, optimizer: "sgd".into() };
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     for pair in words.chunks(2) {
         let [key, value] = pair else { panic!("{} needs a value", pair[0]) };
@@ -52,7 +71,8 @@ fn arguments() -> Arguments {
             "-d" => found.dtype = value.clone(),
             "-t" => found.threads = value.parse().expect("threads"),
             "-b" => found.budget = value.parse().expect("seconds"),
-            _ => panic!("expected -w, -d, -t or -b, found {key}"),
+            "-o" => found.optimizer = value.clone(),
+            _ => panic!("expected -w, -d, -t, -b or -o, found {key}"),
         }
     }
     found
@@ -77,11 +97,13 @@ fn time(arguments: &Arguments, mut step: impl FnMut(usize) -> f64) {
     times.sort_by(f64::total_cmp);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     println!(
-        "{{\"peer\":\"chainrule\",\"workload\":\"{}\",\"threads\":{},\"dtype\":\"{}\",\"median_us\":{:.3},\"min_us\":{:.3},\
+        "{{\"peer\":\"chainrule\",\"workload\":\"{}\",\"threads\":{},\"dtype\":\"{}\",\"optimizer\":\"{}\",\
+         \"median_us\":{:.3},\"min_us\":{:.3},\
          \"steps\":{},\"loss_first\":{:.6e},\"loss_10\":{:.6e},\"loss_last\":{:.6e}}}",
         arguments.workload,
         arguments.threads,
         arguments.dtype,
+        arguments.optimizer,
         times[times.len() / 2],
         times[0],
         times.len(),
@@ -123,13 +145,14 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
     }
     let network = builder.build().expect("a network");
     let settings = TrainConfig { batch_size: batch, threads: arguments.threads, ..TrainConfig::default() };
+    let chain = arguments.chain(false);
     if classes {
         let x = scaled::<T>(7, batch * dims[0], 1.7320508);
         let count = dims[dims.len() - 1];
         let label = |v: &f32| (((f64::from(*v) + 1.0) * 0.5 * count as f64) as usize).min(count - 1);
         let labels: Vec<usize> = uniform(8, batch).iter().map(label).collect();
         let data = Dataset::rows(dims[0], &x, Target::Classes(&labels)).expect("data");
-        let mut trainer = Trainer::new(network, CrossEntropy::new(), Sgd::new(0.01), settings).expect("a trainer");
+        let mut trainer = Trainer::new(network, CrossEntropy::new(), chain, settings).expect("a trainer");
         trainer.parameters_mut().copy_from_slice(&w);
         run(arguments, trainer, &data);
     } else {
@@ -137,7 +160,7 @@ fn mlp<T: Scalar>(arguments: &Arguments, dims: &[usize], relu: bool, classes: bo
         let y: Vec<T> = x.chunks(2).map(|x| scalar(f64::from(x[0] * x[1] + 0.5 * x[0]))).collect();
         let x: Vec<T> = x.iter().map(|&v| scalar(f64::from(v))).collect();
         let data = Dataset::rows(2, &x, Target::Values(&y)).expect("data");
-        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.01), settings).expect("a trainer");
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings).expect("a trainer");
         trainer.parameters_mut().copy_from_slice(&w);
         run(arguments, trainer, &data);
     }
@@ -167,7 +190,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let y = scaled::<T>(8, batch * 10, 1.0);
     let data = Dataset::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
     let settings = TrainConfig { batch_size: batch, threads: arguments.threads, ..TrainConfig::default() };
-    let chain = (ClipNorm::new(1.0), Sgd::new(0.01));
+    let chain = arguments.chain(true);
     let mut trainer =
         Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps).expect("a trainer");
     trainer.parameters_mut().copy_from_slice(&w);
