@@ -55,6 +55,11 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
+    /// Whether it divides by the largest second moment.
+    pub(super) fn is_amsgrad(&self) -> bool {
+        self.amsgrad
+    }
+
     fn check<T: Scalar>(&self) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of Adam", self.betas[0])?;
@@ -70,7 +75,7 @@ impl Adam {
 
     /// `(g, m, v) ↦ (m, v)`, and `(m, v)` to the update.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
-    fn rule<T: Scalar>(
+    pub(super) fn rule<T: Scalar>(
         &self,
         step: u64,
     ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {

@@ -4,14 +4,21 @@
 //! `(SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(1e-3), Schedule::cosine(1000, 0.0))`.
 //! [`Optimizer::new`] checks the order, which [`Stage`] states. [`Unordered`] accepts another order.
 
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod average;
 mod chain;
 mod clip;
+mod each_parameter;
+mod lion;
+mod muon;
+mod nadam;
 mod optimizer;
 mod parameter_groups;
 mod penalty;
+mod radam;
 mod rmsprop;
 mod schedule;
 mod sgd;
@@ -24,15 +31,21 @@ use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar},
 };
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
 use alloc::{vec, vec::Vec};
 pub use average::WeightAverage;
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
 use core::{fmt::Debug, ops::Range};
+pub use lion::Lion;
+pub use muon::Muon;
+pub use nadam::NAdam;
 pub use optimizer::{MOST_STEPS, Optimizer};
 pub use parameter_groups::ParameterGroups;
 pub use penalty::Penalty;
+pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use schedule::{ReduceOnPlateau, Schedule};
 pub use sgd::Sgd;

@@ -1,10 +1,10 @@
 //! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
 
 use chainrule::{
-    Block, Blocks, Error, Role, Scalar, scalar, to_f64,
+    Block, Blocks, Error, Gate, Role, Scalar, scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
-        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Lion, Muon, Optimizer, Outcome,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
     },
 };
 use proptest::prelude::*;
@@ -252,6 +252,86 @@ fn learning_rate_of_a_chain_is_the_product_of_its_factors() {
     assert_eq!(adagrad.learning_rate(&blocks), Some(0.5));
     let custom = Optimizer::<f64, _>::new(Unstated, &blocks, &w).unwrap();
     assert_eq!(custom.learning_rate(&blocks), None);
+}
+
+#[test]
+fn lion_moves_each_parameter_by_the_rate() {
+    // m = 0.01 g after the first step, and the second direction is 0.9 m + 0.1 g: signs by hand.
+    let chain = || Lion::new(0.5).betas(0.9, 0.99).decay(0.1);
+    let steps = run::<f64>(chain(), [1.0; 6], &[[2.0, -3.0, 0.0, 1.0, 1.0, 1.0], [-0.1, 1.0, 0.0, -1.0, -0.05, -0.1]]);
+    // Matrices decay by 0.05 w, biases and gains do not.
+    let first = [0.45, 1.45, 0.95, 0.45, 0.5, 0.5];
+    // 0.9 · 0.01 · g₁ + 0.1 g₂: 0.008, 0.073, 0, −0.091, 0.004, −0.001.
+    let expected = [0.45 * 0.95 - 0.5, 1.45 * 0.95 - 0.5, 0.95 * 0.95, 0.45 * 0.95 + 0.5, 0.0, 1.0];
+    for (found, expected) in steps.iter().flatten().zip(first.into_iter().chain(expected)) {
+        assert!((found - expected).abs() <= 1e-15, "{steps:?}");
+    }
+}
+
+/// The polynomial of Muon, five times.
+fn quintic(mut s: f64) -> f64 {
+    for _ in 0..5 {
+        s = 3.4445 * s - 4.7750 * s.powi(3) + 2.0315 * s.powi(5);
+    }
+    s
+}
+
+#[test]
+fn muon_maps_singular_values_by_its_polynomial() {
+    for (s, expected) in [(0.05, 0.75812), (0.5, 0.76544), (1.0, 0.69644)] {
+        assert!((quintic(s) - expected).abs() < 5e-6, "{s}: {}", quintic(s));
+    }
+    // Rotations of 3 and of 2 dimensions around a diagonal, so that the singular values are known.
+    let (c, s) = (0.6, 0.8);
+    let (u, v) = ([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], [[c, s], [-s, c]]);
+    let product = |values: [f64; 2]| -> Vec<f64> {
+        (0..6).map(|i| (0..2).map(|k| u[i / 2][k] * values[k] * v[i % 2][k]).sum()).collect()
+    };
+    let values = [3.0, 0.7f64];
+    let norm = (values[0] * values[0] + values[1] * values[1]).sqrt();
+    let expected = product(values.map(|s| quintic(s / norm)));
+    let tall = Blocks::collect(|visit| visit(Block::new("weight", 0, [3, 2], Role::Weight)));
+    let wide = Blocks::collect(|visit| visit(Block::new("weight", 0, [2, 3], Role::Weight)));
+    let transposed = |x: &[f64]| -> Vec<f64> { (0..6).map(|i| x[i % 3 * 2 + i / 3]).collect() };
+    let muon = || Muon::new(1.0, Adam::new(0.1)).momentum(0.0).decay(0.0);
+    for (blocks, gradient, expected, factor) in [
+        (&tall, product(values), expected.clone(), 1.5f64.sqrt()),
+        (&wide, transposed(&product(values)), transposed(&expected), 1.0),
+    ] {
+        let mut w = vec![0.0; 6];
+        let mut optimizer = Optimizer::new(muon(), blocks, &w).unwrap();
+        optimizer.step(blocks, &mut w, &mut gradient.clone(), &mut ()).unwrap();
+        for (w, expected) in w.iter().zip(&expected) {
+            assert!((w + factor * expected).abs() <= 1e-14, "{w} {expected}");
+        }
+    }
+    assert!(Optimizer::new(Muon::new(0.1, Adam::new(0.1).amsgrad()), &tall, &[0.0; 6]).is_err());
+}
+
+#[test]
+fn muon_leaves_other_blocks_to_adam_and_splits_gates() {
+    const GATES: &[Gate] = &[Gate::new("a"), Gate::new("b")];
+    let blocks = Blocks::collect(|visit| {
+        visit(Block::new("weight", 0, [4, 2], Role::Weight).gates(GATES));
+        visit(Block::new("bias", 8, [2, 1], Role::Bias));
+    });
+    let one = Blocks::collect(|visit| visit(Block::new("weight", 0, [2, 2], Role::Weight)));
+    let bias = Blocks::collect(|visit| visit(Block::new("bias", 0, [2, 1], Role::Bias)));
+    let g = [1.0, -2.0, 0.5, 3.0, 10.0, 0.1, -4.0, 2.0, 0.3, -0.2];
+    let step = |blocks: &Blocks, transform: Box<dyn GradientTransform<f64>>, g: &[f64]| -> Vec<f64> {
+        let mut w = vec![0.0; g.len()];
+        let mut optimizer = Optimizer::new(transform, blocks, &w).unwrap();
+        for _ in 0..3 {
+            optimizer.step(blocks, &mut w, &mut g.to_vec(), &mut ()).unwrap();
+        }
+        w
+    };
+    let muon = || Box::new(Muon::new(0.1, Adam::new(0.01)));
+    let whole = step(&blocks, muon(), &g);
+    assert_eq!(whole[..4], step(&one, muon(), &g[..4]));
+    assert_eq!(whole[4..8], step(&one, muon(), &g[4..8]));
+    let adam = step(&bias, Box::new(Adam::new(0.01)), &g[8..]);
+    assert!(whole[8..].iter().zip(&adam).all(|(muon, adam)| (muon - adam).abs() <= 1e-16), "{whole:?} {adam:?}");
 }
 
 /// An optimizer that states no rate.

@@ -11,9 +11,9 @@ use chainrule::{
     monitor::Statistics,
     to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
-        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, TransformSpec, Unordered,
-        Update, WeightAverage,
+        Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon,
+        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, Sgd,
+        SkipNonFinite, TransformSpec, Unordered, Update, WeightAverage,
     },
 };
 
@@ -182,6 +182,77 @@ pub fn entries() -> Vec<Entry> {
                     Adagrad::new(rate).epsilon(epsilon).initial(initial).rate_decay(by),
                     [rate, epsilon, initial, by].iter().all(|&x| amount(x)),
                 )
+            },
+        ),
+        entry(
+            5,
+            &[
+                "transform::NAdam::new",
+                "transform::NAdam::betas",
+                "transform::NAdam::epsilon",
+                "transform::NAdam::momentum_decay",
+                "transform::NAdam: GradientTransform",
+                "transform::RAdam::new",
+                "transform::RAdam::betas",
+                "transform::RAdam::epsilon",
+                "transform::RAdam: GradientTransform",
+                "transform::Adamax::new",
+                "transform::Adamax::betas",
+                "transform::Adamax::epsilon",
+                "transform::Adamax: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, one, two, epsilon, by) =
+                    (c.real(), c.about(0.9), c.about(0.999), c.about(1e-8), c.about(0.004));
+                let legal = amount(rate) && decay(one) && decay(two) && amount(epsilon);
+                match c.below(3) {
+                    0 => {
+                        let nadam = NAdam::new(rate).betas(one, two).epsilon(epsilon).momentum_decay(by);
+                        stepped(c, nadam, legal && amount(by))
+                    }
+                    1 => stepped(c, RAdam::new(rate).betas(one, two).epsilon(epsilon), legal),
+                    _ => stepped(c, Adamax::new(rate).betas(one, two).epsilon(epsilon), legal),
+                }
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::Adadelta::new",
+                "transform::Adadelta::rho",
+                "transform::Adadelta::epsilon",
+                "transform::Adadelta: GradientTransform",
+                "transform::Lion::new",
+                "transform::Lion::betas",
+                "transform::Lion::decay",
+                "transform::Lion::roles",
+                "transform::Lion: GradientTransform",
+                "transform::Muon::new",
+                "transform::Muon::momentum",
+                "transform::Muon::decay",
+                "transform::Muon: GradientTransform",
+            ],
+            None,
+            |c| {
+                let (rate, one, two, epsilon, by) =
+                    (c.real(), c.about(0.9), c.about(0.99), c.about(1e-6), c.about(0.1));
+                let roles = [Role::Weight, Role::Bias];
+                match c.below(3) {
+                    0 => {
+                        let adadelta = Adadelta::new(rate).rho(one).epsilon(epsilon);
+                        stepped(c, adadelta, amount(rate) && decay(one) && amount(epsilon))
+                    }
+                    1 => {
+                        let lion = Lion::new(rate).betas(one, two).decay(by).roles(&roles[..c.below(3)]);
+                        stepped(c, lion, amount(rate) && decay(one) && decay(two) && amount(by))
+                    }
+                    _ => {
+                        let muon = Muon::new(rate, Adam::new(epsilon)).momentum(one).decay(by);
+                        let muon = if c.flag() { muon.without_nesterov() } else { muon };
+                        stepped(c, muon, amount(rate) && decay(one) && amount(by) && amount(epsilon))
+                    }
+                }
             },
         ),
         entry(
@@ -409,6 +480,12 @@ pub fn entries() -> Vec<Entry> {
                 "transform::AdamW: Deserialize",
                 "transform::RmsProp: Deserialize",
                 "transform::Adagrad: Deserialize",
+                "transform::Adadelta: Deserialize",
+                "transform::Adamax: Deserialize",
+                "transform::NAdam: Deserialize",
+                "transform::RAdam: Deserialize",
+                "transform::Lion: Deserialize",
+                "transform::Muon: Deserialize",
                 "transform::ClipNorm: Deserialize",
                 "transform::ClipBlockNorm: Deserialize",
                 "transform::ClipValue: Deserialize",
@@ -418,7 +495,7 @@ pub fn entries() -> Vec<Entry> {
                 "transform::WeightAverage: Deserialize",
             ],
             None,
-            |c| match c.below(13) {
+            |c| match c.below(19) {
                 0 => json(c, &Sgd::new(0.1)),
                 1 => json(c, &Adam::new(0.1)),
                 2 => json(c, &AdamW::new(0.1, 0.2)),
@@ -430,6 +507,12 @@ pub fn entries() -> Vec<Entry> {
                 8 => json(c, &SkipNonFinite::new()),
                 9 => json(c, &Penalty::l2(0.1)),
                 10 => json(c, &ReduceOnPlateau::new(0.1, 3)),
+                12 => json(c, &Adadelta::new(0.1)),
+                13 => json(c, &Adamax::new(0.1)),
+                14 => json(c, &NAdam::new(0.1)),
+                15 => json(c, &RAdam::new(0.1)),
+                16 => json(c, &Lion::new(0.1)),
+                17 => json(c, &Muon::new(0.1, Adam::new(0.1))),
                 11 => json(c, &Unordered((SkipNonFinite::new(), Sgd::new(0.1)))),
                 _ => json(c, &WeightAverage::new(0.1)),
             },

@@ -1,0 +1,86 @@
+//! Adadelta.
+
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each, ratio, wide::slots,
+};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then `u ← ρ u + (1 − ρ) Δ²`.
+///
+/// Source: Zeiler 2012, algorithm 1; as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Adadelta {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rho: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+}
+
+impl Adadelta {
+    /// Adadelta at the rate η, 1 in the paper, with ρ = 0.9 and ε = 1e-6.
+    pub fn new(rate: f64) -> Self {
+        Adadelta { rate, rho: 0.9, epsilon: 1e-6 }
+    }
+
+    /// Sets the decay ρ of both averages, at least 0 and below 1.
+    #[must_use]
+    pub fn rho(self, rho: f64) -> Self {
+        Adadelta { rho, ..self }
+    }
+
+    /// Sets ε, not negative. With 0 nothing ever moves.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        Adadelta { epsilon, ..self }
+    }
+
+    /// `(g, [v, u])` to the update and the state after it.
+    fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
+        let [rate, rho, fresh, epsilon] = [-self.rate, self.rho, 1.0 - self.rho, self.epsilon].map(scalar::<T>);
+        move |_, g, [v, u]| {
+            let v = rho * v + fresh * g * g;
+            let delta = ratio((u + epsilon).sqrt() * g, (v + epsilon).sqrt());
+            (rate * delta, [v, rho * u + fresh * delta * delta])
+        }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Adadelta {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("rho of Adadelta", self.rho)?;
+        check_amount::<T>("epsilon of Adadelta", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// v and u, one after the other; in narrow formats their roots.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        update_each(update, [true; 2], |_| Some(false), self.rule::<f64>(), self.rule::<T>());
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Adadelta", GradientTransform::<T>::state_len(self, blocks)).layout("v, u");
+        vec![spec.setting("rate", self.rate).setting("rho", self.rho).setting("epsilon", self.epsilon)]
+    }
+}

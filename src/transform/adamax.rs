@@ -1,0 +1,91 @@
+//! Adamax.
+
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each, ratio, wide::slots,
+};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// Adamax: Adam with the largest gradient in place of the second moment.
+///
+/// `w ← w − η m̂/u` with `m ← β₁ m + (1 − β₁) g`, `m̂ = m/(1 − β₁ᵗ)` and `u ← max(β₂ u, |g| + ε)`. Source: Kingma & Ba
+/// 2015, algorithm 2; ε as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Adamax {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+}
+
+impl Adamax {
+    /// Adamax at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
+    pub fn new(rate: f64) -> Self {
+        Adamax { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
+    }
+
+    /// Sets β₁ and β₂, at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        Adamax { betas: [first, second], ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        Adamax { epsilon, ..self }
+    }
+
+    /// `(g, [m, u])` to the update and the state after it.
+    fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
+        let [first, second] = self.betas;
+        let rate = scalar::<T>(-self.rate / (1.0 - libm::pow(first, step as f64 + 1.0)));
+        let [b1, a1, b2, epsilon] = [first, 1.0 - first, second, self.epsilon].map(scalar::<T>);
+        move |_, g, [m, u]| {
+            let (m, faded, new) = (b1 * m + a1 * g, b2 * u, g.abs() + epsilon);
+            let u = if new > faded || new.is_nan() { new } else { faded };
+            (ratio(rate * m, u), [m, u])
+        }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Adamax {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the first beta of Adamax", self.betas[0])?;
+        check_decay("the second beta of Adamax", self.betas[1])?;
+        check_amount::<T>("epsilon of Adamax", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m and u, one after the other.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
+        update_each(update, [false; 2], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Adamax", GradientTransform::<T>::state_len(self, blocks)).layout("m, u");
+        vec![spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)]
+    }
+}

@@ -1,0 +1,51 @@
+//! Rules that update each parameter from its gradient and a few values of state.
+
+use super::{
+    Update, trained,
+    wide::{Wide, slots},
+};
+use crate::{
+    block::Block,
+    scalar::{Scalar, scalar, to_f64},
+};
+use core::array::from_fn;
+
+/// Replaces each gradient g by the update of a rule: `(w, g, state) ↦ (update, state)`, with N values of state a
+/// parameter, all first values before all second ones.
+///
+/// `decays` is `None` for a block that stays as it is, and otherwise whether the rule sees the parameter w: if not, w
+/// is 0. In narrow formats `wide` is the rule, in `f64`; of a state in `roots` the root is kept, which has half the
+/// range.
+pub(super) fn update_each<T: Scalar, const N: usize>(
+    update: Update<'_, T>,
+    roots: [bool; N],
+    decays: impl Fn(&Block) -> Option<bool>,
+    wide: impl Fn(f64, f64, [f64; N]) -> (f64, [f64; N]),
+    rule: impl Fn(T, T, [T; N]) -> (T, [T; N]),
+) {
+    let Update { blocks, w, gradient, state, .. } = update;
+    let n = gradient.len();
+    for block in trained(blocks) {
+        let Some(decays) = decays(block) else { continue };
+        for i in block.range.clone() {
+            let parameter = if decays { w[i] } else { T::zero() };
+            if slots::<T>() == 1 {
+                let (step, next) = rule(parameter, gradient[i], from_fn(|k| state[k * n + i]));
+                (0..N).for_each(|k| state[k * n + i] = next[k]);
+                gradient[i] = step;
+                continue;
+            }
+            let size = slots::<T>() * n;
+            let before = from_fn(|k| {
+                let value = Wide::new(&mut state[k * size..][..size], n).get(i);
+                if roots[k] { value * value } else { value }
+            });
+            let (step, next) = wide(to_f64(parameter), to_f64(gradient[i]), before);
+            for k in 0..N {
+                let value = if roots[k] { libm::sqrt(next[k]) } else { next[k] };
+                Wide::new(&mut state[k * size..][..size], n).set(i, value);
+            }
+            gradient[i] = scalar(step);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Lion.
+
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each, matrices, wide::slots,
+};
+use crate::{
+    block::{Block, Blocks, Role},
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`; the sign of 0 is 0.
+///
+/// Each parameter moves by the rate, so that the rate is smaller than that of Adam: by a factor of 3 to 10 in the
+/// paper. Without [`decay`](Self::decay) λ is 0; with it only matrices decay unless told otherwise. Source: Chen et al.
+/// 2023, algorithm 2.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Lion {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    decay: f64,
+    roles: Vec<Role>,
+}
+
+impl Lion {
+    /// Lion at the rate η, with β = 0.9, 0.99.
+    pub fn new(rate: f64) -> Self {
+        Lion { rate, betas: [0.9, 0.99], decay: 0.0, roles: matrices() }
+    }
+
+    /// Sets β₁ and β₂, at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        Lion { betas: [first, second], ..self }
+    }
+
+    /// Sets the decay λ of the weights, not negative.
+    #[must_use]
+    pub fn decay(self, decay: f64) -> Self {
+        Lion { decay, ..self }
+    }
+
+    /// Sets the roles of the blocks that decay.
+    #[must_use]
+    pub fn roles(self, roles: &[Role]) -> Self {
+        Lion { roles: roles.to_vec(), ..self }
+    }
+
+    /// `(w, g, [m])` to the update and the state after it.
+    fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 1]) -> (T, [T; 1]) + use<T> {
+        let ([first, second], decay) = (self.betas, scalar::<T>(self.decay));
+        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
+        let rate = scalar::<T>(-self.rate);
+        move |w, g, [m]| {
+            let direction = b1 * m + a1 * g;
+            let sign = if direction.is_zero() { direction } else { direction.signum() };
+            (rate * (sign + decay * w), [b2 * m + a2 * g])
+        }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Lion {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the first beta of Lion", self.betas[0])?;
+        check_decay("the second beta of Lion", self.betas[1])?;
+        check_amount::<T>("the weight decay of Lion", self.decay)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let decays = |block: &Block| Some(self.decay > 0.0 && self.roles.contains(&block.role));
+        update_each(update, [false], decays, self.rule::<f64>(), self.rule::<T>());
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Lion", GradientTransform::<T>::state_len(self, blocks)).layout("m");
+        let spec = spec.setting("rate", self.rate).setting("betas", self.betas);
+        vec![spec.setting("decay", self.decay).setting("roles", &self.roles)]
+    }
+}

@@ -1,0 +1,198 @@
+//! Muon.
+
+use super::{
+    Adam, GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each,
+    trained,
+    wide::{Wide, slots},
+};
+use crate::{
+    block::{Block, Blocks, Role},
+    error::{Error, require},
+    kernel::{
+        gemm::{Epilogue, Matrix, gemm_nn, gemm_nt, packed_b_len},
+        reduce::norm,
+    },
+    scalar::{Scalar, scalar, to_f64},
+    size::{filled, saturating_product, saturating_sum},
+};
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// Coefficients a, b, c of the iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
+const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
+/// The number of iterations.
+const STEPS: usize = 5;
+/// The least norm that a matrix is divided by.
+const LEAST_NORM: f64 = 1e-7;
+
+/// Muon: momentum whose singular values are all made about 1, for matrices; [`Adam`] for other blocks.
+///
+/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov), `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` is
+/// five Newton–Schulz steps from `X = u/‖u‖_F`: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445,
+/// −4.7750, 2.0315. They map singular values from 0.05 on to about 0.7 to 1.2. Matrices are the blocks of role
+/// [`Role::Weight`] and [`Role::Recurrent`]; each gate of a cell is a matrix of its own. The products are computed in
+/// `f64`. Source: Jordan et al. 2024; rate adjustment and defaults as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Muon {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    momentum: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    decay: f64,
+    nesterov: bool,
+    others: Adam,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    scratch: Scratch,
+}
+
+/// Memory of the products; all are equal.
+#[derive(Clone, Debug, Default)]
+struct Scratch(Vec<f64>);
+
+impl PartialEq for Scratch {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Muon {
+    /// Muon at the rate η with momentum 0.95 and decay 0.1 for matrices, and `others` for other blocks.
+    pub fn new(rate: f64, others: Adam) -> Self {
+        Muon { rate, momentum: 0.95, decay: 0.1, nesterov: true, others, scratch: Scratch::default() }
+    }
+
+    /// Sets the momentum μ, at least 0 and below 1.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        Muon { momentum, ..self }
+    }
+
+    /// Sets the decay λ of the matrices, not negative.
+    #[must_use]
+    pub fn decay(self, decay: f64) -> Self {
+        Muon { decay, ..self }
+    }
+
+    /// Takes `u = m` in place of Nesterov's momentum.
+    #[must_use]
+    pub fn without_nesterov(self) -> Self {
+        Muon { nesterov: false, ..self }
+    }
+}
+
+fn is_matrix(block: &Block<'_>) -> bool {
+    matches!(block.role, Role::Weight | Role::Recurrent)
+}
+
+/// The matrices of a block, one for each gate: the range of each, and their rows and columns.
+fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>, [usize; 2]) {
+    let (gates, start) = (block.gates.len().max(1), block.range.start);
+    let shape = [block.shape[0] / gates, block.shape[1]];
+    let size = shape[0] * shape[1];
+    ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
+}
+
+/// Values of X, its next iterate, A and b A + c A², and of packed factors, for `rows ≤ columns`.
+fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
+    let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
+    let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
+    [matrix, square, packed.into_iter().max().unwrap_or(0)]
+}
+
+/// Five Newton–Schulz steps from `x/‖x‖_F`; x has no more rows than columns.
+fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
+    let [matrix, square, _] = scratch_len([rows, columns]);
+    let (next, rest) = scratch.split_at_mut(matrix);
+    let (gram, rest) = rest.split_at_mut(square);
+    let (polynomial, packed) = rest.split_at_mut(square);
+    let length = norm(x).max(LEAST_NORM);
+    x.iter_mut().for_each(|x| *x /= length);
+    let [a, b, c] = COEFFICIENTS;
+    for _ in 0..STEPS {
+        // A = X Xᵀ, then b A + c A², then X ← a X + (b A + c A²) X.
+        gemm_nt(Matrix::new(x, columns), x, [rows, rows, columns], gram, Epilogue::Overwrite, packed);
+        gemm_nn(Matrix::new(gram, rows), gram, [rows, rows, rows], polynomial, packed);
+        polynomial.iter_mut().zip(&*gram).for_each(|(p, &gram)| *p = b * gram + c * *p);
+        gemm_nn(Matrix::new(polynomial, rows), x, [rows, rows, columns], next, packed);
+        x.iter_mut().zip(&*next).for_each(|(x, &next)| *x = a * *x + next);
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Muon {
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the momentum of Muon", self.momentum)?;
+        check_amount::<T>("the weight decay of Muon", self.decay)?;
+        GradientTransform::<T>::validate(&mut self.others, blocks)?;
+        require(!self.others.is_amsgrad(), "AMSGrad of the other blocks of Muon", "off", 1.0)?;
+        let needs = blocks.iter().filter(|block| is_matrix(block)).map(|block| {
+            let [rows, columns] = matrices_of(block).1;
+            let [matrix, square, packed] = scratch_len([rows.min(columns), rows.max(columns)]);
+            saturating_sum([matrix, matrix, square, square, packed])
+        });
+        self.scratch.0 = filled("the scratch of Muon", needs.max().unwrap_or(0), 0.0)?;
+        Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m and v of Adam, one after the other; of a matrix the first is the momentum, and the second is not used.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let Update { blocks, w, gradient, state, step } = update;
+        let n = gradient.len();
+        let mut momentum = Wide::new(&mut state[..slots::<T>() * n], n);
+        let (mu, fresh) = (self.momentum, 1.0 - self.momentum);
+        for block in trained(blocks).filter(|block| is_matrix(block)) {
+            let (matrices, [rows, columns]) = matrices_of(block);
+            let (low, high) = (rows.min(columns), rows.max(columns));
+            let (x, scratch) = self.scratch.0.split_at_mut(rows * columns);
+            // X has its shorter side first.
+            let place = |i: usize| if rows > columns { i % columns * rows + i / columns } else { i };
+            let rate = -self.rate * libm::sqrt((rows as f64 / columns.max(1) as f64).max(1.0));
+            for range in matrices {
+                for (i, at) in range.clone().enumerate() {
+                    let g = to_f64(gradient[at]);
+                    let m = mu * momentum.get(at) + fresh * g;
+                    momentum.set(at, m);
+                    x[place(i)] = if self.nesterov { mu * m + fresh * g } else { m };
+                }
+                orthogonalize(x, [low, high], scratch);
+                for (i, at) in range.enumerate() {
+                    let decayed = if self.decay == 0.0 { 0.0 } else { self.rate * self.decay * to_f64(w[at]) };
+                    gradient[at] = scalar(rate * x[place(i)] - decayed);
+                }
+            }
+        }
+        let (of_wide, of_t) = (self.others.rule::<f64>(step), self.others.rule::<T>(step));
+        let others = |block: &Block| if is_matrix(block) { None } else { Some(false) };
+        let wide = |_, g, [m, v]: [f64; 2]| {
+            let (m, v) = of_wide.0(g, m, v);
+            (of_wide.1(m, v), [m, v])
+        };
+        let rule = |_, g, [m, v]: [T; 2]| {
+            let (m, v) = of_t.0(g, m, v);
+            (of_t.1(m, v), [m, v])
+        };
+        update_each(Update { blocks, w, gradient, state, step }, [false, true], others, wide, rule);
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("Muon", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");
+        let spec = spec.setting("rate", self.rate).setting("momentum", self.momentum).setting("decay", self.decay);
+        vec![spec.setting("nesterov", self.nesterov).setting("others", &self.others)]
+    }
+}

@@ -1,0 +1,122 @@
+//! NAdam.
+
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each,
+    ratio,
+    wide::{Wide, slots},
+};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// NAdam: Adam with Nesterov's momentum.
+///
+/// `w ← w − η m̂/(√(v/(1 − β₂ᵗ)) + ε)` with m and v as in [`Adam`](super::Adam), and
+/// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. Source:
+/// Dozat 2016, algorithm 2; as in PyTorch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct NAdam {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    momentum_decay: f64,
+}
+
+impl NAdam {
+    /// NAdam at the rate η, with β = 0.9, 0.999, ε = 1e-8 and ψ = 0.004.
+    pub fn new(rate: f64) -> Self {
+        NAdam { rate, betas: [0.9, 0.999], epsilon: 1e-8, momentum_decay: 0.004 }
+    }
+
+    /// Sets β₁ and β₂, at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        NAdam { betas: [first, second], ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        NAdam { epsilon, ..self }
+    }
+
+    /// Sets ψ, the decay of the warm-up of the momentum, not negative.
+    #[must_use]
+    pub fn momentum_decay(self, decay: f64) -> Self {
+        NAdam { momentum_decay: decay, ..self }
+    }
+
+    /// `μ_t`, t from 1.
+    fn momentum(&self, t: f64) -> f64 {
+        self.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
+    }
+
+    /// `(g, [m, v])` to the update and the state after it; `product` is that of all μ up to this step.
+    fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
+        let ([first, second], t) = (self.betas, step as f64 + 1.0);
+        let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
+        let of_m = scalar::<T>(-self.rate * next / (1.0 - product * next));
+        let of_g = scalar::<T>(-self.rate * (1.0 - now) / (1.0 - product));
+        let root = scalar::<T>(libm::sqrt(1.0 - libm::pow(second, t)));
+        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
+        let epsilon = scalar::<T>(self.epsilon);
+        move |_, g, [m, v]| {
+            let (m, v) = (b1 * m + a1 * g, b2 * v + a2 * g * g);
+            (ratio(of_m * m + of_g * g, v.sqrt() / root + epsilon), [m, v])
+        }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for NAdam {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the first beta of NAdam", self.betas[0])?;
+        check_decay("the second beta of NAdam", self.betas[1])?;
+        check_amount::<T>("epsilon of NAdam", self.epsilon)?;
+        check_amount::<T>("the momentum decay of NAdam", self.momentum_decay)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m and v, one after the other, and the product of all μ; in narrow formats the root of v.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        slots::<T>() * (2 * blocks.parameters() + 1)
+    }
+
+    fn init_state(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {
+        Wide::new(&mut state[2 * slots::<T>() * blocks.parameters()..], 1).set(0, 1.0);
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let Update { blocks, w, gradient, state, step } = update;
+        let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());
+        let mut product = Wide::new(product, 1);
+        let so_far = product.get(0) * self.momentum(step as f64 + 1.0);
+        product.set(0, so_far);
+        let (wide, rule) = (self.rule::<f64>(step, so_far), self.rule::<T>(step, so_far));
+        let update = Update { blocks, w, gradient, state, step };
+        update_each(update, [false, true], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("NAdam", GradientTransform::<T>::state_len(self, blocks));
+        let spec = spec.layout("m, v, product of momenta").setting("rate", self.rate).setting("betas", self.betas);
+        vec![spec.setting("epsilon", self.epsilon).setting("momentum decay", self.momentum_decay)]
+    }
+}

@@ -1,0 +1,104 @@
+//! RAdam.
+
+use super::{
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each, ratio, wide::slots,
+};
+use crate::{
+    block::Blocks,
+    error::Error,
+    scalar::{Scalar, scalar},
+};
+use alloc::{vec, vec::Vec};
+
+/// RAdam: Adam whose second moment is used once its variance is bounded, from about the sixth step on.
+///
+/// `w ← w − η r m̂ √(1 − β₂ᵗ)/(√v + ε)` with m and v as in [`Adam`](super::Adam), `m̂ = m/(1 − β₁ᵗ)` and
+/// `r = √((ρ − 4)(ρ − 2) ρ_∞/((ρ_∞ − 4)(ρ_∞ − 2) ρ))`, where `ρ_∞ = 2/(1 − β₂) − 1` and
+/// `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)`. While `ρ ≤ 5`, `w ← w − η m̂`. Source: Liu et al. 2020, algorithm 2; the threshold is
+/// PyTorch's.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RAdam {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+}
+
+impl RAdam {
+    /// RAdam at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
+    pub fn new(rate: f64) -> Self {
+        RAdam { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
+    }
+
+    /// Sets β₁ and β₂, at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        RAdam { betas: [first, second], ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        RAdam { epsilon, ..self }
+    }
+
+    /// `(g, [m, v])` to the update and the state after it.
+    fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
+        let ([first, second], t) = (self.betas, step as f64 + 1.0);
+        let (power, longest) = (libm::pow(second, t), 2.0 / (1.0 - second) - 1.0);
+        let length = longest - 2.0 * t * power / (1.0 - power);
+        let momentum = -self.rate / (1.0 - libm::pow(first, t));
+        // √(1 − β₂ᵗ) r; `None` while the variance is not bounded.
+        let rectified = (length > 5.0).then(|| {
+            let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
+            scalar::<T>(momentum * libm::sqrt(r * (1.0 - power)))
+        });
+        let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
+        let (momentum, epsilon) = (scalar::<T>(momentum), scalar::<T>(self.epsilon));
+        move |_, g, [m, v]| {
+            let (m, v) = (b1 * m + a1 * g, b2 * v + a2 * g * g);
+            let step = match rectified {
+                Some(factor) => ratio(factor * m, v.sqrt() + epsilon),
+                None => momentum * m,
+            };
+            (step, [m, v])
+        }
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for RAdam {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the first beta of RAdam", self.betas[0])?;
+        check_decay("the second beta of RAdam", self.betas[1])?;
+        check_amount::<T>("epsilon of RAdam", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m and v, one after the other; in narrow formats the root of v.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
+        update_each(update, [false, true], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("RAdam", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");
+        vec![spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)]
+    }
+}
