@@ -79,6 +79,37 @@ impl Shape {
 /// A distribution of the initial values of a parameter block.
 ///
 /// Values are drawn in `f64` and rounded to the scalar of the network, so a seed gives the same bits on every platform.
+///
+/// ```
+/// use chainrule::{Error, initializer::{Initializer, Shape}, rand_core::Rng, random::uniform};
+/// /// ±1/√fan_in with equal probabilities.
+/// #[derive(Debug)]
+/// struct Signs;
+/// impl Initializer for Signs {
+///     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+///         let (expected, found) = (shape.rows * shape.columns, values.len());
+///         if found != expected {
+///             return Err(Error::Length { what: "the values of Signs", expected, found });
+///         }
+///         let size = (shape.fan_in() as f64).sqrt().recip();
+///         values.iter_mut().for_each(|value| *value = if uniform(rng) < 0.5 { size } else { -size });
+///         Ok(())
+///     }
+/// }
+/// chainrule::testing::initializer_laws(&Signs, 0).unwrap();
+/// ```
+///
+/// # Required
+/// `fill` draws the values of one gate's rows of one parameter.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `fill_gates` | each gate by `fill`, in order | the values of a gate depend on those of another |
+/// | `variance`, `mean` | `None` | they are known: predictions of gradients before training need them |
+/// | `range` | `None` | values are bounded |
+/// | `orthogonal_gain` | `None` | rows or columns are orthogonal |
+/// | `kind` | a custom initializer | never, outside this crate |
 pub trait Initializer: Debug + Send + Sync {
     /// Fills `values`, row-major, `rows × columns`.
     ///

@@ -1,17 +1,13 @@
 //! Losses of each value's distance from its target.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite};
+use super::{
+    Loss, Reduction, Target,
+    each_value::{EachValue, evaluate},
+};
 use crate::{
-    error::{Error, require, require_length},
+    error::{Error, require},
     scalar::{Scalar, scalar},
 };
-
-/// A loss that is a sum or mean over all values of a function of `d = y − t`.
-trait Distance<T: Scalar> {
-    const NAME: &'static str;
-    fn value(&self, d: T) -> T;
-    fn derivative(&self, d: T) -> T;
-}
 
 macro_rules! distance {
     ($(#[$doc:meta])* $name:ident $({ $field:ident: $about:literal })?, default $default:expr;
@@ -39,15 +35,12 @@ macro_rules! distance {
             }
         }
 
-        impl<T: Scalar> Distance<T> for $name {
+        impl<T: Scalar> EachValue<T> for $name {
             const NAME: &'static str = stringify!($name);
-            fn value(&self, $d: T) -> T {
-                let $me = self;
-                $value
-            }
-            fn derivative(&self, $d: T) -> T {
-                let $me = self;
-                $derivative
+            #[inline(always)]
+            fn of(&self, y: T, t: T) -> (T, T) {
+                let ($me, $d) = (self, y - t);
+                ($value, $derivative)
             }
         }
 
@@ -111,6 +104,37 @@ distance! {
     }
 }
 
+distance! {
+    /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its minimum over
+    /// y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
+    Pinball { quantile: "the quantile that is estimated" }, default Pinball { quantile: 0.5, reduction: Reduction::Mean };
+    value(me, d) {
+        let [above, below] = [1.0 - me.quantile, me.quantile].map(scalar::<T>);
+        if d < T::zero() { -below * d } else { above * d }
+    };
+    derivative {
+        let [above, below] = [1.0 - me.quantile, me.quantile].map(scalar::<T>);
+        if d.is_zero() || d.is_nan() {
+            d
+        } else if d < T::zero() {
+            -below
+        } else {
+            above
+        }
+    }
+}
+
+impl Pinball {
+    /// The loss of the quantile τ.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `0 < τ < 1`.
+    pub fn new(quantile: f64) -> Result<Self, Error> {
+        require(quantile > 0.0 && quantile < 1.0, "the quantile of Pinball", "above 0 and below 1", quantile)?;
+        Ok(Pinball { quantile, ..Self::default() })
+    }
+}
+
 impl MeanSquaredError {
     /// The mean squared error.
     pub fn new() -> Self {
@@ -157,35 +181,4 @@ fn require_in_format<T: Scalar>(what: &'static str, value: f64) -> Result<(), Er
 /// −1, 0 or 1; NaN for NaN.
 fn sign<T: Scalar>(d: T) -> T {
     if d.is_zero() || d.is_nan() { d } else { d.signum() }
-}
-
-fn evaluate<T: Scalar, D: Distance<T>>(
-    loss: &D,
-    reduction: Reduction,
-    width: usize,
-    y: &[T],
-    target: Target<'_, T>,
-    row_weights: Option<&[T]>,
-    dy: &mut [T],
-) -> Result<T, Error> {
-    let rows = RowsOf::check(width, y, row_weights, dy)?;
-    let Target::Values(target) = target else {
-        return Err(Error::TargetKind { loss: D::NAME, expected: "values", found: "classes" });
-    };
-    require_length("targets", y.len(), target.len())?;
-    let share = rows.total(width).share(reduction)?;
-    let mut mean = Mean::new(share);
-    for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
-        let weight = rows.weight(row);
-        if weight.is_zero() {
-            dy.fill(T::zero());
-            continue;
-        }
-        check_finite("targets", row * width, target)?;
-        for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
-            mean.add(weight, loss.value(y - target));
-            *dy = share.of(weight, loss.derivative(y - target));
-        }
-    }
-    Ok(mean.total())
 }

@@ -1,10 +1,21 @@
 //! Something that can say how wrong an output is, and in which direction.
 
+mod cosine;
+mod count;
 mod cross_entropy;
 mod distance;
+mod each_value;
+mod focal;
+mod likelihood;
+mod margin;
 
+pub use cosine::CosineDistance;
+pub use count::PoissonNll;
 pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, log_softmax, softmax};
-pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, SmoothL1};
+pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, Pinball, SmoothL1};
+pub use focal::Focal;
+pub use likelihood::{KlDivergence, NegativeLogLikelihood};
+pub use margin::MultiMargin;
 
 use crate::{
     error::{Error, require_length},
@@ -34,6 +45,36 @@ pub enum Reduction {
 }
 
 /// A loss of an output and its targets, and its gradient with respect to the output.
+///
+/// ```
+/// use chainrule::{Error, Scalar, scalar, testing::{Losses, loss_laws}};
+/// use chainrule::loss::{Loss, MeanSquaredError, Reduction, Target};
+/// /// Another loss, times a factor.
+/// #[derive(Debug)]
+/// struct Times(f64, MeanSquaredError);
+/// impl<T: Scalar> Loss<T> for Times {
+///     fn evaluate(&self, n: usize, y: &[T], t: Target<T>, rows: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
+///         let (factor, loss) = (scalar::<T>(self.0), self.1.evaluate(n, y, t, rows, dy)?);
+///         dy.iter_mut().for_each(|dy| *dy *= factor);
+///         Ok(factor * loss)
+///     }
+///     fn reduction(&self) -> Reduction {
+///         Loss::<T>::reduction(&self.1)
+///     }
+/// }
+/// let loss = Times(0.5, MeanSquaredError::new());
+/// loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, 0).unwrap();
+/// ```
+///
+/// # Required
+/// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a trainer
+/// combines the parts of an accumulated update by it.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: a law then holds it to that |
+/// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 pub trait Loss<T: Scalar>: Debug {
     /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
     ///

@@ -140,8 +140,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(loss)
     }
 
-    /// Sums the gradients of parts that are as large as a batch. If the loss is a mean, the share of a part is its weight
-    /// over that of the whole. Returns the loss over all parts.
+    /// Sums the gradients of parts that are as large as a batch. If the loss is a mean, the share of a part is its
+    /// weight over that of the whole. Returns the loss over all parts.
     fn accumulate(
         &mut self,
         data: &Dataset<'_, T>,

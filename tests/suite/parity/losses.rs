@@ -1,11 +1,12 @@
 //! Losses against PyTorch: values and gradients.
 
-use super::reference::{cases, error, name, rounded, shape, values};
+use super::reference::{cases, error, name, number, rounded, shape, values};
 use chainrule::{
     Scalar,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
-        Target, log_softmax, softmax,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
+        MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
+        log_softmax, softmax,
     },
     to_f64,
 };
@@ -94,6 +95,46 @@ fn losses_of_batches_agree_with_pytorch() {
         (worst, single) = (worst.max(in64), single.max(in32));
     }
     println!("losses: worst {worst:.2e} in f64, {single:.2e} in f32");
+}
+
+/// A case of `losses_by_definition`: PyTorch's definitions in 60 digits.
+fn by_definition<T: Scalar>(case: &Value) -> f64 {
+    let loss: Box<dyn Loss<T>> = match name(case) {
+        "pinball_0.9" => Box::new(Pinball::new(0.9).unwrap()),
+        "poisson" => Box::new(PoissonNll::new()),
+        "poisson_full" => Box::new(PoissonNll::new().full()),
+        "focal_2" | "focal_2_far" => Box::new(Focal::new(2.0).unwrap()),
+        "focal_2_0.25" => Box::new(Focal::new(2.0).unwrap().alpha(0.25).unwrap()),
+        "focal_0.5" => Box::new(Focal::new(0.5).unwrap()),
+        "cosine" | "cosine_near" => Box::new(CosineDistance::new()),
+        "margin_1" => Box::new(MultiMargin::new()),
+        "margin_0.5_squared" => Box::new(MultiMargin::new().margin(0.5).unwrap().squared()),
+        "kl" => Box::new(KlDivergence::new()),
+        "nll" => Box::new(NegativeLogLikelihood::new()),
+        other => panic!("no loss for {other}"),
+    };
+    let list = |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().map(number).collect() };
+    let (y, target) = (rounded::<T>(&list("y")), list("target"));
+    let (values, classes): (Vec<T>, Vec<usize>) = (rounded(&target), target.iter().map(|&t| t as usize).collect());
+    let target = if values.len() == y.len() { Target::Values(&values) } else { Target::Classes(&classes) };
+    let mut dy = vec![T::nan(); y.len()];
+    let found = loss.evaluate(case["width"].as_u64().unwrap() as usize, &y, target, None, &mut dy).unwrap();
+    let dy: Vec<f64> = dy.into_iter().map(to_f64).collect();
+    error(&[to_f64(found)], &[number(&case["loss"])]).max(error(&dy, &list("dy")))
+}
+
+#[test]
+fn losses_agree_with_their_definitions() {
+    let cases = cases("losses_by_definition");
+    assert_eq!(cases.len(), 13);
+    for case in &cases {
+        let (in64, in32) = (by_definition::<f64>(case), by_definition::<f32>(case));
+        println!("{:30} f64 {in64:.1e}  f32 {:.1} ε", name(case), in32 / f32::EPSILON as f64);
+        // Directions that are 1e-6 apart, of which each is rounded; 1 − cos would be 1e-4 off. f32 cannot hold them.
+        let near = name(case) == "cosine_near";
+        assert!(in64 <= if near { 1e-9 } else { 1e-14 }, "{}: {in64:e}", name(case));
+        assert!(near || in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+    }
 }
 
 #[test]

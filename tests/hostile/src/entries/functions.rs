@@ -8,8 +8,9 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
-        Target, accuracy, log_softmax, softmax,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
+        MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
+        accuracy, log_softmax, softmax,
     },
     math, scalar, to_f64,
 };
@@ -95,6 +96,56 @@ pub fn entries() -> Vec<Entry> {
             let (r, d) = (reduction(c), c.real());
             lost(c, SmoothL1::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite())
         }),
+        entry(4, &["loss::Pinball::new", "loss::Pinball::reduction", "loss::Pinball: Loss"], None, |c| {
+            let (r, q) = (reduction(c), c.real());
+            lost(c, Pinball::new(q).map(|l| l.reduction(r)), q > 0.0 && q < 1.0)
+        }),
+        entry(
+            4,
+            &["loss::Focal::new", "loss::Focal::alpha", "loss::Focal::reduction", "loss::Focal: Loss"],
+            None,
+            |c| {
+                let (r, gamma, alpha) = (reduction(c), c.about(2.0), c.about(0.25));
+                let made = Focal::new(gamma).map(|l| l.reduction(r));
+                let made = if c.flag() { made.and_then(|l| l.alpha(alpha)) } else { made };
+                lost(c, made, gamma >= 0.0 && gamma.is_finite())
+            },
+        ),
+        entry(
+            4,
+            &[
+                "loss::PoissonNll::reduction",
+                "loss::PoissonNll: Loss",
+                "loss::CosineDistance::reduction",
+                "loss::CosineDistance: Loss",
+                "loss::KlDivergence::reduction",
+                "loss::KlDivergence: Loss",
+                "loss::NegativeLogLikelihood::reduction",
+                "loss::NegativeLogLikelihood: Loss",
+            ],
+            None,
+            |c| {
+                let r = reduction(c);
+                match c.below(5) {
+                    0 => lost(c, Ok(PoissonNll::new().reduction(r)), true),
+                    1 => lost(c, Ok(PoissonNll::new().full().reduction(r)), true),
+                    2 => lost(c, Ok(CosineDistance::new().reduction(r)), true),
+                    3 => lost(c, Ok(KlDivergence::new().reduction(r)), true),
+                    _ => lost(c, Ok(NegativeLogLikelihood::new().reduction(r)), true),
+                }
+            },
+        ),
+        entry(
+            3,
+            &["loss::MultiMargin::margin", "loss::MultiMargin::reduction", "loss::MultiMargin: Loss"],
+            None,
+            |c| {
+                let (r, m) = (reduction(c), c.about(1.0));
+                let loss = MultiMargin::new().reduction(r);
+                let loss = if c.flag() { loss.squared() } else { loss };
+                lost(c, loss.margin(m), m > 0.0 && m.is_finite())
+            },
+        ),
         entry(
             6,
             &[

@@ -1,0 +1,85 @@
+//! The loss of directions.
+
+use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, each_value::values};
+use crate::{
+    error::{Error, require},
+    scalar::{Scalar, scalar, to_f64},
+};
+
+/// Cosine distance of each row: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, the mean over rows unless told otherwise.
+///
+/// Computed as `½ ‖ŷ − t̂‖²` of the directions `ŷ = y/‖y‖` and `t̂ = t/‖t‖`, so that a small distance keeps its digits.
+/// An output of norm 0 has distance 1 and gradient 0. A target of norm 0 is refused. As PyTorch's `CosineEmbeddingLoss`
+/// with label 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CosineDistance {
+    reduction: Reduction,
+}
+
+impl CosineDistance {
+    /// The mean over rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        CosineDistance { reduction }
+    }
+}
+
+/// The largest size m of a row's values, and ‖row/m‖: their product may be beyond the format.
+fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
+    let larger = |most: T, x: &T| if x.abs() > most || x.is_nan() { x.abs() } else { most };
+    let most = row.iter().fold(T::zero(), larger);
+    let square = row.iter().fold(T::zero(), |sum, &x| sum + (x / most) * (x / most));
+    [most, square.sqrt()]
+}
+
+impl<T: Scalar> Loss<T> for CosineDistance {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let target = values("CosineDistance", target, y.len())?;
+        let share = rows.total(1).share(self.reduction)?;
+        let (mut mean, half) = (Mean::new(share), scalar::<T>(0.5));
+        for (row, (y, (t, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
+            let weight = rows.weight(row);
+            dy.fill(T::zero());
+            if weight.is_zero() {
+                continue;
+            }
+            check_finite("targets", row * width, t)?;
+            let ([of_y, y_norm], [of_t, t_norm]) = (norm(y), norm(t));
+            require(!of_t.is_zero(), "the norm of a target of CosineDistance", "positive", to_f64(of_t))?;
+            if of_y.is_zero() {
+                mean.add(weight, T::one());
+                continue;
+            }
+            let apart = |y: T, t: T| y / of_y / y_norm - t / of_t / t_norm;
+            let distance = half * y.iter().zip(t).fold(T::zero(), |sum, (&y, &t)| sum + apart(y, t) * apart(y, t));
+            mean.add(weight, distance);
+            // ∂(1 − cos)/∂y = (cos ŷ − t̂)/‖y‖, and cos ŷ − t̂ = (ŷ − t̂) − (1 − cos) ŷ.
+            for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
+                *dy = share.of(weight, (apart(y, t) - distance * (y / of_y / y_norm)) / y_norm / of_y);
+            }
+        }
+        Ok(mean.total())
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    fn minimum_at_target(&self) -> bool {
+        true
+    }
+}

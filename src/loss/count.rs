@@ -1,0 +1,79 @@
+//! The loss of counts.
+
+use super::{
+    Loss, Reduction, Target,
+    each_value::{EachValue, evaluate},
+};
+use crate::{
+    error::{Error, require},
+    math,
+    scalar::{Scalar, scalar, to_f64},
+};
+
+/// Negative log likelihood of counts with rate `e^y`: `e^y − t y`.
+///
+/// The output is the logarithm of the rate of a Poisson distribution. With [`full`](Self::full) the constant `ln t!` is
+/// added for `t > 1`, by Stirling's formula `t ln t − t + ½ ln(2πt)`, as in PyTorch. Targets are not negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PoissonNll {
+    full: bool,
+    reduction: Reduction,
+}
+
+impl PoissonNll {
+    /// The mean over all values, without the constant.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the term that depends on the target alone.
+    #[must_use]
+    pub fn full(self) -> Self {
+        PoissonNll { full: true, ..self }
+    }
+
+    /// Sets how the losses become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        PoissonNll { reduction, ..self }
+    }
+}
+
+impl<T: Scalar> EachValue<T> for PoissonNll {
+    const NAME: &'static str = "PoissonNll";
+
+    fn of(&self, y: T, t: T) -> (T, T) {
+        let rate = math::exp(y);
+        // 0 · ∞ is no loss.
+        let linear = if t.is_zero() && !y.is_nan() { T::zero() } else { t * y };
+        let constant = if self.full && t > T::one() {
+            let [half, tau] = [0.5, core::f64::consts::TAU].map(scalar::<T>);
+            t * math::ln(t) - t + half * math::ln(tau * t)
+        } else {
+            T::zero()
+        };
+        (rate - linear + constant, rate - t)
+    }
+
+    fn check_target(&self, t: T) -> Result<(), Error> {
+        require(t >= T::zero(), "a target of PoissonNll", "not negative", to_f64(t))
+    }
+}
+
+impl<T: Scalar> Loss<T> for PoissonNll {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}

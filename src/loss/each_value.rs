@@ -1,0 +1,60 @@
+//! Losses that are a sum or mean over all values.
+
+use super::{Mean, Reduction, RowsOf, Target, check_finite};
+use crate::{
+    error::{Error, require_length},
+    scalar::Scalar,
+};
+
+/// A loss `Σ ℓ(y, t)` over all values, or their mean.
+pub(super) trait EachValue<T: Scalar> {
+    /// The name of the loss, for errors.
+    const NAME: &'static str;
+
+    /// `ℓ(y, t)` and `∂ℓ/∂y`.
+    fn of(&self, y: T, t: T) -> (T, T);
+
+    /// Refuses a target outside the range of the loss.
+    fn check_target(&self, _t: T) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// [`Loss::evaluate`](super::Loss::evaluate) of such a loss.
+pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
+    loss: &E,
+    reduction: Reduction,
+    width: usize,
+    y: &[T],
+    target: Target<'_, T>,
+    row_weights: Option<&[T]>,
+    dy: &mut [T],
+) -> Result<T, Error> {
+    let rows = RowsOf::check(width, y, row_weights, dy)?;
+    let target = values(E::NAME, target, y.len())?;
+    let share = rows.total(width).share(reduction)?;
+    let mut mean = Mean::new(share);
+    for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
+        let weight = rows.weight(row);
+        if weight.is_zero() {
+            dy.fill(T::zero());
+            continue;
+        }
+        check_finite("targets", row * width, target)?;
+        for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
+            loss.check_target(target)?;
+            let (value, slope) = loss.of(y, target);
+            mean.add(weight, value);
+            *dy = share.of(weight, slope);
+        }
+    }
+    Ok(mean.total())
+}
+
+/// The values of a target, as many as the output has; refuses classes.
+pub(super) fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
+    let Target::Values(values) = target else {
+        return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
+    };
+    require_length("targets", expected, values.len()).map(|()| values)
+}

@@ -1,0 +1,103 @@
+//! Cross-entropy that well classified values leave.
+
+use super::{
+    Loss, Reduction, Target,
+    each_value::{EachValue, evaluate},
+};
+use crate::{
+    error::{Error, require},
+    math,
+    scalar::{Scalar, scalar, to_f64},
+};
+
+/// Focal loss of the sigmoid of each logit: `α_t q^γ H`, with the binary cross-entropy `H` and the probability
+/// `q = p (1 − t) + (1 − p) t` of the other class, `p = σ(y)`.
+///
+/// A value that is classified well has small q and hardly counts. `α_t = α t + (1 − α)(1 − t)` is left out unless set.
+/// Targets lie between 0 and 1. Source: Lin et al. 2017, eq. 5; as `sigmoid_focal_loss` of torchvision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Focal {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    gamma: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    alpha: Option<f64>,
+    reduction: Reduction,
+}
+
+impl Focal {
+    /// The mean over all values with the exponent γ; 2 in the paper, and 0 is binary cross-entropy.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless γ is finite and not negative.
+    pub fn new(gamma: f64) -> Result<Self, Error> {
+        require(gamma >= 0.0 && gamma.is_finite(), "the exponent of Focal", "finite and not negative", gamma)?;
+        Ok(Focal { gamma, alpha: None, reduction: Reduction::Mean })
+    }
+
+    /// Sets the weight α of targets 1; targets 0 have 1 − α.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `0 ≤ α ≤ 1`.
+    pub fn alpha(self, alpha: f64) -> Result<Self, Error> {
+        require((0.0..=1.0).contains(&alpha), "alpha of Focal", "between 0 and 1", alpha)?;
+        Ok(Focal { alpha: Some(alpha), ..self })
+    }
+
+    /// Sets how the losses become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        Focal { reduction, ..self }
+    }
+}
+
+impl<T: Scalar> EachValue<T> for Focal {
+    const NAME: &'static str = "Focal";
+
+    /// `∂(q^γ H) = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p (1 − p)`.
+    fn of(&self, y: T, t: T) -> (T, T) {
+        if y.is_nan() {
+            return (y, y);
+        }
+        let (p, other, gamma) = (math::sigmoid(y), math::sigmoid(-y), scalar::<T>(self.gamma));
+        let negative = T::one() - t;
+        // −log σ(y) is softplus(−y). 0 · ∞ is no loss.
+        let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
+        let entropy = term(t, -y) + term(negative, y);
+        let q = p * negative + other * t;
+        let (focus, steep) = if self.gamma == 0.0 {
+            (T::one(), T::zero())
+        } else if q.is_zero() {
+            (T::zero(), T::zero())
+        } else {
+            let focus = math::exp(gamma * math::ln(q));
+            (focus, gamma * focus * (p * other / q))
+        };
+        let alpha = self.alpha.map_or(T::one(), |alpha| scalar::<T>(alpha) * t + scalar::<T>(1.0 - alpha) * negative);
+        let slope = focus * (p * negative - other * t) - steep * entropy * (t - negative);
+        (alpha * (focus * entropy), alpha * slope)
+    }
+
+    fn check_target(&self, t: T) -> Result<(), Error> {
+        require(t >= T::zero() && t <= T::one(), "a target of Focal", "between 0 and 1", to_f64(t))
+    }
+}
+
+impl<T: Scalar> Loss<T> for Focal {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let in_format = scalar::<T>(self.gamma).is_finite();
+        require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)?;
+        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}

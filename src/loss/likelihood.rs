@@ -1,0 +1,127 @@
+//! Losses of logarithms of probabilities.
+
+use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, each_value::values};
+use crate::{
+    error::{Error, require, require_length},
+    math,
+    scalar::{Scalar, to_f64},
+};
+
+/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output is logarithms of probabilities.
+///
+/// [`log_softmax`](super::log_softmax) gives such an output. Targets are probabilities: not negative, and they need not
+/// sum to 1. The mean is over rows, PyTorch's `batchmean`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct KlDivergence {
+    reduction: Reduction,
+}
+
+impl KlDivergence {
+    /// The mean over rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        KlDivergence { reduction }
+    }
+}
+
+impl<T: Scalar> Loss<T> for KlDivergence {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let target = values("KlDivergence", target, y.len())?;
+        let share = rows.total(1).share(self.reduction)?;
+        let mut mean = Mean::new(share);
+        for (row, (y, (t, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
+            let weight = rows.weight(row);
+            if weight.is_zero() {
+                dy.fill(T::zero());
+                continue;
+            }
+            check_finite("targets", row * width, t)?;
+            for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
+                require(t >= T::zero(), "a target probability", "finite and not negative", to_f64(t))?;
+                // 0 · ∞ is no loss.
+                if !t.is_zero() || y.is_nan() {
+                    mean.add(weight, t * (math::ln(t) - y));
+                }
+                *dy = share.of(weight, if y.is_nan() { y } else { -t });
+            }
+        }
+        Ok(mean.total())
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
+
+/// Negative log likelihood of the class of each row: `−y_c`, where the output is logarithms of probabilities.
+///
+/// [`log_softmax`](super::log_softmax) gives such an output. [`CrossEntropy`](super::CrossEntropy) is both in one, from
+/// logits, with weights of classes and smoothing. As PyTorch's `NLLLoss`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct NegativeLogLikelihood {
+    reduction: Reduction,
+}
+
+impl NegativeLogLikelihood {
+    /// The mean over rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        NegativeLogLikelihood { reduction }
+    }
+}
+
+impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let Target::Classes(classes) = target else {
+            return Err(Error::TargetKind { loss: "NegativeLogLikelihood", expected: "classes", found: "values" });
+        };
+        require_length("targets", rows.rows, classes.len())?;
+        let share = rows.total(1).share(self.reduction)?;
+        let mut mean = Mean::new(share);
+        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
+            let (weight, class) = (rows.weight(row), classes[row]);
+            dy.fill(T::zero());
+            if weight.is_zero() {
+                continue;
+            }
+            if class >= width {
+                return Err(Error::ClassOutOfRange { row, label: class, classes: width });
+            }
+            mean.add(weight, -y[class]);
+            dy[class] = share.of(weight, -T::one());
+        }
+        Ok(mean.total())
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}

@@ -1,0 +1,104 @@
+//! The hinge loss of classes.
+
+use super::{Loss, Mean, Reduction, RowsOf, Target};
+use crate::{
+    error::{Error, require, require_length},
+    scalar::{Scalar, scalar},
+};
+
+/// Hinge loss of classes: `(1/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
+///
+/// p is 1, or 2 with [`squared`](Self::squared). Source: Weston & Watkins 1999; as PyTorch's `MultiMarginLoss`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct MultiMargin {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    margin: f64,
+    squared: bool,
+    reduction: Reduction,
+}
+
+impl Default for MultiMargin {
+    fn default() -> Self {
+        MultiMargin { margin: 1.0, squared: false, reduction: Reduction::Mean }
+    }
+}
+
+impl MultiMargin {
+    /// The mean over rows, with the margin 1.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the margin m.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `margin` is positive and finite.
+    pub fn margin(self, margin: f64) -> Result<Self, Error> {
+        require(margin > 0.0 && margin.is_finite(), "the margin of MultiMargin", "positive and finite", margin)?;
+        Ok(MultiMargin { margin, ..self })
+    }
+
+    /// Squares each term.
+    #[must_use]
+    pub fn squared(self) -> Self {
+        MultiMargin { squared: true, ..self }
+    }
+
+    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        MultiMargin { reduction, ..self }
+    }
+}
+
+impl<T: Scalar> Loss<T> for MultiMargin {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let Target::Classes(classes) = target else {
+            return Err(Error::TargetKind { loss: "MultiMargin", expected: "classes", found: "values" });
+        };
+        require_length("targets", rows.rows, classes.len())?;
+        let margin = scalar::<T>(self.margin);
+        let in_format = margin.is_finite();
+        require(in_format, "the margin of MultiMargin", "finite in the number format of the network", self.margin)?;
+        let share = rows.total(1).share(self.reduction)?;
+        let (mut mean, outputs) = (Mean::new(share), scalar::<T>(width as f64));
+        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
+            let (weight, class) = (rows.weight(row), classes[row]);
+            dy.fill(T::zero());
+            if weight.is_zero() {
+                continue;
+            }
+            if class >= width {
+                return Err(Error::ClassOutOfRange { row, label: class, classes: width });
+            }
+            let mut own = T::zero();
+            for (_, (&other, dy)) in y.iter().zip(&mut *dy).enumerate().filter(|(j, _)| *j != class) {
+                let gap = (margin - y[class]) + other;
+                if gap <= T::zero() {
+                    continue;
+                }
+                let (value, slope) = if self.squared { (gap * gap, gap + gap) } else { (gap, T::one()) };
+                // NaN is not below 0, and has no slope.
+                let slope = if gap.is_nan() { gap } else { slope };
+                mean.add(weight, value / outputs);
+                *dy = share.of(weight, slope / outputs);
+                own -= slope;
+            }
+            dy[class] = share.of(weight, own / outputs);
+        }
+        Ok(mean.total())
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
