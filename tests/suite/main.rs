@@ -21,6 +21,7 @@ mod diagnosis;
 #[cfg(feature = "std")]
 mod dual;
 mod eigenvalues;
+mod entry_points;
 #[cfg(feature = "std")]
 mod errors;
 #[cfg(feature = "std")]

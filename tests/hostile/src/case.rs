@@ -526,20 +526,8 @@ pub fn parameters(node: &LayerSpec) -> u128 {
                 1
             }
         }
-        LayerSpec::LayerNorm { width, affine, .. } => {
-            if *affine {
-                2 * *width as u128
-            } else {
-                0
-            }
-        }
-        LayerSpec::RmsNorm { width, affine, .. } => {
-            if *affine {
-                *width as u128
-            } else {
-                0
-            }
-        }
+        LayerSpec::LayerNorm { width, affine: true, .. } => 2 * *width as u128,
+        LayerSpec::RmsNorm { width, affine: true, .. } => *width as u128,
         LayerSpec::Residual { branch, scale } => {
             parameters(branch).saturating_add(u128::from(matches!(scale, BranchScale::Learned(_))))
         }

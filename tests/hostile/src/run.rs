@@ -95,19 +95,22 @@ impl Runner {
     }
 
     /// Runs the calls `from..to` of an entry.
-    pub fn run(&mut self, entry: &Entry, panics: bool, from: u64, to: u64) -> Tally {
+    pub fn run(&mut self, entry: &Entry, from: u64, to: u64) -> Tally {
         let mut tally = Tally { calls: to - from, ..Tally::default() };
         let mut next = from;
         while next < to {
             let end = (next + 100).min(to);
-            let status = self.child(entry, panics, next, end, self.limits.seconds);
+            let status = self.child(entry, next, end, self.limits.seconds);
             self.collect(&mut tally);
             match status {
                 Ended::Well => next = end,
-                Ended::Hung => {
+                bad => {
+                    // Neither a loaded machine nor a remainder of earlier calls is a fault of this one: it gets another,
+                    // longer try by itself.
                     let at = self.shared.current.load(SeqCst);
-                    // A loaded machine is no hang: the call gets another, longer try by itself.
-                    let again = self.child(entry, panics, at, at + 1, self.limits.seconds * 6);
+                    let seconds =
+                        if matches!(bad, Ended::Hung) { self.limits.seconds * 6 } else { self.limits.seconds };
+                    let again = self.child(entry, at, at + 1, seconds);
                     self.collect(&mut tally);
                     match again {
                         Ended::Well => {}
@@ -120,12 +123,6 @@ impl Runner {
                             tally.bad.push((at, "abort", text));
                         }
                     }
-                    next = at + 1;
-                }
-                Ended::Badly(text) => {
-                    let at = self.shared.current.load(SeqCst);
-                    tally.aborts += 1;
-                    tally.bad.push((at, "abort", text));
                     next = at + 1;
                 }
             }
@@ -154,7 +151,7 @@ impl Runner {
         }
     }
 
-    fn child(&mut self, entry: &Entry, panics: bool, from: u64, to: u64, seconds: u32) -> Ended {
+    fn child(&mut self, entry: &Entry, from: u64, to: u64, seconds: u32) -> Ended {
         self.shared.current.store(from, SeqCst);
         self.printed.set_len(0).and_then(|()| self.printed.seek(SeekFrom::Start(0))).expect("the file of the child");
         let fd = self.printed.as_raw_fd();
@@ -180,7 +177,7 @@ impl Runner {
                 self.shared.current.store(index, SeqCst);
                 // SAFETY: the signal ends the child, which is what a hang is told by.
                 unsafe { libc::alarm(seconds) };
-                self.call(entry, panics, index);
+                self.call(entry, index);
             }
             // SAFETY: ends the child without running what belongs to the parent.
             unsafe { libc::_exit(0) };
@@ -215,7 +212,7 @@ impl Runner {
     }
 
     /// One call, in the child.
-    fn call(&mut self, entry: &Entry, panics: bool, index: u64) {
+    fn call(&mut self, entry: &Entry, index: u64) {
         let mut case = Case::new(entry.names[0], index, self.limits.seed, self.limits.shown);
         let done = catch_unwind(AssertUnwindSafe(|| (entry.run)(&mut case)));
         match done {
@@ -234,7 +231,7 @@ impl Runner {
                 // The payload's drop may panic, too.
                 std::mem::forget(payload);
                 let text = format!("{text} at {}", crate::last_panic_place());
-                if panics {
+                if entry.laws.iter().any(|law| text.contains(law)) {
                     self.shared.announced.fetch_add(1, SeqCst);
                 } else {
                     self.log(index, "panic", &text);

@@ -12,7 +12,7 @@ use chainrule::{
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(8, &["dataset::Dataset::rows", "dataset::Batch::new", "dataset::Batch::gather"], None, |c| {
+        entry(8, &["dataset::Dataset::rows", "dataset::Batch::new", "dataset::Batch::gather"], &[], |c| {
             let (width, samples) = (c.width(), c.few());
             let inputs: Vec<f32> = c.slice(width.saturating_mul(samples));
             let targets = targets(c, samples);
@@ -24,7 +24,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(8, &["dataset::Dataset::sequences"], None, |c| {
+        entry(8, &["dataset::Dataset::sequences"], &[], |c| {
             let (width, steps, samples) = (c.width(), c.width(), c.few());
             let inputs: Vec<f64> = c.slice(width.saturating_mul(samples).saturating_mul(steps));
             let rows = samples.saturating_mul(steps);
@@ -39,7 +39,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(8, &["dataset::Dataset::ragged"], None, |c| {
+        entry(8, &["dataset::Dataset::ragged"], &[], |c| {
             let width = c.width();
             let lengths: Vec<usize> = (0..c.few()).map(|_| if c.once_in(8) { c.size() } else { c.few() }).collect();
             let rows: u128 = lengths.iter().map(|&length| length as u128).sum();
@@ -55,7 +55,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
-        entry(4, &["dataset::Dataset::row_weights"], None, |c| {
+        entry(4, &["dataset::Dataset::row_weights"], &[], |c| {
             let inputs = [0.5_f32; 12];
             let classes = [0, 1, 0, 1];
             let data = Dataset::sequences(1, 3, &inputs, Target::Classes(&classes))?;

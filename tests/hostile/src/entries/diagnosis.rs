@@ -7,44 +7,36 @@ use crate::{
 };
 use chainrule::{
     BatchShape, Error, Layer,
+    activation::Sigmoid,
     diagnosis::{
         Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check,
         fix::{CriticalInitialization, Lsuv, Standardise, strategies, survivors, transplant},
         suggest_fixes,
     },
-    layer::{LayerSpec, initialize},
+    initializer::Normal,
+    layer::{LayerSpec, Linear, Sequential, initialize},
     monitor::Statistics,
     theory::InputStatistics,
     workspace::Workspace,
 };
+use std::panic::catch_unwind;
 
-/// A report with findings, and the network it is about.
+/// A small network with saturated units, and the report on it.
 fn report(c: &mut Case) -> Result<(LayerSpec, Report), Error> {
-    let mut node = c.legal(3, 2);
-    if let LayerSpec::Sequential { layers, .. } = &mut node {
-        let wide = 10.0;
-        let deep = (0..5).flat_map(|_| {
-            let weights =
-                chainrule::initializer::Initializer::kind(chainrule::initializer::Normal { mean: 0.0, std: wide });
-            [
-                LayerSpec::ActivationLayer {
-                    width: 2,
-                    activation: chainrule::activation::Activation::kind(&chainrule::activation::Sigmoid),
-                },
-                LayerSpec::Linear { inputs: 2, outputs: 2, weights, bias: None },
-            ]
-        });
-        layers.extend(deep);
-    }
-    let network = node.build::<f64>()?;
+    let wide = Normal { mean: 0.0, std: 10.0 };
+    let network = Sequential::<f64>::input(3)
+        .layer(Linear::new(3, 2).weights(wide))
+        .activation(Sigmoid)
+        .layer(Linear::new(2, 2).weights(wide).without_bias());
+    let network = if c.flag() { network.activation(Sigmoid).linear(2) } else { network }.build()?;
     let x = c.values::<f64>(12, Taste::Mild);
-    let report = first_check(&*network, &x, BatchShape::batch(4), Some(10), 1)?;
-    Ok((node, report))
+    let report = first_check(&network, &x, BatchShape::batch(4), Some(10), 1)?;
+    Ok((Layer::<f64>::spec(&network), report))
 }
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(6, &["diagnosis::first_check"], None, |c| {
+        entry(6, &["diagnosis::first_check"], &[], |c| {
             let network = c.legal(3, 2).build::<f32>()?;
             let (rows, taste) = (c.rows(), c.taste());
             let n = c.length(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 12) as usize));
@@ -55,10 +47,13 @@ pub fn entries() -> Vec<Entry> {
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
             Ok(())
         }),
-        entry(1, &["diagnosis::expect_healthy"], None, |c| {
+        entry(1, &["diagnosis::expect_healthy"], &[], |c| {
+            // It panics with the report, and only where the report is not healthy.
             let (_, report) = report(c)?;
-            expect_healthy(Ok(report));
-            Ok(())
+            let (healthy, text) = (report.is_healthy(), format!("{report}"));
+            let done = catch_unwind(|| expect_healthy(Ok(report)));
+            let panic = done.err().map(|payload| crate::panic_text(&*payload));
+            ensure(panic == (!healthy).then_some(text), || format!("healthy: {healthy}, but {panic:?}"))
         }),
         entry(
             4,
@@ -70,7 +65,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::Diagnosis::thresholds",
                 "diagnosis::Report::following",
             ],
-            None,
+            &[],
             |c| {
                 let node = c.legal(3, 2);
                 let network = node.build::<f64>()?;
@@ -108,7 +103,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(2, &["diagnosis::Diagnosis::trajectory"], None, |c| {
+        entry(2, &["diagnosis::Diagnosis::trajectory"], &[], |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f64>()?;
             let (w, x) = (c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
@@ -132,7 +127,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Change {}",
                 "diagnosis::fix::CriticalInitialization {}",
             ],
-            None,
+            &[],
             |c| {
                 let (node, report) = report(c)?;
                 let Some(finding) = report.findings.first() else { return Ok(()) };
@@ -150,14 +145,16 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     context = context.thresholds(Thresholds::default());
                 }
-                let fixes = suggest_fixes(&context)?;
-                for strategy in strategies().iter().chain(std::iter::once(
-                    &(Box::new(CriticalInitialization { orthogonal: c.flag() })
-                        as Box<dyn chainrule::diagnosis::fix::FixStrategy>),
-                )) {
-                    let _ = strategy.applies_to(CAUSE);
-                    strategy.propose(&context)?;
-                }
+                let mut all = strategies();
+                all.push(Box::new(CriticalInitialization { orthogonal: c.flag() }));
+                let chosen = c.below(2 * all.len());
+                let fixes = match all.get(chosen) {
+                    Some(strategy) => {
+                        let _ = strategy.applies_to(CAUSE);
+                        strategy.propose(&context)?.into_iter().collect()
+                    }
+                    None => suggest_fixes(&context)?,
+                };
                 for fix in &fixes {
                     let w: Vec<f64> = initialize(&*described.build::<f64>()?, 1)?;
                     let w = if c.once_in(3) { c.slice(w.len()) } else { w };
@@ -170,7 +167,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(3, &["diagnosis::fix::Lsuv {}", "diagnosis::fix::Lsuv::apply"], None, |c| {
+        entry(3, &["diagnosis::fix::Lsuv {}", "diagnosis::fix::Lsuv::apply"], &[], |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f32>()?;
             let mut w = c.slice::<f32>(network.dims().parameters);
@@ -179,7 +176,7 @@ pub fn entries() -> Vec<Entry> {
             lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.shape() })?;
             Ok(())
         }),
-        entry(3, &["diagnosis::fix::Standardise::of", "diagnosis::fix::Standardise::apply"], None, |c| {
+        entry(3, &["diagnosis::fix::Standardise::of", "diagnosis::fix::Standardise::apply"], &[], |c| {
             let width = c.width();
             let rows = c.slice::<f32>(width.saturating_mul(3));
             let standardise = Standardise::of(width, &rows)?;
@@ -190,7 +187,7 @@ pub fn entries() -> Vec<Entry> {
             })?;
             Ok(taken?)
         }),
-        entry(3, &["diagnosis::fix::survivors", "diagnosis::fix::transplant"], None, |c| {
+        entry(3, &["diagnosis::fix::survivors", "diagnosis::fix::transplant"], &[], |c| {
             let (before, after) = (c.legal(3, 2), c.sequence(3, 2));
             let mut kept = survivors(&before, &after)?;
             for survivor in &mut kept {
@@ -214,7 +211,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Lsuv: Deserialize",
                 "diagnosis::fix::Standardise: Deserialize",
             ],
-            None,
+            &[],
             |c| match c.below(4) {
                 0 => json(c, &CAUSE),
                 1 => json(c, &Severity::Note),

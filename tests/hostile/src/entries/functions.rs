@@ -35,7 +35,7 @@ pub fn entries() -> Vec<Entry> {
                 "scalar",
                 "to_f64",
             ],
-            None,
+            &[],
             |c| {
                 let x = c.real();
                 let _ = (scalar::<f32>(x), to_f64(x as f32));
@@ -73,7 +73,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::MeanSquaredError: Loss",
                 "loss::Target {}",
             ],
-            None,
+            &[],
             |c| {
                 let r = reduction(c);
                 lost(c, Ok(MeanSquaredError::new().reduction(r)), true)
@@ -82,28 +82,28 @@ pub fn entries() -> Vec<Entry> {
         entry(
             3,
             &["loss::MeanAbsoluteError::new", "loss::MeanAbsoluteError::reduction", "loss::MeanAbsoluteError: Loss"],
-            None,
+            &[],
             |c| {
                 let r = reduction(c);
                 lost(c, Ok(MeanAbsoluteError::new().reduction(r)), true)
             },
         ),
-        entry(4, &["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"], None, |c| {
+        entry(4, &["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"], &[], |c| {
             let (r, d) = (reduction(c), c.real());
             lost(c, Huber::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite())
         }),
-        entry(4, &["loss::SmoothL1::new", "loss::SmoothL1::reduction", "loss::SmoothL1: Loss"], None, |c| {
+        entry(4, &["loss::SmoothL1::new", "loss::SmoothL1::reduction", "loss::SmoothL1: Loss"], &[], |c| {
             let (r, d) = (reduction(c), c.real());
             lost(c, SmoothL1::new(d).map(|l| l.reduction(r)), d > 0.0 && d.is_finite())
         }),
-        entry(4, &["loss::Pinball::new", "loss::Pinball::reduction", "loss::Pinball: Loss"], None, |c| {
+        entry(4, &["loss::Pinball::new", "loss::Pinball::reduction", "loss::Pinball: Loss"], &[], |c| {
             let (r, q) = (reduction(c), c.real());
             lost(c, Pinball::new(q).map(|l| l.reduction(r)), q > 0.0 && q < 1.0)
         }),
         entry(
             4,
             &["loss::Focal::new", "loss::Focal::alpha", "loss::Focal::reduction", "loss::Focal: Loss"],
-            None,
+            &[],
             |c| {
                 let (r, gamma, alpha) = (reduction(c), c.about(2.0), c.about(0.25));
                 let made = Focal::new(gamma).map(|l| l.reduction(r));
@@ -114,16 +114,20 @@ pub fn entries() -> Vec<Entry> {
         entry(
             4,
             &[
+                "loss::PoissonNll::new",
                 "loss::PoissonNll::reduction",
                 "loss::PoissonNll: Loss",
+                "loss::CosineDistance::new",
                 "loss::CosineDistance::reduction",
                 "loss::CosineDistance: Loss",
+                "loss::KlDivergence::new",
                 "loss::KlDivergence::reduction",
                 "loss::KlDivergence: Loss",
+                "loss::NegativeLogLikelihood::new",
                 "loss::NegativeLogLikelihood::reduction",
                 "loss::NegativeLogLikelihood: Loss",
             ],
-            None,
+            &[],
             |c| {
                 let r = reduction(c);
                 match c.below(5) {
@@ -137,8 +141,13 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             3,
-            &["loss::MultiMargin::margin", "loss::MultiMargin::reduction", "loss::MultiMargin: Loss"],
-            None,
+            &[
+                "loss::MultiMargin::new",
+                "loss::MultiMargin::margin",
+                "loss::MultiMargin::reduction",
+                "loss::MultiMargin: Loss",
+            ],
+            &[],
             |c| {
                 let (r, m) = (reduction(c), c.about(1.0));
                 let loss = MultiMargin::new().reduction(r);
@@ -158,7 +167,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::Loss::evaluate",
                 "loss::Loss::total_weight",
             ],
-            None,
+            &[],
             |c| {
                 let mut loss = CrossEntropy::new().reduction(reduction(c));
                 if c.flag() {
@@ -185,7 +194,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::BinaryCrossEntropy::reduction",
                 "loss::BinaryCrossEntropy: Loss",
             ],
-            None,
+            &[],
             |c| {
                 let mut loss = BinaryCrossEntropy::new().reduction(reduction(c));
                 if c.flag() {
@@ -195,7 +204,7 @@ pub fn entries() -> Vec<Entry> {
                 lost(c, Ok(loss), true)
             },
         ),
-        entry(3, &["loss::softmax", "loss::log_softmax"], None, |c| {
+        entry(3, &["loss::softmax", "loss::log_softmax"], &[], |c| {
             let width = c.width();
             let (logits, taste) = (c.slice::<f32>(width.saturating_mul(3)), c.taste());
             let mut out = c.values::<f32>(logits.len(), taste);
@@ -205,7 +214,7 @@ pub fn entries() -> Vec<Entry> {
             })?;
             Ok(done?)
         }),
-        entry(2, &["loss::accuracy"], None, |c| {
+        entry(2, &["loss::accuracy"], &[], |c| {
             let width = c.width();
             let y = c.slice::<f64>(width.saturating_mul(2));
             let classes: Vec<usize> = (0..c.length(2)).map(|_| if c.once_in(3) { c.size() } else { c.few() }).collect();

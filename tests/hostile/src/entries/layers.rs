@@ -10,8 +10,8 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GruVariant, LastStep, LayerNorm, LayerSpec,
-        Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Structure, initialize,
+        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GruVariant, LastStep, LayerNorm,
+        LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Structure, initialize,
     },
     network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
@@ -22,7 +22,7 @@ pub fn entries() -> Vec<Entry> {
         entry(
             12,
             &["layer::Linear::new", "layer::Linear::weights", "layer::Linear::bias", "layer::Linear: Layer"],
-            None,
+            &[],
             |c| {
                 let mut layer = Linear::new(c.size(), c.size());
                 if c.flag() {
@@ -36,7 +36,7 @@ pub fn entries() -> Vec<Entry> {
                 known::<f64>(c, Box::new(layer))
             },
         ),
-        entry(6, &["layer::ActivationLayer::new", "layer::ActivationLayer: Layer"], None, |c| {
+        entry(6, &["layer::ActivationLayer::new", "layer::ActivationLayer: Layer"], &[], |c| {
             let width = c.size();
             match c.below(3) {
                 0 => known::<f32>(c, Box::new(ActivationLayer::new(width, Tanh))),
@@ -44,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
                 _ => known::<f32>(c, Box::new(ActivationLayer::new(width, Sigmoid))),
             }
         }),
-        entry(5, &["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"], None, |c| {
+        entry(5, &["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"], &[], |c| {
             let slope = c.about(0.25);
             let layer = PRelu::new(c.size()).initial(slope);
             ensure(layer.is_err() || slope.is_finite(), || format!("a slope of {slope:e}"))?;
@@ -52,7 +52,7 @@ pub fn entries() -> Vec<Entry> {
             let other = c.flag();
             known::<f32>(c, if other { Box::new(layer.per_unit()) } else { Box::new(layer) })
         }),
-        entry(6, &["layer::LayerNorm::new", "layer::LayerNorm::epsilon", "layer::LayerNorm: Layer"], None, |c| {
+        entry(6, &["layer::LayerNorm::new", "layer::LayerNorm::epsilon", "layer::LayerNorm: Layer"], &[], |c| {
             let epsilon = c.about(1e-5);
             let layer = LayerNorm::new(c.size()).epsilon(epsilon);
             ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
@@ -60,7 +60,7 @@ pub fn entries() -> Vec<Entry> {
             let other = c.flag();
             known::<f32>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
         }),
-        entry(6, &["layer::RmsNorm::new", "layer::RmsNorm::epsilon", "layer::RmsNorm: Layer"], None, |c| {
+        entry(6, &["layer::RmsNorm::new", "layer::RmsNorm::epsilon", "layer::RmsNorm: Layer"], &[], |c| {
             let epsilon = c.about(1e-5);
             let layer = RmsNorm::new(c.size()).epsilon(epsilon);
             ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
@@ -68,24 +68,24 @@ pub fn entries() -> Vec<Entry> {
             let other = c.flag();
             known::<f64>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
         }),
-        entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], None, |c| {
+        entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {
             let rate = c.real();
             let layer = Dropout::new(c.size(), rate);
             ensure(layer.is_err() || (0.0..1.0).contains(&rate), || format!("a rate of {rate:e}"))?;
             known::<f32>(c, Box::new(layer?))
         }),
-        entry(4, &["layer::LastStep::new"], None, |c| {
+        entry(4, &["layer::LastStep::new"], &[], |c| {
             let n = c.size();
             known::<f32>(c, Box::new(LastStep::new(n)))
         }),
-        entry(4, &["layer::MeanOverSteps::new"], None, |c| {
+        entry(4, &["layer::MeanOverSteps::new"], &[], |c| {
             let n = c.size();
             known::<f64>(c, Box::new(MeanOverSteps::new(n)))
         }),
         entry(
             6,
             &["layer::Residual::new", "layer::Residual::scale", "layer::BranchScale {}", "layer::Residual: Layer"],
-            None,
+            &[],
             |c| {
                 let width = c.width();
                 let node = c.sequence(width, 1);
@@ -105,7 +105,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Sequential::append",
                 "layer::Sequential: Layer",
             ],
-            None,
+            &[],
             |c| {
                 let width = c.width();
                 let mut network = Sequential::<f32>::new(width);
@@ -138,7 +138,7 @@ pub fn entries() -> Vec<Entry> {
                 "network::Builder::bidirectional",
                 "network::Builder::residual",
             ],
-            None,
+            &[],
             |c| {
                 let mut builder = Sequential::<f64>::input(c.width());
                 for _ in 0..c.few() {
@@ -166,12 +166,12 @@ pub fn entries() -> Vec<Entry> {
                 known::<f64>(c, Box::new(network))
             },
         ),
-        entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], None, |c| {
+        entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], &[], |c| {
             let input = c.width();
             let node = c.sequence(input, 3);
             if c.flag() { drive_node::<f32>(c, &node, input) } else { drive_node::<f64>(c, &node, input) }
         }),
-        entry(4, &["layer::LayerSpec::build"], None, |c| {
+        entry(4, &["layer::LayerSpec::build"], &[], |c| {
             // Deep nesting.
             let depth = c.of(&[10_usize, 40, 1000, 5_000, 100_000]);
             let kind = c.below(5);
@@ -197,7 +197,8 @@ pub fn entries() -> Vec<Entry> {
                     let _ = format!("{node:?}");
                 }
                 2 => {
-                    let _ = node == node;
+                    let same = &node;
+                    let _ = node == *same;
                 }
                 _ => {
                     let _ = serde_json::to_string(&node);
@@ -218,7 +219,7 @@ pub fn entries() -> Vec<Entry> {
                 "recurrent::Lstm::new",
                 "recurrent::Lstm: Cell",
             ],
-            None,
+            &[],
             |c| {
                 let mut layer = Recurrent::new(c.size(), c.size(), Lstm::new());
                 if c.flag() {
@@ -232,21 +233,21 @@ pub fn entries() -> Vec<Entry> {
                 known::<f32>(c, Box::new(layer))
             },
         ),
-        entry(5, &["recurrent::Gru::new", "recurrent::Gru::variant", "recurrent::Gru: Cell"], None, |c| {
+        entry(5, &["recurrent::Gru::new", "recurrent::Gru::variant", "recurrent::Gru: Cell"], &[], |c| {
             let reset = c.of(&[GruVariant::ResetAfter, GruVariant::ResetBefore]);
             let layer = Recurrent::new(c.width(), c.width(), Gru::new().variant(reset));
             known::<f64>(c, Box::new(layer))
         }),
-        entry(4, &["recurrent::Elman::new", "recurrent::Elman: Cell"], None, |c| {
+        entry(4, &["recurrent::Elman::new", "recurrent::Elman: Cell"], &[], |c| {
             let layer = Recurrent::new(c.width(), c.width(), Elman::new(Relu));
             known::<f32>(c, Box::new(layer))
         }),
-        entry(4, &["recurrent::Reversed::new", "recurrent::Reversed: Layer"], None, |c| {
+        entry(4, &["recurrent::Reversed::new", "recurrent::Reversed: Layer"], &[], |c| {
             let width = c.width();
             let inner = c.node(width, 1).build::<f64>()?;
             known::<f64>(c, Box::new(Reversed::new(inner)))
         }),
-        entry(5, &["recurrent::Bidirectional::new", "recurrent::Bidirectional: Layer"], None, |c| {
+        entry(5, &["recurrent::Bidirectional::new", "recurrent::Bidirectional: Layer"], &[], |c| {
             let width = c.width();
             let (one, other) = (c.node(width, 1).build::<f64>()?, c.node(width, 1).build::<f64>()?);
             known::<f64>(c, Box::new(Bidirectional::new::<f64>(one, other)?))
@@ -257,12 +258,13 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "recurrent::Product {}",
                 "recurrent::StepBounds {}",
+                "recurrent::CellSizes {}",
                 "recurrent::Cell::forward",
                 "recurrent::Cell::backward",
                 "recurrent::Cell::activation",
                 "recurrent::Cell::step_bounds",
             ],
-            Some("the cell lies in a pass"),
+            &["must ", "a cell that breaks a rule"],
             |c| {
                 let _ = Product {
                     gates: c.size()..c.size(),
@@ -290,7 +292,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Layer::gain_bound",
                 "layer::Layer::state_gain_bounds",
             ],
-            Some("the layer lies in a pass"),
+            &["must ", "a Sequential: ", "the network: ", "liars.rs"],
             |c| {
                 let lie = c.of(LIES);
                 let width = 1 + c.below(4);
@@ -309,7 +311,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Structure::link_names",
                 "layer::PartSizes::of",
             ],
-            None,
+            &[],
             |c| {
                 let parts = [c.node(2, 2), c.node(2, 2)].map(|node| node.build::<f32>());
                 let [Ok(first), Ok(second)] = parts else { return Ok(()) };
@@ -331,9 +333,13 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Backward::new",
                 "layer::Context::new",
                 "layer::Context::part",
+                "layer::Context::report_activation",
+                "layer::Context::report_activation_gradient",
+                "layer::Context::report_backward",
+                "layer::Context::report_forward",
                 "layer::Context::branch",
             ],
-            Some("slices that break the law of a direct pass"),
+            &["must "],
             |c| {
                 let width = c.width();
                 let node = c.node(width, 2);
@@ -341,7 +347,7 @@ pub fn entries() -> Vec<Entry> {
                 direct(c, &*layer)
             },
         ),
-        entry(4, &["layer::initialize", "network::summary"], None, |c| {
+        entry(4, &["layer::initialize", "network::summary"], &[], |c| {
             let width = c.size();
             let layer = c.node(width, 2).build::<f32>()?;
             let _ = format!("{:?}", summary(&*layer));
@@ -356,7 +362,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::GruVariant: Deserialize",
                 "layer::BranchScale: Deserialize",
             ],
-            None,
+            &[],
             |c| {
                 let width = c.width();
                 let node = c.sequence(width, 2);
@@ -374,7 +380,7 @@ pub fn entries() -> Vec<Entry> {
                 drive_node::<f64>(c, &read, input)
             },
         ),
-        entry(2, &["layer::Dims: Deserialize"], None, |c| {
+        entry(2, &["layer::Dims: Deserialize"], &[], |c| {
             json::<chainrule::layer::Dims>(c, &chainrule::layer::Dims::new(1, 2, 3))
         }),
     ]

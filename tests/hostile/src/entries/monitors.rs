@@ -63,8 +63,9 @@ pub fn entries() -> Vec<Entry> {
                 "monitor::GradientMonitor::forward",
                 "monitor::GradientMonitor::backward",
                 "monitor::GradientMonitor::event",
+                "monitor::Event {}",
             ],
-            Some("events whose slices break the law of a monitor"),
+            &["out of range for slice"],
             |c| {
                 let mut seen = Statistics::new();
                 tell(c, &mut seen)?;
@@ -81,7 +82,7 @@ pub fn entries() -> Vec<Entry> {
                 "monitor::GradientBudget: GradientMonitor",
                 "monitor::Shares::of",
             ],
-            Some("events whose slices break the law of a monitor"),
+            &["out of range for slice"],
             |c| {
                 let mut budget = GradientBudget::new();
                 tell(c, &mut budget)?;
@@ -96,31 +97,21 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(
-            3,
-            &["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"],
-            Some("events whose slices break the law of a monitor"),
-            |c| {
-                let mut recorder = Recorder::new(Vec::new());
-                tell(c, &mut recorder)?;
-                let written = recorder.finish();
-                let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
-                for line in text.lines() {
-                    ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
-                }
-                Ok(())
-            },
-        ),
-        entry(
-            3,
-            &["monitor::Every", "monitor::Every: GradientMonitor"],
-            Some("events whose slices break the law of a monitor"),
-            |c| {
-                let mut every = Every(c.word(), GradientBudget::new());
-                tell(c, &mut every)
-            },
-        ),
-        entry(2, &["monitor::NormStats::of"], None, |c| {
+        entry(3, &["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"], &["out of range for slice"], |c| {
+            let mut recorder = Recorder::new(Vec::new());
+            tell(c, &mut recorder)?;
+            let written = recorder.finish();
+            let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
+            for line in text.lines() {
+                ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
+            }
+            Ok(())
+        }),
+        entry(3, &["monitor::Every", "monitor::Every: GradientMonitor"], &["out of range for slice"], |c| {
+            let mut every = Every(c.word(), GradientBudget::new());
+            tell(c, &mut every)
+        }),
+        entry(2, &["monitor::NormStats::of"], &[], |c| {
             let n = c.few();
             let values = c.slice::<f64>(n);
             let stats = NormStats::of(&values);
@@ -135,9 +126,21 @@ pub fn entries() -> Vec<Entry> {
                 "loss::Reduction: Deserialize",
                 "loss::CrossEntropy: Deserialize",
                 "loss::BinaryCrossEntropy: Deserialize",
+                "loss::CosineDistance: Deserialize",
+                "loss::Focal: Deserialize",
+                "loss::KlDivergence: Deserialize",
+                "loss::MultiMargin: Deserialize",
+                "loss::NegativeLogLikelihood: Deserialize",
+                "loss::PoissonNll: Deserialize",
             ],
-            None,
-            |c| match c.below(5) {
+            &[],
+            |c| match c.below(11) {
+                5 => json(c, &chainrule::loss::CosineDistance::new()),
+                6 => json(c, &chainrule::loss::Focal::new(2.0)?),
+                7 => json(c, &chainrule::loss::KlDivergence::new()),
+                8 => json(c, &chainrule::loss::MultiMargin::new()),
+                9 => json(c, &chainrule::loss::NegativeLogLikelihood::new()),
+                10 => json(c, &chainrule::loss::PoissonNll::new()),
                 0 => json(c, &Factor::Weights),
                 1 => json(c, &chainrule::Role::Weight),
                 2 => json(c, &chainrule::loss::CrossEntropy::new()),

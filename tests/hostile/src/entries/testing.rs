@@ -37,7 +37,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::Dual: From",
                 "testing::Dual: Arbitrary",
             ],
-            None,
+            &[],
             |c| {
                 let (a, b) = (Dual::new(c.real(), c.real()), Dual { value: c.real(), tangent: c.real() });
                 let all = [
@@ -63,7 +63,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::Evidence::worst",
                 "testing::Violations::of",
             ],
-            None,
+            &[],
             |c| {
                 let seed = c.word();
                 let found = activation_laws(&Tanh, seed);
@@ -82,7 +82,7 @@ pub fn entries() -> Vec<Entry> {
         entry(
             1,
             &["testing::cell_laws", "testing::layer_laws", "testing::Layers {}", "testing::Layers::of"],
-            None,
+            &[],
             |c| {
                 let seed = c.word();
                 if c.flag() {
@@ -107,7 +107,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::transform_laws",
                 "testing::Transforms {}",
             ],
-            None,
+            &[],
             |c| {
                 let seed = c.word();
                 let loss = MeanSquaredError::new();
@@ -141,7 +141,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::strategies::OwnedBatchShape {}",
                 "BatchShape: From",
             ],
-            None,
+            &[],
             |c| {
                 let mut runner = TestRunner::deterministic();
                 let most = c.few();

@@ -87,7 +87,7 @@ fn finite(run: &Run) -> bool {
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(10, &["trainer::TrainConfig {}", "trainer::Trainer::new"], None, |c| {
+        entry(10, &["trainer::TrainConfig {}", "trainer::Trainer::new"], &[], |c| {
             let settings = settings(c);
             let network: Network = c.legal(3, 2).build()?;
             let ((chain, guarded), spare) = (chain(c), c.flag());
@@ -106,7 +106,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(guarded || finite(&run), || "the weights are not finite, and there is no guard".into())?;
             ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
         }),
-        entry(5, &["trainer::Trainer::for_sequences"], None, |c| {
+        entry(5, &["trainer::Trainer::for_sequences"], &[], |c| {
             let (settings, steps) = (settings(c), c.size());
             let network: Network = c.legal(3, 2).build()?;
             let (chain, _) = chain(c);
@@ -128,7 +128,7 @@ pub fn entries() -> Vec<Entry> {
                 "trainer::FitOptions::progress",
                 "trainer::FitOptions::validation",
             ],
-            None,
+            &[],
             |c| {
                 let mut run = trainer(c)?;
                 let (width, steps, samples) = (c.of(&[3_usize, 3, 3, 2]), c.of(&[1_usize, 2, 3]), c.few());
@@ -162,7 +162,7 @@ pub fn entries() -> Vec<Entry> {
                 ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
             },
         ),
-        entry(6, &["trainer::Trainer::evaluate", "trainer::Trainer::metric", "trainer::Trainer::predict"], None, |c| {
+        entry(6, &["trainer::Trainer::evaluate", "trainer::Trainer::metric", "trainer::Trainer::predict"], &[], |c| {
             let network: Network = c.legal(3, 2).build()?;
             let mut run =
                 Trainer::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default(), 2)?;
@@ -183,7 +183,7 @@ pub fn entries() -> Vec<Entry> {
             let small = x.iter().all(|x| x.abs() < 1e3);
             ensure(!small || evaluation.loss.is_finite(), || format!("{evaluation:?}"))
         }),
-        entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], None, |c| {
+        entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], &[], |c| {
             let mut run = trainer(c)?;
             run.set_epochs(c.size());
             let name = c.text();
@@ -205,7 +205,7 @@ pub fn entries() -> Vec<Entry> {
             run.step(&data, &mut batch, &[0, 1], &mut ())?;
             Ok(())
         }),
-        entry(6, &["trainer::Trainer::averaged_parameters"], None, |c| {
+        entry(6, &["trainer::Trainer::averaged_parameters"], &[], |c| {
             // Losses whose targets have a range, and layers that lie.
             let lie = c.of(LIES);
             if lie.panics() {
@@ -233,15 +233,15 @@ pub fn entries() -> Vec<Entry> {
             done?;
             Ok(())
         }),
-        entry(3, &["random::shuffle"], None, |c| {
+        entry(3, &["random::shuffle"], &[], |c| {
             let mut order: Vec<usize> = (0..c.few()).collect();
             let n = order.len();
             shuffle(&mut order, c.word(), c.word());
             order.sort_unstable();
             ensure(order.iter().copied().eq(0..n), || format!("{order:?}"))
         }),
-        entry(4, &["trainer::TrainConfig: Deserialize"], None, |c| json::<TrainConfig>(c, &TrainConfig::default())),
-        entry(3, &["trainer::Epoch: Deserialize", "trainer::Evaluation: Deserialize"], None, |c| {
+        entry(4, &["trainer::TrainConfig: Deserialize"], &[], |c| json::<TrainConfig>(c, &TrainConfig::default())),
+        entry(3, &["trainer::Epoch: Deserialize", "trainer::Evaluation: Deserialize"], &[], |c| {
             let mut run = trainer(c)?;
             let values = c.values::<f32>(8, Taste::Mild);
             let data = Dataset::sequences(3, 2, &X, Target::Values(&values))?;
@@ -265,7 +265,7 @@ pub fn entries() -> Vec<Entry> {
                 "checkpoint::Checkpoint::to_bytes",
                 "checkpoint::Checkpoint::from_bytes",
             ],
-            None,
+            &[],
             |c| {
                 let network = Linear::new(2, 2);
                 let names = [
@@ -318,13 +318,8 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             10,
-            &[
-                "trainer::Trainer::save",
-                "trainer::Trainer::load",
-                "trainer::Trainer::load_bytes",
-                "trainer::Trainer::load_parameters",
-            ],
-            None,
+            &["trainer::Trainer::save", "trainer::Trainer::load_bytes", "trainer::Trainer::load_parameters"],
+            &[],
             |c| {
                 let folder = folder()?;
                 let path = folder.path().join("run");
@@ -363,7 +358,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(4, &["trainer::Trainer::load"], None, |c| {
+        entry(4, &["trainer::Trainer::load"], &[], |c| {
             let folder = folder()?;
             let path = folder.path().join("run");
             let settings = TrainConfig { batch_size: 2, epochs: 1, ..TrainConfig::default() };
@@ -386,7 +381,7 @@ pub fn entries() -> Vec<Entry> {
             done?;
             Ok(())
         }),
-        entry(4, &["trainer::Trainer::restore", "trainer::Trainer::restore_parameters"], None, |c| {
+        entry(4, &["trainer::Trainer::restore", "trainer::Trainer::restore_parameters"], &[], |c| {
             let mut run = fixed()?;
             let mut checkpoint = run.checkpoint();
             if c.flag() {

@@ -29,11 +29,11 @@ fn ready(c: &mut Case) -> Result<(Workspace<f32, Box<dyn Layer<f32>>>, Vec<f32>)
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(20, &["workspace::Workspace::new"], None, |c| {
+        entry(20, &["workspace::Workspace::new"], &[], |c| {
             let node = c.legal(3, 2);
             drive_node::<f64>(c, &node, 3)
         }),
-        entry(10, &["workspace::Workspace::for_inference"], None, |c| {
+        entry(10, &["workspace::Workspace::for_inference"], &[], |c| {
             let network = network(c)?;
             let rows = c.rows();
             let w = initialize(&*network, 1)?;
@@ -44,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
             let y = workspace.infer(&w, &x, rows.shape())?;
             ensure(!mild || y.iter().all(|y| y.is_finite()), || "the output is not finite".into())
         }),
-        entry(12, &["workspace::Workspace::forward", "workspace::Workspace::backward"], None, |c| {
+        entry(12, &["workspace::Workspace::forward", "workspace::Workspace::backward"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
@@ -59,7 +59,7 @@ pub fn entries() -> Vec<Entry> {
             // A second one needs a forward pass of its own.
             ensure(workspace.backward(&other).is_err(), || "two backward passes for one forward pass".into())
         }),
-        entry(8, &["workspace::Workspace::forward_with", "workspace::Workspace::backward_with"], None, |c| {
+        entry(8, &["workspace::Workspace::forward_with", "workspace::Workspace::backward_with"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
@@ -74,7 +74,7 @@ pub fn entries() -> Vec<Entry> {
             let _ = format!("{seen:?} {budget:?} {:?}", budget.shares());
             Ok(())
         }),
-        entry(6, &["workspace::Workspace::input_mut", "workspace::Workspace::forward_filled"], None, |c| {
+        entry(6, &["workspace::Workspace::input_mut", "workspace::Workspace::forward_filled"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let (rows, other) = (c.rows(), c.rows());
             let taste = c.taste();
@@ -87,7 +87,7 @@ pub fn entries() -> Vec<Entry> {
             workspace.backward(&w)?;
             Ok(())
         }),
-        entry(6, &["workspace::Workspace::infer"], None, |c| {
+        entry(6, &["workspace::Workspace::infer"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
             let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
@@ -102,7 +102,7 @@ pub fn entries() -> Vec<Entry> {
                 "workspace::Workspace::accumulate_with",
                 "workspace::Workspace::descend",
             ],
-            None,
+            &[],
             |c| {
                 let (mut workspace, w) = ready(c)?;
                 let mut w = w;
@@ -130,7 +130,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(4, &["workspace::Workspace::freeze", "workspace::Workspace::unfreeze"], None, |c| {
+        entry(4, &["workspace::Workspace::freeze", "workspace::Workspace::unfreeze"], &[], |c| {
             let (mut workspace, mut w) = ready(c)?;
             let name = c.text();
             let known = workspace.blocks().under(&name).is_ok();
@@ -148,7 +148,7 @@ pub fn entries() -> Vec<Entry> {
             }
             Ok(())
         }),
-        entry(5, &["workspace::Workspace::set_threads"], None, |c| {
+        entry(5, &["workspace::Workspace::set_threads"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let threads = c.size();
             let done = workspace.set_threads(threads);
@@ -167,7 +167,7 @@ pub fn entries() -> Vec<Entry> {
                 "workspace::Workspace::compute_input_gradient",
                 "workspace::Workspace::set_dropout_key",
             ],
-            None,
+            &[],
             |c| {
                 let (mut workspace, w) = ready(c)?;
                 workspace.compute_input_gradient(c.flag());
