@@ -22,6 +22,8 @@ mod simd;
 pub(crate) mod step_rows;
 pub(crate) mod sums;
 pub(crate) mod thread_pool;
+#[cfg(feature = "std")]
+mod ticket;
 
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;

@@ -74,11 +74,13 @@ mod threads {
         panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
         sync::{
             Arc, Mutex, MutexGuard, PoisonError,
-            atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*},
+            atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*},
         },
         thread::{self, JoinHandle},
         vec::Vec,
     };
+
+    use crate::kernel::ticket::Ticket;
 
     /// The function that the threads of a pool run: `part(i)` for each i below the slot's `count`.
     struct Job<'a> {
@@ -89,7 +91,7 @@ mod threads {
     /// wakes slowly delays no other.
     struct JobSlot {
         /// The number of the job, and in the lower half the next part of it to take.
-        ticket: AtomicU64,
+        ticket: Ticket,
         job: AtomicPtr<Job<'static>>,
         count: AtomicUsize,
         finished: AtomicUsize,
@@ -123,7 +125,7 @@ mod threads {
         pub fn new(threads: usize) -> std::io::Result<Self> {
             let others = threads.saturating_sub(1);
             let slot = Arc::new(JobSlot {
-                ticket: AtomicU64::new(0),
+                ticket: Ticket::new(0),
                 job: AtomicPtr::new(core::ptr::null_mut()),
                 count: AtomicUsize::new(0),
                 finished: AtomicUsize::new(0),
