@@ -103,7 +103,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.progress.epochs += 1;
             let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
             epochs.push(epoch);
-            self.optimizer.on_metric(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss));
+            self.optimizer.on_metric(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss))?;
             if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
                 self.note_validation(patience, validation.loss);
             }

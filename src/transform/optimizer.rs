@@ -58,12 +58,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// monitor sees the update.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`; the errors of
+    /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`, or the transform needs a
+    /// state of another length for `blocks` than for those that the optimizer was [made](Self::new) for. The errors of
     /// [`GradientTransform::update`].
-    ///
-    /// # Panics
-    /// Where `blocks` are not those that the optimizer was [made](Self::new) for, and the transform needs another state
-    /// for them.
     pub fn step(
         &mut self,
         blocks: &Blocks,
@@ -73,6 +70,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ) -> Result<Outcome, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
         require_length("gradient", w.len(), gradient.len())?;
+        self.check_state(blocks)?;
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
@@ -104,10 +102,18 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
 
     /// Tells the transform a metric that should fall, once an epoch.
     ///
-    /// # Panics
-    /// As [`step`](Self::step).
-    pub fn on_metric(&mut self, blocks: &Blocks, metric: f64) {
+    /// # Errors
+    /// [`Error::Length`] where the transform needs a state of another length for `blocks`.
+    pub fn on_metric(&mut self, blocks: &Blocks, metric: f64) -> Result<(), Error> {
+        self.check_state(blocks)?;
         self.transform.on_metric(blocks, metric, &mut self.state);
+        Ok(())
+    }
+
+    /// Refuses blocks for which the transform needs a state of another length.
+    fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
+        let what = "state of the transform (an optimizer takes the blocks that it was made for)";
+        require_length(what, self.transform.state_len(blocks), self.state.len())
     }
 
     /// Updates made.
@@ -116,10 +122,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     }
 
     /// The learning rate of the next update, with the factors of schedules; `None` if the transform states none.
-    ///
-    /// # Panics
-    /// As [`step`](Self::step).
     pub fn learning_rate(&self, blocks: &Blocks) -> Option<f64> {
+        self.check_state(blocks).ok()?;
         self.transform.learning_rate(blocks, &self.state, self.steps)
     }
 
@@ -156,11 +160,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(())
     }
 
-    /// The moving average of the weights, where the transform keeps one.
-    ///
-    /// # Panics
-    /// As [`step`](Self::step).
+    /// The moving average of the weights, where the transform keeps one for these blocks.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
+        self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
 }

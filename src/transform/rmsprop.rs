@@ -127,7 +127,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             .layout(layout)
             .setting("rate", self.rate);
         let spec = spec.setting("alpha", self.alpha).setting("epsilon", self.epsilon);
-        vec![spec.setting("momentum", self.momentum)]
+        vec![spec.setting("momentum", self.momentum).setting("centred", self.centred)]
     }
 }
 

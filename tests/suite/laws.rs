@@ -182,7 +182,7 @@ fn frozen_blocks_stay() {
         for step in 0..5 {
             // Even a gradient that the caller wrote there.
             optimizer.step(&blocks, &mut w, &mut [1.0 + step as f64; 6], &mut ()).unwrap();
-            optimizer.on_metric(&blocks, 1.0);
+            optimizer.on_metric(&blocks, 1.0).unwrap();
         }
         assert_eq!(w[frozen.clone()], start[frozen.clone()], "{optimizer:?}");
         assert!((0..6).filter(|i| !frozen.contains(i)).all(|i| w[i] != start[i]), "{optimizer:?}: {w:?}");
@@ -323,7 +323,7 @@ fn a_plateau_halves_the_rate_after_the_patience() {
     let chain = (Sgd::new(1.0), ReduceOnPlateau::new(0.5, 1).threshold(0.1).cooldown(1).least(0.2));
     let mut optimizer = Optimizer::new(chain, &blocks, &[0.0; 6]).unwrap();
     let mut rate = |metric: f64| {
-        optimizer.on_metric(&blocks, metric);
+        optimizer.on_metric(&blocks, metric).unwrap();
         let mut w = [0.0; 6];
         optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
         -w[0]

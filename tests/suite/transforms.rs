@@ -1,7 +1,9 @@
 //! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
 
 use chainrule::{
-    Block, Blocks, Error, Gate, Role, Scalar, scalar, to_f64,
+    Block, Blocks, Error, Gate, Layer, Role, Scalar,
+    layer::Sequential,
+    scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Lion, Muon, Optimizer, Outcome,
         ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
@@ -64,6 +66,32 @@ fn no_epsilon_and_no_gradient() {
 
 /// The variance of a gradient that hardly varies is 0 up to rounding, which may take it below.
 #[test]
+fn optimizer_with_other_blocks_is_a_length_error() {
+    let blocks = roles();
+    let network = Sequential::<f32>::input(2).linear(1).build().unwrap();
+    let other = Blocks::collect(|visit| network.blocks(visit));
+    let mut optimizer = Optimizer::new((Adam::new(0.1), WeightAverage::new(0.5)), &blocks, &[0.5_f32; 6]).unwrap();
+    let (mut w, mut gradient) = ([0.5_f32; 3], [1.0_f32; 3]);
+    // Two moments and the average with its remainder: four values a parameter.
+    let refused = |error: Error| assert!(matches!(error, Error::Length { expected: 12, found: 24, .. }), "{error}");
+    refused(optimizer.step(&other, &mut w, &mut gradient, &mut ()).unwrap_err());
+    refused(optimizer.on_metric(&other, 1.0).unwrap_err());
+    assert_eq!((w, optimizer.steps(), optimizer.averaged_weights(&other)), ([0.5; 3], 0, None));
+    optimizer.step(&blocks, &mut [0.5; 6], &mut [1.0; 6], &mut ()).unwrap();
+}
+
+#[test]
+fn rmsprop_names_all_its_settings() {
+    let named = |rms: RmsProp| {
+        let spec = GradientTransform::<f32>::spec(&rms, &roles()).remove(0);
+        spec.settings.into_iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+    };
+    let plain = "rate 0.1, alpha 0.99, epsilon 1e-8, momentum 0.0, centred";
+    assert_eq!(named(RmsProp::new(0.1)), format!("{plain} false"));
+    assert_eq!(named(RmsProp::new(0.1).centred()), format!("{plain} true"));
+}
+
+#[test]
 fn centred_rmsprop_of_a_steady_gradient() {
     let gradient = [1.0, 0.1, 3.3, 1e-3, 7.7, 0.9];
     for epsilon in [1e-8, 1e-3] {
@@ -115,7 +143,7 @@ fn rates<T: Scalar>(plateau: ReduceOnPlateau, metrics: &[f64]) -> Vec<f64> {
     let blocks = roles();
     let mut optimizer = Optimizer::new((Sgd::new(1.0), plateau), &blocks, &[T::zero(); 6]).unwrap();
     let rate = |&metric: &f64| {
-        optimizer.on_metric(&blocks, metric);
+        optimizer.on_metric(&blocks, metric).unwrap();
         let mut w = [T::zero(); 6];
         optimizer.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
         -to_f64(w[0])
@@ -245,8 +273,8 @@ fn learning_rate_of_a_chain_is_the_product_of_its_factors() {
         optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
     }
     // Two epochs without a better metric: a quarter.
-    optimizer.on_metric(&blocks, 1.0);
-    optimizer.on_metric(&blocks, 1.0);
+    optimizer.on_metric(&blocks, 1.0).unwrap();
+    optimizer.on_metric(&blocks, 1.0).unwrap();
     assert!((optimizer.learning_rate(&blocks).unwrap() - 0.00125).abs() <= 1e-15);
     let adagrad = Optimizer::new(Adagrad::new(0.5).rate_decay(1.0), &blocks, &w).unwrap();
     assert_eq!(adagrad.learning_rate(&blocks), Some(0.5));
