@@ -29,7 +29,7 @@ impl<L: Loss<f32>> Loss<f32> for Scaled<L> {
         dy.iter_mut().for_each(|dy| *dy *= self.1);
         Ok(loss * self.1)
     }
-    fn total_weight(&self, width: usize, target: Target<'_, f32>, row_weights: Option<&[f32]>) -> f32 {
+    fn total_weight(&self, width: usize, target: Target<'_, f32>, row_weights: Option<&[f32]>) -> f64 {
         self.0.total_weight(width, target, row_weights)
     }
     fn reduction(&self) -> Reduction {

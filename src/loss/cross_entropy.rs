@@ -193,16 +193,17 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     }
 
     /// Rows of the ignored class count for nothing, others by the weight of their class.
-    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
-        let weight = |row: usize| row_weights.and_then(|weights| weights.get(row)).copied().unwrap_or(T::one());
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+        let weight =
+            |row: usize| row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
         match target {
             Target::Classes(classes) if row_weights.is_none() && self.weights.is_empty() => {
-                scalar(classes.iter().filter(|class| self.ignored != Some(**class)).count() as f64)
+                classes.iter().filter(|class| self.ignored != Some(**class)).count() as f64
             }
             Target::Classes(classes) => {
                 let mut sum = Sum::new();
                 let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
-                kept.for_each(|(row, &class)| sum.add(weight(row) * self.class_weight(class)));
+                kept.for_each(|(row, &class)| sum.add(weight(row) * to_f64(self.class_weight::<T>(class))));
                 sum.total()
             }
             Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),

@@ -109,8 +109,9 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// The total weight of rows in a mean: the sum of their weights.
     ///
-    /// It combines the means of parts into the mean of the whole.
-    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+    /// It combines the means of parts into the mean of the whole. An `f64`, since narrow formats hold no more than 65504
+    /// rows.
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
             Target::Values(values) => values.len() / width.max(1),
@@ -120,10 +121,10 @@ pub trait Loss<T: Scalar>: Debug {
 }
 
 /// The sum of the weights of some rows, each 1 unless given.
-fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> T {
-    let Some(weights) = row_weights else { return scalar(rows as f64) };
+fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
+    let Some(weights) = row_weights else { return rows as f64 };
     let mut sum = Sum::new();
-    weights.iter().for_each(|&weight| sum.add(weight));
+    weights.iter().for_each(|&weight| sum.add(to_f64(weight)));
     sum.total()
 }
 

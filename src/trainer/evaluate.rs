@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 use crate::{
     batch_shape::BatchShape,
     dataset::{Batch, Dataset},
-    error::{Error, require_length},
+    error::{Error, require, require_length},
     layer::Layer,
     loss::{Loss, Reduction, Target, accuracy},
     scalar::{Scalar, to_f64},
@@ -39,7 +39,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let mean = self.loss.reduction() == Reduction::Mean;
         self.each_batch(data, |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
-            let weight = to_f64(function.total_weight(width, target, weights));
+            let weight = function.total_weight(width, target, weights);
+            let valid = weight >= 0.0 && weight.is_finite();
+            require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
             // A batch whose rows are all masked has no mean.
             if weight == 0.0 {
                 return Ok(());
@@ -52,7 +54,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     // What does not count in the loss (masked, of an ignored class) does not count here.
                     let class = &classes[row..=row];
                     let weight = weights.map(|weights| &weights[row..=row]);
-                    if !function.total_weight(width, Target::Classes(class), weight).is_zero() {
+                    if function.total_weight(width, Target::Classes(class), weight) != 0.0 {
                         right += accuracy(width, y, class)?;
                         rows += 1;
                     }

@@ -3,7 +3,7 @@
 use super::{Trainer, per_step};
 use crate::{
     dataset::{Batch, Dataset, first_non_finite},
-    error::Error,
+    error::{Error, require},
     kernel::thread_pool::install_from,
     layer::{DropoutKey, Layer, Mode},
     loss::{Loss, Reduction},
@@ -78,13 +78,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let whole = self.total_weight(data, batch, samples)?;
-        let weight = to_f64(whole);
-        if whole.is_zero() {
+        let weight = self.total_weight(data, batch, samples)?;
+        if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
         if samples.len() > self.settings.batch_size {
-            let loss = self.accumulate(data, batch, samples, whole, monitor)?;
+            let loss = self.accumulate(data, batch, samples, weight, monitor)?;
             return self.apply(loss, weight, monitor);
         }
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
@@ -99,17 +98,20 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// The weight of the rows of `samples` in a mean: 0 if all are masked or of an ignored class. A single batch stays
     /// chosen.
-    fn total_weight(&self, data: &Dataset<'_, T>, batch: &mut Batch<T>, samples: &[usize]) -> Result<T, Error> {
-        let mut whole = T::zero();
+    fn total_weight(&self, data: &Dataset<'_, T>, batch: &mut Batch<T>, samples: &[usize]) -> Result<f64, Error> {
+        let mut whole = 0.0;
         for part in samples.chunks(self.settings.batch_size) {
             batch.choose(data, part, per_step(self.workspace.network()))?;
             whole += self.batch_weight(batch);
         }
+        // A loss of the user's own may return anything.
+        let valid = whole >= 0.0 && whole.is_finite();
+        require(valid, "the total weight of the rows in a loss", "finite and not negative", whole)?;
         Ok(whole)
     }
 
     /// The weight of the rows of the chosen batch in a mean.
-    fn batch_weight(&self, batch: &Batch<T>) -> T {
+    fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
@@ -147,7 +149,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
         samples: &[usize],
-        whole: T,
+        whole: f64,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
         let (size, per_step) = (self.settings.batch_size, per_step(self.workspace.network()));
@@ -156,10 +158,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         for (i, part) in samples.chunks(size).enumerate() {
             batch.choose(data, part, per_step)?;
             let weight = self.batch_weight(batch);
-            if weight.is_zero() {
+            if weight == 0.0 {
                 continue;
             }
-            let share = if mean { weight / whole } else { T::one() };
+            let share = if mean { scalar::<T>(weight / whole) } else { T::one() };
             let monitor = &mut Part { monitor: &mut *monitor, first };
             total += self.forward(data, batch, i * size, share, monitor)?;
             if first {

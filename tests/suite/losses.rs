@@ -4,6 +4,7 @@ use chainrule::{
     Error,
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target, accuracy, log_softmax, softmax},
 };
+use half::f16;
 use proptest::prelude::*;
 
 const EPS: f64 = f32::EPSILON as f64;
@@ -20,6 +21,27 @@ fn witness(y: &[f32]) -> Vec<[f64; 3]> {
 fn close(found: f32, expected: f64, multiple: f64) -> bool {
     // Below the normal numbers of f32 nothing is relative any more.
     (f64::from(found) - expected).abs() <= multiple * EPS * expected.abs() + f64::from(f32::MIN_POSITIVE)
+}
+
+/// f16 ends at 65504, and from 2048 on it skips whole numbers.
+#[test]
+fn total_weight_of_more_rows_than_f16_counts_is_exact() {
+    const ROWS: usize = 100_001;
+    let (half, quarter) = (f16::from_f64(0.5), f16::from_f64(0.25));
+    let (values, classes, weights) = (vec![half; ROWS], vec![0; ROWS], vec![half; ROWS]);
+    let (values, classes) = (Target::Values(&values), Target::Classes(&classes));
+    let squared: &dyn Loss<f16> = &MeanSquaredError::new();
+    assert_eq!(squared.total_weight(1, values, None), ROWS as f64);
+    assert_eq!(squared.total_weight(1, values, Some(&weights)), 0.5 * ROWS as f64);
+    let entropy = CrossEntropy::new().class_weights(&[quarter.to_f64(), 1.0]).unwrap();
+    let entropy: &dyn Loss<f16> = &entropy;
+    assert_eq!(entropy.total_weight(2, classes, None), 0.25 * ROWS as f64);
+    assert_eq!(entropy.total_weight(2, classes, Some(&weights)), 0.125 * ROWS as f64);
+    // A row is counted with at least 11 bits next to as many others.
+    let mut rows = vec![f16::from_f64(1e-3); ROWS];
+    rows[0] = f16::MAX;
+    let sum = 65504.0 + (ROWS - 1) as f64 * f16::from_f64(1e-3).to_f64();
+    assert_eq!(squared.total_weight(1, values, Some(&rows)), sum);
 }
 
 proptest! {

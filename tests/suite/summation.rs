@@ -193,7 +193,7 @@ fn loss<T: Scalar>(loss: &impl Loss<T>, [y, weights]: [&[f32]; 2], target: Targe
     let (y, weights) = (cast::<T>(y), cast::<T>(weights));
     let mut dy = vec![T::zero(); y.len()];
     let value = loss.evaluate(WIDTH, &y, target, Some(&weights), &mut dy).unwrap();
-    vec![value.to_f64().unwrap(), loss.total_weight(WIDTH, target, Some(&weights)).to_f64().unwrap()]
+    vec![value.to_f64().unwrap(), loss.total_weight(WIDTH, target, Some(&weights))]
 }
 
 #[test]

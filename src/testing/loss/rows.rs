@@ -76,7 +76,7 @@ impl Suite<'_, '_> {
         let total_weight = |part: &Case| {
             let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
             let (values, weights) = (convert(&part.values), part.weights.as_ref().map(|weights| convert(weights)));
-            to_f64(loss.total_weight(part.width, part.target(&values), weights.as_deref()))
+            loss.total_weight(part.width, part.target(&values), weights.as_deref())
         };
         let parts = [case.part(0..1), case.part(1..case.rows)];
         let share = |part: &Case| match loss.reduction() {
