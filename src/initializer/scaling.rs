@@ -77,6 +77,14 @@ impl VarianceScaling {
         }
     }
 
+    fn uniform(&self, fan: f64) -> Uniform {
+        Uniform::within(self.gain * libm::sqrt(3.0 / fan))
+    }
+
+    fn truncated_normal(&self, fan: f64) -> TruncatedNormal {
+        TruncatedNormal::new(0.0, self.gain / libm::sqrt(fan) / CUT_AT_TWO)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let valid = self.gain.is_finite() && self.gain >= 0.0;
         require(valid, "variance scaling initializer: gain", "finite and at least 0", self.gain)
@@ -91,11 +99,10 @@ impl Initializer for VarianceScaling {
             return Ok(()); // a fan of 0 has no standard deviation, and no values
         }
         let fan = self.count(shape);
-        let std = self.gain / libm::sqrt(fan);
         match self.distribution {
-            Distribution::Uniform => Uniform::within(self.gain * libm::sqrt(3.0 / fan)).fill(shape, rng, values),
-            Distribution::Normal => Normal { mean: 0.0, std }.fill(shape, rng, values),
-            Distribution::Truncated => TruncatedNormal::new(0.0, std / CUT_AT_TWO).fill(shape, rng, values),
+            Distribution::Uniform => self.uniform(fan).fill(shape, rng, values),
+            Distribution::Normal => Normal { mean: 0.0, std: self.gain / libm::sqrt(fan) }.fill(shape, rng, values),
+            Distribution::Truncated => self.truncated_normal(fan).fill(shape, rng, values),
         }
     }
 
@@ -110,17 +117,13 @@ impl Initializer for VarianceScaling {
     }
 
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
-        // Not the root of the variance: the square of a tiny gain is 0, that of a huge one ∞.
+        // The bounds of the distributions that `fill` draws from.
         let fan = self.variance(shape).map(|_| self.count(shape))?;
-        let std = self.gain / libm::sqrt(fan);
-        let most = match self.distribution {
-            Distribution::Uniform => libm::sqrt(3.0) * std,
-            Distribution::Truncated => 2.0 * std / CUT_AT_TWO,
-            Distribution::Normal => return None,
-        };
-        // The bound is rounded like the truncated values.
-        let most = most * (1.0 + 4.0 * f64::EPSILON);
-        Some([-most, most])
+        match self.distribution {
+            Distribution::Uniform => self.uniform(fan).range(shape),
+            Distribution::Truncated => self.truncated_normal(fan).range(shape),
+            Distribution::Normal => None,
+        }
     }
 
     fn kind(self) -> InitializerKind {

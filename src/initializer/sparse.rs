@@ -5,8 +5,8 @@ use crate::random::{Normals, below};
 use crate::{
     error::{Error, require},
     linalg::spectral_radius,
+    size::reserve,
 };
-use alloc::vec::Vec;
 use rand_core::Rng;
 
 /// The scale of the values of a [`Sparse`] matrix.
@@ -88,7 +88,8 @@ impl Initializer for Sparse {
         let count = self.non_zeros.min(columns);
         let mut normals = Normals::new();
         // The first `count` columns of a shuffle, which may start from the order of the previous row.
-        let mut places: Vec<usize> = (0..columns).collect();
+        let mut places = reserve("the places of a row", columns)?;
+        places.extend(0..columns);
         for row in values.chunks_exact_mut(columns) {
             for i in 0..count {
                 places.swap(i, i + below(rng, columns - i));

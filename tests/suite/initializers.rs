@@ -42,6 +42,21 @@ fn hash(values: &[f64]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// A standard deviation whose square, or which itself, is below the smallest normal number.
+#[test]
+fn variance_scaling_of_a_tiny_gain_stays_in_its_range() {
+    for gain in [1e-160, f64::MIN_POSITIVE, f64::MIN_POSITIVE / 4.0, 1e-322, 5e-324] {
+        for scaling in [Glorot::uniform(), He::uniform(), LeCun::uniform(), Glorot::normal().truncated()] {
+            let (scaling, shape) = (VarianceScaling { gain, ..scaling }, weights(7, 5));
+            let values = draw(&scaling, shape, SEED);
+            let [low, high] = scaling.range(shape).unwrap();
+            let (least, most) = values.iter().fold((0.0_f64, 0.0_f64), |(a, b), &x| (a.min(x), b.max(x)));
+            assert!(low <= least && most <= high, "{scaling:?}: {least:e} to {most:e} in {low:e} to {high:e}");
+            assert!(gain < 1e-300 || least < 0.5 * low && most > 0.5 * high, "{scaling:?}: {least:e} to {most:e}");
+        }
+    }
+}
+
 /// The generator itself against the words of an independent implementation.
 #[test]
 fn generator_is_xoshiro256_plus_plus() {
