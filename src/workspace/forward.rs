@@ -211,8 +211,8 @@ impl<T: Scalar> Memory<T> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            // Threads of a step around this one raise the scratch that is asked for, not the scratch that is needed.
-            ("scratch", if threads() > 1 { 0 } else { memory.scratch }, self.scratch.len()),
+            // More threads around this pass raise the scratch that is asked for, not the scratch that is needed.
+            ("scratch", if threads() > self.scratch_threads { 0 } else { memory.scratch }, self.scratch.len()),
             ("saved values", memory.saved, self.saved.len()),
         ];
         if let Some((what, smaller, larger)) = sizes.into_iter().find(|(_, smaller, larger)| smaller > larger) {

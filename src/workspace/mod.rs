@@ -13,7 +13,7 @@ use crate::{
     error::{Error, LayerRule, require},
     kernel::{
         aligned::Aligned,
-        thread_pool::{ThreadPool, install},
+        thread_pool::{ThreadPool, install, threads},
     },
     layer::{Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
     scalar::Scalar,
@@ -54,6 +54,8 @@ struct Memory<T> {
     dx: Aligned<T>,
     saved: Aligned<T>,
     scratch: Aligned<T>,
+    /// The threads for which the scratch was made.
+    scratch_threads: usize,
     state: Vec<T>,
     state_end: Aligned<T>,
     d_state: Aligned<T>,
@@ -211,6 +213,7 @@ impl<T: Scalar> Memory<T> {
             dx: none()?,
             saved: none()?,
             scratch: none()?,
+            scratch_threads: 1,
             state: Vec::new(),
             state_end: none()?,
             d_state: none()?,
@@ -236,7 +239,7 @@ impl<T: Scalar> Memory<T> {
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.output_shape(capacity);
-        let [infer, train] = self.memory_sizes(network, capacity, trains);
+        let ([infer, train], threads) = self.memory_sizes(network, capacity, trains);
         // What inference does not keep has to fit as well: a pass computes with these numbers.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
         let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
@@ -262,7 +265,7 @@ impl<T: Scalar> Memory<T> {
         self.lengths = reserve("the lengths of a pass", capacity.batch)?;
         (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
         (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
-        (self.capacity, self.last, self.ready) = (capacity, None, false);
+        (self.capacity, self.last, self.ready, self.scratch_threads) = (capacity, None, false, threads);
         Ok(())
     }
 
@@ -276,11 +279,16 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Memory to infer, and to train if that is wanted, with the threads there are.
-    fn memory_sizes(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> [MemorySizes; 2] {
+    /// Memory to infer, and to train if that is wanted, with the threads there are, and their number.
+    fn memory_sizes(
+        &mut self,
+        network: &dyn Layer<T>,
+        capacity: BatchShape<'_>,
+        trains: bool,
+    ) -> ([MemorySizes; 2], usize) {
         install(self.pool.as_mut(), || {
             let train = if trains { network.memory(capacity, Mode::Train) } else { MemorySizes::default() };
-            [network.memory(capacity, Mode::Infer), train]
+            ([network.memory(capacity, Mode::Infer), train], threads())
         })
     }
 
@@ -298,9 +306,9 @@ impl<T: Scalar> Memory<T> {
         let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
         // Layers that threads go through together need memory for each.
         let (before, trains) = (core::mem::replace(&mut self.pool, pool), self.check_saves().is_ok());
-        let [infer, train] = self.memory_sizes(network, self.capacity, trains);
+        let ([infer, train], threads) = self.memory_sizes(network, self.capacity, trains);
         match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
-            Ok(scratch) => self.scratch = scratch,
+            Ok(scratch) => (self.scratch, self.scratch_threads) = (scratch, threads),
             Err(error) => {
                 self.pool = before;
                 return Err(error);
