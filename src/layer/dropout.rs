@@ -38,7 +38,8 @@ impl Dropout {
         if mode != Mode::Train || self.rate == 0.0 {
             return to.copy_from_slice(from);
         }
-        let keep = scalar::<T>(1.0 / (1.0 - self.rate));
+        // A factor beyond a narrow format would turn 0 into NaN.
+        let keep = scalar::<T>(1.0 / (1.0 - self.rate)).min(T::max_value());
         // The rate as a fraction of 2⁶⁴; below it a value is dropped.
         let threshold = (self.rate * 18_446_744_073_709_551_616.0) as u64;
         let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));

@@ -1,6 +1,6 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, backward_and_step};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, backward_and_step, hold};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -72,8 +72,22 @@ impl Linear {
         saturating_product(&[self.inputs, self.outputs])
     }
 
+    /// W and b.
     fn split<'w, T>(&self, w: &'w [T]) -> (&'w [T], &'w [T]) {
+        self.check("w of a Linear", w.len());
         w.split_at(self.entries())
+    }
+
+    fn split_mut<'w, T>(&self, what: &str, w: &'w mut [T]) -> (&'w mut [T], &'w mut [T]) {
+        self.check(what, w.len());
+        w.split_at_mut(self.entries())
+    }
+
+    /// Refuses a slice without room for W and b.
+    fn check(&self, what: &str, found: usize) {
+        let bias = if self.bias.is_some() { self.outputs } else { 0 };
+        let expected = self.entries().saturating_add(bias);
+        hold(what, expected, found.min(expected));
     }
 
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
@@ -140,7 +154,7 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
+        let (d_weight, d_bias) = self.split_mut("dw of a Linear", pass.dw);
         let (x, dy, rows) =
             (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.ctx.shape.rows());
         if pass.trainable.block(0) {
@@ -164,14 +178,14 @@ impl<T: Scalar> Layer<T> for Linear {
             return backward_and_step(self, w, rate, pass);
         }
         self.input_gradient(w, pass.reborrow());
-        let (weight, bias) = w.split_at_mut(self.entries());
+        let (weight, bias) = self.split_mut("w of a Linear", w);
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         gemm_tn(dy, x, [self.outputs, self.inputs, rows], weight, Epilogue::AddScaled(-rate), pass.scratch);
         if rows == 1 {
             // Too short to be worth a kernel.
             return bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b += -rate * g);
         }
-        let sums = &mut pass.dw[..bias.len()];
+        let (_, sums) = self.split_mut("dw of a Linear", pass.dw);
         sums.fill(T::zero());
         add_column_sums(pass.dy, self.outputs, sums);
         descend(bias, rate, sums);

@@ -269,8 +269,8 @@ struct Statistics<W>([W; STATISTICS]);
 impl<W: Scalar> Statistics<W> {
     fn of<T: Scalar>(norm: &Norm, x: &[T], wide: impl Fn(T) -> W + Copy + Sync) -> Self {
         let (statistics, square) = Self::scaled(norm, x, W::one(), wide);
-        // Squares that vanish are nothing beside this much.
-        if square.is_finite() && square >= W::min_positive_value() / W::epsilon() {
+        // Squares that vanish are nothing beside this much. An ε beyond the format leaves an inverse of 0.
+        if square.is_finite() && !statistics.0[3].is_zero() && square >= W::min_positive_value() / W::epsilon() {
             return statistics;
         }
         let most = x.iter().fold(W::zero(), |most, &x| if wide(x).abs() > most { wide(x).abs() } else { most });

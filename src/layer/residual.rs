@@ -71,10 +71,11 @@ impl<T: Scalar> Residual<T> {
     /// Sets the factor on the branch.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where the factor is not finite.
+    /// [`Error::Parameter`] where the factor is not finite in the number format.
     pub fn scale(self, scale: BranchScale) -> Result<Self, Error> {
         let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = scale;
-        require(value.is_finite(), "the scale of a residual branch", "finite", value)?;
+        let finite = scalar::<T>(value).is_finite();
+        require(finite, "the scale of a residual branch", "finite in the number format", value)?;
         Ok(Residual { scale, ..self })
     }
 

@@ -18,6 +18,7 @@ use crate::{
     layer::{Backward, BackwardState, Context, hold},
     monitor::Factor,
     scalar::Scalar,
+    size::saturating_product,
 };
 use core::ops::Range;
 
@@ -41,13 +42,13 @@ impl Unrolled {
         let shape = ctx.shape;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
-        let states = shape.batch * (hidden + cell_width);
+        let states = saturating_product(&[shape.batch, hidden.saturating_add(cell_width)]);
         let given =
             [initial_state.map(<[T]>::len), d_final_state.map(<[T]>::len), d_initial_state.as_deref().map(<[T]>::len)];
         given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
         self.check_pass(shape, [x.len(), y.len(), states, states]);
         let (batch, all, time) = (shape.batch, shape.rows(), Steps::new(shape));
-        hold("`saved` of a Recurrent", all * sizes.kept(), saved.len());
+        hold("`saved` of a Recurrent", saturating_product(&[all, sizes.kept()]), saved.len());
         let [weight, recurrent, ..] = self.split(w);
         let slabs = SavedValues::new(sizes, all, all, saved);
 

@@ -15,6 +15,7 @@ use crate::{
     layer::{Context, Forward, ForwardState, hold},
     monitor::Factor,
     scalar::Scalar,
+    size::saturating_product,
 };
 use core::ops::Range;
 
@@ -39,7 +40,7 @@ impl Unrolled {
             [x.len(), y.len(), final_state.len(), initial_state.map_or(final_state.len(), <[T]>::len)],
         );
         let (batch, all, keep, time) = (shape.batch, shape.rows(), ctx.mode.saves(), Steps::new(shape));
-        hold("`saved` of a Recurrent", if keep { all * sizes.kept() } else { 0 }, saved.len());
+        hold("`saved` of a Recurrent", if keep { saturating_product(&[all, sizes.kept()]) } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
         let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(cell_width));

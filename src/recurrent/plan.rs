@@ -248,9 +248,10 @@ impl Unrolled {
             panic!("a pass of a Recurrent: {error}");
         }
         let rows = shape.rows();
-        hold("x of a Recurrent", rows * self.inputs, x);
-        hold("y of a Recurrent", rows * self.hidden, y);
-        let states = shape.batch * (self.hidden + self.plan.sizes.cell_state * self.hidden);
+        hold("x of a Recurrent", saturating_product(&[rows, self.inputs]), x);
+        hold("y of a Recurrent", saturating_product(&[rows, self.hidden]), y);
+        let each = saturating_product(&[self.plan.sizes.cell_state.saturating_add(1), self.hidden]);
+        let states = saturating_product(&[shape.batch, each]);
         hold("the state of a Recurrent", states, end);
         hold("the state of a Recurrent", states, start);
     }
@@ -272,9 +273,19 @@ impl Unrolled {
         }
     }
 
+    /// Refuses a slice without room for all parameters.
+    fn check_parameters(&self, what: &str, found: usize) {
+        let Sizes { z, u, .. } = self.sizes();
+        let biases = if self.bias.is_some() { z.saturating_add(u) } else { 0 };
+        let matrices = saturating_product(&[z, self.inputs.saturating_add(self.hidden)]);
+        let expected = matrices.saturating_add(biases);
+        hold(what, expected, found.min(expected));
+    }
+
     /// W, U, b, b_u.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
+        self.check_parameters("w of a Recurrent", w.len());
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
@@ -283,6 +294,7 @@ impl Unrolled {
 
     pub(super) fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
         let Sizes { z, .. } = self.sizes();
+        self.check_parameters("w or dw of a Recurrent", w.len());
         let (weight, rest) = w.split_at_mut(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at_mut(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });

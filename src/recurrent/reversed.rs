@@ -8,6 +8,7 @@ use crate::{
         check_output_shape, cut_end, hold,
     },
     scalar::Scalar,
+    size::saturating_product,
 };
 use alloc::boxed::Box;
 
@@ -106,7 +107,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
         let after = shape_after(&self.layer, pass.ctx.shape);
-        let (ins, outs) = (pass.ctx.shape.rows() * input, after.rows() * output);
+        let ins = saturating_product(&[pass.ctx.shape.rows(), input]);
+        let outs = saturating_product(&[after.rows(), output]);
         hold("x of a Reversed", ins, pass.x.len());
         hold("y of a Reversed", outs, pass.y.len());
         let keep = if pass.ctx.mode.saves() { ins + outs } else { 0 };
@@ -122,7 +124,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let Dims { input, output, .. } = self.dims();
         let after = shape_after(&self.layer, pass.ctx.shape);
-        let (ins, outs) = (pass.ctx.shape.rows() * input, after.rows() * output);
+        let ins = saturating_product(&[pass.ctx.shape.rows(), input]);
+        let outs = saturating_product(&[after.rows(), output]);
         hold("dy of a Reversed", outs, pass.dy.len());
         hold("dx of a Reversed", ins, pass.dx.as_deref().map_or(ins, <[T]>::len));
         let mut saved = core::mem::take(&mut pass.saved);

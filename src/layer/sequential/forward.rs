@@ -14,8 +14,9 @@ impl<T: Scalar> Sequential<T> {
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
         let ForwardState { mut initial_state, mut final_state } = state;
         if self.links.is_empty() {
-            y.unwrap_or_default().copy_from_slice(x);
-            return;
+            let y = y.unwrap_or_default();
+            hold("y of a Sequential", x.len(), y.len());
+            return y.copy_from_slice(x);
         }
         // Rows that are not kept go through two buffers in turn.
         let mut saved = saved;
