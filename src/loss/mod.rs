@@ -109,8 +109,7 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// The total weight of rows in a mean: the sum of their weights.
     ///
-    /// It combines the means of parts into the mean of the whole. An `f64`, since narrow formats hold no more than 65504
-    /// rows.
+    /// It combines the means of parts into the mean of the whole. An `f64`, since `f16` counts no more than 65504 rows.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),

@@ -1,8 +1,9 @@
 //! Hostile values through every public constructor, setter and pass of chainrule, each call in a child process.
 //!
 //! `hostile --calls 50000 --seed 1` spreads the calls over all entries and prints a table by module. It fails if a call
-//! panics, aborts, hangs, exceeds its memory, or is accepted where it must not be. A panic is allowed only with a message
-//! that the documentation states. That each public function has an entry is a test of the suite, `entry_points`.
+//! panics, aborts, hangs, exceeds its memory, or is accepted where it must not be. A panic is allowed only with a
+//! message that the documentation states. That each public function has an entry is a test of the suite,
+//! `entry_points`.
 //! `hostile --only NAME:INDEX --seed 1` repeats one call and prints its arguments.
 
 #![allow(clippy::type_complexity)]

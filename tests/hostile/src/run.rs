@@ -105,8 +105,8 @@ impl Runner {
             match status {
                 Ended::Well => next = end,
                 bad => {
-                    // Neither a loaded machine nor a remainder of earlier calls is a fault of this one: it gets another,
-                    // longer try by itself.
+                    // Neither a loaded machine nor a remainder of earlier calls is a fault of this one: it gets
+                    // another, longer try by itself.
                     let at = self.shared.current.load(SeqCst);
                     let seconds =
                         if matches!(bad, Ended::Hung) { self.limits.seconds * 6 } else { self.limits.seconds };
