@@ -135,6 +135,24 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
+    /// All input values, sample after sample.
+    pub(crate) fn inputs(&self) -> &'a [T] {
+        self.inputs
+    }
+
+    /// All targets.
+    pub(crate) fn targets(&self) -> Target<'a, T> {
+        self.targets
+    }
+
+    /// The same samples with other inputs and targets of the same sizes.
+    pub(crate) fn with<'b>(&self, inputs: &'b [T], targets: Target<'b, T>) -> Dataset<'b, T>
+    where
+        'a: 'b,
+    {
+        Dataset { inputs, targets, ..*self }
+    }
+
     /// How many samples there are.
     pub fn samples(&self) -> usize {
         self.samples

@@ -46,11 +46,28 @@ pub enum Cause {
     CollapsedRepresentation,
     /// The gradient is below the normal numbers of the format.
     Underflow,
+    /// A value of the data is NaN or infinite.
+    BadData,
+    /// The targets are far larger than what the network gives, and the loss does not fall.
+    UnscaledTarget,
+    /// The branches of residual blocks add more than the skips carry: the gradient grows from block to block.
+    LoudBranches,
+    /// A gate lets next to nothing of the input into the state.
+    ClosedInputGate,
+    /// A gate lets next to nothing of the state out.
+    ClosedOutputGate,
+    /// The updates are so small beside the weights that the loss does not fall.
+    LearningRateTooLow,
+    /// The state of a unit depends on the parameter that carries it far more strongly than it is large: the curse of
+    /// memory.
+    SensitiveMemory,
+    /// The budget is bad, and no change that was tried mends it.
+    NoCauseFound,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 19] = [
+    pub const ALL: [Cause; 27] = [
         Cause::SaturatingActivation,
         Cause::SmallWeights,
         Cause::LargeWeights,
@@ -70,6 +87,14 @@ impl Cause {
         Cause::FrozenBlock,
         Cause::CollapsedRepresentation,
         Cause::Underflow,
+        Cause::BadData,
+        Cause::UnscaledTarget,
+        Cause::LoudBranches,
+        Cause::ClosedInputGate,
+        Cause::ClosedOutputGate,
+        Cause::LearningRateTooLow,
+        Cause::SensitiveMemory,
+        Cause::NoCauseFound,
     ];
 
     /// The name of the cause, in a few words.
@@ -94,6 +119,14 @@ impl Cause {
             Cause::FrozenBlock => "frozen block",
             Cause::CollapsedRepresentation => "lost angles",
             Cause::Underflow => "underflow",
+            Cause::BadData => "bad data",
+            Cause::UnscaledTarget => "unscaled target",
+            Cause::LoudBranches => "loud branches",
+            Cause::ClosedInputGate => "shut input gate",
+            Cause::ClosedOutputGate => "shut output gate",
+            Cause::LearningRateTooLow => "short step",
+            Cause::SensitiveMemory => "sensitive memory",
+            Cause::NoCauseFound => "no cause found",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From what is known of a network to what is wrong with it.
 
-use super::{Finding, Report, Thresholds, rules};
+use super::{Finding, Report, Thresholds, intervention::Experiments, rules};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Role},
@@ -8,8 +8,8 @@ use crate::{
     layer::{CellKind, Layer, LayerSpec, Mode},
     linalg::{spectral_norm_bound, spectral_radius},
     monitor::{Factor, GradientMonitor, Link, Statistics},
-    scalar::Scalar,
-    theory::{Certificate, InputStatistics, Prediction, lyapunov_spectrum},
+    scalar::{Scalar, to_f64},
+    theory::{Certificate, InputStatistics, Prediction, UnitSensitivity, lyapunov_spectrum, unit_sensitivities},
     workspace::Workspace,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -28,6 +28,7 @@ pub(super) struct Trajectory {
     pub(super) layer: String,
     pub(super) steps: usize,
     pub(super) exponents: Vec<f64>,
+    pub(super) units: Vec<UnitSensitivity>,
 }
 
 /// The layers with a gate that carries the state.
@@ -74,6 +75,7 @@ pub struct Diagnosis<'a> {
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
     pub(super) trajectories: Vec<Trajectory>,
+    pub(super) experiments: Option<Experiments>,
     pub(super) statistics: Option<&'a Statistics>,
     pub(super) span: Option<usize>,
     pub(super) thresholds: Thresholds,
@@ -93,6 +95,7 @@ impl<'a> Diagnosis<'a> {
             certificate: None,
             recurrent: Vec::new(),
             trajectories: Vec::new(),
+            experiments: None,
             statistics: None,
             span: None,
             thresholds: Thresholds::default(),
@@ -131,9 +134,9 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents,
-    /// by [`lyapunov_spectrum`], a quarter of the steps left out as the transient. With them a forecast knows more of
-    /// time than what is certain of any input. The time it takes grows with the cube of the state's size; cells of your
-    /// own are passed over.
+    /// by [`lyapunov_spectrum`], a quarter of the steps left out as the transient, and its [`unit_sensitivities`]. With
+    /// them a forecast knows more of time than what is certain of any input. The time it takes grows with the cube of
+    /// the state's size; cells of your own are passed over.
     ///
     /// # Shapes
     /// x: \[steps, input\], one sequence.
@@ -163,9 +166,35 @@ impl<'a> Diagnosis<'a> {
             let own = &w[first.range.start..][..layer.dims().parameters];
             let count = layer.memory(BatchShape::batch(1), Mode::Evaluate).state;
             let spectrum = lyapunov_spectrum(&*layer, own, x, steps / 4, count)?;
-            trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents() });
+            let units = unit_sensitivities(&*layer, own, x)?.unwrap_or_default();
+            trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents(), units });
         }
         Ok(Diagnosis { trajectories, ..self })
+    }
+
+    /// Adds interventions: the budget of these parameters on this batch, and where it is bad, with one thing changed.
+    ///
+    /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; nothing of the run is touched.
+    /// The smallest change that mends the budget tells the cause. It takes one pass for a budget within the
+    /// [thresholds](Self::thresholds) set before, and up to 40 for a bad one. A network with a layer or cell of your
+    /// own has no interventions.
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// Those of [`Workspace::new`] and [`Workspace::forward`].
+    ///
+    /// # Panics
+    /// As [`Workspace::forward`].
+    pub fn interventions<T: Scalar>(self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
+        let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
+        let experiments = match Experiments::new(&self.node, &wide(w), &wide(x), shape, 0, &self.thresholds) {
+            Ok(experiments) => Some(experiments),
+            Err(Error::CustomPart { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Diagnosis { experiments, ..self })
     }
 
     /// Adds the measurements of a training, or of a single pass.
@@ -200,6 +229,7 @@ impl<'a> Diagnosis<'a> {
         for rule in rules::ALL {
             rule(self, &mut findings);
         }
+        rules::temper(self, &mut findings);
         rules::order(&mut findings);
         Report::new(self, findings)
     }

@@ -1,6 +1,6 @@
 //! One thing that is wrong.
 
-use super::Cause;
+use super::{Cause, Intervention};
 use alloc::string::String;
 
 /// The severity of a finding.
@@ -29,8 +29,9 @@ pub struct Finding {
     pub layer: String,
     /// The monitored pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
-    /// How much was measured, where it is a matter of decades: of the gradient; of [`Cause::LearningRateTooHigh`], of
-    /// update over parameter.
+    /// How much was measured, where it is a matter of decades: of the gradient. Of [`Cause::LearningRateTooHigh`] and
+    /// [`Cause::LearningRateTooLow`], of update over parameter. Of weights that saturate units and were changed or
+    /// loaded, of their size over what the description draws.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// The value of `decades` that theory predicts.
@@ -38,6 +39,10 @@ pub struct Finding {
     pub predicted: Option<f64>,
     /// The finding as a sentence: fault, layer, size and factor.
     pub text: String,
+    /// The interventions that tell the cause, as a sentence: the one that mends the budget, or those that do not.
+    pub because: Option<String>,
+    /// The smallest change that mends the budget, with its effect.
+    pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
     /// A rough probability that the finding is right.

@@ -3,11 +3,12 @@
 use super::{Diagnosis, Report};
 use crate::{
     batch_shape::BatchShape,
+    dataset::first_non_finite,
     error::Error,
     layer::{Layer, Mode, initialize},
     monitor::Statistics,
     random::{Normals, generator},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
     theory::InputStatistics,
     workspace::Workspace,
 };
@@ -19,8 +20,8 @@ use crate::{
 /// x: \[rows, input\], time-major.
 ///
 /// # Errors
-/// Those of [`initialize`], [`InputStatistics::of_rows`], [`Workspace::new`], [`Workspace::forward`] and
-/// [`Diagnosis::parameters`].
+/// Those of [`initialize`], [`Workspace::new`], [`Workspace::forward`] and [`Diagnosis::parameters`].
+/// [`Error::DataValue`], with sample, step and column, for an input that is NaN or infinite.
 ///
 /// # Panics
 /// As [`Workspace::forward`].
@@ -34,6 +35,40 @@ pub fn first_check<T: Scalar>(
     check(network, &initialize(network, seed)?, x, shape, span, seed)
 }
 
+/// The report on given parameters and one batch: [`first_check`] of a network that was trained or loaded.
+///
+/// # Errors
+/// Those of [`first_check`]; [`Error::Length`] where `w` does not have the network's parameters.
+///
+/// # Panics
+/// As [`Workspace::forward`].
+pub fn check_parameters<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    w: &[T],
+    x: &[T],
+    shape: BatchShape<'_>,
+    span: Option<usize>,
+) -> Result<Report, Error> {
+    check(network, w, x, shape, span, 0)
+}
+
+/// Refuses a value that is not finite, with its sample, step and column.
+fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result<(), Error> {
+    let Some(index) = first_non_finite(x) else { return Ok(()) };
+    let (mut row, column) = (index / width.max(1), index % width.max(1));
+    let mut step = 0;
+    // Time-major: a step has a row for each sequence that is as long.
+    let rows =
+        |step| shape.lengths.map_or(shape.batch, |lengths| lengths.iter().filter(|&&length| length > step).count());
+    while step + 1 < shape.steps && row >= rows(step) {
+        row -= rows(step);
+        step += 1;
+    }
+    let step = (shape.steps > 1).then_some(step);
+    let found = to_f64(x[index]);
+    Err(Error::DataValue { what: "an input", sample: row, step, column: Some(column), expected: "finite", found })
+}
+
 /// [`first_check`] with given weights.
 pub(super) fn check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
@@ -43,13 +78,16 @@ pub(super) fn check<T: Scalar>(
     span: Option<usize>,
     seed: u64,
 ) -> Result<Report, Error> {
+    shape.check()?;
+    check_rows(network.dims().input, x, shape)?;
     let inputs = InputStatistics::of_rows(x)?.steps(shape.steps)?;
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
     let output = workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
-    let diagnosis = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.statistics(&seen);
+    let diagnosis = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.interventions(w, x, shape)?;
+    let diagnosis = diagnosis.statistics(&seen);
     let diagnosis = Diagnosis { span, ..diagnosis };
     Ok(diagnosis.report())
 }

@@ -5,8 +5,7 @@ use crate::{
     monitor::{Factor, Shares},
     theory::Certificate,
 };
-use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use alloc::{string::String, vec::Vec};
 
 /// One link of the budget in a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,27 +78,6 @@ pub struct Report {
     pub states: Vec<ReportState>,
 }
 
-/// One line.
-impl fmt::Display for ReportState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if let Some([all, weights, rest]) = self.per_step {
-            let text = format!("{all:+.3} decades a step: weights {weights:+.3}, φ′ and gates {rest:+.3}");
-            parts.push(text.replace('-', "−"));
-        }
-        parts.extend(self.horizon.map(|horizon| format!("horizon {horizon:.1} steps").replace("inf", "∞")));
-        parts.extend(self.spectral_radius.map(|radius| format!("ρ(U) {radius:.3}")));
-        parts.extend(self.spectral_norm.map(|norm| format!("‖U‖₂ ≤ {norm:.3}")));
-        parts.extend(self.certified_horizon.map(|steps| format!("certified below 1e-4 beyond {steps} steps")));
-        if let (Some(first), Some(last)) = (self.lyapunov.first(), self.lyapunov.last()) {
-            let text = format!("Lyapunov λ₁ {first:+.3} to λ_{} {last:+.3}", self.lyapunov.len());
-            let text = format!("{text} a step: e-fold in {:.1} steps", 1.0 / first.abs());
-            parts.push(text.replace(" -", " −").replace("inf", "∞"));
-        }
-        write!(f, "over time, layer {}: {}", self.name, parts.join("; "))
-    }
-}
-
 /// What is known of each recurrent layer, measured or from its parameters.
 fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
     let measured = diagnosis.statistics.map_or(&[][..], |statistics| statistics.states());
@@ -141,7 +119,9 @@ impl Report {
         let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
-            (link.decades().count() > 0).then(|| link.decades().mean())
+            // A link that ends the gradient, so that the rows agree with their sum.
+            let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0;
+            (ends || link.decades().count() > 0).then(|| if ends { f64::NEG_INFINITY } else { link.decades().mean() })
         };
         let rows: Vec<ReportRow> = diagnosis
             .prediction
@@ -211,96 +191,5 @@ impl Report {
             } += decades;
         }
         shares
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        })
-    }
-}
-
-/// Two lines: the sentence, and the observation that would refute it.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.layer.is_empty() { String::new() } else { format!(", layer {}", self.layer) };
-        let since = match self.since {
-            Some(pass) => format!("pass {pass}"),
-            None => String::from("before training"),
-        };
-        writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
-        writeln!(f, "  {}", self.text)?;
-        write!(f, "  refuted by: {}", self.refuted_by)
-    }
-}
-
-/// Rows of the budget that are printed before the middle is left out.
-const PRINTED: usize = 24;
-
-/// The findings, then the budget with a bar for each link: a mark for a tenth of a decade.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.findings.is_empty(), self.passes) {
-            (true, 0) => writeln!(f, "forecast: nothing wrong")?,
-            (true, passes) => writeln!(f, "{passes} passes: nothing wrong")?,
-            (false, 0) => writeln!(f, "forecast, before the first step")?,
-            (false, passes) => writeln!(f, "after {passes} passes")?,
-        }
-        for finding in &self.findings {
-            writeln!(f, "{finding}")?;
-        }
-        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
-        let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
-        let kind = path.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0).max("kind".len());
-        writeln!(
-            f,
-            "\n{:<width$}  {:<kind$}  {:>9} {:>9}  decades, from loss to input",
-            "layer", "kind", "measured", "predicted"
-        )?;
-        for (i, row) in path.iter().enumerate() {
-            let hidden = path.len() > PRINTED && i >= PRINTED / 2 && i + PRINTED / 2 < path.len();
-            if hidden {
-                if i == PRINTED / 2 {
-                    writeln!(f, "{:<width$}  {} links more", "⋮", path.len() - PRINTED)?;
-                }
-                continue;
-            }
-            let number = |decades: Option<f64>| {
-                decades.map_or(String::new(), |decades| format!("{decades:+.2}").replace('-', "−"))
-            };
-            let decades = row.measured.or(row.predicted).unwrap_or(0.0);
-            let mark = if decades < 0.0 { "◂" } else { "▸" };
-            let bar = mark.repeat((decades.abs() * 10.0).min(30.0) as usize);
-            let line = format!(
-                "{:<width$}  {:<kind$}  {:>9} {:>9}  {bar}",
-                row.name,
-                row.kind,
-                number(row.measured),
-                number(row.predicted)
-            );
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        let number =
-            |decades: Option<f64>| decades.map_or(String::new(), |decades| format!("{decades:+.2}").replace('-', "−"));
-        let [measured, predicted] = self.decades;
-        write!(
-            f,
-            "{:<width$}  {:<kind$}  {:>9} {:>9}  to the first weights",
-            "sum",
-            "",
-            number(measured),
-            number(predicted)
-        )?;
-        if let Some(certified) = self.certified {
-            write!(f, "\ncertified: at most {certified:+.1} decades to the input, whatever the input and the loss")?;
-        }
-        for state in &self.states {
-            write!(f, "\n{state}")?;
-        }
-        Ok(())
     }
 }

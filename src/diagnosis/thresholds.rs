@@ -57,9 +57,25 @@ pub struct Thresholds {
     /// log10 of update over parameter below which steps are small: −4 is the lower end of the range above.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
+    /// log10 of the longest update over its parameters below which steps are short, where the loss stands still. Half a
+    /// decade, and two decades, below the range above.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub short_step: [f64; 2],
     /// The root mean square of the inputs above which they are not scaled. LeCun et al. 1998, section 4.3, ask for 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub input: [f64; 2],
+    /// The root mean square of the first pre-activations below which small inputs are a fault: where the loss stands
+    /// still, and in any case. Convention: one-hot inputs of a hundred columns are at 0.1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub small_input: [f64; 2],
+    /// The distance from first outputs to targets, over the larger of 1 and the size of the outputs, above which
+    /// targets are not scaled. Convention: of standardised targets it is 1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub target: [f64; 2],
+    /// The share of its input that a state holds at the end of a sequence, or of its state that a layer gives, below
+    /// which a gate is shut. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub admitted: [f64; 2],
     /// The mean opening of a gate that carries the state below which it is shut. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shut_gate: f64,
@@ -91,7 +107,11 @@ impl Default for Thresholds {
             long_step: [-0.7, -0.3],
             low_clip: [0.1, 0.01],
             small_step: -4.0,
+            short_step: [-4.5, -6.0],
             input: [5.0, 20.0],
+            small_input: [0.1, 0.01],
+            target: [10.0, 100.0],
+            admitted: [0.1, 0.03],
             shut_gate: 0.4,
             subnormal: [0.1, 0.5],
             checks: 3,

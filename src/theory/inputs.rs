@@ -60,6 +60,11 @@ impl InputStatistics {
         self.spread
     }
 
+    /// The steps of a sequence.
+    pub fn sequence_steps(&self) -> usize {
+        self.steps
+    }
+
     /// The mean square of the values.
     pub fn second_moment(&self) -> f64 {
         self.spread.square

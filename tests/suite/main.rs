@@ -13,6 +13,8 @@ mod certificate;
 #[cfg(feature = "safetensors")]
 mod checkpoint;
 #[cfg(feature = "std")]
+mod curvature;
+#[cfg(feature = "std")]
 mod deep;
 #[cfg(feature = "std")]
 mod descent;
@@ -87,3 +89,7 @@ mod trainer;
 mod training_loop;
 #[cfg(feature = "std")]
 mod transforms;
+#[cfg(feature = "std")]
+mod trials;
+#[cfg(feature = "std")]
+mod wild;

@@ -18,7 +18,8 @@ impl FixStrategy for ForgetBias {
     }
 
     fn applies_to(&self, cause: Cause) -> bool {
-        matches!(cause, Cause::ClosedForgetGate | Cause::VanishingRecurrence)
+        use Cause::*;
+        matches!(cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate | VanishingRecurrence)
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {

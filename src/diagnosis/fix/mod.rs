@@ -1,11 +1,14 @@
 //! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
+mod branches;
 mod clip;
 mod critical;
 mod exchange;
+mod fixed;
 mod forget;
 mod gates;
 mod layer_norm;
+mod longer_step;
 mod lsuv;
 mod orthogonal;
 mod redraw;
@@ -13,14 +16,20 @@ mod residual;
 mod shorter_step;
 mod standardise;
 mod survivors;
+mod targets;
+mod trial;
+mod trial_report;
 mod unfreeze;
 
+pub use branches::ScaleBranches;
 pub use clip::ClipAtTypicalNorm;
 pub use critical::CriticalInitialization;
 pub use exchange::ExchangeActivation;
+pub use fixed::{FixedNetwork, FixedTrainer};
 pub use forget::ForgetBias;
 pub use gates::GatesInsteadOfTanh;
 pub use layer_norm::NormalizeLayers;
+pub use longer_step::LongerStep;
 pub use lsuv::Lsuv;
 pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
@@ -28,18 +37,19 @@ pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
 pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
+pub use targets::StandardiseTargets;
+pub use trial::Trial;
+pub use trial_report::{TrialOutcome, TrialReport};
 pub use unfreeze::Unfreeze;
 
-use super::{Cause, Finding, Report, Thresholds, health};
+use super::{Cause, Finding, Thresholds, decades::figure};
 use crate::{
     activation::ActivationKind,
-    batch_shape::BatchShape,
     error::Error,
-    layer::{Layer, LayerSpec, initialize},
-    scalar::Scalar,
+    layer::LayerSpec,
     theory::{InputStatistics, Prediction},
 };
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt::{self, Debug};
 
 /// Context for proposing a fix: network, inputs, finding, span.
@@ -59,6 +69,8 @@ pub struct FixContext<'a> {
     pub typical_norm: Option<f64>,
     /// Shift and scale of the columns of the data, from [`Standardise::of`].
     pub columns: Option<Standardise>,
+    /// Shift and scale of the columns of the targets, from [`Standardise::of`].
+    pub targets: Option<Standardise>,
     /// The thresholds for a predicted budget.
     pub thresholds: Thresholds,
 }
@@ -73,6 +85,7 @@ impl<'a> FixContext<'a> {
             span: None,
             typical_norm: None,
             columns: None,
+            targets: None,
             thresholds: Thresholds::default(),
         }
     }
@@ -93,6 +106,12 @@ impl<'a> FixContext<'a> {
     #[must_use]
     pub fn columns(self, columns: Standardise) -> Self {
         FixContext { columns: Some(columns), ..self }
+    }
+
+    /// Sets the standardisation of the columns of the targets.
+    #[must_use]
+    pub fn targets(self, columns: Standardise) -> Self {
+        FixContext { targets: Some(columns), ..self }
     }
 
     /// Sets the thresholds for a predicted budget.
@@ -125,7 +144,8 @@ impl<'a> FixContext<'a> {
 
     /// A fix that does not change the layer spec.
     fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
-        Fix { name, effort, change, before: None, after: None, why, enough: true, preferred: false }
+        let accused = survivors::accused(self.network, self.finding);
+        Fix { name, effort, change, before: None, after: None, why, accused, enough: true, preferred: false }
     }
 }
 
@@ -166,12 +186,16 @@ pub enum Change {
     Lsuv(Lsuv),
     /// Draws all parameters again from the network's initializers, by [`Fix::apply`].
     Redraw,
+    /// The parameters of the layers at these paths, drawn again likewise; the others stay.
+    RedrawLayers(Vec<String>),
     /// Clips the gradient at this global norm, by [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
     /// Multiplies the learning rate by this factor.
     LearningRate(f64),
     /// Standardizes the data, by [`Standardise::apply`].
     Standardise(Standardise),
+    /// The targets: [`Standardise::apply`], and [`Standardise::undo`] on the predictions.
+    StandardiseTargets(Standardise),
     /// Unfreezes the block or layer of this name.
     Unfreeze(String),
 }
@@ -192,6 +216,8 @@ pub struct Fix {
     pub after: Option<f64>,
     /// One sentence: how the fix removes the cause.
     pub why: String,
+    /// The layers whose parameters the finding accuses: none of them is carried over.
+    pub accused: Vec<String>,
     enough: bool,
     /// Whether the fix removes the cause itself, not only its effect.
     preferred: bool,
@@ -209,90 +235,13 @@ impl Fix {
     }
 }
 
-/// A network with a fix applied.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FixedNetwork<T> {
-    /// The built network.
-    pub network: Box<dyn Layer<T>>,
-    /// The parameters: drawn anew, except those of the survivors.
-    pub parameters: Vec<T>,
-    /// The blocks whose parameters were copied from the old network.
-    pub survivors: Vec<Survivor>,
-}
-
-impl<T: Scalar> FixedNetwork<T> {
-    /// Reports on the fixed network before training, from one batch.
-    ///
-    /// The [`decades`](Report::decades) of the report are the measured budget and the predicted one.
-    ///
-    /// # Shapes
-    /// x: \[rows, input\], time-major.
-    ///
-    /// # Errors
-    /// Those of [`first_check`](super::first_check).
-    ///
-    /// # Panics
-    /// Those of [`first_check`](super::first_check).
-    pub fn check(&self, x: &[T], shape: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
-        health::check(&*self.network, &self.parameters, x, shape, span, 0)
-    }
-}
-
-impl Fix {
-    /// Applies a fix that changes the network. `network` is the old layer spec, and `parameters` are its parameters.
-    ///
-    /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// if the fix changes training or data; then [`Change`] names the function that applies it.
-    ///
-    /// ```
-    /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
-    /// use chainrule::{layer::{Sequential, initialize}, theory::InputStatistics};
-    /// let mut builder = Sequential::<f32>::input(16);
-    /// for _ in 0..10 {
-    ///     builder = builder.linear(16).activation(Sigmoid);
-    /// }
-    /// let network = builder.linear(4).build()?;
-    /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::spec(&network));
-    /// let x: Vec<f32> = (0..32 * 16).map(|i| 1.4 * (i as f32).sin()).collect();
-    /// let inputs = InputStatistics::of_rows(&x)?;
-    /// let report = Diagnosis::new(&network, inputs)?.report();
-    /// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
-    /// let fixed = fixes[0].apply(&described, &w, 2)?.unwrap();
-    /// let [measured, promised] = fixed.check(&x, BatchShape::batch(32), None)?.decades;
-    /// assert!((measured.unwrap() - promised.unwrap()).abs() < 0.5); // before: −6
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::CustomPart`] if the network has a custom part. [`Error::Length`] if `parameters` are too few for the
-    /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
-    pub fn apply<T: Scalar>(
-        &self,
-        network: &LayerSpec,
-        parameters: &[T],
-        seed: u64,
-    ) -> Result<Option<FixedNetwork<T>>, Error> {
-        let after = match &self.change {
-            Change::Network(after) => after,
-            Change::Redraw => network,
-            _ => return Ok(None),
-        };
-        let fixed = after.build::<T>()?;
-        let mut drawn = initialize(&*fixed, seed)?;
-        let survivors = if self.change == Change::Redraw { Vec::new() } else { survivors(network, after)? };
-        transplant(&survivors, parameters, &mut drawn)?;
-        Ok(Some(FixedNetwork { network: fixed, parameters: drawn, survivors }))
-    }
-}
-
 /// One line: the strategy, the reason, and the predicted budgets before and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.why)?;
         match (self.before, self.after) {
             (Some(before), Some(after)) => {
-                write!(f, " ({})", format!("{before:+.2} → {after:+.2} decades").replace('-', "−"))
+                write!(f, " ({} → {} decades)", figure(before, 2), figure(after, 2))
             }
             _ => Ok(()),
         }
@@ -306,11 +255,14 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(CriticalInitialization { orthogonal: true }),
         Box::new(Lsuv::default()),
         Box::new(Redraw),
+        Box::new(ScaleBranches),
         Box::new(OrthogonalRecurrence),
         Box::new(ForgetBias),
         Box::new(Standardise::default()),
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
+        Box::new(LongerStep),
+        Box::new(StandardiseTargets),
         Box::new(Unfreeze),
         Box::new(ExchangeActivation),
         Box::new(GatesInsteadOfTanh),
@@ -355,7 +307,7 @@ pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
 
 /// Changes the leaves of a layer spec; `None` if none changed. `change` gets each part without inner parts, and the
 /// activation that follows it. It returns whether it changed the part.
-fn rewrite(
+pub(super) fn rewrite(
     network: &LayerSpec,
     change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
 ) -> Option<LayerSpec> {

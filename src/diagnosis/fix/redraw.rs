@@ -1,11 +1,13 @@
-//! New random initial values for all parameters.
+//! New random initial values for all parameters, or for those that a finding accuses.
 
-use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, survivors::accused};
 use crate::error::Error;
-use alloc::string::String;
+use alloc::{format, string::String};
 
-/// Draws all parameters again from the network's initializers, for units with equal weights. Independent draws make
-/// them different.
+/// Parameters drawn again from the network's own initializers.
+///
+/// Units that were made alike by hand are parted by independent draws of all parameters. Where one layer is accused,
+/// its parameters alone are drawn, and the others stay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -15,12 +17,30 @@ impl FixStrategy for Redraw {
     }
 
     fn applies_to(&self, cause: Cause) -> bool {
-        matches!(cause, Cause::DuplicatedUnits)
+        use Cause::*;
+        matches!(cause, DuplicatedUnits | Bottleneck | LargeWeights | SmallWeights | DeadUnits | NotANumber | Overflow)
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let why = String::from("independent random weights make the units different");
-        let fix = context.fix(self.name(), Effort::Initialization, Change::Redraw, why);
-        Ok(Some(fix.preferred()))
+        if context.finding.cause == Cause::DuplicatedUnits {
+            let why = String::from("independent random weights make the units different");
+            let fix = context.fix(self.name(), Effort::Initialization, Change::Redraw, why);
+            return Ok(Some(fix.preferred()));
+        }
+        let layers = accused(context.network, context.finding);
+        // The description draws what it drew: only values that differ from it are mended by another draw.
+        let described = context.budget(context.network)?;
+        let expected = context.finding.predicted.filter(|predicted| predicted.is_finite()).or(described);
+        let differs = match (context.finding.decades, expected) {
+            (Some(found), Some(expected)) => (found - expected).abs() > 1.0,
+            _ => false,
+        };
+        if layers.is_empty() || !differs {
+            return Ok(None);
+        }
+        let why = format!("the parameters of layer {} as the description draws them", layers.join(" and "));
+        let fix = context.fix(self.name(), Effort::Initialization, Change::RedrawLayers(layers), why);
+        let killed = context.finding.came_with_training();
+        Ok(Some(if killed { fix } else { Fix { after: described, ..fix }.preferred() }))
     }
 }

@@ -51,13 +51,10 @@ impl FixStrategy for ResidualBranches {
             }
         }
         let why = format!("skip connections past {pairs} layers, with branches scaled by 1/√{pairs}");
-        context
-            .network_becomes(
-                self.name(),
-                Effort::Structure,
-                LayerSpec::Sequential { input: *input, layers: after },
-                why,
-            )
-            .map(Some)
+        let after = LayerSpec::Sequential { input: *input, layers: after };
+        let fix = context.network_becomes(self.name(), Effort::Structure, after, why)?;
+        // A skip carries the angles between inputs, which no first values of plain layers keep.
+        let removes = context.finding.cause == Cause::CollapsedRepresentation && fix.is_enough();
+        Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

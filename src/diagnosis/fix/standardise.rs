@@ -53,6 +53,12 @@ impl Standardise {
         Ok(Standardise { columns })
     }
 
+    /// Whether every column that changes is near mean 0 and variance 1: it leaves nothing to bring there.
+    pub(in crate::diagnosis) fn is_unit(&self) -> bool {
+        let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
+        self.columns.iter().filter(|[_, deviation]| *deviation > 0.0).all(near)
+    }
+
     /// Standardizes `rows` in place, by the means and standard deviations of the data given to [`of`](Self::of).
     ///
     /// # Errors
@@ -63,6 +69,24 @@ impl Standardise {
             for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
                 let apart = to_f64(*x) - mean;
                 *x = scalar(if deviation > 1e-12 * mean.abs() { apart / deviation } else { 0.0 });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Standardise {
+    /// Brings rows back from mean 0 and variance 1 to the scale of the data, in place: the reverse of
+    /// [`apply`](Self::apply), but for columns that never change, which become their mean.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn undo<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
+        require_rows(self.columns.len(), rows.len())?;
+        for row in rows.chunks_mut(self.columns.len().max(1)) {
+            for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
+                let changes = deviation > 1e-12 * mean.abs();
+                *x = scalar(mean + if changes { deviation * to_f64(*x) } else { 0.0 });
             }
         }
         Ok(())

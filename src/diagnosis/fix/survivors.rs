@@ -2,6 +2,7 @@
 
 use crate::{
     block::Blocks,
+    diagnosis::{Cause, Finding},
     error::{Error, require_length},
     layer::LayerSpec,
     scalar::Scalar,
@@ -52,6 +53,75 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
         }
     }
     Ok(found)
+}
+
+/// The layers whose parameters a finding accuses: the one it names, or those before an activation that it names, up to
+/// the next layer of weights.
+pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
+    use Cause::*;
+    let by_parameters = matches!(
+        finding.cause,
+        SmallWeights
+            | LargeWeights
+            | ConstantWeights
+            | DuplicatedUnits
+            | DeadUnits
+            | Bottleneck
+            | VanishingRecurrence
+            | ExplodingRecurrence
+            | ClosedForgetGate
+            | ClosedInputGate
+            | ClosedOutputGate
+            | Overflow
+            | NotANumber
+    );
+    // Where the budget is that of the description, the description is to blame, and the fix changes it.
+    let as_described = match (finding.decades, finding.predicted) {
+        (Some(found), Some(predicted)) => (found - predicted).abs() <= 1.0,
+        _ => true,
+    };
+    let accuses = by_parameters && !(as_described && matches!(finding.cause, SmallWeights | LargeWeights));
+    let parts = network.parts();
+    let Some(place) = parts.iter().position(|(path, _)| *path == finding.layer).filter(|_| accuses) else {
+        return Vec::new();
+    };
+    let weighs = |part: &LayerSpec| {
+        matches!(part, LayerSpec::Linear { .. } | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
+    };
+    let gains = |part: &LayerSpec| matches!(part, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. });
+    if weighs(parts[place].1) || gains(parts[place].1) {
+        return Vec::from([finding.layer.clone()]);
+    }
+    let mut found = Vec::new();
+    for (path, part) in parts[..place].iter().rev() {
+        if weighs(part) || gains(part) {
+            found.push(path.clone());
+        }
+        if weighs(part) {
+            break;
+        }
+    }
+    found
+}
+
+/// The survivors that do not belong to one of these layers of the old network.
+///
+/// # Errors
+/// Those of [`LayerSpec::build`]; an activation of your own is none.
+pub(super) fn without(found: Vec<Survivor>, before: &LayerSpec, layers: &[String]) -> Result<Vec<Survivor>, Error> {
+    if layers.is_empty() {
+        return Ok(found);
+    }
+    let network = before.build_to_look_at()?;
+    let mut redrawn = Vec::new();
+    network.blocks(&mut |block| {
+        let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
+        if layers.iter().any(|path| path == layer) {
+            redrawn.push(block.range.clone());
+        }
+    });
+    let keeps = |survivor: &Survivor| !redrawn.contains(&survivor.before);
+    Ok(found.into_iter().filter(keeps).collect())
 }
 
 /// Copies the parameters of the survivors from the old network to the fixed one.

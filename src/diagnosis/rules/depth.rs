@@ -1,15 +1,19 @@
-//! The budget over depth, measured or predicted, and which factor makes it.
+//! The budget over depth, measured or predicted: whether it is bad, and what makes it so.
 
-use super::{above, layer_of};
+use super::{above, layer_of, layer_of_block};
 use crate::{
     activation::ActivationKind,
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        decades::{count, signed},
+        intervention::{self, Verdict},
+        outputs,
+    },
     layer::LayerSpec,
     monitor::Factor,
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
-use num_traits::Float;
 
 /// One link on the path from loss to first weights.
 struct Row {
@@ -22,54 +26,9 @@ struct Row {
     saturated: f64,
 }
 
-/// The measured links, or the predicted ones; without the weights that the input meets.
-fn rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
-    let kinds = activations(&diagnosis.node);
-    let sup = |layer: &str| {
-        let kind = kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| kind);
-        kind.and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude())
-    };
-    if let Some(statistics) = diagnosis.statistics {
-        let seen = statistics
-            .links()
-            .iter()
-            .filter(|link| link.on_main_path() && link.decades().count() + link.vanished_passes() > 0);
-        return seen
-            .map(|link| Row {
-                layer: layer_of(link.name()).into(),
-                factor: link.factor(),
-                decades: if link.norm_out() == 0.0 && link.norm_in() > 0.0 {
-                    f64::NEG_INFINITY
-                } else {
-                    link.decades().mean()
-                },
-                slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
-                sup: link.sup_slope(),
-                saturated: link.saturated(),
-            })
-            .collect();
-    }
-    let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
-    let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
-    path[..last]
-        .iter()
-        .filter_map(|link| {
-            let sup = sup(layer_of(&link.name));
-            Some(Row {
-                layer: layer_of(&link.name).into(),
-                factor: link.factor,
-                decades: link.decades?,
-                slope: None,
-                sup,
-                // Three standard deviations of what goes in: most units are where a bounded φ is flat.
-                saturated: if link.factor == Factor::Activation && link.second_moment > Some(9.0) && sup <= Some(1.0) {
-                    0.5
-                } else {
-                    0.0
-                },
-            })
-        })
-        .collect()
+/// Whether an activation is bounded: flat on both sides.
+pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
+    activation.value(1e3).abs() < 100.0 && activation.value(-1e3).abs() < 100.0
 }
 
 /// The activations of a network with their paths.
@@ -83,59 +42,133 @@ pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
-/// The path of the activation that gives the network's outputs, where one does.
-fn outputs(node: &LayerSpec) -> Option<String> {
-    let last = node.parts().pop()?;
-    matches!(last.1, LayerSpec::ActivationLayer { .. }).then_some(last.0).filter(|path| !path.contains("branch"))
+/// The measured links; without those whose weights began at 0 on purpose.
+fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
+    let statistics = diagnosis.statistics?;
+    let kinds = activations(&diagnosis.node);
+    let from_zero = |layer: &str| {
+        let mut blocks = statistics.blocks().iter();
+        blocks.any(|block| {
+            block.began_at_zero() && !block.name().ends_with("bias") && layer_of_block(block.name()) == layer
+        })
+    };
+    let seen = statistics.links().iter().filter(|link| {
+        let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
+        counts && !(link.factor() == Factor::Weights && from_zero(layer_of(link.name())))
+    });
+    let row = |link: &crate::monitor::LinkStatistics| {
+        let layer = layer_of(link.name());
+        let flat = kinds.iter().any(|(path, kind)| path == layer && is_bounded(kind));
+        let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
+        Row {
+            layer: layer.into(),
+            factor: link.factor(),
+            decades: if ended { f64::NEG_INFINITY } else { link.decades().mean() },
+            slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
+            sup: link.sup_slope(),
+            // What a rectifier switches off is not saturated.
+            saturated: if flat { link.saturated() } else { 0.0 },
+        }
+    };
+    Some(seen.map(row).collect())
+}
+
+/// The predicted links, without the weights that the input meets.
+fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
+    let kinds = activations(&diagnosis.node);
+    let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
+    let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
+    let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
+    let row = |link: &&crate::theory::PredictedLink| {
+        let layer = layer_of(&link.name);
+        let sup = kind(layer).and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude());
+        // Three standard deviations of what goes in: most units are where a bounded φ is flat.
+        let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
+        Some(Row {
+            layer: layer.into(),
+            factor: link.factor,
+            decades: link.decades?,
+            slope: None,
+            sup,
+            saturated: if saturated { 0.5 } else { 0.0 },
+        })
+    };
+    path[..last].iter().filter_map(row).collect()
+}
+
+/// The budget over depth.
+struct Depth {
+    rows: Vec<Row>,
+    total: f64,
+    predicted: Option<f64>,
+    measured: bool,
+}
+
+impl Depth {
+    fn of(diagnosis: &Diagnosis<'_>) -> Option<Self> {
+        let predicted = diagnosis.prediction.decades_to_first_weights();
+        let measured = measured_rows(diagnosis);
+        let is_measured = measured.is_some();
+        let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
+        let whole = diagnosis.measured().or(predicted)?;
+        // Outputs that saturate are a success; no weights come before their activation on the way back.
+        let outputs = outputs(&diagnosis.node);
+        let place = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref());
+        let of_outputs = place.map(|place| rows.remove(place).decades);
+        let sum = rows.iter().map(|row| row.decades).sum::<f64>();
+        // A gradient below the format, and weights that began at 0, leave the sum of the other links.
+        let skips = is_measured && (whole.is_infinite() || from_zero(diagnosis));
+        let total = if skips { sum } else { whole - of_outputs.unwrap_or(0.0) };
+        (!rows.is_empty() && !total.is_nan()).then_some(Depth { rows, total, predicted, measured: is_measured })
+    }
+
+    fn sum(&self, factor: Factor) -> f64 {
+        self.rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum()
+    }
+
+    /// The decades of each layer's weights. What a branch shortens goes on beside it, through the skip.
+    fn layers(&self) -> Vec<(&str, f64)> {
+        let on_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
+        self.rows.iter().filter(on_path).map(|row| (&*row.layer, row.decades)).collect()
+    }
+
+    fn activations(&self) -> impl DoubleEndedIterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.factor == Factor::Activation)
+    }
+}
+
+/// Whether any weights on the path from loss to input began at 0.
+fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    blocks
+        .iter()
+        .any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !block.name().contains("branch"))
+}
+
+/// The interventions that tell why this budget is bad: by passes, or by theory where theory foresees the budget.
+fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
+    if let Some(experiments) = &diagnosis.experiments {
+        return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
+    }
+    let agrees = |predicted: f64| (predicted - depth.total).abs() < 1.0 + 0.1 * depth.total.abs();
+    depth.predicted.filter(|&predicted| agrees(predicted)).map(|predicted| intervention::forecast(diagnosis, predicted))
 }
 
 /// Vanishing and exploding over depth, with the factor and the layers that make it.
 pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (mut rows, lines) = (rows(diagnosis), &diagnosis.thresholds);
-    let predicted = diagnosis.prediction.decades_to_first_weights();
-    let Some(mut total) = diagnosis.measured().or(predicted) else { return };
-    // Outputs that saturate are a success; no weights come before their activation on the way back.
-    let outputs = outputs(&diagnosis.node);
-    if let Some(place) = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref()) {
-        total -= rows.remove(place).decades;
+    let (Some(depth), lines) = (Depth::of(diagnosis), &diagnosis.thresholds) else { return };
+    if depth.total == f64::NEG_INFINITY {
+        return ended(diagnosis, &depth, findings);
     }
-    if rows.is_empty() || total.is_nan() {
-        return;
-    }
-    let measured = diagnosis.statistics.is_some();
-    // What one layer does: its weights and the activation before them on the way back.
-    let mut layers: Vec<(&str, f64)> = Vec::new();
-    for row in &rows {
-        // What a branch shortens goes on beside it, through the skip.
-        if row.factor == Factor::Weights && !row.layer.contains("branch") {
-            layers.push((&row.layer, row.decades))
-        }
-    }
+    let (total, layers) = (depth.total, depth.layers());
     let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
     gains.sort_unstable_by(f64::total_cmp);
     let median = gains.get(gains.len() / 2).copied().unwrap_or(0.0);
     let lowest = layers.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-    let highest = layers.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
-    let sum = |factor: Factor| rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum::<f64>();
-    let (of_weights, of_activations) = (sum(Factor::Weights), sum(Factor::Activation));
-    let slopes: Vec<&Row> = rows.iter().filter(|row| row.factor == Factor::Activation).collect();
-    let each = of_activations / slopes.len().max(1) as f64;
-    let depth = slopes.len();
-    let mut say = |cause, severity, layer: &str, text: String| {
-        let finding = diagnosis.finding(cause, severity, layer, text);
-        findings.push(Finding { decades: measured.then_some(total), predicted, ..finding });
-    };
-    let certified = match diagnosis.certificate.as_ref().and_then(Certificate::decades) {
-        Some(bound) if bound < lines.certificate => {
-            format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
-        }
+    let before = match (depth.measured, depth.predicted) {
+        (true, Some(predicted)) => format!("; predicted {} from the description", signed(predicted)),
         _ => String::new(),
     };
-    let before = match (measured, predicted) {
-        (true, Some(predicted)) => format!("; predicted {} before training", signed(predicted)),
-        _ => String::new(),
-    };
-    let percent = |part: f64| 100.0 * part / total;
     if let (Some((layer, gain)), true) = (lowest, gains.len() >= 3)
         && gain < lines.bottleneck[0]
         && median > lines.bottleneck[1]
@@ -148,10 +181,10 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             signed(gain),
             signed(median)
         );
-        return say(Cause::Bottleneck, severity, layer, text);
+        return findings.push(depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text));
     }
     // A recurrent layer seen over depth: what its steps do together.
-    let whole = rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
+    let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
@@ -161,69 +194,123 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             signed(row.decades),
             row.layer
         );
-        return say(Cause::ExplodingRecurrence, severity, &row.layer, text);
+        findings.push(depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, &row.layer, text));
+        return;
     }
-    if let Some(severity) = above(-total, lines.vanishing.map(|line| -line)) {
-        let worst = slopes.iter().min_by(|a, b| a.decades.total_cmp(&b.decades));
-        let sup = worst.and_then(|row| row.sup).unwrap_or(1.0);
-        if total == f64::NEG_INFINITY {
-            // Which link ended it is for the rule of dead units to say, where that is why.
-            let ended = rows.iter().rev().find(|row| row.decades == f64::NEG_INFINITY);
-            let layer = ended.map_or("", |row| &row.layer);
-            if !findings.iter().any(|finding| matches!(finding.cause, Cause::DeadUnits | Cause::ConstantWeights)) {
-                let text = format!("vanishes: no gradient passes layer {layer}{before}");
-                let cause = match ended.map(|row| row.factor) {
-                    Some(Factor::Activation) => Cause::DeadUnits,
-                    _ => Cause::SmallWeights,
-                };
-                let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
-                findings.push(Finding { decades: Some(total), predicted, ..finding });
-            }
-            return;
+    let vanishes = above(-total, lines.vanishing.map(|line| -line));
+    let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
+    let verdict = verdict(diagnosis, &depth).unwrap_or_default();
+    let certified = match diagnosis.certificate.as_ref().and_then(Certificate::decades) {
+        Some(bound) if bound < lines.certificate && vanishes.is_some() => {
+            format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
         }
-        if each < lines.activation && sup <= 0.5 {
-            let slope = slopes.iter().filter_map(|row| row.slope).sum::<f64>() / depth as f64;
-            let average = if measured {
-                format!(": {depth} layers average {slope:.2} of the {sup:.2} that φ′ can give")
-            } else {
-                format!(": φ′ never exceeds {sup:.2}")
+        _ => String::new(),
+    };
+    let (cause, layer) = depth.cause(diagnosis, &verdict);
+    let size = depth.size(cause, &layer);
+    let finding = depth.finding(diagnosis, cause, severity, &layer, format!("{size}{before}{certified}"));
+    let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
+    let because = (!untried).then(|| verdict.sentence());
+    findings.push(Finding { because, intervention: verdict.mends, ..finding });
+}
+
+/// A gradient that ends: the link where it does, unless another rule has told why.
+fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) {
+    let told = |finding: &Finding| {
+        let ends = finding.decades == Some(f64::NEG_INFINITY);
+        ends || matches!(finding.cause, Cause::DeadUnits | Cause::ConstantWeights | Cause::ClosedInputGate)
+    };
+    if findings.iter().any(told) {
+        return;
+    }
+    let link = depth.rows.iter().find(|row| row.decades == f64::NEG_INFINITY);
+    let (layer, factor) = link.map_or(("", None), |row| (&*row.layer, Some(row.factor)));
+    let cause = match factor {
+        Some(Factor::Activation) => Cause::DeadUnits,
+        Some(Factor::Weights) => Cause::ConstantWeights,
+        _ => Cause::Bottleneck,
+    };
+    let text = format!("vanishes: no gradient passes layer {layer}");
+    findings.push(depth.finding(diagnosis, cause, Severity::Critical, layer, text));
+}
+
+impl Depth {
+    fn finding(
+        &self,
+        diagnosis: &Diagnosis<'_>,
+        cause: Cause,
+        severity: Severity,
+        layer: &str,
+        text: String,
+    ) -> Finding {
+        let finding = diagnosis.finding(cause, severity, layer, text);
+        Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
+    }
+
+    /// The cause and its layer: that of the smallest change that mends the budget, else that of the largest share.
+    fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, String) {
+        let lines = &diagnosis.thresholds;
+        let layers = self.layers();
+        let lowest = layers.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |layer| layer.0);
+        let highest = layers.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |layer| layer.0);
+        let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
+        let flat = self.activations().rev().find(|row| row.saturated >= lines.saturated[0]);
+        let vanishes = self.total < 0.0;
+        if let Some(mends) = &verdict.mends {
+            let layer = match (&mends.alteration, mends.cause()) {
+                (intervention::Alteration::CriticalLayer(layer), _) => layer,
+                (_, Cause::SmallWeights) if flat.is_some() => {
+                    // The weights are too large: they drive the units where φ′ is 0.
+                    return (Cause::LargeWeights, flat.map_or("", |row| &row.layer).into());
+                }
+                (_, Cause::SmallWeights) => lowest,
+                (_, Cause::LargeWeights) => highest,
+                (_, Cause::SaturatingActivation) => flattest.map_or("", |row| &row.layer),
+                (_, Cause::UnscaledInput) => "0",
+                _ => "",
             };
-            let text = format!(
-                "vanishes: {} decades over {depth} layers; {:.0} % from φ′{average}{before}{certified}",
-                signed(total),
-                percent(of_activations)
-            );
-            let layer = worst.map_or("", |row| &row.layer);
-            return say(Cause::SaturatingActivation, severity, layer, text);
+            return (mends.cause(), layer.into());
         }
-        if let Some(flat) = slopes.iter().rev().find(|row| row.saturated >= lines.saturated[0]) {
-            let text = format!(
-                "vanishes: {} decades over {depth} layers; {:.0} % from φ′: the weights drive the units of layer {} \
-                 where it is flat{before}{certified}",
-                signed(total),
-                percent(of_activations),
-                flat.layer
-            );
-            return say(Cause::LargeWeights, severity, &flat.layer, text);
+        if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
+            return (Cause::NoCauseFound, String::new());
         }
-        let text = format!(
-            "vanishes: {} decades over {} layers; weights {}, φ′ {}: the weights do not make up for \
-             φ′{before}{certified}",
-            signed(total),
-            layers.len(),
-            signed(of_weights),
-            signed(of_activations)
-        );
-        say(Cause::SmallWeights, severity, lowest.map_or("", |layer| layer.0), text);
-    } else if let Some(severity) = above(total, lines.exploding) {
-        let text = format!(
-            "explodes: {} decades over {} layers; weights {}, φ′ {}: the weights more than make up for φ′{before}",
-            signed(total),
-            layers.len(),
-            signed(of_weights),
-            signed(of_activations)
-        );
-        say(Cause::LargeWeights, severity, highest.map_or("", |layer| layer.0), text);
+        let each = self.sum(Factor::Activation) / self.activations().count().max(1) as f64;
+        let sup = flattest.and_then(|row| row.sup).unwrap_or(1.0);
+        match (vanishes, flat) {
+            (false, _) => (Cause::LargeWeights, highest.into()),
+            (true, _) if each < lines.activation && sup <= 0.5 => {
+                (Cause::SaturatingActivation, flattest.map_or("", |row| &row.layer).into())
+            }
+            (true, Some(flat)) => (Cause::LargeWeights, flat.layer.clone()),
+            (true, None) => (Cause::SmallWeights, lowest.into()),
+        }
+    }
+
+    /// How bad it is, and by which factors.
+    fn size(&self, cause: Cause, layer: &str) -> String {
+        let (total, of_activations, depth) = (self.total, self.sum(Factor::Activation), self.activations().count());
+        let how = if total < 0.0 { "vanishes" } else { "explodes" };
+        let over = format!("{how}: {} decades over {}", signed(total), count(depth.max(1), "layer"));
+        let shares = format!("weights {}, φ′ {}", signed(self.sum(Factor::Weights)), signed(of_activations));
+        match cause {
+            Cause::SaturatingActivation if total < 0.0 => {
+                let slope = self.activations().filter_map(|row| row.slope).sum::<f64>() / depth.max(1) as f64;
+                let sup = self.activations().filter_map(|row| row.sup).fold(f64::INFINITY, f64::min);
+                let average = match (self.measured, sup.is_finite()) {
+                    (true, true) => format!("; φ′ averages {slope:.2} of the {sup:.2} that it can give"),
+                    (false, true) => format!("; φ′ never exceeds {sup:.2}"),
+                    _ => String::new(),
+                };
+                format!("{over}; {shares}{average}")
+            }
+            Cause::SmallWeights => format!("{over}; {shares}: the weights do not make up for φ′"),
+            Cause::LargeWeights if total < 0.0 => {
+                format!("{over}; {shares}: the weights drive the units of layer {layer} where φ′ is flat")
+            }
+            Cause::LargeWeights => format!("{over}; {shares}: the weights more than make up for φ′"),
+            Cause::LoudBranches => format!("{over}: each branch adds to the gradient that the skip carries"),
+            _ => format!("{over}; {shares}"),
+        }
     }
 }
 
@@ -238,38 +325,32 @@ fn fold(decades: f64) -> String {
 
 /// Whether the layer at this path has a state.
 fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
-    match (node, path.split_once('.')) {
-        (LayerSpec::Sequential { layers, .. }, None) => {
-            let layer = path.parse::<usize>().ok().and_then(|place| layers.get(place));
-            layer.is_some_and(|layer| is_recurrent(layer, ""))
-        }
-        (LayerSpec::Sequential { layers, .. }, Some((place, rest))) => {
-            let layer = place.parse::<usize>().ok().and_then(|place| layers.get(place));
-            layer.is_some_and(|layer| is_recurrent(layer, rest))
-        }
-        (LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. }, _) => true,
-        _ => false,
-    }
+    let has_state = |part: &LayerSpec| {
+        matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. })
+    };
+    node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// A number of decades with its sign.
-pub(super) fn signed(decades: f64) -> String {
-    if decades.is_infinite() {
-        return String::from(if decades > 0.0 { "+∞" } else { "−∞" });
-    }
-    let sign = if decades < 0.0 { '−' } else { '+' };
-    format!("{sign}{:.1}", Float::abs(decades))
-}
+/// Cosines between different inputs above which they are alike to a layer, and below which they are not. A rectifier
+/// with critical weights takes independent inputs from 0 to 0.95 in about 20 layers. Conventions.
+const ALIKE: f64 = 0.95;
+const APART: f64 = 0.7;
 
-/// Inputs that look alike to the last hidden layers, while the loss stands still.
+/// Inputs that look alike to the last hidden layers, and not to the first: a fault where the loss stands still.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
-    let collapsed = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let Some(link) = statistics.links().iter().find(collapsed) else { return };
+    let collapsed = statistics.links().iter().filter(|link| link.cosine() > Some(ALIKE));
+    let first = statistics.links().iter().find_map(|link| link.cosine()).unwrap_or(1.0);
+    let harms = statistics.run().stagnates() && first < APART;
+    let long = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
+    let Some(link) = collapsed.into_iter().find(|link| harms || long(link)) else { return };
+    let severity = if harms { Severity::Critical } else { Severity::Note };
     let text = format!(
-        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average",
+        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average; \
+         it is {first:.2} in the first layer{}",
         link.name(),
-        link.cosine().unwrap_or(1.0)
+        link.cosine().unwrap_or(1.0),
+        if harms { ", and the loss stands still" } else { "" }
     );
-    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, Severity::Note, layer_of(link.name()), text));
+    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer_of(link.name()), text));
 }

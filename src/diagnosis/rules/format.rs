@@ -11,6 +11,13 @@ use alloc::{format, vec::Vec};
 pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
+    if let Some([row, column]) = first.place {
+        let value = if first.infinite { "infinite" } else { "NaN" };
+        let text =
+            format!("the value in row {row} of a batch, column {column}, is {value}; every pass with it is lost");
+        let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text);
+        return findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
+    }
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
         NonFiniteOrigin::Forward => ("was made in the forward pass by", layer_of(&first.name)),

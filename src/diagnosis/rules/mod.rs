@@ -1,10 +1,13 @@
 //! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
+mod data;
 mod depth;
 mod format;
+mod gates;
 mod steps;
 mod time;
 mod units;
+mod zeros;
 
 use super::{Cause, Diagnosis, Finding, Severity};
 use alloc::{string::String, vec::Vec};
@@ -15,11 +18,15 @@ type Rule = fn(&Diagnosis<'_>, &mut Vec<Finding>);
 /// All rules in order. A rule can read the findings of earlier rules.
 pub(super) const ALL: &[Rule] = &[
     format::not_finite,
+    zeros::zeros,
     units::duplicated,
-    units::input,
+    data::input,
+    data::targets,
+    gates::shut,
     units::dead,
     units::saturated,
     time::over_time,
+    time::sensitive,
     depth::over_depth,
     depth::angles,
     steps::long,
@@ -27,7 +34,32 @@ pub(super) const ALL: &[Rule] = &[
     steps::clipping,
     steps::frozen,
     format::subnormal,
+    steps::short,
 ];
+
+/// A loss that falls speaks against a finding: below two thirds of the first it is milder by one degree, below one
+/// third by two. What is certain, and what does harm while the loss falls, stays.
+pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
+    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.has_fallen()) else {
+        return;
+    };
+    let far = run.first_loss().is_some_and(|first| run.recent_loss().mean() < first / 3.0);
+    for finding in findings.iter_mut().filter(|finding| finding.confidence < 1.0 && is_tempered(finding.cause)) {
+        finding.severity = match finding.severity {
+            Severity::Critical if !far => Severity::Warning,
+            _ => Severity::Note,
+        };
+    }
+}
+
+/// Whether a falling loss speaks against the cause.
+fn is_tempered(cause: Cause) -> bool {
+    use Cause::*;
+    !matches!(
+        cause,
+        BadData | Overflow | NotANumber | FrozenBlock | ConstantWeights | DuplicatedUnits | Cliff | ClipThresholdTooLow
+    )
+}
 
 /// Sorts the findings, likeliest root cause first: causes before their effects, then by decreasing severity.
 pub(super) fn order(findings: &mut [Finding]) {
@@ -45,7 +77,8 @@ pub(super) fn order(findings: &mut [Finding]) {
             _ => false,
         };
         let first = match finding.cause {
-            Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
+            Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
+            Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
             Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
             Cause::Overflow => 2,
             Cause::DeadUnits | Cause::Bottleneck => 3,
@@ -101,6 +134,8 @@ impl Diagnosis<'_> {
             decades: None,
             predicted: None,
             text,
+            because: None,
+            intervention: None,
             refuted_by: refuted_by(cause),
             confidence: if severity == Severity::Critical { 0.95 } else { 0.8 },
         }
@@ -129,6 +164,13 @@ fn refuted_by(cause: Cause) -> &'static str {
         Cause::NotANumber => "a finite result of this operation for these inputs",
         Cause::FrozenBlock => "a step that moves the block",
         Cause::CollapsedRepresentation => "pre-activations of different inputs that are far from parallel",
+        Cause::BadData => "a finite value in that row and column",
+        Cause::UnscaledTarget => "the same course of the loss on standardised targets",
+        Cause::LoudBranches => "a gradient that grows as much with branches scaled by 1/√L",
+        Cause::ClosedInputGate | Cause::ClosedOutputGate => "a loss that falls no faster with this gate half open",
+        Cause::LearningRateTooLow => "a loss that falls no faster with ten times the learning rate",
+        Cause::SensitiveMemory => "a gradient of these parameters that is no larger than that of others",
+        Cause::NoCauseFound => "a change of one thing that brings the budget between the thresholds",
         Cause::Underflow => "the same gradient in a format of larger range with the same length",
     }
 }

@@ -3,7 +3,7 @@
 use super::{above, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::signed},
     monitor::BlockStatistics,
 };
 use alloc::{format, vec::Vec};
@@ -31,7 +31,9 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let diverges =
         run.non_finite().is_some() || run.recent_loss().mean() > 1.5 * run.first_loss().unwrap_or(f64::INFINITY);
     let severity = match above(ratio.mean(), lines.long_step) {
-        Some(severity) if diverges || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
+        Some(severity) if diverges || run.has_relapsed() || block.long_steps() >= lines.checks && !run.has_fallen() => {
+            severity
+        }
         _ => return,
     };
     let layer = layer_of_block(block.name());
@@ -84,13 +86,43 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
-    if let Some(block) = statistics.blocks().iter().find(still) {
+    let Some(block) = statistics.blocks().iter().find(still) else { return };
+    // All that moved before stands still at once: the rate is 0 for every block.
+    let with_gradient = || statistics.blocks().iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
+    let ended = with_gradient().all(|block| still(&block)) && with_gradient().any(|block| block.moved());
+    if ended {
+        let text =
+            format!("no block has moved for {} steps, but all did before: the schedule has ended", block.still());
+        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text));
+        return;
+    }
+    let text = format!(
+        "{} has a gradient of {:.2e} and has not moved for {} steps, but is not frozen",
+        block.name(),
+        block.gradient_norm(),
+        block.still()
+    );
+    findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
+}
+
+/// Steps so small that the loss stands still, though the outputs are far from their targets.
+pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
+    let run = statistics.run();
+    // Clipping has its own rule; of a gradient that does not come no rate is to blame.
+    let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
+    let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
+    let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
+    let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
+    let Some(block) = longest.filter(|_| run.stagnates() && !clips && !accused) else { return };
+    let ratio = block.update_ratio().mean();
+    if let Some(severity) = above(-ratio, lines.short_step.map(|line| -line)) {
         let text = format!(
-            "{} has a gradient of {:.2e} and has not moved for {} steps, but is not frozen",
+            "steps are too short: the largest, of {}, is 10^{} of the parameters, and the loss stands still",
             block.name(),
-            block.gradient_norm(),
-            block.still()
+            signed(ratio)
         );
-        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text);
+        findings.push(Finding { decades: Some(ratio), ..finding });
     }
 }

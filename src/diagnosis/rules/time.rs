@@ -1,8 +1,11 @@
 //! Rules about the budget over time, and the gates that determine it.
 
-use super::{above, depth::signed};
+use super::above;
 use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        decades::{count, figure, signed},
+    },
     theory::Certificate,
 };
 use alloc::{format, vec::Vec};
@@ -16,6 +19,17 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     }
 }
 
+/// The severity of a state that is forgotten before the span ends. Without a given span nothing is known to need all
+/// of a sequence: a note, or a warning if the loss stands still.
+fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
+    let stagnates = diagnosis.statistics.is_some_and(|statistics| statistics.run().stagnates());
+    match (diagnosis.span, stagnates) {
+        (Some(_), _) => severity,
+        (None, true) => Severity::Warning,
+        (None, false) => Severity::Note,
+    }
+}
+
 /// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: the gradient changes by
 /// the factor e^(λ₁ t) in almost all directions.
 fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -26,7 +40,7 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let decades = exponent * span as f64 * core::f64::consts::LOG10_E;
         let lines = diagnosis.thresholds.over_time;
         let (cause, how, severity) = match (above(-decades, lines), above(decades, lines)) {
-            (Some(severity), _) => (forgets(diagnosis, layer), "vanishes", severity),
+            (Some(severity), _) => (forgets(diagnosis, layer), "vanishes", of_span(diagnosis, severity)),
             (_, Some(severity)) => (Cause::ExplodingRecurrence, "explodes", severity),
             _ => continue,
         };
@@ -34,11 +48,11 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             continue;
         }
         let text = format!(
-            "{how} over time: {} decades over the {span} steps of the span, by its first Lyapunov exponent of {}{:.3} \
-             a step along the data",
+            "{how} over time: {} decades over the {} of the span, by its first Lyapunov exponent of {} decades a step \
+             along the data",
             signed(decades),
-            if exponent < 0.0 { '−' } else { '+' },
-            exponent.abs()
+            count(span, "step"),
+            figure(exponent * core::f64::consts::LOG10_E, 3)
         );
         let finding = diagnosis.finding(cause, severity, layer, text);
         findings.push(Finding { predicted: Some(decades), ..finding });
@@ -59,11 +73,11 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let Some(severity) = above(-decades, diagnosis.thresholds.over_time) else { continue };
         let cause = forgets(diagnosis, &horizon.name);
         let text = format!(
-            "vanishes over time: certified to lose at least {} decades over the {span} steps of the span, whatever the \
-             input",
-            signed(decades).trim_start_matches('−')
+            "vanishes over time: certified to lose at least {} decades over the {} of the span, whatever the input",
+            signed(decades).trim_start_matches('−'),
+            count(span, "step")
         );
-        let finding = diagnosis.finding(cause, severity, &horizon.name, text);
+        let finding = diagnosis.finding(cause, of_span(diagnosis, severity), &horizon.name, text);
         findings.push(Finding { predicted: Some(decades), confidence: 1.0, ..finding });
     }
 }
@@ -84,21 +98,19 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let (layer, each) = (state.name(), state.per_step().mean());
         let total = each * span as f64;
         let parts = format!(
-            "{} decades over the {span} steps of the span; a step: weights {:+.3}, φ′ and gates {:+.3}; horizon {:.1} \
-             steps",
+            "{} decades over the {} of the span; a step: {}, of which weights {}, φ′ and gates {}",
             signed(total),
-            state.weights().mean(),
-            state.activation().mean(),
-            state.horizon()
+            count(span, "step"),
+            figure(each, 3),
+            figure(state.weights().mean(), 3),
+            figure(state.activation().mean(), 3)
         );
         let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && gate.gate().carries_state);
         let mut say = |cause, severity, text| {
             findings.push(Finding { decades: Some(total), ..diagnosis.finding(cause, severity, layer, text) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
-            // A loss that has fallen refutes a warning, but not a critical finding.
-            let learns = severity == Severity::Warning && statistics.run().has_fallen();
-            let severity = if learns { Severity::Note } else { severity };
+            let severity = of_span(diagnosis, severity);
             match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
                 Some(gate) => {
                     let open = gate.opening().mean();
@@ -119,5 +131,33 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             let text = format!("weights lengthen the state's gradient until its units saturate: {parts}");
             say(Cause::ExplodingRecurrence, Severity::Warning, text);
         }
+    }
+}
+
+/// Decades of sensitivity over state above which a unit is named. Convention: a hundred times.
+const SENSITIVE: f64 = 2.0;
+/// Units that are named.
+const NAMED: usize = 8;
+
+/// Units whose state depends on the parameter that carries it far more strongly than it is large.
+pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    for trajectory in &diagnosis.trajectories {
+        let units = trajectory.units.iter().enumerate().filter(|(_, unit)| unit.decades() > SENSITIVE);
+        let named: Vec<alloc::string::String> = units.clone().take(NAMED).map(|(unit, _)| format!("{unit}")).collect();
+        let most = units.clone().map(|(_, unit)| unit.decades()).fold(0.0, f64::max);
+        let (all, some) = (units.count(), named.len());
+        if all == 0 {
+            continue;
+        }
+        let rest = if all > some { format!(" and {} more", all - some) } else { alloc::string::String::new() };
+        let text = format!(
+            "the state of {} ({}{rest}) depends on the parameter that carries it by up to {} decades more than it is \
+             large; inputs scaled by √(1 − λ²), λ the share that a step keeps, hold both",
+            count(all, "unit"),
+            named.join(", "),
+            signed(most)
+        );
+        let finding = diagnosis.finding(Cause::SensitiveMemory, Severity::Note, &trajectory.layer, text);
+        findings.push(Finding { predicted: Some(most), ..finding });
     }
 }

@@ -1,11 +1,14 @@
-//! Units: alike, dead, saturated; and the inputs that drive them.
+//! Units: alike, dead, saturated.
 
-use super::{above, layer_of, layer_of_block};
+use super::{above, depth::is_bounded, layer_of, layer_of_block};
 use crate::{
+    block::Role,
     diagnosis::{Cause, Diagnosis, Finding, Severity},
+    initializer::{Initializer, Shape},
+    layer::LayerSpec,
     monitor::Factor,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// Rows of a weight matrix that are copies of each other, and whose gradients are.
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -31,33 +34,24 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Inputs far from variance 1.
-pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let size = match diagnosis.statistics {
-        Some(statistics) => statistics.run().input().mean(),
-        None => libm::sqrt(diagnosis.inputs.second_moment()),
-    };
-    if let Some(severity) = above(size, diagnosis.thresholds.input) {
-        let text = format!(
-            "the inputs have a root mean square of {size:.3}, not near 1: the first layer's units and gradient grow \
-             with it"
-        );
-        findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text));
-    }
-}
-
 /// Units that nothing switches on any more.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, diagnosis.thresholds.dead) else { return };
+    let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
     for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
         let first = link.at_first().map_or(0.0, |[_, off]| off);
         // Behind a layer that gives nothing the next may be off too, and is not to blame.
-        let ended = link.norm_in() > 0.0 && link.norm_out() == 0.0 || link.output().last() == 0.0;
+        let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
+        let ended = !explained && (ends || link.output().last() == 0.0);
         // All of a layer off is no accident of few examples; a part of it may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
         let flat = bounded(diagnosis, link.name());
         if let Some(severity) = severity.filter(|_| flat) {
+            // Without an input to speak of the units are at 0, where φ′ is not.
+            if link.input().mean() < FAR_OUT {
+                continue;
+            }
             let text = format!(
                 "{:.0} % of the units of layer {} are so far out that φ′ rounds to 0: pre-activations have a root mean \
                  square of {:.1e}",
@@ -85,7 +79,25 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
     let kinds = super::depth::activations(&diagnosis.node);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
-    kind.is_some_and(|kind| kind.value(1e3).abs() < 100.0 && kind.value(-1e3).abs() < 100.0)
+    kind.is_some_and(|kind| is_bounded(kind))
+}
+
+/// Pre-activations of this root mean square or more are where tanh is flat for most units: φ′(3) is 0.01.
+const FAR_OUT: f64 = 3.0;
+/// Weights that are more times as large as the description draws them were changed or loaded.
+const CHANGED: f64 = 3.0;
+
+/// How many times as large the weights before the activation at `path` were in the first pass as the description
+/// draws them.
+fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
+    let parts = diagnosis.node.parts();
+    let activation = parts.iter().position(|(at, _)| at == path)?;
+    let (layer, part) = parts[..activation].iter().rfind(|(_, part)| matches!(part, LayerSpec::Linear { .. }))?;
+    let LayerSpec::Linear { inputs, outputs, weights, .. } = part else { return None };
+    let described = libm::sqrt(weights.variance(Shape::new(*outputs, *inputs, Role::Weight))?);
+    let name = if layer.is_empty() { String::from("weight") } else { format!("{layer}.weight") };
+    let block = diagnosis.statistics?.blocks().iter().find(|block| block.name() == name)?;
+    block.first_parameters().map(|found| found / described)
 }
 
 /// Units of a bounded activation that work where it is flat, from the start.
@@ -98,7 +110,11 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let [first, _] = link.at_first().unwrap_or_default();
         let predicted = diagnosis.prediction.link(link.name()).and_then(|row| row.decades);
         let saturation_predicted = predicted.is_none_or(|decades| decades < diagnosis.thresholds.predicted_saturation);
-        if Some(link.name()) == last || !bounded(diagnosis, link.name()) || !saturation_predicted {
+        let run = statistics.run();
+        // Weights that are not those of the description, in a run that has not fitted its targets.
+        let drift = drift(diagnosis, link.name()).unwrap_or(1.0);
+        let loaded = drift > CHANGED && !run.has_fitted();
+        if Some(link.name()) == last || !bounded(diagnosis, link.name()) || !(saturation_predicted || loaded) {
             continue;
         }
         // Saturation that training brought is judged by its steps; that of the start, by the weights.
@@ -108,12 +124,18 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         if let Some(severity) = severity {
             let text = format!(
                 "the weights of layer {} saturate its units: φ′ averages {slope:.2} of its bound, and is below 5 % of \
-                 it in {:.0} % of the units; pre-activations have a root mean square of {:.1}",
+                 it in {:.0} % of the units; pre-activations have a root mean square of {:.1}{}",
                 link.name(),
                 100.0 * first,
-                link.input().mean()
+                link.input().mean(),
+                if loaded { format!("; they are {drift:.0} times what the description draws") } else { String::new() }
             );
-            findings.push(diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text));
+            let severity = if loaded { Severity::Warning } else { severity };
+            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text);
+            let [decades, predicted] = [loaded.then(|| libm::log10(drift)), loaded.then_some(0.0)];
+            // That they are not the weights of the description is measured, and a falling loss does not refute it.
+            let confidence = if loaded { 1.0 } else { finding.confidence };
+            findings.push(Finding { decades, predicted, confidence, ..finding });
             return;
         }
     }

@@ -21,6 +21,7 @@ pub struct BlockStatistics {
     rows: usize,
     columns: usize,
     parameters: f64,
+    first_parameters: Option<f64>,
     parameters_broken: bool,
     gradient: f64,
     gradient_broken: bool,
@@ -28,7 +29,7 @@ pub struct BlockStatistics {
     values: usize,
     ratio: RunningMoments,
     first_ratio: Option<f64>,
-    from_zero: Option<bool>,
+    moved: bool,
     long: u64,
     still: u64,
     duplicate_rows: usize,
@@ -45,6 +46,7 @@ impl BlockStatistics {
             rows: block.shape[0],
             columns: block.shape[1],
             parameters: 0.0,
+            first_parameters: None,
             parameters_broken: false,
             gradient: 0.0,
             gradient_broken: false,
@@ -52,7 +54,7 @@ impl BlockStatistics {
             values: block.range.len(),
             ratio: RunningMoments::forgetting(0.9),
             first_ratio: None,
-            from_zero: None,
+            moved: false,
             long: 0,
             still: 0,
             duplicate_rows: 0,
@@ -65,7 +67,7 @@ impl BlockStatistics {
         let (of_w, of_dw) = (survey(w), survey(dw));
         self.frozen = block.frozen;
         (self.parameters, self.gradient) = (of_w.norm, of_dw.norm);
-        self.from_zero = self.from_zero.or(Some(of_w.norm == 0.0));
+        self.first_parameters = self.first_parameters.or(Some(of_w.norm));
         (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
         let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.rows > 1;
         if matrix && block.gates.is_empty() && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
@@ -109,6 +111,7 @@ impl BlockStatistics {
             self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
         }
+        self.moved |= of_update.norm > 0.0;
         let stands_still = of_update.norm == 0.0 && self.gradient > 0.0 && !self.frozen;
         self.still = if stands_still { self.still + 1 } else { 0 };
     }
@@ -143,6 +146,10 @@ impl BlockStatistics {
     pub fn parameters(&self) -> f64 {
         self.parameters / Float::sqrt(self.values.max(1) as f64)
     }
+    /// The root mean square of its parameters in the first monitored pass.
+    pub fn first_parameters(&self) -> Option<f64> {
+        self.first_parameters.map(|norm| norm / Float::sqrt(self.values.max(1) as f64))
+    }
     /// The norm of its gradient in the last pass, before any clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
@@ -158,7 +165,11 @@ impl BlockStatistics {
     }
     /// Whether its parameters were all 0 when first seen: steps away from there have nothing to be compared with.
     pub fn began_at_zero(&self) -> bool {
-        self.from_zero == Some(true)
+        self.first_parameters == Some(0.0)
+    }
+    /// Whether any monitored update changed it.
+    pub fn moved(&self) -> bool {
+        self.moved
     }
     /// For how many watched steps in a row that was above −1.
     pub fn long_steps(&self) -> u64 {

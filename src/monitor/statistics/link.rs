@@ -4,7 +4,7 @@ use super::{RunningMoments, mean_cosine};
 use crate::{
     kernel::reduce::{Survey, add_slopes, survey},
     monitor::{Factor, Link},
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
 };
 use alloc::{string::String, vec, vec::Vec};
 use num_traits::Float;
@@ -28,6 +28,7 @@ pub struct LinkStatistics {
     norm_in: f64,
     norm_out: f64,
     vanished_passes: u64,
+    underflowed: bool,
     subnormal: f64,
     output: RunningMoments,
     input: RunningMoments,
@@ -65,6 +66,7 @@ impl LinkStatistics {
             norm_in: 0.0,
             norm_out: 0.0,
             vanished_passes: 0,
+            underflowed: false,
             subnormal: 0.0,
             output: RunningMoments::forgetting(KEEP),
             input: RunningMoments::forgetting(KEEP),
@@ -95,13 +97,18 @@ impl LinkStatistics {
         let before = survey(dy);
         (self.norm_in, self.norm_out) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
+        // No value of the gradient is so large that a factor of ε leaves it among the normal numbers.
+        let least = to_f64(T::min_positive_value()) / to_f64(T::epsilon());
+        self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least;
         if before.norm > 0.0 {
             if after.norm == 0.0 {
                 self.vanished_passes += 1;
             } else {
                 self.decades.push(Float::log10(after.norm / before.norm));
             }
-            if self.factor == Factor::Activation && before.non_finite + after.non_finite == 0 {
+            // Of a gradient at the lower end of the format φ′ cannot be read.
+            let readable = before.norm >= least && before.non_finite + after.non_finite == 0;
+            if self.factor == Factor::Activation && readable {
                 self.units.push(dy, dx, self.sup_slope.unwrap_or(1.0));
             }
         }
@@ -110,6 +117,10 @@ impl LinkStatistics {
     /// Its name, as in the budget.
     pub fn name(&self) -> &str {
         &self.name
+    }
+    /// The index of its name in the network's table of names, in the order of the forward pass.
+    pub fn index(&self) -> usize {
+        self.index
     }
     /// The factor it applies.
     pub fn factor(&self) -> Factor {
@@ -142,6 +153,10 @@ impl LinkStatistics {
     /// The number of passes in which the link reduced a gradient to exactly zero.
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
+    }
+    /// Whether the gradient that the link ended in the last pass was at the lower end of the number format.
+    pub fn underflowed(&self) -> bool {
+        self.underflowed
     }
     /// The fraction of subnormal values in the last gradient.
     pub fn subnormal(&self) -> f64 {

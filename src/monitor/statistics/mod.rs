@@ -126,7 +126,10 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 if of_y.non_finite > 0 && self.run.non_finite().is_none() {
                     let made_here = x.iter().all(|x| x.is_finite());
                     let origin = if made_here { NonFiniteOrigin::Forward } else { NonFiniteOrigin::Input };
-                    self.run.note(NonFinite::new(pass, origin, at.name, Some(at.factor), y));
+                    let found = NonFinite::new(pass, origin, at.name, Some(at.factor), y);
+                    let of_input = !made_here && self.run.is_first_link();
+                    let width = x.len() / at.shape.rows().max(1);
+                    self.run.note(if of_input { found.of_input(x, width) } else { found });
                 }
                 if at.index == 0 || self.run.is_first_link() {
                     self.run.see_input(survey(x).norm, x.len());
@@ -134,6 +137,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
                 self.links[place].forward(at, x, y, of_y);
+                self.run.see_output(self.links[place].output().last());
             }
         }
     }
@@ -153,7 +157,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 link.backward(dy, dx, of_dx);
                 if at.on_main_path {
-                    self.run.on_main_path(link.norm_in(), link.norm_out());
+                    self.run.on_main_path(link.norm_in(), link.norm_out(), dy.len());
                 }
             }
             Some(step) => {

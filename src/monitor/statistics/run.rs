@@ -41,6 +41,8 @@ pub struct NonFinite {
     pub factor: Option<Factor>,
     /// Whether any of the values is infinite; otherwise all are NaN.
     pub infinite: bool,
+    /// Row and column of the first such value, of a value of the network's input.
+    pub place: Option<[usize; 2]>,
 }
 
 impl NonFinite {
@@ -51,7 +53,14 @@ impl NonFinite {
         factor: Option<Factor>,
         values: &[T],
     ) -> Self {
-        NonFinite { pass, origin, name: name.into(), factor, infinite: values.iter().any(|x| x.is_infinite()) }
+        let infinite = values.iter().any(|x| x.is_infinite());
+        NonFinite { pass, origin, name: name.into(), factor, infinite, place: None }
+    }
+
+    /// The same for the network's input, rows of `width` values.
+    pub(super) fn of_input<T: Scalar>(self, x: &[T], width: usize) -> Self {
+        let index = x.iter().position(|x| !x.is_finite());
+        NonFinite { place: index.map(|index| [index / width.max(1), index % width.max(1)]), ..self }
     }
 }
 
@@ -73,6 +82,11 @@ pub struct RunStatistics {
     skipped_in_a_row: u64,
     input: RunningMoments,
     input_seen: bool,
+    /// Of the pass so far: the root mean square of the last output, and the values of the gradient that the loss gives.
+    output: f64,
+    values: usize,
+    distance: RunningMoments,
+    first_distance: Option<[f64; 2]>,
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
@@ -100,6 +114,10 @@ impl Default for RunStatistics {
             skipped_in_a_row: 0,
             input: RunningMoments::default(),
             input_seen: false,
+            output: 0.0,
+            values: 0,
+            distance: RunningMoments::forgetting(0.8),
+            first_distance: None,
             loss: RunningMoments::forgetting(KEEP),
             recent: RunningMoments::forgetting(0.8),
             first_loss: None,
@@ -129,6 +147,8 @@ const TENFOLD: f64 = core::f64::consts::LN_10;
 /// hard batch has a long gradient and a high loss, too, and leaves no trace. Conventions.
 const WORSE: u64 = 3;
 const UNDONE: f64 = 0.1;
+/// The distance to the targets, of the size of the outputs, below which they are fitted. Convention.
+const FITTED: f64 = 0.3;
 
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
@@ -140,10 +160,16 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// The gradient passed a link of the one path from loss to input.
-    pub(super) fn on_main_path(&mut self, before: f64, after: f64) {
-        let first = if self.path[0].is_nan() { before } else { self.path[0] };
-        self.path = [first, after];
+    /// The gradient, of so many values, passed a link of the one path from loss to input.
+    pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
+        let is_first = self.path[0].is_nan();
+        self.values = if is_first { values } else { self.values };
+        self.path = [if is_first { before } else { self.path[0] }, after];
+    }
+
+    /// A link gave this root mean square; the last of a pass is the network's output.
+    pub(super) fn see_output(&mut self, output: f64) {
+        self.output = output;
     }
 
     pub(super) fn is_first_link(&self) -> bool {
@@ -163,6 +189,11 @@ impl RunStatistics {
     pub(super) fn loss(&mut self, loss: f64) {
         if self.first_loss.is_none() {
             self.first_loss = Some(loss);
+        }
+        if self.path[0] > 0.0 {
+            let distance = 2.0 * loss / (self.path[0] * Float::sqrt(self.values.max(1) as f64));
+            self.first_distance = self.first_distance.or(Some([distance, self.output]));
+            self.distance.push(distance / self.output);
         }
         if let Some(Wake { line, worse }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -257,6 +288,36 @@ impl RunStatistics {
     /// Whether the loss has clearly fallen: lately below two thirds of the first.
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
+    }
+    /// Whether the loss has risen again: it lately lost more than half of what it had fallen at best, which was half of
+    /// the first.
+    pub fn has_relapsed(&self) -> bool {
+        let first = self.first_loss.unwrap_or(0.0);
+        let lately = self.recent.mean();
+        self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
+    }
+    /// Whether the loss stands still though it could fall: after 25 passes or more it is lately above nine tenths of
+    /// the first, and the outputs have not been [fitted](Self::has_fitted).
+    pub fn stagnates(&self) -> bool {
+        let lately = self.recent.mean();
+        let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first || lately.is_nan());
+        self.recent.count() >= WARM_UP && flat && !self.has_fitted()
+    }
+    /// Whether the outputs are nearer to their targets than 0.3 of their own size, by their
+    /// [distance](Self::distance).
+    pub fn has_fitted(&self) -> bool {
+        self.distance.count() > 0 && self.distance.mean() < FITTED
+    }
+    /// The distance from the outputs to their targets, a value, over the root mean square of the outputs.
+    ///
+    /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual for a
+    /// squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
+    pub fn distance(&self) -> RunningMoments {
+        self.distance
+    }
+    /// The distance of the first monitored pass, and the root mean square of its outputs.
+    pub fn first_distance(&self) -> Option<[f64; 2]> {
+        self.first_distance
     }
     /// The norm of the last gradient, before clipping.
     pub fn gradient_norm(&self) -> f64 {

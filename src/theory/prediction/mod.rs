@@ -182,8 +182,16 @@ impl Prediction {
             return Some(all);
         };
         let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
-        // A branch scaled by 0 ends the gradient of its own weights only.
-        Some(if sum.is_finite() || first + 1 == path().count() { sum } else { all }).filter(|sum| !sum.is_nan())
+        // A branch scaled by 0 ends the gradient of its own weights only: what comes before the first weights is the
+        // whole without what comes after them.
+        let after: f64 = path().skip(first).filter_map(|link| link.decades).sum();
+        let in_branch = path().nth(first).is_some_and(|link| link.name.contains("branch"));
+        let found = match (sum.is_finite(), in_branch) {
+            (false, true) => all,
+            (false, false) if sum.is_nan() => all - after,
+            _ => sum,
+        };
+        Some(found).filter(|found| !found.is_nan())
     }
 
     /// β, the variance of ln‖Ju‖² over random networks of this width, J the Jacobian for one input, u any

@@ -8,15 +8,20 @@ use crate::{
 use chainrule::{
     BatchShape, Error, Layer,
     activation::Sigmoid,
+    dataset::Dataset,
     diagnosis::{
-        Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, expect_healthy, first_check,
+        Alteration, Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, Trial, check_parameters,
+        expect_healthy, first_check,
         fix::{CriticalInitialization, Lsuv, Standardise, strategies, survivors, transplant},
         suggest_fixes,
     },
     initializer::Normal,
     layer::{LayerSpec, Linear, Sequential, initialize},
+    loss::{MeanSquaredError, Target},
     monitor::Statistics,
     theory::InputStatistics,
+    trainer::TrainConfig,
+    transform::{GradientTransform, Sgd},
     workspace::Workspace,
 };
 use std::panic::catch_unwind;
@@ -36,7 +41,7 @@ fn report(c: &mut Case) -> Result<(LayerSpec, Report), Error> {
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(6, &["diagnosis::first_check"], &[], |c| {
+        entry(6, &["diagnosis::first_check", "diagnosis::Report::to_html"], &[], |c| {
             let network = c.legal(3, 2).build::<f32>()?;
             let (rows, taste) = (c.rows(), c.taste());
             let n = c.length(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 12) as usize));
@@ -45,8 +50,27 @@ pub fn entries() -> Vec<Entry> {
             let report = first_check(&*network, &x, rows.shape(), span, c.word())?;
             ensure(rows.truth() == Some(x.len() as u128 / 3), || format!("{rows:?}"))?;
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
+            let _ = report.to_html(&[]);
             Ok(())
         }),
+        entry(
+            3,
+            &["diagnosis::check_parameters", "diagnosis::Diagnosis::interventions", "diagnosis::Alteration {}"],
+            &[],
+            |c| {
+                let _ = format!("{}", Alteration::Both(vec![Alteration::CriticalLayer(c.text())]));
+                let network = c.legal(3, 2).build::<f32>()?;
+                let (rows, w, x) = (c.rows(), c.slice::<f32>(network.dims().parameters), c.slice::<f32>(12));
+                if c.flag() {
+                    let report = check_parameters(&*network, &w, &x, rows.shape(), c.flag().then(|| c.size()))?;
+                    let _ = format!("{report}");
+                    return Ok(());
+                }
+                let diagnosis = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?;
+                let _ = format!("{}", diagnosis.interventions(&w, &x, rows.shape())?.report());
+                Ok(())
+            },
+        ),
         entry(1, &["diagnosis::expect_healthy"], &[], |c| {
             // It panics with the report, and only where the report is not healthy.
             let (_, report) = report(c)?;
@@ -116,6 +140,7 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "diagnosis::fix::FixContext::new",
                 "diagnosis::fix::FixContext::columns",
+                "diagnosis::fix::FixContext::targets",
                 "diagnosis::fix::FixContext::span",
                 "diagnosis::fix::FixContext::thresholds",
                 "diagnosis::fix::FixContext::typical_norm",
@@ -140,7 +165,7 @@ pub fn entries() -> Vec<Entry> {
                     context = context.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
                 if c.flag() {
-                    context = context.columns(Standardise::of(3, &rows)?);
+                    context = context.columns(Standardise::of(3, &rows)?).targets(Standardise::of(2, &rows)?);
                 }
                 if c.flag() {
                     context = context.thresholds(Thresholds::default());
@@ -167,6 +192,45 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
+        entry(
+            1,
+            &[
+                "diagnosis::fix::Trial::new",
+                "diagnosis::fix::Trial::steps",
+                "diagnosis::fix::Trial::seeds",
+                "diagnosis::fix::Trial::batch_size",
+                "diagnosis::fix::Trial::run",
+                "diagnosis::fix::Fix::trial",
+                "diagnosis::fix::FixedNetwork::trainer",
+            ],
+            &[],
+            |c| {
+                let (node, report) = report(c)?;
+                let Some(finding) = report.findings.first() else { return Ok(()) };
+                let (x, y) = (c.values::<f64>(12, Taste::Mild), c.values::<f64>(8, Taste::Mild));
+                let context = FixContext::new(&node, InputStatistics::new(1.0)?, finding).typical_norm(1.0);
+                let context = context.columns(Standardise::of(3, &x)?).targets(Standardise::of(2, &y)?);
+                let fixes = suggest_fixes(&context)?;
+                let w: Vec<f64> = initialize(&*node.build::<f64>()?, 1)?;
+                let w = if c.once_in(3) { c.slice(w.len()) } else { w };
+                let (data, loss) = (Dataset::rows(3, &x, Target::Values(&y))?, MeanSquaredError::new());
+                let rate = c.about(0.1);
+                let transform = || -> Box<dyn GradientTransform<f64>> { Box::new(Sgd::new(rate)) };
+                let mut trial = Trial::new(&data, &loss, &transform, 0).steps(c.few(), c.size());
+                if c.flag() {
+                    trial = trial.seeds(c.few() as u64).batch_size(c.size());
+                }
+                if let Some(fix) = fixes.first() {
+                    let _ = format!("{}", fix.trial(&node, &w, &trial)?);
+                    if let Some(fixed) = fix.apply(&node, &w, c.word())? {
+                        let config = TrainConfig { batch_size: c.size(), epochs: 1, ..TrainConfig::default() };
+                        fixed.trainer(MeanSquaredError::new(), Sgd::new(rate), config, c.few())?.fit(&data)?;
+                    }
+                }
+                let _ = format!("{:?}", trial.run(&node, &w, &fixes)?.best());
+                Ok(())
+            },
+        ),
         entry(3, &["diagnosis::fix::Lsuv {}", "diagnosis::fix::Lsuv::apply"], &[], |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f32>()?;
@@ -176,17 +240,26 @@ pub fn entries() -> Vec<Entry> {
             lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.shape() })?;
             Ok(())
         }),
-        entry(3, &["diagnosis::fix::Standardise::of", "diagnosis::fix::Standardise::apply"], &[], |c| {
-            let width = c.width();
-            let rows = c.slice::<f32>(width.saturating_mul(3));
-            let standardise = Standardise::of(width, &rows)?;
-            let mut other = c.slice::<f32>(width.saturating_mul(2));
-            let taken = standardise.apply(&mut other);
-            ensure(taken.is_err() || other.len().is_multiple_of(width), || {
-                format!("{} values of width {width}", other.len())
-            })?;
-            Ok(taken?)
-        }),
+        entry(
+            3,
+            &[
+                "diagnosis::fix::Standardise::of",
+                "diagnosis::fix::Standardise::apply",
+                "diagnosis::fix::Standardise::undo",
+            ],
+            &[],
+            |c| {
+                let width = c.width();
+                let rows = c.slice::<f32>(width.saturating_mul(3));
+                let standardise = Standardise::of(width, &rows)?;
+                let mut other = c.slice::<f32>(width.saturating_mul(2));
+                let taken = if c.flag() { standardise.apply(&mut other) } else { standardise.undo(&mut other) };
+                ensure(taken.is_err() || other.len().is_multiple_of(width), || {
+                    format!("{} values of width {width}", other.len())
+                })?;
+                Ok(taken?)
+            },
+        ),
         entry(3, &["diagnosis::fix::survivors", "diagnosis::fix::transplant"], &[], |c| {
             let (before, after) = (c.legal(3, 2), c.sequence(3, 2));
             let mut kept = survivors(&before, &after)?;

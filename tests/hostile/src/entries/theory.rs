@@ -7,12 +7,15 @@ use crate::{
     liars::{LIES, Liar},
 };
 use chainrule::{
-    layer::initialize,
+    Layer,
+    layer::{DropoutKey, initialize},
     linalg::{eigenvalues, spectral_norm_bound, spectral_radius},
+    loss::{MeanSquaredError, Target},
     mean_field::{CriticalPoint, MeanField, backward_gain, critical_weight_variance, forward_gain},
     recurrent::{Lstm, Recurrent},
     theory::{
-        Certificate, InputStatistics, LyapunovSpectrum, Prediction, SingleInput, lyapunov_spectrum, state_jacobian,
+        Certificate, Hessian, InputStatistics, LyapunovSpectrum, Prediction, SingleInput, lyapunov_spectrum,
+        state_jacobian, unit_sensitivities,
     },
 };
 
@@ -95,6 +98,27 @@ pub fn entries() -> Vec<Entry> {
                 let node = c.legal(3, 2);
                 let prediction = Prediction::of_node(&node, inputs)?;
                 let _ = format!("{prediction:?} {prediction}");
+                Ok(())
+            },
+        ),
+        entry(
+            2,
+            &[
+                "theory::Hessian::new",
+                "theory::Hessian::dropout_key",
+                "theory::Hessian::times",
+                "theory::Hessian::largest_eigenvalue",
+            ],
+            &[],
+            |c| {
+                let network = c.legal(3, 2).build::<f64>()?;
+                let (rows, w, x) = (c.rows(), c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
+                let (t, loss) = (c.slice::<f64>(8), MeanSquaredError::new());
+                let hessian = Hessian::new(&network, &w, &x, rows.shape(), &loss, Target::Values(&t))?;
+                let mut hessian = hessian.dropout_key(DropoutKey::new(c.word(), c.word()));
+                let v = c.slice::<f64>(w.len());
+                hessian.times(&v)?;
+                hessian.largest_eigenvalue(c.few())?;
                 Ok(())
             },
         ),
@@ -195,6 +219,12 @@ pub fn entries() -> Vec<Entry> {
                 }
             }
             let _ = format!("{spectrum:?}");
+            Ok(())
+        }),
+        entry(2, &["theory::unit_sensitivities"], &[], |c| {
+            let layer = Recurrent::new(2, 3, Lstm::new());
+            let (w, x) = (c.slice::<f64>(Layer::<f64>::dims(&layer).parameters), c.slice::<f64>(8));
+            let _ = unit_sensitivities(&layer, &w, &x)?;
             Ok(())
         }),
         entry(3, &["theory::lyapunov_spectrum", "theory::state_jacobian"], &[], |c| {

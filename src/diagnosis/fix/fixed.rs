@@ -1,0 +1,117 @@
+//! A fix applied: the network built, its parameters drawn or carried over, and a trainer of both.
+
+use super::{
+    Change, Fix, Survivor,
+    survivors::{survivors, transplant, without},
+};
+use crate::{
+    batch_shape::BatchShape,
+    diagnosis::{Report, health},
+    error::Error,
+    layer::{Layer, LayerSpec, initialize},
+    loss::Loss,
+    scalar::Scalar,
+    trainer::{TrainConfig, Trainer},
+    transform::GradientTransform,
+};
+use alloc::{boxed::Box, vec::Vec};
+
+/// A network with a fix applied.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FixedNetwork<T> {
+    /// The built network.
+    pub network: Box<dyn Layer<T>>,
+    /// The parameters: drawn anew, except those of the survivors. What the finding accuses is no survivor.
+    pub parameters: Vec<T>,
+    /// The blocks whose parameters were copied from the old network.
+    pub survivors: Vec<Survivor>,
+}
+
+/// A trainer of a fixed network.
+pub type FixedTrainer<T, C, G> = Trainer<T, Box<dyn Layer<T>>, C, G>;
+
+impl<T: Scalar> FixedNetwork<T> {
+    /// Reports on the fixed network before training, from one batch.
+    ///
+    /// The [`decades`](Report::decades) of the report are the measured budget and the predicted one.
+    ///
+    /// # Shapes
+    /// x: \[rows, input\], time-major.
+    ///
+    /// # Errors
+    /// Those of [`first_check`](super::first_check).
+    ///
+    /// # Panics
+    /// As [`first_check`](super::first_check).
+    pub fn check(&self, x: &[T], shape: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
+        health::check(&*self.network, &self.parameters, x, shape, span, 0)
+    }
+
+    /// A trainer of the fixed network from its parameters, for sequences of up to `steps` steps.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::for_sequences`].
+    pub fn trainer<C: Loss<T>, G: GradientTransform<T>>(
+        self,
+        loss: C,
+        transform: G,
+        config: TrainConfig,
+        steps: usize,
+    ) -> Result<FixedTrainer<T, C, G>, Error> {
+        let mut trainer = Trainer::for_sequences(self.network, loss, transform, config, steps)?;
+        trainer.parameters_mut().copy_from_slice(&self.parameters);
+        Ok(trainer)
+    }
+}
+
+impl Fix {
+    /// Applies a fix that changes the network. `network` is the old layer spec, and `parameters` are its parameters.
+    ///
+    /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
+    /// if the fix changes training or data; then [`Change`] names the function that applies it.
+    ///
+    /// ```
+    /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
+    /// use chainrule::{layer::{Sequential, initialize}, theory::InputStatistics};
+    /// let mut builder = Sequential::<f32>::input(16);
+    /// for _ in 0..10 {
+    ///     builder = builder.linear(16).activation(Sigmoid);
+    /// }
+    /// let network = builder.linear(4).build()?;
+    /// let (w, described) = (initialize(&network, 1)?, Layer::<f32>::spec(&network));
+    /// let x: Vec<f32> = (0..32 * 16).map(|i| 1.4 * (i as f32).sin()).collect();
+    /// let inputs = InputStatistics::of_rows(&x)?;
+    /// let report = Diagnosis::new(&network, inputs)?.report();
+    /// let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
+    /// let fixed = fixes[0].apply(&described, &w, 2)?.unwrap();
+    /// let [measured, promised] = fixed.check(&x, BatchShape::batch(32), None)?.decades;
+    /// assert!((measured.unwrap() - promised.unwrap()).abs() < 0.5); // before: −6
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::CustomPart`] if the network has a custom part. [`Error::Length`] if `parameters` are too few for the
+    /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
+    pub fn apply<T: Scalar>(
+        &self,
+        network: &LayerSpec,
+        parameters: &[T],
+        seed: u64,
+    ) -> Result<Option<FixedNetwork<T>>, Error> {
+        let (after, redrawn) = match &self.change {
+            Change::Network(after) => (after, &self.accused),
+            Change::RedrawLayers(layers) => (network, layers),
+            Change::Redraw => (network, &self.accused),
+            _ => return Ok(None),
+        };
+        let fixed = after.build::<T>()?;
+        let mut drawn = initialize(&*fixed, seed)?;
+        let survivors = match self.change {
+            Change::Redraw => Vec::new(),
+            _ => without(survivors(network, after)?, network, redrawn)?,
+        };
+        transplant(&survivors, parameters, &mut drawn)?;
+        Ok(Some(FixedNetwork { network: fixed, parameters: drawn, survivors }))
+    }
+}

@@ -1,0 +1,27 @@
+//! Targets brought to mean 0 and variance 1.
+
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
+use crate::error::Error;
+use alloc::string::String;
+
+/// The targets of a regression brought to mean 0 and variance 1 in every column; predictions are brought back by the
+/// same columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StandardiseTargets;
+
+impl FixStrategy for StandardiseTargets {
+    fn name(&self) -> &'static str {
+        "standardised targets"
+    }
+
+    fn applies_to(&self, cause: Cause) -> bool {
+        cause == Cause::UnscaledTarget
+    }
+
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let Some(columns) = context.targets.clone() else { return Ok(None) };
+        let why = String::from("targets of mean 0 and variance 1, which updates of the usual size reach");
+        let fix = context.fix(self.name(), Effort::Training, Change::StandardiseTargets(columns), why);
+        Ok(Some(fix.preferred()))
+    }
+}

@@ -1,0 +1,345 @@
+//! Fixes tried before they are given: short trainings of the network as it is and of each fixed one.
+
+use super::{Change, Fix, Standardise, TrialOutcome, TrialReport};
+use crate::{
+    batch_shape::BatchShape,
+    dataset::{Batch, Dataset},
+    error::{Error, require},
+    layer::{Layer, LayerSpec},
+    loss::{Loss, Reduction, Target},
+    random::shuffle,
+    scalar::{Scalar, scalar, to_f64},
+    trainer::{TrainConfig, Trainer},
+    transform::{ClipNorm, GradientTransform, Schedule, Unordered},
+};
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use core::fmt;
+
+/// What fixes are tried with: data, loss, optimizer, and a budget of steps.
+///
+/// Every fix sees the same batches as the network as it is, from the same seeds. The loss of all is that on the same
+/// samples and targets, with dropout disabled.
+///
+/// ```
+/// use chainrule::{Layer, activation::Relu, dataset::Dataset};
+/// use chainrule::diagnosis::{FixContext, Trial, first_check, suggest_fixes};
+/// use chainrule::{BatchShape, initializer::He, layer::{Linear, Sequential, initialize}, theory::InputStatistics};
+/// use chainrule::{loss::{CrossEntropy, Target}, transform::{GradientTransform, Sgd}};
+/// let mut builder = Sequential::<f32>::input(8);
+/// for _ in 0..8 {
+///     builder = builder.layer(Linear::new(8, 8).weights(He::normal().gain(0.3))).activation(Relu);
+/// }
+/// let network = builder.linear(2).build()?;
+/// let x: Vec<f32> = (0..64 * 8).map(|i| (i as f32 * 2.399).sin()).collect();
+/// let y: Vec<usize> = x.chunks(8).map(|row| usize::from(row[0] > 0.0)).collect();
+/// let (data, loss) = (Dataset::rows(8, &x, Target::Classes(&y))?, CrossEntropy::new());
+/// let report = first_check(&network, &x, BatchShape::batch(64), None, 0)?;
+/// let described = Layer::<f32>::spec(&network);
+/// let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, report.root().unwrap());
+/// let fixes = suggest_fixes(&context)?;
+/// let transform = || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f32>>;
+/// let tried = Trial::new(&data, &loss, &transform, 400).run(&described, &initialize(&network, 0)?, &fixes)?;
+/// assert_eq!(tried.baseline.losses.len(), 3);
+/// println!("{tried}"); // which fix helped most, or that none did
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+pub struct Trial<'a, T: Scalar> {
+    data: &'a Dataset<'a, T>,
+    loss: &'a dyn Loss<T>,
+    transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
+    batch_size: usize,
+    steps: usize,
+    seeds: u64,
+    limit: usize,
+}
+
+impl<T: Scalar> fmt::Debug for Trial<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial")
+            .field("loss", &self.loss)
+            .field("batch_size", &self.batch_size)
+            .field("steps", &self.steps)
+            .field("seeds", &self.seeds)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A loss behind a reference.
+#[derive(Debug)]
+struct Borrowed<'a, T>(&'a dyn Loss<T>);
+
+impl<T: Scalar> Loss<T> for Borrowed<'_, T> {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        self.0.evaluate(width, y, target, row_weights, dy)
+    }
+    fn reduction(&self) -> Reduction {
+        self.0.reduction()
+    }
+    fn minimum_at_target(&self) -> bool {
+        self.0.minimum_at_target()
+    }
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+        self.0.total_weight(width, target, row_weights)
+    }
+}
+
+/// Samples on which losses are compared.
+const COMPARED: usize = 512;
+
+/// A network, parameters, data and optimizer to train.
+struct Candidate<'a, T: Scalar> {
+    network: Box<dyn Layer<T>>,
+    parameters: Vec<T>,
+    data: Dataset<'a, T>,
+    transform: Box<dyn GradientTransform<T>>,
+    /// The columns that bring outputs back to the scale of the targets.
+    targets: Option<&'a Standardise>,
+}
+
+impl<'a, T: Scalar> Trial<'a, T> {
+    /// Trials for a run of `run` steps: max(20, 5 %) of it for each fix and seed, at most half of it for all together,
+    /// three seeds, batches of 32.
+    pub fn new(
+        data: &'a Dataset<'a, T>,
+        loss: &'a dyn Loss<T>,
+        transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
+        run: usize,
+    ) -> Self {
+        Trial { data, loss, transform, batch_size: 32, steps: (run / 20).max(20), seeds: 3, limit: run / 2 }
+    }
+
+    /// Sets the steps of each training, and of all together.
+    #[must_use]
+    pub fn steps(self, each: usize, all: usize) -> Self {
+        Trial { steps: each, limit: all, ..self }
+    }
+
+    /// Sets the number of seeds.
+    #[must_use]
+    pub fn seeds(self, seeds: u64) -> Self {
+        Trial { seeds, ..self }
+    }
+
+    /// Sets the samples of a batch.
+    #[must_use]
+    pub fn batch_size(self, samples: usize) -> Self {
+        Trial { batch_size: samples, ..self }
+    }
+
+    /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
+    ///
+    /// The first fix is always tried, then the others in order until the steps of all are used up.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch. [`Error::CustomPart`] where a part is of your
+    /// own. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or
+    /// infinite are an infinite loss.
+    ///
+    /// # Panics
+    /// As [`Trainer::fit`].
+    pub fn run(&self, network: &LayerSpec, w: &[T], fixes: &[Fix]) -> Result<TrialReport, Error> {
+        for (what, value) in [
+            ("the steps of a trial", self.steps),
+            ("its batch size", self.batch_size),
+            ("its seeds", self.seeds as usize),
+        ] {
+            require(value > 0, what, "at least 1", value as f64)?;
+        }
+        let unchanged = |_: u64| {
+            let (network, parameters) = (network.build::<T>()?, w.to_vec());
+            let transform = (self.transform)();
+            Ok(Some(Candidate { network, parameters, data: *self.data, transform, targets: None }))
+        };
+        let mut report = TrialReport {
+            baseline: self.seeds_of("as it is", None, &unchanged)?.unwrap_or_else(|| TrialOutcome {
+                name: String::from("as it is"),
+                fix: None,
+                losses: Vec::new(),
+                curve: Vec::new(),
+            }),
+            outcomes: Vec::new(),
+            untried: Vec::new(),
+        };
+        let each = self.steps.saturating_mul(self.seeds as usize);
+        let mut used = each;
+        for (index, fix) in fixes.iter().enumerate() {
+            let name = format!("{}: {}", fix.name, fix.why);
+            if used.saturating_add(each) > self.limit && index > 0 {
+                report.untried.push(name);
+                continue;
+            }
+            let [inputs, targets] = self.changed_data(fix)?;
+            let make = |seed| self.candidate(network, w, fix, &inputs, &targets, seed);
+            match self.seeds_of(&name, Some(index), &make)? {
+                Some(outcome) => {
+                    used = used.saturating_add(each);
+                    report.outcomes.push(outcome);
+                }
+                None => report.untried.push(name),
+            }
+        }
+        report.outcomes.sort_by(|a, b| a.median().total_cmp(&b.median()));
+        Ok(report)
+    }
+
+    /// The outcome of all seeds; `None` where there is nothing to train.
+    fn seeds_of<'c>(
+        &self,
+        name: &str,
+        fix: Option<usize>,
+        make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
+    ) -> Result<Option<TrialOutcome>, Error> {
+        let (mut losses, mut curve) = (Vec::new(), vec![0.0; self.steps]);
+        for seed in 0..self.seeds {
+            let Some(candidate) = make(seed)? else { return Ok(None) };
+            losses.push(self.train(candidate, seed, &mut curve)?);
+        }
+        curve.iter_mut().for_each(|loss| *loss /= self.seeds as f64);
+        losses.sort_by(f64::total_cmp);
+        Ok(Some(TrialOutcome { name: name.into(), fix, losses, curve }))
+    }
+
+    /// Inputs and targets with the fix, where it changes them.
+    fn changed_data(&self, fix: &Fix) -> Result<[Option<Vec<T>>; 2], Error> {
+        Ok(match (&fix.change, self.data.targets()) {
+            (Change::Standardise(columns), _) => {
+                let mut inputs = self.data.inputs().to_vec();
+                columns.apply(&mut inputs)?;
+                [Some(inputs), None]
+            }
+            (Change::StandardiseTargets(columns), Target::Values(values)) => {
+                let mut targets = values.to_vec();
+                columns.apply(&mut targets)?;
+                [None, Some(targets)]
+            }
+            _ => [None, None],
+        })
+    }
+
+    fn candidate<'c>(
+        &'c self,
+        network: &LayerSpec,
+        w: &[T],
+        fix: &'c Fix,
+        inputs: &'c Option<Vec<T>>,
+        targets: &'c Option<Vec<T>>,
+        seed: u64,
+    ) -> Result<Option<Candidate<'c, T>>, Error> {
+        let new_targets = targets.as_ref().map_or(self.data.targets(), |targets| Target::Values(targets));
+        let data = self.data.with(inputs.as_deref().unwrap_or(self.data.inputs()), new_targets);
+        let (mut transform, mut columns) = ((self.transform)(), None);
+        let (network, parameters) = match &fix.change {
+            Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) => {
+                let Some(fixed) = fix.apply::<T>(network, w, seed)? else { return Ok(None) };
+                (fixed.network, fixed.parameters)
+            }
+            Change::Unfreeze(_) => return Ok(None),
+            change => {
+                let (network, mut parameters) = (network.build::<T>()?, w.to_vec());
+                match change {
+                    Change::ClipNorm(norm) => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
+                    Change::LearningRate(factor) => {
+                        transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
+                    }
+                    Change::StandardiseTargets(of) => columns = Some(of),
+                    Change::Lsuv(lsuv) => {
+                        let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
+                        let mut batch = Batch::new(&data, samples.len());
+                        batch.gather(&data, &samples, is_per_step(&*network))?;
+                        if lsuv.apply(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
+                            return Ok(None);
+                        }
+                    }
+                    _ => {}
+                }
+                (network, parameters)
+            }
+        };
+        Ok(Some(Candidate { network, parameters, data, transform, targets: columns }))
+    }
+
+    /// The loss after the steps; adds the losses of the steps to `curve`.
+    fn train(&self, candidate: Candidate<'_, T>, seed: u64, curve: &mut [f64]) -> Result<f64, Error> {
+        let Candidate { network, parameters, data, transform, targets } = candidate;
+        let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
+        let loss = Borrowed(self.loss);
+        let mut trainer = Trainer::for_sequences(network, loss, transform, config, data.steps())?;
+        trainer.parameters_mut().copy_from_slice(&parameters);
+        let (mut batch, mut order) = (Batch::new(&data, self.batch_size), Vec::new());
+        let mut epoch = 0;
+        for loss in curve.iter_mut() {
+            if order.len() < self.batch_size.min(data.samples()) {
+                order = (0..data.samples()).collect();
+                shuffle(&mut order, seed, epoch);
+                epoch += 1;
+            }
+            let rest = order.split_off(order.len().saturating_sub(self.batch_size));
+            match trainer.step(&data, &mut batch, &rest, &mut ()) {
+                Ok((step, _)) => *loss += step,
+                Err(Error::NonFiniteParameters { .. } | Error::NonFiniteGradient { .. }) => {
+                    *loss = f64::INFINITY;
+                    return Ok(f64::INFINITY);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let loss = self.compare(&mut trainer, &data, targets)?;
+        Ok(if loss.is_nan() { f64::INFINITY } else { loss })
+    }
+
+    /// The loss on the first samples, of outputs brought back to the scale of the given targets.
+    fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
+        &self,
+        trainer: &mut Trainer<T, L, C, G>,
+        data: &Dataset<'_, T>,
+        targets: Option<&Standardise>,
+    ) -> Result<f64, Error> {
+        let per_step = is_per_step(trainer.network());
+        let width = trainer.network().dims().output;
+        let (mut sum, mut total) = (0.0, 0.0);
+        let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
+        let samples: Vec<usize> = (0..data.samples().min(COMPARED)).collect();
+        for samples in samples.chunks(self.batch_size) {
+            of.gather(data, samples, per_step)?;
+            given.gather(self.data, samples, per_step)?;
+            let mut y = trainer.predict(of.x(), of.shape())?.to_vec();
+            if let Some(columns) = targets {
+                columns.undo(&mut y)?;
+            }
+            let mut dy = vec![scalar(0.0); y.len()];
+            let weight = self.loss.total_weight(width, given.target(), given.row_weights());
+            if weight > 0.0 {
+                let loss = to_f64(self.loss.evaluate(width, &y, given.target(), given.row_weights(), &mut dy)?);
+                sum += if self.loss.reduction() == Reduction::Mean { loss * weight } else { loss };
+                total += weight;
+            }
+        }
+        Ok(if total > 0.0 { sum / total } else { f64::NAN })
+    }
+}
+
+/// Whether a network's output has a row for each step of a sample.
+fn is_per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
+    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
+}
+
+impl Fix {
+    /// Tries this fix alone: today's parameters against the fixed network, on the same batches.
+    ///
+    /// # Errors
+    /// Those of [`Trial::run`].
+    ///
+    /// # Panics
+    /// As [`Trial::run`].
+    pub fn trial<T: Scalar>(&self, network: &LayerSpec, w: &[T], trial: &Trial<'_, T>) -> Result<TrialReport, Error> {
+        trial.run(network, w, core::slice::from_ref(self))
+    }
+}

@@ -1,0 +1,84 @@
+//! What fixes did when they were tried, ranked.
+
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+
+/// What a fix, or the network as it is, did in its trials.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TrialOutcome {
+    /// The name of the fix; `as it is` without one.
+    pub name: String,
+    /// The index of the fix in the list that was given.
+    pub fix: Option<usize>,
+    /// The loss after the steps, a seed each, in increasing order; infinite where training broke.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub losses: Vec<f64>,
+    /// The loss of each step's batch, the mean over the seeds.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub curve: Vec<f64>,
+}
+
+impl TrialOutcome {
+    /// The median of the losses.
+    pub fn median(&self) -> f64 {
+        self.losses.get(self.losses.len() / 2).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// The lowest and the highest loss.
+    pub fn spread(&self) -> [f64; 2] {
+        let end = |loss: Option<&f64>| loss.copied().unwrap_or(f64::INFINITY);
+        [end(self.losses.first()), end(self.losses.last())]
+    }
+}
+
+/// The outcomes of all trials, ranked by their effect.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TrialReport {
+    /// The network as it is.
+    pub baseline: TrialOutcome,
+    /// The fixes that were tried, the lowest median loss first.
+    pub outcomes: Vec<TrialOutcome>,
+    /// The names of those that were not: they change what the caller alone can, or the budget of steps was used up.
+    pub untried: Vec<String>,
+}
+
+/// A loss is lower by more than chance and by an amount that matters below this share of the other.
+const LOWER: f64 = 1.0 / 1.1;
+
+impl TrialReport {
+    /// The best fix, as an index of the given list; `None` where none helped.
+    ///
+    /// A fix helps if its highest loss is below the lowest of the network as it is, and its median 1.1 times lower.
+    pub fn best(&self) -> Option<usize> {
+        let best = self.outcomes.first()?;
+        let lower = best.median() <= LOWER * self.baseline.median() || self.baseline.median().is_infinite();
+        (lower && best.spread()[1] < self.baseline.spread()[0]).then_some(best.fix).flatten()
+    }
+}
+
+/// A line for each outcome: median loss, spread, name.
+impl fmt::Display for TrialReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.baseline.curve.len();
+        let seeds = self.baseline.losses.len();
+        match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
+            Some(best) => write!(f, "trial of {steps} steps, {seeds} seeds: {} helped most", best.name)?,
+            None => write!(f, "trial of {steps} steps, {seeds} seeds: none helped")?,
+        }
+        let line = |outcome: &TrialOutcome| {
+            let [low, high] = outcome.spread();
+            format!("\n  loss {:.3e} [{low:.3e}, {high:.3e}]  {}", outcome.median(), outcome.name).replace("inf", "∞")
+        };
+        for outcome in self.outcomes.iter().chain([&self.baseline]) {
+            f.write_str(&line(outcome))?;
+        }
+        for name in &self.untried {
+            write!(f, "\n  not tried: {name}")?;
+        }
+        Ok(())
+    }
+}

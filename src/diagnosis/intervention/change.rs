@@ -1,0 +1,108 @@
+//! The descriptions that interventions build.
+
+use super::Alteration;
+use crate::{
+    activation::{Activation, ActivationKind, Tanh},
+    diagnosis::fix::rewrite,
+    initializer::{CriticalGain, Initializer, LeCun, Zeros},
+    layer::{BranchScale, LayerSpec},
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+/// The paths of the layers whose weights an intervention draws, in order.
+pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
+    let parts = network.parts().into_iter();
+    parts.filter(|(_, part)| matches!(part, LayerSpec::Linear { .. })).map(|(path, _)| path).collect()
+}
+
+/// The network with the weights of some [`weight_layers`] at the critical gain of the activation that follows.
+///
+/// Weights that no activation follows are LeCun's. So are those before an activation without a critical point.
+pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
+    let (all, mut place) = (weight_layers(network), 0);
+    rewrite(network, &mut |leaf, next| {
+        let LayerSpec::Linear { weights, bias, .. } = leaf else { return false };
+        let chosen = all.get(place).is_some_and(|path| layers.contains(path));
+        place += 1;
+        if chosen {
+            let gain = next.and_then(|next| CriticalGain::new(next.as_any()).ok());
+            *weights = gain.map_or_else(|| LeCun::normal().kind(), Initializer::kind);
+            *bias = bias.as_ref().map(|_| gain.map_or_else(|| Zeros.kind(), Initializer::kind));
+        }
+        chosen
+    })
+}
+
+/// Whether the activation has no weights that keep both its signal and its gradient.
+fn has_no_critical_point(activation: &ActivationKind) -> bool {
+    CriticalGain::new(activation.as_any()).is_err()
+}
+
+/// The network with tanh in place of activations without a critical point; that of the outputs stays.
+fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
+    let last =
+        network.parts().into_iter().filter(|(_, part)| matches!(part, LayerSpec::ActivationLayer { .. })).count();
+    let outputs = matches!(network.parts().last(), Some((_, LayerSpec::ActivationLayer { .. })));
+    let mut place = 0;
+    rewrite(network, &mut |leaf, _| {
+        let LayerSpec::ActivationLayer { activation, .. } = leaf else { return false };
+        place += 1;
+        let hidden = !(outputs && place == last);
+        let change = hidden && has_no_critical_point(activation);
+        if change {
+            *activation = Tanh.kind();
+        }
+        change
+    })
+}
+
+/// How many residual blocks lie one after the other in the network.
+pub(in crate::diagnosis) fn residual_blocks(network: &LayerSpec) -> usize {
+    network.parts().iter().filter(|(_, part)| matches!(part, LayerSpec::Residual { .. })).count()
+}
+
+/// The network with the branches of its L residual blocks scaled by 1/√L, where they were scaled by more.
+pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<LayerSpec> {
+    let blocks = residual_blocks(network);
+    let most = 1.0 / libm::sqrt(blocks.max(1) as f64);
+    let mut changed = false;
+    let after = scale(network, most, &mut changed);
+    changed.then_some(after)
+}
+
+fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
+    match node {
+        LayerSpec::Sequential { input, layers } => {
+            let layers = layers.iter().map(|layer| scale(layer, most, changed)).collect();
+            LayerSpec::Sequential { input: *input, layers }
+        }
+        LayerSpec::Residual { branch, scale: old } => {
+            let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = *old;
+            let louder = value.abs() > most;
+            *changed |= louder;
+            let to = if louder { most.copysign(value) } else { value };
+            let new = match old {
+                BranchScale::Fixed(_) => BranchScale::Fixed(to),
+                BranchScale::Learned(_) => BranchScale::Learned(to),
+            };
+            LayerSpec::Residual { branch: Box::new(scale(branch, most, changed)), scale: new }
+        }
+        other => other.clone(),
+    }
+}
+
+/// The description after some alterations; `None` where one of them changes nothing in it.
+///
+/// Standardised inputs and unit gains leave a description as it is.
+pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
+    let mut after = network.clone();
+    for alteration in alterations {
+        after = match alteration {
+            Alteration::CriticalWeights => critical(&after, layers)?,
+            Alteration::ScaledBranches => scaled_branches(&after)?,
+            Alteration::ExchangedActivations => exchanged(&after)?,
+            _ => after,
+        };
+    }
+    Some(after)
+}

@@ -1,0 +1,44 @@
+//! Interventions by theory: the predicted budget of a changed description.
+
+use super::{
+    Alteration, Verdict,
+    change::{altered, weight_layers},
+    search,
+};
+use crate::{
+    diagnosis::Diagnosis,
+    error::Error,
+    theory::{InputStatistics, Prediction},
+};
+
+/// The interventions on a budget that theory predicts for the description; none where an altered one is unknown.
+pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
+    let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
+    let lines = [lines.vanishing[0], lines.exploding[0]];
+    let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<f64>, Error> {
+        if alterations.contains(&Alteration::UnitGains) {
+            return Ok(None);
+        }
+        let mut inputs = diagnosis.inputs;
+        if alterations.contains(&Alteration::StandardizedInputs) {
+            // Inputs of about that scale leave nothing to try.
+            if (0.25..4.0).contains(&inputs.second_moment()) {
+                return Ok(None);
+            }
+            inputs = inputs.standardized();
+        }
+        let Some(after) = altered(network, alterations, layers) else { return Ok(None) };
+        match Prediction::of_node(&after, inputs) {
+            Ok(prediction) => Ok(prediction.decades_to_first_weights()),
+            Err(_) => Ok(None),
+        }
+    };
+    search(before, false, lines, &weight_layers(network), &mut budget).unwrap_or_default()
+}
+
+impl InputStatistics {
+    /// The same with mean 0 and mean square 1.
+    fn standardized(self) -> Self {
+        InputStatistics::new(1.0).and_then(|unit| unit.steps(self.sequence_steps())).unwrap_or(self)
+    }
+}

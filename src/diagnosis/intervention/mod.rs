@@ -1,0 +1,214 @@
+//! Interventions: the gradient budget of the same network with one thing changed, on a copy.
+
+mod change;
+mod forecast;
+mod passes;
+
+pub(super) use change::{residual_blocks, scaled_branches};
+pub(super) use forecast::forecast;
+pub(super) use passes::Experiments;
+
+use super::Cause;
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+
+/// One thing that an intervention changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum Alteration {
+    /// The inputs, brought to mean 0 and variance 1.
+    StandardizedInputs,
+    /// The weights of the layer at this path, drawn at the critical gain of the activation that follows.
+    CriticalLayer(String),
+    /// The weights of all layers, drawn at their critical gain.
+    CriticalWeights,
+    /// The gains of norms, set to 1, and their biases to 0.
+    UnitGains,
+    /// The branches of residual blocks, scaled by 1/√L for L of them.
+    ScaledBranches,
+    /// The activations without a critical point, exchanged for tanh.
+    ExchangedActivations,
+    /// Two of these at once.
+    Both(Vec<Alteration>),
+}
+
+impl Alteration {
+    /// The cause that a budget of this many decades has, where the alteration mends it.
+    fn cause(&self, before: f64) -> Cause {
+        match self {
+            Alteration::StandardizedInputs => Cause::UnscaledInput,
+            Alteration::CriticalLayer(_) if before < 0.0 => Cause::Bottleneck,
+            Alteration::CriticalWeights if before < 0.0 => Cause::SmallWeights,
+            Alteration::CriticalLayer(_) | Alteration::CriticalWeights => Cause::LargeWeights,
+            Alteration::UnitGains if before < 0.0 => Cause::Bottleneck,
+            Alteration::UnitGains => Cause::LargeWeights,
+            Alteration::ScaledBranches => Cause::LoudBranches,
+            Alteration::ExchangedActivations => Cause::SaturatingActivation,
+            Alteration::Both(parts) => parts.last().map_or(Cause::NoCauseFound, |last| last.cause(before)),
+        }
+    }
+}
+
+/// What was changed, as the subject of a sentence.
+impl fmt::Display for Alteration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Alteration::StandardizedInputs => f.write_str("standardised inputs"),
+            Alteration::CriticalLayer(layer) => write!(f, "the weights of layer {layer} at their critical gain"),
+            Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
+            Alteration::UnitGains => f.write_str("the gains of norms at 1"),
+            Alteration::ScaledBranches => f.write_str("branches scaled by 1/√L"),
+            Alteration::ExchangedActivations => f.write_str("tanh for activations without a critical point"),
+            Alteration::Both(parts) => {
+                for (i, part) in parts.iter().enumerate() {
+                    write!(f, "{}{part}", if i > 0 { " and " } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The effect of one change on the gradient budget. It was tried on a copy: nothing of the run is touched.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Intervention {
+    /// What was changed.
+    pub alteration: Alteration,
+    /// Decades from loss to first weights without the change.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub before: f64,
+    /// Decades from loss to first weights with it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub after: f64,
+    /// Whether these come from passes of the network as it is; otherwise from theory, by its description.
+    pub measured: bool,
+}
+
+impl Intervention {
+    pub(super) fn cause(&self) -> Cause {
+        self.alteration.cause(self.before)
+    }
+}
+
+/// `with branches scaled by 1/√L: −0.1 instead of +5.1 decades (measured)`.
+impl fmt::Display for Intervention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = if self.measured { "measured" } else { "by theory" };
+        let [before, after] = [self.before, self.after].map(super::decades::signed);
+        write!(f, "with {}: {after} instead of {before} decades ({source})", self.alteration)
+    }
+}
+
+/// The outcome of all interventions on one budget.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict {
+    /// The smallest change that mends the budget.
+    pub mends: Option<Intervention>,
+    /// The changes that do not.
+    pub ruled_out: Vec<Intervention>,
+}
+
+impl Verdict {
+    /// The verdict in one sentence.
+    pub fn sentence(&self) -> String {
+        match (&self.mends, &self.ruled_out[..]) {
+            (Some(mends), _) => format!("{mends}"),
+            (None, []) => String::from("nothing was tried"),
+            (None, ruled_out) => {
+                let list: Vec<String> = ruled_out.iter().map(|tried| format!("{tried}")).collect();
+                format!("ruled out: {}", list.join("; "))
+            }
+        }
+    }
+}
+
+/// The budget with some alterations, of the weights of some layers; `None` where it is unknown or nothing changes.
+type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<f64>, E> + 'a;
+
+/// The share of the mended decades that a single layer must account for.
+const MOST: f64 = 0.7;
+
+/// Tries changes from the smallest to the largest; the first whose budget lies within `lines` ends the search.
+///
+/// `budget` is `None` for a change that the network has no place for, or whose budget is unknown. Where all weights
+/// must be redrawn, the smallest part of them is looked for by halves. Where no change mends the budget, pairs of the
+/// nearest five are tried.
+fn search<E>(
+    before: f64,
+    measured: bool,
+    [low, high]: [f64; 2],
+    layers: &[String],
+    budget: &mut BudgetOf<'_, E>,
+) -> Result<Verdict, E> {
+    let good = |after: f64| (low..high).contains(&after);
+    let mut verdict = Verdict::default();
+    let singles = [
+        Alteration::StandardizedInputs,
+        Alteration::CriticalWeights,
+        Alteration::UnitGains,
+        Alteration::ScaledBranches,
+        Alteration::ExchangedActivations,
+    ];
+    for alteration in singles {
+        let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
+        let tried = Intervention { alteration, before, after, measured };
+        if !good(after) {
+            verdict.ruled_out.push(tried);
+            continue;
+        }
+        let single = match tried.alteration {
+            Alteration::CriticalWeights => {
+                // A part that does most of what all weights do, not one that tips a budget at the line.
+                let most = |part: f64| good(part) && (part - before) / (after - before) >= MOST;
+                halves(&most, layers, budget)?
+            }
+            _ => None,
+        };
+        verdict.mends = Some(match single {
+            Some((layer, after)) => Intervention { alteration: Alteration::CriticalLayer(layer), after, ..tried },
+            None => tried,
+        });
+        return Ok(verdict);
+    }
+    let mut near = verdict.ruled_out.clone();
+    let middle = 0.5 * (low + high);
+    near.sort_by(|a, b| (a.after - middle).abs().total_cmp(&(b.after - middle).abs()));
+    near.truncate(5);
+    for (i, first) in near.iter().enumerate() {
+        for second in &near[i + 1..] {
+            let pair = [first.alteration.clone(), second.alteration.clone()];
+            if let Some(after) = budget(&pair, layers)?.filter(|&after| good(after)) {
+                let alteration = Alteration::Both(pair.into());
+                verdict.mends = Some(Intervention { alteration, before, after, measured });
+                return Ok(verdict);
+            }
+        }
+    }
+    Ok(verdict)
+}
+
+/// The one layer whose weights alone mend the budget, by halving the layers; `None` where it takes several.
+fn halves<E>(
+    good: &dyn Fn(f64) -> bool,
+    layers: &[String],
+    budget: &mut BudgetOf<'_, E>,
+) -> Result<Option<(String, f64)>, E> {
+    let mut rest = layers;
+    let mut found = None;
+    while rest.len() > 1 {
+        let (first, second) = rest.split_at(rest.len() / 2);
+        let mut half = None;
+        for part in [first, second] {
+            if let Some(after) = budget(&[Alteration::CriticalWeights], part)?.filter(|&after| good(after)) {
+                half = Some((part, after));
+                break;
+            }
+        }
+        let Some((part, after)) = half else { return Ok(None) };
+        (rest, found) = (part, Some(after));
+    }
+    Ok(rest.first().cloned().zip(found))
+}

@@ -1,0 +1,99 @@
+//! Gates that shut the input out of a state, or the state in.
+
+use super::above;
+use crate::{
+    block::{Blocks, Gate},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::count},
+    layer::{LayerSpec, initialize},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// How open the gates of a layer stand, on average.
+struct Openings {
+    layer: String,
+    gates: Vec<(Gate, f64)>,
+    steps: usize,
+}
+
+impl Openings {
+    fn of(&self, gate: &str) -> Option<f64> {
+        self.gates.iter().find(|(known, _)| known.name == gate).map(|(_, opening)| *opening)
+    }
+
+    /// The gate that carries the state, and its opening.
+    fn keeps(&self) -> Option<(&'static str, f64)> {
+        self.gates.iter().find(|(gate, _)| gate.carries_state).map(|(gate, opening)| (gate.name, *opening))
+    }
+
+    /// The share of the input that a state holds after all steps: `i (1 − fᵀ)/(1 − f)`, f the gate that carries it.
+    ///
+    /// Without an input gate i is 1 − f, as in a GRU.
+    fn admitted(&self) -> Option<f64> {
+        let (_, keeps) = self.keeps()?;
+        let admits = self.of("input").unwrap_or(1.0 - keeps);
+        let steps = self.steps.max(1) as f64;
+        let kept = if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps };
+        Some(admits * kept)
+    }
+}
+
+/// As measured, or by the biases that the description draws.
+fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
+    let mut found: Vec<Openings> = Vec::new();
+    for (path, part) in diagnosis.node.parts() {
+        if !matches!(part, LayerSpec::Recurrent { .. }) {
+            continue;
+        }
+        let (gates, steps) = match diagnosis.statistics {
+            Some(statistics) => {
+                let seen = statistics.gates().iter().filter(|gate| gate.layer() == path);
+                let gates = seen.map(|gate| (gate.gate(), gate.opening().mean())).collect();
+                let state = statistics.states().iter().find(|state| state.name() == path);
+                (gates, state.map_or(0, |state| state.sequence()))
+            }
+            None => (by_biases(part).unwrap_or_default(), diagnosis.inputs.sequence_steps()),
+        };
+        found.push(Openings { layer: path, gates, steps });
+    }
+    found
+}
+
+/// The mean of σ(b) over the units of each gate, for the biases of one draw.
+fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
+    let layer = part.build_to_look_at().ok()?;
+    let w = initialize(&*layer, 0).ok()?;
+    let blocks = Blocks::collect(|visit| layer.blocks(visit));
+    let bias = blocks.get("bias").ok()?;
+    let each = bias.range.len() / bias.gates.len().max(1);
+    let mean = |values: &[f64]| values.iter().map(|&b| 1.0 / (1.0 + libm::exp(-b))).sum::<f64>();
+    let values = w[bias.range.clone()].chunks(each.max(1));
+    Some(bias.gates.iter().copied().zip(values.map(|values| mean(values) / each.max(1) as f64)).collect())
+}
+
+/// Gates through which next to nothing comes in, or goes out.
+pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let lines = diagnosis.thresholds.admitted.map(|line| -line);
+    for layer in openings(diagnosis) {
+        let mut say = |cause, severity: Severity, text| {
+            findings.push(diagnosis.finding(cause, severity, &layer.layer, text));
+        };
+        if let Some(admitted) = layer.admitted()
+            && let Some(severity) = above(-admitted, lines)
+        {
+            let keeps = layer.keeps().unwrap_or_default();
+            let (gate, open) = layer.of("input").map_or(keeps, |open| ("input", open));
+            let text = format!(
+                "the state takes up {admitted:.1e} of its input over {}: gate {gate} stands at {open:.4}{}",
+                count(layer.steps, "step"),
+                if gate == "input" { "" } else { ", where 1 keeps the old state" }
+            );
+            say(Cause::ClosedInputGate, severity, text);
+        }
+        if let Some(open) = layer.of("output")
+            && let Some(severity) = above(-open, lines)
+        {
+            let text = format!("the layer gives {open:.1e} of its state: gate output stands at {open:.4}");
+            say(Cause::ClosedOutputGate, severity, text);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Weights and gains that are all 0: on purpose, or for ever.
+
+use super::{layer_of, layer_of_block};
+use crate::{
+    block::Role,
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    monitor::{BlockStatistics, Factor, LinkStatistics},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// A gradient that ends at zero parameters: a note where they have a gradient and move with the first step, else a
+/// fault, for nothing moves them.
+pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return forecast(diagnosis, findings) };
+    let zero: Vec<&BlockStatistics> = statistics.blocks().iter().filter(|block| is_zero(block)).collect();
+    let ends = |link: &&LinkStatistics| {
+        link.on_main_path() && link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed()
+    };
+    // In the order of the forward pass: the last is the first that the gradient meets.
+    let links = statistics.links();
+    let Some(link) = links.iter().filter(ends).max_by_key(|link| link.index()) else { return };
+    let layer = layer_of(link.name());
+    let own = zero.iter().find(|block| layer_of_block(block.name()) == layer);
+    if let Some(block) = own.filter(|block| block.gradient_norm() > 0.0) {
+        return findings.push(opens(diagnosis, layer_of_block(block.name())));
+    }
+    // An activation without input ends it where the block before it gives nothing.
+    let without_input = link.factor() == Factor::Activation && link.input().last() == 0.0;
+    let before = || {
+        let at = statistics.blocks().iter().position(|block| follows(block.name(), layer));
+        let until = at.unwrap_or(statistics.blocks().len());
+        statistics.blocks()[..until].iter().rfind(|block| is_zero(block))
+    };
+    let Some(block) = own.copied().or_else(|| if without_input { before() } else { None }) else { return };
+    let (cause, what) = match block.role() {
+        Role::Gain => (Cause::Bottleneck, "gains"),
+        _ => (Cause::ConstantWeights, "weights"),
+    };
+    let others: Vec<&str> = zero.iter().map(|block| layer_of_block(block.name())).collect();
+    let also = if others.len() > 1 { format!(" (0 in layers {})", others.join(", ")) } else { String::new() };
+    let layer = layer_of_block(block.name());
+    let text = format!(
+        "vanishes: all {what} of layer {layer} are 0{also}, and so is their gradient: no update moves them, and no \
+         gradient passes"
+    );
+    let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
+    findings.push(Finding { decades: Some(f64::NEG_INFINITY), confidence: 1.0, ..finding });
+}
+
+fn is_zero(block: &BlockStatistics) -> bool {
+    let multiplies = matches!(block.role(), Role::Weight | Role::Recurrent | Role::Gain);
+    multiplies && !block.frozen() && block.first_parameters().is_some() && block.parameters() == 0.0
+}
+
+/// Whether a block lies behind the layer at a path, by the numbers of both.
+fn follows(block: &str, layer: &str) -> bool {
+    let numbers = |path: &str| -> Vec<usize> { path.split('.').filter_map(|part| part.parse().ok()).collect() };
+    numbers(block) > numbers(layer)
+}
+
+fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
+    let text = format!("the weights of layer {layer} are 0; they have a gradient and open the way with the first step");
+    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Note, layer, text);
+    Finding { decades: Some(f64::NEG_INFINITY), ..finding }
+}
+
+/// The same before anything is measured: weights of variance 0 move where their layer has an input.
+fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
+    let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };
+    if link.factor != Factor::Weights {
+        return;
+    }
+    let layer = layer_of(&link.name);
+    if link.second_moment > Some(0.0) {
+        return findings.push(opens(diagnosis, layer));
+    }
+    let text = format!("vanishes: the weights of layer {layer} are 0 and have no input: no update moves them");
+    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Critical, layer, text);
+    findings.push(Finding { predicted: Some(f64::NEG_INFINITY), decades: Some(f64::NEG_INFINITY), ..finding });
+}

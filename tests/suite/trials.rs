@@ -1,0 +1,119 @@
+//! Fixes that are tried: on the same batches, ranked by what they did, with none that helps as an answer.
+
+use chainrule::{
+    BatchShape, Error, Layer,
+    activation::Relu,
+    dataset::Dataset,
+    diagnosis::{Cause, Change, Fix, FixContext, Trial, first_check, fix::Standardise, suggest_fixes},
+    initializer::He,
+    layer::{LayerSpec, Linear, Sequential, initialize},
+    loss::{CrossEntropy, MeanSquaredError, Target},
+    random::{Normals, generator},
+    theory::InputStatistics,
+    trainer::TrainConfig,
+    transform::{Adam, GradientTransform, Sgd},
+};
+
+const WIDTH: usize = 8;
+
+fn normal(count: usize) -> Vec<f32> {
+    let (mut rng, mut normals) = (generator(11), Normals::new());
+    (0..count).map(|_| normals.next(&mut rng) as f32).collect()
+}
+
+fn deep(gain: f64) -> Result<Sequential<f32>, Error> {
+    let mut builder = Sequential::<f32>::input(WIDTH);
+    for _ in 0..8 {
+        builder = builder.layer(Linear::new(WIDTH, WIDTH).weights(He::normal().gain(gain))).activation(Relu);
+    }
+    builder.linear(2).build()
+}
+
+/// The fixes of a network that is sick, or those of a sick one for a network that is not.
+fn fixes(x: &[f32]) -> Result<(LayerSpec, Vec<f32>, Vec<Fix>), Error> {
+    let network = deep(0.3)?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let report = first_check(&network, x, BatchShape::batch(x.len() / WIDTH), None, 1)?;
+    let root = report.root().expect("a fault");
+    assert_eq!(root.cause, Cause::SmallWeights, "{report}");
+    // The intervention and its effect are part of the finding.
+    let intervention = root.intervention.as_ref().expect("an intervention");
+    assert!(intervention.measured && intervention.before < -4.0 && intervention.after > -2.0, "{intervention}");
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::of_rows(x)?, root))?;
+    Ok((described, w, fixes))
+}
+
+#[test]
+fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Error> {
+    let x = normal(128 * WIDTH);
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let (described, w, fixes) = fixes(&x)?;
+    let (loss, transform) = (CrossEntropy::new(), || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 1000).steps(60, 60 * 3 * 4);
+    let report = trial.run(&described, &w, &fixes)?;
+    let best = report.best().unwrap_or_else(|| panic!("{report}"));
+    assert!(report.outcomes.len() == 3 && report.untried.len() == fixes.len() - 3, "{report}");
+    assert!(report.outcomes.is_sorted_by(|a, b| a.median() <= b.median()), "{report}");
+    assert_eq!(report.outcomes[0].fix, Some(best), "{report}");
+    assert!(report.baseline.curve.len() == 60 && report.baseline.losses.len() == 3);
+    let page = first_check(&described.build::<f32>()?, &x, BatchShape::batch(128), None, 1)?
+        .to_html(std::slice::from_ref(&report));
+    assert!(page.contains("<svg") && page.contains("small weights") && page.contains("as it is"), "{page}");
+    assert!(!page.contains("http") && !page.contains("<script"), "{page}");
+    assert_eq!(page.matches("<svg").count(), 2);
+    // The same trial gives the same bits.
+    assert_eq!(trial.run(&described, &w, &fixes)?, report);
+    // The best of those that build a network.
+    let mut built = report.outcomes.iter().filter_map(|outcome| fixes[outcome.fix?].apply(&described, &w, 0).ok()?);
+    let fixed = built.next().expect("a change of the network");
+    let config = TrainConfig { epochs: 15, ..TrainConfig::default() };
+    let mut trainer = fixed.trainer(CrossEntropy::new(), Adam::new(5e-3), config, 1)?;
+    trainer.fit(&data)?;
+    assert!(trainer.evaluate(&data)?.loss < report.baseline.median(), "{report}");
+    Ok(())
+}
+
+#[test]
+fn trial_says_where_none_helps() -> Result<(), Error> {
+    let x = normal(64 * WIDTH);
+    // Classes that the inputs tell nothing of.
+    let y: Vec<usize> = (0..64).map(|i| (i * 7 / 3) % 2).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let (_, _, fixes) = fixes(&x)?;
+    let healthy = deep(std::f64::consts::SQRT_2)?;
+    let (described, w) = (Layer::<f32>::spec(&healthy), initialize(&healthy, 1)?);
+    let mut same = fixes[0].clone();
+    same.change = Change::Network(described.clone());
+    let (loss, transform) = (CrossEntropy::new(), || Box::new(Sgd::new(1e-3)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 100);
+    let report = same.trial(&described, &w, &trial)?;
+    assert!(report.best().is_none() && format!("{report}").contains("none helped"), "{report}");
+    assert!(matches!(trial.seeds(0).run(&described, &w, &fixes), Err(Error::Parameter { .. })));
+    Ok(())
+}
+
+/// Losses are compared on the scale of the given targets.
+#[test]
+fn standardised_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error> {
+    let x = normal(128 * WIDTH);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| 1e4 * (row[0] + 1.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(16).activation(Relu).linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let mut finding = first_check(&deep(0.3)?, &x, BatchShape::batch(128), None, 1)?.root().unwrap().clone();
+    (finding.cause, finding.layer) = (Cause::UnscaledTarget, String::new());
+    let columns = Standardise::of(1, &y)?;
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding).targets(columns.clone());
+    let fixes = suggest_fixes(&context)?;
+    let (loss, transform) = (MeanSquaredError::new(), || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>);
+    let report = Trial::new(&data, &loss, &transform, 4000).run(&described, &w, &fixes)?;
+    assert_eq!((report.best(), fixes[0].name), (Some(0), "standardised targets"), "{report}");
+    // Better than the mean, whose loss is the variance of 10⁸.
+    assert!(report.outcomes[0].median() < 0.5e8 && report.baseline.median() > 1e8, "{report}");
+    let mut back = y.clone();
+    columns.apply(&mut back)?;
+    columns.undo(&mut back)?;
+    assert!(back.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-2), "round trip");
+    Ok(())
+}
