@@ -279,7 +279,7 @@ const TRAPS: [&str; 16] = [
     "zero branches",
     "frozen layers",
     "sum-reduced loss",
-    "tiny learning rate",
+    "low learning rate",
     "converged",
     "Adam at tiny gradients",
     "shallow sigmoid",
@@ -419,7 +419,7 @@ pub fn case(seed: u64, tables: &Tables, twin: bool) -> Result<Case, Error> {
                 recipe.scale = 32.0;
                 recipe.rate /= if recipe.adam { 1.0 } else { 32.0 };
             }
-            "tiny learning rate" => recipe.rate *= 1e-5,
+            "low learning rate" => recipe.rate *= 0.1,
             "converged" => recipe.before = 400,
             "Adam at tiny gradients" => (recipe.adam, recipe.rate, recipe.scale) = (true, 2e-3, 1e-3),
             "shallow sigmoid" => (net.kind, net.depth, recipe.adam, recipe.rate) = (Kind::Sigmoid, 2, true, 5e-3),

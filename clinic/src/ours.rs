@@ -82,6 +82,11 @@ pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<O
             let x = &case.x[..rows * case.width * case.sequence];
             lsuv.apply(&case.network, &mut case.w, x, BatchShape::sequences(rows, case.sequence))?;
         }
+        Change::RedrawLayers(_) => {
+            if let Some(fixed) = first.apply::<f32>(&described, &case.w, case.seed)? {
+                case.w = fixed.parameters;
+            }
+        }
         Change::Redraw => case.w = initialize(&case.network, case.seed)?,
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
         Change::LearningRate(factor) => case.recipe.rate *= factor,

@@ -1,0 +1,173 @@
+//! Real tables, images and series as rows and sequences.
+
+use crate::data::Table;
+use chainrule::{diagnosis::fix::Standardise, loss::Target, random::shuffle};
+
+/// The targets of all samples.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    Classes(Vec<usize>),
+    Values(usize, Vec<f32>),
+}
+
+/// Samples of one data set.
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub x: Vec<f32>,
+    pub y: Targets,
+    pub width: usize,
+    pub steps: usize,
+}
+
+impl Data {
+    pub fn targets(&self) -> Target<'_, f32> {
+        match &self.y {
+            Targets::Classes(classes) => Target::Classes(classes),
+            Targets::Values(_, values) => Target::Values(values),
+        }
+    }
+
+    pub fn scaled(mut self, by: f32) -> Self {
+        self.x.iter_mut().for_each(|x| *x *= by);
+        self
+    }
+
+    pub fn shuffled_labels(mut self, seed: u64) -> Self {
+        if let Targets::Classes(classes) = &mut self.y {
+            let mut order: Vec<usize> = (0..classes.len()).collect();
+            shuffle(&mut order, seed, 0);
+            *classes = order.iter().map(|&i| classes[i]).collect();
+        }
+        self
+    }
+}
+
+/// A table of numbers, its last column the class or the target.
+struct Raw {
+    width: usize,
+    x: Vec<f32>,
+    last: Vec<f32>,
+}
+
+impl Raw {
+    fn of(text: &str) -> Self {
+        let (mut raw, seed) = (Raw { width: 0, x: Vec::new(), last: Vec::new() }, 1);
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            rows.push(line.split(',').map(|value| value.parse().expect("a number")).collect());
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        shuffle(&mut order, seed, 0);
+        for &i in &order {
+            let (last, row) = rows[i].split_last().expect("a row");
+            raw.width = row.len();
+            raw.x.extend_from_slice(row);
+            raw.last.push(*last);
+        }
+        raw
+    }
+
+    fn classes(&self, standardised: bool) -> Data {
+        let y = Targets::Classes(self.last.iter().map(|&class| class as usize).collect());
+        let x = if standardised { unit(self.width, self.x.clone()) } else { self.x.clone() };
+        Data { x, y, width: self.width, steps: 1 }
+    }
+}
+
+fn unit(width: usize, mut x: Vec<f32>) -> Vec<f32> {
+    let columns = Standardise::of(width, &x).expect("finite rows");
+    columns.apply(&mut x).expect("whole rows");
+    x
+}
+
+/// All data sets.
+pub struct Tables {
+    iris: Raw,
+    wine: Raw,
+    cancer: Raw,
+    diabetes: Raw,
+    digits: Table,
+    sunspots: Vec<f32>,
+}
+
+impl Tables {
+    pub fn read() -> Result<Self, Box<dyn std::error::Error>> {
+        let sunspots = crate::data::sunspots()?.iter().map(|&number| number as f32).collect();
+        Ok(Tables {
+            iris: Raw::of(include_str!("../../data/iris.csv")),
+            wine: Raw::of(include_str!("../../data/wine.csv")),
+            cancer: Raw::of(include_str!("../../data/breast-cancer.csv")),
+            diabetes: Raw::of(include_str!("../../data/diabetes.csv")),
+            digits: crate::data::digits()?,
+            sunspots: unit(1, sunspots),
+        })
+    }
+
+    pub fn iris(&self) -> Data {
+        self.iris.classes(true)
+    }
+    pub fn wine(&self) -> Data {
+        self.wine.classes(true)
+    }
+    pub fn cancer(&self) -> Data {
+        self.cancer.classes(true)
+    }
+    pub fn cancer_raw(&self) -> Data {
+        self.cancer.classes(false)
+    }
+
+    /// Targets of mean 0 and variance 1.
+    pub fn diabetes(&self) -> Data {
+        let x = unit(self.diabetes.width, self.diabetes.x.clone());
+        Data { x, y: Targets::Values(1, unit(1, self.diabetes.last.clone())), width: self.diabetes.width, steps: 1 }
+    }
+
+    /// Targets as they are, times a factor.
+    pub fn diabetes_raw(&self, by: f32) -> Data {
+        let y = self.diabetes.last.iter().map(|y| by * y).collect();
+        Data { y: Targets::Values(1, y), ..self.diabetes() }
+    }
+
+    /// Pixels of mean 0 and variance 1 together.
+    pub fn digits(&self) -> Data {
+        Data { x: unit(1, self.digits.inputs.clone()), ..self.digits_from_zero(1.0) }
+    }
+
+    /// Pixels from 0 to `most`.
+    pub fn digits_from_zero(&self, most: f32) -> Data {
+        let x = self.digits.inputs.iter().map(|x| most * x).collect();
+        Data { x, y: Targets::Classes(self.digits.labels.clone()), width: 64, steps: 1 }
+    }
+
+    pub fn autoencoded(&self) -> Data {
+        let data = self.digits();
+        Data { y: Targets::Values(64, data.x.clone()), ..data }
+    }
+
+    /// Eight steps of a row of eight pixels.
+    pub fn digit_rows(&self) -> Data {
+        Data { width: 8, steps: 8, ..self.digits() }
+    }
+
+    /// Windows of a series, each with the number that follows.
+    pub fn sunspots(&self, steps: usize) -> Data {
+        let starts = (0..self.sunspots.len() - steps).step_by(5);
+        let x = starts.clone().flat_map(|start| self.sunspots[start..][..steps].to_vec()).collect();
+        let y = starts.map(|start| self.sunspots[start + steps]).collect();
+        Data { x, y: Targets::Values(1, y), width: 1, steps }
+    }
+
+    /// Sequences whose class is in their first step, beside a window of the series.
+    pub fn remembered(&self, steps: usize) -> Data {
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        for sample in 0..512 {
+            let class = (sample * 7 + sample / 3) % 2;
+            y.push(class);
+            for step in 0..steps {
+                let told = if step == 0 { 3.0 * class as f32 - 1.5 } else { 0.0 };
+                x.extend([told, 0.5 * self.sunspots[(sample * 5 + step) % self.sunspots.len()]]);
+            }
+        }
+        Data { x, y: Targets::Classes(y), width: 2, steps }
+    }
+}
