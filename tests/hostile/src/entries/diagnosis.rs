@@ -44,7 +44,7 @@ pub fn entries() -> Vec<Entry> {
         entry(6, &["diagnosis::first_check", "diagnosis::Report::to_html"], &[], |c| {
             let network = c.legal(3, 2).build::<f32>()?;
             let (rows, taste) = (c.rows(), c.taste());
-            let n = c.length(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 12) as usize));
+            let n = c.length(rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 12) as usize));
             let x = c.values::<f32>(n, taste);
             let span = c.flag().then(|| c.size());
             let report = first_check(&*network, &x, rows.shape(), span, c.word())?;

@@ -110,7 +110,8 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
     for _ in 0..2 {
         let rows = if c.flag() { capacity.clone() } else { c.rows() };
         let (mut w, plain) = if c.once_in(3) { (c.slice(dims.parameters), false) } else { (drawn.clone(), true) };
-        let inputs = rows.truth().and_then(|rows| usize::try_from(rows * dims.input as u128).ok()).unwrap_or(7);
+        let inputs =
+            rows.truth().and_then(|rows| usize::try_from(rows.saturating_mul(dims.input as u128)).ok()).unwrap_or(7);
         let x: Vec<T> = if c.flag() { c.values(inputs, Taste::Mild) } else { c.slice(inputs) };
         let mild = plain && x.iter().all(|x| x.abs() <= T::one());
         let pass = pass(

@@ -172,7 +172,7 @@ pub fn entries() -> Vec<Entry> {
             if c.flag() {
                 let rows = c.rows();
                 let y = run.predict(&x, rows.shape())?;
-                return ensure(Some(y.len() as u128) <= rows.truth().map(|rows| rows * 2), || {
+                return ensure(Some(y.len() as u128) <= rows.truth().map(|rows| rows.saturating_mul(2)), || {
                     format!("{} outputs", y.len())
                 });
             }

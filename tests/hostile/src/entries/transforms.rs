@@ -75,8 +75,9 @@ fn steps<T: Scalar, G: GradientTransform<T>>(c: &mut Case, transform: G, legal: 
     Ok(())
 }
 
+/// The bits of the values, those of −0 as of 0: a frozen block adds an update of 0.
 fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
-    values.iter().map(|value| to_f64(*value).to_bits()).collect()
+    values.iter().map(|value| (to_f64(*value) + 0.0).to_bits()).collect()
 }
 
 fn amount(x: f64) -> bool {

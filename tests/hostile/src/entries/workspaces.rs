@@ -38,7 +38,7 @@ pub fn entries() -> Vec<Entry> {
             let rows = c.rows();
             let w = initialize(&*network, 1)?;
             let mut workspace = Workspace::for_inference(&*network, rows.shape())?;
-            let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
+            let inputs = rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 16) as usize);
             let x = c.slice::<f32>(inputs);
             let mild = x.iter().all(|x| x.abs() <= 1.0);
             let y = workspace.infer(&w, &x, rows.shape())?;
@@ -47,10 +47,12 @@ pub fn entries() -> Vec<Entry> {
         entry(12, &["workspace::Workspace::forward", "workspace::Workspace::backward"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
-            let inputs = rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize);
+            let inputs = rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 16) as usize);
             let (x, w) = (c.slice::<f32>(inputs), if c.once_in(3) { c.slice(w.len()) } else { w });
             let output = workspace.forward(&w, &x, rows.shape())?;
-            ensure(Some(output.y.len() as u128) <= rows.truth().map(|rows| rows * 2), || "too many rows".into())?;
+            ensure(Some(output.y.len() as u128) <= rows.truth().map(|rows| rows.saturating_mul(2)), || {
+                "too many rows".into()
+            })?;
             let taste = c.taste();
             let dy = c.values::<f32>(output.dy.len(), taste);
             output.dy.copy_from_slice(&dy);
@@ -62,7 +64,7 @@ pub fn entries() -> Vec<Entry> {
         entry(8, &["workspace::Workspace::forward_with", "workspace::Workspace::backward_with"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
-            let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
+            let x = c.slice::<f32>(rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 16) as usize));
             let mode = c.of(&[Mode::Train, Mode::Evaluate, Mode::Infer]);
             let w = if c.flag() { w } else { c.slice(w.len()) };
             let (mut seen, mut budget) = (Statistics::new(), GradientBudget::new());
@@ -90,7 +92,7 @@ pub fn entries() -> Vec<Entry> {
         entry(6, &["workspace::Workspace::infer"], &[], |c| {
             let (mut workspace, w) = ready(c)?;
             let rows = c.rows();
-            let x = c.slice::<f32>(rows.truth().map_or(3, |rows| (rows * 3).min(1 << 16) as usize));
+            let x = c.slice::<f32>(rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 16) as usize));
             let w = if c.flag() { w } else { c.slice(w.len()) };
             workspace.infer(&w, &x, rows.shape())?;
             ensure(workspace.backward(&w).is_err(), || "a backward pass after infer".into())
