@@ -23,7 +23,7 @@ const LONG: usize = 1000;
 pub(crate) struct Answers {
     pub(crate) dims: Dims,
     pub(crate) blocks: usize,
-    pub(crate) places: usize,
+    pub(crate) links: usize,
     /// Levels of layers: 1 for a layer without others inside.
     pub(crate) depth: usize,
     pub(crate) hints: Hints,
@@ -60,7 +60,7 @@ impl Answers {
         Answers {
             dims,
             blocks: 0,
-            places: 0,
+            links: 0,
             depth: 1,
             hints: Hints::NONE,
             samples: Samples::Independent,
@@ -87,11 +87,11 @@ impl Answers {
         }
         let blocks = twice("blocks", || Blocks::collect(|visit| layer.blocks(visit)))?;
         check_blocks(blocks.iter(), dims.parameters)?;
-        let places = twice("structure", || layer.structure().link_names(""))?;
-        if places.is_empty() {
+        let links = twice("structure", || layer.structure().link_names(""))?;
+        if links.is_empty() {
             return Err(LayerRule::NoLink);
         }
-        unique("link", places.iter().map(String::as_str))?;
+        unique("link", links.iter().map(String::as_str))?;
         let state = layer.memory(BatchShape::batch(1), Mode::Train).state;
         let BatchShape { batch, steps, .. } = largest;
         let (one, ragged) = (BatchShape::batch(1), [2, 1]);
@@ -141,7 +141,7 @@ impl Answers {
             && state == 0;
         Ok(Answers {
             blocks: blocks.len(),
-            places: places.len(),
+            links: links.len(),
             hints,
             samples: coupling,
             reads_later_steps: layer.reads_later_steps(),
@@ -180,7 +180,7 @@ impl Question<'_> {
         let same = [
             ("dims", now.dims == before.dims),
             ("blocks", now.blocks == before.blocks),
-            ("structure", now.places == before.places),
+            ("structure", now.links == before.links),
             ("samples", now.samples == before.samples),
             ("reads_later_steps", now.reads_later_steps == before.reads_later_steps),
             ("hints", now.hints == before.hints),

@@ -30,7 +30,7 @@ impl<T: Scalar> Parameters<'_, T> {
     }
 
     /// Runs the backward pass of `layer`, to which the parameters belong.
-    pub(crate) fn down(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
+    pub(crate) fn backward(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
         match self {
             Parameters::Descend(w, rate) if !w.is_empty() => layer.descend(w, rate, pass),
             still => {

@@ -37,8 +37,8 @@ pub struct Residual<T> {
 const SAVED: &str = "`saved` of a Residual";
 
 /// Places of a residual: the injection itself, and the branch scale; the branch's follow.
-const SCALE_PLACE: usize = 1;
-const BRANCH_PLACE: usize = 2;
+const SCALE_LINK: usize = 1;
+const BRANCH_LINK: usize = 2;
 
 impl<T: Scalar> Residual<T> {
     /// `y = x + f(x)`.
@@ -107,7 +107,7 @@ impl<T: Scalar> Residual<T> {
         Ok(Answers {
             dims: self.dims(),
             blocks: self.own() + self.kept.blocks,
-            places: BRANCH_PLACE + self.kept.places,
+            links: BRANCH_LINK + self.kept.links,
             depth: Answers::above(self.kept.depth)?,
             hints: self.hints(),
             saved: 0,
@@ -172,7 +172,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let mut own = saved;
         let kept = cut_end(SAVED, &mut own, if saves { values } else { 0 });
         let f = if saves { kept } else { &mut spare[..values] };
-        let branch = Forward { x, y: f, saved: own, scratch, state, ctx: ctx.part(BRANCH_PLACE) };
+        let branch = Forward { x, y: f, saved: own, scratch, state, ctx: ctx.part(BRANCH_LINK) };
         self.branch.forward(&w[self.own()..], branch);
         let scale = self.factor(w);
         map2(x, f, y, |x, f| x + scale * f);
@@ -195,8 +195,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);
-        ctx.part(SCALE_PLACE).report_backward(Factor::Weights, dy, scaled);
-        Parameters::Stay(&w[self.own()..]).down(
+        ctx.part(SCALE_LINK).report_backward(Factor::Weights, dy, scaled);
+        Parameters::Stay(&w[self.own()..]).backward(
             &*self.branch,
             Backward {
                 x,
@@ -209,7 +209,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
                 state,
                 overwrite_dw,
                 trainable: trainable.part(self.own()),
-                ctx: ctx.part(BRANCH_PLACE),
+                ctx: ctx.part(BRANCH_LINK),
             },
         );
         if let Some(dx) = dx {

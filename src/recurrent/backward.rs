@@ -2,7 +2,7 @@
 
 use super::{
     cell::Operand,
-    monitoring::{ACTIVATION_PLACE, INJECTION_PLACE, INPUT_PLACE, RECURRENT_PLACE, StepGradient},
+    monitoring::{ACTIVATION_LINK, INJECTION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
     plan::{SavedValues, Sizes, Unrolled, rows},
     stage::{BackwardStage, Stages},
 };
@@ -132,7 +132,7 @@ impl Unrolled {
         ctx.part(0).report_backward(Factor::Other, dy, slabs.z);
         if let Some(dx) = dx {
             gemm_nn(Matrix::new(slabs.z, gates), weight, [all, gates, self.inputs], dx, scratch);
-            ctx.part(INPUT_PLACE).report_backward(Factor::Weights, slabs.z, dx);
+            ctx.part(INPUT_LINK).report_backward(Factor::Weights, slabs.z, dx);
         }
     }
 
@@ -188,7 +188,7 @@ impl Unrolled {
             gradient.gather(&[d_h_prev, d_cell_state]);
             gradient.advance();
             gradient.gather(&[d_h, d_cell_state]);
-            gradient.report(INJECTION_PLACE, Factor::Addition, None);
+            gradient.report(INJECTION_LINK, Factor::Addition, None);
             d_h_prev.fill(T::zero());
             for stage in (0..stages).rev() {
                 cell.backward(BackwardStage {
@@ -213,7 +213,7 @@ impl Unrolled {
                     let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };
                     gradient.gather_columns(slab, stride, column, product.gates.len() * hidden);
                 }
-                gradient.report(ACTIVATION_PLACE, Factor::Activation, self.sole_activation(cell));
+                gradient.report(ACTIVATION_LINK, Factor::Activation, self.sole_activation(cell));
                 let wants_state = step > 0 || given.wants_start;
                 let (mut own, mut offset) = (false, 0);
                 for (product, column) in self.products() {
@@ -237,7 +237,7 @@ impl Unrolled {
                 if wants_state {
                     let operand: &[T] = if own { d_operand } else { &[] };
                     gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev, operand]);
-                    gradient.report(RECURRENT_PLACE, Factor::Weights, None);
+                    gradient.report(RECURRENT_LINK, Factor::Weights, None);
                 }
             }
         }

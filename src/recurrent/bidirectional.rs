@@ -67,7 +67,7 @@ impl<F, B> Bidirectional<F, B> {
 }
 
 /// Links of a bidirectional layer: its own, then those of the forward direction, then those of the backward one.
-const FORWARD_PLACE: usize = 1;
+const FORWARD_LINK: usize = 1;
 
 /// Sizes of the two parts, in values of one pass.
 struct Parts {
@@ -99,8 +99,8 @@ impl<F, B> Bidirectional<F, B> {
         }
     }
 
-    fn backward_place(&self) -> usize {
-        FORWARD_PLACE + self.kept[0].places
+    fn backward_link(&self) -> usize {
+        FORWARD_LINK + self.kept[0].links
     }
 
     /// The sizes in a pass with so many saved values.
@@ -132,7 +132,7 @@ impl<F, B> Bidirectional<F, B> {
         Ok(Answers {
             dims: Layer::<T>::dims(self),
             blocks: first.blocks + second.blocks,
-            places: FORWARD_PLACE + first.places + second.places,
+            links: FORWARD_LINK + first.links + second.links,
             depth: Answers::above(first.depth.max(second.depth))?,
             hints: Layer::<T>::hints(self),
             samples: first.samples.and(second.samples),
@@ -212,7 +212,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 saved: first_saved,
                 scratch,
                 state: ForwardState { initial_state: first_state, final_state: first_end },
-                ctx: ctx.branch(FORWARD_PLACE),
+                ctx: ctx.branch(FORWARD_LINK),
             },
         );
         self.backward.forward(
@@ -223,7 +223,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 saved: second_saved,
                 scratch,
                 state: ForwardState { initial_state: second_state, final_state: second_end },
-                ctx: ctx.branch(self.backward_place()),
+                ctx: ctx.branch(self.backward_link()),
             },
         );
         let parts = first.chunks(widths[0]).zip(second.chunks(widths[1]));
@@ -260,7 +260,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
             first.copy_from_slice(&dy[..widths[0]]);
             second.copy_from_slice(&dy[widths[0]..]);
         }
-        Parameters::Stay(first_w).down(
+        Parameters::Stay(first_w).backward(
             &self.forward,
             Backward {
                 x,
@@ -277,10 +277,10 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 },
                 overwrite_dw,
                 trainable,
-                ctx: ctx.branch(FORWARD_PLACE),
+                ctx: ctx.branch(FORWARD_LINK),
             },
         );
-        Parameters::Stay(second_w).down(
+        Parameters::Stay(second_w).backward(
             &self.backward,
             Backward {
                 x,
@@ -297,7 +297,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
                 },
                 overwrite_dw,
                 trainable: trainable.part(self.kept[0].blocks),
-                ctx: ctx.branch(self.backward_place()),
+                ctx: ctx.branch(self.backward_link()),
             },
         );
         if let Some(dx) = dx {

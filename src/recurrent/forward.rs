@@ -2,7 +2,7 @@
 
 use super::{
     cell::Operand,
-    monitoring::ACTIVATION_PLACE,
+    monitoring::ACTIVATION_LINK,
     plan::{SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
     stage::{ForwardStage, Stages},
 };
@@ -176,7 +176,7 @@ impl Unrolled {
                 cell_state_end.row(sample).copy_from_slice(rows(cell_state, sample, 1, cell_width));
             }
             if !monitored_z.is_empty() {
-                self.report_gates(cell, ctx.part(ACTIVATION_PLACE), step, &monitored_z[..active * gates], active, live);
+                self.report_gates(cell, ctx.part(ACTIVATION_LINK), step, &monitored_z[..active * gates], active, live);
             }
         }
     }

@@ -9,10 +9,10 @@ use crate::{
 };
 
 /// Places of a recurrent layer: the layer seen over depth, its input product, and the links over time.
-pub(super) const INPUT_PLACE: usize = 1;
-pub(super) const INJECTION_PLACE: usize = 2;
-pub(super) const ACTIVATION_PLACE: usize = 3;
-pub(super) const RECURRENT_PLACE: usize = 4;
+pub(super) const INPUT_LINK: usize = 1;
+pub(super) const INJECTION_LINK: usize = 2;
+pub(super) const ACTIVATION_LINK: usize = 3;
+pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
     /// The activation of a cell that has just one.
@@ -110,9 +110,9 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
     }
 
     /// Shows the link from the gradient before to what was gathered.
-    pub(super) fn report(&mut self, place: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
+    pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
-            let link = self.ctx.path.part(place).link(factor, self.ctx.shape).at_step(self.step);
+            let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);
             let link = Link { activation, ..link };
             self.ctx.monitor.backward(&link, &before[..self.before], &after[..self.gathered]);
         }

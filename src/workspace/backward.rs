@@ -177,7 +177,7 @@ impl<T: Scalar> Memory<T> {
             ctx: Context { shape, mode: pass.mode, dropout: self.dropout, path: LinkPath::new(&self.names), monitor },
         };
         let whole = w.part(0..self.dims.parameters);
-        install(self.pool.as_mut(), || whole.down(network, backward));
+        install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
         // A layer may leave unwanted gradients out; one that does not is as right.
         for block in self.blocks.iter().filter(|block| block.frozen) {

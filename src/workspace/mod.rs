@@ -199,7 +199,7 @@ impl<T: Scalar> Memory<T> {
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
         let names = network.structure().link_names("");
-        if names.len() != answers.places {
+        if names.len() != answers.links {
             return Err(LayerRule::Changed { method: "structure" }.at(""));
         }
         let none = || Aligned::zeros("nothing", 0);

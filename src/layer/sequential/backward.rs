@@ -91,7 +91,7 @@ impl<T: Scalar> Sequential<T> {
                 Parameters::Stay(_) => &mut dw[own.clone()],
                 Parameters::Descend(..) => &mut dw[..own.len()],
             };
-            w.part(own).down(
+            w.part(own).backward(
                 &link.layer,
                 Backward {
                     x: input,
@@ -108,7 +108,7 @@ impl<T: Scalar> Sequential<T> {
                     },
                     overwrite_dw,
                     trainable: trainable.part(link.first_block),
-                    ctx: Context { shape: rows, ..ctx.part(link.first_place) },
+                    ctx: Context { shape: rows, ..ctx.part(link.first_link) },
                 },
             );
             (y, gone) = (input, values);

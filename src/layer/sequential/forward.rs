@@ -62,7 +62,7 @@ impl<T: Scalar> Sequential<T> {
                     initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
                     final_state: cut(STATE, &mut final_state, states),
                 },
-                ctx: Context { shape: rows, ..ctx.part(link.first_place) },
+                ctx: Context { shape: rows, ..ctx.part(link.first_link) },
             };
             let parameters = &w[self.parameters(i)];
             if far && self.multiplies(i) {

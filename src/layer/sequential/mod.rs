@@ -47,7 +47,7 @@ pub struct Sequential<T> {
 struct Entry<T> {
     layer: Box<dyn Layer<T>>,
     first_block: usize,
-    first_place: usize,
+    first_link: usize,
     /// Its answers when it was added.
     kept: Answers,
 }
@@ -101,7 +101,7 @@ impl<T: Scalar> Sequential<T> {
         let last = self.links.last();
         let entry = Entry {
             first_block: last.map_or(0, |last| last.first_block + last.kept.blocks),
-            first_place: last.map_or(0, |last| last.first_place + last.kept.places),
+            first_link: last.map_or(0, |last| last.first_link + last.kept.links),
             kept,
             layer,
         };
@@ -160,7 +160,7 @@ impl<T: Scalar> Sequential<T> {
         Ok(Answers {
             dims: self.dims(),
             blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
-            places: last.map_or(0, |last| last.first_place + last.kept.places),
+            links: last.map_or(0, |last| last.first_link + last.kept.links),
             depth: Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0))?,
             hints: self.hints(),
             samples: self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples)),

@@ -40,8 +40,8 @@ impl<T: Scalar> Sequential<T> {
 
     /// The run in which link `i` is.
     fn run_of(&self, i: usize) -> Option<Range<usize>> {
-        let place = self.runs.partition_point(|run| run.end <= i);
-        (place < self.runs.len()).then(|| self.run(place)).filter(|run| run.contains(&i))
+        let first = self.runs.partition_point(|run| run.end <= i);
+        (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
     /// For how many parts of the rows those links are worth it.
@@ -119,7 +119,7 @@ impl<T: Scalar> Sequential<T> {
                 let above = self.above(i);
                 request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
             }
-            let (dropout, path) = (dropout.later(own.start), path.part(link.first_place));
+            let (dropout, path) = (dropout.later(own.start), path.part(link.first_link));
             let ctx = Context::new(BatchShape::batch(own.len()), mode, &mut no_monitor);
             let pass = Forward::new(x, y, saved, scratch, Context { dropout, path, ..ctx });
             link.layer.forward(&w[self.parameters(i)], pass);
@@ -174,7 +174,7 @@ impl<T: Scalar> Sequential<T> {
             }
             let (unwanted, scratch) = scratch.split_at_mut(self.parameters(i).len());
             let (rows, x, y) = (BatchShape::batch(own.len()), before(i, &own), before(i + 1, &own));
-            let (dropout, path) = (dropout.later(own.start), path.part(link.first_place));
+            let (dropout, path) = (dropout.later(own.start), path.part(link.first_link));
             let overwrite_dw = link.kept.hints.overwrites_dw;
             if !overwrite_dw {
                 unwanted.fill(T::zero());
@@ -196,10 +196,10 @@ impl<T: Scalar> Sequential<T> {
             }
             let (link, mut no_monitor) = (&self.links[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
-            let (trainable, path) = (trainable.part(link.first_block), path.part(link.first_place));
+            let (trainable, path) = (trainable.part(link.first_block), path.part(link.first_link));
             let ctx = Context { dropout, path, ..Context::new(shape, mode, &mut no_monitor) };
             let pass = Backward::new(x, y, dy, None, dw, &mut [], scratch, ctx);
-            w.down(&link.layer, Backward { overwrite_dw, trainable, ..pass });
+            w.backward(&link.layer, Backward { overwrite_dw, trainable, ..pass });
         };
         match w {
             Parameters::Stay(w) => parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {
