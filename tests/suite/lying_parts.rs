@@ -199,11 +199,11 @@ impl Layer<f32> for Liar {
     }
 
     fn structure(&self) -> Structure<'_, f32> {
-        let links: &[&str] = match self.lie {
-            Lie::NoPlace => &[],
-            Lie::PlaceTwice => &["", ""],
-            Lie::PlacesChange if self.wavers(Lie::PlacesChange) => &["", "other"],
-            _ => &[""],
+        let links: &[&str] = match () {
+            () if self.is(Lie::NoPlace) => &[],
+            () if self.is(Lie::PlaceTwice) => &["", ""],
+            () if self.wavers(Lie::PlacesChange) => &["", "other"],
+            () => &[""],
         };
         Structure::LEAF.links(links)
     }
