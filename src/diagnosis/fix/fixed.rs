@@ -40,10 +40,10 @@ impl<T: Scalar> FixedNetwork<T> {
     /// x: \[rows, input\], time-major.
     ///
     /// # Errors
-    /// Those of [`first_check`](super::first_check).
+    /// Those of [`first_check`](crate::diagnosis::first_check).
     ///
     /// # Panics
-    /// As [`first_check`](super::first_check).
+    /// As [`first_check`](crate::diagnosis::first_check).
     pub fn check(&self, x: &[T], shape: BatchShape<'_>, span: Option<usize>) -> Result<Report, Error> {
         health::check(&*self.network, &self.parameters, x, shape, span, 0)
     }
