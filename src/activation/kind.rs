@@ -1,15 +1,13 @@
 //! An activation as data, and as a trait object.
 
-use super::{
-    Activation, Bounds, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
-    LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
-};
+use super::{Activation, Bounds, list::activations};
 use crate::{
     arc::Arc,
+    error::Error,
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{format, vec::Vec};
-use core::fmt::Debug;
+use core::{fmt::Debug, ops::RangeInclusive};
 
 /// An [`Activation`] as a trait object, in `f64`.
 ///
@@ -21,12 +19,19 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn value_at(&self, z: f64) -> f64;
     /// `φ′(z)`.
     fn derivative_at(&self, z: f64) -> f64;
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z` but the jumps, or `None` if it is not known.
     fn bounds(&self) -> Option<Bounds>;
-    /// The points at which φ′ jumps, in increasing order.
+    /// The points at which φ′ jumps and φ does not, in increasing order.
     fn kink_points(&self) -> Vec<f64>;
+    /// The points at which φ jumps, in increasing order.
+    fn jump_points(&self) -> Vec<f64>;
     /// Whether `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
+
+    /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps; `None` if it is not known.
+    fn lipschitz(&self) -> Option<f64> {
+        if self.jump_points().is_empty() { self.bounds().map(|bounds| bounds.magnitude()) } else { Some(f64::INFINITY) }
+    }
 }
 
 impl<A: Activation> AnyActivation for A {
@@ -47,6 +52,9 @@ impl<A: Activation> AnyActivation for A {
     fn kink_points(&self) -> Vec<f64> {
         Activation::kinks(self)
     }
+    fn jump_points(&self) -> Vec<f64> {
+        Activation::jumps(self)
+    }
     fn odd(&self) -> bool {
         Activation::is_odd(self)
     }
@@ -58,22 +66,45 @@ pub(crate) trait ActivationVisitor {
     fn visit(self, activation: impl Activation) -> Self::Output;
 }
 
+/// A type of activation as the list has it.
+pub(crate) struct Entry {
+    /// A range for each parameter of `new`, from which random networks draw.
+    #[cfg_attr(not(feature = "proptest"), expect(dead_code))]
+    pub ranges: &'static [RangeInclusive<f64>],
+    /// The parameters that tests try.
+    pub examples: &'static [&'static [f64]],
+    /// The activation with these parameters, of which there are as many as ranges.
+    pub new: fn(&[f64]) -> Result<ActivationKind, Error>,
+}
+
+/// `new` of a type, called with a slice of parameters.
+macro_rules! constructor {
+    ($name:ident) => {
+        |_| Ok(ActivationKind::$name(super::$name))
+    };
+    ($name:ident $first:expr) => {
+        |parameters| Ok(ActivationKind::$name(super::$name::new(parameters[0])?))
+    };
+    ($name:ident $first:expr, $second:expr) => {
+        |parameters| Ok(ActivationKind::$name(super::$name::new(parameters[0], parameters[1])?))
+    };
+}
+
 macro_rules! kinds {
-    ($($name:ident)+) => {
+    ($($file:ident: $($name:ident $([$($range:expr),+] $(($($parameter:expr),+))+)?),+;)+) => {
         /// An activation as data: one of this crate with its parameters, or a custom one.
         ///
         /// ```
         /// use chainrule::activation::{Activation, ActivationKind, Tanh};
         /// let kind = Tanh.kind();
         /// assert_eq!(kind, ActivationKind::Tanh(Tanh));
-        /// assert_eq!(kind.name(), "Tanh");
-        /// assert_eq!(kind.derivative(0.0), 1.0);
+        /// assert_eq!((kind.name(), kind.value(0.5f32)), ("Tanh", Tanh.value(0.5)));
         /// ```
         #[derive(Clone, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum ActivationKind {
-            $(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")] $name($name),)+
+            $($(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")] $name(super::$name),)+)+
             /// A custom activation. It cannot be written to a file.
             #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
             Custom(Arc<dyn AnyActivation>),
@@ -83,7 +114,7 @@ macro_rules! kinds {
             /// The activation as a trait object.
             pub fn as_any(&self) -> &dyn AnyActivation {
                 match self {
-                    $(ActivationKind::$name(activation) => activation,)+
+                    $($(ActivationKind::$name(activation) => activation,)+)+
                     ActivationKind::Custom(activation) => &**activation,
                 }
             }
@@ -91,17 +122,24 @@ macro_rules! kinds {
             /// Calls `visitor` with the typed activation; `None` for a custom one.
             pub(crate) fn visit<V: ActivationVisitor>(&self, visitor: V) -> Option<V::Output> {
                 match self {
-                    $(ActivationKind::$name(activation) => Some(visitor.visit(activation.clone())),)+
+                    $($(ActivationKind::$name(activation) => Some(visitor.visit(activation.clone())),)+)+
                     ActivationKind::Custom(_) => None,
                 }
             }
         }
 
+        /// The list, with how to make each activation.
+        pub(crate) const LIST: &[Entry] = &[$($(Entry {
+            ranges: &[$($($range),+)?],
+            examples: &[$($(&[$($parameter),+]),+)?],
+            new: constructor!($name $($($range),+)?),
+        },)+)+];
+
         /// Custom activations are equal if their names and `Debug` texts are.
         impl PartialEq for ActivationKind {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
-                    $((ActivationKind::$name(a), ActivationKind::$name(b)) => a == b,)+
+                    $($((ActivationKind::$name(a), ActivationKind::$name(b)) => a == b,)+)+
                     (ActivationKind::Custom(a), ActivationKind::Custom(b)) => {
                         a.name() == b.name() && format!("{a:?}") == format!("{b:?}")
                     }
@@ -112,60 +150,72 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    Identity Sigmoid Tanh Relu LeakyRelu Relu6 Elu Celu Selu Gelu GeluTanh Swish Mish Softplus Softsign LogSigmoid
-    HardTanh HardSigmoid HardSwish Erf
-}
+activations!(kinds);
 
 impl ActivationKind {
     /// The name of the type, without the path.
     pub fn name(&self) -> &'static str {
         self.as_any().name()
     }
-    /// `φ(z)`.
-    pub fn value(&self, z: f64) -> f64 {
-        self.as_any().value_at(z)
-    }
-    /// `φ′(z)`.
-    pub fn derivative(&self, z: f64) -> f64 {
-        self.as_any().derivative_at(z)
-    }
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
-    pub fn derivative_bounds(&self) -> Option<Bounds> {
-        self.as_any().bounds()
-    }
-    /// The points at which φ′ jumps, in increasing order.
-    pub fn kinks(&self) -> Vec<f64> {
-        self.as_any().kink_points()
-    }
-    /// Whether `φ(−z) = −φ(z)` exactly.
-    pub fn is_odd(&self) -> bool {
-        self.as_any().odd()
+    /// Every activation of this crate; those with parameters, at several on both sides of the usual.
+    pub fn examples() -> Vec<ActivationKind> {
+        let of = |entry: &Entry| {
+            let examples = if entry.examples.is_empty() { &[[].as_slice()] } else { entry.examples };
+            examples.iter().filter_map(|parameters| (entry.new)(parameters).ok()).collect::<Vec<_>>()
+        };
+        LIST.iter().flat_map(of).collect()
     }
 }
 
-/// An activation that is called through its trait object, in `f64` for every scalar.
-#[derive(Clone, Debug)]
-pub(crate) struct Dynamic(pub ActivationKind);
+/// φ at a number.
+struct Value<T>(T);
 
-impl Activation for Dynamic {
-    fn value<T: Scalar>(&self, z: T) -> T {
-        scalar(self.0.value(to_f64(z)))
+impl<T: Scalar> ActivationVisitor for Value<T> {
+    type Output = T;
+    fn visit(self, activation: impl Activation) -> T {
+        activation.value(self.0)
     }
-    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
-        scalar(self.0.derivative(to_f64(z)))
+}
+
+/// φ′ at a number, given φ there.
+struct Derivative<T>(T, T);
+
+impl<T: Scalar> ActivationVisitor for Derivative<T> {
+    type Output = T;
+    fn visit(self, activation: impl Activation) -> T {
+        activation.derivative(self.0, self.1)
+    }
+}
+
+/// The activation itself, in every scalar. A custom one computes in `f64` and carries the first derivative of a dual
+/// number.
+impl Activation for ActivationKind {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        if let Some(y) = self.visit(Value(z)) {
+            return y;
+        }
+        let at = to_f64(z);
+        let (y, slope) = (scalar(self.as_any().value_at(at)), self.as_any().derivative_at(at));
+        // The difference is 0 for a plain number, and the tangent of a dual one.
+        if at.is_finite() && slope.is_finite() { y + (z - scalar(at)) * scalar(slope) } else { y }
+    }
+    fn derivative<T: Scalar>(&self, z: T, y: T) -> T {
+        self.visit(Derivative(z, y)).unwrap_or_else(|| scalar(self.as_any().derivative_at(to_f64(z))))
     }
     fn derivative_bounds(&self) -> Option<Bounds> {
-        self.0.derivative_bounds()
+        self.as_any().bounds()
     }
     fn kinks(&self) -> Vec<f64> {
-        self.0.kinks()
+        self.as_any().kink_points()
+    }
+    fn jumps(&self) -> Vec<f64> {
+        self.as_any().jump_points()
     }
     fn is_odd(&self) -> bool {
-        self.0.is_odd()
+        self.as_any().odd()
     }
     fn kind(&self) -> ActivationKind {
-        self.0.clone()
+        self.clone()
     }
 }
 

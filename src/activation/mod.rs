@@ -4,26 +4,23 @@ use crate::{arc::Arc, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
-mod exponential;
-mod gelu;
-mod hard;
-mod identity;
 mod kind;
-mod rectified;
-mod saturating;
-mod softplus;
-mod swish;
+mod list;
 
-pub use exponential::{Celu, Elu, Selu};
-pub use gelu::{Gelu, GeluTanh};
-pub use hard::{HardSigmoid, HardSwish, HardTanh};
-pub use identity::Identity;
+pub(crate) use kind::ActivationVisitor;
 pub use kind::{ActivationKind, AnyActivation};
-pub(crate) use kind::{ActivationVisitor, Dynamic};
-pub use rectified::{LeakyRelu, Relu, Relu6};
-pub use saturating::{Erf, Sigmoid, Softsign, Tanh};
-pub use softplus::{LogSigmoid, Softplus};
-pub use swish::{Mish, Swish};
+#[cfg(feature = "proptest")]
+pub(crate) use kind::{Entry, LIST};
+
+macro_rules! files {
+    ($($file:ident: $($name:ident $([$($range:expr),+] $(($($parameter:expr),+))+)?),+;)+) => {
+        $(
+            mod $file;
+            pub use $file::{$($name),+};
+        )+
+    };
+}
+list::activations!(files);
 
 /// The range of a derivative: `[inf φ′, sup φ′]` over all real numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,16 +64,21 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// `φ(z)`.
     fn value<T: Scalar>(&self, z: T) -> T;
 
-    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink, it is one of the one-sided derivatives.
+    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T;
 
-    /// `[inf φ′, sup φ′]` over all real `z`, or `None` if it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z` but the [`jumps`](Self::jumps), or `None` if it is not known.
     fn derivative_bounds(&self) -> Option<Bounds> {
         None
     }
 
-    /// The points at which φ′ jumps, in increasing order.
+    /// The points at which φ′ jumps and φ does not, in increasing order.
     fn kinks(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// The points at which φ itself jumps, in increasing order. `derivative_bounds` holds between them.
+    fn jumps(&self) -> Vec<f64> {
         Vec::new()
     }
 

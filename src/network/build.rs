@@ -1,7 +1,7 @@
 //! Networks built from their description, for any scalar.
 
 use crate::{
-    activation::{Activation, ActivationKind, ActivationVisitor, Dynamic},
+    activation::{Activation, ActivationKind, ActivationVisitor},
     error::Error,
     initializer::InitializerKind,
     layer::{
@@ -124,7 +124,7 @@ struct Behind;
 
 impl ActivationDispatch for Behind {
     fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
-        Some(visitor.visit(Dynamic(activation.clone())))
+        Some(visitor.visit(activation.clone()))
     }
 }
 

@@ -28,7 +28,7 @@ struct Row {
 
 /// Whether an activation is bounded: flat on both sides.
 pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
-    activation.value(1e3).abs() < 100.0 && activation.value(-1e3).abs() < 100.0
+    [1e3, -1e3].into_iter().all(|z| activation.as_any().value_at(z).abs() < 100.0)
 }
 
 /// The activations of a network with their paths.
@@ -81,7 +81,7 @@ fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
     let row = |link: &&crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);
-        let sup = kind(layer).and_then(|kind| kind.derivative_bounds()).map(|bounds| bounds.magnitude());
+        let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
         // Three standard deviations of what goes in: most units are where a bounded φ is flat.
         let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
         Some(Row {

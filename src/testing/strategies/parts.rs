@@ -2,13 +2,12 @@
 
 use super::numbers::hundredths;
 use crate::{
-    activation::{
-        ActivationKind, Celu, Elu, Erf, Gelu, GeluTanh, HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu,
-        LogSigmoid, Mish, Relu, Relu6, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh,
-    },
+    activation::{ActivationKind, Entry, Identity, LIST},
     initializer::{self, ByGate, Constant, Distribution, Fan, InitializerKind, Sparse, SparseScale},
     layer::CellKind,
 };
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use proptest::{
     prop_oneof,
     strategy::{BoxedStrategy, Just, Strategy, Union},
@@ -16,35 +15,14 @@ use proptest::{
 
 /// Every activation of the crate, with parameters on both sides of the usual. They shrink to the identity.
 pub fn activations() -> BoxedStrategy<ActivationKind> {
-    use ActivationKind as Kind;
-    let plain = [
-        Kind::Identity(Identity),
-        Kind::Relu(Relu),
-        Kind::Tanh(Tanh),
-        Kind::Sigmoid(Sigmoid),
-        Kind::Relu6(Relu6),
-        Kind::Selu(Selu),
-        Kind::Gelu(Gelu),
-        Kind::GeluTanh(GeluTanh),
-        Kind::Mish(Mish),
-        Kind::Softsign(Softsign),
-        Kind::LogSigmoid(LogSigmoid),
-        Kind::HardSigmoid(HardSigmoid),
-        Kind::HardSwish(HardSwish),
-        Kind::Erf(Erf),
-    ];
-    // The ranges are within what `new` takes; the default would stand in for what it does not.
-    prop_oneof![
-        14 => Union::new(plain.map(Just)),
-        1 => hundredths(-200, 200).prop_map(|slope| Kind::LeakyRelu(LeakyRelu::new(slope).unwrap_or_default())),
-        1 => hundredths(0, 300).prop_map(|alpha| Kind::Elu(Elu::new(alpha).unwrap_or_default())),
-        1 => hundredths(10, 300).prop_map(|alpha| Kind::Celu(Celu::new(alpha).unwrap_or_default())),
-        1 => hundredths(-300, 300).prop_map(|beta| Kind::Swish(Swish::new(beta).unwrap_or_default())),
-        1 => hundredths(10, 300).prop_map(|beta| Kind::Softplus(Softplus::new(beta).unwrap_or_default())),
-        1 => (hundredths(-200, 50), hundredths(10, 300))
-            .prop_map(|(min, width)| Kind::HardTanh(HardTanh::new(min, min + width).unwrap_or_default())),
-    ]
-    .boxed()
+    let of = |entry: &'static Entry| {
+        let hundredth = |x: f64| (100.0 * x).round() as i32;
+        let parameter = |range: &RangeInclusive<f64>| hundredths(hundredth(*range.start()), hundredth(*range.end()));
+        let parameters: Vec<_> = entry.ranges.iter().map(parameter).collect();
+        // `new` takes all of the ranges.
+        parameters.prop_map(|p| (entry.new)(&p).unwrap_or(ActivationKind::Identity(Identity)))
+    };
+    Union::new(LIST.iter().map(of)).boxed()
 }
 
 /// Initializers that can fill every shape, of the crate's own but one: a sparse matrix of given spectral radius must be

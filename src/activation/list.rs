@@ -1,0 +1,21 @@
+//! The list of activations. An activation of this crate is a file beside this one, and a line here.
+
+/// Calls `$each!` with the list.
+///
+/// A line names the file and its types. A type with parameters has a range for each, from which random networks draw,
+/// and the parameters that tests try beside it: those of `new`, in order.
+macro_rules! activations {
+    ($each:ident) => {
+        $each! {
+            identity: Identity;
+            saturating: Sigmoid, Tanh, Softsign, Erf;
+            rectified: Relu, Relu6, LeakyRelu [-2.0..=2.0] (0.01) (0.0) (1.0) (2.5) (-0.5) (0.999);
+            exponential: Selu, Elu [0.0..=3.0] (1.0) (0.0) (0.5) (3.0), Celu [0.1..=3.0] (1.0) (0.5) (3.0) (0.01);
+            gelu: Gelu, GeluTanh;
+            swish: Mish, Swish [-3.0..=3.0] (1.0) (0.0) (0.3) (4.0) (-2.0) (50.0);
+            softplus: LogSigmoid, Softplus [0.1..=3.0] (1.0) (0.2) (2.0) (50.0);
+            hard: HardSigmoid, HardSwish, HardTanh [-2.0..=0.5, 0.6..=3.5] (-1.0, 1.0) (-0.25, 3.0) (0.1, 0.3);
+        }
+    };
+}
+pub(crate) use activations;
