@@ -2,7 +2,7 @@
 
 use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
 use crate::{
-    activation::Activation,
+    activation::{Activation, AnyActivation},
     batch_shape::BatchShape,
     kernel::elementwise::{Formula, apply, map2},
     linalg::Upper,
@@ -62,9 +62,9 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
-    /// `sup |φ′|`: the Jacobian is the diagonal of φ′.
+    /// `sup |φ′|`: the Jacobian is the diagonal of φ′. Across a jump of φ no bound holds: ∞.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
-        self.activation.derivative_bounds().map(|bounds| Upper::of(bounds.magnitude()).get())
+        self.activation.lipschitz().map(|bound| Upper::of(bound).get())
     }
 
     fn spec(&self) -> LayerSpec {

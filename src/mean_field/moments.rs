@@ -12,12 +12,47 @@ const LEAST: f64 = 1e-30;
 #[derive(Clone, Debug)]
 pub(crate) struct Moments<'a> {
     activation: &'a dyn AnyActivation,
+    /// Where panels are split: kinks and jumps.
     kinks: Vec<f64>,
+    jumps: Vec<Jump>,
+}
+
+/// A jump of φ.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    at: f64,
+    /// φ on either side.
+    sides: [f64; 2],
+}
+
+impl Jump {
+    /// The limits are φ at a distance that roundings of `at` do not reach.
+    fn new(activation: &dyn AnyActivation, at: f64) -> Self {
+        let near = 1e-13 * at.abs().max(1.0);
+        Jump { at, sides: [at - near, at + near].map(|z| activation.value_at(z)) }
+    }
+
+    /// The density of u at the jump, u normal with variance q.
+    fn density(&self, q: f64) -> f64 {
+        crate::math::FRAC_1_SQRT_2PI * libm::exp(-0.5 * self.at * self.at / q) / libm::sqrt(q)
+    }
+
+    /// φ on the right less φ on the left.
+    fn rise(&self) -> f64 {
+        self.sides[1] - self.sides[0]
+    }
 }
 
 impl<'a> Moments<'a> {
     pub fn new(activation: &'a dyn AnyActivation) -> Self {
-        Moments { activation, kinks: activation.kink_points() }
+        let jumps: Vec<Jump> = activation.jump_points().into_iter().map(|at| Jump::new(activation, at)).collect();
+        let kinks = activation.kink_points().into_iter().chain(jumps.iter().map(|jump| jump.at)).collect();
+        Moments { activation, kinks, jumps }
+    }
+
+    /// Whether φ jumps.
+    pub fn jumps(&self) -> bool {
+        self.jumps.iter().any(|jump| jump.rise() != 0.0)
     }
 
     /// `E φ`.
@@ -43,11 +78,18 @@ impl<'a> Moments<'a> {
     /// `d/dq E φ² = E φ(u) φ′(u) z / √q`, with u = √q z.
     ///
     /// It equals `E (φ′² + φ φ″)` by Stein's lemma, but needs no φ″, so it is also right if φ′ is
-    /// discontinuous.
+    /// discontinuous. A jump of φ at a adds `Δφ² p(a) a/2q`, with p the density of u.
     pub fn square_slope(&self, q: f64) -> f64 {
         let q = q.max(LEAST);
         let root = libm::sqrt(q);
-        expectation(q, &self.kinks, |u, z| [self.activation.value_at(u) / root, self.activation.derivative_at(u) * z])
+        let between = expectation(q, &self.kinks, |u, z| {
+            [self.activation.value_at(u) / root, self.activation.derivative_at(u) * z]
+        });
+        let of_jump = |jump: &Jump| {
+            let [left, right] = jump.sides;
+            0.5 * (right * right - left * left) * jump.density(q) * jump.at / q
+        };
+        between + self.jumps.iter().map(of_jump).sum::<f64>()
     }
 
     /// `E φ(u₁) φ(u₂)` for u₁, u₂ with variance q and correlation c.
@@ -55,8 +97,34 @@ impl<'a> Moments<'a> {
         expectation_of_pair(q.max(LEAST), c, &self.kinks, |u| self.activation.value_at(u))
     }
 
-    /// `E φ′(u₁) φ′(u₂)` for u₁, u₂ with variance q and correlation c.
-    pub fn derivative_pair(&self, q: f64, c: f64) -> f64 {
-        expectation_of_pair(q.max(LEAST), c, &self.kinks, |u| self.activation.derivative_at(u))
+    /// `E φ′(u₁) φ′(u₂)` for u₁, u₂ with variance q and correlation c: `d/dc E φ(u₁) φ(u₂) / q`.
+    ///
+    /// A jump of φ at a is a φ′ of weight Δφ there. With φ′ elsewhere it gives `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, with a
+    /// jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for a = b.
+    pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
+        let q = q.max(LEAST);
+        let slope = |u: f64| self.activation.derivative_at(u);
+        let between = expectation_of_pair(q, c, &self.kinks, slope);
+        // u₂ at u₁ = a is normal about c a with this variance.
+        let rest = q * (1.0 - c) * (1.0 + c);
+        let of_jump = |jump: &Jump| {
+            let centre = c * jump.at;
+            let edges: Vec<f64> = self.kinks.iter().map(|kink| kink - centre).collect();
+            let meets = match rest {
+                0.0 => slope(centre),
+                _ => expectation(rest, &edges, |u, _| [slope(centre + u), 1.0]),
+            };
+            let jumps = self.jumps.iter().filter(|other| other.rise() != 0.0).map(|other| {
+                let away = other.at - centre;
+                let density = match rest {
+                    0.0 if away == 0.0 => f64::INFINITY,
+                    0.0 => 0.0,
+                    _ => crate::math::FRAC_1_SQRT_2PI * libm::exp(-0.5 * away * away / rest) / libm::sqrt(rest),
+                };
+                other.rise() * density
+            });
+            jump.rise() * jump.density(q) * (2.0 * meets + jumps.sum::<f64>())
+        };
+        between + self.jumps.iter().filter(|jump| jump.rise() != 0.0).map(of_jump).sum::<f64>()
     }
 }

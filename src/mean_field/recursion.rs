@@ -185,7 +185,7 @@ impl<'a> MeanField<'a> {
     /// variance; `None` without a fixed point.
     ///
     /// For χ₁ ≤ 1 it is 1: all inputs become the same. Otherwise it is less than 1: nearby inputs separate, the
-    /// chaotic phase (Poole et al. 2016).
+    /// chaotic phase (Poole et al. 2016). An activation that jumps separates inputs at any χ₁.
     pub fn fixed_correlation(&self) -> Option<f64> {
         self.fixed_point().map(|point| self.fixed_correlation_at(point.variance))
     }
@@ -196,7 +196,7 @@ impl<'a> MeanField<'a> {
         let (q, chi) = (point.variance, self.gradient_gain(point.variance));
         let correlation = match self.fixed_correlation_at(q) {
             1.0 => chi,
-            c => self.weight_variance * self.moments.derivative_pair(q, c),
+            c => self.weight_variance * self.moments.pair_slope(q, c),
         };
         Some(DepthScales {
             variance: depth_scale(point.slope.abs()),
@@ -297,13 +297,13 @@ impl<'a> MeanField<'a> {
 
     /// dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
-        q * self.weight_variance * self.moments.derivative_pair(q, c) / self.next_variance(q)
+        q * self.weight_variance * self.moments.pair_slope(q, c) / self.next_variance(q)
     }
 
     /// c* by Newton's method from c = 0. The map is a power series in c with non-negative coefficients (Mehler's
     /// formula), so it is convex on \[0, 1\]. Hence the iterates approach the first fixed point from below.
     fn fixed_correlation_at(&self, q: f64) -> f64 {
-        if self.gradient_gain(q) <= 1.0 + INDIFFERENT {
+        if self.gradient_gain(q) <= 1.0 + INDIFFERENT && !self.moments.jumps() {
             return 1.0;
         }
         let mut c = 0.0;

@@ -34,11 +34,11 @@ impl<A: Activation> Cell for Elman<A> {
         Some(&self.activation)
     }
 
-    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`: `∂h_t/∂h_{t−1} = diag(φ′) U`.
+    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`, or ∞ where φ jumps: `∂h_t/∂h_{t−1} = diag(φ′) U`.
     ///
     /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
-        let steepest = Upper::of(self.activation.derivative_bounds()?.magnitude());
+        let steepest = Upper::of(self.activation.lipschitz()?);
         let [gate] = gates else { return None };
         let through = |weights: f64| (steepest * Upper::of(weights)).get();
         Some(StepBounds { state: [[through(gate.recurrent), 0.0], [0.0, 0.0]], input: [through(gate.weight), 0.0] })

@@ -69,6 +69,18 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
+/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/2048 as far as ±10, of
+/// ½ as far as ±10⁴.
+pub(super) fn fine(seed: u64) -> Vec<f64> {
+    let mut rng = generator(seed);
+    let mut all = Vec::new();
+    for (first, last, step) in [(-REACH, -10.0, 0.5), (-10.0, 10.0, 1.0 / 2048.0), (10.0, REACH, 0.5)] {
+        let count = ((last - first) / step) as usize;
+        all.extend((0..count).map(|i| first + (i as f64 + uniform(&mut rng)) * step));
+    }
+    all
+}
+
 /// Small round magnitudes, the simplest first.
 const ROUND: [f64; 27] = [
     0.0, 1.0, 2.0, 3.0, 0.5, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0, 0.1, 0.01,

@@ -1,8 +1,9 @@
-//! The bounds of a derivative, and its kinks, by search.
+//! The bounds of a derivative, its kinks and the jumps of the value, by search.
 
 use super::{
     argument::{REACH, arguments, between, distance, rounded, simplest},
-    probe::{Probe, slope},
+    probe::{Probe, slope, value},
+    search::{Extreme, Search},
 };
 use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
@@ -14,9 +15,6 @@ const CANDIDATES: usize = 24;
 const SECTIONS: usize = 48;
 /// The least jump that is searched for, in units of the derivative's size: a million roundings.
 const JUMP: f64 = 1e-9;
-/// A derivative is unbounded if it passes this, or still grows by a tenth between 1e150 and 1e308.
-const HUGE: f64 = 1e30;
-const HALF_WAY: f64 = 1e150;
 /// Digits kept of a bound that is not a short number: rounded outward, it is within 1e-8.
 const DIGITS: usize = 8;
 
@@ -47,12 +45,6 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
         }
     }
     best
-}
-
-/// Whether `f` grows without end, `greatest` being the greatest found.
-pub(super) fn unbounded(f: &dyn Fn(f64) -> f64, points: &[f64], greatest: f64) -> bool {
-    let half_way = points.iter().filter(|z| z.abs() < HALF_WAY).map(|&z| f(z)).fold(f64::NEG_INFINITY, f64::max);
-    greatest > HUGE || (greatest > 0.0 && greatest > 1.1 * half_way)
 }
 
 /// Where `f` jumps between neighbouring floats, and by how much: bisection between neighbours of the grid.
@@ -104,14 +96,17 @@ pub struct Measured {
     pub inf_at: f64,
     /// Where φ′ is greatest, ±∞ where it approaches that far out.
     pub sup_at: f64,
-    /// Where φ′ jumps, in increasing order, as far as ±10⁴.
+    /// Where φ′ jumps and φ does not, in increasing order, as far as ±10⁴.
     pub kinks: Vec<f64>,
+    /// Where φ jumps, in increasing order, as far as ±10⁴.
+    pub jumps: Vec<f64>,
 }
 
-/// Searches for the bounds and the kinks of φ′ in `f64`: what to declare for an activation of your own.
+/// Searches for the bounds and the kinks of φ′ and the jumps of φ in `f64`: what to declare for an activation of your own.
 ///
-/// A search proves nothing: a peak narrower than 1/32 may hide from it. It starts from the maxima of a grid whose
-/// points `seed` moves about.
+/// Peaks of φ′ are found that are at least 1e-3 wide as far as ±10, and 1 wide as far as ±10⁴; beyond, and narrower,
+/// those that φ rises over. A bound is infinite where φ′ is seen to run away: towards ±∞, 0 or a pole it grows at no
+/// lesser rate. A search proves nothing. `seed` moves its points about.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, testing::measure_derivative};
@@ -127,19 +122,26 @@ pub fn measure_derivative<A: Activation>(activation: &A, seed: u64) -> Measured 
 }
 
 pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
-    let points = arguments(&activation.kink_points(), seed);
+    let breaks = [activation.kink_points(), activation.jump_points()].concat();
+    let points = arguments(&breaks, seed);
+    let search = Search::new(activation, &breaks, seed);
     let f = |z| slope::<f64>(activation, z);
-    let mut kinks: Vec<f64> = jumps(&f, &points).into_iter().map(|(z, _)| z).collect();
-    kinks.sort_unstable_by(f64::total_cmp);
-    let (sup, sup_at) = extreme(&f, &points);
-    let (inf, inf_at) = extreme(&|z| -f(z), &points);
-    Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks }
+    let places = |f: &dyn Fn(f64) -> f64| {
+        let mut places: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
+        places.sort_unstable_by(f64::total_cmp);
+        places
+    };
+    let jumps = places(&|z| value::<f64>(activation, z));
+    let mut kinks = places(&f);
+    kinks.retain(|&kink| !jumps.iter().any(|&jump| (jump - kink).abs() <= distance(kink, 16.0, f64::EPSILON)));
+    let (sup, sup_at) = simple(&f, search.supremum(1.0));
+    let (inf, inf_at) = simple(&|z| -f(z), search.supremum(-1.0));
+    Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks, jumps }
 }
 
-/// The greatest `f`, or ∞, and the simplest place where it is met.
-fn extreme(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
-    let (value, at) = greatest(f, points);
-    if unbounded(f, points, value) {
+/// The supremum of `f`, or ∞, and the simplest place where it is met.
+fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> (f64, f64) {
+    if unbounded {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
     }
     let met = |z: f64| f(z) >= value - 4.0 * f64::EPSILON * value.abs();
@@ -199,8 +201,10 @@ impl fmt::Display for Measured {
         writeln!(f, "// found by search, rounded outward: least {least}, greatest {most}")?;
         let (inf, sup) = (Source(inf), Source(sup));
         write!(f, "fn derivative_bounds(&self) -> Option<Bounds> {{ Some(Bounds::new({inf}, {sup})) }}")?;
-        if !self.kinks.is_empty() {
-            write!(f, "\nfn kinks(&self) -> Vec<f64> {{ vec!{:?} }}", self.kinks)?;
+        for (name, places) in [("kinks", &self.kinks), ("jumps", &self.jumps)] {
+            if !places.is_empty() {
+                write!(f, "\nfn {name}(&self) -> Vec<f64> {{ vec!{places:?} }}")?;
+            }
         }
         Ok(())
     }

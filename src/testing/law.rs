@@ -30,8 +30,8 @@ laws! {
     Saturation: "a saturated derivative is small, not zero",
     /// Activations: φ′ jumps at each declared kink and nowhere else.
     Kinks: "the derivative jumps at the declared kinks and nowhere else",
-    /// Activations: φ itself has no jumps.
-    Continuity: "the value has no jumps",
+    /// Activations: φ jumps at each declared jump and nowhere else.
+    Continuity: "the value jumps at the declared jumps and nowhere else",
     /// Activations: no φ′ lies outside.
     BoundsHold: "no derivative lies outside the declared bounds",
     /// Activations: sup and inf are approached.

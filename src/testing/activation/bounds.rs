@@ -1,26 +1,35 @@
 //! Laws of bounds, monotony and symmetry.
 
-use super::{Format, Reading, SLACK, Suite, TIGHT};
+use super::{DOUBLE, Format, Reading, SLACK, Suite, TIGHT};
 use crate::{
     activation::Bounds,
     testing::{
         Law,
         argument::simplest,
-        bounds::{greatest, unbounded},
+        bounds::greatest,
         probe::{Precision, slope, value},
+        search::Extreme,
     },
 };
 use alloc::{format, vec::Vec};
 
 impl Suite<'_> {
-    pub(super) fn bounds<T: Precision>(&mut self, bounds: Bounds, format: &Format) {
+    /// The extremes of φ′ in `f64`, of a fine grid, in `T` at the arguments and at those extremes.
+    #[inline]
+    pub(super) fn bounds<T: Precision>(&mut self, bounds: Bounds, format: &Format, extremes: [Extreme; 2]) {
         let activation = self.activation;
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= format.max).collect();
+        let double = format.name == DOUBLE.name;
         let finite = |x: f64| if x.is_finite() { x.abs() } else { 0.0 };
         let size = finite(bounds.inf).max(finite(bounds.sup));
-        for (name, bound, sign) in [("sup", bounds.sup, 1.0), ("inf", bounds.inf, -1.0)] {
+        let sides = [("sup", bounds.sup, 1.0), ("inf", bounds.inf, -1.0)];
+        for ((name, bound, sign), extreme) in sides.into_iter().zip(extremes) {
             let f = |z: f64| sign * slope::<T>(activation, (format.value)(z));
-            let (mut best, mut at) = greatest(&f, &inside);
+            let Extreme { at: peak, unbounded, value } = extreme;
+            let (mut best, mut at) = if double { (value, peak) } else { greatest(&f, &inside) };
+            if f(peak) > best {
+                (best, at) = (f(peak), peak);
+            }
             for end in [f64::INFINITY, f64::NEG_INFINITY] {
                 if f(end) > best {
                     (best, at) = (f(end), end);
@@ -38,7 +47,7 @@ impl Suite<'_> {
             if !bound.is_infinite() {
                 self.trial.measures(Law::BoundsHold, format.name, beyond.max(0.0), SLACK);
                 let short = (sign * bound - best).max(0.0) / (size + f64::MIN_POSITIVE);
-                if format.name == "f64" && !self.trial.measures(Law::BoundsTight, "f64", short, TIGHT) {
+                if double && !self.trial.measures(Law::BoundsTight, "f64", short, TIGHT) {
                     let found = format!("{:?}, no nearer", sign * best);
                     self.trial.breaks(
                         Law::BoundsTight,
@@ -48,7 +57,7 @@ impl Suite<'_> {
                         format!("z = {at:?}"),
                     );
                 }
-            } else if format.name == "f64" && !(sign * bound > 0.0 && unbounded(&f, &inside, best)) {
+            } else if double && !(sign * bound > 0.0 && unbounded) {
                 let expected = format!("{bound:?}: φ′ beyond any number");
                 self.trial.breaks(
                     Law::BoundsTight,
@@ -64,6 +73,9 @@ impl Suite<'_> {
     pub(super) fn monotone<T: Precision>(&mut self, format: &Format) {
         let points: Vec<f64> = self.points.iter().copied().filter(|&z| (format.value)(z) == z).collect();
         for pair in points.windows(2) {
+            if self.across_jump(pair[0], pair[1], format) {
+                continue;
+            }
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
             let lean = self.size(pair[0]).max(self.size(pair[1])) + (pair[0] * self.truth(pair[0]).0).abs();
             let fall = (from - to) / (format.epsilon * (from.abs() + to.abs() + lean) + format.least_normal);

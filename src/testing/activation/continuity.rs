@@ -1,6 +1,6 @@
 //! Laws of continuity: jumps of φ, and kinks where φ′ jumps.
 
-use super::{DOUBLE, ROUNDINGS, SINGLE, Suite};
+use super::{DOUBLE, ROUNDINGS, SINGLE, Suite, meets};
 use crate::testing::{
     Law,
     argument::{REACH, distance},
@@ -8,6 +8,12 @@ use crate::testing::{
     probe::{slope, value},
 };
 use alloc::{format, vec::Vec};
+
+/// Whether all are finite, in increasing order.
+#[inline]
+fn increasing(points: &[f64]) -> bool {
+    points.iter().all(|point| point.is_finite()) && points.windows(2).all(|pair| pair[0] < pair[1])
+}
 
 impl Suite<'_> {
     /// φ(b) − φ(a) = ∫ φ′, interval by interval. What is left when an interval shrinks to two floats is a jump of φ.
@@ -31,6 +37,9 @@ impl Suite<'_> {
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= REACH).collect();
         for pair in inside.windows(2) {
             let (mut a, mut b) = (pair[0], pair[1]);
+            if self.across_jump(a, b, &DOUBLE) {
+                continue;
+            }
             let mut slanted = None;
             loop {
                 let rise = value::<f64>(activation, b) - value::<f64>(activation, a);
@@ -71,6 +80,30 @@ impl Suite<'_> {
                 );
             }
         }
+        self.declared_jumps();
+    }
+
+    /// φ jumps at each declared jump, by more than what φ′ and rounding do between its sides.
+    #[inline]
+    fn declared_jumps(&mut self) {
+        let jumps = self.jumps.clone();
+        if !increasing(&jumps) {
+            let found = format!("{jumps:?}");
+            self.trial.breaks(Law::Continuity, "jumps()", "finite numbers in increasing order", found, "");
+            return;
+        }
+        for jump in jumps {
+            let near = distance(jump, 8.0, f64::EPSILON);
+            let [left, right] = [jump - near, jump + near].map(|z| value::<f64>(self.activation, z));
+            let steepest = self.size(jump) * (1.0 + jump.abs());
+            let noise = ROUNDINGS * f64::EPSILON * (left.abs() + right.abs() + steepest);
+            let rise = (right - left).abs();
+            if rise.is_nan() || rise <= noise {
+                let found = format!("{left:?} on the left, {right:?} on the right");
+                let place = "f64, φ beside a declared jump";
+                self.trial.breaks(Law::Continuity, place, "a jump", found, format!("z = {jump:?}"));
+            }
+        }
     }
 
     #[inline]
@@ -78,25 +111,26 @@ impl Suite<'_> {
         let activation = self.activation;
         let f = |z: f64| slope::<f64>(activation, z);
         let kinks = self.kinks.clone();
-        if !(kinks.iter().all(|kink| kink.is_finite()) && kinks.windows(2).all(|pair| pair[0] < pair[1])) {
+        if !increasing(&kinks) {
             self.trial.breaks(Law::Kinks, "kinks()", "finite numbers in increasing order", format!("{kinks:?}"), "");
             return;
         }
         for (z, jump) in jumps(&f, &self.points) {
-            if !kinks.iter().any(|&kink| (kink - z).abs() <= distance(kink, 16.0, f64::EPSILON)) {
+            let margin = distance(z, 16.0, f64::EPSILON);
+            if !meets(&self.breaks, z - margin, z + margin) {
                 let found = format!("φ′ jumps by {jump:?} at z = {z:?}");
                 let expected = format!("the kinks {kinks:?} and no others, or {z:?} declared");
                 self.trial.breaks(Law::Kinks, "f64, φ′ beside z", expected, found, format!("z = {z:?}"));
             }
         }
-        for kink in kinks {
+        for kink in self.breaks.clone() {
             let near = distance(kink, 8.0, f64::EPSILON);
             let sides = [f(kink - near), f(kink + near)];
             let beside = (f(kink - 2.0 * near) - sides[0]).abs() + (f(kink + 2.0 * near) - sides[1]).abs();
             let noise = 4.0 * beside + ROUNDINGS / 4.0 * f64::EPSILON * self.size(kink);
             let input = format!("z = {kink:?}");
             let jump = (sides[1] - sides[0]).abs();
-            if jump.is_nan() || jump <= noise {
+            if (jump.is_nan() || jump <= noise) && kinks.binary_search_by(|other| other.total_cmp(&kink)).is_ok() {
                 let found = format!("{:?} on the left, {:?} on the right", sides[0], sides[1]);
                 self.trial.breaks(Law::Kinks, "f64, φ′ beside a declared kink", "a jump", found, input);
                 continue;

@@ -35,7 +35,7 @@ impl Suite<'_> {
                 return None;
             }
             // Near the end of the range the dual number may overflow first, or the derivative.
-            if suite.beside_kink(z, format) || tangent.is_nan() || tangent.abs() > 1e-3 * format.max {
+            if suite.beside_break(z, format) || tangent.is_nan() || tangent.abs() > 1e-3 * format.max {
                 return None;
             }
             let found = slope::<T>(suite.activation, z);
@@ -51,7 +51,7 @@ impl Suite<'_> {
             // Far out on a sine, roundings of z alone change the size of φ′.
             let decided = ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
             let small = 16.0 * format.least_normal..=1e-3 * suite.size(z);
-            if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || suite.beside_kink(z, format) {
+            if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || suite.beside_break(z, format) {
                 return None;
             }
             let found = slope::<T>(suite.activation, z);
@@ -73,7 +73,7 @@ impl Suite<'_> {
     pub(super) fn precision(&mut self) {
         self.everywhere(Law::Precision, &SINGLE, "φ′(z) against f64", ROUNDINGS, |suite, z| {
             let expected = slope::<f64>(suite.activation, z);
-            if suite.beside_kink(z, &SINGLE) || expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
+            if suite.beside_break(z, &SINGLE) || expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
                 return None;
             }
             let found = slope::<f32>(suite.activation, z);
@@ -83,7 +83,7 @@ impl Suite<'_> {
         self.everywhere(Law::Precision, &SINGLE, "φ(z) against f64", ROUNDINGS, |suite, z| {
             let expected = value::<f64>(suite.activation, z);
             let unit = SINGLE.epsilon * (expected.abs() + suite.size(z) * z.abs().max(1.0));
-            if expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
+            if suite.across_jump(z, z, &SINGLE) || expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
                 return None;
             }
             let found = value::<f32>(suite.activation, z);

@@ -25,6 +25,7 @@ use super::{
     bounds::measured,
     law::Trial,
     probe::Probe,
+    search::Search,
 };
 use crate::activation::{Activation, Bounds};
 use alloc::{format, string::String, vec::Vec};
@@ -85,6 +86,9 @@ struct Suite<'a> {
     trial: Trial,
     points: Vec<f64>,
     kinks: Vec<f64>,
+    jumps: Vec<f64>,
+    /// Kinks and jumps, in increasing order.
+    breaks: Vec<f64>,
     /// φ′ and φ″ at each of the points.
     truths: Vec<(f64, f64)>,
     /// sup |φ′| between 0 (and ±1) and each of the points.
@@ -108,9 +112,18 @@ impl Suite<'_> {
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
+    /// Whether `z` is beside a kink or a jump, whose place a format may round to the other side of `z`.
     #[inline]
-    fn beside_kink(&self, z: f64, format: &Format) -> bool {
-        self.kinks.iter().any(|&kink| (z - kink).abs() <= 8.0 * format.epsilon * kink.abs())
+    fn beside_break(&self, z: f64, format: &Format) -> bool {
+        let margin = 8.0 * format.epsilon * z.abs();
+        meets(&self.breaks, z - margin, z + margin)
+    }
+
+    /// Whether a jump lies from `a` to `b`, or may where a format rounds it.
+    #[inline]
+    fn across_jump(&self, a: f64, b: f64, format: &Format) -> bool {
+        let margin = 8.0 * format.epsilon * a.abs().max(b.abs());
+        meets(&self.jumps, a - margin, b + margin)
     }
 
     /// Tries `reading` at every argument; the first that errs by more than `allowed` is made simple and reported.
@@ -147,20 +160,26 @@ impl Suite<'_> {
     }
 }
 
+/// Whether one of `sorted` lies from `a` to `b`.
+#[inline]
+fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
+    sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
+}
+
 /// Tries all laws of an activation, in `f32` and `f64`, at some 2000 arguments that `seed` moves about.
 ///
 /// | law | what is asked |
 /// | --- | --- |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`: what 64 roundings of result and argument do. In `f64` φ(b) − φ(a) = ∫ φ′, too |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, where φ′ is below S/1000, a normal number and smooth, it is not 0, and in `f32` within a half of it |
-/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴; at a kink it has the value of a side |
-/// | [`Continuity`](Law::Continuity) | as far as ±10⁴ φ rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
+/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
-/// | [`BoundsTight`](Law::BoundsTight) | they come within 1e-6 sup \|φ′\|; where a bound is infinite, φ′ passes 1e30 or still grows at the end of the range |
+/// | [`BoundsTight`](Law::BoundsTight) | they come within 1e-6 sup \|φ′\|; where a bound is infinite, φ′ is seen to run away |
 /// | [`Extremes`](Law::Extremes) | no NaN, no infinity that is not the limit; at ±∞ where φ and φ′ have a limit |
 /// | [`Precision`](Law::Precision) | φ and φ′ in `f32` are those of `f64` at the same argument, to 64 roundings as above |
 /// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |
-/// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) |
+/// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
 /// An activation that declares no bounds is not held to any: the evidence says so, and what was found.
@@ -174,8 +193,10 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
 
 #[inline]
 fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
-    let kinks = activation.kink_points();
-    let points = arguments(&kinks, seed);
+    let (kinks, jumps) = (activation.kink_points(), activation.jump_points());
+    let mut breaks = [kinks.as_slice(), &jumps].concat();
+    breaks.sort_unstable_by(f64::total_cmp);
+    let points = arguments(&breaks, seed);
     let truths: Vec<(f64, f64)> = points.iter().map(|&z| truth(activation, z)).collect();
     let size = |i: usize| if truths[i].0.is_finite() { truths[i].0.abs() } else { 0.0 };
     let centre = (0..points.len()).filter(|&i| points[i].abs() <= 1.0).map(size).fold(0.0, f64::max);
@@ -189,7 +210,7 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
         let Bounds { inf, sup } = measured(activation, seed).bounds;
         subject = format!("{subject} (declares no bounds; φ′ from {inf:?} to {sup:?} was found)");
     }
-    let mut suite = Suite { activation, trial: Trial::new(subject, seed), points, kinks, truths, sizes };
+    let mut suite = Suite { activation, trial: Trial::new(subject, seed), points, kinks, jumps, breaks, truths, sizes };
     suite.not_a_number::<f32>(&SINGLE);
     suite.not_a_number::<f64>(&DOUBLE);
     suite.extremes::<f64>(&DOUBLE);
@@ -201,8 +222,10 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     suite.kinks();
     suite.continuity();
     if let Some(bounds) = declared {
-        suite.bounds::<f64>(bounds, &DOUBLE);
-        suite.bounds::<f32>(bounds, &SINGLE);
+        let search = Search::new(activation, &suite.breaks, seed);
+        let extremes = [1.0, -1.0].map(|sign| search.supremum(sign));
+        suite.bounds::<f64>(bounds, &DOUBLE, extremes);
+        suite.bounds::<f32>(bounds, &SINGLE, extremes);
         if bounds.inf >= 0.0 {
             suite.monotone::<f64>(&DOUBLE);
             suite.monotone::<f32>(&SINGLE);

@@ -26,6 +26,9 @@ impl AnyActivation for Shifted<'_> {
     fn kink_points(&self) -> Vec<f64> {
         self.activation.kink_points().into_iter().map(|kink| kink - self.by).collect()
     }
+    fn jump_points(&self) -> Vec<f64> {
+        self.activation.jump_points().into_iter().map(|jump| jump - self.by).collect()
+    }
     fn odd(&self) -> bool {
         false
     }

@@ -1,0 +1,232 @@
+//! The supremum of a derivative over all numbers, by search.
+//!
+//! A grid is fine enough for peaks of width 1e-3 as far as ±10, and of width 1 as far as ±10⁴. Between its points a
+//! rise of φ that is steeper than φ′ at both ends shows a peak that the grid misses.
+
+use super::{
+    argument::{arguments, fine},
+    probe::{Probe, slope},
+};
+use alloc::vec::Vec;
+
+/// Candidates that are refined together, and sections of each after which the best go on. 60 sections make 1e-12 of
+/// an interval, at which a smooth maximum is met to 1e-24 of its height.
+const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
+/// Bisections of an interval whose rise is too steep.
+const HALVINGS: usize = 24;
+
+/// φ and φ′ at a number.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    z: f64,
+    /// log2 |z|.
+    exponent: f64,
+    value: f64,
+    slope: f64,
+}
+
+impl Sample {
+    fn new(activation: &dyn Probe, z: f64) -> Self {
+        let [value, slope] = activation.double(z);
+        Sample { z, exponent: libm::log2(z.abs()), value, slope }
+    }
+}
+
+/// What a search found of ±φ′.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extreme {
+    /// The greatest found.
+    pub value: f64,
+    /// Its place.
+    pub at: f64,
+    /// Whether it runs away: towards ±∞, towards 0 or towards a pole it grows at no lesser rate.
+    pub unbounded: bool,
+}
+
+/// φ and φ′ of an activation on a fine grid.
+pub(super) struct Search<'a> {
+    activation: &'a dyn Probe,
+    samples: Vec<Sample>,
+}
+
+impl<'a> Search<'a> {
+    /// A grid that `seed` moves about, on and beside `breaks`.
+    pub fn new(activation: &'a dyn Probe, breaks: &[f64], seed: u64) -> Self {
+        let mut points = arguments(breaks, seed);
+        points.extend(fine(seed));
+        points.sort_by(f64::total_cmp);
+        Search { activation, samples: points.into_iter().map(|z| Sample::new(activation, z)).collect() }
+    }
+
+    /// sup `sign · φ′`.
+    pub fn supremum(&self, sign: f64) -> Extreme {
+        let f = |z: f64| sign * slope::<f64>(self.activation, z);
+        let heights: Vec<f64> = self.samples.iter().map(|sample| finite(sign * sample.slope)).collect();
+        let mut best = (f64::NEG_INFINITY, 0.0);
+        for (sample, &height) in self.samples.iter().zip(&heights) {
+            if height > best.0 {
+                best = (height, sample.z);
+            }
+        }
+        let mut candidates = self.peaks(&heights);
+        candidates.extend(self.hidden(&heights, sign));
+        for (most, sections) in ROUNDS {
+            candidates.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+            candidates.truncate(most);
+            for candidate in &mut candidates {
+                (0..sections).for_each(|_| candidate.section(&f));
+                if candidate.best.0 > best.0 {
+                    best = candidate.best;
+                }
+            }
+        }
+        Extreme { value: best.0, at: best.1, unbounded: self.runs_away(&heights) || is_pole(&f, best.1) }
+    }
+
+    /// Local maxima of the grid. On a plateau every point is one, and nothing is to be gained there.
+    fn peaks(&self, heights: &[f64]) -> Vec<Bracket> {
+        let at = |i: usize| heights.get(i).copied().unwrap_or(f64::NEG_INFINITY);
+        let peak = |&i: &usize| {
+            let beside = [at(i.wrapping_sub(1)), at(i + 1)];
+            beside.iter().all(|&height| height <= heights[i]) && beside.iter().any(|&height| height < heights[i])
+        };
+        let last = heights.len() - 1;
+        let bracket = |i: usize| {
+            let (low, high) = (self.samples[i.saturating_sub(1)].z, self.samples[(i + 1).min(last)].z);
+            Bracket::new(low, high, (heights[i], self.samples[i].z))
+        };
+        (0..heights.len()).filter(peak).map(bracket).collect()
+    }
+
+    /// Intervals in which φ rises more steeply than φ′ at both ends: by the mean value theorem φ′ is greater inside.
+    fn hidden(&self, heights: &[f64], sign: f64) -> Vec<Bracket> {
+        let mut found = Vec::new();
+        for (pair, ends) in self.samples.windows(2).zip(heights.windows(2)) {
+            let [mut a, mut b] = [pair[0], pair[1]];
+            let steepness = |a: Sample, b: Sample| {
+                let noise = 8.0 * f64::EPSILON * (a.value.abs() + b.value.abs());
+                (sign * (b.value - a.value) - noise) / (b.z - a.z)
+            };
+            let height = steepness(a, b);
+            if !(height.is_finite() && height > ends[0].max(ends[1])) {
+                continue;
+            }
+            for _ in 0..HALVINGS {
+                let middle = Sample::new(self.activation, 0.5 * a.z + 0.5 * b.z);
+                let (left, right) = (steepness(a, middle), steepness(middle, b));
+                // Once φ′ is as steep as φ rises, the peak is seen.
+                if sign * middle.slope >= left.max(right) || middle.z <= a.z || middle.z >= b.z {
+                    break;
+                }
+                if left >= right { b = middle } else { a = middle }
+            }
+            let middle = Sample::new(self.activation, 0.5 * a.z + 0.5 * b.z);
+            let best = (finite(sign * middle.slope), middle.z);
+            found.push(Bracket { least: height, ..Bracket::new(a.z, b.z, best) });
+        }
+        found
+    }
+
+    /// Whether the grid's maximum runs away on one side: from ±1 outward, or inward to 0.
+    fn runs_away(&self, heights: &[f64]) -> bool {
+        [-1.0, 1.0].into_iter().any(|side| {
+            [1.0, -1.0].into_iter().any(|direction| {
+                // Exponents from ±1 on: of |z| outward, of 1/|z| inward.
+                let climbed = || {
+                    let seen = self.samples.iter().zip(heights).filter(|(sample, height)| {
+                        side * sample.z > 0.0 && direction * sample.exponent >= 0.0 && height.is_finite()
+                    });
+                    seen.map(|(sample, &height)| (direction * sample.exponent, height))
+                };
+                let end = climbed().fold(0.0, |end: f64, (exponent, _)| end.max(exponent));
+                let mut maxima = [f64::NEG_INFINITY; 33];
+                for (exponent, height) in climbed() {
+                    let part = libm::ceil(exponent / end * 32.0).clamp(0.0, 32.0) as usize;
+                    maxima[part] = maxima[part].max(height);
+                }
+                (1..33).for_each(|i| maxima[i] = maxima[i].max(maxima[i - 1]));
+                grows(&maxima)
+            })
+        })
+    }
+}
+
+/// −∞ for what is no finite number.
+fn finite(x: f64) -> f64 {
+    if x.is_finite() { x } else { f64::NEG_INFINITY }
+}
+
+/// Whether `f` grows without end towards `at`, as near as floats show it.
+fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
+    // Exponents of the distance, relative to |at|: a pole at 0 is for `runs_away`.
+    const FROM: f64 = -8.0;
+    const TO: f64 = -49.0;
+    let mut greatest = f64::NEG_INFINITY;
+    let maxima = core::array::from_fn(|i| {
+        let distance = at.abs() * libm::exp2(FROM + (TO - FROM) * i as f64 / 32.0);
+        greatest = greatest.max(finite(f(at - distance))).max(finite(f(at + distance)));
+        greatest
+    });
+    at != 0.0 && grows(&maxima)
+}
+
+/// Whether running maxima, at equal steps of an exponent, grow without end: not less from ½ to 1 than from ¼ to ½,
+/// and to the last. A logarithm of a logarithm does; `1 − 1/ln z` does not.
+fn grows(maxima: &[f64; 33]) -> bool {
+    let [quarter, half, late, before, end] = [maxima[8], maxima[16], maxima[28], maxima[31], maxima[32]];
+    let (second, first) = (end - half, half - quarter);
+    let growing = second > 1e-3 * end && second >= 0.9 * first && end - late >= 0.1 * second;
+    end > 0.0 && end > before && growing
+}
+
+/// An interval with a maximum inside, by golden sections.
+#[derive(Clone, Copy, Debug)]
+struct Bracket {
+    low: f64,
+    high: f64,
+    /// The inner points and their heights, once known.
+    inner: Option<[(f64, f64); 2]>,
+    /// The greatest height seen, and its place.
+    best: (f64, f64),
+    /// A height that is reached somewhere inside.
+    least: f64,
+}
+
+impl Bracket {
+    fn new(low: f64, high: f64, best: (f64, f64)) -> Self {
+        Bracket { low, high, inner: None, best, least: f64::NEG_INFINITY }
+    }
+
+    /// By what brackets are put in order.
+    fn rank(&self) -> f64 {
+        self.best.0.max(self.least)
+    }
+
+    /// Makes the interval smaller by a golden section.
+    fn section(&mut self, f: &dyn Fn(f64) -> f64) {
+        let width = self.high - self.low;
+        let at = |share: f64| {
+            let z = self.low + share * width;
+            (finite(f(z)), z)
+        };
+        let [left, right] = match self.inner {
+            Some(inner) => inner,
+            None => [at(1.0 - GOLDEN), at(GOLDEN)],
+        };
+        for inner in [left, right] {
+            if inner.0 > self.best.0 {
+                self.best = inner;
+            }
+        }
+        if left.0 >= right.0 {
+            self.high = right.1;
+            let z = self.high - GOLDEN * (self.high - self.low);
+            self.inner = Some([(finite(f(z)), z), left]);
+        } else {
+            self.low = left.1;
+            let z = self.low + GOLDEN * (self.high - self.low);
+            self.inner = Some([right, (finite(f(z)), z)]);
+        }
+    }
+}
