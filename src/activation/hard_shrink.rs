@@ -1,0 +1,73 @@
+//! The identity outside an interval, 0 inside.
+
+use super::{Activation, Bounds, checked_when_read, own_kind};
+use crate::{
+    error::{Error, require},
+    math::magnitude,
+    scalar::{Scalar, parameter},
+};
+use alloc::{vec, vec::Vec};
+
+/// Hard shrinkage: `φ(z) = z` for `|z| > λ`, else 0; φ jumps at ±λ, where `φ′ = 0`.
+///
+/// With λ = 0 it is the identity. Donoho & Johnstone, *Ideal spatial adaptation by wavelet shrinkage* (1994).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct HardShrink {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    lambda: f64,
+}
+checked_when_read!(HardShrink { lambda });
+
+impl HardShrink {
+    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite and
+    /// not 0.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `lambda` is finite and at least 0.
+    pub fn new(lambda: f64) -> Result<Self, Error> {
+        require(lambda.is_finite() && lambda >= 0.0, "HardShrink lambda", "finite and at least 0", lambda)?;
+        Ok(HardShrink { lambda })
+    }
+
+    /// λ.
+    pub const fn lambda(&self) -> f64 {
+        self.lambda
+    }
+
+    /// Whether φ(z) is 0 for the interval's sake.
+    #[inline(always)]
+    fn inside<T: Scalar>(&self, z: T) -> bool {
+        self.lambda > 0.0 && magnitude(z) <= parameter(self.lambda)
+    }
+}
+
+/// λ = 0.5.
+impl Default for HardShrink {
+    fn default() -> Self {
+        HardShrink { lambda: 0.5 }
+    }
+}
+
+impl Activation for HardShrink {
+    #[inline(always)]
+    fn value<T: Scalar>(&self, z: T) -> T {
+        // A zero of the sign of z, so that φ is odd to the bit.
+        if self.inside(z) { z * T::zero() } else { z }
+    }
+    #[inline(always)]
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let outside = if z.is_nan() { z } else { T::one() };
+        if self.inside(z) { T::zero() } else { outside }
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(if self.lambda > 0.0 { 0.0 } else { 1.0 }, 1.0))
+    }
+    fn jumps(&self) -> Vec<f64> {
+        if self.lambda > 0.0 { vec![-self.lambda, self.lambda] } else { Vec::new() }
+    }
+    fn is_odd(&self) -> bool {
+        true
+    }
+    own_kind!(HardShrink);
+}
