@@ -17,6 +17,7 @@ macro_rules! activations {
             hard: HardSigmoid, HardSwish, HardTanh [-2.0..=0.5, 0.6..=3.5] (-1.0, 1.0) (-0.25, 3.0) (0.1, 0.3);
             hard_shrink: HardShrink [0.0..=2.0] (0.5) (0.0) (3.0);
             soft_shrink: SoftShrink [0.0..=2.0] (0.5) (0.0) (3.0);
+            tanh_shrink: TanhShrink;
         }
     };
 }
