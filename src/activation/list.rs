@@ -18,6 +18,7 @@ macro_rules! activations {
             hard_shrink: HardShrink [0.0..=2.0] (0.5) (0.0) (3.0);
             soft_shrink: SoftShrink [0.0..=2.0] (0.5) (0.0) (3.0);
             tanh_shrink: TanhShrink;
+            threshold: Threshold [-2.0..=2.0, -2.0..=2.0] (0.1, 20.0) (0.0, 0.0) (-1.0, -2.0);
         }
     };
 }
