@@ -90,6 +90,10 @@ fn activations<T: Scalar>(criterion: &mut Criterion, name: &str) {
         HardSigmoid,
         HardSwish,
         Erf,
+        HardShrink::default(),
+        SoftShrink::default(),
+        TanhShrink,
+        Threshold::new(0.0, 0.0).unwrap(),
     );
     one::<T>(criterion, name, "of a user, with math::tanh", WithMath);
     one::<T>(criterion, name, "of a user, with Float::tanh", WithMethods);

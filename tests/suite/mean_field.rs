@@ -408,12 +408,12 @@ fn simpson(q: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
         let at = |i: usize| {
             // Slightly inside the interval: φ′ may jump at its ends.
             let z = (from + step * i as f64).clamp(from + 1e-13 * step, to - 1e-13 * step);
-            let z = if i == 0 {
-                z.next_up()
-            } else if i == INTERVALS {
-                z.next_down()
-            } else {
-                z
+            // By more than √q z is rounded.
+            let inward = 1e-15 * z.abs().max(1e-2);
+            let z = match i {
+                0 => z + inward,
+                INTERVALS => z - inward,
+                _ => z,
             };
             f(q.sqrt() * z) * (-0.5 * z * z).exp()
         };
@@ -423,39 +423,18 @@ fn simpson(q: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     edges.windows(2).map(|pair| segment(pair[0], pair[1])).sum::<f64>() / (2.0 * PI).sqrt()
 }
 
+/// One activation of each type.
 fn every() -> Vec<ActivationKind> {
-    vec![
-        Identity.kind(),
-        Sigmoid.kind(),
-        Tanh.kind(),
-        Relu.kind(),
-        LeakyRelu::default().kind(),
-        Relu6.kind(),
-        Elu::default().kind(),
-        Elu::new(0.5).unwrap().kind(),
-        Celu::new(2.0).unwrap().kind(),
-        Selu.kind(),
-        Gelu.kind(),
-        GeluTanh.kind(),
-        Swish::default().kind(),
-        Swish::new(3.0).unwrap().kind(),
-        Mish.kind(),
-        Softplus::default().kind(),
-        Softsign.kind(),
-        LogSigmoid.kind(),
-        HardTanh::default().kind(),
-        HardTanh::new(-0.5, 2.0).unwrap().kind(),
-        HardSigmoid.kind(),
-        HardSwish.kind(),
-        Erf.kind(),
-    ]
+    let mut all = ActivationKind::examples();
+    all.dedup_by_key(|kind| kind.name());
+    all
 }
 
 #[test]
 fn moments_of_all_activations_agree_with_simpson() {
     let mut worst = 0.0f64;
     for kind in every() {
-        let (activation, kinks) = (kind.as_any(), kind.kinks());
+        let (activation, kinks) = (kind.as_any(), [kind.kinks(), kind.jumps()].concat());
         for q in [0.04, 1.0, 30.0] {
             let pairs = [
                 (square(activation, q), simpson(q, &kinks, |u| activation.value_at(u).powi(2))),
@@ -525,5 +504,27 @@ fn fixed_points_at_the_ends_of_the_range_are_kept() {
             }
             assert!(field.layers(1.0).unwrap().take(3).all(|layer| layer.variance.is_finite()));
         }
+    }
+}
+
+#[test]
+fn correlation_under_a_jump_never_reaches_one() {
+    // χ₁ < 1, and yet inputs are parted: the slope of the map is infinite at c = 1.
+    for (activation, weights, bias) in
+        [(HardShrink::default().kind(), 0.9, 0.3), (Threshold::new(0.5, -1.0).unwrap().kind(), 0.8, 0.1)]
+    {
+        let field = field(activation.as_any(), weights, bias);
+        let q = field.fixed_point().unwrap().variance;
+        let (chi, c) = (field.chi(q).unwrap(), field.fixed_correlation().unwrap());
+        assert!(chi < 1.0 && c < 1.0, "{activation:?}: χ₁ {chi}, c* {c}");
+        let map = |c: f64| field.correlation_map(q, c).unwrap();
+        assert!((map(c) - c).abs() < 1e-10, "{activation:?}: c* {c}, mapped to {}", map(c));
+        let above = 0.5 * (1.0 + c);
+        assert!(map(above) < above, "{activation:?}: {above} mapped to {}", map(above));
+        // The rate at which a departure from c* decays is the slope of the map.
+        let h = 1e-4 * (1.0 - c);
+        let slope = (8.0 * (map(c + h) - map(c - h)) - (map(c + 2.0 * h) - map(c - 2.0 * h))) / (12.0 * h);
+        let rate = (-1.0 / field.depth_scales().unwrap().correlation).exp();
+        assert!((slope / rate - 1.0).abs() < 1e-6, "{activation:?}: slope {slope}, rate {rate}");
     }
 }

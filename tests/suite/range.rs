@@ -306,7 +306,7 @@ fn activation_has_limits<T: Scalar>(kind: &ActivationKind, check: impl Fn(f64) -
     }
     // In `f64`, every activation has reached its limit at ±1e4.
     for (end, far) in [(f64::INFINITY, 1e4), (f64::NEG_INFINITY, -1e4), (widest, 1e4), (-widest, -1e4)] {
-        let ((y, slope), limit, value) = (check(end), kind.derivative(far), kind.value(far));
+        let ((y, slope), limit, value) = (check(end), kind.derivative(far, kind.value(far)), kind.value(far));
         assert!((slope - limit).abs() <= margin, "{} has slope {slope} for {limit}", place(end));
         if value.abs() < 50.0 {
             assert!((y - value).abs() <= 1e-2, "{} is {y} for {value}", place(end));
@@ -366,6 +366,10 @@ fn activation_at_the_ends_of_a_format_is_at_its_limits() {
         HardSigmoid,
         HardSwish,
         HardTanh::default(),
+        HardShrink::default(),
+        SoftShrink::default(),
+        TanhShrink,
+        Threshold::new(0.1, 20.0).unwrap(),
         Swish::default(),
         Mish,
         Softplus::default(),
@@ -392,9 +396,12 @@ fn activation_with_parameters_beyond_a_format_is_never_nan() {
             has_no_nan::<T>(&Elu::new(p).unwrap());
             has_no_nan::<T>(&Celu::new(p).unwrap());
             has_no_nan::<T>(&Softplus::new(p).unwrap());
+            has_no_nan::<T>(&HardShrink::new(p).unwrap());
+            has_no_nan::<T>(&SoftShrink::new(p).unwrap());
             for p in [p, -p] {
                 has_no_nan::<T>(&LeakyRelu::new(p).unwrap());
                 has_no_nan::<T>(&Swish::new(p).unwrap());
+                has_no_nan::<T>(&Threshold::new(p, -p).unwrap());
                 has_no_nan::<T>(&HardTanh::new(-p, p * 1.5 + 1.0).unwrap_or_default());
             }
         }

@@ -340,7 +340,7 @@ impl Case {
     pub fn activation(&mut self) -> ActivationKind {
         use activation as a;
         let own = |made: Result<ActivationKind, Error>| made.unwrap_or(ActivationKind::Tanh(a::Tanh));
-        match self.next() % 12 {
+        match self.next() % 15 {
             0 => a::Relu.kind(),
             1 => a::Sigmoid.kind(),
             2 => own(a::Elu::new(self.real()).map(|a| a.kind())),
@@ -352,6 +352,9 @@ impl Case {
             8 => a::Mish.kind(),
             9 => a::Softsign.kind(),
             10 => a::Identity.kind(),
+            11 => own(a::HardShrink::new(self.real()).map(|a| a.kind())),
+            12 => own(a::SoftShrink::new(self.real()).map(|a| a.kind())),
+            13 => own(a::Threshold::new(self.real(), self.real()).map(|a| a.kind())),
             _ => a::Tanh.kind(),
         }
     }

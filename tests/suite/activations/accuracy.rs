@@ -108,6 +108,7 @@ macro_rules! for_each_activation {
         $check("Softplus(1)", Softplus::default());
         $check("Softplus(3)", Softplus::new(3.0).unwrap());
         $check("LogSigmoid", LogSigmoid);
+        $check("TanhShrink", TanhShrink);
     };
 }
 
@@ -145,4 +146,7 @@ fn f32_against_f64() {
     check("HardTanh", HardTanh::default());
     check("HardSigmoid", HardSigmoid);
     check("HardSwish", HardSwish);
+    check("HardShrink", HardShrink::default());
+    check("SoftShrink", SoftShrink::default());
+    check("Threshold", Threshold::new(0.125, 20.0).unwrap());
 }

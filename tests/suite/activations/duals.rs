@@ -5,7 +5,7 @@ use chainrule::{Scalar, math, testing::Dual};
 
 /// Value and derivative of `a` at `z` from duals, against the `f64` bodies.
 fn check<A: Activation>(a: A) {
-    let kinks = a.kinks();
+    let kinks = [a.kinks(), a.jumps()].concat();
     for z in (-300..=300).map(|i| i as f64 * 0.05).filter(|z| kinks.iter().all(|k| (k - z).abs() > 1e-9)) {
         let y = a.value(Dual::variable(z));
         let (expected, slope) = (a.value(z), a.derivative(z, a.value(z)));
@@ -40,6 +40,10 @@ fn activations_of_duals() {
     check(HardSigmoid);
     check(HardSwish);
     check(Erf);
+    check(HardShrink::default());
+    check(SoftShrink::default());
+    check(TanhShrink);
+    check(Threshold::new(0.1, 20.0).unwrap());
 }
 
 /// The series and the fraction to 2e-15 of each value, tails included, and their slopes.

@@ -1,13 +1,14 @@
 //! Activations as data.
 
 use super::*;
+use chainrule::testing::Dual;
 
 #[test]
 fn names_are_those_of_the_types() {
-    let names: Vec<_> = all().iter().map(ActivationKind::name).collect();
-    assert_eq!(names[..4], ["Identity", "Sigmoid", "Tanh", "Relu"]);
+    let names: Vec<_> = ActivationKind::examples().iter().map(ActivationKind::name).collect();
+    assert_eq!(names[..4], ["Identity", "Sigmoid", "Tanh", "Softsign"]);
     assert_eq!(Cube { scale: 1.0 }.kind().name(), "Cube");
-    assert!(all().iter().all(|kind| !matches!(kind, ActivationKind::Custom(_))));
+    assert!(ActivationKind::examples().iter().all(|kind| !matches!(kind, ActivationKind::Custom(_))));
 }
 
 #[test]
@@ -15,17 +16,19 @@ fn facts_are_those_of_the_types() {
     fn check(activation: impl Activation) {
         let kind = activation.kind();
         assert_eq!(kind.derivative_bounds(), activation.derivative_bounds(), "{activation:?}");
-        assert_eq!((kind.kinks(), kind.is_odd()), (activation.kinks(), activation.is_odd()), "{activation:?}");
+        assert_eq!((kind.kinks(), kind.jumps()), (activation.kinks(), activation.jumps()), "{activation:?}");
+        assert_eq!(kind.is_odd(), activation.is_odd(), "{activation:?}");
     }
     check(Sigmoid);
     check(LeakyRelu::new(0.3).unwrap());
     check(HardTanh::default());
+    check(HardShrink::default());
     check(Cube { scale: 1.0 });
 }
 
 #[test]
 fn equality_sees_type_and_parameters() {
-    let all = all();
+    let all = ActivationKind::examples();
     for (i, a) in all.iter().enumerate() {
         for (j, b) in all.iter().enumerate() {
             let same = i == j || (a.name() == b.name() && format!("{a:?}") == format!("{b:?}"));
@@ -41,8 +44,26 @@ fn equality_sees_type_and_parameters() {
 #[test]
 fn an_activation_of_a_users_own_works_through_its_kind() {
     let kind = Cube { scale: 2.0 }.kind();
-    assert_eq!((kind.value(3.0), kind.derivative(3.0)), (54.0, 54.0));
+    assert_eq!((kind.value(3.0), kind.derivative(3.0, 54.0)), (54.0, 54.0));
+    assert_eq!((kind.value(3.0f32), kind.derivative(3.0f32, 54.0)), (54.0, 54.0));
+    let of_a_dual = kind.value(Dual::variable(3.0));
+    assert_eq!((of_a_dual.value, of_a_dual.tangent), (54.0, 54.0));
     assert_eq!((kind.derivative_bounds(), kind.kinks()), (None, Vec::new()));
+}
+
+#[test]
+fn kind_gives_the_bits_of_its_type_in_every_scalar() {
+    fn check<T: chainrule::Scalar>(a: impl Activation) {
+        let kind = a.kind();
+        for z in (-400..400).map(|i| chainrule::scalar::<T>(f64::from(i) * 0.07)) {
+            let y = a.value(z);
+            assert_eq!((kind.value(z), kind.derivative(z, y)), (y, a.derivative(z, y)), "{a:?} at {z:?}");
+        }
+    }
+    check::<f32>(Gelu);
+    check::<f64>(Swish::new(2.0).unwrap());
+    check::<half::f16>(SoftShrink::default());
+    check::<Dual<f64>>(HardTanh::default());
 }
 
 #[cfg(feature = "serde")]
@@ -51,7 +72,7 @@ mod serde {
 
     #[test]
     fn written_and_read_again() {
-        for kind in all() {
+        for kind in ActivationKind::examples() {
             let text = serde_json::to_string(&kind).unwrap();
             assert_eq!(serde_json::from_str::<ActivationKind>(&text).unwrap(), kind, "{text}");
         }
@@ -71,6 +92,8 @@ mod serde {
             r#"{"Celu":{"alpha":-1.0}}"#,
             r#"{"Softplus":{"beta":0.0}}"#,
             r#"{"HardTanh":{"min":1.0,"max":0.0}}"#,
+            r#"{"HardShrink":{"lambda":-1.0}}"#,
+            r#"{"Threshold":{"threshold":0.0}}"#,
             r#"{"Elu":{}}"#,
             r#"{"Elu":{"alpha":1.0,"beta":1.0}}"#,
         ] {

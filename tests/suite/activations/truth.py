@@ -75,6 +75,7 @@ FUNCTIONS = {
     "Softplus(1)": softplus(1),
     "Softplus(3)": softplus(3),
     "LogSigmoid": (lambda z: -softplus(1)[0](-z), lambda z: sigmoid(-z)),
+    "TanhShrink": (lambda z: z - tanh(z), lambda z: tanh(z) ** 2),
 }
 
 

@@ -60,6 +60,20 @@ fn bound_of_each_activation_is_attained_at_some_input() {
 }
 
 #[test]
+fn layer_whose_activation_jumps_has_an_infinite_bound() {
+    let jumping: Vec<_> = ActivationKind::examples().into_iter().filter(|kind| !kind.jumps().is_empty()).collect();
+    assert!(jumping.iter().any(|kind| kind.name() == "HardShrink"), "{jumping:?}");
+    for activation in jumping {
+        let network = LayerSpec::ActivationLayer { width: 1, activation: activation.clone() }.build::<f64>().unwrap();
+        assert_eq!(network.gain_bound(&[], BatchShape::batch(1)), Some(f64::INFINITY));
+        let recurrent = Recurrent::new(1, 1, Elman::new(activation));
+        let w = chainrule::layer::initialize::<f64>(&recurrent, 1).unwrap();
+        let certificate = Certificate::new(&recurrent, &w, BatchShape::sequences(1, 3)).unwrap();
+        assert_eq!((certificate.bound(), certificate.vanishes(1e-4)), (Some(f64::INFINITY), Some(false)));
+    }
+}
+
+#[test]
 fn bound_after_pooling_is_for_the_pooled_shape() {
     let network = Sequential::<f64>::input(2).last_step().mean_over_steps().build().unwrap();
     assert_attained(&network, &[], &[1.0; 8], BatchShape::sequences(1, 4), 1e-12);

@@ -10,7 +10,7 @@ fn sigmoid(z: f64) -> f64 {
 /// Compares φ″ as second derivative of the value, as first derivative of `derivative`, and with a closed form if
 /// given.
 fn check<A: Activation>(a: A, closed: Option<fn(f64) -> f64>) {
-    let kinks = a.kinks();
+    let kinks = [a.kinks(), a.jumps()].concat();
     for i in -240..=240 {
         let z = f64::from(i) * 0.05 + 0.0125;
         assert!(kinks.iter().all(|kink| (kink - z).abs() > 1e-9));
@@ -51,6 +51,10 @@ fn second_derivative_of_every_activation_agrees() {
     check(HardTanh::default(), Some(|_| 0.0));
     check(HardSigmoid, Some(|_| 0.0));
     check(HardSwish, Some(|z| if z.abs() < 3.0 { 1.0 / 3.0 } else { 0.0 }));
+    check(HardShrink::default(), Some(|_| 0.0));
+    check(SoftShrink::default(), Some(|_| 0.0));
+    check(TanhShrink, Some(|z| 2.0 * z.tanh() / z.cosh().powi(2)));
+    check(Threshold::new(0.1, 20.0).unwrap(), Some(|_| 0.0));
     check(Erf, Some(|z| -2.0 * z * FRAC_2_SQRT_PI * (-z * z).exp()));
 }
 

@@ -66,6 +66,7 @@ pub fn entries() -> Vec<Entry> {
                 "activation::Sigmoid: Deserialize",
                 "activation::Softsign: Deserialize",
                 "activation::Tanh: Deserialize",
+                "activation::TanhShrink: Deserialize",
             ],
             &[],
             |c| {
@@ -160,6 +161,22 @@ pub fn entries() -> Vec<Entry> {
             let a = c.real();
             activated(c, activation::Swish::new(a), a.is_finite())
         }),
+        entry(4, &["activation::HardShrink::new", "activation::HardShrink: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::HardShrink::new(a), a.is_finite() && a >= 0.0)
+        }),
+        entry(4, &["activation::SoftShrink::new", "activation::SoftShrink: Activation"], None, |c| {
+            let a = c.real();
+            activated(c, activation::SoftShrink::new(a), a.is_finite() && a >= 0.0)
+        }),
+        entry(4, &["activation::Threshold::new", "activation::Threshold: Activation"], None, |c| {
+            let (a, b) = (c.real(), c.real());
+            activated(c, activation::Threshold::new(a, b), a.is_finite() && b.is_finite())
+        }),
+        entry(4, &["activation::ActivationKind: Activation"], None, |c| {
+            let kind = c.activation();
+            activated(c, Ok(kind), true)
+        }),
         entry(
             8,
             &[
@@ -173,6 +190,7 @@ pub fn entries() -> Vec<Entry> {
                 "activation::Mish: Activation",
                 "activation::Sigmoid: Activation",
                 "activation::Tanh: Activation",
+                "activation::TanhShrink: Activation",
                 "activation::Softsign: Activation",
                 "activation::LogSigmoid: Activation",
                 "activation::HardSigmoid: Activation",
@@ -185,7 +203,7 @@ pub fn entries() -> Vec<Entry> {
             &[],
             |c| {
                 use activation as a;
-                match c.below(14) {
+                match c.below(15) {
                     0 => activated(c, Ok(a::Relu), true),
                     1 => activated(c, Ok(a::Relu6), true),
                     2 => activated(c, Ok(a::Selu), true),
@@ -199,6 +217,7 @@ pub fn entries() -> Vec<Entry> {
                     10 => activated(c, Ok(a::HardSigmoid), true),
                     11 => activated(c, Ok(a::HardSwish), true),
                     12 => activated(c, Ok(a::Erf), true),
+                    13 => activated(c, Ok(a::TanhShrink), true),
                     _ => activated(c, Ok(a::Identity), true),
                 }
             },
@@ -456,7 +475,7 @@ fn blocks(c: &mut Case, list: Vec<Block<'static>>) -> Verdict {
 fn activated<A: Activation>(c: &mut Case, made: Result<A, chainrule::Error>, legal: bool) -> Verdict {
     ensure(legal || made.is_err(), || "a parameter outside its range is accepted".into())?;
     let activation = made?;
-    let _ = (activation.kinks(), activation.is_odd(), format!("{activation:?} {:?}", activation.kind()));
+    let _ = (activation.kinks(), activation.jumps(), activation.is_odd(), format!("{activation:?} {:?}", activation.kind()));
     let bounds = activation.derivative_bounds();
     for _ in 0..4 {
         let z = c.real();
