@@ -196,8 +196,9 @@ impl Activation for ActivationKind {
         }
         let at = to_f64(z);
         let (y, slope) = (scalar(self.as_any().value_at(at)), self.as_any().derivative_at(at));
-        // The difference is 0 for a plain number, and the tangent of a dual one.
-        if at.is_finite() && slope.is_finite() { y + (z - scalar(at)) * scalar(slope) } else { y }
+        // A difference is 0 for a plain number, and the tangent of a dual one: y + φ′ (z − at), where y may be −0.
+        let difference = if slope < 0.0 { z - scalar(at) } else { scalar::<T>(at) - z };
+        if at.is_finite() && slope.is_finite() { y - difference * scalar(slope.abs()) } else { y }
     }
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T {
         self.visit(Derivative(z, y)).unwrap_or_else(|| scalar(self.as_any().derivative_at(to_f64(z))))

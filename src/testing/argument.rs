@@ -50,10 +50,18 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
             *z = single;
         }
     }
-    for magnitude in [0.0, 0.5, 1.0, 2.0, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
+    for magnitude in [REACH, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
         all.extend([magnitude, -magnitude]);
     }
-    for &kink in kinks {
+    // Where implementations change their formula, and both sides.
+    for turn in (0..=40).map(|i| 0.5 * f64::from(i)).chain([88.0, 709.0]) {
+        let (single, step) = (turn as f32, f64::from(f32::EPSILON));
+        let beside = [turn, turn.next_down(), turn.next_up(), f64::from(single) * (1.0 - step), turn * (1.0 + step)];
+        all.extend(beside.into_iter().flat_map(|z| [z, -z]));
+    }
+    // Of many kinks, some.
+    const MOST: usize = 512;
+    for &kink in kinks.iter().step_by(kinks.len().div_ceil(MOST).max(1)) {
         let single = f64::from(kink as f32);
         all.extend([kink, single]);
         for ulps in [16.0, 32.0] {

@@ -55,7 +55,7 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     for pair in points.windows(2) {
         let (mut a, mut b) = (pair[0], pair[1]);
         let (mut fa, mut fb) = (f(a), f(b));
-        let least = JUMP * size.max(fa.abs()).max(fb.abs());
+        let least = JUMP * size.max(fa.abs()).max(fb.abs()) + f64::MIN_POSITIVE;
         loop {
             let change = (fb - fa).abs();
             // NaN is for other laws.

@@ -36,6 +36,7 @@ mod layer;
 mod loss;
 mod monitor;
 mod probe;
+mod rounded;
 mod search;
 #[cfg(feature = "proptest")]
 pub mod strategies;

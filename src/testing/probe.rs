@@ -1,11 +1,12 @@
 //! An activation behind a pointer, in every scalar its laws look at: the suite is compiled once, not for each
 //! activation.
 
-use super::Dual;
+use super::{Dual, rounded::noise};
 use crate::{
     activation::{Activation, AnyActivation},
     scalar::{Scalar, scalar, to_f64},
 };
+use alloc::boxed::Box;
 
 /// What can be read of an activation at an argument.
 pub(super) trait Probe: AnyActivation {
@@ -15,6 +16,10 @@ pub(super) trait Probe: AnyActivation {
     fn double(&self, z: f64) -> [f64; 2];
     /// φ′(z) and φ″(z) from dual numbers.
     fn dual(&self, z: f64) -> (f64, f64);
+    /// How far rounding may take the φ′(z) of [`dual`](Self::dual).
+    fn noise(&self, z: f64) -> f64;
+    /// A copy.
+    fn copied(&self) -> Box<dyn Probe>;
 }
 
 impl<A: Activation> Probe for A {
@@ -28,6 +33,12 @@ impl<A: Activation> Probe for A {
         let z = Dual::variable(z);
         let y = self.value(z);
         (y.tangent, self.derivative(z, y).tangent)
+    }
+    fn noise(&self, z: f64) -> f64 {
+        noise(|z| self.value(z), z)
+    }
+    fn copied(&self) -> Box<dyn Probe> {
+        Box::new(self.clone())
     }
 }
 

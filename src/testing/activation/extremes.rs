@@ -12,22 +12,24 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl Suite<'_> {
-    /// Whether φ and φ′ have a limit: far out a sine rises and falls, and so has none.
-    pub(super) fn has_limit<T: Precision>(&self, sign: f64, format: &Format) -> bool {
-        let far = (2..26).map(|i| sign * format.max / f64::from(i));
-        let settles = |ys: Vec<f64>| {
+    /// Whether φ and φ′ have a limit: far out a sine rises and falls, and so has none. Where its argument overflows a
+    /// sine is NaN, so that the places are far within the range of the format.
+    #[inline]
+    fn has_limit(&self, sign: f64, format: &Format) -> bool {
+        let far = (2..26).map(|i| self.activation.double(sign * libm::sqrt(format.max) / f64::from(i)));
+        let (values, slopes): (Vec<f64>, Vec<f64>) = far.map(|[value, slope]| (value, slope)).unzip();
+        let settles = |ys: &[f64]| {
             let size = ys.iter().fold(0.0, |size: f64, y| size.max(y.abs()));
             let steps = || ys.windows(2).map(|pair| pair[1] - pair[0]);
-            !(steps().any(|step| step > 1e-3 * size) && steps().any(|step| step < -1e-3 * size))
+            !(steps().any(|step| step > 1e-9 * size) && steps().any(|step| step < -1e-9 * size))
         };
-        settles(far.clone().map(|z| value::<T>(self.activation, z)).collect())
-            && settles(far.map(|z| slope::<T>(self.activation, z)).collect())
+        settles(&values) && settles(&slopes)
     }
 
     pub(super) fn extremes<T: Precision>(&mut self, format: &Format) {
         let ends = [f64::NEG_INFINITY, f64::INFINITY]
             .map(|end| (value::<T>(self.activation, end), slope::<T>(self.activation, end)));
-        let limits = [-1.0, 1.0].map(|sign| self.has_limit::<T>(sign, format));
+        let limits = [-1.0, 1.0].map(|sign| self.has_limit(sign, format));
         let tiny = to_f64(T::min_positive_value() * T::epsilon());
         let mut points = self.points.clone();
         points.retain(|&z| (format.value)(z) == z);
@@ -35,7 +37,7 @@ impl Suite<'_> {
         for z in points {
             let side = usize::from(z > 0.0);
             let (end, has_limit) = (ends[side], limits[side]);
-            if z.is_infinite() && !has_limit {
+            if z.abs() > 1e-6 * format.max && !has_limit {
                 continue;
             }
             let read = [value::<T>(self.activation, z), slope::<T>(self.activation, z)];
