@@ -26,6 +26,23 @@ impl Activation for Sine {
 
 chainrule::activation_laws!(sine_keeps_its_laws, Sine);
 
+#[cfg(all(test, feature = "proptest", feature = "approx"))]
+mod properties {
+    use super::*;
+    use chainrule::{approx::assert_abs_diff_eq, proptest::prelude::*, testing::strategies::arguments_of};
+
+    proptest! {
+        #[test]
+        fn slope_is_within_its_bounds(z in arguments_of::<f32>(&Sine)) {
+            prop_assert!(Sine.derivative_bounds().unwrap().contains(Sine.derivative(z, Sine.value(z))));
+        }
+    }
+    #[test]
+    fn measured_bounds_are_the_declared_ones() {
+        assert_abs_diff_eq!(measure_derivative(&Sine, 0).bounds, Bounds::new(-1.0, 1.0), epsilon = 1e-8);
+    }
+}
+
 fn main() -> Result<(), chainrule::Error> {
     println!("{}\n", measure_derivative(&Sine, 0));
 

@@ -1,6 +1,9 @@
 //! Activations: elementwise functions φ of the pre-activations, with the factor φ′ of the chain rule.
 
-use crate::{arc::Arc, scalar::Scalar};
+use crate::{
+    arc::Arc,
+    scalar::{Scalar, to_f64},
+};
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
@@ -41,6 +44,22 @@ impl Bounds {
     /// gradient.
     pub fn magnitude(&self) -> f64 {
         self.inf.abs().max(self.sup.abs())
+    }
+
+    /// Whether a derivative computed in `T` lies within the bounds and four roundings:
+    /// `inf − 4 ε M ≤ derivative ≤ sup + 4 ε M`, with M the larger of the finite bounds' magnitudes and ε that of `T`.
+    ///
+    /// NaN does not. The formulas of this crate stay within it, in `f32` and `f64`; the laws demand it.
+    ///
+    /// ```
+    /// use chainrule::Bounds;
+    /// let bounds = Bounds::new(0.0, 1.0);
+    /// assert!(bounds.contains(1.0f32.next_up()) && !bounds.contains(1.0 + 1e-6) && !bounds.contains(f64::NAN));
+    /// ```
+    pub fn contains<T: Scalar>(&self, derivative: T) -> bool {
+        let finite = |bound: f64| if bound.is_finite() { bound.abs() } else { 0.0 };
+        let slack = 4.0 * to_f64(T::epsilon()) * finite(self.inf).max(finite(self.sup));
+        (self.inf - slack..=self.sup + slack).contains(&to_f64(derivative))
     }
 }
 

@@ -23,11 +23,13 @@
 //! # inference_gives_what_evaluation_gives();
 //! ```
 
+mod arguments;
 mod batch_shapes;
 mod networks;
 mod numbers;
 mod parts;
 
+pub use arguments::arguments_of;
 pub use batch_shapes::{OwnedBatchShape, batch_shapes, lengths};
 pub use networks::{Limits, networks};
 pub use numbers::{finite, float, values, widths};

@@ -161,19 +161,19 @@ pub fn entries() -> Vec<Entry> {
             let a = c.real();
             activated(c, activation::Swish::new(a), a.is_finite())
         }),
-        entry(4, &["activation::HardShrink::new", "activation::HardShrink: Activation"], None, |c| {
+        entry(4, &["activation::HardShrink::new", "activation::HardShrink: Activation"], &[], |c| {
             let a = c.real();
             activated(c, activation::HardShrink::new(a), a.is_finite() && a >= 0.0)
         }),
-        entry(4, &["activation::SoftShrink::new", "activation::SoftShrink: Activation"], None, |c| {
+        entry(4, &["activation::SoftShrink::new", "activation::SoftShrink: Activation"], &[], |c| {
             let a = c.real();
             activated(c, activation::SoftShrink::new(a), a.is_finite() && a >= 0.0)
         }),
-        entry(4, &["activation::Threshold::new", "activation::Threshold: Activation"], None, |c| {
+        entry(4, &["activation::Threshold::new", "activation::Threshold: Activation"], &[], |c| {
             let (a, b) = (c.real(), c.real());
             activated(c, activation::Threshold::new(a, b), a.is_finite() && b.is_finite())
         }),
-        entry(4, &["activation::ActivationKind: Activation"], None, |c| {
+        entry(4, &["activation::ActivationKind: Activation"], &[], |c| {
             let kind = c.activation();
             activated(c, Ok(kind), true)
         }),
@@ -222,10 +222,12 @@ pub fn entries() -> Vec<Entry> {
                 }
             },
         ),
-        entry(1, &["activation::Bounds::new", "activation::Bounds {}"], &[], |c| {
-            let bounds = Bounds::new(c.real(), c.real());
+        entry(1, &["activation::Bounds::new", "activation::Bounds::contains", "activation::Bounds {}"], &[], |c| {
+            let (bounds, d) = (Bounds::new(c.real(), c.real()), c.real());
             let _ = format!("{bounds:?}");
-            Ok(())
+            let inside = bounds.inf <= d && d <= bounds.sup;
+            ensure(!inside || bounds.contains(d), || format!("{d:e} is not in {bounds:?}"))?;
+            ensure(!d.is_nan() || !bounds.contains(d), || format!("NaN is in {bounds:?}"))
         }),
         entry(3, &["initializer::Constant {}", "initializer::Constant: Initializer"], &[], |c| {
             let v = c.real();

@@ -126,6 +126,13 @@ pub fn entries() -> Vec<Entry> {
                 ensure(done, || format!("lawful code is accused with seed {seed}"))
             },
         ),
+        entry(1, &["testing::strategies::arguments_of"], &[], |c| {
+            let kind = c.activation();
+            let drawn = chainrule::testing::strategies::arguments_of::<f32>(&kind);
+            let drawn = drawn.new_tree(&mut TestRunner::deterministic());
+            let z = drawn.map_err(|reason| Fault::Refused(reason.to_string()))?.current();
+            ensure(z.is_finite(), || format!("{kind:?}: {z:e}"))
+        }),
         entry(
             3,
             &[
