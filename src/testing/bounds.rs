@@ -102,7 +102,7 @@ pub struct Measured {
     pub jumps: Vec<f64>,
 }
 
-/// Searches for the bounds and the kinks of φ′ and the jumps of φ in `f64`: what to declare for an activation of your own.
+/// Searches for the bounds and kinks of φ′ and the jumps of φ in `f64`: what to declare for an activation of your own.
 ///
 /// Peaks of φ′ are found that are at least 1e-3 wide as far as ±10, and 1 wide as far as ±10⁴; beyond, and narrower,
 /// those that φ rises over. A bound is infinite where φ′ is seen to run away: towards ±∞, 0 or a pole it grows at no

@@ -1,5 +1,5 @@
-//! Activations: formulas with mistakes in value, derivative, bounds, kinks, jumps, tails or formats; and right ones that
-//! are narrow, shifted, periodic, kinked, steep or discontinuous.
+//! Activations: wrong in value, derivative, bounds, kinks, jumps, tails or formats; and right ones that are narrow,
+//! shifted, periodic, kinked, steep or discontinuous.
 
 use crate::Entry;
 use chainrule::{

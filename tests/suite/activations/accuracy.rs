@@ -65,7 +65,9 @@ impl Format {
             "{} {activation:?}: value {value:.2} ulp at {at:e}, derivative {derivative:.2} ulp at {derivative_at:e}",
             self.name
         );
-        assert!(value <= self.allowed && derivative <= self.allowed, "{activation:?} in {}", self.name);
+        // The square of tanh has twice its relative error.
+        let squared = if activation.kind() == TanhShrink.kind() { 2.0 } else { 1.0 };
+        assert!(value <= self.allowed && derivative <= squared * self.allowed, "{activation:?} in {}", self.name);
     }
 }
 

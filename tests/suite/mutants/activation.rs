@@ -131,6 +131,15 @@ mutants! {
     BoundNotANumber breaks BoundsHold: |z| math::tanh(z), |z, y| Tanh.derivative(z, y), (0.0, f64::NAN), [];
     EvenNotOdd breaks Odd: |z| z * z, |z, _y| z + z, (-INFINITY, INFINITY), [], odd = true;
     SupInfinite breaks BoundsTight: |z| math::softplus(z), |z, _y| math::sigmoid(z), (0.0, INFINITY), [];
+    SupInfiniteOfAPeak breaks BoundsTight: |z| math::tanh((z - scalar(0.7)) * scalar(1e3)),
+        |z, y| Tanh.derivative((z - scalar(0.7)) * scalar(1e3), y) * scalar(1e3), (0.0, INFINITY), [];
+    WrongAtIntegers breaks Derivative: |z| z.sin(),
+        |z, _y| if z == z.floor() { z.cos() * scalar(1.001) } else { z.cos() }, (-1.001, 1.001), [];
+    ThroughDouble breaks Derivative: |z| scalar(Tanh.value(chainrule::to_f64(z))), |z, y| Tanh.derivative(z, y), (0.0, 1.0), [];
+    TailOffByATenth breaks Saturation: |z| math::tanh(z),
+        |z, y| if z > scalar(5.0) { Tanh.derivative(z, y) * scalar(1.2) } else { Tanh.derivative(z, y) }, (0.0, 1.0), [];
+    JumpUndeclared breaks Continuity: |z| HardShrink::default().value(z), |z, y| HardShrink::default().derivative(z, y),
+        (0.0, 1.0), [];
     GrowsPastItsBound breaks BoundsHold: |z| z * z * z, |z, _y| (z + z + z) * z, (0.0, 100.0), [];
     MaxSwallowsNan breaks NotANumber: |z| z.max(T::zero()), |z, _y| step(z, 0.0, 1.0), (0.0, 1.0), [0.0];
     DerivativeSwallowsNan breaks NotANumber: |z| z, |_z, _y| one::<T>(), (1.0, 1.0), [];
@@ -149,4 +158,31 @@ mutants! {
     OddButShifted breaks Odd: |z| math::softplus(z), |z, _y| math::sigmoid(z), (0.0, 1.0), [], odd = true;
     OddButForABit breaks Odd: |z| (math::exp(z) - math::exp(-z)) / (math::exp(z) + math::exp(-z)) + scalar(1e-17),
         |z, y| Tanh.derivative(z, y), (0.0, 1.0), [], odd = true;
+}
+
+/// The slope depends on how often `value` was called.
+#[derive(Clone, Debug)]
+struct Counts(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl Activation for Counts {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        z
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        one_or_nan(z) + scalar(1e-9 * f64::from(self.0.load(std::sync::atomic::Ordering::Relaxed)))
+    }
+}
+
+#[test]
+fn activation_with_state_is_accused_of_it_alone() {
+    let found = activation_laws(&Counts(Default::default()), 0).unwrap_err();
+    assert_eq!(found.violations.len(), 1, "{found}");
+    assert!(found.of(Law::Repeatable).is_some(), "{found}");
+}
+
+#[test]
+fn activation_computed_through_f64_is_told_that_its_value_carries_no_tangent() {
+    let found = activation_laws(&ThroughDouble, 0).unwrap_err().to_string();
+    assert!(found.contains("the value carries no tangent"), "{found}");
 }

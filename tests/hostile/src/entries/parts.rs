@@ -477,7 +477,12 @@ fn blocks(c: &mut Case, list: Vec<Block<'static>>) -> Verdict {
 fn activated<A: Activation>(c: &mut Case, made: Result<A, chainrule::Error>, legal: bool) -> Verdict {
     ensure(legal || made.is_err(), || "a parameter outside its range is accepted".into())?;
     let activation = made?;
-    let _ = (activation.kinks(), activation.jumps(), activation.is_odd(), format!("{activation:?} {:?}", activation.kind()));
+    let _ = (
+        activation.kinks(),
+        activation.jumps(),
+        activation.is_odd(),
+        format!("{activation:?} {:?}", activation.kind()),
+    );
     let bounds = activation.derivative_bounds();
     for _ in 0..4 {
         let z = c.real();
