@@ -160,5 +160,11 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Reversed(_) => part("Reversed"),
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),
         LayerSpec::Custom { kind, dims } => part(&without_paths(kind)).with("dims", dims),
+        listed => {
+            let (name, facts) = listed.listed_facts().unwrap_or_default();
+            let mut part = part(name);
+            part.must_match.extend(facts.into_iter().map(|(name, value)| (name.into(), value)));
+            part
+        }
     }
 }

@@ -15,6 +15,7 @@ mod forwarding;
 mod hints;
 mod initialize;
 mod linear;
+mod list;
 mod memory;
 mod norm;
 mod parameters;
@@ -53,6 +54,16 @@ pub use spec::{BranchScale, GruVariant, LayerSpec};
 pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
+
+macro_rules! files {
+    ($($file:ident: $name:ident;)*) => {
+        $(
+            mod $file;
+            pub use $file::$name;
+        )*
+    };
+}
+list::leaf_layers!(files);
 
 /// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
 /// stack of a thread has 2 MiB.

@@ -1,7 +1,11 @@
 //! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
 
-use super::{Dims, MAX_DEPTH, spec_walk::HOLLOW};
-use crate::{activation::ActivationKind, initializer::InitializerKind, recurrent::kind::CellKind};
+use super::{
+    Dims, Layer, MAX_DEPTH,
+    list::{ListedLayer, leaf_layers},
+    spec_walk::HOLLOW,
+};
+use crate::{activation::ActivationKind, initializer::InitializerKind, recurrent::kind::CellKind, scalar::Scalar};
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::fmt::{self, Debug, Formatter};
 
@@ -26,129 +30,188 @@ pub enum GruVariant {
     ResetBefore,
 }
 
-/// A layer as data.
-///
-/// A description may be nested as deeply as memory allows: it is copied, compared and dropped without recursion. What
-/// is nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth alone.
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum LayerSpec {
-    /// [`Linear`](super::Linear).
-    Linear {
-        /// Values per input row.
-        inputs: usize,
-        /// Values per output row.
-        outputs: usize,
-        /// Initializer of the weights.
-        weights: InitializerKind,
-        /// Initializer of the bias, where there is one.
-        bias: Option<InitializerKind>,
-    },
-    /// [`ActivationLayer`](super::ActivationLayer).
-    ActivationLayer {
-        /// Values per row.
-        width: usize,
-        /// The activation.
-        activation: ActivationKind,
-    },
-    /// [`PRelu`](super::PRelu).
-    PRelu {
-        /// Values per row.
-        width: usize,
-        /// Whether each unit has its own slope.
-        per_unit: bool,
-        /// The slope to begin with.
-        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-        initial: f64,
-    },
-    /// [`LayerNorm`](super::LayerNorm).
-    LayerNorm {
-        /// Values per row.
-        width: usize,
-        /// ε.
-        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-        epsilon: f64,
-        /// Whether gain and bias are learned.
-        affine: bool,
-    },
-    /// [`RmsNorm`](super::RmsNorm).
-    RmsNorm {
-        /// Values per row.
-        width: usize,
-        /// ε.
-        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-        epsilon: f64,
-        /// Whether a gain is learned.
-        affine: bool,
-    },
-    /// [`Dropout`](super::Dropout).
-    Dropout {
-        /// Values per row.
-        width: usize,
-        /// Probability of a zero.
-        #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-        rate: f64,
-    },
-    /// [`Residual`](super::Residual).
-    Residual {
-        /// The branch beside the skip.
-        #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        branch: Box<LayerSpec>,
-        /// The factor on it.
-        scale: BranchScale,
-    },
-    /// [`Sequential`](super::Sequential).
-    Sequential {
-        /// Values per input row.
-        input: usize,
-        /// The layers in order.
-        #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        layers: Vec<LayerSpec>,
-    },
-    /// [`LastStep`](super::LastStep).
-    LastStep {
-        /// Values per row.
-        width: usize,
-    },
-    /// [`MeanOverSteps`](super::MeanOverSteps).
-    MeanOverSteps {
-        /// Values per row.
-        width: usize,
-    },
-    /// [`Recurrent`](crate::recurrent::Recurrent).
-    Recurrent {
-        /// The cell.
-        cell: CellKind,
-        /// Values per input row.
-        inputs: usize,
-        /// Units.
-        hidden: usize,
-        /// Initializer of W.
-        weights: InitializerKind,
-        /// Initializer of U.
-        recurrent: InitializerKind,
-        /// Initializer of the biases, where there are any.
-        bias: Option<InitializerKind>,
-    },
-    /// [`Reversed`](crate::recurrent::Reversed).
-    Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
-    /// [`Bidirectional`](crate::recurrent::Bidirectional).
-    Bidirectional {
-        /// The layer that reads from the start.
-        #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        forward: Box<LayerSpec>,
-        /// The layer that reads from the end.
-        #[cfg_attr(feature = "serde", serde(with = "nested"))]
-        backward: Box<LayerSpec>,
-    },
-    /// A layer of a user's own: its kind and widths.
-    Custom {
-        /// The name of its type.
-        kind: String,
-        /// Its widths.
-        dims: Dims,
-    },
+macro_rules! layer_spec {
+    ($($file:ident: $name:ident;)*) => {
+        /// A layer as data.
+        ///
+        /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without recursion. What
+        /// is nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth alone.
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[non_exhaustive]
+        pub enum LayerSpec {
+            /// [`Linear`](super::Linear).
+            Linear {
+                /// Values per input row.
+                inputs: usize,
+                /// Values per output row.
+                outputs: usize,
+                /// Initializer of the weights.
+                weights: InitializerKind,
+                /// Initializer of the bias, where there is one.
+                bias: Option<InitializerKind>,
+            },
+            /// [`ActivationLayer`](super::ActivationLayer).
+            ActivationLayer {
+                /// Values per row.
+                width: usize,
+                /// The activation.
+                activation: ActivationKind,
+            },
+            /// [`PRelu`](super::PRelu).
+            PRelu {
+                /// Values per row.
+                width: usize,
+                /// Whether each unit has its own slope.
+                per_unit: bool,
+                /// The slope to begin with.
+                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+                initial: f64,
+            },
+            /// [`LayerNorm`](super::LayerNorm).
+            LayerNorm {
+                /// Values per row.
+                width: usize,
+                /// ε.
+                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+                epsilon: f64,
+                /// Whether gain and bias are learned.
+                affine: bool,
+            },
+            /// [`RmsNorm`](super::RmsNorm).
+            RmsNorm {
+                /// Values per row.
+                width: usize,
+                /// ε.
+                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+                epsilon: f64,
+                /// Whether a gain is learned.
+                affine: bool,
+            },
+            /// [`Dropout`](super::Dropout).
+            Dropout {
+                /// Values per row.
+                width: usize,
+                /// Probability of a zero.
+                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+                rate: f64,
+            },
+            /// [`Residual`](super::Residual).
+            Residual {
+                /// The branch beside the skip.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                branch: Box<LayerSpec>,
+                /// The factor on it.
+                scale: BranchScale,
+            },
+            /// [`Sequential`](super::Sequential).
+            Sequential {
+                /// Values per input row.
+                input: usize,
+                /// The layers in order.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                layers: Vec<LayerSpec>,
+            },
+            /// [`LastStep`](super::LastStep).
+            LastStep {
+                /// Values per row.
+                width: usize,
+            },
+            /// [`MeanOverSteps`](super::MeanOverSteps).
+            MeanOverSteps {
+                /// Values per row.
+                width: usize,
+            },
+            /// [`Recurrent`](crate::recurrent::Recurrent).
+            Recurrent {
+                /// The cell.
+                cell: CellKind,
+                /// Values per input row.
+                inputs: usize,
+                /// Units.
+                hidden: usize,
+                /// Initializer of W.
+                weights: InitializerKind,
+                /// Initializer of U.
+                recurrent: InitializerKind,
+                /// Initializer of the biases, where there are any.
+                bias: Option<InitializerKind>,
+            },
+            /// [`Reversed`](crate::recurrent::Reversed).
+            Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
+            /// [`Bidirectional`](crate::recurrent::Bidirectional).
+            Bidirectional {
+                /// The layer that reads from the start.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                forward: Box<LayerSpec>,
+                /// The layer that reads from the end.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                backward: Box<LayerSpec>,
+            },
+            $(
+                #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
+                $name(super::$name),
+            )*
+            /// A layer of a user's own: its kind and widths.
+            Custom {
+                /// The name of its type.
+                kind: String,
+                /// Its widths.
+                dims: Dims,
+            },
+        }
+
+        impl LayerSpec {
+            /// The layer, if it is one of the list.
+            pub(crate) fn listed<T: Scalar>(&self) -> Option<Box<dyn Layer<T>>> {
+                match self {
+                    $(LayerSpec::$name(layer) => Some(layer.layer::<T>()),)*
+                    _ => None,
+                }
+            }
+
+            /// The name of a layer of the list, with the settings that must match when a checkpoint is loaded.
+            pub(crate) fn listed_facts(&self) -> Option<(&'static str, Vec<(&'static str, String)>)> {
+                match self {
+                    $(LayerSpec::$name(layer) => Some((stringify!($name), layer.facts())),)*
+                    _ => None,
+                }
+            }
+
+            /// Layers of the list for rows of `width` values.
+            #[cfg(feature = "proptest")]
+            pub(crate) fn listed_examples(width: usize) -> Vec<LayerSpec> {
+                let mut all = Vec::new();
+                $(all.extend(super::$name::examples(width).into_iter().map(LayerSpec::$name));)*
+                all
+            }
+
+            /// A copy of a layer of the list.
+            fn listed_copy(&self) -> Option<LayerSpec> {
+                match self {
+                    $(LayerSpec::$name(layer) => Some(LayerSpec::$name(layer.clone())),)*
+                    _ => None,
+                }
+            }
+
+            /// Whether both are the same layer of the list.
+            fn is_same_listed(&self, other: &LayerSpec) -> bool {
+                match (self, other) {
+                    $((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)*
+                    _ => false,
+                }
+            }
+
+            /// A layer of the list, for its `Debug` text.
+            fn listed_debug(&self) -> Option<&dyn Debug> {
+                match self {
+                    $(LayerSpec::$name(layer) => Some(layer),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
+leaf_layers!(layer_spec);
 
 /// Values of a description's own, without those of its parts: copied, compared, printed.
 macro_rules! leaves {
@@ -166,6 +229,7 @@ macro_rules! leaves {
                     LayerSpec::Bidirectional { .. } => {
                         LayerSpec::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
                     }
+                    listed => listed.listed_copy().unwrap_or(HOLLOW),
                 }
             }
 
@@ -182,7 +246,7 @@ macro_rules! leaves {
                     }
                     (LayerSpec::Reversed(_), LayerSpec::Reversed(_)) => true,
                     (LayerSpec::Bidirectional { .. }, LayerSpec::Bidirectional { .. }) => true,
-                    _ => false,
+                    (one, other) => one.is_same_listed(other),
                 }
             }
         }
@@ -207,6 +271,7 @@ macro_rules! leaves {
                     LayerSpec::Bidirectional { forward, backward } => {
                         f.debug_struct("Bidirectional").field("forward", forward).field("backward", backward).finish()
                     }
+                    listed => listed.listed_debug().map_or(Ok(()), |layer| layer.fmt(f)),
                 }
             }
         }

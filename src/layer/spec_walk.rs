@@ -149,6 +149,7 @@ impl LayerSpec {
             | LayerSpec::Sequential { .. }
             | LayerSpec::Reversed(_)
             | LayerSpec::Bidirectional { .. } => (0, 0),
+            listed => listed.listed::<f64>().map_or((0, 0), |layer| (layer.dims().input, layer.dims().output)),
         }
     }
 
@@ -175,6 +176,7 @@ impl LayerSpec {
             }
             LayerSpec::Bidirectional { .. } => "Bidirectional".into(),
             LayerSpec::Custom { kind, .. } => short(kind).into(),
+            listed => listed.listed_facts().map_or_else(String::new, |(name, _)| name.into()),
         }
     }
 }

@@ -102,10 +102,10 @@ impl LayerSpec {
                 cell.visit::<A, _>(unroll).ok_or_else(|| opaque(cell.custom_part().unwrap_or_default()))?
             }
             LayerSpec::Custom { kind, .. } => return Err(opaque(kind)),
-            LayerSpec::Residual { .. }
-            | LayerSpec::Sequential { .. }
-            | LayerSpec::Reversed(_)
-            | LayerSpec::Bidirectional { .. } => self.build_at::<T, A>(path)?,
+            listed => match listed.listed::<T>() {
+                Some(layer) => layer,
+                None => self.build_at::<T, A>(path)?,
+            },
         })
     }
 }

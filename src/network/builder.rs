@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     layer::{
         ActivationLayer, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm,
-        Sequential,
+        Sequential, Softmax,
     },
     recurrent::{Bidirectional, Cell, Recurrent},
     scalar::Scalar,
@@ -75,6 +75,12 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn rms_norm(self) -> Self {
         self.add(|width| Ok(RmsNorm::new(width)))
+    }
+
+    /// Adds a [`Softmax`].
+    #[must_use]
+    pub fn softmax(self) -> Self {
+        self.add(|width| Ok(Softmax::new(width)))
     }
 
     /// Adds [`Dropout`].

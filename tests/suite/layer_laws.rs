@@ -5,7 +5,7 @@ use chainrule::{
     cell_laws,
     layer::{
         ActivationLayer, BranchScale, Dropout, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
-        RmsNorm, Sequential,
+        RmsNorm, Sequential, Softmax,
     },
     layer_laws,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
@@ -24,6 +24,8 @@ layer_laws!(rms_norm_of_one, RmsNorm::new(1));
 layer_laws!(rms_norm_plain, RmsNorm::new(4).without_affine());
 layer_laws!(dropout, Dropout::new(4, 0.3).unwrap());
 layer_laws!(no_dropout, Dropout::new(4, 0.0).unwrap());
+layer_laws!(softmax, Softmax::new(4));
+layer_laws!(softmax_of_one, Softmax::new(1));
 layer_laws!(last_step, LastStep::new(3));
 layer_laws!(mean_over_steps, MeanOverSteps::new(3));
 layer_laws!(residual, Residual::new(Linear::new(3, 3)).unwrap());

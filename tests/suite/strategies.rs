@@ -162,6 +162,7 @@ fn nothing_is_left_out() {
         "LayerNorm",
         "RmsNorm",
         "Dropout",
+        "Softmax",
         "Residual",
         "Sequential",
         "LastStep",

@@ -75,6 +75,8 @@ enum Part {
     Bidirectional(Vec<Part>, Vec<Part>),
     LastStep,
     MeanOverSteps,
+    /// A layer of the list, by a number.
+    Listed(usize),
 }
 
 impl Part {
@@ -123,6 +125,12 @@ impl Part {
             }
             Part::LastStep => (LayerSpec::LastStep { width }, width),
             Part::MeanOverSteps => (LayerSpec::MeanOverSteps { width }, width),
+            Part::Listed(i) => {
+                let mut all = LayerSpec::listed_examples(width);
+                let layer = all.swap_remove(i % all.len());
+                let output = layer.widths().1;
+                (layer, output)
+            }
         }
     }
 }
@@ -166,6 +174,7 @@ fn parts(limits: Limits) -> BoxedStrategy<Part> {
         1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::LayerNorm(epsilon, affine)),
         1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::RmsNorm(epsilon, affine)),
         1 => hundredths(0, 90).prop_map(Part::Dropout),
+        1 => (0..64usize).prop_map(Part::Listed),
     ];
     let recurrent = (cells(), width(), [initializers(), initializers()], bias())
         .prop_map(|(cell, hidden, weights, bias)| Part::Recurrent(cell, hidden, weights, bias));

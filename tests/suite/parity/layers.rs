@@ -4,7 +4,7 @@ use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
-    layer::{ActivationLayer, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential},
+    layer::{ActivationLayer, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Link,
     to_f64,
@@ -36,6 +36,36 @@ fn both(name: &str, in64: f64, in32: f64, multiple: f64) -> f64 {
     assert!(in64 <= 1e-12, "{name}: {in64:e}");
     assert!(in32 <= multiple * f32::EPSILON as f64, "{name}: {in32:e}");
     in64
+}
+
+#[test]
+fn softmax_layer_agrees_with_pytorch() {
+    let all = cases("activations");
+    let case = all.iter().find(|case| name(case) == "softmax").unwrap();
+    let layer = Softmax::new(shape(&case["x"])[1]);
+    both(
+        "softmax",
+        check::<f64>(layer, case, &case["x"], &[], &[]),
+        check::<f32>(layer, case, &case["x"], &[], &[]),
+        4.0,
+    );
+    // Nearly certain: p = (1 − 2⁻⁴⁰ …, 2⁻⁴⁰). The gradient is p₀ p₁ (dy₀ − dy₁), whatever both have in common.
+    let (shape, far) = (BatchShape::batch(1), 40.0 * 2f64.ln());
+    let mut workspace = Workspace::new(Softmax::new(2), shape).unwrap();
+    workspace.compute_input_gradient(true);
+    let output = workspace.forward(&[], &[far, 0.0], shape).unwrap();
+    output.dy.copy_from_slice(&[1e6, 1e6 + 1.0]);
+    workspace.backward(&[]).unwrap();
+    let p = far.exp().recip() / (1.0 + far.exp().recip());
+    let expected = [-p * (1.0 - p), p * (1.0 - p)];
+    assert!(error(workspace.input_gradient(), &expected) <= 1e-15, "{:?}", workspace.input_gradient());
+    // The bound ½ is attained where two values share a row.
+    let output = workspace.forward(&[], &[0.0, 0.0], shape).unwrap();
+    let unit = 0.5f64.sqrt();
+    output.dy.copy_from_slice(&[unit, -unit]);
+    workspace.backward(&[]).unwrap();
+    let norm = workspace.input_gradient().iter().map(|dx| dx * dx).sum::<f64>().sqrt();
+    assert!((norm - Layer::<f64>::gain_bound(&Softmax::new(2), &[], shape).unwrap()).abs() <= 1e-15);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! Softmax over the values of a row.
+
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, check::hold, list::ListedLayer};
+use crate::{batch_shape::BatchShape, loss::softmax, monitor::Factor, scalar::Scalar};
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+
+/// Softmax over the values of each row: `y_k = exp(x_k)/Σ_j exp(x_j)`.
+///
+/// Backward: `dx_k = y_k (dy_k − Σ_j y_j dy_j)`. Computed from differences to the largest value, so that neither large
+/// values nor nearly certain rows lose digits. [`CrossEntropy`](crate::loss::CrossEntropy) contains it: this layer is for
+/// probabilities inside a network, such as attention weights.
+///
+/// # Shapes
+/// x, y: \[rows, width\].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Softmax {
+    width: usize,
+}
+
+impl Softmax {
+    /// Softmax of rows of `width` values.
+    pub const fn new(width: usize) -> Self {
+        Softmax { width }
+    }
+}
+
+impl ListedLayer for Softmax {
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        vec![("width", format!("{}", self.width))]
+    }
+
+    fn layer<T: Scalar>(&self) -> Box<dyn Layer<T>> {
+        Box::new(*self)
+    }
+
+    #[cfg(feature = "proptest")]
+    fn examples(width: usize) -> Vec<Self> {
+        vec![Softmax::new(width)]
+    }
+}
+
+impl<T: Scalar> Layer<T> for Softmax {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, 0)
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_x().saved_per_row()
+    }
+
+    /// ½: the Jacobian `diag(p) − p pᵀ` has norm ½ where two values share a row equally, and less elsewhere.
+    fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
+        Some(0.5)
+    }
+
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::Softmax(*self)
+    }
+
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        let values = pass.ctx.shape.rows().saturating_mul(self.width);
+        hold("x of a Softmax", values, pass.x.len());
+        hold("y of a Softmax", values, pass.y.len());
+        if values > 0
+            && let Err(error) = softmax(self.width, pass.x, pass.y)
+        {
+            panic!("a pass of a Softmax: {error}");
+        }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
+    }
+
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        let values = pass.ctx.shape.rows().saturating_mul(self.width);
+        hold("y of a Softmax", values, pass.y.len());
+        hold("dy of a Softmax", values, pass.dy.len());
+        hold("dx of a Softmax", values, dx.len());
+        let width = self.width.max(1);
+        for (p, (dy, dx)) in pass.y.chunks(width).zip(pass.dy.chunks(width).zip(dx.chunks_mut(width))) {
+            // Relative to the gradient of the largest probability: what is common to all is no difference.
+            let larger = |best: usize, k: usize| if p[k] > p[best] { k } else { best };
+            let base = dy[(0..p.len()).fold(0, larger)];
+            let mean = p.iter().zip(dy).fold(T::zero(), |sum, (&p, &dy)| sum + p * (dy - base));
+            for ((dx, &p), &dy) in dx.iter_mut().zip(p).zip(dy) {
+                *dx = p * ((dy - base) - mean);
+            }
+        }
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
+    }
+}
