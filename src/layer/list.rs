@@ -4,6 +4,7 @@
 macro_rules! leaf_layers {
     ($then:ident) => {
         $then! {
+            gated_linear: GatedLinear;
             softmax: Softmax;
         }
     };

@@ -4,8 +4,8 @@ use crate::{
     activation::Activation,
     error::Error,
     layer::{
-        ActivationLayer, Dropout, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm,
-        Sequential, Softmax,
+        ActivationLayer, Dropout, GatedLinear, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
+        RmsNorm, Sequential, Softmax,
     },
     recurrent::{Bidirectional, Cell, Recurrent},
     scalar::Scalar,
@@ -51,6 +51,12 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn linear(self, outputs: usize) -> Self {
         self.add(|width| Ok(Linear::new(width, outputs)))
+    }
+
+    /// Adds a [`GatedLinear`] layer with its default initializers.
+    #[must_use]
+    pub fn gated_linear(self, outputs: usize, activation: impl Activation) -> Self {
+        self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
     /// Adds an activation.

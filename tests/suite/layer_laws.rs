@@ -4,8 +4,8 @@ use chainrule::{
     activation::{Elu, Gelu, Identity, Relu, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh},
     cell_laws,
     layer::{
-        ActivationLayer, BranchScale, Dropout, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
-        RmsNorm, Sequential, Softmax,
+        ActivationLayer, BranchScale, Dropout, GatedLinear, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps,
+        PRelu, Residual, RmsNorm, Sequential, Softmax,
     },
     layer_laws,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
@@ -24,6 +24,8 @@ layer_laws!(rms_norm_of_one, RmsNorm::new(1));
 layer_laws!(rms_norm_plain, RmsNorm::new(4).without_affine());
 layer_laws!(dropout, Dropout::new(4, 0.3).unwrap());
 layer_laws!(no_dropout, Dropout::new(4, 0.0).unwrap());
+layer_laws!(gated_linear, GatedLinear::new(3, 2, Swish::default()));
+layer_laws!(gated_linear_without_bias, GatedLinear::new(2, 5, Sigmoid).without_bias());
 layer_laws!(softmax, Softmax::new(4));
 layer_laws!(softmax_of_one, Softmax::new(1));
 layer_laws!(last_step, LastStep::new(3));

@@ -163,6 +163,7 @@ fn nothing_is_left_out() {
         "RmsNorm",
         "Dropout",
         "Softmax",
+        "GatedLinear",
         "Residual",
         "Sequential",
         "LastStep",

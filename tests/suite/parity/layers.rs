@@ -4,7 +4,7 @@ use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
-    layer::{ActivationLayer, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
+    layer::{ActivationLayer, GatedLinear, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Link,
     to_f64,
@@ -36,6 +36,59 @@ fn both(name: &str, in64: f64, in32: f64, multiple: f64) -> f64 {
     assert!(in64 <= 1e-12, "{name}: {in64:e}");
     assert!(in32 <= multiple * f32::EPSILON as f64, "{name}: {in32:e}");
     in64
+}
+
+/// With W = I the layer is PyTorch's `glu`, of which the second half is the gate.
+#[test]
+fn gated_linear_layer_agrees_with_pytorch() {
+    let all = cases("activations");
+    let case = all.iter().find(|case| name(case) == "glu").unwrap();
+    let width = shape(&case["x"])[1];
+    let identity: Vec<f64> = (0..width * width).map(|i| f64::from(u8::from(i / width == i % width))).collect();
+    let w = [serde_json::json!({ "data": identity })];
+    let layer = || GatedLinear::new(width, width / 2, Sigmoid).without_bias();
+    let in64 = check::<f64>(layer(), case, &case["x"], &w, &[]);
+    both("glu", in64, check::<f32>(layer(), case, &case["x"], &w, &[]), 4.0);
+}
+
+/// Output and gradients are those of two linear maps, a gate and a product, each by plain loops.
+#[test]
+fn gated_linear_layer_agrees_with_its_equation() {
+    let (inputs, outputs, rows) = (3, 5, 4);
+    let layer = GatedLinear::new(inputs, outputs, Tanh);
+    let w: Vec<f64> = (0..Layer::<f64>::dims(&layer).parameters).map(|i| (i as f64 * 0.7).sin()).collect();
+    let x: Vec<f64> = (0..rows * inputs).map(|i| (i as f64 * 1.3).cos()).collect();
+    let dy: Vec<f64> = (0..rows * outputs).map(|i| (i as f64 * 0.9).cos()).collect();
+    let shape = BatchShape::batch(rows);
+    let mut workspace = Workspace::new(layer, shape).unwrap();
+    workspace.compute_input_gradient(true);
+    let output = workspace.forward(&w, &x, shape).unwrap();
+    let y = output.y.to_vec();
+    output.dy.copy_from_slice(&dy);
+    workspace.backward(&w).unwrap();
+    let bias = 2 * inputs * outputs;
+    let map = |row: usize, unit: usize| {
+        (0..inputs).fold(w[bias + unit], |sum, i| sum + w[unit * inputs + i] * x[row * inputs + i])
+    };
+    let (mut expected_y, mut dx, mut dw) = (Vec::new(), vec![0.0; x.len()], vec![0.0; w.len()]);
+    for row in 0..rows {
+        for unit in 0..outputs {
+            let (a, g, dy) = (map(row, unit), map(row, outputs + unit), dy[row * outputs + unit]);
+            expected_y.push(a * g.tanh());
+            for (unit, d) in [(unit, dy * g.tanh()), (outputs + unit, dy * a * (1.0 - g.tanh() * g.tanh()))] {
+                dw[bias + unit] += d;
+                for i in 0..inputs {
+                    dw[unit * inputs + i] += d * x[row * inputs + i];
+                    dx[row * inputs + i] += d * w[unit * inputs + i];
+                }
+            }
+        }
+    }
+    for (found, expected) in [(&y[..], &expected_y), (workspace.input_gradient(), &dx), (workspace.gradient(), &dw)] {
+        assert!(error(found, expected) <= 1e-14, "{found:?} {expected:?}");
+    }
+    let names: Vec<String> = workspace.blocks().iter().map(|block| block.name.to_string()).collect();
+    assert_eq!(names, ["weight", "bias"]);
 }
 
 #[test]

@@ -1,0 +1,279 @@
+//! A linear map times a gate of the same input.
+
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Structure, list::ListedLayer};
+use crate::{
+    activation::{Activation, ActivationKind, ActivationVisitor, Dynamic},
+    batch_shape::BatchShape,
+    block::{Block, Gate, Role},
+    error::Error,
+    initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
+    kernel::{
+        Kernel, dispatch,
+        fused::{fused, fused_mut, fuses},
+        gemm::{Epilogue, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, packed_b_len},
+        sums::add_column_sums,
+    },
+    monitor::Factor,
+    scalar::Scalar,
+    size::{saturating_product, saturating_sum},
+};
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use rand_core::Rng;
+
+/// A linear map times a gate of the same input: `y = a ⊙ φ(g)`, `a = W₁ x + b₁`, `g = W₂ x + b₂`.
+///
+/// Backward: `da = φ(g) ⊙ dy`, `dg = a ⊙ φ′(g) ⊙ dy`, `dx = W₁ᵀ da + W₂ᵀ dg`. With φ the sigmoid it is GLU, with Swish
+/// SwiGLU, with Gelu GeGLU. Both maps are one product: their rows are stacked, `value` before `gate`, and initialized
+/// apart. Source: Dauphin et al. 2017; Shazeer 2020.
+///
+/// # Shapes
+/// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[2 · outputs, inputs\] and `bias` \[2 · outputs, 1\], each
+/// with the gates `value` and `gate`.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct GatedLinear {
+    inputs: usize,
+    outputs: usize,
+    activation: ActivationKind,
+    weights: InitializerKind,
+    bias: Option<InitializerKind>,
+}
+
+/// The parts of the stacked rows.
+const GATES: &[Gate] = &[Gate::new("value"), Gate::new("gate")];
+/// The link from pre-activations to the output.
+const GATING: usize = 1;
+
+impl GatedLinear {
+    /// A map from `inputs` to `outputs` values with the gate `activation`, and with biases. Weights begin by
+    /// [`Glorot::uniform`], biases at zero.
+    pub fn new(inputs: usize, outputs: usize, activation: impl Activation) -> Self {
+        let (weights, bias) = (Glorot::uniform().kind(), Some(Zeros.kind()));
+        GatedLinear { inputs, outputs, activation: activation.kind(), weights, bias }
+    }
+
+    /// Sets the initializer of W₁ and W₂.
+    #[must_use]
+    pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
+        GatedLinear { weights: initializer.kind(), ..self }
+    }
+
+    /// Sets the initializer of b₁ and b₂.
+    #[must_use]
+    pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
+        GatedLinear { bias: Some(initializer.kind()), ..self }
+    }
+
+    /// Leaves b₁ and b₂ out.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        GatedLinear { bias: None, ..self }
+    }
+
+    /// Pre-activations of a row: a and g.
+    fn stacked(&self) -> usize {
+        self.outputs.saturating_mul(2)
+    }
+
+    /// Values of W₁ and W₂.
+    fn entries(&self) -> usize {
+        saturating_product(&[2, self.inputs, self.outputs])
+    }
+
+    fn with_activation<V: ActivationVisitor>(&self, visitor: V) -> V::Output {
+        if matches!(self.activation, ActivationKind::Custom(_)) {
+            return visitor.visit(Dynamic(self.activation.clone()));
+        }
+        self.activation.visit(visitor).unwrap_or_else(|| unreachable!("each activation but a custom one is known"))
+    }
+}
+
+/// `y = a ⊙ φ(g)` of all rows, with z = (a, g).
+struct ForwardGate<'a, T> {
+    outputs: usize,
+    z: &'a [T],
+    y: &'a mut [T],
+}
+
+/// Replaces z = (a, g) of all rows by its gradient.
+struct BackwardGate<'a, T> {
+    outputs: usize,
+    z: &'a mut [T],
+    dy: &'a [T],
+}
+
+/// A loop over rows with an activation of known type.
+struct WithActivation<L, A>(L, A);
+
+impl<T: Scalar> ActivationVisitor for ForwardGate<'_, T> {
+    type Output = ();
+    fn visit(self, activation: impl Activation) {
+        dispatch(WithActivation(self, activation));
+    }
+}
+
+impl<T: Scalar> ActivationVisitor for BackwardGate<'_, T> {
+    type Output = ();
+    fn visit(self, activation: impl Activation) {
+        dispatch(WithActivation(self, activation));
+    }
+}
+
+impl<T: Scalar, A: Activation> Kernel for WithActivation<ForwardGate<'_, T>, A> {
+    type Element = T;
+
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        #[inline(always)]
+        fn row<T: Scalar>(z: &[T], y: &mut [T], activation: &impl Activation) {
+            let (a, g) = z.split_at(y.len());
+            for ((y, &a), &g) in y.iter_mut().zip(a).zip(g) {
+                *y = a * activation.value(g);
+            }
+        }
+        let WithActivation(ForwardGate { outputs, z, y }, activation) = self;
+        let outputs = outputs.max(1);
+        for (z, y) in z.chunks_exact(outputs.saturating_mul(2)).zip(y.chunks_exact_mut(outputs)) {
+            if fuses::<LEVEL, T>() {
+                row(fused(z), fused_mut(y), &activation);
+            } else {
+                row(z, y, &activation);
+            }
+        }
+    }
+}
+
+impl<T: Scalar, A: Activation> Kernel for WithActivation<BackwardGate<'_, T>, A> {
+    type Element = T;
+
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        #[inline(always)]
+        fn row<T: Scalar>(z: &mut [T], dy: &[T], activation: &impl Activation) {
+            let (a, g) = z.split_at_mut(dy.len());
+            for ((a, g), &dy) in a.iter_mut().zip(g).zip(dy) {
+                let gate = activation.value(*g);
+                let slope = activation.derivative(*g, gate);
+                (*a, *g) = (gate * dy, *a * slope * dy);
+            }
+        }
+        let WithActivation(BackwardGate { outputs, z, dy }, activation) = self;
+        let outputs = outputs.max(1);
+        for (z, dy) in z.chunks_exact_mut(outputs.saturating_mul(2)).zip(dy.chunks_exact(outputs)) {
+            if fuses::<LEVEL, T>() {
+                row(fused_mut(z), fused(dy), &activation);
+            } else {
+                row(z, dy, &activation);
+            }
+        }
+    }
+}
+
+impl ListedLayer for GatedLinear {
+    /// Initializers are left out: they have done their work.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let activation = format!("{:?}", self.activation.as_any());
+        let (inputs, outputs) = (format!("{}", self.inputs), format!("{}", self.outputs));
+        let bias = format!("{}", self.bias.is_some());
+        vec![("activation", activation), ("inputs", inputs), ("outputs", outputs), ("bias", bias)]
+    }
+
+    fn layer<T: Scalar>(&self) -> Box<dyn Layer<T>> {
+        Box::new(self.clone())
+    }
+
+    #[cfg(feature = "proptest")]
+    fn examples(width: usize) -> Vec<Self> {
+        use crate::activation::{Sigmoid, Swish};
+        vec![GatedLinear::new(width, 3, Sigmoid), GatedLinear::new(width, 2, Swish::default()).without_bias()]
+    }
+}
+
+impl<T: Scalar> Layer<T> for GatedLinear {
+    fn dims(&self) -> Dims {
+        let bias = if self.bias.is_some() { self.stacked() } else { 0 };
+        Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
+    }
+
+    /// Saved: a and g.
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let (stacked, rows) = (self.stacked(), shape.rows());
+        let (z, forward) = (rows.saturating_mul(stacked), packed_b_len::<T>(stacked, self.inputs));
+        if !mode.saves() {
+            return MemorySizes::new(0, saturating_sum([z, forward]), 0);
+        }
+        let gradient = gemm_tn_scratch_len::<T>([stacked, self.inputs, rows]);
+        let backward = packed_b_len::<T>(self.inputs, stacked).max(gradient);
+        MemorySizes::new(z, forward.max(backward), 0)
+    }
+
+    fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        let (weight, bias) = w.split_at_mut(self.entries());
+        fill_gates(&self.weights, self.stacked(), self.inputs, Role::Weight, GATES, rng, weight)?;
+        match &self.bias {
+            Some(initializer) => fill_gates(initializer, self.stacked(), 1, Role::Bias, GATES, rng, bias),
+            None => Ok(()),
+        }
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("weight", 0, [self.stacked(), self.inputs], Role::Weight).gates(GATES));
+        if self.bias.is_some() {
+            visit(Block::new("bias", self.entries(), [self.stacked(), 1], Role::Bias).gates(GATES));
+        }
+    }
+
+    fn structure(&self) -> Structure<'_, T> {
+        Structure::LEAF.links(&["", "gating"])
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y().saved_per_row().overwrites_dw()
+    }
+
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::GatedLinear(self.clone())
+    }
+
+    fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
+        let (weight, bias) = w.split_at(self.entries());
+        let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
+        // STEP 1: z = W x + b, into the values that the backward pass reads.
+        let (z, packed) = match pass.ctx.mode.saves() {
+            true => (&mut *pass.saved, pass.scratch),
+            false => pass.scratch.split_at_mut(rows.saturating_mul(stacked)),
+        };
+        let z = &mut z[..rows.saturating_mul(stacked)];
+        let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
+        gemm_nt(Matrix::new(pass.x, self.inputs), weight, [rows, stacked, self.inputs], z, epilogue, packed);
+        // STEP 2: y = a ⊙ φ(g).
+        self.with_activation(ForwardGate { outputs: self.outputs, z, y: pass.y });
+        pass.ctx.part(0).report_forward(Factor::Weights, pass.x, z);
+        pass.ctx.part(GATING).report_forward(Factor::Other, z, pass.y);
+    }
+
+    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
+        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
+        let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
+        // STEP 1: dz = (φ(g) ⊙ dy, a ⊙ φ′(g) ⊙ dy), in place of z.
+        let dz = &mut pass.saved[..rows.saturating_mul(stacked)];
+        self.with_activation(BackwardGate { outputs: self.outputs, z: dz, dy: pass.dy });
+        pass.ctx.part(GATING).report_backward(Factor::Other, pass.dy, dz);
+        // STEP 2: dW = dzᵀ x, db = Σ dz, dx = dz W.
+        let d = Matrix::new(dz, stacked);
+        if pass.trainable.block(0) {
+            let epilogue = if pass.overwrite_dw { Epilogue::Overwrite } else { Epilogue::Accumulate };
+            let x = Matrix::new(pass.x, self.inputs);
+            gemm_tn(d, x, [stacked, self.inputs, rows], d_weight, epilogue, pass.scratch);
+        }
+        if pass.trainable.block(1) {
+            if pass.overwrite_dw {
+                d_bias.fill(T::zero());
+            }
+            add_column_sums(dz, stacked, d_bias);
+        }
+        let Some(dx) = pass.dx else { return };
+        gemm_nn(d, &w[..self.entries()], [rows, stacked, self.inputs], dx, pass.scratch);
+        pass.ctx.report_backward(Factor::Weights, dz, dx);
+    }
+}
