@@ -2,7 +2,7 @@
 
 use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Structure, list::ListedLayer};
 use crate::{
-    activation::{Activation, ActivationKind, ActivationVisitor, Dynamic},
+    activation::{Activation, ActivationKind, ActivationVisitor},
     batch_shape::BatchShape,
     block::{Block, Gate, Role},
     error::Error,
@@ -82,7 +82,7 @@ impl GatedLinear {
 
     fn with_activation<V: ActivationVisitor>(&self, visitor: V) -> V::Output {
         if matches!(self.activation, ActivationKind::Custom(_)) {
-            return visitor.visit(Dynamic(self.activation.clone()));
+            return visitor.visit(self.activation.clone());
         }
         self.activation.visit(visitor).unwrap_or_else(|| unreachable!("each activation but a custom one is known"))
     }
