@@ -25,8 +25,7 @@ fn steps(criterion: &mut Criterion, name: &str, network: Sequential<f32>, time: 
     let data = Dataset::sequences(WIDTH, time, &x, Target::Values(&y)).expect("data");
     let settings = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Adam::new(1e-3));
-    let mut trainer =
-        Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, time).expect("a trainer");
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings).expect("a trainer");
     let samples: Vec<usize> = (0..BATCH).collect();
     let mut batch = Batch::new(&data, BATCH);
     let monitors: [(&str, Box<dyn GradientMonitor<f32>>); 4] = [

@@ -191,8 +191,7 @@ fn recurrent<T: Scalar>(arguments: &Arguments, cell: &str, steps: usize, batch: 
     let data = Dataset::sequences(inputs, steps, &x, Target::Values(&y)).expect("data");
     let settings = TrainConfig { batch_size: batch, threads: arguments.threads, ..TrainConfig::default() };
     let chain = arguments.chain(true);
-    let mut trainer =
-        Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps).expect("a trainer");
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings).expect("a trainer");
     trainer.parameters_mut().copy_from_slice(&w);
     run(arguments, trainer, &data);
 }

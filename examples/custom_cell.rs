@@ -2,13 +2,12 @@
 
 use chainrule::activation::{Activation, Sigmoid, Tanh};
 use chainrule::recurrent::{Cell, CellBackward, CellForward};
+use chainrule::{Error, Gate, Scalar};
 use chainrule::{
-    BatchShape,
     dataset::Dataset,
     layer::Sequential,
     loss::{MeanSquaredError, Target},
 };
-use chainrule::{Error, Gate, Scalar};
 use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
@@ -57,11 +56,11 @@ fn main() -> Result<(), Error> {
     let network = Sequential::input(1).recurrent(16, Minimal).linear(1).build()?;
     let settings = TrainConfig { epochs: 10, ..TrainConfig::default() };
     let chain = (ClipNorm::new(1.0), Adam::new(1e-2));
-    let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, MONTHS)?;
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings)?;
     let epochs = trainer.fit(&data)?;
     let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
-    let forecast = trainer.predict(&series[series.len() - MONTHS..], BatchShape::sequences(1, MONTHS))?;
+    let forecast = trainer.predict(&Dataset::sequences(1, MONTHS, &series[series.len() - MONTHS..], None)?)?;
     println!("forecast of the month after the last: {:.1} spots", 100.0 * forecast[MONTHS - 1]);
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! A layer of your own, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
 use chainrule::layer::{Backward, Dims, Forward};
+use chainrule::{Block, Error, Layer, Role, Scalar, monitor::Factor};
 use chainrule::{
-    BatchShape,
     activation::Tanh,
     dataset::Dataset,
     layer::Sequential,
     loss::{MeanSquaredError, Target},
 };
-use chainrule::{Block, Error, Layer, Role, Scalar, monitor::Factor};
 use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::Adam,
@@ -53,7 +52,7 @@ fn main() -> Result<(), Error> {
     let epochs = trainer.fit(&Dataset::rows(SEEN, &x, Target::Values(&next))?)?;
     let loss = epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
     println!("root mean square error after {} epochs: {:.1} spots", epochs.len(), 100.0 * loss.sqrt());
-    let forecast = trainer.predict(&x[x.len() - SEEN..], BatchShape::batch(1))?;
+    let forecast = trainer.predict(&Dataset::rows(SEEN, &x[x.len() - SEEN..], None)?)?;
     println!("forecast of the last month: {:.1}, it was {:.1}", 100.0 * forecast[0], series[series.len() - 1]);
     println!("s of the last 3 months: {:.2?}", &trainer.parameters()[SEEN - 3..SEEN]);
     Ok(())

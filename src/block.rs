@@ -1,7 +1,7 @@
 //! Parameter blocks: the named ranges of the flat parameter buffer.
 
 use crate::{error::Error, size::saturating_product};
-use alloc::{borrow::Cow, format, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::ops::Range;
 
 /// The role of the parameters of a block.
@@ -140,7 +140,7 @@ impl Blocks {
     /// # Errors
     /// [`Error::UnknownBlock`] if no block has exactly this name.
     pub fn get(&self, name: &str) -> Result<&Block<'static>, Error> {
-        self.blocks.iter().find(|block| block.name == name).ok_or_else(|| Error::UnknownBlock { name: name.into() })
+        self.blocks.iter().find(|block| block.name == name).ok_or_else(|| self.unknown(name))
     }
 
     /// The block that holds the parameter at `index`.
@@ -157,7 +157,15 @@ impl Blocks {
             name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
         };
         let found: Vec<usize> = (0..self.len()).filter(|&i| covers(&self.blocks[i].name)).collect();
-        if found.is_empty() { Err(Error::UnknownBlock { name: prefix.into() }) } else { Ok(found) }
+        if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
+    }
+
+    /// The error about a name that no block has: with the three names that take the fewest edits, ties in block order.
+    fn unknown(&self, name: &str) -> Error {
+        let mut names: Vec<&str> = self.blocks.iter().map(|block| &*block.name).collect();
+        names.sort_by_cached_key(|candidate| edits(name, candidate));
+        let nearest = names.into_iter().take(3).map(String::from).collect();
+        Error::UnknownBlock { name: name.into(), nearest }
     }
 
     /// Freezes the blocks named `prefix` or below it: training skips their gradients and keeps their values.
@@ -190,6 +198,23 @@ impl<'a> IntoIterator for &'a Blocks {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// The number of characters to insert, delete or replace that turns `a` into `b` (Levenshtein 1966).
+///
+/// Only the first 64 characters of each are compared.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().take(64).enumerate() {
+        let mut diagonal = core::mem::replace(&mut row[0], i + 1);
+        for (j, &b) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 fn own(block: Block<'_>) -> Block<'static> {

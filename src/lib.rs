@@ -21,8 +21,9 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 //!
-//! Start with [`trainer`] to train, [`monitor`] to measure, [`diagnosis`] to find a fault and its fix, [`testing`] to
-//! prove a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer
+//! Start with [`dataset`] and [`trainer`] to train, [`model`] to predict and to save (feature `safetensors`),
+//! [`metrics`] to judge predictions. [`monitor`] measures gradients, [`diagnosis`] finds a fault and its fix, [`testing`]
+//! proves a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer
 //! examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -48,12 +49,13 @@ mod kernel;
 pub mod linalg;
 pub mod math;
 
-// Parts: one trait a module, with its implementations; mean-field theory; data sets.
+// Parts: one trait a module, with its implementations; mean-field theory; data sets, metrics.
 pub mod activation;
 pub mod dataset;
 pub mod initializer;
 pub mod loss;
 pub mod mean_field;
+pub mod metrics;
 pub mod monitor;
 pub mod transform;
 
@@ -61,9 +63,10 @@ pub mod transform;
 pub mod layer;
 pub mod recurrent;
 
-// Training: building a network, memory of a pass, the loop, saved runs.
+// Training: building a network, memory of a pass, the loop, saved runs, trained models.
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
+pub mod model;
 pub mod network;
 pub mod trainer;
 pub mod workspace;
@@ -77,7 +80,7 @@ pub use activation::{Activation, Bounds};
 pub use batch_shape::BatchShape;
 pub use block::{Block, Blocks, Gate, Role};
 pub use cpu::CpuLevel;
-pub use error::{Error, LayerRule};
+pub use error::{DataRule, Error, LayerRule};
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;
@@ -93,6 +96,6 @@ pub use proptest;
 pub use rand_core;
 
 /// The examples of README.md, as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "safetensors"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

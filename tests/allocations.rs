@@ -87,7 +87,7 @@ fn values(count: usize) -> Vec<f32> {
 /// reverse: nothing may allocate after one step of each monitor.
 fn check<L: Layer<f32>, C: Loss<f32>>(what: &str, network: L, loss: C, data: &Dataset<'_, f32>) {
     let settings = TrainConfig { batch_size: 4, accumulation_steps: 2, ..TrainConfig::default() };
-    let mut trainer = Trainer::for_sequences(network, loss, transform(), settings, data.steps()).unwrap();
+    let mut trainer = Trainer::new(network, loss, transform(), settings).unwrap();
     let mut batch = Batch::new(data, 4);
     let order: Vec<usize> = (0..data.samples()).rev().collect();
     assert_ne!(order.len() % 4, 0, "the last batch is a partial one");
@@ -266,13 +266,22 @@ fn predict_one_sample() {
     let mut trainer =
         Trainer::new(network.unwrap(), MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     let x = values(4);
-    let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];
+    let data = Dataset::rows(4, &x, None).unwrap();
+    let mut predict = || {
+        let mut y = [0.0; 2];
+        trainer.predict_into(&data, &mut y).unwrap();
+        y[0]
+    };
     let first = predict();
     assert_eq!(allocations(&mut predict), (first, 0));
     let recurrent = Recurrent::new(4, 3, Lstm::new());
     let both = Bidirectional::new::<f32>(recurrent.clone(), recurrent).unwrap();
     let mut trainer = Trainer::new(both, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
-    let mut predict = || trainer.predict(&x, BatchShape::batch(1)).unwrap()[0];
+    let mut predict = || {
+        let mut y = [0.0; 6];
+        trainer.predict_into(&data, &mut y).unwrap();
+        y[0]
+    };
     let first = predict();
     assert_eq!(allocations(&mut predict), (first, 0));
 }

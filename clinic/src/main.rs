@@ -15,7 +15,10 @@ mod peers;
 mod run;
 
 use cases::{Case, Tables, case};
-use chainrule::diagnosis::{Cause, Finding, fix::Standardise};
+use chainrule::{
+    dataset::Standardize,
+    diagnosis::{Cause, Finding},
+};
 use peers::{Peer, Symptom, Tool};
 use std::{
     process::ExitCode,
@@ -75,12 +78,12 @@ impl Record {
     }
 }
 
-/// Standardises all pixels of the digits together, and the sunspot numbers, to mean 0 and variance 1.
+/// Standardizes all pixels of the digits together, and the sunspot numbers, to mean 0 and variance 1.
 fn tables() -> Result<Tables, Box<dyn std::error::Error>> {
     let mut digits = data::digits()?;
     let mut sunspots: Vec<f32> = data::sunspots()?.iter().map(|&number| number as f32).collect();
     for values in [&mut digits.inputs, &mut sunspots] {
-        Standardise::of(1, values)?.apply(values)?;
+        Standardize::of(1, values)?.apply(values)?;
     }
     Ok(Tables { digits, sunspots })
 }

@@ -7,7 +7,8 @@ use crate::{
 };
 use chainrule::{
     BatchShape, Error, Layer,
-    diagnosis::{Change, Diagnosis, FixContext, Report, Severity, fix::Standardise, suggest_fixes},
+    dataset::Standardize,
+    diagnosis::{Change, Diagnosis, FixContext, Report, Severity, suggest_fixes},
     layer::{Sequential, initialize},
     monitor::Statistics,
     theory::InputStatistics,
@@ -61,7 +62,7 @@ pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<O
     let described = case.network.spec();
     let inputs = InputStatistics::of_rows(&case.x)?.steps(case.sequence)?;
     let mut context = FixContext::new(&described, inputs, finding).span(case.span);
-    context.columns = Some(Standardise::of(case.width, &case.x)?);
+    context.columns = Some(Standardize::of(case.width, &case.x)?);
     if finding.severity == Severity::Note {
         return Ok(None);
     }
@@ -90,7 +91,7 @@ pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<O
         Change::Redraw => case.w = initialize(&case.network, case.seed)?,
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
         Change::LearningRate(factor) => case.recipe.rate *= factor,
-        Change::Standardise(columns) => columns.apply(&mut case.x)?,
+        Change::Standardize(columns) => columns.apply(&mut case.x)?,
         Change::Unfreeze(_) => case.recipe.still = None,
         _ => return Ok(None),
     }

@@ -86,7 +86,7 @@ fn train_for<M: GradientMonitor<f32>>(
     };
     let settings = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
     let loss = Scaled(loss, case.recipe.scale);
-    let mut trainer = Trainer::for_sequences(&case.network, loss, transform(case), settings, case.sequence)?;
+    let mut trainer = Trainer::new(&case.network, loss, transform(case), settings)?;
     trainer.parameters_mut().copy_from_slice(&case.w);
     if let Some(layer) = case.recipe.frozen {
         trainer.workspace_mut().freeze(layer)?;

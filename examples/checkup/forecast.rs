@@ -5,7 +5,6 @@ use crate::{
     progress,
 };
 use chainrule::{
-    BatchShape,
     dataset::Dataset,
     layer::Sequential,
     loss::{MeanSquaredError, Target},
@@ -47,7 +46,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     let settings = TrainConfig { batch_size: BATCH, epochs, seed: 5, ..TrainConfig::default() };
     let updates = (epochs * starts.len().div_ceil(BATCH)) as u64;
     let transform = (ClipNorm::new(1.0), Adam::new(3e-3), Schedule::cosine(updates, 0.02));
-    let mut trainer = Trainer::for_sequences(&network, MeanSquaredError::new(), transform, settings, WINDOW)?;
+    let mut trainer = Trainer::new(&network, MeanSquaredError::new(), transform, settings)?;
     trainer.fit_with(
         &data,
         FitOptions::new().progress(&mut |epoch| {
@@ -59,7 +58,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     // Each held-out month from the months before it.
     let mut forecast = Vec::new();
     for month in held_out..months.len() {
-        let y = trainer.predict(&series[month - WINDOW..month], BatchShape::sequences(1, WINDOW))?;
+        let y = trainer.predict(&Dataset::sequences(1, WINDOW, &series[month - WINDOW..month], None)?)?;
         let root = f64::from(y[WINDOW - 1]) * deviation + mean;
         forecast.push(root.max(0.0).powi(2));
     }

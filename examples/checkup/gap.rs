@@ -134,7 +134,7 @@ fn fit(
 ) -> Result<Run, chainrule::Error> {
     let settings = TrainConfig { batch_size: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let network = kind.network()?;
-    let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), kind.transform(rate), settings, STEPS)?;
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), kind.transform(rate), settings)?;
     let mut losses = Vec::new();
     let mut note = |epoch: &chainrule::trainer::Epoch| {
         losses.push(epoch.loss);

@@ -13,7 +13,7 @@ mod thousand;
 use chainrule::{
     Activation, BatchShape, Error, Layer, Role,
     activation::*,
-    diagnosis::fix::Standardise,
+    dataset::Standardize,
     initializer::*,
     layer::{ActivationLayer, Linear, Mode, Sequential, initialize},
     monitor::{Factor, GradientBudget, GradientMonitor, Link},
@@ -296,7 +296,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::fs::create_dir_all(&pictures).map_err(|error| format!("{}: {error}", pictures.display()))?;
     let (mut train, mut test) = data::digits()?.split(1);
-    let columns = Standardise::of(train.width, &train.inputs)?;
+    let columns = Standardize::of(train.width, &train.inputs)?;
     columns.apply(&mut train.inputs)?;
     columns.apply(&mut test.inputs)?;
     gains(short, full)?;

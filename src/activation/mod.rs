@@ -69,6 +69,9 @@ impl Bounds {
 /// vectorise if it is written with [`math`](crate::math). Each loop clones the activation, so keep large data in an
 /// `Arc`.
 ///
+/// A constant is [`scalar`](crate::scalar())`(0.5)`, since `T` may be any number: `z * 0.5` does not compile. Methods
+/// are generic, so there is no `Box<dyn Activation>`: an activation chosen at run time is an [`ActivationKind`].
+///
 /// ```
 /// use chainrule::{Activation, Bounds, Scalar};
 /// #[derive(Clone, Debug)]
@@ -79,6 +82,12 @@ impl Bounds {
 ///     fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(0.0, f64::INFINITY)) }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an activation",
+    label = "not an activation",
+    note = "a `Result` gives its value by `?`, as in `LeakyRelu::new(0.1)?`",
+    note = "an activation chosen at run time is an `ActivationKind`, not a `Box<dyn Activation>`"
+)]
 pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// `φ(z)`.
     fn value<T: Scalar>(&self, z: T) -> T;

@@ -14,7 +14,7 @@ const BEFORE: &str = ".chainrule-";
 const AFTER: &str = ".partial";
 
 /// Reads a regular file.
-pub(super) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(not_regular());
     }
@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
 ///
 /// A symbolic link stays one: the file that it names is replaced. The permissions of an existing file stay. Partial
 /// files that no living process writes are removed first.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let old = match fs::metadata(&path) {
         Ok(old) if old.is_file() => Some(old),

@@ -13,13 +13,13 @@ use core::{fmt, ops::Range};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
 /// Key of the metadata in the header. No tensor may have this name.
-pub(super) const METADATA: &str = "__metadata__";
+pub(crate) const METADATA: &str = "__metadata__";
 
 /// Bytes of the header's length.
 const PREFIX: usize = 8;
 
 /// The header of a file and the range of its values.
-pub(super) struct Header {
+pub(crate) struct Header {
     pub metadata: BTreeMap<String, String>,
     /// Tensors in the order of their values.
     pub tensors: Vec<(String, Tensor)>,
@@ -28,7 +28,7 @@ pub(super) struct Header {
 /// The entry of a tensor in the header.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     pub dtype: String,
     pub shape: Vec<usize>,
     /// First byte, and the byte after the last, from the end of the header.
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 /// The bytes of a file with this header and these values.
-pub(super) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     let mut json = serde_json::to_vec(header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX), b' ');
     let mut file = Vec::with_capacity(PREFIX + json.len() + values.len());
@@ -95,7 +95,7 @@ pub(super) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
 /// The header and the values in the bytes of a file, or the rule of the format that does not hold.
 ///
 /// Nothing larger than the file is allocated: lengths in the header are compared with the bytes that are there.
-pub(super) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
+pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
     let (length, rest) = file.split_at_checked(PREFIX).ok_or("it has fewer than 8 bytes")?;
     let length = length.iter().rev().fold(0, |length: u64, &byte| length << 8 | u64::from(byte));
     let header = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
@@ -119,7 +119,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
 /// A checksum that any change of a single byte changes, and any other change but for 1 in 2⁶⁴.
 ///
 /// Each byte is mixed in by a one-to-one function of the sum so far. Source: Fowler, Noll & Vo (FNV-1a, 64 bits).
-pub(super) struct Checksum(u64);
+pub(crate) struct Checksum(u64);
 
 impl Checksum {
     pub fn new() -> Self {

@@ -21,8 +21,8 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
-mod file;
-mod format;
+pub(crate) mod file;
+pub(crate) mod format;
 mod part;
 mod run;
 
@@ -31,7 +31,7 @@ pub use part::Difference;
 use crate::{
     block::Blocks,
     error::Error,
-    layer::Layer,
+    layer::{Layer, LayerSpec},
     scalar::{Scalar, to_f64},
 };
 use alloc::{
@@ -94,7 +94,7 @@ const CURRENT: u32 = 2;
 const RESERVED: &str = "chainrule/";
 
 /// The name of a block's tensor: its own, escaped where that is reserved.
-fn block_tensor(name: &str) -> Cow<'_, str> {
+pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
 }
@@ -137,15 +137,15 @@ fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
     bytes.chunks(size_of::<T>()).filter_map(read).collect()
 }
 
-fn mismatch(block: &str, expected: impl ToString, found: impl ToString) -> Error {
+pub(crate) fn mismatch(block: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::Checkpoint { block: block.into(), expected: expected.to_string(), found: found.to_string() }
 }
 
-fn refused(name: &str, rule: &'static str, found: impl ToString) -> Error {
+pub(crate) fn refused(name: &str, rule: &'static str, found: impl ToString) -> Error {
     Error::CheckpointValue { name: name.into(), rule, found: found.to_string() }
 }
 
-fn damaged(reason: impl ToString) -> Error {
+pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
 }
 
@@ -181,6 +181,11 @@ fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
         end = block.range.end;
     }
     if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
+}
+
+/// Refuses the description of another network.
+pub(crate) fn compare_networks(current: &LayerSpec, saved: &LayerSpec) -> Result<(), Error> {
+    part::compare(&part::layers(current), &part::layers(saved)).map(drop)
 }
 
 fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
@@ -320,6 +325,6 @@ impl<T: Scalar> Checkpoint<T> {
     }
 }
 
-fn failed(path: &Path, error: impl ToString) -> Error {
+pub(crate) fn failed(path: &Path, error: impl ToString) -> Error {
     Error::File { path: path.display().to_string(), reason: error.to_string() }
 }

@@ -1,9 +1,9 @@
 //! Samples of a dataset, gathered into one batch.
 
-use super::{DataShape, Dataset, Kind};
+use super::{DataShape, Dataset, targets::Kind};
 use crate::{
     batch_shape::BatchShape,
-    error::{Error, require_length},
+    error::{DataRule, Error, require_length},
     kernel::{parallel::part_count, step_rows::parallel_rows},
     loss::Target,
     scalar::Scalar,
@@ -39,20 +39,13 @@ impl<T: Scalar> Batch<T> {
         let samples = samples.min(data.samples);
         let rows = data.most_rows(samples);
         // Values may be one row a sample or one a step; the longest samples have the most.
-        let (kind, values) = match data.targets {
-            Target::Classes(_) => (Kind::Classes, 0),
-            Target::Values(values) => {
-                (Kind::Values, (samples * (values.len() / data.samples)).max(rows * (values.len() / data.rows)))
+        let values = match data.targets() {
+            Some(Target::Values(values)) => {
+                (samples * (values.len() / data.samples)).max(rows * (values.len() / data.rows))
             }
+            _ => 0,
         };
-        let mut starts = Vec::new();
-        if let Some(lengths) = data.lengths {
-            starts.extend(lengths.iter().scan(0, |next, &length| {
-                let start = *next;
-                *next += length;
-                Some(start)
-            }));
-        }
+        let kind = data.targets.kind();
         Batch {
             x: with_room(rows.saturating_mul(data.width)),
             classes: with_room(if kind == Kind::Classes { rows } else { 0 }),
@@ -60,7 +53,7 @@ impl<T: Scalar> Batch<T> {
             weights: with_room(if data.row_weights.is_some() { rows } else { 0 }),
             lengths: with_room(samples),
             samples: with_room(samples),
-            starts,
+            starts: data.starts(),
             steps: 0,
             kind,
             weighted: false,
@@ -72,10 +65,21 @@ impl<T: Scalar> Batch<T> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
-    /// sample that it does not have. [`Error::Length`] where its targets or row weights are one a sample and `per_step`
-    /// is set, or the reverse. [`Error::TooLarge`] where memory cannot hold the batch.
+    /// sample that it does not have. [`DataRule::TargetRows`] where its targets are one a sample and `per_step` is set,
+    /// or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory cannot hold the batch.
     pub fn gather(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
+        self.gather_chosen(data)
+    }
+
+    /// [`gather`](Self::gather) of the inputs alone, for predictions.
+    pub(crate) fn gather_inputs(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
+        self.choose_samples(data, samples)?;
+        self.gather_chosen(data)
+    }
+
+    /// Copies the input rows of the samples chosen last.
+    fn gather_chosen(&mut self, data: &Dataset<'_, T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values(data).and_then(|values| {
             grow("the input of a batch", &mut x, values)?;
@@ -91,6 +95,12 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// Those of [`gather`](Self::gather).
     pub(crate) fn choose(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+        self.choose_samples(data, samples)?;
+        self.choose_targets(data, per_step)
+    }
+
+    /// Keeps `samples` and their lengths, in the order of the batch.
+    fn choose_samples(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
@@ -104,43 +114,56 @@ impl<T: Scalar> Batch<T> {
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
             // The sort that does not allocate; the sample breaks ties, so that the order is one.
-            self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length(sample)), sample));
+            self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length_of(sample)), sample));
         }
-        self.lengths.extend(self.samples.iter().map(|&sample| data.length(sample)));
+        self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
         self.steps = self.lengths.first().copied().unwrap_or(0);
-        let rows = if per_step { data.rows } else { data.samples };
+        self.weighted = false;
         self.x.clear();
         self.classes.clear();
         self.values.clear();
         self.weights.clear();
-        let width = match data.targets {
-            Target::Classes(classes) => {
-                require_length("targets", rows, classes.len())?;
-                1
-            }
-            Target::Values(values) => {
-                let width = values.len() / rows;
-                require_length("targets", rows * width.max(1), values.len())?;
-                width
-            }
+        Ok(())
+    }
+
+    /// Copies targets and row weights of the samples chosen last.
+    fn choose_targets(&mut self, data: &Dataset<'_, T>, per_step: bool) -> Result<(), Error> {
+        let rows = if per_step { data.rows } else { data.samples };
+        let (targets, row_weights) = (data.targets(), data.row_weights.as_deref());
+        let width = match targets {
+            Some(Target::Values(values)) => values.len() / rows,
+            _ => 1,
         };
-        if let Some(weights) = data.row_weights {
+        let found = match targets {
+            Some(Target::Classes(classes)) => classes.len(),
+            Some(Target::Values(values)) => values.len(),
+            None => rows,
+        };
+        // Of equal length, rows of steps and rows of samples are the same values; else one reading holds.
+        let other_rows = data.lengths.is_some() && data.rows != data.samples && data.targets_per_step() != per_step;
+        if found != rows * width.max(1) || targets.is_some() && other_rows {
+            return Err(DataRule::TargetRows { per_step }.into());
+        }
+        if let Some(weights) = row_weights {
             require_length("row weights", rows, weights.len())?;
         }
-        self.weighted = data.row_weights.is_some();
-        let chosen = if per_step { sum("the rows of a batch", self.lengths.iter().copied())? } else { samples.len() };
-        match data.targets {
-            Target::Classes(_) => grow("the targets of a batch", &mut self.classes, chosen)?,
-            Target::Values(_) => grow("the targets of a batch", &mut self.values, chosen.saturating_mul(width))?,
+        self.weighted = row_weights.is_some();
+        let rows_of_batch = || sum("the rows of a batch", self.lengths.iter().copied());
+        let chosen = if per_step { rows_of_batch()? } else { self.samples.len() };
+        match targets {
+            Some(Target::Classes(_)) => grow("the targets of a batch", &mut self.classes, chosen)?,
+            Some(Target::Values(_)) => grow("the targets of a batch", &mut self.values, chosen.saturating_mul(width))?,
+            None => {}
         }
         grow("the row weights of a batch", &mut self.weights, if self.weighted { chosen } else { 0 })?;
         let Batch { samples, starts, classes, values: chosen, weights, .. } = self;
         let mut add = |target: usize| {
-            match data.targets {
-                Target::Classes(all) => classes.push(all[target]),
-                Target::Values(all) => chosen.extend_from_slice(&all[target * width..][..width]),
+            match targets {
+                Some(Target::Classes(all)) => classes.push(all[target]),
+                Some(Target::Values(all)) => chosen.extend_from_slice(&all[target * width..][..width]),
+                None => {}
             }
-            if let Some(all) = data.row_weights {
+            if let Some(all) = row_weights {
                 weights.push(all[target]);
             }
         };
@@ -158,6 +181,7 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::Length`] where it has other room: the network takes rows of another width.
     pub(crate) fn write_input(&self, data: &Dataset<'_, T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values(data)?)?;
+        let inputs = data.inputs();
         // A nanosecond a value: they come from far.
         let (rows, parts) = (self.rows(), part_count(self.rows(), x.len(), 2));
         parallel_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
@@ -166,7 +190,7 @@ impl<T: Scalar> Batch<T> {
                 if all.next().is_some_and(|i| own.contains(&i))
                     && let Some(to) = to.next()
                 {
-                    to.copy_from_slice(&data.inputs[row * data.width..][..data.width]);
+                    to.copy_from_slice(&inputs[row * data.width..][..data.width]);
                 }
             });
         });
@@ -177,9 +201,24 @@ impl<T: Scalar> Batch<T> {
         self.lengths.iter().sum()
     }
 
-    /// An error of the loss about a row of this batch, as one about a row of the targets of `data`.
+    /// Copies the output rows of the samples chosen last to their places among the outputs of all samples.
+    pub(crate) fn write_output(&self, data: &Dataset<'_, T>, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
+        let mut y = y.chunks(width.max(1));
+        let mut copy = |row: usize| {
+            if let Some(y) = y.next() {
+                all[row * width..][..width].copy_from_slice(y);
+            }
+        };
+        if per_step {
+            each_row(data, &self.samples, &self.starts, copy);
+        } else {
+            self.samples.iter().for_each(|&sample| copy(sample));
+        }
+    }
+
+    /// An error of the loss about a row of this batch, as one about a sample of `data`.
     pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, error: Error) -> Error {
-        let Error::ClassOutOfRange { row, label, classes } = error else { return error };
+        let Error::ClassOutOfRange { row, .. } = error else { return error };
         let mut found = self.samples.get(row).copied();
         if per_step {
             let mut rows = 0..=row;
@@ -189,7 +228,7 @@ impl<T: Scalar> Batch<T> {
                 }
             });
         }
-        Error::ClassOutOfRange { row: found.unwrap_or(row), label, classes }
+        data.name_sample(found.unwrap_or(row), per_step, error)
     }
 
     /// Values of the input rows of the samples chosen last.
@@ -212,11 +251,11 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// The targets, in the order of the output rows.
+    /// The targets, in the order of the output rows; no values for data without targets.
     pub fn target(&self) -> Target<'_, T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes),
-            Kind::Values => Target::Values(&self.values),
+            Kind::Values | Kind::None => Target::Values(&self.values),
         }
     }
 
@@ -238,9 +277,9 @@ fn with_room<T>(len: usize) -> Vec<T> {
 
 /// Visits the rows of some samples as they lie in `data`, in time-major order; the longest sample comes first.
 fn each_row<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
-    let steps = samples.first().map_or(0, |&sample| data.length(sample));
+    let steps = samples.first().map_or(0, |&sample| data.length_of(sample));
     for step in 0..steps {
-        for &sample in samples.iter().take_while(|&&sample| step < data.length(sample)) {
+        for &sample in samples.iter().take_while(|&&sample| step < data.length_of(sample)) {
             visit(starts.get(sample).copied().unwrap_or(sample * data.steps) + step);
         }
     }

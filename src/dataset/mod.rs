@@ -1,31 +1,74 @@
 //! Samples with their targets, and the batches made of them.
 
 mod batch;
+mod nested;
+mod select;
+mod standardize;
+mod targets;
+mod windows;
 
 pub use batch::Batch;
+pub use nested::{mask_lengths, one_hot, unpad};
+pub use standardize::Standardize;
+pub use windows::Windows;
 
 use crate::{
-    error::{Error, require_length},
+    error::{DataRule, Error, require_length, require_multiple},
     loss::Target,
     scalar::{Scalar, to_f64},
     size::{product, sum},
 };
+use alloc::{borrow::Cow, vec::Vec};
+use core::fmt;
+use targets::{Kind, Targets};
 
-/// Samples with their targets, borrowed from wherever they lie.
+/// Samples, with or without targets, borrowed or owned.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, loss::Target};
+/// let x = [5.1, 3.5, 4.9, 3.0, 6.2, 2.9]; // 3 samples of 2 values
+/// let labelled = Dataset::rows(2, &x, Target::Classes(&[0, 0, 1]))?;
+/// let new = Dataset::rows(2, &x, None)?; // for predictions
+/// assert_eq!((labelled.samples(), new.width()), (3, 2));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 ///
 /// # Shapes
-/// inputs: sample after sample, each \[its steps, width\]; targets: one a sample, or one a step of every sample,
-/// in the same order, as the network's output has rows.
-#[derive(Clone, Copy, Debug)]
-pub struct Dataset<'a, T> {
-    inputs: &'a [T],
+/// Everything is sample-major. Inputs: sample after sample, each \[its steps, width\]. Targets: one row a sample, or
+/// one row a step of every sample, in the same order, as the network's output has rows.
+#[derive(Clone, PartialEq)]
+pub struct Dataset<'a, T: Clone> {
+    inputs: Cow<'a, [T]>,
     width: usize,
     steps: usize,
-    lengths: Option<&'a [usize]>,
+    lengths: Option<Cow<'a, [usize]>>,
     samples: usize,
     rows: usize,
-    targets: Target<'a, T>,
-    row_weights: Option<&'a [T]>,
+    targets: Targets<'a, T>,
+    row_weights: Option<Cow<'a, [T]>>,
+    /// Whether targets that could be one row a step or one a sample are one a sample.
+    per_sample: bool,
+}
+
+/// The shape, not the values.
+impl<T: Clone> fmt::Debug for Dataset<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shape = f.debug_struct("Dataset");
+        shape.field("samples", &self.samples).field("steps", &self.steps).field("width", &self.width);
+        if self.lengths.is_some() {
+            shape.field("rows", &self.rows);
+        }
+        let per_row = |values: usize| (values.is_multiple_of(self.rows), values / self.rows, values / self.samples);
+        match &self.targets {
+            Targets::None => shape.field("targets", &"none"),
+            Targets::Classes(classes) => shape.field("classes", &classes.len()),
+            Targets::Values(values) => match per_row(values.len()) {
+                (true, width, _) if self.rows > self.samples => shape.field("target values per step", &width),
+                (.., width) => shape.field("target values per sample", &width),
+            },
+        };
+        shape.field("row_weights", &self.row_weights.is_some()).finish()
+    }
 }
 
 impl<'a, T: Scalar> Dataset<'a, T> {
@@ -33,24 +76,43 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     ///
     /// # Errors
     /// Those of [`sequences`](Self::sequences).
-    pub fn rows(width: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+    pub fn rows(width: usize, inputs: &'a [T], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
         Self::sequences(width, 1, inputs, targets)
     }
 
     /// Sequences of `steps` rows of `width` values.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::Length`] where `inputs` are empty or no whole number of
-    /// samples. [`Error::Length`] too where `targets` are neither one a sample nor one a step. [`Error::DataValue`],
-    /// with sample, step and column, for an input or a target that is not finite. A missing target is any finite value
-    /// with a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a sample has more values than memory can
-    /// hold.
-    pub fn sequences(width: usize, steps: usize, inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+    /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::EmptyBatch`] without inputs; [`DataRule::NotMultiple`]
+    /// where `inputs` are no whole number of samples. [`Error::Length`] where `targets` are neither one a sample nor
+    /// one a step. [`Error::DataValue`], with sample, step and column, for an input or a target that is not finite. A
+    /// missing target is any finite value with a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a
+    /// sample has more values than memory can hold.
+    pub fn sequences(
+        width: usize,
+        steps: usize,
+        inputs: &'a [T],
+        targets: impl Into<Option<Target<'a, T>>>,
+    ) -> Result<Self, Error> {
+        Self::equal(width, steps, Cow::Borrowed(inputs), targets.into().into())
+    }
+
+    fn equal(width: usize, steps: usize, inputs: Cow<'a, [T]>, targets: Targets<'a, T>) -> Result<Self, Error> {
         let each = product("a sample (width × steps)", &[width, steps])?;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
-        require_length("inputs (whole samples)", samples.max(1) * each, inputs.len())?;
-        Dataset { inputs, width, steps, lengths: None, samples, rows: samples * steps, targets, row_weights: None }
-            .checked()
+        require_multiple("inputs", inputs.len(), if steps == 1 { "width" } else { "width × steps =" }, each)?;
+        Dataset {
+            inputs,
+            width,
+            steps,
+            lengths: None,
+            samples,
+            rows: samples * steps,
+            targets,
+            row_weights: None,
+            per_sample: false,
+        }
+        .checked()
     }
 
     /// Sequences of unequal length, in any order.
@@ -60,7 +122,21 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// 0. [`Error::Length`] where `inputs` do not have the rows of all `lengths`, or `targets` are neither one a sample
     /// nor one a step. [`Error::DataValue`] for an input or a target that is not finite; [`Error::TooLarge`] for more
     /// rows or values than memory can hold.
-    pub fn ragged(width: usize, lengths: &'a [usize], inputs: &'a [T], targets: Target<'a, T>) -> Result<Self, Error> {
+    pub fn ragged(
+        width: usize,
+        lengths: &'a [usize],
+        inputs: &'a [T],
+        targets: impl Into<Option<Target<'a, T>>>,
+    ) -> Result<Self, Error> {
+        Self::unequal(width, Cow::Borrowed(lengths), Cow::Borrowed(inputs), targets.into().into())
+    }
+
+    fn unequal(
+        width: usize,
+        lengths: Cow<'a, [usize]>,
+        inputs: Cow<'a, [T]>,
+        targets: Targets<'a, T>,
+    ) -> Result<Self, Error> {
         if let Some(sample) = lengths.iter().position(|&length| length == 0) {
             return Err(Error::NoSteps { sample });
         }
@@ -70,24 +146,36 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let rows = sum("the steps of all samples", lengths.iter().copied())?;
         require_length("inputs", product("the inputs (steps of all samples × width)", &[rows, width])?, inputs.len())?;
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
-        Dataset { inputs, width, steps, lengths: Some(lengths), samples, rows, targets, row_weights: None }.checked()
+        Dataset {
+            inputs,
+            width,
+            steps,
+            lengths: Some(lengths),
+            samples,
+            rows,
+            targets,
+            row_weights: None,
+            per_sample: false,
+        }
+        .checked()
     }
 
     fn checked(self) -> Result<Self, Error> {
         if self.samples == 0 {
             return Err(Error::EmptyBatch);
         }
-        self.check_finite("an input", self.inputs)?;
-        let found = match self.targets {
-            Target::Classes(classes) => classes.len(),
-            Target::Values(values)
+        self.check_finite("an input", &self.inputs)?;
+        let found = match &self.targets {
+            Targets::None => return Ok(self),
+            Targets::Classes(classes) => classes.len(),
+            Targets::Values(values)
                 if !values.is_empty()
                     && (values.len().is_multiple_of(self.samples) || values.len().is_multiple_of(self.rows)) =>
             {
                 self.check_finite("a target", values)?;
                 return Ok(self);
             }
-            Target::Values(values) => values.len(),
+            Targets::Values(values) => values.len(),
         };
         let expected = if found == self.rows { self.rows } else { self.samples };
         require_length("targets (one a sample, or one a step)", expected, found)?;
@@ -107,7 +195,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             let (what, expected) = ("a row weight", "finite and not negative");
             return Err(Error::DataValue { what, sample, step, column: None, expected, found });
         }
-        Ok(Dataset { row_weights: Some(weights), ..self })
+        Ok(Dataset { row_weights: Some(Cow::Borrowed(weights)), ..self })
     }
 
     fn check_finite(&self, what: &'static str, values: &[T]) -> Result<(), Error> {
@@ -121,7 +209,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let by_row = count.is_multiple_of(self.rows);
         let width = count / if by_row { self.rows } else { self.samples };
         let (row, column) = (bad / width, bad % width);
-        match self.lengths {
+        match &self.lengths {
             _ if !by_row => (row, None, column),
             None => (row / self.steps, (self.steps > 1).then_some(row % self.steps), column),
             Some(lengths) => {
@@ -135,25 +223,48 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
-    /// All input values, sample after sample.
-    pub(crate) fn inputs(&self) -> &'a [T] {
-        self.inputs
+    /// The same samples with memory of their own, which is copied if it is borrowed.
+    pub fn into_owned(self) -> Dataset<'static, T> {
+        Dataset {
+            inputs: Cow::Owned(self.inputs.into_owned()),
+            width: self.width,
+            steps: self.steps,
+            lengths: self.lengths.map(|lengths| Cow::Owned(lengths.into_owned())),
+            samples: self.samples,
+            rows: self.rows,
+            targets: self.targets.into_owned(),
+            row_weights: self.row_weights.map(|weights| Cow::Owned(weights.into_owned())),
+            per_sample: self.per_sample,
+        }
     }
 
-    /// All targets.
-    pub(crate) fn targets(&self) -> Target<'a, T> {
-        self.targets
+    /// Takes the targets as one row a sample. It is needed only where lengths differ and the number of target values
+    /// also allows a row for each step, which is the reading otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where the targets are no whole number of values a sample.
+    pub fn one_target_a_sample(self) -> Result<Self, Error> {
+        let found = match &self.targets {
+            Targets::None => self.samples,
+            Targets::Classes(classes) => classes.len(),
+            Targets::Values(values) if values.len().is_multiple_of(self.samples) => self.samples,
+            Targets::Values(values) => values.len(),
+        };
+        require_length("targets (one a sample)", self.samples, found)?;
+        Ok(Dataset { per_sample: true, ..self })
     }
 
-    /// The same samples with other inputs and targets of the same sizes.
-    pub(crate) fn with<'b>(&self, inputs: &'b [T], targets: Target<'b, T>) -> Dataset<'b, T>
-    where
-        'a: 'b,
-    {
-        Dataset { inputs, targets, ..*self }
+    /// Whether the targets are a row for each step.
+    fn targets_per_step(&self) -> bool {
+        !self.per_sample
+            && match &self.targets {
+                Targets::None => false,
+                Targets::Classes(classes) => classes.len() == self.rows,
+                Targets::Values(values) => values.len().is_multiple_of(self.rows),
+            }
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     pub fn samples(&self) -> usize {
         self.samples
     }
@@ -168,22 +279,62 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.steps
     }
 
+    /// The number of steps of a sample.
+    ///
+    /// # Panics
+    /// Unless `sample` is below [`samples`](Self::samples).
+    pub fn length(&self, sample: usize) -> usize {
+        assert!(sample < self.samples, "there is no sample {sample}: the data has {}", self.samples);
+        self.length_of(sample)
+    }
+
+    fn length_of(&self, sample: usize) -> usize {
+        self.lengths.as_ref().map_or(self.steps, |lengths| lengths[sample])
+    }
+
+    /// All inputs, sample after sample, each \[its steps, width\].
+    pub fn inputs(&self) -> &[T] {
+        &self.inputs
+    }
+
+    /// All targets, in the order of the samples; `None` for data without targets.
+    pub fn targets(&self) -> Option<Target<'_, T>> {
+        self.targets.target()
+    }
+
+    /// The number of steps of all samples together.
+    pub(crate) fn all_rows(&self) -> usize {
+        self.rows
+    }
+
     /// The most rows that `samples` different samples have.
     pub(crate) fn most_rows(&self, samples: usize) -> usize {
         samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
     }
 
     fn shape(&self) -> DataShape {
-        let kind = match self.targets {
-            Target::Classes(_) => Kind::Classes,
-            Target::Values(_) => Kind::Values,
-        };
-        let lengths = self.lengths.map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
-        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind, lengths }
+        let lengths = self.lengths.as_ref().map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
+        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.targets.kind(), lengths }
     }
 
-    fn length(&self, sample: usize) -> usize {
-        self.lengths.map_or(self.steps, |lengths| lengths[sample])
+    /// The first row of each sample, where lengths differ.
+    fn starts(&self) -> Vec<usize> {
+        let starts = |lengths: &[usize]| {
+            let next = lengths.iter().scan(0, |next, &length| {
+                let start = *next;
+                *next += length;
+                Some(start)
+            });
+            next.collect()
+        };
+        self.lengths.as_deref().map_or_else(Vec::new, starts)
+    }
+
+    /// An error about row `row` of the targets, as one about a sample.
+    pub(crate) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
+        let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
+        let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);
+        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
     }
 }
 
@@ -195,12 +346,6 @@ struct DataShape {
     width: usize,
     kind: Kind,
     lengths: Option<(usize, usize)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Classes,
-    Values,
 }
 
 /// The place of the first value that is NaN or infinite.

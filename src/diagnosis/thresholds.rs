@@ -69,7 +69,7 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_input: [f64; 2],
     /// The distance from first outputs to targets, over the larger of 1 and the size of the outputs, above which
-    /// targets are not scaled. Convention: of standardised targets it is 1.
+    /// targets are not scaled. Convention: of standardized targets it is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
     /// The share of its input that a state holds at the end of a sequence, or of its state that a layer gives, below

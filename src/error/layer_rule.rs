@@ -52,6 +52,14 @@ pub enum LayerRule {
         /// Parameters of the range.
         parameters: usize,
     },
+    /// A layer that cannot run a step at a time.
+    #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
+    NotStreamable {
+        /// The layer's kind.
+        kind: String,
+        /// What it reads.
+        reason: &'static str,
+    },
     /// A block or a link without a name.
     #[error("a {what} has no name; each must have one")]
     NoName {

@@ -1,11 +1,16 @@
 //! Errors as data: the subject, the rule it breaks, the value, and the remedy.
 
+mod data_rule;
 mod layer_rule;
+mod message;
+mod require;
 
+pub use data_rule::DataRule;
 pub use layer_rule::LayerRule;
+pub(crate) use require::{require, require_length, require_multiple};
 
 use alloc::{format, string::String, vec::Vec};
-use core::fmt::{self, Display, Formatter};
+use message::{Product, checkpoint_remedy, nearest_names};
 
 /// The reason for which an argument or a file is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -83,6 +88,9 @@ pub enum Error {
         /// Length found.
         found: usize,
     },
+    /// Data that breaks a rule of data sets, or does not fit the network.
+    #[error(transparent)]
+    InvalidData(#[from] DataRule),
     /// A hyper-parameter outside its range.
     #[error("{what} must be {expected}, found {found}")]
     Parameter {
@@ -93,8 +101,8 @@ pub enum Error {
         /// Its value.
         found: f64,
     },
-    /// A class label for which the network has no output. A trainer counts the rows of the targets, which are samples
-    /// if each has one target.
+    /// A class label for which an output has no column. A trainer names the sample:
+    /// [`DataRule::LabelOutOfRange`].
     #[error("row {row} has class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     ClassOutOfRange {
         /// The row.
@@ -189,10 +197,12 @@ pub enum Error {
         what: &'static str,
     },
     /// A name that is neither a block nor the beginning of a block's path.
-    #[error("no block is named {name:?} or begins with it")]
+    #[error("no block is named {name:?} or begins with it{}", nearest_names(nearest))]
     UnknownBlock {
         /// The name.
         name: String,
+        /// The names of blocks that are most like it, nearest first.
+        nearest: Vec<String>,
     },
     /// A gradient that was not finite for too many steps in a row.
     #[error("the gradient was not finite in {steps} steps in a row; last in block {block}")]
@@ -224,8 +234,16 @@ pub enum Error {
         /// The same transforms in the required order.
         expected: String,
     },
+    /// A measure that these samples do not define.
+    #[error("{metric} is undefined: {reason}")]
+    UndefinedMetric {
+        /// The measure.
+        metric: &'static str,
+        /// The property of the samples that leaves it undefined.
+        reason: String,
+    },
     /// An operation in a state that does not allow it.
-    #[error("{what} needs {needs} first")]
+    #[error("{what} needs {needs}")]
     InvalidState {
         /// The operation.
         what: &'static str,
@@ -273,10 +291,7 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another network, scalar type or chain of transforms.
-    #[error(
-        "checkpoint, {block}: expected {expected}, found {found}; use the network, scalar type and transforms of the \
-         saved run"
-    )]
+    #[error("checkpoint, {block}: expected {expected}, found {found}; {}", checkpoint_remedy(block))]
     Checkpoint {
         /// The block, layer, transform or number that differs.
         block: String,
@@ -324,26 +339,4 @@ impl Error {
             other => other,
         }
     }
-}
-
-/// Displays factors as a product.
-struct Product<'a>(&'a [usize]);
-
-impl Display for Product<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (i, factor) in self.0.iter().enumerate() {
-            write!(f, "{}{factor}", if i > 0 { " × " } else { "" })?;
-        }
-        Ok(())
-    }
-}
-
-/// Refuses the value `found` of a hyper-parameter unless `valid`.
-pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, found: f64) -> Result<(), Error> {
-    if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
-}
-
-/// Refuses a slice whose length is not `expected`.
-pub(crate) fn require_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }

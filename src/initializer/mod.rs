@@ -110,6 +110,11 @@ impl Shape {
 /// | `range` | `None` | values are bounded |
 /// | `orthogonal_gain` | `None` | rows or columns are orthogonal |
 /// | `kind` | a custom initializer | never, outside this crate |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an initializer",
+    label = "not an initializer",
+    note = "a `Result` gives its value by `?`"
+)]
 pub trait Initializer: Debug + Send + Sync {
     /// Fills `values`, row-major, `rows × columns`.
     ///

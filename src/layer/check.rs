@@ -168,7 +168,7 @@ impl Question<'_> {
             if structure.changes_rows(part) {
                 check_output_shape(rows, part.layer.output_shape(rows)).map_err(|rule| rule.at(&path))?;
             }
-            Ok(())
+            Ok::<(), Error>(())
         })?;
         let answers = structure.answers_of(&mut parts.into_iter(), || Answers::ask(layer, self.shape));
         answers.map_err(|rule| rule.at(self.path))

@@ -117,6 +117,12 @@ pub const MAX_DEPTH: usize = 128;
 /// [`layer_laws!`](crate::layer_laws) tests them. A network or workspace with a layer that breaks a
 /// [`LayerRule`](crate::LayerRule) is refused with [`Error::InvalidLayer`], which names the layer. A violation that
 /// shows only in a pass is a panic.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer of such numbers",
+    label = "not a layer of such numbers",
+    note = "a `Builder` becomes a network by `.build()?`",
+    note = "a `Result` gives its value by `?`"
+)]
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     // Required.
 

@@ -335,27 +335,3 @@ pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Res
     }
     Ok(())
 }
-
-/// The share of rows whose largest output is their class; the first of equal ones counts, and NaN never does.
-///
-/// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`Error::Length`] where `y` is no whole number of rows, or
-/// `classes` are not one a row. [`Error::ClassOutOfRange`] for a class that is not below `width`.
-pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
-    let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
-    require_length("the output (whole rows)", rows * width, y.len())?;
-    require_length("classes", rows, classes.len())?;
-    let mut right = 0;
-    for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {
-        if class >= width {
-            return Err(Error::ClassOutOfRange { row, label: class, classes: width });
-        }
-        let best = y.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
-            (_, y) if y.is_nan() => best,
-            (Some((_, most)), y) if y <= most => best,
-            (_, y) => Some((k, y)),
-        });
-        right += usize::from(best.is_some_and(|(k, _)| k == class));
-    }
-    Ok(right as f64 / rows as f64)
-}

@@ -11,7 +11,7 @@ mod margin;
 
 pub use cosine::CosineDistance;
 pub use count::PoissonNll;
-pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, accuracy, log_softmax, softmax};
+pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, log_softmax, softmax};
 pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, Pinball, SmoothL1};
 pub use focal::Focal;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
@@ -75,6 +75,11 @@ pub enum Reduction {
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: a law then holds it to that |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a loss",
+    label = "not a loss",
+    note = "a `Result` gives its value by `?`, as in `Huber::new(1.0)?`"
+)]
 pub trait Loss<T: Scalar>: Debug {
     /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
     ///
@@ -129,24 +134,24 @@ fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
 
 /// A sum that keeps what addition loses (Neumaier 1974).
 #[derive(Clone, Copy, Debug)]
-struct Sum<T> {
+pub(crate) struct Sum<T> {
     sum: T,
     lost: T,
 }
 
 impl<T: Scalar> Sum<T> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Sum { sum: T::zero(), lost: T::zero() }
     }
 
-    fn add(&mut self, value: T) {
+    pub(crate) fn add(&mut self, value: T) {
         let next = self.sum + value;
         self.lost += if self.sum.abs() >= value.abs() { (self.sum - next) + value } else { (value - next) + self.sum };
         self.sum = next;
     }
 
     /// The sum; once it is infinite nothing is left to keep.
-    fn total(self) -> T {
+    pub(crate) fn total(self) -> T {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }

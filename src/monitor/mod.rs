@@ -82,6 +82,11 @@ pub enum Event<'a, T> {
 /// Over depth, `backward` is called once a link, in the order of the backward pass. Over time, with `step` set, it is
 /// called for each factor of each step. All methods but `begin_pass` are called only while the monitor is active, and
 /// [`Event::NextPart`] always.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a monitor",
+    label = "not a monitor",
+    note = "monitors are combined as tuples, `Vec`, `Option` or `Every`"
+)]
 pub trait GradientMonitor<T: Scalar> {
     /// Called at the start of every pass, also if the monitor is not active.
     fn begin_pass(&mut self) {}

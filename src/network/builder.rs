@@ -1,16 +1,17 @@
 //! Networks put together layer by layer, in one expression.
 
 use crate::{
-    activation::Activation,
+    activation::{Activation, Relu, Tanh},
     error::Error,
     layer::{
         ActivationLayer, Dropout, GatedLinear, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
         RmsNorm, Sequential, Softmax,
     },
-    recurrent::{Bidirectional, Cell, Recurrent},
+    recurrent::{Bidirectional, Cell, Gru, Lstm, Recurrent},
     scalar::Scalar,
 };
 use alloc::string::ToString;
+use core::fmt;
 
 /// A network being put together: each method adds a layer that takes what the one before gives.
 ///
@@ -22,10 +23,19 @@ use alloc::string::ToString;
 /// assert_eq!(network.width(), 10);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Builder<T> {
     network: Sequential<T>,
     failed: Option<Error>,
+}
+
+/// The layers so far, or the first error.
+impl<T: Scalar> fmt::Debug for Builder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failed {
+            Some(error) => write!(f, "Builder: {error}"),
+            None => fmt::Debug::fmt(&self.network, f),
+        }
+    }
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -63,6 +73,18 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn activation(self, activation: impl Activation) -> Self {
         self.add(|width| Ok(ActivationLayer::new(width, activation)))
+    }
+
+    /// Adds [`Relu`].
+    #[must_use]
+    pub fn relu(self) -> Self {
+        self.activation(Relu)
+    }
+
+    /// Adds [`Tanh`].
+    #[must_use]
+    pub fn tanh(self) -> Self {
+        self.activation(Tanh)
     }
 
     /// Adds a [`PRelu`] with one slope for all units.
@@ -108,6 +130,18 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn recurrent(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| Ok(Recurrent::new(width, hidden, cell)))
+    }
+
+    /// Adds a [`Recurrent`] layer of `hidden` [`Lstm`] units.
+    #[must_use]
+    pub fn lstm(self, hidden: usize) -> Self {
+        self.recurrent(hidden, Lstm::new())
+    }
+
+    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, with PyTorch's reset gate.
+    #[must_use]
+    pub fn gru(self, hidden: usize) -> Self {
+        self.recurrent(hidden, Gru::default())
     }
 
     /// Adds two [`Recurrent`] layers of `hidden` units each, one reading from each end.

@@ -1,6 +1,6 @@
-//! A network as a table a person can read.
+//! A network as a table, which is also its `Debug` text.
 
-use crate::layer::{Layer, LayerSpec};
+use crate::layer::{Layer, LayerSpec, Sequential};
 use crate::{block::Blocks, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
@@ -60,6 +60,13 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
         rows.push(SummaryRow { path, kind: node.title(), input, output, parameters });
     }
     Summary { rows, parameters: network.dims().parameters }
+}
+
+/// The summary of the network.
+impl<T: Scalar> fmt::Debug for Sequential<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&summary(self), f)
+    }
 }
 
 impl fmt::Display for Summary {

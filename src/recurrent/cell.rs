@@ -202,6 +202,12 @@ pub struct StepBounds {
 ///
 /// A network or workspace with a cell that breaks a rule is refused with
 /// [`Error::InvalidLayer`](crate::Error::InvalidLayer), which names the layer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cell of a recurrent layer",
+    label = "not a cell of a recurrent layer",
+    note = "`Elman` takes its activation: `Elman::new(Tanh)`",
+    note = "a `Result` gives its value by `?`"
+)]
 pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];

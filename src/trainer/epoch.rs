@@ -1,6 +1,8 @@
 //! A run: epochs, validation, early stopping.
 
 use super::{Epoch, FitOptions, Progress, Trainer, step::Updated};
+#[cfg(doc)]
+use crate::error::DataRule;
 use crate::{
     dataset::{Batch, Dataset},
     error::Error,
@@ -38,7 +40,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
-    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with). The errors of
+    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
+    /// targets; [`DataRule::Width`] for data of another width than the network's input. The errors of
     /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
     /// on `data`.
     ///
@@ -58,7 +61,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         if self.settings.patience.is_some() && observers.validation.is_none() {
-            return Err(Error::InvalidState { what: "early stopping", needs: "validation data" });
+            return Err(Error::InvalidState {
+                what: "early stopping (`TrainConfig::patience`)",
+                needs: "validation data: `fit_with` and `FitOptions::validation`",
+            });
         }
         let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {

@@ -1,17 +1,20 @@
 //! Loss, accuracy, metrics and predictions on data.
 
-use super::{Evaluation, Trainer, per_step};
+use super::{Evaluation, Trainer};
+#[cfg(doc)]
+use crate::error::DataRule;
 #[cfg(doc)]
 use crate::workspace::Workspace;
 use crate::{
-    batch_shape::BatchShape,
     dataset::{Batch, Dataset},
-    error::{Error, require, require_length},
+    error::{Error, require},
     layer::Layer,
-    loss::{Loss, Reduction, Target, accuracy},
+    loss::{Loss, Reduction, Target},
+    metrics::accuracy,
     scalar::{Scalar, to_f64},
     size::{filled, grow},
     transform::GradientTransform,
+    workspace::{check_width, per_step, predict, predict_into},
 };
 use alloc::vec::Vec;
 
@@ -19,6 +22,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Loss and accuracy on `data`, with dropout disabled.
     ///
     /// # Errors
+    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::InvalidState`] for data without
+    /// targets; [`DataRule::LabelOutOfRange`], with the sample, for a class that the network has no output for.
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
     /// [`Batch::gather`], [`Workspace::infer`] and [`Loss::evaluate`] on `data`.
     ///
@@ -29,6 +34,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     pub(super) fn evaluate_as(&mut self, name: &'static str, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+        self.check_data(data)?;
         let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
         let mut dy = filled(
@@ -100,9 +106,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &Dataset<'_, T>,
         mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        check_width(self.workspace.dims().input, data)?;
         let per_step = per_step(self.workspace.network());
         let mut batch = Batch::new(data, self.settings.batch_size);
-        self.workspace.reserve_batch(data.samples().min(self.settings.batch_size))?;
+        self.workspace.reserve(data.samples().min(self.settings.batch_size), data.steps())?;
         let mut order = Vec::new();
         grow("the order of the samples", &mut order, data.samples())?;
         order.extend(0..data.samples());
@@ -114,20 +121,55 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The network's output for some rows, with dropout disabled: \[rows of the output, output\].
+    /// The network's outputs for the samples of `data`, in their order, with dropout disabled.
+    ///
+    /// Any number of samples, with or without targets, of any lengths in any order: each sample's outputs have the bits
+    /// that it gets alone, from a state of zero.
+    ///
+    /// # Shapes
+    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
+    /// [`LastStep`](crate::layer::LastStep), has one output row a sample.
+    ///
+    /// ```
+    /// use chainrule::{dataset::Dataset, layer::Sequential, loss::MeanSquaredError};
+    /// use chainrule::{trainer::{TrainConfig, Trainer}, transform::Sgd};
+    /// let network = Sequential::<f64>::input(1).linear(2).build()?;
+    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+    /// let y = trainer.predict(&Dataset::rows(1, &[0.0, 1.0, 2.0], None)?)?;
+    /// assert_eq!(y.len(), 3 * 2);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Those of [`Workspace::infer`]; a batch larger than that of the settings may be [`Error::BeyondCapacity`].
-    /// [`Error::TooLarge`] where memory cannot hold the batch.
+    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::TooLarge`] where memory cannot
+    /// hold the outputs. The errors of [`Workspace::infer`].
     ///
     /// # Panics
     /// As [`Workspace::infer`].
-    pub fn predict(&mut self, x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        if shape.batch <= self.settings.batch_size {
-            shape.check()?;
-            require_length("input", shape.rows().saturating_mul(self.network().dims().input), x.len())?;
-            self.workspace.reserve_batch(shape.batch)?;
+    pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+        predict(&mut self.workspace, &self.parameters, data)
+    }
+
+    /// [`predict`](Self::predict) into a buffer.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict); [`Error::Length`] for a buffer of another length than the outputs.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
+        predict_into(&mut self.workspace, &self.parameters, data, y)
+    }
+
+    /// Refuses data of another width than the network's input, or without targets.
+    pub(super) fn check_data(&self, data: &Dataset<'_, T>) -> Result<(), Error> {
+        check_width(self.workspace.dims().input, data)?;
+        match data.targets() {
+            Some(_) => Ok(()),
+            None => Err(Error::InvalidState {
+                what: "a loss",
+                needs: "targets: a `Dataset` with `Target::Classes` or `Target::Values`",
+            }),
         }
-        self.workspace.infer(&self.parameters, x, shape)
     }
 }

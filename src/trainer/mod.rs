@@ -118,25 +118,23 @@ impl Progress {
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// A trainer of `network` from initial weights drawn by the settings' seed, for samples of one step.
+    /// A trainer of `network` from initial weights drawn by the settings' seed.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a batch, a number of parts to accumulate or a patience of 0. The errors of
     /// [`initialize`], [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
-        Self::for_sequences(network, loss, transform, settings, 1)
+        let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
+        Self::with_parameters(network, parameters, loss, transform, settings)
     }
 
-    /// A trainer for sequences of up to `steps` steps.
-    ///
-    /// # Errors
-    /// Those of [`new`](Self::new); [`Error::NoSteps`] for `steps` of 0.
-    pub fn for_sequences(
+    /// A trainer that starts from `parameters`.
+    pub(crate) fn with_parameters(
         network: L,
+        parameters: Aligned<T>,
         loss: C,
         transform: G,
         settings: TrainConfig,
-        steps: usize,
     ) -> Result<Self, Error> {
         for (what, value) in [
             ("batch_size", settings.batch_size),
@@ -145,11 +143,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
-        let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
-        // Memory for a larger batch is made when the data is there, which may be smaller.
+        // Memory for more is made when the data is there, which may have fewer samples or more steps.
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
-        let mut workspace = Workspace::new(network, BatchShape::sequences(batch, steps))?;
+        let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
         #[cfg(feature = "std")]
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
@@ -160,6 +157,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The network.
     pub fn network(&self) -> &L {
         self.workspace.network()
+    }
+
+    /// The network, without the rest.
+    pub(crate) fn into_network(self) -> L {
+        self.workspace.into_network()
     }
 
     /// The settings.
@@ -222,9 +224,4 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         &mut self.optimizer
     }
-}
-
-/// Whether a network's output has a row for each step of a sample.
-fn per_step<T: Scalar>(network: &impl Layer<T>) -> bool {
-    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
 }

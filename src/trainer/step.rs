@@ -1,6 +1,8 @@
 //! One update: forward pass, loss, backward pass, optimizer step.
 
-use super::{Trainer, per_step};
+use super::Trainer;
+#[cfg(doc)]
+use crate::error::DataRule;
 use crate::{
     dataset::{Batch, Dataset, first_non_finite},
     error::{Error, require},
@@ -10,6 +12,7 @@ use crate::{
     monitor::{Event, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome, check_rate},
+    workspace::per_step,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -30,7 +33,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have.
-    /// [`Error::InvalidState`] for a `batch` made for other data. [`Error::NonFiniteParameters`] where the loss shows a
+    /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
+    /// of another width than the network's input. [`Error::NonFiniteParameters`] where the loss shows a
     /// parameter that is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
     /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
     ///
@@ -56,7 +60,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
-        self.workspace.reserve_batch(samples.len().min(self.settings.batch_size))?;
+        self.check_data(data)?;
+        self.workspace.reserve(samples.len().min(self.settings.batch_size), data.steps())?;
         // From the first loop of the step to the last the threads stay awake.
         let done = install_from(
             self,

@@ -124,6 +124,12 @@ pub enum Outcome {
 /// | `averaged_weights` | `None` | its state holds an average of the parameters |
 /// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
 /// | `spec` | the name of the type | a checkpoint shall name its settings where they differ |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transform or a chain of transforms",
+    label = "not a transform or a chain of transforms",
+    note = "a chain is a tuple: `(ClipNorm::new(1.0), Adam::new(1e-3))`",
+    note = "a `Result` gives its value by `?`"
+)]
 pub trait GradientTransform<T: Scalar>: Debug {
     /// Replaces the gradient by the update, in place.
     ///

@@ -2,9 +2,11 @@
 
 mod backward;
 mod forward;
+mod predict;
 mod state;
 
 pub use forward::Output;
+pub(crate) use predict::{check_width, per_step, predict, predict_into};
 
 use crate::{
     batch_shape::BatchShape,
@@ -115,18 +117,24 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         let memory = Memory::new(&network, capacity, mode)?;
         Ok(Workspace { network, memory })
     }
-    /// Makes the workspace large enough for passes of up to `batch` samples. What it holds of the last pass is lost
-    /// where it grows; gradient, frozen blocks, state and threads stay.
+    /// Makes the workspace large enough for passes of up to `batch` samples of up to `steps` steps.
+    ///
+    /// Where it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads stay.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for what memory cannot hold; the workspace stays as it was.
-    pub(crate) fn reserve_batch(&mut self, batch: usize) -> Result<(), Error> {
-        self.memory.reserve_batch(&self.network, batch)
+    pub(crate) fn reserve(&mut self, batch: usize, steps: usize) -> Result<(), Error> {
+        self.memory.reserve(&self.network, batch, steps)
     }
 
     /// The network.
     pub fn network(&self) -> &L {
         &self.network
+    }
+
+    /// The network, without the memory.
+    pub(crate) fn into_network(self) -> L {
+        self.network
     }
 
     /// The network's widths and number of parameters, asked for once.
@@ -269,11 +277,11 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    fn reserve_batch(&mut self, network: &dyn Layer<T>, batch: usize) -> Result<(), Error> {
-        if batch <= self.capacity.batch {
+    fn reserve(&mut self, network: &dyn Layer<T>, batch: usize, steps: usize) -> Result<(), Error> {
+        if batch <= self.capacity.batch && steps <= self.capacity.steps {
             return Ok(());
         }
-        let capacity = BatchShape::sequences(batch, self.capacity.steps);
+        let capacity = BatchShape::sequences(batch.max(self.capacity.batch), steps.max(self.capacity.steps));
         capacity.check()?;
         let trains = self.check_saves().is_ok();
         self.make_room(network, capacity, trains)

@@ -532,7 +532,7 @@ fn an_explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
         network.push(LastStep::new(16))?;
         network.push(Linear::new(16, 4))?;
         let settings = TrainConfig::default();
-        let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), Sgd::new(rate), settings, WIDTH)?;
+        let mut trainer = Trainer::new(&network, CrossEntropy::new(), Sgd::new(rate), settings)?;
         let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
         let samples: Vec<usize> = (0..32).collect();
         for _ in 0..2 {
@@ -558,7 +558,7 @@ fn a_loss_that_falls_refutes_a_mild_vanishing_over_time() -> Result<(), Error> {
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 2))?;
     let chain = (ClipNorm::new(1.0), Sgd::new(0.1));
-    let mut trainer = Trainer::for_sequences(&network, CrossEntropy::new(), chain, TrainConfig::default(), WIDTH)?;
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), chain, TrainConfig::default())?;
     let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
     let mut severities = Vec::new();
     for step in 0..150 {

@@ -1,11 +1,12 @@
 //! Every bad input of the public API is refused with a typed error that says what was expected and what came.
 
 use chainrule::{
-    BatchShape, Blocks, Error, Layer,
+    BatchShape, Blocks, DataRule, Error, Layer,
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{BranchScale, Dropout, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SmoothL1, Target, accuracy},
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SmoothL1, Target},
+    metrics::accuracy,
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
     trainer::{TrainConfig, Trainer},
     transform::{
@@ -153,7 +154,7 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     let (layer, blocks) = linear();
     let mut workspace = Workspace::new(&layer, BatchShape::batch(2)).unwrap();
     let w = [0.0; 6];
-    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "forward pass first"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "needs a forward pass"]);
     refuses!(
         workspace.forward(&w[1..], &[0.0; 4], BatchShape::batch(2)),
         Error::Length { .. },
@@ -167,7 +168,7 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
     refuses!(workspace.backward(&w[1..]), Error::Length { .. }, ["parameters", "6", "5"]);
     workspace.backward(&w).unwrap();
-    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "forward pass first"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "needs a forward pass"]);
     refuses!(workspace.accumulate(&w), Error::InvalidState { .. }, ["backward"]);
     workspace.forward(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
     workspace.infer(&w, &[0.0; 4], BatchShape::batch(2)).unwrap();
@@ -423,8 +424,17 @@ fn data_and_batches() {
     let classes = Target::<f64>::Classes(&[0, 1, 0]);
     refuses!(Dataset::rows(0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
     refuses!(Dataset::sequences(4, 0, &x, classes), Error::Empty { .. }, ["sample is empty"]);
-    refuses!(Dataset::rows(4, &[], classes), Error::Length { .. }, ["inputs", "expected 4", "found 0"]);
-    refuses!(Dataset::rows(5, &x, classes), Error::Length { .. }, ["inputs", "10", "12"]);
+    refuses!(Dataset::rows(4, &[], classes), Error::Empty { .. }, ["inputs is empty"]);
+    refuses!(
+        Dataset::rows(5, &x, classes),
+        Error::InvalidData(DataRule::NotMultiple { .. }),
+        ["inputs", "12 values", "multiple of width 5"]
+    );
+    refuses!(
+        Dataset::sequences(5, 2, &x, classes),
+        Error::InvalidData(DataRule::NotMultiple { .. }),
+        ["multiple of width × steps = 10"]
+    );
     refuses!(Dataset::rows(3, &x, classes), Error::Length { .. }, ["targets", "4", "3"]);
     refuses!(Dataset::rows(4, &x, Target::Values(&x[..4])), Error::Length { .. }, ["targets", "3", "4"]);
     refuses!(Dataset::rows(4, &x, Target::Values(&[])), Error::Length { .. }, ["targets", "3", "0"]);
@@ -432,15 +442,23 @@ fn data_and_batches() {
     refuses!(Dataset::ragged(4, &[2, 2], &x, classes), Error::Length { .. }, ["inputs", "16", "12"]);
     refuses!(Dataset::<f64>::ragged(4, &[], &[], classes), Error::EmptyBatch, ["no samples"]);
     let data = Dataset::rows(4, &x, classes).unwrap();
-    refuses!(data.row_weights(&[1.0]), Error::Length { .. }, ["row weights", "3", "1"]);
+    refuses!(data.clone().row_weights(&[1.0]), Error::Length { .. }, ["row weights", "3", "1"]);
     // One target a sample, where the output has one a step.
     let sequences = Dataset::sequences(2, 2, &x, classes).unwrap();
     let mut batch = Batch::new(&sequences, 2);
     batch.gather(&sequences, &[0, 1], false).unwrap();
-    refuses!(batch.gather(&sequences, &[0, 1], true), Error::Length { .. }, ["targets", "6", "3"]);
+    refuses!(
+        batch.gather(&sequences, &[0, 1], true),
+        Error::InvalidData(DataRule::TargetRows { .. }),
+        ["one target a sample", "last_step()"]
+    );
     let per_step = Dataset::sequences(2, 2, &x, Target::Classes(&[0; 6])).unwrap();
-    refuses!(batch.gather(&per_step, &[0, 1], false), Error::Length { .. }, ["targets", "3", "6"]);
-    let weighted = per_step.row_weights(&[1.0; 3]).unwrap();
+    refuses!(
+        batch.gather(&per_step, &[0, 1], false),
+        Error::InvalidData(DataRule::TargetRows { .. }),
+        ["one output a sample", "last_step()"]
+    );
+    let weighted = per_step.clone().row_weights(&[1.0; 3]).unwrap();
     refuses!(batch.gather(&weighted, &[0, 1], true), Error::Length { .. }, ["row weights", "6", "3"]);
     refuses!(batch.gather(&per_step, &[0, 3], true), Error::Sample { sample: 3, samples: 3 }, ["sample 3", "0 to 2"]);
     let others = Dataset::sequences(2, 3, &x, Target::Classes(&[0; 2])).unwrap();
@@ -461,23 +479,34 @@ fn settings() {
         ["accumulation_steps", "at least 1", "0"]
     );
     refuses!(new(TrainConfig { patience: Some(0), ..base }), Error::Parameter { .. }, ["patience", "at least 1", "0"]);
-    let network = Linear::new(2, 2);
-    refuses!(
-        Trainer::<f64, _, _, _>::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), base, 0),
-        Error::NoSteps { .. },
-        ["no steps"]
-    );
     let early = TrainConfig { patience: Some(1), ..base };
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), early).unwrap();
     let data = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 1])).unwrap();
-    refuses!(trainer.fit(&data), Error::InvalidState { .. }, ["early stopping", "validation data first"]);
-    refuses!(trainer.block("2.weight"), Error::UnknownBlock { .. }, ["2.weight"]);
+    refuses!(
+        trainer.fit(&data),
+        Error::InvalidState { .. },
+        ["early stopping", "`TrainConfig::patience`", "`FitOptions::validation`"]
+    );
+    refuses!(trainer.block("wieght"), Error::UnknownBlock { .. }, ["wieght", "nearest names are weight, bias"]);
     let mut trainer = Trainer::new(Linear::new(2, 2), CrossEntropy::new(), Sgd::new(0.1), base).unwrap();
     let wide = Dataset::rows(4, &[0.0; 4], Target::Classes(&[0])).unwrap();
-    refuses!(trainer.fit(&wide), Error::Length { .. }, ["input", "2", "4"]);
+    refuses!(
+        trainer.fit(&wide),
+        Error::InvalidData(DataRule::Width { .. }),
+        ["rows of 4", "takes 2", "Sequential::input(4)"]
+    );
+    refuses!(trainer.predict(&wide), Error::InvalidData(DataRule::Width { .. }), ["rows of 4"]);
+    let blank = Dataset::rows(2, &[0.0; 4], None).unwrap();
+    refuses!(trainer.fit(&blank), Error::InvalidState { .. }, ["needs targets", "Target::Classes"]);
+    refuses!(trainer.evaluate(&blank), Error::InvalidState { .. }, ["needs targets"]);
+    refuses!(trainer.predict_into(&blank, &mut [0.0; 3]), Error::Length { .. }, ["buffer", "4", "3"]);
     let labels = Dataset::rows(2, &[0.0; 4], Target::Classes(&[0, 2])).unwrap();
-    refuses!(trainer.fit(&labels), Error::ClassOutOfRange { label: 2, .. }, ["class 2", "0 to 1"]);
-    refuses!(trainer.evaluate(&labels), Error::ClassOutOfRange { label: 2, .. }, ["class 2"]);
+    refuses!(
+        trainer.fit(&labels),
+        Error::InvalidData(DataRule::LabelOutOfRange { sample: 1, .. }),
+        ["sample 1 has class 2", "0 to 1"]
+    );
+    refuses!(trainer.evaluate(&labels), Error::InvalidData(DataRule::LabelOutOfRange { label: 2, .. }), ["class 2"]);
 }
 
 #[test]

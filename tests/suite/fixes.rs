@@ -3,9 +3,10 @@
 use chainrule::{
     BatchShape, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
+    dataset::Standardize,
     diagnosis::{
         Cause, Change, Diagnosis, Finding, Fix, FixContext, first_check,
-        fix::{FixStrategy, Lsuv, NormalizeLayers, Standardise, strategies, survivors, transplant},
+        fix::{FixStrategy, Lsuv, NormalizeLayers, strategies, survivors, transplant},
         suggest_fixes,
     },
     initializer::{He, Zeros},
@@ -274,22 +275,22 @@ fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
 }
 
 #[test]
-fn standardised_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
+fn standardized_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
     let mut rows: Vec<f64> = normal(300)
         .iter()
         .enumerate()
         .map(|(i, &x)| [3.0, 1e4, 7.0][i % 3] + [0.1, 1e3, 0.0][i % 3] * f64::from(x))
         .collect();
-    let standardise = Standardise::of(3, &rows)?;
-    standardise.apply(&mut rows)?;
-    assert!(standardise.apply(&mut [0.0; 4]).is_err() && Standardise::default().apply(&mut [0.0]).is_err());
+    let scale = Standardize::of(3, &rows)?;
+    scale.apply(&mut rows)?;
+    assert!(scale.apply(&mut [0.0; 4]).is_err() && Standardize::default().apply(&mut [0.0]).is_err());
     for (column, variance) in [(0, 1.0), (1, 1.0), (2, 0.0)] {
         let values: Vec<f64> = rows.iter().skip(column).step_by(3).copied().collect();
         let mean = values.iter().sum::<f64>() / 100.0;
         let square = values.iter().map(|x| x * x).sum::<f64>() / 100.0;
         assert!(mean.abs() < 1e-9 && (square - variance).abs() < 1e-9, "{column}: {mean} {square}");
     }
-    assert!(Standardise::of(3, &[1.0; 4]).is_err() && Standardise::of(1, &[f64::NAN]).is_err());
-    assert!(Standardise::of::<f32>(0, &[]).is_err() && Standardise::of::<f32>(2, &[]).is_err());
+    assert!(Standardize::of(3, &[1.0; 4]).is_err() && Standardize::of(1, &[f64::NAN]).is_err());
+    assert!(Standardize::of::<f32>(0, &[]).is_err() && Standardize::of::<f32>(2, &[]).is_err());
     Ok(())
 }

@@ -9,16 +9,16 @@ use std::{
 const FLOORS: [(&str, &[&str]); 6] = [
     ("ground", &["arc", "batch_shape", "block", "cpu", "error", "number", "random", "scalar", "size"]),
     ("numerics", &["kernel", "linalg", "math"]),
-    ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset"]),
+    ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset", "metrics"]),
     ("layers", &["layer", "recurrent"]),
-    ("training", &["network", "workspace", "trainer", "checkpoint"]),
+    ("training", &["network", "workspace", "trainer", "checkpoint", "model"]),
     ("analysis", &["theory", "diagnosis", "testing"]),
 ];
 
 /// Names that the crate's root re-exports, with the folder of each.
 const ROOT: [(&str, &[&str]); 10] = [
     ("cpu", &["CpuLevel"]),
-    ("error", &["Error", "LayerRule"]),
+    ("error", &["DataRule", "Error", "LayerRule"]),
     ("scalar", &["Scalar", "to_f64"]),
     ("block", &["Block", "Blocks", "Gate", "Role"]),
     ("batch_shape", &["BatchShape"]),

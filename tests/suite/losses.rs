@@ -2,7 +2,7 @@
 
 use chainrule::{
     Error,
-    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target, accuracy, log_softmax, softmax},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target, log_softmax, softmax},
 };
 use half::f16;
 use proptest::prelude::*;
@@ -115,13 +115,6 @@ fn nothing_but_ignored_rows() {
     assert!(matches!(ignoring.evaluate(2, &y, target, None, &mut dy), Err(Error::Parameter { .. })));
     let sum = ignoring.reduction(Reduction::Sum);
     assert_eq!((sum.evaluate(2, &y, target, None, &mut dy), dy), (Ok(0.0), [0.0; 4]));
-}
-
-#[test]
-fn accuracy_is_the_share_of_rows() {
-    let y = [0.9, 0.1, 0.2, 0.8, 0.6, 0.4, f64::NAN, 0.1];
-    assert_eq!(accuracy(2, &y, &[0, 1, 1, 0]), Ok(0.5));
-    assert!(matches!(accuracy(2, &y, &[0, 2, 0, 0]), Err(Error::ClassOutOfRange { row: 1, label: 2, classes: 2 })));
 }
 
 /// The sum over many rows loses no digits: f32 with what addition loses carried along is as good as one rounding.

@@ -14,6 +14,7 @@ mod certificate;
 mod checkpoint;
 #[cfg(feature = "std")]
 mod curvature;
+mod datasets;
 #[cfg(feature = "std")]
 mod deep;
 #[cfg(feature = "std")]
@@ -53,6 +54,10 @@ mod math;
 #[cfg(feature = "std")]
 mod mean_field;
 #[cfg(feature = "std")]
+mod metrics;
+#[cfg(all(feature = "proptest", feature = "safetensors"))]
+mod models;
+#[cfg(feature = "std")]
 mod mutants;
 #[cfg(feature = "std")]
 mod nesting;
@@ -63,6 +68,8 @@ mod panics;
 mod parity;
 #[cfg(feature = "std")]
 mod prediction;
+#[cfg(feature = "proptest")]
+mod predictions;
 #[cfg(feature = "std")]
 mod prose;
 #[cfg(feature = "std")]

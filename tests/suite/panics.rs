@@ -271,7 +271,7 @@ fn panic_in_a_step_leaves_the_trainer_its_threads() {
         let settings = TrainConfig { batch_size: 64, threads, ..TrainConfig::default() };
         let new = || {
             let network = Sequential::<f32>::input(24).layer(recurrent.clone()).last_step().linear(5).build().unwrap();
-            Trainer::for_sequences(network, Fused(loss.clone()), Adam::new(0.01), settings, 8).unwrap()
+            Trainer::new(network, Fused(loss.clone()), Adam::new(0.01), settings).unwrap()
         };
         let (x, y) = (numbers(64 * 8 * 24), numbers(64 * 5));
         let data = Dataset::sequences(24, 8, &x, Target::Values(&y)).unwrap();

@@ -18,7 +18,7 @@ fn rows() -> String {
 }
 
 #[test]
-fn table_of_valid_rows_is_read_and_standardised() {
+fn table_of_valid_rows_is_read_and_standardized() {
     let table = read(&format!("a,b,answer\n{}", rows()), "answer").unwrap();
     assert_eq!((table.width, table.labels.len()), (2, 12));
     assert_eq!(table.classes, ["no", "yes"]);

@@ -194,7 +194,7 @@ fn trainer_on_several_threads_gives_the_same_parameters() {
         let data = Dataset::sequences(64, 20, &x, Target::Values(&y)).unwrap();
         let settings = TrainConfig { epochs: 2, threads, ..TrainConfig::default() };
         let chain = (ClipNorm::new(0.1), Adam::new(1e-3));
-        let mut trainer = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, 20).unwrap();
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings).unwrap();
         trainer.fit(&data).unwrap();
         trainer.parameters().to_vec()
     };
@@ -412,8 +412,7 @@ fn ragged_batch_on_any_number_of_threads_gives_the_same_parameters() {
         let (x, y) = (numbers(rows * 90), numbers(48 * 5));
         let data = Dataset::ragged(90, &lengths, &x, Target::Values(&y)).unwrap();
         let settings = TrainConfig { epochs: 2, batch_size: 40, threads, ..TrainConfig::default() };
-        let mut trainer =
-            Trainer::for_sequences(network, MeanSquaredError::new(), Adam::new(1e-2), settings, 31).unwrap();
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(1e-2), settings).unwrap();
         trainer.fit(&data).unwrap();
         trainer.parameters().to_vec()
     };

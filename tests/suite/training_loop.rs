@@ -2,11 +2,12 @@
 
 use super::trainer::{Gradients, values};
 use chainrule::{
-    Blocks, Error, GradientMonitor, Scalar,
+    Blocks, DataRule, Error, GradientMonitor, Scalar,
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{Linear, Sequential},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, Reduction, SmoothL1, Target, accuracy},
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, Reduction, SmoothL1, Target},
+    metrics::accuracy,
     monitor::{Event, Every, Statistics},
     recurrent::Lstm,
     trainer::{Epoch, FitOptions, TrainConfig, Trainer},
@@ -29,7 +30,7 @@ fn trainer<C: Loss<f64>, G: GradientTransform<f64>>(
     transform: G,
     settings: TrainConfig,
 ) -> Trainer<f64, Net, C, G> {
-    Trainer::for_sequences(network, loss, transform, settings, 5).unwrap()
+    Trainer::new(network, loss, transform, settings).unwrap()
 }
 
 fn ordered(batch: usize, epochs: usize) -> TrainConfig {
@@ -63,7 +64,7 @@ fn epoch_loss_at_rate_zero_is_the_evaluation() {
     let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
     let weights: Vec<f64> = (0..22).map(|i| f64::from(i % 4) * 0.7).collect();
     let plain = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
-    let masked = plain.row_weights(&weights).unwrap();
+    let masked = plain.clone().row_weights(&weights).unwrap();
     for reduction in [Reduction::Mean, Reduction::Sum] {
         check(mlp, MeanSquaredError::new().reduction(reduction), &plain);
         check(mlp, MeanSquaredError::new().reduction(reduction), &masked);
@@ -91,7 +92,7 @@ fn epoch_loss_of_uneven_and_masked_batches_is_the_weighted_mean() {
     let weights = [2.0, 0.0, 1.0, 1.0, 0.0];
     let expected = (2.0 * 1.0 + 9.0 + 16.0) / 4.0;
     for batch in 1..6 {
-        assert_eq!(loss(&data.row_weights(&weights).unwrap(), batch), expected, "batches of {batch}");
+        assert_eq!(loss(&data.clone().row_weights(&weights).unwrap(), batch), expected, "batches of {batch}");
     }
     assert_eq!(loss(&Dataset::rows(1, &x[..3], Target::Values(&y[..3])).unwrap(), 2), 14.0 / 3.0);
 }
@@ -175,16 +176,21 @@ fn data_without_counting_rows_is_refused() {
     assert_eq!(ignoring.fit(&ignored), Err(Error::NothingCounts { data: "training" }));
     // Labels out of range count, and are refused with the sample's number.
     let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 5, 5, 2, 0])).unwrap();
-    assert_eq!(ignoring.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
+    assert_eq!(
+        ignoring.fit(&labels),
+        Err(Error::InvalidData(DataRule::LabelOutOfRange { sample: 4, step: None, label: 2, classes: 2 }))
+    );
     let settings = TrainConfig { batch_size: 1, seed: 3, ..TrainConfig::default() };
     let mut shuffled = trainer(mlp(), CrossEntropy::new(), Sgd::new(0.1), settings);
     let labels = Dataset::rows(3, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
-    assert_eq!(shuffled.fit(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
-    assert_eq!(shuffled.evaluate(&labels), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
-    // One a step: the row of the targets, which is step 1 of sample 2.
+    let wrong = Error::InvalidData(DataRule::LabelOutOfRange { sample: 4, step: None, label: 2, classes: 2 });
+    assert_eq!(shuffled.fit(&labels), Err(wrong.clone()));
+    assert_eq!(shuffled.evaluate(&labels), Err(wrong));
+    // One a step: row 4 of the targets.
     let lengths = [1, 2, 3];
     let steps = Dataset::ragged(3, &lengths, &x, Target::Classes(&[0, 1, 0, 0, 2, 0])).unwrap();
-    assert_eq!(shuffled.fit(&steps), Err(Error::ClassOutOfRange { row: 4, label: 2, classes: 2 }));
+    let wrong = Error::InvalidData(DataRule::LabelOutOfRange { sample: 2, step: Some(1), label: 2, classes: 2 });
+    assert_eq!(shuffled.fit(&steps), Err(wrong));
 }
 
 struct Noisy {
@@ -497,7 +503,7 @@ fn data_that_is_not_finite_is_refused_with_its_place() {
         let data = Dataset::rows(2, &y, Target::Classes(&[0, 1, 0])).unwrap();
         for bad in [bad, -1.0] {
             let weights = [1.0, bad, 1.0];
-            assert_eq!(place(data.row_weights(&weights)), ("a row weight", 1, None, None));
+            assert_eq!(place(data.clone().row_weights(&weights)), ("a row weight", 1, None, None));
         }
         let steps = Dataset::sequences(2, 3, &y, Target::Values(&y)).unwrap();
         let text = steps.row_weights(&[1.0, 0.0, bad]).unwrap_err().to_string();
@@ -642,7 +648,10 @@ fn row_weights_at_the_ends_of_the_format_are_refused() {
     let weighted = CrossEntropy::new().class_weights(&[1.0, huge]).unwrap().reduction(Reduction::Sum);
     let found = weighted.evaluate(2, &y, Target::Classes(&[0]), None, &mut [0.0; 2]);
     assert!(matches!(found, Err(Error::Parameter { .. })), "{found:?}");
-    assert!(matches!(accuracy(2, &[0.0; 5], &[0, 0]), Err(Error::Length { .. })), "half a row");
+    assert!(
+        matches!(accuracy(2, &[0.0; 5], &[0, 0]), Err(Error::InvalidData(DataRule::NotMultiple { .. }))),
+        "half a row"
+    );
     assert!(matches!(accuracy(0, &[0.0; 5], &[0, 0]), Err(Error::Empty { .. })));
 }
 

@@ -3,8 +3,8 @@
 use chainrule::{
     BatchShape, Error, Layer,
     activation::Relu,
-    dataset::Dataset,
-    diagnosis::{Cause, Change, Fix, FixContext, Trial, first_check, fix::Standardise, suggest_fixes},
+    dataset::{Dataset, Standardize},
+    diagnosis::{Cause, Change, Fix, FixContext, Trial, first_check, suggest_fixes},
     initializer::He,
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target},
@@ -95,7 +95,7 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
 
 /// Losses are compared on the scale of the given targets.
 #[test]
-fn standardised_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error> {
+fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error> {
     let x = normal(128 * WIDTH);
     let y: Vec<f32> = x.chunks(WIDTH).map(|row| 1e4 * (row[0] + 1.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
@@ -103,17 +103,17 @@ fn standardised_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error
     let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
     let mut finding = first_check(&deep(0.3)?, &x, BatchShape::batch(128), None, 1)?.root().unwrap().clone();
     (finding.cause, finding.layer) = (Cause::UnscaledTarget, String::new());
-    let columns = Standardise::of(1, &y)?;
+    let columns = Standardize::of(1, &y)?;
     let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding).targets(columns.clone());
     let fixes = suggest_fixes(&context)?;
     let (loss, transform) = (MeanSquaredError::new(), || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>);
     let report = Trial::new(&data, &loss, &transform, 4000).run(&described, &w, &fixes)?;
-    assert_eq!((report.best(), fixes[0].name), (Some(0), "standardised targets"), "{report}");
+    assert_eq!((report.best(), fixes[0].name), (Some(0), "standardized targets"), "{report}");
     // Better than the mean, whose loss is the variance of 10⁸.
     assert!(report.outcomes[0].median() < 0.5e8 && report.baseline.median() > 1e8, "{report}");
     let mut back = y.clone();
     columns.apply(&mut back)?;
-    columns.undo(&mut back)?;
+    columns.invert(&mut back)?;
     assert!(back.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-2), "round trip");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Real tables, images and series as rows and sequences.
 
 use crate::data::Table;
-use chainrule::{diagnosis::fix::Standardise, loss::Target, random::shuffle};
+use chainrule::{dataset::Standardize, loss::Target, random::shuffle};
 
 /// The targets of all samples.
 #[derive(Clone, Debug)]
@@ -67,15 +67,15 @@ impl Raw {
         raw
     }
 
-    fn classes(&self, standardised: bool) -> Data {
+    fn classes(&self, standardized: bool) -> Data {
         let y = Targets::Classes(self.last.iter().map(|&class| class as usize).collect());
-        let x = if standardised { unit(self.width, self.x.clone()) } else { self.x.clone() };
+        let x = if standardized { unit(self.width, self.x.clone()) } else { self.x.clone() };
         Data { x, y, width: self.width, steps: 1 }
     }
 }
 
 fn unit(width: usize, mut x: Vec<f32>) -> Vec<f32> {
-    let columns = Standardise::of(width, &x).expect("finite rows");
+    let columns = Standardize::of(width, &x).expect("finite rows");
     columns.apply(&mut x).expect("whole rows");
     x
 }

@@ -10,9 +10,9 @@ mod kinds;
 use crate::{Verdict, share};
 use chainrule::{
     Error, GradientMonitor, Layer,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Standardize},
     diagnosis::{
-        Change, Diagnosis, FixContext, FixedNetwork, Report, Trial, check_parameters, fix::Standardise, suggest_fixes,
+        Change, Diagnosis, FixContext, FixedNetwork, Report, Trial, check_parameters, suggest_fixes,
     },
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError},
@@ -120,7 +120,7 @@ fn train<L: Layer<f32>, M: GradientMonitor<f32>>(
 ) -> Result<Outcome, Error> {
     let samples = dataset(data)?;
     let config = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
-    let mut trainer = Trainer::for_sequences(network, Boxed(loss(data)), transform, config, data.steps)?;
+    let mut trainer = Trainer::new(network, Boxed(loss(data)), transform, config)?;
     trainer.parameters_mut().copy_from_slice(w);
     let (mut batch, mut order, mut epoch) = (Batch::new(&samples, BATCH), Vec::new(), 0);
     let mut broken = false;
@@ -198,9 +198,9 @@ fn fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<Outcome
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
     let mut context = FixContext::new(&described, inputs, finding).span(case.span);
-    context = context.columns(Standardise::of(case.data.width, &case.data.x)?);
+    context = context.columns(Standardize::of(case.data.width, &case.data.x)?);
     if let Targets::Values(width, values) = &case.data.y {
-        context = context.targets(Standardise::of(*width, values)?);
+        context = context.targets(Standardize::of(*width, values)?);
     }
     let norm = seen.run().typical_norm();
     if seen.run().passes() > 0 && norm.is_finite() && norm > 0.0 {
@@ -221,8 +221,8 @@ fn fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<Outcome
             transform = chain(&recipe);
         }
         Change::LearningRate(factor) => transform = Box::new(Unordered((transform, Schedule::constant(*factor)))),
-        Change::Standardise(columns) => columns.apply(&mut data.x)?,
-        Change::StandardiseTargets(columns) => {
+        Change::Standardize(columns) => columns.apply(&mut data.x)?,
+        Change::StandardizeTargets(columns) => {
             if let Targets::Values(_, values) = &mut data.y {
                 columns.apply(values)?;
             }

@@ -48,18 +48,17 @@ impl<T: Scalar> FixedNetwork<T> {
         health::check(&*self.network, &self.parameters, x, shape, span, 0)
     }
 
-    /// A trainer of the fixed network from its parameters, for sequences of up to `steps` steps.
+    /// A trainer of the fixed network from its parameters.
     ///
     /// # Errors
-    /// Those of [`Trainer::for_sequences`].
+    /// Those of [`Trainer::new`].
     pub fn trainer<C: Loss<T>, G: GradientTransform<T>>(
         self,
         loss: C,
         transform: G,
         config: TrainConfig,
-        steps: usize,
     ) -> Result<FixedTrainer<T, C, G>, Error> {
-        let mut trainer = Trainer::for_sequences(self.network, loss, transform, config, steps)?;
+        let mut trainer = Trainer::new(self.network, loss, transform, config)?;
         trainer.parameters_mut().copy_from_slice(&self.parameters);
         Ok(trainer)
     }

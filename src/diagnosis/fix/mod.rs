@@ -14,7 +14,7 @@ mod orthogonal;
 mod redraw;
 mod residual;
 mod shorter_step;
-mod standardise;
+mod standardize;
 mod survivors;
 mod targets;
 mod trial;
@@ -35,9 +35,8 @@ pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
 pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
-pub use standardise::Standardise;
 pub use survivors::{Survivor, survivors, transplant};
-pub use targets::StandardiseTargets;
+pub use targets::StandardizeTargets;
 pub use trial::Trial;
 pub use trial_report::{TrialOutcome, TrialReport};
 pub use unfreeze::Unfreeze;
@@ -45,6 +44,7 @@ pub use unfreeze::Unfreeze;
 use super::{Cause, Finding, Thresholds, decades::figure};
 use crate::{
     activation::ActivationKind,
+    dataset::Standardize,
     error::Error,
     layer::LayerSpec,
     theory::{InputStatistics, Prediction},
@@ -67,10 +67,10 @@ pub struct FixContext<'a> {
     /// The typical norm of the gradient before clipping:
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm).
     pub typical_norm: Option<f64>,
-    /// Shift and scale of the columns of the data, from [`Standardise::of`].
-    pub columns: Option<Standardise>,
-    /// Shift and scale of the columns of the targets, from [`Standardise::of`].
-    pub targets: Option<Standardise>,
+    /// Shift and scale of the columns of the data, from [`Standardize::of`].
+    pub columns: Option<Standardize>,
+    /// Shift and scale of the columns of the targets, from [`Standardize::of`].
+    pub targets: Option<Standardize>,
     /// The thresholds for a predicted budget.
     pub thresholds: Thresholds,
 }
@@ -104,13 +104,13 @@ impl<'a> FixContext<'a> {
 
     /// Sets the standardization of the columns of the data.
     #[must_use]
-    pub fn columns(self, columns: Standardise) -> Self {
+    pub fn columns(self, columns: Standardize) -> Self {
         FixContext { columns: Some(columns), ..self }
     }
 
     /// Sets the standardisation of the columns of the targets.
     #[must_use]
-    pub fn targets(self, columns: Standardise) -> Self {
+    pub fn targets(self, columns: Standardize) -> Self {
         FixContext { targets: Some(columns), ..self }
     }
 
@@ -192,10 +192,10 @@ pub enum Change {
     ClipNorm(f64),
     /// Multiplies the learning rate by this factor.
     LearningRate(f64),
-    /// Standardizes the data, by [`Standardise::apply`].
-    Standardise(Standardise),
-    /// The targets: [`Standardise::apply`], and [`Standardise::undo`] on the predictions.
-    StandardiseTargets(Standardise),
+    /// Standardizes the data, by [`Standardize::apply`].
+    Standardize(Standardize),
+    /// The targets: [`Standardize::apply`], and [`Standardize::invert`] on the predictions.
+    StandardizeTargets(Standardize),
     /// Unfreezes the block or layer of this name.
     Unfreeze(String),
 }
@@ -258,11 +258,11 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(ScaleBranches),
         Box::new(OrthogonalRecurrence),
         Box::new(ForgetBias),
-        Box::new(Standardise::default()),
+        Box::new(Standardize::default()),
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
         Box::new(LongerStep),
-        Box::new(StandardiseTargets),
+        Box::new(StandardizeTargets),
         Box::new(Unfreeze),
         Box::new(ExchangeActivation),
         Box::new(GatesInsteadOfTanh),

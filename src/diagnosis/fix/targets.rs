@@ -7,11 +7,11 @@ use alloc::string::String;
 /// The targets of a regression brought to mean 0 and variance 1 in every column; predictions are brought back by the
 /// same columns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct StandardiseTargets;
+pub struct StandardizeTargets;
 
-impl FixStrategy for StandardiseTargets {
+impl FixStrategy for StandardizeTargets {
     fn name(&self) -> &'static str {
-        "standardised targets"
+        "standardized targets"
     }
 
     fn applies_to(&self, cause: Cause) -> bool {
@@ -21,7 +21,7 @@ impl FixStrategy for StandardiseTargets {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(columns) = context.targets.clone() else { return Ok(None) };
         let why = String::from("targets of mean 0 and variance 1, which updates of the usual size reach");
-        let fix = context.fix(self.name(), Effort::Training, Change::StandardiseTargets(columns), why);
+        let fix = context.fix(self.name(), Effort::Training, Change::StandardizeTargets(columns), why);
         Ok(Some(fix.preferred()))
     }
 }

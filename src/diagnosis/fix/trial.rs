@@ -1,6 +1,6 @@
 //! Fixes tried before they are given: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, Standardise, TrialOutcome, TrialReport};
+use super::{Change, Fix, TrialOutcome, TrialReport};
 use crate::{
     batch_shape::BatchShape,
     dataset::{Batch, Dataset},
@@ -98,10 +98,10 @@ const COMPARED: usize = 512;
 struct Candidate<'a, T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
-    data: Dataset<'a, T>,
+    data: &'a Dataset<'a, T>,
     transform: Box<dyn GradientTransform<T>>,
     /// The columns that bring outputs back to the scale of the targets.
-    targets: Option<&'a Standardise>,
+    targets: Option<&'a Standardize>,
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
@@ -156,7 +156,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let unchanged = |_: u64| {
             let (network, parameters) = (network.build::<T>()?, w.to_vec());
             let transform = (self.transform)();
-            Ok(Some(Candidate { network, parameters, data: *self.data, transform, targets: None }))
+            Ok(Some(Candidate { network, parameters, data: self.data, transform, targets: None }))
         };
         let mut report = TrialReport {
             baseline: self.seeds_of("as it is", None, &unchanged)?.unwrap_or_else(|| TrialOutcome {
@@ -176,8 +176,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 report.untried.push(name);
                 continue;
             }
-            let [inputs, targets] = self.changed_data(fix)?;
-            let make = |seed| self.candidate(network, w, fix, &inputs, &targets, seed);
+            let changed = self.changed_data(fix)?;
+            let data = changed.as_ref().unwrap_or(self.data);
+            let make = |seed| self.candidate(network, w, fix, data, seed);
             match self.seeds_of(&name, Some(index), &make)? {
                 Some(outcome) => {
                     used = used.saturating_add(each);
@@ -207,34 +208,23 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(TrialOutcome { name: name.into(), fix, losses, curve }))
     }
 
-    /// Inputs and targets with the fix, where it changes them.
-    fn changed_data(&self, fix: &Fix) -> Result<[Option<Vec<T>>; 2], Error> {
+    /// The data with the fix; `None` where the fix leaves it.
+    fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
         Ok(match (&fix.change, self.data.targets()) {
-            (Change::Standardise(columns), _) => {
-                let mut inputs = self.data.inputs().to_vec();
-                columns.apply(&mut inputs)?;
-                [Some(inputs), None]
-            }
-            (Change::StandardiseTargets(columns), Target::Values(values)) => {
-                let mut targets = values.to_vec();
-                columns.apply(&mut targets)?;
-                [None, Some(targets)]
-            }
-            _ => [None, None],
+            (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
+            (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
+            _ => None,
         })
     }
 
     fn candidate<'c>(
-        &'c self,
+        &self,
         network: &LayerSpec,
         w: &[T],
         fix: &'c Fix,
-        inputs: &'c Option<Vec<T>>,
-        targets: &'c Option<Vec<T>>,
+        data: &'c Dataset<'c, T>,
         seed: u64,
     ) -> Result<Option<Candidate<'c, T>>, Error> {
-        let new_targets = targets.as_ref().map_or(self.data.targets(), |targets| Target::Values(targets));
-        let data = self.data.with(inputs.as_deref().unwrap_or(self.data.inputs()), new_targets);
         let (mut transform, mut columns) = ((self.transform)(), None);
         let (network, parameters) = match &fix.change {
             Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) => {
@@ -249,11 +239,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
                     Change::LearningRate(factor) => {
                         transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
                     }
-                    Change::StandardiseTargets(of) => columns = Some(of),
+                    Change::StandardizeTargets(of) => columns = Some(of),
                     Change::Lsuv(lsuv) => {
                         let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
-                        let mut batch = Batch::new(&data, samples.len());
-                        batch.gather(&data, &samples, is_per_step(&*network))?;
+                        let mut batch = Batch::new(data, samples.len());
+                        batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
                         if lsuv.apply(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
                             return Ok(None);
                         }
@@ -271,9 +261,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let Candidate { network, parameters, data, transform, targets } = candidate;
         let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
         let loss = Borrowed(self.loss);
-        let mut trainer = Trainer::for_sequences(network, loss, transform, config, data.steps())?;
+        let mut trainer = Trainer::new(network, loss, transform, config)?;
         trainer.parameters_mut().copy_from_slice(&parameters);
-        let (mut batch, mut order) = (Batch::new(&data, self.batch_size), Vec::new());
+        let (mut batch, mut order) = (Batch::new(data, self.batch_size), Vec::new());
         let mut epoch = 0;
         for loss in curve.iter_mut() {
             if order.len() < self.batch_size.min(data.samples()) {
@@ -282,7 +272,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 epoch += 1;
             }
             let rest = order.split_off(order.len().saturating_sub(self.batch_size));
-            match trainer.step(&data, &mut batch, &rest, &mut ()) {
+            match trainer.step(data, &mut batch, &rest, &mut ()) {
                 Ok((step, _)) => *loss += step,
                 Err(Error::NonFiniteParameters { .. } | Error::NonFiniteGradient { .. }) => {
                     *loss = f64::INFINITY;
@@ -291,7 +281,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 Err(error) => return Err(error),
             }
         }
-        let loss = self.compare(&mut trainer, &data, targets)?;
+        let loss = self.compare(&mut trainer, data, targets)?;
         Ok(if loss.is_nan() { f64::INFINITY } else { loss })
     }
 
@@ -300,19 +290,21 @@ impl<'a, T: Scalar> Trial<'a, T> {
         &self,
         trainer: &mut Trainer<T, L, C, G>,
         data: &Dataset<'_, T>,
-        targets: Option<&Standardise>,
+        targets: Option<&Standardize>,
     ) -> Result<f64, Error> {
-        let per_step = is_per_step(trainer.network());
+        let per_step = crate::workspace::per_step(trainer.network());
         let width = trainer.network().dims().output;
         let (mut sum, mut total) = (0.0, 0.0);
         let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
         let samples: Vec<usize> = (0..data.samples().min(COMPARED)).collect();
+        let w = trainer.parameters().to_vec();
+        trainer.workspace_mut().reserve(samples.len().min(self.batch_size), data.steps())?;
         for samples in samples.chunks(self.batch_size) {
             of.gather(data, samples, per_step)?;
             given.gather(self.data, samples, per_step)?;
-            let mut y = trainer.predict(of.x(), of.shape())?.to_vec();
+            let mut y = trainer.workspace_mut().infer(&w, of.x(), of.shape())?.to_vec();
             if let Some(columns) = targets {
-                columns.undo(&mut y)?;
+                columns.invert(&mut y)?;
             }
             let mut dy = vec![scalar(0.0); y.len()];
             let weight = self.loss.total_weight(width, given.target(), given.row_weights());
@@ -324,11 +316,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         Ok(if total > 0.0 { sum / total } else { f64::NAN })
     }
-}
-
-/// Whether a network's output has a row for each step of a sample.
-fn is_per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
-    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
 }
 
 impl Fix {

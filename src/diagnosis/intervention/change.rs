@@ -93,7 +93,7 @@ fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
 
 /// The description after some alterations; `None` where one of them changes nothing in it.
 ///
-/// Standardised inputs and unit gains leave a description as it is.
+/// Standardized inputs and unit gains leave a description as it is.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

@@ -54,7 +54,7 @@ impl Alteration {
 impl fmt::Display for Alteration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Alteration::StandardizedInputs => f.write_str("standardised inputs"),
+            Alteration::StandardizedInputs => f.write_str("standardized inputs"),
             Alteration::CriticalLayer(layer) => write!(f, "the weights of layer {layer} at their critical gain"),
             Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
             Alteration::UnitGains => f.write_str("the gains of norms at 1"),

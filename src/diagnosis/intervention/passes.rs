@@ -8,7 +8,8 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     block::Blocks,
-    diagnosis::{Thresholds, fix::Standardise, outputs},
+    dataset::Standardize,
+    diagnosis::{Thresholds, outputs},
     error::Error,
     layer::{Layer, LayerSpec, Mode, initialize},
     monitor::Statistics,
@@ -50,7 +51,7 @@ impl Experiments {
     ) -> Result<Self, Error> {
         let width = spec.widths().0;
         let mut scaled = x.to_vec();
-        let standardized = match Standardise::of(width, x) {
+        let standardized = match Standardize::of(width, x) {
             Ok(columns) if !columns.is_unit() => columns.apply(&mut scaled).is_ok().then_some(scaled),
             _ => None,
         };

@@ -23,7 +23,6 @@ use parallel::SMALL;
 ///
 /// Both passes are loops over a table made once, with two gradient buffers in turn: depth costs no
 /// stack, and memory only for what must be saved.
-#[derive(Debug)]
 pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
@@ -43,7 +42,6 @@ pub struct Sequential<T> {
     runs: Vec<Range<usize>>,
 }
 
-#[derive(Debug)]
 struct Entry<T> {
     layer: Box<dyn Layer<T>>,
     first_block: usize,

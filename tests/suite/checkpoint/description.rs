@@ -3,7 +3,7 @@
 use super::{Run, network, seen, trainer};
 use crate::trainer::values;
 use chainrule::{
-    BatchShape, Block, Blocks, Error, Layer, Role,
+    Block, Blocks, Error, Layer, Role,
     activation::{LeakyRelu, Relu, Tanh},
     checkpoint::{Checkpoint, Values},
     dataset::Dataset,
@@ -151,9 +151,7 @@ fn load_transform_without_spec_matched_by_type_and_state_length() {
 
 /// Loads the bytes of one network into another: the differences, or where they do not agree.
 fn exchange(saved: Sequential<f64>, current: Sequential<f64>) -> Result<Vec<String>, String> {
-    let run = |network| {
-        Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default(), 2).unwrap()
-    };
+    let run = |network| Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     let bytes = run(saved).to_bytes().unwrap();
     let mut run: Trainer<f64, Sequential<f64>, _, _> = run(current);
     let parameters = run.parameters().to_vec();
@@ -216,12 +214,12 @@ fn load_parameters_of_a_run_and_of_parameters_alone() {
     saved.fit(&data).unwrap();
     saved.save(&paths[0]).unwrap();
     Checkpoint::new(saved.parameters().to_vec()).save(saved.network(), &paths[1]).unwrap();
-    let expected = saved.predict(&x, BatchShape::batch(8)).unwrap().to_vec();
+    let expected = saved.predict(&data).unwrap();
     for path in &paths {
         // Of another optimiser: the parameters are all that is read.
         let mut other = trainer(8, Sgd::new(0.1), TrainConfig { seed: 9, ..TrainConfig::default() });
         assert_eq!(other.load_parameters(path), Ok(vec![]));
-        assert_eq!(other.predict(&x, BatchShape::batch(8)).unwrap(), expected);
+        assert_eq!(other.predict(&data).unwrap(), expected);
         assert_eq!((other.optimizer().steps(), other.settings().seed), (0, 9));
     }
     let error = saved.load(&paths[1]).unwrap_err();

@@ -95,17 +95,22 @@ fn a_carried_state_resumes() {
     let path = directory.path().join("run");
     let make = || {
         let network = Sequential::<f64>::input(2).recurrent(3, Lstm::new()).linear(1).build().unwrap();
-        Trainer::for_sequences(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default(), 4).unwrap()
+        Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap()
     };
     let mut first = make();
-    first.predict(&values(1, 16), BatchShape::sequences(2, 4)).unwrap();
+    let shape = BatchShape::sequences(2, 4);
+    let infer = |trainer: &mut Trainer<_, _, _, _>, x: &[f64]| {
+        let w = trainer.parameters().to_vec();
+        bits(trainer.workspace_mut().infer(&w, x, shape).unwrap())
+    };
+    infer(&mut first, &values(1, 16));
     first.workspace_mut().carry_state();
     first.save(&path).unwrap();
     let mut second = make();
     second.load(&path).unwrap();
     let next = values(2, 16);
-    let expected = bits(first.predict(&next, BatchShape::sequences(2, 4)).unwrap());
-    assert_eq!(bits(second.predict(&next, BatchShape::sequences(2, 4)).unwrap()), expected);
+    let expected = infer(&mut first, &next);
+    assert_eq!(infer(&mut second, &next), expected);
     let fresh = make();
     fresh.save(&path).unwrap();
     second.load(&path).unwrap();

@@ -22,7 +22,7 @@ enum Fault {
 
 /// `y = W x + b + tanh(V x + c)`. The second part saves values; neither reads y.
 #[derive(Debug)]
-struct Sum<T> {
+struct Sum<T: Scalar> {
     first: Linear,
     second: Sequential<T>,
     sizes: PartSizes,

@@ -3,10 +3,10 @@
 use super::entry;
 use crate::{
     Entry,
-    case::{Case, Verdict, ensure},
+    case::{Case, Taste, Verdict, ensure},
 };
 use chainrule::{
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Standardize, Windows, mask_lengths, one_hot, unpad},
     loss::Target,
 };
 
@@ -65,6 +65,148 @@ pub fn entries() -> Vec<Entry> {
             let data = data.row_weights(&weights)?;
             gathered(c, &data)
         }),
+        entry(4, &["dataset::Dataset::from_rows", "dataset::Dataset::from_sequences"], &[], |c| {
+            let (width, samples) = (c.width(), c.few());
+            let rows: Vec<Vec<f32>> = (0..samples).map(|_| c.slice(width.saturating_mul(2))).collect();
+            let targets = targets(c, samples);
+            let data = if c.flag() {
+                Dataset::from_rows(&rows, targets.target())?
+            } else {
+                Dataset::from_sequences(width, &rows, targets.target())?
+            };
+            ensure(data.samples() == samples && data.inputs() == rows.concat(), || format!("{data:?} of {rows:?}"))?;
+            gathered(c, &data)
+        }),
+        entry(
+            6,
+            &[
+                "dataset::Dataset::select",
+                "dataset::Dataset::split",
+                "dataset::Dataset::split_in_order",
+                "dataset::Dataset::split_by_class",
+                "dataset::Dataset::fold",
+            ],
+            &[],
+            |c| {
+                let lengths: Vec<usize> = (0..1 + c.few()).map(|_| 1 + c.below(3)).collect();
+                let rows: usize = lengths.iter().sum();
+                let inputs: Vec<f32> = c.values(rows, Taste::Mild);
+                let count = if c.flag() { rows } else { lengths.len() };
+                let targets = targets(c, count);
+                let data = if c.flag() {
+                    Dataset::ragged(1, &lengths, &inputs, targets.target())?
+                } else {
+                    Dataset::rows(1, &inputs, targets.target())?
+                };
+                let data = if c.once_in(4) { data.one_target_a_sample()? } else { data };
+                let (share, seed) = (c.about(0.5), c.word());
+                let (first, second) = match c.below(5) {
+                    0 => data.split(share, seed)?,
+                    1 => data.split_in_order(share)?,
+                    2 => data.split_by_class(share, seed)?,
+                    3 => data.fold(if c.flag() { 2 } else { c.size() }, c.few(), seed)?,
+                    _ => {
+                        let some = |c: &mut Case| -> Vec<usize> {
+                            (0..c.few()).map(|_| if c.once_in(6) { c.size() } else { c.few() }).collect()
+                        };
+                        let chosen = some(c);
+                        let part = data.select(&chosen)?;
+                        ensure(part.samples() == chosen.len(), || format!("{part:?} of {chosen:?}"))?;
+                        return gathered(c, &part);
+                    }
+                };
+                ensure(first.samples() + second.samples() == data.samples(), || format!("{first:?} {second:?}"))?;
+                gathered(c, &first)?;
+                gathered(c, &second)
+            },
+        ),
+        entry(1, &["dataset::Dataset::length"], &["there is no sample"], |c| {
+            let data = Dataset::rows(1, &[0.0_f32; 3], None)?;
+            let sample = c.size();
+            let length = data.length(sample);
+            ensure(length == 1 && sample < 3, || format!("{length} steps of sample {sample}"))
+        }),
+        entry(
+            4,
+            &[
+                "dataset::Windows::new",
+                "dataset::Windows::stride",
+                "dataset::Windows::ahead",
+                "dataset::Windows::target_columns",
+                "dataset::Windows::of",
+            ],
+            &[],
+            |c| {
+                let odd = |c: &mut Case| if c.once_in(4) { c.size() } else { 1 + c.below(3) };
+                let width = c.width();
+                let mut windows = Windows::new(odd(c)).stride(odd(c)).ahead(odd(c));
+                if c.flag() {
+                    windows = windows.every_step();
+                }
+                if c.once_in(3) {
+                    windows = windows.target_columns(c.few()..c.size());
+                }
+                let series = c.slice::<f32>(width.saturating_mul(6));
+                let data = windows.of(width, &series)?;
+                ensure(data.inputs().iter().all(|x| series.contains(x)), || format!("{data:?}"))?;
+                gathered(c, &data)
+            },
+        ),
+        entry(3, &["dataset::mask_lengths", "dataset::unpad", "dataset::one_hot"], &[], |c| {
+            let steps = if c.once_in(4) { c.size() } else { c.few() };
+            if c.flag() {
+                let labels: Vec<usize> = (0..c.few()).map(|_| if c.once_in(6) { c.size() } else { c.few() }).collect();
+                let rows = one_hot::<f32>(steps, &labels)?;
+                return ensure(rows.iter().sum::<f32>() == labels.len() as f32, || format!("{rows:?}"));
+            }
+            let mask: Vec<bool> = (0..c.length(steps.min(64) * 2)).map(|_| !c.once_in(4)).collect();
+            let masked = mask_lengths(steps, &mask);
+            let lengths = match masked {
+                Ok(lengths) if c.flag() => lengths,
+                _ => (0..c.few()).map(|_| if c.once_in(6) { c.size() } else { c.few() }).collect(),
+            };
+            let values = c.slice::<f32>(steps.min(64).saturating_mul(lengths.len()).saturating_mul(2));
+            let kept = unpad(steps, &lengths, &values)?;
+            ensure(kept.len() <= values.len(), || format!("{} of {}", kept.len(), values.len()))
+        }),
+        entry(
+            4,
+            &[
+                "dataset::Standardize::of",
+                "dataset::Standardize::apply",
+                "dataset::Standardize::invert",
+                "dataset::Standardize::from_columns",
+                "dataset::Standardize::fit",
+                "dataset::Standardize::fit_targets",
+                "dataset::Standardize::inputs",
+                "dataset::Standardize::targets",
+            ],
+            &[],
+            |c| {
+                let width = c.width();
+                let scale = if c.flag() {
+                    Standardize::of(width, &c.slice::<f32>(width.saturating_mul(3)))?
+                } else {
+                    Standardize::from_columns((0..c.few()).map(|_| [c.real(), c.real().abs()]).collect())?
+                };
+                let inputs = c.values::<f32>(6, Taste::Mild);
+                let targets = targets(c, 3);
+                if let Ok(data) = Dataset::rows(2, &inputs, targets.target()) {
+                    let scaled = [scale.inputs(&data), scale.targets(&data)];
+                    for data in scaled.into_iter().flatten() {
+                        ensure(data.inputs().iter().all(|x| x.is_finite()), || "a scaled input is not finite".into())?;
+                    }
+                    Standardize::fit(&data)?.inputs(&data)?;
+                    let _ = Standardize::fit_targets(c.width(), &data).map(|scale| scale.width());
+                }
+                let mut other = c.slice::<f32>(width.saturating_mul(2));
+                let taken = if c.flag() { scale.apply(&mut other) } else { scale.invert(&mut other) };
+                ensure(taken.is_err() || scale.width() == 0 || other.len().is_multiple_of(scale.width()), || {
+                    format!("{} values of width {}", other.len(), scale.width())
+                })?;
+                Ok(taken?)
+            },
+        ),
     ]
 }
 

@@ -8,11 +8,11 @@ use crate::{
 use chainrule::{
     BatchShape, Error, Layer,
     activation::Sigmoid,
-    dataset::Dataset,
+    dataset::{Dataset, Standardize},
     diagnosis::{
         Alteration, Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, Trial, check_parameters,
         expect_healthy, first_check,
-        fix::{CriticalInitialization, Lsuv, Standardise, strategies, survivors, transplant},
+        fix::{CriticalInitialization, Lsuv, strategies, survivors, transplant},
         suggest_fixes,
     },
     initializer::Normal,
@@ -165,7 +165,7 @@ pub fn entries() -> Vec<Entry> {
                     context = context.span(c.of(&[0_usize, 1, 100, 10_000]));
                 }
                 if c.flag() {
-                    context = context.columns(Standardise::of(3, &rows)?).targets(Standardise::of(2, &rows)?);
+                    context = context.columns(Standardize::of(3, &rows)?).targets(Standardize::of(2, &rows)?);
                 }
                 if c.flag() {
                     context = context.thresholds(Thresholds::default());
@@ -209,7 +209,7 @@ pub fn entries() -> Vec<Entry> {
                 let Some(finding) = report.findings.first() else { return Ok(()) };
                 let (x, y) = (c.values::<f64>(12, Taste::Mild), c.values::<f64>(8, Taste::Mild));
                 let context = FixContext::new(&node, InputStatistics::new(1.0)?, finding).typical_norm(1.0);
-                let context = context.columns(Standardise::of(3, &x)?).targets(Standardise::of(2, &y)?);
+                let context = context.columns(Standardize::of(3, &x)?).targets(Standardize::of(2, &y)?);
                 let fixes = suggest_fixes(&context)?;
                 let w: Vec<f64> = initialize(&*node.build::<f64>()?, 1)?;
                 let w = if c.once_in(3) { c.slice(w.len()) } else { w };
@@ -240,26 +240,6 @@ pub fn entries() -> Vec<Entry> {
             lsuv.apply(&*network, &mut w, &x, if c.flag() { BatchShape::batch(4) } else { rows.shape() })?;
             Ok(())
         }),
-        entry(
-            3,
-            &[
-                "diagnosis::fix::Standardise::of",
-                "diagnosis::fix::Standardise::apply",
-                "diagnosis::fix::Standardise::undo",
-            ],
-            &[],
-            |c| {
-                let width = c.width();
-                let rows = c.slice::<f32>(width.saturating_mul(3));
-                let standardise = Standardise::of(width, &rows)?;
-                let mut other = c.slice::<f32>(width.saturating_mul(2));
-                let taken = if c.flag() { standardise.apply(&mut other) } else { standardise.undo(&mut other) };
-                ensure(taken.is_err() || other.len().is_multiple_of(width), || {
-                    format!("{} values of width {width}", other.len())
-                })?;
-                Ok(taken?)
-            },
-        ),
         entry(3, &["diagnosis::fix::survivors", "diagnosis::fix::transplant"], &[], |c| {
             let (before, after) = (c.legal(3, 2), c.sequence(3, 2));
             let mut kept = survivors(&before, &after)?;
@@ -282,7 +262,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::Severity: Deserialize",
                 "diagnosis::Thresholds: Deserialize",
                 "diagnosis::fix::Lsuv: Deserialize",
-                "diagnosis::fix::Standardise: Deserialize",
+                "dataset::Standardize: Deserialize",
             ],
             &[],
             |c| match c.below(4) {
@@ -291,7 +271,7 @@ pub fn entries() -> Vec<Entry> {
                 2 => json(c, &Lsuv::default()),
                 _ => {
                     let rows = c.values::<f64>(12, Taste::Mild);
-                    json(c, &Standardise::of(3, &rows)?)?;
+                    json(c, &Standardize::of(3, &rows)?)?;
                     json(c, &Thresholds::default())
                 }
             },

@@ -10,9 +10,13 @@ use chainrule::{
     loss::{
         BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
         MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
-        accuracy, log_softmax, softmax,
+        log_softmax, softmax,
     },
-    math, scalar, to_f64,
+    math,
+    metrics::{
+        Average, ConfusionMatrix, accuracy, label_accuracy, mae, predicted_classes, r2, rmse, roc_auc, subset_accuracy,
+    },
+    scalar, to_f64,
 };
 
 pub fn entries() -> Vec<Entry> {
@@ -214,12 +218,76 @@ pub fn entries() -> Vec<Entry> {
             })?;
             Ok(done?)
         }),
-        entry(2, &["loss::accuracy"], &[], |c| {
+        entry(2, &["metrics::accuracy"], &[], |c| {
             let width = c.width();
             let y = c.slice::<f64>(width.saturating_mul(2));
             let classes: Vec<usize> = (0..c.length(2)).map(|_| if c.once_in(3) { c.size() } else { c.few() }).collect();
             let share = accuracy(width, &y, &classes)?;
             ensure((0.0..=1.0).contains(&share), || format!("accuracy {share}"))
+        }),
+        entry(2, &["metrics::predicted_classes"], &[], |c| {
+            let width = c.width();
+            let y = c.slice::<f32>(width.saturating_mul(2));
+            let classes = predicted_classes(width, &y)?;
+            ensure(classes.len() * width == y.len() && classes.iter().all(|&class| class < width), || {
+                format!("{classes:?} of width {width}")
+            })
+        }),
+        entry(
+            4,
+            &[
+                "metrics::ConfusionMatrix::new",
+                "metrics::ConfusionMatrix::count",
+                "metrics::ConfusionMatrix::support",
+                "metrics::ConfusionMatrix::precision",
+                "metrics::ConfusionMatrix::recall",
+                "metrics::ConfusionMatrix::f1",
+                "metrics::ConfusionMatrix::mean_precision",
+                "metrics::ConfusionMatrix::mean_recall",
+                "metrics::ConfusionMatrix::mean_f1",
+            ],
+            &[],
+            |c| {
+                let classes = if c.once_in(3) { c.size() } else { c.few() };
+                let some = |c: &mut Case| -> Vec<usize> {
+                    (0..c.length(4)).map(|_| if c.once_in(8) { c.size() } else { c.below(3) }).collect()
+                };
+                let (actual, predicted) = (some(c), some(c));
+                let matrix = ConfusionMatrix::new(classes, &actual, &predicted)?;
+                let (row, column) = (c.size(), c.size());
+                ensure(matrix.count(row, column) <= actual.len() as u64, || format!("{matrix:?}"))?;
+                let _ = (matrix.support(c.few()), matrix.to_string());
+                let of_class = [matrix.precision(row), matrix.recall(row), matrix.f1(row)];
+                let average = c.of(&[Average::Macro, Average::Micro, Average::Weighted]);
+                let means = [matrix.mean_precision(average), matrix.mean_recall(average), matrix.mean_f1(average)];
+                let all = of_class.into_iter().flatten().chain(means).chain([matrix.accuracy()]);
+                all.into_iter().try_for_each(|share| ensure((0.0..=1.0).contains(&share), || format!("{share}")))
+            },
+        ),
+        entry(2, &["metrics::subset_accuracy", "metrics::label_accuracy"], &[], |c| {
+            let (width, threshold) = (c.width(), c.real());
+            let y = c.slice::<f64>(width.saturating_mul(2));
+            let targets: Vec<f64> =
+                (0..c.length(y.len())).map(|_| if c.once_in(20) { c.real() } else { c.below(2) as f64 }).collect();
+            let shares = [subset_accuracy(width, &y, &targets, threshold)?, label_accuracy(&y, &targets, threshold)?];
+            ensure(shares.iter().all(|share| (0.0..=1.0).contains(share)), || format!("{shares:?}"))
+        }),
+        entry(2, &["metrics::roc_auc"], &[], |c| {
+            let scores = c.slice::<f32>(6);
+            let positive: Vec<bool> = (0..c.length(scores.len())).map(|_| c.flag()).collect();
+            let area = roc_auc(&scores, &positive)?;
+            ensure((0.0..=1.0).contains(&area), || format!("{area}"))
+        }),
+        entry(3, &["metrics::rmse", "metrics::mae", "metrics::r2"], &[], |c| {
+            let width = c.width();
+            let y = c.slice::<f64>(width.saturating_mul(3));
+            let targets = c.slice::<f64>(y.len());
+            if c.flag() {
+                let share = r2(width, &y, &targets)?;
+                return ensure(share <= 1.0, || format!("{share}"));
+            }
+            let distance = if c.flag() { rmse(width, &y, &targets)? } else { mae(width, &y, &targets)? };
+            ensure(distance >= 0.0 && distance.is_finite(), || format!("{distance}"))
         }),
     ]
 }

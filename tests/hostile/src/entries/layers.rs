@@ -135,6 +135,8 @@ pub fn entries() -> Vec<Entry> {
                 "network::Builder::dropout",
                 "network::Builder::layer",
                 "network::Builder::recurrent",
+                "network::Builder::lstm",
+                "network::Builder::gru",
                 "network::Builder::bidirectional",
                 "network::Builder::residual",
             ],
@@ -142,9 +144,11 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 let mut builder = Sequential::<f64>::input(c.width());
                 for _ in 0..c.few() {
-                    builder = match c.below(11) {
+                    builder = match c.below(13) {
                         0 | 1 => builder.linear(c.width()),
                         2 => builder.activation(Tanh),
+                        11 => builder.lstm(c.width()).relu(),
+                        12 => builder.gru(c.width()).tanh(),
                         3 => builder.prelu().layer_norm(),
                         4 => builder.rms_norm(),
                         5 => builder.dropout(c.real()),

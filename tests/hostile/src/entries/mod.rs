@@ -4,6 +4,7 @@ mod data;
 mod diagnosis;
 mod functions;
 mod layers;
+mod models;
 mod monitors;
 mod parts;
 mod testing;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Entry> {
         workspaces::entries(),
         data::entries(),
         trainers::entries(),
+        models::entries(),
         transforms::entries(),
         monitors::entries(),
         theory::entries(),

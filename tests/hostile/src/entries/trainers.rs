@@ -55,12 +55,11 @@ fn settings(c: &mut Case) -> TrainConfig {
 fn trainer(c: &mut Case) -> Result<Run, Error> {
     let network = c.legal(3, 2).build()?;
     let (chain, _) = chain(c);
-    Trainer::for_sequences(
+    Trainer::new(
         network,
         MeanSquaredError::new(),
         chain,
         TrainConfig { batch_size: 2, epochs: 2, ..TrainConfig::default() },
-        2,
     )
 }
 
@@ -106,18 +105,6 @@ pub fn entries() -> Vec<Entry> {
             ensure(guarded || finite(&run), || "the weights are not finite, and there is no guard".into())?;
             ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
         }),
-        entry(5, &["trainer::Trainer::for_sequences"], &[], |c| {
-            let (settings, steps) = (settings(c), c.size());
-            let network: Network = c.legal(3, 2).build()?;
-            let (chain, _) = chain(c);
-            let made = Trainer::for_sequences(network, MeanSquaredError::new(), chain, settings, steps);
-            ensure(made.is_err() || steps > 0, || "0 steps".into())?;
-            let mut run: Run = made?;
-            let values = c.values::<f32>(8, Taste::Mild);
-            let data = Dataset::sequences(3, 2, &X, Target::Values(&values))?;
-            run.fit(&data)?;
-            Ok(())
-        }),
         entry(
             12,
             &[
@@ -162,27 +149,41 @@ pub fn entries() -> Vec<Entry> {
                 ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
             },
         ),
-        entry(6, &["trainer::Trainer::evaluate", "trainer::Trainer::metric", "trainer::Trainer::predict"], &[], |c| {
-            let network: Network = c.legal(3, 2).build()?;
-            let mut run =
-                Trainer::for_sequences(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default(), 2)?;
-            let x: Vec<f32> = c.slice(12);
-            let classes: Vec<usize> =
-                (0..c.length(2)).map(|_| if c.once_in(4) { c.size() } else { c.below(2) }).collect();
-            if c.flag() {
-                let rows = c.rows();
-                let y = run.predict(&x, rows.shape())?;
-                return ensure(Some(y.len() as u128) <= rows.truth().map(|rows| rows.saturating_mul(2)), || {
-                    format!("{} outputs", y.len())
-                });
-            }
-            let data = Dataset::sequences(3, 2, &x, Target::Classes(&classes))?;
-            let value = c.real();
-            run.metric(&data, |_, _, _| value)?;
-            let evaluation = run.evaluate(&data)?;
-            let small = x.iter().all(|x| x.abs() < 1e3);
-            ensure(!small || evaluation.loss.is_finite(), || format!("{evaluation:?}"))
-        }),
+        entry(
+            6,
+            &[
+                "trainer::Trainer::evaluate",
+                "trainer::Trainer::metric",
+                "trainer::Trainer::predict",
+                "trainer::Trainer::predict_into",
+            ],
+            &[],
+            |c| {
+                let network: Network = c.legal(3, 2).build()?;
+                let mut run = Trainer::new(network, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default())?;
+                let x: Vec<f32> = c.slice(12);
+                let classes: Vec<usize> =
+                    (0..c.length(2)).map(|_| if c.once_in(4) { c.size() } else { c.below(2) }).collect();
+                if c.flag() {
+                    let data = Dataset::sequences(c.width(), c.width(), &x, None)?;
+                    let y = run.predict(&data)?;
+                    let mut again = vec![0.0; c.length(y.len())];
+                    let done = run.predict_into(&data, &mut again);
+                    let rows = data.samples() * data.steps();
+                    ensure(y.len() == rows * 2 || y.len() == data.samples() * 2, || format!("{} outputs", y.len()))?;
+                    return ensure(
+                        done.is_err() || y.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()),
+                        || format!("{y:?} {again:?}"),
+                    );
+                }
+                let data = Dataset::sequences(3, 2, &x, Target::Classes(&classes))?;
+                let value = c.real();
+                run.metric(&data, |_, _, _| value)?;
+                let evaluation = run.evaluate(&data)?;
+                let small = x.iter().all(|x| x.abs() < 1e3);
+                ensure(!small || evaluation.loss.is_finite(), || format!("{evaluation:?}"))
+            },
+        ),
         entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], &[], |c| {
             let mut run = trainer(c)?;
             run.set_epochs(c.size());

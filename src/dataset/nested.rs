@@ -1,0 +1,151 @@
+//! Data sets from samples that lie apart, and from padded sequences.
+
+use super::{Dataset, targets::Targets};
+use crate::{
+    error::{DataRule, Error, require_length},
+    loss::Target,
+    scalar::Scalar,
+    size::{product, reserve, sum},
+};
+use alloc::{borrow::Cow, format, vec::Vec};
+
+impl<'a, T: Scalar> Dataset<'a, T> {
+    /// Samples of one row each, such as a `Vec<Vec<T>>` or a slice of arrays. The inputs are copied.
+    ///
+    /// ```
+    /// use chainrule::{dataset::Dataset, loss::Target};
+    /// let flowers = vec![vec![5.1, 3.5], vec![6.2, 2.9]];
+    /// let data = Dataset::from_rows(&flowers, Target::Classes(&[0, 1]))?;
+    /// assert_eq!((data.samples(), data.width()), (2, 2));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::EmptyBatch`] without rows; [`Error::Empty`] for rows without values. [`DataRule::RowWidth`] for a row
+    /// of another width than the first. The errors of [`rows`](Self::rows).
+    pub fn from_rows<R: AsRef<[T]>>(rows: &[R], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
+        let expected = rows.first().ok_or(Error::EmptyBatch)?.as_ref().len();
+        let other = rows.iter().position(|row| row.as_ref().len() != expected);
+        if let Some(row) = other {
+            return Err(DataRule::RowWidth { row, expected, found: rows[row].as_ref().len() }.into());
+        }
+        Self::equal(expected, 1, concat(rows)?, Targets::from(targets.into()))
+    }
+
+    /// Sequences that lie apart, each \[its steps, `width`\], in any order of length. The inputs are copied.
+    ///
+    /// # Errors
+    /// [`DataRule::NotMultiple`], with the sample, for one that is no whole number of rows. The errors of
+    /// [`ragged`](Self::ragged).
+    pub fn from_sequences<S: AsRef<[T]>>(
+        width: usize,
+        samples: &[S],
+        targets: impl Into<Option<Target<'a, T>>>,
+    ) -> Result<Self, Error> {
+        if width == 0 {
+            return Err(Error::Empty { what: "a sample" });
+        }
+        let mut lengths = reserve("the lengths of the samples", samples.len())?;
+        for (sample, values) in samples.iter().enumerate() {
+            let found = values.as_ref().len();
+            if !found.is_multiple_of(width) {
+                let what = format!("sample {sample}");
+                return Err(DataRule::NotMultiple { what, found, unit: "width", size: width }.into());
+            }
+            lengths.push(found / width);
+        }
+        Self::unequal(width, Cow::Owned(lengths), concat(samples)?, Targets::from(targets.into()))
+    }
+}
+
+/// All values, one slice after the other.
+fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Error> {
+    let len = sum("the values of all samples", slices.iter().map(|slice| slice.as_ref().len()))?;
+    let mut all = reserve("the values of all samples", len)?;
+    slices.iter().for_each(|slice| all.extend_from_slice(slice.as_ref()));
+    Ok(Cow::Owned(all))
+}
+
+/// The lengths of padded sequences from their mask, \[samples, `steps`\], which is true where a step is no padding.
+///
+/// # Errors
+/// [`Error::Empty`] for 0 `steps`; [`DataRule::NotMultiple`] where the mask is no whole number of samples.
+/// [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample of padding alone.
+pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
+    if steps == 0 || mask.is_empty() {
+        return Err(Error::Empty { what: "a mask" });
+    }
+    if !mask.len().is_multiple_of(steps) {
+        return Err(
+            DataRule::NotMultiple { what: "a mask".into(), found: mask.len(), unit: "steps", size: steps }.into()
+        );
+    }
+    let mut lengths = reserve("the lengths of a mask", mask.len() / steps)?;
+    for (sample, mask) in mask.chunks(steps).enumerate() {
+        let length = mask.iter().take_while(|&&real| real).count();
+        if length == 0 {
+            return Err(Error::NoSteps { sample });
+        }
+        if let Some(after) = mask[length..].iter().position(|&real| real) {
+            return Err(DataRule::MaskHole { sample, step: length + after }.into());
+        }
+        lengths.push(length);
+    }
+    Ok(lengths)
+}
+
+/// Padded sequences without their padding: of \[samples, `steps`, any width\] the first `lengths[s]` rows of sample s,
+/// one sample after the other, as [`Dataset::ragged`] takes them. The same for inputs, and for targets of each step.
+///
+/// ```
+/// use chainrule::dataset::{Dataset, mask_lengths, unpad};
+/// let padded = [1.0, 2.0, 0.0, 3.0, 0.0, 0.0]; // 2 sequences, padded to 3 steps of 1 value
+/// let lengths = mask_lengths(3, &[true, true, false, true, false, false])?;
+/// let x = unpad(3, &lengths, &padded)?;
+/// assert_eq!(x, [1.0, 2.0, 3.0]);
+/// assert_eq!(Dataset::ragged(1, &lengths, &x, None)?.steps(), 2);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::EmptyBatch`] without `lengths`; [`DataRule::PaddedLength`] for a length above `steps`;
+/// [`Error::Length`] where `values` are no whole number of rows for each padded step. [`Error::TooLarge`] where memory
+/// cannot hold them.
+pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<Vec<X>, Error> {
+    if lengths.is_empty() {
+        return Err(Error::EmptyBatch);
+    }
+    if let Some(sample) = lengths.iter().position(|&length| length > steps) {
+        return Err(DataRule::PaddedLength { sample, length: lengths[sample], steps }.into());
+    }
+    let rows = product("padded rows (samples × steps)", &[lengths.len(), steps])?;
+    let width = values.len().checked_div(rows).unwrap_or(0).max(1);
+    require_length("padded values", product("padded values", &[rows, width])?, values.len())?;
+    let mut all = reserve("values without padding", sum("values", lengths.iter().map(|&length| length * width))?)?;
+    for (values, &length) in values.chunks(steps * width).zip(lengths) {
+        all.extend_from_slice(&values[..length * width]);
+    }
+    Ok(all)
+}
+
+/// One-hot rows of labels: 1 in the column of the label, 0 elsewhere. [`metrics::predicted_classes`] is the inverse.
+///
+/// # Shapes
+/// The result is \[labels, `classes`\].
+///
+/// # Errors
+/// [`Error::ClassOutOfRange`] for a label that is not below `classes`; [`Error::TooLarge`] where memory cannot hold the
+/// rows.
+///
+/// [`metrics::predicted_classes`]: crate::metrics::predicted_classes
+pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Error> {
+    let values = product("one-hot rows (labels × classes)", &[labels.len(), classes])?;
+    let mut rows = crate::size::filled("one-hot rows", values, T::zero())?;
+    for (row, &label) in labels.iter().enumerate() {
+        if label >= classes {
+            return Err(Error::ClassOutOfRange { row, label, classes });
+        }
+        rows[row * classes + label] = T::one();
+    }
+    Ok(rows)
+}

@@ -1,0 +1,195 @@
+//! Parts of a data set: chosen samples, splits and folds.
+
+use super::{Dataset, targets::Targets};
+use crate::{
+    error::{Error, require},
+    loss::Target,
+    random::shuffle,
+    scalar::Scalar,
+    size::{grow, reserve},
+};
+use alloc::{borrow::Cow, vec, vec::Vec};
+use core::ops::Range;
+
+impl<T: Scalar> Dataset<'_, T> {
+    /// The samples `chosen`, in that order, with memory of their own. A sample may be chosen more than once.
+    ///
+    /// # Errors
+    /// [`Error::EmptyBatch`] for none; [`Error::Sample`] for a sample that the data does not have;
+    /// [`Error::TooLarge`] where memory cannot hold them.
+    pub fn select(&self, chosen: &[usize]) -> Result<Dataset<'static, T>, Error> {
+        if chosen.is_empty() {
+            return Err(Error::EmptyBatch);
+        }
+        if let Some(&sample) = chosen.iter().find(|&&sample| sample >= self.samples) {
+            return Err(Error::Sample { sample, samples: self.samples });
+        }
+        let starts = self.starts();
+        let per_step = self.targets_per_step();
+        let inputs = Cow::Owned(self.chosen(&starts, chosen, &self.inputs, true)?);
+        let targets = match self.targets() {
+            None => Targets::None,
+            Some(Target::Classes(all)) => Targets::Classes(Cow::Owned(self.chosen(&starts, chosen, all, per_step)?)),
+            Some(Target::Values(all)) => Targets::Values(Cow::Owned(self.chosen(&starts, chosen, all, per_step)?)),
+        };
+        let weights = self.row_weights.as_deref().map(|all| {
+            let owned = self.chosen(&starts, chosen, all, all.len() == self.rows)?;
+            Ok::<_, Error>(Cow::Owned(owned))
+        });
+        let lengths: Vec<usize> = chosen.iter().map(|&sample| self.length_of(sample)).collect();
+        let mut part = match self.lengths {
+            None => Dataset::equal(self.width, self.steps, inputs, targets)?,
+            Some(_) => Dataset::unequal(self.width, Cow::Owned(lengths), inputs, targets)?,
+        };
+        part.row_weights = weights.transpose()?;
+        part.per_sample = self.per_sample;
+        Ok(part)
+    }
+
+    /// The values of some samples: of each step, or one row a sample.
+    fn chosen<X: Copy>(
+        &self,
+        starts: &[usize],
+        chosen: &[usize],
+        values: &[X],
+        per_step: bool,
+    ) -> Result<Vec<X>, Error> {
+        let width = values.len() / if per_step { self.rows } else { self.samples };
+        let rows = |sample: usize| -> Range<usize> {
+            let first = starts.get(sample).copied().unwrap_or(sample * self.steps);
+            if per_step { first..first + self.length_of(sample) } else { sample..sample + 1 }
+        };
+        let mut all = Vec::new();
+        for &sample in chosen {
+            let Range { start, end } = rows(sample);
+            grow("the chosen samples", &mut all, (end - start) * width)?;
+            all.extend_from_slice(&values[start * width..end * width]);
+        }
+        Ok(all)
+    }
+
+    /// All samples in an order drawn by `seed`.
+    fn shuffled(&self, seed: u64) -> Result<Vec<usize>, Error> {
+        let mut order = self.in_order()?;
+        shuffle(&mut order, seed, 0);
+        Ok(order)
+    }
+
+    fn in_order(&self) -> Result<Vec<usize>, Error> {
+        let mut order = reserve("the order of the samples", self.samples)?;
+        order.extend(0..self.samples);
+        Ok(order)
+    }
+
+    /// Two parts at random: `share` of the samples, and the rest.
+    ///
+    /// ```
+    /// use chainrule::dataset::Dataset;
+    /// let x: Vec<f32> = (0..10).map(|i| i as f32).collect();
+    /// let (train, test) = Dataset::rows(1, &x, None)?.split(0.8, 1)?;
+    /// assert_eq!((train.samples(), test.samples()), (8, 2));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a `share` that is not between 0 and 1; [`Error::Empty`] where it leaves a part without
+    /// samples. [`Error::TooLarge`] where memory cannot hold the parts.
+    pub fn split(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
+        self.cut(share, &self.shuffled(seed)?)
+    }
+
+    /// Two parts in order: the first `share` of the samples, and the rest. For samples in the order of time, of which
+    /// the last are to be predicted.
+    ///
+    /// # Errors
+    /// Those of [`split`](Self::split).
+    pub fn split_in_order(&self, share: f64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
+        self.cut(share, &self.in_order()?)
+    }
+
+    /// Two parts at random with equal shares of each class: `share` of the samples, and the rest.
+    ///
+    /// Of class c with n samples the first part has `share · n`, rounded down or up (by the largest remainders).
+    ///
+    /// # Errors
+    /// Those of [`split`](Self::split); [`Error::TargetKind`] unless the targets are one class a sample.
+    pub fn split_by_class(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
+        let classes = match self.targets() {
+            Some(Target::Classes(classes)) if classes.len() == self.samples => classes,
+            other => {
+                let found = match other {
+                    None => "no targets",
+                    Some(Target::Classes(_)) => "a class for each step",
+                    Some(Target::Values(_)) => "values",
+                };
+                let (loss, expected) = ("a split by class", "one class a sample");
+                return Err(Error::TargetKind { loss, expected, found });
+            }
+        };
+        let first = self.first_part(share)?;
+        // Labels may be any numbers, so that they are sorted instead of counted.
+        let mut order = self.shuffled(seed)?;
+        let mut by_class = order.clone();
+        by_class.sort_by_key(|&sample| classes[sample]);
+        let mut groups: Vec<(f64, usize, &[usize])> = Vec::new();
+        for group in by_class.chunk_by(|&a, &b| classes[a] == classes[b]) {
+            let quota = share * group.len() as f64;
+            let whole = libm::floor(quota);
+            groups.push((quota - whole, whole as usize, group));
+        }
+        let missing = first.saturating_sub(groups.iter().map(|(_, whole, _)| whole).sum());
+        groups.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut in_first = vec![false; self.samples];
+        for (i, &(remainder, whole, group)) in groups.iter().enumerate() {
+            let taken = whole + usize::from(i < missing && remainder > 0.0);
+            group.iter().take(taken).for_each(|&sample| in_first[sample] = true);
+        }
+        // A stable sort keeps the order of the shuffle in both parts.
+        order.sort_by_key(|&sample| !in_first[sample]);
+        let first = in_first.iter().filter(|&&first| first).count();
+        Ok((self.part(&order[..first])?, self.part(&order[first..])?))
+    }
+
+    /// Fold `fold` of `folds` at random: the samples of all other folds to train on, and those of this fold to test on.
+    /// Each sample is in one fold, and the sizes of folds differ by 1 at most.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for fewer than 2 `folds`, more folds than samples, or a `fold` that is not below `folds`;
+    /// [`Error::TooLarge`] where memory cannot hold the parts.
+    pub fn fold(
+        &self,
+        folds: usize,
+        fold: usize,
+        seed: u64,
+    ) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
+        require(
+            (2..=self.samples).contains(&folds),
+            "the number of folds",
+            "2 to the number of samples",
+            folds as f64,
+        )?;
+        require(fold < folds, "the fold", "below the number of folds", fold as f64)?;
+        let order = self.shuffled(seed)?;
+        // The first folds have one sample more.
+        let (each, more) = (self.samples / folds, self.samples % folds);
+        let begin = |fold: usize| fold * each + fold.min(more);
+        let (start, end) = (begin(fold), begin(fold + 1));
+        let others = [&order[..start], &order[end..]].concat();
+        Ok((self.select(&others)?, self.select(&order[start..end])?))
+    }
+
+    /// The number of samples in the first of two parts.
+    fn first_part(&self, share: f64) -> Result<usize, Error> {
+        require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
+        Ok(libm::round(share * self.samples as f64) as usize)
+    }
+
+    fn cut(&self, share: f64, order: &[usize]) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
+        let (first, second) = order.split_at(self.first_part(share)?);
+        Ok((self.part(first)?, self.part(second)?))
+    }
+
+    fn part(&self, chosen: &[usize]) -> Result<Dataset<'static, T>, Error> {
+        if chosen.is_empty() { Err(Error::Empty { what: "one part of the split" }) } else { self.select(chosen) }
+    }
+}

@@ -1,0 +1,176 @@
+//! Columns brought to mean 0 and variance 1, and back.
+
+use super::Dataset;
+#[cfg(doc)]
+use crate::error::DataRule;
+use crate::{
+    error::{Error, require, require_length, require_multiple},
+    loss::Target,
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{borrow::Cow, vec, vec::Vec};
+
+/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes
+/// becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+///
+/// Fit it on the training part alone, and apply it to every part:
+///
+/// ```
+/// use chainrule::dataset::{Dataset, Standardize};
+/// let x = [10.0, 1.0, 30.0, 1.0]; // 2 rows of 2 values
+/// let train = Dataset::rows(2, &x, None)?;
+/// let scale = Standardize::fit(&train)?;
+/// let scaled = scale.inputs(&train)?;
+/// assert_eq!(scaled.inputs(), [-1.0, 0.0, 1.0, 0.0]);
+/// let mut back = scaled.inputs().to_vec();
+/// scale.invert(&mut back)?;
+/// assert_eq!(back, x);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Standardize {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    columns: Vec<[f64; 2]>,
+}
+
+impl Standardize {
+    /// The means and deviations of the inputs of `data`, over all samples and steps.
+    ///
+    /// # Errors
+    /// None for data that was made; [`Error::NonFinite`] where a sum of squares overflows.
+    pub fn fit<T: Scalar>(data: &Dataset<'_, T>) -> Result<Self, Error> {
+        Self::of(data.width(), data.inputs())
+    }
+
+    /// The means and deviations of the target columns of `data`, each row of `width` values.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`] unless the targets are values; those of [`of`](Self::of).
+    pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
+        Self::of(width, values_of(data)?)
+    }
+
+    /// The means and deviations of these rows of `width` values.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows;
+    /// [`DataRule::NotMultiple`] where `rows` are no whole number of them.
+    /// [`Error::NonFinite`] for a value that is NaN or infinite, or a deviation that `f64` cannot hold.
+    pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
+        require(width > 0, "the width of rows", "at least 1", 0.0)?;
+        require_multiple("the rows", rows.len(), "width", width)?;
+        if let Some(index) = rows.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NonFinite { what: "rows", index, found: to_f64(rows[index]) });
+        }
+        let count = (rows.len() / width) as f64;
+        let mut columns = vec![[0.0; 2]; width];
+        for row in rows.chunks(width) {
+            columns.iter_mut().zip(row).for_each(|([mean, _], &x)| *mean += to_f64(x) / count);
+        }
+        for row in rows.chunks(width) {
+            columns
+                .iter_mut()
+                .zip(row)
+                .for_each(|([mean, square], &x)| *square += (to_f64(x) - *mean) * (to_f64(x) - *mean) / count);
+        }
+        columns.iter_mut().for_each(|[_, square]| *square = libm::sqrt(*square));
+        Self::from_columns(columns)
+    }
+
+    /// The scale of given means and standard deviations, a pair for each column.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for a number that is NaN or infinite; [`Error::Parameter`] for a negative deviation.
+    pub fn from_columns(columns: Vec<[f64; 2]>) -> Result<Self, Error> {
+        for (index, &[mean, deviation]) in columns.iter().enumerate() {
+            if let Some(&found) = [mean, deviation].iter().find(|x| !x.is_finite()) {
+                return Err(Error::NonFinite { what: "the means and deviations of columns", index, found });
+            }
+            require(deviation >= 0.0, "the standard deviation of a column", "at least 0", deviation)?;
+        }
+        Ok(Standardize { columns })
+    }
+
+    /// Mean and standard deviation of each column.
+    pub fn columns(&self) -> &[[f64; 2]] {
+        &self.columns
+    }
+
+    /// The number of columns.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Whether every column that changes is near mean 0 and variance 1 already.
+    pub(crate) fn is_unit(&self) -> bool {
+        let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
+        self.columns.iter().filter(|[_, deviation]| *deviation > 0.0).all(near)
+    }
+
+    /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `rows` are no whole number of rows of the width that this was made of.
+    pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
+        self.each(rows, |x, mean, deviation| {
+            let apart = x - mean;
+            if deviation > 1e-12 * mean.abs() { apart / deviation } else { 0.0 }
+        })
+    }
+
+    /// The inverse of [`apply`](Self::apply), in place: `x · deviation + mean`. A column that never changed becomes its
+    /// mean.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn invert<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
+        self.each(rows, |x, mean, deviation| mean + if deviation > 1e-12 * mean.abs() { x * deviation } else { 0.0 })
+    }
+
+    fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {
+        require_length("rows", rows.len().div_ceil(self.columns.len().max(1)) * self.columns.len(), rows.len())?;
+        for row in rows.chunks_mut(self.columns.len().max(1)) {
+            for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
+                *x = scalar(change(to_f64(*x), mean, deviation));
+            }
+        }
+        Ok(())
+    }
+
+    /// `data` with its inputs brought to this scale; the inputs have memory of their own.
+    ///
+    /// # Errors
+    /// [`DataRule::Width`] for data of another width; [`Error::NonFinite`] for a value that
+    /// the scale brings beyond the number format.
+    pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
+        require_length("columns", self.width(), data.width())?;
+        let mut scaled = data.clone();
+        self.apply(scaled.inputs.to_mut())?;
+        scaled.check_finite("a scaled input", &scaled.inputs)?;
+        Ok(scaled)
+    }
+
+    /// `data` with its targets brought to this scale; the targets have memory of their own.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width.
+    pub fn targets<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
+        let mut values = values_of(data)?.to_vec();
+        self.apply(&mut values)?;
+        let mut scaled = data.clone();
+        scaled.check_finite("a scaled target", &values)?;
+        scaled.targets = super::targets::Targets::Values(Cow::Owned(values));
+        Ok(scaled)
+    }
+}
+
+/// The targets of data whose targets are values.
+fn values_of<'d, T: Scalar>(data: &'d Dataset<'_, T>) -> Result<&'d [T], Error> {
+    let found = match data.targets() {
+        Some(Target::Values(values)) => return Ok(values),
+        Some(_) => "classes",
+        None => "no targets",
+    };
+    Err(Error::TargetKind { loss: "a scale of targets", expected: "values", found })
+}

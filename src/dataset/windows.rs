@@ -1,0 +1,102 @@
+//! Windows of a series, each a sample.
+
+use super::{Dataset, targets::Targets};
+use crate::{
+    error::{DataRule, Error, require, require_multiple},
+    scalar::Scalar,
+    size::{product, reserve},
+};
+use alloc::{borrow::Cow, vec::Vec};
+use core::ops::Range;
+
+/// Windows of a series: sample i is the rows `i · stride .. i · stride + steps`, its target the row `ahead` steps after
+/// its last.
+///
+/// ```
+/// use chainrule::{dataset::Windows, loss::Target};
+/// let series = [0.0, 1.0, 2.0, 3.0, 4.0];
+/// let data = Windows::new(3).of(1, &series)?; // the next value from three
+/// assert_eq!(data.inputs(), [0.0, 1.0, 2.0, 1.0, 2.0, 3.0]);
+/// assert_eq!(data.targets(), Some(Target::Values(&[3.0, 4.0])));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    steps: usize,
+    stride: usize,
+    ahead: usize,
+    every_step: bool,
+    columns: Option<Range<usize>>,
+}
+
+impl Windows {
+    /// Windows of `steps` rows, one from each row on, with the row after the window as target.
+    pub fn new(steps: usize) -> Self {
+        Windows { steps, stride: 1, ahead: 1, every_step: false, columns: None }
+    }
+
+    /// Sets the number of rows between the starts of two windows.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Windows { stride, ..self }
+    }
+
+    /// Sets how many rows after a step its target lies; with 0 it is the same row.
+    #[must_use]
+    pub fn ahead(self, ahead: usize) -> Self {
+        Windows { ahead, ..self }
+    }
+
+    /// A target for each step of a window instead of one for its last step.
+    #[must_use]
+    pub fn every_step(self) -> Self {
+        Windows { every_step: true, ..self }
+    }
+
+    /// The columns of a row that are its target; all, unless set.
+    #[must_use]
+    pub fn target_columns(self, columns: Range<usize>) -> Self {
+        Windows { columns: Some(columns), ..self }
+    }
+
+    /// The windows of a series of rows of `width` values.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for `steps` or a stride of 0, or target columns that are empty or beyond the row.
+    /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it is no whole number of rows;
+    /// [`DataRule::SeriesTooShort`] where it has no window with its target. The errors of [`Dataset::sequences`].
+    pub fn of<T: Scalar>(&self, width: usize, series: &[T]) -> Result<Dataset<'static, T>, Error> {
+        require(width > 0, "the width of a series", "at least 1", 0.0)?;
+        require(self.steps > 0, "the steps of a window", "at least 1", 0.0)?;
+        require(self.stride > 0, "the stride of windows", "at least 1", 0.0)?;
+        require_multiple("the series", series.len(), "width", width)?;
+        let columns = self.columns.clone().unwrap_or(0..width);
+        let within = columns.start < columns.end && columns.end <= width;
+        require(
+            within,
+            "the end of the target columns",
+            "above their start, and at most the width",
+            columns.end as f64,
+        )?;
+        let (rows, needed) = (series.len() / width, self.steps.saturating_add(self.ahead));
+        if rows < needed {
+            return Err(DataRule::SeriesTooShort { rows, needed }.into());
+        }
+        let windows = (rows - needed) / self.stride + 1;
+        let first_target = if self.every_step { 0 } else { self.steps - 1 };
+        let targets_each = self.steps - first_target;
+        let values = product("the windows (windows × steps × width)", &[windows, self.steps, width])?;
+        let wanted = product("the targets of windows", &[windows, targets_each, columns.len()])?;
+        let (mut inputs, mut targets): (Vec<T>, Vec<T>) =
+            (reserve("the windows", values)?, reserve("the targets of windows", wanted)?);
+        for window in 0..windows {
+            let start = window * self.stride;
+            inputs.extend_from_slice(&series[start * width..][..self.steps * width]);
+            for step in first_target..self.steps {
+                let row = &series[(start + step + self.ahead) * width..][..width];
+                targets.extend_from_slice(&row[columns.clone()]);
+            }
+        }
+        Dataset::equal(width, self.steps, Cow::Owned(inputs), Targets::Values(Cow::Owned(targets)))
+    }
+}

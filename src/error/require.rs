@@ -1,0 +1,22 @@
+//! Checks that give an error.
+
+use super::{DataRule, Error};
+
+/// Refuses the value `found` of a hyper-parameter unless `valid`.
+pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, found: f64) -> Result<(), Error> {
+    if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
+}
+
+/// Refuses `found` values that are no whole number of rows or samples of `size`, and none at all.
+pub(crate) fn require_multiple(what: &'static str, found: usize, unit: &'static str, size: usize) -> Result<(), Error> {
+    match found {
+        0 => Err(Error::Empty { what }),
+        _ if found.is_multiple_of(size) => Ok(()),
+        _ => Err(DataRule::NotMultiple { what: what.into(), found, unit, size }.into()),
+    }
+}
+
+/// Refuses a slice whose length is not `expected`.
+pub(crate) fn require_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}

@@ -1,0 +1,218 @@
+//! One class a row: accuracy, the confusion matrix, precision, recall, F1.
+
+use super::{require_numbers, rows_of};
+#[cfg(doc)]
+use crate::error::DataRule;
+use crate::{
+    error::{Error, require_length},
+    scalar::{Scalar, to_f64},
+    size::{filled, product, reserve},
+};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The column of the largest value of a row, the first of equal ones; `None` where all are NaN.
+fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
+    let best = row.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
+        (_, y) if y.is_nan() => best,
+        (Some((_, most)), y) if y <= most => best,
+        (_, y) => Some((k, y)),
+    });
+    best.map(|(k, _)| k)
+}
+
+/// The class of each row of `y`: the column of its largest output, the first of equal ones.
+///
+/// # Errors
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
+/// [`Error::NonFinite`] for NaN.
+pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>, Error> {
+    let rows = rows_of(width, y.len())?;
+    require_numbers("the output", y)?;
+    let mut classes = reserve("the classes", rows)?;
+    classes.extend(y.chunks(width).filter_map(largest));
+    Ok(classes)
+}
+
+/// The share of rows whose largest output is their class; the first of equal ones counts, and NaN never does.
+///
+/// # Errors
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
+/// [`Error::Length`] where `classes` are not one a row. [`Error::ClassOutOfRange`] for a class that is not below
+/// `width`.
+pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
+    let rows = rows_of(width, y.len())?;
+    require_length("classes", rows, classes.len())?;
+    let mut right = 0;
+    for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {
+        if class >= width {
+            return Err(Error::ClassOutOfRange { row, label: class, classes: width });
+        }
+        right += usize::from(largest(y) == Some(class));
+    }
+    Ok(right as f64 / rows as f64)
+}
+
+/// The weights of classes in the mean of a measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Average {
+    /// Equal weights, over the classes that occur in the truth or among the predictions.
+    #[default]
+    Macro,
+    /// One measure from the sums of all classes, which for one class a row is the accuracy.
+    Micro,
+    /// Each class by its number of samples.
+    Weighted,
+}
+
+/// The numbers of samples by true and by predicted class.
+///
+/// For class k with TP samples of the class predicted as k, FP others predicted as k, and FN of the class predicted as
+/// another: precision TP/(TP + FP), recall TP/(TP + FN), F1 = 2 TP/(2 TP + FP + FN), their harmonic mean.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfusionMatrix {
+    classes: usize,
+    /// Row-major, \[true class, predicted class\].
+    counts: Vec<u64>,
+}
+
+/// Precision, recall or F1 as numerator and denominator.
+type Measure = fn(&ConfusionMatrix, usize) -> (u64, u64);
+
+impl ConfusionMatrix {
+    /// Counts `predicted` against `actual` classes, each below `classes`.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without samples, or for 0 `classes`; [`Error::Length`] unless both slices are equally long;
+    /// [`Error::ClassOutOfRange`] for a class that is not below `classes`. [`Error::TooLarge`] for more classes than
+    /// memory can hold.
+    pub fn new(classes: usize, actual: &[usize], predicted: &[usize]) -> Result<Self, Error> {
+        if classes == 0 || actual.is_empty() {
+            return Err(Error::Empty { what: "a confusion matrix" });
+        }
+        require_length("predicted classes", actual.len(), predicted.len())?;
+        let cells = product("a confusion matrix (classes × classes)", &[classes, classes])?;
+        let mut counts = filled("a confusion matrix", cells, 0)?;
+        for (row, (&actual, &predicted)) in actual.iter().zip(predicted).enumerate() {
+            if let Some(&label) = [actual, predicted].iter().find(|&&label| label >= classes) {
+                return Err(Error::ClassOutOfRange { row, label, classes });
+            }
+            counts[actual * classes + predicted] += 1;
+        }
+        Ok(ConfusionMatrix { classes, counts })
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of samples of class `actual` that were predicted as `predicted`; 0 beyond the classes.
+    pub fn count(&self, actual: usize, predicted: usize) -> u64 {
+        let known = actual < self.classes && predicted < self.classes;
+        if known { self.counts[actual * self.classes + predicted] } else { 0 }
+    }
+
+    /// The number of samples of class `actual`.
+    pub fn support(&self, actual: usize) -> u64 {
+        (0..self.classes).map(|predicted| self.count(actual, predicted)).sum()
+    }
+
+    /// The number of samples predicted as `predicted`.
+    fn predicted(&self, predicted: usize) -> u64 {
+        (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
+    }
+
+    /// The share of samples whose class was predicted.
+    pub fn accuracy(&self) -> f64 {
+        let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
+        right as f64 / self.counts.iter().sum::<u64>() as f64
+    }
+
+    /// TP/(TP + FP): of the samples predicted as `class`, the share that is. `None` where none was predicted so.
+    pub fn precision(&self, class: usize) -> Option<f64> {
+        ratio(self.precision_counts(class))
+    }
+
+    /// TP/(TP + FN): of the samples of `class`, the share predicted so. `None` where there is no such sample.
+    pub fn recall(&self, class: usize) -> Option<f64> {
+        ratio(self.recall_counts(class))
+    }
+
+    /// 2 TP/(2 TP + FP + FN). `None` where `class` occurs neither in the truth nor among the predictions.
+    pub fn f1(&self, class: usize) -> Option<f64> {
+        ratio(self.f1_counts(class))
+    }
+
+    /// The mean precision of the classes; one that is undefined counts as 0.
+    pub fn mean_precision(&self, average: Average) -> f64 {
+        self.mean(average, Self::precision_counts)
+    }
+
+    /// The mean recall of the classes; one that is undefined counts as 0.
+    pub fn mean_recall(&self, average: Average) -> f64 {
+        self.mean(average, Self::recall_counts)
+    }
+
+    /// The mean F1 of the classes.
+    pub fn mean_f1(&self, average: Average) -> f64 {
+        self.mean(average, Self::f1_counts)
+    }
+
+    fn precision_counts(&self, class: usize) -> (u64, u64) {
+        (self.count(class, class), self.predicted(class))
+    }
+
+    fn recall_counts(&self, class: usize) -> (u64, u64) {
+        (self.count(class, class), self.support(class))
+    }
+
+    fn f1_counts(&self, class: usize) -> (u64, u64) {
+        (2 * self.count(class, class), self.support(class) + self.predicted(class))
+    }
+
+    fn mean(&self, average: Average, measure: Measure) -> f64 {
+        let all = 0..self.classes;
+        if average == Average::Micro {
+            let sums = all.map(|class| measure(self, class)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            return ratio(sums).unwrap_or(0.0);
+        }
+        let weight = |class: usize| match average {
+            Average::Weighted => self.support(class),
+            _ => u64::from(self.f1_counts(class).1 > 0),
+        };
+        let (mut sum, mut total) = (0.0, 0);
+        for class in all {
+            sum += weight(class) as f64 * ratio(measure(self, class)).unwrap_or(0.0);
+            total += weight(class);
+        }
+        sum / total as f64
+    }
+}
+
+fn ratio((part, whole): (u64, u64)) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// A table: a row for each true class, a column for each predicted class.
+impl fmt::Display for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = |number: u64| number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        let most = self.counts.iter().copied().max().unwrap_or(0);
+        let (wide, name) = (digits(most).max(digits(self.classes as u64)), digits(self.classes as u64).max(4));
+        write!(f, "{:>name$}", "true")?;
+        (0..self.classes).try_for_each(|predicted| write!(f, "  {predicted:>wide$}"))?;
+        for (actual, row) in self.counts.chunks(self.classes).enumerate() {
+            write!(f, "\n{actual:>name$}")?;
+            row.iter().try_for_each(|count| write!(f, "  {count:>wide$}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The table.
+impl fmt::Debug for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,65 @@
+//! Measures of predictions against the truth, as scikit-learn defines them.
+//!
+//! | targets | measures |
+//! | --- | --- |
+//! | one class a row | [`accuracy`], [`ConfusionMatrix`]: precision, recall, F1 and their averages |
+//! | labels, several a row | [`label_accuracy`], [`subset_accuracy`] |
+//! | two classes, by score | [`roc_auc`] |
+//! | values | [`rmse`], [`mae`], [`r2`] |
+//!
+//! Outputs and targets are rows in the same order, such as [`Trainer::predict`](crate::trainer::Trainer::predict) and
+//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them.
+//!
+//! ```
+//! use chainrule::metrics::{Average, ConfusionMatrix, predicted_classes};
+//! let outputs = [0.9, 0.1, 0.2, 0.8, 0.6, 0.4]; // 3 rows of 2 classes
+//! let matrix = ConfusionMatrix::new(2, &[0, 1, 1], &predicted_classes(2, &outputs)?)?;
+//! assert_eq!((matrix.accuracy(), matrix.recall(1)), (2.0 / 3.0, Some(0.5)));
+//! assert_eq!(matrix.mean_precision(Average::Macro), 0.75);
+//! # Ok::<(), chainrule::Error>(())
+//! ```
+
+mod classes;
+mod labels;
+mod scores;
+mod values;
+
+pub use classes::{Average, ConfusionMatrix, accuracy, predicted_classes};
+pub use labels::{label_accuracy, subset_accuracy};
+pub use scores::roc_auc;
+pub use values::{mae, r2, rmse};
+
+use crate::{
+    error::{Error, require_length, require_multiple},
+    scalar::{Scalar, to_f64},
+};
+
+/// The number of rows of an output, checked to be whole and at least one.
+fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
+    if width == 0 {
+        return Err(Error::Empty { what: "a row of the output" });
+    }
+    require_multiple("the output", values, "width", width)?;
+    Ok(values / width)
+}
+
+/// Refuses targets that are not as many as the values of an output.
+fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
+    require_length("targets", outputs, targets)
+}
+
+/// Refuses NaN.
+fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
+    match values.iter().position(|value| value.is_nan()) {
+        Some(index) => Err(Error::NonFinite { what, index, found: f64::NAN }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses NaN and ±∞.
+fn require_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),
+        None => Ok(()),
+    }
+}

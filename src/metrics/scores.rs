@@ -1,0 +1,42 @@
+//! The order of scores: the area under the ROC curve.
+
+use super::require_numbers;
+use crate::{
+    error::{Error, require_length},
+    scalar::{Scalar, to_f64},
+    size::reserve,
+};
+
+/// The area under the ROC curve of two classes: the probability that a random positive sample has a higher score than a
+/// random negative one, ties counted half (Hanley and McNeil 1982).
+///
+/// `AUC = (#{s⁺ > s⁻} + ½ #{s⁺ = s⁻}) / (P N)`, counted exactly.
+///
+/// # Errors
+/// [`Error::Empty`] without scores; [`Error::Length`] unless there is one of `positive` a score; [`Error::NonFinite`]
+/// for a score that is NaN; [`Error::UndefinedMetric`] where all samples are of one class.
+pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error> {
+    if scores.is_empty() {
+        return Err(Error::Empty { what: "the scores" });
+    }
+    require_length("classes", scores.len(), positive.len())?;
+    require_numbers("the scores", scores)?;
+    let mut sorted = reserve("the order of the scores", scores.len())?;
+    sorted.extend(scores.iter().map(|&score| to_f64(score) + 0.0).zip(positive.iter().copied()));
+    // No score is NaN, and −0 is 0, so that the order is that of numbers.
+    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    // Twice the number of pairs, a tie counted once.
+    let (mut below, mut pairs) = (0_u128, 0_u128);
+    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let positives = tied.iter().filter(|(_, positive)| *positive).count() as u128;
+        let negatives = tied.len() as u128 - positives;
+        pairs += positives * (2 * below + negatives);
+        below += negatives;
+    }
+    let positives = sorted.len() as u128 - below;
+    if positives == 0 || below == 0 {
+        let reason = if below == 0 { "all samples are positive" } else { "all samples are negative" };
+        return Err(Error::UndefinedMetric { metric: "the area under the ROC curve", reason: reason.into() });
+    }
+    Ok(pairs as f64 / (2 * positives * below) as f64)
+}

@@ -1,0 +1,98 @@
+//! Distances of values, and the variance that is explained.
+
+use super::{require_finite, require_targets, rows_of};
+#[cfg(doc)]
+use crate::error::DataRule;
+use crate::{
+    error::Error,
+    loss::Sum,
+    scalar::{Scalar, to_f64},
+};
+use alloc::format;
+
+fn check<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<usize, Error> {
+    let rows = rows_of(width, y.len())?;
+    require_targets(y.len(), targets.len())?;
+    require_finite("the output", y)?;
+    require_finite("targets", targets)?;
+    Ok(rows)
+}
+
+/// One column of rows of `width` values.
+fn column<T: Scalar>(width: usize, values: &[T], column: usize) -> impl Iterator<Item = f64> + Clone {
+    values.iter().skip(column).step_by(width).map(|&value| to_f64(value))
+}
+
+/// The errors of one column.
+fn errors<T: Scalar>(width: usize, y: &[T], targets: &[T], k: usize) -> impl Iterator<Item = f64> + Clone {
+    column(width, y, k).zip(column(width, targets, k)).map(|(y, target)| y - target)
+}
+
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sum = Sum::new();
+    values.for_each(|value| sum.add(value));
+    sum.total()
+}
+
+/// The largest magnitude m of some values, and the sum of the squares of value/m, which does not overflow.
+fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let most = values.clone().fold(0.0, |most: f64, value| most.max(value.abs()));
+    (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
+}
+
+/// The mean over the columns.
+fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
+    let mut sum = Sum::new();
+    for column in 0..width {
+        sum.add(of_column(column)? / width as f64);
+    }
+    let mean: f64 = sum.total();
+    if mean.is_nan() || mean == f64::INFINITY {
+        return Err(Error::NonFinite { what: "the difference of output and targets", index: 0, found: mean });
+    }
+    Ok(mean)
+}
+
+/// The root mean square error, `√(1/n Σ (y − t)²)`, averaged over the columns of rows of `width` values.
+///
+/// # Errors
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
+/// [`Error::Length`] where `targets` are not as many. [`Error::NonFinite`] for a value or a difference that is NaN or
+/// infinite.
+pub fn rmse<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
+    let rows = check(width, y, targets)? as f64;
+    over_columns(width, |k| {
+        let (most, squares) = squares(errors(width, y, targets, k));
+        Ok(most * libm::sqrt(squares / rows))
+    })
+}
+
+/// The mean absolute error, `1/n Σ |y − t|`, averaged over the columns of rows of `width` values.
+///
+/// # Errors
+/// Those of [`rmse`].
+pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
+    let rows = check(width, y, targets)? as f64;
+    over_columns(width, |k| Ok(sum(errors(width, y, targets, k).map(|error| error.abs() / rows))))
+}
+
+/// The share of variance explained, `R² = 1 − Σ (y − t)² / Σ (t − t̄)²`, averaged over the columns of rows of `width`
+/// values. It is 1 for right outputs, 0 for the mean of the targets, and negative for worse.
+///
+/// # Errors
+/// Those of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
+pub fn r2<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
+    let rows = check(width, y, targets)? as f64;
+    over_columns(width, |k| {
+        let target = || column(width, targets, k);
+        let first = target().next().unwrap_or(0.0);
+        if target().all(|target| target == first) {
+            let reason = format!("all targets of column {k} are {first}");
+            return Err(Error::UndefinedMetric { metric: "R²", reason });
+        }
+        let mean = sum(target().map(|target| target / rows));
+        let (most, residual) = squares(errors(width, y, targets, k));
+        let (widest, total) = squares(target().map(|target| target - mean));
+        Ok(1.0 - (most / widest) * (most / widest) * (residual / total))
+    })
+}

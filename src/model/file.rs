@@ -1,0 +1,342 @@
+//! A model in one file, or in bytes.
+
+use super::Model;
+use crate::{
+    block::Blocks,
+    checkpoint::{
+        block_tensor, compare_networks, damaged, failed, file,
+        format::{self, Checksum, Header, Tensor},
+        mismatch, refused,
+    },
+    dataset::Standardize,
+    error::Error,
+    layer::{Layer, LayerSpec},
+    scalar::{Scalar, scalar, to_f64},
+    size::reserve,
+};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Everything of a model but its parameters, as JSON in the metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    network: LayerSpec,
+    inputs: Option<Standardize>,
+    outputs: Option<Standardize>,
+    columns: Vec<String>,
+    classes: Vec<String>,
+}
+
+/// Entries of the metadata.
+const VERSION: &str = "chainrule model";
+const DESCRIPTION: &str = "model";
+const CHECKSUM: &str = "checksum";
+
+/// The version of the format that this crate writes and reads.
+const CURRENT: u32 = 1;
+
+/// The number format of parameters in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 64 bits.
+    F64,
+    /// 32 bits.
+    F32,
+    /// 16 bits with 11 digits: IEEE 754 binary16, up to 65504.
+    F16,
+    /// 16 bits with 8 digits and the range of `f32`: bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    /// The format of `T`: that of its size and digits.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a number of another format.
+    pub fn of<T: Scalar>() -> Result<Self, Error> {
+        match (size_of::<T>(), to_f64(T::epsilon())) {
+            (8, e) if e == f64::EPSILON => Ok(Precision::F64),
+            (4, e) if e == f64::from(f32::EPSILON) => Ok(Precision::F32),
+            (2, e) if e == Small::F16.epsilon() => Ok(Precision::F16),
+            (2, e) if e == Small::BF16.epsilon() => Ok(Precision::Bf16),
+            _ => Err(mismatch("the scalar type", "f64, f32, f16 or bf16", core::any::type_name::<T>())),
+        }
+    }
+
+    /// Its name in the safetensors format, and its bytes.
+    const fn dtype(self) -> (&'static str, usize) {
+        match self {
+            Precision::F64 => ("F64", 8),
+            Precision::F32 => ("F32", 4),
+            Precision::F16 => ("F16", 2),
+            Precision::Bf16 => ("BF16", 2),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
+    }
+
+    /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` where that is infinite.
+    fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
+        match self {
+            Precision::F64 => bytes.extend(x.to_le_bytes()),
+            Precision::F32 if (x as f32).is_finite() => bytes.extend((x as f32).to_le_bytes()),
+            Precision::F32 => return None,
+            Precision::F16 => bytes.extend(Small::F16.bits(x)?.to_le_bytes()),
+            Precision::Bf16 => bytes.extend(Small::BF16.bits(x)?.to_le_bytes()),
+        }
+        Some(())
+    }
+
+    /// The number that the bytes hold.
+    fn read(self, bytes: &[u8]) -> f64 {
+        let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
+        match self {
+            Precision::F64 => f64::from_bits(word),
+            Precision::F32 => f64::from(f32::from_bits(word as u32)),
+            Precision::F16 => Small::F16.value(word as u16),
+            Precision::Bf16 => Small::BF16.value(word as u16),
+        }
+    }
+}
+
+/// A binary format of 16 bits: sign, exponent, `digits` bits of fraction. Its least normal number is `2^least`.
+#[derive(Clone, Copy)]
+struct Small {
+    digits: i32,
+    least: i32,
+}
+
+impl Small {
+    const F16: Small = Small { digits: 10, least: -14 };
+    const BF16: Small = Small { digits: 7, least: -126 };
+
+    /// The distance from 1 to the next number.
+    fn epsilon(self) -> f64 {
+        power(-self.digits)
+    }
+
+    /// The exponent bits of infinity, as they lie in a number.
+    fn infinity(self) -> u16 {
+        0x7FFF >> self.digits << self.digits
+    }
+
+    /// The nearest number, of two the even one; `None` where it is infinite or NaN.
+    fn bits(self, x: f64) -> Option<u16> {
+        let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
+        // Whole multiples of the distance between neighbours; a carry ends in the exponent, where it belongs.
+        let whole = libm::rint(x.abs() / power(exponent.min(1023) - self.digits));
+        let bits = whole + f64::from(exponent - self.least) * power(self.digits);
+        let sign = if x.is_sign_negative() { 0x8000 } else { 0 };
+        (bits < f64::from(self.infinity())).then_some(bits as u16 | sign)
+    }
+
+    fn value(self, bits: u16) -> f64 {
+        let (field, fraction) = (i32::from((bits & 0x7FFF) >> self.digits), f64::from(bits & ((1 << self.digits) - 1)));
+        let magnitude = if bits & 0x7FFF >= self.infinity() {
+            if fraction > 0.0 { f64::NAN } else { f64::INFINITY }
+        } else if field == 0 {
+            fraction * power(self.least - self.digits)
+        } else {
+            (fraction + power(self.digits)) * power(self.least + field - 1 - self.digits)
+        };
+        if bits & 0x8000 != 0 { -magnitude } else { magnitude }
+    }
+}
+
+/// `2^exponent`, a normal number.
+fn power(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}
+
+impl<T: Scalar> Model<T> {
+    /// The bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
+    ///
+    /// # Errors
+    /// Those of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        self.to_bytes_as(Precision::of::<T>()?)
+    }
+
+    /// The bytes of the model, a safetensors file: a tensor for each parameter block, rounded to the nearest number of
+    /// `precision`, and in the metadata the description of the network, scales, names and a checksum.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointValue`] for a parameter that `precision` cannot hold; [`Error::CheckpointFormat`] for a
+    /// network whose description cannot be written.
+    pub fn to_bytes_as(&self, precision: Precision) -> Result<Vec<u8>, Error> {
+        let (dtype, size) = precision.dtype();
+        let mut bytes = reserve("the parameters of a file", self.parameters.len().saturating_mul(size))?;
+        let mut tensors = Vec::new();
+        for block in &Blocks::collect(|visit| self.network.blocks(visit)) {
+            let first = bytes.len();
+            for (i, &x) in self.parameters[block.range.clone()].iter().enumerate() {
+                let rule = "within the range of the number format of the file";
+                let written = precision.write(&mut bytes, to_f64(x));
+                written.ok_or_else(|| refused(&block.name, rule, format!("{} at place {i}", to_f64(x))))?;
+            }
+            let data_offsets = [first, bytes.len()];
+            let tensor = Tensor { dtype: dtype.into(), shape: block.shape.to_vec(), data_offsets };
+            tensors.push((block_tensor(&block.name).into(), tensor));
+        }
+        tensors.sort_by(|a: &(String, Tensor), b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
+        let description = serde_json::to_string(&Description {
+            network: self.network.spec(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+            columns: self.columns.clone(),
+            classes: self.classes.clone(),
+        });
+        let description = description.map_err(damaged)?;
+        let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (DESCRIPTION.into(), description)]);
+        let mut header = Header { metadata, tensors };
+        let checksum = Checksum::of(&header, &bytes, CHECKSUM);
+        header.metadata.insert(CHECKSUM.into(), checksum);
+        format::write(&header, &bytes).map_err(damaged)
+    }
+
+    /// The model in the bytes of [`to_bytes`](Self::to_bytes), such as `include_bytes!`. Parameters of another number
+    /// format are rounded to the nearest `T`.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
+    /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its place, for a network with a
+    /// part of your own, which [`from_bytes_with`](Self::from_bytes_with) takes. [`Error::Checkpoint`], naming the
+    /// block, for parameters that are not those of the described network; [`Error::CheckpointValue`] for one that is
+    /// not finite in `T`. The errors of [`LayerSpec::build`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (header, data) = read(bytes)?;
+        let description = describe(&header)?;
+        let network = description.network.build()?;
+        assemble(network, description, &header, data)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) for a network with parts of your own, which is given.
+    ///
+    /// # Errors
+    /// Those of [`from_bytes`](Self::from_bytes), [`Error::CustomPart`] apart; [`Error::Checkpoint`], naming the layer,
+    /// for the bytes of another network.
+    pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
+        let (header, data) = read(bytes)?;
+        let description = describe(&header)?;
+        compare_networks(&network.spec(), &description.network)?;
+        assemble(Box::new(network), description, &header, data)
+    }
+
+    /// Saves the model in a file, in the number format of `T`. After a crash at any time the old file is there, or the
+    /// new one.
+    ///
+    /// # Errors
+    /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.save_as(path, Precision::of::<T>()?)
+    }
+
+    /// [`save`](Self::save) in a chosen number format.
+    ///
+    /// # Errors
+    /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] where the system cannot write the file.
+    pub fn save_as(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
+        let path = path.as_ref();
+        file::replace(path, &self.to_bytes_as(precision)?).map_err(|error| failed(path, error))
+    }
+
+    /// The model in a file that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = file::read(path).map_err(|error| failed(path, error))?;
+        Self::from_bytes(&bytes).map_err(|error| match error {
+            Error::CheckpointFormat { reason, .. } => {
+                Error::CheckpointFormat { origin: path.display().to_string(), reason }
+            }
+            other => other,
+        })
+    }
+}
+
+/// The header and the values of a file, its version and checksum compared.
+fn read(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
+    let (header, data) = format::read(bytes).map_err(damaged)?;
+    let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
+    if entry(VERSION) != CURRENT.to_string() {
+        return Err(Error::CheckpointVersion { found: entry(VERSION).into(), expected: CURRENT });
+    }
+    // A fuzzer would never guess it.
+    if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
+        return Err(damaged("its checksum is that of other data"));
+    }
+    Ok((header, data))
+}
+
+fn describe(header: &Header) -> Result<Description, Error> {
+    serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
+}
+
+/// The model of `network` with the tensors of a file.
+fn assemble<T: Scalar>(
+    network: Box<dyn Layer<T>>,
+    description: Description,
+    header: &Header,
+    data: &[u8],
+) -> Result<Model<T>, Error> {
+    let mut tensors: BTreeMap<&str, &Tensor> =
+        header.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut parameters = reserve("the parameters", network.dims().parameters.min(data.len()))?;
+    for block in &Blocks::collect(|visit| network.blocks(visit)) {
+        let tensor = tensors.remove(&*block_tensor(&block.name));
+        let tensor = tensor.ok_or_else(|| mismatch(&block.name, "a tensor", "none"))?;
+        if tensor.shape != block.shape {
+            let [expected, found] = [&block.shape[..], &tensor.shape].map(|shape| format!("shape {shape:?}"));
+            return Err(mismatch(&block.name, expected, found));
+        }
+        let precision = Precision::named(&tensor.dtype);
+        let precision = precision.ok_or_else(|| mismatch(&block.name, "F64, F32, F16 or BF16", &tensor.dtype))?;
+        let (bytes, size) = (&data[tensor.bytes()], precision.dtype().1);
+        if bytes.len() != block.range.len().saturating_mul(size) {
+            return Err(damaged(format!("tensor {:?} has not the bytes of its shape", block.name)));
+        }
+        for (i, bytes) in bytes.chunks(size).enumerate() {
+            let x = precision.read(bytes);
+            let value = scalar::<T>(x);
+            if !value.is_finite() {
+                return Err(refused(
+                    &block.name,
+                    "finite in the number format of the model",
+                    format!("{x} at place {i}"),
+                ));
+            }
+            parameters.push(value);
+        }
+    }
+    if let Some(name) = tensors.keys().next() {
+        return Err(mismatch(name, "no such block", "a tensor"));
+    }
+    let mut model = Model::boxed(network, parameters)?;
+    let Description { inputs, outputs, columns, classes, .. } = description;
+    // The values of a description are checked as those of a caller.
+    if let Some(scale) = inputs {
+        model = model.scale_inputs(Standardize::from_columns(scale.columns().to_vec())?)?;
+    }
+    if let Some(scale) = outputs {
+        model = model.scale_outputs(Standardize::from_columns(scale.columns().to_vec())?)?;
+    }
+    if !columns.is_empty() {
+        model = model.name_columns(columns)?;
+    }
+    if !classes.is_empty() {
+        model = model.name_classes(classes)?;
+    }
+    Ok(model)
+}

@@ -1,0 +1,275 @@
+//! A trained network as one object: to predict with, to save, to ship.
+//!
+//! ```
+//! use chainrule::{dataset::{Dataset, Standardize}, layer::Sequential, loss::{CrossEntropy, Target}};
+//! use chainrule::{trainer::{TrainConfig, Trainer}, transform::Adam};
+//! let x: Vec<f32> = (0..80).map(|i| (i * 7 % 40) as f32).collect(); // 40 rows of 2 values
+//! let labels: Vec<usize> = x.chunks(2).map(|row| usize::from(row[0] > row[1])).collect();
+//! let data = Dataset::rows(2, &x, Target::Classes(&labels))?;
+//! let scale = Standardize::fit(&data)?;
+//! let network = Sequential::<f32>::input(2).linear(8).tanh().linear(2).build()?;
+//! let settings = TrainConfig { epochs: 50, ..TrainConfig::default() };
+//! let mut trainer = Trainer::new(network, CrossEntropy::new(), Adam::new(0.05), settings)?;
+//! trainer.fit(&scale.inputs(&data)?)?;
+//!
+//! let model = trainer.into_model()?.scale_inputs(scale)?.name_classes(["below", "above"])?;
+//! let class = model.predict_classes(&Dataset::rows(2, &[30.0, 2.0], None)?)?[0]; // unscaled values
+//! assert_eq!(model.classes()[class], "above");
+//! # Ok::<(), chainrule::Error>(())
+//! ```
+
+#[cfg(feature = "safetensors")]
+mod file;
+mod predictor;
+mod stream;
+
+#[cfg(feature = "safetensors")]
+pub use file::Precision;
+pub use predictor::Predictor;
+pub use stream::Stream;
+
+#[cfg(doc)]
+use crate::error::DataRule;
+use crate::{
+    block::Blocks,
+    dataset::{Dataset, Standardize, first_non_finite},
+    error::{Error, require_length},
+    kernel::aligned::Aligned,
+    layer::Layer,
+    loss::{Loss, softmax},
+    metrics::predicted_classes,
+    network::summary,
+    scalar::Scalar,
+    size::filled,
+    trainer::{TrainConfig, Trainer},
+    transform::GradientTransform,
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+/// A network with its parameters, the scales of inputs and outputs, and the names of columns and classes.
+///
+/// Predictions take `&self`: threads share a model, and each call has memory of its own. A [`Predictor`] keeps that
+/// memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
+/// `safetensors` a model is saved in one file.
+pub struct Model<T: Scalar> {
+    network: Box<dyn Layer<T>>,
+    parameters: Vec<T>,
+    inputs: Option<Standardize>,
+    outputs: Option<Standardize>,
+    columns: Vec<String>,
+    classes: Vec<String>,
+}
+
+impl<T: Scalar> Model<T> {
+    /// A model of `network` with these parameters, without scales and names.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless the parameters are as many as the network's; [`Error::NonFiniteParameters`] for one
+    /// that is NaN or infinite.
+    pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
+        Self::boxed(Box::new(network), parameters)
+    }
+
+    fn boxed(network: Box<dyn Layer<T>>, parameters: Vec<T>) -> Result<Self, Error> {
+        require_length("parameters", network.dims().parameters, parameters.len())?;
+        if let Some(bad) = first_non_finite(&parameters) {
+            let blocks = Blocks::collect(|visit| network.blocks(visit));
+            let block = blocks.at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
+            return Err(Error::NonFiniteParameters { block, step: 0 });
+        }
+        let (inputs, outputs, columns, classes) = (None, None, Vec::new(), Vec::new());
+        Ok(Model { network, parameters, inputs, outputs, columns, classes })
+    }
+
+    /// Sets the scale that inputs are brought to before the network: that of the training data.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless it has one column for each input of the network.
+    pub fn scale_inputs(self, scale: Standardize) -> Result<Self, Error> {
+        require_length("columns of the input scale", self.network.dims().input, scale.width())?;
+        Ok(Model { inputs: Some(scale), ..self })
+    }
+
+    /// Sets the scale of the targets of training; outputs of the network are brought back from it.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless it has one column for each output of the network.
+    pub fn scale_outputs(self, scale: Standardize) -> Result<Self, Error> {
+        require_length("columns of the output scale", self.network.dims().output, scale.width())?;
+        Ok(Model { outputs: Some(scale), ..self })
+    }
+
+    /// Names the input columns.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one name for each input of the network.
+    pub fn name_columns(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
+        let columns: Vec<String> = names.into_iter().map(Into::into).collect();
+        require_length("names of columns", self.network.dims().input, columns.len())?;
+        Ok(Model { columns, ..self })
+    }
+
+    /// Names the classes.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one name for each output of the network.
+    pub fn name_classes(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
+        let classes: Vec<String> = names.into_iter().map(Into::into).collect();
+        require_length("names of classes", self.network.dims().output, classes.len())?;
+        Ok(Model { classes, ..self })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &dyn Layer<T> {
+        &*self.network
+    }
+
+    /// The parameters, in the layout of the network's blocks.
+    pub fn parameters(&self) -> &[T] {
+        &self.parameters
+    }
+
+    /// The network and its parameters.
+    pub fn into_parts(self) -> (Box<dyn Layer<T>>, Vec<T>) {
+        (self.network, self.parameters)
+    }
+
+    /// The scale that inputs are brought to.
+    pub fn input_scale(&self) -> Option<&Standardize> {
+        self.inputs.as_ref()
+    }
+
+    /// The scale that outputs are brought back from.
+    pub fn output_scale(&self) -> Option<&Standardize> {
+        self.outputs.as_ref()
+    }
+
+    /// The names of the input columns; empty without names.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The names of the classes; empty without names.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Memory to predict with, for many calls from one thread.
+    ///
+    /// # Errors
+    /// The errors of [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
+    pub fn predictor(&self) -> Result<Predictor<'_, T>, Error> {
+        Predictor::new(self)
+    }
+
+    /// The outputs for the samples of `data`, in their order.
+    ///
+    /// # Shapes
+    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
+    /// [`LastStep`](crate::layer::LastStep), has one output row a sample.
+    ///
+    /// # Errors
+    /// [`DataRule::Width`] for data of another width than the network's input;
+    /// [`Error::TooLarge`] where memory cannot hold the outputs. The errors of [`predictor`](Self::predictor) and of
+    /// [`Workspace::infer`](crate::workspace::Workspace::infer).
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`](crate::workspace::Workspace::infer).
+    pub fn predict(&self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+        self.predictor()?.predict(data)
+    }
+
+    /// The class of each output row: the column of the largest output, the first of equal ones.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// [`Error::NonFinite`] for an output that is NaN.
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn predict_classes(&self, data: &Dataset<'_, T>) -> Result<Vec<usize>, Error> {
+        predicted_classes(self.classified("predict_classes")?, &self.predict(data)?)
+    }
+
+    /// The probabilities of the classes for each output row, `softmax(y)`, for a network trained with
+    /// [`CrossEntropy`](crate::loss::CrossEntropy).
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output.
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    pub fn probabilities(&self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+        let (width, y) = (self.classified("probabilities")?, self.predict(data)?);
+        let mut probabilities = filled("the probabilities", y.len(), T::zero())?;
+        softmax(width, &y, &mut probabilities)?;
+        Ok(probabilities)
+    }
+
+    /// The number of classes.
+    fn classified(&self, what: &'static str) -> Result<usize, Error> {
+        match self.network.dims().output {
+            1 => Err(Error::IncompatibleLayer {
+                what,
+                needs: "a network with an output for each class; compare one output of `predict` with a threshold",
+            }),
+            width => Ok(width),
+        }
+    }
+
+    /// One sequence, a step at a time, with the state kept.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLayer`], with the layer, for one that reads later steps or needs all of them:
+    /// [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable). So is a network with a layer of your own that gives
+    /// other outputs a step at a time, in a trial of 4 random steps. The errors of
+    /// [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
+    pub fn stream(&self) -> Result<Stream<'_, T>, Error> {
+        Stream::new(self)
+    }
+}
+
+/// The summary of the network, and the names.
+impl<T: Scalar> fmt::Debug for Model<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", summary(&*self.network))?;
+        let scaled = |scale: &Option<Standardize>| if scale.is_some() { "standardized" } else { "as given" };
+        writeln!(f, "inputs {}, outputs {}", scaled(&self.inputs), scaled(&self.outputs))?;
+        write!(f, "columns {:?}, classes {:?}", self.columns, self.classes)
+    }
+}
+
+impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// The trained model: the network with its present parameters.
+    ///
+    /// # Errors
+    /// Those of [`Model::new`].
+    pub fn into_model(self) -> Result<Model<T>, Error>
+    where
+        L: 'static,
+    {
+        let parameters = self.parameters().to_vec();
+        Model::new(self.into_network(), parameters)
+    }
+
+    /// A model of the present parameters, while training goes on: its network is built from the description.
+    ///
+    /// # Errors
+    /// [`Error::CustomPart`] for a network with a part of your own; those of [`Model::new`].
+    pub fn model(&self) -> Result<Model<T>, Error> {
+        Model::boxed(self.network().spec().build()?, self.parameters().to_vec())
+    }
+}
+
+impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
+    /// A trainer that starts from the parameters of a model. Its data must be in the model's
+    /// [scale](Model::input_scale).
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new`], initialization apart.
+    pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
+        let (network, parameters) = model.into_parts();
+        Trainer::with_parameters(network, Aligned::copy_of("the parameters", &parameters)?, loss, transform, settings)
+    }
+}

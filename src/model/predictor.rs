@@ -1,0 +1,79 @@
+//! Predictions with memory that is kept.
+
+use super::Model;
+use crate::{
+    batch_shape::BatchShape,
+    dataset::Dataset,
+    error::Error,
+    layer::Layer,
+    scalar::Scalar,
+    workspace::{Workspace, predict, predict_into},
+};
+use alloc::{borrow::Cow, vec::Vec};
+
+/// A model with memory to predict: made once a thread, for many calls.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
+/// let network = Sequential::<f32>::input(2).linear(1).build()?;
+/// let parameters = initialize(&network, 1)?;
+/// let model = Model::new(network, parameters)?;
+/// let mut predictor = model.predictor()?;
+/// let mut y = [0.0];
+/// for x in [[0.5, 1.0], [0.25, 2.0]] {
+///     predictor.predict_into(&Dataset::rows(2, &x, None)?, &mut y)?;
+/// }
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Predictor<'m, T: Scalar> {
+    model: &'m Model<T>,
+    workspace: Workspace<T, &'m dyn Layer<T>>,
+}
+
+impl<'m, T: Scalar> Predictor<'m, T> {
+    pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
+        let workspace = Workspace::for_inference(model.network(), BatchShape::batch(1))?;
+        Ok(Predictor { model, workspace })
+    }
+
+    /// The outputs for the samples of `data`, in their order: as [`Model::predict`].
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`].
+    ///
+    /// # Panics
+    /// As [`Model::predict`].
+    pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+        let scaled = self.scaled(data)?;
+        let mut y = predict(&mut self.workspace, &self.model.parameters, &scaled)?;
+        self.unscale(&mut y)?;
+        Ok(y)
+    }
+
+    /// [`predict`](Self::predict) into a buffer. With memory for data of this size, and without an input scale, a call
+    /// for one sample or for samples of one step allocates nothing.
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`]; [`Error::Length`] for a buffer of another length than the outputs.
+    ///
+    /// # Panics
+    /// As [`Model::predict`].
+    pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
+        let scaled = self.scaled(data)?;
+        predict_into(&mut self.workspace, &self.model.parameters, &scaled, y)?;
+        self.unscale(y)
+    }
+
+    fn scaled<'d>(&self, data: &'d Dataset<'d, T>) -> Result<Cow<'d, Dataset<'d, T>>, Error> {
+        match &self.model.inputs {
+            // Another width is an error that names the network.
+            Some(scale) if scale.width() == data.width() => Ok(Cow::Owned(scale.inputs(data)?)),
+            _ => Ok(Cow::Borrowed(data)),
+        }
+    }
+
+    fn unscale(&self, y: &mut [T]) -> Result<(), Error> {
+        self.model.outputs.as_ref().map_or(Ok(()), |scale| scale.invert(y))
+    }
+}

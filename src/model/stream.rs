@@ -1,0 +1,132 @@
+//! A sequence that comes a step at a time.
+
+use super::Model;
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule, require_length},
+    layer::{Layer, LayerSpec},
+    random::{generator, uniform},
+    scalar::{Scalar, scalar, to_f64},
+    size::filled,
+    workspace::Workspace,
+};
+use alloc::{string::String, vec::Vec};
+
+/// The error about a layer that cannot run a step at a time.
+fn refused(path: &str, kind: String, reason: &'static str) -> Error {
+    let layer = if path.is_empty() { "network" } else { path };
+    Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
+}
+
+/// A sequence that comes a step at a time: each step gives the output so far, and the state is kept.
+///
+/// The outputs are, to the bit, those of the whole sequence in one pass. A network that ends in one step, such as
+/// [`LastStep`](crate::layer::LastStep), gives the output that a sequence ending here would have.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
+/// let network = Sequential::<f64>::input(1).lstm(4).linear(1).build()?;
+/// let parameters = initialize(&network, 1)?;
+/// let model = Model::new(network, parameters)?;
+/// let series = [0.5, -1.0, 2.0];
+/// let whole = model.predict(&Dataset::sequences(1, 3, &series, None)?)?;
+/// let mut stream = model.stream()?;
+/// for (x, y) in series.iter().zip(&whole) {
+///     assert_eq!(stream.step(&[*x])?, [*y]);
+/// }
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Stream<'m, T: Scalar> {
+    model: &'m Model<T>,
+    workspace: Workspace<T, &'m dyn Layer<T>>,
+    x: Vec<T>,
+    y: Vec<T>,
+}
+
+impl<'m, T: Scalar> Stream<'m, T> {
+    pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
+        let (mut ended, mut custom) = (false, false);
+        for (path, part) in model.network.spec().parts() {
+            let reason = match part {
+                LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
+                LayerSpec::MeanOverSteps { .. } => "reads all steps at once",
+                LayerSpec::Recurrent { .. } if ended => "keeps a state after the last step",
+                other => {
+                    ended |= matches!(other, LayerSpec::LastStep { .. });
+                    custom |= matches!(other, LayerSpec::Custom { .. });
+                    continue;
+                }
+            };
+            return Err(refused(&path, part.title(), reason));
+        }
+        if model.network.reads_later_steps() {
+            return Err(refused("", "the network".into(), "reads later steps"));
+        }
+        let dims = model.network.dims();
+        let mut stream = Stream {
+            model,
+            workspace: Workspace::for_inference(model.network(), BatchShape::batch(1))?,
+            x: filled("the input of a step", dims.input, T::zero())?,
+            y: filled("the output of a step", dims.output, T::zero())?,
+        };
+        // What a layer of a user's own reads is not known, so that a trial decides.
+        if custom && !stream.agrees()? {
+            return Err(refused("", "the network".into(), "gives other outputs for a whole sequence"));
+        }
+        Ok(stream)
+    }
+
+    /// Whether a few random steps, one by one, give the bits of one pass.
+    fn agrees(&mut self) -> Result<bool, Error> {
+        const STEPS: usize = 4;
+        let (w, mut rng) = (&self.model.parameters, generator(0));
+        let mut x = filled("the steps of a trial", self.x.len().saturating_mul(STEPS), T::zero())?;
+        x.iter_mut().for_each(|x| *x = scalar(2.0 * uniform(&mut rng) - 1.0));
+        let mut whole = Workspace::for_inference(self.model.network(), BatchShape::sequences(1, STEPS))?;
+        for steps in 1..=STEPS {
+            let so_far = whole.infer(w, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;
+            let step = &x[(steps - 1) * self.x.len()..][..self.x.len()];
+            let y = self.workspace.infer(w, step, BatchShape::batch(1))?;
+            let last = &so_far[so_far.len() - y.len()..];
+            if !y.iter().zip(last).all(|(y, last)| y == last || y.is_nan() && last.is_nan()) {
+                return Ok(false);
+            }
+            self.workspace.carry_state();
+        }
+        self.workspace.clear_state();
+        Ok(true)
+    }
+
+    /// The output of the next step, whose input is `x`. It allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value that
+    /// is NaN or infinite. Neither changes the state. The errors of
+    /// [`Workspace::infer`](crate::workspace::Workspace::infer).
+    ///
+    /// # Panics
+    /// As [`Model::predict`].
+    pub fn step(&mut self, x: &[T]) -> Result<&[T], Error> {
+        require_length("the input of a step", self.x.len(), x.len())?;
+        if let Some(index) = x.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NonFinite { what: "the input of a step", index, found: to_f64(x[index]) });
+        }
+        self.x.copy_from_slice(x);
+        if let Some(scale) = &self.model.inputs {
+            scale.apply(&mut self.x)?;
+        }
+        let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
+        self.y.copy_from_slice(y);
+        self.workspace.carry_state();
+        if let Some(scale) = &self.model.outputs {
+            scale.invert(&mut self.y)?;
+        }
+        Ok(&self.y)
+    }
+
+    /// Begins a new sequence: the state is zero again.
+    pub fn reset(&mut self) {
+        self.workspace.clear_state();
+    }
+}

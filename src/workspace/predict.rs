@@ -1,0 +1,85 @@
+//! Outputs of a network for a data set, sample after sample.
+
+use super::Workspace;
+use crate::{
+    batch_shape::BatchShape,
+    dataset::{Batch, Dataset},
+    error::{DataRule, Error, require_length},
+    layer::{Layer, Samples},
+    scalar::Scalar,
+    size::{filled, product, reserve},
+};
+use alloc::vec::Vec;
+
+/// Rows of a piece of the data, unless one sample has more.
+const ROWS: usize = 1024;
+
+/// Whether a network's output has a row for each step of a sample.
+pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
+    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
+}
+
+/// Refuses data whose rows do not have the width of a network's input.
+pub(crate) fn check_width<T: Scalar>(input: usize, data: &Dataset<'_, T>) -> Result<(), Error> {
+    if data.width() == input { Ok(()) } else { Err(DataRule::Width { expected: input, found: data.width() }.into()) }
+}
+
+/// The outputs for the samples of `data` in their order, each sample \[its output steps, output\].
+pub(crate) fn predict<T: Scalar, L: Layer<T>>(
+    workspace: &mut Workspace<T, L>,
+    w: &[T],
+    data: &Dataset<'_, T>,
+) -> Result<Vec<T>, Error> {
+    let mut y = filled("the outputs", outputs(workspace, data)?, T::zero())?;
+    predict_into(workspace, w, data, &mut y)?;
+    Ok(y)
+}
+
+/// The number of values of all outputs.
+fn outputs<T: Scalar, L: Layer<T>>(workspace: &Workspace<T, L>, data: &Dataset<'_, T>) -> Result<usize, Error> {
+    let rows = if per_step(workspace.network()) { data.all_rows() } else { data.samples() };
+    product("the outputs (rows × width)", &[rows, workspace.dims().output])
+}
+
+/// [`predict`] into a buffer, in pieces of about [`ROWS`] rows.
+pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
+    workspace: &mut Workspace<T, L>,
+    w: &[T],
+    data: &Dataset<'_, T>,
+    y: &mut [T],
+) -> Result<(), Error> {
+    check_width(workspace.dims().input, data)?;
+    require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
+    let (per_step, width) = (per_step(workspace.network()), workspace.dims().output);
+    // Coupled samples see each other, so their batch is never split.
+    let at_once = match workspace.network().samples() {
+        Samples::Coupled => data.samples(),
+        _ => (ROWS / data.steps()).clamp(1, data.samples()),
+    };
+    workspace.reserve(at_once, data.steps())?;
+    if at_once == 1 || data.steps() == 1 {
+        // Rows of one sample, and rows of samples of one step, lie as a pass takes them.
+        let (mut x, mut y) = (data.inputs(), y);
+        let mut sample = 0;
+        while sample < data.samples() {
+            let samples = at_once.min(data.samples() - sample);
+            let steps = data.length(sample);
+            let output_rows = if per_step { samples * steps } else { samples };
+            let (own_x, rest_x) = x.split_at(samples * steps * data.width());
+            let (own_y, rest_y) = y.split_at_mut(output_rows * width);
+            own_y.copy_from_slice(workspace.infer_from_zero(w, own_x, BatchShape::sequences(samples, steps))?);
+            (x, y) = (rest_x, rest_y);
+            sample += samples;
+        }
+        return Ok(());
+    }
+    let mut batch = Batch::new(data, at_once);
+    let mut order = reserve("the order of the samples", data.samples())?;
+    order.extend(0..data.samples());
+    for samples in order.chunks(at_once) {
+        batch.gather_inputs(data, samples)?;
+        let outputs = workspace.infer_from_zero(w, batch.x(), batch.shape())?;
+        batch.write_output(data, per_step, width, outputs, y);
+    }
+    Ok(())
+}

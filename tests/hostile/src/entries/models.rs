@@ -1,0 +1,141 @@
+//! Models: predictions, files, streams.
+
+use super::entry;
+use crate::{
+    Entry,
+    case::{Case, Taste, Verdict, ensure},
+};
+use chainrule::{
+    Error, Layer,
+    dataset::{Dataset, Standardize},
+    layer::initialize,
+    loss::MeanSquaredError,
+    model::{Model, Precision},
+    trainer::{TrainConfig, Trainer},
+    transform::Sgd,
+};
+
+/// A model of a random network from 3 values to 2.
+fn model(c: &mut Case) -> Result<Model<f32>, Error> {
+    let network = c.legal(3, 2).build::<f32>()?;
+    let w = initialize(&*network, c.word())?;
+    Model::new(network, w)
+}
+
+fn precision(c: &mut Case) -> Precision {
+    c.of(&[Precision::F64, Precision::F32, Precision::F16, Precision::Bf16])
+}
+
+/// Predictions in each way, and a stream.
+fn used(c: &mut Case, model: &Model<f32>) -> Verdict {
+    let (width, steps) = (c.of(&[3_usize, 3, 3, 2]), 1 + c.below(3));
+    let samples = 1 + c.below(3);
+    let x = c.values::<f32>(width * steps * samples, Taste::Mild);
+    let data = Dataset::sequences(width, steps, &x, None)?;
+    let _ = format!("{model:?}");
+    let y = model.predict(&data)?;
+    let mut again = vec![0.0; c.length(y.len())];
+    let done = model.predictor()?.predict_into(&data, &mut again);
+    ensure(done.is_err() || y.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), || {
+        format!("{y:?} {again:?}")
+    })?;
+    let _ = (model.predict_classes(&data).is_ok(), model.probabilities(&data).is_ok());
+    let mut stream = model.stream()?;
+    for _ in 0..c.below(3) {
+        let x = if c.once_in(4) { c.slice::<f32>(3) } else { c.values::<f32>(3, Taste::Mild) };
+        ensure(stream.step(&x)?.len() == 2, || "a step of another size".into())?;
+    }
+    stream.reset();
+    Ok(())
+}
+
+pub fn entries() -> Vec<Entry> {
+    vec![
+        entry(
+            6,
+            &[
+                "model::Model::new",
+                "model::Model::predict",
+                "model::Model::predict_classes",
+                "model::Model::probabilities",
+                "model::Predictor::predict",
+                "model::Predictor::predict_into",
+                "model::Stream::step",
+            ],
+            &[],
+            |c| {
+                let network = c.legal(3, 2).build::<f32>()?;
+                let count = Layer::<f32>::dims(&network).parameters;
+                let w = if c.once_in(3) { c.slice::<f32>(count.min(1 << 16)) } else { initialize(&*network, 1)? };
+                let model = Model::new(network, w)?;
+                ensure(model.parameters().iter().all(|w| w.is_finite()), || "a parameter is not finite".into())?;
+                used(c, &model)
+            },
+        ),
+        entry(
+            3,
+            &[
+                "model::Model::scale_inputs",
+                "model::Model::scale_outputs",
+                "model::Model::name_columns",
+                "model::Model::name_classes",
+            ],
+            &[],
+            |c| {
+                let mut model = model(c)?;
+                let scale = Standardize::of(c.width(), &c.slice::<f32>(6))?;
+                model = if c.flag() { model.scale_inputs(scale)? } else { model.scale_outputs(scale)? };
+                let names: Vec<String> = (0..c.few()).map(|_| c.text()).collect();
+                model = if c.flag() { model.name_columns(names)? } else { model.name_classes(names)? };
+                used(c, &model)
+            },
+        ),
+        entry(2, &["trainer::Trainer::from_model"], &[], |c| {
+            let settings = TrainConfig { batch_size: c.few(), epochs: 1, ..TrainConfig::default() };
+            let mut trainer = Trainer::from_model(model(c)?, MeanSquaredError::new(), Sgd::new(0.01), settings)?;
+            let values = c.values::<f32>(4, Taste::Mild);
+            trainer.fit(&Dataset::rows(3, &[0.5; 6], chainrule::loss::Target::Values(&values))?)?;
+            used(c, &trainer.model()?)
+        }),
+        entry(
+            6,
+            &[
+                "model::Model::to_bytes_as",
+                "model::Precision::of",
+                "model::Model::save",
+                "model::Model::save_as",
+                "model::Model::load",
+                "model::Model::from_bytes",
+                "model::Model::from_bytes_with",
+            ],
+            &[],
+            |c| {
+                let own = [Precision::of::<f32>()?, Precision::of::<f64>()?];
+                ensure(own == [Precision::F32, Precision::F64], || format!("{own:?}"))?;
+                let model = model(c)?;
+                let mut bytes = model.to_bytes_as(precision(c))?;
+                let whole = !c.flag();
+                if !whole {
+                    if c.flag() {
+                        bytes.truncate(c.size().min(bytes.len().saturating_sub(1)));
+                    } else {
+                        let at = c.below(bytes.len());
+                        bytes[at] ^= 1 << c.below(8);
+                    }
+                }
+                let read = Model::<f32>::from_bytes(&bytes);
+                ensure(whole || read.is_err(), || "damaged bytes are read".into())?;
+                let spec = model.network().spec();
+                let with = Model::from_bytes_with(spec.build::<f32>()?, &bytes);
+                ensure(whole == with.is_ok(), || format!("{:?}", with.err()))?;
+                let path = std::env::temp_dir().join(format!("chainrule-hostile-{}", std::process::id()));
+                let saved = if c.flag() { model.save(&path) } else { model.save_as(&path, precision(c)) };
+                let loaded = Model::<f32>::load(&path);
+                let _ = std::fs::remove_file(&path);
+                saved?;
+                used(c, &loaded?)?;
+                used(c, &read?)
+            },
+        ),
+    ]
+}

@@ -1,0 +1,274 @@
+//! Data sets: parts of them, splits, folds, windows, scales, padding.
+
+use chainrule::{
+    DataRule, Error,
+    dataset::{Batch, Dataset, Standardize, Windows, mask_lengths, one_hot, unpad},
+    loss::Target,
+    metrics::predicted_classes,
+    random::{below, generator},
+};
+
+fn numbers(count: usize) -> Vec<f64> {
+    (0..count).map(|i| i as f64).collect()
+}
+
+fn classes_of(data: &Dataset<'_, f64>) -> Vec<usize> {
+    match data.targets() {
+        Some(Target::Classes(classes)) => classes.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Data whose sample s has the inputs 100 s, 100 s + 1, …, the class s % 3 and, a step, the value −input.
+fn sequences(lengths: &[usize]) -> (Vec<f64>, Vec<f64>) {
+    let x = lengths.iter().enumerate().flat_map(|(s, &length)| (0..length).map(move |t| (100 * s + t) as f64));
+    let x: Vec<f64> = x.collect();
+    let y = x.iter().map(|x| -x).collect();
+    (x, y)
+}
+
+#[test]
+fn select_any_samples_takes_inputs_targets_and_weights_along() {
+    let lengths = [2, 1, 3, 2];
+    let (x, y) = sequences(&lengths);
+    let weights: Vec<f64> = x.iter().map(|x| x + 1.0).collect();
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let part = data.select(&[2, 0, 2]).unwrap();
+    assert_eq!(part.inputs(), [200.0, 201.0, 202.0, 0.0, 1.0, 200.0, 201.0, 202.0]);
+    assert_eq!(part.targets(), Some(Target::Values(&[-200.0, -201.0, -202.0, 0.0, -1.0, -200.0, -201.0, -202.0])));
+    assert_eq!((part.samples(), part.length(0), part.length(1)), (3, 3, 2));
+    let mut batch = Batch::new(&part, 3);
+    batch.gather(&part, &[1], true).unwrap();
+    assert_eq!((batch.x(), batch.row_weights()), (&[0.0, 1.0][..], Some(&[1.0, 2.0][..])));
+    // One target a sample.
+    let (wide, labels) = (numbers(4 * 2 * 3), [4, 5, 6, 7]);
+    let data = Dataset::sequences(3, 2, &wide, Target::Classes(&labels)).unwrap();
+    let part = data.select(&[3, 1]).unwrap();
+    assert_eq!((part.inputs(), classes_of(&part)), (&[&wide[18..], &wide[6..12]].concat()[..], vec![7, 5]));
+    assert_eq!(data.select(&[0, 1, 2, 3]).unwrap(), data);
+    assert_eq!(data.select(&[]), Err(Error::EmptyBatch));
+    assert_eq!(data.select(&[0, 4]), Err(Error::Sample { sample: 4, samples: 4 }));
+}
+
+/// Six values are two a sample of three samples, or one a step of six: by default one a step.
+#[test]
+fn targets_of_two_readings_are_one_a_step_unless_told_otherwise() {
+    let (lengths, x, y) = ([1, 2, 3], numbers(6), numbers(6));
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap();
+    let mut batch = Batch::new(&data, 3);
+    batch.gather(&data, &[0, 1, 2], true).unwrap();
+    let refused = batch.gather(&data, &[0, 1, 2], false);
+    assert_eq!(refused, Err(DataRule::TargetRows { per_step: false }.into()));
+    assert!(refused.unwrap_err().to_string().contains("one_target_a_sample"));
+    assert_eq!(data.select(&[1]).unwrap().targets(), Some(Target::Values(&[1.0, 2.0])));
+    let data = data.one_target_a_sample().unwrap();
+    batch.gather(&data, &[0, 2], false).unwrap();
+    assert_eq!(batch.target(), Target::Values(&[4.0, 5.0, 0.0, 1.0]));
+    assert_eq!(data.select(&[1]).unwrap().targets(), Some(Target::Values(&[2.0, 3.0])));
+    let odd = Dataset::ragged(1, &[1, 2], &x[..3], Target::Values(&y[..3])).unwrap();
+    assert!(matches!(odd.one_target_a_sample(), Err(Error::Length { .. })));
+}
+
+#[test]
+fn split_any_share_gives_each_sample_to_one_part() {
+    for samples in 2..40_usize {
+        let x = numbers(samples);
+        let labels: Vec<usize> = (0..samples).map(|i| i * i % 7 % 3 * 1000).collect();
+        let data = Dataset::rows(1, &x, Target::Classes(&labels)).unwrap();
+        for share in [0.1, 0.5, 0.8] {
+            let first = (share * samples as f64).round() as usize;
+            let parts = [data.split(share, 3), data.split_in_order(share), data.split_by_class(share, 3)];
+            for (way, parts) in parts.into_iter().enumerate() {
+                if first == 0 || first == samples {
+                    assert_eq!(parts, Err(Error::Empty { what: "one part of the split" }), "{samples} {share} {way}");
+                    continue;
+                }
+                let (train, test) = parts.unwrap();
+                assert_eq!((train.samples(), test.samples()), (first, samples - first), "{share} {way}");
+                let mut all = [train.inputs(), test.inputs()].concat();
+                if way == 1 {
+                    assert_eq!(all, x);
+                }
+                for part in [&train, &test] {
+                    let classes = classes_of(part);
+                    assert!(part.inputs().iter().zip(&classes).all(|(&x, &class)| labels[x as usize] == class));
+                }
+                if way == 2 {
+                    for class in [0, 1000, 2000] {
+                        let count = |labels: &[usize]| labels.iter().filter(|&&label| label == class).count();
+                        let (quota, found) = (share * count(&labels) as f64, count(&classes_of(&train)));
+                        assert!((found as f64 - quota).abs() < 1.0, "{found} of {quota} of class {class}");
+                    }
+                }
+                all.sort_by(f64::total_cmp);
+                assert_eq!(all, x);
+            }
+        }
+    }
+    let x = numbers(10);
+    let data = Dataset::rows(1, &x, None).unwrap();
+    assert_eq!(data.split(0.5, 1), data.split(0.5, 1));
+    assert_ne!(data.split(0.5, 1), data.split(0.5, 2));
+    for share in [0.0, 1.0, -1.0, f64::NAN] {
+        assert!(matches!(data.split(share, 1), Err(Error::Parameter { .. })));
+    }
+    assert!(matches!(data.split_by_class(0.5, 1), Err(Error::TargetKind { found: "no targets", .. })));
+}
+
+#[test]
+fn fold_each_sample_is_tested_once() {
+    for samples in 2..12 {
+        let x = numbers(samples);
+        let data = Dataset::rows(1, &x, None).unwrap();
+        for folds in 2..=samples {
+            let mut tested = Vec::new();
+            for fold in 0..folds {
+                let (train, test) = data.fold(folds, fold, 7).unwrap();
+                assert!((samples / folds..=samples.div_ceil(folds)).contains(&test.samples()));
+                let mut all = [train.inputs(), test.inputs()].concat();
+                all.sort_by(f64::total_cmp);
+                assert_eq!(all, x);
+                tested.extend_from_slice(test.inputs());
+            }
+            tested.sort_by(f64::total_cmp);
+            assert_eq!(tested, x);
+        }
+        assert!(matches!(data.fold(1, 0, 7), Err(Error::Parameter { .. })));
+        assert!(matches!(data.fold(samples + 1, 0, 7), Err(Error::Parameter { .. })));
+        assert!(matches!(data.fold(2, 2, 7), Err(Error::Parameter { .. })));
+    }
+}
+
+#[test]
+fn windows_every_setting_equals_the_definition() {
+    let mut rng = generator(5);
+    for _ in 0..200 {
+        let (width, rows) = (1 + below(&mut rng, 3), 1 + below(&mut rng, 12));
+        let (steps, stride, ahead) = (1 + below(&mut rng, 4), 1 + below(&mut rng, 3), below(&mut rng, 3));
+        let (column, every) = (below(&mut rng, width), below(&mut rng, 2) == 1);
+        let series = numbers(rows * width);
+        let windows = Windows::new(steps).stride(stride).ahead(ahead).target_columns(column..width);
+        let windows = if every { windows.every_step() } else { windows };
+        let (mut x, mut y, mut start) = (Vec::new(), Vec::new(), 0);
+        while start + steps + ahead <= rows {
+            for step in start..start + steps {
+                x.extend_from_slice(&series[step * width..][..width]);
+                if every || step == start + steps - 1 {
+                    y.extend_from_slice(&series[(step + ahead) * width + column..][..width - column]);
+                }
+            }
+            start += stride;
+        }
+        match windows.of(width, &series) {
+            Ok(data) => {
+                assert_eq!((data.inputs(), data.targets(), data.steps()), (&x[..], Some(Target::Values(&y)), steps));
+            }
+            Err(error) => {
+                assert_eq!(error, DataRule::SeriesTooShort { rows, needed: steps + ahead }.into());
+                assert!(x.is_empty());
+            }
+        }
+    }
+    let series = numbers(6);
+    for (windows, width) in [
+        (Windows::new(0), 1),
+        (Windows::new(1).stride(0), 1),
+        (Windows::new(1).target_columns(1..3), 2),
+        (Windows::new(1), 0),
+    ] {
+        assert!(matches!(windows.of(width, &series), Err(Error::Parameter { .. })), "{windows:?}");
+    }
+    let text = Windows::new(2).of(4, &series).unwrap_err().to_string();
+    assert_eq!(text, "the series: 6 values are not a multiple of width 4");
+    assert!(matches!(Windows::new(usize::MAX).of(1, &series), Err(Error::InvalidData(_))));
+}
+
+#[test]
+fn standardize_inverted_gives_the_values_back() {
+    let x: Vec<f64> =
+        (0..30).map(|i| [1e6, 3.0, 0.25][i % 3] + f64::from(i as u32 * 7 % 11) * [1e3, 0.0, 1.0][i % 3]).collect();
+    let y: Vec<f64> = (0..20).map(|i| f64::from(i * 3 % 7)).collect();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let scale = Standardize::fit(&data).unwrap();
+    let scaled = scale.inputs(&data).unwrap();
+    assert_eq!((scaled.targets(), scale.width()), (data.targets(), 3));
+    let mut back = scaled.inputs().to_vec();
+    scale.invert(&mut back).unwrap();
+    for (back, x) in back.iter().zip(&x) {
+        assert!((back - x).abs() <= 1e-15 * x.abs(), "{back} {x}");
+    }
+    let of_targets = Standardize::fit_targets(2, &data).unwrap();
+    let scaled = of_targets.targets(&data).unwrap();
+    let Some(Target::Values(values)) = scaled.targets() else { panic!() };
+    let mean = values.iter().sum::<f64>() / 20.0;
+    assert!(mean.abs() < 1e-15 && scaled.inputs() == data.inputs());
+    assert!(matches!(Standardize::of(2, &x[..2]).unwrap().inputs(&data), Err(Error::Length { .. })));
+    let labels = Dataset::rows(30, &x, Target::Classes(&[1])).unwrap();
+    assert!(matches!(Standardize::fit_targets(1, &labels), Err(Error::TargetKind { found: "classes", .. })));
+    assert!(matches!(Standardize::from_columns(vec![[0.0, -1.0]]), Err(Error::Parameter { .. })));
+    assert!(matches!(Standardize::from_columns(vec![[f64::NAN, 1.0]]), Err(Error::NonFinite { .. })));
+}
+
+#[test]
+fn padded_sequences_equal_those_without_padding() {
+    let lengths = [2, 4, 1];
+    let (x, y) = sequences(&lengths);
+    let (mut padded, mut mask, mut row) = (Vec::new(), Vec::new(), 0);
+    for &length in &lengths {
+        // NaN in the padding is not read.
+        padded.extend((0..4).flat_map(|t| if t < length { [x[row + t], y[row + t]] } else { [f64::NAN; 2] }));
+        mask.extend((0..4).map(|t| t < length));
+        row += length;
+    }
+    assert_eq!(mask_lengths(4, &mask).unwrap(), lengths);
+    let expected: Vec<f64> = x.iter().zip(&y).flat_map(|(&x, &y)| [x, y]).collect();
+    assert_eq!(unpad(4, &lengths, &padded).unwrap(), expected);
+    let hole = mask_lengths(3, &[true, true, false, true, false, true]).unwrap_err();
+    assert_eq!(hole, DataRule::MaskHole { sample: 1, step: 2 }.into());
+    assert_eq!(mask_lengths(2, &[true, true, false, false]), Err(Error::NoSteps { sample: 1 }));
+    assert!(matches!(mask_lengths(2, &[true; 3]), Err(Error::InvalidData(DataRule::NotMultiple { .. }))));
+    assert!(matches!(mask_lengths(0, &[]), Err(Error::Empty { .. })));
+    let long = unpad(2, &[1, 3], &x[..4]).unwrap_err();
+    assert_eq!(long, DataRule::PaddedLength { sample: 1, length: 3, steps: 2 }.into());
+    assert!(matches!(unpad(2, &[1, 2], &x[..6]), Err(Error::Length { .. })));
+    assert_eq!(unpad::<f64>(2, &[], &[]), Err(Error::EmptyBatch));
+}
+
+#[test]
+fn nested_samples_equal_flat_ones() {
+    let rows = [vec![1.0, 2.0], vec![3.0, 4.0]];
+    let flat = [1.0, 2.0, 3.0, 4.0];
+    let labels = Target::Classes(&[0, 1]);
+    assert_eq!(Dataset::from_rows(&rows, labels), Dataset::rows(2, &flat, labels));
+    assert_eq!(Dataset::from_rows(&[[1.0, 2.0], [3.0, 4.0]], labels), Dataset::rows(2, &flat, labels));
+    let sequences = [vec![1.0], vec![2.0, 3.0, 4.0]];
+    let lengths = [1, 3];
+    assert_eq!(Dataset::from_sequences(1, &sequences, labels), Dataset::ragged(1, &lengths, &flat, labels));
+    let narrow = Dataset::from_rows(&[vec![1.0, 2.0], vec![3.0]], labels).unwrap_err();
+    assert_eq!(narrow.to_string(), "row 1 has 1 values, but row 0 has 2; all rows must have the same width");
+    let odd = Dataset::from_sequences(2, &[vec![1.0, 2.0], vec![3.0]], labels).unwrap_err();
+    assert_eq!(odd.to_string(), "sample 1: 1 values are not a multiple of width 2");
+    assert!(matches!(Dataset::<f64>::from_rows::<Vec<f64>>(&[], None), Err(Error::EmptyBatch)));
+    assert!(matches!(Dataset::from_rows(&[Vec::<f64>::new()], None), Err(Error::Empty { .. })));
+    assert!(matches!(Dataset::from_sequences(1, &[vec![1.0], vec![]], None), Err(Error::NoSteps { sample: 1 })));
+    let nan = Dataset::from_rows(&[[1.0, 2.0], [3.0, f64::NAN]], None).unwrap_err();
+    assert!(nan.to_string().starts_with("an input of sample 1, column 1 must be finite"), "{nan}");
+}
+
+#[test]
+fn one_hot_rows_give_their_labels_back() {
+    let labels = [2, 0, 1, 2];
+    let rows = one_hot::<f32>(3, &labels).unwrap();
+    assert_eq!(rows[..6], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(predicted_classes(3, &rows).unwrap(), labels);
+    assert!(matches!(one_hot::<f32>(2, &labels), Err(Error::ClassOutOfRange { row: 0, label: 2, classes: 2 })));
+    assert!(matches!(one_hot::<f32>(usize::MAX, &labels), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn debug_of_data_is_its_shape() {
+    let x = numbers(12);
+    let data = Dataset::sequences(2, 3, &x, Target::Classes(&[1, 0])).unwrap();
+    let text = "Dataset { samples: 2, steps: 3, width: 2, classes: 2, row_weights: false }";
+    assert_eq!(format!("{data:?}"), text);
+}

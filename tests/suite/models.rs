@@ -1,0 +1,283 @@
+//! Models: the predictions of a trainer from one object, from one file, from several threads, a step at a time.
+
+use chainrule::{
+    Error, Layer, LayerRule,
+    checkpoint::Checkpoint,
+    dataset::{Dataset, Standardize},
+    layer::{Backward, Dims, Forward, LastStep, LayerSpec, Sequential, initialize},
+    loss::{CrossEntropy, MeanSquaredError, Target, softmax},
+    metrics::predicted_classes,
+    model::{Model, Precision},
+    proptest::{
+        prelude::*,
+        test_runner::{TestCaseResult, TestRunner},
+    },
+    random::generator,
+    recurrent::Lstm,
+    testing::strategies::{Limits, networks},
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, Sgd},
+};
+use half::{bf16, f16};
+use rand_core::Rng;
+
+fn values(seed: u64, count: usize) -> Vec<f64> {
+    let mut rng = generator(seed);
+    (0..count).map(|_| (rng.next_u64() >> 40) as f64 / f64::from(1 << 23) - 1.0).collect()
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn model(network: Sequential<f64>) -> Model<f64> {
+    let w = initialize(&network, 3).unwrap();
+    Model::new(network, w).unwrap()
+}
+
+/// A model with scales and names, and data in other units.
+fn named() -> (Model<f64>, Vec<f64>) {
+    let x: Vec<f64> = values(1, 40).iter().map(|x| 100.0 + 30.0 * x).collect();
+    let network = Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap();
+    let scales = [Standardize::of(2, &x).unwrap(), Standardize::of(2, &[0.0, 5.0, 10.0, 7.0]).unwrap()];
+    let [inputs, outputs] = scales;
+    let model = model(network).scale_inputs(inputs).unwrap().scale_outputs(outputs).unwrap();
+    (model.name_columns(["length", "width"]).unwrap().name_classes(["iris", "rose"]).unwrap(), x)
+}
+
+#[test]
+fn model_predictions_are_those_of_the_trainer() {
+    let (x, y) = (values(1, 60), values(2, 40));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let network = Sequential::input(3).linear(5).tanh().dropout(0.5).linear(2).build().unwrap();
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), TrainConfig::default()).unwrap();
+    trainer.fit(&data).unwrap();
+    let expected = bits(&trainer.predict(&data).unwrap());
+    assert_eq!(bits(&trainer.model().unwrap().predict(&data).unwrap()), expected);
+    let model = trainer.into_model().unwrap();
+    assert_eq!(bits(&model.predict(&data).unwrap()), expected);
+    let mut buffer = vec![0.0; 40];
+    model.predictor().unwrap().predict_into(&data, &mut buffer).unwrap();
+    assert_eq!(bits(&buffer), expected);
+    // Threads share a model.
+    let from_threads: Vec<_> = std::thread::scope(|scope| {
+        let run = || scope.spawn(|| bits(&model.predict(&data).unwrap()));
+        [run(), run(), run()].map(|thread| thread.join().unwrap()).into()
+    });
+    assert!(from_threads.iter().all(|found| *found == expected));
+    // A trainer that starts from it has its parameters, and goes on.
+    let w = model.parameters().to_vec();
+    let mut again = Trainer::from_model(model, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    assert_eq!(bits(&again.predict(&data).unwrap()), expected);
+    assert_eq!(again.parameters(), w);
+    again.fit(&data).unwrap();
+    assert_ne!(again.parameters(), w);
+}
+
+#[test]
+fn scales_of_a_model_are_those_applied_by_hand() {
+    let (model, x) = named();
+    let data = Dataset::sequences(2, 5, &x, None).unwrap();
+    let found = model.predict(&data).unwrap();
+    let mut scaled = x.clone();
+    model.input_scale().unwrap().apply(&mut scaled).unwrap();
+    let plain =
+        Model::new(Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap(), model.parameters().to_vec());
+    let mut by_hand = plain.unwrap().predict(&Dataset::sequences(2, 5, &scaled, None).unwrap()).unwrap();
+    model.output_scale().unwrap().invert(&mut by_hand).unwrap();
+    assert_eq!(bits(&found), bits(&by_hand));
+    let mut probabilities = vec![0.0; found.len()];
+    softmax(2, &found, &mut probabilities).unwrap();
+    assert_eq!(model.probabilities(&data).unwrap(), probabilities);
+    assert_eq!(model.predict_classes(&data).unwrap(), predicted_classes(2, &found).unwrap());
+    let text = format!("{model:?}");
+    for words in ["Lstm", "3 → 2", "standardized", "length", "rose"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+#[test]
+fn file_of_a_model_gives_the_model_back() {
+    let (model, x) = named();
+    let data = Dataset::sequences(2, 4, &x, None).unwrap();
+    let expected = bits(&model.predict(&data).unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    model.save(&path).unwrap();
+    let loaded = Model::<f64>::load(&path).unwrap();
+    assert_eq!(bits(&loaded.predict(&data).unwrap()), expected);
+    assert_eq!((loaded.columns(), loaded.classes()), (model.columns(), model.classes()));
+    assert_eq!(loaded.to_bytes().unwrap(), model.to_bytes().unwrap());
+    // The official reader reads it.
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("2.weight").unwrap().shape(), [2, 3]);
+    // A change of any byte is found, and so is any missing end.
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(Model::<f64>::from_bytes(&damaged).is_err(), "byte {at}");
+        assert!(Model::<f64>::from_bytes(&bytes[..at]).is_err(), "{at} bytes");
+    }
+    assert!(matches!(Model::<f64>::load(directory.path().join("none")), Err(Error::File { .. })));
+    // A checkpoint is no model, and says so.
+    let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
+    let checkpoint = Checkpoint::new(initialize(&network, 1).unwrap()).to_bytes(&network).unwrap();
+    assert!(matches!(Model::<f64>::from_bytes(&checkpoint), Err(Error::CheckpointVersion { .. })));
+    let own = Model::from_bytes_with(Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap(), &bytes);
+    assert_eq!(bits(&own.unwrap().predict(&data).unwrap()), expected);
+    let other =
+        Model::from_bytes_with(Sequential::<f64>::input(2).lstm(4).layer_norm().linear(2).build().unwrap(), &bytes);
+    assert!(matches!(other, Err(Error::Checkpoint { .. })));
+}
+
+/// The nearest number of each format, by the crate `half` and by Rust's own conversions.
+#[test]
+fn file_in_each_precision_rounds_to_the_nearest() {
+    let network =
+        || Sequential::<f64>::input(7).layer(chainrule::layer::Linear::new(7, 9).without_bias()).build().unwrap();
+    let mut w = values(9, 63);
+    let ends = [0.0, -0.0, 1e-8, -6e-8, 2.98e-8, 5.97e-5, 6.1e-5, 65503.9, -65519.9, 2049.0, 2051.0, 1.0 + 1.0 / 256.0];
+    w[..ends.len()].copy_from_slice(&ends);
+    let model = Model::new(network(), w.clone()).unwrap();
+    type Round = fn(f64) -> f64;
+    let formats: [(Precision, Round); 4] = [
+        (Precision::F64, |x| x),
+        (Precision::F32, |x| f64::from(x as f32)),
+        (Precision::F16, |x| f16::from_f64(x).to_f64()),
+        (Precision::Bf16, |x| bf16::from_f64(x).to_f64()),
+    ];
+    for (precision, round) in formats {
+        let bytes = model.to_bytes_as(precision).unwrap();
+        let loaded = Model::<f64>::from_bytes(&bytes).unwrap();
+        let expected: Vec<f64> = w.iter().map(|&x| round(x)).collect();
+        assert_eq!(bits(loaded.parameters()), bits(&expected), "{precision:?}");
+        // Again in the same format nothing is lost.
+        assert_eq!(loaded.to_bytes_as(precision).unwrap(), bytes);
+        let narrow = Model::<f32>::from_bytes(&bytes).unwrap();
+        assert!(narrow.parameters().iter().zip(&expected).all(|(&found, &x)| found == x as f32));
+    }
+    assert_eq!(Precision::of::<f32>(), Ok(Precision::F32));
+    assert_eq!(Precision::of::<f16>(), Ok(Precision::F16));
+    assert_eq!(Precision::of::<bf16>(), Ok(Precision::Bf16));
+    assert!(Precision::of::<chainrule::testing::Dual<f32>>().is_err());
+    let large = Model::new(network(), vec![65520.0; 63]).unwrap();
+    assert!(matches!(large.to_bytes_as(Precision::F16), Err(Error::CheckpointValue { .. })));
+    assert!(large.to_bytes_as(Precision::Bf16).is_ok());
+    let huge = Model::new(network(), vec![1e300; 63]).unwrap();
+    assert!(matches!(huge.to_bytes_as(Precision::F32), Err(Error::CheckpointValue { .. })));
+    assert!(matches!(Model::<f32>::from_bytes(&huge.to_bytes().unwrap()), Err(Error::CheckpointValue { .. })));
+}
+
+/// Every number of both small formats survives: through a model of f16 and of bf16.
+#[test]
+fn file_of_small_numbers_keeps_every_one() {
+    fn check<T: chainrule::Scalar>(from_bits: fn(u16) -> T) {
+        let all: Vec<T> = (0..=u16::MAX).map(from_bits).filter(|x| x.is_finite()).collect();
+        let network = chainrule::layer::Linear::new(all.len(), 1).without_bias();
+        let model = Model::new(network, all.clone()).unwrap();
+        let loaded = Model::<T>::from_bytes(&model.to_bytes().unwrap()).unwrap();
+        let signs = |x: &T| x.to_f64().unwrap().to_bits();
+        assert!(loaded.parameters().iter().map(signs).eq(all.iter().map(signs)));
+    }
+    check::<f16>(f16::from_bits);
+    check::<bf16>(bf16::from_bits);
+}
+
+fn streamed(network: &LayerSpec, steps: usize, seed: u64) -> TestCaseResult {
+    let network = network.build::<f64>().unwrap();
+    let (dims, w) = (network.dims(), initialize(&*network, seed).unwrap());
+    let x = values(seed, steps * dims.input);
+    let model = Model::new(network, w).unwrap();
+    let mut stream = match model.stream() {
+        Ok(stream) => stream,
+        Err(error) => {
+            let named = matches!(&error, Error::InvalidLayer { rule: LayerRule::NotStreamable { .. }, .. });
+            prop_assert!(named, "{}", error);
+            return Ok(());
+        }
+    };
+    for _ in 0..2 {
+        for step in 1..=steps {
+            // The last output row of the sequence so far.
+            let so_far = Dataset::sequences(dims.input, step, &x[..step * dims.input], None).unwrap();
+            let whole = model.predict(&so_far).unwrap();
+            let found = stream.step(&x[(step - 1) * dims.input..step * dims.input]).unwrap();
+            prop_assert_eq!(bits(found), bits(&whole[whole.len() - dims.output..]), "step {}", step);
+        }
+        stream.reset();
+    }
+    Ok(())
+}
+
+#[test]
+fn stream_of_any_network_has_the_bits_of_the_whole_pass() {
+    let limits = Limits { width: 4, layers: 4, depth: 2, recurrent: true, ..Limits::default() };
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    let given = (networks(limits), 1_usize..6, any::<u64>());
+    let found = TestRunner::new(config).run(&given, |(network, steps, seed)| streamed(&network, steps, seed));
+    found.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The sum of the inputs of all steps, without a state: a layer of a user's own that reads all steps.
+#[derive(Debug)]
+struct SumOfSteps;
+
+impl<T: chainrule::Scalar> Layer<T> for SumOfSteps {
+    fn dims(&self) -> Dims {
+        Dims::new(1, 1, 0)
+    }
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        let sum = pass.x.iter().fold(T::zero(), |sum, &x| sum + x);
+        pass.y.fill(sum);
+    }
+    fn backward(&self, _w: &[T], _pass: Backward<'_, T>) {}
+}
+
+#[test]
+fn stream_of_a_custom_layer_that_reads_all_steps_is_refused() {
+    let summing = Model::new(SumOfSteps, Vec::<f64>::new()).unwrap();
+    let text = summing.stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer network: ") && text.contains("a step at a time"), "{text}");
+}
+
+#[test]
+fn stream_names_the_layer_that_cannot() {
+    let after = model(Sequential::input(1).last_step().lstm(3).build().unwrap());
+    let text = after.stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 1: ") && text.contains("keeps a state after the last step"), "{text}");
+    let both = model(Sequential::input(1).linear(2).bidirectional(3, Lstm::new()).linear(1).build().unwrap());
+    let text = both.stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 1: ") && text.contains("reads later steps"), "{text}");
+    let mean = model(Sequential::input(1).lstm(3).mean_over_steps().build().unwrap());
+    let text = mean.stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 1: MeanOverSteps reads all steps"), "{text}");
+    let last = model(Sequential::input(1).lstm(3).layer(LastStep::new(3)).build().unwrap());
+    let mut stream = last.stream().unwrap();
+    assert!(matches!(stream.step(&[1.0, 2.0]), Err(Error::Length { .. })));
+    assert!(matches!(stream.step(&[f64::NAN]), Err(Error::NonFinite { .. })));
+    let first = bits(stream.step(&[0.5]).unwrap());
+    stream.reset();
+    assert_eq!(bits(stream.step(&[0.5]).unwrap()), first);
+}
+
+#[test]
+fn wrong_models_give_typed_errors() {
+    let network = || Sequential::<f64>::input(2).linear(1).build().unwrap();
+    assert!(matches!(Model::new(network(), vec![0.0; 2]), Err(Error::Length { .. })));
+    let nan = Model::new(network(), vec![0.0, 0.0, f64::NAN]).unwrap_err();
+    assert!(matches!(&nan, Error::NonFiniteParameters { block, .. } if block == "0.bias"), "{nan}");
+    let scale = Standardize::of(3, &[0.0; 3]).unwrap();
+    assert!(matches!(model(network()).scale_inputs(scale.clone()), Err(Error::Length { .. })));
+    assert!(matches!(model(network()).scale_outputs(scale), Err(Error::Length { .. })));
+    assert!(matches!(model(network()).name_columns(["a"]), Err(Error::Length { .. })));
+    assert!(matches!(model(network()).name_classes(["a", "b"]), Err(Error::Length { .. })));
+    let one = model(network());
+    let data = Dataset::rows(2, &[0.0; 2], None).unwrap();
+    assert!(matches!(one.predict_classes(&data), Err(Error::IncompatibleLayer { .. })));
+    assert!(matches!(one.probabilities(&data), Err(Error::IncompatibleLayer { .. })));
+    let wide = Dataset::rows(3, &[0.0; 3], None).unwrap();
+    assert!(one.predict(&wide).unwrap_err().to_string().contains("rows of 3 values, but the network takes 2"));
+    let settings = TrainConfig { batch_size: 0, ..TrainConfig::default() };
+    assert!(Trainer::from_model(one, CrossEntropy::new(), Sgd::new(0.1), settings).is_err());
+}
