@@ -1,0 +1,7 @@
+//~ is not dyn compatible
+use chainrule::{Activation, activation::Tanh, layer::Sequential};
+
+fn main() {
+    let tanh: Box<dyn Activation> = Box::new(Tanh);
+    let _ = Sequential::<f32>::input(2).linear(1).activation(tanh).build();
+}
