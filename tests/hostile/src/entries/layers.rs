@@ -10,8 +10,9 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GruVariant, LastStep, LayerNorm,
-        LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Structure, initialize,
+        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GatedLinear, GruVariant, LastStep,
+        LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Softmax,
+        Structure, initialize,
     },
     network::summary,
     recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
@@ -170,6 +171,49 @@ pub fn entries() -> Vec<Entry> {
                 known::<f64>(c, Box::new(network))
             },
         ),
+        entry(
+            4,
+            &[
+                "layer::GatedLinear::new",
+                "layer::GatedLinear::weights",
+                "layer::GatedLinear::bias",
+                "layer::GatedLinear: Layer",
+                "layer::GatedLinear: Deserialize",
+                "network::Builder::gated_linear",
+            ],
+            &[],
+            |c| {
+                let (inputs, outputs, width) = (c.size(), c.size(), c.width());
+                let mut layer = GatedLinear::new(inputs, outputs, Sigmoid);
+                if c.flag() {
+                    layer = layer.weights(c.initializer()).bias(c.initializer());
+                } else if c.flag() {
+                    layer = layer.without_bias();
+                }
+                if c.flag() {
+                    let text = serde_json::to_string(&Layer::<f32>::spec(&layer)).unwrap_or_default();
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    return known::<f32>(c, read.build()?);
+                }
+                if c.flag() {
+                    let network = Sequential::<f64>::input(width).gated_linear(outputs, Relu).build()?;
+                    return known::<f64>(c, Box::new(network));
+                }
+                known::<f64>(c, Box::new(layer))
+            },
+        ),
+        entry(3, &["layer::Softmax::new", "layer::Softmax: Layer", "layer::Softmax: Deserialize"], &[], |c| {
+            let (width, size) = (c.width(), c.size());
+            let text = format!("{{\"Softmax\":{{\"width\":{size}}}}}");
+            if c.flag() {
+                let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                return known::<f32>(c, read.build()?);
+            }
+            if c.flag() {
+                return known::<f64>(c, Box::new(Sequential::<f64>::input(width).softmax().build()?));
+            }
+            known::<f64>(c, Box::new(Softmax::new(size)))
+        }),
         entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], &[], |c| {
             let input = c.width();
             let node = c.sequence(input, 3);
