@@ -68,7 +68,7 @@ fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Erro
     let mut built = report.outcomes.iter().filter_map(|outcome| fixes[outcome.fix?].apply(&described, &w, 0).ok()?);
     let fixed = built.next().expect("a change of the network");
     let config = TrainConfig { epochs: 15, ..TrainConfig::default() };
-    let mut trainer = fixed.trainer(CrossEntropy::new(), Adam::new(5e-3), config, 1)?;
+    let mut trainer = fixed.trainer(CrossEntropy::new(), Adam::new(5e-3), config)?;
     trainer.fit(&data)?;
     assert!(trainer.evaluate(&data)?.loss < report.baseline.median(), "{report}");
     Ok(())

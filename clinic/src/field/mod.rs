@@ -11,9 +11,7 @@ use crate::{Verdict, share};
 use chainrule::{
     Error, GradientMonitor, Layer,
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::{
-        Change, Diagnosis, FixContext, FixedNetwork, Report, Trial, check_parameters, suggest_fixes,
-    },
+    diagnosis::{Change, Diagnosis, FixContext, FixedNetwork, Report, Trial, check_parameters, suggest_fixes},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError},
     monitor::Statistics,

@@ -2,8 +2,7 @@
 
 use super::{Change, Fix, TrialOutcome, TrialReport};
 use crate::{
-    batch_shape::BatchShape,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Standardize},
     error::{Error, require},
     layer::{Layer, LayerSpec},
     loss::{Loss, Reduction, Target},

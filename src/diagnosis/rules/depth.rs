@@ -2,7 +2,7 @@
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
-    activation::ActivationKind,
+    activation::{Activation, ActivationKind},
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         decades::{count, signed},
@@ -28,7 +28,7 @@ struct Row {
 
 /// Whether an activation is bounded: flat on both sides.
 pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
-    [1e3, -1e3].into_iter().all(|z| activation.as_any().value_at(z).abs() < 100.0)
+    [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
 }
 
 /// The activations of a network with their paths.

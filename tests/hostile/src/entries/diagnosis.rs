@@ -224,7 +224,7 @@ pub fn entries() -> Vec<Entry> {
                     let _ = format!("{}", fix.trial(&node, &w, &trial)?);
                     if let Some(fixed) = fix.apply(&node, &w, c.word())? {
                         let config = TrainConfig { batch_size: c.size(), epochs: 1, ..TrainConfig::default() };
-                        fixed.trainer(MeanSquaredError::new(), Sgd::new(rate), config, c.few())?.fit(&data)?;
+                        fixed.trainer(MeanSquaredError::new(), Sgd::new(rate), config)?.fit(&data)?;
                     }
                 }
                 let _ = format!("{:?}", trial.run(&node, &w, &fixes)?.best());
