@@ -140,8 +140,9 @@ pub trait Initializer: Debug + Send + Sync {
             .try_for_each(|(&gate, values)| self.fill(shape.gate(gate), rng, values))
     }
 
-    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². `None` if the entries have different
-    /// variances, no closed form is known, or [`fill`](Self::fill) fails.
+    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². Entries of a stated variance are
+    /// uncorrelated. `None` if entries are correlated or have different variances, no closed form is known, or
+    /// [`fill`](Self::fill) fails.
     fn variance(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None

@@ -38,9 +38,9 @@ laws! {
     BoundsTight: "the declared bounds are approached",
     /// Activations, losses: finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
-    /// Activations: f32 against f64.
+    /// Activations, transforms: f32 against f64.
     Precision: "f32 agrees with f64 to rounding",
-    /// Activations: NaN in, NaN out.
+    /// Activations, losses: NaN in, NaN out.
     NotANumber: "NaN in gives NaN out",
     /// Activations with inf φ′ ≥ 0: φ does not fall.
     Monotone: "a derivative that is never negative means a value that never falls",
@@ -100,12 +100,16 @@ laws! {
     Variance: "entries have the stated variance",
     /// Initializers that state one.
     Range: "entries lie in the stated range",
+    /// Initializers that state a variance: sums of entries then have the variance that theory takes them to have.
+    Uncorrelated: "entries of a stated variance are uncorrelated",
     /// Initializers that state it.
     Orthogonality: "rows or columns are orthogonal, of the stated length",
     /// Initializers: the seed decides.
     Seeded: "a seed decides every bit, and another seed other bits",
     /// Initializers: equal rows make equal units for ever.
     Distinct: "random rows differ",
+    /// Everything: the code under test panics at valid input.
+    NoPanic: "valid input does not make it panic",
     /// Everything: bad input is refused with an error.
     Refuses: "bad input comes back as an error, not as a panic or a number",
     /// Losses that say so.
@@ -126,6 +130,10 @@ laws! {
     Scales: "a schedule multiplies by one number, which is not negative",
     /// Transforms that state a plain rate, layers: `descend` is `backward`, and the update added.
     Descends: "a step in one pass is the update, added",
+    /// Optimizers: updates point against the gradient.
+    Downhill: "an optimizer steps downhill",
+    /// Transforms that are stated to be like a formula.
+    Formula: "each update is that of the formula",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors.

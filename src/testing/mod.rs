@@ -52,7 +52,7 @@ pub use law::{Evidence, Law, Violation, Violations};
 pub use layer::{Layers, layer_laws};
 pub use loss::{Losses, loss_laws};
 pub use monitor::monitor_laws;
-pub use transform::{Transforms, transform_laws};
+pub use transform::{Formula, Transforms, transform_laws};
 
 /// The seed of the suites: 0, or what the environment variable `CHAINRULE_SEED` says.
 #[cfg(feature = "std")]

@@ -1,5 +1,6 @@
 //! Plain gradient descent taken while the gradient is made: the bits of a backward pass and a step after it.
 
+use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Tanh},
@@ -12,10 +13,6 @@ use chainrule::{
     transform::Sgd,
     workspace::Workspace,
 };
-
-fn numbers<T: Scalar>(count: usize) -> Vec<T> {
-    (1..=count).map(|i| scalar((i as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0)).collect()
-}
 
 fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)> {
     let branch = |inputs| Sequential::input(inputs).linear(inputs).activation(Gelu);

@@ -4,6 +4,7 @@
 //! asserts what the code happens to print. `CHAINRULE_RECORD=1 cargo test golden_bits -- --nocapture` prints a new
 //! table.
 
+use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Builder, CpuLevel, Error, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Swish, Tanh},
@@ -13,12 +14,6 @@ use chainrule::{
     workspace::Workspace,
 };
 use std::{collections::BTreeMap, process::Command};
-
-/// Numbers of a fixed sequence, in [−1, 1).
-fn numbers<T: Scalar>(count: usize) -> Vec<T> {
-    let number = |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
-    (1..=count as u64).map(|i| scalar(number(i))).collect()
-}
 
 /// FNV-1a over the exact value of each number.
 fn hash<T: Scalar>(values: &[T]) -> u64 {

@@ -1,8 +1,12 @@
-//! Cross-entropy where rounding bites: large logits, confident predictions, the border of what counts.
+//! Losses where rounding bites: large logits, confident predictions, the border of what counts, many rows.
 
 use chainrule::{
-    Error,
-    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target, log_softmax, softmax},
+    Error, Scalar,
+    loss::{
+        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
+        Target, log_softmax, softmax,
+    },
+    scalar,
 };
 use half::f16;
 use proptest::prelude::*;
@@ -72,7 +76,7 @@ proptest! {
 
     /// However the target is smoothed and weighted, the gradient of a row sums to zero.
     #[test]
-    fn the_gradient_of_a_row_sums_to_zero(
+    fn cross_entropy_gradient_of_a_row_sums_to_zero(
         y in prop::collection::vec(-30.0f64..30.0, 4), t in prop::collection::vec(0.0f64..1.0, 4), epsilon in 0.0f64..1.0,
     ) {
         let loss = CrossEntropy::new().label_smoothing(epsilon).unwrap().class_weights(&[0.5, 2.0, 1.0, 0.0]).unwrap();
@@ -83,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn outputs_that_are_not_finite_show_in_the_loss() {
+fn cross_entropy_of_outputs_not_finite_is_not_finite() {
     let ce = CrossEntropy::new();
     for y in [[f64::NAN, 0.0], [0.0, f64::NAN], [f64::INFINITY, 0.0], [0.0, f64::INFINITY], [f64::NEG_INFINITY; 2]] {
         let loss = ce.evaluate(2, &y, Target::Classes(&[0]), None, &mut [0.0; 2]).unwrap();
@@ -97,7 +101,7 @@ fn outputs_that_are_not_finite_show_in_the_loss() {
 }
 
 #[test]
-fn targets_of_a_negative_share_are_refused() {
+fn cross_entropy_with_a_negative_share_is_refused() {
     let (y, targets) = ([0.0; 4], [0.5, 0.5, 1.5, -0.5]);
     let refused = CrossEntropy::new().evaluate(2, &y, Target::Values(&targets), None, &mut [0.0; 4]);
     assert!(matches!(refused, Err(Error::Parameter { found: -0.5, .. })), "{refused:?}");
@@ -108,7 +112,7 @@ fn targets_of_a_negative_share_are_refused() {
 
 /// PyTorch's mean over nothing is NaN; ours is an error, and the sum over nothing is 0.
 #[test]
-fn nothing_but_ignored_rows() {
+fn cross_entropy_with_every_row_ignored_has_no_mean() {
     let (y, target) = ([1.0, 2.0, 3.0, 4.0], Target::Classes(&[1, 1]));
     let ignoring = CrossEntropy::new().ignore_class(1);
     let mut dy = [f64::NAN; 4];
@@ -119,7 +123,7 @@ fn nothing_but_ignored_rows() {
 
 /// The sum over many rows loses no digits: f32 with what addition loses carried along is as good as one rounding.
 #[test]
-fn sums_over_many_rows() {
+fn loss_over_many_rows_keeps_its_digits() {
     let y: Vec<f32> = (0..300_000u64).map(|i| ((i * 7919) % 1000) as f32 / 999.0).collect();
     let (targets, wide) = (vec![0.1f32; y.len()], y.iter().map(|&y| f64::from(y)).collect::<Vec<_>>());
     let wide_targets = vec![f64::from(0.1f32); y.len()];
@@ -140,4 +144,45 @@ fn sums_over_many_rows() {
             assert!(close(found, expected, 2.0), "{reduction:?}: {found} is not {expected}");
         }
     }
+}
+
+/// Each loss, and whether it takes classes.
+fn losses<T: Scalar>(reduction: Reduction) -> Vec<(Box<dyn Loss<T>>, bool)> {
+    let full = CrossEntropy::new().reduction(reduction).class_weights(&[0.5, 2.0, 1.5]).unwrap();
+    let full = full.label_smoothing(0.2).unwrap();
+    let positive = BinaryCrossEntropy::new().positive_weights(&[2.0, 0.5, 1.0]).unwrap();
+    vec![
+        (Box::new(MeanSquaredError::new().reduction(reduction)), false),
+        (Box::new(MeanAbsoluteError::new().reduction(reduction)), false),
+        (Box::new(Huber::new(0.7).unwrap().reduction(reduction)), false),
+        (Box::new(SmoothL1::new(0.7).unwrap().reduction(reduction)), false),
+        (Box::new(BinaryCrossEntropy::new().reduction(reduction)), false),
+        (Box::new(positive.reduction(reduction)), false),
+        (Box::new(CrossEntropy::new().reduction(reduction)), false),
+        (Box::new(full.clone()), false),
+        (Box::new(CrossEntropy::new().reduction(reduction)), true),
+        (Box::new(full.clone()), true),
+        (Box::new(full.ignore_class(1)), true),
+    ]
+}
+
+fn huge_logits<T: Scalar>() {
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        for (loss, of_classes) in losses::<T>(reduction) {
+            for [a, b, c] in [[1e4, -1e4, 0.0], [1e4; 3], [-1e4; 3], [-1e4, 1e4, 1e4]] {
+                let y = [a, b, c].map(scalar::<T>);
+                let values = [0.0, 1.0, 0.0].map(scalar::<T>);
+                let target = if of_classes { Target::Classes(&[2]) } else { Target::Values(&values) };
+                let mut dy = [T::nan(); 3];
+                let value = loss.evaluate(3, &y, target, None, &mut dy).unwrap();
+                assert!(value.is_finite() && dy.iter().all(|d| d.is_finite()), "{loss:?} {y:?}: {value:?} {dy:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn loss_at_huge_outputs_is_finite() {
+    huge_logits::<f32>();
+    huge_logits::<f64>();
 }

@@ -39,10 +39,6 @@ mod initializers;
 #[cfg(feature = "serde")]
 mod json;
 #[cfg(feature = "std")]
-mod lawful;
-#[cfg(feature = "std")]
-mod laws;
-#[cfg(feature = "std")]
 mod layer_laws;
 #[cfg(feature = "std")]
 mod losses;
@@ -64,8 +60,14 @@ mod nesting;
 #[cfg(feature = "std")]
 mod node;
 #[cfg(feature = "std")]
+mod numbers;
+#[cfg(feature = "std")]
+mod own_scalar;
+#[cfg(feature = "std")]
 mod panics;
 mod parity;
+#[cfg(feature = "std")]
+mod part_laws;
 #[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "proptest")]

@@ -1,5 +1,6 @@
 //! A panic in a part of a user's own, on any thread, leaves a usable workspace and a trainer with all its threads.
 
+use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Activation, Tanh},
@@ -117,10 +118,6 @@ impl Activation for Half {
         self.derivative.burn();
         scalar(0.5)
     }
-}
-
-fn numbers(count: usize) -> Vec<f32> {
-    (0..count).map(|i| ((i * 37 + 11) % 64) as f32 / 32.0 - 1.0).collect()
 }
 
 /// Output, gradient and input gradient of a pass, the gradient by `accumulate` if asked for.

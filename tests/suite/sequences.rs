@@ -1,6 +1,7 @@
 //! Sequences: what a sample gives does not depend on the batch it came in, on how the batch was cut, or on how
 //! many steps were taken at once. Equal means equal to the last bit.
 
+use crate::numbers::seeded_numbers;
 use chainrule::{
     Activation, BatchShape, Gate, Layer, Mode, Scalar,
     activation::{Relu, Sigmoid, Tanh},
@@ -13,17 +14,6 @@ use chainrule::{
     workspace::Workspace,
 };
 use proptest::prelude::*;
-
-/// Numbers in (−1, 1), a function of seed and place (splitmix64).
-fn numbers<T: Scalar>(seed: u64, count: usize) -> Vec<T> {
-    let number = |i: usize| {
-        let mut z = (seed << 32).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        scalar(((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
-    };
-    (0..count).map(number).collect()
-}
 
 /// Fails unless the two agree to the last bit.
 #[track_caller]
@@ -108,13 +98,13 @@ fn cuts_change_nothing<T: Scalar>(
 ) {
     let dims = network.dims();
     let mut w = initialize::<T>(network, seed).unwrap();
-    w.iter_mut().zip(numbers::<T>(seed + 1, dims.parameters)).for_each(|(w, more)| *w += more * scalar(0.1));
+    w.iter_mut().zip(seeded_numbers::<T>(seed + 1, dims.parameters)).for_each(|(w, more)| *w += more * scalar(0.1));
     let after = network.output_shape(shape);
     let states = shape.batch * slabs.iter().sum::<usize>();
-    let x = numbers::<T>(seed + 2, shape.rows() * dims.input);
-    let start = numbers::<T>(seed + 3, states);
-    let dy = numbers::<T>(seed + 4, after.rows() * dims.output);
-    let d_end = numbers::<T>(seed + 5, states);
+    let x = seeded_numbers::<T>(seed + 2, shape.rows() * dims.input);
+    let start = seeded_numbers::<T>(seed + 3, states);
+    let dy = seeded_numbers::<T>(seed + 4, after.rows() * dims.output);
+    let d_end = seeded_numbers::<T>(seed + 5, states);
     let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
     let whole = run(network, shape, given);
     let (mut first, mut ends) = (0, cuts.to_vec());
@@ -274,8 +264,8 @@ fn stepped<T: Scalar>(batch: usize, steps: usize, hidden: usize, seed: u64) {
     for (name, network, slabs) in recurrent_networks::<T>(hidden).into_iter().filter(|(name, ..)| causal(name)) {
         let (dims, shape) = (network.dims(), BatchShape::sequences(batch, steps));
         let w = initialize::<T>(&*network, seed).unwrap();
-        let x = numbers::<T>(seed + 1, shape.rows() * dims.input);
-        let start = numbers::<T>(seed + 2, batch * slabs.iter().sum::<usize>());
+        let x = seeded_numbers::<T>(seed + 1, shape.rows() * dims.input);
+        let start = seeded_numbers::<T>(seed + 2, batch * slabs.iter().sum::<usize>());
         let mut workspace = Workspace::new(&*network, shape).unwrap();
         workspace.set_state(&start).unwrap();
         let once = workspace.forward(&w, &x, shape).unwrap().y.to_vec();
@@ -317,8 +307,8 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
     for (name, network, slabs) in networks {
         let shape = BatchShape::ragged(lengths);
         let w = initialize::<T>(&*network, seed).unwrap();
-        let x = numbers::<T>(seed + 1, shape.rows() * INPUTS);
-        let start = numbers::<T>(seed + 2, lengths.len() * slabs.iter().sum::<usize>());
+        let x = seeded_numbers::<T>(seed + 1, shape.rows() * INPUTS);
+        let start = seeded_numbers::<T>(seed + 2, lengths.len() * slabs.iter().sum::<usize>());
         let capacity = BatchShape::sequences(shape.batch, shape.steps);
         let mut workspace = Workspace::new(&*network, capacity).unwrap();
         let mut small = Workspace::for_inference(&*network, capacity).unwrap();
@@ -345,10 +335,10 @@ fn no_gradient_leaks_between_windows() {
         let states = 2 * slabs.iter().sum::<usize>();
         let outs = network.output_shape(shape).rows() * dims.output;
         let w = initialize::<f64>(&*network, 1).unwrap();
-        let start = numbers::<f64>(2, states);
-        let [x1, x2] = [3, 4].map(|seed| numbers::<f64>(seed, 6 * INPUTS));
-        let [dy1, dy2] = [5, 6].map(|seed| numbers::<f64>(seed, outs));
-        let [d_end, nothing] = [numbers::<f64>(7, states), vec![0.0; states]];
+        let start = seeded_numbers::<f64>(2, states);
+        let [x1, x2] = [3, 4].map(|seed| seeded_numbers::<f64>(seed, 6 * INPUTS));
+        let [dy1, dy2] = [5, 6].map(|seed| seeded_numbers::<f64>(seed, outs));
+        let [d_end, nothing] = [seeded_numbers::<f64>(7, states), vec![0.0; states]];
         // Each window by itself.
         let given = Given { w: &w, x: &x1, start: &start, dy: &dy1, d_end: &d_end, first_sample: 0 };
         let first = run(&*network, shape, given);
@@ -389,7 +379,7 @@ fn a_smaller_batch_than_the_capacity() {
     let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm::new()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
     let shape = BatchShape::sequences(128, 4);
-    let x = numbers::<f64>(2, shape.rows() * INPUTS);
+    let x = seeded_numbers::<f64>(2, shape.rows() * INPUTS);
     let gradient = |capacity: usize| {
         let mut workspace = Workspace::new(&network, BatchShape::sequences(capacity, 4)).unwrap();
         let output = workspace.forward(&w, &x, shape).unwrap();
@@ -516,11 +506,11 @@ fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
     for (n, shape) in [(3, BatchShape::ragged(&lengths)), (5, BatchShape::sequences(2, 3))] {
         let layer = Recurrent::new(INPUTS, n, cell.clone());
         assert_eq!(Layer::<f64>::dims(&layer).parameters, gates * n * (INPUTS + n + 1));
-        let w = numbers::<f64>(11, gates * n * (INPUTS + n + 1));
-        let x = numbers::<f64>(12, shape.rows() * INPUTS);
-        let start = numbers::<f64>(13, shape.batch * n);
-        let dy = numbers::<f64>(14, shape.rows() * n);
-        let d_end = numbers::<f64>(15, shape.batch * n);
+        let w = seeded_numbers::<f64>(11, gates * n * (INPUTS + n + 1));
+        let x = seeded_numbers::<f64>(12, shape.rows() * INPUTS);
+        let start = seeded_numbers::<f64>(13, shape.batch * n);
+        let dy = seeded_numbers::<f64>(14, shape.rows() * n);
+        let d_end = seeded_numbers::<f64>(15, shape.batch * n);
         let given = Given { w: &w, x: &x, start: &start, dy: &dy, d_end: &d_end, first_sample: 0 };
         let found = run(&layer, shape, given);
         let [y, end] = plain(step, gates, shape, n, &w, &x, &start);
@@ -544,7 +534,7 @@ fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
                 assert!((found - expected).abs() < 1e-7, "{what} {i}: {found} is not {expected}");
             }
             // All entries at once, along one direction.
-            let direction = numbers::<f64>(16, values.len());
+            let direction = seeded_numbers::<f64>(16, values.len());
             let moved = |by: f64| values.iter().zip(&direction).map(|(v, d)| v + by * d).collect::<Vec<_>>();
             let expected = (loss(&moved(eps)) - loss(&moved(-eps))) / (2.0 * eps);
             let found: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();

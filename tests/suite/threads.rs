@@ -1,5 +1,6 @@
 //! Results have the same bits for any number of threads, with and without monitors, and a step allocates nothing.
 
+use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Block, Builder, Error, GradientMonitor, Layer, Role, Scalar,
     activation::{Gelu, Relu, Tanh},
@@ -22,12 +23,6 @@ use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
-
-/// Numbers of a fixed sequence, in [−1, 1).
-fn numbers<T: Scalar>(count: usize) -> Vec<T> {
-    let number = |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
-    (1..=count as u64).map(|i| scalar(number(i))).collect()
-}
 
 /// Output, input gradient and parameter gradient of a pass on some threads.
 fn pass<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: usize, watched: bool) -> [Vec<T>; 3] {

@@ -5,7 +5,7 @@ use chainrule::{
     layer::Sequential,
     scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Lion, Muon, Optimizer, Outcome,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon, Optimizer, Outcome,
         ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
     },
 };
@@ -46,7 +46,7 @@ fn optimisers_without_epsilon<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>>
 }
 
 /// The unit that is dead has gradient 0, and 0/0 must not reach its weights.
-fn a_gradient_of_zero_moves_nothing<T: Scalar>() {
+fn rests_at_zero<T: Scalar>() {
     for transform in optimisers_without_epsilon::<T>() {
         let name = format!("{transform:?}");
         let gradient = [0.0, 1.0, 0.0, -1.0, 0.0, 1.0];
@@ -59,9 +59,9 @@ fn a_gradient_of_zero_moves_nothing<T: Scalar>() {
 }
 
 #[test]
-fn no_epsilon_and_no_gradient() {
-    a_gradient_of_zero_moves_nothing::<f32>();
-    a_gradient_of_zero_moves_nothing::<f64>();
+fn optimizer_without_epsilon_at_zero_gradient_rests() {
+    rests_at_zero::<f32>();
+    rests_at_zero::<f64>();
 }
 
 /// The variance of a gradient that hardly varies is 0 up to rounding, which may take it below.
@@ -92,7 +92,7 @@ fn rmsprop_names_all_its_settings() {
 }
 
 #[test]
-fn centred_rmsprop_of_a_steady_gradient() {
+fn centred_rmsprop_at_a_steady_gradient_is_finite() {
     let gradient = [1.0, 0.1, 3.3, 1e-3, 7.7, 0.9];
     for epsilon in [1e-8, 1e-3] {
         let rmsprop = || RmsProp::new(1e-3).alpha(0.9).epsilon(epsilon).centred();
@@ -107,7 +107,7 @@ fn centred_rmsprop_of_a_steady_gradient() {
 
 /// Squares that overflow f64, or vanish in it, are still part of a norm.
 #[test]
-fn clipping_where_squares_leave_the_range() {
+fn clip_norm_where_squares_overflow_is_exact() {
     for scale in [1e200, 1e154, 1e-100, 1e-160, 1e-200, 1e-300] {
         for p in [0.5, 2.0, 3.0] {
             let norm = scale * 2f64.powf(1.0 / p);
@@ -125,7 +125,7 @@ fn clipping_where_squares_leave_the_range() {
 
 /// A factor below the normal numbers of f32 has few digits left; the gradient it makes must have all of them.
 #[test]
-fn clipping_by_a_tiny_factor() {
+fn clip_norm_by_a_tiny_factor_keeps_its_digits() {
     let [large, most] = [1e38, 1e-4];
     let gradient = [large, -large, large, 0.0, 0.0, large];
     for clip in [ClipNorm::new(most), ClipNorm::new(most).p(f64::INFINITY)] {
@@ -152,7 +152,7 @@ fn rates<T: Scalar>(plateau: ReduceOnPlateau, metrics: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn a_plateau_counts_the_same_in_every_format() {
+fn plateau_in_every_format_counts_the_same() {
     let plateau = ReduceOnPlateau::new(0.5, 1).threshold(0.0);
     // 0.1 is more in f32 than in f64.
     for metric in [0.1, 0.3, 0.7, 1e-3] {
@@ -170,7 +170,7 @@ fn a_plateau_counts_the_same_in_every_format() {
 
 /// The margin is relative to |best|: −1.05 is a fall by 5 % from −1, and −1.0001 is not one by 1 %.
 #[test]
-fn plateau_of_a_metric_below_zero_fires() {
+fn plateau_of_a_negative_metric_fires() {
     let plateau = || ReduceOnPlateau::new(0.5, 1).threshold(0.01);
     assert_eq!(rates::<f64>(plateau(), &[-1.0; 5]), [1.0, 1.0, 0.5, 0.5, 0.25]);
     assert_eq!(rates::<f64>(plateau(), &[-1.0, -1.0001, -1.0002, -1.05, -1.05]), [1.0, 1.0, 0.5, 0.5, 0.5]);
@@ -180,7 +180,7 @@ fn plateau_of_a_metric_below_zero_fires() {
 }
 
 #[test]
-fn a_plateau_never_raises_the_rate() {
+fn plateau_that_raises_the_rate_is_refused() {
     for bad in [1.5, f64::NAN, f64::INFINITY, -1.0] {
         let plateau = ReduceOnPlateau::new(0.5, 1).least(bad);
         let refused = Optimizer::new(plateau, &roles(), &[0.0; 6]).map(|_| ());
@@ -190,7 +190,7 @@ fn a_plateau_never_raises_the_rate() {
 
 /// Flat, nested and boxed, with memory in every other member: the same bits.
 #[test]
-fn a_chain_is_its_members_in_order() {
+fn chain_flat_nested_or_boxed_gives_the_same_bits() {
     let gradients: Vec<[f64; 6]> = (0..8).map(|i| [1.0, -2.0, 0.3, 4.0, 0.0, i as f64]).collect();
     let w = [0.5, 1.0, -1.0, 2.0, -0.1, 1.0];
     let clip = || (SkipNonFinite::new(), ClipNorm::new(2.0));
@@ -222,7 +222,7 @@ fn a_chain_is_its_members_in_order() {
 
 /// After a skipped step nothing has changed: neither weights, nor memory behind the guard, nor the count.
 #[test]
-fn a_skipped_step_leaves_no_trace() {
+fn skipped_step_leaves_no_trace() {
     let blocks = roles();
     let chain = || (SkipNonFinite::new(), Adam::new(0.1), Schedule::step(1, 0.5), WeightAverage::new(0.5));
     let good = |i: f64| [1.0, -2.0, i, 0.5, 0.1, 3.0];
@@ -245,7 +245,7 @@ fn a_skipped_step_leaves_no_trace() {
 }
 
 #[test]
-fn penalties_and_decay_keep_to_their_roles() {
+fn penalty_and_decay_change_only_their_roles() {
     let w = [2.0, -3.0, 1.0, 0.0, 5.0, -7.0];
     let after = |transform: Box<dyn GradientTransform<f64>>| run::<f64>(transform, w, &[[0.0; 6]])[0];
     assert_eq!(after(Box::new((Penalty::l2(0.5), Sgd::new(1.0)))), [1.0, -1.5, 0.5, 0.0, 5.0, -7.0]);
@@ -258,7 +258,7 @@ fn penalties_and_decay_keep_to_their_roles() {
 }
 
 #[test]
-fn rates_of_blocks_multiply() {
+fn parameter_groups_within_each_other_multiply() {
     let rates = ParameterGroups::new().rate("a", 2.0).rate("a.bias", 0.25).rate("b.gain", 0.0);
     assert_eq!(run::<f64>((Sgd::new(1.0), rates), [0.0; 6], &[[1.0; 6]])[0], [-2.0, -2.0, -2.0, -2.0, -0.5, 0.0]);
 }
@@ -379,7 +379,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn each_block_is_clipped_alone(g in prop::array::uniform6(-10.0f64..10.0), most in 0.1f64..10.0) {
+    fn clip_block_norm_clips_each_block_alone(g in prop::array::uniform6(-10.0f64..10.0), most in 0.1f64..10.0) {
         let found = run::<f64>((ClipBlockNorm::new(most), Sgd::new(1.0)), [0.0; 6], &[g])[0];
         for range in [0..2, 2..4, 4..5, 5..6] {
             let norm = g[range.clone()].iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -392,12 +392,166 @@ proptest! {
 
     /// Adding a schedule in front or behind another multiplies their factors.
     #[test]
-    fn schedules_multiply(steps in 1u64..20, factor in 0.1f64..1.0, at in 0u64..40) {
+    fn schedules_in_a_chain_multiply(steps in 1u64..20, factor in 0.1f64..1.0, at in 0u64..40) {
         let gradients = vec![[1.0; 6]; at as usize + 1];
         let (warm, cosine) = (Schedule::warm_up(factor, steps), Schedule::cosine(steps, factor));
         let rate = warm.factor(at) * cosine.factor(at);
         let trace = run::<f64>((Sgd::new(1.0), warm, cosine), [0.0; 6], &gradients);
         let before = if at == 0 { 0.0 } else { trace[at as usize - 1][0] };
         prop_assert!((before - trace[at as usize][0] - rate).abs() <= 1e-13);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn clip_norm_of_any_power_bounds_the_norm(g in prop::collection::vec(-1e3f64..1e3, 6), most in 1e-3f64..1e3, p in 0.5f64..20.0) {
+        for p in [p, 1.0, 2.0, f64::INFINITY] {
+            let clip = |g: &[f64]| transformed(ClipNorm::new(most).p(p), g);
+            let norm = |g: &[f64]| {
+                let largest = g.iter().fold(0.0f64, |m, g| m.max(g.abs()));
+                if p.is_infinite() || largest == 0.0 { return largest; }
+                largest * g.iter().map(|g| (g.abs() / largest).powf(p)).sum::<f64>().powf(1.0 / p)
+            };
+            let once = clip(&g);
+            let (before, after) = (norm(&g), norm(&once));
+            prop_assert!(after <= most * (1.0 + 1e-12) || after <= before, "{after} > {most}");
+            prop_assert!(after <= before && (after - before.min(most)).abs() <= 1e-12 * most.max(after));
+            for (&g, &c) in g.iter().zip(&once) {
+                prop_assert!((c - g * (after / before.max(1e-300))).abs() <= 1e-12 * g.abs());
+            }
+            let twice = clip(&once);
+            prop_assert!(once.iter().zip(&twice).all(|(a, b)| (a - b).abs() <= 4.0 * f64::EPSILON * a.abs()));
+        }
+    }
+
+    #[test]
+    fn schedule_at_any_step_is_not_negative(step: u64, small in 0u64..500, steps in 4u64..200, times: u64, least in 0.0f64..2.0) {
+        for step in [step, small, u64::MAX] {
+            for schedule in [
+                Schedule::constant(least),
+                Schedule::step(steps, 0.5),
+                Schedule::multi_step(&[3, steps], 0.1),
+                Schedule::exponential(0.99),
+                Schedule::cosine(steps, least),
+                Schedule::cosine_with_restarts(steps, times.max(1), least),
+                Schedule::cosine_with_restarts(steps, 1, least),
+                Schedule::cosine_with_restarts(steps, 2, least),
+                Schedule::warm_up(least, steps),
+                Schedule::linear(1.0, least, steps),
+                Schedule::polynomial(steps, least),
+                Schedule::one_cycle(least, steps),
+            ] {
+                let factor = schedule.factor(step);
+                prop_assert!(factor >= 0.0 && factor.is_finite(), "{schedule:?} at {step}: {factor}");
+            }
+        }
+    }
+}
+
+fn transformed<T: Scalar>(mut transform: impl GradientTransform<T>, g: &[T]) -> Vec<T> {
+    let blocks = roles();
+    transform.validate(&blocks).unwrap();
+    let (mut g, w) = (g.to_vec(), [T::zero(); 6]);
+    let mut state = vec![T::zero(); transform.state_len(&blocks)];
+    transform.init_state(&blocks, &w, &mut state);
+    transform.update(Update::new(&blocks, &w, &mut g, &mut state, 0)).unwrap();
+    g
+}
+
+#[test]
+fn clip_norm_at_the_ends_of_the_range_is_exact() {
+    for p in [1.0, 2.0, 3.0, f64::INFINITY] {
+        let found = transformed(ClipNorm::new(1.0).p(p), &[1e30f32, -1e30, 0.0, 0.0, 0.0, 0.0]);
+        let each = if p.is_infinite() { 1.0 } else { 2.0f64.powf(-1.0 / p) };
+        assert!((f64::from(found[0]) - each).abs() < 1e-6 && found[1] == -found[0], "{p}: {found:?}");
+        assert_eq!(found[2..], [0.0; 4]);
+        for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let g = [1.0, bad, -2.0, 0.0, 3.0, 4.0];
+            let found = transformed(ClipNorm::new(0.5).p(p), &g);
+            assert_eq!(found.map_bits(), g.map_bits(), "{p}");
+        }
+    }
+    // A large p comes to the largest value.
+    let g = [3.0f64, -4.0, 1.0, 0.0, 0.0, 0.0];
+    let [large, infinite] = [1e4, f64::INFINITY].map(|p| transformed(ClipNorm::new(1.0).p(p), &g));
+    assert!(large.iter().zip(&infinite).all(|(a, b)| (a - b).abs() < 1e-3));
+    assert_eq!(infinite[1], -1.0);
+}
+
+trait Bits {
+    fn map_bits(&self) -> Vec<u32>;
+}
+impl Bits for [f32] {
+    fn map_bits(&self) -> Vec<u32> {
+        self.iter().map(|v| v.to_bits()).collect()
+    }
+}
+
+/// Transforms that move whatever has a gradient.
+fn transforms() -> Vec<Box<dyn GradientTransform<f64>>> {
+    vec![
+        Box::new(Sgd::new(0.1).momentum(0.9).nesterov()),
+        Box::new(Adam::new(0.1)),
+        Box::new(Adam::new(0.1).amsgrad()),
+        Box::new(RmsProp::new(0.1).momentum(0.5).centred()),
+        Box::new(Adagrad::new(0.1)),
+        Box::new((SkipNonFinite::new(), ClipNorm::new(1.0), Sgd::new(0.1))),
+        Box::new((ClipValue::new(1.0), ClipBlockNorm::new(1.0), Sgd::new(0.1), Schedule::step(2, 0.5))),
+        Box::new((Sgd::new(0.1), ParameterGroups::new().rate("a", 3.0).rate("b", 0.5), WeightAverage::new(0.9))),
+        Box::new((Adam::new(0.1), ReduceOnPlateau::new(0.5, 0))),
+        Box::new((Penalty::elastic_net(0.1, 0.1), Sgd::new(0.1))),
+        Box::new(AdamW::new(0.1, 0.1)),
+    ]
+}
+
+#[test]
+fn frozen_block_under_any_transform_stays() {
+    for transform in transforms() {
+        let mut blocks = roles();
+        blocks.freeze("b").unwrap();
+        blocks.freeze("a.bias").unwrap();
+        let frozen = 4..6;
+        let start = [1.0, -2.0, 3.0, 0.5, 0.0, 7.0];
+        let mut w = start;
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for step in 0..5 {
+            // Even a gradient that the caller wrote there.
+            optimizer.step(&blocks, &mut w, &mut [1.0 + step as f64; 6], &mut ()).unwrap();
+            optimizer.on_metric(&blocks, 1.0).unwrap();
+        }
+        assert_eq!(w[frozen.clone()], start[frozen.clone()], "{optimizer:?}");
+        assert!((0..6).filter(|i| !frozen.contains(i)).all(|i| w[i] != start[i]), "{optimizer:?}: {w:?}");
+    }
+}
+
+/// PyTorch's `ReduceLROnPlateau` by hand: patience 1, factor ½, cooldown 1, threshold 10 %.
+#[test]
+fn plateau_after_its_patience_halves_the_rate() {
+    let blocks = roles();
+    let chain = (Sgd::new(1.0), ReduceOnPlateau::new(0.5, 1).threshold(0.1).cooldown(1).least(0.2));
+    let mut optimizer = Optimizer::new(chain, &blocks, &[0.0; 6]).unwrap();
+    let mut rate = |metric: f64| {
+        optimizer.on_metric(&blocks, metric).unwrap();
+        let mut w = [0.0; 6];
+        optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
+        -w[0]
+    };
+    // Falls; does not fall by 10 %; a second time: halved; cooling; bad; bad: halved; cooling; bad; bad: the least.
+    let found: Vec<f64> = [1.0, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95].into_iter().map(&mut rate).collect();
+    assert_eq!(found, [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2]);
+}
+
+#[test]
+fn weight_average_over_steps_follows_the_weights() {
+    let blocks = roles();
+    let mut w = [1.0; 6];
+    let mut optimizer = Optimizer::new((Sgd::new(1.0), WeightAverage::new(0.75)), &blocks, &w).unwrap();
+    let mut expected = 1.0;
+    for _ in 0..4 {
+        optimizer.step(&blocks, &mut w, &mut [0.5; 6], &mut ()).unwrap();
+        expected = 0.75 * expected + 0.25 * w[0];
+        assert_eq!(optimizer.averaged_weights(&blocks).unwrap(), [expected; 6]);
     }
 }

@@ -9,33 +9,90 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Outputs and what they should have been.
+/// The targets of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Targets {
+    /// A distribution a row: every loss of values takes them.
+    Shares,
+    /// Normal numbers.
+    Signed,
+    /// −1 and 1.
+    Signs,
+    /// Normal numbers times 1,000.
+    Large,
+    Zeros,
+    Classes,
+}
+
+impl Targets {
+    pub(super) const ALL: [Targets; 6] =
+        [Targets::Shares, Targets::Signed, Targets::Signs, Targets::Large, Targets::Zeros, Targets::Classes];
+}
+
+/// The outputs of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outputs {
+    /// Normal numbers.
+    Usual,
+    /// Normal numbers times 30.
+    Large,
+    Zeros,
+}
+
+/// Outputs and their targets.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub rows: usize,
     pub width: usize,
     pub y: Vec<f64>,
-    /// One distribution a row: every loss takes them.
+    /// Targets; not read where there are labels.
     pub values: Vec<f64>,
     pub labels: Option<Vec<usize>>,
     pub weights: Option<Vec<f64>>,
 }
 
 impl Case {
-    /// All numbers are representable in `f32`.
+    /// A case whose numbers `f32` can hold. Of several rows one weighs much and one little.
     #[inline]
-    pub(super) fn draw(rows: usize, width: usize, classes: bool, weighted: bool, seed: u64) -> Self {
+    pub(super) fn draw(
+        [rows, width]: [usize; 2],
+        targets: Targets,
+        outputs: Outputs,
+        weighted: bool,
+        seed: u64,
+    ) -> Self {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let single = |value: f64| f64::from(value as f32);
-        let y = (0..rows * width).map(|_| single(normals.next(&mut rng))).collect();
+        let size = [1.0, 30.0, 0.0][outputs as usize];
+        let y = (0..rows * width).map(|_| single(size * normals.next(&mut rng))).collect();
         let mut values = Vec::new();
         for _ in 0..rows {
             let row: Vec<f64> = (0..width).map(|_| 0.1 + uniform(&mut rng)).collect();
             let sum: f64 = row.iter().sum();
-            values.extend(row.iter().map(|value| single(value / sum)));
+            values.extend(row.into_iter().map(|value| {
+                single(match targets {
+                    Targets::Shares | Targets::Classes => value / sum,
+                    Targets::Signed => normals.next(&mut rng),
+                    Targets::Signs => normals.next(&mut rng).signum(),
+                    Targets::Large => 1e3 * normals.next(&mut rng),
+                    Targets::Zeros => 0.0,
+                })
+            }));
         }
-        let labels = classes.then(|| (0..rows).map(|_| below(&mut rng, width)).collect());
-        let weights = weighted.then(|| (0..rows).map(|_| single(0.1 + 2.0 * uniform(&mut rng))).collect());
+        let labels = (targets == Targets::Classes).then(|| {
+            let mut labels: Vec<usize> = (0..rows).map(|_| below(&mut rng, width)).collect();
+            // The first class and the last are among them.
+            labels[0] = if weighted { width - 1 } else { 0 };
+            labels
+        });
+        let weights = weighted.then(|| {
+            let mut weights: Vec<f64> = (0..rows).map(|_| single(0.1 + 2.0 * uniform(&mut rng))).collect();
+            if rows > 2 {
+                weights[1] *= 32.0;
+                weights[rows - 1] /= 1024.0;
+            }
+            weights
+        });
         Case { rows, width, y, values, labels, weights }
     }
 

@@ -1,7 +1,11 @@
-//! Random floats, batch shapes, activations, initializers, cells and networks, for property tests of your own.
+//! Random floats, batch shapes, activations, initializers, cells, losses, transforms and networks, for property tests
+//! of your own.
 //!
 //! What they draw is valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
 //! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
+//!
+//! For a part of your own: [`cases_around`] puts a layer, and with it a cell, an activation or an initializer, into
+//! random networks, [`loss_cases`] draws outputs and targets for a loss, [`chains_around`] chains for an optimizer.
 //!
 //! ```
 //! use chainrule::{layer::Mode, proptest::prelude::*, workspace::Workspace};
@@ -24,22 +28,28 @@
 //! ```
 
 mod arguments;
+mod around;
 mod batch_shapes;
+mod losses;
 mod networks;
 mod numbers;
 mod parts;
+mod transforms;
 
 pub use arguments::arguments_of;
+pub use around::{Around, around, cases_around};
 pub use batch_shapes::{OwnedBatchShape, batch_shapes, lengths};
+pub use losses::{LossCase, OwnedTarget, TargetKind, loss_cases, losses};
 pub use networks::{Limits, networks};
 pub use numbers::{finite, float, values, widths};
 pub use parts::{activations, cells, initializers};
+pub use transforms::{chains_around, optimizers, transforms};
 
 use self::numbers::hundredths;
 use crate::{
     activation::ActivationKind,
     initializer::InitializerKind,
-    layer::{BranchScale, CellKind, GruVariant, LayerSpec},
+    layer::{BranchScale, CellKind, Dims, GruVariant, LayerSpec},
     scalar::{Scalar, scalar},
 };
 use alloc::vec::Vec;
@@ -52,9 +62,9 @@ use proptest::{
 
 /// A network with all that a pass through it needs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Case<T> {
+pub struct Case<T, N = LayerSpec> {
     /// The network.
-    pub network: LayerSpec,
+    pub network: N,
     /// Its parameters, none of them 0.
     pub w: Vec<T>,
     /// An input, none of whose values is 0.
@@ -66,13 +76,23 @@ pub struct Case<T> {
 /// Networks with parameters, input and shape. A failure shrinks to a simple network first, then to a small shape,
 /// then to small numbers: odd multiples of 1/128, which do not meet the kinks at 0.
 pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
+    let dims = |network: &LayerSpec| network.build::<T>().map(|network| network.dims()).unwrap_or_default();
+    cases_of(limits, networks(limits), dims)
+}
+
+/// Networks of some kind with parameters, input and shape.
+fn cases_of<T: Scalar, N: core::fmt::Debug + 'static>(
+    limits: Limits,
+    networks: BoxedStrategy<N>,
+    dims: impl Fn(&N) -> Dims + 'static,
+) -> BoxedStrategy<Case<T, N>> {
     let limits = limits.capped();
     // A prime number of values, taken in turn: the network can shrink without new ones being drawn.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
-    (networks(limits), batch_shapes(limits.batch, limits.steps), values)
-        .prop_map(|(network, shape, values)| {
-            let dims = network.build::<T>().map(|network| network.dims()).unwrap_or_default();
+    (networks, batch_shapes(limits.batch, limits.steps), values)
+        .prop_map(move |(network, shape, values)| {
+            let dims = dims(&network);
             let mut values = values.into_iter().cycle();
             let w = values.by_ref().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
             let x = values.take(dims.input.saturating_mul(shape.shape().rows())).map(scalar).collect();

@@ -61,7 +61,7 @@ impl Default for Limits {
 
 /// A layer before it is known what comes in: what stands before it can be taken away.
 #[derive(Clone, Debug)]
-enum Part {
+pub(super) enum Part {
     Linear(usize, InitializerKind, Option<InitializerKind>),
     Activation(ActivationKind),
     PRelu(bool, f64),
@@ -135,7 +135,7 @@ impl Part {
     }
 }
 
-fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
+pub(super) fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     let (mut layers, mut width) = (Vec::with_capacity(parts.len()), input);
     for part in parts {
         let (layer, output) = part.placed(width);
@@ -158,12 +158,12 @@ fn branch(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     (unwrapped(row), output)
 }
 
-fn default_weights() -> InitializerKind {
+pub(super) fn default_weights() -> InitializerKind {
     InitializerKind::VarianceScaling(initializer::Glorot::uniform())
 }
 
 /// Layers that keep the steps; simple ones first, for a failure shrinks to the first that shows it.
-fn parts(limits: Limits) -> BoxedStrategy<Part> {
+pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     let width = || widths(limits.width);
     let bias = || option::of(initializers());
     let epsilon = || (1..=6).prop_map(|decimals: i32| 10f64.powi(-decimals));

@@ -4,6 +4,12 @@
 //! Results are appended to a file, one line for each entry and seed; a run that is started again skips those.
 
 mod activations;
+mod cells;
+mod initializers;
+mod layers;
+mod losses;
+mod monitors;
+mod transforms;
 
 use chainrule::testing::{Evidence, Law, Violations};
 use std::{
@@ -54,7 +60,18 @@ impl Entry {
 }
 
 fn catalogue() -> Vec<Entry> {
-    [activations::entries()].into_iter().flatten().collect()
+    [
+        activations::entries(),
+        losses::entries(),
+        initializers::entries(),
+        transforms::entries(),
+        monitors::entries(),
+        cells::entries(),
+        layers::entries(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The value of an argument `--name value`.

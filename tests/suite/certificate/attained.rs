@@ -1,6 +1,7 @@
 //! Bounds that a gradient attains, so that no smaller bound would be valid.
 
-use super::measure::{longest_input_gradient, longest_state_gradient, numbers};
+use super::measure::{longest_input_gradient, longest_state_gradient};
+use crate::numbers::seeded_numbers;
 use chainrule::{
     BatchShape, Layer, activation::*, initializer::Orthogonal, layer::*, network::summary, recurrent::*,
     theory::Certificate, workspace::Workspace,
@@ -25,7 +26,7 @@ fn orthogonal(n: usize, gain: f64, seed: u64) -> Vec<f64> {
 #[test]
 fn bound_of_each_layer_is_attained_at_some_input() {
     let one = BatchShape::batch(1);
-    let w = numbers(3, 15 + 5);
+    let w = seeded_numbers(3, 15 + 5);
     assert_attained(&Linear::new(3, 5), &w, &[0.0; 3], one, 1e-9);
     assert_attained(&PRelu::new(2), &[-1.7], &[-1.0, 1.0], one, 1e-12);
     assert_attained(&PRelu::new(2).per_unit(), &[0.5, 0.7], &[1.0, -1.0], one, 1e-12);
@@ -120,7 +121,7 @@ fn bound_of_two_directions_is_attained() {
 fn bound_of_aligned_layers_is_attained() {
     let (n, depth) = (5, 40);
     let unit = |seed: u64| {
-        let v = numbers(seed, n);
+        let v = seeded_numbers(seed, n);
         let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
         v.iter().map(|v| v / length).collect::<Vec<_>>()
     };
@@ -172,7 +173,7 @@ fn horizon_of_a_linear_recurrence_is_attained() {
     let (n, steps) = (4, 60);
     for radius in [0.5, 0.8, 1.0, 1.1] {
         let layer = Recurrent::new(1, n, Elman::new(Identity)).without_bias();
-        let mut w = numbers(1, n);
+        let mut w = seeded_numbers(1, n);
         w.extend(orthogonal(n, radius, 2));
         let certificate = Certificate::new(&layer, &w, BatchShape::sequences(1, steps)).unwrap();
         let horizon = &certificate.horizons()[0];

@@ -1,9 +1,10 @@
 //! Searches for a gradient that exceeds its certificate: there must be none.
 
 use super::{
-    measure::{cast, longest_input_gradient, longest_state_gradient, numbers},
+    measure::{cast, longest_input_gradient, longest_state_gradient},
     network::{Case, case, cell, node},
 };
+use crate::numbers::seeded_numbers;
 use chainrule::{
     Scalar,
     layer::CellKind,
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 
 /// Inputs of several magnitudes, zeros, and rows of nearly equal values, where norms have the largest derivatives.
 fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
-    let values = numbers(case.seed ^ 5, count);
+    let values = seeded_numbers(case.seed ^ 5, count);
     let sized = |size: f64| values.iter().map(|value| size * value).collect::<Vec<f64>>();
     let equal = |spread: f64| {
         values.iter().enumerate().map(|(i, value)| values[i / case.input] + spread * value).collect::<Vec<f64>>()
@@ -27,7 +28,7 @@ fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
 fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
     let (network, shape) = (node(case.input, &case.parts).build::<T>().unwrap(), case.shape());
     let size = 10f64.powf(case.size);
-    let w: Vec<f64> = numbers(case.seed, network.dims().parameters).iter().map(|value| value * size).collect();
+    let w: Vec<f64> = seeded_numbers(case.seed, network.dims().parameters).iter().map(|value| value * size).collect();
     let w = cast::<T>(&w);
     let bound = Certificate::new(&network, &w, shape).unwrap().bound().unwrap();
     let measure = |x: &[f64]| longest_input_gradient(&*network, &w, &cast::<T>(x), shape);
@@ -39,7 +40,7 @@ fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
     // Hill climbing from the best input.
     for climb in 0..climbs {
         let by = 10f64.powi(-(climb as i32 % 4));
-        let step = numbers(case.seed ^ (climb + 11), best.1.len());
+        let step = seeded_numbers(case.seed ^ (climb + 11), best.1.len());
         let x: Vec<f64> = best.1.iter().zip(step).map(|(x, step)| x + by * step).collect();
         let found = measure(&x);
         best = if found > best.0 { (found, x) } else { best };
@@ -64,7 +65,7 @@ proptest! {
         cell in cell(), hidden in 1..4usize, seed: u64, size in -1.0..1.5f64, steps in 1..8usize,
     ) {
         let network = node(2, &[super::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
-        let scaled = |seed, count, size: f64| numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
+        let scaled = |seed, count, size: f64| seeded_numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
         let w = scaled(seed, network.dims().parameters, 10f64.powf(size));
         let certificate = Certificate::new(&network, &w, chainrule::BatchShape::sequences(1, steps)).unwrap();
         let bounds = certificate.horizons()[0].bounds.clone().unwrap();
@@ -119,12 +120,12 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
     };
     let mut best = (0.0, Vec::new());
     for start in 0..4 {
-        let mut values: Vec<f64> = numbers(start, count + steps).iter().map(|value| 2.0 * value).collect();
+        let mut values: Vec<f64> = seeded_numbers(start, count + steps).iter().map(|value| 2.0 * value).collect();
         values[weight] = 40.0 * values[weight].signum();
         let mut found = share(&values);
         for climb in 0..120 {
             let size = 10f64.powi(-(climb % 3));
-            let step = numbers(start ^ (climb as u64 * 7 + 100), values.len());
+            let step = seeded_numbers(start ^ (climb as u64 * 7 + 100), values.len());
             let moved: Vec<f64> = values.iter().zip(step).map(|(value, step)| value + size * step).collect();
             let higher = share(&moved);
             (found, values) = if higher > found { (higher, moved) } else { (found, values) };

@@ -1,17 +1,7 @@
 //! The largest gains from output gradient to input gradient, measured by backward passes.
 
+use crate::numbers::seeded_numbers;
 use chainrule::{BatchShape, Layer, Scalar, scalar, to_f64, workspace::Workspace};
-
-/// Numbers in [−1, 1), a function of seed and index (splitmix64).
-pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
-    let number = |i: usize| {
-        let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count).map(number).collect()
-}
 
 pub fn cast<T: Scalar>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&value| scalar(value)).collect()
@@ -44,7 +34,7 @@ pub fn longest(outputs: usize, mut back: impl FnMut(&[f64]) -> Vec<f64>) -> f64 
         return worst;
     }
     let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().map(|value| value / worst).collect()).collect();
-    let mut d = numbers(7, outputs);
+    let mut d = seeded_numbers(7, outputs);
     for _ in 0..500 {
         let mut g = vec![0.0; rows[0].len()];
         for (row, d) in rows.iter().zip(&d) {

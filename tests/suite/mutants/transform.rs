@@ -132,7 +132,7 @@ fn mutants_of_transforms() {
             move || -> Box<dyn GradientTransform<f32>> { Box::new(Wrong::new(fault)) },
             move || -> Box<dyn GradientTransform<f64>> { Box::new(Wrong::new(fault)) },
         );
-        transform_laws(Transforms { single: &single, double: &double }, promises, 0)
+        transform_laws(Transforms { single: &single, double: &double, like: None }, promises, 0)
     };
     for (fault, promises) in [(Clips, &CLIP[..]), (Descends, &[Law::RestsAtZero]), (Schedules, &[Law::Scales])] {
         verdict(fault, promises).expect("without a mistake there is nothing to accuse");
@@ -149,7 +149,7 @@ fn mutants_of_transforms() {
         (MovesFrozen, &[], Law::FrozenBlocks),
         (DecaysAtRest, &[Law::RestsAtZero], Law::RestsAtZero),
         (DividesByZero, &[Law::RestsAtZero], Law::RestsAtZero),
-        (StateTooShort, &[], Law::StaysInside),
+        (StateTooShort, &[], Law::NoPanic),
         (PanicsAtNan, &[], Law::SurvivesAnything),
         (RefusesUsualBlocks, &[], Law::Refuses),
         (ScheduleBelowZero, &[Law::Scales], Law::Scales),

@@ -120,7 +120,7 @@ pub fn entries() -> Vec<Entry> {
                             || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f32>>,
                             || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f64>>,
                         );
-                        transform_laws(Transforms { single: &single, double: &double }, &[], seed).is_ok()
+                        transform_laws(Transforms { single: &single, double: &double, like: None }, &[], seed).is_ok()
                     }
                 };
                 ensure(done, || format!("lawful code is accused with seed {seed}"))

@@ -1,5 +1,7 @@
 //! The laws of gradient monitors.
 
+mod events;
+
 use super::{
     Evidence, Law, Violations, caught,
     law::{Trial, subject},
@@ -7,10 +9,9 @@ use super::{
 use crate::{
     activation::Tanh,
     batch_shape::BatchShape,
-    block::{Blocks, Gate},
     error::Error,
-    layer::{LastStep, Linear, LinkPath, Mode, Residual, Sequential, initialize},
-    monitor::{Event, Every, Factor, GradientMonitor},
+    layer::{LastStep, Linear, Mode, Residual, Sequential, initialize},
+    monitor::{Every, GradientMonitor},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
     transform::{Optimizer, Sgd},
@@ -40,9 +41,11 @@ const PASSES: usize = 3;
 
 /// Tries the laws of a monitor that `make` makes anew for each run.
 ///
-/// Outputs, gradients and parameters of a training with the monitor are, to the bit, those of one without. NaN,
-/// infinity, zeros and empty slices stop nothing. Inside a tuple, an `Option`, a `Vec`, a reference or
-/// [`Every`](struct@Every) of one pass, the monitor sees what it sees alone, judged by its `Debug` text.
+/// * Outputs, gradients and parameters of a training with the monitor are, to the bit, those of one without.
+/// * No event stops it: each kind of event in any order, names of any depth, 1,000 places, steps and passes, slices of
+///   any length, and NaN, infinity and zero in all of them.
+/// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor sees what it
+///   sees alone, judged by its `Debug` text.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.
@@ -86,6 +89,10 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
                 trial.breaks(Law::ChangesNothing, format!("{place}: value {i}"), format!("{:?}", plain[i]), found, "");
             }
         }
+        if let Err(panic) = caught(|| events::usual(&mut alone)) {
+            trial.breaks(Law::SurvivesAnything, format!("{name}, events by hand"), "no panic", panic, "");
+            continue;
+        }
         let expected = format!("{alone:?}");
         let mut composed = |how: &str, found: String| {
             if found != expected {
@@ -95,6 +102,7 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
         let watch = |monitor: &mut dyn GradientMonitor<T>| {
             // What it may return, it returned alone.
             let _ = train(&network, shape, seed, 1.0, monitor);
+            events::usual(monitor);
         };
         let mut pair = (make(), make());
         watch(&mut pair);
@@ -125,8 +133,8 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
         }
     }
     let mut monitor = make();
-    if let Err(panic) = caught(|| by_hand::<T>(&mut monitor)) {
-        trial.breaks(Law::SurvivesAnything, format!("{name}, events by hand"), "no panic", panic, "");
+    if let Err(panic) = caught(|| events::strange::<T>(&mut monitor)) {
+        trial.breaks(Law::SurvivesAnything, format!("{name}, strange events by hand"), "no panic", panic, "");
     }
 }
 
@@ -162,28 +170,4 @@ fn train<T: Scalar>(
     }
     seen.extend(w);
     Ok(seen)
-}
-
-/// Events that no network of ours makes: nothing in the slices, every factor and step, no pass begun.
-fn by_hand<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
-    let names = [String::from("somewhere")];
-    let blocks = Blocks::default();
-    let strange = [T::nan(), T::infinity(), T::neg_infinity(), T::zero(), T::max_value(), T::min_positive_value()];
-    for slice in [&[][..], &strange] {
-        for factor in [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other] {
-            let link = LinkPath::new(&names).link(factor, BatchShape::batch(1));
-            for link in [link, link.at_step(3), link.gate(Gate::new("gate")), link.activation(&Tanh)] {
-                monitor.forward(&link, slice, slice);
-                monitor.backward(&link, slice, slice);
-            }
-        }
-        monitor.event(&Event::Gradient { blocks: &blocks, w: slice, dw: slice });
-        monitor.event(&Event::Update { blocks: &blocks, w: slice, update: slice });
-        for number in [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0] {
-            monitor.event(&Event::Loss(number));
-            monitor.event(&Event::Clip(number));
-        }
-        monitor.event(&Event::NextPart);
-        monitor.begin_pass();
-    }
 }

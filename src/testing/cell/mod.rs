@@ -1,5 +1,7 @@
 //! The laws of recurrent cells.
 
+mod shown;
+
 use super::{
     Dual, Evidence, Law, Layers, Violations,
     law::{Trial, beyond, subject},
@@ -42,6 +44,8 @@ const STEPS: usize = 5;
 /// All laws of [layers](super::layer_laws), and:
 ///
 /// * gates, products and stages fit together; each gate has an effect;
+/// * monitors are shown what the cell uses: given the state before, the new state is a function of the pre-activations
+///   that are shown; where a declared activation saturates, so does the effect of its gate;
 /// * unrolled is stepped by hand: windows of any length, with the state carried over by hand, give the same bits, and
 ///   the gradients carried back by hand give the gradient of the whole.
 ///
@@ -63,6 +67,7 @@ pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(cell), seed);
     facts(cell, &mut trial);
     if !trial.broken(Law::CellFacts) {
+        shown::shown(cell, seed, &mut trial);
         for (inputs, hidden) in WIDTHS {
             let with = Recurrent::new(inputs, hidden, cell.clone());
             let without = with.clone().without_bias();

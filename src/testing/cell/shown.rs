@@ -1,0 +1,209 @@
+//! What a cell shows to monitors against what it uses: the pre-activation and the activation of each gate.
+
+use crate::{
+    activation::AnyActivation,
+    batch_shape::BatchShape,
+    block::{Blocks, Gate, Role},
+    layer::{Layer, Mode, initialize},
+    monitor::{GradientMonitor, Link},
+    random::{Normals, generator},
+    recurrent::{Cell, Recurrent},
+    testing::{
+        Dual, Law, caught,
+        law::{Trial, beyond},
+    },
+    workspace::Workspace,
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use num_traits::Float;
+
+const INPUTS: usize = 2;
+const HIDDEN: usize = 2;
+/// Directions beyond those that a relation is found from.
+const SPARE: usize = 3;
+/// Points that must all fail before a cell is accused.
+const POINTS: u64 = 3;
+/// The error of the relation that is allowed. It is exact; solving for it costs digits.
+const RELATION: f64 = 1e-6;
+/// Pre-activations at which a gate's effect is measured against that at about 0.
+const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
+/// The share of the slope at 0 up to which an activation counts as saturated, and the least that is told from 0.
+const SATURATED: f64 = 0.05;
+const LEAST: f64 = 1e-12;
+/// The factor within which the effect of a saturated gate follows the slope of its activation: other factors of the
+/// effect change too.
+const FOLLOWS: f64 = 1e3;
+
+/// Collects the pre-activations of a step, gate after gate.
+struct Shown(Vec<Dual<f64>>);
+
+impl GradientMonitor<Dual<f64>> for Shown {
+    fn forward(&mut self, at: &Link<'_>, z: &[Dual<f64>], _: &[Dual<f64>]) {
+        if at.gate.is_some() {
+            self.0.extend_from_slice(z);
+        }
+    }
+}
+
+/// One step along a direction.
+struct Step {
+    /// Pre-activations as shown.
+    z: Vec<Dual<f64>>,
+    /// The new state: h, then the rest.
+    state: Vec<Dual<f64>>,
+}
+
+/// A point at which a layer of the cell takes one step.
+struct Point<C> {
+    layer: Recurrent<C>,
+    w: Vec<f64>,
+    x: Vec<f64>,
+    state: Vec<f64>,
+}
+
+impl<C: Cell> Point<C> {
+    fn draw(cell: &C, seed: u64) -> Option<Self> {
+        let layer = Recurrent::new(INPUTS, HIDDEN, cell.clone());
+        let (mut rng, mut normals) = (generator(seed), Normals::new());
+        let mut some = |count: usize| (0..count).map(|_| 0.5 * normals.next(&mut rng)).collect::<Vec<f64>>();
+        let dims = Layer::<f64>::dims(&layer);
+        let mut w: Vec<f64> = initialize(&layer, seed).ok()?;
+        w.iter_mut().zip(some(dims.parameters)).for_each(|(w, by)| *w = 0.3 * *w + by);
+        let state = some(HIDDEN * (1 + cell.sizes().cell_state));
+        Some(Point { layer, w, x: some(INPUTS), state })
+    }
+
+    /// A step along a direction of the parameters.
+    fn step(&self, direction: &[f64]) -> Option<Step> {
+        let shape = BatchShape::batch(1);
+        let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();
+        let constant = |values: &[f64]| values.iter().map(|&value| Dual::constant(value)).collect::<Vec<_>>();
+        let mut shown = Shown(Vec::new());
+        let state = caught(|| {
+            let mut workspace = Workspace::new(&self.layer, shape).ok()?;
+            workspace.set_state(&constant(&self.state)).ok()?;
+            workspace.forward_with(&w, &constant(&self.x), shape, Mode::Evaluate, &mut shown).ok()?;
+            Some(workspace.final_state().to_vec())
+        });
+        Some(Step { z: shown.0, state: state.ok()?? })
+    }
+
+    /// The parameters of the block of a role, as a range of those of one gate.
+    fn gate(&self, role: Role, gate: usize) -> Option<core::ops::Range<usize>> {
+        let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&self.layer, visit));
+        let block = blocks.iter().find(|block| block.role == role)?;
+        let each = block.range.len() / block.gates.len().max(1);
+        Some(block.range.start + gate * each..block.range.start + (gate + 1) * each)
+    }
+}
+
+/// Tries what a cell shows of its gates.
+pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
+    let gates = cell.gates();
+    // Without an activation a gate is not shown.
+    if (0..gates.len()).all(|gate| cell.activation(gate).is_some()) {
+        let found: Vec<_> =
+            (0..POINTS).map_while(|point| related(cell, seed.wrapping_mul(97).wrapping_add(point))).collect();
+        if let (true, Some(found)) = (found.len() == POINTS as usize, found.first()) {
+            let expected = "a function of the pre-activations that are shown, given the state before";
+            let input = "one step along directions of the parameters";
+            trial.breaks(Law::CellFacts, "the new state", expected, &**found, input);
+            return;
+        }
+    }
+    for (gate, Gate { name, .. }) in gates.iter().enumerate() {
+        let Some(activation) = cell.activation(gate) else { continue };
+        for shift in SHIFTS {
+            let found: Vec<_> = (0..POINTS)
+                .map_while(|point| follows(cell, gate, activation, shift, seed.wrapping_mul(89).wrapping_add(point)))
+                .collect();
+            if let (true, Some((expected, found))) = (found.len() == POINTS as usize, found.first()) {
+                let place = format!("gate `{name}` at z ≈ {shift}: its effect, as a share of that at z ≈ 0");
+                let expected = format!("{expected:.0e}, as φ′ of {}", activation.name());
+                trial.breaks(Law::CellFacts, place, expected, format!("{found:.0e}"), "");
+                return;
+            }
+        }
+    }
+}
+
+/// What contradicts a linear relation between the tangents of pre-activations and those of the new state.
+fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
+    let point = Point::draw(cell, seed)?;
+    let unknown = cell.gates().len() * HIDDEN;
+    let (mut rng, mut normals) = (generator(seed ^ 1), Normals::new());
+    let steps: Vec<Step> = (0..unknown + SPARE)
+        .map(|_| point.step(&point.w.iter().map(|_| normals.next(&mut rng)).collect::<Vec<_>>()))
+        .collect::<Option<_>>()?;
+    if steps.iter().any(|step| step.z.len() != unknown) {
+        return None;
+    }
+    let tangents = |values: &[Dual<f64>]| values.iter().map(|value| value.tangent).collect::<Vec<f64>>();
+    let (known, spare) = steps.split_at(unknown);
+    for value in 0..point.state.len() {
+        let mut rows: Vec<Vec<f64>> =
+            known.iter().map(|step| [tangents(&step.z), vec![step.state[value].tangent]].concat()).collect();
+        let slopes = solve(&mut rows);
+        let off = spare.iter().find_map(|step| {
+            let terms: Vec<f64> = slopes.iter().zip(&step.z).map(|(slope, z)| slope * z.tangent).collect();
+            let (expected, found) = (terms.iter().sum::<f64>(), step.state[value].tangent);
+            let size = terms.iter().map(|term| term.abs()).sum::<f64>() + found.abs();
+            beyond((expected - found).abs(), RELATION * size).then_some((expected, found))
+        });
+        if let Some((expected, found)) = off {
+            return Some(format!("value {value}: a tangent of {found:.6} where they give {expected:.6}"));
+        }
+    }
+    None
+}
+
+/// Solves rows `[a…, b]` of a square system; unknowns that no row tells are 0.
+fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
+    let count = rows.len();
+    for pivot in 0..count {
+        let best = (pivot..count).max_by(|&a, &b| rows[a][pivot].abs().total_cmp(&rows[b][pivot].abs()));
+        rows.swap(pivot, best.unwrap_or(pivot));
+        let row = rows[pivot].clone();
+        if row[pivot] == 0.0 {
+            continue;
+        }
+        for (_, other) in rows.iter_mut().enumerate().filter(|(i, _)| *i != pivot) {
+            let factor = other[pivot] / row[pivot];
+            other.iter_mut().zip(&row).for_each(|(other, value)| *other -= factor * value);
+        }
+    }
+    (0..count).map(|i| if rows[i][i] == 0.0 { 0.0 } else { rows[i][count] / rows[i][i] }).collect()
+}
+
+/// The share of a gate's effect that is left where its activation saturates, beside the share that φ′ says, if they
+/// contradict each other.
+fn follows<C: Cell>(
+    cell: &C,
+    gate: usize,
+    activation: &dyn AnyActivation,
+    shift: f64,
+    seed: u64,
+) -> Option<(f64, f64)> {
+    let mut point = Point::draw(cell, seed)?;
+    let bias = point.gate(Role::Bias, gate)?;
+    let mut direction = vec![0.0; point.w.len()];
+    direction[bias.clone()].fill(1.0);
+    let mut measure = |shift: f64| {
+        point.w[bias.clone()].fill(shift);
+        let step = point.step(&direction)?;
+        let z: Vec<f64> = step.z.iter().filter(|z| z.tangent == 1.0).map(|z| z.value).collect();
+        let effect = step.state.iter().fold(0.0, |most: f64, value| most.max(value.tangent.abs()));
+        let slope = z.iter().fold(0.0, |most: f64, &z| most.max(activation.derivative_at(z).abs()));
+        let value = z.iter().fold(f64::INFINITY, |least: f64, &z| least.min(activation.value_at(z).abs()));
+        Some((effect, slope, value))
+    };
+    let ((effect_at_0, slope_at_0, _), (effect, slope, value)) = (measure(0.0)?, measure(shift)?);
+    if Float::min(effect_at_0, slope_at_0) < 1e-3 {
+        return None;
+    }
+    let (expected, found) = (slope / slope_at_0, effect / effect_at_0);
+    let saturated = expected <= SATURATED && (value >= 0.1 || slope == 0.0);
+    let less = expected > LEAST * FOLLOWS && found * FOLLOWS < expected;
+    let more = found > FOLLOWS * expected.max(LEAST);
+    (saturated && (less || more)).then_some((expected, found))
+}

@@ -1,0 +1,76 @@
+//! The laws of `fill_gates`.
+
+use super::{Facts, MOMENTS, differ, lengths, moments, range, repeatable};
+use crate::{
+    block::{Gate, Role},
+    initializer::{Initializer, Shape},
+    random::generator,
+    testing::{
+        Law, caught,
+        law::{Trial, number},
+    },
+};
+use alloc::{format, string::ToString, vec, vec::Vec};
+
+const GATES: [Gate; 4] =
+    [Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")];
+/// The rows of one gate.
+const SHAPES: [Shape; 3] =
+    [Shape::new(8, 5, Role::Recurrent), Shape::new(6, 1, Role::Bias), Shape::new(5, 7, Role::Weight)];
+/// Entries of a gate by which its moments are measured: a variance that is 10 % off is 12 standard errors away.
+const ENTRIES: usize = 32_768;
+
+/// Tries the laws of an initializer on a parameter with gates stacked in its rows.
+pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
+    for shape in SHAPES {
+        let size = shape.rows * shape.columns;
+        let place = format!("{:?} of {} gates of {} × {}", shape.role, GATES.len(), shape.rows, shape.columns);
+        let alone = |gate: &Gate| {
+            let mut values = vec![0.0; size];
+            matches!(caught(|| initializer.fill(shape.gate(*gate), &mut generator(seed), &mut values)), Ok(Ok(())))
+        };
+        if !GATES.iter().all(alone) {
+            continue;
+        }
+        let mut again = |seed: u64, before: f64, trial: &mut Trial| {
+            let mut values = vec![before; size * GATES.len()];
+            let (law, found) = match caught(|| initializer.fill_gates(shape, &GATES, &mut generator(seed), &mut values))
+            {
+                Ok(Ok(())) => return Some(values),
+                Ok(Err(error)) => (Law::Refuses, error.to_string()),
+                Err(panic) => (Law::NoPanic, panic),
+            };
+            trial.breaks(law, &*place, "values, as of each gate alone", found, "");
+            None
+        };
+        let Some(values) = again(seed, 0.0, trial) else { return };
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            trial.breaks(Law::Extremes, format!("{place}: [{i}]"), "a number", number(values[i]), "");
+            return;
+        }
+        repeatable(&mut again, &place, seed, &values, trial);
+        let others: Vec<_> = (0..4).filter_map(|by| again(seed.wrapping_add(by), 0.0, trial)).collect();
+        let fill =
+            |rng: &mut dyn rand_core::Rng, values: &mut [f64]| initializer.fill_gates(shape, &GATES, rng, values);
+        lengths(&fill, &place, values.len(), trial);
+        for (i, gate) in GATES.into_iter().enumerate() {
+            let own = i * size..(i + 1) * size;
+            let shape = shape.gate(gate);
+            let place = format!("{place}, gate `{}`", gate.name);
+            range(initializer, shape, &place, &values[own.clone()], trial);
+            let copies = |values: &Vec<f64>| differ(&values[..size], &values[own.clone()]).is_none();
+            let random = initializer.variance(shape).is_some_and(|variance| variance > 0.0);
+            if i > 0 && size > 16 && random && others.iter().all(copies) {
+                trial.breaks(Law::Distinct, &*place, "values of its own", "those of the first gate", "");
+            }
+            let mut rng = generator(seed ^ MOMENTS ^ i as u64);
+            let mut stacked = vec![0.0; values.len()];
+            let mut next = |values: &mut [f64]| {
+                let filled = fill(&mut rng, &mut stacked).is_ok();
+                values.copy_from_slice(&stacked[own.clone()]);
+                filled
+            };
+            moments(&mut next, &Facts::of(initializer, shape, place), ENTRIES, trial);
+        }
+    }
+}

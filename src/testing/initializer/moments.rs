@@ -1,0 +1,154 @@
+//! Moments of entries over many fills: mean, variance, covariance of entries.
+
+use crate::{
+    initializer::{Initializer, Shape},
+    testing::{
+        Law,
+        law::{Trial, number},
+    },
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use num_traits::Float;
+
+/// Standard errors by which a moment may be off. Of normal errors one in 10¹⁰ is that large; the standard error itself
+/// is measured, over at least 250 fills, which makes it one in 10⁹: no alarm in 10,000 seeds of 100 initializers.
+const SIGNIFICANCE: f64 = 6.5;
+
+/// The skewness of an estimate beyond which it is not judged: a few entries decide it, and its error is not normal.
+const SKEWED: f64 = 0.15;
+
+/// What an initializer states of a block.
+pub(super) struct Facts {
+    shape: Shape,
+    place: String,
+    mean: Option<f64>,
+    variance: Option<f64>,
+}
+
+impl Facts {
+    pub(super) fn of(initializer: &dyn Initializer, shape: Shape, place: String) -> Self {
+        Facts { shape, place, mean: initializer.mean(shape), variance: initializer.variance(shape) }
+    }
+}
+
+/// What is averaged over a fill, about a centre: value, square, and products of pairs.
+const STATISTICS: [(Law, &str); 7] = [
+    (Law::Mean, "a mean of"),
+    (Law::Variance, "a variance of"),
+    (Law::Uncorrelated, "neighbours in a row: a covariance of"),
+    (Law::Uncorrelated, "neighbours in a column: a covariance of"),
+    (Law::Uncorrelated, "entries of a row: a covariance of"),
+    (Law::Uncorrelated, "entries of a column: a covariance of"),
+    (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
+];
+
+/// The averages of a fill, its values being less a centre. A statistic without pairs is 0.
+fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len()] {
+    let mut sums = [0.0; STATISTICS.len()];
+    let mut below = vec![0.0; columns];
+    let mut square = 0.0;
+    for row in values.chunks(columns) {
+        let (mut sum, mut own) = (0.0, 0.0);
+        for &value in row {
+            sum += value;
+            own += value * value;
+        }
+        sums[0] += sum;
+        square += own;
+        sums[2] += row.windows(2).map(|pair| pair[0] * pair[1]).sum::<f64>();
+        sums[4] += sum * sum - own;
+        below.iter_mut().zip(row).for_each(|(below, value)| *below += value);
+    }
+    sums[1] = square;
+    sums[3] = values.iter().zip(values.iter().skip(columns)).map(|(above, below)| above * below).sum();
+    sums[5] = below.iter().map(|sum| sum * sum).sum::<f64>() - square;
+    if rows == columns {
+        for i in 0..rows {
+            sums[6] += (0..i).map(|j| values[i * columns + j] * values[j * columns + i]).sum::<f64>();
+        }
+    }
+    let pairs = |count: usize| count * count.saturating_sub(1);
+    let counts = [
+        values.len(),
+        values.len(),
+        rows * (columns - 1),
+        (rows - 1) * columns,
+        rows * pairs(columns),
+        columns * pairs(rows),
+        pairs(rows) / 2,
+    ];
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum /= count.max(1) as f64);
+    sums
+}
+
+/// Mean, variance and covariances of many fills by `next` against what is stated.
+pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
+    let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance } = *facts;
+    if mean.is_none() && variance.is_none() {
+        return;
+    }
+    let each = rows * columns;
+    let fills = entries.div_ceil(each);
+    let mut values = vec![0.0; each];
+    let mut all: [Vec<f64>; STATISTICS.len()] = core::array::from_fn(|_| Vec::with_capacity(fills));
+    // Where no mean is stated, values are taken about that of the first fill, and corrected.
+    let mut about = mean;
+    for _ in 0..fills {
+        if !next(&mut values) {
+            return;
+        }
+        let centre = *about.get_or_insert_with(|| values.iter().sum::<f64>() / each as f64);
+        values.iter_mut().for_each(|value| *value -= centre);
+        all.iter_mut().zip(averages(&values, rows, columns)).for_each(|(all, average)| all.push(average));
+    }
+    let estimates = all.map(|averages| Estimate::of(&averages));
+    let [shift, square, ..] = estimates;
+    let size = square.mean.max(variance.unwrap_or(0.0));
+    for ((law, what), estimate) in STATISTICS.into_iter().zip(estimates) {
+        let stated = match law {
+            Law::Mean => mean,
+            Law::Variance => variance,
+            _ => variance.filter(|&variance| variance > 0.0).map(|_| 0.0),
+        };
+        let Some(stated) = stated else { continue };
+        let (found, error, scale) = match law {
+            Law::Mean => (stated + shift.mean, shift.error, Float::sqrt(size).max(stated.abs())),
+            _ if mean.is_some() => (estimate.mean, estimate.error, size),
+            _ => {
+                let error = estimate.error + 2.0 * shift.mean.abs() * shift.error;
+                (estimate.mean - shift.mean * shift.mean, error, size)
+            }
+        };
+        if estimate.skewness > SKEWED {
+            continue;
+        }
+        // What has no spread is known to rounding.
+        let off = (found - stated).abs() / (error + 1e-9 * scale + f64::MIN_POSITIVE);
+        if !trial.measures(law, "f64", off, SIGNIFICANCE) {
+            let place = format!("{place}, {} entries", fills * each);
+            let found = format!("{} ± {}, {off:.1} standard errors away", number(found), number(error));
+            trial.breaks(law, place, format!("{what} {}", number(stated)), found, "");
+        }
+    }
+}
+
+/// An estimate from independent values.
+#[derive(Clone, Copy)]
+struct Estimate {
+    mean: f64,
+    /// Its standard error.
+    error: f64,
+    /// The skewness of its error, as the sample has it: near 1 where one value decides.
+    skewness: f64,
+}
+
+impl Estimate {
+    fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let moment = |power: i32| values.iter().map(|value| Float::powi(value - mean, power)).sum::<f64>();
+        let square = moment(2);
+        let skewness = moment(3).abs() / (square * Float::sqrt(square)).max(f64::MIN_POSITIVE);
+        Estimate { mean, error: Float::sqrt(square / (count - 1.0) / count), skewness }
+    }
+}

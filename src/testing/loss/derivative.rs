@@ -1,0 +1,133 @@
+//! The gradient of a loss against dual numbers.
+
+use super::{ALLOWED, Case, Outputs, Suite, Targets};
+use crate::{
+    kernel::reduce::norm,
+    testing::{Dual, Law, law::number},
+};
+use alloc::{format, vec, vec::Vec};
+
+/// Draws that must all fail before a derivative counts as wrong: rounding may cancel in one.
+const DRAWS: u64 = 3;
+
+/// Roundings of the loss's unit that no derivative is held to: one may be 0 by cancellation.
+const ROUNDINGS: f64 = 64.0;
+
+/// Beyond it `f32` has no room for the terms of a derivative.
+const LARGEST_SINGLE: f64 = 1e30;
+
+/// The distance from 0, in both scalars, at which the sides of a kink are looked at.
+const BESIDE_ZERO: f64 = 1e-30;
+
+impl Suite<'_, '_> {
+    /// The value, and ∂L/∂y_i by dual numbers.
+    #[inline]
+    fn slope(&self, case: &Case, i: usize) -> Option<Dual<f64>> {
+        let y: Vec<Dual<f64>> =
+            case.y.iter().enumerate().map(|(j, &y)| Dual::new(y, if i == j { 1.0 } else { 0.0 })).collect();
+        case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()
+    }
+
+    /// Notes how large the loss and its derivatives are.
+    #[inline]
+    pub(super) fn measure(&mut self, size: [usize; 2]) {
+        let case = self.draw(size, Outputs::Usual, false, 1);
+        let largest = case.y.iter().fold(1.0, |most: f64, y| most.max(y.abs()));
+        for i in 0..case.y.len().min(4) {
+            if let Some(Dual { value, tangent }) = self.slope(&case, i) {
+                let unit = tangent.abs().max(value.abs() / largest);
+                self.unit = if unit.is_finite() { self.unit.max(unit) } else { self.unit };
+            }
+        }
+    }
+
+    /// `dy` in both scalars against the derivative of the value, which is finite at usual outputs.
+    #[inline]
+    pub(super) fn derivative(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
+        for scalar in 0..ALLOWED.len() {
+            if self.trial.broken(Law::Derivative) {
+                return;
+            }
+            let mut case = self.draw(size, outputs, weighted, 1);
+            let fails = (0..DRAWS).all(|draw| {
+                let case = self.draw(size, outputs, weighted, 1 + 100 * draw);
+                self.wrong(&case, scalar, outputs).is_some()
+            });
+            if !fails {
+                continue;
+            }
+            for i in 0..case.y.len() {
+                let before = core::mem::replace(&mut case.y[i], 0.0);
+                if self.wrong(&case, scalar, outputs).is_none() {
+                    case.y[i] = before;
+                }
+            }
+            if let Some((i, expected, found)) = self.wrong(&case, scalar, outputs) {
+                let place = format!("{}: dy[{i}]", self.at(ALLOWED[scalar].0, &case));
+                let expected = format!("{}, by dual numbers through the value", number(expected));
+                let found = format!("{}, by dy", number(found));
+                self.trial.breaks(Law::Derivative, place, expected, found, case.described());
+            }
+        }
+    }
+
+    /// The element of `dy` that is off by more than is allowed, with what it should be and what it is.
+    #[inline]
+    fn wrong(&mut self, case: &Case, scalar: usize, outputs: Outputs) -> Option<(usize, f64, f64)> {
+        let (name, allowed) = ALLOWED[scalar];
+        let epsilon = [f64::EPSILON, f32::EPSILON.into()][scalar];
+        let (value, dy) = match scalar {
+            0 => self.evaluated(self.losses.double, name, case, 0.0)?,
+            _ => self.evaluated(self.losses.single, name, case, 0.0)?,
+        };
+        if outputs != Outputs::Large && self.targets != Targets::Large {
+            self.finite(name, case, value, &dy);
+        }
+        let mut slopes = Vec::new();
+        for i in 0..dy.len() {
+            let Dual { value, tangent } = self.slope(case, i)?;
+            slopes.push(tangent);
+            let beyond = |x: f64| !x.is_finite() || (scalar == 1 && x.abs() > LARGEST_SINGLE);
+            // Where the truth is beyond the format, or is not known.
+            if beyond(value) || beyond(tangent) {
+                return None;
+            }
+        }
+        let weight = case.weights.iter().flatten().fold(1.0, |most: f64, weight| most.max(weight.abs()));
+        let floor = ROUNDINGS * epsilon * self.unit * weight;
+        let size = norm(&slopes).max(norm(&dy)).max(f64::MIN_POSITIVE);
+        for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
+            let off = (slope - found).abs();
+            if off / size <= allowed {
+                self.trial.measures(Law::Derivative, name, off / size, allowed);
+            } else if !(off <= floor || self.at_kink(case, i, found, epsilon, allowed * size + floor)) {
+                return Some((i, slope, found));
+            }
+        }
+        None
+    }
+
+    /// Whether a derivative lies between those on both sides of the output.
+    #[inline]
+    fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
+        let y = case.y[i];
+        let step = if y == 0.0 { BESIDE_ZERO } else { y.abs() * 32.0 * epsilon };
+        let mut beside = case.clone();
+        let sides = [-step, step].map(|step| {
+            beside.y[i] = y + step;
+            self.slope(&beside, i).map_or(f64::NAN, |slope| slope.tangent)
+        });
+        (sides[0].min(sides[1]) - allowed..=sides[0].max(sides[1]) + allowed).contains(&found)
+    }
+
+    /// Usual outputs give finite values.
+    #[inline]
+    fn finite(&mut self, name: &str, case: &Case, value: f64, dy: &[f64]) {
+        let strange = core::iter::once(&value).chain(dy).enumerate().find(|(_, found)| !found.is_finite());
+        if let Some((i, &found)) = strange {
+            let what = if i == 0 { "the loss".into() } else { format!("dy[{}]", i - 1) };
+            let place = format!("{}: {what}", self.at(name, case));
+            self.trial.breaks(Law::Extremes, place, "a finite value", number(found), case.described());
+        }
+    }
+}

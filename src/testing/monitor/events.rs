@@ -1,0 +1,128 @@
+//! Events by hand: each kind, of many places and steps, of slices of many lengths.
+
+use crate::{
+    activation::{Relu, Tanh},
+    batch_shape::BatchShape,
+    block::{Block, Blocks, Gate, Role},
+    layer::LinkPath,
+    monitor::{Event, Factor, GradientMonitor, Link},
+    scalar::{Scalar, scalar},
+};
+use alloc::{format, string::String, vec, vec::Vec};
+
+/// Places, steps and passes.
+const MANY: usize = 1000;
+const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
+/// Gates of cells of this crate and of a user's own.
+const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Gate::new("ζ")];
+/// Lengths of slices, in turn.
+const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];
+
+/// The names of links: of layers, of layers in branches of branches, and of a user's own.
+fn names() -> Vec<String> {
+    let name = |i: usize| match i % 5 {
+        0 => format!("{i}"),
+        1 => format!("{i}.residual.branch.{i}"),
+        2 => format!("stem.block {i}.recurrent"),
+        3 => format!("{i}.0.1.residual.2.branch.0.3.forward.1.input"),
+        _ => String::from("φ"),
+    };
+    (0..MANY).map(name).collect()
+}
+
+/// Blocks of every role, with gates and without.
+fn blocks() -> Blocks {
+    Blocks::collect(|visit| {
+        visit(Block::new("0.weight", 0, [4, 3], Role::Weight).gates(&GATES[..2]));
+        visit(Block::new("0.recurrent", 12, [4, 2], Role::Recurrent).gates(&GATES[..2]));
+        visit(Block::new("0.bias", 20, [4, 1], Role::Bias));
+        visit(Block::new("φ.branch.1.gain", 24, [1, 1], Role::Gain));
+    })
+}
+
+fn values<T: Scalar>(length: usize) -> Vec<T> {
+    (0..length).map(|i| scalar(0.25 * (i % 7) as f64 - 0.5)).collect()
+}
+
+/// The first links of a pass, in the order of the forward pass.
+fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Link<'a>)) {
+    let at = LinkPath::new(names);
+    for i in 0..count {
+        let factor = FACTORS[i % FACTORS.len()];
+        let link = at.part(i).link(factor, BatchShape::sequences(1 + i % 3, 1 + i % 4));
+        let link =
+            if factor == Factor::Activation { link.activation(if i % 3 == 0 { &Relu } else { &Tanh }) } else { link };
+        match i % 3 {
+            0 => visit(i, &link),
+            1 => visit(i, &at.part(i).branch().link(factor, BatchShape::batch(2))),
+            _ => visit(i, &link.at_step(i).gate(GATES[i % 9 / 3])),
+        }
+        visit(i, &at.part(7).link(factor, BatchShape::sequences(2, MANY)).at_step(i));
+    }
+}
+
+/// Events as networks, optimizers and trainers send them: to a monitor that is active in the pass.
+pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
+    let (names, blocks) = (names(), blocks());
+    let slices = LENGTHS.map(values::<T>);
+    let w = values::<T>(blocks.parameters());
+    let pass = |monitor: &mut dyn GradientMonitor<T>, i: usize, first: bool| {
+        if !first {
+            monitor.event(&Event::NextPart);
+        }
+        monitor.begin_pass();
+        if !monitor.is_active() {
+            return;
+        }
+        let mut last = Vec::new();
+        // Of most passes a few links.
+        links(&names, if i == 400 { MANY } else { 3 }, &mut |j, link| {
+            let slice = &slices[j % slices.len()];
+            monitor.forward(link, slice, slice);
+            last.push((j, *link));
+        });
+        for (j, link) in last.iter().rev() {
+            let slice = &slices[j % slices.len()];
+            monitor.backward(link, slice, slice);
+        }
+        monitor.event(&Event::Loss([1.0, 1e-9, 2.5, 1e9, 0.0, -3.0][i % 6]));
+        monitor.event(&Event::Clip([1.0, 0.5, 1e-9][i % 3]));
+        monitor.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
+        monitor.event(&Event::Update { blocks: &blocks, w: &w, update: &w });
+    };
+    for i in 0..MANY {
+        pass(monitor, i, i % 5 != 3);
+    }
+}
+
+/// Events that networks of this crate do not send: in any order, of nothing, and of strange numbers.
+pub(super) fn strange<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
+    let (names, known) = (names(), blocks());
+    let none = Blocks::default();
+    let usual = values(known.parameters());
+    monitor.event(&Event::Update { blocks: &known, w: &usual, update: &usual });
+    monitor.event(&Event::NextPart);
+    let numbers = [T::nan(), T::infinity(), T::neg_infinity(), T::zero(), T::max_value(), T::min_positive_value()];
+    for slice in [&[][..], &numbers] {
+        for factor in FACTORS {
+            let link = LinkPath::new(&names).link(factor, BatchShape::batch(1));
+            for link in [link, link.at_step(3), link.gate(Gate::new("gate")), link.activation(&Tanh)] {
+                monitor.backward(&link, slice, slice);
+                monitor.forward(&link, slice, slice);
+            }
+        }
+        monitor.event(&Event::Gradient { blocks: &none, w: slice, dw: slice });
+        monitor.event(&Event::Update { blocks: &none, w: slice, update: slice });
+        monitor.begin_pass();
+    }
+    for number in numbers {
+        let strange = vec![number; known.parameters()];
+        monitor.event(&Event::Gradient { blocks: &known, w: &strange, dw: &strange });
+        monitor.event(&Event::Update { blocks: &known, w: &strange, update: &strange });
+    }
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, f64::MAX, f64::MIN_POSITIVE] {
+        monitor.event(&Event::Loss(number));
+        monitor.event(&Event::Clip(number));
+        monitor.begin_pass();
+    }
+}

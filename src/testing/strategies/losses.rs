@@ -1,0 +1,138 @@
+//! Losses, and outputs with targets.
+
+use super::{numbers::within, widths};
+use crate::{
+    error::Error,
+    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, Target},
+    scalar::{Scalar, scalar},
+};
+use alloc::{boxed::Box, vec, vec::Vec};
+use proptest::{
+    collection::vec,
+    option, prop_oneof,
+    strategy::{BoxedStrategy, Just, Strategy, Union},
+};
+
+/// The targets that a loss takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// A class a row.
+    Classes,
+    /// Any values.
+    Values,
+    /// Values from 0 to 1.
+    Unit,
+    /// −1 and 1.
+    Signs,
+    /// A distribution a row.
+    Shares,
+}
+
+/// A [`Target`] that owns its values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OwnedTarget<T> {
+    /// One class a row.
+    Classes(Vec<usize>),
+    /// Values: \[rows, width\].
+    Values(Vec<T>),
+}
+
+impl<T> OwnedTarget<T> {
+    /// The target.
+    pub fn target(&self) -> Target<'_, T> {
+        match self {
+            OwnedTarget::Classes(classes) => Target::Classes(classes),
+            OwnedTarget::Values(values) => Target::Values(values),
+        }
+    }
+}
+
+/// What a loss is evaluated on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossCase<T> {
+    /// Values of a row.
+    pub width: usize,
+    /// The outputs.
+    pub y: Vec<T>,
+    /// Their targets.
+    pub target: OwnedTarget<T>,
+    /// The weights of the rows, positive.
+    pub row_weights: Option<Vec<T>>,
+}
+
+impl<T: Scalar> LossCase<T> {
+    /// The loss, and its gradient with respect to the outputs.
+    ///
+    /// # Errors
+    /// Those of [`Loss::evaluate`].
+    pub fn evaluate(&self, loss: &(impl Loss<T> + ?Sized)) -> Result<(T, Vec<T>), Error> {
+        let mut dy = vec![T::nan(); self.y.len()];
+        let value = loss.evaluate(self.width, &self.y, self.target.target(), self.row_weights.as_deref(), &mut dy)?;
+        Ok((value, dy))
+    }
+}
+
+/// Outputs within ±10 with targets of a kind, for a loss of your own: up to 3 rows of up to 5 values, with and without
+/// row weights. They shrink to one row of one value, then to small numbers.
+pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
+    // A prime number of values, taken in turn: sizes can shrink without new ones being drawn.
+    const VALUES: usize = 17;
+    let weights = option::of(vec((1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths)), 3));
+    (widths(3), widths(5), weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))
+        .prop_map(move |(rows, width, weights, values)| {
+            let drawn = || values.iter().cycle().take(rows * width);
+            let of = |f: &dyn Fn(f64) -> f64| drawn().map(|value| scalar(f(value.1))).collect::<Vec<T>>();
+            let target = match kind {
+                TargetKind::Classes => {
+                    OwnedTarget::Classes(values.iter().take(rows).map(|value| value.2 % width).collect())
+                }
+                TargetKind::Values => OwnedTarget::Values(of(&|value| 10.0 * value)),
+                TargetKind::Unit => OwnedTarget::Values(of(&f64::abs)),
+                TargetKind::Signs => OwnedTarget::Values(of(&f64::signum)),
+                TargetKind::Shares => {
+                    let positive: Vec<f64> = drawn().map(|value| 0.01 + value.1.abs()).collect();
+                    let share = |row: &[f64]| {
+                        let sum: f64 = row.iter().sum();
+                        row.iter().map(|value| scalar(value / sum)).collect::<Vec<T>>()
+                    };
+                    OwnedTarget::Values(positive.chunks(width).flat_map(share).collect())
+                }
+            };
+            let row_weights = weights.as_ref().map(|all| all.iter().take(rows).map(|&weight| scalar(weight)).collect());
+            LossCase { width, y: drawn().map(|value| scalar(value.0)).collect(), target, row_weights }
+        })
+        .boxed()
+}
+
+/// Losses of the crate, as mean and as sum, each with outputs and targets that it takes. They shrink to the mean
+/// squared error.
+pub fn losses<T: Scalar>() -> BoxedStrategy<(Box<dyn Loss<T>>, LossCase<T>)> {
+    let reduction = || Union::new([Reduction::Mean, Reduction::Sum].map(Just));
+    let width = || (1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths));
+    let smoothing = || (0..=90u16).prop_map(|hundredths| 0.01 * f64::from(hundredths));
+    let entropy = |kind| {
+        (reduction(), smoothing(), loss_cases(kind)).prop_map(|(reduction, smoothing, case)| {
+            // The range is within what `label_smoothing` takes.
+            let loss = CrossEntropy::new().label_smoothing(smoothing).unwrap_or_default();
+            (Box::new(loss.reduction(reduction)) as Box<dyn Loss<T>>, case)
+        })
+    };
+    prop_oneof![
+        (reduction(), loss_cases(TargetKind::Values)).prop_map(|(reduction, case)| {
+            (Box::new(MeanSquaredError::new().reduction(reduction)) as Box<dyn Loss<T>>, case)
+        }),
+        (reduction(), loss_cases(TargetKind::Values)).prop_map(|(reduction, case)| {
+            (Box::new(MeanAbsoluteError::new().reduction(reduction)) as Box<dyn Loss<T>>, case)
+        }),
+        (reduction(), width(), loss_cases(TargetKind::Values)).prop_map(|(reduction, width, case)| {
+            (Box::new(Huber::new(width).unwrap_or_default().reduction(reduction)) as Box<dyn Loss<T>>, case)
+        }),
+        (reduction(), loss_cases(TargetKind::Unit)).prop_map(|(reduction, case)| {
+            (Box::new(BinaryCrossEntropy::new().reduction(reduction)) as Box<dyn Loss<T>>, case)
+        }),
+        entropy(TargetKind::Shares),
+        entropy(TargetKind::Classes),
+    ]
+    .boxed()
+}

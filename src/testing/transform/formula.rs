@@ -1,0 +1,78 @@
+//! Updates against a formula, and those in `f32` against those in `f64`.
+
+use super::{Formula, STEPS, Suite, Transforms};
+use crate::{
+    scalar::{Scalar, to_f64},
+    testing::{
+        Law,
+        law::{Trial, beyond, number},
+    },
+};
+use alloc::{format, vec, vec::Vec};
+
+/// The error of an update that is allowed, as a share of the largest update of that parameter so far.
+fn allowed<T: Scalar>() -> f64 {
+    if to_f64(T::epsilon()) > 1e-10 { 1e-3 } else { 1e-9 }
+}
+
+/// Steps in which both formats are compared.
+const COMPARED: u64 = 200;
+
+/// The share of updates in which formats may differ: a step of given size may go the other way where its sign is
+/// decided by rounding.
+const DECIDED_BY_ROUNDING: f64 = 0.01;
+
+impl<T: Scalar> Suite<'_, '_, T> {
+    /// Each update of a run is what the formula says of the parameter.
+    pub(super) fn formula(&mut self, formula: Formula<'_>) {
+        let Some(mut run) = self.fresh(None) else { return };
+        let count = run.w.len();
+        let (mut memory, mut largest) = (vec![[0.0; 4]; count], vec![0.0f64; count]);
+        for step in 0..STEPS {
+            let gradient = self.gradient(step);
+            let w: Vec<f64> = run.w.iter().map(|&w| to_f64(w)).collect();
+            let Some(update) = self.step(&mut run, &gradient, step) else { return };
+            for i in 0..count {
+                let expected = formula(to_f64(gradient[i]), &mut memory[i], step, w[i]);
+                largest[i] = largest[i].max(expected.abs());
+                let error = (to_f64(update[i]) - expected).abs() / largest[i].max(f64::MIN_POSITIVE);
+                if beyond(error, allowed::<T>()) {
+                    let block = run.blocks.at(i).map_or("", |block| &block.name);
+                    let place = format!("{}, step {step}: [{i}], in block `{block}`", self.name);
+                    let input = format!("g = {}, t = {step}, w = {}", number(to_f64(gradient[i])), number(w[i]));
+                    let found = number(to_f64(update[i]));
+                    self.trial.breaks(Law::Formula, place, number(expected), found, input);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The updates in `f32` are those in `f64`, to rounding.
+pub(super) fn precision(transforms: &Transforms<'_>, seed: u64, trial: &mut Trial) {
+    let mut single = Suite::new(transforms.single, "f32", seed, trial);
+    let narrow = single.updates(COMPARED);
+    let mut double = Suite::new(transforms.double, "f64", seed, trial);
+    let wide = double.updates(COMPARED);
+    let count = wide.first().map_or(0, Vec::len);
+    let (mut largest, mut off, mut first) = (vec![0.0f64; count], 0, None);
+    for (step, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
+        for i in 0..count {
+            let (narrow, wide) = (f64::from(narrow[i]), wide[i]);
+            largest[i] = largest[i].max(wide.abs());
+            // What the format cannot hold is no mistake.
+            if largest[i] < 1e30 && beyond((narrow - wide).abs(), 1e-3 * largest[i] + 1e-35) {
+                off += 1;
+                first = first.or(Some((step, i, wide, narrow)));
+            }
+        }
+    }
+    if let Some((step, i, wide, narrow)) =
+        first.filter(|_| f64::from(off) > DECIDED_BY_ROUNDING * (count * wide.len()) as f64)
+    {
+        let place = format!("f32, step {step}: [{i}]");
+        let expected = format!("{}, as in f64", number(wide));
+        trial.breaks(Law::Precision, place, expected, number(narrow), "");
+    }
+}

@@ -1,0 +1,129 @@
+//! What some transforms promise: clips, optimizers, schedules.
+
+use super::{FEW, STEPS, Suite};
+use crate::{
+    kernel::reduce::norm,
+    scalar::{Scalar, to_f64},
+    testing::{
+        Law,
+        law::{beyond, listed},
+    },
+    transform::Stage,
+};
+use alloc::{format, string::String, vec, vec::Vec};
+
+/// Steps at which a schedule is asked for its factor, beside the first ones.
+const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
+
+impl<T: Scalar> Suite<'_, '_, T> {
+    pub(super) fn clips(&mut self, law: Law) {
+        let ulp = to_f64(T::epsilon());
+        for size in [1e-6, 0.01, 0.3, 1.0, 30.0, 1e6, 1e30] {
+            let Some(mut run) = self.fresh(None) else { return };
+            let gradient = self.random(3, size);
+            let Some(once) = self.step(&mut run, &gradient, 0) else { return };
+            let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
+            let (before, after) = (wide(&gradient), wide(&once));
+            let broken = match law {
+                Law::Shortens => (0..before.len())
+                    .find(|&i| beyond(after[i].abs(), before[i].abs() * (1.0 + 4.0 * ulp)))
+                    .map(|i| (format!("[{i}]"), format!("at most {:e}", before[i].abs()), format!("{:e}", after[i]))),
+                Law::KeepsDirection => {
+                    let factor = norm(&after) / norm(&before);
+                    (0..before.len())
+                        .find(|&i| {
+                            beyond((after[i] - factor * before[i]).abs(), 16.0 * ulp * (factor * before[i]).abs())
+                        })
+                        .map(|i| {
+                            (
+                                format!("[{i}]"),
+                                format!("{:e}, as the others", factor * before[i]),
+                                format!("{:e}", after[i]),
+                            )
+                        })
+                }
+                _ => {
+                    let Some(mut run) = self.fresh(None) else { return };
+                    let Some(twice) = self.step(&mut run, &once, 0) else { return };
+                    let twice = wide(&twice);
+                    (0..before.len())
+                        .find(|&i| beyond((twice[i] - after[i]).abs(), 4.0 * ulp * after[i].abs()))
+                        .map(|i| (format!("[{i}], twice"), format!("{:e}", after[i]), format!("{:e}", twice[i])))
+                }
+            };
+            if let Some((what, expected, found)) = broken {
+                let place = format!("{}, a gradient of length {:e}: {what}", self.name, norm(&before));
+                self.trial.breaks(law, place, expected, found, format!("gradient {}", listed(&before)));
+                return;
+            }
+        }
+    }
+
+    pub(super) fn rests(&mut self) {
+        let Some(mut run) = self.fresh(None) else { return };
+        let zero = vec![T::zero(); run.w.len()];
+        for step in 0..FEW {
+            let Some(update) = self.step(&mut run, &zero, step) else { return };
+            if let Some(i) = update.iter().position(|update| !update.is_zero()) {
+                let place = format!("{}, step {step}: [{i}]", self.name);
+                self.trial.breaks(Law::RestsAtZero, place, "0", format!("{:?}", update[i]), "a gradient of zero");
+                return;
+            }
+        }
+    }
+
+    pub(super) fn scales(&mut self) {
+        let Some(mut run) = self.fresh(None) else { return };
+        let ulp = to_f64(T::epsilon());
+        let gradient = self.random(4, 1.0);
+        for step in (0..STEPS).chain(SCHEDULED) {
+            let Some(update) = self.step(&mut run, &gradient, step) else { return };
+            let factor = to_f64(update[0]) / to_f64(gradient[0]);
+            let off = |i: usize| (to_f64(update[i]) - factor * to_f64(gradient[i])).abs();
+            let allowed = |i: usize| 8.0 * ulp * (factor * to_f64(gradient[i])).abs() + 1e-37;
+            let broken = if !(factor >= 0.0 && factor.is_finite()) {
+                Some((String::from("a factor that is finite and not negative"), format!("{factor}")))
+            } else {
+                let i = (0..update.len()).find(|&i| beyond(off(i), allowed(i)));
+                i.map(|i| {
+                    (format!("{factor} times each value"), format!("[{i}] {:?} from {:?}", update[i], gradient[i]))
+                })
+            };
+            if let Some((expected, found)) = broken {
+                self.trial.breaks(Law::Scales, format!("{}, step {step}", self.name), expected, found, "");
+                return;
+            }
+        }
+    }
+
+    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run. The
+    /// parameters are 0, so that decay has no part in it.
+    pub(super) fn downhill(&mut self, promised: bool) {
+        let Some(mut run) = self.fresh(None) else { return };
+        let mut optimizes = promised;
+        run.transform.members(&mut |member| optimizes |= member.stage == Stage::Optimizer);
+        if !optimizes {
+            return;
+        }
+        let gradient = self.random(6, 1.0);
+        let mut total = 0.0;
+        for stretch in [0..10, 10..100, 100..STEPS] {
+            let mut product = 0.0;
+            for step in stretch.clone() {
+                run.w.fill(T::zero());
+                let Some(update) = self.step(&mut run, &gradient, step) else { return };
+                product += update.iter().zip(&gradient).map(|(&u, &g)| to_f64(u) * to_f64(g)).sum::<f64>();
+            }
+            total += product;
+            let last = stretch.end == STEPS;
+            // A schedule may begin or end with a rate of 0.
+            if beyond(product, 0.0) || (last && !(total < 0.0)) {
+                let place = format!("{}, a constant gradient, steps {stretch:?}: ⟨update, gradient⟩", self.name);
+                let expected = if last { "less than 0 in all" } else { "at most 0" };
+                let found = format!("{product:e}");
+                self.trial.breaks(Law::Downhill, place, expected, found, format!("gradient {}", listed(&gradient)));
+                return;
+            }
+        }
+    }
+}
