@@ -1,5 +1,6 @@
 //! The laws by name, and what a suite says of one that is broken.
 
+use crate::layer::{Dims, Layer, LayerSpec};
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::fmt;
 
@@ -309,6 +310,23 @@ pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-4..1e6).contains(&size) { format!("{value}") } else { format!("{value:e}") }
+}
+
+/// A layer, or a network with its layers: `Linear, 3 → 2, 8 parameters`.
+pub(super) fn summary(layer: &dyn Layer<f64>) -> String {
+    const SHOWN: usize = 8;
+    let (spec, Dims { input, output, parameters, .. }) = (layer.spec(), layer.dims());
+    let mut text = format!("{}, {input} → {output}, {parameters} parameters", spec.title());
+    if let LayerSpec::Sequential { layers, .. } = &spec {
+        for (i, layer) in layers.iter().take(SHOWN).enumerate() {
+            text.push_str(if i == 0 { ": " } else { ", " });
+            text.push_str(&layer.title());
+        }
+        if layers.len() > SHOWN {
+            text.push_str(", …");
+        }
+    }
+    text
 }
 
 /// What something calls itself, not at length.

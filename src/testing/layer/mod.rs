@@ -11,7 +11,7 @@ pub(super) use pass::{Asked, Given, Results, run};
 
 use super::{
     Dual, Evidence, Law, Violations, caught,
-    law::{Trial, subject},
+    law::{Trial, summary},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -97,7 +97,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// block, gate and element it is; here `dx = dy` was written in the backward pass of `y = s ⊙ x`:
 ///
 /// ```text
-/// Scale(3) (CHAINRULE_SEED=0)
+/// Scale, 3 → 3, 3 parameters (CHAINRULE_SEED=0)
 /// law broken: backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩
 ///   where     f64, 1 sample: the gradient of the input, element [0, 1] of [1, 3]
 ///   expected  -0.35273406688197184, by dual numbers through forward
@@ -108,7 +108,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// The blocks are right, or they would stand there; so it is the line that writes `dx`.
 #[inline]
 pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(subject(layers.double), seed);
+    let mut trial = Trial::new(summary(layers.double), seed);
     try_layer(layers, seed, "", &mut trial);
     trial.verdict()
 }
