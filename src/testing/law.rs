@@ -37,7 +37,7 @@ laws! {
     BoundsHold: "no derivative lies outside the declared bounds",
     /// Activations: sup and inf are approached.
     BoundsTight: "the declared bounds are approached",
-    /// Activations, losses: finite, or infinite where the limit is.
+    /// Activations, losses, layers: finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
     /// Activations, transforms: f32 against f64.
     Precision: "f32 agrees with f64 to rounding",
@@ -64,7 +64,7 @@ laws! {
     /// Layers: each parameter block has an effect.
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: memory for a pass does not shrink with its shape.
-    MemoryGrows: "memory does not shrink when batch or steps grow",
+    MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
     /// Layers: the hints `ignores_x` and `ignores_y`.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
     /// Layers: the hint `saved_per_row`.
@@ -75,6 +75,8 @@ laws! {
     ReportsLinks: "a part reports the same links inside another layer as by itself",
     /// Layers: `reads_later_steps`.
     Causal: "steps depend on no later step, unless the layer says so",
+    /// Layers with dropout.
+    DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.

@@ -105,7 +105,11 @@ pub enum Outcome {
 ///         Ok(Outcome::Apply)
 ///     }
 /// }
-/// let make = Transforms { single: &|| Box::new(SignDescent(0.1)), double: &|| Box::new(SignDescent(0.1)) };
+/// let make = Transforms {
+///     single: &|| Box::new(SignDescent(0.1)),
+///     double: &|| Box::new(SignDescent(0.1)),
+///     like: None,
+/// };
 /// transform_laws(make, &[], 0).unwrap();
 /// ```
 ///

@@ -10,7 +10,6 @@ use chainrule::{
     activation::{Gelu, Relu, Sigmoid, Swish, Tanh},
     layer::{BranchScale, DropoutKey, GruVariant, Mode, PRelu, Residual, Sequential, initialize},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
-    scalar,
     workspace::Workspace,
 };
 use std::{collections::BTreeMap, process::Command};

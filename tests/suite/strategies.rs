@@ -4,7 +4,8 @@ use chainrule::{
     Activation, BatchShape, Bounds, Error, Scalar,
     activation::{ActivationKind, Identity},
     initializer::{Initializer, InitializerKind, Shape, Zeros},
-    layer::{BranchScale, CellKind, GruVariant, LayerSpec, Mode, initialize},
+    layer::{BranchScale, CellKind, GruVariant, LayerSpec, Linear, Mode, initialize},
+    loss::MeanSquaredError,
     proptest::{
         prelude::*,
         strategy::ValueTree,
@@ -14,10 +15,12 @@ use chainrule::{
     testing::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
-            Case, Limits, OwnedBatchShape, activations, arguments_of, batch_shapes, cases, cells, finite, float,
-            initializers, lengths, networks, values, widths,
+            Around, Case, Limits, OwnedBatchShape, OwnedTarget, TargetKind, activations, arguments_of, batch_shapes,
+            cases, cases_around, cells, chains_around, finite, float, initializers, lengths, loss_cases, losses,
+            networks, transforms, values, widths,
         },
     },
+    transform::{GradientTransform, Optimizer, Sgd},
     workspace::Workspace,
 };
 use std::collections::BTreeSet;
@@ -82,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn networks_without_time(case in cases::<f64>(Limits { recurrent: false, ..Limits::default() })) {
+    fn networks_without_recurrence_have_no_timed_layer(case in cases::<f64>(Limits { recurrent: false, ..Limits::default() })) {
         let text = format!("{:?}", case.network);
         let timed = ["Recurrent", "Reversed", "Bidirectional", "LastStep", "MeanOverSteps"];
         prop_assert!(timed.iter().all(|name| !text.contains(name)), "{text}");
@@ -90,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn limits_hold(node in networks(Limits { layers: 3, width: 4, depth: 1, recurrent: true, batch: 1, steps: 1 })) {
+    fn networks_within_limits_hold_them(node in networks(Limits { layers: 3, width: 4, depth: 1, recurrent: true, batch: 1, steps: 1 })) {
         let LayerSpec::Sequential { input, layers } = &node else {
             return Err(TestCaseError::fail("no row of layers"));
         };
@@ -99,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn batch_shapes_are_valid(shape in batch_shapes(3, 4), lengths in lengths(5, 6), width in widths(7)) {
+    fn batch_shapes_drawn_are_valid(shape in batch_shapes(3, 4), lengths in lengths(5, 6), width in widths(7)) {
         BatchShape::from(&shape).check()?;
         BatchShape::ragged(&lengths).check()?;
         prop_assert!(shape.shape().batch <= 3 && shape.shape().steps <= 4);
@@ -107,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn initializers_fill(initializer: InitializerKind, rows in widths(5), columns in widths(5)) {
+    fn initializers_drawn_fill_any_shape(initializer: InitializerKind, rows in widths(5), columns in widths(5)) {
         let shape = Shape::new(rows, columns, chainrule::Role::Weight);
         let mut values = vec![f64::NAN; rows * columns];
         initializer.fill(shape, &mut generator(3), &mut values)?;
@@ -115,14 +118,14 @@ proptest! {
     }
 
     #[test]
-    fn finite_is_finite(single in finite::<f32>(), double in finite::<f64>(), dual: Dual<f64>, row in values::<f32>(4)) {
+    fn finite_numbers_drawn_are_finite(single in finite::<f32>(), double in finite::<f64>(), dual: Dual<f64>, row in values::<f32>(4)) {
         prop_assert!(single.is_finite() && double.is_finite());
         prop_assert!(dual.value.is_finite() && dual.tangent.is_finite());
         prop_assert!(row.len() == 4 && row.iter().all(|value| value.abs() <= 2.0));
     }
 
     #[test]
-    fn arbitrary_values(
+    fn arbitrary_values_are_in_range(
         _: ActivationKind,
         _: CellKind,
         _: LayerSpec,
@@ -153,7 +156,7 @@ fn names<T: std::fmt::Debug>(values: &[T]) -> BTreeSet<String> {
 }
 
 #[test]
-fn nothing_is_left_out() {
+fn networks_drawn_leave_no_layer_out() {
     let drawn_names = names(&drawn(networks(Limits::default()), 2000));
     for name in [
         "Linear",
@@ -247,7 +250,7 @@ fn everything_shrinks() {
 }
 
 #[test]
-fn networks_shrink() {
+fn networks_shrink_to_one_layer() {
     let identity = ActivationKind::Identity(Identity);
     let Case { network, w, x, shape } = smallest(cases::<f64>(Limits::default()), |_| false);
     assert_eq!(alone(&network), &LayerSpec::ActivationLayer { width: 1, activation: identity.clone() });
@@ -290,7 +293,7 @@ fn arguments_of_an_activation_find_a_bound_wrong_by_a_millionth() {
 }
 
 #[test]
-fn drawn_networks_keep_the_laws() {
+fn networks_drawn_keep_the_laws() {
     let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
@@ -307,4 +310,95 @@ fn drawn_networks_keep_the_laws() {
         }
     });
     accused.unwrap_or_else(|error| panic!("{error}"));
+}
+
+proptest! {
+    #![proptest_config(config(128))]
+
+    #[test]
+    fn losses_on_their_targets_are_finite((loss, case) in losses::<f64>()) {
+        let (value, dy) = case.evaluate(&*loss)?;
+        prop_assert!(value.is_finite() && dy.iter().all(|dy| dy.is_finite()), "{value} {dy:?}");
+    }
+
+    #[test]
+    fn loss_cases_of_a_kind_have_such_targets(
+        classes in loss_cases::<f64>(TargetKind::Classes),
+        signs in loss_cases::<f32>(TargetKind::Signs),
+        shares in loss_cases::<f64>(TargetKind::Shares),
+    ) {
+        let OwnedTarget::Classes(labels) = &classes.target else { return Err(TestCaseError::fail("values")) };
+        prop_assert!(labels.iter().all(|&label| label < classes.width));
+        let OwnedTarget::Values(signs) = &signs.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert!(signs.iter().all(|sign| sign.abs() == 1.0));
+        let OwnedTarget::Values(values) = &shares.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert!(values.chunks(shares.width).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn transforms_drawn_make_an_optimizer(chain in transforms::<f32>(), gradient in values::<f32>(4)) {
+        let blocks = chainrule::Blocks::collect(|visit| {
+            visit(chainrule::Block::new("w", 0, [2, 2], chainrule::Role::Weight));
+        });
+        let mut w = [0.5; 4];
+        let mut optimizer = Optimizer::new(chain, &blocks, &w)?;
+        for _ in 0..3 {
+            optimizer.step(&blocks, &mut w, &mut gradient.clone(), &mut ())?;
+        }
+        prop_assert!(w.iter().all(|w| w.is_finite()));
+    }
+
+    #[test]
+    fn layers_of_ones_own_run_inside_networks(case in cases_around::<f64, _>(Limits::default(), || Linear::new(3, 2))) {
+        let Case { network, w, x, shape } = &case;
+        let network = network.build(Linear::new(3, 2))?;
+        let mut workspace = Workspace::new(&network, shape.into())?;
+        let output = workspace.forward(w, x, shape.into())?;
+        output.dy.fill(1.0);
+        prop_assert!(workspace.backward(w)?.len() == w.len());
+    }
+}
+
+#[test]
+fn losses_and_chains_shrink_to_the_simplest() {
+    let case = smallest(loss_cases::<f64>(TargetKind::Values), |_| false);
+    assert_eq!((case.width, case.y, case.target), (1, vec![0.0], OwnedTarget::Values(vec![0.0])));
+    // A sign that is wrong for large outputs alone.
+    let large = |case: &chainrule::testing::strategies::LossCase<f64>| {
+        case.evaluate(&MeanSquaredError::new()).is_ok_and(|(value, _)| value < 20.0)
+    };
+    let case = smallest(loss_cases::<f64>(TargetKind::Values), large);
+    assert_eq!(case.y.len(), 1, "{case:?}");
+    let own = (1..=9u8).prop_map(|rate| Box::new(Sgd::new(f64::from(rate))) as Box<dyn GradientTransform<f64>>);
+    let chain = format!("{:?}", smallest(chains_around(own), |_| false));
+    assert_eq!(chain, format!("((), (), {:?}, (), ())", Sgd::new(1.0)));
+}
+
+/// Faults that need one thing each: the smallest case has it, and nothing else.
+#[test]
+fn faults_around_a_layer_shrink_to_two_units_and_two_steps() {
+    type Faulty = fn(&Case<f64, Around>) -> bool;
+    let faults: [(&str, Faulty); 10] = [
+        ("always", |_| true),
+        ("of two steps", |case| case.shape.shape().steps > 1),
+        ("of two samples", |case| case.shape.shape().batch > 1),
+        (
+            "of ragged sequences",
+            |case| matches!(&case.shape, OwnedBatchShape::Ragged(all) if all[0] != all[all.len() - 1]),
+        ),
+        ("of large inputs", |case| case.x.iter().any(|x| x.abs() > 1.5)),
+        ("behind a layer", |case| case.network.before.is_some()),
+        ("before a layer", |case| case.network.after.is_some()),
+        ("beside a skip", |case| case.network.skip.is_some()),
+        ("behind an activation", |case| format!("{:?}", case.network.before).contains("ActivationLayer")),
+        ("before a recurrent layer", |case| format!("{:?}", case.network.after).contains("Recurrent")),
+    ];
+    for (name, faulty) in faults {
+        let case = smallest(cases_around::<f64, _>(Limits::default(), || Linear::new(1, 1)), |case| !faulty(case));
+        let Case { network, w, shape, .. } = &case;
+        let shape = shape.shape();
+        let widest = [&network.before, &network.after].into_iter().flatten().map(|spec| spec.widths()).max();
+        let (units, most) = (widest.map_or(1, |(a, b)| a.max(b)), if name.starts_with("of") { 2 } else { 1 });
+        assert!(units <= 2 && shape.batch <= most && shape.steps <= most && w.len() <= 12, "{name}: {case:?}");
+    }
 }

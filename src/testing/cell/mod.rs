@@ -5,7 +5,7 @@ mod shown;
 use super::{
     Dual, Evidence, Law, Layers, Violations,
     law::{Trial, beyond, subject},
-    layer::{Asked, Given, Results, draw, run, try_layer, unequal},
+    layer::{Asked, Given, Results, draw, run, try_adjoint, try_layer, unequal},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -34,6 +34,8 @@ macro_rules! cell_laws {
 
 /// Inputs and units: one, several, and more than a register holds of either scalar.
 const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
+/// Inputs and units at which only the adjoint is tried, on both sides of what registers hold.
+const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 /// Samples and steps of the sequences that are stepped by hand, and where they are cut.
 const SAMPLES: usize = 3;
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
@@ -73,13 +75,17 @@ pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
             let without = with.clone().without_bias();
             for (layer, bias) in [(with, ""), (without, " without biases")] {
                 let label = format!("inputs: {inputs}, units: {hidden}{bias}, ");
-                try_layer(Layers::of(&layer), seed, &label, &mut trial);
-                if trial.broken(Law::StaysInside) {
+                try_layer(Layers::of(&layer), &[], seed, &label, &mut trial);
+                if [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| trial.broken(law)) {
                     return trial.verdict();
                 }
                 stepped::<f32>(&layer, "f32", seed, &label, &mut trial);
                 stepped::<f64>(&layer, "f64", seed, &label, &mut trial);
             }
+        }
+        for (inputs, hidden) in WIDE {
+            let layer = Recurrent::new(inputs, hidden, cell.clone());
+            try_adjoint(Layers::of(&layer), seed, &format!("inputs: {inputs}, units: {hidden}, "), &mut trial);
         }
     }
     trial.verdict()

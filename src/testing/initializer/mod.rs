@@ -147,13 +147,11 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
     }
 }
 
+/// A fill of a slice.
+type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
+
 /// A slice of another length is refused.
-fn lengths(
-    fill: &dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error>,
-    place: &str,
-    length: usize,
-    trial: &mut Trial,
-) {
+fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
             Ok(Err(_)) => continue,

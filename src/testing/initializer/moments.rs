@@ -67,18 +67,16 @@ fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len
             sums[6] += (0..i).map(|j| values[i * columns + j] * values[j * columns + i]).sum::<f64>();
         }
     }
-    let pairs = |count: usize| count * count.saturating_sub(1);
-    let counts = [
-        values.len(),
-        values.len(),
-        rows * (columns - 1),
-        (rows - 1) * columns,
-        rows * pairs(columns),
-        columns * pairs(rows),
-        pairs(rows) / 2,
-    ];
-    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum /= count.max(1) as f64);
+    sums.iter_mut().zip(counts(rows, columns)).for_each(|(sum, count)| *sum /= count.max(1) as f64);
     sums
+}
+
+/// The numbers of values, squares and pairs in a fill.
+fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
+    let pairs = |count: usize| count * count.saturating_sub(1);
+    let transposed = if rows == columns { pairs(rows) / 2 } else { 0 };
+    let all = rows * columns;
+    [all, all, all - rows, all - columns, rows * pairs(columns), columns * pairs(rows), transposed]
 }
 
 /// Mean, variance and covariances of many fills by `next` against what is stated.
@@ -104,7 +102,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     let estimates = all.map(|averages| Estimate::of(&averages));
     let [shift, square, ..] = estimates;
     let size = square.mean.max(variance.unwrap_or(0.0));
-    for ((law, what), estimate) in STATISTICS.into_iter().zip(estimates) {
+    for (((law, what), estimate), count) in STATISTICS.into_iter().zip(estimates).zip(counts(rows, columns)) {
         let stated = match law {
             Law::Mean => mean,
             Law::Variance => variance,
@@ -119,7 +117,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
                 (estimate.mean - shift.mean * shift.mean, error, size)
             }
         };
-        if estimate.skewness > SKEWED {
+        if estimate.skewness > SKEWED || count == 0 {
             continue;
         }
         // What has no spread is known to rounding.

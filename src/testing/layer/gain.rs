@@ -18,9 +18,11 @@ impl Suite<'_, '_> {
         const ITERATIONS: usize = 12;
         const ROUNDING: f64 = 1e-9;
         let layer = self.layers.double;
-        for shape in [BatchShape::batch(1), BatchShape::sequences(1, 5)] {
+        let shapes = [BatchShape::batch(1), BatchShape::sequences(1, 5)];
+        for (shape, size) in shapes.into_iter().flat_map(|shape| [1.0, 0.01, 10.0].map(|size| (shape, size))) {
             let Some(given) = self.draw(shape, 5) else { return };
-            let mut given = Given { state: None, d_state: None, ..given };
+            let w = given.w.iter().map(|w| size * w).collect();
+            let mut given = Given { w, state: None, d_state: None, ..given };
             let Some(bound) = layer.gain_bound(&given.w, shape) else { continue };
             for _ in 0..ITERATIONS {
                 // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
@@ -28,7 +30,7 @@ impl Suite<'_, '_> {
                 let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
                 if beyond(gain, bound * (1.0 + ROUNDING)) {
                     let place = self.at("f64", shape);
-                    let input = format!("x = {}; parameters of seed {}", listed(&given.x), self.seed);
+                    let input = format!("x = {}; parameters of seed {}, times {size}", listed(&given.x), self.seed);
                     let expected = format!("at most {bound:e}, the stated bound");
                     self.trial.breaks(Law::GainBound, place, expected, format!("{gain:e}"), input);
                     return;

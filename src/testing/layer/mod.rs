@@ -1,10 +1,14 @@
 //! The laws of layers, and of whole networks.
 
+mod accuse;
 mod adjoint;
+mod dropout;
+mod facts;
 mod gain;
 mod links;
 mod pass;
 mod passes;
+mod repeat;
 mod rows;
 
 pub(super) use pass::{Asked, Given, Results, run};
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
-    block::{Block, Blocks, Role},
+    block::{Block, Blocks},
     kernel::reduce::norm,
     layer::{Layer, Mode},
     random::{Normals, generator},
@@ -49,7 +53,8 @@ impl<'a> Layers<'a> {
 
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
-/// The expression is evaluated once for each scalar.
+/// The expression is evaluated once for each scalar. After `shapes:` stand further batch shapes at which the layer is
+/// tried: [`layer_laws_at`](crate::testing::layer_laws_at).
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
@@ -57,12 +62,13 @@ impl<'a> Layers<'a> {
 /// ```
 #[macro_export]
 macro_rules! layer_laws {
-    ($(#[$attribute:meta])* $name:ident, $layer:expr $(,)?) => {
+    ($(#[$attribute:meta])* $name:ident, $layer:expr $(, shapes: [$($shape:expr),* $(,)?])? $(,)?) => {
         $(#[$attribute])*
         #[test]
         fn $name() {
             let layers = $crate::testing::Layers { single: &$layer, double: &$layer, dual: &$layer };
-            $crate::testing::expect_lawful($crate::testing::layer_laws(layers, $crate::testing::seed()));
+            let shapes: &[$crate::BatchShape<'_>] = &[$($($shape),*)?];
+            $crate::testing::expect_lawful($crate::testing::layer_laws_at(layers, shapes, $crate::testing::seed()));
         }
     };
 }
@@ -76,16 +82,50 @@ const EXTENTS: [BatchShape<'static>; 5] = [
     BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
 ];
 
+/// The inputs and the state with which passes are drawn.
+#[derive(Clone, Copy, Debug)]
+struct Inputs {
+    /// The factor on normal numbers.
+    size: f64,
+    /// Whether the values of a row are equal.
+    alike: bool,
+    /// The factor on the state; `None` for a pass without it.
+    state: Option<f64>,
+    /// The factor on the gradients of output and final state.
+    gradient: f64,
+}
+
+const USUAL: Inputs = Inputs { size: 1.0, alike: false, state: Some(1.0), gradient: 1.0 };
+
+/// Unusual inputs, states and modes for the adjoint.
+const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
+    (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
+    (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
+    (USUAL, BatchShape::sequences(2, 3), Mode::Evaluate),
+    (USUAL, BatchShape::sequences(2, 12), Mode::Train),
+    (Inputs { state: None, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
+    (Inputs { state: Some(0.0), ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
+    (Inputs { size: 0.0, ..USUAL }, BatchShape::batch(2), Mode::Train),
+    (Inputs { size: 30.0, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
+    (Inputs { size: 1e4, ..USUAL }, BatchShape::batch(3), Mode::Train),
+    (Inputs { alike: true, ..USUAL }, BatchShape::batch(3), Mode::Train),
+];
+
 /// Tries the laws of a layer, or of a whole network.
 ///
 /// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for random c and v, with Jᵀc from the `f32` and `f64` passes that users run and
 ///   J v from dual numbers: the gradients of input, state and each block of parameters, each by itself, to rounding,
-///   however small they are.
+///   however small they are. From a given state, from zero and from none; in training and evaluation; of up to
+///   12 steps and 1,025 rows; of inputs × 0, 30 and 10⁴, gradients × 10⁻⁴ and 10⁴, and of rows of equal values, which
+///   must also give numbers.
+/// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
+///   bits. Where it does not, nothing else is judged.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, nothing written beside
 ///   the slices.
 /// * **Blocks** tile the parameters, and each has a gradient.
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
-///   ragged batch alone give the same bits.
+///   ragged batch alone give the same bits. Parts have gradients that add up.
+/// * **Dropout.** Masks differ by seed, step, sample and place of the layer, and are off in evaluation.
 /// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, with
 ///   frozen blocks, without rows that the layer's [`Hints`](crate::layer::Hints) make optional, agree.
 /// * **Time.** Unless the layer says that it reads later steps, the first steps alone give the same bits.
@@ -108,38 +148,64 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// The blocks are right, or they would stand there; so it is the line that writes `dx`.
 #[inline]
 pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations> {
+    layer_laws_at(layers, &[], seed)
+}
+
+/// [`layer_laws`], also at batch shapes of your own.
+///
+/// # Errors
+/// As [`layer_laws`].
+#[inline]
+pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(summary(layers.double), seed);
-    try_layer(layers, seed, "", &mut trial);
+    try_layer(layers, shapes, seed, "", &mut trial);
     trial.verdict()
 }
 
 /// Tries all laws of a layer that `label` tells apart from others of the same trial.
 #[inline]
-pub(super) fn try_layer(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
-    let blocks = Blocks::collect(|visit| layers.double.blocks(visit));
-    let mut suite = Suite { layers, seed, label, blocks, matters: Vec::new(), trial };
-    suite.matters = suite.blocks.iter().map(|block| vec![false; block.gates.len().max(1)]).collect();
+pub(super) fn try_layer(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64, label: &str, trial: &mut Trial) {
+    let mut suite = Suite::new(layers, seed, label, trial);
     suite.blocks_tile();
     suite.needs_grow();
-    if suite.trial.broken(Law::BlocksTile) || suite.draw(EXTENTS[0], 0).is_none() {
+    if suite.trial.broken(Law::BlocksTile)
+        || suite.trial.broken(Law::MemoryGrows)
+        || suite.draw(EXTENTS[0], 0).is_none()
+    {
         return;
     }
-    for shape in EXTENTS {
-        suite.adjoint(shape);
+    suite.repeatable(layers.single, "f32");
+    suite.repeatable(layers.double, "f64");
+    if suite.stopped() {
+        return;
+    }
+    for &shape in EXTENTS.iter().chain(shapes) {
+        suite.adjoint(shape, Mode::Train);
         suite.one_scalar(layers.single, "f32", shape);
         suite.one_scalar(layers.double, "f64", shape);
-        if suite.trial.broken(Law::StaysInside) {
+        if suite.stopped() {
             return;
         }
     }
+    for (inputs, shape, mode) in UNUSUAL {
+        suite.inputs = inputs;
+        suite.adjoint(shape, mode);
+    }
+    suite.inputs = USUAL;
     suite.remainders();
     suite.rows(layers.single, "f32");
     suite.rows(layers.double, "f64");
     suite.causal(layers.single, "f32");
     suite.causal(layers.double, "f64");
+    suite.dropout_key();
     suite.gain_bound();
     suite.links();
     suite.blocks_matter();
+}
+
+/// The adjoint alone, of two sequences.
+pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
+    Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }
 
 struct Suite<'a, 't> {
@@ -149,10 +215,33 @@ struct Suite<'a, 't> {
     blocks: Blocks,
     /// Of each block, the gates that were seen to have a gradient; one entry where there are none.
     matters: Vec<Vec<bool>>,
+    inputs: Inputs,
+    /// The largest gain ‖J v‖/‖v‖ seen at usual inputs: the rounding at others is measured by it.
+    gain: f64,
     trial: &'t mut Trial,
 }
 
+impl<'a, 't> Suite<'a, 't> {
+    #[inline]
+    fn new(layers: Layers<'a>, seed: u64, label: &'a str, trial: &'t mut Trial) -> Self {
+        let blocks = Blocks::collect(|visit| layers.double.blocks(visit));
+        let matters = blocks.iter().map(|block| vec![false; block.gates.len().max(1)]).collect();
+        Suite { layers, seed, label, blocks, matters, inputs: USUAL, gain: 0.0, trial }
+    }
+}
+
+/// The law that an error of a pass breaks.
+fn law_of(found: &str) -> Law {
+    if found.starts_with("a panic") { Law::NoPanic } else { Law::StaysInside }
+}
+
 impl Suite<'_, '_> {
+    /// Whether what is left would repeat what is known.
+    #[inline]
+    fn stopped(&self) -> bool {
+        [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))
+    }
+
     /// A place for a message.
     #[inline]
     fn at(&self, scalar: &str, shape: BatchShape<'_>) -> String {
@@ -168,10 +257,20 @@ impl Suite<'_, '_> {
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
-            Ok(given) => Some(given),
+            Ok(mut given) => {
+                let Inputs { size, alike, state, gradient } = self.inputs;
+                for row in given.x.chunks_mut(self.layers.double.dims().input.max(1)) {
+                    let first = row.first().copied().unwrap_or(0.0);
+                    row.iter_mut().for_each(|x| *x = size * if alike { first } else { *x });
+                }
+                let of = |values: Vec<f64>| state.map(|factor| values.iter().map(|value| factor * value).collect());
+                given.state = given.state.and_then(of);
+                given.dy.iter_mut().chain(given.d_state.iter_mut().flatten()).for_each(|dy| *dy *= gradient);
+                Some(given)
+            }
             Err(error) => {
                 let place = format!("{}f64, initialize", self.label);
-                self.trial.breaks(Law::StaysInside, place, "first values of the parameters", error, "");
+                self.trial.breaks(law_of(&error), place, "first values of the parameters", error, "");
                 None
             }
         }
@@ -189,84 +288,8 @@ impl Suite<'_, '_> {
             Ok(results) => Some(results),
             Err(found) => {
                 let place = format!("{} ({:?})", self.at(name, asked.shape), asked.mode);
-                self.trial.breaks(Law::StaysInside, place, "writes to the given slices alone", found, "");
+                self.trial.breaks(law_of(&found), place, "a pass that writes to the given slices alone", found, "");
                 None
-            }
-        }
-    }
-
-    #[inline]
-    fn blocks_tile(&mut self) {
-        let mut next = 0;
-        let mut names: Vec<&str> = Vec::new();
-        let mut wrong = None;
-        for block in &self.blocks {
-            let Block { name, range, shape, gates, .. } = block;
-            let holds = [
-                (range.start == next, format!("a start at {next}"), format!("{range:?}")),
-                (range.len() == shape[0] * shape[1], format!("{shape:?} values"), format!("{range:?}")),
-                (!names.contains(&&**name), "a name of its own".into(), format!("{name:?} again")),
-                (
-                    gates.is_empty() || shape[0] % gates.len() == 0,
-                    "as many rows for each gate".into(),
-                    format!("{shape:?}"),
-                ),
-            ];
-            if let Some((_, expected, found)) = holds.into_iter().find(|(holds, ..)| !holds) {
-                wrong = wrong.or(Some((format!("{}block `{name}`", self.label), expected, found)));
-            }
-            names.push(name);
-            next = range.end;
-        }
-        for parameters in [
-            self.layers.double.dims().parameters,
-            self.layers.single.dims().parameters,
-            self.layers.dual.dims().parameters,
-        ] {
-            if parameters != next {
-                let place = format!("{}the end of the last block", self.label);
-                wrong = wrong.or(Some((place, format!("{parameters} parameters, as in dims()"), format!("{next}"))));
-            }
-        }
-        if let Some((place, expected, found)) = wrong {
-            self.trial.breaks(Law::BlocksTile, place, expected, found, "");
-        }
-    }
-
-    #[inline]
-    fn needs_grow(&mut self) {
-        let layer = self.layers.double;
-        for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
-            for (batch, steps) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 5)] {
-                let shape = BatchShape::sequences(batch, steps);
-                let memory = layer.memory(shape, mode);
-                for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
-                    let more = layer.memory(larger, mode);
-                    let holds =
-                        more.saved >= memory.saved && more.scratch >= memory.scratch && more.state == memory.state;
-                    if !holds {
-                        let place = format!("{}{mode:?}, {} after {}", self.label, described(larger), described(shape));
-                        let expected = format!("at least {memory:?}, and the same state");
-                        self.trial.breaks(Law::MemoryGrows, place, expected, format!("{more:?}"), "");
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn blocks_matter(&mut self) {
-        for (block, matters) in self.blocks.iter().zip(&self.matters) {
-            // A cell may leave a gate without recurrent weights.
-            let silent = match block.role {
-                Role::Recurrent => matters.iter().all(|matters| !matters).then_some(0),
-                _ => matters.iter().position(|matters| !matters),
-            };
-            if let Some(gate) = silent {
-                let gate = block.gates.get(gate).map_or_else(String::new, |gate| format!(", gate `{gate}`"));
-                let place = format!("{}block `{}`{gate}", self.label, block.name);
-                let expected = "a gradient for some input";
-                self.trial.breaks(Law::BlocksMatter, place, expected, "0 for all that were tried", "");
             }
         }
     }

@@ -65,6 +65,10 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
+    /// Whether another input goes forward before the backward pass.
+    pub(in crate::testing) between: bool,
+    /// The number of links before the layer.
+    pub(in crate::testing) place: usize,
     /// Whether a backward pass follows.
     pub(in crate::testing) backward: bool,
 }
@@ -86,6 +90,8 @@ impl<'a> Asked<'a> {
             optional: true,
             trainable: &[],
             watched: false,
+            between: false,
+            place: 0,
             backward: true,
         }
     }
@@ -115,6 +121,15 @@ impl<T: Scalar> Results<T> {
             ("d_initial_state", &self.d_state),
             ("dw", &self.dw),
         ]
+    }
+}
+
+impl<T: Scalar> Results<T> {
+    /// A value of a result, for a message.
+    pub(in crate::testing) fn value(&self, what: &str, i: usize) -> String {
+        let named = self.named();
+        let value = named.iter().find(|(name, _)| *name == what).and_then(|(_, values)| values.get(i));
+        value.map_or_else(|| "nothing".into(), |value| format!("{value:?}"))
     }
 }
 
@@ -196,8 +211,9 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     } = asked;
     let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
     let states = memory.state * shape.batch;
-    let names = layer.structure().link_names("layer");
-    let path = LinkPath::new(&names);
+    let mut names = vec![String::new(); asked.place];
+    names.extend(layer.structure().link_names("layer"));
+    let path = LinkPath::new(&names).part(asked.place);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
     let mut listening = ActiveMonitor::default();
     if watched {
@@ -227,6 +243,10 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         return Ok(Results { y, state, dx, d_state, dw, links: listening.links });
     }
 
+    if asked.between {
+        let other = Given { x: given.x.iter().rev().copied().collect(), ..given.clone() };
+        pass(layer, &other, &Asked { between: false, backward: false, ..*asked })?;
+    }
     let hints = if asked.withheld { layer.hints() } else { Hints::NONE };
     let x = if hints.ignores_x { &[] } else { &given.x[..] };
     let y_read = if hints.ignores_y { &[] } else { &y[..] };

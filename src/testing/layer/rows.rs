@@ -5,7 +5,10 @@ use crate::{
     batch_shape::BatchShape,
     layer::{Layer, Mode, Samples},
     scalar::{Scalar, to_f64},
-    testing::Law,
+    testing::{
+        Law,
+        law::{beyond, number},
+    },
 };
 use alloc::{format, vec, vec::Vec};
 
@@ -77,7 +80,7 @@ impl Suite<'_, '_> {
         let asked = Asked { mode, ..Asked::new(shape) };
         let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
         let (dims, after) = (layer.dims(), layer.output_shape(shape));
-        let mut ends = Vec::new();
+        let (mut ends, mut dw) = (Vec::new(), vec![0.0; whole.dw.len()]);
         for samples in groups {
             let lengths: Vec<usize> = samples.iter().map(|&sample| shape.length(sample)).collect();
             let part = BatchShape::sequences(samples.len(), lengths[0]);
@@ -98,6 +101,15 @@ impl Suite<'_, '_> {
                 }
             }
             ends.extend_from_slice(&found.state);
+            dw.iter_mut().zip(&found.dw).for_each(|(sum, &dw)| *sum += to_f64(dw));
+        }
+        // The same terms in another order.
+        let size = whole.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
+        let allowed = 1e4 * to_f64(T::epsilon()) * size;
+        let off = (0..dw.len()).find(|&i| beyond((to_f64(whole.dw[i]) - dw[i]).abs(), allowed));
+        if let (Law::Split, Some(i)) = (law, off) {
+            let place = format!("{}, in parts {groups:?}: the sum of dw[{i}]", self.at(name, shape));
+            self.trial.breaks(law, place, format!("{:?}", whole.dw[i]), number(dw[i]), "");
         }
         // How states lie in memory is the layer's own business: in order of size they can be compared.
         let (whole, ends) = (sorted(whole.state), sorted(ends));

@@ -44,7 +44,7 @@ impl Suite<'_, '_> {
     /// `dy` in both scalars against the derivative of the value, which is finite at usual outputs.
     #[inline]
     pub(super) fn derivative(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
-        for scalar in 0..ALLOWED.len() {
+        for (scalar, (name, _)) in ALLOWED.iter().enumerate() {
             if self.trial.broken(Law::Derivative) {
                 return;
             }
@@ -63,7 +63,7 @@ impl Suite<'_, '_> {
                 }
             }
             if let Some((i, expected, found)) = self.wrong(&case, scalar, outputs) {
-                let place = format!("{}: dy[{i}]", self.at(ALLOWED[scalar].0, &case));
+                let place = format!("{}: dy[{i}]", self.at(name, &case));
                 let expected = format!("{}, by dual numbers through the value", number(expected));
                 let found = format!("{}, by dy", number(found));
                 self.trial.breaks(Law::Derivative, place, expected, found, case.described());

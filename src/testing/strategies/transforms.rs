@@ -42,7 +42,7 @@ pub fn transforms<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
 ///
 /// ```
 /// use chainrule::{proptest::prelude::*, testing::strategies::chains_around, transform::{GradientTransform, Sgd}};
-/// let own = (1..9u8).prop_map(|tenths| Box::new(Sgd::new(0.1 * f64::from(tenths))) as Box<dyn GradientTransform<f32>>);
+/// let own = (1..9u8).prop_map(|rate| Box::new(Sgd::new(f64::from(rate))) as Box<dyn GradientTransform<f32>>);
 /// let chains = chains_around(own);
 /// ```
 pub fn chains_around<T: Scalar>(

@@ -121,8 +121,8 @@ fn blocks() -> Blocks {
 /// * A step in one pass is the update, added. Frozen blocks stay.
 /// * Updates in `f32` are those in `f64` to rounding, but for one in 100, whose sign rounding may decide.
 /// * NaN and infinity stop nothing; a metric that is not finite leaves updates finite.
-/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a constant
-///   gradient, ⟨update, gradient⟩ is negative. One of another stage can promise it: [`Law::Downhill`].
+/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
+///   constant gradient, ⟨update, gradient⟩ is negative. One of another stage can promise it: [`Law::Downhill`].
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
 /// * Promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///

@@ -117,7 +117,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             total += product;
             let last = stretch.end == STEPS;
             // A schedule may begin or end with a rate of 0.
-            if beyond(product, 0.0) || (last && !(total < 0.0)) {
+            if beyond(product, 0.0) || (last && total >= 0.0) {
                 let place = format!("{}, a constant gradient, steps {stretch:?}: ⟨update, gradient⟩", self.name);
                 let expected = if last { "less than 0 in all" } else { "at most 0" };
                 let found = format!("{product:e}");

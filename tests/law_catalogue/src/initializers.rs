@@ -84,7 +84,7 @@ enum Kind {
 }
 
 #[derive(Debug)]
-struct Drawn(Kind, AtomicU64);
+struct Drawn(Kind);
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -381,9 +381,7 @@ impl Initializer for Drawn {
 
 pub fn entries() -> Vec<Entry> {
     use Kind::*;
-    let judge = |kind| -> Box<dyn Fn(u64) -> Verdict> {
-        Box::new(move |seed| initializer_laws(&Drawn(kind, AtomicU64::new(0)), seed))
-    };
+    let judge = |kind| -> Box<dyn Fn(u64) -> Verdict> { Box::new(move |seed| initializer_laws(&Drawn(kind), seed)) };
     let mut all = Vec::new();
     for kind in [
         Plain,

@@ -559,7 +559,7 @@ impl<T: Scalar> Loss<T> for Built {
         self.minimum
     }
 
-    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> T {
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
             Target::Values(values) => values.len() / width.max(1),
@@ -568,7 +568,7 @@ impl<T: Scalar> Loss<T> for Built {
         let ones = [T::one()].repeat(rows);
         let weights = row_weights.filter(|_| self.frame != Frame::TotalIgnoresWeights).unwrap_or(&ones);
         let counted = |weight: T| if self.frame == Frame::TotalCountsMasked { weight.max(T::one()) } else { weight };
-        weights.iter().fold(T::zero(), |sum, &weight| sum + counted(weight))
+        weights.iter().map(|&weight| to_f64(counted(weight))).sum()
     }
 }
 

@@ -40,7 +40,7 @@ fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
     // Hill climbing from the best input.
     for climb in 0..climbs {
         let by = 10f64.powi(-(climb as i32 % 4));
-        let step = seeded_numbers(case.seed ^ (climb + 11), best.1.len());
+        let step: Vec<f64> = seeded_numbers(case.seed ^ (climb + 11), best.1.len());
         let x: Vec<f64> = best.1.iter().zip(step).map(|(x, step)| x + by * step).collect();
         let found = measure(&x);
         best = if found > best.0 { (found, x) } else { best };
@@ -125,7 +125,7 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
         let mut found = share(&values);
         for climb in 0..120 {
             let size = 10f64.powi(-(climb % 3));
-            let step = seeded_numbers(start ^ (climb as u64 * 7 + 100), values.len());
+            let step: Vec<f64> = seeded_numbers(start ^ (climb as u64 * 7 + 100), values.len());
             let moved: Vec<f64> = values.iter().zip(step).map(|(value, step)| value + size * step).collect();
             let higher = share(&moved);
             (found, values) = if higher > found { (higher, moved) } else { (found, values) };

@@ -50,6 +50,9 @@ impl<T: Scalar> Loss<T> for Wrong {
         row_weights: Option<&[T]>,
         dy: &mut [T],
     ) -> Result<T, Error> {
+        if width == 0 || y.is_empty() {
+            return Err(Error::Empty { what: "the output" });
+        }
         let rows = y.len() / width;
         let targets = match target {
             Target::Classes(classes) => classes.len() * width,
@@ -63,6 +66,13 @@ impl<T: Scalar> Loss<T> for Wrong {
         }
         let weight = |row: usize| row_weights.map_or(T::one(), |weights| weights[row]);
         let total = (0..rows).fold(T::zero(), |sum, row| sum + weight(row));
+        let strange = |values: &[T]| values.iter().position(|value| !value.is_finite());
+        if let Some(index) = row_weights.and_then(strange) {
+            return Err(Error::NonFinite { what: "row weights", index, found: f64::NAN });
+        }
+        if total <= T::zero() {
+            return Err(Error::Parameter { what: "the sum of the weights", expected: "positive", found: 0.0 });
+        }
         let (two, smooth) = (scalar::<T>(2.0), scalar::<T>(0.1));
         let mut sum = T::zero();
         for row in 0..rows {
@@ -88,6 +98,9 @@ impl<T: Scalar> Loss<T> for Wrong {
             let each = scalar::<T>(width as f64).recip();
             match target {
                 Target::Values(values) => {
+                    if let Some(index) = strange(&values[row * width..][..width]) {
+                        return Err(Error::NonFinite { what: "targets", index, found: f64::NAN });
+                    }
                     for (i, (&y, dy)) in y.iter().zip(dy).enumerate() {
                         let d = y - values[row * width + i];
                         let moved = if self.is(Fault::MinimumElsewhere) { d - smooth } else { d };

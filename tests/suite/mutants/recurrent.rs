@@ -197,7 +197,7 @@ fn mutants_of_recurrent_layers() {
         (Fault::EndStateNotWritten, Law::Overwrites),
         (Fault::PaddingCounts, Law::Ragged),
         (Fault::LongestDecides, Law::Ragged),
-        (Fault::PaddedRows, Law::StaysInside),
+        (Fault::PaddedRows, Law::NoPanic),
     ];
     all_caught(
         "recurrent layers",

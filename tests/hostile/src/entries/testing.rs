@@ -18,8 +18,11 @@ use chainrule::{
     recurrent::Lstm,
     testing::{
         Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
-        loss_laws, measure_derivative, monitor_laws,
-        strategies::{Limits, OwnedBatchShape, batch_shapes, cases, lengths, networks, values, widths},
+        layer_laws_at, loss_laws, measure_derivative, monitor_laws,
+        strategies::{
+            Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
+            loss_cases, losses, networks, optimizers, transforms, values, widths,
+        },
         transform_laws,
     },
     transform::{GradientTransform, Sgd},
@@ -81,7 +84,13 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             1,
-            &["testing::cell_laws", "testing::layer_laws", "testing::Layers {}", "testing::Layers::of"],
+            &[
+                "testing::cell_laws",
+                "testing::layer_laws",
+                "testing::layer_laws_at",
+                "testing::Layers {}",
+                "testing::Layers::of",
+            ],
             &[],
             |c| {
                 let seed = c.word();
@@ -91,9 +100,10 @@ pub fn entries() -> Vec<Entry> {
                     })
                 } else {
                     let linear = Linear::new(3, 2);
-                    ensure(layer_laws(Layers::of(&linear), seed).is_ok(), || {
-                        format!("a lawful layer is accused with seed {seed}")
-                    })
+                    let layers = Layers::of(&linear);
+                    let shape = [chainrule::BatchShape::sequences(2, 5)];
+                    let kept = layer_laws(layers, seed).is_ok() && layer_laws_at(layers, &shape, seed).is_ok();
+                    ensure(kept, || format!("a lawful layer is accused with seed {seed}"))
                 }
             },
         ),
@@ -170,6 +180,51 @@ pub fn entries() -> Vec<Entry> {
                         node.build::<f32>()?;
                     }
                     _ => drop(cases::<f32>(Limits::default()).new_tree(&mut runner).map_err(refused)?.current()),
+                }
+                Ok(())
+            },
+        ),
+        entry(
+            3,
+            &[
+                "testing::strategies::loss_cases",
+                "testing::strategies::losses",
+                "testing::strategies::LossCase {}",
+                "testing::strategies::LossCase::evaluate",
+                "testing::strategies::OwnedTarget {}",
+                "testing::strategies::OwnedTarget::target",
+                "testing::strategies::optimizers",
+                "testing::strategies::transforms",
+                "testing::strategies::chains_around",
+                "testing::strategies::around",
+                "testing::strategies::cases_around",
+                "testing::strategies::Around::build",
+            ],
+            &[],
+            |c| {
+                let mut runner = TestRunner::deterministic();
+                let refused = |reason: chainrule::proptest::test_runner::Reason| Fault::Refused(reason.to_string());
+                let limits = Limits { width: c.size(), depth: 1, batch: c.size(), ..Limits::default() };
+                match c.below(5) {
+                    0 => {
+                        let (loss, case) = losses::<f64>().new_tree(&mut runner).map_err(refused)?.current();
+                        let _ = case.target.target();
+                        case.evaluate(&*loss)?;
+                    }
+                    1 => {
+                        let kinds = [TargetKind::Classes, TargetKind::Signs, TargetKind::Shares];
+                        let case =
+                            loss_cases::<f32>(kinds[c.below(3)]).new_tree(&mut runner).map_err(refused)?.current();
+                        let _ = case.evaluate(&MeanSquaredError::new());
+                    }
+                    2 => drop(transforms::<f32>().new_tree(&mut runner).map_err(refused)?.current()),
+                    3 => drop(chains_around(optimizers::<f64>()).new_tree(&mut runner).map_err(refused)?.current()),
+                    _ => {
+                        let network = around(limits, [c.few(), c.few()]).new_tree(&mut runner).map_err(refused)?;
+                        let _ = network.current().build::<f64>(Linear::new(3, 2));
+                        let cases = cases_around::<f64, _>(limits, || Linear::new(3, 2));
+                        drop(cases.new_tree(&mut runner).map_err(refused)?.current());
+                    }
                 }
                 Ok(())
             },

@@ -1,0 +1,104 @@
+//! The smallest example of a wrong gradient, and the element that is wrong.
+
+use super::{
+    Asked, Given, Suite,
+    adjoint::{ADJOINT, Comparison, Part, at_rest, widened},
+    run,
+};
+use crate::testing::{
+    Law,
+    law::{listed, number},
+};
+use alloc::{format, vec::Vec};
+
+impl Suite<'_, '_> {
+    /// Makes the example small, finds the element that is wrong, and notes it.
+    #[inline]
+    pub(super) fn accuse(
+        &mut self,
+        part: Part,
+        given: &Given<f64>,
+        asked: &Asked<'_>,
+        scalar: usize,
+        all: &Comparison,
+    ) {
+        const LOOKED_AT: usize = 512;
+        let mut given = given.clone();
+        if given.x.len() <= 64 {
+            for i in 0..given.x.len() {
+                for simple in [0.0, 1.0, given.x[i].round(), (given.x[i] * 8.0).round() / 8.0] {
+                    let before = core::mem::replace(&mut given.x[i], simple);
+                    if self.fails(part, &given, asked, scalar, 0) {
+                        break;
+                    }
+                    given.x[i] = before;
+                }
+            }
+        }
+        let results = [
+            run(self.layers.double, &given, asked).ok(),
+            run(self.layers.single, &given.map(|value| value as f32), asked).ok().as_ref().map(widened),
+        ];
+        let (name, seed) = (ADJOINT[scalar].0, self.seed);
+        let mut place = self.at(name, asked.shape);
+        let (mut expected, mut found) = (all.expected, all.found);
+        if let Some(results) = &results[scalar] {
+            let (text, shape, gradient) = self.part(part, results);
+            let gradient = gradient.to_vec();
+            place = format!("{place}: {text}");
+            let truth: Vec<f64> = (0..gradient.len().min(LOOKED_AT))
+                .filter_map(|i| {
+                    let direction = self.unit(part, i, &given);
+                    self.along(&given, &direction, asked).map(|(expected, _)| expected)
+                })
+                .collect();
+            let worst = (0..truth.len()).max_by(|&a, &b| {
+                let off = |i: usize| (gradient[i] - truth[i]).abs();
+                off(a).total_cmp(&off(b))
+            });
+            if let Some(worst) = worst {
+                let (row, column) = (worst / shape[1].max(1), worst % shape[1].max(1));
+                if let Part::Block(i) = part {
+                    let block = self.block(i);
+                    let rows = (shape[0] / block.gates.len().max(1)).max(1);
+                    place.extend(block.gates.get(row / rows).map(|gate| format!(", gate `{gate}`")));
+                }
+                place = format!("{place}, element [{row}, {column}] of {shape:?}");
+                (expected, found) = (truth[worst], gradient[worst]);
+            }
+        }
+        let expected = format!("{}, by dual numbers through forward", number(expected));
+        let found = format!("{}, by backward{}", number(found), hint(all));
+        let input = format!("x = {}; parameters of seed {seed}", listed(&given.x));
+        self.trial.breaks(Law::Adjoint, place, expected, found, input);
+    }
+
+    /// The direction of one element of a part.
+    #[inline]
+    fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
+        let mut direction = at_rest(given);
+        match part {
+            Part::Everything => {}
+            Part::Input => direction.x[i] = 1.0,
+            Part::State => direction.state.iter_mut().for_each(|state| state[i] = 1.0),
+            Part::Block(block) => {
+                direction.w[self.block(block).range.start + i] = 1.0;
+            }
+        }
+        direction
+    }
+}
+
+/// What the two products have to do with each other, where it is simple.
+#[inline]
+fn hint(comparison: &Comparison) -> &'static str {
+    let ratio = comparison.found / comparison.expected;
+    let near = |value: f64| (ratio - value).abs() < 1e-6;
+    match () {
+        () if near(-1.0) => ": the sign",
+        () if near(0.0) => ": it is missing",
+        () if near(2.0) => ": counted twice",
+        () if near(0.5) => ": half of it",
+        () => "",
+    }
+}

@@ -1,0 +1,95 @@
+//! What a layer states: blocks, and memory for a pass.
+
+use super::{Suite, described};
+use crate::{
+    batch_shape::BatchShape,
+    block::{Block, Role},
+    layer::Mode,
+    testing::Law,
+};
+use alloc::{format, string::String, vec::Vec};
+
+impl Suite<'_, '_> {
+    #[inline]
+    pub(super) fn blocks_tile(&mut self) {
+        let mut next = 0;
+        let mut names: Vec<&str> = Vec::new();
+        let mut wrong = None;
+        for block in &self.blocks {
+            let Block { name, range, shape, gates, .. } = block;
+            let holds = [
+                (range.start == next, format!("a start at {next}"), format!("{range:?}")),
+                (range.len() == shape[0] * shape[1], format!("{shape:?} values"), format!("{range:?}")),
+                (!names.contains(&&**name), "a name of its own".into(), format!("{name:?} again")),
+                (
+                    gates.is_empty() || shape[0] % gates.len() == 0,
+                    "as many rows for each gate".into(),
+                    format!("{shape:?}"),
+                ),
+            ];
+            if let Some((_, expected, found)) = holds.into_iter().find(|(holds, ..)| !holds) {
+                wrong = wrong.or(Some((format!("{}block `{name}`", self.label), expected, found)));
+            }
+            names.push(name);
+            next = range.end;
+        }
+        for parameters in [
+            self.layers.double.dims().parameters,
+            self.layers.single.dims().parameters,
+            self.layers.dual.dims().parameters,
+        ] {
+            if parameters != next {
+                let place = format!("{}the end of the last block", self.label);
+                wrong = wrong.or(Some((place, format!("{parameters} parameters, as in dims()"), format!("{next}"))));
+            }
+        }
+        if let Some((place, expected, found)) = wrong {
+            self.trial.breaks(Law::BlocksTile, place, expected, found, "");
+        }
+    }
+
+    #[inline]
+    pub(super) fn needs_grow(&mut self) {
+        let layer = self.layers.double;
+        for mode in [Mode::Train, Mode::Evaluate, Mode::Infer] {
+            for (batch, steps) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 5)] {
+                let shape = BatchShape::sequences(batch, steps);
+                let memory = layer.memory(shape, mode);
+                let trained = layer.memory(shape, Mode::Train);
+                if memory.state != trained.state || (mode == Mode::Infer && memory.saved > 0) {
+                    let place = format!("{}{mode:?}, {}", self.label, described(shape));
+                    let expected = "the state of each mode, and nothing saved in Infer";
+                    let found = format!("{memory:?}, and in Train {trained:?}");
+                    self.trial.breaks(Law::MemoryGrows, place, expected, found, "");
+                }
+                for larger in [BatchShape::sequences(batch + 1, steps), BatchShape::sequences(batch, steps + 1)] {
+                    let more = layer.memory(larger, mode);
+                    let holds =
+                        more.saved >= memory.saved && more.scratch >= memory.scratch && more.state == memory.state;
+                    if !holds {
+                        let place = format!("{}{mode:?}, {} after {}", self.label, described(larger), described(shape));
+                        let expected = format!("at least {memory:?}, and the same state");
+                        self.trial.breaks(Law::MemoryGrows, place, expected, format!("{more:?}"), "");
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn blocks_matter(&mut self) {
+        for (block, matters) in self.blocks.iter().zip(&self.matters) {
+            // A cell may leave a gate without recurrent weights.
+            let silent = match block.role {
+                Role::Recurrent => matters.iter().all(|matters| !matters).then_some(0),
+                _ => matters.iter().position(|matters| !matters),
+            };
+            if let Some(gate) = silent {
+                let gate = block.gates.get(gate).map_or_else(String::new, |gate| format!(", gate `{gate}`"));
+                let place = format!("{}block `{}`{gate}", self.label, block.name);
+                let expected = "a gradient for some input";
+                self.trial.breaks(Law::BlocksMatter, place, expected, "0 for all that were tried", "");
+            }
+        }
+    }
+}
