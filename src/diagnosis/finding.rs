@@ -29,9 +29,9 @@ pub struct Finding {
     pub layer: String,
     /// The monitored pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
-    /// How much was measured, where it is a matter of decades: of the gradient. Of [`Cause::LearningRateTooHigh`] and
-    /// [`Cause::LearningRateTooLow`], of update over parameter. Of weights that saturate units and were changed or
-    /// loaded, of their size over what the description draws.
+    /// The measured size of the fault in decades: of the gradient. For [`Cause::LearningRateTooHigh`] and
+    /// [`Cause::LearningRateTooLow`] it is the ratio of update to parameter. For changed or loaded weights that
+    /// saturate units it is the ratio of their root mean square to that of the description.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// The value of `decades` that theory predicts.

@@ -335,7 +335,7 @@ mod tests {
         }
     }
 
-    /// A mutant fails it by a crash: a worker that looks for more finds the last job open again, and its owner gone.
+    /// Without the empty job of `drop`, a worker can read the last job after its owner is freed: this test crashes.
     #[test]
     fn pool_dropped_after_a_job_runs_no_further_part() {
         let ran = AtomicUsize::new(0);

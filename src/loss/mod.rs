@@ -188,7 +188,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
     }
 }
 
-/// What the rows of a loss count for together: in `f64` for narrow formats, which cannot count them.
+/// The total weight of the rows of a loss, in `f64`: a narrow format cannot count many rows.
 struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -208,7 +208,7 @@ impl<T: Scalar> Total<T> {
         }
     }
 
-    /// What a value counts for.
+    /// The factor on the loss of each value.
     fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {
             return Ok(Share { factor: T::one(), wide: 1.0 });

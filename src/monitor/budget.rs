@@ -41,11 +41,11 @@ impl LinkBudget {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BlockBudget {
-    /// The block's name.
+    /// The name of the block.
     pub name: String,
-    /// What it does.
+    /// The role of the block: weight, recurrent weight, bias or gain.
     pub role: Role,
-    /// Its parameters.
+    /// The number of parameters of the block.
     pub parameters: NormStats,
     /// Their gradient.
     pub gradient: NormStats,

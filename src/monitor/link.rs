@@ -21,7 +21,7 @@ pub enum Factor {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
-    /// Its name, made once: `3`, `3.residual.1`, `0.recurrent`.
+    /// The name of the link, made once: `3`, `3.residual.1`, `0.recurrent`.
     pub name: &'a str,
     /// The index of its name in the network's table of names.
     pub index: usize,

@@ -25,7 +25,7 @@ use alloc::boxed::Box;
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
-    /// The answers of the two when they were given.
+    /// The answers of both layers at construction.
     kept: [Answers; 2],
 }
 

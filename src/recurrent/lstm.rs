@@ -135,7 +135,7 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// The values of a gate at a block of pre-activations; what it keeps goes in their place.
+/// Computes a block of gate values; writes the values saved for the backward pass over the pre-activations.
 #[inline(always)]
 fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],

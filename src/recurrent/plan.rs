@@ -20,13 +20,13 @@ use alloc::{string::ToString, vec::Vec};
 use core::ops::Range;
 use rand_core::Rng;
 
-/// The answers of a cell; those of one without gates where they break a rule.
+/// The checked answers of a cell. If they break a rule, the sizes are those of a cell without gates.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
     pub(super) gates: &'static [Gate],
     pub(super) products: Vec<Product>,
     pub(super) sizes: CellSizes,
-    /// The rule that the answers break.
+    /// The rule that the answers of the cell break.
     pub(super) broken: Option<LayerRule>,
 }
 

@@ -57,7 +57,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The member that is the transform `G`, of that stage.
+    /// The chain member for the transform type `G`, at `stage`.
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
         Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, plain_rate: None }

@@ -126,11 +126,11 @@ impl BlockStatistics {
         self.update_broken
     }
 
-    /// Its name: `0.weight`.
+    /// The name of the block: `0.weight`.
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// What it does.
+    /// The role of the block: weight, recurrent weight, bias or gain.
     pub fn role(&self) -> Role {
         self.role
     }

@@ -8,9 +8,9 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Steps of a sequence that are looked at.
+/// The number of steps of a sequence that are measured.
 pub(super) const STEPS: usize = 8;
-/// Values of a step that are looked at.
+/// The number of values of a step that are measured.
 const VALUES: usize = 256;
 
 /// How open a gate stood, and how steep its activation was there.

@@ -114,7 +114,7 @@ impl LinkStatistics {
         }
     }
 
-    /// Its name, as in the budget.
+    /// The name of the link, as in the budget.
     pub fn name(&self) -> &str {
         &self.name
     }
