@@ -273,19 +273,20 @@ impl Unrolled {
         }
     }
 
-    /// Refuses a slice without room for all parameters.
-    fn check_parameters(&self, what: &str, found: usize) {
+    /// The number of parameters, for which a slice of `found` values must have room.
+    fn check_parameters(&self, what: &str, found: usize) -> usize {
         let Sizes { z, u, .. } = self.sizes();
         let biases = if self.bias.is_some() { z.saturating_add(u) } else { 0 };
         let matrices = saturating_product(&[z, self.inputs.saturating_add(self.hidden)]);
         let expected = matrices.saturating_add(biases);
         hold(what, expected, found.min(expected));
+        expected
     }
 
     /// W, U, b, b_u.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        self.check_parameters("w of a Recurrent", w.len());
+        let w = &w[..self.check_parameters("w of a Recurrent", w.len())];
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
@@ -294,7 +295,8 @@ impl Unrolled {
 
     pub(super) fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        self.check_parameters("w or dw of a Recurrent", w.len());
+        let parameters = self.check_parameters("w or dw of a Recurrent", w.len());
+        let w = w.split_at_mut(parameters).0;
         let (weight, rest) = w.split_at_mut(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at_mut(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });
