@@ -22,9 +22,9 @@
 //! ```
 //!
 //! Start with [`dataset`] and [`trainer`] to train, [`model`] to predict and to save (feature `safetensors`),
-//! [`metrics`] to judge predictions. [`monitor`] measures gradients, [`diagnosis`] finds a fault and its fix, [`testing`]
-//! proves a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md longer
-//! examples.
+//! [`metrics`] to judge predictions. [`monitor`] measures gradients, [`diagnosis`] finds a fault and its fix,
+//! [`testing`] proves a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md
+//! longer examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -27,8 +27,8 @@ use rand_core::Rng;
 /// apart. Source: Dauphin et al. 2017; Shazeer 2020.
 ///
 /// # Shapes
-/// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[2 · outputs, inputs\] and `bias` \[2 · outputs, 1\], each
-/// with the gates `value` and `gate`.
+/// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[2 · outputs, inputs\] and `bias` \[2 · outputs, 1\],
+/// each with the gates `value` and `gate`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GatedLinear {

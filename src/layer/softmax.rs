@@ -7,8 +7,8 @@ use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 /// Softmax over the values of each row: `y_k = exp(x_k)/Σ_j exp(x_j)`.
 ///
 /// Backward: `dx_k = y_k (dy_k − Σ_j y_j dy_j)`. Computed from differences to the largest value, so that neither large
-/// values nor nearly certain rows lose digits. [`CrossEntropy`](crate::loss::CrossEntropy) contains it: this layer is for
-/// probabilities inside a network, such as attention weights.
+/// values nor nearly certain rows lose digits. [`CrossEntropy`](crate::loss::CrossEntropy) contains it: this layer is
+/// for probabilities inside a network, such as attention weights.
 ///
 /// # Shapes
 /// x, y: \[rows, width\].

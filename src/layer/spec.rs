@@ -34,8 +34,9 @@ macro_rules! layer_spec {
     ($($file:ident: $name:ident;)*) => {
         /// A layer as data.
         ///
-        /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without recursion. What
-        /// is nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth alone.
+        /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without
+        /// recursion. What is nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth
+        /// alone.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {

@@ -222,8 +222,8 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::InvalidLayer`], with the layer, for one that reads later steps or needs all of them:
-    /// [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable). So is a network with a layer of your own that gives
-    /// other outputs a step at a time, in a trial of 4 random steps. The errors of
+    /// [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable). So is a network with a layer of your own that
+    /// gives other outputs a step at a time, in a trial of 4 random steps. The errors of
     /// [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
     pub fn stream(&self) -> Result<Stream<'_, T>, Error> {
         Stream::new(self)
