@@ -84,6 +84,8 @@ fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
 
 /// Pre-activations of this root mean square or more are where tanh is flat for most units: φ′(3) is 0.01.
 const FAR_OUT: f64 = 3.0;
+/// The share of the bound of φ′ below which a unit counts as saturated.
+const SATURATED: f64 = 0.05;
 /// Weights that are more times as large as the description draws them were changed or loaded.
 const CHANGED: f64 = 3.0;
 
@@ -119,6 +121,9 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         }
         // Saturation that training brought is judged by its steps; that of the start, by the weights.
         let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
+        // Units that do not saturate hold the average above this. Less is measured only in a gradient that underflows.
+        let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
+        let slope = if underflows { 1.0 } else { slope };
         let lines = &diagnosis.thresholds;
         let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)));
         if let Some(severity) = severity {

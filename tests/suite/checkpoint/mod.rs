@@ -95,7 +95,10 @@ fn a_carried_state_resumes() {
     let path = directory.path().join("run");
     let make = || {
         let network = Sequential::<f64>::input(2).recurrent(3, Lstm::new()).linear(1).build().unwrap();
-        Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap()
+        let mut run = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+        // Makes room for two samples of four steps.
+        run.predict(&Dataset::sequences(2, 4, &[0.0; 16], None).unwrap()).unwrap();
+        run
     };
     let mut first = make();
     let shape = BatchShape::sequences(2, 4);

@@ -22,13 +22,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
 
 /// Names in the table that `surface` does not see: made by macros, or without arguments.
 const BESIDES: &[&str] = &[
+    "activation::ActivationKind: Activation",
     "layer::CellKind {}",
     "layer::CellKind: Deserialize",
-    "layer::GatedLinear: Deserialize",
-    "layer::GatedLinear: Layer",
-    "layer::GatedLinear::bias",
-    "layer::GatedLinear::new",
-    "layer::GatedLinear::weights",
     "layer::Hints::accepts_short_dy",
     "layer::Hints::dx_zero_before_last_step",
     "layer::Hints::ignores_x",
@@ -47,9 +43,6 @@ const BESIDES: &[&str] = &[
     "layer::RmsNorm: Layer",
     "layer::RmsNorm::epsilon",
     "layer::RmsNorm::new",
-    "layer::Softmax: Deserialize",
-    "layer::Softmax: Layer",
-    "layer::Softmax::new",
     "loss::Huber: Loss",
     "loss::Huber::new",
     "loss::Huber::reduction",
@@ -65,13 +58,10 @@ const BESIDES: &[&str] = &[
     "loss::SmoothL1: Loss",
     "loss::SmoothL1::new",
     "loss::SmoothL1::reduction",
-    "recurrent::Elman: Cell",
-    "recurrent::Elman::new",
-    "recurrent::Gru: Cell",
-    "recurrent::Gru::new",
-    "recurrent::Gru::variant",
-    "recurrent::Lstm: Cell",
-    "recurrent::Lstm::new",
+    "testing::strategies::OwnedTarget::target",
+    "testing::strategies::losses",
+    "testing::strategies::optimizers",
+    "testing::strategies::transforms",
     "trainer::Trainer::averaged_parameters",
 ];
 

@@ -280,7 +280,14 @@ impl Surface {
                     }
                     end + 1
                 }
-                "macro_rules" => end + 1,
+                "macro_rules" => {
+                    if let (Some((last, above)), Some(tree)) = (module.split_last(), trees.get(end))
+                        && last == "list"
+                    {
+                        self.listed(std::slice::from_ref(tree), children.parent().unwrap_or(children), above);
+                    }
+                    end + 1
+                }
                 _ if trees.get(at + 1).is_some_and(|tree| tree.is("!")) => {
                     // Items that a macro passes through unchanged.
                     if let Some(Tree::Group(_, inner)) = trees.get(at + 2) {
@@ -291,6 +298,27 @@ impl Surface {
                 "const" | "static" | "type" | "extern" => find(trees, at, |tree| tree.is(";")) + 1,
                 _ => at + 1,
             };
+        }
+    }
+
+    /// The lines `file: Type, Type;` of a `list.rs`: a macro makes `mod file; pub use file::{Type, Type};` of each.
+    fn listed(&mut self, trees: &[Tree], children: &Path, module: &[String]) {
+        for tree in trees {
+            if let Tree::Group(_, inner) = tree {
+                self.listed(inner, children, module);
+            }
+        }
+        let begins = |tree: &Tree, upper: bool| {
+            word(Some(tree))
+                .is_some_and(|word| word.starts_with(|c: char| c.is_alphabetic() && c.is_uppercase() == upper))
+        };
+        for line in trees.split(|tree| tree.is(";")) {
+            let is_line = |three: &[Tree]| begins(&three[0], false) && three[1].is(":") && begins(&three[2], true);
+            let Some(at) = line.windows(3).position(is_line) else { continue };
+            self.module(&Head::default(), &[Tree::Word("mod".into()), line[at].clone()], children, module);
+            for name in line[at + 2..].iter().filter(|tree| begins(tree, true)).filter_map(|tree| word(Some(tree))) {
+                self.exported.insert((module.to_vec(), name.to_string()));
+            }
         }
     }
 

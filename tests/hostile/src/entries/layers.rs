@@ -409,6 +409,8 @@ pub fn entries() -> Vec<Entry> {
                 "layer::CellKind: Deserialize",
                 "layer::GruVariant: Deserialize",
                 "layer::BranchScale: Deserialize",
+                "recurrent::Gru: Deserialize",
+                "recurrent::Lstm: Deserialize",
             ],
             &[],
             |c| {
