@@ -2,9 +2,9 @@
 
 /// Widths of a layer, in values per row, and how many parameters it has.
 ///
-/// Constructors of layers do not fail on sizes: [`Sequential::push`], [`initialize`] and
-/// [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that does not fit is `usize::MAX` here,
-/// which they refuse.
+/// Constructors of layers do not fail on sizes: [`Sequential::push`](super::Sequential::push),
+/// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that
+/// does not fit is `usize::MAX` here, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
