@@ -51,11 +51,11 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     check_width(workspace.dims().input, data)?;
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
     let (per_step, width) = (per_step(workspace.network()), workspace.dims().output);
+    let mut at_once = (ROWS / data.steps()).clamp(1, data.samples());
     // Coupled samples see each other, so their batch is never split.
-    let at_once = match workspace.network().samples() {
-        Samples::Coupled => data.samples(),
-        _ => (ROWS / data.steps()).clamp(1, data.samples()),
-    };
+    if at_once < data.samples() && workspace.network().samples() == Samples::Coupled {
+        at_once = data.samples();
+    }
     workspace.reserve(at_once, data.steps())?;
     if at_once == 1 || data.steps() == 1 {
         // Rows of one sample, and rows of samples of one step, lie as a pass takes them.
