@@ -36,7 +36,8 @@ impl Around {
     /// activation as [`ActivationLayer`](crate::layer::ActivationLayer), an initializer in a layer that has it.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer of other widths than those asked for.
+    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer of other widths than those asked
+    /// for.
     pub fn build<T: Scalar>(&self, layer: impl Layer<T> + 'static) -> Result<Sequential<T>, Error> {
         let before = self.before.as_ref().map(LayerSpec::build).transpose()?;
         let input = before.as_ref().map_or(layer.dims().input, |before| before.dims().input);
