@@ -132,15 +132,19 @@ impl<T: Scalar> Loss<T> for LogCosh {
                 return Err(Error::Length { what, expected, found });
             }
         }
+        let finite = |what, index, value: T| match value.is_finite() {
+            true => Ok(value),
+            false => Err(Error::NonFinite { what, index, found: value.to_f64().unwrap_or(f64::NAN) }),
+        };
         let mut sum = T::zero();
         for row in 0..rows {
-            let weight = row_weights.map_or(T::one(), |weights| weights[row]);
+            let weight = finite("row weights", row, row_weights.map_or(T::one(), |weights| weights[row]))?;
             for i in row * width..(row + 1) * width {
                 if weight.is_zero() {
                     dy[i] = T::zero();
                     continue;
                 }
-                let d = y[i] - t[i];
+                let d = y[i] - finite("targets", i, t[i])?;
                 // ln cosh d = |d| + ln(1 + e^(−2|d|)) − ln 2.
                 let size = d.abs();
                 sum += weight * (size + math::ln_1p(math::exp(-(size + size))) - scalar(std::f64::consts::LN_2));
