@@ -193,13 +193,13 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     let text = serde_json::to_string(&Layer::<f32>::spec(&layer)).unwrap_or_default();
                     let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
-                    return known::<f32>(c, read.build()?);
+                    return drive::<f32>(c, read.build()?, None);
                 }
                 if c.flag() {
                     let network = Sequential::<f64>::input(width).gated_linear(outputs, Relu).build()?;
-                    return known::<f64>(c, Box::new(network));
+                    return drive::<f64>(c, Box::new(network), None);
                 }
-                known::<f64>(c, Box::new(layer))
+                drive::<f64>(c, Box::new(layer), None)
             },
         ),
         entry(3, &["layer::Softmax::new", "layer::Softmax: Layer", "layer::Softmax: Deserialize"], &[], |c| {
@@ -207,12 +207,12 @@ pub fn entries() -> Vec<Entry> {
             let text = format!("{{\"Softmax\":{{\"width\":{size}}}}}");
             if c.flag() {
                 let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
-                return known::<f32>(c, read.build()?);
+                return drive::<f32>(c, read.build()?, None);
             }
             if c.flag() {
-                return known::<f64>(c, Box::new(Sequential::<f64>::input(width).softmax().build()?));
+                return drive::<f64>(c, Box::new(Sequential::<f64>::input(width).softmax().build()?), None);
             }
-            known::<f64>(c, Box::new(Softmax::new(size)))
+            drive::<f64>(c, Box::new(Softmax::new(size)), None)
         }),
         entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], &[], |c| {
             let input = c.width();
