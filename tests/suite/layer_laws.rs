@@ -60,13 +60,12 @@ cell_laws!(elman_identity, Elman::new(Identity));
 cell_laws!(elman_softsign, Elman::new(Softsign));
 
 /// The bar of the crate's own layers: rounding, and no more. Among thousands of draws are some whose gradient cancels
-/// in itself, in which rounding is all that is left: there the laws must hold, and the worst is printed. Inputs of 1e4,
-/// at which the gates of a cell cancel, cost f32 a decade.
+/// in itself, in which rounding is all that is left: there the laws must hold, and the worst is printed.
 fn exact(verdict: Result<Evidence, chainrule::testing::Violations>) -> [f64; 2] {
     let evidence = verdict.unwrap_or_else(|violations| panic!("{violations}"));
     let worst = ["f64", "f32"].map(|scalar| evidence.worst(Law::Adjoint, scalar).expect("a measured adjoint"));
     let cancels = std::env::var("CHAINRULE_SEEDS").is_ok();
-    assert!(cancels || (worst[0] <= 1e-13 && worst[1] <= 1e-4), "{evidence}");
+    assert!(cancels || (worst[0] <= 1e-13 && worst[1] <= 1e-5), "{evidence}");
     worst
 }
 

@@ -378,7 +378,7 @@ fn losses_and_chains_shrink_to_the_simplest() {
 #[test]
 fn faults_around_a_layer_shrink_to_two_units_and_two_steps() {
     type Faulty = fn(&Case<f64, Around>) -> bool;
-    let faults: [(&str, Faulty); 9] = [
+    let faults: [(&str, Faulty); 10] = [
         ("always", |_| true),
         ("of two steps", |case| case.shape.shape().steps > 1),
         ("of two samples", |case| case.shape.shape().batch > 1),
@@ -386,6 +386,7 @@ fn faults_around_a_layer_shrink_to_two_units_and_two_steps() {
             "of ragged sequences",
             |case| matches!(&case.shape, OwnedBatchShape::Ragged(all) if all[0] != all[all.len() - 1]),
         ),
+        ("of large inputs", |case| case.x.iter().any(|x| x.abs() > 1.5)),
         ("behind a layer", |case| case.network.before.is_some()),
         ("before a layer", |case| case.network.after.is_some()),
         ("beside a skip", |case| case.network.skip.is_some()),

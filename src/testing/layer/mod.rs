@@ -83,7 +83,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 ];
 
 /// The inputs and the state with which passes are drawn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Inputs {
     /// The factor on normal numbers.
     size: f64,

@@ -87,15 +87,16 @@ fn cases_of<T: Scalar, N: core::fmt::Debug + 'static>(
     dims: impl Fn(&N) -> Dims + 'static,
 ) -> BoxedStrategy<Case<T, N>> {
     let limits = limits.capped();
-    // A prime number of values, taken in turn: the network can shrink without new ones being drawn.
+    // A prime number of values, taken in turn: the network can shrink without new ones being drawn. The input takes them
+    // from the start and the parameters from the end, so that neither changes with the length of the other.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
     (networks, batch_shapes(limits.batch, limits.steps), values)
         .prop_map(move |(network, shape, values)| {
             let dims = dims(&network);
-            let mut values = values.into_iter().cycle();
-            let w = values.by_ref().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
-            let x = values.take(dims.input.saturating_mul(shape.shape().rows())).map(scalar).collect();
+            let w = values.iter().rev().cycle().take(dims.parameters).map(|value| scalar(0.5 * value)).collect();
+            let inputs = dims.input.saturating_mul(shape.shape().rows());
+            let x = values.iter().cycle().take(inputs).map(|&value| scalar(value)).collect();
             Case { network, w, x, shape }
         })
         .boxed()
