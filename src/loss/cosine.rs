@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, each_value::values};
+use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, values};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},

@@ -1,6 +1,6 @@
 //! Losses of probabilities, from logits.
 
-use super::{Loss, Mean, Reduction, RowsOf, Sum, Target, Total, check_finite, total_weight};
+use super::{Loss, Mean, Reduction, RowsOf, Sum, Target, Total, check_finite, total_weight, values};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -260,10 +260,7 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
         dy: &mut [T],
     ) -> Result<T, Error> {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let Target::Values(target) = target else {
-            return Err(Error::TargetKind { loss: "BinaryCrossEntropy", expected: "values", found: "classes" });
-        };
-        require_length("targets", y.len(), target.len())?;
+        let target = values("BinaryCrossEntropy", target, y.len())?;
         if self.positive.len() > 1 {
             require_length("positive weights", width, self.positive.len())?;
         }

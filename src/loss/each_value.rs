@@ -1,10 +1,7 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Mean, Reduction, RowsOf, Target, check_finite};
-use crate::{
-    error::{Error, require_length},
-    scalar::Scalar,
-};
+use super::{Mean, Reduction, RowsOf, Target, check_finite, values};
+use crate::{error::Error, scalar::Scalar};
 
 /// A loss `Σ ℓ(y, t)` over all values, or their mean.
 pub(super) trait EachValue<T: Scalar> {
@@ -49,12 +46,4 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
         }
     }
     Ok(mean.total())
-}
-
-/// The values of a target, as many as the output has; refuses classes.
-pub(super) fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
-    let Target::Values(values) = target else {
-        return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
-    };
-    require_length("targets", expected, values.len()).map(|()| values)
 }

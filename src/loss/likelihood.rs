@@ -1,8 +1,8 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, each_value::values};
+use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, classes, values};
 use crate::{
-    error::{Error, require, require_length},
+    error::{Error, require},
     math,
     scalar::{Scalar, to_f64},
 };
@@ -100,10 +100,7 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
         dy: &mut [T],
     ) -> Result<T, Error> {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let Target::Classes(classes) = target else {
-            return Err(Error::TargetKind { loss: "NegativeLogLikelihood", expected: "classes", found: "values" });
-        };
-        require_length("targets", rows.rows, classes.len())?;
+        let classes = classes("NegativeLogLikelihood", target, rows.rows)?;
         let share = rows.total(1).share(self.reduction)?;
         let mut mean = Mean::new(share);
         for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {

@@ -1,8 +1,8 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target};
+use super::{Loss, Mean, Reduction, RowsOf, Target, classes};
 use crate::{
-    error::{Error, require, require_length},
+    error::{Error, require},
     scalar::{Scalar, scalar},
 };
 
@@ -62,10 +62,7 @@ impl<T: Scalar> Loss<T> for MultiMargin {
         dy: &mut [T],
     ) -> Result<T, Error> {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let Target::Classes(classes) = target else {
-            return Err(Error::TargetKind { loss: "MultiMargin", expected: "classes", found: "values" });
-        };
-        require_length("targets", rows.rows, classes.len())?;
+        let classes = classes("MultiMargin", target, rows.rows)?;
         let margin = scalar::<T>(self.margin);
         let in_format = margin.is_finite();
         require(in_format, "the margin of MultiMargin", "finite in the number format of the network", self.margin)?;

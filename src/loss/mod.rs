@@ -280,3 +280,19 @@ fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Re
         None => Ok(()),
     }
 }
+
+/// The values of a target, as many as the output has; refuses classes.
+fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
+    let Target::Values(values) = target else {
+        return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
+    };
+    require_length("targets", expected, values.len()).map(|()| values)
+}
+
+/// The classes of a target, one for each row; refuses values.
+fn classes<'a, T>(loss: &'static str, target: Target<'a, T>, rows: usize) -> Result<&'a [usize], Error> {
+    let Target::Classes(classes) = target else {
+        return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
+    };
+    require_length("targets", rows, classes.len()).map(|()| classes)
+}
