@@ -20,8 +20,8 @@ pub struct HardShrink {
 checked_when_read!(HardShrink { lambda });
 
 impl HardShrink {
-    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite and
-    /// not 0.
+    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite
+    /// and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `lambda` is finite and at least 0.

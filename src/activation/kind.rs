@@ -28,7 +28,9 @@ pub trait AnyActivation: Debug + Send + Sync {
     /// Whether `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
 
-    /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps; `None` if it is not known.
+    /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps.
+    ///
+    /// `None` if it is not known.
     fn lipschitz(&self) -> Option<f64> {
         if self.jump_points().is_empty() { self.bounds().map(|bounds| bounds.magnitude()) } else { Some(f64::INFINITY) }
     }
@@ -104,7 +106,10 @@ macro_rules! kinds {
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum ActivationKind {
-            $($(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")] $name(super::$name),)+)+
+            $($(
+                #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
+                $name(super::$name),
+            )+)+
             /// A custom activation. It cannot be written to a file.
             #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
             Custom(Arc<dyn AnyActivation>),

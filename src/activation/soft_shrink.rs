@@ -20,8 +20,8 @@ pub struct SoftShrink {
 checked_when_read!(SoftShrink { lambda });
 
 impl SoftShrink {
-    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite and
-    /// not 0.
+    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite
+    /// and not 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `lambda` is finite and at least 0.
