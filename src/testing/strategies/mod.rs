@@ -87,8 +87,8 @@ fn cases_of<T: Scalar, N: core::fmt::Debug + 'static>(
     dims: impl Fn(&N) -> Dims + 'static,
 ) -> BoxedStrategy<Case<T, N>> {
     let limits = limits.capped();
-    // A prime number of values, taken in turn: the network can shrink without new ones being drawn. The input takes them
-    // from the start and the parameters from the end, so that neither changes with the length of the other.
+    // A prime number of values, taken in turn: the network can shrink without new ones being drawn. The input takes
+    // them from the start and the parameters from the end, so that neither changes with the length of the other.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
     (networks, batch_shapes(limits.batch, limits.steps), values)
