@@ -39,6 +39,11 @@ pub(crate) const fn is_narrow<T>() -> bool {
     size_of::<T>() < size_of::<f32>()
 }
 
+/// The smallest normal number of the format in which numbers of type `T` are computed.
+pub(crate) fn least_normal<T: Scalar>() -> f64 {
+    if is_narrow::<T>() { f64::MIN_POSITIVE } else { to_f64(T::min_positive_value()) }
+}
+
 /// `factor · x`, computed in `f64` if `T` is narrow, since `T` may be unable to represent `factor`.
 #[inline(always)]
 pub(crate) fn scaled<T: Scalar>(factor: f64, x: T) -> T {

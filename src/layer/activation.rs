@@ -71,7 +71,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         LayerSpec::ActivationLayer { width: self.width, activation: self.activation.kind() }
     }
 
-    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        pass.check("ActivationLayer", self, w);
         match pass.ctx.mode.saves() {
             true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
             false => apply(pass.x, [pass.y], Value(self.activation.clone())),
@@ -79,7 +80,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         pass.ctx.report_activation(Some(&self.activation), pass.x, pass.y);
     }
 
-    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        pass.check("ActivationLayer", self, w);
         let Some(dz) = pass.dx else { return };
         map2(pass.saved, pass.dy, dz, |derivative, dy| derivative * dy);
         pass.ctx.report_activation_gradient(Some(&self.activation), pass.dy, dz);

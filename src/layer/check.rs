@@ -273,7 +273,7 @@ pub(crate) fn hold(what: &str, expected: usize, found: usize) {
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn broken(what: &str, expected: usize, found: usize) -> ! {
+pub(super) fn broken(what: &str, expected: usize, found: usize) -> ! {
     panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
 }
 

@@ -84,12 +84,14 @@ impl<T: Scalar> Layer<T> for Dropout {
         LayerSpec::Dropout { width: self.width, rate: self.rate }
     }
 
-    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        pass.check("Dropout", self, w);
         self.apply(&pass.ctx, pass.x, pass.y);
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        pass.check("Dropout", self, w);
         let Some(dx) = pass.dx else { return };
         self.apply(&pass.ctx, pass.dy, dx);
         pass.ctx.report_backward(Factor::Other, pass.dy, dx);

@@ -1,6 +1,8 @@
 //! A linear map times a gate of the same input.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Structure, list::ListedLayer};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Structure, list::ListedLayer,
+};
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     batch_shape::BatchShape,
@@ -10,7 +12,7 @@ use crate::{
     kernel::{
         Kernel, dispatch,
         fused::{fused, fused_mut, fuses},
-        gemm::{Epilogue, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, packed_b_len},
+        gemm::{Epilogue, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len},
         sums::add_column_sums,
     },
     monitor::Factor,
@@ -78,6 +80,15 @@ impl GatedLinear {
     /// Values of W₁ and W₂.
     fn entries(&self) -> usize {
         saturating_product(&[2, self.inputs, self.outputs])
+    }
+
+    /// The lengths of the slices of a pass that saves a and g or not, and needs so much scratch.
+    #[inline(always)]
+    fn lengths<'a, T: Scalar>(&self, shape: BatchShape<'a>, saves: bool, scratch: usize) -> PassLengths<'a> {
+        let z = shape.rows().saturating_mul(self.stacked());
+        let (saved, z) = if saves { (z, 0) } else { (0, z) };
+        let memory = MemorySizes::new(saved, scratch.saturating_add(z), 0);
+        PassLengths::new("GatedLinear", Layer::<T>::dims(self), shape, shape).memory(memory)
     }
 
     fn with_activation<V: ActivationVisitor>(&self, visitor: V) -> V::Output {
@@ -236,6 +247,8 @@ impl<T: Scalar> Layer<T> for GatedLinear {
     }
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
+        let scratch = packed_b_len::<T>(self.stacked(), self.inputs);
+        self.lengths::<T>(pass.ctx.shape, pass.ctx.mode.saves(), scratch).forward(w, &pass);
         let (weight, bias) = w.split_at(self.entries());
         let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
         // STEP 1: z = W x + b, into the values that the backward pass reads.
@@ -243,7 +256,6 @@ impl<T: Scalar> Layer<T> for GatedLinear {
             true => (&mut *pass.saved, pass.scratch),
             false => pass.scratch.split_at_mut(rows.saturating_mul(stacked)),
         };
-        let z = &mut z[..rows.saturating_mul(stacked)];
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         gemm_nt(Matrix::new(pass.x, self.inputs), weight, [rows, stacked, self.inputs], z, epilogue, packed);
         // STEP 2: y = a ⊙ φ(g).
@@ -253,10 +265,13 @@ impl<T: Scalar> Layer<T> for GatedLinear {
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
+        let gradient = gemm_tn_least_scratch::<T>([stacked, self.inputs, rows]);
+        let scratch = packed_b_len::<T>(self.inputs, stacked).max(gradient);
+        self.lengths::<T>(pass.ctx.shape, true, scratch).backward(Layer::<T>::hints(self), w, &pass);
+        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         // STEP 1: dz = (φ(g) ⊙ dy, a ⊙ φ′(g) ⊙ dy), in place of z.
-        let dz = &mut pass.saved[..rows.saturating_mul(stacked)];
+        let dz = &mut *pass.saved;
         self.with_activation(BackwardGate { outputs: self.outputs, z: dz, dy: pass.dy });
         pass.ctx.part(GATING).report_backward(Factor::Other, pass.dy, dz);
         // STEP 2: dW = dzᵀ x, db = Σ dz, dx = dz W.

@@ -1,6 +1,6 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, backward_and_step, hold};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, backward_and_step};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -8,7 +8,9 @@ use crate::{
     initializer::{Glorot, Initializer, InitializerKind, Zeros, fill_gates},
     kernel::{
         elementwise::descend,
-        gemm::{Epilogue, KC, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, packed_b_len},
+        gemm::{
+            Epilogue, KC, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len,
+        },
         sums::add_column_sums,
     },
     linalg::spectral_norm_bound,
@@ -72,28 +74,27 @@ impl Linear {
         saturating_product(&[self.inputs, self.outputs])
     }
 
-    /// W and b.
-    fn split<'w, T>(&self, w: &'w [T]) -> (&'w [T], &'w [T]) {
-        self.check("w of a Linear", w.len());
-        w.split_at(self.entries())
+    /// The lengths of the slices of a pass that needs so much scratch.
+    #[inline(always)]
+    fn lengths<'a, T: Scalar>(&self, shape: BatchShape<'a>, scratch: usize) -> PassLengths<'a> {
+        PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0))
     }
 
-    fn split_mut<'w, T>(&self, what: &str, w: &'w mut [T]) -> (&'w mut [T], &'w mut [T]) {
-        self.check(what, w.len());
-        w.split_at_mut(self.entries())
-    }
-
-    /// Refuses a slice without room for W and b.
-    fn check(&self, what: &str, found: usize) {
-        let bias = if self.bias.is_some() { self.outputs } else { 0 };
-        let expected = self.entries().saturating_add(bias);
-        hold(what, expected, found.min(expected));
+    #[inline(always)]
+    fn check_backward<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>) {
+        let (shape, pack) = (pass.ctx.shape, packed_b_len::<T>(self.inputs, self.outputs));
+        // The product of one row needs no scratch for the gradient.
+        let gradient = match shape.rows() {
+            1 => 0,
+            rows => gemm_tn_least_scratch::<T>([self.outputs, self.inputs, rows]),
+        };
+        self.lengths::<T>(shape, pack.max(gradient)).backward(Layer::<T>::hints(self), w, pass);
     }
 
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
         let (size, dy) = ([pass.ctx.shape.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
-        gemm_nn(dy, self.split(w).0, size, dx, pass.scratch);
+        gemm_nn(dy, &w[..self.entries()], size, dx, pass.scratch);
         pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
     }
 }
@@ -146,7 +147,9 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let (weight, bias) = self.split(w);
+        let scratch = packed_b_len::<T>(self.outputs, self.inputs);
+        self.lengths::<T>(pass.ctx.shape, scratch).forward(w, &pass);
+        let (weight, bias) = w.split_at(self.entries());
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);
         gemm_nt(x, weight, [pass.ctx.shape.rows(), self.outputs, self.inputs], pass.y, epilogue, pass.scratch);
@@ -154,7 +157,8 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let (d_weight, d_bias) = self.split_mut("dw of a Linear", pass.dw);
+        self.check_backward(w, &pass);
+        let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         let (x, dy, rows) =
             (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.ctx.shape.rows());
         if pass.trainable.block(0) {
@@ -177,15 +181,16 @@ impl<T: Scalar> Layer<T> for Linear {
             // The sums are made block by block, and the step is to be of the whole.
             return backward_and_step(self, w, rate, pass);
         }
+        self.check_backward(w, &pass);
         self.input_gradient(w, pass.reborrow());
-        let (weight, bias) = self.split_mut("w of a Linear", w);
+        let (weight, bias) = w.split_at_mut(self.entries());
         let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
         gemm_tn(dy, x, [self.outputs, self.inputs, rows], weight, Epilogue::AddScaled(-rate), pass.scratch);
         if rows == 1 {
             // Too short to be worth a kernel.
             return bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b += -rate * g);
         }
-        let (_, sums) = self.split_mut("dw of a Linear", pass.dw);
+        let (_, sums) = pass.dw.split_at_mut(self.entries());
         sums.fill(T::zero());
         add_column_sums(pass.dy, self.outputs, sums);
         descend(bias, rate, sums);

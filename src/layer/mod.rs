@@ -20,6 +20,7 @@ mod memory;
 mod norm;
 mod parameters;
 mod pass;
+mod pass_lengths;
 mod path;
 mod pool;
 mod prelu;
@@ -32,7 +33,7 @@ mod trainable;
 
 pub use crate::recurrent::kind::CellKind;
 pub use activation::ActivationLayer;
-pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut_end, hold, join};
+pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut, cut_end, hold, join};
 pub use context::Context;
 pub use dropout::Dropout;
 pub use dropout_key::DropoutKey;
@@ -45,6 +46,7 @@ pub use norm::{LayerNorm, RmsNorm};
 pub(crate) use parameters::Parameters;
 use parameters::backward_and_step;
 pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
+pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
 pub use pool::{LastStep, MeanOverSteps};
 pub use prelu::PRelu;
@@ -133,8 +135,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     ///
     /// # Panics
     /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`output_shape`](Self::output_shape)
-    /// and [`memory`](Self::memory) say; a layer of this crate names it. A workspace never passes such slices to a
-    /// layer that keeps the law: the same answers every time.
+    /// and [`memory`](Self::memory) say, or the shape is none of a pass. A layer of this crate names the slice and
+    /// itself. A workspace never passes such slices to a layer that gives the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Computes `dx` from `dy`, and adds the gradient of the parameters to `dw`.

@@ -1,17 +1,17 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
-    error::{Error, require},
+    error::{Error, LayerRule, require},
     kernel::{
         register_block::{LANES, load_block},
         sums::{add_column_sums, add_sums},
     },
     linalg::Upper,
     monitor::Factor,
-    scalar::{Scalar, is_narrow, scalar, to_f64},
+    scalar::{Scalar, is_narrow, least_normal, scalar, to_f64},
 };
 use num_traits::Float;
 use rand_core::Rng;
@@ -53,12 +53,18 @@ macro_rules! norm {
                 $name(Norm { width, epsilon: $epsilon, affine: true, centred: $centred })
             }
 
-            /// Sets ε, which is added to the mean square.
+            /// Sets ε, which is added to the mean square. A network refuses a layer whose ε is below the normal
+            /// numbers of its format.
             ///
             /// # Errors
-            /// [`Error::Parameter`] unless `epsilon` is positive and finite.
+            /// [`Error::Parameter`] unless `epsilon` is a positive normal number.
             pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
-                require(epsilon > 0.0 && epsilon.is_finite(), "epsilon of a norm", "positive and finite", epsilon)?;
+                require(
+                    epsilon > 0.0 && epsilon.is_normal(),
+                    "epsilon of a norm",
+                    "a positive normal number",
+                    epsilon,
+                )?;
                 Ok($name(Norm { epsilon, ..self.0 }))
             }
 
@@ -91,6 +97,18 @@ macro_rules! norm {
                 Hints::NONE.ignores_y()
             }
 
+            /// Without parts, but with an ε that may be too small for the format.
+            fn structure(&self) -> Structure<'_, T> {
+                Structure::LEAF.recorded(match least_normal::<T>() {
+                    least if self.0.epsilon >= least => Recorded::No,
+                    least => Recorded::Checked(Err(LayerRule::TooSmall {
+                        what: "epsilon of a norm",
+                        found: self.0.epsilon,
+                        least,
+                    })),
+                })
+            }
+
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
                 if self.0.affine {
                     visit(Block::new("gain", 0, [self.0.width, 1], Role::Gain));
@@ -115,10 +133,12 @@ macro_rules! norm {
             }
 
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+                pass.check(stringify!($name), self, w);
                 self.0.forward(w, pass);
             }
 
             fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+                pass.check(stringify!($name), self, w);
                 self.0.backward(w, pass);
             }
         }

@@ -1,13 +1,12 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, hold};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec};
 use crate::{
     batch_shape::BatchShape,
     kernel::{register_block::load_block, sums::add_sums},
     linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar},
-    size::saturating_product,
 };
 use num_traits::Float;
 
@@ -66,28 +65,17 @@ macro_rules! pool {
                 LayerSpec::$name { width: self.width }
             }
 
-            fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-                self.check([pass.ctx.shape.rows(), pass.ctx.shape.batch], [pass.x.len(), pass.y.len()]);
+            fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+                pass.check(stringify!($name), self, w);
                 self.pool(pass.ctx.shape, pass.x, pass.y);
                 pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
             }
 
-            fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+            fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+                pass.check(stringify!($name), self, w);
                 let Some(dx) = pass.dx else { return };
-                // The gradient of leading zero rows may be left out.
-                let rows = pass.ctx.shape.rows().min(dx.len() / self.width.max(1));
-                self.check([rows, pass.ctx.shape.batch], [dx.len(), pass.dy.len()]);
                 self.spread(pass.ctx.shape, pass.dy, dx);
                 pass.ctx.report_backward(Factor::Other, pass.dy, dx);
-            }
-        }
-
-        impl $name {
-            /// Refuses slices that do not hold these numbers of rows.
-            fn check(&self, rows: [usize; 2], [x, y]: [usize; 2]) {
-                let [all, pooled] = rows.map(|rows| saturating_product(&[rows, self.width]));
-                hold(concat!("x of a ", stringify!($name)), all, x);
-                hold(concat!("y of a ", stringify!($name)), pooled, y);
             }
         }
     };
@@ -111,6 +99,7 @@ impl LastStep {
         }
     }
 
+    /// `dx` may lack leading rows of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());

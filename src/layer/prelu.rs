@@ -91,6 +91,7 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        pass.check("PRelu", self, w);
         for (x, y) in pass.x.chunks(self.width).zip(pass.y.chunks_mut(self.width)) {
             for (unit, (&z, y)) in x.iter().zip(y).enumerate() {
                 *y = if z > T::zero() { z } else { self.slope(w, unit) * z };
@@ -101,6 +102,7 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        pass.check("PRelu", self, w);
         if pass.trainable.block(0) {
             let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
             if self.per_unit {

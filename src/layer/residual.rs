@@ -1,8 +1,9 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Recorded,
-    Structure, check::cut_end,
+    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
+    Recorded, Structure,
+    check::{cut, cut_end},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -33,8 +34,9 @@ pub struct Residual<T> {
     scale: BranchScale,
 }
 
-/// What the branch saves and its output share.
-const SAVED: &str = "`saved` of a Residual";
+/// Slices that the branch and the residual share.
+const SAVED: &str = "`saved` of Residual";
+const SCRATCH: &str = "`scratch` of Residual";
 
 /// Places of a residual: the injection itself, and the branch scale; the branch's follow.
 const SCALE_LINK: usize = 1;
@@ -98,6 +100,11 @@ impl<T: Scalar> Residual<T> {
 
     fn values(&self, shape: BatchShape<'_>) -> usize {
         shape.rows().saturating_mul(self.kept.dims.input)
+    }
+
+    /// The lengths of the slices of a pass.
+    fn lengths<'a>(&self, shape: BatchShape<'a>) -> PassLengths<'a> {
+        PassLengths::new("Residual", self.dims(), shape, shape)
     }
 }
 
@@ -166,9 +173,10 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
-        let (values, saves) = (self.values(ctx.shape), ctx.mode.saves());
-        let (spare, scratch) = scratch.split_at_mut(2 * values);
+        self.lengths(pass.ctx.shape).forward(w, &pass);
+        let Forward { x, y, saved, mut scratch, state, mut ctx } = pass;
+        let (values, saves) = (y.len(), ctx.mode.saves());
+        let spare = cut(SCRATCH, &mut scratch, 2 * values);
         let mut own = saved;
         let kept = cut_end(SAVED, &mut own, if saves { values } else { 0 });
         let f = if saves { kept } else { &mut spare[..values] };
@@ -180,10 +188,11 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { x, dy, mut dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
-        let values = self.values(ctx.shape);
-        let (before, scratch) = scratch.split_at_mut(values);
-        let (scaled, scratch) = scratch.split_at_mut(values);
+        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
+        let Backward { x, dy, mut dx, dw, saved, mut scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
+        let values = dy.len();
+        let before = cut(SCRATCH, &mut scratch, values);
+        let scaled = cut(SCRATCH, &mut scratch, values);
         let mut own = saved;
         let f = cut_end(SAVED, &mut own, values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());

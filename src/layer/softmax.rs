@@ -1,6 +1,6 @@
 //! Softmax over the values of a row.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, check::hold, list::ListedLayer};
+use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, list::ListedLayer};
 use crate::{batch_shape::BatchShape, loss::softmax, monitor::Factor, scalar::Scalar};
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 
@@ -58,25 +58,17 @@ impl<T: Scalar> Layer<T> for Softmax {
         LayerSpec::Softmax(*self)
     }
 
-    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
-        let values = pass.ctx.shape.rows().saturating_mul(self.width);
-        hold("x of a Softmax", values, pass.x.len());
-        hold("y of a Softmax", values, pass.y.len());
-        if values > 0
-            && let Err(error) = softmax(self.width, pass.x, pass.y)
-        {
-            panic!("a pass of a Softmax: {error}");
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        pass.check("Softmax", self, w);
+        if let Err(error) = softmax(self.width, pass.x, pass.y) {
+            panic!("a pass of Softmax must have rows: {error}");
         }
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
-        let Some(dx) = pass.dx else { return };
-        let values = pass.ctx.shape.rows().saturating_mul(self.width);
-        hold("y of a Softmax", values, pass.y.len());
-        hold("dy of a Softmax", values, pass.dy.len());
-        hold("dx of a Softmax", values, dx.len());
-        let width = self.width.max(1);
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        pass.check("Softmax", self, w);
+        let (Some(dx), width) = (pass.dx, self.width) else { return };
         for (p, (dy, dx)) in pass.y.chunks(width).zip(pass.dy.chunks(width).zip(dx.chunks_mut(width))) {
             // Relative to the gradient of the largest probability: what is common to all is no difference.
             let larger = |best: usize, k: usize| if p[k] > p[best] { k } else { best };

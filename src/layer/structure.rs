@@ -66,8 +66,6 @@ pub(crate) enum Recorded {
     No,
     /// They were checked when the layer was made.
     Checked(Result<Answers, LayerRule>),
-    /// They follow from those of the only part.
-    OfPart(fn(Answers) -> Result<Answers, LayerRule>),
 }
 
 /// How many parameters, blocks and links a layer has: where those of the next part begin.
@@ -154,10 +152,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
         ask: impl FnOnce() -> Result<Answers, LayerRule>,
     ) -> Result<Answers, LayerRule> {
-        match (&self.answers, self.parts.len()) {
-            (Recorded::Checked(answers), _) => answers.clone(),
-            (Recorded::OfPart(answers), 1) => answers(parts.next().unwrap_or_else(ask)?),
-            _ => {
+        match &self.answers {
+            Recorded::Checked(answers) => answers.clone(),
+            Recorded::No => {
                 let mut deepest = 0;
                 for part in parts {
                     deepest = part?.depth.max(deepest);

@@ -224,7 +224,7 @@ impl<'a> MeanField<'a> {
     /// `q` is the variance of the pre-activations of the first layer.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `q` is negative or not finite. [`Error::TooLarge`] if more than 2¹⁶ layers have
+    /// [`Error::Parameter`] if `q` is negative or not finite. [`Error::TooLarge`] if more than 2¹² layers have
     /// different variances.
     pub fn decades(&self, q: f64, depth: usize) -> Result<f64, Error> {
         let (mut sum, mut last) = (0.0, None);
@@ -310,7 +310,8 @@ impl<'a> MeanField<'a> {
         for _ in 0..100 {
             let step = (self.next_correlation(q, c) - c) / (1.0 - self.correlation_slope(q, c));
             c = (c + step).clamp(0.0, 1.0);
-            if step.abs() <= CERTAIN {
+            // From below, only an error of the quadrature steps back.
+            if step.is_nan() || step <= CERTAIN {
                 break;
             }
         }
@@ -329,7 +330,7 @@ impl<'a> MeanField<'a> {
 }
 
 /// Maximum number of layers with different variances that are evaluated.
-const MOST_LAYERS: usize = 1 << 16;
+const MOST_LAYERS: usize = 1 << 12;
 /// Relative differences up to this size can be quadrature errors.
 const CERTAIN: f64 = 1e-12;
 /// Factors within this distance of 1 count as 1. It is larger than [`CERTAIN`], because a fixed point with a slope near

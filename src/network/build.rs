@@ -32,7 +32,7 @@ impl LayerSpec {
     /// # Errors
     /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
-    /// [`Residual::new`], [`Bidirectional::new`] and the other constructors, for a description that was made or changed
+    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that was made or changed
     /// by hand.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
@@ -61,7 +61,7 @@ impl LayerSpec {
                 }
                 Box::new(network)
             }
-            LayerSpec::Reversed(layer) => Box::new(Reversed::new(layer.build_at::<T, A>(path)?)),
+            LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(layer.build_at::<T, A>(path)?)?),
             LayerSpec::Bidirectional { forward, backward } => {
                 let forward = forward.build_at::<T, A>(&join(path, "forward"))?;
                 Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join(path, "backward"))?)?)

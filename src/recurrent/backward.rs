@@ -3,7 +3,7 @@
 use super::{
     cell::Operand,
     monitoring::{ACTIVATION_LINK, INJECTION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
-    plan::{SavedValues, Sizes, Unrolled, rows},
+    plan::{SCRATCH, SavedValues, Sizes, Unrolled, rows},
     stage::{BackwardStage, Stages},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, BackwardState, Context, hold},
+    layer::{Backward, BackwardState, Context, Hints, cut},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
@@ -36,29 +36,25 @@ struct BackwardSteps<'a, T> {
 }
 
 impl Unrolled {
-    pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Backward<'_, T>) {
-        let Backward { x, y, dy, dx, dw, saved, scratch, state, trainable, mut ctx, .. } = pass;
+    pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, hints: Hints, w: &[T], pass: Backward<'_, T>) {
+        self.lengths(pass.ctx.shape, true).backward(hints, w, &pass);
+        let Backward { x, y, dy, dx, dw, saved, mut scratch, state, trainable, mut ctx, .. } = pass;
         let BackwardState { initial_state, d_final_state, d_initial_state } = state;
         let shape = ctx.shape;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, .. } = sizes;
-        let states = saturating_product(&[shape.batch, hidden.saturating_add(cell_width)]);
-        let given =
-            [initial_state.map(<[T]>::len), d_final_state.map(<[T]>::len), d_initial_state.as_deref().map(<[T]>::len)];
-        given.into_iter().flatten().for_each(|found| hold("the state of a Recurrent", states, found));
-        self.check_pass(shape, [x.len(), y.len(), states, states]);
         let (batch, all, time) = (shape.batch, shape.rows(), Steps::new(shape));
-        hold("`saved` of a Recurrent", saturating_product(&[all, sizes.kept()]), saved.len());
         let [weight, recurrent, ..] = self.split(w);
         let slabs = SavedValues::new(sizes, all, all, saved);
 
-        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(cell_width));
-        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
-        let (d_h_prev, scratch) = scratch.split_at_mut(batch * hidden);
-        let (d_h, scratch) = scratch.split_at_mut(batch * hidden);
-        let (d_operand, scratch) = scratch.split_at_mut(batch * hidden);
-        let (d_cell_state, scratch) = scratch.split_at_mut(batch * cell_width);
-        let (between_stages, scratch) = scratch.split_at_mut(batch * between_width);
+        let zeros = cut(SCRATCH, &mut scratch, batch * hidden.max(cell_width));
+        let live = cut(SCRATCH, &mut scratch, saturating_product(&[2, batch, sizes.live()]));
+        let d_h_prev = cut(SCRATCH, &mut scratch, batch * hidden);
+        let d_h = cut(SCRATCH, &mut scratch, batch * hidden);
+        let d_operand = cut(SCRATCH, &mut scratch, batch * hidden);
+        let d_cell_state = cut(SCRATCH, &mut scratch, batch * cell_width);
+        let between_stages = cut(SCRATCH, &mut scratch, batch.saturating_mul(between_width));
+        self.check_product_scratch::<T>(shape, scratch.len());
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(shape));
         let mut sum = BlockSum::new(dw, buffer);

@@ -1,12 +1,12 @@
 //! Sequences read from both ends.
 
-use super::reversed::{Reversed, reversed, shape_after};
+use super::reversed::{Reversed, check_shape_after, reversed};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require},
     layer::{
         Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes, Mode,
-        Parameters, Recorded, Structure, hold,
+        Parameters, PassLengths, Recorded, Structure, cut,
     },
     linalg::Upper,
     monitor::Factor,
@@ -41,11 +41,11 @@ impl<F, B> Bidirectional<F, B> {
         F: Layer<T>,
         B: Layer<T>,
     {
-        let backward = Reversed::new(backward);
         let checked = |kept: Result<Answers, LayerRule>, path: &str| {
             kept.and_then(|kept| Answers::above(kept.depth).map(|_| kept)).map_err(|rule| rule.at(path))
         };
-        let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward.layer), "backward")?];
+        let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward), "backward")?];
+        let backward = Reversed::of(backward, kept[1]);
         kept[1] = reversed(kept[1]).map_err(|rule| rule.at("backward"))?;
         // The Reversed is no level of its own: a description has none there.
         kept[1].depth -= 1;
@@ -81,13 +81,14 @@ struct Parts {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    fn parts<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode) -> Parts
+    /// The sizes of a pass over `shape`, of which the forward direction makes `after`.
+    fn parts<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
         B: Layer<T>,
     {
         let (memory, others) = (self.forward.memory(shape, mode), self.backward.memory(shape, mode));
-        let (rows, widths) = (self.forward.output_shape(shape).rows(), self.kept.map(|kept| kept.dims.output));
+        let (rows, widths) = (after.rows(), self.kept.map(|kept| kept.dims.output));
         Parts {
             widths,
             outs: widths.map(|width| rows.saturating_mul(width)),
@@ -103,21 +104,32 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// The sizes in a pass with so many saved values.
-    fn checked_parts<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode, found: usize) -> Parts
+    /// The sizes in a pass, and the lengths of its slices. Each direction checks its own scratch.
+    fn sizes_of_pass<'a, T: Scalar>(
+        &self,
+        shape: BatchShape<'a>,
+        after: BatchShape<'_>,
+        mode: Mode,
+    ) -> (Parts, PassLengths<'a>)
     where
         F: Layer<T>,
         B: Layer<T>,
     {
-        let after = shape_after(&self.backward, shape);
-        assert!(
-            shape_after(&self.forward, shape) == after,
-            "the directions of a Bidirectional must give the same rows in every pass"
-        );
-        let parts = self.parts(shape, mode);
-        let Parts { outs: [a, b], saved: [first, second], .. } = parts;
-        hold("`saved` of a Bidirectional", if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 }, found);
-        parts
+        let parts = self.parts(shape, after, mode);
+        let Parts { outs: [a, b], saved: [first, second], state, .. } = parts;
+        let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
+        let lengths = PassLengths::new("Bidirectional", Layer::<T>::dims(self), shape, after);
+        (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state)))
+    }
+
+    /// Refuses a pass over `shape` in which the directions give different rows, `after` and others.
+    fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
+    where
+        B: Layer<T>,
+    {
+        check_shape_after(shape, after);
+        let same = self.backward.output_shape(shape) == after;
+        assert!(same, "the directions of Bidirectional must give the same rows in every pass");
     }
 }
 
@@ -159,7 +171,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
     /// gradients of these), and one gradient of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let Parts { outs: [a, b], saved: [first, second], scratch, state, .. } = self.parts(shape, mode);
+        let parts = self.parts(shape, self.forward.output_shape(shape), mode);
+        let Parts { outs: [a, b], saved: [first, second], scratch, state, .. } = parts;
         let input = saturating_product(&[shape.rows(), self.kept[0].dims.input]);
         let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
         MemorySizes::new(saved, saturating_sum([scratch, a, b, input]), state)
@@ -193,9 +206,12 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let after = self.forward.output_shape(pass.ctx.shape);
+        let (parts, lengths) = self.sizes_of_pass(pass.ctx.shape, after, pass.ctx.mode);
+        lengths.forward(w, &pass);
+        self.check_rows(pass.ctx.shape, after);
+        let Parts { widths, outs, saved: sizes, states, parameters, .. } = parts;
         let Forward { x, y, saved, scratch, state, mut ctx } = pass;
-        let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(ctx.shape, ctx.mode, saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_state, second_state) = split_option(state.initial_state, states[0]);
         let (first_end, second_end) = state.final_state.split_at_mut(states[0]);
@@ -235,9 +251,12 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let after = self.forward.output_shape(pass.ctx.shape);
+        let (parts, lengths) = self.sizes_of_pass(pass.ctx.shape, after, pass.ctx.mode.saving());
+        lengths.backward(Layer::<T>::hints(self), w, &pass);
+        self.check_rows(pass.ctx.shape, after);
+        let Parts { widths, outs, saved: sizes, states, parameters, .. } = parts;
         let Backward { x, dy, mut dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
-        let Parts { widths, outs, saved: sizes, states, parameters, .. } =
-            self.checked_parts(ctx.shape, ctx.mode, saved.len());
         let (first_w, second_w) = w.split_at(parameters);
         let (first_dw, second_dw) = dw.split_at_mut(parameters);
         let (first_state, second_state) = split_option(state.initial_state, states[0]);
@@ -253,8 +272,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         let (second_saved, kept) = rest.split_at_mut(sizes[1]);
         let (first_y, second_y) = kept.split_at_mut(outs[0]);
         let (first_dy, scratch) = scratch.split_at_mut(outs[0]);
-        let (second_dy, scratch) = scratch.split_at_mut(outs[1]);
-        let (other_dx, scratch) = scratch.split_at_mut(x.len());
+        let (second_dy, mut scratch) = scratch.split_at_mut(outs[1]);
+        let other_dx = cut("`scratch` of Bidirectional", &mut scratch, x.len());
         let parts = first_dy.chunks_mut(widths[0]).zip(second_dy.chunks_mut(widths[1]));
         for (dy, (first, second)) in dy.chunks(widths[0] + widths[1]).zip(parts) {
             first.copy_from_slice(&dy[..widths[0]]);

@@ -4,7 +4,7 @@ use crate::{
     activation::AnyActivation,
     block::Gate,
     kernel::fused::{Fused, fused, fused_mut},
-    layer::CellKind,
+    layer::{CellKind, hold},
     scalar::Scalar,
 };
 use alloc::{vec, vec::Vec};
@@ -61,6 +61,33 @@ pub struct CellForward<'a, T> {
 }
 
 impl<'a, T> CellForward<'a, T> {
+    /// Refuses slices that are not as long as the sizes of the cell say.
+    #[inline(always)]
+    pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
+        let (n, UnitSizes { gates, separate, cell_state, operand, .. }) = (self.h.len(), sizes);
+        let right = self.z.len() == gates * n
+            && self.u.len() == separate * n
+            && self.h_prev.len() == n
+            && self.cell_state_prev.len() == cell_state * n
+            && self.cell_state.len() == cell_state * n
+            && (!operand || self.operand.len() == n)
+            && (self.monitored_z.is_empty() || self.monitored_z.len() == gates * n);
+        if !right {
+            refuse(
+                cell,
+                &[
+                    ("z", gates * n, self.z.len()),
+                    ("u", separate * n, self.u.len()),
+                    ("h_prev", n, self.h_prev.len()),
+                    ("cell_state_prev", cell_state * n, self.cell_state_prev.len()),
+                    ("cell_state", cell_state * n, self.cell_state.len()),
+                    ("operand", n, if operand { self.operand.len() } else { n }),
+                    ("monitored_z", gates * n, self.monitored_z.len()),
+                ],
+            );
+        }
+    }
+
     #[inline(always)]
     pub(super) fn fused(self) -> CellForward<'a, Fused<T>> {
         CellForward {
@@ -108,7 +135,62 @@ pub struct CellBackward<'a, T> {
     pub between_stages: &'a mut [T],
 }
 
+/// Values per unit of the slices of a cell of this crate.
+#[derive(Clone, Copy)]
+pub(super) struct UnitSizes {
+    pub(super) gates: usize,
+    /// Gates of separate products.
+    pub(super) separate: usize,
+    pub(super) cell_state: usize,
+    pub(super) between_stages: usize,
+    /// Whether the stage writes an operand.
+    pub(super) operand: bool,
+}
+
+/// Panics with the first slice that has another length than expected.
+#[cold]
+#[inline(never)]
+fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
+    for (slice, expected, found) in slices {
+        hold(&alloc::format!("`{slice}` of {cell}"), *expected, *found);
+    }
+    unreachable!("a slice has another length");
+}
+
 impl<'a, T> CellBackward<'a, T> {
+    /// Refuses slices that are not as long as the sizes of the cell say.
+    #[inline(always)]
+    pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
+        let (n, UnitSizes { gates, separate, cell_state, between_stages, operand }) = (self.h.len(), sizes);
+        let right = self.z.len() == gates * n
+            && self.u.len() == separate * n
+            && self.h_prev.len() == n
+            && self.cell_state_prev.len() == cell_state * n
+            && self.cell_state.len() == cell_state * n
+            && self.d_h.len() == n
+            && self.d_cell_state.len() == cell_state * n
+            && (!operand || self.d_operand.len() == n)
+            && self.d_h_prev.len() == n
+            && self.between_stages.len() == between_stages * n;
+        if !right {
+            refuse(
+                cell,
+                &[
+                    ("z", gates * n, self.z.len()),
+                    ("u", separate * n, self.u.len()),
+                    ("h_prev", n, self.h_prev.len()),
+                    ("cell_state_prev", cell_state * n, self.cell_state_prev.len()),
+                    ("cell_state", cell_state * n, self.cell_state.len()),
+                    ("d_h", n, self.d_h.len()),
+                    ("d_cell_state", cell_state * n, self.d_cell_state.len()),
+                    ("d_operand", n, if operand { self.d_operand.len() } else { n }),
+                    ("d_h_prev", n, self.d_h_prev.len()),
+                    ("between_stages", between_stages * n, self.between_stages.len()),
+                ],
+            );
+        }
+    }
+
     #[inline(always)]
     pub(super) fn fused(self) -> CellBackward<'a, Fused<T>> {
         CellBackward {
@@ -215,8 +297,8 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// Runs one stage of a step.
     ///
     /// # Panics
-    /// A cell may panic for a `stage` that it does not have, and for slices shorter than its methods say. A
-    /// [`Recurrent`](super::Recurrent) layer passes neither.
+    /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
+    /// cell of this crate names the slice. A [`Recurrent`](super::Recurrent) layer passes neither.
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
 
     /// Runs one stage of the backward pass of a step.

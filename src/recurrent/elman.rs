@@ -1,6 +1,6 @@
 //! The plain recurrent cell.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds};
+use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds, UnitSizes};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
     block::Gate,
@@ -25,6 +25,9 @@ impl<A: Activation> Elman<A> {
     }
 }
 
+/// z of one gate.
+const SIZES: UnitSizes = UnitSizes { gates: 1, separate: 0, cell_state: 0, between_stages: 0, operand: false };
+
 impl<A: Activation> Cell for Elman<A> {
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("hidden")] }
@@ -46,6 +49,7 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        unit.check("Elman", SIZES);
         by_blocks!(T, LANES, at in unit.h.len(), {
             let (mut z, mut h) = (load_block::<T, LANES>(unit.z, at), [T::zero(); LANES]);
             for j in 0..LANES {
@@ -64,6 +68,7 @@ impl<A: Activation> Cell for Elman<A> {
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        unit.check("Elman", SIZES);
         by_blocks!(T, LANES, at in unit.h.len(), {
             let (mut z, dh) = (load_block::<T, LANES>(unit.z, at), load_block::<T, LANES>(unit.d_h, at));
             for j in 0..LANES {

@@ -3,7 +3,7 @@
 use super::{
     cell::Operand,
     monitoring::ACTIVATION_LINK,
-    plan::{SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
+    plan::{SCRATCH, SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
     stage::{ForwardStage, Stages},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         row_chain::GRAIN,
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
     },
-    layer::{Context, Forward, ForwardState, hold},
+    layer::{Context, Forward, ForwardState, cut},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
@@ -31,21 +31,17 @@ struct ForwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
-        let Forward { x, y, saved, scratch, state: ForwardState { initial_state, final_state }, mut ctx } = pass;
+        self.lengths(pass.ctx.shape, pass.ctx.mode.saves()).forward(w, &pass);
+        let Forward { x, y, saved, mut scratch, state: ForwardState { initial_state, final_state }, mut ctx } = pass;
         let shape = ctx.shape;
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, .. } = sizes;
-        self.check_pass(
-            shape,
-            [x.len(), y.len(), final_state.len(), initial_state.map_or(final_state.len(), <[T]>::len)],
-        );
         let (batch, all, keep, time) = (shape.batch, shape.rows(), ctx.mode.saves(), Steps::new(shape));
-        hold("`saved` of a Recurrent", if keep { saturating_product(&[all, sizes.kept()]) } else { 0 }, saved.len());
         let [weight, recurrent, bias, recurrent_bias] = self.split(w);
 
-        let (zeros, scratch) = scratch.split_at_mut(batch * hidden.max(cell_width));
-        let (live, scratch) = scratch.split_at_mut(2 * batch * sizes.live());
-        let (packed_weight, scratch) = scratch.split_at_mut(packed_b_len::<T>(gates, self.inputs));
+        let zeros = cut(SCRATCH, &mut scratch, batch * hidden.max(cell_width));
+        let live = cut(SCRATCH, &mut scratch, saturating_product(&[2, batch, sizes.live()]));
+        let packed_weight = cut(SCRATCH, &mut scratch, packed_b_len::<T>(gates, self.inputs));
         zeros.fill(T::zero());
         let (h_start, cell_state_start) = match initial_state {
             Some(state) => state.split_at(batch * hidden),
@@ -54,7 +50,7 @@ impl Unrolled {
         let (h_end, cell_state_end) = final_state.split_at_mut(batch * hidden);
 
         pack_transposed(weight, gates, self.inputs, packed_weight);
-        let (packed_products, scratch) = scratch.split_at_mut(self.packed_products::<T>()[0]);
+        let packed_products = cut(SCRATCH, &mut scratch, self.packed_products::<T>()[0]);
         let mut offset = 0;
         for (product, _) in self.products() {
             let outputs = product.gates.len() * hidden;
@@ -66,7 +62,8 @@ impl Unrolled {
         let SavedValues { z, u, operands, cell_state: cell_states } = if keep {
             SavedValues::new(sizes, all, all, saved)
         } else {
-            SavedValues::new(sizes, batch, 2 * batch, scratch)
+            let step = batch.saturating_mul(sizes.kept().saturating_add(cell_width));
+            SavedValues::new(sizes, batch, 2 * batch, cut(SCRATCH, &mut scratch, step))
         };
         // Without saving, the cell state of two steps takes turns.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };

@@ -1,7 +1,7 @@
 //! The gated recurrent unit, in both reset conventions.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds},
+    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes},
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
@@ -36,6 +36,14 @@ impl Gru {
     #[must_use]
     pub const fn variant(self, variant: GruVariant) -> Self {
         Gru { variant }
+    }
+
+    /// Values per unit at a stage.
+    #[inline(always)]
+    fn unit_sizes(&self, stage: usize) -> UnitSizes {
+        let before = self.variant == GruVariant::ResetBefore;
+        let (separate, between_stages) = (usize::from(!before), usize::from(before));
+        UnitSizes { gates: 3, separate, cell_state: 0, between_stages, operand: before && stage == 0 }
     }
 
     #[inline(always)]
@@ -137,11 +145,13 @@ impl Cell for Gru {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
+        unit.check("Gru", self.unit_sizes(stage));
         if unit.saves { self.step::<T, true>(stage, unit) } else { self.step::<T, false>(stage, unit) }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
+        unit.check("Gru", self.unit_sizes(stage));
         let n = unit.h_prev.len();
         let (zr, zz, zn) = thirds(unit.z, n);
         by_blocks!(T, LANES, at in n, {

@@ -138,6 +138,6 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.unrolled.backward(&self.cell, w, pass);
+        self.unrolled.backward(&self.cell, Layer::<T>::hints(self), w, pass);
     }
 }

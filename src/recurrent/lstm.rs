@@ -1,7 +1,7 @@
 //! Long short-term memory.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds},
+    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds, UnitSizes},
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
@@ -32,6 +32,9 @@ impl Lstm {
         Lstm
     }
 }
+
+/// z of four gates, and c.
+const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
     fn gates(&self) -> &'static [Gate] {
@@ -68,11 +71,13 @@ impl Cell for Lstm {
 
     #[inline(always)]
     fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        unit.check("Lstm", SIZES);
         if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        unit.check("Lstm", SIZES);
         let n = unit.h.len();
         let (zi, zf, zg, zo) = quarters(unit.z, n);
         let (c, c_next) = (&unit.cell_state_prev[..n], &unit.cell_state[..n]);

@@ -7,12 +7,12 @@ use crate::{
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
     kernel::{
-        gemm::{MR, MULTIPLICATIONS_PER_NANOSECOND, gemm_tn_scratch_len, packed_b_len},
+        gemm::{MR, MULTIPLICATIONS_PER_NANOSECOND, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len},
         parallel::part_count,
         row_chain::GRAIN,
         sums::BlockSum,
     },
-    layer::{Dims, MemorySizes, Mode, hold},
+    layer::{Dims, MemorySizes, Mode, PassLengths, hold},
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
@@ -161,6 +161,9 @@ const TOGETHER: [usize; 2] = [128, 256];
 /// A quarter of a level-2 cache of 1 MiB, in bytes.
 const NEAR: usize = 256 * 1024;
 
+/// The scratch, in a panic.
+pub(super) const SCRATCH: &str = "`scratch` of Recurrent";
+
 /// A recurrent layer without its cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unrolled {
@@ -238,22 +241,27 @@ impl Unrolled {
         Ok(())
     }
 
-    /// Refuses a pass over rows that are none, or with slices that are not as long as the contract of a layer says: x,
-    /// y, and the state at both ends.
-    pub(super) fn check_pass(&self, shape: BatchShape<'_>, [x, y, end, start]: [usize; 4]) {
+    /// The lengths of the slices of a pass, in which saved values are kept or not. Scratch is checked where it is
+    /// divided.
+    pub(super) fn lengths<'a>(&self, shape: BatchShape<'a>, saves: bool) -> PassLengths<'a> {
         if let Some(rule) = &self.plan.broken {
-            panic!("a Recurrent with a cell that breaks a rule: {rule}");
+            panic!("Recurrent with a cell that breaks a rule: {rule}");
         }
-        if let Err(error) = shape.check() {
-            panic!("a pass of a Recurrent: {error}");
-        }
-        let rows = shape.rows();
-        hold("x of a Recurrent", saturating_product(&[rows, self.inputs]), x);
-        hold("y of a Recurrent", saturating_product(&[rows, self.hidden]), y);
-        let each = saturating_product(&[self.plan.sizes.cell_state.saturating_add(1), self.hidden]);
-        let states = saturating_product(&[shape.batch, each]);
-        hold("the state of a Recurrent", states, end);
-        hold("the state of a Recurrent", states, start);
+        let sizes = self.sizes();
+        let saved = if saves { shape.rows().saturating_mul(sizes.kept()) } else { 0 };
+        let memory = MemorySizes::new(saved, 0, sizes.hidden.saturating_add(sizes.cell_state));
+        PassLengths::new("Recurrent", self.dims(), shape, shape).memory(memory)
+    }
+
+    /// Refuses less scratch than the products of a backward pass need on one thread.
+    pub(super) fn check_product_scratch<T: Scalar>(&self, shape: BatchShape<'_>, found: usize) {
+        let z = self.sizes().z;
+        let rows = shape.rows().min(self.rows_together::<T>().max(shape.batch));
+        let gradient = gemm_tn_least_scratch::<T>([z, self.inputs.max(self.hidden), rows]);
+        let [_, packed] = self.packed_products::<T>();
+        let least = saturating_sum([packed, gradient, self.sum_buffer::<T>(shape)]);
+        let least = least.max(packed_b_len::<T>(self.inputs, z));
+        hold(SCRATCH, least, found.min(least));
     }
 
     pub(super) fn sizes(&self) -> Sizes {
@@ -273,20 +281,9 @@ impl Unrolled {
         }
     }
 
-    /// The number of parameters, for which a slice of `found` values must have room.
-    fn check_parameters(&self, what: &str, found: usize) -> usize {
-        let Sizes { z, u, .. } = self.sizes();
-        let biases = if self.bias.is_some() { z.saturating_add(u) } else { 0 };
-        let matrices = saturating_product(&[z, self.inputs.saturating_add(self.hidden)]);
-        let expected = matrices.saturating_add(biases);
-        hold(what, expected, found.min(expected));
-        expected
-    }
-
     /// W, U, b, b_u.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        let w = &w[..self.check_parameters("w of a Recurrent", w.len())];
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at(if self.bias.is_some() { z } else { 0 });
@@ -295,8 +292,6 @@ impl Unrolled {
 
     pub(super) fn split_mut<'w, T>(&self, w: &'w mut [T]) -> [&'w mut [T]; 4] {
         let Sizes { z, .. } = self.sizes();
-        let parameters = self.check_parameters("w or dw of a Recurrent", w.len());
-        let w = w.split_at_mut(parameters).0;
         let (weight, rest) = w.split_at_mut(z.saturating_mul(self.inputs));
         let (recurrent, rest) = rest.split_at_mut(z.saturating_mul(self.hidden));
         let (bias, recurrent_bias) = rest.split_at_mut(if self.bias.is_some() { z } else { 0 });

@@ -2,13 +2,12 @@
 
 use crate::{
     batch_shape::BatchShape,
-    error::LayerRule,
+    error::{Error, LayerRule},
     layer::{
-        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure,
-        check_output_shape, cut_end, hold,
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
+        check_output_shape, cut, cut_end,
     },
     scalar::Scalar,
-    size::saturating_product,
 };
 use alloc::boxed::Box;
 
@@ -19,12 +18,27 @@ use alloc::boxed::Box;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
+    /// The answers of the layer within at construction.
+    kept: Answers,
 }
 
 impl<L> Reversed<L> {
-    /// `layer`, reading from the end. It is checked where it becomes part of a network, and when a workspace is made.
-    pub fn new(layer: L) -> Self {
-        Reversed { layer }
+    /// `layer`, reading from the end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLayer`] where it breaks a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH)
+    /// deep.
+    pub fn new<T: Scalar>(layer: L) -> Result<Self, Error>
+    where
+        L: Layer<T>,
+    {
+        let checked = Answers::of(&layer).and_then(|kept| reversed(kept).map(|_| kept));
+        Ok(Reversed { kept: checked.map_err(|rule| rule.at(""))?, layer })
+    }
+
+    /// `layer`, whose answers were checked.
+    pub(super) fn of(layer: L, kept: Answers) -> Self {
+        Reversed { layer, kept }
     }
 }
 
@@ -46,11 +60,13 @@ pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     })
 }
 
-/// The rows that `layer` makes of `shape` in a pass.
-pub(super) fn shape_after<'a, T: Scalar>(layer: &impl Layer<T>, shape: BatchShape<'a>) -> BatchShape<'a> {
-    let after = layer.output_shape(shape);
-    check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in a Reversed: {rule}"));
-    after
+/// Slices that the layer within and the reversed one share.
+const SAVED: &str = "`saved` of Reversed";
+const SCRATCH: &str = "`scratch` of Reversed";
+
+/// Refuses an output shape that the layer within cannot have in a pass over `shape`.
+pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
+    check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
 }
 
 /// Copies each row to the row of the same sample as many steps from the other end.
@@ -66,25 +82,25 @@ fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T
 
 impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     fn dims(&self) -> Dims {
-        self.layer.dims()
+        self.kept.dims
     }
 
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
-        self.layer.output_shape(shape)
+        if self.kept.keeps_rows { shape } else { self.layer.output_shape(shape) }
     }
 
     /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for
     /// gradients.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.dims());
-        let outs = self.layer.output_shape(shape).rows().saturating_mul(output);
+        let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.kept.dims);
+        let outs = Layer::<T>::output_shape(self, shape).rows().saturating_mul(output);
         let values = shape.rows().saturating_mul(input).saturating_add(outs);
         let saved = if mode.saves() { memory.saved.saturating_add(values) } else { 0 };
         MemorySizes::new(saved, memory.scratch.saturating_add(values), memory.state)
     }
 
     fn hints(&self) -> Hints {
-        hints(self.layer.hints())
+        hints(self.kept.hints)
     }
 
     fn reads_later_steps(&self) -> bool {
@@ -92,7 +108,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     }
 
     fn structure(&self) -> Structure<'_, T> {
-        Structure::chain().recorded(Recorded::OfPart(reversed)).part("", &self.layer)
+        Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
     /// That of the layer within: rows in another order are as long.
@@ -105,39 +121,38 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     }
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
-        let Dims { input, output, .. } = self.dims();
-        let after = shape_after(&self.layer, pass.ctx.shape);
-        let ins = saturating_product(&[pass.ctx.shape.rows(), input]);
-        let outs = saturating_product(&[after.rows(), output]);
-        hold("x of a Reversed", ins, pass.x.len());
-        hold("y of a Reversed", outs, pass.y.len());
+        let (dims, shape) = (self.kept.dims, pass.ctx.shape);
+        let after = self.layer.output_shape(shape);
+        let lengths = PassLengths::new("Reversed", dims, shape, after);
+        lengths.forward(w, &pass);
+        check_shape_after(shape, after);
+        let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
         let keep = if pass.ctx.mode.saves() { ins + outs } else { 0 };
-        let mut saved = core::mem::take(&mut pass.saved);
-        let kept = cut_end("`saved` of a Reversed", &mut saved, keep);
-        let (spare, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(ins + outs);
+        let (mut saved, mut scratch) = (core::mem::take(&mut pass.saved), core::mem::take(&mut pass.scratch));
+        let kept = cut_end(SAVED, &mut saved, keep);
+        let spare = cut(SCRATCH, &mut scratch, ins + outs);
         let (x, y) = if pass.ctx.mode.saves() { kept } else { spare }.split_at_mut(ins);
-        reverse(pass.ctx.shape, input, pass.x, x);
+        reverse(shape, input, pass.x, x);
         self.layer.forward(w, Forward { x, y, saved, scratch, ..pass.reborrow() });
         reverse(after, output, y, pass.y);
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        let Dims { input, output, .. } = self.dims();
-        let after = shape_after(&self.layer, pass.ctx.shape);
-        let ins = saturating_product(&[pass.ctx.shape.rows(), input]);
-        let outs = saturating_product(&[after.rows(), output]);
-        hold("dy of a Reversed", outs, pass.dy.len());
-        hold("dx of a Reversed", ins, pass.dx.as_deref().map_or(ins, <[T]>::len));
-        let mut saved = core::mem::take(&mut pass.saved);
-        let kept = cut_end("`saved` of a Reversed", &mut saved, ins + outs);
-        let (x, y) = kept.split_at_mut(ins);
-        let (dy, scratch) = core::mem::take(&mut pass.scratch).split_at_mut(outs);
-        let (d_input, scratch) = scratch.split_at_mut(ins);
+        let (dims, shape) = (self.kept.dims, pass.ctx.shape);
+        let after = self.layer.output_shape(shape);
+        let lengths = PassLengths::new("Reversed", dims, shape, after);
+        lengths.backward(hints(self.kept.hints), w, &pass);
+        check_shape_after(shape, after);
+        let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
+        let (mut saved, mut scratch) = (core::mem::take(&mut pass.saved), core::mem::take(&mut pass.scratch));
+        let (x, y) = cut_end(SAVED, &mut saved, ins.saturating_add(outs)).split_at_mut(ins);
+        let dy = cut(SCRATCH, &mut scratch, outs);
+        let d_input = cut(SCRATCH, &mut scratch, ins);
         reverse(after, output, pass.dy, dy);
         let dx = pass.dx.is_some().then_some(&mut *d_input);
         self.layer.backward(w, Backward { x, y, dy, dx, saved, scratch, ..pass.reborrow() });
         if let Some(dx) = pass.dx {
-            reverse(pass.ctx.shape, input, d_input, dx);
+            reverse(shape, input, d_input, dx);
         }
     }
 }

@@ -17,8 +17,10 @@ use alloc::{string::String, vec::Vec};
 const NETS: u64 = 8;
 /// The number of samples of a pass, unless the sequences are long.
 const SAMPLES: usize = 32;
-/// The largest number of rows of a pass; long sequences have fewer samples, but at least one.
-const ROWS: usize = 1 << 18;
+/// The largest number of rows of a pass with several samples; longer sequences have one sample.
+const ROWS: usize = 1 << 16;
+/// The largest number of steps that is sampled: with 8 networks, seconds of a small layer.
+const STEPS: usize = 1 << 18;
 /// The largest number of values of a sampled pass: 1 GiB of `f32`.
 const VALUES: usize = 1 << 28;
 
@@ -113,7 +115,8 @@ impl Sample {
     /// Runs passes of `network` on normal inputs with the statistics `inputs`, and normal gradients at its output.
     ///
     /// # Errors
-    /// The errors of the initializers. [`Error::TooLarge`] if a pass has more than [`VALUES`] values.
+    /// The errors of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a pass has more than
+    /// [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
@@ -123,6 +126,7 @@ impl Sample {
             let rows = saturating_product(&[shape.rows(), dims.input.saturating_add(dims.output)]);
             saturating_sum([memory.saved, memory.scratch, rows])
         };
+        at_most("the steps of a sampled pass", steps, STEPS)?;
         let samples = (ROWS / steps.max(1)).clamp(1, SAMPLES);
         at_most(format_args!("the values of a sampled pass of {steps} steps"), values(samples), VALUES)?;
         let shape = BatchShape::sequences(samples, steps);

@@ -107,11 +107,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let mut whole = 0.0;
         for part in samples.chunks(self.settings.batch_size) {
             batch.choose(data, part, per_step(self.workspace.network()))?;
-            whole += self.batch_weight(batch);
+            // A custom loss may return anything, and a negative part would climb.
+            let weight = self.batch_weight(batch);
+            let valid = weight >= 0.0 && (whole + weight).is_finite();
+            require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
+            whole += weight;
         }
-        // A loss of the user's own may return anything.
-        let valid = whole >= 0.0 && whole.is_finite();
-        require(valid, "the total weight of the rows in a loss", "finite and not negative", whole)?;
         Ok(whole)
     }
 

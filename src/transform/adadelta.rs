@@ -1,7 +1,7 @@
 //! Adadelta.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -58,7 +58,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("rho of Adadelta", self.rho)?;
-        check_amount::<T>("epsilon of Adadelta", self.epsilon)
+        check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

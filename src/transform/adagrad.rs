@@ -1,7 +1,8 @@
 //! Adagrad.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_rate, ratio, stretches,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_epsilon, check_rate, ratio,
+    stretches,
     wide::{Wide, slots},
 };
 use crate::{
@@ -58,7 +59,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         check_rate::<T>(self.rate)?;
         check_amount::<T>("the rate decay of Adagrad", self.decay)?;
         check_amount::<T>("the initial sum of Adagrad", self.initial)?;
-        check_amount::<T>("epsilon of Adagrad", self.epsilon)
+        check_epsilon::<T>("epsilon of Adagrad", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

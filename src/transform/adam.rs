@@ -1,8 +1,8 @@
 //! Adam and its kin.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, matrices, ratio,
-    stretches, trained,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon, check_rate,
+    matrices, ratio, stretches, trained,
     wide::{Wide, slots},
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Adam {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of Adam", self.betas[0])?;
         check_decay("the second beta of Adam", self.betas[1])?;
-        check_amount::<T>("epsilon of Adam", self.epsilon)
+        check_epsilon::<T>("epsilon of Adam", self.epsilon)
     }
 
     fn described(&self, kind: &str, state_len: usize) -> TransformSpec {

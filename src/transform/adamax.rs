@@ -1,7 +1,7 @@
 //! Adamax.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -62,7 +62,7 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of Adamax", self.betas[0])?;
         check_decay("the second beta of Adamax", self.betas[1])?;
-        check_amount::<T>("epsilon of Adamax", self.epsilon)
+        check_epsilon::<T>("epsilon of Adamax", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

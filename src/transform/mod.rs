@@ -29,7 +29,7 @@ mod wide;
 use crate::{
     block::{Block, Blocks, Role},
     error::{Error, require},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, least_normal, scalar},
 };
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
@@ -263,4 +263,12 @@ fn check_decay(what: &'static str, decay: f64) -> Result<(), Error> {
 fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error> {
     require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)?;
     require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)
+}
+
+/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format `T`: it would lose digits, or
+/// become 0.
+fn check_epsilon<T: Scalar>(what: &'static str, epsilon: f64) -> Result<(), Error> {
+    check_amount::<T>(what, epsilon)?;
+    let expected = "0 or at least the smallest normal number of the number format";
+    require(epsilon == 0.0 || epsilon >= least_normal::<T>(), what, expected, epsilon)
 }

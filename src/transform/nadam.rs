@@ -1,7 +1,7 @@
 //! NAdam.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon, check_rate,
     each_parameter::update_each,
     ratio,
     wide::{Wide, slots},
@@ -81,7 +81,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of NAdam", self.betas[0])?;
         check_decay("the second beta of NAdam", self.betas[1])?;
-        check_amount::<T>("epsilon of NAdam", self.epsilon)?;
+        check_epsilon::<T>("epsilon of NAdam", self.epsilon)?;
         check_amount::<T>("the momentum decay of NAdam", self.momentum_decay)
     }
 

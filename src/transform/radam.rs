@@ -1,7 +1,7 @@
 //! RAdam.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of RAdam", self.betas[0])?;
         check_decay("the second beta of RAdam", self.betas[1])?;
-        check_amount::<T>("epsilon of RAdam", self.epsilon)
+        check_epsilon::<T>("epsilon of RAdam", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

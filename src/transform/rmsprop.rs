@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate, ratio, stretches,
+    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate, ratio, stretches,
     wide::{Wide, slots},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_rate::<T>(self.rate)?;
         check_decay("alpha of RMSprop", self.alpha)?;
         check_decay("momentum", self.momentum)?;
-        check_amount::<T>("epsilon of RMSprop", self.epsilon)
+        check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
     }
 
     fn stage(&self) -> Stage {

@@ -106,7 +106,7 @@ impl Schedule {
         Schedule { kind: Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))) }
     }
 
-    /// The factor at `step`, which counts from 0.
+    /// The factor at `step`, which counts from 0. A schedule over 0 steps, which no optimizer takes, is at its end.
     pub fn factor(&self, step: u64) -> f64 {
         let t = step as f64;
         match &self.kind {
@@ -114,7 +114,7 @@ impl Schedule {
             Kind::Step { every, factor } => libm::pow(*factor, step.checked_div(*every).unwrap_or(0) as f64),
             Kind::MultiStep { at, factor } => libm::pow(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
             Kind::Exponential { factor } => libm::pow(*factor, t),
-            Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, t / *steps as f64),
+            Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, part(t, *steps as f64)),
             Kind::Cosine { steps, least, restart: Some(times) } => {
                 let (mut begun, mut length) = (0, *steps);
                 if *times <= 1 {
@@ -125,18 +125,18 @@ impl Schedule {
                     begun += length.max(1);
                     length = length.saturating_mul(*times).max(1);
                 }
-                cosine(1.0, *least, (step - begun) as f64 / length as f64)
+                cosine(1.0, *least, part((step - begun) as f64, length as f64))
             }
-            Kind::Linear { from, to, steps } => from + (to - from) * (t.min(*steps as f64) / *steps as f64),
-            Kind::Polynomial { steps, power } => libm::pow(1.0 - t.min(*steps as f64) / *steps as f64, *power),
+            Kind::Linear { from, to, steps } => from + (to - from) * part(t, *steps as f64).min(1.0),
+            Kind::Polynomial { steps, power } => libm::pow(1.0 - part(t, *steps as f64).min(1.0), *power),
             Kind::OneCycle { most, steps, warm, first, last } => {
                 // Both stretches end at a step that has its factor: PyTorch counts to total − 1.
                 let (peak, end) = (warm * *steps as f64 - 1.0, *steps as f64 - 1.0);
                 let (low, bottom) = (most / first, most / first / last);
                 if t <= peak {
-                    cosine(low, *most, t / peak)
+                    cosine(low, *most, part(t, peak))
                 } else {
-                    cosine(*most, bottom, (t.min(end) - peak) / (end - peak))
+                    cosine(*most, bottom, part(t.min(end) - peak, end - peak))
                 }
             }
             Kind::Custom(Custom(factor)) => factor(step),
@@ -167,6 +167,11 @@ impl Schedule {
             Kind::Custom(_) => Ok(()),
         }
     }
+}
+
+/// `t/span`; a span of no steps is over from the start.
+fn part(t: f64, span: f64) -> f64 {
+    if span > 0.0 { t / span } else { 1.0 }
 }
 
 /// From `from` to `to` along half a cosine, as `part` goes from 0 to 1.

@@ -54,7 +54,7 @@ fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
     let learned = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Learned(0.7));
     let scaled = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Fixed(0.4));
     let both = Bidirectional::new::<T>(Recurrent::new(17, 13, Lstm::new()), Recurrent::new(17, 9, Elman::new(Tanh)))?;
-    let reversed = Reversed::new(Recurrent::new(17, 12, Gru::new()));
+    let reversed = Reversed::new::<f32>(Recurrent::new(17, 12, Gru::new())).unwrap();
     let nested = input(33).linear(21).activation(Tanh).build()?;
     Ok(vec![
         ("tanh", input(33).linear(45).activation(Tanh).linear(7).build()?, rows),

@@ -103,7 +103,7 @@ fn wrappers() -> Vec<(&'static str, Wrap, Hints, Hints)> {
         // x goes to the branch as well; y and dx are sums.
         ("Residual", |layer| Ok(Box::new(Residual::new(layer)?)), none.ignores_x(), none.ignores_y().overwrites_dw()),
         // It keeps the rows that its layer sees.
-        ("Reversed", |layer| Ok(Box::new(Reversed::new(layer))), none.overwrites_dw(), both),
+        ("Reversed", |layer| Ok(Box::new(Reversed::new::<f64>(layer)?)), none.overwrites_dw(), both),
         (
             "Bidirectional",
             |layer| Ok(Box::new(Bidirectional::new::<f64>(layer.clone(), layer)?)),

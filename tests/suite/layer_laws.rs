@@ -33,7 +33,7 @@ layer_laws!(mean_over_steps, MeanOverSteps::new(3));
 layer_laws!(residual, Residual::new(Linear::new(3, 3)).unwrap());
 layer_laws!(residual_learned, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Learned(0.0)).unwrap());
 layer_laws!(residual_fixed, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Fixed(0.5)).unwrap());
-layer_laws!(reversed, Reversed::new(Recurrent::new(3, 4, Lstm::new())));
+layer_laws!(reversed, Reversed::new::<f64>(Recurrent::new(3, 4, Lstm::new())).unwrap());
 layer_laws!(
     bidirectional,
     Bidirectional::new::<f64>(Recurrent::new(3, 4, Lstm::new()), Recurrent::new(3, 2, Gru::new())).unwrap()
@@ -106,7 +106,7 @@ exact! {
     mean_over_steps: MeanOverSteps::new(3),
     residual: Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Learned(0.0)).unwrap(),
     recurrent: Recurrent::new(3, 4, Lstm::new()).without_bias(),
-    reversed: Reversed::new(Recurrent::new(3, 4, Gru::new())),
+    reversed: Reversed::new::<f64>(Recurrent::new(3, 4, Gru::new())).unwrap(),
     // Twenty sigmoids: the first layer's gradient is a millionth of a millionth, and right in all its digits.
     deep: {
         let mut network = Sequential::input(4);

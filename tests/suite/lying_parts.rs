@@ -242,7 +242,7 @@ fn places(part: &dyn Fn() -> Whole) -> Vec<(&'static str, &'static str, Result<W
         ("1.branch.0", "1.branch.0", built.map(|layer| Box::new(layer) as Whole)),
         ("forward", "forward", Bidirectional::new::<f32>(part(), lstm()).map(|layer| Box::new(layer) as Whole)),
         ("backward", "backward", Bidirectional::new::<f32>(lstm(), part()).map(|layer| Box::new(layer) as Whole)),
-        ("network", "network", Ok(Box::new(Reversed::new(part())))),
+        ("network", "network", Reversed::new::<f32>(part()).map(|layer| Box::new(layer) as Whole)),
     ]
 }
 

@@ -23,6 +23,8 @@ mod descent;
 mod diagnosis;
 #[cfg(feature = "std")]
 mod dual;
+#[cfg(feature = "std")]
+mod edges;
 mod eigenvalues;
 mod entry_points;
 #[cfg(feature = "std")]
@@ -68,6 +70,8 @@ mod panics;
 mod parity;
 #[cfg(feature = "std")]
 mod part_laws;
+#[cfg(feature = "std")]
+mod pass_lengths;
 #[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "proptest")]

@@ -30,7 +30,10 @@ fn everything() -> Sequential<f64> {
         .layer(PRelu::new(6).per_unit().initial(0.1).unwrap())
         .layer(Dropout::new(6, 0.25).unwrap())
         .layer(Bidirectional::new::<f64>(Recurrent::new(6, 3, Lstm::new()).bias(bias), gated).unwrap())
-        .layer(Reversed::new(Recurrent::new(6, 5, Elman::new(Gelu)).recurrent(Sparse::spectral_radius(1.1))))
+        .layer(
+            Reversed::new::<f64>(Recurrent::new(6, 5, Elman::new(Gelu)).recurrent(Sparse::spectral_radius(1.1)))
+                .unwrap(),
+        )
         .mean_over_steps()
         .layer(Linear::new(5, 2).weights(Orthogonal { gain: 2.0 }))
         .build()
@@ -119,7 +122,7 @@ fn initialize_uses_the_initializer_of_each_layer() {
     assert_eq!(first(PRelu::new(2).initial(0.1).unwrap().per_unit()), [0.1, 0.1]);
     assert_eq!(first(Linear::new(2, 3).bias(Constant(0.3)))[6..], [0.3; 3]);
     let recurrent = || Recurrent::new(2, 3, Lstm::new());
-    assert_eq!(first(Reversed::new(recurrent())), first(recurrent()));
+    assert_eq!(first(Reversed::new::<f64>(recurrent()).unwrap()), first(recurrent()));
     assert!(first(recurrent()).iter().any(|&w| w != 0.0));
 }
 

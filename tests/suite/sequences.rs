@@ -151,7 +151,7 @@ fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
         ("gru, reset after", Box::new(Recurrent::new(INPUTS, h, after)), vec![h]),
         ("gru, reset before", Box::new(Recurrent::new(INPUTS, h, before)), vec![h]),
         ("mgu", Box::new(Recurrent::new(INPUTS, h, Mgu)), vec![h]),
-        ("reversed lstm", Box::new(Reversed::new(Recurrent::new(INPUTS, h, Lstm::new()))), vec![h, h]),
+        ("reversed lstm", Box::new(Reversed::new::<f64>(Recurrent::new(INPUTS, h, Lstm::new())).unwrap()), vec![h, h]),
         ("bidirectional lstm, twice", Box::new(both.build().unwrap()), vec![h, h, h, h, 2, 2]),
         ("stacked", Box::new(stacked.build().unwrap()), vec![h, h, h + 1]),
         ("last step", Box::new(input().recurrent(h, after).last_step().linear(2).build().unwrap()), vec![h]),
@@ -302,7 +302,7 @@ fn infers<T: Scalar>(lengths: &[usize], width: usize, seed: u64) {
     networks.push(("dropout", Box::new(Dropout::new(INPUTS, 0.5).unwrap()), vec![]));
     networks.push(("last step", Box::new(LastStep::new(INPUTS)), vec![]));
     networks.push(("mean over steps", Box::new(MeanOverSteps::new(INPUTS)), vec![]));
-    networks.push(("reversed pool", Box::new(Reversed::new(LastStep::new(INPUTS))), vec![]));
+    networks.push(("reversed pool", Box::new(Reversed::new::<f64>(LastStep::new(INPUTS)).unwrap()), vec![]));
     networks.push(("nothing", Box::new(Sequential::new(INPUTS)), vec![]));
     for (name, network, slabs) in networks {
         let shape = BatchShape::ragged(lengths);

@@ -60,8 +60,18 @@ fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
 
 /// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows.
 /// There are all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
-pub(crate) fn gemm_tn_scratch_len<T: Scalar>([outputs, inputs, rows]: [usize; 3]) -> usize {
-    let panels = panel_count::<T>(inputs).min(MIN_PANELS.max(PARTS_PER_THREAD * threads()));
+pub(crate) fn gemm_tn_scratch_len<T: Scalar>(size: [usize; 3]) -> usize {
+    gemm_tn_scratch::<T>(size, MIN_PANELS.max(PARTS_PER_THREAD * threads()))
+}
+
+/// The length of scratch without which [`gemm_tn`] panics: [`gemm_tn_scratch_len`] of one thread.
+pub(crate) fn gemm_tn_least_scratch<T: Scalar>(size: [usize; 3]) -> usize {
+    gemm_tn_scratch::<T>(size, MIN_PANELS)
+}
+
+/// The length of scratch with at most so many panels of B.
+fn gemm_tn_scratch<T: Scalar>([outputs, inputs, rows]: [usize; 3], most: usize) -> usize {
+    let panels = panel_count::<T>(inputs).min(most);
     let buffer = BlockSum::<T>::buffer_len(packed_a_len(outputs, inputs), rows.div_ceil(KC));
     packed_a_len(outputs, 1).saturating_add(panels * nr::<T>()).saturating_mul(rows.min(KC)).saturating_add(buffer)
 }

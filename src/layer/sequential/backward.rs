@@ -1,6 +1,6 @@
 //! The backward pass through the layers of a network.
 
-use super::{Entry, SAVED, STATE, Sequential};
+use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
     Backward, BackwardState, Context, Parameters,
     check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
@@ -26,8 +26,9 @@ impl<T: Scalar> Sequential<T> {
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, self.kept_in_all(shape));
         let widest = self.widest(shape);
-        let (mut came, rest) = scratch.split_at_mut(widest);
-        let (mut goes, scratch) = rest.split_at_mut(widest);
+        let mut scratch = scratch;
+        let mut came = cut(SCRATCH, &mut scratch, widest);
+        let mut goes = cut(SCRATCH, &mut scratch, widest);
         let together = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
@@ -117,6 +118,7 @@ impl<T: Scalar> Sequential<T> {
         if first == 0 {
             hold(SAVED, 0, between.len() + saved.len());
             hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
+            hold(STATE, 0, d_initial_state.map_or(0, |state| state.len()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The forward pass through the layers of a network.
 
-use super::{SAVED, STATE, Sequential};
+use super::{SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
     Context, Forward, ForwardState, Layer,
     check::{cut, cut_shared, hold},
@@ -14,16 +14,15 @@ impl<T: Scalar> Sequential<T> {
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
         let ForwardState { mut initial_state, mut final_state } = state;
         if self.links.is_empty() {
-            let y = y.unwrap_or_default();
-            hold("y of a Sequential", x.len(), y.len());
-            return y.copy_from_slice(x);
+            return y.unwrap_or_default().copy_from_slice(x);
         }
         // Rows that are not kept go through two buffers in turn.
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
         let widest = self.widest(shape);
-        let (mut input, rest) = scratch.split_at_mut(widest);
-        let (mut output, scratch) = rest.split_at_mut(widest);
+        let mut scratch = scratch;
+        let mut input = cut(SCRATCH, &mut scratch, widest);
+        let mut output = cut(SCRATCH, &mut scratch, widest);
         let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut next) = (Some(x), shape, 0);

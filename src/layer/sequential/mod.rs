@@ -6,8 +6,8 @@ mod layout;
 mod parallel;
 
 use super::{
-    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, Recorded, Samples,
-    Structure,
+    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths, Recorded,
+    Samples, Structure,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -148,8 +148,9 @@ impl<T: Scalar> Sequential<T> {
 }
 
 /// Slices that the links share out among each other.
-const SAVED: &str = "`saved` of the layers of a Sequential";
-const STATE: &str = "the state of the layers of a Sequential";
+const SAVED: &str = "`saved` of Sequential";
+const SCRATCH: &str = "`scratch` of Sequential";
+const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
     /// The answers of the whole, from those of its layers.
@@ -168,6 +169,12 @@ impl<T: Scalar> Sequential<T> {
             by_row: one.is_some_and(|one| one.by_row),
             plain: false,
         })
+    }
+
+    /// The lengths of the slices of a pass.
+    fn lengths<'a>(&self, shape: BatchShape<'a>) -> PassLengths<'a> {
+        let lengths = PassLengths::new("Sequential", self.dims(), shape, self.output_shape(shape));
+        if self.links.is_empty() { lengths.memory(MemorySizes::default()) } else { lengths }
     }
 }
 
@@ -224,14 +231,17 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        self.lengths(pass.ctx.shape).forward(w, &pass);
         self.forward_links(w, pass);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
         self.backward_links(Parameters::Stay(w), pass);
     }
 
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
         self.backward_links(Parameters::Descend(w, rate), pass);
     }
 }

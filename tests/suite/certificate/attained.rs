@@ -112,7 +112,7 @@ fn bound_of_a_gru_input_is_attained_in_each_term() {
 #[test]
 fn bound_of_two_directions_is_attained() {
     let cell = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
-    let network = Bidirectional::new::<f64>(cell(), Reversed::new(cell())).unwrap();
+    let network = Bidirectional::new::<f64>(cell(), Reversed::new::<f64>(cell()).unwrap()).unwrap();
     // Both directions read the steps from the first to the last; their outputs 1·x and 2·x are concatenated.
     assert_attained(&network, &[1.0, 0.0, 2.0, 0.0], &[1.0; 3], BatchShape::sequences(1, 3), 1e-9);
 }

@@ -107,7 +107,7 @@ fn certificate_names_nested_layers_without_a_bound() {
             .unwrap();
     let network = Sequential::input(2)
         .layer(residual(Box::new(inner)))
-        .layer(Reversed::new(Recurrent::new(2, 2, Plain { first: None })))
+        .layer(Reversed::new::<f64>(Recurrent::new(2, 2, Plain { first: None })).unwrap())
         .layer(both)
         .layer(Linear::new(4, 2))
         .build()
@@ -118,7 +118,8 @@ fn certificate_names_nested_layers_without_a_bound() {
     assert_eq!(names, [("1", false), ("2.forward", false), ("2.backward", true)]);
     assert_eq!(network.samples(), Samples::Coupled);
     for (layer, samples) in [(secret(), Samples::Coupled), (Box::new(Linear::new(2, 2)), Samples::Independent)] {
-        let layer = Bidirectional::new::<f64>(Linear::new(2, 2), Reversed::new(residual(layer))).unwrap();
+        let layer =
+            Bidirectional::new::<f64>(Linear::new(2, 2), Reversed::new::<f64>(residual(layer)).unwrap()).unwrap();
         assert_eq!((&layer as &dyn Layer<f64>).samples(), samples);
         assert_eq!(Layer::<f64>::samples(&std::sync::Arc::new(layer)), samples);
     }

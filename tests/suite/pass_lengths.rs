@@ -1,0 +1,243 @@
+//! Passes called by hand: each layer of the crate names the slice whose length breaks the contract, and the shape that
+//! is none of a pass.
+
+use chainrule::{
+    BatchShape, Layer, Mode,
+    activation::{Sigmoid, Tanh},
+    layer::{
+        ActivationLayer, Backward, BranchScale, Context, Dropout, Forward, GatedLinear, LastStep, LayerNorm, Linear,
+        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax, initialize,
+    },
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+type Whole = Box<dyn Layer<f64>>;
+
+/// Layers from `width` values, each by the name that its messages have: every kind of the crate.
+fn layers(width: usize) -> Vec<(&'static str, Whole)> {
+    let recurrent = || Recurrent::new(width, 4, Lstm::new());
+    let chain = |builder: chainrule::network::Builder<f64>| Box::new(builder.build().unwrap());
+    let residual = |scale| Residual::new(Linear::new(width, width)).unwrap().scale(scale).unwrap();
+    vec![
+        ("Linear", Box::new(Linear::new(width, 4))),
+        ("Linear", Box::new(Linear::new(width, 4).without_bias())),
+        ("ActivationLayer", Box::new(ActivationLayer::new(width, Tanh))),
+        ("PRelu", Box::new(PRelu::new(width))),
+        ("PRelu", Box::new(PRelu::new(width).per_unit())),
+        ("LayerNorm", Box::new(LayerNorm::new(width))),
+        ("LayerNorm", Box::new(LayerNorm::new(width).without_affine())),
+        ("RmsNorm", Box::new(RmsNorm::new(width))),
+        ("Dropout", Box::new(Dropout::new(width, 0.5).unwrap())),
+        ("LastStep", Box::new(LastStep::new(width))),
+        ("MeanOverSteps", Box::new(MeanOverSteps::new(width))),
+        ("GatedLinear", Box::new(GatedLinear::new(width, 4, Sigmoid))),
+        ("Softmax", Box::new(Softmax::new(width))),
+        ("Recurrent", Box::new(Recurrent::new(width, 4, Elman::new(Tanh)))),
+        ("Recurrent", Box::new(Recurrent::new(width, 4, Gru::new()))),
+        ("Recurrent", Box::new(recurrent())),
+        ("Reversed", Box::new(Reversed::new::<f64>(recurrent()).unwrap())),
+        ("Bidirectional", Box::new(Bidirectional::new::<f64>(recurrent(), LayerNorm::new(width)).unwrap())),
+        ("Residual", Box::new(residual(BranchScale::Fixed(1.0)))),
+        ("Residual", Box::new(residual(BranchScale::Learned(0.5)))),
+        ("Sequential", Box::new(Sequential::new(width))),
+        ("Sequential", chain(Sequential::input(width).linear(4).relu().lstm(3).last_step().layer_norm())),
+        ("Sequential", chain(Sequential::input(width).residual(|branch| branch.linear(4).tanh().linear(width)))),
+    ]
+}
+
+#[test]
+fn table_has_each_layer_that_can_be_described() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/layer/spec.rs")).unwrap();
+    let (_, variants) = text.split_once("pub enum LayerSpec {").expect("the enum");
+    let (variants, _) = variants.split_once("\n        }").unwrap();
+    let listed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/layer/list.rs")).unwrap();
+    let (_, listed) = listed.split_once("$then! {").unwrap();
+    let (listed, _) = listed.split_once('}').unwrap();
+    let listed = listed.lines().filter_map(|line| Some(line.split_once(": ")?.1.trim_end_matches(';')));
+    let word = |line: &str| line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_string();
+    let of_enum = variants.lines().filter_map(|line| Some(word(line.strip_prefix("            ")?)));
+    let names: Vec<String> = of_enum.filter(|name| name.starts_with(char::is_uppercase)).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let table: Vec<String> = layers(4).iter().map(|(_, layer)| word(&format!("{:?}", layer.spec()))).collect();
+    for name in names.iter().map(String::as_str).chain(listed).filter(|&name| name != "Custom") {
+        assert!(table.iter().any(|found| found == name), "the table has no {name}");
+    }
+}
+
+/// The slices of both passes, by name.
+type Slices = BTreeMap<&'static str, Vec<f64>>;
+
+/// A forward pass, a backward pass and one with a step of gradient descent.
+const PASSES: [&str; 3] = ["forward", "backward", "descend"];
+
+fn run(layer: &dyn Layer<f64>, pass: &str, shape: BatchShape<'_>, mode: Mode, slices: &Slices) {
+    let mut own = slices.clone();
+    let mut take = |name: &str| own.remove(name).unwrap();
+    let (mut y, mut saved, mut scratch, mut end) = (take("y"), take("saved"), take("scratch"), take("final_state"));
+    let (mut dx, mut dw, mut d_start, mut w) = (take("dx"), take("dw"), take("d_initial_state"), take("w"));
+    let mut no_monitor = ();
+    let ctx = Context::new(shape, mode, &mut no_monitor);
+    let start = Some(&slices["initial_state"][..]);
+    if pass == "forward" {
+        let mut pass = Forward::new(&slices["x"], &mut y, &mut saved, &mut scratch, ctx);
+        (pass.state.initial_state, pass.state.final_state) = (start, &mut end);
+        return layer.forward(&w, pass);
+    }
+    let (x, dy) = (&slices["x"], &slices["dy"]);
+    let mut given = Backward::new(x, &slices["y"], dy, Some(&mut dx[..]), &mut dw, &mut saved, &mut scratch, ctx);
+    given.state.initial_state = start;
+    (given.state.d_final_state, given.state.d_initial_state) =
+        (Some(&slices["d_final_state"][..]), Some(&mut d_start[..]));
+    if pass == "backward" { layer.backward(&w, given) } else { layer.descend(&mut w, 0.1, given) }
+}
+
+/// Slices as long as the layer says.
+fn slices(layer: &dyn Layer<f64>, shape: BatchShape<'_>, mode: Mode) -> Slices {
+    let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
+    let [ins, outs] = [shape.rows() * dims.input, layer.output_shape(shape).rows() * dims.output];
+    let state = memory.state * shape.batch;
+    let zeros = [
+        ("x", ins),
+        ("y", outs),
+        ("saved", memory.saved),
+        ("scratch", memory.scratch),
+        ("initial_state", state),
+        ("final_state", state),
+        ("dy", outs),
+        ("dx", ins),
+        ("dw", dims.parameters),
+        ("d_final_state", state),
+        ("d_initial_state", state),
+    ];
+    let mut slices: Slices = zeros.into_iter().map(|(name, len)| (name, vec![0.5; len])).collect();
+    slices.insert("w", initialize(layer, 1).unwrap());
+    slices
+}
+
+/// The message with which `call` panics.
+fn message(call: impl FnOnce()) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(call)).err()?;
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    Some(text.unwrap_or("a payload without a text").into())
+}
+
+/// The slices of a pass.
+fn names(pass: &str) -> &'static [&'static str] {
+    match pass {
+        "forward" => &["w", "x", "y", "saved", "scratch", "initial_state", "final_state"],
+        _ => {
+            &["w", "x", "y", "dy", "dx", "dw", "saved", "scratch", "initial_state", "d_final_state", "d_initial_state"]
+        }
+    }
+}
+
+#[test]
+fn slice_of_another_length_is_named_with_its_layer() {
+    let shapes = [BatchShape::sequences(2, 3), BatchShape::ragged(&[3, 1]), BatchShape::batch(2)];
+    let known: Vec<&str> = layers(4).into_iter().map(|(name, _)| name).collect();
+    let (mut all, mut unnamed) = (0, Vec::new());
+    for (name, layer) in layers(5).iter().chain(&layers(32)) {
+        let hints = layer.hints();
+        for (shape, pass) in shapes.into_iter().flat_map(|shape| PASSES.map(|pass| (shape, pass))) {
+            for mode in [Mode::Train, Mode::Infer].into_iter().filter(|mode| mode.saves() || pass == "forward") {
+                let right = slices(&**layer, shape, mode);
+                run(&**layer, pass, shape, mode, &right);
+                for &slice in names(pass) {
+                    let len = right[slice].len();
+                    for wrong in [len.wrapping_sub(1), len + 1, 2 * len, 0] {
+                        let left_out = slice == "x" && hints.ignores_x || slice == "y" && hints.ignores_y;
+                        let short = slice == "dy" && hints.accepts_short_dy && wrong < len;
+                        let allowed = wrong == len
+                            || wrong == usize::MAX
+                            || slice == "scratch" && wrong > len
+                            || wrong == 0 && pass != "forward" && (left_out || short);
+                        if allowed {
+                            continue;
+                        }
+                        let mut slices = right.clone();
+                        slices.get_mut(slice).unwrap().resize(wrong, 0.5);
+                        let what = format!("{name}, {pass}, {mode:?}, {shape:?}: {slice} of {wrong} for {len} values");
+                        // What a layer asks of scratch has room for more threads, and for longer passes.
+                        let found = message(|| run(&**layer, pass, shape, mode, &slices));
+                        if slice == "scratch" && found.is_none() && wrong > 0 {
+                            continue;
+                        }
+                        let found = found.unwrap_or_else(|| "no panic".into());
+                        let slice = if slice.contains("state") { "state" } else { slice };
+                        // A part of the layer may be the one that is given the wrong slice.
+                        let named = (slice == "state" || found.contains(&format!("`{slice}` of ")))
+                            && found.contains(slice)
+                            && (found.contains(name) || known.iter().any(|part| found.contains(part)));
+                        all += 1;
+                        if !(named && found.contains("must")) {
+                            unnamed.push(format!("{what}: {found}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(unnamed.is_empty(), "{} of {all}:\n{}", unnamed.len(), unnamed.join("\n"));
+    assert!(all > 4000, "{all}");
+}
+
+#[test]
+fn shape_that_is_none_of_a_pass_is_named_with_the_layer() {
+    let torn = |batch, steps, lengths| {
+        let mut shape = BatchShape::sequences(batch, steps);
+        shape.lengths = Some(lengths);
+        shape
+    };
+    let shapes = [
+        BatchShape::batch(0),
+        BatchShape::sequences(2, 0),
+        BatchShape::sequences(0, 1 << 61),
+        BatchShape::sequences(1, 1 << 61),
+        BatchShape::sequences(usize::MAX, usize::MAX),
+        BatchShape::ragged(&[]),
+        BatchShape::ragged(&[1, 3]),
+        BatchShape::ragged(&[3, 0]),
+        torn(2, 3, &[3]),
+        torn(2, 3, &[2, 2]),
+        torn(2, 1 << 61, &[2, 2]),
+    ];
+    for (name, layer) in &layers(4) {
+        let right = slices(&**layer, BatchShape::sequences(2, 3), Mode::Train);
+        let none: Slices =
+            right.keys().map(|&slice| (slice, if slice == "w" { right["w"].clone() } else { vec![] })).collect();
+        for (shape, pass) in shapes.into_iter().flat_map(|shape| PASSES.map(|pass| (shape, pass))) {
+            for slices in [&right, &none] {
+                let found = message(|| run(&**layer, pass, shape, Mode::Train, slices));
+                let found = found.unwrap_or_else(|| panic!("{name}, {pass}: no panic for {shape:?}"));
+                assert!(found.contains(name) && found.contains("must"), "{name}, {pass}, {shape:?}: {found:?}");
+            }
+        }
+    }
+    // A width of 0, which no network takes.
+    let shape = BatchShape::batch(2);
+    let flat: [(&str, Whole); 5] = [
+        ("Linear", Box::new(Linear::new(0, 2))),
+        ("Softmax", Box::new(Softmax::new(0))),
+        ("LayerNorm", Box::new(LayerNorm::new(0))),
+        ("PRelu", Box::new(PRelu::new(0))),
+        ("Recurrent", Box::new(Recurrent::new(2, 0, Lstm::new()))),
+    ];
+    for (name, layer) in &flat {
+        let mut slices: Slices = slices_of_nothing();
+        slices.insert("w", vec![0.5; layer.dims().parameters]);
+        for pass in PASSES {
+            let found = message(|| run(&**layer, pass, shape, Mode::Train, &slices)).unwrap_or_default();
+            assert!(found.contains(name) && found.contains("must be at least 1"), "{name}, {pass}: {found:?}");
+        }
+    }
+}
+
+/// Slices without values.
+fn slices_of_nothing() -> Slices {
+    let names = PASSES.iter().flat_map(|pass| names(pass));
+    names.map(|&name| (name, Vec::new())).collect()
+}
