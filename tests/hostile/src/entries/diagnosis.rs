@@ -71,7 +71,7 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(1, &["diagnosis::expect_healthy"], &[], |c| {
+        entry(0, &["diagnosis::expect_healthy"], &[], |c| {
             // It panics with the report, and only where the report is not healthy.
             let (_, report) = report(c)?;
             let (healthy, text) = (report.is_healthy(), format!("{report}"));
@@ -136,7 +136,7 @@ pub fn entries() -> Vec<Entry> {
             Ok(())
         }),
         entry(
-            1,
+            0,
             &[
                 "diagnosis::fix::FixContext::new",
                 "diagnosis::fix::FixContext::columns",
@@ -193,7 +193,7 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(
-            1,
+            0,
             &[
                 "diagnosis::fix::Trial::new",
                 "diagnosis::fix::Trial::steps",

@@ -56,7 +56,7 @@ pub fn entries() -> Vec<Entry> {
         entry(6, &["layer::LayerNorm::new", "layer::LayerNorm::epsilon", "layer::LayerNorm: Layer"], &[], |c| {
             let epsilon = c.about(1e-5);
             let layer = LayerNorm::new(c.size()).epsilon(epsilon);
-            ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
+            ensure(layer.is_err() || epsilon.is_normal() && epsilon > 0.0, || format!("ε = {epsilon:e}"))?;
             let layer = layer?;
             let other = c.flag();
             known::<f32>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
@@ -64,7 +64,7 @@ pub fn entries() -> Vec<Entry> {
         entry(6, &["layer::RmsNorm::new", "layer::RmsNorm::epsilon", "layer::RmsNorm: Layer"], &[], |c| {
             let epsilon = c.about(1e-5);
             let layer = RmsNorm::new(c.size()).epsilon(epsilon);
-            ensure(layer.is_err() || epsilon.is_finite() && epsilon >= 0.0, || format!("ε = {epsilon:e}"))?;
+            ensure(layer.is_err() || epsilon.is_normal() && epsilon > 0.0, || format!("ε = {epsilon:e}"))?;
             let layer = layer?;
             let other = c.flag();
             known::<f64>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
@@ -292,8 +292,13 @@ pub fn entries() -> Vec<Entry> {
         }),
         entry(4, &["recurrent::Reversed::new", "recurrent::Reversed: Layer"], &[], |c| {
             let width = c.width();
-            let inner = c.node(width, 1).build::<f64>()?;
-            known::<f64>(c, Box::new(Reversed::new(inner)))
+            let mut layer = c.node(width, 1).build::<f64>()?;
+            let depth = if c.once_in(10) { c.of(&[2_usize, 127, 128, 100_000]) } else { 1 };
+            for _ in 0..depth {
+                layer = Box::new(Reversed::new::<f64>(layer)?);
+            }
+            ensure(depth < 129, || format!("{depth} levels"))?;
+            known::<f64>(c, layer)
         }),
         entry(5, &["recurrent::Bidirectional::new", "recurrent::Bidirectional: Layer"], &[], |c| {
             let width = c.width();

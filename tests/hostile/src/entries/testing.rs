@@ -58,7 +58,7 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(
-            1,
+            0,
             &[
                 "testing::activation_laws",
                 "testing::measure_derivative",
@@ -83,7 +83,7 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(
-            1,
+            0,
             &[
                 "testing::cell_laws",
                 "testing::layer_laws",
@@ -108,7 +108,7 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(
-            1,
+            0,
             &[
                 "testing::initializer_laws",
                 "testing::loss_laws",
