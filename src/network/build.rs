@@ -32,8 +32,8 @@ impl LayerSpec {
     /// # Errors
     /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
-    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that was made or changed
-    /// by hand.
+    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that
+    /// was made or changed by hand.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<T, Typed>("")
