@@ -189,11 +189,16 @@ fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilo
     }
     // The norm or the factor is beyond the format: `g/largest/(norm/largest) · most` is within it at every step.
     let (largest, rest) = norm_parts(gradient, p);
-    if !largest.is_finite() {
+    if largest == 0.0 || !largest.is_finite() {
         return 1.0;
     }
     let rest = if length.is_finite() { (length + epsilon) / largest } else { rest };
-    let [by, and_by, times] = [largest, rest, most].map(scalar::<T>);
-    gradient.iter_mut().for_each(|g| *g = *g / by / and_by * times);
+    let [by, and_by, times, both] = [largest, rest, most, most / rest].map(scalar::<T>);
+    if and_by.is_finite() && times.is_finite() {
+        gradient.iter_mut().for_each(|g| *g = *g / by / and_by * times);
+    } else {
+        // Their quotient is below `largest`.
+        gradient.iter_mut().for_each(|g| *g = *g / by * both);
+    }
     most / largest / rest
 }

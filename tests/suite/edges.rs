@@ -7,11 +7,12 @@ use chainrule::{
     layer::{Backward, Dims, Forward, LayerNorm, Linear, RmsNorm, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Reduction, Target},
     recurrent::Lstm,
+    to_f64,
     trainer::{TrainConfig, Trainer},
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Member,
         Muon, NAdam, Optimizer, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, Sgd,
-        SkipNonFinite, WeightAverage,
+        SkipNonFinite, Update, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -300,4 +301,33 @@ fn member_of_a_chain_has_the_name_of_its_spec() {
             assert!(name.is_empty() || named.contains(&name), "the table has no {name}");
         }
     }
+}
+
+fn clipped_gradients_are_numbers<T: Scalar>() {
+    let layer = Linear::new(2, 1);
+    let blocks = Blocks::collect(|visit| Layer::<T>::blocks(&layer, visit));
+    let (w, most) = ([T::one(); 3], to_f64(T::max_value()));
+    let gradients = [[0.0; 3], [1.0, 0.0, -2.0], [1e-30, 0.0, 1e-38], [most, 0.0, -most], [most, 0.0, 1e-30]];
+    for (limit, p) in [5e-324, 1e-309, 1e-40, 1e-6, 1.0, 1e38, 1e308, f64::MAX, f64::INFINITY]
+        .into_iter()
+        .flat_map(|limit| [5e-309, 0.5, 1.0, 2.0, 1e300, f64::INFINITY].map(|p| (limit, p)))
+    {
+        for (epsilon, gradient) in [0.0, 1e-6, 1e30].into_iter().flat_map(|epsilon| gradients.map(|g| (epsilon, g))) {
+            let transforms: [Box<dyn GradientTransform<T>>; 2] =
+                [Box::new(ClipNorm::new(limit).p(p).epsilon(epsilon)), Box::new(ClipBlockNorm::new(limit))];
+            for mut transform in transforms {
+                let mut g = gradient.map(chainrule::scalar::<T>);
+                transform.update(Update::new(&blocks, &w, &mut g, &mut [], 0)).unwrap();
+                let what = format!("{transform:?}: {gradient:?} becomes {g:?}");
+                assert!(g.iter().all(|g| g.is_finite()) && g[1].is_zero(), "{what}");
+                assert!(g.iter().all(|g| to_f64(*g).abs() <= limit * (1.0 + 1e-5) + f64::MIN_POSITIVE), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradient_clipped_at_the_edges_of_the_format_stays_finite() {
+    clipped_gradients_are_numbers::<f32>();
+    clipped_gradients_are_numbers::<f64>();
 }
