@@ -2,6 +2,7 @@
 //! activation.
 
 use alloc::{vec, vec::Vec};
+use core::cell::Cell;
 
 /// Non-negative nodes of the 21-point Kronrod rule on \[−1, 1\], in decreasing order. `NODES[1]`, `[3]`, … are the
 /// positive nodes of the 10-point Gauss–Legendre rule (QUADPACK, routine qk21; Piessens et al. 1983).
@@ -70,7 +71,7 @@ pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2
     for kink in kinks {
         panels.around(kink / root, FINEST / root);
     }
-    panels.integrate(PANELS, |z| f(root * z, z))
+    panels.integrate(PANELS, |z| f(root * z, z)).0
 }
 
 /// `E f(u₁) f(u₂)` for u₁ and u₂ normal with variance q and correlation c:
@@ -81,12 +82,17 @@ pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64)
         let mirrored: Vec<f64> = kinks.iter().flat_map(|kink| [*kink, c * kink]).collect();
         return expectation(q, &mirrored, |u, _| [f(u), f(c * u)]);
     }
+    // Where one inner integral does not converge, less is tried of the others: all of them would take minutes.
+    let converges = Cell::new(true);
     let inner = |z1: f64| {
         let mut panels = Panels::new();
         for kink in kinks.iter().chain(&[0.0]) {
             panels.around((kink / root - c * z1) / s, FINEST / (root * s));
         }
-        panels.integrate(PANELS_OF_PAIR, |z2| [f(root * (c * z1 + s * z2)), 1.0])
+        let most = if converges.get() { PANELS_OF_PAIR } else { PANELS_OF_PAIR / 8 };
+        let (value, converged) = panels.integrate(most, |z2| [f(root * (c * z1 + s * z2)), 1.0]);
+        converges.set(converges.get() && converged);
+        value
     };
     let mut panels = Panels::new();
     for kink in kinks.iter().chain(&[0.0]) {
@@ -94,7 +100,7 @@ pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64)
         // The inner integral is a function of z₁ with the same kinks, smoothed over a width s/c.
         panels.around(kink / (c * root), 0.25 * s / c.abs());
     }
-    panels.integrate(PANELS_OF_PAIR, |z1| [f(root * z1), inner(z1)])
+    panels.integrate(PANELS_OF_PAIR, |z1| [f(root * z1), inner(z1)]).0
 }
 
 /// The edges of the panels on the z axis.
@@ -127,8 +133,8 @@ impl Panels {
     }
 
     /// `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz`, by bisection of panels until each meets the tolerance or there
-    /// are `most`.
-    fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> f64 {
+    /// are `most`; also returns whether there were enough.
+    fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> (f64, bool) {
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);
             let [a, b] = f(z);
@@ -137,7 +143,7 @@ impl Panels {
         let first: Vec<Panel> =
             self.sorted().windows(2).map(|pair| Panel::new(pair[0], pair[1], 0, &weighted)).collect();
         let tolerance = TOLERANCE * first.iter().map(|panel| panel.magnitude).sum::<f64>();
-        let (mut sum, mut made) = (0.0, first.len());
+        let (mut sum, mut made, mut enough) = (0.0, first.len(), true);
         let mut open = vec![];
         for panel in first {
             open.push(panel);
@@ -146,6 +152,7 @@ impl Panels {
                 // NaN and infinity do not become better by halving.
                 let coarse = panel.error > tolerance && panel.error.is_finite();
                 if !coarse || panel.halvings == HALVINGS || made >= most {
+                    enough &= !coarse || panel.halvings == HALVINGS;
                     sum += panel.value;
                     continue;
                 }
@@ -155,7 +162,7 @@ impl Panels {
                 }
             }
         }
-        sum * crate::math::FRAC_1_SQRT_2PI
+        (sum * crate::math::FRAC_1_SQRT_2PI, enough)
     }
 }
 
