@@ -373,7 +373,7 @@ pub fn entries() -> Vec<Entry> {
                 let whole = whole.links(&names[..c.below(4)]).own_parameters(c.size());
                 let whole = whole.part(c.of(&names), &*first).part(c.of(&names), &*second);
                 let _ = format!("{:?} {:?} {:?}", whole.kind(), whole.link_names(c.of(&names)), PartSizes::of(&*first));
-                let _ = whole.parts().map(|(name, _, range)| name.len() + range.len()).max();
+                let _ = whole.parts().map(|(name, _, range)| name.len().saturating_add(range.len())).max();
                 Ok(())
             },
         ),

@@ -104,7 +104,9 @@ pub fn drive<T: Scalar>(c: &mut Case, network: Box<dyn Layer<T>>, known: Option<
         )?;
     }
     let drawn = initialize(&*network, c.next())?;
-    ensure(drawn.len() == dims.parameters, || format!("{} values drawn, {dims:?}", drawn.len()))?;
+    // The answers of a liar may change between two calls.
+    let as_many = known.is_none() || drawn.len() == dims.parameters;
+    ensure(as_many, || format!("{} values drawn, {dims:?}", drawn.len()))?;
     ensure(drawn.iter().all(|w: &T| w.is_finite()), || "initial weights are not finite".into())?;
     if c.flag() {
         workspace.compute_input_gradient(true);

@@ -257,7 +257,7 @@ pub fn entries() -> Vec<Entry> {
                     _ => {
                         let muon = Muon::new(rate, Adam::new(epsilon)).momentum(one).decay(by);
                         let muon = if c.flag() { muon.without_nesterov() } else { muon };
-                        stepped(c, muon, amount(rate) && decay(one) && amount(by) && small(epsilon))
+                        stepped(c, muon, amount(rate) && decay(one) && amount(by) && amount(epsilon))
                     }
                 }
             },
