@@ -84,11 +84,11 @@ impl GatedLinear {
 
     /// The lengths of the slices of a pass that saves a and g or not, and needs so much scratch.
     #[inline(always)]
-    fn lengths<'a, T: Scalar>(&self, shape: BatchShape<'a>, saves: bool, scratch: usize) -> PassLengths<'a> {
+    fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, saves: bool, scratch: usize) -> PassLengths {
         let z = shape.rows().saturating_mul(self.stacked());
         let (saved, z) = if saves { (z, 0) } else { (0, z) };
         let memory = MemorySizes::new(saved, scratch.saturating_add(z), 0);
-        PassLengths::new("GatedLinear", Layer::<T>::dims(self), shape, shape).memory(memory)
+        PassLengths::new("GatedLinear", Layer::<T>::dims(self), shape, shape).memory(memory, 1)
     }
 
     fn with_activation<V: ActivationVisitor>(&self, visitor: V) -> V::Output {
@@ -248,7 +248,7 @@ impl<T: Scalar> Layer<T> for GatedLinear {
 
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let scratch = packed_b_len::<T>(self.stacked(), self.inputs);
-        self.lengths::<T>(pass.ctx.shape, pass.ctx.mode.saves(), scratch).forward(w, &pass);
+        self.lengths::<T>(&pass.ctx.shape, pass.ctx.mode.saves(), scratch).forward(w, &pass);
         let (weight, bias) = w.split_at(self.entries());
         let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
         // STEP 1: z = W x + b, into the values that the backward pass reads.
@@ -268,7 +268,7 @@ impl<T: Scalar> Layer<T> for GatedLinear {
         let (rows, stacked) = (pass.ctx.shape.rows(), self.stacked());
         let gradient = gemm_tn_least_scratch::<T>([stacked, self.inputs, rows]);
         let scratch = packed_b_len::<T>(self.inputs, stacked).max(gradient);
-        self.lengths::<T>(pass.ctx.shape, true, scratch).backward(Layer::<T>::hints(self), w, &pass);
+        self.lengths::<T>(&pass.ctx.shape, true, scratch).backward(|| Layer::<T>::hints(self), w, &pass);
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         // STEP 1: dz = (φ(g) ⊙ dy, a ⊙ φ′(g) ⊙ dy), in place of z.
         let dz = &mut *pass.saved;

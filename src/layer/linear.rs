@@ -16,7 +16,6 @@ use crate::{
     linalg::spectral_norm_bound,
     monitor::Factor,
     scalar::Scalar,
-    size::saturating_product,
 };
 use rand_core::Rng;
 
@@ -71,24 +70,32 @@ impl Linear {
 
     /// Values of W.
     fn entries(&self) -> usize {
-        saturating_product(&[self.inputs, self.outputs])
+        self.inputs.saturating_mul(self.outputs)
     }
 
     /// The lengths of the slices of a pass that needs so much scratch.
     #[inline(always)]
-    fn lengths<'a, T: Scalar>(&self, shape: BatchShape<'a>, scratch: usize) -> PassLengths<'a> {
-        PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0))
+    fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, scratch: usize) -> PassLengths {
+        PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0), 1)
     }
 
     #[inline(always)]
     fn check_backward<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>) {
-        let (shape, pack) = (pass.ctx.shape, packed_b_len::<T>(self.inputs, self.outputs));
-        // The product of one row needs no scratch for the gradient.
-        let gradient = match shape.rows() {
-            1 => 0,
-            rows => gemm_tn_least_scratch::<T>([self.outputs, self.inputs, rows]),
+        let shape = &pass.ctx.shape;
+        // The gradient of one row needs no scratch.
+        let scratch = match (shape.rows(), &pass.dx) {
+            (1, None) => 0,
+            (1, Some(_)) => packed_b_len::<T>(self.inputs, self.outputs),
+            (rows, _) => self.least_scratch::<T>(rows),
         };
-        self.lengths::<T>(shape, pack.max(gradient)).backward(Layer::<T>::hints(self), w, pass);
+        self.lengths::<T>(shape, scratch).backward(|| Layer::<T>::hints(self), w, pass);
+    }
+
+    /// What a backward pass over several rows needs on one thread.
+    #[inline(never)]
+    fn least_scratch<T: Scalar>(&self, rows: usize) -> usize {
+        let gradient = gemm_tn_least_scratch::<T>([self.outputs, self.inputs, rows]);
+        packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
     fn input_gradient<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
@@ -148,7 +155,7 @@ impl<T: Scalar> Layer<T> for Linear {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let scratch = packed_b_len::<T>(self.outputs, self.inputs);
-        self.lengths::<T>(pass.ctx.shape, scratch).forward(w, &pass);
+        self.lengths::<T>(&pass.ctx.shape, scratch).forward(w, &pass);
         let (weight, bias) = w.split_at(self.entries());
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);

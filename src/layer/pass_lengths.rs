@@ -7,11 +7,12 @@ use crate::{batch_shape::BatchShape, scalar::Scalar};
 ///
 /// A pass with other slices is a panic that names the slice and the layer. With them, sizes computed in the pass do not
 /// overflow, and there is at least one row of at least one value.
+///
+/// The functions that panic take copies, not references: in a pass with the right slices the lengths stay in registers.
 #[derive(Clone, Copy)]
-pub(crate) struct PassLengths<'a> {
+pub(crate) struct PassLengths {
     layer: &'static str,
     dims: Dims,
-    shape: BatchShape<'a>,
     /// Values of x; `usize::MAX` if they overflow.
     pub(crate) x: usize,
     /// Values of y; `usize::MAX` if they overflow.
@@ -19,6 +20,9 @@ pub(crate) struct PassLengths<'a> {
     /// Saved values, the least scratch, and the state of all samples; `None` if the layer divides them among its parts.
     memory: Option<[usize; 3]>,
 }
+
+/// A slice, its length by the layer, and its length.
+type Slice = (&'static str, usize, usize);
 
 impl<T: Scalar> Forward<'_, T> {
     /// Checks the pass for a layer without parts, by its own description.
@@ -28,9 +32,9 @@ impl<T: Scalar> Forward<'_, T> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let (shape, mode) = (self.ctx.shape, self.ctx.mode);
-        let lengths = PassLengths::new(name, layer.dims(), shape, layer.output_shape(shape));
-        lengths.memory(layer.memory(shape, mode)).forward(w, self);
+        let shape = self.ctx.shape;
+        let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
+        lengths.memory(layer.memory(shape, self.ctx.mode), shape.batch).forward(w, self);
     }
 }
 
@@ -42,31 +46,32 @@ impl<T: Scalar> Backward<'_, T> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let (shape, mode) = (self.ctx.shape, self.ctx.mode.saving());
-        let lengths = PassLengths::new(name, layer.dims(), shape, layer.output_shape(shape));
-        lengths.memory(layer.memory(shape, mode)).backward(layer.hints(), w, self);
+        let shape = self.ctx.shape;
+        let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
+        let memory = layer.memory(shape, self.ctx.mode.saving());
+        lengths.memory(memory, shape.batch).backward(|| layer.hints(), w, self);
     }
 }
 
-impl<'a> PassLengths<'a> {
+impl PassLengths {
     /// Those of a layer of layers, whose output has the shape `after`.
     #[inline(always)]
-    pub(crate) fn new(layer: &'static str, dims: Dims, shape: BatchShape<'a>, after: BatchShape<'_>) -> Self {
-        let x = shape.rows().saturating_mul(dims.input);
-        PassLengths { layer, dims, shape, x, y: after.rows().saturating_mul(dims.output), memory: None }
+    pub(crate) fn new(layer: &'static str, dims: Dims, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> Self {
+        let [x, y] = [shape.rows().saturating_mul(dims.input), after.rows().saturating_mul(dims.output)];
+        PassLengths { layer, dims, x, y, memory: None }
     }
 
-    /// Sets the memory of a layer without parts.
+    /// Sets the memory of a layer without parts, in a pass over `batch` samples.
     #[inline(always)]
-    pub(crate) fn memory(self, memory: MemorySizes) -> Self {
+    pub(crate) fn memory(self, memory: MemorySizes, batch: usize) -> Self {
         let MemorySizes { saved, scratch, state } = memory;
-        PassLengths { memory: Some([saved, scratch, state.saturating_mul(self.shape.batch)]), ..self }
+        PassLengths { memory: Some([saved, scratch, state.saturating_mul(batch)]), ..self }
     }
 
     /// Whether a pass has the shape: rows, and values in each.
     #[inline(always)]
-    fn is_valid(&self) -> bool {
-        self.x > 0 && self.y > 0 && (self.shape.lengths.is_none() || self.shape.check().is_ok())
+    fn is_valid(self, shape: &BatchShape<'_>) -> bool {
+        self.x > 0 && self.y > 0 && (shape.lengths.is_none() || shape.check().is_ok())
     }
 
     /// Checks a forward pass.
@@ -75,99 +80,125 @@ impl<'a> PassLengths<'a> {
     /// Where a slice has another length.
     #[inline(always)]
     #[track_caller]
-    pub(crate) fn forward<T: Scalar>(&self, w: &[T], pass: &Forward<'_, T>) {
-        let [saved, scratch, state] = self.memory.unwrap_or([pass.saved.len(), 0, pass.state.final_state.len()]);
-        let initial_state = pass.state.initial_state.filter(|_| self.memory.is_some()).map_or(state, <[T]>::len);
-        let right = self.is_valid()
+    pub(crate) fn forward<T: Scalar>(self, w: &[T], pass: &Forward<'_, T>) {
+        let state = &pass.state;
+        let right = self.is_valid(&pass.ctx.shape)
             && w.len() == self.dims.parameters
             && pass.x.len() == self.x
             && pass.y.len() == self.y
-            && pass.saved.len() == saved
-            && pass.scratch.len() >= scratch
-            && pass.state.final_state.len() == state
-            && initial_state == state;
+            && match self.memory {
+                None => true,
+                Some([saved, scratch, values]) => {
+                    pass.saved.len() == saved
+                        && pass.scratch.len() >= scratch
+                        && state.final_state.len() == values
+                        && state.initial_state.is_none_or(|state| state.len() == values)
+                }
+            };
         if !right {
-            self.refuse(&[
-                ("w", self.dims.parameters, w.len()),
-                ("x", self.x, pass.x.len()),
-                ("y", self.y, pass.y.len()),
-                ("saved", saved, pass.saved.len()),
-                ("scratch", scratch, pass.scratch.len().min(scratch)),
-                ("final_state", state, pass.state.final_state.len()),
-                ("initial_state", state, initial_state),
-            ]);
+            self.refuse_forward(w, pass);
         }
     }
 
-    /// Checks a backward pass of a layer with `hints`.
+    /// Checks a backward pass of a layer with such hints.
     ///
     /// # Panics
     /// Where a slice has another length.
     #[inline(always)]
     #[track_caller]
-    pub(crate) fn backward<T: Scalar>(&self, hints: Hints, w: &[T], pass: &Backward<'_, T>) {
-        let [saved, scratch, state] = self.memory.unwrap_or([pass.saved.len(), 0, 0]);
-        let len = |given: Option<usize>| given.filter(|_| self.memory.is_some()).unwrap_or(state);
-        let states = [
-            len(pass.state.initial_state.map(<[T]>::len)),
-            len(pass.state.d_final_state.map(<[T]>::len)),
-            len(pass.state.d_initial_state.as_deref().map(<[T]>::len)),
-        ];
-        let dx = pass.dx.as_deref().map_or(self.x, <[T]>::len);
-        let is_x = pass.x.len() == self.x || hints.ignores_x && pass.x.is_empty();
-        let is_y = pass.y.len() == self.y || hints.ignores_y && pass.y.is_empty();
-        let is_dy = pass.dy.len() == self.y || hints.accepts_short_dy && self.is_end(pass.dy.len());
-        let is_dx = dx == self.x || hints.dx_zero_before_last_step && self.is_short_dx(hints, dx);
-        let right = self.is_valid()
+    pub(crate) fn backward<T: Scalar>(self, hints: impl Fn() -> Hints, w: &[T], pass: &Backward<'_, T>) {
+        let state = &pass.state;
+        let right = self.is_valid(&pass.ctx.shape)
             && w.len() == self.dims.parameters
             && pass.dw.len() == self.dims.parameters
-            && is_x
-            && is_y
-            && is_dy
-            && is_dx
-            && pass.saved.len() == saved
-            && pass.scratch.len() >= scratch
-            && states == [state; 3];
+            && (pass.x.len() == self.x || pass.x.is_empty() && hints().ignores_x)
+            && (pass.y.len() == self.y || pass.y.is_empty() && hints().ignores_y)
+            && (pass.dy.len() == self.y || self.is_short_dy(hints(), pass.dy.len()))
+            && pass
+                .dx
+                .as_deref()
+                .is_none_or(|dx| dx.len() == self.x || self.is_short_dx(hints(), &pass.ctx.shape, dx.len()))
+            && match self.memory {
+                None => true,
+                Some([saved, scratch, values]) => {
+                    pass.saved.len() == saved
+                        && pass.scratch.len() >= scratch
+                        && state.initial_state.is_none_or(|state| state.len() == values)
+                        && state.d_final_state.is_none_or(|state| state.len() == values)
+                        && state.d_initial_state.as_deref().is_none_or(|state| state.len() == values)
+                }
+            };
         if !right {
-            self.refuse(&[
-                ("w", self.dims.parameters, w.len()),
-                ("dw", self.dims.parameters, pass.dw.len()),
-                ("x", self.x, if is_x { self.x } else { pass.x.len() }),
-                ("y", self.y, if is_y { self.y } else { pass.y.len() }),
-                ("dy", self.y, if is_dy { self.y } else { pass.dy.len() }),
-                ("dx", self.x, if is_dx { self.x } else { dx }),
-                ("saved", saved, pass.saved.len()),
-                ("scratch", scratch, pass.scratch.len().min(scratch)),
-                ("initial_state", state, states[0]),
-                ("d_final_state", state, states[1]),
-                ("d_initial_state", state, states[2]),
-            ]);
+            self.refuse_backward(hints(), w, pass);
         }
     }
 
-    /// Whether `dy` of so many values lacks whole rows.
+    /// Whether `dy` of so many values may lack rows, and does.
     #[inline(never)]
-    fn is_end(&self, values: usize) -> bool {
-        values < self.y && values.is_multiple_of(self.dims.output.max(1))
+    fn is_short_dy(self, hints: Hints, values: usize) -> bool {
+        hints.accepts_short_dy && values < self.y && values.is_multiple_of(self.dims.output.max(1))
     }
 
-    /// Whether `dx` of so many values lacks rows that are zero.
+    /// Whether `dx` of so many values may lack rows that are zero, and does.
     #[inline(never)]
-    fn is_short_dx(&self, hints: Hints, values: usize) -> bool {
-        let missing = self.x.saturating_sub(values) / self.dims.input.max(1);
-        values < self.x && values.is_multiple_of(self.dims.input.max(1)) && missing <= hints.zero_rows(self.shape)
+    fn is_short_dx(self, hints: Hints, shape: &BatchShape<'_>, values: usize) -> bool {
+        let width = self.dims.input.max(1);
+        let missing = self.x.saturating_sub(values) / width;
+        values < self.x && values.is_multiple_of(width) && missing <= hints.zero_rows(*shape)
     }
 
-    /// Panics with the first slice that has another length than expected.
+    /// Panics with the slice that is wrong.
     #[cold]
     #[inline(never)]
     #[track_caller]
-    fn refuse(&self, slices: &[(&str, usize, usize)]) -> ! {
+    fn refuse_forward<T: Scalar>(self, w: &[T], pass: &Forward<'_, T>) -> ! {
+        let final_state = pass.state.final_state.len();
+        let [saved, scratch, state] = self.memory.unwrap_or([pass.saved.len(), 0, final_state]);
+        let initial_state = pass.state.initial_state.filter(|_| self.memory.is_some()).map_or(state, <[T]>::len);
+        let slices = [
+            ("w", self.dims.parameters, w.len()),
+            ("x", self.x, pass.x.len()),
+            ("y", self.y, pass.y.len()),
+            ("saved", saved, pass.saved.len()),
+            ("scratch", scratch, pass.scratch.len().min(scratch)),
+            ("final_state", state, final_state),
+            ("initial_state", state, initial_state),
+        ];
+        self.refuse(&pass.ctx.shape, &slices)
+    }
+
+    /// Panics with the slice that is wrong.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn refuse_backward<T: Scalar>(self, hints: Hints, w: &[T], pass: &Backward<'_, T>) -> ! {
+        let [saved, scratch, state] = self.memory.unwrap_or([pass.saved.len(), 0, 0]);
+        let of_state = |given: Option<usize>| given.filter(|_| self.memory.is_some()).unwrap_or(state);
+        let (dy, dx) = (pass.dy.len(), pass.dx.as_deref().map_or(self.x, <[T]>::len));
+        let slices = [
+            ("w", self.dims.parameters, w.len()),
+            ("dw", self.dims.parameters, pass.dw.len()),
+            ("x", self.x, if hints.ignores_x && pass.x.is_empty() { self.x } else { pass.x.len() }),
+            ("y", self.y, if hints.ignores_y && pass.y.is_empty() { self.y } else { pass.y.len() }),
+            ("dy", self.y, if self.is_short_dy(hints, dy) { self.y } else { dy }),
+            ("dx", self.x, if self.is_short_dx(hints, &pass.ctx.shape, dx) { self.x } else { dx }),
+            ("saved", saved, pass.saved.len()),
+            ("scratch", scratch, pass.scratch.len().min(scratch)),
+            ("initial_state", state, of_state(pass.state.initial_state.map(<[T]>::len))),
+            ("d_final_state", state, of_state(pass.state.d_final_state.map(<[T]>::len))),
+            ("d_initial_state", state, of_state(pass.state.d_initial_state.as_deref().map(<[T]>::len))),
+        ];
+        self.refuse(&pass.ctx.shape, &slices)
+    }
+
+    /// Panics with the first slice that has another length than expected.
+    #[track_caller]
+    fn refuse(self, shape: &BatchShape<'_>, slices: &[Slice]) -> ! {
         let PassLengths { layer, dims: Dims { input, output, .. }, .. } = self;
-        if let Err(error) = self.shape.check() {
+        if let Err(error) = shape.check() {
             panic!("a pass of {layer} must have rows: {error}");
         }
-        if *input == 0 || *output == 0 {
+        if input == 0 || output == 0 {
             panic!("the widths of {layer} must be at least 1, found {input} and {output}");
         }
         match slices.iter().find(|(_, expected, found)| expected != found) {

@@ -103,7 +103,7 @@ impl<T: Scalar> Residual<T> {
     }
 
     /// The lengths of the slices of a pass.
-    fn lengths<'a>(&self, shape: BatchShape<'a>) -> PassLengths<'a> {
+    fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
         PassLengths::new("Residual", self.dims(), shape, shape)
     }
 }
@@ -173,7 +173,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        self.lengths(pass.ctx.shape).forward(w, &pass);
+        self.lengths(&pass.ctx.shape).forward(w, &pass);
         let Forward { x, y, saved, mut scratch, state, mut ctx } = pass;
         let (values, saves) = (y.len(), ctx.mode.saves());
         let spare = cut(SCRATCH, &mut scratch, 2 * values);
@@ -188,7 +188,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
+        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
         let Backward { x, dy, mut dx, dw, saved, mut scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
         let values = dy.len();
         let before = cut(SCRATCH, &mut scratch, values);

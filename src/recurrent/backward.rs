@@ -37,7 +37,7 @@ struct BackwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, hints: Hints, w: &[T], pass: Backward<'_, T>) {
-        self.lengths(pass.ctx.shape, true).backward(hints, w, &pass);
+        self.lengths(&pass.ctx.shape, true).backward(|| hints, w, &pass);
         let Backward { x, y, dy, dx, dw, saved, mut scratch, state, trainable, mut ctx, .. } = pass;
         let BackwardState { initial_state, d_final_state, d_initial_state } = state;
         let shape = ctx.shape;

@@ -105,12 +105,7 @@ impl<F, B> Bidirectional<F, B> {
     }
 
     /// The sizes in a pass, and the lengths of its slices. Each direction checks its own scratch.
-    fn sizes_of_pass<'a, T: Scalar>(
-        &self,
-        shape: BatchShape<'a>,
-        after: BatchShape<'_>,
-        mode: Mode,
-    ) -> (Parts, PassLengths<'a>)
+    fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
         B: Layer<T>,
@@ -118,8 +113,8 @@ impl<F, B> Bidirectional<F, B> {
         let parts = self.parts(shape, after, mode);
         let Parts { outs: [a, b], saved: [first, second], state, .. } = parts;
         let saved = if mode.saves() { saturating_sum([first, second, a, b]) } else { 0 };
-        let lengths = PassLengths::new("Bidirectional", Layer::<T>::dims(self), shape, after);
-        (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state)))
+        let lengths = PassLengths::new("Bidirectional", Layer::<T>::dims(self), &shape, &after);
+        (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
     /// Refuses a pass over `shape` in which the directions give different rows, `after` and others.
@@ -253,7 +248,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let after = self.forward.output_shape(pass.ctx.shape);
         let (parts, lengths) = self.sizes_of_pass(pass.ctx.shape, after, pass.ctx.mode.saving());
-        lengths.backward(Layer::<T>::hints(self), w, &pass);
+        lengths.backward(|| Layer::<T>::hints(self), w, &pass);
         self.check_rows(pass.ctx.shape, after);
         let Parts { widths, outs, saved: sizes, states, parameters, .. } = parts;
         let Backward { x, dy, mut dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;

@@ -31,7 +31,7 @@ struct ForwardSteps<'a, T> {
 
 impl Unrolled {
     pub(super) fn forward<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], pass: Forward<'_, T>) {
-        self.lengths(pass.ctx.shape, pass.ctx.mode.saves()).forward(w, &pass);
+        self.lengths(&pass.ctx.shape, pass.ctx.mode.saves()).forward(w, &pass);
         let Forward { x, y, saved, mut scratch, state: ForwardState { initial_state, final_state }, mut ctx } = pass;
         let shape = ctx.shape;
         let sizes = self.sizes();

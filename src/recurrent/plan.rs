@@ -243,14 +243,14 @@ impl Unrolled {
 
     /// The lengths of the slices of a pass, in which saved values are kept or not. Scratch is checked where it is
     /// divided.
-    pub(super) fn lengths<'a>(&self, shape: BatchShape<'a>, saves: bool) -> PassLengths<'a> {
+    pub(super) fn lengths(&self, shape: &BatchShape<'_>, saves: bool) -> PassLengths {
         if let Some(rule) = &self.plan.broken {
             panic!("Recurrent with a cell that breaks a rule: {rule}");
         }
         let sizes = self.sizes();
         let saved = if saves { shape.rows().saturating_mul(sizes.kept()) } else { 0 };
         let memory = MemorySizes::new(saved, 0, sizes.hidden.saturating_add(sizes.cell_state));
-        PassLengths::new("Recurrent", self.dims(), shape, shape).memory(memory)
+        PassLengths::new("Recurrent", self.dims(), shape, shape).memory(memory, shape.batch)
     }
 
     /// Refuses less scratch than the products of a backward pass need on one thread.

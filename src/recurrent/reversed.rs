@@ -123,7 +123,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     fn forward(&self, w: &[T], mut pass: Forward<'_, T>) {
         let (dims, shape) = (self.kept.dims, pass.ctx.shape);
         let after = self.layer.output_shape(shape);
-        let lengths = PassLengths::new("Reversed", dims, shape, after);
+        let lengths = PassLengths::new("Reversed", dims, &shape, &after);
         lengths.forward(w, &pass);
         check_shape_after(shape, after);
         let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
@@ -140,8 +140,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         let (dims, shape) = (self.kept.dims, pass.ctx.shape);
         let after = self.layer.output_shape(shape);
-        let lengths = PassLengths::new("Reversed", dims, shape, after);
-        lengths.backward(hints(self.kept.hints), w, &pass);
+        let lengths = PassLengths::new("Reversed", dims, &shape, &after);
+        lengths.backward(|| hints(self.kept.hints), w, &pass);
         check_shape_after(shape, after);
         let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
         let (mut saved, mut scratch) = (core::mem::take(&mut pass.saved), core::mem::take(&mut pass.scratch));

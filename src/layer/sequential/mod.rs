@@ -172,9 +172,13 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// The lengths of the slices of a pass.
-    fn lengths<'a>(&self, shape: BatchShape<'a>) -> PassLengths<'a> {
-        let lengths = PassLengths::new("Sequential", self.dims(), shape, self.output_shape(shape));
-        if self.links.is_empty() { lengths.memory(MemorySizes::default()) } else { lengths }
+    #[inline(always)]
+    fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
+        if self.changing.is_empty() {
+            let lengths = PassLengths::new("Sequential", self.dims(), shape, shape);
+            return if self.links.is_empty() { lengths.memory(MemorySizes::default(), 1) } else { lengths };
+        }
+        PassLengths::new("Sequential", self.dims(), shape, &self.output_shape(*shape))
     }
 }
 
@@ -231,17 +235,17 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        self.lengths(pass.ctx.shape).forward(w, &pass);
+        self.lengths(&pass.ctx.shape).forward(w, &pass);
         self.forward_links(w, pass);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
+        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
         self.backward_links(Parameters::Stay(w), pass);
     }
 
     fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
-        self.lengths(pass.ctx.shape).backward(self.hints(), w, &pass);
+        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
         self.backward_links(Parameters::Descend(w, rate), pass);
     }
 }
