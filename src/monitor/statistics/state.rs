@@ -80,7 +80,7 @@ impl StateStatistics {
             self.activation.push(self.sums[1] / steps);
             self.per_step.push(self.sums.iter().sum::<f64>() / steps);
         }
-        (self.sequence, self.vanished_step) = (self.newest + 1, self.zero);
+        (self.sequence, self.vanished_step) = (self.newest.saturating_add(1), self.zero);
         (self.sums, self.steps, self.zero, self.newest, self.last_step) = ([0.0; 3], 0, None, 0, None);
     }
 
