@@ -48,7 +48,7 @@ pub struct Normals {
 }
 
 impl Normals {
-    /// A source without a stored number.
+    /// A source of normal numbers. They are computed in pairs, of which one is stored.
     pub const fn new() -> Self {
         Normals { spare: None }
     }

@@ -1,4 +1,4 @@
-//! Replacing a file whole: after a crash at any time the old file is there or the new one.
+//! Atomic replacement of a file: after a crash at any time, either the old or the new file is there.
 
 use alloc::format;
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Name of a file that is being written: `.chainrule-` and 16 digits that are never used again.
+/// The name of a partial file: `.chainrule-` and 16 digits that are never reused.
 const BEFORE: &str = ".chainrule-";
 const AFTER: &str = ".partial";
 
@@ -23,8 +23,8 @@ pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
 
 /// Writes `bytes` to a partial file beside `path`, flushes it to the disk, and renames it.
 ///
-/// A symbolic link stays one: the file that it names is replaced. The permissions of an existing file stay. Partial
-/// files that no living process writes are removed first.
+/// If `path` is a symbolic link, its target is replaced. Permissions of an existing file are kept. Partial files of
+/// dead processes are removed first.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let old = match fs::metadata(&path) {
@@ -43,7 +43,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     remove_abandoned(folder);
     let (partial, mut file) = create_partial(folder)?;
     let done = (|| {
-        // Before the first byte, so that no other user can read what the old file kept from them.
+        // Set before the first byte is written, so that no other user can read protected content.
         #[cfg(unix)]
         if let Some(old) = &old {
             file.set_permissions(old.permissions())?;
@@ -62,7 +62,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Makes a rename durable, where the system can open a folder and flush it.
+/// Makes a rename durable, on systems that can flush a folder.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
@@ -79,7 +79,7 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// The path that symbolic links at the end of `path` lead to, whether or not it exists.
+/// Resolves symbolic links at the end of `path`; the target need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..40 {
@@ -96,8 +96,8 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
 
 /// Creates a partial file and locks it for as long as it is open.
 ///
-/// A remover may hold the lock, or have removed the file, before it is locked here: then a new one is made. Where the
-/// system has no locks, no remover gets one either, and every partial file is spared.
+/// If another process has locked or removed the file before it is locked here, a new one is created. On a system
+/// without locks, partial files are never removed.
 fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().hash_one(folder);
@@ -120,7 +120,7 @@ fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
 
 /// Removes the partial files in `folder` that no process has locked: their writers are dead.
 ///
-/// Errors are passed over: a file of another user is none of ours, and the save itself can still succeed.
+/// Errors are ignored: such a file may belong to another user, and the save can still succeed.
 fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -31,7 +31,7 @@ pub(crate) struct Header {
 pub(crate) struct Tensor {
     pub dtype: String,
     pub shape: Vec<usize>,
-    /// First byte, and the byte after the last, from the end of the header.
+    /// The range of bytes, counted from the end of the header.
     pub data_offsets: [usize; 2],
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
-/// The header and the values in the bytes of a file, or the rule of the format that does not hold.
+/// Splits the bytes of a file into header and values; the error names the broken rule of the format.
 ///
 /// Nothing larger than the file is allocated: lengths in the header are compared with the bytes that are there.
 pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
@@ -116,9 +116,9 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
     }
 }
 
-/// A checksum that any change of a single byte changes, and any other change but for 1 in 2⁶⁴.
+/// A checksum that detects every change of one byte, and all but 1 in 2⁶⁴ other changes.
 ///
-/// Each byte is mixed in by a one-to-one function of the sum so far. Source: Fowler, Noll & Vo (FNV-1a, 64 bits).
+/// Each byte is mixed in by a bijection of the sum so far. Source: Fowler, Noll & Vo (FNV-1a, 64 bits).
 pub(crate) struct Checksum(u64);
 
 impl Checksum {
@@ -133,7 +133,7 @@ impl Checksum {
         }
     }
 
-    /// Mixes in all of a file but the entry of the checksum itself.
+    /// Mixes in the whole file except for the entry of the checksum.
     pub fn of(header: &Header, values: &[u8], own_entry: &str) -> String {
         let mut sum = Self::new();
         for (key, value) in header.metadata.iter().filter(|(key, _)| *key != own_entry) {

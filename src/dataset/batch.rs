@@ -11,9 +11,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// One batch, gathered from some samples and laid out as a workspace takes it: time-major, the longest sample first.
+/// A batch of samples in the layout of a workspace: time-major, the longest sample first.
 ///
-/// Its buffers are made once for the largest batch.
+/// Its buffers are allocated once, for the largest batch.
 #[derive(Debug)]
 pub struct Batch<T> {
     x: Vec<T>,
@@ -27,18 +27,18 @@ pub struct Batch<T> {
     steps: usize,
     kind: Kind,
     weighted: bool,
-    /// What the buffers were made for.
+    /// The shape of the data that the buffers are for.
     shape: DataShape,
 }
 
 impl<T: Scalar> Batch<T> {
-    /// Buffers for batches of up to `samples` samples of `data`; more than all samples are all samples.
+    /// Buffers for batches of up to `samples` samples of `data`, or of all samples if there are fewer.
     ///
-    /// Where there is no memory for them, [`gather`](Self::gather) says so.
+    /// If their allocation fails, [`gather`](Self::gather) returns the error.
     pub fn new(data: &Dataset<'_, T>, samples: usize) -> Self {
         let samples = samples.min(data.samples);
         let rows = data.most_rows(samples);
-        // Values may be one row a sample or one a step; the longest samples have the most.
+        // Targets are one row per sample or one per step; the longest samples have the most.
         let values = match data.targets() {
             Some(Target::Values(values)) => {
                 (samples * (values.len() / data.samples)).max(rows * (values.len() / data.rows))
@@ -61,7 +61,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Gathers `samples` of `data`; `per_step` says whether the output has a row for each step of a sample.
+    /// Gathers `samples` of `data`. `per_step` is true if the output has a row for each step of a sample.
     ///
     /// # Errors
     /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
@@ -72,13 +72,13 @@ impl<T: Scalar> Batch<T> {
         self.gather_chosen(data)
     }
 
-    /// [`gather`](Self::gather) of the inputs alone, for predictions.
+    /// [`gather`](Self::gather) for the inputs only.
     pub(crate) fn gather_inputs(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
         self.choose_samples(data, samples)?;
         self.gather_chosen(data)
     }
 
-    /// Copies the input rows of the samples chosen last.
+    /// Copies the input rows of the chosen samples.
     fn gather_chosen(&mut self, data: &Dataset<'_, T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values(data).and_then(|values| {
@@ -90,7 +90,7 @@ impl<T: Scalar> Batch<T> {
         written
     }
 
-    /// [`gather`](Self::gather) without the input, which [`write_input`](Self::write_input) writes to where it is read.
+    /// [`gather`](Self::gather) without the input, which [`write_input`](Self::write_input) writes to the workspace.
     ///
     /// # Errors
     /// Those of [`gather`](Self::gather).
@@ -99,7 +99,7 @@ impl<T: Scalar> Batch<T> {
         self.choose_targets(data, per_step)
     }
 
-    /// Keeps `samples` and their lengths, in the order of the batch.
+    /// Chooses `samples`: stores them and their lengths in the order of the batch.
     fn choose_samples(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
@@ -113,7 +113,7 @@ impl<T: Scalar> Batch<T> {
         grow("the lengths of a batch", &mut self.lengths, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
-            // The sort that does not allocate; the sample breaks ties, so that the order is one.
+            // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length_of(sample)), sample));
         }
         self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
@@ -126,7 +126,7 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Copies targets and row weights of the samples chosen last.
+    /// Copies targets and row weights of the chosen samples.
     fn choose_targets(&mut self, data: &Dataset<'_, T>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { data.rows } else { data.samples };
         let (targets, row_weights) = (data.targets(), data.row_weights.as_deref());
@@ -139,7 +139,7 @@ impl<T: Scalar> Batch<T> {
             Some(Target::Values(values)) => values.len(),
             None => rows,
         };
-        // Of equal length, rows of steps and rows of samples are the same values; else one reading holds.
+        // If lengths are equal, targets per sample and per step can have the same number of values.
         let other_rows = data.lengths.is_some() && data.rows != data.samples && data.targets_per_step() != per_step;
         if found != rows * width.max(1) || targets.is_some() && other_rows {
             return Err(DataRule::TargetRows { per_step }.into());
@@ -175,14 +175,14 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Writes the input rows of the samples chosen last to `x`.
+    /// Writes the input rows of the chosen samples to `x`.
     ///
     /// # Errors
-    /// [`Error::Length`] where it has other room: the network takes rows of another width.
+    /// [`Error::Length`] if `x` has another length: the network has another input width.
     pub(crate) fn write_input(&self, data: &Dataset<'_, T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values(data)?)?;
         let inputs = data.inputs();
-        // A nanosecond a value: they come from far.
+        // About a nanosecond per value, since they are read from memory.
         let (rows, parts) = (self.rows(), part_count(self.rows(), x.len(), 2));
         parallel_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(data.width.max(1)), 0..rows);
@@ -201,7 +201,7 @@ impl<T: Scalar> Batch<T> {
         self.lengths.iter().sum()
     }
 
-    /// Copies the output rows of the samples chosen last to their places among the outputs of all samples.
+    /// Copies the output rows of the chosen samples to their positions among the outputs of all samples.
     pub(crate) fn write_output(&self, data: &Dataset<'_, T>, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let mut copy = |row: usize| {
@@ -216,7 +216,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// An error of the loss about a row of this batch, as one about a sample of `data`.
+    /// Translates an error of the loss about a row of the batch into one about a sample of `data`.
     pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, error: Error) -> Error {
         let Error::ClassOutOfRange { row, .. } = error else { return error };
         let mut found = self.samples.get(row).copied();
@@ -231,13 +231,13 @@ impl<T: Scalar> Batch<T> {
         data.name_sample(found.unwrap_or(row), per_step, error)
     }
 
-    /// Values of the input rows of the samples chosen last.
+    /// The number of input values of the chosen samples.
     fn input_values(&self, data: &Dataset<'_, T>) -> Result<usize, Error> {
         let rows = sum("the rows of a batch", self.lengths.iter().copied())?;
         product("the input of a batch (rows × width)", &[rows, data.width])
     }
 
-    /// The input rows; none after a training step, which writes them straight to the workspace.
+    /// The input rows; empty after a training step, which writes them directly to the workspace.
     pub fn x(&self) -> &[T] {
         &self.x
     }
@@ -251,7 +251,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// The targets, in the order of the output rows; no values for data without targets.
+    /// The targets, in the order of the output rows; empty for data without targets.
     pub fn target(&self) -> Target<'_, T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes),
@@ -270,12 +270,12 @@ impl<T: Scalar> Batch<T> {
     }
 }
 
-/// An empty vector with room for `len` values, or with none where memory is short.
+/// An empty vector with capacity for `len` values, or without capacity if the allocation fails.
 fn with_room<T>(len: usize) -> Vec<T> {
     reserve("a batch", len).unwrap_or_default()
 }
 
-/// Visits the rows of some samples as they lie in `data`, in time-major order; the longest sample comes first.
+/// Visits the rows of some samples in time-major order, the longest sample first.
 fn each_row<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
     let steps = samples.first().map_or(0, |&sample| data.length_of(sample));
     for step in 0..steps {

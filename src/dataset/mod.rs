@@ -1,4 +1,4 @@
-//! Samples with their targets, and the batches made of them.
+//! Data sets: samples with targets, and batches of them.
 
 mod batch;
 mod nested;
@@ -34,8 +34,8 @@ use targets::{Kind, Targets};
 /// ```
 ///
 /// # Shapes
-/// Everything is sample-major. Inputs: sample after sample, each \[its steps, width\]. Targets: one row a sample, or
-/// one row a step of every sample, in the same order, as the network's output has rows.
+/// All values are sample-major. Inputs: sample after sample, each \[its steps, width\]. Targets: one row per sample, or
+/// one row per step of every sample, as the network's output has rows.
 #[derive(Clone, PartialEq)]
 pub struct Dataset<'a, T: Clone> {
     inputs: Cow<'a, [T]>,
@@ -46,7 +46,7 @@ pub struct Dataset<'a, T: Clone> {
     rows: usize,
     targets: Targets<'a, T>,
     row_weights: Option<Cow<'a, [T]>>,
-    /// Whether targets that could be one row a step or one a sample are one a sample.
+    /// Whether targets whose number of values allows both are one row per sample, not one per step.
     per_sample: bool,
 }
 
@@ -182,7 +182,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(self)
     }
 
-    /// Gives each target row a weight in the loss; one of weight 0 is not read at all.
+    /// Sets the weight of each target row in the loss; a row of weight 0 is not read.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one weight a sample or one a step; [`Error::DataValue`], with the sample, for
@@ -204,7 +204,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Err(Error::DataValue { what, sample, step, column: Some(column), expected: "finite", found })
     }
 
-    /// The sample, step and column of one of `count` values, which are as many in each row or in each sample.
+    /// The sample, step and column of a value, given its index and the number of all values.
     fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
         let by_row = count.is_multiple_of(self.rows);
         let width = count / if by_row { self.rows } else { self.samples };
@@ -223,7 +223,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
-    /// The same samples with memory of their own, which is copied if it is borrowed.
+    /// An owned data set with the same samples; borrowed values are copied.
     pub fn into_owned(self) -> Dataset<'static, T> {
         Dataset {
             inputs: Cow::Owned(self.inputs.into_owned()),
@@ -238,8 +238,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
-    /// Takes the targets as one row a sample. It is needed only where lengths differ and the number of target values
-    /// also allows a row for each step, which is the reading otherwise.
+    /// Declares that targets are one row per sample. It is needed only if lengths differ and the number of values also
+    /// allows one row per step, which is the default then.
     ///
     /// # Errors
     /// [`Error::Length`] where the targets are no whole number of values a sample.
@@ -254,7 +254,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(Dataset { per_sample: true, ..self })
     }
 
-    /// Whether the targets are a row for each step.
+    /// Whether the targets are one row per step.
     fn targets_per_step(&self) -> bool {
         !self.per_sample
             && match &self.targets {

@@ -1,17 +1,16 @@
-//! What a layer promises, so that a network can do less work.
+//! Promises of a layer that let a network do less work.
 
 use crate::batch_shape::BatchShape;
 
 /// Promises of a layer that let a network do less work. All are false by default, which is safe.
 ///
-/// A wrong promise gives wrong numbers; every field has a law. A layer inside others keeps its hints: containers pass
-/// on what holds for the whole.
+/// A wrong promise gives wrong numbers; every field has a law. A container has the hints that hold for the whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// `backward` does not read `x`, which may come empty: the network need not keep it.
+    /// `backward` does not read `x`, and may get an empty slice: the network need not keep it.
     pub ignores_x: bool,
-    /// `backward` does not read `y`, which may come empty.
+    /// `backward` does not read `y`, and may get an empty slice.
     pub ignores_y: bool,
     /// `saved` holds a fixed number of values per row, in row order, in every mode that saves. Threads may process
     /// disjoint row ranges, and a network reads [`memory`](super::Layer::memory) once.
@@ -19,10 +18,10 @@ pub struct Hints {
     /// `backward` overwrites `dw` where [`overwrite_dw`](super::Backward::overwrite_dw) says so. Without the hint `dw`
     /// is cleared before. Blocks that are not [trainable](super::Backward::trainable) may stay as they are.
     pub overwrites_dw: bool,
-    /// [`dy`](super::Backward::dy) may come without some of its first rows, which are zero then.
+    /// [`dy`](super::Backward::dy) may lack some leading rows, which are zero then.
     pub accepts_short_dy: bool,
     /// For sequences of one length, all rows of `dx` before the last step are zero for every `dy`, and
-    /// [`dx`](super::Backward::dx) may come without them.
+    /// [`dx`](super::Backward::dx) may lack them.
     pub dx_zero_before_last_step: bool,
 }
 
@@ -73,7 +72,7 @@ impl Hints {
         Hints { dx_zero_before_last_step: true, ..self }
     }
 
-    /// The number of first rows of `dx` that are zero. Sequences of unequal length end among the others: none.
+    /// The number of leading rows of `dx` that are zero: none for sequences of unequal length.
     pub(crate) fn zero_rows(self, shape: BatchShape<'_>) -> usize {
         match self.dx_zero_before_last_step && shape.lengths.is_none() {
             true => shape.step(shape.steps.saturating_sub(1)).start,

@@ -1,4 +1,4 @@
-//! The first values of the parameters.
+//! The initial values of the parameters.
 
 use super::Layer;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The first values of all parameters of `layer`, the same bits for the same seed on every platform.
+/// The initial values of all parameters of `layer`: for one seed, the same bits on every platform.
 ///
 /// # Errors
 /// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;

@@ -46,7 +46,7 @@ impl<T: Scalar> Parameters<'_, T> {
     }
 }
 
-/// What [`Layer::descend`] is, in two passes.
+/// The default of [`Layer::descend`]: a backward pass, then the update.
 pub(super) fn backward_and_step<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &mut [T],

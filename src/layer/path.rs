@@ -56,19 +56,19 @@ impl<'a> LinkPath<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// The same link at a step of a recurrent layer.
+    /// Sets the step of the link.
     #[must_use]
     pub const fn at_step(self, step: usize) -> Self {
         Link { step: Some(step), ..self }
     }
 
-    /// The same link for one gate.
+    /// Sets the gate of the link.
     #[must_use]
     pub const fn gate(self, gate: Gate) -> Self {
         Link { gate: Some(gate), ..self }
     }
 
-    /// The same link with its activation.
+    /// Sets the activation of the link.
     #[must_use]
     pub const fn activation(self, activation: &'a dyn AnyActivation) -> Self {
         Link { activation: Some(activation), ..self }

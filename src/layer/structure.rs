@@ -1,4 +1,4 @@
-//! What a layer is made of: its own links, and the layers inside.
+//! The structure of a layer: its own links, and the layers inside.
 
 use super::{Answers, Layer, Mode, Samples, check::join};
 use crate::{
@@ -24,8 +24,8 @@ pub enum StructureKind {
     Branches,
 }
 
-/// What a layer is made of. From it a network derives blocks, first values, names of links, bounds, and whether samples
-/// or later steps matter; a container states it once.
+/// The links and parts of a layer. A network derives from it blocks, initial values, names of links, bounds, and
+/// whether samples are coupled or later steps are read; a container states it once.
 ///
 /// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
 /// is `p.weight`, a link below the path `2` is `2.p`.
@@ -42,7 +42,7 @@ pub struct Structure<'a, T: Scalar> {
     /// Names of the layer's own links below its path; that of the path itself is empty.
     links: &'a [&'a str],
     parts: Vec<Part<'a, T>>,
-    /// Where the parameters of the next part begin.
+    /// The index of the first parameter of the next part.
     end: usize,
     answers: Recorded,
 }
@@ -50,7 +50,7 @@ pub struct Structure<'a, T: Scalar> {
 /// A part of a layer.
 #[derive(Debug)]
 pub(crate) struct Part<'a, T: Scalar> {
-    /// Its name below the layer; empty for a part that takes the layer's path.
+    /// Its name below the layer's path; empty for a part with the same path.
     pub(crate) name: Cow<'a, str>,
     pub(crate) layer: &'a dyn Layer<T>,
     /// Its parameters within those of the layer.
@@ -59,16 +59,16 @@ pub(crate) struct Part<'a, T: Scalar> {
     pub(crate) kept: Option<Answers>,
 }
 
-/// Where the answers of a layer come from.
+/// The source of the answers of a layer.
 #[derive(Clone, Debug)]
 pub(crate) enum Recorded {
-    /// The layer is asked.
+    /// The layer's own methods.
     No,
-    /// They were checked when the layer was made.
+    /// Cached when the layer was made.
     Checked(Result<Answers, LayerRule>),
 }
 
-/// How many parameters, blocks and links a layer has: where those of the next part begin.
+/// The numbers of parameters, blocks and links of a layer, by which those of the next part are offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
@@ -98,12 +98,12 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { kind, links, parts: Vec::new(), end: 0, answers: Recorded::No }
     }
 
-    /// Parts one after the other, without a link of the layer's own.
+    /// Parts in sequence; the layer has no link of its own.
     pub const fn chain() -> Self {
         Self::new(StructureKind::Chain, &[])
     }
 
-    /// Parts beside each other, and one link of the layer's own, where their outputs are combined.
+    /// Parallel parts; the layer's own link combines their outputs.
     pub const fn branches() -> Self {
         Self::new(StructureKind::Branches, &[""])
     }
@@ -114,7 +114,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { links, ..self }
     }
 
-    /// Sets how many parameters of the layer itself come before those of its parts.
+    /// Sets the number of the layer's own parameters, which come before those of its parts.
     #[must_use]
     pub fn own_parameters(self, end: usize) -> Self {
         Structure { end, ..self }
@@ -127,7 +127,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// [`part`](Self::part), with the answers that the layer gave when it was added.
+    /// [`part`](Self::part), with the cached answers of the layer.
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
@@ -140,13 +140,13 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self
     }
 
-    /// Sets where the answers of the layer come from.
+    /// Sets the source of the layer's answers.
     #[must_use]
     pub(crate) fn recorded(self, answers: Recorded) -> Self {
         Structure { answers, ..self }
     }
 
-    /// The answers of the layer, given those of its parts; `ask` asks the layer itself.
+    /// The answers of the layer, given those of its parts; `ask` calls the layer's own methods.
     pub(super) fn answers_of(
         &self,
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
@@ -164,7 +164,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Whether the rows after a part, which come to the next, may be others than those before.
+    /// Whether a part may change the rows for the parts after it.
     pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
@@ -207,7 +207,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Visits the parts, each with the rows that come to it.
+    /// Visits the parts, each with the shape of its input.
     pub(crate) fn each<'s, E>(
         &self,
         shape: BatchShape<'s>,
@@ -264,7 +264,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.times(Upper::ONE, w, shape).map(Upper::get)
     }
 
-    /// `product` times the bound of each part; chains within are multiplied link by link.
+    /// `product` times the bound of each part; nested chains are multiplied link by link.
     fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
         let mut product = product;
         let bounded = self.each(shape, |part, rows| {
@@ -280,8 +280,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 }
 
-/// Visits the links of `layer`, or the parts of a chain, with bounds whose product is that of the whole; where there is
-/// none, with the parts that have none.
+/// Visits `layer`, or the parts of a chain, with bounds whose product bounds the whole; parts without a bound are
+/// visited with `None`.
 pub(crate) fn gain_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],
@@ -315,7 +315,7 @@ pub(crate) fn gain_bounds<T: Scalar>(
     }
 }
 
-/// Visits each layer with a state in `layer`, with its [`state_gain_bounds`](Layer::state_gain_bounds).
+/// Visits each layer with a state inside `layer`, with its [`state_gain_bounds`](Layer::state_gain_bounds).
 pub(crate) fn state_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],

@@ -59,7 +59,7 @@ pub enum Average {
     /// Equal weights, over the classes that occur in the truth or among the predictions.
     #[default]
     Macro,
-    /// One measure from the sums of all classes, which for one class a row is the accuracy.
+    /// One measure from the counts summed over all classes; with one class per row it equals the accuracy.
     Micro,
     /// Each class by its number of samples.
     Weighted,

@@ -53,8 +53,8 @@ pub struct BlockBudget {
 
 /// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the last norm over the first.
 ///
-/// Where a gradient is zero and comes back (a branch scaled by 0 beside its skip), what lies between is
-/// booked to the link that brought it back.
+/// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
+/// change is attributed to that later link.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -68,7 +68,7 @@ pub struct Shares {
     /// By gradient added where paths meet.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub injection: f64,
-    /// By the rest.
+    /// By all other links.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
@@ -77,7 +77,7 @@ impl Shares {
     /// The shares of some links, in the order of the backward pass.
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
-        // The last norm that was not zero, and the factor that made it so, if one has.
+        // The last norm that was not zero, and the factor that made the gradient zero, if it is.
         let (mut last, mut lost) = (0.0, None);
         for link in links {
             let (before, after) = (link.norm_in.norm, link.norm_out.norm);
@@ -111,18 +111,18 @@ impl Shares {
         }
     }
 
-    /// Their sum: log10 of the gradient's length at the end over that at the start.
+    /// Their sum: log10 of the norm at the end over that at the start.
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.injection + self.other
     }
 }
 
-/// Keeps the budget of the last pass it watched, over depth and over time, and prints it.
+/// The budget of the last monitored pass, over depth and over time. Its `Display` is a table.
 ///
 /// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the activation's share, V the weights',
 /// J gradient added where paths meet, O the rest. It begins at the gradient of the network's output and ends at
-/// the last gradient computed: that of the first pre-activation, unless the input's is wanted. After its longest
-/// pass it allocates nothing.
+/// the last gradient computed: that of the first pre-activation, or of the input if requested. After the longest pass
+/// it allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
     depth: Rows,
@@ -130,7 +130,7 @@ pub struct GradientBudget {
     blocks: Vec<BlockBudget>,
 }
 
-/// Rows that keep their memory from pass to pass.
+/// Rows whose memory is reused from pass to pass.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     rows: Vec<LinkBudget>,
@@ -169,17 +169,17 @@ impl Rows {
 }
 
 impl GradientBudget {
-    /// A budget with nothing in it yet.
+    /// An empty budget.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The links of depth, from loss to input.
+    /// The links over depth, from loss to input.
     pub fn links(&self) -> &[LinkBudget] {
         self.depth.rows()
     }
 
-    /// The links of time, from the last step to the first, layer by layer as the pass met them.
+    /// The links over time, from the last step to the first, layer by layer in the order of the backward pass.
     pub fn steps(&self) -> &[LinkBudget] {
         self.time.rows()
     }
@@ -189,12 +189,12 @@ impl GradientBudget {
         &self.blocks
     }
 
-    /// The shares of the one path from loss to input.
+    /// The shares of the main path.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
 
-    /// The recurrent layers seen, by name.
+    /// The paths of the recurrent layers in the pass.
     pub fn recurrent_layers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for link in self.steps() {
@@ -206,7 +206,7 @@ impl GradientBudget {
         names
     }
 
-    /// The links of time of one recurrent layer, from the last step to the first.
+    /// The links over time of one recurrent layer, from the last step to the first.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
@@ -223,7 +223,7 @@ impl GradientBudget {
     }
 }
 
-/// `0` of `0.recurrent`.
+/// The path of the layer of a link: `0` for `0.recurrent`.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }

@@ -9,7 +9,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 use num_traits::Float;
 
-/// A number of decades in a table: two digits, or a blank.
+/// A number of decades in a table, with two decimals; `·` for 0.
 struct Decades(f64);
 
 impl fmt::Display for Decades {
@@ -40,8 +40,8 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares)
     )
 }
 
-/// A table of depth, a row per weight product with the factors before it, then one of time for each
-/// recurrent layer, some twelve stretches of steps each.
+/// A table over depth, with a row for each weight product and the factors before it. Then a table over time for each
+/// recurrent layer, its steps in at most twelve groups.
 impl fmt::Display for GradientBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_main_path).collect();
@@ -58,7 +58,7 @@ impl fmt::Display for GradientBudget {
             let Some(last) = links.last() else { continue };
             let ends = last.factor != Factor::Weights;
             let layer = match unseen.first() {
-                // The path ends before the first weights; what is left of the blocks is theirs.
+                // The path ends before the first weights, whose blocks are the rest.
                 Some(first) if ends => layer_of(&first.name),
                 _ => last.name.strip_suffix(".input").unwrap_or(&last.name),
             };
@@ -108,7 +108,7 @@ fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a
     writeln!(f)
 }
 
-/// Stretches that a table of time is cut into.
+/// The number of groups of steps in a table over time.
 const STRETCHES: usize = 12;
 
 impl GradientBudget {

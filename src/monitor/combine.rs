@@ -10,7 +10,7 @@ impl<T: Scalar> GradientMonitor<T> for () {
     }
 }
 
-/// Forwards every event to the active members, and the start of a pass or a part to all.
+/// Forwards events to the active members, and the start of a pass or of a part to all members.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {

@@ -13,7 +13,7 @@ pub enum Factor {
     Activation,
     /// Gradient added where paths meet: a skip, a loss at each step.
     Addition,
-    /// The rest: normalisation, pooling, dropout, the whole of a recurrent layer seen over depth.
+    /// Other layers: normalisation, pooling, dropout, and a whole recurrent layer as a link over depth.
     Other,
 }
 
@@ -21,13 +21,13 @@ pub enum Factor {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
-    /// The name of the link, made once: `3`, `3.residual.1`, `0.recurrent`.
+    /// The name of the link: `3`, `3.residual.1`, `0.recurrent`.
     pub name: &'a str,
     /// The index of its name in the network's table of names.
     pub index: usize,
     /// The factor it applies.
     pub factor: Factor,
-    /// The step of a recurrent layer; `None` for a link of depth.
+    /// The step of a link over time; `None` for a link over depth.
     pub step: Option<usize>,
     /// The gate of a gated cell.
     pub gate: Option<Gate>,
@@ -35,7 +35,7 @@ pub struct Link<'a> {
     pub on_main_path: bool,
     /// The rows of the pass.
     pub shape: BatchShape<'a>,
-    /// The activation, where the factor is one.
+    /// The activation, if the factor is [`Factor::Activation`].
     pub activation: Option<&'a dyn AnyActivation>,
 }
 

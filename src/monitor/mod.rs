@@ -20,7 +20,7 @@ pub use statistics::{
     StateStatistics, Statistics,
 };
 
-/// Something that happens once a pass or once an update, apart from the links.
+/// An event of a pass or an update, apart from the links.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a, T> {

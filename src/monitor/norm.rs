@@ -1,4 +1,4 @@
-//! The norm of a gradient and its values that are zero or not finite.
+//! The norm of a gradient, and its numbers of zero and non-finite values.
 
 use crate::{
     kernel::reduce::{Survey, survey},

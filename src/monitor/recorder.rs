@@ -1,15 +1,14 @@
-//! A monitor that writes what it sees as JSON lines.
+//! A monitor that writes its events as JSON lines.
 
 use super::{Event, Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Blocks, scalar::Scalar};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Writes one JSON object a line for every event: links forward and backward, blocks, updates.
+/// Writes every event as one JSON object per line: links forward and backward, blocks, updates.
 ///
-/// Each line has `pass` and `event`. A length is `{norm, zeros, non_finite, values}`; a norm that is not finite is
-/// `"NaN"` or `"inf"`. What could not be written is told by [`finish`](Self::finish); after the first failure nothing
-/// more is.
+/// Each line has `pass` and `event`. A slice is written as `{norm, zeros, non_finite, values}`; a norm that is not
+/// finite is `"NaN"` or `"inf"`. After the first failure nothing more is written; [`finish`](Self::finish) returns it.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,
@@ -41,7 +40,7 @@ impl<W: Write> Recorder<W> {
     /// The writer, with all lines flushed to it.
     ///
     /// # Errors
-    /// The first error of the writer, in a pass before or in the flush.
+    /// The first error of the writer, of an earlier event or of the flush.
     pub fn finish(mut self) -> io::Result<W> {
         match self.failed {
             Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Networks put together layer by layer, in one expression.
+//! The builder: a network in one expression.
 
 use crate::{
     activation::{Activation, Relu, Tanh},
@@ -13,9 +13,9 @@ use crate::{
 use alloc::string::ToString;
 use core::fmt;
 
-/// A network being put together: each method adds a layer that takes what the one before gives.
+/// A builder of networks: each method adds a layer whose input is the output of the layer before.
 ///
-/// The first thing that does not fit is kept, and comes out of [`build`](Self::build).
+/// The first error is kept, and [`build`](Self::build) returns it.
 ///
 /// ```
 /// use chainrule::{activation::Relu, layer::Sequential};
@@ -46,7 +46,7 @@ impl<T: Scalar> Sequential<T> {
 }
 
 impl<T: Scalar> Builder<T> {
-    /// The width of the rows that come out so far.
+    /// The output width of the layers so far.
     pub fn width(&self) -> usize {
         self.network.width()
     }
@@ -117,7 +117,7 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Dropout::new(width, rate))
     }
 
-    /// Adds a [`Residual`] around the branch that `branch` puts together.
+    /// Adds a [`Residual`] around the branch that `branch` builds.
     #[must_use]
     pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| {
@@ -144,7 +144,7 @@ impl<T: Scalar> Builder<T> {
         self.recurrent(hidden, Gru::default())
     }
 
-    /// Adds two [`Recurrent`] layers of `hidden` units each, one reading from each end.
+    /// Adds a [`Bidirectional`] layer of two [`Recurrent`] layers of `hidden` units each.
     #[must_use]
     pub fn bidirectional(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {

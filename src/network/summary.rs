@@ -9,29 +9,29 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SummaryRow {
-    /// Its place: `2`, `3.branch.0`.
+    /// Its path: `2`, `3.branch.0`.
     pub path: String,
-    /// What it is.
+    /// The kind of layer.
     pub kind: String,
     /// Values per input row.
     pub input: usize,
     /// Values per output row.
     pub output: usize,
-    /// Its parameters, those of its parts included.
+    /// The number of its parameters, those of its parts included.
     pub parameters: usize,
 }
 
-/// The parts of a network with their widths and parameters, to be printed.
+/// The parts of a network with their widths and numbers of parameters, as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The parts, each before the parts it is made of.
+    /// The parts, each before its own parts.
     pub rows: Vec<SummaryRow>,
-    /// All parameters.
+    /// The number of all parameters.
     pub parameters: usize,
 }
 
-/// The parts of `network` with their widths and parameters.
+/// The parts of `network` with their widths and numbers of parameters.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, network::summary};
@@ -42,7 +42,7 @@ pub struct Summary {
 /// ```
 pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
-    // Parameters of each block and of every part above it.
+    // Adds each block to its layer and to every part around it.
     let mut counts = BTreeMap::<&str, usize>::new();
     for block in &blocks {
         let dots = block.name.match_indices('.').map(|(dot, _)| &block.name[..dot]);
@@ -51,7 +51,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     let (described, mut rows) = (network.spec(), Vec::<SummaryRow>::new());
     for (path, node) in described.parts() {
         let is_whole = path.is_empty() && matches!(node, LayerSpec::Sequential { .. });
-        // The layer within a Reversed has no place of its own.
+        // The layer inside a Reversed has the same path.
         if is_whole || rows.last().is_some_and(|above| above.path == path) {
             continue;
         }
@@ -62,7 +62,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     Summary { rows, parameters: network.dims().parameters }
 }
 
-/// The summary of the network.
+/// The `Debug` text of a network is its summary.
 impl<T: Scalar> fmt::Debug for Sequential<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&summary(self), f)

@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 
-/// Two layers on the same sequence, one reading from each end, their outputs side by side.
+/// Two layers that read the same sequence from opposite ends, their outputs concatenated.
 ///
 /// `y_t = [forward(x)_t, reversed backward(x)_t]`. Source: Schuster & Paliwal 1997.
 ///
@@ -30,7 +30,7 @@ pub struct Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// `forward` from the start and `backward` from the end.
+    /// A layer whose `forward` reads from the start and `backward` from the end.
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the two take different widths; [`Error::Parameter`] where one has an output width
@@ -47,7 +47,7 @@ impl<F, B> Bidirectional<F, B> {
         let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward), "backward")?];
         let backward = Reversed::of(backward, kept[1]);
         kept[1] = reversed(kept[1]).map_err(|rule| rule.at("backward"))?;
-        // The Reversed is no level of its own: a description has none there.
+        // The Reversed inside does not count as a level, as in a description.
         kept[1].depth -= 1;
         let [expected, found] = kept.map(|kept| kept.dims.input);
         if expected != found {
@@ -104,7 +104,7 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// The sizes in a pass, and the lengths of its slices. Each direction checks its own scratch.
+    /// The sizes of a pass, and the lengths of its slices. Each direction checks its own scratch.
     fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
@@ -163,8 +163,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.forward.output_shape(shape)
     }
 
-    /// Saved: what the two save, and their outputs. Scratch: the larger of theirs, their outputs (or the
-    /// gradients of these), and one gradient of the input.
+    /// Saved: the saved values and outputs of both. Scratch: the larger of theirs, their outputs (or the gradients of
+    /// these), and one gradient of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let parts = self.parts(shape, self.forward.output_shape(shape), mode);
         let Parts { outs: [a, b], saved: [first, second], scratch, state, .. } = parts;
@@ -187,7 +187,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         whole.kept_part("backward", &self.backward, self.kept[1])
     }
 
-    /// `√(f² + b²)` of the bounds of the two: their outputs stand side by side.
+    /// `√(f² + b²)` of the bounds of the two, since their outputs are concatenated.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, shape)?);

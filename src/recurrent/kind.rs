@@ -19,7 +19,7 @@ pub(crate) trait CellVisitor {
     fn visit(self, cell: impl Cell) -> Self::Output;
 }
 
-/// How an activation as data becomes the activation of a layer or cell.
+/// The form in which an activation becomes part of a layer or cell: its own type, or a trait object.
 pub(crate) trait ActivationDispatch {
     /// Calls `visitor` with it; `None` for one that this crate cannot build.
     fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output>;
@@ -86,7 +86,7 @@ macro_rules! kinds {
                 vec![$(CellKind::$generic(activation.clone())),*]
             }
 
-            /// The cells without an activation of choice, with each of their settings.
+            /// The cells with fixed activations, in each of their settings.
             #[cfg(feature = "proptest")]
             pub(crate) fn plain() -> Vec<CellKind> {
                 vec![$($(CellKind::$name($example)),+),*]

@@ -1,4 +1,4 @@
-//! What unrolls a cell over time: backpropagation through time.
+//! The layer that unrolls a cell over time: backpropagation through time.
 
 use super::{
     cell::Cell,
@@ -21,8 +21,8 @@ use rand_core::Rng;
 /// the state run step by step. Backward is the sum over time of the immediate gradients:
 /// `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t` (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
 ///
-/// Unless told otherwise W begins by [`Glorot::uniform`], U orthogonal gate by gate, and the biases at zero but for
-/// a forget gate's, which is 1 (Jozefowicz et al. 2015).
+/// By default W is initialized by [`Glorot::uniform`], U orthogonal gate by gate, and the biases with zeros, except for
+/// ones of a forget gate (Jozefowicz et al. 2015).
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch,
@@ -112,7 +112,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.blocks(visit);
     }
 
-    /// Without parts, but with a cell that may break a rule.
+    /// The structure of a leaf, with the rule that its cell breaks, if any.
     fn structure(&self) -> Structure<'_, T> {
         let leaf = Structure::LEAF.links(&["", "input", "injection", "activation", "recurrent"]);
         let broken = self.unrolled.plan.broken.clone();

@@ -1,4 +1,4 @@
-//! What a monitor sees of a step: its gates, and the gradient on its way back through it.
+//! The events of a recurrent layer's steps for a monitor: gates, and the gradient through each link.
 
 use super::{plan::Unrolled, stage::Stages};
 use crate::{
@@ -8,20 +8,21 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// Places of a recurrent layer: the layer seen over depth, its input product, and the links over time.
+/// Indices of a recurrent layer's links. Link 0 is the whole layer over depth; then the input product, then the links
+/// over time.
 pub(super) const INPUT_LINK: usize = 1;
 pub(super) const INJECTION_LINK: usize = 2;
 pub(super) const ACTIVATION_LINK: usize = 3;
 pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
-    /// The activation of a cell that has just one.
+    /// The activation of a cell with one gate.
     pub(super) fn sole_activation<'a, T>(&self, cell: &'a dyn Stages<T>) -> Option<&'a dyn AnyActivation> {
         if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
-    /// Notes the pre-activations before a stage that may leave something else in their place: all of them before the
-    /// first, later those that its products were added to.
+    /// Copies the pre-activations before a stage overwrites them: all before the first stage, later those that the
+    /// stage's products were added to.
     pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
         if monitored_z.is_empty() {
             return;
@@ -41,7 +42,7 @@ impl Unrolled {
         }
     }
 
-    /// Shows each gate's pre-activation and value at a step to a monitor.
+    /// Reports each gate's pre-activation and value at a step.
     pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -68,8 +69,8 @@ impl Unrolled {
     }
 }
 
-/// The gradient on its way back through one step, put together for a monitor. What lies in several
-/// slabs is gathered into one of two buffers; the other has the gradient before.
+/// The gradient through the links of one step, for a monitor. Values from several slabs are gathered into one of two
+/// buffers; the other has the gradient before the link.
 pub(super) struct StepGradient<'a, T: Scalar> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
@@ -85,7 +86,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         StepGradient { buffers, before: 0, gathered: 0, ctx, step }
     }
 
-    /// Adds whole slabs to what is being gathered.
+    /// Appends whole slabs to the gathered gradient.
     pub(super) fn gather(&mut self, parts: &[&[T]]) {
         let Some([_, after]) = &mut self.buffers else { return };
         for part in parts {
@@ -94,14 +95,14 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Adds some columns of a slab to what is being gathered.
+    /// Appends some columns of a slab to the gathered gradient.
     pub(super) fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
         if self.buffers.is_some() {
             slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));
         }
     }
 
-    /// Makes what was gathered the gradient before the next link.
+    /// Makes the gathered gradient the one before the next link.
     pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);
@@ -109,7 +110,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         (self.before, self.gathered) = (self.gathered, 0);
     }
 
-    /// Shows the link from the gradient before to what was gathered.
+    /// Reports the link from the gradient before it to the gathered one.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

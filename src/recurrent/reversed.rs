@@ -11,10 +11,10 @@ use crate::{
 };
 use alloc::boxed::Box;
 
-/// A layer that reads each sequence from its own end: step t of `x` is step T − 1 − t of the layer within.
+/// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer.
 ///
 /// # Shapes
-/// Those of the layer within.
+/// Those of the inner layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
@@ -42,12 +42,12 @@ impl<L> Reversed<L> {
     }
 }
 
-/// The hints of a reversed layer, given those of the layer within: it saves rows of its own, and hands `dw` on.
+/// The hints of a reversed layer, given those of the inner layer: it saves rows itself, and passes `dw` on.
 fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
 
-/// The answers of a reversed layer, given those of the layer within.
+/// The answers of a reversed layer, given those of the inner layer.
 pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     Ok(Answers {
         depth: Answers::above(kept.depth)?,
@@ -60,7 +60,7 @@ pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     })
 }
 
-/// Slices that the layer within and the reversed one share.
+/// Names of slices that are shared with the inner layer, for messages.
 const SAVED: &str = "`saved` of Reversed";
 const SCRATCH: &str = "`scratch` of Reversed";
 
@@ -69,7 +69,7 @@ pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
 }
 
-/// Copies each row to the row of the same sample as many steps from the other end.
+/// Reverses the steps of each sample.
 fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
     for step in 0..shape.steps {
@@ -89,8 +89,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         if self.kept.keeps_rows { shape } else { self.layer.output_shape(shape) }
     }
 
-    /// Saved: what the layer saves, its reversed input and its output. Scratch: the layer's, and the same for
-    /// gradients.
+    /// Saved: the saved values, the reversed input and the output of the inner layer. Scratch: its scratch, and
+    /// gradients of input and output.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.kept.dims);
         let outs = Layer::<T>::output_shape(self, shape).rows().saturating_mul(output);
@@ -111,7 +111,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
-    /// That of the layer within: rows in another order are as long.
+    /// That of the inner layer: the order of rows does not change a norm.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
     }

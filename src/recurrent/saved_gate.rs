@@ -1,6 +1,5 @@
-//! What a gate leaves in the place of its pre-activation for the way back: one number, of which its value and
-//! derivative are made without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` where y is next
-//! to its limit.
+//! The number that a gate saves for the backward pass, in place of its pre-activation. The gate's value and derivative
+//! follow from it without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` near saturation.
 
 use crate::{
     activation::{Activation, Sigmoid, Tanh},
@@ -8,14 +7,14 @@ use crate::{
     scalar::{Scalar, scalar},
 };
 
-/// `[σ(z), σ(−z)]`, and what is kept of them: `σ(−|z|)` with the sign of z.
+/// `[σ(z), σ(−z)]`, and the saved number: `σ(−|z|)` with the sign of z.
 #[inline(always)]
 pub(super) fn sigmoid<T: Scalar>(z: T) -> ([T; 2], T) {
     let least = Sigmoid.value(-magnitude(z));
     (both_sides(least, z < T::zero()), least.copysign(z))
 }
 
-/// `[σ(z), σ(−z), σ′(z)]`, the last the product of the others.
+/// `[σ(z), σ(−z), σ′(z)]` from the saved number, with `σ′(z) = σ(z) σ(−z)`.
 #[inline(always)]
 pub(super) fn sigmoid_from_saved<T: Scalar>(kept: T) -> [T; 3] {
     let [value, complement] = both_sides(kept.abs(), kept.is_sign_negative());
@@ -28,8 +27,8 @@ fn both_sides<T: Scalar>(least: T, negative: bool) -> [T; 2] {
     if negative { [least, most] } else { [most, least] }
 }
 
-/// `tanh z`, and what is kept of it: the same where it lies within ±½; beyond that, with its sign, `1/(1 − |tanh z|)`,
-/// which is at least 2.
+/// `tanh z`, and the saved number: `tanh z` within ±½, otherwise `1/(1 − |tanh z|)` with the sign of z, of magnitude at
+/// least 2.
 #[inline(always)]
 pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     let value = Tanh.value(z);
@@ -37,7 +36,7 @@ pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     (value, if magnitude(value) > scalar(0.5) { far } else { value })
 }
 
-/// `[tanh z, tanh′ z]`, the latter by `1 − y² = (1 − |y|) (1 + |y|)`.
+/// `[tanh z, tanh′ z]` from the saved number, with `tanh′ z = (1 − |y|) (1 + |y|)`.
 #[inline(always)]
 pub(super) fn tanh_from_saved<T: Scalar>(kept: T) -> [T; 2] {
     let complement = T::one() / magnitude(kept);
@@ -51,12 +50,12 @@ mod tests {
     use super::*;
     use crate::{kernel::fused::Fused, scalar::to_f64};
 
-    /// The most units in the last place by which what was kept gives other values and derivatives than the activations
-    /// do, whose own are tested against references of many digits.
+    /// The largest difference, in units of the last place, between values and derivatives from saved numbers and those
+    /// of the activations.
     fn worst<T: Scalar>() -> f64 {
         let mut worst = 0f64;
         for i in -3_000..=3_000i32 {
-            // From one subnormal to another past each limit, and next to 0.
+            // Beyond saturation on both sides, and near 0.
             let z = f64::from(i).powi(3) * 2f64.powi(-26);
             let given = scalar::<T>(z);
             let (([value, other], kept), (tanh_first, tanh_kept)) = (sigmoid(given), tanh(given));
@@ -74,7 +73,7 @@ mod tests {
                 (tanh_value, Tanh.value(z)),
                 (tanh_slope, Tanh.derivative(z, Tanh.value(z))),
             ] {
-                // Numbers below the normal ones have fewer digits, and their inverse overflows.
+                // Subnormal numbers have fewer digits, and their inverse overflows.
                 let unit = expected.abs().max(to_f64(T::min_positive_value()) * 4.0) * to_f64(T::epsilon());
                 let off = (to_f64(found) - expected).abs();
                 if expected.abs() >= to_f64(T::min_positive_value()) * 4.0 {
@@ -91,8 +90,7 @@ mod tests {
     fn what_is_kept_gives_value_and_derivative() {
         let [single, fused] = [worst::<f32>(), worst::<Fused<f32>>()];
         let [double, double_fused] = [worst::<f64>(), worst::<Fused<f64>>()];
-        // The activations' own bounds: 4 units in f32, 2 in f64, where they stand in for the truth with as many of
-        // their own.
+        // The activations' own error bounds: 4 units in f32; 2 in f64, plus 2 of the reference.
         let all = [single, fused, double, double_fused];
         assert!(all.iter().all(|&worst| worst <= 4.0), "{all:?}");
     }

@@ -1,4 +1,4 @@
-//! The stages of a cell, for all samples of a step: the only code of a recurrent layer that is compiled for each cell.
+//! The stages of a cell for all samples of a step: the only code of a recurrent layer that is compiled for each cell.
 
 use super::{
     cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds},
@@ -10,7 +10,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// A cell behind a pointer.
+/// A cell as a trait object.
 pub(super) trait Stages<T>: Sync {
     /// Runs one stage for all samples of a step.
     fn forward(&self, step: ForwardStage<'_, T>);
@@ -43,10 +43,10 @@ impl<T: Scalar, C: Cell> Stages<T> for C {
     }
 }
 
-/// A stage of a cell.
+/// A cell with the arguments of a stage: the kernel that runs it.
 struct OfCell<'a, C, S>(&'a C, S);
 
-/// A stage of a forward step, for all samples that are active.
+/// The arguments of a stage of a forward step, for all active samples.
 pub(super) struct ForwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,
@@ -91,7 +91,7 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
     }
 }
 
-/// A stage of a backward step, for all samples that are active.
+/// The arguments of a stage of a backward step, for all active samples.
 pub(super) struct BackwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,

@@ -1,4 +1,4 @@
-//! What the backward pass of some steps adds to dW, dU and the biases' gradients.
+//! The gradients of W, U and the biases over some steps: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`.
 
 use super::{
     cell::Operand,
@@ -17,8 +17,8 @@ use crate::{
 use core::ops::Range;
 
 impl Unrolled {
-    /// Adds what some steps give to dW, dU and the biases' gradients, from the gradients of their pre-activations.
-    /// `operands` are x, y and the h to start from, empty where it is zero.
+    /// Adds the terms of some steps to dW, dU and the gradients of the biases, from the gradients δ of the
+    /// pre-activations. `operands` are x, y and the initial h, which is empty if it is zero.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
@@ -46,7 +46,7 @@ impl Unrolled {
         });
     }
 
-    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W and U, which are given, with those of the bias.
+    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias, which `parameters` has.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,
@@ -62,7 +62,7 @@ impl Unrolled {
         let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
         let of = rows_of(shape, steps.clone());
         let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
-        // While it is in the cache.
+        // First, while z is in the cache.
         if trainable.block(2) && !d_bias.is_empty() {
             add_column_sums(z, gates, d_bias);
         }

@@ -1,23 +1,23 @@
-//! Arguments to try, and the simplest of those that fail.
+//! Arguments of activations to test, and simplification of one that fails.
 
 use crate::random::{generator, uniform};
 use alloc::{format, vec::Vec};
 use rand_core::Rng;
 
-/// Half-width and points per unit of the part where activations bend: 512 points.
+/// Half-width of the central interval, and points per unit in it: 512 points.
 const CENTRE: i32 = 8;
 const PER_UNIT: i32 = 32;
-/// Beyond the centre, to 2^13.25 ≈ 9742: eight points per octave. Kinks are searched for no further out, where a
-/// function that oscillates would jump between neighbouring floats.
+/// Beyond the centre, to 2^13.25 ≈ 9742: eight points per octave. Kinks are not searched for further out, where an
+/// oscillating function jumps between neighbouring floats.
 const OCTAVES: f64 = 10.25;
 const PER_OCTAVE: f64 = 8.0;
 /// Farther out, and towards 0: one point per decade.
 const DECADE: f64 = core::f64::consts::LOG2_10;
-/// As far out as kinks are searched for.
+/// The magnitude up to which kinks are searched for.
 pub(super) const REACH: f64 = 1e4;
 /// Arguments of random bits, of which almost all are huge or tiny.
 const RANDOM: usize = 64;
-/// The distance at which a kink at 0 is looked at from both sides: a normal number in `f32`.
+/// The distance from a kink at 0 of the arguments on both sides: a normal number in `f32`.
 const BESIDE_ZERO: f64 = 1e-30;
 
 /// The distance of `ulps` units of a format's rounding from `kink`.
@@ -25,8 +25,8 @@ pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
-/// Finite arguments in increasing order: jittered where activations bend, of every magnitude elsewhere, on and beside
-/// the kinks. Every second one is an `f32`.
+/// Finite arguments in increasing order: dense and jittered in the centre, of every magnitude elsewhere, on and beside
+/// kinks. Every second one is an `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
@@ -53,13 +53,13 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     for magnitude in [REACH, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
         all.extend([magnitude, -magnitude]);
     }
-    // Where implementations change their formula, and both sides.
+    // Arguments at which implementations switch formulas, and both sides.
     for turn in (0..=40).map(|i| 0.5 * f64::from(i)).chain([88.0, 709.0]) {
         let (single, step) = (turn as f32, f64::from(f32::EPSILON));
         let beside = [turn, turn.next_down(), turn.next_up(), f64::from(single) * (1.0 - step), turn * (1.0 + step)];
         all.extend(beside.into_iter().flat_map(|z| [z, -z]));
     }
-    // Of many kinks, some.
+    // At most some of many kinks.
     const MOST: usize = 512;
     for &kink in kinks.iter().step_by(kinks.len().div_ceil(MOST).max(1)) {
         let single = f64::from(kink as f32);
@@ -95,13 +95,13 @@ const ROUND: [f64; 27] = [
     1e-3, 200.0, 500.0, 1e3, 1e4, 1e10, 1e30,
 ];
 
-/// The simplest argument that fails as `z` does: small and round, or `z` in as few digits as will do.
+/// The simplest failing argument: small and round, or `z` with as few digits as possible.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
     let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
     round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
 }
 
-/// The number of fewest digits from `a` to `b`.
+/// The number with the fewest digits from `a` to `b`.
 pub(super) fn between(a: f64, b: f64) -> f64 {
     let middle = 0.5 * a + 0.5 * b;
     if a <= 0.0 && b >= 0.0 {
@@ -113,7 +113,7 @@ pub(super) fn between(a: f64, b: f64) -> f64 {
         .unwrap_or(middle)
 }
 
-/// `z` to one digit and `digits` decimals.
+/// `z`, rounded to one digit and `digits` decimals.
 pub(super) fn rounded(z: f64, digits: usize) -> f64 {
     format!("{z:.digits$e}").parse().unwrap_or(z)
 }

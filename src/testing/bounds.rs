@@ -9,16 +9,16 @@ use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Highest local maxima of the grid from which the search goes on.
+/// The number of highest local maxima of the grid that are refined.
 const CANDIDATES: usize = 24;
-/// Golden sections: 0.618⁴⁸ ≈ 1e-10 of an interval, at which a smooth maximum is met to 1e-20 of its height.
+/// The number of golden sections: 0.618⁴⁸ ≈ 1e-10 of an interval, at which a smooth maximum is exact to 1e-20.
 const SECTIONS: usize = 48;
-/// The least jump that is searched for, in units of the derivative's size: a million roundings.
+/// The smallest jump that is searched for, in units of sup |φ′|: a million roundings.
 const JUMP: f64 = 1e-9;
-/// Digits kept of a bound that is not a short number: rounded outward, it is within 1e-8.
+/// Digits of a suggested bound that is not a short number: rounded outward, it is within 1e-8.
 const DIGITS: usize = 8;
 
-/// The greatest `f` found near `points`, and where: local maxima of the grid, refined.
+/// The greatest `f` near `points`, and its place: the local maxima of the grid are refined.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
@@ -26,7 +26,7 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
         .filter(|&i| !(values[i].is_nan() || at(i) < at(i.wrapping_sub(1)) || at(i) < at(i + 1)))
         .collect();
     peaks.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
-    // On a plateau every point is a peak, and nothing is to be gained there.
+    // Points of a plateau are left out.
     peaks.dedup_by_key(|i| values[*i].to_bits());
     let mut best = peaks.first().map_or((f64::NEG_INFINITY, 0.0), |&i| (values[i], points[i]));
     for &i in peaks.iter().take(CANDIDATES) {
@@ -47,7 +47,7 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     best
 }
 
-/// Where `f` jumps between neighbouring floats, and by how much: bisection between neighbours of the grid.
+/// The places at which `f` jumps between neighbouring floats, with the jumps: bisection between points of the grid.
 pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
@@ -58,14 +58,14 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
         let least = JUMP * size.max(fa.abs()).max(fb.abs()) + f64::MIN_POSITIVE;
         loop {
             let change = (fb - fa).abs();
-            // NaN is for other laws.
+            // NaN belongs to other laws.
             if change.is_nan() || change <= least {
                 break;
             }
             let middle = 0.5 * a + 0.5 * b;
-            // Towards 0 there is always a float between: one step before the subnormal numbers is near enough.
+            // Towards 0 there is always another float: the smallest normal number is near enough.
             if middle <= a || middle >= b || b - a < 1e-280 {
-                // Smooth but steep: eight times the width, eight times the change.
+                // Smooth but steep: eight times the width gives eight times the change.
                 let width = 8.0 * (b - a);
                 let beside = (fa - f(a - width)).abs() + (f(b + width) - fb).abs();
                 let z = between(a, b);
@@ -86,15 +86,15 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     found
 }
 
-/// What a search found of a derivative. Its [`Display`](fmt::Display) is what to declare.
+/// The bounds and kinks of a derivative, found by search. Its [`Display`](fmt::Display) is the code that declares them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Measured {
-    /// The least and the greatest φ′ found; infinite where φ′ grows without end.
+    /// The least and the greatest φ′; infinite if φ′ is unbounded.
     pub bounds: Bounds,
-    /// Where φ′ is least, ±∞ where it approaches that far out.
+    /// The argument of the least φ′; ±∞ if it is approached there.
     pub inf_at: f64,
-    /// Where φ′ is greatest, ±∞ where it approaches that far out.
+    /// The argument of the greatest φ′; ±∞ if it is approached there.
     pub sup_at: f64,
     /// Where φ′ jumps and φ does not, in increasing order, as far as ±10⁴.
     pub kinks: Vec<f64>,
@@ -102,11 +102,11 @@ pub struct Measured {
     pub jumps: Vec<f64>,
 }
 
-/// Searches for the bounds and kinks of φ′ and the jumps of φ in `f64`: what to declare for an activation of your own.
+/// Searches for the bounds and kinks of φ′ and the jumps of φ in `f64`, which a custom activation declares.
 ///
-/// Peaks of φ′ are found that are at least 1e-3 wide as far as ±10, and 1 wide as far as ±10⁴; beyond, and narrower,
-/// those that φ rises over. A bound is infinite where φ′ is seen to run away: towards ±∞, 0 or a pole it grows at no
-/// lesser rate. A search proves nothing. `seed` moves its points about.
+/// Finds peaks of φ′ at least 1e-3 wide within ±10, and 1 wide within ±10⁴; other peaks if φ rises noticeably over
+/// them. A bound is infinite if φ′ grows without slowing down towards ±∞, 0 or a pole. A search is no proof. `seed`
+/// jitters its points.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, testing::measure_derivative};
@@ -139,7 +139,7 @@ pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks, jumps }
 }
 
-/// The supremum of `f`, or ∞, and the simplest place where it is met.
+/// The supremum of `f`, or ∞, and the simplest argument that attains it.
 fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> (f64, f64) {
     if unbounded {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
@@ -153,7 +153,7 @@ fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> 
     }
 }
 
-/// `x` itself where it is a short number to rounding, else rounded to eight digits towards `sign` · ∞.
+/// `x` as a short number if it is one to rounding, else rounded to eight digits towards `sign` · ∞.
 fn outward(x: f64, sign: f64, size: f64) -> f64 {
     if x.abs() <= 4.0 * f64::EPSILON * size {
         return 0.0;
@@ -179,7 +179,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A place: a number, or the direction in which a limit is approached.
+/// An argument: a number, or the direction of a limit.
 struct Place(f64);
 
 impl fmt::Display for Place {

@@ -1,8 +1,8 @@
-//! Panics in the code under test, as findings.
+//! Panics in the code under test become violations.
 
 use alloc::string::String;
 
-/// What `body` returns, or the text of its panic. Without `std` a panic goes on.
+/// The result of `body`, or the text of its panic. Without `std` a panic is not caught.
 #[cfg(feature = "std")]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map_err(|payload| {
@@ -11,7 +11,7 @@ pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// What `body` returns.
+/// The result of `body`.
 #[cfg(not(feature = "std"))]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     Ok(body())

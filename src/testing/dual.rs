@@ -25,19 +25,19 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 /// assert!((Tanh.value(z).tangent.tangent + 2.0 * y.value * y.tangent).abs() < 1e-15);
 /// ```
 ///
-/// Values are those of plain numbers, bit for bit but for the last place of a function of the scalar's own. At the
-/// edges:
+/// Values have the bits of plain numbers, except for the last place of a function that the scalar implements itself. At
+/// the edges:
 ///
-/// - Comparisons, and tests such as `is_nan` and `is_zero`, look at the value alone, so that a branch goes where it
-///   goes for plain numbers.
-/// - A kink gives the slope of one side: `abs` the one that the sign of the zero tells, `max` and `min` the first
-///   argument's at a tie, `clamp` its argument's on the limits, `abs_sub` 0. `hypot(0, 0)` gives 0, the middle of its
-///   slopes. `atan2(0, 0)` has none: NaN.
+/// - Comparisons, and tests such as `is_nan` and `is_zero`, read the value alone, so a branch is taken as for plain
+///   numbers.
+/// - A kink gives the slope of one side: for `abs` by the sign of the zero, for `max` and `min` that of the first
+///   argument at a tie, for `clamp` that of its argument on the limits, for `abs_sub` 0. `hypot(0, 0)` gives 0, the
+///   middle of its slopes. `atan2(0, 0)` has no slope: NaN.
 /// - A jump gives 0, as beside it: `floor`, `ceil`, `round`, `trunc`, `signum`; `fract` gives 1.
 /// - A vertical slope is infinite: `sqrt(0)`, `cbrt(0)`, `ln(0)`, `asin(1)`, `1/0`.
-/// - Where the value of a function is NaN so is its slope.
-/// - A tangent of 0 stays 0, however steep the function and however large the factor: a constant is a constant. A
-///   value of 0 times an infinite tangent is NaN, for nothing is known of it.
+/// - If the value of a function is NaN, so is its slope.
+/// - A tangent of 0 stays 0, even times an infinite slope or factor: a constant stays a constant. A value of 0 times an
+///   infinite tangent is NaN.
 /// - A cast to another type ([`ToPrimitive`], [`NumCast`]) keeps the value alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dual<T> {
@@ -81,15 +81,15 @@ impl<T: Scalar> Dual<T> {
     }
 }
 
-/// `tangent · slope`, where no tangent stays none.
+/// `tangent · slope`; 0 if the tangent is 0.
 #[inline]
 fn along<T: Scalar>(tangent: T, slope: T) -> T {
     let product = tangent * slope;
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// `0 · ∞` and `0 · NaN` of a tangent: 0. The product with a large number, not 0 itself, for a tangent that is a
-/// dual number of value 0 can have a tangent of its own.
+/// A tangent of value 0 times ∞ or NaN. It is the product with a large number, not 0: a tangent that is a dual number
+/// can have a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
@@ -118,7 +118,7 @@ impl<T: Scalar> From<T> for Dual<T> {
     }
 }
 
-/// `(value + tangentε)`, each number formatted as asked.
+/// `(value + tangentε)`; both numbers use the given format.
 impl<T: fmt::Display> fmt::Display for Dual<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(")?;
@@ -129,7 +129,7 @@ impl<T: fmt::Display> fmt::Display for Dual<T> {
     }
 }
 
-/// Of the values.
+/// Compares the values.
 impl<T: PartialEq> PartialEq for Dual<T> {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -137,7 +137,7 @@ impl<T: PartialEq> PartialEq for Dual<T> {
     }
 }
 
-/// Of the values.
+/// Compares the values.
 impl<T: PartialOrd> PartialOrd for Dual<T> {
     #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -214,7 +214,7 @@ impl<T: Scalar> Num for Dual<T> {
 
 macro_rules! to_primitive {
     ($($method:ident $number:ident)+) => {
-        /// Of the value. All methods, for the defaults go through `i64` and `f64`.
+        /// Converts the value. All methods are implemented, since the defaults convert through `i64` and `f64`.
         impl<T: Scalar> ToPrimitive for Dual<T> {
             $(
                 #[inline]

@@ -1,4 +1,4 @@
-//! An activation behind a pointer, in every scalar its laws look at: the suite is compiled once, not for each
+//! An activation as a trait object, in every scalar that its laws use: the suite is compiled once, not for each
 //! activation.
 
 use super::{Dual, rounded::noise};
@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 
-/// What can be read of an activation at an argument.
+/// The values and derivatives of an activation that the laws read.
 pub(super) trait Probe: AnyActivation {
     /// φ(z) and φ′(z) in `f32`.
     fn single(&self, z: f64) -> [f64; 2];
@@ -16,7 +16,7 @@ pub(super) trait Probe: AnyActivation {
     fn double(&self, z: f64) -> [f64; 2];
     /// φ′(z) and φ″(z) from dual numbers.
     fn dual(&self, z: f64) -> (f64, f64);
-    /// How far rounding may take the φ′(z) of [`dual`](Self::dual).
+    /// A bound on the rounding error of the φ′(z) of [`dual`](Self::dual).
     fn noise(&self, z: f64) -> f64;
     /// A copy.
     fn copied(&self) -> Box<dyn Probe>;

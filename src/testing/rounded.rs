@@ -1,4 +1,4 @@
-//! Numbers that know how far rounding may have taken them: whether a dual number tells the derivative.
+//! Numbers with a bound on their rounding error, which tell whether a dual number's tangent is accurate.
 
 use super::Dual;
 use core::{
@@ -38,7 +38,7 @@ impl Rounded {
     }
 }
 
-/// What a slope makes of an error; an exact number stays exact.
+/// The error times a slope; an exact number stays exact.
 fn carried(error: f64, slope: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error * slope.abs() }
 }
@@ -161,7 +161,7 @@ float! {
     two: copysign powf log max min abs_sub hypot atan2;
 }
 
-/// How far rounding may take the tangent of φ at `z`, where it is known.
+/// A bound on the rounding error of the tangent of φ at `z`, if known.
 pub(super) fn noise(value: impl Fn(Dual<Rounded>) -> Dual<Rounded>, z: f64) -> f64 {
     let error = value(Dual::variable(Rounded::exact(z))).tangent.error;
     if error.is_finite() { error } else { 0.0 }

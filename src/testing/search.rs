@@ -9,11 +9,11 @@ use super::{
 };
 use alloc::vec::Vec;
 
-/// Candidates that are refined together, and sections of each after which the best go on. 60 sections make 1e-12 of
-/// an interval, at which a smooth maximum is met to 1e-24 of its height.
+/// The number of candidates that are refined together, and the sections of each before the best are kept. 60 sections
+/// shrink an interval to 1e-12, at which a smooth maximum is exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
-/// Bisections of an interval whose rise is too steep.
+/// The number of bisections of an interval in which φ rises too steeply.
 const HALVINGS: usize = 24;
 
 /// φ and φ′ at a number.
@@ -33,14 +33,14 @@ impl Sample {
     }
 }
 
-/// What a search found of ±φ′.
+/// The maximum of ±φ′ that a search found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extreme {
-    /// The greatest found.
+    /// The greatest value.
     pub value: f64,
     /// Its place.
     pub at: f64,
-    /// Whether it runs away: towards ±∞, towards 0 or towards a pole it grows at no lesser rate.
+    /// Whether it is unbounded: towards ±∞, 0 or a pole it grows without slowing down.
     pub unbounded: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A grid that `seed` moves about, on and beside `breaks`.
+    /// A grid with points on and beside `breaks`, jittered by `seed`.
     pub fn new(activation: &'a dyn Probe, breaks: &[f64], seed: u64) -> Self {
         let mut points = arguments(breaks, seed);
         points.extend(fine(seed));
@@ -84,7 +84,7 @@ impl<'a> Search<'a> {
         Extreme { value: best.0, at: best.1, unbounded: self.runs_away(&heights) || is_pole(&f, best.1) }
     }
 
-    /// Local maxima of the grid. On a plateau every point is one, and nothing is to be gained there.
+    /// Local maxima of the grid. Points of a plateau are left out.
     fn peaks(&self, heights: &[f64]) -> Vec<Bracket> {
         let at = |i: usize| heights.get(i).copied().unwrap_or(f64::NEG_INFINITY);
         let peak = |&i: &usize| {
@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
             for _ in 0..HALVINGS {
                 let middle = Sample::new(self.activation, 0.5 * a.z + 0.5 * b.z);
                 let (left, right) = (steepness(a, middle), steepness(middle, b));
-                // Once φ′ is as steep as φ rises, the peak is seen.
+                // A φ′ as large as the mean rise of φ shows that the peak was found.
                 if sign * middle.slope >= left.max(right) || middle.z <= a.z || middle.z >= b.z {
                     break;
                 }
@@ -128,11 +128,11 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Whether the grid's maximum runs away on one side: from ±1 outward, or inward to 0.
+    /// Whether the maximum over the grid grows without end: from ±1 outward, or inward to 0.
     fn runs_away(&self, heights: &[f64]) -> bool {
         [-1.0, 1.0].into_iter().any(|side| {
             [1.0, -1.0].into_iter().any(|direction| {
-                // Exponents from ±1 on: of |z| outward, of 1/|z| inward.
+                // Exponents of |z| outward, and of 1/|z| inward, from |z| = 1 on.
                 let climbed = || {
                     let seen = self.samples.iter().zip(heights).filter(|(sample, height)| {
                         side * sample.z > 0.0 && direction * sample.exponent >= 0.0 && height.is_finite()
@@ -152,12 +152,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// −∞ for what is no finite number.
+/// The value, or −∞ if it is not finite.
 fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NEG_INFINITY }
 }
 
-/// Whether `f` grows without end towards `at`, as near as floats show it.
+/// Whether `f` grows without end towards `at`, down to the resolution of floats.
 fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
     // Exponents of the distance, relative to |at|: a pole at 0 is for `runs_away`.
     const FROM: f64 = -8.0;
@@ -185,11 +185,11 @@ fn grows(maxima: &[f64; 33]) -> bool {
 struct Bracket {
     low: f64,
     high: f64,
-    /// The inner points and their heights, once known.
+    /// The inner points and their heights, once computed.
     inner: Option<[(f64, f64); 2]>,
-    /// The greatest height seen, and its place.
+    /// The greatest height, and its place.
     best: (f64, f64),
-    /// A height that is reached somewhere inside.
+    /// A lower bound on the maximum inside.
     least: f64,
 }
 
@@ -198,12 +198,12 @@ impl Bracket {
         Bracket { low, high, inner: None, best, least: f64::NEG_INFINITY }
     }
 
-    /// By what brackets are put in order.
+    /// The sort key of brackets.
     fn rank(&self) -> f64 {
         self.best.0.max(self.least)
     }
 
-    /// Makes the interval smaller by a golden section.
+    /// Shrinks the interval by a golden section.
     fn section(&mut self, f: &dyn Fn(f64) -> f64) {
         let width = self.high - self.low;
         let at = |share: f64| {

@@ -48,7 +48,7 @@ pub struct Muon {
     scratch: Scratch,
 }
 
-/// Memory of the products; all are equal.
+/// Memory for the products. Its content has no meaning between steps, so all are equal.
 #[derive(Clone, Debug, Default)]
 struct Scratch(Vec<f64>);
 

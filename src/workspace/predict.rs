@@ -1,4 +1,4 @@
-//! Outputs of a network for a data set, sample after sample.
+//! Outputs of a network for a data set, in sample-major order.
 
 use super::Workspace;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Rows of a piece of the data, unless one sample has more.
+/// The number of rows of one pass, unless one sample has more.
 const ROWS: usize = 1024;
 
 /// Whether a network's output has a row for each step of a sample.
@@ -52,13 +52,13 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
     let (per_step, width) = (per_step(workspace.network()), workspace.dims().output);
     let mut at_once = (ROWS / data.steps()).clamp(1, data.samples());
-    // Coupled samples see each other, so their batch is never split.
+    // The batch of coupled samples is never split.
     if at_once < data.samples() && workspace.network().samples() == Samples::Coupled {
         at_once = data.samples();
     }
     workspace.reserve(at_once, data.steps())?;
     if at_once == 1 || data.steps() == 1 {
-        // Rows of one sample, and rows of samples of one step, lie as a pass takes them.
+        // For one sample, or samples of one step, sample-major and time-major are the same.
         let (mut x, mut y) = (data.inputs(), y);
         let mut sample = 0;
         while sample < data.samples() {

@@ -4,7 +4,7 @@ use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// Sets the state that passes start from, h and then the rest of it, layer after layer.
+    /// Sets the initial state of passes: for each layer in order, h and then the cell state.
     ///
     /// # Errors
     /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
@@ -12,18 +12,18 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.set_state(state)
     }
 
-    /// The state that passes start from; empty where it is zero.
+    /// The initial state of passes; empty if it is zero.
     pub fn state(&self) -> &[T] {
         if self.memory.starts_from_state { &self.memory.state } else { &[] }
     }
 
-    /// Passes start from a state of zero again.
+    /// Resets the initial state of passes to zero.
     pub fn clear_state(&mut self) {
         self.memory.starts_from_state = false;
     }
 
-    /// Makes the state at the end of the last pass the start of the next: truncated backpropagation through
-    /// time. No gradient goes from window to window.
+    /// Makes the final state of the last pass the initial state of the next: truncated backpropagation through time. No
+    /// gradient flows from window to window.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
@@ -47,7 +47,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         memory.starts_from_state = states > 0;
     }
 
-    /// The state at the end of the last pass.
+    /// The final state of the last pass.
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
@@ -59,7 +59,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
-    /// The gradient of the initial state, if it was [wanted](Self::compute_state_gradient).
+    /// The gradient of the initial state, if [requested](Self::compute_state_gradient).
     pub fn state_gradient(&self) -> &[T] {
         let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
         self.memory.d_state.get(..len).unwrap_or(&[])

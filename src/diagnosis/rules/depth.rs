@@ -1,4 +1,4 @@
-//! The budget over depth, measured or predicted: whether it is bad, and what makes it so.
+//! Rules about the budget over depth, measured or predicted: its severity and its cause.
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
@@ -20,13 +20,13 @@ struct Row {
     layer: String,
     factor: Factor,
     decades: f64,
-    /// Of an activation: the mean of |φ′|, where measured, its least upper bound, and the share of units that saturate.
+    /// Of an activation: the measured mean of |φ′|, sup |φ′|, and the share of units that saturate.
     slope: Option<f64>,
     sup: Option<f64>,
     saturated: f64,
 }
 
-/// Whether an activation is bounded: flat on both sides.
+/// Whether an activation is bounded, and so flat far out on both sides.
 pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
     [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
 }
@@ -42,7 +42,7 @@ pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
-/// The measured links; without those whose weights began at 0 on purpose.
+/// The measured links, without those whose initial weights are 0 on purpose.
 fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let kinds = activations(&diagnosis.node);
@@ -66,14 +66,14 @@ fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
             decades: if ended { f64::NEG_INFINITY } else { link.decades().mean() },
             slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
             sup: link.sup_slope(),
-            // What a rectifier switches off is not saturated.
+            // A rectifier's inactive units are not saturated.
             saturated: if flat { link.saturated() } else { 0.0 },
         }
     };
     Some(seen.map(row).collect())
 }
 
-/// The predicted links, without the weights that the input meets.
+/// The predicted links, without the first weights.
 fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let kinds = activations(&diagnosis.node);
     let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
@@ -82,7 +82,7 @@ fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let row = |link: &&crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);
         let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
-        // Three standard deviations of what goes in: most units are where a bounded φ is flat.
+        // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
         let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
         Some(Row {
             layer: layer.into(),
@@ -111,12 +111,12 @@ impl Depth {
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
         let whole = diagnosis.measured().or(predicted)?;
-        // Outputs that saturate are a success; no weights come before their activation on the way back.
+        // Saturated outputs are a success; the backward pass meets their activation before any weights.
         let outputs = outputs(&diagnosis.node);
         let place = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref());
         let of_outputs = place.map(|place| rows.remove(place).decades);
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
-        // A gradient below the format, and weights that began at 0, leave the sum of the other links.
+        // Left out: gradients below the format, and weights that began at 0. The sum is that of the other links.
         let skips = is_measured && (whole.is_infinite() || from_zero(diagnosis));
         let total = if skips { sum } else { whole - of_outputs.unwrap_or(0.0) };
         (!rows.is_empty() && !total.is_nan()).then_some(Depth { rows, total, predicted, measured: is_measured })
@@ -126,7 +126,7 @@ impl Depth {
         self.rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum()
     }
 
-    /// The decades of each layer's weights. What a branch shortens goes on beside it, through the skip.
+    /// The decades of each layer's weights. Branches are left out: the skip beside them passes the gradient.
     fn layers(&self) -> Vec<(&str, f64)> {
         let on_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
         self.rows.iter().filter(on_path).map(|row| (&*row.layer, row.decades)).collect()
@@ -137,7 +137,7 @@ impl Depth {
     }
 }
 
-/// Whether any weights on the path from loss to input began at 0.
+/// Whether any weights on the main path began at 0.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks
@@ -145,7 +145,7 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
         .any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !block.name().contains("branch"))
 }
 
-/// The interventions that tell why this budget is bad: by passes, or by theory where theory foresees the budget.
+/// The interventions that explain a bad budget: measured in passes, or predicted if theory predicts the budget.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
@@ -154,7 +154,7 @@ fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     depth.predicted.filter(|&predicted| agrees(predicted)).map(|predicted| intervention::forecast(diagnosis, predicted))
 }
 
-/// Vanishing and exploding over depth, with the factor and the layers that make it.
+/// Reports vanishing and exploding over depth, with the factor and the layers that cause it.
 pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(depth), lines) = (Depth::of(diagnosis), &diagnosis.thresholds) else { return };
     if depth.total == f64::NEG_INFINITY {
@@ -183,7 +183,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         );
         return findings.push(depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text));
     }
-    // A recurrent layer seen over depth: what its steps do together.
+    // The link over depth of a recurrent layer: the effect of all its steps.
     let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
@@ -214,7 +214,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     findings.push(Finding { because, intervention: verdict.mends, ..finding });
 }
 
-/// A gradient that ends: the link where it does, unless another rule has told why.
+/// Reports a gradient that becomes 0, with the link where it does, unless another rule explains it.
 fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) {
     let told = |finding: &Finding| {
         let ends = finding.decades == Some(f64::NEG_INFINITY);
@@ -247,7 +247,7 @@ impl Depth {
         Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
-    /// The cause and its layer: that of the smallest change that mends the budget, else that of the largest share.
+    /// The cause and its layer: by the smallest intervention that repairs the budget, otherwise by the largest share.
     fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, String) {
         let lines = &diagnosis.thresholds;
         let layers = self.layers();
@@ -260,7 +260,7 @@ impl Depth {
             let layer = match (&mends.alteration, mends.cause()) {
                 (intervention::Alteration::CriticalLayer(layer), _) => layer,
                 (_, Cause::SmallWeights) if flat.is_some() => {
-                    // The weights are too large: they drive the units where φ′ is 0.
+                    // The weights are too large: they drive the units into the flat part of φ.
                     return (Cause::LargeWeights, flat.map_or("", |row| &row.layer).into());
                 }
                 (_, Cause::SmallWeights) => lowest,
@@ -286,7 +286,7 @@ impl Depth {
         }
     }
 
-    /// How bad it is, and by which factors.
+    /// A text with the severity and the share of each factor.
     fn size(&self, cause: Cause, layer: &str) -> String {
         let (total, of_activations, depth) = (self.total, self.sum(Factor::Activation), self.activations().count());
         let how = if total < 0.0 { "vanishes" } else { "explodes" };
@@ -314,7 +314,7 @@ impl Depth {
     }
 }
 
-/// How many times a gradient shrinks at least that is certain to lose these decades: a power of ten.
+/// A lower bound on the factor by which a gradient shrinks that loses these decades, as a power of ten.
 fn fold(decades: f64) -> String {
     match libm::floor(-decades) {
         power if power.is_infinite() => String::from("∞"),
@@ -331,12 +331,13 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// Cosines between different inputs above which they are alike to a layer, and below which they are not. A rectifier
-/// with critical weights takes independent inputs from 0 to 0.95 in about 20 layers. Conventions.
+/// Two inputs are indistinguishable to a layer if the cosine of their pre-activations exceeds the first number, and
+/// distinct if it is below the second. Conventions: a rectifier with critical weights brings independent inputs from 0
+/// to 0.95 in about 20 layers.
 const ALIKE: f64 = 0.95;
 const APART: f64 = 0.7;
 
-/// Inputs that look alike to the last hidden layers, and not to the first: a fault where the loss stands still.
+/// Reports inputs that the last hidden layers cannot distinguish, but the first can, if the loss stagnates.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let collapsed = statistics.links().iter().filter(|link| link.cosine() > Some(ALIKE));

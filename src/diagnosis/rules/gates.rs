@@ -1,4 +1,4 @@
-//! Gates that shut the input out of a state, or the state in.
+//! Rules about closed gates, which block the input or the output of a state.
 
 use super::above;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// How open the gates of a layer stand, on average.
+/// The mean values of the gates of a layer.
 struct Openings {
     layer: String,
     gates: Vec<(Gate, f64)>,
@@ -37,7 +37,7 @@ impl Openings {
     }
 }
 
-/// As measured, or by the biases that the description draws.
+/// The measured openings, or those of the initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
     for (path, part) in diagnosis.node.parts() {
@@ -70,7 +70,7 @@ fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
     Some(bias.gates.iter().copied().zip(values.map(|values| mean(values) / each.max(1) as f64)).collect())
 }
 
-/// Gates through which next to nothing comes in, or goes out.
+/// Reports gates through which almost nothing enters or leaves the state.
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {

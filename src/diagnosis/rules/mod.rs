@@ -37,8 +37,8 @@ pub(super) const ALL: &[Rule] = &[
     steps::short,
 ];
 
-/// A loss that falls speaks against a finding: below two thirds of the first it is milder by one degree, below one
-/// third by two. What is certain, and what does harm while the loss falls, stays.
+/// Lowers the severity of findings if the loss falls: by one degree below two thirds of the first loss, by two below
+/// one third. Findings that are certain, or harmful although the loss falls, keep theirs.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.has_fallen()) else {
         return;
@@ -52,7 +52,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     }
 }
 
-/// Whether a falling loss speaks against the cause.
+/// Whether a falling loss is evidence against the cause.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
     !matches!(
@@ -72,7 +72,7 @@ pub(super) fn order(findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::LearningRateTooHigh => unscaled,
             Cause::LargeWeights => unscaled || long,
             Cause::Cliff => long || grows,
-            // Large because of an update, not because of the initializer.
+            // The weights became large by an update, not by the initializer.
             Cause::ExplodingRecurrence => long && finding.came_with_training(),
             _ => false,
         };

@@ -87,7 +87,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
     let Some(block) = statistics.blocks().iter().find(still) else { return };
-    // All that moved before stands still at once: the rate is 0 for every block.
+    // All blocks stop changing at once: the rate is 0 for every block.
     let with_gradient = || statistics.blocks().iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
     let ended = with_gradient().all(|block| still(&block)) && with_gradient().any(|block| block.moved());
     if ended {
@@ -105,11 +105,11 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
 }
 
-/// Steps so small that the loss stands still, though the outputs are far from their targets.
+/// Reports updates so small that the loss stagnates while the outputs are far from their targets.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    // Clipping has its own rule; of a gradient that does not come no rate is to blame.
+    // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
     let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);

@@ -19,8 +19,8 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     }
 }
 
-/// The severity of a state that is forgotten before the span ends. Without a given span nothing is known to need all
-/// of a sequence: a note, or a warning if the loss stands still.
+/// The severity of a state that is forgotten before the span ends. Without a given span it is unknown whether the task
+/// needs the whole sequence: a note, or a warning if the loss stagnates.
 fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     let stagnates = diagnosis.statistics.is_some_and(|statistics| statistics.run().stagnates());
     match (diagnosis.span, stagnates) {
@@ -59,7 +59,7 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports vanishing over the span that is certain before any measurement, by an upper bound on the state gradient.
+/// Reports vanishing over the span that an upper bound on the state gradient proves, without any measurement.
 fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
@@ -136,10 +136,10 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
 
 /// Decades of sensitivity over state above which a unit is named. Convention: a hundred times.
 const SENSITIVE: f64 = 2.0;
-/// Units that are named.
+/// The number of units that a finding names.
 const NAMED: usize = 8;
 
-/// Units whose state depends on the parameter that carries it far more strongly than it is large.
+/// Reports units whose state is far more sensitive to the parameter that carries it than the state is large.
 pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let units = trajectory.units.iter().enumerate().filter(|(_, unit)| unit.decades() > SENSITIVE);

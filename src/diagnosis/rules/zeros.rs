@@ -1,4 +1,4 @@
-//! Weights and gains that are all 0: on purpose, or for ever.
+//! Rules about weights and gains that are all 0, on purpose or for ever.
 
 use super::{layer_of, layer_of_block};
 use crate::{
@@ -8,15 +8,15 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// A gradient that ends at zero parameters: a note where they have a gradient and move with the first step, else a
-/// fault, for nothing moves them.
+/// Reports a gradient that becomes 0 at zero parameters: a note if they have a gradient and change with the first step,
+/// otherwise a fault, since they never change.
 pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return forecast(diagnosis, findings) };
     let zero: Vec<&BlockStatistics> = statistics.blocks().iter().filter(|block| is_zero(block)).collect();
     let ends = |link: &&LinkStatistics| {
         link.on_main_path() && link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed()
     };
-    // In the order of the forward pass: the last is the first that the gradient meets.
+    // In forward order: the gradient meets the last one first.
     let links = statistics.links();
     let Some(link) = links.iter().filter(ends).max_by_key(|link| link.index()) else { return };
     let layer = layer_of(link.name());
@@ -24,7 +24,7 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if let Some(block) = own.filter(|block| block.gradient_norm() > 0.0) {
         return findings.push(opens(diagnosis, layer_of_block(block.name())));
     }
-    // An activation without input ends it where the block before it gives nothing.
+    // An activation makes the gradient 0 if the block before it outputs 0.
     let without_input = link.factor() == Factor::Activation && link.input().last() == 0.0;
     let before = || {
         let at = statistics.blocks().iter().position(|block| follows(block.name(), layer));
@@ -52,7 +52,7 @@ fn is_zero(block: &BlockStatistics) -> bool {
     multiplies && !block.frozen() && block.first_parameters().is_some() && block.parameters() == 0.0
 }
 
-/// Whether a block lies behind the layer at a path, by the numbers of both.
+/// Whether a block belongs to a layer after the one at a path, by their indices.
 fn follows(block: &str, layer: &str) -> bool {
     let numbers = |path: &str| -> Vec<usize> { path.split('.').filter_map(|part| part.parse().ok()).collect() };
     numbers(block) > numbers(layer)
@@ -64,7 +64,7 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// The same before anything is measured: weights of variance 0 move where their layer has an input.
+/// The same rule before training: weights of variance 0 change if their layer has an input.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };

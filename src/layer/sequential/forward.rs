@@ -1,4 +1,6 @@
-//! The forward pass through the layers of a network.
+//! The forward pass through the layers of a network: `x_{i+1} = f_i(x_i)`.
+//!
+//! An x_i that the backward pass reads is kept in `saved`, in order. The others alternate between two buffers.
 
 use super::{SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
@@ -8,7 +10,10 @@ use crate::layer::{
 use crate::{batch_shape::BatchShape, kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
-    /// Runs the layers in order. Rows that are not kept go through two buffers in turn.
+    /// Runs the layers in order.
+    ///
+    /// # Shapes
+    /// Of layer i: x_i \[rows before i, width before i\]; y_i \[rows after i, width after i\].
     pub(super) fn forward_links(&self, w: &[T], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, state, mut ctx } = pass;
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
@@ -16,7 +21,7 @@ impl<T: Scalar> Sequential<T> {
         if self.links.is_empty() {
             return y.unwrap_or_default().copy_from_slice(x);
         }
-        // Rows that are not kept go through two buffers in turn.
+        // `between` has room for the kept x_i.
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
         let widest = self.widest(shape);
@@ -43,7 +48,7 @@ impl<T: Scalar> Sequential<T> {
             }
             next += 1;
             let [saves, states] = self.own(i, rows, mode);
-            // Most links leave the rows as they are, and nothing of the shape is to be copied.
+            // Most layers keep the rows, so the shape is not copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
             let count = after.as_ref().map_or_else(|| rows.rows(), BatchShape::rows);
             let values = count.saturating_mul(self.width_before(next));
@@ -66,8 +71,7 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[self.parameters(i)];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // The rows before each of them but the first, which are where this one writes; the last ones are not
-                // between.
+                // Their inputs, except for the first, which this layer writes, and the network's output.
                 let last = (above.end + 1).min(self.links.len());
                 let kept = self.kept((next + 1).min(last)..last, rows);
                 let saves = self.saved(above.clone(), rows);

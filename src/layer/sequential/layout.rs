@@ -1,4 +1,4 @@
-//! Where the layers of a network have their parameters, rows and saved values.
+//! The positions of the layers' parameters, rows and saved values in the buffers of a network.
 
 use super::Sequential;
 use crate::layer::{Layer, Mode, check::check_output_shape};
@@ -9,14 +9,14 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Links that one link asks for: a norm, an activation, dropout and the next product.
+/// The most layers whose memory one layer prefetches: a norm, an activation, dropout and the next product.
 const REACH: usize = 4;
 
-/// Bytes of parameters that no level-2 cache holds beside what comes between them.
+/// Bytes of parameters beyond which a level-2 cache does not hold them from pass to pass.
 const FAR: usize = 4 << 20;
 
 impl<T: Scalar> Sequential<T> {
-    /// The width of the rows that come to link `i`.
+    /// The input width of link `i`.
     pub(super) fn width_before(&self, i: usize) -> usize {
         self.columns[i + 1] - self.columns[i]
     }
@@ -26,33 +26,33 @@ impl<T: Scalar> Sequential<T> {
         self.starts[i]..self.starts[i + 1]
     }
 
-    /// The rows that come to link `i`.
+    /// The input shape of link `i`.
     pub(super) fn shape_before<'a>(&self, i: usize, shape: BatchShape<'a>) -> BatchShape<'a> {
         let before = self.changing.iter().take_while(|&&changing| changing < i);
         before.fold(shape, |shape, &changing| self.links[changing].layer.output_shape(shape))
     }
 
-    /// The rows that link `i` makes of those that come to it.
+    /// The output shape of link `i` for the input shape `rows`.
     pub(super) fn shape_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Values of the rows that come to those links, where none of them changes the rows.
+    /// The number of input values of these links, if none of them changes the rows.
     pub(super) fn values(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// How many of them are kept for the way back.
+    /// The number of these values that are kept for the backward pass.
     pub(super) fn kept(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
-    /// What those links save, where all do so row by row.
+    /// The number of values that these links save, if each saves a fixed number per row.
     pub(super) fn saved(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
         rows.rows().saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// How many values link `i` saves, and how many of state it carries.
+    /// The numbers of saved values and of state values of link `i`.
     pub(super) fn own(&self, i: usize, rows: BatchShape<'_>, mode: Mode) -> [usize; 2] {
         let link = &self.links[i];
         if link.kept.by_row {
@@ -62,7 +62,7 @@ impl<T: Scalar> Sequential<T> {
         [memory.saved, saturating_product(&[memory.state, rows.batch])]
     }
 
-    /// What is kept of the rows between links.
+    /// The number of all values between links that are kept for the backward pass.
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
         match self.changing.is_empty() {
@@ -80,30 +80,29 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// Whether a pass finds most of its memory far away, and a link whose product takes its time asks for what the next
-    /// ones need.
+    /// Whether parameters exceed the cache, so that a link with a large product prefetches the memory of the next ones.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }
 
-    /// Whether link `i` has a matrix of parameters: a norm has two values a column.
+    /// Whether link `i` has a matrix of parameters, unlike a norm with two values per column.
     pub(super) fn multiplies(&self, i: usize) -> bool {
         self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
-    /// The links after link `i` as far as the next that multiplies, but not far.
+    /// The links after link `i` up to the next with a matrix, at most [`REACH`].
     pub(super) fn above(&self, i: usize) -> Range<usize> {
         let all = i + 1..self.links.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
-    /// The links before link `i` as far as the next that multiplies, but not far.
+    /// The links before link `i` down to the next with a matrix, at most [`REACH`].
     pub(super) fn below(&self, i: usize) -> Range<usize> {
         let all = i.saturating_sub(REACH)..i;
         all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i
     }
 
-    /// The rows that link `i` makes of those that come to it in a pass.
+    /// The output shape of link `i` in a pass, checked.
     pub(super) fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         let after = self.links[i].layer.output_shape(rows);
         check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));

@@ -1,4 +1,4 @@
-//! Layers one after the other, run without recursion.
+//! Layers in sequence, run without recursion.
 
 mod backward;
 mod forward;
@@ -19,26 +19,26 @@ use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 use parallel::SMALL;
 
-/// Layers one after the other: `y = f_L(… f_2(f_1(x)))`.
+/// Layers in sequence: `y = f_L(… f_2(f_1(x)))`.
 ///
-/// Both passes are loops over a table made once, with two gradient buffers in turn: depth costs no
-/// stack, and memory only for what must be saved.
+/// Both passes are loops over a precomputed table, with two alternating buffers. So depth takes no stack, and memory
+/// only for saved values.
 pub struct Sequential<T> {
     links: Vec<Entry<T>>,
-    /// The widths of the rows before and after each link, added up: those before link i, `columns[i]..columns[i + 1]`.
+    /// Prefix sums of the widths: the input width of link i is `columns[i + 1] − columns[i]`.
     columns: Vec<usize>,
     /// Prefix sums of the widths of the activations kept for the backward pass. Those before link 0 and after the last
     /// belong to the caller.
     kept: Vec<usize>,
-    /// What each link saves of a row, added up, where it does so row by row.
+    /// Prefix sums of the values that each link saves per row, if it saves a fixed number.
     saved: Vec<usize>,
     /// The parameters of link i: `starts[i]..starts[i + 1]`.
     starts: Vec<usize>,
-    /// The links that change the rows, which are few.
+    /// The links that change the rows.
     changing: Vec<usize>,
-    /// The widest rows between two links.
+    /// The largest width between two links.
     widest: usize,
-    /// Links in a row that can be in a span.
+    /// Ranges of links that can be in a span.
     runs: Vec<Range<usize>>,
 }
 
@@ -131,29 +131,29 @@ impl<T: Scalar> Sequential<T> {
         other.links.into_iter().try_for_each(|link| self.push_boxed(link.layer))
     }
 
-    /// The width of the rows that come out so far.
+    /// The output width of the layers so far.
     pub fn width(&self) -> usize {
         self.width_before(self.links.len())
     }
 
-    /// How many layers there are.
+    /// The number of layers.
     pub fn len(&self) -> usize {
         self.links.len()
     }
 
-    /// Whether there is none.
+    /// Whether the network has no layers.
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 }
 
-/// Slices that the links share out among each other.
+/// Names of slices that are divided among the links, for messages.
 const SAVED: &str = "`saved` of Sequential";
 const SCRATCH: &str = "`scratch` of Sequential";
 const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
-    /// The answers of the whole, from those of its layers.
+    /// The answers of the network, from those of its layers.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
         Ok(Answers {
@@ -191,8 +191,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.shape_before(self.links.len(), shape)
     }
 
-    /// Saved: the rows between links that are read on the way back, and what each link saves. Scratch: two buffers for
-    /// the others, what the neediest link needs, and with threads what spans of links need.
+    /// Saved: the rows between links that the backward pass reads, and the saved values of each link. Scratch: two
+    /// buffers for other rows, the largest scratch of any link, and with threads the scratch of spans.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {

@@ -1,9 +1,9 @@
 //! Spans of layers of a [`Sequential`] that run in parallel: each thread takes some samples through all layers of a
 //! span.
 //!
-//! A layer of a deep narrow network is too short to be divided by itself. What such layers do to a sample depends on
-//! nothing else, so threads need not meet before the end of a span of them. Backward keeps every dy of the span; the
-//! sums over samples, dW, come after, for each layer as a whole and by one thread: the bits are those of one thread.
+//! A layer of a deep narrow network takes too little time to be divided among threads. Its samples are independent, so
+//! threads need not synchronize before the end of a span of such layers. The backward pass keeps every dy of the span.
+//! Then one thread computes dW of a whole layer, with the same bits as without threads.
 
 use super::Sequential;
 use crate::layer::{Backward, Context, Forward, Layer, Mode, Parameters, TrainableMask};
@@ -19,43 +19,43 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The most parameters of a layer in a span: each thread packs the weights for itself, and those of a larger layer
-/// would take it longer than meeting the others.
+/// The most parameters of a layer in a span. Each thread packs the weights for itself, which takes longer than a
+/// synchronization for a larger layer.
 pub(super) const SMALL: usize = 1 << 15;
 
 /// Values of dy that a span keeps backward: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
-/// Some links in a row, and for how many parts of the samples they are worth it.
+/// A range of links, and the number of parts of the samples for which threads pay.
 pub(super) struct ParallelSpan {
     pub(super) links: Range<usize>,
     parts: usize,
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// The links of run `i` that can be in spans: not the last link of all, whose rows go elsewhere.
+    /// The links of run `i` that can be in spans: not the last link of the network, whose output is the network's.
     fn run(&self, i: usize) -> Range<usize> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
 
-    /// The run in which link `i` is.
+    /// The run that contains link `i`.
     fn run_of(&self, i: usize) -> Option<Range<usize>> {
         let first = self.runs.partition_point(|run| run.end <= i);
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// For how many parts of the rows those links are worth it.
+    /// The number of parts of the rows for which threads pay in these links.
     fn parts(&self, links: Range<usize>, rows: usize) -> usize {
-        // A value costs about as much as eight multiplications of a product.
+        // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
         let parameters = self.starts[links.end] - self.starts[links.start];
         let work = rows.saturating_mul(parameters.saturating_add(columns.saturating_mul(8)));
-        // One a thread: each packs the weights for itself.
+        // One part per thread, since each packs the weights for itself.
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Scratch for spans of up to `rows` rows, beside that of the links: the dy that are kept, and for each part the
-    /// largest scratch of any link plus a weight gradient that is discarded. 0 where there is none.
+    /// The scratch for spans of up to `rows` rows, beside that of the links: the kept dy, and for each part the largest
+    /// scratch of any link plus a weight gradient that is discarded. 0 without spans.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -63,7 +63,7 @@ impl<T: Scalar> Sequential<T> {
         }
         let share = |i: usize| {
             let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
-            // What it keeps otherwise there would be no place for.
+            // There is no room for values that are not saved per row.
             let by_row = memory.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && memory.state == 0;
             by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
@@ -72,8 +72,8 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether there are spans in a pass with so much scratch: rows are samples, some links are worth more than one
-    /// thread, and the scratch was sized for the threads.
+    /// Whether a pass with this much scratch has spans: rows are samples, threads pay for some links, and the scratch
+    /// was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
@@ -83,7 +83,7 @@ impl<T: Scalar> Sequential<T> {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// The span that begins with link `i`, if one is worth it; what comes out of it is kept.
+    /// The span that begins with link `i`, if threads pay; its output is kept.
     pub(super) fn span_from(&self, i: usize, rows: BatchShape<'_>) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -91,22 +91,22 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// The span that ends with the last of `links`, if one is worth it.
+    /// The span that ends with the last of `links`, if threads pay.
     pub(super) fn span_before(&self, links: Range<usize>, rows: BatchShape<'_>) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
-        // As many as the dy have room for.
+        // As many links as have room for their dy.
         let column = self.columns[end].saturating_sub(KEPT / rows.rows().max(1));
         let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
         let parts = self.parts(start..end, rows.rows());
-        // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.
+        // Each thread computes dW of whole layers, so no layer may have most of the parameters.
         let all = self.starts[end] - self.starts[start];
         let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
     }
 
-    /// The forward pass through a span, without a monitor; `y` is to hold what is kept of what comes out of each link,
-    /// and what is not goes through `passing`.
+    /// Runs the forward pass of a span, without a monitor. `y` receives the kept outputs of the links; other outputs
+    /// use the buffers `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
         let (Range { start, end }, far) = (span.links.clone(), self.is_far());
@@ -126,7 +126,7 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// The widths of those links: of the rows before each and after the last, and of what each saves.
+    /// The widths of these links: input widths, the output width of the last, and saved values per row.
     fn widths(&self, links: Range<usize>) -> Widths<'_> {
         let Range { start, end } = links;
         Widths {
@@ -136,8 +136,8 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// The backward pass through a span, without a monitor; `inner` are the rows that come to each link but the first,
-    /// whose are `x`.
+    /// Runs the backward pass of a span, without a monitor. `inner` has the inputs of all links but the first, whose
+    /// input is `x`.
     pub(super) fn backward_parallel(
         &self,
         w: &mut Parameters<'_, T>,
@@ -148,7 +148,7 @@ impl<T: Scalar> Sequential<T> {
         let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
         let Context { shape, mode, dropout, path, .. } = ctx;
         let (Range { start, end }, parts) = (span.links.clone(), span.parts);
-        // Some of the rows that come to link i, if they are kept.
+        // Some rows of the input of link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
@@ -159,7 +159,7 @@ impl<T: Scalar> Sequential<T> {
             &all[rows.start * width..rows.end * width]
         };
         let (kept, scratch) = scratch.split_at_mut(KEPT);
-        // The gradient of the input of the first link may not be wanted.
+        // The gradient of the first link's input may not be requested.
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { stored: widths.all, ..widths };
@@ -184,7 +184,7 @@ impl<T: Scalar> Sequential<T> {
             let pass = Backward { overwrite_dw, trainable: TrainableMask::NONE, ..pass };
             link.layer.backward(&weights[self.parameters(i)], pass);
         });
-        // The gradient of what comes to link i.
+        // The gradient with respect to the input of link i.
         let kept = |i: usize| &kept[self.values(i + 1..end, shape)..][..self.values(i..i + 1, shape)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));

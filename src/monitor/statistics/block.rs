@@ -9,10 +9,10 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// Rows are compared in the first passes and then in every so many-th.
+/// Rows are compared in the first passes, and then once in this many passes.
 const COMPARED: u64 = 64;
 
-/// A block's parameters, their gradient, and the steps they really make.
+/// A block's parameters, their gradient, and their updates.
 #[derive(Clone, Debug)]
 pub struct BlockStatistics {
     name: String,
@@ -98,7 +98,7 @@ impl BlockStatistics {
         let rows = w.chunks_exact(self.columns).zip(dw.chunks_exact(self.columns));
         self.sums.extend(rows.map(|(w, dw)| [sum(w), sum(dw)]));
         self.sums.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
-        // The same unit twice sums its gradient in the same order, or nearly so.
+        // Duplicated units sum their gradients in about the same order.
         let same = |a: f64, b: f64| a == b || Float::abs(a - b) <= 1e-5 * Float::abs(a).max(Float::abs(b));
         self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
     }
@@ -154,16 +154,15 @@ impl BlockStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
-    /// log10 of the root mean square of a step over that of the parameters: the real step, after clipping and
-    /// optimiser.
+    /// log10 of the root mean square of an update over that of the parameters, after clipping and optimizer.
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
-    /// That of the first watched step, of parameters that no step has spoiled yet.
+    /// The same for the first monitored update, relative to the initial parameters.
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
-    /// Whether its parameters were all 0 when first seen: steps away from there have nothing to be compared with.
+    /// Whether its parameters were all 0 in the first monitored pass, so that updates have no scale to compare with.
     pub fn began_at_zero(&self) -> bool {
         self.first_parameters == Some(0.0)
     }
@@ -171,11 +170,12 @@ impl BlockStatistics {
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// For how many watched steps in a row that was above −1.
+    /// The number of monitored updates in a row for which that was above −1.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
-    /// For how many watched steps in a row the block stood still though it had a gradient and was not frozen.
+    /// The number of monitored updates in a row that left the block unchanged, although it had a gradient and was not
+    /// frozen.
     pub fn still(&self) -> u64 {
         self.still
     }
@@ -187,5 +187,5 @@ impl BlockStatistics {
     }
 }
 
-/// log10 of the ratio of update to parameter above which a step is long.
+/// log10 of the ratio of update to parameter above which an update counts as large.
 const LONG: f64 = -1.0;

@@ -13,7 +13,7 @@ pub(super) const STEPS: usize = 8;
 /// The number of values of a step that are measured.
 const VALUES: usize = 256;
 
-/// How open a gate stood, and how steep its activation was there.
+/// The values of a gate, and the slopes of its activation.
 #[derive(Clone, Debug)]
 pub struct GateStatistics {
     layer: String,
@@ -63,11 +63,11 @@ impl GateStatistics {
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
-    /// The mean of |φ′| / sup |φ′| there.
+    /// The mean of |φ′| / sup |φ′| over the same values.
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
-    /// The share of values where that is below 5 %.
+    /// The share of values with |φ′| below 5 % of sup |φ′|.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

@@ -1,4 +1,4 @@
-//! One link of depth over many passes.
+//! One link over depth, in many passes.
 
 use super::{RunningMoments, mean_cosine};
 use crate::{
@@ -11,11 +11,11 @@ use num_traits::Float;
 
 /// The slope below which a unit counts as saturated, as a share of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// A window of the counts of units closes after so many examples, and so many passes.
+/// A window for inactive units ends after this many examples and this many passes.
 const EXAMPLES: f64 = 2000.0;
 const BATCHES: u64 = 10;
 
-/// The gradients and values of one link of depth, over many passes.
+/// The gradients and values of one link over depth, in many passes.
 #[derive(Clone, Debug)]
 pub struct LinkStatistics {
     name: String,
@@ -38,17 +38,18 @@ pub struct LinkStatistics {
     sum: Vec<f64>,
 }
 
-/// Sums of φ′ by unit, within a window and at its last close.
+/// Sums of |φ′| for each unit, in the current window and in the last complete one.
 #[derive(Clone, Debug, Default)]
 struct Units {
-    /// Σ |φ′|, of how many examples, and in how many the gradient was not zero: a stretch of the units each.
+    /// For each unit: Σ |φ′|, the number of examples, and the number with a non-zero gradient. Three ranges of the
+    /// units.
     sums: Vec<f64>,
     examples: f64,
     batches: u64,
     slope: f64,
     saturated: f64,
     inactive_fraction: f64,
-    /// In the first pass: the mean slope, the shares that are saturated and inactive.
+    /// In the first pass: the mean slope, and the shares of saturated and of inactive units.
     first: Option<[f64; 3]>,
     dead: Option<f64>,
 }
@@ -97,7 +98,7 @@ impl LinkStatistics {
         let before = survey(dy);
         (self.norm_in, self.norm_out) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
-        // No value of the gradient is so large that a factor of ε leaves it among the normal numbers.
+        // All values of the gradient are so small that ε times one is subnormal.
         let least = to_f64(T::min_positive_value()) / to_f64(T::epsilon());
         self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least;
         if before.norm > 0.0 {
@@ -106,7 +107,7 @@ impl LinkStatistics {
             } else {
                 self.decades.push(Float::log10(after.norm / before.norm));
             }
-            // Of a gradient at the lower end of the format φ′ cannot be read.
+            // φ′ cannot be computed from a gradient at the lower end of the format.
             let readable = before.norm >= least && before.non_finite + after.non_finite == 0;
             if self.factor == Factor::Activation && readable {
                 self.units.push(dy, dx, self.sup_slope.unwrap_or(1.0));
@@ -114,7 +115,7 @@ impl LinkStatistics {
         }
     }
 
-    /// The name of the link, as in the budget.
+    /// The name of the link.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -130,11 +131,11 @@ impl LinkStatistics {
     pub fn on_main_path(&self) -> bool {
         self.on_main_path
     }
-    /// The activation, where the factor is one.
+    /// The activation, if the factor is [`Factor::Activation`].
     pub fn activation(&self) -> Option<&'static str> {
         self.activation
     }
-    /// sup |φ′|, where it is known.
+    /// sup |φ′|, if known.
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
@@ -154,7 +155,7 @@ impl LinkStatistics {
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
-    /// Whether the gradient that the link ended in the last pass was at the lower end of the number format.
+    /// Whether the gradient that the link reduced to zero in the last pass was at the lower end of the number format.
     pub fn underflowed(&self) -> bool {
         self.underflowed
     }
@@ -178,11 +179,11 @@ impl LinkStatistics {
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }
-    /// The mean of |φ′| over units and examples, weighed alike where a gradient came.
+    /// The mean of |φ′| over the units and examples whose gradient is not zero.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// The share of the units whose mean |φ′| is below 5 % of its least upper bound.
+    /// The share of units whose mean |φ′| is below 5 % of sup |φ′|.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
@@ -198,14 +199,14 @@ impl LinkStatistics {
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
-    /// The share of the units through which no gradient went in all of a window of 2,000 examples and at least
-    /// 10 passes, the last that closed; `None` before the first.
+    /// The share of units that passed no gradient in the last complete window of 2,000 examples and at least 10 passes;
+    /// `None` before the first.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
     }
 }
 
-/// Weight of the past in means over passes: some 30 of them count.
+/// The weight of the past in exponential means over passes: about 30 passes count.
 const KEEP: f64 = 0.97;
 
 fn root_mean_square(norm: f64, values: usize) -> f64 {

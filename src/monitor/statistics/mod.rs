@@ -1,4 +1,4 @@
-//! Everything that the rules of a diagnosis ask for, gathered pass by pass.
+//! The measurements that the rules of a diagnosis read, collected pass by pass.
 
 mod block;
 mod gate;
@@ -22,12 +22,12 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Gathers, pass by pass, what [`diagnosis`](crate::diagnosis) judges: the budget of each link and of time, saturation,
-/// dead units, angles, the real steps of each block, spikes, clipping, and where the first value that is not finite was
-/// made.
+/// Collects the measurements for a [`diagnosis`](crate::diagnosis): the budget of each link and over time, saturation,
+/// dead units, cosines between inputs, the updates of each block, spikes, clipping, and the origin of the first
+/// non-finite value.
 ///
-/// Its memory is that of the links, blocks and units, however many passes it sees; after the longest pass it allocates
-/// nothing. Inside [`Every`](fn@super::Every) its counts are of watched passes.
+/// Its memory depends on links, blocks and units, not on the number of passes. After the longest pass it allocates
+/// nothing. Inside [`Every`](fn@super::Every) its counts are those of monitored passes.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
@@ -52,22 +52,22 @@ pub struct Statistics {
     gates: Vec<GateStatistics>,
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
-    /// Where the next event is looked for first, in each of the lists.
+    /// The index in each list at which the search for the next event starts.
     next: [usize; 3],
 }
 
 impl Statistics {
-    /// Nothing seen yet.
+    /// Statistics of no pass.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The links of depth, in the order of the forward pass; then those that are seen in the backward pass alone.
+    /// The links over depth in the order of the forward pass, then those that report in the backward pass only.
     pub fn links(&self) -> &[LinkStatistics] {
         &self.links
     }
 
-    /// The layers with a state, seen over time.
+    /// The layers with a state, over time.
     pub fn states(&self) -> &[StateStatistics] {
         &self.states
     }
@@ -82,13 +82,13 @@ impl Statistics {
         &self.blocks
     }
 
-    /// What is known of the run as a whole: loss, gradient norm, clipping.
+    /// The statistics of the whole run: loss, gradient norm, clipping.
     pub fn run(&self) -> &RunStatistics {
         &self.run
     }
 }
 
-/// The place of what `is` finds, looked for from `next` on; made where there is none.
+/// The index of the first entry from `next` on for which `is` holds, in circular order; a new entry if there is none.
 fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: impl FnOnce() -> S) -> usize {
     let start = (*next).min(list.len());
     let found = (start..list.len()).chain(0..start).find(|&i| is(&list[i]));
@@ -222,7 +222,7 @@ impl Statistics {
     }
 }
 
-/// |cos| between rows on average, of up to [`ROWS`] of them; `None` for fewer than two, or where one is zero.
+/// The mean |cos| between rows, of up to [`ROWS`] rows; `None` for fewer than two rows, or if one is zero.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();
@@ -240,5 +240,5 @@ fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>
     (count >= 2.0).then(|| (square - count) / (count * (count - 1.0)))
 }
 
-/// Rows of a batch that are compared with each other.
+/// The number of rows of a batch that are compared with each other.
 const ROWS: usize = 16;

@@ -1,4 +1,4 @@
-//! A run as a whole: its loss, its gradient's length, its clipping, its first value that was not finite.
+//! Statistics of a whole run: loss, gradient norm, clipping, the first non-finite value.
 
 use super::RunningMoments;
 use crate::{monitor::Factor, scalar::Scalar};
@@ -64,12 +64,12 @@ impl NonFinite {
     }
 }
 
-/// What followed a jump of the gradient.
+/// The passes after a jump of the gradient.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
-    /// The loss above which its step did harm.
+    /// The loss above which the jump counts as harmful.
     line: f64,
-    /// In how many passes after it, without a break, the loss was above.
+    /// The number of passes in a row after the jump with a loss above that.
     worse: u64,
 }
 
@@ -82,7 +82,7 @@ pub struct RunStatistics {
     skipped_in_a_row: u64,
     input: RunningMoments,
     input_seen: bool,
-    /// Of the pass so far: the root mean square of the last output, and the values of the gradient that the loss gives.
+    /// Of the current pass: the root mean square of the last output, and the number of values of ∂L/∂y.
     output: f64,
     values: usize,
     distance: RunningMoments,
@@ -143,11 +143,11 @@ const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// A jump did harm where the loss stayed worse for so many passes, and the jump undid so much of what was learned. A
-/// hard batch has a long gradient and a high loss, too, and leaves no trace. Conventions.
+/// A jump counts as harmful if the loss stays higher for this many passes, and has lost this share of its decrease. A
+/// hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
 const WORSE: u64 = 3;
 const UNDONE: f64 = 0.1;
-/// The distance to the targets, of the size of the outputs, below which they are fitted. Convention.
+/// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
 const FITTED: f64 = 0.3;
 
 impl RunStatistics {
@@ -160,14 +160,14 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// The gradient, of so many values, passed a link of the one path from loss to input.
+    /// Receives the norms of a link on the main path, whose gradient has this many values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// A link gave this root mean square; the last of a pass is the network's output.
+    /// Receives the root mean square of a link's output; the last one of a pass is the network's output.
     pub(super) fn see_output(&mut self, output: f64) {
         self.output = output;
     }
@@ -232,7 +232,7 @@ impl RunStatistics {
                 self.wake = Some(Wake { line, worse: 0 });
             }
         }
-        // One jump must not pass for what is typical.
+        // A jump must not dominate the typical norm.
         if self.log_norm.count() > 0 && apart > TENFOLD {
             ln = self.log_norm.mean() + TENFOLD;
         }
@@ -249,7 +249,7 @@ impl RunStatistics {
         (self.waiting, self.skipped_in_a_row) = (false, 0);
     }
 
-    /// The number of the pass that is going on, from 0.
+    /// The index of the current pass.
     pub(super) fn pass(&self) -> u64 {
         self.passes.saturating_sub(1)
     }
@@ -281,34 +281,33 @@ impl RunStatistics {
     pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
-    /// The highest loss after the first few, over the least before it.
+    /// The highest loss after the first few passes, relative to the lowest before it.
     pub fn worst_rise(&self) -> f64 {
         self.worst_rise
     }
-    /// Whether the loss has clearly fallen: lately below two thirds of the first.
+    /// Whether the loss has clearly fallen: its recent mean is below two thirds of the first.
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
     }
-    /// Whether the loss has risen again: it lately lost more than half of what it had fallen at best, which was half of
-    /// the first.
+    /// Whether the loss has risen again: it had fallen to half of the first loss, and its recent mean has lost more
+    /// than half of that decrease.
     pub fn has_relapsed(&self) -> bool {
         let first = self.first_loss.unwrap_or(0.0);
         let lately = self.recent.mean();
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
-    /// Whether the loss stands still though it could fall: after 25 passes or more it is lately above nine tenths of
-    /// the first, and the outputs have not been [fitted](Self::has_fitted).
+    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first, and the
+    /// targets are not [fitted](Self::has_fitted).
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first || lately.is_nan());
         self.recent.count() >= WARM_UP && flat && !self.has_fitted()
     }
-    /// Whether the outputs are nearer to their targets than 0.3 of their own size, by their
-    /// [distance](Self::distance).
+    /// Whether the [distance](Self::distance) from the outputs to their targets is below 0.3.
     pub fn has_fitted(&self) -> bool {
         self.distance.count() > 0 && self.distance.mean() < FITTED
     }
-    /// The distance from the outputs to their targets, a value, over the root mean square of the outputs.
+    /// The root mean square distance from the outputs to their targets, relative to that of the outputs.
     ///
     /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual for a
     /// squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
@@ -323,16 +322,17 @@ impl RunStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
-    /// e to the mean of ln ‖g‖: the typical norm of the gradient before clipping. A jump counts as tenfold.
+    /// The typical norm of the gradient before clipping: e to the mean of ln ‖g‖. A jump counts as ten times the
+    /// typical.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
-    /// log10 of the gradient's length at the end of the one path from loss to input over that at its start: the first
-    /// weights, or the input, if its gradient was asked for. Passes in which it ended in zero are its last value alone.
+    /// The moments of log10 ‖g_end‖/‖g_start‖ over the main path, which ends at the first weights, or at the input if
+    /// its gradient was requested. A pass that ends in zero sets the last value only.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// ln ‖g‖ over the passes; a jump counts as tenfold.
+    /// The moments of ln ‖g‖; a jump counts as ten times the typical norm.
     pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
@@ -344,11 +344,11 @@ impl RunStatistics {
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
-    /// The number of jumps after which the loss was higher for some passes.
+    /// The number of jumps that counted as harmful.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
-    /// The typical factor of clipping (e to the mean of its ln), where there is clipping.
+    /// The typical factor of clipping, e to the mean of its logarithm; `None` without clipping.
     pub fn clip_factor(&self) -> Option<f64> {
         (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
     }

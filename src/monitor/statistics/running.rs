@@ -1,8 +1,8 @@
-//! Means and deviations that forget.
+//! Running means and standard deviations.
 
 use num_traits::Float;
 
-/// A mean and a standard deviation over what was pushed: of all of it alike, or the later the more.
+/// The mean and the standard deviation of pushed values, with equal or exponentially decaying weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RunningMoments {
@@ -13,7 +13,7 @@ pub struct RunningMoments {
     square: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     last: f64,
-    /// Weight of the past in each mean, 1 for all alike.
+    /// The weight of the past in each update of a mean; 1 for equal weights.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     keep: f64,
 }
@@ -25,7 +25,8 @@ impl Default for RunningMoments {
 }
 
 impl RunningMoments {
-    /// One that weighs the past by `keep` at each push: an exponential moving average, begun as a plain mean.
+    /// Moments that multiply the weight of the past by `keep` at each push: an exponential moving average that begins
+    /// as a plain mean.
     pub(super) fn forgetting(keep: f64) -> Self {
         RunningMoments { count: 0, mean: 0.0, square: 0.0, last: f64::NAN, keep }
     }
@@ -42,7 +43,7 @@ impl RunningMoments {
         self.square += share * (apart * (value - self.mean) - self.square);
     }
 
-    /// How many finite values were pushed.
+    /// The number of finite values pushed.
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -1,26 +1,26 @@
-//! A layer with a state, seen over time.
+//! A layer with a state, over time.
 
 use super::RunningMoments;
 use crate::monitor::Factor;
 use alloc::string::String;
 use num_traits::Float;
 
-/// `0` of `0.recurrent`.
+/// The path of the layer of a link: `0` for `0.recurrent`.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// What a step of time did to the gradient of a state, on average over steps and passes, and by which factor.
+/// The change of a state gradient per time step, averaged over steps and passes, and its shares by factor.
 ///
-/// Gradient that is added on the way (a loss at each step, the input of the layers above) is left out: what stays is
-/// what a step does to what it is given.
+/// Gradient that is added at a step (by a loss at each step, by the layers above) is left out: the change is that of
+/// the gradient that the step receives.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// Of the pass so far: Σ decades by weights, by activations and gates, by the rest; and the steps.
+    /// Of the current pass: Σ decades by weights, by activations and gates, by other links; and the number of steps.
     sums: [f64; 3],
     steps: usize,
-    /// Where the gradient became exactly zero in this pass.
+    /// The step at which the gradient became exactly zero in this pass.
     zero: Option<usize>,
     newest: usize,
     last_step: Option<usize>,
@@ -72,7 +72,7 @@ impl StateStatistics {
         }
     }
 
-    /// The backward pass is over.
+    /// Ends the backward pass.
     pub(super) fn end(&mut self) {
         if self.steps > 0 {
             let steps = self.steps as f64;
@@ -88,19 +88,20 @@ impl StateStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Decades of the state's gradient per step back; the later passes weigh more.
+    /// The decades of the state gradient per step; later passes have more weight.
     pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }
-    /// The share of the weights in that.
+    /// The share of the weights in [`per_step`](Self::per_step).
     pub fn weights(&self) -> RunningMoments {
         self.weights
     }
-    /// The share of activations and gates in that.
+    /// The share of activations and gates in [`per_step`](Self::per_step).
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }
-    /// τ: the steps over which the gradient changes e-fold, −1/ln of the factor per step; negative where it grows.
+    /// The number of steps over which the gradient changes by a factor e: −1/ln of the factor per step; negative if it
+    /// grows.
     pub fn horizon(&self) -> f64 {
         -core::f64::consts::LOG10_E / self.per_step.mean()
     }

@@ -79,7 +79,7 @@ impl Suite<'_> {
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
             let lean = self.size(pair[0]).max(self.size(pair[1])) + (pair[0] * self.truth(pair[0]).0).abs();
             let fall = (from - to) / (format.epsilon * (from.abs() + to.abs() + lean) + format.least_normal);
-            // ∞ − ∞ is no fall, and NaN is for other laws.
+            // ∞ − ∞ is no fall, and NaN belongs to other laws.
             if !fall.is_nan() && !self.trial.measures(Law::Monotone, format.name, fall.max(0.0), SLACK) {
                 let input = format!("z from {} to {}", (format.text)(pair[0]), (format.text)(pair[1]));
                 let found = format!("{} after it", (format.text)(to));

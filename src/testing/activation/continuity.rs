@@ -15,7 +15,7 @@ fn increasing(points: &[f64]) -> bool {
     points.iter().all(|point| point.is_finite()) && points.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-/// ∫ φ′ from `a` to `b`, in halves until each is the rise of φ within it.
+/// ∫ φ′ from `a` to `b`, over intervals that are halved until each equals the rise of φ within it.
 #[inline]
 fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, b: f64, allowed: f64) -> f64 {
     const MOST: usize = 4096;
@@ -35,7 +35,8 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
 }
 
 impl Suite<'_> {
-    /// φ(b) − φ(a) = ∫ φ′, interval by interval. What is left when an interval shrinks to two floats is a jump of φ.
+    /// Tests φ(b) − φ(a) = ∫ φ′, interval by interval. A difference that remains between two neighbouring floats is a
+    /// jump.
     #[inline]
     pub(super) fn continuity(&mut self) {
         let activation = self.activation;
@@ -88,7 +89,7 @@ impl Suite<'_> {
                 let left = value::<f64>(activation, middle) - value::<f64>(activation, a) - parts.0;
                 if left.abs() >= (error - left).abs() { b = middle } else { a = middle }
             }
-            // A peak that the nodes miss is no fault: the integral in parts finds it.
+            // Nodes may miss a peak; the integral over smaller intervals finds it.
             let missed = |&(a, b, rise, _): &(f64, f64, f64, f64)| {
                 let ends = value::<f64>(activation, a).abs() + value::<f64>(activation, b).abs();
                 let size = self.size(a).max(self.size(b));
@@ -111,7 +112,7 @@ impl Suite<'_> {
         self.declared_jumps();
     }
 
-    /// φ jumps at each declared jump, by more than what φ′ and rounding do between its sides.
+    /// φ jumps at each declared jump, by more than φ′ and rounding explain.
     #[inline]
     fn declared_jumps(&mut self) {
         let jumps = self.jumps.clone();

@@ -7,11 +7,11 @@ use crate::testing::{
 };
 use alloc::format;
 
-/// How far a saturated derivative may be off, relative to itself.
+/// The allowed relative error of a saturated derivative.
 const TENTH: f64 = 0.1;
 
 impl Suite<'_> {
-    /// An error of φ′ in roundings of sup |φ′| and of what a rounding of z does; `None` where that overflows.
+    /// An error of φ′, in roundings of sup |φ′| and of the argument; `None` if that unit overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
@@ -25,7 +25,7 @@ impl Suite<'_> {
         if plain <= ROUNDINGS {
             return Some(plain);
         }
-        // Far out on a sine, a rounding of z may pass over the whole bend although φ″ is 0 at z itself.
+        // Far out on a sine, a rounding of z may span a whole period, although φ″ is 0 at z.
         let near = [-64.0, -37.0, -8.0, 8.0, 37.0, 64.0].map(|steps| z * (1.0 + steps * format.epsilon));
         Some(near.into_iter().map(|z| error / unit(truth(self.activation, z).1)).fold(plain, f64::min))
     }
@@ -34,17 +34,17 @@ impl Suite<'_> {
         let what = "φ′(z) against the dual number's";
         self.everywhere(Law::Derivative, format, what, ROUNDINGS, |suite, z| {
             let tangent = suite.truth(z).0;
-            // Where a product with z may underflow, the dual number may take the branch of the other side.
+            // If a product with z may underflow, the dual number may take another branch.
             if z != 0.0 && z.abs() < f64::MIN_POSITIVE / f64::EPSILON {
                 return None;
             }
-            // Near the end of the range the dual number may overflow first, or the derivative.
+            // Near the end of the range, the dual number or the derivative may overflow.
             if suite.beside_break(z, format) || tangent.is_nan() || tangent.abs() > 1e-3 * format.max {
                 return None;
             }
             let found = slope::<T>(suite.activation, z);
             let mut error = suite.roundings(z, format, (found - tangent).abs())?;
-            // Where the dual number cancels, it tells no more than this.
+            // If terms of the dual number cancel, its tangent is known to this accuracy only.
             if error > ROUNDINGS {
                 let told = ((found - tangent).abs() - suite.activation.noise(z)).max(0.0);
                 error = suite.roundings(z, format, told)?;
@@ -53,7 +53,7 @@ impl Suite<'_> {
         });
     }
 
-    /// Whether dual numbers carry a tangent; an activation that is computed through `f64` loses it.
+    /// Whether dual numbers have a tangent; an activation computed through `f64` loses it.
     #[inline]
     pub(super) fn tangents(&mut self) -> bool {
         let flat = self.truths.iter().all(|truth| truth.0 == 0.0);
@@ -68,13 +68,13 @@ impl Suite<'_> {
         false
     }
 
-    /// φ′ is off by more than a tenth of itself where it is small, normal, and varies smoothly.
+    /// Tests that φ′ is within a tenth of itself where it is small, a normal number, and smooth.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", TENTH, |suite, z| {
             let (expected, curvature) = suite.truth(z);
-            // Far out on a sine, roundings of z alone change the size of φ′.
+            // Far out on a sine, roundings of z alone change φ′.
             let decided = 10.0 * ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
-            // A factor of φ′ underflows before φ′ does.
+            // A factor of φ′ may underflow before φ′ does.
             let small = 16.0 * format.least_normal * suite.size(z).max(1.0)..=1e-3 * suite.size(z);
             if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || suite.beside_break(z, format) {
                 return None;
@@ -84,7 +84,7 @@ impl Suite<'_> {
             if error <= TENTH || suite.activation.noise(z) > 1e-2 * expected.abs() {
                 return Some(Reading { expected, found, error: error.min(TENTH) });
             }
-            // A zero crossed or touched is no saturation: near by, φ′ has another size there.
+            // Near a zero of φ′ the magnitude changes quickly: that is no saturation.
             let smooth = [-3e-3, -2e-3, -1e-3, 1e-3, 2e-3, 3e-3].iter().all(|step| {
                 let ratio = truth(suite.activation, z * (1.0 + step)).0 / expected;
                 (0.125..=8.0).contains(&ratio)
@@ -112,7 +112,7 @@ impl Suite<'_> {
             }
             let found = value::<f32>(suite.activation, z);
             let error = (found - expected).abs() / (unit + SINGLE.least_normal);
-            // ∞/∞ where only the unit overflows.
+            // ∞/∞, if only the unit overflows.
             Some(Reading { expected, found, error: if found.is_finite() && error.is_nan() { 0.0 } else { error } })
         });
     }

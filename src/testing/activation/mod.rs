@@ -1,6 +1,6 @@
 //! The laws of activations.
 //!
-//! The derivative of tanh written as `1 − y²` is right to rounding, and yet a saturated unit never learns again:
+//! A derivative of tanh that is computed as `1 − y²` is right to rounding of 1, but a saturated unit cannot recover:
 //!
 //! ```text
 //! TanhFromY (CHAINRULE_SEED=0)
@@ -11,8 +11,8 @@
 //!   input     z = 20.0
 //! ```
 //!
-//! What to do: evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and mend what differs from
-//! `expected`; here, compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed shows the same case again.
+//! The fix: evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and compare with `expected`. Here,
+//! compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed reproduces the case.
 
 mod bounds;
 mod continuity;
@@ -30,16 +30,16 @@ use super::{
 use crate::activation::{Activation, Bounds};
 use alloc::{format, string::String, vec::Vec};
 
-/// A derivative may err by 64 roundings of what goes into it.
+/// The allowed error of a derivative, in roundings of its terms.
 const ROUNDINGS: f64 = 64.0;
 
-/// How far a derivative may pass its bounds, in roundings of sup |φ′|.
+/// The allowed excess of a derivative over its bounds, in roundings of sup |φ′|.
 const SLACK: f64 = 4.0;
 
-/// How near to its bounds a derivative must come, in units of sup |φ′|.
+/// The allowed distance of the extremes of a derivative from its bounds, in units of sup |φ′|.
 const TIGHT: f64 = 1e-6;
 
-/// One of the two formats that an activation is tested in.
+/// One of the two number formats that an activation is tested in.
 struct Format {
     name: &'static str,
     epsilon: f64,
@@ -67,14 +67,14 @@ const DOUBLE: Format = Format {
     text: |x| format!("{x:?}"),
 };
 
-/// What a law reads at one argument. The error is in the law's unit.
+/// The values that a law compares at one argument. The error is in the law's unit.
 struct Reading {
     expected: f64,
     found: f64,
     error: f64,
 }
 
-/// The truth: φ′ and φ″ from dual numbers. What is not finite is nothing they can tell.
+/// The expected φ′ and φ″, from dual numbers; `None` if not finite.
 #[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
@@ -104,7 +104,7 @@ impl Suite<'_> {
         }
     }
 
-    /// sup |φ′| from −1 to 1 and on to `z`: what rounding is measured by.
+    /// sup |φ′| from −1 to 1 and on to `z`: the unit of rounding errors.
     #[inline]
     fn size(&self, z: f64) -> f64 {
         let outside = self.points.partition_point(|&point| point < z);
@@ -112,21 +112,21 @@ impl Suite<'_> {
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
-    /// Whether `z` is beside a kink or a jump, whose place a format may round to the other side of `z`.
+    /// Whether `z` is so near a kink or a jump that rounding may move it to the other side.
     #[inline]
     fn beside_break(&self, z: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * z.abs();
         meets(&self.breaks, z - margin, z + margin)
     }
 
-    /// Whether a jump lies from `a` to `b`, or may where a format rounds it.
+    /// Whether a jump lies from `a` to `b`, rounding of its place included.
     #[inline]
     fn across_jump(&self, a: f64, b: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * a.abs().max(b.abs());
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Tries `reading` at every argument; the first that errs by more than `allowed` is made simple and reported.
+    /// Calls `reading` at every argument. Simplifies and notes the first with an error above `allowed`.
     #[inline]
     fn everywhere(
         &mut self,
@@ -142,7 +142,7 @@ impl Suite<'_> {
                 continue;
             }
             let Some(read) = reading(self, z) else { continue };
-            // NaN at a number is for the law of extremes, which tries all of them first.
+            // NaN at a finite argument belongs to the law of extremes, which was tested before.
             if read.found.is_nan() {
                 continue;
             }
@@ -156,7 +156,7 @@ impl Suite<'_> {
         }
     }
 
-    /// Whether φ and φ′ are functions: a copy gives the bits of the first time, in another order.
+    /// Tests that φ and φ′ have no state: a copy gives the same bits in another order.
     #[inline]
     fn repeats(&mut self) -> bool {
         let read = |probe: &dyn Probe, z: f64| [probe.single(z), probe.double(z)].concat();
@@ -189,7 +189,7 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
 }
 
-/// Tries all laws of an activation, in `f32` and `f64`, at some 2000 arguments that `seed` moves about.
+/// Tests all laws of an activation, in `f32` and `f64`, at some 2000 arguments that `seed` jitters.
 ///
 /// | law | what is asked |
 /// | --- | --- |

@@ -32,28 +32,28 @@ macro_rules! cell_laws {
     };
 }
 
-/// Inputs and units: one, several, and more than a register holds of either scalar.
+/// Numbers of inputs and units: one, several, and more than a register holds.
 const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
-/// Inputs and units at which only the adjoint is tried, on both sides of what registers hold.
+/// Numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
 const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
-/// Samples and steps of the sequences that are stepped by hand, and where they are cut.
+/// Samples and steps of the sequences that run in windows, and the windows.
 const SAMPLES: usize = 3;
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 const STEPS: usize = 5;
 
-/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths, with and without biases.
+/// Tests the laws of a cell, unrolled by [`Recurrent`] at several widths, with and without biases.
 ///
 /// All laws of [layers](super::layer_laws), and:
 ///
-/// * gates, products and stages fit together; each gate has an effect;
-/// * monitors are shown what the cell uses: given the state before, the new state is a function of the pre-activations
-///   that are shown; where a declared activation saturates, so does the effect of its gate;
-/// * unrolled is stepped by hand: windows of any length, with the state carried over by hand, give the same bits, and
-///   the gradients carried back by hand give the gradient of the whole.
+/// * Gates, products and stages fit together. Each gate has an effect.
+/// * Monitors get the pre-activations that the cell uses: with the previous state they determine the new state. Where a
+///   declared activation saturates, so does the effect of its gate.
+/// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same
+///   outputs to the bit, and the same gradient.
 ///
 /// # Errors
-/// [`Violations`] with the laws that are broken, each with its smallest example. Here `dh * n` stood for `dh * (h - n)`
-/// in the backward stage of `h_t = f ⊙ h_{t−1} + (1 − f) ⊙ n`:
+/// [`Violations`] with the laws that are broken, each with its smallest example. Here the backward stage of
+/// `h_t = f ⊙ h_{t−1} + (1 − f) ⊙ n` has `dh * n` in place of `dh * (h - n)`:
 ///
 /// ```text
 /// Minimal (CHAINRULE_SEED=0)
@@ -64,7 +64,7 @@ const STEPS: usize = 5;
 ///   input     x = [0.0]; parameters of seed 0
 /// ```
 ///
-/// The gradient of a bias is that of its pre-activation: look at the line that writes the forget gate's part of `z`.
+/// The gradient of a bias is that of its pre-activation: the mistake is in the line that writes the forget gate's `z`.
 pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(cell), seed);
     facts(cell, &mut trial);
@@ -136,7 +136,7 @@ impl Window {
     }
 }
 
-/// The state carried from window to window by hand, and its gradient back.
+/// A sequence in windows: the state is passed from window to window, and its gradient backward.
 fn stepped<T: Scalar>(
     layer: &(impl Layer<T> + Layer<f64> + Layer<Dual<f64>>),
     name: &str,
@@ -202,7 +202,7 @@ fn stepped<T: Scalar>(
             dw.iter_mut().zip(&results.dw).for_each(|(sum, &dw)| *sum += to_f64(dw));
             d_state = given.state.as_ref().map(|_| wide(&results.d_state));
         }
-        // Sums over time in another order: equal to rounding.
+        // Sums over time run in another order, so they are equal to rounding.
         let allowed = 1e4 * to_f64(T::epsilon());
         let d_state = d_state.unwrap_or_default();
         for (what, whole, parts) in

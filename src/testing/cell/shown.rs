@@ -1,4 +1,4 @@
-//! What a cell shows to monitors against what it uses: the pre-activation and the activation of each gate.
+//! The pre-activation and the activation of each gate that monitors get, against those that the cell uses.
 
 use crate::{
     activation::AnyActivation,
@@ -19,15 +19,16 @@ use num_traits::Float;
 
 const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
-/// Directions beyond those that a relation is found from.
+/// The number of directions that check a linear relation, beyond those that determine it.
 const SPARE: usize = 3;
-/// Points that must all fail before a cell is accused.
+/// The number of random points that must all fail before a law counts as broken.
 const POINTS: u64 = 3;
-/// The error of the relation that is allowed. It is exact; solving for it costs digits.
+/// The allowed error of the relation. It is exact, but solving for it loses digits.
 const RELATION: f64 = 1e-6;
-/// Pre-activations at which a gate's effect is measured against that at about 0.
+/// Pre-activations at which a gate's effect is compared with that near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
-/// The share of the slope at 0 up to which an activation counts as saturated, and the least that is told from 0.
+/// An activation counts as saturated if its slope is at most the first of these shares of that at 0. A slope below the
+/// second share counts as 0.
 const SATURATED: f64 = 0.05;
 const LEAST: f64 = 1e-12;
 /// The factor within which the effect of a saturated gate follows the slope of its activation: other factors of the
@@ -47,7 +48,7 @@ impl GradientMonitor<Dual<f64>> for Shown {
 
 /// One step along a direction.
 struct Step {
-    /// Pre-activations as shown.
+    /// Pre-activations that the monitor gets.
     z: Vec<Dual<f64>>,
     /// The new state: h, then the rest.
     state: Vec<Dual<f64>>,
@@ -97,10 +98,10 @@ impl<C: Cell> Point<C> {
     }
 }
 
-/// Tries what a cell shows of its gates.
+/// Tests the gates that a cell reports to monitors.
 pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     let gates = cell.gates();
-    // Without an activation a gate is not shown.
+    // A gate without a declared activation is not reported.
     if (0..gates.len()).all(|gate| cell.activation(gate).is_some()) {
         let found: Vec<_> =
             (0..POINTS).map_while(|point| related(cell, seed.wrapping_mul(97).wrapping_add(point))).collect();
@@ -127,7 +128,7 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     }
 }
 
-/// What contradicts a linear relation between the tangents of pre-activations and those of the new state.
+/// A contradiction to a linear relation between the tangents of pre-activations and those of the new state, if any.
 fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
     let point = Point::draw(cell, seed)?;
     let unknown = cell.gates().len() * HIDDEN;
@@ -157,7 +158,7 @@ fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
     None
 }
 
-/// Solves rows `[a…, b]` of a square system; unknowns that no row tells are 0.
+/// Solves the square system with rows `[a…, b]`; undetermined unknowns are 0.
 fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
     let count = rows.len();
     for pivot in 0..count {
@@ -175,8 +176,7 @@ fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
     (0..count).map(|i| if rows[i][i] == 0.0 { 0.0 } else { rows[i][count] / rows[i][i] }).collect()
 }
 
-/// The share of a gate's effect that is left where its activation saturates, beside the share that φ′ says, if they
-/// contradict each other.
+/// The share of a gate's effect that is left where its activation saturates, and that of φ′, if the two contradict.
 fn follows<C: Cell>(
     cell: &C,
     gate: usize,

@@ -17,10 +17,10 @@ const GATES: [Gate; 4] =
 /// The rows of one gate.
 const SHAPES: [Shape; 3] =
     [Shape::new(8, 5, Role::Recurrent), Shape::new(6, 1, Role::Bias), Shape::new(5, 7, Role::Weight)];
-/// Entries of a gate by which its moments are measured: a variance that is 10 % off is 12 standard errors away.
+/// The number of entries of a gate for its moments: a variance that is 10 % off is 12 standard errors away.
 const ENTRIES: usize = 32_768;
 
-/// Tries the laws of an initializer on a parameter with gates stacked in its rows.
+/// Tests the laws of an initializer on a block with gates stacked in its rows.
 pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     for shape in SHAPES {
         let size = shape.rows * shape.columns;

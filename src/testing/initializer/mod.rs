@@ -35,8 +35,7 @@ macro_rules! initializer_laws {
     };
 }
 
-/// Blocks to fill, each with the number of entries by which its moments are measured: those that an initializer refuses
-/// are left out.
+/// Blocks to fill, each with the number of entries for its moments. Blocks that an initializer refuses are left out.
 const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(1, 1, Role::Weight), SOME),
     (Shape::new(7, 1, Role::Bias), SOME),
@@ -49,15 +48,15 @@ const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(130, 3, Role::Weight), SOME),
     (Shape::new(32, 32, Role::Recurrent), MANY),
 ];
-/// Entries drawn. The variance of normal entries is then known to √(2/N) = 0.2 %, so that one that is 2 % off is
-/// 10 standard errors away, and missed once in 10,000 times at most; of flatter distributions to less.
+/// The number of entries drawn. The variance of normal entries is then known to √(2/N) = 0.2 %, so a variance that is
+/// 2 % off is 10 standard errors away.
 const MANY: usize = 524_288;
-/// Entries of other shapes: a variance that is 5 % off is 12 standard errors away.
+/// The number of entries of other shapes: a variance that is 5 % off is 12 standard errors away.
 const SOME: usize = 131_072;
-/// Fills among which two rows must always be equal, before they count as copies.
+/// Two rows count as copies if they are equal in this many fills.
 const FILLS: u64 = 8;
 
-/// Tries the laws of an initializer, on blocks of ten shapes and on stacked gates.
+/// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
 ///
 /// * The seed decides every bit; earlier values of the slice have no influence. A slice of the wrong length is refused.
 /// * Where the variance is not zero, another seed gives other bits, and no two rows are copies of each other.
@@ -68,7 +67,7 @@ const FILLS: u64 = 8;
 ///   column, and w_ij with w_ji.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
 ///
-/// A moment that a few entries decide, as of a log-normal distribution of σ = 1.5, is not judged.
+/// A moment that depends on a few entries, as of a log-normal distribution with σ = 1.5, is not tested.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with the first shape that shows it.
@@ -95,14 +94,14 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
     trial.verdict()
 }
 
-/// Keeps the generator of moments apart from that of single fills.
+/// The offset that separates the random numbers of moments from those of single fills.
 const MOMENTS: u64 = 0x006d_6f6d_656e_7473;
 
 fn described(shape: Shape) -> String {
     format!("{:?} of {} × {}", shape.role, shape.rows, shape.columns)
 }
 
-/// A block; `None` where the initializer refuses it.
+/// Fills a block; `None` if the initializer refuses it.
 fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, trial: &mut Trial) -> Option<Vec<f64>> {
     let mut values = vec![before; shape.rows * shape.columns];
     match caught(|| initializer.fill(shape, &mut generator(seed), &mut values)) {
@@ -125,15 +124,15 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
     Some(values)
 }
 
-/// A fill by seed, of a slice that holds a number; `None` where it is refused.
+/// Fills a slice with initial content, by seed; `None` if the initializer refuses it.
 type Again<'a> = dyn FnMut(u64, f64, &mut Trial) -> Option<Vec<f64>> + 'a;
 
-/// Where two fills differ in a bit.
+/// The first index at which two fills differ in a bit.
 fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// The seed decides every bit, and what was in the slice none.
+/// The seed decides every bit; the initial content of the slice has no influence.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -147,7 +146,7 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
     }
 }
 
-/// A fill of a slice.
+/// Fills a slice.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
 /// A slice of another length is refused.
@@ -177,7 +176,7 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     if shape.columns <= 16 {
         return;
     }
-    // Few values can agree by chance, and rows of zeros do.
+    // Short rows can be equal by chance, and rows of zeros are.
     let full = |row: &&[f64]| row.iter().filter(|&&value| value != 0.0).count() > 16;
     let row = |values: &[f64], i: usize| values[i * shape.columns..][..shape.columns].to_vec();
     let copies = |values: &[f64], i: usize| {

@@ -10,14 +10,14 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
-/// Standard errors by which a moment may be off. Of normal errors one in 10¹⁰ is that large; the standard error itself
-/// is measured, over at least 250 fills, which makes it one in 10⁹: no alarm in 10,000 seeds of 100 initializers.
+/// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. The standard error is itself
+/// an estimate from at least 250 fills, so it is one in 10⁹: no false alarm in 10,000 seeds of 100 initializers.
 const SIGNIFICANCE: f64 = 6.5;
 
-/// The skewness of an estimate beyond which it is not judged: a few entries decide it, and its error is not normal.
+/// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
 const SKEWED: f64 = 0.15;
 
-/// What an initializer states of a block.
+/// The moments that an initializer states for a block.
 pub(super) struct Facts {
     shape: Shape,
     place: String,
@@ -31,7 +31,7 @@ impl Facts {
     }
 }
 
-/// What is averaged over a fill, about a centre: value, square, and products of pairs.
+/// The statistics of a fill about a centre: mean value, mean square, and mean products of pairs.
 const STATISTICS: [(Law, &str); 7] = [
     (Law::Mean, "a mean of"),
     (Law::Variance, "a variance of"),
@@ -42,7 +42,7 @@ const STATISTICS: [(Law, &str); 7] = [
     (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
 ];
 
-/// The averages of a fill, its values being less a centre. A statistic without pairs is 0.
+/// The statistics of a fill whose values are relative to a centre; 0 for one without pairs.
 fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len()] {
     let mut sums = [0.0; STATISTICS.len()];
     let mut below = vec![0.0; columns];
@@ -79,7 +79,7 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     [all, all, all - rows, all - columns, rows * pairs(columns), columns * pairs(rows), transposed]
 }
 
-/// Mean, variance and covariances of many fills by `next` against what is stated.
+/// Compares mean, variance and covariances of many fills by `next` with the stated ones.
 pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
     let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance } = *facts;
     if mean.is_none() && variance.is_none() {
@@ -89,7 +89,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     let fills = entries.div_ceil(each);
     let mut values = vec![0.0; each];
     let mut all: [Vec<f64>; STATISTICS.len()] = core::array::from_fn(|_| Vec::with_capacity(fills));
-    // Where no mean is stated, values are taken about that of the first fill, and corrected.
+    // Without a stated mean, values are relative to the mean of the first fill, which is corrected for.
     let mut about = mean;
     for _ in 0..fills {
         if !next(&mut values) {
@@ -120,7 +120,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
         if estimate.skewness > SKEWED || count == 0 {
             continue;
         }
-        // What has no spread is known to rounding.
+        // An estimate without spread is exact to rounding.
         let off = (found - stated).abs() / (error + 1e-9 * scale + f64::MIN_POSITIVE);
         if !trial.measures(law, "f64", off, SIGNIFICANCE) {
             let place = format!("{place}, {} entries", fills * each);
@@ -136,7 +136,7 @@ struct Estimate {
     mean: f64,
     /// Its standard error.
     error: f64,
-    /// The skewness of its error, as the sample has it: near 1 where one value decides.
+    /// The skewness of its error, from the sample: near 1 if one value dominates.
     skewness: f64,
 }
 

@@ -12,7 +12,7 @@ use crate::testing::{
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Makes the example small, finds the element that is wrong, and notes it.
+    /// Simplifies the example, finds the element with the largest error, and notes it.
     #[inline]
     pub(super) fn accuse(
         &mut self,
@@ -73,7 +73,7 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Adjoint, place, expected, found, input);
     }
 
-    /// The direction of one element of a part.
+    /// The unit vector of one element of a part.
     #[inline]
     fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
         let mut direction = at_rest(given);
@@ -89,7 +89,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// What the two products have to do with each other, where it is simple.
+/// The likely mistake, if `found / expected` is a simple ratio.
 #[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;

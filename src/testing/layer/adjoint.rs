@@ -27,25 +27,26 @@ const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 /// right layer in `f32`, not three.
 const DRAWS: u64 = 3;
 
-/// Changes of the last digits by which rounding is told from a mistake, and how many units of them at a time.
+/// The number of random changes of the last digits that tell rounding from a mistake.
 const NUDGES: usize = 8;
 
+/// The size of such a change, in units of the last place.
 const NUDGE: f64 = 32.0;
 
-/// The distance from 0, in roundings, at which a kink at 0 is looked at.
+/// The factor on a change of a value that is 0: it leaves a kink at 0, and nothing else.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// Roundings of the usual gain that are allowed at unusual inputs, as a share of the error allowed: where an activation
-/// saturates, nothing but rounding may be left of a gradient.
+/// The allowed error at unusual inputs, relative to the usual gain, as a share of the allowed error: if an activation
+/// saturates, a gradient may be rounding alone.
 const ROUNDING: f64 = 1e-2;
 
-/// Numbers of samples around the widths of registers and tiles, for kernels that treat remainders apart.
+/// Batch sizes around the widths of registers and tiles, for kernels with separate code for remainders.
 const REMAINDERS: [usize; 13] = [3, 4, 6, 7, 8, 9, 11, 15, 16, 17, 31, 33, 1025];
 
-/// Parameters times rows beyond which remainders are left out: the kernels do not change with size.
+/// Parameters times rows beyond which no remainders are tried: the kernels are the same at every size.
 const LARGE: usize = 200_000;
 
-/// What a direction moves.
+/// The values that a direction of differentiation changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Part {
     Everything,
@@ -54,7 +55,7 @@ pub(super) enum Part {
     Block(usize),
 }
 
-/// ⟨c, J v⟩, from dual numbers, beside ⟨Jᵀc, v⟩, and what their difference is measured by.
+/// ⟨c, J v⟩ from dual numbers, ⟨Jᵀc, v⟩ from the backward pass, and the unit of their difference.
 pub(super) struct Comparison {
     pub(super) expected: f64,
     pub(super) found: f64,
@@ -70,11 +71,11 @@ impl Comparison {
 }
 
 impl Suite<'_, '_> {
-    /// The gradients of everything, and of each part by itself.
+    /// Tests the gradients of input, state and each block.
     #[inline]
     pub(super) fn adjoint(&mut self, shape: BatchShape<'_>, mode: Mode) {
         let Some(given) = self.draw(shape, 1) else { return };
-        // Biases first: their gradient is that of the pre-activations, by gate, and tells the most.
+        // Biases first: their gradient is that of the pre-activations, so it locates a mistake best.
         let mut parts: Vec<Part> = (0..self.blocks.len()).map(Part::Block).collect();
         parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
         parts.extend(given.state.is_some().then_some(Part::State));
@@ -99,7 +100,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Finite inputs give numbers, or infinity where the value is beyond the format.
+    /// Whether finite inputs give no NaN; infinity is allowed for a value beyond the format.
     #[inline]
     fn are_numbers<T: Scalar>(&mut self, results: &Results<T>, name: &str, asked: &Asked<'_>) -> bool {
         let strange = results.y.iter().position(|y| y.is_nan());
@@ -121,7 +122,7 @@ impl Suite<'_, '_> {
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
-                // The evidence is about usual inputs: at others a gradient may be nothing but rounding.
+                // Only usual inputs count as evidence: at others a gradient may be rounding alone.
                 if self.inputs == USUAL {
                     self.trial.measures(Law::Adjoint, name, error, allowed);
                 }
@@ -138,7 +139,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether an adjoint is wrong, or cannot be had.
+    /// Whether the two sides disagree by more than rounding, or cannot be computed.
     #[inline]
     pub(super) fn fails(
         &mut self,
@@ -152,13 +153,13 @@ impl Suite<'_, '_> {
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
             return false;
         }
-        // A gradient that cancels in itself is nothing but rounding, which other last digits change; a mistake stays.
+        // If terms cancel, the difference is rounding, and changes with the last digits of the inputs. A mistake stays.
         let off = comparison.expected - comparison.found;
         let (mut rng, mut normals) = (generator(draw), Normals::new());
         let steady = (0..NUDGES).all(|_| {
             let nudged = given.map(|value| {
                 let by = NUDGE * [f64::EPSILON, f32::EPSILON.into()][scalar] * normals.next(&mut rng);
-                // A tie or a kink at 0 is left.
+                // A value of 0 leaves a tie or a kink.
                 let nudged = if value == 0.0 { BESIDE_ZERO * by } else { value * (1.0 + by) };
                 if scalar == 0 { nudged } else { f64::from(nudged as f32) }
             });
@@ -170,7 +171,7 @@ impl Suite<'_, '_> {
         steady || !off.is_finite()
     }
 
-    /// Both sides of an adjoint in one of the scalars.
+    /// Both sides of the adjoint law in one of the scalars.
     #[inline]
     fn comparison(
         &mut self,
@@ -205,7 +206,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// ⟨c, J v⟩ beside ⟨Jᵀc, v⟩ in both scalars, for a random direction of a part.
+    /// ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in both scalars, for a random direction v of a part.
     #[inline]
     fn comparisons(
         &mut self,
@@ -258,13 +259,13 @@ impl Suite<'_, '_> {
                 };
                 (Float::hypot(gradient, norm(part)), Float::hypot(length, norm(pair.1)))
             });
-            // What the format cannot hold is no mistake.
+            // Values below the smallest number of the format are no mistake.
             Comparison { expected, found, scale: image.max(gradient * moved) + smallest * moved + floor }
         };
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// J v, of the output and of the state at the end, by a forward pass on dual numbers.
+    /// J v of the output and of the final state, by a forward pass on dual numbers.
     #[inline]
     pub(super) fn image(
         &mut self,
@@ -302,7 +303,7 @@ impl Suite<'_, '_> {
         Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
     }
 
-    /// The generic body and the adjoint at numbers of rows that leave every remainder.
+    /// Tests the kernels at batch sizes that leave every remainder of their tiles.
     #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;
@@ -336,7 +337,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// The direction that moves nothing.
+/// The zero direction.
 #[inline]
 pub(super) fn at_rest(given: &Given<f64>) -> Given<f64> {
     Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }

@@ -8,11 +8,11 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// Seeds that are tried: masks of few values can agree by chance in one.
+/// The number of seeds to try: with one, masks of few values can be equal by chance.
 const SEEDS: u64 = 8;
 
 impl Suite<'_, '_> {
-    /// Masks differ where any part of their key does, and are off in evaluation.
+    /// Masks differ if any part of their key differs, and are off in evaluation.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
         let (layer, shape) = (self.layers.double, BatchShape::sequences(16, 2));
@@ -20,7 +20,7 @@ impl Suite<'_, '_> {
             return;
         }
         let Some(given) = self.draw(shape, 9) else { return };
-        // The same row everywhere: outputs differ by their masks alone.
+        // All rows are equal, so that outputs differ by their masks alone.
         let width = layer.dims().input;
         let x = given.x[..width].repeat(shape.rows());
         let given = Given { x, state: None, d_state: None, ..given };

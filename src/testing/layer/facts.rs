@@ -1,4 +1,4 @@
-//! What a layer states: blocks, and memory for a pass.
+//! Laws of the descriptive methods: blocks and memory sizes.
 
 use super::{Suite, described};
 use crate::{
@@ -79,7 +79,7 @@ impl Suite<'_, '_> {
     #[inline]
     pub(super) fn blocks_matter(&mut self) {
         for (block, matters) in self.blocks.iter().zip(&self.matters) {
-            // A cell may leave a gate without recurrent weights.
+            // A cell need not use the recurrent weights of every gate.
             let silent = match block.role {
                 Role::Recurrent => matters.iter().all(|matters| !matters).then_some(0),
                 _ => matters.iter().position(|matters| !matters),

@@ -12,7 +12,7 @@ use crate::{
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// ‖J v‖ ≤ bound · ‖v‖, for directions that power iteration makes ever worse.
+    /// ‖J v‖ ≤ bound · ‖v‖, for directions v from power iteration with JᵀJ.
     #[inline]
     pub(super) fn gain_bound(&mut self) {
         const ITERATIONS: usize = 12;
@@ -25,7 +25,7 @@ impl Suite<'_, '_> {
             let mut given = Given { w, state: None, d_state: None, ..given };
             let Some(bound) = layer.gain_bound(&given.w, shape) else { continue };
             for _ in 0..ITERATIONS {
-                // Jᵀ lengthens as J does, and backward is known to be Jᵀ.
+                // ‖Jᵀ‖ = ‖J‖, and the backward pass applies Jᵀ.
                 let Some(results) = self.pass(layer, "f64", &given, &Asked::new(shape)) else { return };
                 let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);
                 if beyond(gain, bound * (1.0 + ROUNDING)) {

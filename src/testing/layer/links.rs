@@ -1,11 +1,11 @@
-//! Links: a part reports the same ones inside another layer as by itself.
+//! The law of links: a part reports the same links inside another layer as by itself.
 
 use super::{Asked, Suite, draw, run};
 use crate::{batch_shape::BatchShape, layer::Layer, testing::Law};
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// The links that each part reports, inside the layer and by itself.
+    /// Compares the links that each part reports inside the layer with those that it reports by itself.
     #[inline]
     pub(super) fn links(&mut self) {
         self.links_of(self.layers.double, BatchShape::sequences(1, 2), "");

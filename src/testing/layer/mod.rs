@@ -29,8 +29,8 @@ use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Debug;
 use num_traits::Float;
 
-/// One layer in the three scalars its laws need: in `f32` and `f64` it runs as in training, on dual numbers it gives
-/// J v.
+/// One layer in the three scalars its laws need. In `f32` and `f64` it runs as in training. On dual numbers it gives
+/// the derivative J v in a direction v.
 ///
 /// [`layer_laws!`](crate::layer_laws) makes it of one expression. A layer that is generic over the scalar goes in by
 /// [`Layers::of`].
@@ -45,7 +45,7 @@ pub struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// A layer that is one for every scalar.
+    /// A layer that implements [`Layer`] for all three scalars.
     pub fn of<L: Layer<f32> + Layer<f64> + Layer<Dual<f64>>>(layer: &'a L) -> Self {
         Layers { single: layer, double: layer, dual: layer }
     }
@@ -53,8 +53,8 @@ impl<'a> Layers<'a> {
 
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
-/// The expression is evaluated once for each scalar. After `shapes:` stand further batch shapes at which the layer is
-/// tried: [`layer_laws_at`](crate::testing::layer_laws_at).
+/// The expression is evaluated once for each scalar. `shapes:` adds batch shapes, as
+/// [`layer_laws_at`](crate::testing::layer_laws_at) does.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
@@ -82,7 +82,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
     BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
 ];
 
-/// The inputs and the state with which passes are drawn.
+/// The magnitudes of the inputs and states of random passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Inputs {
     /// The factor on normal numbers.
@@ -111,7 +111,7 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
     (Inputs { alike: true, ..USUAL }, BatchShape::batch(3), Mode::Train),
 ];
 
-/// Tries the laws of a layer, or of a whole network.
+/// Tests the laws of a layer, or of a whole network.
 ///
 /// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for random c and v, with Jᵀc from the `f32` and `f64` passes that users run and
 ///   J v from dual numbers: the gradients of input, state and each block of parameters, each by itself, to rounding,
@@ -126,15 +126,16 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 /// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
 ///   ragged batch alone give the same bits. Parts have gradients that add up.
 /// * **Dropout.** Masks differ by seed, step, sample and place of the layer, and are off in evaluation.
-/// * **Passes** repeated, watched, with a step of descent, without noise, without optional gradients, with
-///   frozen blocks, without rows that the layer's [`Hints`](crate::layer::Hints) make optional, agree.
+/// * **Passes** agree with a monitor, with gradient descent in the pass, without dropout, without optional gradients,
+///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
 /// * **Time.** Unless the layer says that it reads later steps, the first steps alone give the same bits.
 /// * **Links.** A part reports the same links inside the layer as by itself.
-/// * **Kernels** compute what the generic body does at every remainder of their tiles; a stated `gain_bound` holds.
+/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles.
+/// * **Gain.** A stated `gain_bound` holds.
 ///
 /// # Errors
-/// [`Violations`] with the laws that are broken, each with its smallest example. Of a wrong gradient it says which
-/// block, gate and element it is; here `dx = dy` was written in the backward pass of `y = s ⊙ x`:
+/// [`Violations`] with the laws that are broken, each with its smallest example. A wrong gradient is reported with its
+/// block, gate and element. Here the backward pass of `y = s ⊙ x` computes `dx = dy`:
 ///
 /// ```text
 /// Scale, 3 → 3, 3 parameters (CHAINRULE_SEED=0)
@@ -145,7 +146,7 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 ///   input     x = [0.0, 0.0, 0.0]; parameters of seed 0
 /// ```
 ///
-/// The blocks are right, or they would stand there; so it is the line that writes `dx`.
+/// No block is named, so their gradients are right: the mistake is in the line that writes `dx`.
 #[inline]
 pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations> {
     layer_laws_at(layers, &[], seed)
@@ -213,10 +214,10 @@ struct Suite<'a, 't> {
     seed: u64,
     label: &'a str,
     blocks: Blocks,
-    /// Of each block, the gates that were seen to have a gradient; one entry where there are none.
+    /// For each block, whether each gate had a gradient that is not zero; one entry for a block without gates.
     matters: Vec<Vec<bool>>,
     inputs: Inputs,
-    /// The largest gain ‖J v‖/‖v‖ seen at usual inputs: the rounding at others is measured by it.
+    /// The largest gain ‖J v‖/‖v‖ at usual inputs: the unit of rounding errors at unusual ones.
     gain: f64,
     trial: &'t mut Trial,
 }
@@ -236,13 +237,13 @@ fn law_of(found: &str) -> Law {
 }
 
 impl Suite<'_, '_> {
-    /// Whether what is left would repeat what is known.
+    /// Whether a law is broken that makes the results of further laws meaningless.
     #[inline]
     fn stopped(&self) -> bool {
         [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))
     }
 
-    /// A place for a message.
+    /// The place of a violation, for a message: scalar and batch shape.
     #[inline]
     fn at(&self, scalar: &str, shape: BatchShape<'_>) -> String {
         format!("{}{scalar}, {}", self.label, described(shape))
@@ -253,7 +254,7 @@ impl Suite<'_, '_> {
         self.blocks.iter().nth(i).expect("one of the blocks")
     }
 
-    /// What a pass is given.
+    /// Random values for a pass of this shape.
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
@@ -276,7 +277,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// A pass; what it should not have done is noted.
+    /// Runs a pass. A panic or a write out of bounds is noted as a violation, and gives `None`.
     fn pass<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
@@ -298,7 +299,7 @@ impl Suite<'_, '_> {
 /// Parameters, input, state and gradients of the output for a pass, all representable in `f32`.
 ///
 /// # Errors
-/// What `initialize` said.
+/// The error or panic of `initialize`.
 #[inline]
 pub(super) fn draw(
     layer: &dyn Layer<f64>,
@@ -314,7 +315,7 @@ pub(super) fn draw(
     let mut normals = Normals::new();
     let mut normal = |scale: f64| f64::from((normals.next(&mut rng) * scale) as f32);
     for block in &Blocks::collect(|visit| layer.blocks(visit)) {
-        // First values hide mistakes where they are 0 or 1: all are moved a little.
+        // Parameters of 0 or 1 hide mistakes, so all are perturbed.
         let w = &mut w[block.range.clone()];
         let size = norm(w) / Float::sqrt(w.len().max(1) as f64);
         let shift = if size == 0.0 { 0.3 } else { 0.1 * size };
@@ -331,7 +332,7 @@ pub(super) fn draw(
     })
 }
 
-/// A shape in words.
+/// A batch shape in words, for a message.
 #[inline]
 fn described(shape: BatchShape<'_>) -> String {
     let BatchShape { batch, steps, lengths, .. } = shape;
@@ -343,7 +344,7 @@ fn described(shape: BatchShape<'_>) -> String {
     }
 }
 
-/// Where two slices first differ in a bit; all NaN are alike.
+/// The first index at which two slices differ in a bit. All NaN count as equal.
 pub(super) fn unequal<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     let same =
         |(&a, &b): (&T, &T)| (a == b && a.is_sign_negative() == b.is_sign_negative()) || (a.is_nan() && b.is_nan());

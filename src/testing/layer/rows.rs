@@ -13,7 +13,7 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Laws of layers whose rows know nothing of each other.
+    /// Laws of layers with independent samples.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() != Samples::Independent {
             return;
@@ -36,15 +36,15 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// The first steps of sequences by themselves, against the whole.
+    /// Compares passes of the first steps alone with those steps of the whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, 3);
-        // Steps of a layer that makes fewer or more are not those of its input.
+        // Does not apply if the layer changes the number of steps.
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
             return;
         }
         let Some(given) = self.draw(shape, 6) else { return };
-        // Samples that depend on each other do so at all steps, but for inference.
+        // Coupled samples depend on all steps, except in inference.
         let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
         for mode in training.into_iter().chain([Mode::Infer]) {
             let asked = Asked { mode, backward: false, ..Asked::new(shape) };
@@ -64,7 +64,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Samples by themselves, in groups, against the whole.
+    /// Compares passes of groups of samples with those samples of the whole pass.
     fn rows_of<T: Scalar>(
         &mut self,
         law: Law,
@@ -75,7 +75,7 @@ impl Suite<'_, '_> {
     ) {
         let Some(given) = self.draw(shape, 4) else { return };
         let given = Given { state: None, d_state: None, ..given };
-        // Masks belong to samples in their place: in another order there is no noise.
+        // A dropout mask depends on the position of its sample, so reordered samples run without dropout.
         let mode = if law == Law::Permutation { Mode::Evaluate } else { Mode::Train };
         let asked = Asked { mode, ..Asked::new(shape) };
         let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
@@ -103,7 +103,7 @@ impl Suite<'_, '_> {
             ends.extend_from_slice(&found.state);
             dw.iter_mut().zip(&found.dw).for_each(|(sum, &dw)| *sum += to_f64(dw));
         }
-        // The same terms in another order.
+        // The sum of the groups' dw has the same terms in another order.
         let size = whole.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
         let allowed = 1e4 * to_f64(T::epsilon()) * size;
         let off = (0..dw.len()).find(|&i| beyond((to_f64(whole.dw[i]) - dw[i]).abs(), allowed));
@@ -111,7 +111,7 @@ impl Suite<'_, '_> {
             let place = format!("{}, in parts {groups:?}: the sum of dw[{i}]", self.at(name, shape));
             self.trial.breaks(law, place, format!("{:?}", whole.dw[i]), number(dw[i]), "");
         }
-        // How states lie in memory is the layer's own business: in order of size they can be compared.
+        // The layout of a state is unknown, so its values are compared in sorted order.
         let (whole, ends) = (sorted(whole.state), sorted(ends));
         if let Some(i) = unequal(&whole, &ends) {
             let place = format!("{}: final_state, value {i} by size", self.at(name, shape));

@@ -12,7 +12,7 @@ use alloc::{format, string::String, vec::Vec};
 /// The targets of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Targets {
-    /// A distribution a row: every loss of values takes them.
+    /// A probability distribution in each row, which every loss of values accepts.
     Shares,
     /// Normal numbers.
     Signed,
@@ -45,14 +45,14 @@ pub(super) struct Case {
     pub rows: usize,
     pub width: usize,
     pub y: Vec<f64>,
-    /// Targets; not read where there are labels.
+    /// Target values; not read if the targets are classes.
     pub values: Vec<f64>,
     pub labels: Option<Vec<usize>>,
     pub weights: Option<Vec<f64>>,
 }
 
 impl Case {
-    /// A case whose numbers `f32` can hold. Of several rows one weighs much and one little.
+    /// A random case with numbers that `f32` holds. With row weights, one row has a large and one a small weight.
     #[inline]
     pub(super) fn draw(
         [rows, width]: [usize; 2],
@@ -81,7 +81,7 @@ impl Case {
         }
         let labels = (targets == Targets::Classes).then(|| {
             let mut labels: Vec<usize> = (0..rows).map(|_| below(&mut rng, width)).collect();
-            // The first class and the last are among them.
+            // Includes the first class and the last.
             labels[0] = if weighted { width - 1 } else { 0 };
             labels
         });
@@ -96,7 +96,7 @@ impl Case {
         Case { rows, width, y, values, labels, weights }
     }
 
-    /// Some of the rows.
+    /// The case with some of its rows.
     #[inline]
     pub(super) fn part(&self, rows: core::ops::Range<usize>) -> Self {
         let values = rows.start * self.width..rows.end * self.width;
@@ -114,13 +114,13 @@ impl Case {
         self.labels.as_ref().map_or(Target::Values(values), |labels| Target::Classes(labels))
     }
 
-    /// The loss, with the text of a panic if there is one.
+    /// Evaluates the loss. The outer error is the text of a panic.
     pub(super) fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
         let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
         self.lifted(loss, &convert(&self.y), dy)
     }
 
-    /// The loss of outputs that are not plain numbers.
+    /// The loss of outputs in another scalar, such as dual numbers.
     pub(super) fn lifted<T: Scalar>(
         &self,
         loss: &dyn Loss<T>,

@@ -7,13 +7,13 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// Draws that must all fail before a derivative counts as wrong: rounding may cancel in one.
+/// The number of random cases that must all fail before a derivative counts as wrong: in one, terms may cancel.
 const DRAWS: u64 = 3;
 
-/// Roundings of the loss's unit that no derivative is held to: one may be 0 by cancellation.
+/// The allowed error of a derivative that cancels to 0, in roundings of the loss's unit.
 const ROUNDINGS: f64 = 64.0;
 
-/// Beyond it `f32` has no room for the terms of a derivative.
+/// The magnitude beyond which terms of a derivative overflow `f32`.
 const LARGEST_SINGLE: f64 = 1e30;
 
 /// The distance from 0, in both scalars, at which the sides of a kink are looked at.
@@ -28,7 +28,7 @@ impl Suite<'_, '_> {
         case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()
     }
 
-    /// Notes how large the loss and its derivatives are.
+    /// Sets the unit: the magnitude of the loss and its derivatives.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
         let case = self.draw(size, Outputs::Usual, false, 1);
@@ -71,7 +71,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// The element of `dy` that is off by more than is allowed, with what it should be and what it is.
+    /// The first element of `dy` with too large an error, its expected and its found value.
     #[inline]
     fn wrong(&mut self, case: &Case, scalar: usize, outputs: Outputs) -> Option<(usize, f64, f64)> {
         let (name, allowed) = ALLOWED[scalar];
@@ -88,7 +88,7 @@ impl Suite<'_, '_> {
             let Dual { value, tangent } = self.slope(case, i)?;
             slopes.push(tangent);
             let beyond = |x: f64| !x.is_finite() || (scalar == 1 && x.abs() > LARGEST_SINGLE);
-            // Where the truth is beyond the format, or is not known.
+            // The expected value overflows the format, or is unknown.
             if beyond(value) || beyond(tangent) {
                 return None;
             }

@@ -45,21 +45,21 @@ macro_rules! loss_laws {
     };
 }
 
-/// The error of a derivative that is allowed, in units of ‖dy‖‖v‖, and of sums taken in another order.
+/// The allowed error of a derivative, in units of ‖dy‖‖v‖, and of a sum in another order.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Rows and width, from the smallest on.
 const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], [2, 17], [33, 2], [2, 33]];
 
-/// Tries the laws of a loss, with every kind of target that it takes: classes, shares, signed numbers, ±1, large
-/// numbers and zeros. Sizes are those that it takes of up to 33 rows and 33 columns, with and without row weights.
-/// Outputs are normal numbers, 30 times such numbers, and zeros.
+/// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
+/// large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without row weights. Outputs are normal
+/// numbers, 30 times such numbers, and zeros.
 ///
 /// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there. At a kink it lies
 ///   between the derivatives on both sides.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
-/// * The losses of parts make that of the whole, by [`reduction`](Loss::reduction) and
-///   [`total_weight`](Loss::total_weight). A row of weight 2 is the row twice.
+/// * The losses of two parts of a batch combine to that of the batch, by [`reduction`](Loss::reduction) and
+///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
 /// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
 /// * Usual outputs give a finite loss. Large ones give no NaN, and infinity only where the truth is beyond the format.
 ///   NaN in the outputs shows in the loss.
@@ -67,8 +67,8 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 ///   not finite, and under a mean no weight at all.
 ///
 /// # Errors
-/// [`Violations`] with the laws that are broken, each with its smallest example. Here the mean divided the value by the
-/// values, and the gradient by the rows:
+/// [`Violations`] with the laws that are broken, each with its smallest example. This loss divides its value by the
+/// number of values, but its gradient by the number of rows:
 ///
 /// ```text
 /// PerRow (CHAINRULE_SEED=0)
@@ -79,7 +79,7 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 ///   input     y = [0.0, 0.0, 0.0], targets [0.13805733621120453, 0.3348537087440491, 0.52708899974823]
 /// ```
 ///
-/// `found` is three times `expected`, and the width is 3: divide `dy` by the number of values, too.
+/// `found` is three times `expected`, and the width is 3. The fix: divide `dy` by the number of values, too.
 #[inline]
 pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(losses.double), seed);
@@ -116,7 +116,7 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
 struct Suite<'a, 't> {
     losses: Losses<'a>,
     targets: Targets,
-    /// The size of the loss and of its derivatives at usual outputs: rounding is measured by it.
+    /// The magnitude of the loss and of its derivatives at usual outputs: the unit of rounding errors.
     unit: f64,
     seed: u64,
     trial: &'t mut Trial,
@@ -183,7 +183,7 @@ impl Suite<'_, '_> {
                 self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
             }
         }
-        // What the format cannot hold has no parts.
+        // A loss that overflows is not compared with the losses of parts.
         if value.is_finite() {
             self.masked(loss, name, allowed, &case);
             if case.rows > 1 {
@@ -216,7 +216,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Large outputs. `huge` at half of them excuses infinity.
+    /// Tries outputs of magnitude `size`. Infinity is allowed if the loss at half of these outputs exceeds `huge`.
     fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
             let mut case = self.draw([1, width], Outputs::Usual, false, 3);

@@ -1,4 +1,4 @@
-//! Bad calls of a loss, and outputs that are not numbers.
+//! Invalid calls of a loss, and outputs with NaN or infinity.
 
 use super::{Case, Outputs, Suite, Targets};
 use crate::{
@@ -40,13 +40,13 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::NotANumber, place, "a loss that is not finite", found, "outputs of NaN");
     }
 
-    /// Calls that the contract refuses, each with the length of its gradient.
+    /// Invalid calls, each with the length of its `dy`.
     #[inline]
     fn bad_calls(&self, case: &Case) -> Vec<(String, Case, usize)> {
         let (whole, width, classes) = (case.y.len(), case.width, self.targets == Targets::Classes);
         let mut wrong = Vec::new();
         for (length, rows) in [(whole - 1, 1), (whole + 1, 3)] {
-            // Of one value a row, one value more is one row more.
+            // With one value per row, an extra value is an extra row.
             wrong.push((format!("{length} outputs"), Case { y: vec![0.5; length], ..case.clone() }, length));
             wrong.push((format!("a gradient of {length}"), case.clone(), length));
             wrong.push((format!("{rows} row weights"), Case { weights: Some(vec![1.0; rows]), ..case.clone() }, whole));

@@ -18,7 +18,7 @@ use alloc::{
 };
 
 impl Suite<'_, '_> {
-    /// The same rows with others of weight zero among them.
+    /// Inserts rows of weight zero between the rows: neither the loss nor the other gradients change.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);
@@ -97,7 +97,7 @@ impl Suite<'_, '_> {
             let place = format!("{}: total_weight(), without row weights", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
         }
-        // A row that counts for two is the row, twice.
+        // A row of weight 2 counts as two equal rows.
         let once = vec![1.0; case.rows + 1];
         let repeated = Case {
             rows: case.rows + 1,

@@ -1,4 +1,4 @@
-//! Events by hand: each kind, of many places and steps, of slices of many lengths.
+//! Artificial events for monitors: of each kind, with many links, steps and lengths of slices.
 
 use crate::{
     activation::{Relu, Tanh},
@@ -10,15 +10,15 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Places, steps and passes.
+/// The number of links, of steps and of passes.
 const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
-/// Gates of cells of this crate and of a user's own.
+/// Gates of the crate's cells and of a custom one.
 const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Gate::new("ζ")];
-/// Lengths of slices, in turn.
+/// Lengths of slices, used in turn.
 const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];
 
-/// The names of links: of layers, of layers in branches of branches, and of a user's own.
+/// Names of links: of layers, of layers in nested branches, and of custom layers.
 fn names() -> Vec<String> {
     let name = |i: usize| match i % 5 {
         0 => format!("{i}"),
@@ -61,7 +61,7 @@ fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Li
     }
 }
 
-/// Events as networks, optimizers and trainers send them: to a monitor that is active in the pass.
+/// Sends events as networks, optimizers and trainers do, if the monitor is active.
 pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let (names, blocks) = (names(), blocks());
     let slices = LENGTHS.map(values::<T>);
@@ -75,7 +75,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
             return;
         }
         let mut last = Vec::new();
-        // Of most passes a few links.
+        // Most passes have a few links.
         links(&names, if i == 400 { MANY } else { 3 }, &mut |j, link| {
             let slice = &slices[j % slices.len()];
             monitor.forward(link, slice, slice);
@@ -95,7 +95,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     }
 }
 
-/// Events that networks of this crate do not send: in any order, of nothing, and of strange numbers.
+/// Sends events that no network of the crate sends: in any order, with empty slices, NaN and infinity.
 pub(super) fn strange<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let (names, known) = (names(), blocks());
     let none = Blocks::default();

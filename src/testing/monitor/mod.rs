@@ -36,14 +36,14 @@ macro_rules! monitor_laws {
     };
 }
 
-/// Passes of a watched run.
+/// The number of passes of a training run with the monitor.
 const PASSES: usize = 3;
 
-/// Tries the laws of a monitor that `make` makes anew for each run.
+/// Tests the laws of a monitor. `make` constructs a new one for each run.
 ///
-/// * Outputs, gradients and parameters of a training with the monitor are, to the bit, those of one without.
-/// * No event stops it: each kind of event in any order, names of any depth, 1,000 places, steps and passes, slices of
-///   any length, and NaN, infinity and zero in all of them.
+/// * Outputs, gradients and parameters of a training run are the same bits with and without the monitor.
+/// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
+///   slices of any length, with NaN, infinity and zero.
 /// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor sees what it
 ///   sees alone, judged by its `Debug` text.
 ///

@@ -15,8 +15,8 @@ use proptest::{
 
 /// Arguments at which `activation` is likely to be wrong, for properties of your own.
 ///
-/// Half of them are where something happens, or some roundings or a small distance beside it: the extremes of φ′ as
-/// [`measure_derivative`] finds them, kinks and jumps, integers and halves, ±88 and ±709, where exponentials overflow.
+/// Half of them are special points, or a few roundings or a small distance beside one: the extremes of φ′ that
+/// [`measure_derivative`] finds, kinks and jumps, integers and halves, ±88 and ±709, where exponentials overflow.
 /// A quarter are in the tails, from 10 to 1000 and to the end of the format; the rest within ±10.
 ///
 /// A bound that is wrong by 1e-6 is found in 256 cases, where φ′ has an extreme or approaches it at ±∞.
@@ -31,7 +31,7 @@ use proptest::{
 pub fn arguments_of<T: Scalar>(activation: &impl Activation) -> BoxedStrategy<T> {
     let largest = to_f64(T::max_value());
     let Measured { inf_at, sup_at, kinks, jumps, .. } = measure_derivative(activation, 0);
-    // What is approached at ±∞ is as good as reached far out, if not at the end of the format.
+    // An extreme that is approached at ±∞ is nearly reached far out.
     let far = |at: f64| if at.is_finite() { vec![at] } else { [1e3, 1e6, largest].map(|z| z.copysign(at)).to_vec() };
     let extremes = [far(sup_at), far(inf_at)].concat();
     let mut breaks = [activation.kinks(), activation.jumps(), kinks, jumps].concat();
@@ -51,7 +51,7 @@ pub fn arguments_of<T: Scalar>(activation: &impl Activation) -> BoxedStrategy<T>
     .boxed()
 }
 
-/// A place, some roundings beside it, or a distance of 1 to 1e-8 beside it.
+/// A point, a few roundings beside it, or a distance of 1 to 1e-8 beside it.
 fn beside<T: Scalar>(places: impl Strategy<Value = f64> + Clone + 'static) -> BoxedStrategy<T> {
     let roundings = (places.clone(), -4..=4i32).prop_map(|(place, ulps)| {
         let place = scalar::<T>(place);

@@ -13,11 +13,11 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// The targets that a loss takes.
+/// The kind of targets that a loss accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetKind {
-    /// A class a row.
+    /// One class per row.
     Classes,
     /// Any values.
     Values,
@@ -25,7 +25,7 @@ pub enum TargetKind {
     Unit,
     /// −1 and 1.
     Signs,
-    /// A distribution a row.
+    /// A probability distribution in each row.
     Shares,
 }
 
@@ -48,7 +48,7 @@ impl<T> OwnedTarget<T> {
     }
 }
 
-/// What a loss is evaluated on.
+/// The arguments of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossCase<T> {
     /// Values of a row.
@@ -76,7 +76,7 @@ impl<T: Scalar> LossCase<T> {
 /// Outputs within ±10 with targets of a kind, for a loss of your own: up to 3 rows of up to 5 values, with and without
 /// row weights. They shrink to one row of one value, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
-    // A prime number of values, taken in turn: sizes can shrink without new ones being drawn.
+    // A prime number of values, used in turn, so that sizes shrink while the values stay.
     const VALUES: usize = 17;
     let weights = option::of(vec((1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths)), 3));
     (widths(3), widths(5), weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))
@@ -105,7 +105,7 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
         .boxed()
 }
 
-/// Losses of the crate, as mean and as sum, each with outputs and targets that it takes. They shrink to the mean
+/// The losses of the crate, as mean and as sum, each with valid outputs and targets. A failure shrinks to the mean
 /// squared error.
 pub fn losses<T: Scalar>() -> BoxedStrategy<(Box<dyn Loss<T>>, LossCase<T>)> {
     let reduction = || Union::new([Reduction::Mean, Reduction::Sum].map(Just));
@@ -113,7 +113,7 @@ pub fn losses<T: Scalar>() -> BoxedStrategy<(Box<dyn Loss<T>>, LossCase<T>)> {
     let smoothing = || (0..=90u16).prop_map(|hundredths| 0.01 * f64::from(hundredths));
     let entropy = |kind| {
         (reduction(), smoothing(), loss_cases(kind)).prop_map(|(reduction, smoothing, case)| {
-            // The range is within what `label_smoothing` takes.
+            // `label_smoothing` accepts every value of the range.
             let loss = CrossEntropy::new().label_smoothing(smoothing).unwrap_or_default();
             (Box::new(loss.reduction(reduction)) as Box<dyn Loss<T>>, case)
         })

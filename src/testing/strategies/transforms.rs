@@ -16,7 +16,7 @@ use proptest::{
 
 type Boxed<T> = Box<dyn GradientTransform<T>>;
 
-/// Optimizers of the crate, with rates from 0.01 to 1. They shrink to plain descent.
+/// The optimizers of the crate, with rates from 0.01 to 1. A failure shrinks to plain gradient descent.
 pub fn optimizers<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     let rate = || hundredths(1, 100);
     prop_oneof![
@@ -32,8 +32,8 @@ pub fn optimizers<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     .boxed()
 }
 
-/// Chains of the crate: an optimizer, with a guard, a clip, a schedule and an average around it, or without. They
-/// shrink to the optimizer.
+/// Chains: an optimizer with or without `SkipNonFinite`, a clip, a schedule and an average. A failure shrinks to the
+/// optimizer.
 pub fn transforms<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     chains_around(optimizers())
 }

@@ -1,4 +1,4 @@
-//! Updates against a formula, and those in `f32` against those in `f64`.
+//! Laws that compare updates with a formula, and updates in `f32` with those in `f64`.
 
 use super::{Formula, STEPS, Suite, Transforms};
 use crate::{
@@ -10,20 +10,19 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The error of an update that is allowed, as a share of the largest update of that parameter so far.
+/// The allowed error of an update, relative to the largest update of that parameter so far.
 fn allowed<T: Scalar>() -> f64 {
     if to_f64(T::epsilon()) > 1e-10 { 1e-3 } else { 1e-9 }
 }
 
-/// Steps in which both formats are compared.
+/// The number of steps in which both formats are compared.
 const COMPARED: u64 = 200;
 
-/// The share of updates in which formats may differ: a step of given size may go the other way where its sign is
-/// decided by rounding.
+/// The share of updates in which the formats may differ: rounding may decide the sign of a step.
 const DECIDED_BY_ROUNDING: f64 = 0.01;
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Each update of a run is what the formula says of the parameter.
+    /// Each update of a run is that of the formula.
     pub(super) fn formula(&mut self, formula: Formula<'_>) {
         let Some(mut run) = self.fresh(None) else { return };
         let count = run.w.len();
@@ -61,7 +60,7 @@ pub(super) fn precision(transforms: &Transforms<'_>, seed: u64, trial: &mut Tria
         for i in 0..count {
             let (narrow, wide) = (f64::from(narrow[i]), wide[i]);
             largest[i] = largest[i].max(wide.abs());
-            // What the format cannot hold is no mistake.
+            // Overflow of the format is no mistake.
             if largest[i] < 1e30 && beyond((narrow - wide).abs(), 1e-3 * largest[i] + 1e-35) {
                 off += 1;
                 first = first.or(Some((step, i, wide, narrow)));

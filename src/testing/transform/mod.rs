@@ -19,19 +19,19 @@ use crate::{
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
-/// The update of one parameter, in `f64`, from its gradient, its memory, the number of steps before and its value. The
-/// memory is 0 at first, and what the formula left there later.
+/// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier steps and its value. The
+/// formula may change the memory, which is 0 at first.
 pub type Formula<'a> = &'a dyn Fn(f64, &mut [f64; 4], u64, f64) -> f64;
 
-/// How to make one transform anew in the two scalars its laws need. [`transform_laws!`](crate::transform_laws) makes it
-/// of one expression.
+/// Constructors of one transform in the two scalars that its laws need. [`transform_laws!`](crate::transform_laws)
+/// makes them from one expression.
 #[derive(Clone, Copy)]
 pub struct Transforms<'a> {
-    /// Makes the transform in `f32`.
+    /// Constructs the transform in `f32`.
     pub single: &'a dyn Fn() -> Box<dyn GradientTransform<f32>>,
-    /// Makes the transform in `f64`.
+    /// Constructs the transform in `f64`.
     pub double: &'a dyn Fn() -> Box<dyn GradientTransform<f64>>,
-    /// The formula of its updates, where it has one.
+    /// The formula of its updates, if given.
     pub like: Option<Formula<'a>>,
 }
 
@@ -41,12 +41,11 @@ impl core::fmt::Debug for Transforms<'_> {
     }
 }
 
-/// A `#[test]` that a transform keeps its laws, and what it promises:
-/// [`transform_laws`](crate::testing::transform_laws).
+/// A `#[test]` that a transform keeps its laws and promises: [`transform_laws`](crate::testing::transform_laws).
 ///
 /// The promises are a list of [`Law`](crate::testing::Law)s: `Shortens`, `KeepsDirection` and `Idempotent` of clips,
-/// `RestsAtZero` and `Downhill` of optimizers, `Scales` of schedules. After `like:` stands a formula of the update of
-/// one parameter, a [`Formula`](crate::testing::Formula), with or without the parameter as its last argument.
+/// `RestsAtZero` and `Downhill` of optimizers, `Scales` of schedules. `like:` gives the formula of the update of one
+/// parameter, a [`Formula`](crate::testing::Formula), with or without the parameter as its last argument.
 ///
 /// ```
 /// use chainrule::transform::{Adam, ClipNorm, Schedule, Sgd};
@@ -85,16 +84,16 @@ macro_rules! transform_laws {
     };
 }
 
-/// Steps of a long run, after which of them it is interrupted, and steps of a short run.
+/// The steps of a long run, the step after which it is interrupted, and the steps of a short run.
 const STEPS: u64 = 1000;
 const INTERRUPTED: [u64; 2] = [3, 503];
 const FEW: u64 = 40;
-/// Steps between metrics.
+/// The number of steps between metrics.
 const EPOCH: u64 = 10;
-/// The sizes of gradients, in turn: on both sides of any usual threshold.
+/// The magnitudes of gradients, in turn: below and above usual thresholds.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 
-/// The blocks that transforms are tried on: 80 parameters of every role.
+/// The blocks of a run: 80 parameters of every role.
 fn blocks() -> Blocks {
     Blocks::collect(|visit| {
         let mut start = 0;
@@ -112,15 +111,15 @@ fn blocks() -> Blocks {
     })
 }
 
-/// Tries the laws of a transform, on 80 parameters in the blocks `0.weight`, `0.bias`, `1.gain`, `2.weight`,
-/// `2.recurrent` and `2.bias`, and those among `promises`.
+/// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
+/// `1.gain`, `2.weight`, `2.recurrent` and `2.bias`.
 ///
 /// Runs take 1,000 steps, with gradients of norms from 0.01 to 1,000 and a metric every tenth step.
 ///
 /// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
-/// * A step in one pass is the update, added. Frozen blocks stay.
-/// * Updates in `f32` are those in `f64` to rounding, but for one in 100, whose sign rounding may decide.
-/// * NaN and infinity stop nothing; a metric that is not finite leaves updates finite.
+/// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits.
+/// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
+/// * NaN and infinity cause no panic; a metric that is not finite leaves updates finite.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
 ///   constant gradient, ⟨update, gradient⟩ is negative. One of another stage can promise it: [`Law::Downhill`].
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
@@ -137,7 +136,7 @@ pub fn transform_laws(transforms: Transforms<'_>, promises: &[Law], seed: u64) -
     trial.verdict()
 }
 
-/// A transform with its state, and the parameters it steps.
+/// A transform with its state and the parameters that it updates.
 struct Run<T: Scalar> {
     transform: Box<dyn GradientTransform<T>>,
     blocks: Blocks,
@@ -146,7 +145,7 @@ struct Run<T: Scalar> {
 }
 
 impl<T: Scalar> Run<T> {
-    /// One step; the update, or what the transform returned.
+    /// Runs one step. Returns the update, or the error of the transform.
     fn step(&mut self, gradient: &[T], step: u64) -> Result<(Vec<T>, Outcome), Error> {
         let mut gradient = gradient.to_vec();
         for block in self.blocks.iter().filter(|block| block.frozen) {
@@ -223,7 +222,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.gradients[(step % FEW) as usize].clone()
     }
 
-    /// The transform anew, with some blocks frozen.
+    /// A new run, with some blocks frozen.
     fn fresh(&mut self, frozen: Option<&str>) -> Option<Run<T>> {
         let mut blocks = blocks();
         if let Some(name) = frozen {
@@ -248,7 +247,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// A step whose panic or error is noted. Once an epoch, a metric comes before it.
+    /// Runs a step, and notes a panic or an error. The first step of an epoch follows a metric.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let found = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
@@ -329,12 +328,12 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 }
 
-/// The metric after a step: some fall, some rise.
+/// The metric after a step; it falls and rises.
 fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }
 
-/// Where two updates first differ; all NaN are alike.
+/// The first index at which two updates differ. All NaN count as equal.
 fn differ<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }

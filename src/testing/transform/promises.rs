@@ -1,4 +1,4 @@
-//! What some transforms promise: clips, optimizers, schedules.
+//! Laws that a transform can promise: those of clips, optimizers and schedules.
 
 use super::{FEW, STEPS, Suite};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Steps at which a schedule is asked for its factor, beside the first ones.
+/// Steps at which the factor of a schedule is tested, beside the first ones.
 const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
 
 impl<T: Scalar> Suite<'_, '_, T> {
