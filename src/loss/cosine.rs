@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, values};
+use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, values};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -50,19 +50,16 @@ impl<T: Scalar> Loss<T> for CosineDistance {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
         let target = values("CosineDistance", target, y.len())?;
         let share = rows.total(1).share(self.reduction)?;
-        let (mut mean, half) = (Mean::new(share), scalar::<T>(0.5));
-        for (row, (y, (t, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
-            let weight = rows.weight(row);
-            dy.fill(T::zero());
-            if weight.is_zero() {
-                continue;
-            }
+        let half = scalar::<T>(0.5);
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let t = &target[row * width..][..width];
             check_finite("targets", row * width, t)?;
             let ([of_y, y_norm], [of_t, t_norm]) = (norm(y), norm(t));
             require(!of_t.is_zero(), "the norm of a target of CosineDistance", "positive", to_f64(of_t))?;
             if of_y.is_zero() {
                 mean.add(weight, T::one());
-                continue;
+                dy.fill(T::zero());
+                return Ok(());
             }
             let apart = |y: T, t: T| y / of_y / y_norm - t / of_t / t_norm;
             let distance = half * y.iter().zip(t).fold(T::zero(), |sum, (&y, &t)| sum + apart(y, t) * apart(y, t));
@@ -71,8 +68,8 @@ impl<T: Scalar> Loss<T> for CosineDistance {
             for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
                 *dy = share.of(weight, (apart(y, t) - distance * (y / of_y / y_norm)) / y_norm / of_y);
             }
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {

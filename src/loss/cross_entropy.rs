@@ -1,6 +1,6 @@
 //! Losses of probabilities, from logits.
 
-use super::{Loss, Mean, Reduction, RowsOf, Sum, Target, Total, check_finite, total_weight, values};
+use super::{Loss, Reduction, RowsOf, Sum, Target, Total, check_finite, class_of, over_rows, total_weight, values};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -132,9 +132,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                     if rows.weight(row).is_zero() || self.ignored == Some(class) {
                         continue;
                     }
-                    if class >= width {
-                        return Err(Error::ClassOutOfRange { row, label: class, classes: width });
-                    }
+                    let class = class_of(classes, row, width)?;
                     counted.add(rows.weight(row) * self.class_weight(class));
                 }
             }
@@ -144,13 +142,10 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             }
         }
         let share = counted.share(self.reduction)?;
-        let mut mean = Mean::new(share);
-        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
-            let weight = rows.weight(row);
-            let skipped = matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row]));
-            if weight.is_zero() || skipped {
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            if matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row])) {
                 dy.fill(T::zero());
-                continue;
+                return Ok(());
             }
             if let Target::Values(values) = target {
                 let values = &values[row * width..][..width];
@@ -184,8 +179,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
                 // p_k Σ_j t_j − t_k, without the difference of p_k and 1.
                 *dy = share.of(weight, (all - wanted) * p - wanted * logits.rest(k, p));
             }
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {
@@ -266,14 +261,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
         }
         check_weights::<T>("a positive weight", &self.positive)?;
         let share = rows.total(width).share(self.reduction)?;
-        let mut mean = Mean::new(share);
-        for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate()
-        {
-            let weight = rows.weight(row);
-            if weight.is_zero() {
-                dy.fill(T::zero());
-                continue;
-            }
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let target = &target[row * width..][..width];
             check_finite("targets", row * width, target)?;
             for &t in target {
                 let valid = t >= T::zero() && t <= T::one();
@@ -289,8 +278,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
                 mean.add(weight, value);
                 *dy = share.of(weight, negative * math::sigmoid(y) - positive * math::sigmoid(-y));
             }
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {

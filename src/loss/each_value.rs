@@ -1,6 +1,6 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Mean, Reduction, RowsOf, Target, check_finite, values};
+use super::{Reduction, RowsOf, Target, check_finite, over_rows, values};
 use crate::{error::Error, scalar::Scalar};
 
 /// A loss `Σ ℓ(y, t)` over all values, or their mean.
@@ -30,13 +30,8 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
     let rows = RowsOf::check(width, y, row_weights, dy)?;
     let target = values(E::NAME, target, y.len())?;
     let share = rows.total(width).share(reduction)?;
-    let mut mean = Mean::new(share);
-    for (row, (y, (target, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
-        let weight = rows.weight(row);
-        if weight.is_zero() {
-            dy.fill(T::zero());
-            continue;
-        }
+    over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        let target = &target[row * width..][..width];
         check_finite("targets", row * width, target)?;
         for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
             loss.check_target(target)?;
@@ -44,6 +39,6 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
             mean.add(weight, value);
             *dy = share.of(weight, slope);
         }
-    }
-    Ok(mean.total())
+        Ok(())
+    })
 }

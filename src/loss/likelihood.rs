@@ -1,6 +1,6 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, check_finite, classes, values};
+use super::{Loss, Reduction, RowsOf, Target, check_finite, class_of, classes, over_rows, values};
 use crate::{
     error::{Error, require},
     math,
@@ -42,13 +42,8 @@ impl<T: Scalar> Loss<T> for KlDivergence {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
         let target = values("KlDivergence", target, y.len())?;
         let share = rows.total(1).share(self.reduction)?;
-        let mut mean = Mean::new(share);
-        for (row, (y, (t, dy))) in y.chunks(width).zip(target.chunks(width).zip(dy.chunks_mut(width))).enumerate() {
-            let weight = rows.weight(row);
-            if weight.is_zero() {
-                dy.fill(T::zero());
-                continue;
-            }
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let t = &target[row * width..][..width];
             check_finite("targets", row * width, t)?;
             for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
                 require(t >= T::zero(), "a target probability", "finite and not negative", to_f64(t))?;
@@ -58,8 +53,8 @@ impl<T: Scalar> Loss<T> for KlDivergence {
                 }
                 *dy = share.of(weight, if y.is_nan() { y } else { -t });
             }
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {
@@ -102,20 +97,13 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
         let classes = classes("NegativeLogLikelihood", target, rows.rows)?;
         let share = rows.total(1).share(self.reduction)?;
-        let mut mean = Mean::new(share);
-        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
-            let (weight, class) = (rows.weight(row), classes[row]);
-            dy.fill(T::zero());
-            if weight.is_zero() {
-                continue;
-            }
-            if class >= width {
-                return Err(Error::ClassOutOfRange { row, label: class, classes: width });
-            }
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let class = class_of(classes, row, width)?;
             mean.add(weight, -y[class]);
+            dy.fill(T::zero());
             dy[class] = share.of(weight, -T::one());
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,6 +1,6 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Mean, Reduction, RowsOf, Target, classes};
+use super::{Loss, Reduction, RowsOf, Target, class_of, classes, over_rows};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar},
@@ -67,17 +67,10 @@ impl<T: Scalar> Loss<T> for MultiMargin {
         let in_format = margin.is_finite();
         require(in_format, "the margin of MultiMargin", "finite in the number format of the network", self.margin)?;
         let share = rows.total(1).share(self.reduction)?;
-        let (mut mean, outputs) = (Mean::new(share), scalar::<T>(width as f64));
-        for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
-            let (weight, class) = (rows.weight(row), classes[row]);
+        let outputs = scalar::<T>(width as f64);
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let (class, mut own) = (class_of(classes, row, width)?, T::zero());
             dy.fill(T::zero());
-            if weight.is_zero() {
-                continue;
-            }
-            if class >= width {
-                return Err(Error::ClassOutOfRange { row, label: class, classes: width });
-            }
-            let mut own = T::zero();
             for (_, (&other, dy)) in y.iter().zip(&mut *dy).enumerate().filter(|(j, _)| *j != class) {
                 let gap = (margin - y[class]) + other;
                 if gap <= T::zero() {
@@ -91,8 +84,8 @@ impl<T: Scalar> Loss<T> for MultiMargin {
                 own -= slope;
             }
             dy[class] = share.of(weight, own / outputs);
-        }
-        Ok(mean.total())
+            Ok(())
+        })
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,4 +1,4 @@
-//! Something that can say how wrong an output is, and in which direction.
+//! Losses: the value of an output against its target, and the gradient with respect to the output.
 
 mod cosine;
 mod count;
@@ -150,7 +150,7 @@ impl<T: Scalar> Sum<T> {
         self.sum = next;
     }
 
-    /// The sum; once it is infinite nothing is left to keep.
+    /// The sum with its compensation, unless it is infinite.
     pub(crate) fn total(self) -> T {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
@@ -227,7 +227,7 @@ impl<T: Scalar> Total<T> {
     }
 }
 
-/// The factor on the loss of a value: 1 over what all count for, or 1.
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum.
 #[derive(Clone, Copy)]
 struct Share<T> {
     factor: T,
@@ -241,7 +241,7 @@ impl<T: Scalar> Share<T> {
     }
 }
 
-/// The sum of the losses times their share; where the sum overflows, the sum of what is already multiplied.
+/// `share · Σ weight · value`, or `Σ share · weight · value` if the first sum overflows.
 struct Mean<T> {
     sum: Sum<T>,
     shared: Sum<T>,
@@ -271,6 +271,31 @@ impl<T: Scalar> Mean<T> {
         let sum = self.sum.total();
         if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
     }
+}
+
+/// The class of a row; refuses one that is not below `width`.
+fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
+    let class = classes[row];
+    if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
+}
+
+/// The loss of all rows. `of` adds the loss of one row to the mean and writes its gradient, given its number, weight
+/// and output. A row of weight 0 is not read, and has the gradient 0.
+fn over_rows<T: Scalar>(
+    rows: RowsOf<'_, T>,
+    share: Share<T>,
+    y: &[T],
+    dy: &mut [T],
+    mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
+) -> Result<T, Error> {
+    let (width, mut mean) = (y.len() / rows.rows, Mean::new(share));
+    for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
+        match rows.weight(row) {
+            weight if weight.is_zero() => dy.fill(T::zero()),
+            weight => of(row, weight, y, dy, &mut mean)?,
+        }
+    }
+    Ok(mean.total())
 }
 
 /// Refuses values that are not finite; they are those from `first` on.
