@@ -1,4 +1,4 @@
-//! Saving and loading a run, so that training resumed goes on bit for bit.
+//! Saving and loading a run: resumed training gives the same bits as training without a break.
 //!
 //! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a
 //! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the
@@ -29,7 +29,7 @@ mod run;
 pub use part::Difference;
 
 use crate::{
-    block::Blocks,
+    block::{Block, Blocks},
     error::Error,
     layer::{Layer, LayerSpec},
     scalar::{Scalar, to_f64},
@@ -46,7 +46,7 @@ use part::Part;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Which values a checkpoint may hold.
+/// The values that a checkpoint may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Values {
     /// Parameters and states without NaN and ±∞. A state may hold ±∞ where its transform
@@ -57,17 +57,17 @@ pub enum Values {
     Any,
 }
 
-/// The parameters of a network, and the rest of the state of a run.
+/// The parameters of a network and the state of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint<T> {
     /// All parameters.
     pub parameters: Vec<T>,
-    /// Further slices by name: the optimiser's state, a carried state.
+    /// Further slices by name: the optimizer's state, a carried recurrent state.
     pub slices: BTreeMap<String, Vec<T>>,
     /// Numbers by name: updates made, epochs done, the seed. A float is stored as its bits.
     pub numbers: BTreeMap<String, u64>,
-    /// Which values it may hold.
+    /// The values that it may hold.
     pub values: Values,
     about: About,
 }
@@ -85,21 +85,21 @@ struct About {
 /// Entries of the metadata.
 const VERSION: &str = "chainrule";
 const ABOUT: &str = "about";
-const CHECKSUM: &str = "checksum";
+pub(crate) const CHECKSUM: &str = "checksum";
 
 /// The version of the format that this crate writes and reads.
 const CURRENT: u32 = 2;
 
-/// What begins the names of tensors that are not blocks.
+/// The prefix of the names of tensors that are not blocks.
 const RESERVED: &str = "chainrule/";
 
-/// The name of a block's tensor: its own, escaped where that is reserved.
+/// The name of a block's tensor: the block's name, escaped if it is reserved.
 pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
 }
 
-/// What begins the name of a further slice's tensor.
+/// The prefix of the name of a further slice's tensor.
 const SLICE: &str = "chainrule/slice/";
 
 /// The name of the scalar type in the format.
@@ -149,7 +149,35 @@ pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
 }
 
-/// Refuses NaN, and ±∞ unless it is allowed.
+/// The header and the values of a file. Its metadata has the version under the key `version`, and a checksum.
+pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(Header, &'a [u8]), Error> {
+    let (header, data) = format::read(bytes).map_err(damaged)?;
+    let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
+    if entry(version) != current.to_string() {
+        return Err(Error::CheckpointVersion { found: entry(version).into(), expected: current });
+    }
+    // Left out in fuzzing: a fuzzer cannot guess a checksum.
+    if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
+        return Err(damaged("its checksum is that of other data"));
+    }
+    Ok((header, data))
+}
+
+/// Takes the tensor of a block out of `tensors`; refuses one of another shape.
+pub(crate) fn take_tensor<'a>(
+    tensors: &mut BTreeMap<&str, &'a Tensor>,
+    block: &Block<'_>,
+) -> Result<&'a Tensor, Error> {
+    let tensor = tensors.remove(&*block_tensor(&block.name));
+    let tensor = tensor.ok_or_else(|| mismatch(&block.name, "a tensor", "none"))?;
+    if tensor.shape != block.shape {
+        let [expected, found] = [&block.shape[..], &tensor.shape].map(|shape| format!("shape {shape:?}"));
+        return Err(mismatch(&block.name, expected, found));
+    }
+    Ok(tensor)
+}
+
+/// Refuses NaN, and ±∞ unless allowed.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"
@@ -162,7 +190,7 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
     }
 }
 
-/// Refuses blocks of one name, and blocks that do not lie end to end in `parameters` values.
+/// Refuses blocks with equal names, and blocks that do not tile `parameters` values.
 fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     let (mut names, mut end) = (BTreeSet::new(), 0);
     for block in blocks {
@@ -226,7 +254,7 @@ impl<T: Scalar> Checkpoint<T> {
             About { network: part::layers(&network.spec()), numbers: self.numbers.clone(), ..self.about.clone() };
         let about = serde_json::to_string(&about).map_err(damaged)?;
         let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (ABOUT.into(), about)]);
-        // As the reader has them: by offset, then by name where tensors are empty.
+        // The order in which files are read: by offset, then by name for empty tensors.
         tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let mut header = Header { metadata, tensors };
         let checksum = Checksum::of(&header, &bytes, CHECKSUM);
@@ -243,16 +271,9 @@ impl<T: Scalar> Checkpoint<T> {
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, network.dims().parameters)?;
-        let (header, data) = format::read(bytes).map_err(damaged)?;
-        let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
-        if entry(VERSION) != CURRENT.to_string() {
-            return Err(Error::CheckpointVersion { found: entry(VERSION).into(), expected: CURRENT });
-        }
-        // A fuzzer would never guess it.
-        if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
-            return Err(damaged("its checksum is that of other data"));
-        }
-        let mut about: About = serde_json::from_str(entry(ABOUT)).map_err(damaged)?;
+        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let mut about: About =
+            serde_json::from_str(header.metadata.get(ABOUT).map_or("", String::as_str)).map_err(damaged)?;
         part::compare(&part::layers(&network.spec()), &about.network)?;
         let mut tensors: BTreeMap<&str, &Tensor> =
             header.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -268,12 +289,7 @@ impl<T: Scalar> Checkpoint<T> {
         };
         let mut parameters = Vec::with_capacity(network.dims().parameters.min(bytes.len()));
         for block in &blocks {
-            let tensor = tensors.remove(&*block_tensor(&block.name));
-            let tensor = tensor.ok_or_else(|| mismatch(&block.name, "a tensor", "none"))?;
-            if tensor.shape != block.shape {
-                let [expected, found] = [&block.shape[..], &tensor.shape].map(|shape| format!("shape {shape:?}"));
-                return Err(mismatch(&block.name, expected, found));
-            }
+            let tensor = take_tensor(&mut tensors, block)?;
             parameters.extend(read(&block.name, tensor)?);
         }
         let mut slices = BTreeMap::new();
@@ -287,10 +303,10 @@ impl<T: Scalar> Checkpoint<T> {
         Ok(found)
     }
 
-    /// Replaces the file at `path`, or makes it. After a crash at any time the old file is there, or the new one.
+    /// Replaces or creates the file at `path`. After a crash at any time, either the old or the new file is there.
     ///
-    /// A symbolic link stays one, and a file keeps its permissions. What writers that have died left in the folder is
-    /// removed.
+    /// If `path` is a symbolic link, its target is replaced. Permissions are kept. Partial files of dead writers in the
+    /// folder are removed.
     ///
     /// # Errors
     /// [`Error::File`] where the system cannot write the file, or `path` is not that of a regular file; those of

@@ -3,7 +3,7 @@
 use super::mismatch;
 use crate::{
     error::Error,
-    layer::{BranchScale, LayerSpec},
+    layer::{BranchScale, Fact, LayerSpec},
     transform::{TransformSpec, spec::without_paths},
 };
 use alloc::{
@@ -15,7 +15,7 @@ use alloc::{
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// Something that may differ between a checkpoint and the run that loads it, and does.
+/// An allowed difference between a checkpoint and the run that loads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
@@ -34,7 +34,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The names and values in either map that are not alike in both.
+/// The names whose values differ between the maps.
 pub(super) fn differences(
     prefix: &str,
     current: &BTreeMap<String, String>,
@@ -50,7 +50,7 @@ pub(super) fn differences(
     pairs.filter(|pair| pair.saved != pair.current).collect()
 }
 
-/// A layer or a transform: its place and kind, what must agree, and what may differ.
+/// A layer or a transform: its path, its kind, the settings that must agree, and those that may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Part {
@@ -70,12 +70,7 @@ impl Part {
         self
     }
 
-    fn may(mut self, name: &str, value: impl fmt::Debug) -> Self {
-        self.may_differ.insert(name.into(), format!("{value:?}"));
-        self
-    }
-
-    /// Kind, with all that must agree: `Linear, bias true, inputs 3, outputs 2`.
+    /// The kind with the settings that must agree: `Linear, bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()
@@ -97,10 +92,10 @@ impl Part {
     }
 }
 
-/// Compares all layers or all transforms in order, and lists what differs and may.
+/// Compares all layers or all transforms in order, and lists the allowed differences.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] at the first that does not agree.
+/// [`Error::Checkpoint`] for the first that does not agree.
 pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference>, Error> {
     let mut found = Vec::new();
     for i in 0..current.len().max(saved.len()) {
@@ -127,7 +122,7 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
 
 /// The layers of a network, each before its own parts.
 ///
-/// Initializers are left out: they have done their work. A dropout rate may differ, for it acts in training alone.
+/// Initializers are not compared: they do not matter after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
     network.parts().into_iter().map(|(path, node)| layer(path, node)).collect()
 }
@@ -135,25 +130,12 @@ pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
 fn layer(path: String, node: &LayerSpec) -> Part {
     let part = |kind: &str| Part::new(if path.is_empty() { "network".into() } else { format!("layer {path}") }, kind);
     match node {
-        LayerSpec::Linear { inputs, outputs, bias, .. } => {
-            part("Linear").with("inputs", inputs).with("outputs", outputs).with("bias", bias.is_some())
-        }
         LayerSpec::ActivationLayer { width, activation } => {
             part(&format!("{:?}", activation.as_any())).with("width", width)
         }
-        LayerSpec::PRelu { width, per_unit, .. } => part("PRelu").with("width", width).with("per unit", per_unit),
-        LayerSpec::LayerNorm { width, epsilon, affine } => {
-            part("LayerNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
-        }
-        LayerSpec::RmsNorm { width, epsilon, affine } => {
-            part("RmsNorm").with("width", width).with("epsilon", epsilon).with("affine", affine)
-        }
-        LayerSpec::Dropout { width, rate } => part("Dropout").with("width", width).may("rate", rate),
         LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
         LayerSpec::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
         LayerSpec::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
-        LayerSpec::LastStep { width } => part("LastStep").with("width", width),
-        LayerSpec::MeanOverSteps { width } => part("MeanOverSteps").with("width", width),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             part(&cell.to_string()).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }
@@ -161,10 +143,9 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),
         LayerSpec::Custom { kind, dims } => part(&without_paths(kind)).with("dims", dims),
         listed => {
-            let (name, facts) = listed.listed_facts().unwrap_or_default();
-            let mut part = part(name);
-            part.must_match.extend(facts.into_iter().map(|(name, value)| (name.into(), value)));
-            part
+            let Some((name, layer)) = listed.listed() else { return part("") };
+            let named = |facts: Vec<Fact>| facts.into_iter().map(|(name, value)| (name.into(), value)).collect();
+            Part { must_match: named(layer.facts()), may_differ: named(layer.training_facts()), ..part(name) }
         }
     }
 }

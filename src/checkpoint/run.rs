@@ -16,6 +16,7 @@ use std::path::Path;
 const STATE: &str = "optimizer.state";
 const CARRIED: &str = "carried";
 const BEST: &str = "best";
+const BUFFERS: &str = "buffers";
 
 /// Names of numbers.
 const STEPS: &str = "steps";
@@ -38,14 +39,17 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// The run as it stands: parameters, optimiser state, carried state, and the place in the run.
+    /// The present state of the run: parameters, optimizer state, recurrent state, and the position in the run.
     ///
-    /// The order of samples and the masks are functions of seed, epoch and step, so there is no other random state.
+    /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
+    /// state.
     pub fn checkpoint(&self) -> Checkpoint<T> {
         let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
         let mut run = Checkpoint::new(self.parameters().to_vec());
         let slices = [(STATE, self.optimizer().state()), (CARRIED, self.workspace().state()), (BEST, &self.best)];
-        run.slices = slices.into_iter().map(|(name, values)| (name.into(), values.to_vec())).collect();
+        let buffers = Some((BUFFERS, self.workspace().buffers())).filter(|(_, buffers)| !buffers.is_empty());
+        let slices = slices.into_iter().chain(buffers);
+        run.slices = slices.map(|(name, values)| (name.into(), values.to_vec())).collect();
         let numbers = [
             (STEPS, self.optimizer().steps()),
             (EPOCHS, epochs as u64),
@@ -62,9 +66,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         run
     }
 
-    /// Goes on from a checkpoint, and returns what may differ from the saved run and does.
+    /// Restores the state of a checkpoint, and returns the allowed differences from the saved run.
     ///
-    /// On an error nothing has changed.
+    /// On an error nothing is changed.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer or transform, for another network or chain of transforms, and for a
@@ -84,7 +88,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             let fits = self.workspace_mut().set_state(run.carried);
             fits.map_err(|error| mismatch(CARRIED, "a state of this network", error))?;
         }
-        self.parameters_mut().copy_from_slice(&checkpoint.parameters);
+        self.restore_network(checkpoint);
         self.optimizer_mut().restore(run.state, run.steps)?;
         self.best = run.best.to_vec();
         self.settings.seed = run.seed;
@@ -92,15 +96,23 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Takes the parameters alone from a checkpoint, of a whole run or not, and returns the differences of the network
-    /// that may be, such as a dropout rate. The rest of the run stays.
+    /// Restores only the parameters of a checkpoint, and returns the allowed differences of the network, such as a
+    /// dropout rate. The rest of the run is kept.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network.
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
-        self.parameters_mut().copy_from_slice(&checkpoint.parameters);
+        self.restore_network(checkpoint);
         Ok(differences)
+    }
+
+    /// Copies parameters and buffers, whose lengths are checked.
+    fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
+        self.parameters_mut().copy_from_slice(&checkpoint.parameters);
+        if let Some(buffers) = checkpoint.slices.get(BUFFERS) {
+            self.workspace_mut().buffers_mut().copy_from_slice(buffers);
+        }
     }
 
     /// Saves [`checkpoint`](Self::checkpoint) in a file.
@@ -125,9 +137,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         checkpoint.to_bytes(self.network())
     }
 
-    /// Goes on from a file that [`save`](Self::save) wrote, and returns what may differ from the saved run and does.
+    /// Restores the state in a file of [`save`](Self::save), and returns the allowed differences from the saved run.
     ///
-    /// The settings of this trainer hold, the seed apart, which is the saved one. On an error nothing has changed.
+    /// The settings of this trainer are kept, except for the seed, which is the saved one. On an error nothing is
+    /// changed.
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore`](Self::restore).
@@ -135,7 +148,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Goes on from the bytes of [`to_bytes`](Self::to_bytes) or of a file.
+    /// Restores the state in the bytes of [`to_bytes`](Self::to_bytes) or of a file.
     ///
     /// # Errors
     /// Those of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
@@ -143,7 +156,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
 
-    /// Takes the parameters alone from a file, of a whole run or not: for inference, or to train another way.
+    /// Restores only the parameters in a file, for inference or another training.
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
@@ -161,7 +174,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if checkpoint.parameters.len() != self.parameters().len() {
             return Err(mismatch("parameters", self.parameters().len(), checkpoint.parameters.len()));
         }
-        // A checkpoint that was never written has no description.
+        let (expected, buffers) = (self.workspace().buffers().len(), checkpoint.slices.get(BUFFERS));
+        // A checkpoint of parameters alone has no slices.
+        let found = buffers.map_or(if checkpoint.slices.is_empty() { expected } else { 0 }, Vec::len);
+        if found != expected {
+            return Err(mismatch(BUFFERS, expected, found));
+        }
+        // A checkpoint that was never written to bytes has no description.
         match &checkpoint.about.network[..] {
             [] => Ok(Vec::new()),
             saved => part::compare(&part::layers(&self.network().spec()), saved),
@@ -199,8 +218,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if best.is_empty() != (best_loss == f64::INFINITY) {
             return Err(refused(BEST_LOSS, "a number with best parameters, and ∞ without", best_loss));
         }
-        if !best.is_empty() && best.len() != self.parameters().len() {
-            return Err(mismatch(BEST, self.parameters().len(), best.len()));
+        let whole = self.parameters().len() + self.workspace().buffers().len();
+        if !best.is_empty() && best.len() != whole {
+            return Err(mismatch(BEST, whole, best.len()));
         }
         if checkpoint.values == Values::Finite {
             require_sound(CARRIED, carried, false)?;
@@ -223,7 +243,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let mut rest = state;
         for (i, spec) in self.optimizer().spec(self.workspace().blocks()).iter().enumerate() {
-            // A specification by hand may state any length.
+            // A custom specification may state any length.
             let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
             rest = after;
             if values == Values::Finite {
@@ -234,7 +254,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The settings that decide what an epoch does, as text.
+    /// The settings that affect an epoch, as text.
     fn described_settings(&self) -> BTreeMap<String, String> {
         let settings = self.settings();
         let blocks = self.workspace().blocks().iter();
@@ -253,5 +273,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The largest number of epochs that a saved run may have, which fits a `usize` everywhere.
+/// The largest number of epochs of a saved run, which fits a `usize` on every target.
 const MOST_EPOCHS: u64 = 1 << 31;

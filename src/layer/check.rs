@@ -1,4 +1,4 @@
-//! What is checked of a layer when it becomes part of a network, and when a workspace is made for it.
+//! Checks of a layer's descriptive methods, when it becomes part of a network and when a workspace is made for it.
 
 use super::{Dims, Hints, Layer, MAX_DEPTH, MemorySizes, Mode, Samples};
 use crate::{
@@ -15,30 +15,30 @@ use alloc::{
     vec::Vec,
 };
 
-/// Steps of the longest pass that a layer is asked about before there is a workspace.
+/// The steps of the longest pass for which a layer is checked before there is a workspace.
 const LONG: usize = 1000;
 
-/// The answers of a layer that whatever holds the layer keeps, instead of asking again.
+/// The return values of a layer's descriptive methods, which a container caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answers {
     pub(crate) dims: Dims,
     pub(crate) blocks: usize,
     pub(crate) links: usize,
-    /// Levels of layers: 1 for a layer without others inside.
+    /// The number of levels of nested layers: 1 for a layer without parts.
     pub(crate) depth: usize,
     pub(crate) hints: Hints,
     pub(crate) samples: Samples,
     pub(crate) reads_later_steps: bool,
     pub(crate) keeps_rows: bool,
-    /// Values saved of one row; of a layer that saves by row.
+    /// Values saved per row, if the layer saves a fixed number per row.
     pub(crate) saved: usize,
-    /// Whether it saves by row, as much in each mode that saves, and carries no state.
+    /// Whether it saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
-    /// Whether threads may take it through a span of layers together.
+    /// Whether it can be part of a span, which each thread runs for some of the samples.
     pub(crate) plain: bool,
 }
 
-/// The question that a workspace asks of all layers of a network: can they do a pass of `shape`?
+/// The check of a workspace: whether all layers of a network can run a pass of `shape`.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) shape: BatchShape<'a>,
@@ -46,7 +46,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Answers {
-    /// The answers of `layer`, checked. Those of a layer of layers were checked when it was made.
+    /// The checked answers of `layer`. Those of a container were checked when it was made.
     pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
         let structure = layer.structure();
         let answers = |layer| Self::of(layer);
@@ -55,7 +55,7 @@ impl Answers {
         })
     }
 
-    /// Those of a layer of sizes that no network takes.
+    /// The answers of a layer with sizes that every network refuses.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -77,12 +77,12 @@ impl Answers {
         if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) }
     }
 
-    /// Asks a layer without parts for everything, twice, for passes of up to `largest`.
+    /// Calls all descriptive methods of a layer without parts, twice, for passes of up to `largest`.
     pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: BatchShape<'_>) -> Result<Self, LayerRule> {
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
         if input == 0 || output == 0 || [input, output, parameters].iter().any(|&size| size > MOST) {
-            // Whatever asks refuses such sizes; other answers may not exist for them.
+            // The caller refuses such sizes; other methods may have no answer for them.
             return Ok(Answers::without_sizes(dims));
         }
         let blocks = twice("blocks", || Blocks::collect(|visit| layer.blocks(visit)))?;
@@ -92,7 +92,7 @@ impl Answers {
             return Err(LayerRule::NoLink);
         }
         unique("link", links.iter().map(String::as_str))?;
-        let state = layer.memory(BatchShape::batch(1), Mode::Train).state;
+        let MemorySizes { state, buffers, .. } = layer.memory(BatchShape::batch(1), Mode::Train);
         let BatchShape { batch, steps, .. } = largest;
         let (one, ragged) = (BatchShape::batch(1), [2, 1]);
         let few = [one, BatchShape::sequences(1, steps.min(2)), BatchShape::sequences(1, steps)];
@@ -110,12 +110,13 @@ impl Answers {
                 let memory = twice("memory", || layer.memory(rows, mode))?;
                 match memory {
                     _ if memory.state != state => Err(LayerRule::StateVaries { expected: state, found: memory.state }),
+                    _ if memory.buffers != buffers => Err(LayerRule::Changed { method: "memory" }),
                     _ if !mode.saves() && memory.saved > 0 => Err(LayerRule::InferenceSaves { saved: memory.saved }),
                     _ => Ok(memory),
                 }
             };
             memory(ragged)?;
-            // Longer, and of more samples.
+            // One step more, and one sample more.
             let mut smaller = [MemorySizes::default(); 3];
             for samples in [few, many] {
                 let mut shorter = MemorySizes::default();
@@ -133,6 +134,7 @@ impl Answers {
         let plain = keeps_rows
             && coupling == Samples::Independent
             && state == 0
+            && buffers == 0
             && (three[1].saved == 0 || hints.saved_per_row && parameters == 0)
             && !hints.accepts_short_dy;
         let by_row = hints.saved_per_row
@@ -155,7 +157,7 @@ impl Answers {
 }
 
 impl Question<'_> {
-    /// The answers of a layer, whose parts are asked again.
+    /// The answers of a layer after its parts were checked again.
     pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
         let (structure, mut parts) = (layer.structure(), Vec::new());
         structure.each(self.shape, |part, rows| {
@@ -174,7 +176,7 @@ impl Question<'_> {
         answers.map_err(|rule| rule.at(self.path))
     }
 
-    /// Asks a part again, and refuses answers that differ from those it gave before.
+    /// Checks a part again, and refuses answers that differ from the cached ones.
     pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<Answers, Error> {
         let now = self.answers(layer)?;
         let same = [
@@ -196,7 +198,7 @@ impl Question<'_> {
     }
 }
 
-/// The answer that a question has, asked twice.
+/// The result of a method that is called twice; refused if the two differ.
 fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
     let (first, second) = (ask(), ask());
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
@@ -210,7 +212,7 @@ fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRu
     }
 }
 
-/// Refuses rows that no pass can cover, or of another batch than those that came.
+/// Refuses an invalid output shape, or one with another batch than the input.
 pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
     after.check().map_err(|reason| LayerRule::InvalidOutputShape { reason: Box::new(reason) })?;
     if after.batch != before.batch {
@@ -251,7 +253,7 @@ pub(crate) fn check_blocks<'a>(
     unique("block", blocks.map(|block| &*block.name))
 }
 
-/// Refuses a name that is there twice.
+/// Refuses a duplicate name.
 pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
     let mut sorted: Vec<&str> = names.collect();
     sorted.sort_unstable();
@@ -277,7 +279,7 @@ pub(super) fn broken(what: &str, expected: usize, found: usize) -> ! {
     panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
 }
 
-/// The first `count` values of `values`, which keeps the rest.
+/// Splits the first `count` values off `values`.
 #[inline]
 #[track_caller]
 pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -285,7 +287,7 @@ pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> 
     values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// The last `count` values of `values`, which keeps the rest.
+/// Splits the last `count` values off `values`.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -294,7 +296,7 @@ pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize)
     values.split_off_mut(start..).unwrap_or_default()
 }
 
-/// [`cut`] of values that are only read.
+/// [`cut`] for a shared slice.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
@@ -302,7 +304,7 @@ pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) 
     values.split_off(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// [`cut_end`] of values that are only read.
+/// [`cut_end`] for a shared slice.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {

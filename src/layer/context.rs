@@ -1,6 +1,6 @@
 //! The context of a pass: where a layer stands, how the pass runs, and which monitor receives its events.
 
-use super::{DropoutKey, LinkPath, Mode};
+use super::{Buffers, DropoutKey, LinkPath, Mode};
 use crate::{
     activation::AnyActivation,
     batch_shape::BatchShape,
@@ -25,24 +25,39 @@ pub struct Context<'a, T: Scalar> {
     pub path: LinkPath<'a>,
     /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
+    pub(crate) buffers: Option<&'a mut Buffers<T>>,
 }
 
 impl<'a, T: Scalar> Context<'a, T> {
     /// The context of a layer that is a network by itself, without names of links.
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
-        Context { shape, mode, dropout: DropoutKey::default(), path: LinkPath::new(&[]), monitor }
+        let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
+        Context { shape, mode, dropout, path, monitor, buffers: None }
     }
 
     /// The context of a part whose links begin `offset` names after the layer's first.
     pub fn part(&mut self, offset: usize) -> Context<'_, T> {
         let Context { shape, mode, dropout, path, .. } = *self;
-        Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor }
+        let buffers = self.buffers.as_deref_mut();
+        Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor, buffers }
     }
 
     /// The context of a part that is one of several parallel branches.
     pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
         let part = self.part(offset);
         Context { path: part.path.branch(), ..part }
+    }
+
+    /// The layer's buffers: as many values as its [`memory`](super::Layer::memory) asks for.
+    pub fn buffers(&self) -> &[T] {
+        self.buffers.as_ref().map_or(&[], |buffers| buffers.of_link(self.path.index()))
+    }
+
+    /// The layer's buffers in a forward pass that is to update them: one of training. `None` in every other pass, such
+    /// as an evaluation, or one on a copy of the run.
+    pub fn buffers_to_update(&mut self) -> Option<&mut [T]> {
+        let link = self.path.index();
+        self.buffers.as_mut().filter(|buffers| buffers.updates).map(|buffers| buffers.of_link_mut(link))
     }
 
     /// Reports input and output of the layer's first link in a forward pass.

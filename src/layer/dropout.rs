@@ -1,6 +1,9 @@
 //! Dropout, with masks from a counter-based generator.
 
-use super::{Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode};
+use super::{
+    Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
@@ -8,6 +11,7 @@ use crate::{
     monitor::Factor,
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 
 /// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;
 /// otherwise `y = x`.
@@ -18,9 +22,11 @@ use crate::{
 /// # Shapes
 /// x, y: \[rows, width\].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dropout {
     width: usize,
-    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub(crate) rate: f64,
 }
 
 impl Dropout {
@@ -29,8 +35,8 @@ impl Dropout {
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
     pub fn new(width: usize, rate: f64) -> Result<Self, Error> {
-        require((0.0..1.0).contains(&rate), "dropout rate", "at least 0 and below 1", rate)?;
-        Ok(Dropout { width, rate })
+        let dropout = Dropout { width, rate };
+        dropout.check().map(|()| dropout)
     }
 
     fn apply<T: Scalar>(&self, ctx: &Context<'_, T>, from: &[T], to: &mut [T]) {
@@ -65,6 +71,25 @@ fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+impl ListedLayer for Dropout {
+    fn facts(&self) -> Vec<Fact> {
+        vec![fact("width", self.width)]
+    }
+
+    fn training_facts(&self) -> Vec<Fact> {
+        vec![fact("rate", self.rate)]
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        require((0.0..1.0).contains(&self.rate), "dropout rate", "at least 0 and below 1", self.rate)
+    }
+
+    #[cfg(feature = "proptest")]
+    fn examples(width: usize) -> Vec<Self> {
+        [0.0, 0.2, 0.5].map(|rate| Dropout { width, rate }).into()
+    }
+}
+
 impl<T: Scalar> Layer<T> for Dropout {
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
@@ -81,7 +106,7 @@ impl<T: Scalar> Layer<T> for Dropout {
     }
 
     fn spec(&self) -> LayerSpec {
-        LayerSpec::Dropout { width: self.width, rate: self.rate }
+        LayerSpec::Dropout(self.clone())
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

@@ -18,6 +18,9 @@ macro_rules! delegate {
             fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
                 (**self).memory(shape, mode)
             }
+            fn initialize_buffers(&self, buffers: &mut [T]) {
+                (**self).initialize_buffers(buffers);
+            }
             fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
                 (**self).initialize(w, rng)
             }

@@ -1,7 +1,8 @@
 //! A linear map times a gate of the same input.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Structure, list::ListedLayer,
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Structure,
+    list::{Fact, ListedLayer, fact},
 };
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
@@ -19,7 +20,7 @@ use crate::{
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
-use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use alloc::vec::Vec;
 use rand_core::Rng;
 
 /// A linear map times a gate of the same input: `y = a ⊙ φ(g)`, `a = W₁ x + b₁`, `g = W₂ x + b₂`.
@@ -181,22 +182,16 @@ impl<T: Scalar, A: Activation> Kernel for WithActivation<BackwardGate<'_, T>, A>
 }
 
 impl ListedLayer for GatedLinear {
-    /// Initializers are left out: they have done their work.
-    fn facts(&self) -> Vec<(&'static str, String)> {
-        let activation = format!("{:?}", self.activation.as_any());
-        let (inputs, outputs) = (format!("{}", self.inputs), format!("{}", self.outputs));
-        let bias = format!("{}", self.bias.is_some());
-        vec![("activation", activation), ("inputs", inputs), ("outputs", outputs), ("bias", bias)]
-    }
-
-    fn layer<T: Scalar>(&self) -> Box<dyn Layer<T>> {
-        Box::new(self.clone())
+    fn facts(&self) -> Vec<Fact> {
+        let widths = [fact("inputs", self.inputs), fact("outputs", self.outputs)];
+        let parts = [fact("activation", self.activation.as_any()), fact("bias", self.bias.is_some())];
+        [widths, parts].concat()
     }
 
     #[cfg(feature = "proptest")]
     fn examples(width: usize) -> Vec<Self> {
         use crate::activation::{Sigmoid, Swish};
-        vec![GatedLinear::new(width, 3, Sigmoid), GatedLinear::new(width, 2, Swish::default()).without_bias()]
+        [GatedLinear::new(width, 3, Sigmoid), GatedLinear::new(width, 2, Swish::default()).without_bias()].into()
     }
 }
 

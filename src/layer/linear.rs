@@ -1,6 +1,9 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, backward_and_step};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, backward_and_step,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -17,6 +20,7 @@ use crate::{
     monitor::Factor,
     scalar::Scalar,
 };
+use alloc::{vec, vec::Vec};
 use rand_core::Rng;
 
 /// The affine map `y = W x + b`.
@@ -28,11 +32,12 @@ use rand_core::Rng;
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[outputs, inputs\] and `bias` \[outputs, 1\].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Linear {
-    inputs: usize,
-    outputs: usize,
-    weights: InitializerKind,
-    bias: Option<InitializerKind>,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) weights: InitializerKind,
+    pub(crate) bias: Option<InitializerKind>,
 }
 
 impl Linear {
@@ -57,15 +62,6 @@ impl Linear {
     #[must_use]
     pub fn without_bias(self) -> Self {
         Linear { bias: None, ..self }
-    }
-
-    pub(crate) fn from_parts(
-        inputs: usize,
-        outputs: usize,
-        weights: InitializerKind,
-        bias: Option<InitializerKind>,
-    ) -> Self {
-        Linear { inputs, outputs, weights, bias }
     }
 
     /// Values of W.
@@ -106,6 +102,12 @@ impl Linear {
     }
 }
 
+impl ListedLayer for Linear {
+    fn facts(&self) -> Vec<Fact> {
+        vec![fact("inputs", self.inputs), fact("outputs", self.outputs), fact("bias", self.bias.is_some())]
+    }
+}
+
 impl<T: Scalar> Layer<T> for Linear {
     fn dims(&self) -> Dims {
         let bias = if self.bias.is_some() { self.outputs } else { 0 };
@@ -139,18 +141,13 @@ impl<T: Scalar> Layer<T> for Linear {
         Hints::NONE.ignores_y().saved_per_row().overwrites_dw()
     }
 
-    /// `‖W‖₂`: the bias moves nothing.
+    /// `‖W‖₂`, since `∂y/∂x = W`.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
     fn spec(&self) -> LayerSpec {
-        LayerSpec::Linear {
-            inputs: self.inputs,
-            outputs: self.outputs,
-            weights: self.weights.clone(),
-            bias: self.bias.clone(),
-        }
+        LayerSpec::Linear(self.clone())
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

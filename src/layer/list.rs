@@ -1,9 +1,14 @@
 //! The layers that are their own description: a new one is its own file, a line here, and a method of the builder.
 
-/// Calls the macro `$then` with the list: file and type of each layer. The type implements [`ListedLayer`].
+/// Calls the macro `$then` with the list: a file and its types. Each type implements [`ListedLayer`].
 macro_rules! leaf_layers {
     ($then:ident) => {
         $then! {
+            linear: Linear;
+            prelu: PRelu;
+            norm: LayerNorm, RmsNorm;
+            dropout: Dropout;
+            pool: LastStep, MeanOverSteps;
             gated_linear: GatedLinear;
             softmax: Softmax;
         }
@@ -12,18 +17,40 @@ macro_rules! leaf_layers {
 pub(super) use leaf_layers;
 
 use super::Layer;
-use crate::scalar::Scalar;
-use alloc::{boxed::Box, string::String, vec::Vec};
+use crate::error::Error;
+use alloc::{format, string::String, vec::Vec};
+use core::fmt::Debug;
 
-/// A layer without parts that is its own description.
-pub(crate) trait ListedLayer: Sized {
-    /// The name and value of each setting that must match when a checkpoint is loaded, widths among them.
-    fn facts(&self) -> Vec<(&'static str, String)>;
+/// The name and the value of a setting.
+pub(crate) type Fact = (&'static str, String);
 
-    /// The layer for the scalar `T`, checked like one from a constructor.
-    fn layer<T: Scalar>(&self) -> Box<dyn Layer<T>>;
+/// A setting, for [`ListedLayer::facts`].
+pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
+    (name, format!("{value:?}"))
+}
 
-    /// Layers for rows of `width` values, of which random networks are made.
+/// A layer without parts that is its own description: for any scalar, a copy of it is the layer.
+pub(crate) trait ListedLayer: Layer<f64> {
+    /// The settings that must match when a checkpoint is loaded, widths among them. Initializers have done their work.
+    #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
+    fn facts(&self) -> Vec<Fact>;
+
+    /// The settings that act in training alone, so that a checkpoint may have others. They stand in the layer's title.
+    fn training_facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
+    /// Checks the settings as the constructors do: a description may come from a file.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Layers for rows of `width` values that keep the steps, of which random networks are made.
     #[cfg(feature = "proptest")]
-    fn examples(width: usize) -> Vec<Self>;
+    fn examples(_width: usize) -> Vec<Self>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
 }

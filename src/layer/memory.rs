@@ -15,11 +15,19 @@ pub struct MemorySizes {
     pub scratch: usize,
     /// State per sample, such as h and c of an LSTM.
     pub state: usize,
+    /// Values that persist from pass to pass beside the parameters, such as a running mean: as many for every pass.
+    pub buffers: usize,
 }
 
 impl MemorySizes {
-    /// The sizes `saved`, `scratch` and `state`.
+    /// The sizes `saved`, `scratch` and `state`, without buffers.
     pub const fn new(saved: usize, scratch: usize, state: usize) -> Self {
-        MemorySizes { saved, scratch, state }
+        MemorySizes { saved, scratch, state, buffers: 0 }
+    }
+
+    /// Sets the number of values that persist from pass to pass. In a pass, `ctx.buffers()` has them.
+    #[must_use]
+    pub const fn buffers(self, buffers: usize) -> Self {
+        MemorySizes { buffers, ..self }
     }
 }

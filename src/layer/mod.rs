@@ -6,24 +6,20 @@ use core::fmt::Debug;
 use rand_core::Rng;
 
 mod activation;
+mod buffers;
 mod check;
 mod context;
-mod dropout;
 mod dropout_key;
 mod facts;
 mod forwarding;
 mod hints;
 mod initialize;
-mod linear;
 mod list;
 mod memory;
-mod norm;
 mod parameters;
 mod pass;
 mod pass_lengths;
 mod path;
-mod pool;
-mod prelu;
 mod residual;
 mod sequential;
 mod spec;
@@ -31,37 +27,34 @@ mod spec_walk;
 mod structure;
 mod trainable;
 
-pub use crate::recurrent::kind::CellKind;
 pub use activation::ActivationLayer;
+pub(crate) use buffers::Buffers;
 pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut, cut_end, hold, join};
 pub use context::Context;
-pub use dropout::Dropout;
 pub use dropout_key::DropoutKey;
 pub use facts::{Dims, Samples};
 pub use hints::Hints;
 pub use initialize::initialize;
-pub use linear::Linear;
+#[cfg(feature = "safetensors")]
+pub(crate) use list::Fact;
 pub use memory::MemorySizes;
-pub use norm::{LayerNorm, RmsNorm};
 pub(crate) use parameters::Parameters;
 use parameters::backward_and_step;
 pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
-pub use pool::{LastStep, MeanOverSteps};
-pub use prelu::PRelu;
-pub use residual::Residual;
+pub use residual::{BranchScale, Residual};
 pub use sequential::Sequential;
-pub use spec::{BranchScale, GruVariant, LayerSpec};
+pub use spec::LayerSpec;
 pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
 
 macro_rules! files {
-    ($($file:ident: $name:ident;)*) => {
+    ($($file:ident: $($name:ident),+;)*) => {
         $(
             mod $file;
-            pub use $file::$name;
+            pub use $file::{$($name),+};
         )*
     };
 }
@@ -103,8 +96,8 @@ pub const MAX_DEPTH: usize = 128;
 ///
 /// # Optional
 /// * With parameters: [`blocks`](Self::blocks) and [`initialize`](Self::initialize).
-/// * With saved values, scratch memory, a state, or another number of rows: [`memory`](Self::memory) and
-///   [`output_shape`](Self::output_shape).
+/// * With saved values, scratch memory, a state, buffers, or another number of rows: [`memory`](Self::memory),
+///   [`initialize_buffers`](Self::initialize_buffers) and [`output_shape`](Self::output_shape).
 /// * Made of other layers: [`structure`](Self::structure). Most other answers follow from it.
 /// * Facts. Two of them give wrong numbers where they are wrong: [`samples`](Self::samples) and
 ///   [`reads_later_steps`](Self::reads_later_steps). The others add knowledge ([`gain_bound`](Self::gain_bound),
@@ -167,11 +160,14 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         self.structure().initialize(w, rng)
     }
 
-    /// Sizes of the buffers for a pass over `shape`. The default is none. Override it for values saved for the backward
-    /// pass, scratch memory, or a state.
+    /// The sizes of the layer's memory for a pass over `shape`. The default is none. Override it for values saved for
+    /// the backward pass, scratch memory, a state, or buffers.
     fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
+
+    /// Writes the initial values of the layer's own buffers, which are zero on entry. The default keeps the zeros.
+    fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
     /// The batch shape of `y`, given that of `x`. The default is the same shape. Override it where the number of steps
     /// changes; the batch stays.

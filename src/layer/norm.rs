@@ -1,6 +1,9 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
@@ -13,6 +16,7 @@ use crate::{
     monitor::Factor,
     scalar::{Scalar, is_narrow, least_normal, scalar, to_f64},
 };
+use alloc::{vec, vec::Vec};
 use num_traits::Float;
 use rand_core::Rng;
 
@@ -23,7 +27,13 @@ use rand_core::Rng;
 /// # Shapes
 /// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LayerNorm(Norm);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct LayerNorm {
+    pub(crate) width: usize,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub(crate) epsilon: f64,
+    affine: bool,
+}
 
 /// Each row scaled to root mean square 1: `y = γ ⊙ x/√(mean(x²) + ε)`.
 ///
@@ -32,9 +42,16 @@ pub struct LayerNorm(Norm);
 /// # Shapes
 /// x, y: \[rows, width\]; block `gain` \[width, 1\], unless left out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RmsNorm(Norm);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RmsNorm {
+    pub(crate) width: usize,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub(crate) epsilon: f64,
+    affine: bool,
+}
 
-#[derive(Clone, Debug, PartialEq)]
+/// Either norm: with `centred` LayerNorm, without it RMSNorm.
+#[derive(Clone, Copy)]
 struct Norm {
     width: usize,
     epsilon: f64,
@@ -46,11 +63,11 @@ struct Norm {
 const STATISTICS: usize = 4;
 
 macro_rules! norm {
-    ($name:ident, $centred:literal, $epsilon:literal, $node:ident) => {
+    ($name:ident, $centred:literal, $epsilon:literal) => {
         impl $name {
             /// The norm of rows of `width` values.
             pub fn new(width: usize) -> Self {
-                $name(Norm { width, epsilon: $epsilon, affine: true, centred: $centred })
+                $name { width, epsilon: $epsilon, affine: true }
             }
 
             /// Sets ε, which is added to the mean square. A network refuses a layer whose ε is below the normal
@@ -59,25 +76,41 @@ macro_rules! norm {
             /// # Errors
             /// [`Error::Parameter`] unless `epsilon` is a positive normal number.
             pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
-                require(
-                    epsilon > 0.0 && epsilon.is_normal(),
-                    "epsilon of a norm",
-                    "a positive normal number",
-                    epsilon,
-                )?;
-                Ok($name(Norm { epsilon, ..self.0 }))
+                let changed = $name { epsilon, ..self };
+                changed.check().map(|()| changed)
             }
 
             /// Leaves the learned gain and bias out.
             #[must_use]
             pub fn without_affine(self) -> Self {
-                $name(Norm { affine: false, ..self.0 })
+                $name { affine: false, ..self }
+            }
+
+            fn norm(&self) -> Norm {
+                Norm { width: self.width, epsilon: self.epsilon, affine: self.affine, centred: $centred }
+            }
+        }
+
+        impl ListedLayer for $name {
+            fn facts(&self) -> Vec<Fact> {
+                vec![fact("width", self.width), fact("epsilon", self.epsilon), fact("affine", self.affine)]
+            }
+
+            fn check(&self) -> Result<(), Error> {
+                let valid = self.epsilon > 0.0 && self.epsilon.is_normal();
+                require(valid, "epsilon of a norm", "a positive normal number", self.epsilon)
+            }
+
+            #[cfg(feature = "proptest")]
+            fn examples(width: usize) -> Vec<Self> {
+                let of = |epsilon, affine| $name { width, epsilon, affine };
+                vec![of(1e-5, true), of(1e-5, false), of(0.1, true)]
             }
         }
 
         impl<T: Scalar> Layer<T> for $name {
             fn dims(&self) -> Dims {
-                Dims::new(self.0.width, self.0.width, self.0.parameters())
+                Dims::new(self.width, self.width, self.norm().parameters())
             }
 
             fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
@@ -87,8 +120,8 @@ macro_rules! norm {
 
             fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
                 w.fill(T::zero());
-                if self.0.affine {
-                    w[..self.0.width].fill(T::one());
+                if self.affine {
+                    w[..self.width].fill(T::one());
                 }
                 Ok(())
             }
@@ -100,20 +133,20 @@ macro_rules! norm {
             /// Without parts, but with an ε that may be too small for the format.
             fn structure(&self) -> Structure<'_, T> {
                 Structure::LEAF.recorded(match least_normal::<T>() {
-                    least if self.0.epsilon >= least => Recorded::No,
+                    least if self.epsilon >= least => Recorded::No,
                     least => Recorded::Checked(Err(LayerRule::TooSmall {
                         what: "epsilon of a norm",
-                        found: self.0.epsilon,
+                        found: self.epsilon,
                         least,
                     })),
                 })
             }
 
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-                if self.0.affine {
-                    visit(Block::new("gain", 0, [self.0.width, 1], Role::Gain));
+                if self.affine {
+                    visit(Block::new("gain", 0, [self.width, 1], Role::Gain));
                     if $centred {
-                        visit(Block::new("bias", self.0.width, [self.0.width, 1], Role::Bias));
+                        visit(Block::new("bias", self.width, [self.width, 1], Role::Bias));
                     }
                 }
             }
@@ -125,28 +158,28 @@ macro_rules! norm {
             /// centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1, the matrix between γ and σ has eigenvalues
             /// 0 and 1 and one between, and σ ≥ √ε. A centred row of one value is always 0.
             fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
-                Some(self.0.gain_bound(w).get())
+                Some(self.norm().gain_bound(w).get())
             }
 
             fn spec(&self) -> LayerSpec {
-                LayerSpec::$node { width: self.0.width, epsilon: self.0.epsilon, affine: self.0.affine }
+                LayerSpec::$name(self.clone())
             }
 
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {
                 pass.check(stringify!($name), self, w);
-                self.0.forward(w, pass);
+                self.norm().forward(w, pass);
             }
 
             fn backward(&self, w: &[T], pass: Backward<'_, T>) {
                 pass.check(stringify!($name), self, w);
-                self.0.backward(w, pass);
+                self.norm().backward(w, pass);
             }
         }
     };
 }
 
-norm!(LayerNorm, true, 1e-5, LayerNorm);
-norm!(RmsNorm, false, 1e-6, RmsNorm);
+norm!(LayerNorm, true, 1e-5);
+norm!(RmsNorm, false, 1e-6);
 
 impl Norm {
     fn parameters(&self) -> usize {

@@ -64,7 +64,7 @@ impl PassLengths {
     /// Sets the memory of a layer without parts, in a pass over `batch` samples.
     #[inline(always)]
     pub(crate) fn memory(self, memory: MemorySizes, batch: usize) -> Self {
-        let MemorySizes { saved, scratch, state } = memory;
+        let MemorySizes { saved, scratch, state, .. } = memory;
         PassLengths { memory: Some([saved, scratch, state.saturating_mul(batch)]), ..self }
     }
 

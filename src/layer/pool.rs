@@ -1,6 +1,9 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{
     batch_shape::BatchShape,
     kernel::{register_block::load_block, sums::add_sums},
@@ -8,6 +11,7 @@ use crate::{
     monitor::Factor,
     scalar::{Scalar, scalar},
 };
+use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
 /// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
@@ -15,6 +19,7 @@ use num_traits::Float;
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LastStep {
     width: usize,
 }
@@ -24,26 +29,33 @@ pub struct LastStep {
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MeanOverSteps {
     width: usize,
 }
 
 impl LastStep {
     /// The last step of rows of `width` values.
-    pub fn new(width: usize) -> Self {
+    pub const fn new(width: usize) -> Self {
         LastStep { width }
     }
 }
 
 impl MeanOverSteps {
     /// The mean of rows of `width` values.
-    pub fn new(width: usize) -> Self {
+    pub const fn new(width: usize) -> Self {
         MeanOverSteps { width }
     }
 }
 
 macro_rules! pool {
     ($name:ident) => {
+        impl ListedLayer for $name {
+            fn facts(&self) -> Vec<Fact> {
+                vec![fact("width", self.width)]
+            }
+        }
+
         impl<T: Scalar> Layer<T> for $name {
             fn dims(&self) -> Dims {
                 Dims::new(self.width, self.width, 0)
@@ -62,7 +74,7 @@ macro_rules! pool {
             }
 
             fn spec(&self) -> LayerSpec {
-                LayerSpec::$name { width: self.width }
+                LayerSpec::$name(self.clone())
             }
 
             fn forward(&self, w: &[T], pass: Forward<'_, T>) {
@@ -87,7 +99,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// 1: one step goes on as it is, the others not at all.
+    /// 1: the output is one of the steps.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }

@@ -1,6 +1,9 @@
 //! PReLU: a leaky ReLU whose slope is a parameter.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{
     activation::LeakyRelu,
     batch_shape::BatchShape,
@@ -13,6 +16,7 @@ use crate::{
     linalg::Upper,
     scalar::{Scalar, scalar, to_f64},
 };
+use alloc::{vec, vec::Vec};
 use rand_core::Rng;
 
 /// ReLU with a learned slope for negative values: `y = z` for `z > 0`, else `a z`.
@@ -22,10 +26,12 @@ use rand_core::Rng;
 /// # Shapes
 /// z, y: \[rows, width\]; block `slope`: \[1, 1\], or \[width, 1\] with a slope per unit.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PRelu {
-    width: usize,
+    pub(crate) width: usize,
     per_unit: bool,
-    initial: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub(crate) initial: f64,
 }
 
 impl PRelu {
@@ -45,8 +51,8 @@ impl PRelu {
     /// # Errors
     /// [`Error::Parameter`] where `slope` is not finite.
     pub fn initial(self, slope: f64) -> Result<Self, Error> {
-        require(slope.is_finite(), "PRelu slope", "finite", slope)?;
-        Ok(PRelu { initial: slope, ..self })
+        let changed = PRelu { initial: slope, ..self };
+        changed.check().map(|()| changed)
     }
 
     fn slopes(&self) -> usize {
@@ -60,6 +66,22 @@ impl PRelu {
     /// The activation that the shared slope makes now.
     fn activation<T: Scalar>(&self, w: &[T]) -> Option<LeakyRelu> {
         if self.per_unit { None } else { LeakyRelu::new(to_f64(w[0])).ok() }
+    }
+}
+
+impl ListedLayer for PRelu {
+    fn facts(&self) -> Vec<Fact> {
+        vec![fact("width", self.width), fact("per unit", self.per_unit)]
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        require(self.initial.is_finite(), "PRelu slope", "finite", self.initial)
+    }
+
+    #[cfg(feature = "proptest")]
+    fn examples(width: usize) -> Vec<Self> {
+        let of = |initial, per_unit| PRelu { width, per_unit, initial };
+        vec![of(0.25, false), of(-0.75, true), of(1.0, false)]
     }
 }
 
@@ -87,7 +109,7 @@ impl<T: Scalar> Layer<T> for PRelu {
     }
 
     fn spec(&self) -> LayerSpec {
-        LayerSpec::PRelu { width: self.width, per_unit: self.per_unit, initial: self.initial }
+        LayerSpec::PRelu(self.clone())
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {

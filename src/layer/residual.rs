@@ -1,8 +1,8 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, BranchScale, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
-    Recorded, Structure,
+    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths, Recorded,
+    Structure,
     check::{cut, cut_end},
 };
 use crate::{
@@ -20,6 +20,16 @@ use crate::{
 use alloc::boxed::Box;
 use rand_core::Rng;
 
+/// The factor on a residual branch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum BranchScale {
+    /// A constant. `1/√L` keeps L ReLU blocks in hand (Hayou et al. 2021).
+    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
+    /// A parameter that begins at this value. 0 is ReZero (Bachlechner et al. 2021).
+    Learned(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
+}
+
 /// A branch beside a skip: `y = x + s · f(x)`.
 ///
 /// Backward: `dx = dy + f′ᵀ(s · dy)`, `ds = ⟨dy, f(x)⟩`.
@@ -34,11 +44,11 @@ pub struct Residual<T> {
     scale: BranchScale,
 }
 
-/// Slices that the branch and the residual share.
+/// Names of slices that the branch and the residual share, for messages.
 const SAVED: &str = "`saved` of Residual";
 const SCRATCH: &str = "`scratch` of Residual";
 
-/// Places of a residual: the injection itself, and the branch scale; the branch's follow.
+/// The links of a residual: link 0 is the addition; then the branch scale, then the links of the branch.
 const SCALE_LINK: usize = 1;
 const BRANCH_LINK: usize = 2;
 

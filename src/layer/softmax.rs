@@ -1,8 +1,11 @@
 //! Softmax over the values of a row.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, list::ListedLayer};
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    list::{Fact, ListedLayer, fact},
+};
 use crate::{batch_shape::BatchShape, loss::softmax, monitor::Factor, scalar::Scalar};
-use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 /// Softmax over the values of each row: `y_k = exp(x_k)/Σ_j exp(x_j)`.
 ///
@@ -26,12 +29,8 @@ impl Softmax {
 }
 
 impl ListedLayer for Softmax {
-    fn facts(&self) -> Vec<(&'static str, String)> {
-        vec![("width", format!("{}", self.width))]
-    }
-
-    fn layer<T: Scalar>(&self) -> Box<dyn Layer<T>> {
-        Box::new(*self)
+    fn facts(&self) -> Vec<Fact> {
+        vec![fact("width", self.width)]
     }
 
     #[cfg(feature = "proptest")]

@@ -1,100 +1,31 @@
 //! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
 
 use super::{
-    Dims, Layer, MAX_DEPTH,
+    BranchScale, Dims, Layer, MAX_DEPTH,
     list::{ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };
-use crate::{activation::ActivationKind, initializer::InitializerKind, recurrent::kind::CellKind, scalar::Scalar};
+use crate::{
+    activation::ActivationKind, error::Error, initializer::InitializerKind, recurrent::CellKind, scalar::Scalar,
+};
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::fmt::{self, Debug, Formatter};
 
-/// The factor on a residual branch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum BranchScale {
-    /// A constant. `1/√L` keeps L ReLU blocks in hand (Hayou et al. 2021).
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
-    /// A parameter that begins at this value. 0 is ReZero (Bachlechner et al. 2021).
-    Learned(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
-}
-
-/// Where the reset gate of a GRU acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum GruVariant {
-    /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. PyTorch's and cuDNN's.
-    #[default]
-    ResetAfter,
-    /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. The paper's.
-    ResetBefore,
-}
-
 macro_rules! layer_spec {
-    ($($file:ident: $name:ident;)*) => {
+    ($($file:ident: $($name:ident),+;)*) => {
         /// A layer as data.
         ///
         /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without
-        /// recursion. What is nested more than [`MAX_DEPTH`] deep is not built, not saved, and printed by its depth
-        /// alone.
+        /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved, and prints as its depth.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {
-            /// [`Linear`](super::Linear).
-            Linear {
-                /// Values per input row.
-                inputs: usize,
-                /// Values per output row.
-                outputs: usize,
-                /// Initializer of the weights.
-                weights: InitializerKind,
-                /// Initializer of the bias, where there is one.
-                bias: Option<InitializerKind>,
-            },
             /// [`ActivationLayer`](super::ActivationLayer).
             ActivationLayer {
                 /// Values per row.
                 width: usize,
                 /// The activation.
                 activation: ActivationKind,
-            },
-            /// [`PRelu`](super::PRelu).
-            PRelu {
-                /// Values per row.
-                width: usize,
-                /// Whether each unit has its own slope.
-                per_unit: bool,
-                /// The slope to begin with.
-                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-                initial: f64,
-            },
-            /// [`LayerNorm`](super::LayerNorm).
-            LayerNorm {
-                /// Values per row.
-                width: usize,
-                /// ε.
-                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-                epsilon: f64,
-                /// Whether gain and bias are learned.
-                affine: bool,
-            },
-            /// [`RmsNorm`](super::RmsNorm).
-            RmsNorm {
-                /// Values per row.
-                width: usize,
-                /// ε.
-                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-                epsilon: f64,
-                /// Whether a gain is learned.
-                affine: bool,
-            },
-            /// [`Dropout`](super::Dropout).
-            Dropout {
-                /// Values per row.
-                width: usize,
-                /// Probability of a zero.
-                #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-                rate: f64,
             },
             /// [`Residual`](super::Residual).
             Residual {
@@ -111,16 +42,6 @@ macro_rules! layer_spec {
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
-            },
-            /// [`LastStep`](super::LastStep).
-            LastStep {
-                /// Values per row.
-                width: usize,
-            },
-            /// [`MeanOverSteps`](super::MeanOverSteps).
-            MeanOverSteps {
-                /// Values per row.
-                width: usize,
             },
             /// [`Recurrent`](crate::recurrent::Recurrent).
             Recurrent {
@@ -148,10 +69,10 @@ macro_rules! layer_spec {
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 backward: Box<LayerSpec>,
             },
-            $(
+            $($(
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
-            )*
+            )+)*
             /// A layer of a user's own: its kind and widths.
             Custom {
                 /// The name of its type.
@@ -162,51 +83,43 @@ macro_rules! layer_spec {
         }
 
         impl LayerSpec {
-            /// The layer, if it is one of the list.
-            pub(crate) fn listed<T: Scalar>(&self) -> Option<Box<dyn Layer<T>>> {
+            /// A listed layer, with the name of its type; `None` for others.
+            pub(crate) fn listed(&self) -> Option<(&'static str, &dyn ListedLayer)> {
                 match self {
-                    $(LayerSpec::$name(layer) => Some(layer.layer::<T>()),)*
+                    $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
                     _ => None,
                 }
             }
 
-            /// The name of a layer of the list, with the settings that must match when a checkpoint is loaded.
-            pub(crate) fn listed_facts(&self) -> Option<(&'static str, Vec<(&'static str, String)>)> {
-                match self {
-                    $(LayerSpec::$name(layer) => Some((stringify!($name), layer.facts())),)*
-                    _ => None,
-                }
+            /// Builds a listed layer for the scalar `T`; `None` for others.
+            pub(crate) fn build_listed<T: Scalar>(&self) -> Option<Result<Box<dyn Layer<T>>, Error>> {
+                Some(match self {
+                    $($(LayerSpec::$name(layer) => layer.check().map(|()| Box::new(layer.clone()) as _),)+)*
+                    _ => return None,
+                })
             }
 
-            /// Layers of the list for rows of `width` values.
+            /// Examples of all listed layers, for rows of `width` values.
             #[cfg(feature = "proptest")]
             pub(crate) fn listed_examples(width: usize) -> Vec<LayerSpec> {
                 let mut all = Vec::new();
-                $(all.extend(super::$name::examples(width).into_iter().map(LayerSpec::$name));)*
+                $($(all.extend(super::$name::examples(width).into_iter().map(LayerSpec::$name));)+)*
                 all
             }
 
-            /// A copy of a layer of the list.
+            /// A copy of a listed layer; `None` for others.
             fn listed_copy(&self) -> Option<LayerSpec> {
                 match self {
-                    $(LayerSpec::$name(layer) => Some(LayerSpec::$name(layer.clone())),)*
+                    $($(LayerSpec::$name(layer) => Some(LayerSpec::$name(layer.clone())),)+)*
                     _ => None,
                 }
             }
 
-            /// Whether both are the same layer of the list.
+            /// Whether both are equal listed layers.
             fn is_same_listed(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
-                    $((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)*
+                    $($((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)+)*
                     _ => false,
-                }
-            }
-
-            /// A layer of the list, for its `Debug` text.
-            fn listed_debug(&self) -> Option<&dyn Debug> {
-                match self {
-                    $(LayerSpec::$name(layer) => Some(layer),)*
-                    _ => None,
                 }
             }
         }
@@ -214,7 +127,7 @@ macro_rules! layer_spec {
 }
 leaf_layers!(layer_spec);
 
-/// Values of a description's own, without those of its parts: copied, compared, printed.
+/// Copies, compares and prints one level of a description. [`spec_walk`](super::spec_walk) walks over the levels.
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
@@ -272,7 +185,7 @@ macro_rules! leaves {
                     LayerSpec::Bidirectional { forward, backward } => {
                         f.debug_struct("Bidirectional").field("forward", forward).field("backward", backward).finish()
                     }
-                    listed => listed.listed_debug().map_or(Ok(()), |layer| layer.fmt(f)),
+                    listed => listed.listed().map_or(Ok(()), |(_, layer)| layer.fmt(f)),
                 }
             }
         }
@@ -280,14 +193,7 @@ macro_rules! leaves {
 }
 
 leaves! {
-    Linear { inputs, outputs, weights, bias },
     ActivationLayer { width, activation },
-    PRelu { width, per_unit, initial },
-    LayerNorm { width, epsilon, affine },
-    RmsNorm { width, epsilon, affine },
-    Dropout { width, rate },
-    LastStep { width },
-    MeanOverSteps { width },
     Recurrent { cell, inputs, hidden, weights, recurrent, bias },
     Custom { kind, dims },
 }
@@ -300,11 +206,11 @@ mod nested {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     std::thread_local! {
-        /// How many descriptions are open around the one at hand.
+        /// The number of levels around the one that is read or written.
         static OPEN: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// One level more, until it is dropped.
+    /// A guard for one more level, until it is dropped.
     struct Level;
 
     impl Level {

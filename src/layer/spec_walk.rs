@@ -1,6 +1,6 @@
 //! Walks over a network as data, without recursion.
 
-use super::{LayerSpec, MAX_DEPTH, join};
+use super::{LastStep, LayerSpec, MAX_DEPTH, join};
 use crate::error::LayerRule;
 use alloc::{
     format,
@@ -9,8 +9,8 @@ use alloc::{
     vec::Vec,
 };
 
-/// What stands in for a part that is taken out.
-pub(super) const HOLLOW: LayerSpec = LayerSpec::LastStep { width: 0 };
+/// The placeholder for a part that was moved out.
+pub(super) const HOLLOW: LayerSpec = LayerSpec::LastStep(LastStep::new(0));
 
 impl Clone for LayerSpec {
     fn clone(&self) -> Self {
@@ -37,7 +37,7 @@ impl PartialEq for LayerSpec {
     }
 }
 
-/// Takes parts of parts out before they are dropped, so that depth costs no stack.
+/// Moves nested parts out before they are dropped, so that dropping does not recurse.
 impl Drop for LayerSpec {
     fn drop(&mut self) {
         if self.children().all(|part| part.children().next().is_none()) {
@@ -72,7 +72,7 @@ impl LayerSpec {
         row.iter_mut().chain(one).chain(other)
     }
 
-    /// Levels of layers within layers: 1 for a layer without others inside.
+    /// The number of levels of nested layers: 1 for a layer without parts.
     pub fn depth(&self) -> usize {
         let (mut depth, mut level) = (0, vec![self]);
         while !level.is_empty() {
@@ -82,12 +82,12 @@ impl LayerSpec {
         depth
     }
 
-    /// Refuses what is nested too deeply to be walked.
+    /// Refuses more than [`MAX_DEPTH`] levels.
     pub(crate) fn check_depth(&self) -> Result<(), LayerRule> {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// This node and every part of it with its path, in order, the whole before its parts.
+    /// This node and all its parts with their paths, in order, each before its own parts.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
@@ -119,7 +119,7 @@ impl LayerSpec {
                 leaf => break leaf.own_widths().0,
             }
         };
-        // The outputs of both directions stand side by side.
+        // A bidirectional layer outputs the rows of both directions, concatenated.
         let (mut output, mut open) = (0usize, vec![self]);
         while let Some(node) = open.pop() {
             match node {
@@ -135,37 +135,19 @@ impl LayerSpec {
     /// Values per input row and per output row of a layer without parts.
     fn own_widths(&self) -> (usize, usize) {
         match self {
-            LayerSpec::Linear { inputs, outputs, .. } => (*inputs, *outputs),
-            LayerSpec::ActivationLayer { width, .. }
-            | LayerSpec::PRelu { width, .. }
-            | LayerSpec::LayerNorm { width, .. }
-            | LayerSpec::RmsNorm { width, .. }
-            | LayerSpec::Dropout { width, .. }
-            | LayerSpec::LastStep { width }
-            | LayerSpec::MeanOverSteps { width } => (*width, *width),
+            LayerSpec::ActivationLayer { width, .. } => (*width, *width),
             LayerSpec::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
             LayerSpec::Custom { dims, .. } => (dims.input, dims.output),
-            LayerSpec::Residual { .. }
-            | LayerSpec::Sequential { .. }
-            | LayerSpec::Reversed(_)
-            | LayerSpec::Bidirectional { .. } => (0, 0),
-            listed => listed.listed::<f64>().map_or((0, 0), |layer| (layer.dims().input, layer.dims().output)),
+            listed => listed.listed().map_or((0, 0), |(_, layer)| (layer.dims().input, layer.dims().output)),
         }
     }
 
-    /// What it is, in a word or two.
+    /// The kind of the layer in a few words, for tables and messages.
     pub(crate) fn title(&self) -> String {
         match self {
-            LayerSpec::Linear { .. } => "Linear".into(),
             LayerSpec::ActivationLayer { activation, .. } => activation.name().into(),
-            LayerSpec::PRelu { .. } => "PRelu".into(),
-            LayerSpec::LayerNorm { .. } => "LayerNorm".into(),
-            LayerSpec::RmsNorm { .. } => "RmsNorm".into(),
-            LayerSpec::Dropout { rate, .. } => format!("Dropout {rate}"),
             LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
             LayerSpec::Sequential { .. } => "Sequential".into(),
-            LayerSpec::LastStep { .. } => "LastStep".into(),
-            LayerSpec::MeanOverSteps { .. } => "MeanOverSteps".into(),
             LayerSpec::Recurrent { cell, .. } => format!("Recurrent {cell}"),
             LayerSpec::Reversed(first) => {
                 let (mut layer, mut title) = (first, String::from("Reversed "));
@@ -176,7 +158,11 @@ impl LayerSpec {
             }
             LayerSpec::Bidirectional { .. } => "Bidirectional".into(),
             LayerSpec::Custom { kind, .. } => short(kind).into(),
-            listed => listed.listed_facts().map_or_else(String::new, |(name, _)| name.into()),
+            listed => {
+                let (name, facts) =
+                    listed.listed().map_or(("", Vec::new()), |(name, layer)| (name, layer.training_facts()));
+                facts.into_iter().fold(String::from(name), |title, (_, value)| title + " " + &value)
+            }
         }
     }
 }

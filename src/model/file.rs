@@ -4,9 +4,9 @@ use super::Model;
 use crate::{
     block::Blocks,
     checkpoint::{
-        block_tensor, compare_networks, damaged, failed, file,
+        CHECKSUM, block_tensor, compare_networks, damaged, failed, file,
         format::{self, Checksum, Header, Tensor},
-        mismatch, refused,
+        mismatch, read, refused, take_tensor,
     },
     dataset::Standardize,
     error::Error,
@@ -38,7 +38,9 @@ struct Description {
 /// Entries of the metadata.
 const VERSION: &str = "chainrule model";
 const DESCRIPTION: &str = "model";
-const CHECKSUM: &str = "checksum";
+
+/// The name of the tensor of the buffers.
+const BUFFERS: &str = "chainrule/buffers";
 
 /// The version of the format that this crate writes and reads.
 const CURRENT: u32 = 1;
@@ -177,16 +179,23 @@ impl<T: Scalar> Model<T> {
         let (dtype, size) = precision.dtype();
         let mut bytes = reserve("the parameters of a file", self.parameters.len().saturating_mul(size))?;
         let mut tensors = Vec::new();
-        for block in &Blocks::collect(|visit| self.network.blocks(visit)) {
+        let mut tensor = |name: String, shape: Vec<usize>, values: &[T]| {
             let first = bytes.len();
-            for (i, &x) in self.parameters[block.range.clone()].iter().enumerate() {
+            for (i, &x) in values.iter().enumerate() {
                 let rule = "within the range of the number format of the file";
                 let written = precision.write(&mut bytes, to_f64(x));
-                written.ok_or_else(|| refused(&block.name, rule, format!("{} at place {i}", to_f64(x))))?;
+                written.ok_or_else(|| refused(&name, rule, format!("{} at place {i}", to_f64(x))))?;
             }
-            let data_offsets = [first, bytes.len()];
-            let tensor = Tensor { dtype: dtype.into(), shape: block.shape.to_vec(), data_offsets };
-            tensors.push((block_tensor(&block.name).into(), tensor));
+            let tensor = Tensor { dtype: dtype.into(), shape, data_offsets: [first, bytes.len()] };
+            tensors.push((name, tensor));
+            Ok::<(), Error>(())
+        };
+        for block in &Blocks::collect(|visit| self.network.blocks(visit)) {
+            let values = &self.parameters[block.range.clone()];
+            tensor(block_tensor(&block.name).into(), block.shape.to_vec(), values)?;
+        }
+        if !self.buffers.is_empty() {
+            tensor(BUFFERS.into(), Vec::from([self.buffers.len()]), &self.buffers)?;
         }
         tensors.sort_by(|a: &(String, Tensor), b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let description = serde_json::to_string(&Description {
@@ -214,7 +223,7 @@ impl<T: Scalar> Model<T> {
     /// block, for parameters that are not those of the described network; [`Error::CheckpointValue`] for one that is
     /// not finite in `T`. The errors of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (header, data) = read(bytes)?;
+        let (header, data) = read(bytes, VERSION, CURRENT)?;
         let description = describe(&header)?;
         let network = description.network.build()?;
         assemble(network, description, &header, data)
@@ -226,7 +235,7 @@ impl<T: Scalar> Model<T> {
     /// Those of [`from_bytes`](Self::from_bytes), [`Error::CustomPart`] apart; [`Error::Checkpoint`], naming the layer,
     /// for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
-        let (header, data) = read(bytes)?;
+        let (header, data) = read(bytes, VERSION, CURRENT)?;
         let description = describe(&header)?;
         compare_networks(&network.spec(), &description.network)?;
         assemble(Box::new(network), description, &header, data)
@@ -266,20 +275,6 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// The header and the values of a file, its version and checksum compared.
-fn read(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
-    let (header, data) = format::read(bytes).map_err(damaged)?;
-    let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
-    if entry(VERSION) != CURRENT.to_string() {
-        return Err(Error::CheckpointVersion { found: entry(VERSION).into(), expected: CURRENT });
-    }
-    // A fuzzer would never guess it.
-    if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
-        return Err(damaged("its checksum is that of other data"));
-    }
-    Ok((header, data))
-}
-
 fn describe(header: &Header) -> Result<Description, Error> {
     serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
 }
@@ -295,35 +290,20 @@ fn assemble<T: Scalar>(
         header.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let mut parameters = reserve("the parameters", network.dims().parameters.min(data.len()))?;
     for block in &Blocks::collect(|visit| network.blocks(visit)) {
-        let tensor = tensors.remove(&*block_tensor(&block.name));
-        let tensor = tensor.ok_or_else(|| mismatch(&block.name, "a tensor", "none"))?;
-        if tensor.shape != block.shape {
-            let [expected, found] = [&block.shape[..], &tensor.shape].map(|shape| format!("shape {shape:?}"));
-            return Err(mismatch(&block.name, expected, found));
-        }
-        let precision = Precision::named(&tensor.dtype);
-        let precision = precision.ok_or_else(|| mismatch(&block.name, "F64, F32, F16 or BF16", &tensor.dtype))?;
-        let (bytes, size) = (&data[tensor.bytes()], precision.dtype().1);
-        if bytes.len() != block.range.len().saturating_mul(size) {
-            return Err(damaged(format!("tensor {:?} has not the bytes of its shape", block.name)));
-        }
-        for (i, bytes) in bytes.chunks(size).enumerate() {
-            let x = precision.read(bytes);
-            let value = scalar::<T>(x);
-            if !value.is_finite() {
-                return Err(refused(
-                    &block.name,
-                    "finite in the number format of the model",
-                    format!("{x} at place {i}"),
-                ));
-            }
-            parameters.push(value);
-        }
+        let tensor = take_tensor(&mut tensors, block)?;
+        read_tensor(&block.name, tensor, block.range.len(), data, &mut parameters)?;
+    }
+    let mut buffers = Vec::new();
+    if let Some(tensor) = tensors.remove(BUFFERS) {
+        let count = tensor.shape.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
+        read_tensor(BUFFERS, tensor, count, data, &mut buffers)?;
     }
     if let Some(name) = tensors.keys().next() {
         return Err(mismatch(name, "no such block", "a tensor"));
     }
-    let mut model = Model::boxed(network, parameters)?;
+    let model = Model::boxed(network, parameters)?;
+    let fits = model.with_buffers(&buffers);
+    let mut model = fits.map_err(|error| mismatch(BUFFERS, "the buffers of the network", error))?;
     let Description { inputs, outputs, columns, classes, .. } = description;
     // The values of a description are checked as those of a caller.
     if let Some(scale) = inputs {
@@ -339,4 +319,29 @@ fn assemble<T: Scalar>(
         model = model.name_classes(classes)?;
     }
     Ok(model)
+}
+
+/// Appends the `count` values of a tensor to `values`.
+fn read_tensor<T: Scalar>(
+    name: &str,
+    tensor: &Tensor,
+    count: usize,
+    data: &[u8],
+    values: &mut Vec<T>,
+) -> Result<(), Error> {
+    let precision = Precision::named(&tensor.dtype);
+    let precision = precision.ok_or_else(|| mismatch(name, "F64, F32, F16 or BF16", &tensor.dtype))?;
+    let (bytes, size) = (&data[tensor.bytes()], precision.dtype().1);
+    if bytes.len() != count.saturating_mul(size) {
+        return Err(damaged(format!("tensor {name:?} has not the bytes of its shape")));
+    }
+    for (i, bytes) in bytes.chunks(size).enumerate() {
+        let x = precision.read(bytes);
+        let value = scalar::<T>(x);
+        if !value.is_finite() {
+            return Err(refused(name, "finite in the number format of the model", format!("{x} at place {i}")));
+        }
+        values.push(value);
+    }
+    Ok(())
 }

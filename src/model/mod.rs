@@ -31,11 +31,12 @@ pub use stream::Stream;
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
+    batch_shape::BatchShape,
     block::Blocks,
     dataset::{Dataset, Standardize, first_non_finite},
     error::{Error, require_length},
     kernel::aligned::Aligned,
-    layer::Layer,
+    layer::{Buffers, Layer},
     loss::{Loss, softmax},
     metrics::predicted_classes,
     network::summary,
@@ -43,6 +44,7 @@ use crate::{
     size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
+    workspace::Workspace,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -55,6 +57,7 @@ use core::fmt;
 pub struct Model<T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
+    buffers: Vec<T>,
     inputs: Option<Standardize>,
     outputs: Option<Standardize>,
     columns: Vec<String>,
@@ -78,8 +81,21 @@ impl<T: Scalar> Model<T> {
             let block = blocks.at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
             return Err(Error::NonFiniteParameters { block, step: 0 });
         }
+        let buffers = Buffers::of(&*network)?.values().to_vec();
         let (inputs, outputs, columns, classes) = (None, None, Vec::new(), Vec::new());
-        Ok(Model { network, parameters, inputs, outputs, columns, classes })
+        Ok(Model { network, parameters, buffers, inputs, outputs, columns, classes })
+    }
+
+    /// Sets the values that layers keep beside their parameters.
+    fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
+        require_length("buffers", self.buffers.len(), buffers.len())?;
+        Ok(Model { buffers: buffers.to_vec(), ..self })
+    }
+
+    /// A workspace for inference.
+    fn workspace(&self, capacity: BatchShape<'_>) -> Result<Workspace<T, &dyn Layer<T>>, Error> {
+        let mut workspace = Workspace::for_inference(self.network(), capacity)?;
+        workspace.set_buffers(&self.buffers).map(|()| workspace)
     }
 
     /// Sets the scale that inputs are brought to before the network: that of the training data.
@@ -249,8 +265,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     where
         L: 'static,
     {
-        let parameters = self.parameters().to_vec();
-        Model::new(self.into_network(), parameters)
+        let (parameters, buffers) = (self.parameters().to_vec(), self.workspace().buffers().to_vec());
+        Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
     }
 
     /// A model of the present parameters, while training goes on: its network is built from the description.
@@ -258,7 +274,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::CustomPart`] for a network with a part of your own; those of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
-        Model::boxed(self.network().spec().build()?, self.parameters().to_vec())
+        let model = Model::boxed(self.network().spec().build()?, self.parameters().to_vec())?;
+        model.with_buffers(self.workspace().buffers())
     }
 }
 
@@ -269,7 +286,9 @@ impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>
     /// # Errors
     /// Those of [`Trainer::new`], initialization apart.
     pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
-        let (network, parameters) = model.into_parts();
-        Trainer::with_parameters(network, Aligned::copy_of("the parameters", &parameters)?, loss, transform, settings)
+        let Model { network, parameters, buffers, .. } = model;
+        let parameters = Aligned::copy_of("the parameters", &parameters)?;
+        let mut trainer = Trainer::with_parameters(network, parameters, loss, transform, settings)?;
+        trainer.workspace_mut().set_buffers(&buffers).map(|()| trainer)
     }
 }

@@ -33,8 +33,7 @@ pub struct Predictor<'m, T: Scalar> {
 
 impl<'m, T: Scalar> Predictor<'m, T> {
     pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
-        let workspace = Workspace::for_inference(model.network(), BatchShape::batch(1))?;
-        Ok(Predictor { model, workspace })
+        Ok(Predictor { model, workspace: model.workspace(BatchShape::batch(1))? })
     }
 
     /// The outputs for the samples of `data`, in their order: as [`Model::predict`].

@@ -50,10 +50,10 @@ impl<'m, T: Scalar> Stream<'m, T> {
         for (path, part) in model.network.spec().parts() {
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
-                LayerSpec::MeanOverSteps { .. } => "reads all steps at once",
+                LayerSpec::MeanOverSteps(_) => "reads all steps at once",
                 LayerSpec::Recurrent { .. } if ended => "keeps a state after the last step",
                 other => {
-                    ended |= matches!(other, LayerSpec::LastStep { .. });
+                    ended |= matches!(other, LayerSpec::LastStep(_));
                     custom |= matches!(other, LayerSpec::Custom { .. });
                     continue;
                 }
@@ -66,7 +66,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let dims = model.network.dims();
         let mut stream = Stream {
             model,
-            workspace: Workspace::for_inference(model.network(), BatchShape::batch(1))?,
+            workspace: model.workspace(BatchShape::batch(1))?,
             x: filled("the input of a step", dims.input, T::zero())?,
             y: filled("the output of a step", dims.output, T::zero())?,
         };
@@ -83,7 +83,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let (w, mut rng) = (&self.model.parameters, generator(0));
         let mut x = filled("the steps of a trial", self.x.len().saturating_mul(STEPS), T::zero())?;
         x.iter_mut().for_each(|x| *x = scalar(2.0 * uniform(&mut rng) - 1.0));
-        let mut whole = Workspace::for_inference(self.model.network(), BatchShape::sequences(1, STEPS))?;
+        let mut whole = self.model.workspace(BatchShape::sequences(1, STEPS))?;
         for steps in 1..=STEPS {
             let so_far = whole.infer(w, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;
             let step = &x[(steps - 1) * self.x.len()..][..self.x.len()];

@@ -4,10 +4,7 @@ use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     error::Error,
     initializer::InitializerKind,
-    layer::{
-        ActivationLayer, Dropout, LastStep, Layer, LayerNorm, LayerSpec, Linear, MeanOverSteps, PRelu, Residual,
-        RmsNorm, Sequential, join,
-    },
+    layer::{ActivationLayer, Layer, LayerSpec, Residual, Sequential, join},
     recurrent::{
         Bidirectional, Cell, Recurrent, Reversed,
         kind::{ActivationDispatch, CellVisitor},
@@ -39,11 +36,11 @@ impl LayerSpec {
         self.build_at::<T, Typed>("")
     }
 
-    /// The same network for what looks at it once: in `f64`, its activations behind pointers. It runs slower, and this
-    /// crate compiles it for one activation instead of for each; those of a user's own go in, too.
+    /// Builds the network in `f64` with activations as trait objects, for analysis. It runs slower, is compiled once
+    /// instead of for each activation, and can contain custom activations.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build), activations left out.
+    /// Those of [`build`](Self::build), except for custom activations.
     pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<f64, Behind>("")
@@ -70,47 +67,29 @@ impl LayerSpec {
         })
     }
 
-    /// A layer without parts. Apart, for its large frame is not to lie on the stack once a level.
+    /// Builds a layer without parts. A separate function: its large stack frame must not be in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
         let opaque = |kind: &str| Error::CustomPart { path: path.into(), kind: kind.into() };
         Ok(match self {
-            LayerSpec::Linear { inputs, outputs, weights, bias } => {
-                Box::new(Linear::from_parts(*inputs, *outputs, weights.clone(), bias.clone()))
-            }
             LayerSpec::ActivationLayer { width, activation } => {
                 let build = BuildPointwise { width: *width, scalar: PhantomData };
                 A::visit(activation, build).ok_or_else(|| opaque(activation.name()))?
             }
-            LayerSpec::PRelu { width, per_unit, initial } => {
-                let layer = PRelu::new(*width).initial(*initial)?;
-                Box::new(if *per_unit { layer.per_unit() } else { layer })
-            }
-            LayerSpec::LayerNorm { width, epsilon, affine } => {
-                let layer = LayerNorm::new(*width).epsilon(*epsilon)?;
-                Box::new(if *affine { layer } else { layer.without_affine() })
-            }
-            LayerSpec::RmsNorm { width, epsilon, affine } => {
-                let layer = RmsNorm::new(*width).epsilon(*epsilon)?;
-                Box::new(if *affine { layer } else { layer.without_affine() })
-            }
-            LayerSpec::Dropout { width, rate } => Box::new(Dropout::new(*width, *rate)?),
-            LayerSpec::LastStep { width } => Box::new(LastStep::new(*width)),
-            LayerSpec::MeanOverSteps { width } => Box::new(MeanOverSteps::new(*width)),
             LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
                 cell.visit::<A, _>(unroll).ok_or_else(|| opaque(cell.custom_part().unwrap_or_default()))?
             }
             LayerSpec::Custom { kind, .. } => return Err(opaque(kind)),
-            listed => match listed.listed::<T>() {
-                Some(layer) => layer,
+            listed => match listed.build_listed::<T>() {
+                Some(layer) => layer?,
                 None => self.build_at::<T, A>(path)?,
             },
         })
     }
 }
 
-/// As what it is: a layer for each type.
+/// Builds a layer for the type of each activation.
 struct Typed;
 
 impl ActivationDispatch for Typed {
@@ -119,7 +98,7 @@ impl ActivationDispatch for Typed {
     }
 }
 
-/// Behind a pointer: one layer for all of them.
+/// Builds one layer for all activations, which are trait objects.
 struct Behind;
 
 impl ActivationDispatch for Behind {
@@ -140,7 +119,7 @@ impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
     }
 }
 
-/// Everything of a recurrent layer but its cell.
+/// The settings of a recurrent layer without its cell.
 struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,

@@ -1,4 +1,12 @@
-//! The backward pass of a recurrent layer: backpropagation through time.
+//! The backward pass of a recurrent layer: backpropagation through time (Werbos 1990).
+//!
+//! With g_t = ∂L/∂h_t and δ_t = ∂L/∂z_t, for the steps from last to first:
+//!
+//! 1. `g_t = dy_t + d_h_prev`, where `d_h_prev` is what step t + 1 gave.
+//! 2. The cell's stages, from last to first: δ_t from g_t, in place of the saved values.
+//! 3. `d_h_prev = δ_t U`, added to what the cell gives h_{t−1} by itself.
+//!
+//! Then, for many steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows: `dx = δ W`.
 
 use super::{
     cell::Operand,
@@ -9,7 +17,7 @@ use super::{
 use crate::{
     kernel::{
         elementwise::map2,
-        gemm::{Epilogue, Matrix, PackedB, gemm, gemm_nn, pack, packed_b_len},
+        gemm::{Epilogue, Matrix, gemm, gemm_nn, pack, packed_b_len},
         prefetch::request,
         row_chain::GRAIN,
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
@@ -22,7 +30,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// What the steps of a backward pass read.
+/// The values that all steps of a backward pass read.
 struct BackwardSteps<'a, T> {
     packed_products: &'a [T],
     h_start: &'a [T],
@@ -33,6 +41,21 @@ struct BackwardSteps<'a, T> {
     /// The first rows, which `dy` lacks.
     zero_rows: usize,
     wants_start: bool,
+}
+
+impl<T: Scalar> BackwardSteps<'_, T> {
+    /// `g_t = d_h_prev + dy_t` for these rows of y; dy may lack the first rows of all, where it is zero.
+    fn add_dy(&self, rows: Range<usize>, d_h_prev: &[T], d_h: &mut [T]) {
+        let hidden = d_h.len() / rows.len();
+        let zeros = self.zero_rows.saturating_sub(rows.start).min(rows.len());
+        let (without_dy, with_dy) = d_h_prev.split_at(zeros * hidden);
+        let (start, rest) = d_h.split_at_mut(zeros * hidden);
+        start.copy_from_slice(without_dy);
+        if zeros < rows.len() {
+            let first = rows.start + zeros - self.zero_rows;
+            map2(with_dy, &self.dy[first * hidden..][..rest.len()], rest, |state, dy| state + dy);
+        }
+    }
 }
 
 impl Unrolled {
@@ -132,8 +155,12 @@ impl Unrolled {
         }
     }
 
-    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients dL/dh_t, of the state before,
-    /// of an operand, of the rest of the state, and kept between stages.
+    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients with respect to h_t, h_{t−1}, the
+    /// operand of a stage, the cell state, and those between stages.
+    ///
+    /// # Shapes
+    /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], the gradients of h and of an
+    /// operand \[samples, hidden\].
     fn backward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -172,14 +199,8 @@ impl Unrolled {
                 let before = shape.step(step - 1).start + first;
                 (rows(given.y, before, active, hidden), rows(given.cell_states, before, active, cell_width))
             };
-            let zeros = given.zero_rows.saturating_sub(now).min(active);
-            let (state, rest) = d_h_prev.split_at(zeros * hidden);
-            let (total_of_zeros, total_of_rest) = d_h.split_at_mut(zeros * hidden);
-            total_of_zeros.copy_from_slice(state);
-            if zeros < active {
-                let dy = rows(given.dy, now + zeros - given.zero_rows, active - zeros, hidden);
-                map2(rest, dy, total_of_rest, |state, loss| state + loss);
-            }
+            // STEP 1: g_t = dy_t + d_h_prev.
+            given.add_dy(now..now + active, d_h_prev, d_h);
             let mut gradient = StepGradient::new(live, ctx.part(0), step);
             gradient.gather(&[d_h_prev, d_cell_state]);
             gradient.advance();
@@ -187,6 +208,7 @@ impl Unrolled {
             gradient.report(INJECTION_LINK, Factor::Addition, None);
             d_h_prev.fill(T::zero());
             for stage in (0..stages).rev() {
+                // STEP 2: δ of the gates of this stage, in z and u.
                 cell.backward(BackwardStage {
                     sizes,
                     stage,
@@ -211,27 +233,23 @@ impl Unrolled {
                 }
                 gradient.report(ACTIVATION_LINK, Factor::Activation, self.sole_activation(cell));
                 let wants_state = step > 0 || given.wants_start;
-                let (mut own, mut offset) = (false, 0);
-                for (product, column) in self.products() {
-                    let outputs = product.gates.len() * hidden;
-                    let right = PackedB::packed(&given.packed_products[offset..], hidden, outputs);
-                    offset += packed_b_len::<T>(hidden, outputs);
-                    let skipped = product.operand == Operand::Hidden && !wants_state;
-                    if product.stage != stage || skipped {
-                        continue;
-                    }
+                // STEP 3: d_h_prev += δ U, or the same for the operand that the stage before wrote.
+                let mut has_operand = false;
+                for (product, column, weights) in self.packed_of_stage(stage, given.packed_products, true) {
                     let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };
-                    let d = Matrix::new(&slab[column..], stride);
-                    if product.operand == Operand::Hidden {
-                        gemm(d, right, active, d_h_prev, hidden, Epilogue::Accumulate);
-                    } else {
-                        let epilogue = if own { Epilogue::Accumulate } else { Epilogue::Overwrite };
-                        gemm(d, right, active, d_operand, hidden, epilogue);
-                        own = true;
+                    let delta = Matrix::new(&slab[column..], stride);
+                    match product.operand {
+                        Operand::Hidden if !wants_state => {}
+                        Operand::Hidden => gemm(delta, weights, active, d_h_prev, hidden, Epilogue::Accumulate),
+                        Operand::StageOutput => {
+                            let epilogue = if has_operand { Epilogue::Accumulate } else { Epilogue::Overwrite };
+                            gemm(delta, weights, active, d_operand, hidden, epilogue);
+                            has_operand = true;
+                        }
                     }
                 }
                 if wants_state {
-                    let operand: &[T] = if own { d_operand } else { &[] };
+                    let operand: &[T] = if has_operand { d_operand } else { &[] };
                     gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev, operand]);
                     gradient.report(RECURRENT_LINK, Factor::Weights, None);
                 }

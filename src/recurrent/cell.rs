@@ -1,10 +1,11 @@
 //! The contract of a recurrent cell: element-wise stages between matrix products with the recurrent weights.
 
+use super::kind::CellKind;
 use crate::{
     activation::AnyActivation,
     block::Gate,
     kernel::fused::{Fused, fused, fused_mut},
-    layer::{CellKind, hold},
+    layer::hold,
     scalar::Scalar,
 };
 use alloc::{vec, vec::Vec};
@@ -261,9 +262,8 @@ pub struct StepBounds {
 /// ```
 ///
 /// # Required
-/// `gates` names the parts of the pre-activation `z = W x + U h_prev + b`. `forward` computes `h` from `z`. `backward`
-/// replaces `z` by its gradient. The recurrent layer owns `W` \[gates · hidden, inputs\], `U`
-/// \[gates · hidden, hidden\] and the biases.
+/// `gates` names the parts of `z = W x + U h_prev + b`. `forward` computes `h` from `z`. `backward` replaces `z` by its
+/// gradient. The layer owns `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\] and the biases.
 ///
 /// # Optional
 /// | method | default | override it if |
@@ -276,14 +276,11 @@ pub struct StepBounds {
 ///
 /// # Rules
 /// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward
-/// pass runs them in reverse order. A stage receives one sample at a time.
-/// * There is at least one gate. Names of gates differ.
+/// pass runs them in reverse order. A stage receives one sample at a time. A network with a cell that breaks a rule is
+/// refused with [`Error::InvalidLayer`](crate::Error::InvalidLayer):
+/// * There is at least one gate. Names of gates differ. Every method returns the same value each time.
 /// * The gates of a product exist. Separate products have theirs in order, without gaps.
 /// * Each stage after the first has a product. No product of stage 0 has the operand [`Operand::StageOutput`].
-/// * Every method returns the same value each time.
-///
-/// A network or workspace with a cell that breaks a rule is refused with
-/// [`Error::InvalidLayer`](crate::Error::InvalidLayer), which names the layer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cell of a recurrent layer",
     label = "not a cell of a recurrent layer",

@@ -1,11 +1,11 @@
 //! The plain recurrent cell.
 
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds, UnitSizes};
+use super::kind::CellKind;
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::CellKind,
     linalg::Upper,
     scalar::Scalar,
 };

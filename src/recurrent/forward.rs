@@ -19,7 +19,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// What the steps of a forward pass read.
+/// The values that all steps of a forward pass read.
 struct ForwardSteps<'a, T> {
     /// Whether a backward pass can follow.
     saves: bool,
@@ -65,7 +65,7 @@ impl Unrolled {
             let step = batch.saturating_mul(sizes.kept().saturating_add(cell_width));
             SavedValues::new(sizes, batch, 2 * batch, cut(SCRATCH, &mut scratch, step))
         };
-        // Without saving, the cell state of two steps takes turns.
+        // Without saving, two buffers hold the cell states of even and odd steps.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
         let given = ForwardSteps { saves: keep, packed_products, recurrent_bias, h_start, cell_state_start };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
@@ -100,7 +100,13 @@ impl Unrolled {
         ctx.report_forward(Factor::Other, x, y);
     }
 
-    /// Runs some steps for the samples of the slabs: z, u, operands, cell state, y, and the state at the end.
+    /// Runs some steps for the samples of the slabs. z holds `W x + b`. For each stage of the cell
+    ///
+    /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or the same of the cell's own operand;
+    /// 2. the stage itself: `h_t` and the cell state from z, u and the state before.
+    ///
+    /// # Shapes
+    /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], y \[samples, hidden\].
     fn forward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -131,14 +137,7 @@ impl Unrolled {
                 _ => cell_states.previous_and_current(step),
             };
             for stage in 0..stages {
-                let mut offset = 0;
-                for (product, column) in self.products() {
-                    let outputs = product.gates.len() * hidden;
-                    let right = PackedB::packed(&given.packed_products[offset..], outputs, hidden);
-                    offset += packed_b_len::<T>(outputs, hidden);
-                    if product.stage != stage {
-                        continue;
-                    }
+                for (product, column, weights) in self.packed_of_stage(stage, given.packed_products, false) {
                     let operand = match product.operand {
                         Operand::Hidden => Matrix::new(h_prev, hidden),
                         Operand::StageOutput => Matrix::new(&operand[(stage - 1) * hidden..], own),
@@ -146,9 +145,9 @@ impl Unrolled {
                     if product.keep_separate {
                         let bias = given.recurrent_bias.get(column..).filter(|bias| !bias.is_empty());
                         let epilogue = bias.map_or(Epilogue::Overwrite, Epilogue::Bias);
-                        gemm(operand, right, active, &mut u[column..], apart, epilogue);
+                        gemm(operand, weights, active, &mut u[column..], apart, epilogue);
                     } else {
-                        gemm(operand, right, active, &mut z[column..], gates, Epilogue::Accumulate);
+                        gemm(operand, weights, active, &mut z[column..], gates, Epilogue::Accumulate);
                     }
                 }
                 let monitored_z = monitored_z.get_mut(..active * gates).unwrap_or_default();

@@ -2,17 +2,28 @@
 
 use super::{
     cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes},
+    kind::CellKind,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::{CellKind, GruVariant},
     linalg::Upper,
     scalar::Scalar,
 };
 use alloc::{vec, vec::Vec};
+
+/// Where the reset gate of a GRU acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum GruVariant {
+    /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. PyTorch's and cuDNN's.
+    #[default]
+    ResetAfter,
+    /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. The paper's.
+    ResetBefore,
+}
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
 ///
@@ -46,51 +57,124 @@ impl Gru {
         UnitSizes { gates: 3, separate, cell_state: 0, between_stages, operand: before && stage == 0 }
     }
 
+    /// Stage 0 with the reset before the product: `r = σ(z_r)`, and the operand of `U_n` is `r ⊙ h_{t−1}`.
     #[inline(always)]
-    fn step<T: Scalar, const SAVES: bool>(&self, stage: usize, unit: CellForward<'_, T>) {
-        let n = unit.h_prev.len();
-        let (zr, zz, zn) = thirds(unit.z, n);
-        by_blocks!(T, LANES, at in n, {
-            let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
-            let (h, mut out) = (load_block::<T, LANES>(unit.h_prev, at), [T::zero(); LANES]);
-            if self.variant == GruVariant::ResetBefore && stage == 0 {
-                for j in 0..LANES {
-                    let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
-                    (out[j], r[j]) = (reset * h[j], kept);
-                }
-                if SAVES {
-                    store_block(zr, at, r);
-                }
-                store_block(unit.operand, at, out);
-                continue;
+    fn forward_reset<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
+        let hidden = unit.h_prev.len();
+        let [z_r, ..] = thirds(unit.z, hidden);
+        by_blocks!(T, LANES, at in hidden, {
+            let (mut r, h_prev) = (load_block::<T, LANES>(z_r, at), load_block::<T, LANES>(unit.h_prev, at));
+            let mut operand = [T::zero(); LANES];
+            for j in 0..LANES {
+                let ([reset, _], saved) = saved_gate::sigmoid(r[j]);
+                (operand[j], r[j]) = (reset * h_prev[j], saved);
             }
-            let mut candidate = load_block::<T, LANES>(zn, at);
+            if SAVES {
+                store_block(z_r, at, r);
+            }
+            store_block(unit.operand, at, operand);
+        });
+    }
+
+    /// The last stage: `n = tanh(z_n)`, to which the reset after the product adds `r ⊙ u`, and
+    /// `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
+    #[inline(always)]
+    fn forward_update<T: Scalar, const SAVES: bool>(&self, unit: CellForward<'_, T>) {
+        let hidden = unit.h_prev.len();
+        let [z_r, z_z, z_n] = thirds(unit.z, hidden);
+        by_blocks!(T, LANES, at in hidden, {
+            let (mut z, mut n) = (load_block::<T, LANES>(z_z, at), load_block::<T, LANES>(z_n, at));
+            let (h_prev, mut h) = (load_block::<T, LANES>(unit.h_prev, at), [T::zero(); LANES]);
             if self.variant == GruVariant::ResetAfter {
-                let u = load_block::<T, LANES>(unit.u, at);
+                let (mut r, u) = (load_block::<T, LANES>(z_r, at), load_block::<T, LANES>(unit.u, at));
                 for j in 0..LANES {
-                    let ([reset, _], kept) = saved_gate::sigmoid(r[j]);
-                    candidate[j] += reset * u[j];
-                    r[j] = kept;
+                    let ([reset, _], saved) = saved_gate::sigmoid(r[j]);
+                    n[j] += reset * u[j];
+                    r[j] = saved;
                 }
                 if SAVES {
-                    store_block(zr, at, r);
+                    store_block(z_r, at, r);
                 }
                 if !unit.monitored_z.is_empty() {
-                    store_block(&mut unit.monitored_z[2 * n..], at, candidate);
+                    store_block(&mut unit.monitored_z[2 * hidden..], at, n);
                 }
             }
             for j in 0..LANES {
                 // 1 − σ(z) is σ(−z), without cancellation.
-                let (([update, rest], kept), (n, n_kept)) = (saved_gate::sigmoid(z[j]), saved_gate::tanh(candidate[j]));
-                out[j] = rest * n + update * h[j];
-                (z[j], candidate[j]) = (kept, n_kept);
+                let ([update, complement], saved_z) = saved_gate::sigmoid(z[j]);
+                let (candidate, saved_n) = saved_gate::tanh(n[j]);
+                h[j] = complement * candidate + update * h_prev[j];
+                (z[j], n[j]) = (saved_z, saved_n);
             }
             if SAVES {
-                store_block(zz, at, z);
-                store_block(zn, at, candidate);
+                store_block(z_z, at, z);
+                store_block(z_n, at, n);
             }
-            store_block(unit.h, at, out);
+            store_block(unit.h, at, h);
         });
+    }
+
+    /// Backward of [`forward_update`](Self::forward_update): `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n)`,
+    /// `dh_{t−1} += dh ⊙ z`. With the reset after the product, `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`.
+    #[inline(always)]
+    fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
+        let hidden = unit.h_prev.len();
+        let [z_r, z_z, z_n] = thirds(unit.z, hidden);
+        by_blocks!(T, LANES, at in hidden, {
+            let (mut z, mut n) = (load_block::<T, LANES>(z_z, at), load_block::<T, LANES>(z_n, at));
+            let (h_prev, dh) = (load_block::<T, LANES>(unit.h_prev, at), load_block::<T, LANES>(unit.d_h, at));
+            let (mut dh_prev, mut d_update) = (load_block::<T, LANES>(unit.d_h_prev, at), [T::zero(); LANES]);
+            for j in 0..LANES {
+                let ([update, complement, _], [candidate, slope]) = (sigmoid_from_saved(z[j]), tanh_from_saved(n[j]));
+                d_update[j] = dh[j] * (h_prev[j] - candidate);
+                n[j] = dh[j] * complement * slope;
+                dh_prev[j] += dh[j] * update;
+            }
+            store_block(z_n, at, n);
+            store_block(unit.d_h_prev, at, dh_prev);
+            if self.variant == GruVariant::ResetBefore {
+                store_block(unit.between_stages, at, d_update);
+                continue;
+            }
+            let (mut r, mut u) = (load_block::<T, LANES>(z_r, at), load_block::<T, LANES>(unit.u, at));
+            for j in 0..LANES {
+                let ([reset, _, d_reset], [.., slope]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
+                r[j] = n[j] * u[j] * d_reset;
+                z[j] = d_update[j] * slope;
+                u[j] = n[j] * reset;
+            }
+            store_block(z_r, at, r);
+            store_block(z_z, at, z);
+            store_block(unit.u, at, u);
+        });
+    }
+
+    /// Backward of [`forward_reset`](Self::forward_reset): with d the gradient of the operand, `∂r = d ⊙ h_{t−1} ⊙ σ′`,
+    /// `dh_{t−1} += d ⊙ r`. The update gate's gradient waits here for its σ′.
+    #[inline(always)]
+    fn backward_reset<T: Scalar>(unit: CellBackward<'_, T>) {
+        let hidden = unit.h_prev.len();
+        let [z_r, z_z, _] = thirds(unit.z, hidden);
+        by_blocks!(T, LANES, at in hidden, {
+            let (mut r, mut z) = (load_block::<T, LANES>(z_r, at), load_block::<T, LANES>(z_z, at));
+            let (h_prev, d) = (load_block::<T, LANES>(unit.h_prev, at), load_block::<T, LANES>(unit.d_operand, at));
+            let mut dh_prev = load_block::<T, LANES>(unit.d_h_prev, at);
+            let d_update = load_block::<T, LANES>(unit.between_stages, at);
+            for j in 0..LANES {
+                let ([reset, _, d_reset], [.., slope]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
+                dh_prev[j] += d[j] * reset;
+                r[j] = d[j] * h_prev[j] * d_reset;
+                z[j] = d_update[j] * slope;
+            }
+            store_block(z_r, at, r);
+            store_block(z_z, at, z);
+            store_block(unit.d_h_prev, at, dh_prev);
+        });
+    }
+
+    /// Whether a stage is the one that makes the operand of the candidate's product.
+    const fn resets(&self, stage: usize) -> bool {
+        matches!(self.variant, GruVariant::ResetBefore) && stage == 0
     }
 }
 
@@ -111,7 +195,7 @@ impl Cell for Gru {
     }
 
     fn sizes(&self) -> CellSizes {
-        // dL/dz of the update gate's value, between the two stages.
+        // The gradient of the update gate, from the last stage to stage 0.
         CellSizes { cell_state: 0, between_stages: (self.variant == GruVariant::ResetBefore) as usize }
     }
 
@@ -146,56 +230,18 @@ impl Cell for Gru {
     #[inline(always)]
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
         unit.check("Gru", self.unit_sizes(stage));
-        if unit.saves { self.step::<T, true>(stage, unit) } else { self.step::<T, false>(stage, unit) }
+        match (self.resets(stage), unit.saves) {
+            (true, true) => Self::forward_reset::<T, true>(unit),
+            (true, false) => Self::forward_reset::<T, false>(unit),
+            (false, true) => self.forward_update::<T, true>(unit),
+            (false, false) => self.forward_update::<T, false>(unit),
+        }
     }
 
     #[inline(always)]
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
         unit.check("Gru", self.unit_sizes(stage));
-        let n = unit.h_prev.len();
-        let (zr, zz, zn) = thirds(unit.z, n);
-        by_blocks!(T, LANES, at in n, {
-            let (mut r, mut z) = (load_block::<T, LANES>(zr, at), load_block::<T, LANES>(zz, at));
-            let (mut d_h, h) = (load_block::<T, LANES>(unit.d_h_prev, at), load_block::<T, LANES>(unit.h_prev, at));
-            if self.variant == GruVariant::ResetBefore && stage == 0 {
-                let d_operand = load_block::<T, LANES>(unit.d_operand, at);
-                let held = load_block::<T, LANES>(unit.between_stages, at);
-                for j in 0..LANES {
-                    let ([reset, _, d_reset], [.., d_update]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
-                    d_h[j] += d_operand[j] * reset;
-                    r[j] = d_operand[j] * h[j] * d_reset;
-                    z[j] = held[j] * d_update;
-                }
-                store_block(zr, at, r);
-                store_block(zz, at, z);
-                store_block(unit.d_h_prev, at, d_h);
-                continue;
-            }
-            let (mut candidate, dh) = (load_block::<T, LANES>(zn, at), load_block::<T, LANES>(unit.d_h, at));
-            let mut d_update = [T::zero(); LANES];
-            for j in 0..LANES {
-                let ([update, rest, _], [n, slope]) = (sigmoid_from_saved(z[j]), tanh_from_saved(candidate[j]));
-                d_update[j] = dh[j] * (h[j] - n);
-                candidate[j] = dh[j] * rest * slope;
-                d_h[j] += dh[j] * update;
-            }
-            store_block(zn, at, candidate);
-            store_block(unit.d_h_prev, at, d_h);
-            if self.variant == GruVariant::ResetBefore {
-                store_block(unit.between_stages, at, d_update);
-                continue;
-            }
-            let mut u = load_block::<T, LANES>(unit.u, at);
-            for j in 0..LANES {
-                let ([reset, _, d_reset], [.., slope]) = (sigmoid_from_saved(r[j]), sigmoid_from_saved(z[j]));
-                r[j] = candidate[j] * u[j] * d_reset;
-                z[j] = d_update[j] * slope;
-                u[j] = candidate[j] * reset;
-            }
-            store_block(zr, at, r);
-            store_block(zz, at, z);
-            store_block(unit.u, at, u);
-        });
+        if self.resets(stage) { Self::backward_reset(unit) } else { self.backward_update(unit) }
     }
 
     fn kind(&self) -> CellKind {
@@ -203,9 +249,10 @@ impl Cell for Gru {
     }
 }
 
+/// The values of the gates r, z and n.
 #[inline(always)]
-fn thirds<T>(z: &mut [T], n: usize) -> (&mut [T], &mut [T], &mut [T]) {
-    let (r, rest) = z.split_at_mut(n);
-    let (z, candidate) = rest.split_at_mut(n);
-    (r, z, &mut candidate[..n])
+fn thirds<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 3] {
+    let (r, rest) = z.split_at_mut(hidden);
+    let (z, n) = rest.split_at_mut(hidden);
+    [r, z, &mut n[..hidden]]
 }

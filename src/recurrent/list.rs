@@ -9,7 +9,7 @@ macro_rules! cells {
                 elman: Elman;
             }
             plain {
-                gru: Gru [Gru::new(), Gru::new().variant(crate::layer::GruVariant::ResetBefore)];
+                gru: Gru [Gru::new(), Gru::new().variant(crate::recurrent::GruVariant::ResetBefore)];
                 lstm: Lstm [Lstm::new()];
             }
         }

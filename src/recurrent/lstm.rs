@@ -2,13 +2,13 @@
 
 use super::{
     cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds, UnitSizes},
+    kind::CellKind,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::CellKind,
     linalg::Upper,
     math::mul_add,
     scalar::Scalar,
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`, with
 /// `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
-/// A saturated gate's derivative is 2e-22 where it is, not 0: of a gate σ(−|z|) is kept for the way back, not σ(z).
+/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then 2e-22, say, not 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -75,39 +75,41 @@ impl Cell for Lstm {
         if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
+    /// With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`,
+    /// `∂z_g = dc ⊙ i ⊙ tanh′_g`, `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         unit.check("Lstm", SIZES);
-        let n = unit.h.len();
-        let (zi, zf, zg, zo) = quarters(unit.z, n);
-        let (c, c_next) = (&unit.cell_state_prev[..n], &unit.cell_state[..n]);
-        let (dh, dc) = (&unit.d_h[..n], &mut unit.d_cell_state[..n]);
-        by_blocks!(T, 2, LANES, at in n, {
-            // Not by `map`: the arrays would then live in memory, and all of W4 take a tenth longer.
-            let mut z: [[T; LANES]; 4] =
-                [load_block(zi, at), load_block(zf, at), load_block(zg, at), load_block(zo, at)];
-            let (c, mut t) = (load_block::<T, LANES>(c, at), load_block::<T, LANES>(c_next, at));
+        let hidden = unit.h.len();
+        let [z_i, z_f, z_g, z_o] = quarters(unit.z, hidden);
+        let (c_prev, c) = (&unit.cell_state_prev[..hidden], &unit.cell_state[..hidden]);
+        let (d_h, d_c) = (&unit.d_h[..hidden], &mut unit.d_cell_state[..hidden]);
+        by_blocks!(T, 2, LANES, at in hidden, {
+            let (mut i, mut f) = (load_block::<T, LANES>(z_i, at), load_block::<T, LANES>(z_f, at));
+            let (mut g, mut o) = (load_block::<T, LANES>(z_g, at), load_block::<T, LANES>(z_o, at));
+            let (c_prev, mut tanh_c) = (load_block::<T, LANES>(c_prev, at), load_block::<T, LANES>(c, at));
             let mut slope = [T::zero(); LANES];
-            let (dh, mut d) = (load_block::<T, LANES>(dh, at), load_block::<T, LANES>(dc, at));
+            let (dh, mut dc) = (load_block::<T, LANES>(d_h, at), load_block::<T, LANES>(d_c, at));
             for j in 0..LANES {
-                let c_next = t[j];
-                t[j] = Tanh.value(c_next);
-                slope[j] = Tanh.derivative(c_next, t[j]);
+                let c = tanh_c[j];
+                tanh_c[j] = Tanh.value(c);
+                slope[j] = Tanh.derivative(c, tanh_c[j]);
             }
             for j in 0..LANES {
-                let [[i, _, di], [f, _, df]] = [sigmoid_from_saved(z[0][j]), sigmoid_from_saved(z[1][j])];
-                let ([g, dg], [o, _, d_o]) = (tanh_from_saved(z[2][j]), sigmoid_from_saved(z[3][j]));
-                let total = mul_add(dh[j] * o, slope[j], d[j]);
-                z[0][j] = total * g * di;
-                z[1][j] = total * c[j] * df;
-                z[2][j] = total * i * dg;
-                z[3][j] = dh[j] * t[j] * d_o;
-                d[j] = total * f;
+                let ([input, _, d_i], [forget, _, d_f]) = (sigmoid_from_saved(i[j]), sigmoid_from_saved(f[j]));
+                let ([candidate, d_g], [output, _, d_o]) = (tanh_from_saved(g[j]), sigmoid_from_saved(o[j]));
+                let total = mul_add(dh[j] * output, slope[j], dc[j]);
+                i[j] = total * candidate * d_i;
+                f[j] = total * c_prev[j] * d_f;
+                g[j] = total * input * d_g;
+                o[j] = dh[j] * tanh_c[j] * d_o;
+                dc[j] = total * forget;
             }
-            for (to, z) in [&mut *zi, &mut *zf, &mut *zg, &mut *zo].into_iter().zip(z) {
-                store_block(to, at, z);
-            }
-            store_block(dc, at, d);
+            store_block(z_i, at, i);
+            store_block(z_f, at, f);
+            store_block(z_g, at, g);
+            store_block(z_o, at, o);
+            store_block(d_c, at, dc);
         });
     }
 
@@ -116,23 +118,25 @@ impl Cell for Lstm {
     }
 }
 
+/// `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`.
 #[inline(always)]
 fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
-    let n = unit.h.len();
-    let (zi, zf, zg, zo) = quarters(unit.z, n);
-    let (c, c_next, h_next) = (&unit.cell_state_prev[..n], &mut unit.cell_state[..n], &mut unit.h[..n]);
-    by_blocks!(T, 2, LANES, at in n, {
-        let (i, f) = (load_block::<T, LANES>(zi, at), load_block::<T, LANES>(zf, at));
-        let (g, o) = (load_block::<T, LANES>(zg, at), load_block::<T, LANES>(zo, at));
-        let mut c = load_block::<T, LANES>(c, at);
-        // A loop for each gate: one for all would fill the CPU's window, and wait for the length of its chain.
-        let (i, f) = (open::<T, LANES, SAVES>(i, sigmoid, zi, at), open::<T, LANES, SAVES>(f, sigmoid, zf, at));
-        let g = open::<T, LANES, SAVES>(g, saved_gate::tanh, zg, at);
+    let hidden = unit.h.len();
+    let [z_i, z_f, z_g, z_o] = quarters(unit.z, hidden);
+    let (c_prev, c_next) = (&unit.cell_state_prev[..hidden], &mut unit.cell_state[..hidden]);
+    let h_next = &mut unit.h[..hidden];
+    by_blocks!(T, 2, LANES, at in hidden, {
+        let (i, f) = (load_block::<T, LANES>(z_i, at), load_block::<T, LANES>(z_f, at));
+        let (g, o) = (load_block::<T, LANES>(z_g, at), load_block::<T, LANES>(z_o, at));
+        let mut c = load_block::<T, LANES>(c_prev, at);
+        // A loop for each gate: one loop for all gates would fill the CPU's window, and wait for the longest chain.
+        let (i, f) = (open::<T, LANES, SAVES>(i, sigmoid, z_i, at), open::<T, LANES, SAVES>(f, sigmoid, z_f, at));
+        let g = open::<T, LANES, SAVES>(g, saved_gate::tanh, z_g, at);
         for j in 0..LANES {
             c[j] = mul_add(f[j], c[j], i[j] * g[j]);
         }
         store_block(c_next, at, c);
-        let mut h = open::<T, LANES, SAVES>(o, sigmoid, zo, at);
+        let mut h = open::<T, LANES, SAVES>(o, sigmoid, z_o, at);
         for j in 0..LANES {
             h[j] *= Tanh.value(c[j]);
         }
@@ -164,10 +168,11 @@ fn sigmoid<T: Scalar>(z: T) -> (T, T) {
     (value, kept)
 }
 
+/// The values of the gates i, f, g and o.
 #[inline(always)]
-fn quarters<T>(z: &mut [T], n: usize) -> (&mut [T], &mut [T], &mut [T], &mut [T]) {
-    let (i, rest) = z.split_at_mut(n);
-    let (f, rest) = rest.split_at_mut(n);
-    let (g, o) = rest.split_at_mut(n);
-    (i, f, g, &mut o[..n])
+fn quarters<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 4] {
+    let (i, rest) = z.split_at_mut(hidden);
+    let (f, rest) = rest.split_at_mut(hidden);
+    let (g, o) = rest.split_at_mut(hidden);
+    [i, f, g, &mut o[..hidden]]
 }

@@ -18,6 +18,8 @@ mod weight_gradient;
 pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds};
+pub use gru::GruVariant;
+pub use kind::CellKind;
 pub use layer::Recurrent;
 pub use reversed::Reversed;
 

@@ -1,4 +1,4 @@
-//! The sizes, products and buffers of a recurrent layer: all of it but the cell.
+//! The sizes, products and buffers of a recurrent layer, without its cell.
 
 use super::cell::{Cell, CellSizes, Operand, Product};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
     kernel::{
-        gemm::{MR, MULTIPLICATIONS_PER_NANOSECOND, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len},
+        gemm::{MR, MULTIPLICATIONS_PER_NANOSECOND, PackedB, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len},
         parallel::part_count,
         row_chain::GRAIN,
         sums::BlockSum,
@@ -30,7 +30,7 @@ pub(super) struct Plan {
     pub(super) broken: Option<LayerRule>,
 }
 
-/// The most gates, products, and values a unit.
+/// The most gates, products, and values per unit.
 const MOST: usize = 1 << 16;
 
 impl Plan {
@@ -99,7 +99,7 @@ impl Plan {
     }
 }
 
-/// Values per row of everything a step works on.
+/// Values per row of the slabs of a step.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) hidden: usize,
@@ -124,7 +124,7 @@ impl Sizes {
     }
 }
 
-/// What forward keeps for backward, or in [`Mode::Infer`] for one step: slabs of `rows` rows.
+/// The values that the forward pass saves for the backward pass, or in [`Mode::Infer`] keeps for one step.
 pub(super) struct SavedValues<'a, T> {
     pub(super) z: &'a mut [T],
     pub(super) u: &'a mut [T],
@@ -155,7 +155,7 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The least and the most rows whose input projections are one product.
+/// The fewest and the most rows whose input projections are one product.
 const TOGETHER: [usize; 2] = [128, 256];
 
 /// A quarter of a level-2 cache of 1 MiB, in bytes.
@@ -191,7 +191,7 @@ impl Unrolled {
         let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
         let step = batch.saturating_mul(sizes.kept().saturating_add(cell_state));
-        // Of a smaller batch more steps, and perhaps more rows, are one product.
+        // With a smaller batch, more steps and perhaps more rows are one product.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(shape)]);
@@ -298,12 +298,12 @@ impl Unrolled {
         [weight, recurrent, bias, recurrent_bias]
     }
 
-    /// The gates of the products that are kept apart, in order.
+    /// The gates of the separate products, in order.
     pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
-    /// Values of all packed recurrent products, forward and backward.
+    /// The lengths of all packed factors of the recurrent products, forward and backward.
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
@@ -311,13 +311,13 @@ impl Unrolled {
         [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
-    /// Length of the buffer of the gradient's sum over blocks of steps.
+    /// The length of the buffer for the gradient's sum over blocks of steps.
     pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
         let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
     }
 
-    /// Each product with where its result begins in a row of `u` (if separate) or `z`.
+    /// Each product with the column of `u` (if separate) or `z` at which its result begins.
     pub(super) fn products(&self) -> impl Iterator<Item = (&Product, usize)> {
         let mut apart = 0;
         let hidden = self.hidden;
@@ -329,38 +329,55 @@ impl Unrolled {
         })
     }
 
-    /// How many steps' input projections are one product, and so their parts of dW and dU: enough rows for a large one,
-    /// few enough for what it writes to be in the cache when the steps read it. Where the parameters are in no cache,
-    /// each product goes through them once more, and should be as large as it can.
+    /// The products before a stage, as [`products`](Self::products) gives them, each with its factor among the packed
+    /// ones: `U_gᵀ` \[hidden, outputs\] forward, `U_g` \[outputs, hidden\] backward.
+    pub(super) fn packed_of_stage<'a, T: Scalar>(
+        &'a self,
+        stage: usize,
+        packed: &'a [T],
+        backward: bool,
+    ) -> impl Iterator<Item = (&'a Product, usize, PackedB<'a, T>)> {
+        let mut offset = 0;
+        self.products().filter_map(move |(product, column)| {
+            let outputs = product.gates.len() * self.hidden;
+            let [columns, inner] = if backward { [self.hidden, outputs] } else { [outputs, self.hidden] };
+            let own = &packed[offset..];
+            offset += packed_b_len::<T>(columns, inner);
+            (product.stage == stage).then(|| (product, column, PackedB::packed(own, columns, inner)))
+        })
+    }
+
+    /// The number of steps whose input projections are one product, and so are their parts of dW and dU: enough rows
+    /// for an efficient product, and few enough that its result is still in the cache when the steps read it. If the
+    /// parameters exceed the cache, each product reads them from memory, and should be as large as possible.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
         (self.rows_together::<T>() / batch.max(1)).max(1)
     }
 
-    /// How many rows those steps have, unless one step alone has more.
+    /// The number of rows of those steps, unless one step has more.
     pub(super) fn rows_together<T>(&self) -> usize {
         let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
         let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
-    /// In how many parts of the samples some steps run: one for each thread, whose cache keeps their state, and which
-    /// goes through U once a step. A monitor sees whole slices, from the thread that it is on.
+    /// The number of parts of the samples in which some steps run: one per thread, whose cache keeps the state, and
+    /// which reads U once a step. With a monitor it is 1: a monitor receives whole slices, on its own thread.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
-        // Some 50 multiplications of a product in a nanosecond, and 4 nanoseconds for a gate's activation.
+        // About 50 multiplications of a product in a nanosecond, and 4 nanoseconds for an activation.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
         if watched { 1 } else { part_count(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
-    /// In how many parts of the rows of W and U the gradient of `rows` rows is made, each with the columns of dL/dz
-    /// that are its own: what they have to be packed from lies in the caches of all threads, and a thread that packs
-    /// does not multiply.
+    /// The number of parts of the rows of W and U in which the gradient is computed. Each part packs its own columns of
+    /// dL/dz, which lie in the caches of all threads.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
         part_count(gates.div_ceil(MR), multiplications / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Values of scratch for so many parts, or fewer of fewer rows.
+    /// The length of the scratch for this many parts, or for fewer parts of fewer rows.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
         let others = (parts - 1).saturating_mul(gemm_tn_scratch_len::<T>([MR, inputs, rows]));

@@ -1,4 +1,4 @@
-//! The laws by name, and what a suite says of one that is broken.
+//! The laws by name, and the reports of a suite.
 
 use crate::layer::{Dims, Layer, LayerSpec};
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -49,8 +49,8 @@ laws! {
     Odd: "φ(−z) is −φ(z)",
     /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩, J v from dual numbers, Jᵀ c from the kernels.
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
-    /// Layers and cells: fast paths against the generic body.
-    GenericBody: "the kernels compute what the generic body computes",
+    /// Layers and cells: the kernels of `f32` and `f64` against the loops that dual numbers run.
+    GenericBody: "kernels and generic loops compute the same",
     /// Layers, losses, initializers: nothing of what was there before is left.
     Overwrites: "results are overwritten: nothing of what was there before is left",
     /// Layers: `dw` is added to.
@@ -75,7 +75,7 @@ laws! {
     ReportsLinks: "a part reports the same links inside another layer as by itself",
     /// Layers: `reads_later_steps`.
     Causal: "steps depend on no later step, unless the layer says so",
-    /// Layers with dropout.
+    /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
     /// Layers: a pass repeated gives the same bits.
     Repeatable: "the same pass gives the same bits",
@@ -153,7 +153,7 @@ impl fmt::Display for Law {
     }
 }
 
-/// One broken law: where, what was expected, what came, and the smallest input that shows it.
+/// One broken law: where, the expected and the found value, and the smallest input that shows it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Violation {
@@ -161,9 +161,9 @@ pub struct Violation {
     pub law: Law,
     /// Where: the scalar, the shape, the block, the argument.
     pub place: String,
-    /// What the law asks for.
+    /// The value that the law requires.
     pub expected: String,
-    /// What came.
+    /// The value that the implementation gave.
     pub found: String,
     /// The smallest input found that shows it.
     pub input: String,
@@ -180,13 +180,13 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The laws that something breaks, at least one, each by its smallest example.
+/// The broken laws of an implementation, at least one, each with its smallest example.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Violations {
-    /// What was tested.
+    /// The implementation that was tested.
     pub subject: String,
-    /// The seed that shows it again.
+    /// The seed that reproduces the violations.
     pub seed: u64,
     /// One for each broken law, in the order in which they were found.
     pub violations: Vec<Violation>,
@@ -209,11 +209,11 @@ impl fmt::Display for Violations {
 
 impl core::error::Error for Violations {}
 
-/// What a suite saw of something that keeps its laws: the worst error of each law that measures one.
+/// The evidence that an implementation keeps its laws: the worst error of each law that measures one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// What was tested.
+    /// The implementation that was tested.
     pub subject: String,
     /// The seed.
     pub seed: u64,
@@ -238,7 +238,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// What a suite has found so far.
+/// The findings of a suite so far.
 #[derive(Debug)]
 pub(super) struct Trial {
     subject: String,
@@ -252,12 +252,12 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new() }
     }
 
-    /// Whether `law` is known to be broken: further examples of it are not wanted.
+    /// Whether an example of a broken `law` was noted; further examples are not needed.
     pub(super) fn broken(&self, law: Law) -> bool {
         self.violations.iter().any(|violation| violation.law == law)
     }
 
-    /// Notes that `law` is broken, unless that is known.
+    /// Notes an example of a broken `law`, unless there is one.
     pub(super) fn breaks(
         &mut self,
         law: Law,
@@ -272,7 +272,7 @@ impl Trial {
         }
     }
 
-    /// Notes an error measured under `law`; whether it is allowed. NaN is not.
+    /// Notes an error measured under `law`. Returns whether it is allowed; NaN is not.
     pub(super) fn measures(&mut self, law: Law, scalar: &'static str, error: f64, allowed: f64) -> bool {
         match self.worst.iter_mut().find(|entry| entry.0 == law && entry.1 == scalar) {
             Some(entry) if error <= entry.2 => {}
@@ -292,12 +292,12 @@ impl Trial {
     }
 }
 
-/// Whether an error is more than is allowed. NaN is more than anything.
+/// Whether an error exceeds the allowed one, or either is NaN.
 pub(super) fn beyond(error: f64, allowed: f64) -> bool {
     error.is_nan() || allowed.is_nan() || error > allowed
 }
 
-/// Some values for a message: the first of them, and how many there are.
+/// Values for a message: the first 12, and their number.
 pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
     const SHOWN: usize = 12;
     if values.len() <= SHOWN {
@@ -308,7 +308,7 @@ pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
     }
 }
 
-/// A number with all its digits, and no more zeros than can be counted at a glance.
+/// A number with all its digits, in scientific notation outside 1e-4 to 1e6.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-4..1e6).contains(&size) { format!("{value}") } else { format!("{value:e}") }
@@ -331,7 +331,7 @@ pub(super) fn summary(layer: &dyn Layer<f64>) -> String {
     text
 }
 
-/// What something calls itself, not at length.
+/// The `Debug` text of an implementation, cut after 160 characters.
 pub(super) fn subject(implementation: &(impl fmt::Debug + ?Sized)) -> String {
     const LONGEST: usize = 160;
     let mut text = format!("{implementation:?}");

@@ -6,7 +6,7 @@ use crate::{
     block::Role,
     error::{Error, require},
     initializer::{Initializer, Shape},
-    layer::{BranchScale, Layer, LayerSpec},
+    layer::{BranchScale, Layer, LayerSpec, Linear},
     random::{Normals, generator},
     scalar::Scalar,
     size::reserve,
@@ -189,7 +189,7 @@ impl Walk {
                     }
                 }
             }
-            LayerSpec::Linear { inputs, outputs, weights, bias } => {
+            LayerSpec::Linear(Linear { inputs, outputs, weights, bias }) => {
                 let (shape, of_bias) =
                     (Shape::new(*outputs, *inputs, Role::Weight), Shape::new(*outputs, 1, Role::Bias));
                 let bias =
@@ -214,9 +214,9 @@ impl Walk {
                 }
             }
             LayerSpec::ActivationLayer { activation, .. } => Self::activation(row, activation.as_any()),
-            LayerSpec::PRelu { initial, .. } => Self::activation(row, &LeakyRelu::new(*initial)?),
-            LayerSpec::LayerNorm { epsilon, .. } => Self::norm(row, *epsilon, true),
-            LayerSpec::RmsNorm { epsilon, .. } => Self::norm(row, *epsilon, false),
+            LayerSpec::PRelu(layer) => Self::activation(row, &LeakyRelu::new(layer.initial)?),
+            LayerSpec::LayerNorm(norm) => Self::norm(row, norm.epsilon, true),
+            LayerSpec::RmsNorm(norm) => Self::norm(row, norm.epsilon, false),
             LayerSpec::Residual { branch, scale } => {
                 let (BranchScale::Fixed(scale) | BranchScale::Learned(scale)) = *scale;
                 row.settle();

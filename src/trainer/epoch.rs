@@ -76,7 +76,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let epochs = self.run(data, &mut batch, observers);
         // An error may have left the parameters worse than those of the last epoch.
         let changed = self.progress.waited > 0 || epochs.is_err();
-        if self.settings.patience.is_some() && changed && self.best.len() == self.parameters.len() {
+        if self.settings.patience.is_some() && changed && !self.best.is_empty() {
             self.exchange_best();
         }
         epochs
@@ -87,9 +87,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Exchanges the last parameters and those of the lowest validation loss.
+    /// Exchanges the last parameters and buffers and those of the lowest validation loss.
     fn exchange_best(&mut self) {
-        self.parameters.swap_with_slice(&mut self.best);
+        let (parameters, buffers) = self.best.split_at_mut(self.parameters.len());
+        self.parameters.swap_with_slice(parameters);
+        self.workspace.buffers_mut().swap_with_slice(buffers);
         self.progress.restored = !self.progress.restored;
     }
 
@@ -126,6 +128,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             (self.progress.best, self.progress.waited) = (loss, 0);
             self.best.clear();
             self.best.extend_from_slice(&self.parameters);
+            self.best.extend_from_slice(self.workspace.buffers());
         } else {
             self.progress.waited += 1;
             self.progress.stopped = self.progress.waited >= patience;

@@ -187,7 +187,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The parameters, mutable. Training continues from them, also after early stopping has restored the best ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         if core::mem::take(&mut self.progress.restored) {
-            self.best.copy_from_slice(&self.parameters);
+            self.best[..self.parameters.len()].copy_from_slice(&self.parameters);
         }
         &mut self.parameters
     }

@@ -20,7 +20,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// gradient of the input.
     ///
     /// # Panics
-    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
     /// names the law.
     pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
         self.backward_with(w, &mut ())
@@ -38,8 +38,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the one that is there: several small batches
-    /// make a large one.
+    /// Adds the gradient of the last [`forward`](Self::forward) to the present gradient: several small batches make a
+    /// large one.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -64,8 +64,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 
     /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
     ///
-    /// Afterwards [`gradient`](Self::gradient) is empty: in a [`Sequential`](crate::layer::Sequential) with nothing
-    /// frozen the step is taken layer by layer, and the gradient is nowhere as a whole. Frozen blocks stay.
+    /// Afterwards [`gradient`](Self::gradient) is empty: a [`Sequential`](crate::layer::Sequential) without frozen
+    /// blocks updates layer by layer, and never has the whole gradient. Frozen blocks keep their values.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None
@@ -93,12 +93,12 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         if self.memory.spent { &[] } else { &self.memory.gradient }
     }
 
-    /// The same, to be changed; zero after [`descend`](Self::descend).
+    /// The gradient, mutable; zero after [`descend`](Self::descend).
     pub fn gradient_mut(&mut self) -> &mut [T] {
         self.blocks_and_gradient().1
     }
 
-    /// The blocks and the gradient together, as a transform wants them.
+    /// The blocks and the mutable gradient, for a transform.
     pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
         let memory = &mut self.memory;
         if core::mem::take(&mut memory.spent) {
@@ -107,14 +107,14 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         (&memory.blocks, &mut memory.gradient)
     }
 
-    /// The gradient of the input, if it was [wanted](Self::compute_input_gradient); empty on a workspace for inference.
+    /// The gradient of the input, if [requested](Self::compute_input_gradient); empty on a workspace for inference.
     pub fn input_gradient(&self) -> &[T] {
         let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
         self.memory.dx.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient of the input. They do not, unless asked: it is the
-    /// largest product of many networks. Where there is no memory for it, the next backward pass says so.
+    /// Sets whether backward passes compute the gradient of the input. The default is false: it is the largest product
+    /// of many networks. Its memory is allocated by the next backward pass, which returns an error if that fails.
     pub fn compute_input_gradient(&mut self, wanted: bool) {
         let memory = &mut self.memory;
         memory.wants_input = wanted;
@@ -174,12 +174,19 @@ impl<T: Scalar> Memory<T> {
             },
             overwrite_dw: begins,
             trainable: TrainableMask::new(&self.trainable),
-            ctx: Context { shape, mode: pass.mode, dropout: self.dropout, path: LinkPath::new(&self.names), monitor },
+            ctx: Context {
+                shape,
+                mode: pass.mode,
+                dropout: self.dropout,
+                path: LinkPath::new(&self.names),
+                monitor,
+                buffers: self.buffers.for_pass(false),
+            },
         };
         let whole = w.part(0..self.dims.parameters);
         install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
-        // A layer may leave unwanted gradients out; one that does not is as right.
+        // A layer may compute gradients of frozen blocks or not.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());
         }

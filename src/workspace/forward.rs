@@ -11,7 +11,7 @@ use crate::{
     size::saturating_product,
 };
 
-/// What the last forward pass was.
+/// The shape and mode of the last forward pass, and its sizes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     pub(super) batch: usize,
@@ -50,7 +50,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// the network gives a shape, or needs memory, other than for the workspace's capacity.
     ///
     /// # Panics
-    /// Where a layer of your own breaks a law of [`Layer`] in the pass: it gives other answers than before. The message
+    /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
     /// names the law.
     pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
         self.forward_with(w, x, shape, Mode::Train, &mut ())
@@ -74,9 +74,9 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
     }
 
-    /// The buffer that a pass over `shape` reads: write the input there instead of having it copied by
-    /// [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). Writing it ends the pass before:
-    /// no backward pass of it can follow.
+    /// The input buffer of a pass over `shape`: write the input there, which saves the copy of
+    /// [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). No backward pass of the previous
+    /// forward pass can follow.
     ///
     /// # Shapes
     /// \[rows, input\], time-major.
@@ -105,11 +105,10 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut memory.x[..shape.rows() * memory.dims.input])
     }
 
-    /// [`forward_with`](Self::forward_with) on the input that [`input_mut`](Self::input_mut) was filled with; where it
-    /// was not, on what is there.
+    /// [`forward_with`](Self::forward_with) on the present content of the input buffer, [`input_mut`](Self::input_mut).
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), but for the length of the input.
+    /// Those of [`forward`](Self::forward), except for the length of the input.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -126,7 +125,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), but for [`Error::InvalidState`]: any workspace infers.
+    /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: every workspace can infer.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -134,7 +133,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.infer(&self.network, w, x, shape)
     }
 
-    /// [`infer`](Self::infer) from a state of zero. The state that passes start from stays.
+    /// [`infer`](Self::infer) from a state of zero. The initial state of other passes is kept.
     pub(crate) fn infer_from_zero(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
         let from_state = core::mem::take(&mut self.memory.starts_from_state);
         let done = self.memory.infer(&self.network, w, x, shape).map(<[T]>::len);
@@ -144,7 +143,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    /// A forward pass on `x`, or on the input that is there.
+    /// Runs a forward pass on `x`, or on the content of the input buffer.
     pub(super) fn forward(
         &mut self,
         network: &dyn Layer<T>,
@@ -154,7 +153,7 @@ impl<T: Scalar> Memory<T> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        // What is refused leaves the last pass as it was.
+        // A refused pass leaves the last one unchanged.
         self.check_saves()?;
         let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
         let pass = self.check(network, w, values, shape, mode.saving())?;
@@ -210,7 +209,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
-    /// The sizes of a pass, for which the workspace has the memory.
+    /// The sizes of a pass, checked against the memory of the workspace.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
         check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
@@ -219,7 +218,7 @@ impl<T: Scalar> Memory<T> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            // More threads around this pass raise the scratch that is asked for, not the scratch that is needed.
+            // With more threads a network asks for more scratch, but can run with less.
             ("scratch", if threads() > self.scratch_threads { 0 } else { memory.scratch }, self.scratch.len()),
             ("saved values", memory.saved, self.saved.len()),
         ];
@@ -246,7 +245,7 @@ impl<T: Scalar> Memory<T> {
         pass: Pass,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
-        // Nothing is left of the pass before, nor of this one where it panics.
+        // If the pass panics, no backward pass can follow.
         (self.last, self.ready) = (None, false);
         let [ins, outs, states] = pass.values;
         let forward = Forward {
@@ -258,7 +257,14 @@ impl<T: Scalar> Memory<T> {
                 initial_state: if pass.with_state { Some(&self.state[..states]) } else { None },
                 final_state: &mut self.state_end[..states],
             },
-            ctx: Context { shape, mode: pass.mode, dropout: self.dropout, path: LinkPath::new(&self.names), monitor },
+            ctx: Context {
+                shape,
+                mode: pass.mode,
+                dropout: self.dropout,
+                path: LinkPath::new(&self.names),
+                monitor,
+                buffers: self.buffers.for_pass(pass.mode == Mode::Train),
+            },
         };
         install(self.pool.as_mut(), || network.forward(w, forward));
         self.last = Some(pass);
@@ -266,7 +272,7 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// Whether it was over such rows in that mode, so that its sizes are those of the next.
+    /// Whether a pass of this shape and mode has the same sizes.
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();
         !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)

@@ -12,12 +12,12 @@ use crate::{
     batch_shape::BatchShape,
     block::Blocks,
     cpu::CpuLevel,
-    error::{Error, LayerRule, require},
+    error::{Error, LayerRule, require, require_length},
     kernel::{
         aligned::Aligned,
         thread_pool::{ThreadPool, install, threads},
     },
-    layer::{Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
+    layer::{Buffers, Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
     scalar::Scalar,
     size::{filled, reserve, room},
 };
@@ -44,7 +44,7 @@ pub struct Workspace<T, L> {
     memory: Memory<T>,
 }
 
-/// The memory of a workspace, for any network: compiled once a scalar.
+/// The memory of a workspace, for any network: compiled once for each scalar.
 struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
@@ -56,14 +56,15 @@ struct Memory<T> {
     dx: Aligned<T>,
     saved: Aligned<T>,
     scratch: Aligned<T>,
-    /// The threads for which the scratch was made.
+    /// The number of threads for which the scratch was sized.
     scratch_threads: usize,
     state: Vec<T>,
     state_end: Aligned<T>,
     d_state: Aligned<T>,
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
-    /// Whether the memory of the gradient holds what is left of a step, or of a pass that panicked.
+    buffers: Buffers<T>,
+    /// Whether the gradient is invalid: after gradient descent, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
     lengths: Vec<usize>,
@@ -77,7 +78,7 @@ struct Memory<T> {
     pool: Option<ThreadPool>,
 }
 
-/// The network and the sizes; not the memory itself.
+/// The network and the sizes, without the buffers.
 impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
@@ -88,7 +89,7 @@ impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
     }
 }
 
-/// The most threads of a workspace: a guard against a number that is no number of threads.
+/// The most threads of a workspace.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
@@ -119,7 +120,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
     /// Makes the workspace large enough for passes of up to `batch` samples of up to `steps` steps.
     ///
-    /// Where it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads stay.
+    /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for what memory cannot hold; the workspace stays as it was.
@@ -137,7 +138,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.network
     }
 
-    /// The network's widths and number of parameters, asked for once.
+    /// The network's widths and number of parameters.
     pub(crate) fn dims(&self) -> Dims {
         self.memory.dims
     }
@@ -167,6 +168,27 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(())
     }
 
+    /// The values that layers keep from pass to pass beside their parameters, such as running statistics. A forward
+    /// pass in [`Mode::Train`] updates them.
+    pub fn buffers(&self) -> &[T] {
+        self.memory.buffers.values()
+    }
+
+    /// Sets the buffers, to those of another workspace for the same network.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `buffers` are as many as [`buffers`](Self::buffers).
+    pub fn set_buffers(&mut self, buffers: &[T]) -> Result<(), Error> {
+        let own = self.memory.buffers.values_mut();
+        require_length("buffers", own.len(), buffers.len())?;
+        own.copy_from_slice(buffers);
+        Ok(())
+    }
+
+    pub(crate) fn buffers_mut(&mut self) -> &mut [T] {
+        self.memory.buffers.values_mut()
+    }
+
     /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
     ///
     /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through
@@ -182,12 +204,12 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.set_threads(&self.network, threads)
     }
 
-    /// The thread pool, for a caller that runs more on it than one pass.
+    /// The thread pool, for a caller that keeps its threads awake for several passes.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
     }
 
-    /// Sets where the masks of the next training pass come from: the run's seed and the training step.
+    /// Sets the key of the dropout masks of the next training pass: the run's seed and the training step.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
     }
@@ -227,6 +249,7 @@ impl<T: Scalar> Memory<T> {
             d_state: none()?,
             d_state_end: none()?,
             gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
+            buffers: Buffers::of(network)?,
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
             lengths: Vec::new(),
@@ -243,17 +266,17 @@ impl<T: Scalar> Memory<T> {
         Ok(memory)
     }
 
-    /// Makes the memory of passes of up to `capacity`.
+    /// Allocates the memory for passes of up to `capacity`.
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.output_shape(capacity);
         let ([infer, train], threads) = self.memory_sizes(network, capacity, trains);
-        // What inference does not keep has to fit as well: a pass computes with these numbers.
+        // Sizes that inference does not allocate must not overflow either: a pass computes with them.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
         let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
         let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.state, capacity.batch])?;
         let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
-        // Nothing changes before all of it is there.
+        // No field changes before all allocations have succeeded.
         let (x, y, dy) = (
             keep("the input of a pass", ins)?,
             Aligned::zeros("the output of a pass", outs)?,
@@ -287,7 +310,7 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Memory to infer, and to train if that is wanted, with the threads there are, and their number.
+    /// The memory sizes for inference, and for training unless it only infers, with the number of threads they are for.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,
@@ -312,7 +335,7 @@ impl<T: Scalar> Memory<T> {
         crate::size::at_most("the number of threads", threads, THREADS)?;
         let pool = (threads > 1).then(|| ThreadPool::new(threads)).transpose();
         let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
-        // Layers that threads go through together need memory for each.
+        // Spans of layers need memory for each thread.
         let (before, trains) = (core::mem::replace(&mut self.pool, pool), self.check_saves().is_ok());
         let ([infer, train], threads) = self.memory_sizes(network, self.capacity, trains);
         match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
@@ -325,7 +348,7 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Refuses what needs a backward pass on a workspace that keeps nothing.
+    /// Refuses a backward pass on a workspace for inference.
     fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
             return Err(Error::InvalidState {

@@ -8,8 +8,8 @@ use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Builder, CpuLevel, Error, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Swish, Tanh},
-    layer::{BranchScale, DropoutKey, GruVariant, Mode, PRelu, Residual, Sequential, initialize},
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+    layer::{BranchScale, DropoutKey, Mode, PRelu, Residual, Sequential, initialize},
+    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
     workspace::Workspace,
 };
 use std::{collections::BTreeMap, process::Command};

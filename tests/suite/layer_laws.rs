@@ -4,11 +4,11 @@ use chainrule::{
     activation::{Elu, Gelu, Identity, Relu, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh},
     cell_laws,
     layer::{
-        ActivationLayer, BranchScale, Dropout, GatedLinear, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps,
-        PRelu, Residual, RmsNorm, Sequential, Softmax,
+        ActivationLayer, BranchScale, Dropout, GatedLinear, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu,
+        Residual, RmsNorm, Sequential, Softmax,
     },
     layer_laws,
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
     testing::{Evidence, Law, Layers, cell_laws, layer_laws},
 };
 

@@ -8,6 +8,8 @@ mod activations;
 mod approximate;
 #[cfg(feature = "std")]
 mod budget;
+#[cfg(feature = "safetensors")]
+mod buffers;
 #[cfg(feature = "std")]
 mod certificate;
 #[cfg(feature = "safetensors")]

@@ -1,5 +1,6 @@
 //! Models: the predictions of a trainer from one object, from one file, from several threads, a step at a time.
 
+use crate::numbers::bits;
 use chainrule::{
     Error, Layer, LayerRule,
     checkpoint::Checkpoint,
@@ -24,10 +25,6 @@ use rand_core::Rng;
 fn values(seed: u64, count: usize) -> Vec<f64> {
     let mut rng = generator(seed);
     (0..count).map(|_| (rng.next_u64() >> 40) as f64 / f64::from(1 << 23) - 1.0).collect()
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 fn model(network: Sequential<f64>) -> Model<f64> {

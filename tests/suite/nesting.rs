@@ -5,7 +5,7 @@ use chainrule::{
     activation::{Activation, Tanh},
     initializer::{ByGate, Constant},
     layer::{
-        ActivationLayer, Backward, BranchScale, Dims, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
+        ActivationLayer, Backward, BranchScale, Dims, Dropout, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
         MemorySizes, Residual, Sequential, initialize,
     },
     monitor::GradientBudget,
@@ -261,7 +261,7 @@ fn layer_spec_of_any_depth_can_be_cloned_compared_printed_and_dropped() {
                 }
                 // A difference in the innermost part makes two specs unequal.
                 if levels <= 1000 {
-                    *bottom(&mut copy) = LayerSpec::Dropout { width: 2, rate: 0.0 };
+                    *bottom(&mut copy) = LayerSpec::Dropout(Dropout::new(2, 0.0).unwrap());
                 }
                 assert_eq!(copy == node, levels > 1000, "{around:?}");
             }

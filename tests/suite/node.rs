@@ -6,12 +6,12 @@ use chainrule::{
     activation::{Activation, Gelu, LeakyRelu, Swish, Tanh},
     initializer::{ByGate, Constant, He, Orthogonal, Sparse, Zeros},
     layer::{
-        ActivationLayer, BranchScale, Dropout, DropoutKey, GruVariant, LayerNorm, LayerSpec, Linear, Mode, PRelu,
-        Residual, RmsNorm, Sequential, initialize,
+        ActivationLayer, BranchScale, Dropout, DropoutKey, LayerNorm, LayerSpec, Linear, Mode, PRelu, Residual,
+        RmsNorm, Sequential, initialize,
     },
     monitor::{GradientMonitor, Link},
     network::summary,
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
+    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
     workspace::Workspace,
 };
 

@@ -18,3 +18,8 @@ pub fn seeded_numbers<T: Scalar>(seed: u64, count: usize) -> Vec<T> {
     };
     (0..count).map(number).collect()
 }
+
+/// The bits of numbers, in which also NaN and −0 compare.
+pub fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}

@@ -1,5 +1,6 @@
 //! Predictions for a data set: any way of giving the same samples gives the same bits.
 
+use crate::numbers::bits;
 use chainrule::{
     BatchShape, Layer,
     dataset::Dataset,
@@ -29,10 +30,6 @@ fn samples(width: usize, lengths: &[usize], seed: u64) -> Vec<Vec<f64>> {
     let mut rng = generator(seed);
     let mut value = || (rng.next_u64() >> 40) as f64 / f64::from(1 << 23) - 1.0;
     lengths.iter().map(|&length| (0..length * width).map(|_| value()).collect()).collect()
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 /// The outputs that a workspace gives for each sample alone.

@@ -6,10 +6,12 @@ use chainrule::{
     Activation, BatchShape, Gate, Layer, Mode, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, BranchScale, Dropout, DropoutKey, GruVariant, LastStep, LayerNorm, Linear, MeanOverSteps,
-        PRelu, Residual, RmsNorm, Sequential, initialize,
+        ActivationLayer, BranchScale, Dropout, DropoutKey, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
+        RmsNorm, Sequential, initialize,
     },
-    recurrent::{Cell, CellBackward, CellForward, CellSizes, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed},
+    recurrent::{
+        Cell, CellBackward, CellForward, CellSizes, Elman, Gru, GruVariant, Lstm, Operand, Product, Recurrent, Reversed,
+    },
     scalar, to_f64,
     workspace::Workspace,
 };

@@ -360,8 +360,7 @@ fn networks(table: &mut Table) {
             kind(network.and_then(|network| initialize(&network, 1)))
         });
         table.row(&format!("node of {width}"), &["TooLarge"], || {
-            let (weights, bias) = (Zeros.kind(), Some(Zeros.kind()));
-            let linear = LayerSpec::Linear { inputs: 4, outputs: width, weights, bias };
+            let linear = LayerSpec::Linear(Linear::new(4, width).weights(Zeros));
             let node = LayerSpec::Sequential { input: 4, layers: vec![linear] };
             kind(node.build::<f64>().and_then(|network| initialize(&network, 1)))
         });
@@ -415,8 +414,8 @@ fn theories(table: &mut Table) {
             .row(&format!("a certificate of {shape:?}"), &[expected], || kind(Certificate::new(&recurrent, &w, shape)));
     }
     for width in [MAX, MAX / 2, 1 << 40] {
-        let (weights, bias) = (chainrule::initializer::He::normal().kind(), None);
-        let node = LayerSpec::Linear { inputs: 1, outputs: width, weights, bias };
+        let he = chainrule::initializer::He::normal();
+        let node = LayerSpec::Linear(Linear::new(1, width).weights(he).without_bias());
         table
             .row(&format!("one input through {width}"), &["TooLarge"], || kind(SingleInput::of_node(&node, inputs, 1)));
         table.row(&format!("a prediction of width {width}"), &["Ok"], || kind(Prediction::of_node(&node, inputs)));

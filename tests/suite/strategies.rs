@@ -4,7 +4,7 @@ use chainrule::{
     Activation, BatchShape, Bounds, Error, Scalar,
     activation::{ActivationKind, Identity},
     initializer::{Initializer, InitializerKind, Shape, Zeros},
-    layer::{BranchScale, CellKind, GruVariant, LayerSpec, Linear, Mode, initialize},
+    layer::{BranchScale, LayerSpec, Linear, Mode, initialize},
     loss::MeanSquaredError,
     proptest::{
         prelude::*,
@@ -12,6 +12,7 @@ use chainrule::{
         test_runner::{RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner},
     },
     random::generator,
+    recurrent::{CellKind, GruVariant},
     testing::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
@@ -241,7 +242,7 @@ fn everything_shrinks() {
     assert!((3.0..=4.0).contains(&above), "{above}");
     assert_eq!(smallest(lengths(5, 6), |_| false), [1]);
     let unequal = smallest(lengths(5, 6), |lengths| lengths.len() < 2 || lengths[0] == lengths[1]);
-    assert!(matches!(unequal[..], [2..=3, 1]), "{unequal:?}");
+    assert_eq!(unequal, [2, 1]);
     assert_eq!(smallest(batch_shapes(5, 6), |_| false), OwnedBatchShape::Batch(1));
     assert_eq!(smallest(batch_shapes(5, 6), |shape| shape.shape().lengths.is_none()), OwnedBatchShape::Ragged(vec![1]));
     assert_eq!(smallest(activations(), |_| false), ActivationKind::Identity(Identity));

@@ -1,5 +1,6 @@
 //! The common loop: the same bits for the same seed, accumulation, early stopping, freezing, averages.
 
+use crate::numbers::bits;
 use chainrule::{
     DataRule, Error, GradientMonitor, Layer,
     activation::{Relu, Tanh},
@@ -25,10 +26,6 @@ pub fn values(salt: u64, count: usize) -> Vec<f64> {
         (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     };
     (0..count).map(|_| next()).collect()
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 fn mlp() -> Sequential<f64> {

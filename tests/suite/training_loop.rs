@@ -1,6 +1,7 @@
 //! The training loop reports what happened: losses, skipped updates, ends of runs, errors with their place.
 
 use super::trainer::{Gradients, values};
+use crate::numbers::bits;
 use chainrule::{
     Blocks, DataRule, Error, GradientMonitor, Scalar,
     activation::Tanh,
@@ -35,10 +36,6 @@ fn trainer<C: Loss<f64>, G: GradientTransform<f64>>(
 
 fn ordered(batch: usize, epochs: usize) -> TrainConfig {
     TrainConfig { batch_size: batch, epochs, shuffle: false, ..TrainConfig::default() }
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 /// With a rate of 0 the loss of an epoch is that of the data, however it is divided and whatever is masked.

@@ -4,7 +4,7 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
     error::Error,
     initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::LayerSpec,
+    layer::{LayerSpec, Linear},
 };
 use alloc::string::String;
 
@@ -24,7 +24,7 @@ pub struct CriticalInitialization {
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = rewrite(network, &mut |leaf, next| {
-        let LayerSpec::Linear { weights, bias, .. } = leaf else { return false };
+        let LayerSpec::Linear(Linear { weights, bias, .. }) = leaf else { return false };
         let Some(next) = next else {
             (*weights, *bias) = (LeCun::normal().kind(), bias.as_ref().map(|_| Zeros.kind()));
             return true;

@@ -4,7 +4,8 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy, critical, rewrite};
 use crate::{
     activation::{Activation, ActivationKind, LeakyRelu, Tanh},
     error::Error,
-    layer::{CellKind, LayerSpec},
+    layer::LayerSpec,
+    recurrent::CellKind,
 };
 use alloc::format;
 

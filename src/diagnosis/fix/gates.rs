@@ -4,8 +4,8 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
     error::Error,
     initializer::{Chrono, Glorot, Initializer},
-    layer::{CellKind, LayerSpec},
-    recurrent::Lstm,
+    layer::LayerSpec,
+    recurrent::{CellKind, Lstm},
 };
 use alloc::format;
 

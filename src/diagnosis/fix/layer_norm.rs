@@ -1,7 +1,10 @@
 //! Layer normalization before each activation.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
-use crate::{error::Error, layer::LayerSpec};
+use crate::{
+    error::Error,
+    layer::{LayerNorm, LayerSpec},
+};
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// Adds a [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016). Pre-activations then
@@ -16,10 +19,9 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
             let mut after: Vec<LayerSpec> = Vec::new();
             for layer in layers {
                 if let (LayerSpec::ActivationLayer { width, .. }, Some(before)) = (layer, after.last())
-                    && !matches!(before, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. })
+                    && !matches!(before, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_))
                 {
-                    // The default ε of `LayerNorm`.
-                    after.push(LayerSpec::LayerNorm { width: *width, epsilon: 1e-5, affine: true });
+                    after.push(LayerSpec::LayerNorm(LayerNorm::new(*width)));
                     *added = true;
                 }
                 after.push(normalized(layer, added));

@@ -3,7 +3,7 @@
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{
     error::Error,
-    layer::{BranchScale, LayerSpec},
+    layer::{BranchScale, LayerSpec, Linear},
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
@@ -14,7 +14,7 @@ pub struct ResidualBranches;
 
 fn is_pair(layers: &[LayerSpec]) -> bool {
     match layers {
-        [LayerSpec::Linear { inputs, outputs, .. }, LayerSpec::ActivationLayer { .. }, ..] => inputs == outputs,
+        [LayerSpec::Linear(Linear { inputs, outputs, .. }), LayerSpec::ActivationLayer { .. }, ..] => inputs == outputs,
         _ => false,
     }
 }

@@ -86,9 +86,9 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
         return Vec::new();
     };
     let weighs = |part: &LayerSpec| {
-        matches!(part, LayerSpec::Linear { .. } | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
+        matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
     };
-    let gains = |part: &LayerSpec| matches!(part, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. });
+    let gains = |part: &LayerSpec| matches!(part, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_));
     if weighs(parts[place].1) || gains(parts[place].1) {
         return Vec::from([finding.layer.clone()]);
     }

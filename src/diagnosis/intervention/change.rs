@@ -5,14 +5,14 @@ use crate::{
     activation::{Activation, ActivationKind, Tanh},
     diagnosis::fix::rewrite,
     initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::{BranchScale, LayerSpec},
+    layer::{BranchScale, LayerSpec, Linear},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// The paths of the layers whose weights an intervention draws, in order.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     let parts = network.parts().into_iter();
-    parts.filter(|(_, part)| matches!(part, LayerSpec::Linear { .. })).map(|(path, _)| path).collect()
+    parts.filter(|(_, part)| matches!(part, LayerSpec::Linear(_))).map(|(path, _)| path).collect()
 }
 
 /// The network with the weights of some [`weight_layers`] at the critical gain of the activation that follows.
@@ -21,7 +21,7 @@ pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let (all, mut place) = (weight_layers(network), 0);
     rewrite(network, &mut |leaf, next| {
-        let LayerSpec::Linear { weights, bias, .. } = leaf else { return false };
+        let LayerSpec::Linear(Linear { weights, bias, .. }) = leaf else { return false };
         let chosen = all.get(place).is_some_and(|path| layers.contains(path));
         place += 1;
         if chosen {

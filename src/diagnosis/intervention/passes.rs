@@ -139,5 +139,5 @@ impl Bench<'_> {
 }
 
 fn is_norm(part: &LayerSpec) -> bool {
-    matches!(part, LayerSpec::LayerNorm { .. } | LayerSpec::RmsNorm { .. })
+    matches!(part, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_))
 }

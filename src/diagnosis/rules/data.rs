@@ -1,4 +1,4 @@
-//! The data: inputs and targets whose scale the network cannot follow.
+//! Rules about the data: inputs and targets of an unsuitable scale.
 
 use super::{above, layer_of};
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The root mean square of what the first weights make of the inputs; `None` where a recurrent layer comes first.
+/// The root mean square of the output of the first weights; `None` if they belong to a recurrent or custom layer.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let weighs = |part: &LayerSpec| {
-        matches!(part, LayerSpec::Linear { .. } | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
+        matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
     };
     let (layer, part) = diagnosis.node.parts().into_iter().find(|(_, part)| weighs(part))?;
-    if !matches!(part, LayerSpec::Linear { .. }) {
+    if !matches!(part, LayerSpec::Linear(_)) {
         return None;
     }
     match diagnosis.statistics {
@@ -25,14 +25,14 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
             statistics.links().iter().find(first).map(|link| link.output().mean())
         }
         None => {
-            // What comes into the next layer is what the first weights give.
+            // The input of the next layer is the output of the first weights.
             let mut links = diagnosis.prediction.links().iter().rev().skip_while(|link| layer_of(&link.name) != layer);
             links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
         }
     }
 }
 
-/// Inputs far from variance 1, as the first weights see them: weights that make up for it are no fault.
+/// Reports inputs far from variance 1, unless the first weights compensate.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (size, lines) = match diagnosis.statistics {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
@@ -60,16 +60,16 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Passes before outputs are compared with their targets again.
+/// The number of passes before outputs are compared with their targets again.
 const CHECKED: u64 = 25;
 
-/// Targets far beyond what the network gives, towards which the loss does not fall.
+/// Reports targets far larger than the outputs, if the loss does not fall.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };
     let ratio = distance / f64::max(output, 1.0);
     let Some(severity) = above(ratio, diagnosis.thresholds.target) else { return };
-    // Outputs that are still farther away than they are large know no more than the mean of the targets.
+    // A distance larger than the outputs themselves is no better than a constant prediction.
     let no_better = run.passes() >= CHECKED && run.distance().mean() > 1.0;
     let harms = no_better || run.stagnates() || run.non_finite().is_some();
     let severity = if harms { severity } else { Severity::Note };

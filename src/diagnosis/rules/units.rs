@@ -1,21 +1,21 @@
-//! Units: alike, dead, saturated.
+//! Rules about units: duplicated, dead, saturated.
 
 use super::{above, depth::is_bounded, layer_of, layer_of_block};
 use crate::{
     block::Role,
     diagnosis::{Cause, Diagnosis, Finding, Severity},
     initializer::{Initializer, Shape},
-    layer::LayerSpec,
+    layer::{LayerSpec, Linear},
     monitor::Factor,
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Rows of a weight matrix that are copies of each other, and whose gradients are.
+/// Reports units with equal weights and equal gradients.
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     for block in statistics.blocks() {
         let ((duplicates, comparisons), [rows, _]) = (block.duplicate_rows(), block.shape());
-        // All rows of a layer with one gradient stay so; a few may be copies for a moment.
+        // If all rows of a layer are equal they stay so; a few may be equal for a moment.
         if duplicates == 0 || comparisons < 2 && duplicates + 1 < rows {
             continue;
         }
@@ -34,21 +34,21 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Units that nothing switches on any more.
+/// Reports units that are inactive for all examples of a window.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, diagnosis.thresholds.dead) else { return };
     let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
     for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
         let first = link.at_first().map_or(0.0, |[_, off]| off);
-        // Behind a layer that gives nothing the next may be off too, and is not to blame.
+        // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let ended = !explained && (ends || link.output().last() == 0.0);
-        // All of a layer off is no accident of few examples; a part of it may be.
+        // A whole inactive layer is no accident of few examples; a part of one may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
         let flat = bounded(diagnosis, link.name());
         if let Some(severity) = severity.filter(|_| flat) {
-            // Without an input to speak of the units are at 0, where φ′ is not.
+            // With tiny inputs the pre-activations are near 0, where φ′ is not 0.
             if link.input().mean() < FAR_OUT {
                 continue;
             }
@@ -75,34 +75,34 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the activation of that name is bounded: flat on both sides.
+/// Whether the activation of the link `name` is bounded.
 fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
     let kinds = super::depth::activations(&diagnosis.node);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
     kind.is_some_and(|kind| is_bounded(kind))
 }
 
-/// Pre-activations of this root mean square or more are where tanh is flat for most units: φ′(3) is 0.01.
+/// The root mean square of pre-activations from which tanh is flat for most units: φ′(3) is 0.01.
 const FAR_OUT: f64 = 3.0;
-/// The share of the bound of φ′ below which a unit counts as saturated.
+/// The slope below which a unit counts as saturated, as a share of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// Weights that are more times as large as the description draws them were changed or loaded.
+/// The factor over the standard deviation of the initializer from which weights count as changed or loaded.
 const CHANGED: f64 = 3.0;
 
-/// How many times as large the weights before the activation at `path` were in the first pass as the description
-/// draws them.
+/// The root mean square of the weights before the activation at `path` in the first pass, relative to that of their
+/// initializer.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.node.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
-    let (layer, part) = parts[..activation].iter().rfind(|(_, part)| matches!(part, LayerSpec::Linear { .. }))?;
-    let LayerSpec::Linear { inputs, outputs, weights, .. } = part else { return None };
+    let (layer, part) = parts[..activation].iter().rfind(|(_, part)| matches!(part, LayerSpec::Linear(_)))?;
+    let LayerSpec::Linear(Linear { inputs, outputs, weights, .. }) = part else { return None };
     let described = libm::sqrt(weights.variance(Shape::new(*outputs, *inputs, Role::Weight))?);
     let name = if layer.is_empty() { String::from("weight") } else { format!("{layer}.weight") };
     let block = diagnosis.statistics?.blocks().iter().find(|block| block.name() == name)?;
     block.first_parameters().map(|found| found / described)
 }
 
-/// Units of a bounded activation that work where it is flat, from the start.
+/// Reports units of a bounded activation that were in its flat part from the first pass.
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
@@ -113,15 +113,17 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let predicted = diagnosis.prediction.link(link.name()).and_then(|row| row.decades);
         let saturation_predicted = predicted.is_none_or(|decades| decades < diagnosis.thresholds.predicted_saturation);
         let run = statistics.run();
-        // Weights that are not those of the description, in a run that has not fitted its targets.
+        // The weights are not those of the initializer, and the run has not fitted its targets.
         let drift = drift(diagnosis, link.name()).unwrap_or(1.0);
         let loaded = drift > CHANGED && !run.has_fitted();
         if Some(link.name()) == last || !bounded(diagnosis, link.name()) || !(saturation_predicted || loaded) {
             continue;
         }
-        // Saturation that training brought is judged by its steps; that of the start, by the weights.
+        // Saturation by training is the subject of the rules about steps; saturation from the start is due to the
+        // weights.
         let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
-        // Units that do not saturate hold the average above this. Less is measured only in a gradient that underflows.
+        // Units that do not saturate keep the mean above this bound. A lower mean is that of a gradient that
+        // underflows.
         let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
         let slope = if underflows { 1.0 } else { slope };
         let lines = &diagnosis.thresholds;
@@ -138,7 +140,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             let severity = if loaded { Severity::Warning } else { severity };
             let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text);
             let [decades, predicted] = [loaded.then(|| libm::log10(drift)), loaded.then_some(0.0)];
-            // That they are not the weights of the description is measured, and a falling loss does not refute it.
+            // Changed weights are measured, so a falling loss is no evidence against them.
             let confidence = if loaded { 1.0 } else { finding.confidence };
             findings.push(Finding { decades, predicted, confidence, ..finding });
             return;

@@ -1,4 +1,8 @@
 //! The backward pass through the layers of a network.
+//!
+//! From the last layer to the first: `dx_i = f_i′ᵀ dy_i`, `dw_i` from the layer's own pass, and `dy_{i−1} = dx_i`. Two
+//! buffers alternate as `dy_i` and `dx_i`. The forward pass stored the x_i and saved values in order, so each layer
+//! takes its own from the end of the rest.
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
@@ -9,56 +13,58 @@ use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
+    ///
+    /// # Shapes
+    /// Of layer i: x_i, dx_i \[rows before i, width before i\]; y_i, dy_i \[rows after i, width after i\].
     pub(super) fn backward_links(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { x, y, dy, dx: mut d_input, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
+        let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
         let (shape, mode) = (ctx.shape, ctx.mode);
         if self.links.is_empty() {
-            if let Some(dx) = d_input {
+            if let Some(dx) = first_dx {
                 dx.copy_from_slice(dy);
             }
             return;
         }
         // Links before the first with a trainable block need no gradient.
-        let everything = d_input.is_some() || d_initial_state.is_some();
-        let wanted = |link: &Entry<T>| everything || trainable.part(link.first_block).any(link.kept.blocks);
+        let wants_input = first_dx.is_some() || d_initial_state.is_some();
+        let wanted = |link: &Entry<T>| wants_input || trainable.part(link.first_block).any(link.kept.blocks);
         let Some(first) = self.links.iter().position(wanted) else { return };
         let mut saved = saved;
-        let mut between = cut(SAVED, &mut saved, self.kept_in_all(shape));
+        let mut kept_rows = cut(SAVED, &mut saved, self.kept_in_all(shape));
         let widest = self.widest(shape);
         let mut scratch = scratch;
-        let mut came = cut(SCRATCH, &mut scratch, widest);
-        let mut goes = cut(SCRATCH, &mut scratch, widest);
-        let together = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
+        let mut dy_buffer = cut(SCRATCH, &mut scratch, widest);
+        let mut dx_buffer = cut(SCRATCH, &mut scratch, widest);
+        let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
-        let (mut y, mut gone, mut end) = (y, dy.len(), self.links.len());
+        let (mut y, mut dy_len, mut end) = (y, dy.len(), self.links.len());
         while end > first {
             let i = end - 1;
-            // Where no link changes the rows, nothing of the shape is to be written and read again.
             let rows = if self.changing.is_empty() { shape } else { self.shape_before(i, shape) };
             if !self.changing.is_empty() {
                 check_output_shape(shape, rows)
                     .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
             }
-            if together && let Some(span) = self.span_before(first..end, rows) {
+            if in_spans && let Some(span) = self.span_before(first..end, rows) {
                 end = span.links.start;
                 let inner = self.kept(end.max(1)..i + 1, rows);
-                let inner = &*cut_end(SAVED, &mut between, inner);
+                let inner = &*cut_end(SAVED, &mut kept_rows, inner);
                 let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, rows));
                 let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
                 let values = self.values(end..end + 1, rows);
                 let dx = match end {
-                    0 => d_input.take(),
+                    0 => first_dx.take(),
                     _ if end == first => None,
-                    _ => Some(&mut goes[..values]),
+                    _ => Some(&mut dx_buffer[..values]),
                 };
                 let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
                 let ctx = Context { shape: rows, ..ctx.part(0) };
-                let pass = Backward::new(input, y, &came[..gone], dx, dw, own, scratch, ctx);
+                let pass = Backward::new(input, y, &dy_buffer[..dy_len], dx, dw, own, scratch, ctx);
                 let pass = Backward { overwrite_dw, trainable, ..pass };
                 self.backward_parallel(&mut w, &span, inner, pass);
-                (y, gone) = (input, values);
-                core::mem::swap(&mut came, &mut goes);
+                (y, dy_len) = (input, values);
+                core::mem::swap(&mut dy_buffer, &mut dx_buffer);
                 continue;
             }
             end = i;
@@ -71,12 +77,12 @@ impl<T: Scalar> Sequential<T> {
             let values = self.values(i..i + 1, rows) - skipped;
             let input = match i {
                 0 => x,
-                _ => cut_end(SAVED, &mut between, self.kept(i..i + 1, rows)),
+                _ => cut_end(SAVED, &mut kept_rows, self.kept(i..i + 1, rows)),
             };
             let dx = match i {
-                0 => d_input.take(),
+                0 => first_dx.take(),
                 _ if i == first => None,
-                _ => Some(&mut goes[..values]),
+                _ => Some(&mut dx_buffer[..values]),
             };
             let own = self.parameters(i);
             if far && self.multiplies(i) {
@@ -84,7 +90,7 @@ impl<T: Scalar> Sequential<T> {
                 let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, rows), self.saved(below.clone(), rows));
                 request([
                     &w.read()[self.starts[below.start]..self.starts[i]],
-                    &between[between.len() - kept.min(between.len())..],
+                    &kept_rows[kept_rows.len() - kept.min(kept_rows.len())..],
                     &saved[saved.len() - saves.min(saved.len())..],
                 ]);
             }
@@ -97,7 +103,7 @@ impl<T: Scalar> Sequential<T> {
                 Backward {
                     x: input,
                     y,
-                    dy: if i + 1 == self.links.len() { dy } else { &came[..gone] },
+                    dy: if i + 1 == self.links.len() { dy } else { &dy_buffer[..dy_len] },
                     dx,
                     dw: own_dw,
                     saved: kept,
@@ -112,11 +118,11 @@ impl<T: Scalar> Sequential<T> {
                     ctx: Context { shape: rows, ..ctx.part(link.first_link) },
                 },
             );
-            (y, gone) = (input, values);
-            core::mem::swap(&mut came, &mut goes);
+            (y, dy_len) = (input, values);
+            core::mem::swap(&mut dy_buffer, &mut dx_buffer);
         }
         if first == 0 {
-            hold(SAVED, 0, between.len() + saved.len());
+            hold(SAVED, 0, kept_rows.len() + saved.len());
             hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
             hold(STATE, 0, d_initial_state.map_or(0, |state| state.len()));
         }

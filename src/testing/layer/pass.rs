@@ -3,7 +3,7 @@
 use crate::{
     batch_shape::BatchShape,
     layer::{
-        Backward, BackwardState, Context, DropoutKey, Forward, ForwardState, Hints, Layer, LinkPath, Mode,
+        Backward, BackwardState, Buffers, Context, DropoutKey, Forward, ForwardState, Hints, Layer, LinkPath, Mode,
         TrainableMask,
     },
     monitor::{GradientMonitor, Link},
@@ -12,19 +12,20 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// What a pass is given.
+/// The input values of a pass.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Given<T> {
     pub(in crate::testing) w: Vec<T>,
     pub(in crate::testing) x: Vec<T>,
-    /// State at the start, and its gradient at the end; `None` is zero.
+    /// Initial state; `None` is zero.
     pub(in crate::testing) state: Option<Vec<T>>,
     pub(in crate::testing) dy: Vec<T>,
+    /// Gradient with respect to the final state; `None` is zero.
     pub(in crate::testing) d_state: Option<Vec<T>>,
 }
 
 impl<T: Scalar> Given<T> {
-    /// The same in another scalar.
+    /// The same values in another scalar.
     pub(in crate::testing) fn map<U>(&self, mut convert: impl FnMut(T) -> U) -> Given<U> {
         let mut all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
         Given {
@@ -37,35 +38,35 @@ impl<T: Scalar> Given<T> {
     }
 }
 
-/// How a pass is made.
+/// The settings of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) shape: BatchShape<'a>,
     pub(in crate::testing) mode: Mode,
     pub(in crate::testing) dropout: DropoutKey,
-    /// What lies in the memory of the pass: saved and scratch.
+    /// The content of `saved` and `scratch` before the pass.
     pub(in crate::testing) garbage: f64,
-    /// What lies in the results that are to be written.
+    /// The content of `y`, `dx` and the states before the pass, which must be overwritten.
     pub(in crate::testing) leftover: f64,
-    /// What lies in the gradient of the parameters.
+    /// The content of `dw` before the pass.
     pub(in crate::testing) gradient: f64,
-    /// Whether it is to be overwritten.
+    /// Whether the layer is to overwrite `dw`.
     pub(in crate::testing) overwrite_dw: bool,
-    /// Whether the rows that the layer does not read are withheld on the way back.
+    /// Whether the backward pass gets empty slices for rows that the hints say are not read.
     pub(in crate::testing) withheld: bool,
-    /// How many of the first rows are missing of `dx` and of `dy`.
+    /// The numbers of leading rows that `dx` and `dy` lack.
     pub(in crate::testing) missing: [usize; 2],
-    /// Whether the samples go back in two parts.
+    /// Whether the backward pass runs for the two halves of the samples, one after the other.
     pub(in crate::testing) divided: bool,
-    /// The rate of the step that the parameters take in the same pass.
+    /// The rate of gradient descent in the backward pass; `None` for a plain backward pass.
     pub(in crate::testing) descends: Option<f64>,
-    /// Whether the gradients of input and initial state are wanted.
+    /// Whether gradients with respect to input and initial state are requested.
     pub(in crate::testing) optional: bool,
-    /// Which blocks are trained; empty is all.
+    /// Whether each block is trainable; empty if all are.
     pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
-    /// Whether another input goes forward before the backward pass.
+    /// Whether a forward pass of another input runs between the two passes.
     pub(in crate::testing) between: bool,
     /// The number of links before the layer.
     pub(in crate::testing) place: usize,
@@ -97,14 +98,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What a pass gives.
+/// The results of a pass.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) y: Vec<T>,
     pub(in crate::testing) state: Vec<T>,
     pub(in crate::testing) dx: Vec<T>,
     pub(in crate::testing) d_state: Vec<T>,
-    /// Or the parameters after a step.
+    /// The gradient of the parameters; after gradient descent, the parameters.
     pub(in crate::testing) dw: Vec<T>,
     /// The links that reported to an active monitor, each with whether it did so in the backward pass.
     pub(in crate::testing) links: Vec<(usize, bool)>,
@@ -133,9 +134,9 @@ impl<T: Scalar> Results<T> {
     }
 }
 
-/// Values on both sides of a slice, by which a write beside it is seen.
+/// The number of guard values on each side of a slice, which detect writes out of bounds.
 const MARGIN: usize = 32;
-/// What lies there: no result of a computation is likely to be this very number.
+/// The guard value: an unlikely result of a computation.
 const GUARD: f64 = -3.141_592e-5;
 
 struct Guarded<T> {
@@ -157,7 +158,7 @@ impl<T: Scalar> Guarded<T> {
         &mut self.values[MARGIN..length - MARGIN]
     }
 
-    /// The content, if what is beside it is as it was.
+    /// The content, if the guard values are unchanged.
     #[inline]
     fn open(self) -> Result<Vec<T>, String> {
         let Guarded { what, mut values } = self;
@@ -196,7 +197,7 @@ impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
 /// A forward pass, and a backward pass where the mode has one.
 ///
 /// # Errors
-/// What was touched that was not given, or the text of a panic.
+/// The slice whose guard values changed, or the text of a panic.
 pub(in crate::testing) fn run<T: Scalar>(
     layer: &dyn Layer<T>,
     given: &Given<T>,
@@ -220,6 +221,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         monitor = &mut listening;
     }
 
+    let mut buffers = Buffers::of(layer).map_err(|error| format!("{error}"))?;
+
     let mut y = Guarded::new("y", layer.output_shape(shape).rows() * dims.output, leftover);
     let mut saved = Guarded::new("saved", memory.saved, garbage);
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
@@ -232,7 +235,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
             saved: saved.slice(),
             scratch: scratch.slice(),
             state: ForwardState { initial_state: given.state.as_deref(), final_state: final_state.slice() },
-            ctx: Context { dropout, path, ..Context::new(shape, mode, monitor) },
+            ctx: Context { dropout, path, buffers: buffers.for_pass(false), ..Context::new(shape, mode, monitor) },
         },
     );
     scratch.open()?;
@@ -270,7 +273,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         },
         overwrite_dw,
         trainable: TrainableMask::new(trainable),
-        ctx: Context { dropout, path, ..Context::new(shape, mode, monitor) },
+        ctx: Context { dropout, path, buffers: buffers.for_pass(false), ..Context::new(shape, mode, monitor) },
     };
     let mut w = Guarded::new("w", dims.parameters, 0.0);
     w.slice().copy_from_slice(&given.w);

@@ -1,4 +1,4 @@
-//! Passes in one scalar against each other: what is left in memory, gradients that are not requested, what is frozen.
+//! Laws that compare passes in one scalar: initial content of memory, optional gradients, frozen blocks, hints.
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
@@ -9,10 +9,20 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The first place at which two results are not equal, but for the sign of zero, which one that nothing is added to may
-/// keep.
+/// The first index at which two results differ. Zeros of either sign count as equal: adding to 0 loses the sign of −0.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
+}
+
+/// A pass with default settings and its results, with which other passes are compared.
+#[derive(Clone, Copy)]
+struct Usual<'a, T> {
+    layer: &'a dyn Layer<T>,
+    /// The name of the scalar.
+    name: &'a str,
+    given: &'a Given<f64>,
+    usual: &'a Asked<'a>,
+    plain: &'a Results<T>,
 }
 
 impl Suite<'_, '_> {
@@ -27,47 +37,34 @@ impl Suite<'_, '_> {
             self.memory(layer, name, &Given { state: None, d_state: None, ..given.clone() }, &usual);
         }
         let Some(watched) = self.pass(layer, name, &given, &Asked { watched: true, ..usual }) else { return };
-        if let Some((what, i)) = differing(&plain, &watched) {
-            let place = format!("{}, watched: {what}[{i}]", self.at(name, shape));
-            self.trial.breaks(Law::Repeatable, place, plain.value(what, i), watched.value(what, i), "");
-        }
-
-        self.accumulates(layer, name, &given, &usual, &plain);
-        self.descends(layer, name, &given, &usual, &plain);
-        self.memory_left_out(layer, name, &given, &usual, &plain);
-        self.short_gradients(layer, name, &given, &usual, &plain);
+        self.agree(Law::Repeatable, format!("{}, with a monitor", self.at(name, shape)), &plain, &watched);
+        let of = Usual { layer, name, given: &given, usual: &usual, plain: &plain };
+        self.accumulates(of);
+        self.descends(of);
+        self.memory_left_out(of);
+        self.short_gradients(of);
         self.modes_agree(layer, name, &given, &usual);
-        self.optional_gradients(layer, name, &given, &usual, &plain);
-        self.frozen_blocks(layer, name, &given, &usual, &plain);
+        self.optional_gradients(of);
+        self.frozen_blocks(of);
     }
 
-    /// What lies in memory before has no influence.
+    /// The content of memory before a pass has no influence.
     fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let Some(plain) = self.pass(layer, name, given, usual) else { return };
-        // Not a number shows where it is multiplied, a number where it is compared.
+        // NaN shows if it is multiplied, a number if it is compared.
         for garbage in [f64::NAN, 7.25] {
             for (law, asked) in [
                 (Law::ReadsOnlyWritten, Asked { garbage, ..*usual }),
                 (Law::Overwrites, Asked { leftover: garbage, ..*usual }),
             ] {
                 let Some(other) = self.pass(layer, name, given, &asked) else { return };
-                if let Some((what, i)) = differing(&plain, &other) {
-                    let place = format!("{}: {what}[{i}]", self.at(name, usual.shape));
-                    let found = format!("{}, where memory held {garbage}", other.value(what, i));
-                    self.trial.breaks(law, place, plain.value(what, i), found, "");
-                }
+                self.agree(law, format!("{}, where memory held {garbage}", self.at(name, usual.shape)), &plain, &other);
             }
         }
     }
 
-    fn accumulates<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn accumulates<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         const BEFORE: f64 = 3.0;
         for gradient in [f64::NAN, BEFORE].into_iter().filter(|_| layer.hints().overwrites_dw) {
             let Some(overwritten) = self.pass(layer, name, given, &Asked { gradient, overwrite_dw: true, ..*usual })
@@ -96,20 +93,15 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn memory_left_out<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn memory_left_out<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         let evaluated = Asked { mode: Mode::Evaluate, ..*usual };
         let Some(plainly_evaluated) = self.pass(layer, name, given, &evaluated) else { return };
         for (asked, results) in
             [(*usual, plain), (Asked { watched: true, ..*usual }, plain), (evaluated, &plainly_evaluated)]
         {
-            self.left_out(Law::IgnoredRows, layer, name, given, &Asked { withheld: true, ..asked }, results);
+            let asked = Asked { withheld: true, ..asked };
+            self.left_out(Law::IgnoredRows, Usual { usual: &asked, plain: results, ..of });
         }
         let shape = usual.shape;
         if !layer.hints().saved_per_row {
@@ -125,20 +117,14 @@ impl Suite<'_, '_> {
         let apart = layer.samples() == Samples::Independent && given.state.is_none();
         if apart && shape.steps == 1 && shape.batch > 1 {
             let divided = Asked { divided: true, withheld: true, ..*usual };
-            // Sums over rows are made in another order where these are divided.
+            // dw is left out: its sums over rows run in another order.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
-            self.left_out(Law::SavedPerRow, layer, name, given, &divided, &rows_alone);
+            self.left_out(Law::SavedPerRow, Usual { usual: &divided, plain: &rows_alone, ..of });
         }
     }
 
-    fn short_gradients<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn short_gradients<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         let dims = layer.dims();
         let zero_rows = layer.hints().zero_rows(usual.shape);
         let (zeros, rest) = plain.dx.split_at(zero_rows * dims.input);
@@ -149,7 +135,7 @@ impl Suite<'_, '_> {
         if zero_rows > 0 {
             let without = Results { dx: rest.to_vec(), ..plain.clone() };
             let asked = Asked { missing: [zero_rows, 0], leftover: 3.0, ..*usual };
-            self.left_out(Law::ShortGradients, layer, name, given, &asked, &without);
+            self.left_out(Law::ShortGradients, Usual { usual: &asked, plain: &without, ..of });
         }
         let all = layer.output_shape(usual.shape).rows();
         for missing in [1, all / 2, all].into_iter().filter(|_| layer.hints().accepts_short_dy) {
@@ -158,21 +144,14 @@ impl Suite<'_, '_> {
             let Some(plain) = self.pass(layer, name, &given, usual) else { return };
             for watched in [false, true] {
                 let asked = Asked { missing: [0, missing], watched, ..*usual };
-                self.left_out(Law::ShortGradients, layer, name, &given, &asked, &plain);
+                self.left_out(Law::ShortGradients, Usual { given: &given, usual: &asked, plain: &plain, ..of });
             }
         }
     }
 
-    /// A pass that has less than another gives the same; what is not in `plain` may be anything.
-    fn left_out<T: Scalar>(
-        &mut self,
-        law: Law,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        asked: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    /// A pass that is given fewer rows has the same results. Results that `of.plain` lacks are not compared.
+    fn left_out<T: Scalar>(&mut self, law: Law, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual: asked, plain } = of;
         let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.shape), asked.mode);
         match run(layer, &given.map(scalar), asked) {
             Err(found) => self.trial.breaks(law, place(self, "backward"), "a pass back", found, ""),
@@ -187,18 +166,12 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn descends<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn descends<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         const RATE: f64 = 0.75;
         let step = |(&w, &dw): (&f64, &T)| scalar::<T>(w) + -scalar::<T>(RATE) * dw;
         let stepped = Results { dw: given.w.iter().zip(&plain.dw).map(step).collect(), ..plain.clone() };
-        // The first layer of a network is not asked for dx, and may miss what it does not read.
+        // The first layer of a network computes no dx, and may be given empty slices for rows that it does not read.
         for (gradient, optional, withheld) in [(f64::NAN, true, false), (3.0, true, true), (3.0, false, true)] {
             let asked = Asked { descends: Some(RATE), gradient, optional, withheld, ..*usual };
             let Some(found) = self.pass(layer, name, given, &asked) else { return };
@@ -227,71 +200,57 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn optional_gradients<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn optional_gradients<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         let Some(without) = self.pass(layer, name, given, &Asked { optional: false, ..*usual }) else { return };
         if let Some(i) = unequal(&plain.dw, &without.dw) {
             let place = format!("{}, dx not wanted: dw[{i}]", self.at(name, usual.shape));
             let (expected, found) = (format!("{:?}", plain.dw[i]), format!("{:?}", without.dw[i]));
             self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
         }
-        // No state is a state of zero, and no gradient of it is a gradient of zero.
+        // `None` for the state or its gradient means zero.
         if let (Some(state), Some(d_state)) = (&given.state, &given.d_state) {
             let zeros = |values: &Vec<f64>| Some(vec![0.0; values.len()]);
             let zero = Given { state: zeros(state), d_state: zeros(d_state), ..given.clone() };
             let none = Given { state: None, d_state: None, ..given.clone() };
             let Some(zero) = self.pass(layer, name, &zero, usual) else { return };
             let Some(none) = self.pass(layer, name, &none, usual) else { return };
-            if let Some((what, i)) = differing(&zero, &none) {
-                let place = format!("{}, no state instead of a state of zero: {what}[{i}]", self.at(name, usual.shape));
-                let (expected, found) = (zero.value(what, i), none.value(what, i));
-                self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
-            }
+            let place = format!("{}, no state instead of a state of zero", self.at(name, usual.shape));
+            self.agree(Law::OptionalGradients, place, &zero, &none);
         }
     }
 
-    fn frozen_blocks<T: Scalar>(
-        &mut self,
-        layer: &dyn Layer<T>,
-        name: &str,
-        given: &Given<f64>,
-        usual: &Asked<'_>,
-        plain: &Results<T>,
-    ) {
+    fn frozen_blocks<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual, plain } = of;
         const ALONE: usize = 8;
         let count = self.blocks.len();
         for frozen in 0..count.min(ALONE) {
-            // Beyond a few blocks, several at once: each is frozen in one of the passes.
+            // Of more than 8 blocks, several are frozen at once, each in one of the passes.
             let flags: Vec<bool> = (0..count).map(|i| i % ALONE != frozen).collect();
             let Some(other) = self.pass(layer, name, given, &Asked { trainable: &flags, ..*usual }) else { return };
-            // The frozen gradients themselves may be left out or not.
+            // Gradients of frozen blocks may be computed or not.
             let mut expected = plain.clone();
             for (block, _) in self.blocks.iter().zip(&flags).filter(|(_, trainable)| !**trainable) {
                 expected.dw[block.range.clone()].copy_from_slice(&other.dw[block.range.clone()]);
             }
-            if let Some((what, i)) = differing(&expected, &other) {
-                let frozen: Vec<&str> = self
-                    .blocks
-                    .iter()
-                    .zip(&flags)
-                    .filter(|(_, trainable)| !**trainable)
-                    .map(|(block, _)| &*block.name)
-                    .collect();
-                let place = format!("{}, {frozen:?} frozen: {what}[{i}]", self.at(name, usual.shape));
-                let (expected, found) = (expected.value(what, i), other.value(what, i));
-                self.trial.breaks(Law::FrozenBlocks, place, expected, found, "");
-            }
+            let names = self.blocks.iter().zip(&flags).filter(|(_, trainable)| !**trainable);
+            let names: Vec<&str> = names.map(|(block, _)| &*block.name).collect();
+            self.agree(
+                Law::FrozenBlocks,
+                format!("{}, {names:?} frozen", self.at(name, usual.shape)),
+                &expected,
+                &other,
+            );
         }
     }
-}
 
-/// The first result in which two passes differ.
-pub(super) fn differing<T: Scalar>(a: &Results<T>, b: &Results<T>) -> Option<(&'static str, usize)> {
-    a.named().into_iter().zip(b.named()).find_map(|((what, a), (_, b))| unequal(a, b).map(|i| (what, i)))
+    /// Whether two passes have the same bits; the first that differs is noted.
+    pub(super) fn agree<T: Scalar>(&mut self, law: Law, place: String, a: &Results<T>, b: &Results<T>) -> bool {
+        let mut pairs = a.named().into_iter().zip(b.named());
+        let differs = pairs.find_map(|((what, a), (_, b))| unequal(a, b).map(|i| (what, i)));
+        if let Some((what, i)) = differs {
+            self.trial.breaks(law, format!("{place}: {what}[{i}]"), a.value(what, i), b.value(what, i), "");
+        }
+        differs.is_none()
+    }
 }

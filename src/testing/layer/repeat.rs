@@ -1,16 +1,11 @@
-//! Passes that must not depend on others.
+//! Passes do not depend on earlier passes.
 
-use super::{Asked, Suite, described};
-use crate::{
-    batch_shape::BatchShape,
-    layer::Layer,
-    scalar::Scalar,
-    testing::{Law, layer::passes::differing},
-};
+use super::{Asked, Suite};
+use crate::{batch_shape::BatchShape, layer::Layer, scalar::Scalar, testing::Law};
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// A pass twice, with others between, and with another forward pass before its backward pass.
+    /// Repeats a pass after another one, and with another forward pass before its backward pass.
     pub(super) fn repeatable<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };
@@ -19,11 +14,8 @@ impl Suite<'_, '_> {
             let Some(_) = self.pass(layer, name, &other, &Asked::new(BatchShape::batch(2))) else { return };
             for between in [false, true] {
                 let Some(again) = self.pass(layer, name, &given, &Asked { between, ..usual }) else { return };
-                if let Some((what, i)) = differing(&plain, &again) {
-                    let how = if between { "after another forward pass before backward" } else { "repeated" };
-                    let place = format!("{}{name}, {}, {how}: {what}[{i}]", self.label, described(shape));
-                    let (expected, found) = (plain.value(what, i), again.value(what, i));
-                    self.trial.breaks(Law::Repeatable, place, expected, found, "");
+                let how = if between { "after another forward pass before backward" } else { "repeated" };
+                if !self.agree(Law::Repeatable, format!("{}, {how}", self.at(name, shape)), &plain, &again) {
                     return;
                 }
             }

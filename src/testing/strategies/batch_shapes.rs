@@ -12,11 +12,18 @@ use proptest::{
 /// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first; of no more sequences than
 /// [`Limits::MOST`] has samples.
 pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> {
-    let sorted = |mut lengths: Vec<usize>| {
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
+    // Each sequence by how much longer it is than the next: lengths that differ shrink to neighbours.
+    let longer = prop_oneof![0..=1usize, widths(max_steps).prop_map(|steps| steps - 1)];
+    let added = move |longer: Vec<usize>| {
+        let mut steps = 1;
+        let mut lengths: Vec<usize> = Vec::new();
+        for by in longer {
+            steps = (steps + by).min(max_steps.max(1));
+            lengths.insert(0, steps);
+        }
         lengths
     };
-    vec(widths(max_steps), 1..=max_batch.clamp(1, Limits::MOST.batch)).prop_map(sorted).boxed()
+    vec(longer, 1..=max_batch.clamp(1, Limits::MOST.batch)).prop_map(added).boxed()
 }
 
 /// An [`BatchShape`] that owns its lengths.

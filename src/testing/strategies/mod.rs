@@ -49,7 +49,8 @@ use self::numbers::hundredths;
 use crate::{
     activation::ActivationKind,
     initializer::InitializerKind,
-    layer::{BranchScale, CellKind, Dims, GruVariant, LayerSpec},
+    layer::{BranchScale, Dims, LayerSpec},
+    recurrent::{CellKind, GruVariant},
     scalar::{Scalar, scalar},
 };
 use alloc::vec::Vec;

@@ -1,10 +1,11 @@
 //! Networks within limits, from parts that shrink.
 
-use super::{activations, cells, initializers, numbers::hundredths, widths};
+use super::{activations, cells, initializers, widths};
 use crate::{
     activation::ActivationKind,
     initializer::{self, InitializerKind},
-    layer::{BranchScale, CellKind, LayerSpec},
+    layer::{BranchScale, LastStep, LayerSpec, Linear, MeanOverSteps},
+    recurrent::CellKind,
 };
 use alloc::{boxed::Box, vec::Vec};
 use proptest::{
@@ -15,8 +16,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy},
 };
 
-/// How large a network and its pass may be. Limits above [`Limits::MOST`] are those of it: larger cases would fill the
-/// memory.
+/// How large a random network and its pass may be. Each limit is capped at that of [`Limits::MOST`]: larger cases would
+/// fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Layers in a row: of the network, and of each branch within.
@@ -34,11 +35,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The largest limits that strategies heed.
+    /// The caps: a strategy draws nothing larger.
     pub const MOST: Limits =
         Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 10, steps: 1 << 10 };
 
-    /// Each no larger than that of [`MOST`](Self::MOST).
+    /// These limits, each at most that of [`MOST`](Self::MOST).
     pub(super) fn capped(self) -> Self {
         let most = Self::MOST;
         Limits {
@@ -59,15 +60,11 @@ impl Default for Limits {
     }
 }
 
-/// A layer before it is known what comes in: what stands before it can be taken away.
+/// A layer without its input width, so that shrinking can remove the layers before it.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Linear(usize, InitializerKind, Option<InitializerKind>),
     Activation(ActivationKind),
-    PRelu(bool, f64),
-    LayerNorm(f64, bool),
-    RmsNorm(f64, bool),
-    Dropout(f64),
     Residual(Vec<Part>, BranchScale),
     Sequential(Vec<Part>),
     Recurrent(CellKind, usize, [InitializerKind; 2], Option<InitializerKind>),
@@ -75,12 +72,12 @@ pub(super) enum Part {
     Bidirectional(Vec<Part>, Vec<Part>),
     LastStep,
     MeanOverSteps,
-    /// A layer of the list, by a number.
+    /// An example of a listed layer: its number modulo the number of examples.
     Listed(usize),
 }
 
 impl Part {
-    /// The branch `row` in the shell that this is: a shell shrinks by itself, down to none.
+    /// This container around the layers `row`. Containers and their layers shrink independently.
     fn around(self, row: Vec<Part>) -> Part {
         match self {
             Part::Residual(_, scale) => Part::Residual(row, scale),
@@ -90,17 +87,13 @@ impl Part {
         }
     }
 
-    /// The layer for rows of `width` values, and the width that comes out.
+    /// The layer for rows of `width` values, and its output width.
     fn placed(self, width: usize) -> (LayerSpec, usize) {
         match self {
             Part::Linear(outputs, weights, bias) => {
-                (LayerSpec::Linear { inputs: width, outputs, weights, bias }, outputs)
+                (LayerSpec::Linear(Linear { inputs: width, outputs, weights, bias }), outputs)
             }
             Part::Activation(activation) => (LayerSpec::ActivationLayer { width, activation }, width),
-            Part::PRelu(per_unit, initial) => (LayerSpec::PRelu { width, per_unit, initial }, width),
-            Part::LayerNorm(epsilon, affine) => (LayerSpec::LayerNorm { width, epsilon, affine }, width),
-            Part::RmsNorm(epsilon, affine) => (LayerSpec::RmsNorm { width, epsilon, affine }, width),
-            Part::Dropout(rate) => (LayerSpec::Dropout { width, rate }, width),
             Part::Residual(layers, scale) => {
                 let (mut branch, output) = in_a_row(layers, width);
                 if let (LayerSpec::Sequential { layers, .. }, true) = (&mut branch, output != width) {
@@ -123,8 +116,8 @@ impl Part {
                     first.saturating_add(second),
                 )
             }
-            Part::LastStep => (LayerSpec::LastStep { width }, width),
-            Part::MeanOverSteps => (LayerSpec::MeanOverSteps { width }, width),
+            Part::LastStep => (LayerSpec::LastStep(LastStep::new(width)), width),
+            Part::MeanOverSteps => (LayerSpec::MeanOverSteps(MeanOverSteps::new(width)), width),
             Part::Listed(i) => {
                 let mut all = LayerSpec::listed_examples(width);
                 let layer = all.swap_remove(i % all.len());
@@ -145,7 +138,7 @@ pub(super) fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     (LayerSpec::Sequential { input, layers }, width)
 }
 
-/// A row of one layer is that layer, so that failures shrink out of branches.
+/// A sequence of one layer becomes that layer, so that failures shrink to fewer levels.
 fn unwrapped(mut row: LayerSpec) -> LayerSpec {
     match &mut row {
         LayerSpec::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
@@ -162,19 +155,14 @@ pub(super) fn default_weights() -> InitializerKind {
     InitializerKind::VarianceScaling(initializer::Glorot::uniform())
 }
 
-/// Layers that keep the steps; simple ones first, for a failure shrinks to the first that shows it.
+/// Layers that keep the steps, the simplest first: a failure shrinks to the first kind that shows it.
 pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     let width = || widths(limits.width);
     let bias = || option::of(initializers());
-    let epsilon = || (1..=6).prop_map(|decimals: i32| 10f64.powi(-decimals));
     let feedforward = prop_oneof![
         3 => activations().prop_map(Part::Activation),
-        3 => (width(), initializers(), bias()).prop_map(|(outputs, weights, bias)| Part::Linear(outputs, weights, bias)),
-        1 => (any::<bool>(), hundredths(-100, 100)).prop_map(|(per_unit, initial)| Part::PRelu(per_unit, initial)),
-        1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::LayerNorm(epsilon, affine)),
-        1 => (epsilon(), any::<bool>()).prop_map(|(epsilon, affine)| Part::RmsNorm(epsilon, affine)),
-        1 => hundredths(0, 90).prop_map(Part::Dropout),
-        1 => (0..64usize).prop_map(Part::Listed),
+        3 => (width(), initializers(), bias()).prop_map(|(out, weights, bias)| Part::Linear(out, weights, bias)),
+        5 => (0..64usize).prop_map(Part::Listed),
     ];
     let recurrent = (cells(), width(), [initializers(), initializers()], bias())
         .prop_map(|(cell, hidden, weights, bias)| Part::Recurrent(cell, hidden, weights, bias));
@@ -193,9 +181,10 @@ pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     .boxed()
 }
 
-/// Networks: layers in a row with branches inside, which build for every scalar. They shrink to one simple layer.
+/// Random networks: a sequence of layers, some of them branches, that builds for every scalar. A failure shrinks to one
+/// simple layer.
 ///
-/// Rows can be wider than the limit where two directions put theirs side by side.
+/// Rows can be wider than the limit after a bidirectional layer, which outputs the rows of both directions.
 pub fn networks(limits: Limits) -> BoxedStrategy<LayerSpec> {
     let limits = limits.capped();
     let part = parts(limits);

@@ -4,7 +4,7 @@ use super::numbers::hundredths;
 use crate::{
     activation::{ActivationKind, Entry, Identity, LIST},
     initializer::{self, ByGate, Constant, Distribution, Fan, InitializerKind, Sparse, SparseScale},
-    layer::CellKind,
+    recurrent::CellKind,
 };
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -13,20 +13,20 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// Every activation of the crate, with parameters on both sides of the usual. They shrink to the identity.
+/// Every activation of the crate, its parameters drawn from the ranges of the list. A failure shrinks to the identity.
 pub fn activations() -> BoxedStrategy<ActivationKind> {
     let of = |entry: &'static Entry| {
         let hundredth = |x: f64| (100.0 * x).round() as i32;
         let parameter = |range: &RangeInclusive<f64>| hundredths(hundredth(*range.start()), hundredth(*range.end()));
         let parameters: Vec<_> = entry.ranges.iter().map(parameter).collect();
-        // `new` takes all of the ranges.
+        // `new` accepts every value of the ranges, so the default is never used.
         parameters.prop_map(|p| (entry.new)(&p).unwrap_or(ActivationKind::Identity(Identity)))
     };
     Union::new(LIST.iter().map(of)).boxed()
 }
 
-/// Initializers that can fill every shape, of the crate's own but one: a sparse matrix of given spectral radius must be
-/// square. They shrink to zeros.
+/// Every initializer of the crate that can fill any shape: a sparse matrix of given spectral radius must be square, and
+/// is left out. A failure shrinks to zeros.
 pub fn initializers() -> BoxedStrategy<InitializerKind> {
     use InitializerKind as Kind;
     let fan = Union::new([Fan::In, Fan::Out, Fan::Average].map(Just));
@@ -57,7 +57,7 @@ pub fn initializers() -> BoxedStrategy<InitializerKind> {
     prop_oneof![9 => single, 1 => by_gate].boxed()
 }
 
-/// Every cell of the crate. They shrink to the plain one.
+/// Every cell of the crate. A failure shrinks to the plain one.
 pub fn cells() -> BoxedStrategy<CellKind> {
     prop_oneof![
         2 => activations().prop_flat_map(|activation| Union::new(CellKind::with_activation(&activation).into_iter().map(Just))),

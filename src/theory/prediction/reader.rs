@@ -10,7 +10,7 @@ use crate::{
     block::Role,
     error::Error,
     initializer::{Initializer, InitializerKind, Shape},
-    layer::{LayerSpec, join},
+    layer::{Dropout, LayerSpec, Linear, PRelu, join},
     mean_field::moments::Moments,
     monitor::{Factor, Shares},
     theory::sample::{Sample, Spread},
@@ -50,20 +50,20 @@ impl Reader<'_> {
                 }
                 Ok(all)
             }
-            LayerSpec::Linear { inputs, outputs, weights, bias } => {
+            LayerSpec::Linear(Linear { inputs, outputs, weights, bias }) => {
                 self.linear(node, path, signal, [*inputs, *outputs], weights, bias.as_ref())
             }
             LayerSpec::ActivationLayer { width, activation } => {
                 self.scales.add(activation, !path.contains('.'))?;
                 self.activation(node, path, signal, *width, activation.as_any())
             }
-            LayerSpec::PRelu { width, initial, .. } => {
+            LayerSpec::PRelu(PRelu { width, initial, .. }) => {
                 self.scales.lose();
                 self.activation(node, path, signal, *width, &LeakyRelu::new(*initial)?)
             }
-            LayerSpec::LayerNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, true)),
-            LayerSpec::RmsNorm { width, epsilon, .. } => Ok(self.norm(node, path, signal, *width, *epsilon, false)),
-            LayerSpec::Dropout { rate, .. } => {
+            LayerSpec::LayerNorm(norm) => Ok(self.norm(node, path, signal, norm.width, norm.epsilon, true)),
+            LayerSpec::RmsNorm(norm) => Ok(self.norm(node, path, signal, norm.width, norm.epsilon, false)),
+            LayerSpec::Dropout(Dropout { rate, .. }) => {
                 self.scales.lose();
                 let keep = 1.0 - rate;
                 let after = signal.map(|Signal { spread, normal }| Signal {
@@ -72,14 +72,14 @@ impl Reader<'_> {
                 });
                 Ok(self.formula(node, path, Factor::Other, [signal, after], Some(-0.5 * libm::log10(keep)), 0.0))
             }
-            LayerSpec::LastStep { .. } => {
+            LayerSpec::LastStep(_) => {
                 self.steps = 1;
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
-            LayerSpec::MeanOverSteps { .. } if self.steps == 1 => {
+            LayerSpec::MeanOverSteps(_) if self.steps == 1 => {
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
-            LayerSpec::MeanOverSteps { .. } => {
+            LayerSpec::MeanOverSteps(_) => {
                 // The layer spec does not tell how steps are correlated, so the output is sampled.
                 let decades = -0.5 * libm::log10(self.steps as f64);
                 self.steps = 1;

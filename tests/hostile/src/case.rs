@@ -4,10 +4,11 @@ use chainrule::{
     BatchShape, Error, Scalar,
     activation::{self, Activation, ActivationKind},
     initializer::{self, InitializerKind},
-    layer::{BranchScale, CellKind, GruVariant, LayerSpec},
-    recurrent::{Gru, Lstm},
+    layer::{BranchScale, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps},
+    recurrent::{CellKind, Gru, GruVariant, Lstm},
     scalar,
 };
+use serde_json::{Value, json};
 
 /// Why a call did not end in a right result.
 #[derive(Debug)]
@@ -397,17 +398,24 @@ impl Case {
         let input = if self.once_in(30) { self.size() } else { input };
         let deep = if depth == 0 { 9 } else { 15 };
         match self.next() % deep {
-            0 | 1 => LayerSpec::Linear {
-                inputs: input,
-                outputs: self.width(),
-                weights: self.initializer(),
-                bias: self.flag().then(|| self.initializer()),
-            },
+            0 | 1 => {
+                let layer = Linear::new(input, self.width()).weights(self.initializer());
+                LayerSpec::Linear(if self.flag() { layer.bias(self.initializer()) } else { layer.without_bias() })
+            }
             2 => LayerSpec::ActivationLayer { width: input, activation: self.activation() },
-            3 => LayerSpec::PRelu { width: input, per_unit: self.flag(), initial: self.about(0.25) },
-            4 => LayerSpec::LayerNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
-            5 => LayerSpec::RmsNorm { width: input, epsilon: self.about(1e-5), affine: self.flag() },
-            6 => LayerSpec::Dropout { width: input, rate: self.about(0.5) },
+            3 => {
+                let initial = number(self.about(0.25));
+                read("PRelu", json!({ "width": input, "per_unit": self.flag(), "initial": initial }))
+            }
+            4 => {
+                let epsilon = number(self.about(1e-5));
+                read("LayerNorm", json!({ "width": input, "epsilon": epsilon, "affine": self.flag() }))
+            }
+            5 => {
+                let epsilon = number(self.about(1e-5));
+                read("RmsNorm", json!({ "width": input, "epsilon": epsilon, "affine": self.flag() }))
+            }
+            6 => read("Dropout", json!({ "width": input, "rate": number(self.about(0.5)) })),
             7 => LayerSpec::Recurrent {
                 cell: self.cell(),
                 inputs: input,
@@ -418,9 +426,9 @@ impl Case {
             },
             8 => {
                 if self.flag() {
-                    LayerSpec::LastStep { width: input }
+                    LayerSpec::LastStep(LastStep::new(input))
                 } else {
-                    LayerSpec::MeanOverSteps { width: input }
+                    LayerSpec::MeanOverSteps(MeanOverSteps::new(input))
                 }
             }
             9 => LayerSpec::Reversed(Box::new(self.node(input, depth - 1))),
@@ -452,12 +460,7 @@ impl Case {
 
     /// A small network that can be built, trained and run: for calls whose other arguments are hostile.
     pub fn legal(&mut self, input: usize, output: usize) -> LayerSpec {
-        let linear = |inputs, outputs| LayerSpec::Linear {
-            inputs,
-            outputs,
-            weights: initializer::Initializer::kind(initializer::Glorot::uniform()),
-            bias: Some(initializer::Initializer::kind(initializer::Zeros)),
-        };
+        let linear = |inputs, outputs| LayerSpec::Linear(Linear::new(inputs, outputs));
         let recurrent = |cell| LayerSpec::Recurrent {
             cell,
             inputs: input,
@@ -471,10 +474,10 @@ impl Case {
             1 => vec![
                 linear(input, 4),
                 LayerSpec::ActivationLayer { width: 4, activation: activation::Tanh.kind() },
-                LayerSpec::LayerNorm { width: 4, epsilon: 1e-5, affine: true },
+                LayerSpec::LayerNorm(LayerNorm::new(4)),
                 linear(4, output),
             ],
-            2 => vec![recurrent(CellKind::Lstm(Lstm::new())), LayerSpec::LastStep { width: 3 }, linear(3, output)],
+            2 => vec![recurrent(CellKind::Lstm(Lstm::new())), LayerSpec::LastStep(LastStep::new(3)), linear(3, output)],
             3 => vec![recurrent(CellKind::Gru(Gru::new())), linear(3, output)],
             _ => vec![
                 linear(input, 4),
@@ -488,7 +491,7 @@ impl Case {
                     }),
                     scale: BranchScale::Learned(0.5),
                 },
-                LayerSpec::Dropout { width: 4, rate: 0.5 },
+                read("Dropout", json!({ "width": 4, "rate": 0.5 })),
                 linear(4, output),
             ],
         };
@@ -496,41 +499,46 @@ impl Case {
     }
 }
 
+/// A layer read from JSON, so that its settings can be those that constructors refuse.
+fn read(kind: &str, settings: Value) -> LayerSpec {
+    serde_json::from_value(json!({ kind: settings })).unwrap_or_else(|error| panic!("{kind} in JSON: {error}"))
+}
+
+/// A number as JSON has it.
+fn number(value: f64) -> Value {
+    match value {
+        value if value.is_finite() => json!(value),
+        value if value.is_nan() => json!("NaN"),
+        value => json!(if value > 0.0 { "inf" } else { "-inf" }),
+    }
+}
+
 /// The width of the rows that a described layer gives.
 pub fn output(node: &LayerSpec) -> Option<usize> {
     match node {
-        LayerSpec::Linear { outputs, .. } => Some(*outputs),
-        LayerSpec::Recurrent { hidden, .. } => Some(*hidden),
         LayerSpec::Sequential { input, layers } => layers.last().map_or(Some(*input), output),
         LayerSpec::Reversed(layer) => output(layer),
         LayerSpec::Bidirectional { forward, backward } => output(forward)?.checked_add(output(backward)?),
         LayerSpec::Residual { branch, .. } => output(branch),
-        LayerSpec::ActivationLayer { width, .. }
-        | LayerSpec::PRelu { width, .. }
-        | LayerSpec::LayerNorm { width, .. }
-        | LayerSpec::RmsNorm { width, .. }
-        | LayerSpec::Dropout { width, .. }
-        | LayerSpec::LastStep { width }
-        | LayerSpec::MeanOverSteps { width } => Some(*width),
-        _ => None,
+        LayerSpec::Custom { .. } => None,
+        leaf => Some(leaf.widths().1),
     }
 }
 
 /// The number of parameters of a described layer, exact.
 pub fn parameters(node: &LayerSpec) -> u128 {
     match node {
-        LayerSpec::Linear { inputs, outputs, bias, .. } => {
-            *outputs as u128 * (*inputs as u128).saturating_add(u128::from(bias.is_some()))
-        }
-        LayerSpec::PRelu { width, per_unit, .. } => {
-            if *per_unit {
-                *width as u128
-            } else {
-                1
+        LayerSpec::Linear(_) | LayerSpec::PRelu(_) | LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_) => {
+            let text = serde_json::to_value(node).unwrap_or_default();
+            let Some((kind, fields)) = text.as_object().and_then(|all| all.iter().next()) else { return 0 };
+            let size = |name: &str| fields[name].as_u64().map_or(0, u128::from);
+            match kind.as_str() {
+                "Linear" => size("outputs") * (size("inputs") + u128::from(!fields["bias"].is_null())),
+                "PRelu" if fields["per_unit"] == false => 1,
+                "PRelu" => size("width"),
+                kind => size("width") * if fields["affine"] == false { 0 } else { 1 + u128::from(kind == "LayerNorm") },
             }
         }
-        LayerSpec::LayerNorm { width, affine: true, .. } => 2 * *width as u128,
-        LayerSpec::RmsNorm { width, affine: true, .. } => *width as u128,
         LayerSpec::Residual { branch, scale } => {
             parameters(branch).saturating_add(u128::from(matches!(scale, BranchScale::Learned(_))))
         }

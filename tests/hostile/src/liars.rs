@@ -143,13 +143,17 @@ impl<T: Scalar> Layer<T> for Liar {
 
     fn memory(&self, shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         match self.lie {
-            NeedsChange => MemorySizes::new(self.turn() * 7, self.turn() * 11, 0),
-            HugeNeeds => MemorySizes::new(self.size, self.size, self.size),
+            NeedsChange => MemorySizes::new(self.turn() * 7, self.turn() * 11, 0).buffers(self.turn() * 5),
+            HugeNeeds => MemorySizes::new(self.size, self.size, self.size).buffers(self.size),
             MemoryShrinks => MemorySizes::new(64 / shape.batch.max(1), 64 / shape.batch.max(1), 0),
             SavesByRow => MemorySizes::new(3, 0, 0),
             StateBounds => MemorySizes::new(0, 0, 2),
-            _ => MemorySizes::default(),
+            _ => MemorySizes::default().buffers(self.size % 2),
         }
+    }
+
+    fn initialize_buffers(&self, buffers: &mut [T]) {
+        buffers.fill(T::nan());
     }
 
     fn initialize(&self, w: &mut [T], _: &mut dyn Rng) -> Result<(), Error> {

@@ -58,7 +58,7 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
             Part::Recurrent(hidden, 2) => network.recurrent(*hidden, Lstm::new()),
             Part::Recurrent(hidden, 3) => network.recurrent(*hidden, Gru::new()),
             Part::Recurrent(hidden, _) => {
-                network.recurrent(*hidden, Gru::new().variant(chainrule::layer::GruVariant::ResetBefore))
+                network.recurrent(*hidden, Gru::new().variant(chainrule::recurrent::GruVariant::ResetBefore))
             }
             Part::LastStep => network.last_step(),
             Part::Mean => network.mean_over_steps(),

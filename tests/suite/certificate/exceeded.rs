@@ -7,8 +7,7 @@ use super::{
 use crate::numbers::seeded_numbers;
 use chainrule::{
     Scalar,
-    layer::CellKind,
-    recurrent::{Gru, Lstm},
+    recurrent::{CellKind, Gru, Lstm},
     theory::Certificate,
     to_f64,
 };
@@ -84,7 +83,7 @@ proptest! {
 
 #[test]
 fn certificate_of_cells_prints_the_attained_fraction() {
-    use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
+    use chainrule::recurrent::GruVariant::{ResetAfter, ResetBefore};
     let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
     let cells = [CellKind::Lstm(Lstm::new()), gru(ResetAfter), gru(ResetBefore)];
     for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
@@ -137,7 +136,7 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
 
 #[test]
 fn certificate_of_a_cell_with_one_large_weight_is_not_exceeded() {
-    use chainrule::layer::GruVariant::{ResetAfter, ResetBefore};
+    use chainrule::recurrent::GruVariant::{ResetAfter, ResetBefore};
     let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
     let gates = [(CellKind::Lstm(Lstm::new()), 4), (gru(ResetAfter), 3), (gru(ResetBefore), 3)];
     for (cell, gates) in gates {

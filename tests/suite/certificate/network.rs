@@ -54,12 +54,19 @@ pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
         let layer = match part {
             Part::Linear(outputs) => Layer::<f64>::spec(&Linear::new(width, *outputs)),
             Part::Activation(i) => LayerSpec::ActivationLayer { width, activation: activations()[*i].clone() },
-            Part::PRelu(per_unit) => LayerSpec::PRelu { width, per_unit: *per_unit, initial: 0.25 },
-            Part::Norm { centred: true, affine, epsilon } => {
-                LayerSpec::LayerNorm { width, epsilon: *epsilon, affine: *affine }
+            Part::PRelu(per_unit) => {
+                let layer = PRelu::new(width);
+                LayerSpec::PRelu(if *per_unit { layer.per_unit() } else { layer })
             }
-            Part::Norm { affine, epsilon, .. } => LayerSpec::RmsNorm { width, epsilon: *epsilon, affine: *affine },
-            Part::Dropout(rate) => LayerSpec::Dropout { width, rate: *rate },
+            Part::Norm { centred: true, affine, epsilon } => {
+                let norm = LayerNorm::new(width).epsilon(*epsilon).unwrap();
+                LayerSpec::LayerNorm(if *affine { norm } else { norm.without_affine() })
+            }
+            Part::Norm { affine, epsilon, .. } => {
+                let norm = RmsNorm::new(width).epsilon(*epsilon).unwrap();
+                LayerSpec::RmsNorm(if *affine { norm } else { norm.without_affine() })
+            }
+            Part::Dropout(rate) => LayerSpec::Dropout(Dropout::new(width, *rate).unwrap()),
             Part::Residual(branch, scale) => {
                 let mut branch = branch.clone();
                 branch.push(Part::Linear(width));
@@ -71,8 +78,8 @@ pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
                 forward: Box::new(recurrent(width, *hidden, cell)),
                 backward: Box::new(recurrent(width, hidden + 1, cell)),
             },
-            Part::LastStep => LayerSpec::LastStep { width },
-            Part::Mean => LayerSpec::MeanOverSteps { width },
+            Part::LastStep => LayerSpec::LastStep(LastStep::new(width)),
+            Part::Mean => LayerSpec::MeanOverSteps(MeanOverSteps::new(width)),
         };
         width = layer.widths().1;
         layers.push(layer);

@@ -195,7 +195,7 @@ fn load_other_network_refused() {
     };
     assert_eq!(exchange(elman(true), elman(false)), Err("layer 0: Elman Relu / Elman Tanh".into()));
     let gru = |reset| recurrent(Sequential::input(3).recurrent(3, Gru::new().variant(reset)));
-    let resets = (chainrule::layer::GruVariant::ResetAfter, chainrule::layer::GruVariant::ResetBefore);
+    let resets = (chainrule::recurrent::GruVariant::ResetAfter, chainrule::recurrent::GruVariant::ResetBefore);
     assert!(exchange(gru(resets.0), gru(resets.1)).is_err());
     let lstm = |twice: bool| {
         let network = Sequential::input(3).recurrent(3, Lstm::new());

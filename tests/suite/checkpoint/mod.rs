@@ -5,6 +5,7 @@ mod description;
 mod file;
 
 use super::trainer::values;
+use crate::numbers::bits;
 use chainrule::{
     BatchShape, Error,
     activation::{Relu, Tanh},
@@ -26,10 +27,6 @@ type Run<G> = Trainer<f64, Sequential<f64>, MeanSquaredError, G>;
 
 fn trainer<G: GradientTransform<f64>>(hidden: usize, transform: G, settings: TrainConfig) -> Run<G> {
     Trainer::new(network(hidden), MeanSquaredError::new(), transform, settings).unwrap()
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 /// Everything of a run that can be seen.

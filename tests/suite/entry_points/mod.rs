@@ -23,8 +23,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
 /// Names in the table that `surface` does not see: made by macros, or without arguments.
 const BESIDES: &[&str] = &[
     "activation::ActivationKind: Activation",
-    "layer::CellKind {}",
-    "layer::CellKind: Deserialize",
+    "recurrent::CellKind {}",
+    "recurrent::CellKind: Deserialize",
     "layer::Hints::accepts_short_dy",
     "layer::Hints::dx_zero_before_last_step",
     "layer::Hints::ignores_x",

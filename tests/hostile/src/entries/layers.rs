@@ -10,12 +10,13 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, CellKind, Context, Dropout, Forward, GatedLinear, GruVariant, LastStep,
-        LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Softmax,
-        Structure, initialize,
+        ActivationLayer, Backward, BranchScale, Context, Dropout, Forward, GatedLinear, LastStep, LayerNorm, LayerSpec,
+        Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Softmax, Structure, initialize,
     },
     network::summary,
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Operand, Product, Recurrent, Reversed, StepBounds},
+    recurrent::{
+        Bidirectional, CellKind, Elman, Gru, GruVariant, Lstm, Operand, Product, Recurrent, Reversed, StepBounds,
+    },
 };
 
 pub fn entries() -> Vec<Entry> {
@@ -214,7 +215,7 @@ pub fn entries() -> Vec<Entry> {
             }
             drive::<f64>(c, Box::new(Softmax::new(size)), None)
         }),
-        entry(24, &["layer::LayerSpec {}", "layer::CellKind {}"], &[], |c| {
+        entry(24, &["layer::LayerSpec {}", "recurrent::CellKind {}"], &[], |c| {
             let input = c.width();
             let node = c.sequence(input, 3);
             if c.flag() { drive_node::<f32>(c, &node, input) } else { drive_node::<f64>(c, &node, input) }
@@ -223,7 +224,7 @@ pub fn entries() -> Vec<Entry> {
             // Deep nesting.
             let depth = c.of(&[10_usize, 40, 1000, 5_000, 100_000]);
             let kind = c.below(5);
-            let mut node = LayerSpec::LastStep { width: 2 };
+            let mut node = LayerSpec::LastStep(LastStep::new(2));
             for _ in 0..depth {
                 node = match kind {
                     0 => LayerSpec::Sequential { input: 2, layers: vec![node] },
@@ -231,7 +232,7 @@ pub fn entries() -> Vec<Entry> {
                     2 => LayerSpec::Reversed(Box::new(node)),
                     3 => LayerSpec::Bidirectional {
                         forward: Box::new(node),
-                        backward: Box::new(LayerSpec::LastStep { width: 2 }),
+                        backward: Box::new(LayerSpec::LastStep(LastStep::new(2))),
                     },
                     _ => LayerSpec::Sequential { input: 2, layers: vec![LayerSpec::Reversed(Box::new(node))] },
                 };
@@ -338,6 +339,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Layer::blocks",
                 "layer::Layer::structure",
                 "layer::Layer::memory",
+                "layer::Layer::initialize_buffers",
                 "layer::Layer::output_shape",
                 "layer::Layer::hints",
                 "layer::Layer::reads_later_steps",
@@ -411,8 +413,15 @@ pub fn entries() -> Vec<Entry> {
             12,
             &[
                 "layer::LayerSpec: Deserialize",
-                "layer::CellKind: Deserialize",
-                "layer::GruVariant: Deserialize",
+                "layer::Dropout: Deserialize",
+                "layer::LastStep: Deserialize",
+                "layer::LayerNorm: Deserialize",
+                "layer::Linear: Deserialize",
+                "layer::MeanOverSteps: Deserialize",
+                "layer::PRelu: Deserialize",
+                "layer::RmsNorm: Deserialize",
+                "recurrent::CellKind: Deserialize",
+                "recurrent::GruVariant: Deserialize",
                 "layer::BranchScale: Deserialize",
                 "recurrent::Gru: Deserialize",
                 "recurrent::Lstm: Deserialize",

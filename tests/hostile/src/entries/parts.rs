@@ -396,6 +396,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Dims::new",
                 "layer::Dims {}",
                 "layer::MemorySizes::new",
+                "layer::MemorySizes::buffers",
                 "layer::Hints::ignores_x",
                 "layer::Hints::ignores_y",
                 "layer::Hints::saved_per_row",
@@ -409,7 +410,7 @@ pub fn entries() -> Vec<Entry> {
             &[],
             |c| {
                 let dims = Dims::new(c.size(), c.size(), c.size());
-                let memory = MemorySizes::new(c.size(), c.size(), c.size());
+                let memory = MemorySizes::new(c.size(), c.size(), c.size()).buffers(c.size());
                 let dropout = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
                 let both = Samples::Independent.and(Samples::Coupled);
                 let hints = Hints::NONE.ignores_x().ignores_y().saved_per_row().overwrites_dw();

@@ -167,6 +167,7 @@ pub fn entries() -> Vec<Entry> {
             6,
             &[
                 "workspace::Workspace::set_state",
+                "workspace::Workspace::set_buffers",
                 "workspace::Workspace::compute_state_gradient",
                 "workspace::Workspace::compute_input_gradient",
                 "workspace::Workspace::set_dropout_key",
@@ -185,6 +186,7 @@ pub fn entries() -> Vec<Entry> {
                 if workspace.set_state(&state).is_ok() {
                     ensure(workspace.state().len() == state.len(), || "another state".into())?;
                 }
+                ensure(workspace.set_buffers(&state).is_ok() == state.is_empty(), || "buffers of no layer".into())?;
                 for batch in [c.few(), 4, 2] {
                     let x = c.values::<f32>(batch * 3 * 2, Taste::Mild);
                     if workspace.forward(&w, &x, BatchShape::sequences(batch, 2)).is_ok() {

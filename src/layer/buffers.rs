@@ -1,0 +1,79 @@
+//! Buffers: values of a layer that persist from pass to pass beside its parameters, such as running statistics.
+
+use super::{Layer, Mode};
+use crate::{
+    batch_shape::BatchShape,
+    error::Error,
+    scalar::Scalar,
+    size::{filled, room},
+};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The buffers of a network. Those of a layer belong to its first link: link i has `starts[i]..starts[i + 1]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffers<T> {
+    values: Vec<T>,
+    starts: Vec<usize>,
+    /// Whether the pass updates them: a forward pass of training.
+    pub(super) updates: bool,
+}
+
+impl<T: Scalar> Buffers<T> {
+    /// The buffers of `network` with their initial values.
+    pub(crate) fn of(network: &dyn Layer<T>) -> Result<Self, Error> {
+        let (what, mut starts, mut end) = ("the buffers of the network", Vec::from([0]), 0usize);
+        visit(network, &mut |_, links, count| {
+            end = end.saturating_add(count);
+            starts.extend(core::iter::repeat_n(end, links));
+        });
+        let mut values = filled(what, room::<T>(what, &[end])?, T::zero())?;
+        let mut rest = &mut values[..];
+        visit(network, &mut |layer, _, count| {
+            layer.initialize_buffers(rest.split_off_mut(..count.min(rest.len())).unwrap_or_default());
+        });
+        Ok(Buffers { values, starts, updates: false })
+    }
+}
+
+impl<T> Buffers<T> {
+    /// All values.
+    pub(crate) fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// The buffers for a pass.
+    pub(crate) fn for_pass(&mut self, updates: bool) -> Option<&mut Self> {
+        self.updates = updates;
+        Some(self)
+    }
+
+    fn range(&self, link: usize) -> Range<usize> {
+        match self.starts.get(link..link.saturating_add(2)) {
+            Some(&[start, end]) => start..end,
+            _ => 0..0,
+        }
+    }
+
+    pub(super) fn of_link(&self, link: usize) -> &[T] {
+        &self.values[self.range(link)]
+    }
+
+    pub(super) fn of_link_mut(&mut self, link: usize) -> &mut [T] {
+        let range = self.range(link);
+        &mut self.values[range]
+    }
+}
+
+/// Visits each layer with links of its own, with the numbers of its links and of its buffer values, in link order.
+fn visit<T: Scalar>(layer: &dyn Layer<T>, found: &mut dyn FnMut(&dyn Layer<T>, usize, usize)) {
+    let structure = layer.structure();
+    if structure.own_links() > 0 {
+        found(layer, structure.own_links(), layer.memory(BatchShape::batch(1), Mode::Infer).buffers);
+    }
+    structure.parts().for_each(|(_, part, _)| visit(part, found));
+}
