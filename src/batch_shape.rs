@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, require_length},
-    size::{product, saturating_sum, sum},
+    size::{MOST, product, saturating_sum, sum},
 };
 use core::ops::Range;
 
@@ -98,7 +98,13 @@ impl<'a> BatchShape<'a> {
     /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
     /// [`Error::LengthsNotDescending`] if lengths increase. [`Error::Length`] if `batch` or `steps` contradicts
     /// `lengths`; [`Error::TooLarge`] for more rows than memory can hold.
+    #[inline]
     pub fn check(&self) -> Result<(), Error> {
+        let steps_are_alike = self.lengths.is_none() && self.batch > 0 && self.steps > 0;
+        if steps_are_alike && self.rows() <= MOST { Ok(()) } else { self.check_each() }
+    }
+
+    fn check_each(&self) -> Result<(), Error> {
         if self.batch == 0 {
             return Err(Error::EmptyBatch);
         }

@@ -148,6 +148,16 @@ impl Blocks {
         self.blocks.get(self.blocks.partition_point(|block| block.range.end <= index))
     }
 
+    /// The blocks with parameters in `range`, each with its part of the range, counted from the start of the range.
+    pub(crate) fn within(&self, range: Range<usize>) -> impl Iterator<Item = (&Block<'static>, Range<usize>)> {
+        let first = self.blocks.partition_point(|block| block.range.end <= range.start);
+        let blocks = self.blocks[first..].iter().take_while(move |block| block.range.start < range.end);
+        blocks.map(move |block| {
+            let Range { start, end } = block.range;
+            (block, start.max(range.start) - range.start..end.min(range.end) - range.start)
+        })
+    }
+
     /// The indices of the blocks named `prefix` or below it (`2` covers `2.weight`, not `20.weight`).
     ///
     /// # Errors

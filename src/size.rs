@@ -89,7 +89,11 @@ pub(crate) fn filled<T: Clone>(what: impl Display, len: usize, value: T) -> Resu
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the allocation fails.
+#[inline]
 pub(crate) fn grow<T>(what: impl Display, values: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    if more <= values.capacity() - values.len() {
+        return Ok(());
+    }
     values.try_reserve_exact(more).map_err(|_| too_large(what, &[more], MOST / size_of::<T>().max(1)))
 }
 

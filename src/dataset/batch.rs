@@ -7,7 +7,7 @@ use crate::{
     kernel::{parallel::part_count, step_rows::parallel_rows},
     loss::Target,
     scalar::Scalar,
-    size::{grow, product, reserve, sum},
+    size::{MOST, at_most, grow, product, reserve},
 };
 use alloc::vec::Vec;
 
@@ -20,6 +20,7 @@ pub struct Batch<T> {
     classes: Vec<usize>,
     values: Vec<T>,
     weights: Vec<T>,
+    /// The steps of each sample, of a ragged data set.
     lengths: Vec<usize>,
     samples: Vec<usize>,
     /// The first row of each sample of a ragged data set.
@@ -51,7 +52,7 @@ impl<T: Scalar> Batch<T> {
             classes: with_room(if kind == Kind::Classes { rows } else { 0 }),
             values: with_room(values),
             weights: with_room(if data.row_weights.is_some() { rows } else { 0 }),
-            lengths: with_room(samples),
+            lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             samples: with_room(samples),
             starts: data.starts(),
             steps: 0,
@@ -110,14 +111,14 @@ impl<T: Scalar> Batch<T> {
         self.samples.clear();
         self.lengths.clear();
         grow("the samples of a batch", &mut self.samples, samples.len())?;
-        grow("the lengths of a batch", &mut self.lengths, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
+            grow("the lengths of a batch", &mut self.lengths, samples.len())?;
             // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length_of(sample)), sample));
+            self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
         }
-        self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
-        self.steps = self.lengths.first().copied().unwrap_or(0);
+        self.steps = self.samples.first().map_or(0, |&sample| data.length_of(sample));
         self.weighted = false;
         self.x.clear();
         self.classes.clear();
@@ -148,8 +149,7 @@ impl<T: Scalar> Batch<T> {
             require_length("row weights", rows, weights.len())?;
         }
         self.weighted = row_weights.is_some();
-        let rows_of_batch = || sum("the rows of a batch", self.lengths.iter().copied());
-        let chosen = if per_step { rows_of_batch()? } else { self.samples.len() };
+        let chosen = if per_step { self.checked_rows()? } else { self.samples.len() };
         match targets {
             Some(Target::Classes(_)) => grow("the targets of a batch", &mut self.classes, chosen)?,
             Some(Target::Values(_)) => grow("the targets of a batch", &mut self.values, chosen.saturating_mul(width))?,
@@ -198,7 +198,11 @@ impl<T: Scalar> Batch<T> {
     }
 
     fn rows(&self) -> usize {
-        self.lengths.iter().sum()
+        self.shape().rows()
+    }
+
+    fn checked_rows(&self) -> Result<usize, Error> {
+        at_most("the rows of a batch", self.rows(), MOST)
     }
 
     /// Copies the output rows of the chosen samples to their positions among the outputs of all samples.
@@ -233,8 +237,7 @@ impl<T: Scalar> Batch<T> {
 
     /// The number of input values of the chosen samples.
     fn input_values(&self, data: &Dataset<'_, T>) -> Result<usize, Error> {
-        let rows = sum("the rows of a batch", self.lengths.iter().copied())?;
-        product("the input of a batch (rows × width)", &[rows, data.width])
+        product("the input of a batch (rows × width)", &[self.checked_rows()?, data.width])
     }
 
     /// The input rows; empty after a training step, which writes them directly to the workspace.

@@ -13,8 +13,13 @@ pub(crate) fn parallel_for(count: usize, run: &(dyn Fn(usize) + Sync)) {
 /// Runs a loop over `units` that takes `nanoseconds` in all, cut into ranges at multiples of `grain`.
 #[inline(always)]
 pub(crate) fn parallel_ranges(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
-    // The first test of `part_count`, before any call.
-    if nanoseconds < 2 * MIN_PART_NANOSECONDS { run(0..units) } else { run_ranges(units, grain, nanoseconds, &run) }
+    if is_short(nanoseconds) { run(0..units) } else { run_ranges(units, grain, nanoseconds, &run) }
+}
+
+/// Whether a loop is too short for two threads: the first test of [`part_count`], before any call.
+#[inline(always)]
+pub(super) const fn is_short(nanoseconds: usize) -> bool {
+    nanoseconds < 2 * MIN_PART_NANOSECONDS
 }
 
 fn run_ranges(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Range<usize>) + Sync)) {

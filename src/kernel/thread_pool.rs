@@ -44,6 +44,9 @@ pub(crate) fn install_from<O, R>(
         }
     }
 
+    if pool_of(owner).is_none() {
+        return pass(owner);
+    }
     let mut lent = Lent { pool: pool_of(owner).take(), owner, pool_of };
     let Lent { pool, owner, .. } = &mut lent;
     install(pool.as_mut(), || pass(owner))

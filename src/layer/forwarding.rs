@@ -1,6 +1,6 @@
 //! References, boxes and shared pointers to layers are layers.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure};
+use super::{Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure};
 use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
@@ -54,8 +54,8 @@ macro_rules! delegate {
             fn backward(&self, w: &[T], pass: Backward<'_, T>) {
                 (**self).backward(w, pass);
             }
-            fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
-                (**self).descend(w, rate, pass);
+            fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
+                (**self).backward_in_place(w, step, pass);
             }
         }
     };

@@ -1,7 +1,8 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, backward_and_step,
+    Backward, Context, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, PassLengths,
+    backward_and_update,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
@@ -69,6 +70,11 @@ impl Linear {
         self.inputs.saturating_mul(self.outputs)
     }
 
+    /// Values of W and b.
+    fn parameters(&self) -> usize {
+        self.entries().saturating_add(if self.bias.is_some() { self.outputs } else { 0 })
+    }
+
     /// The lengths of the slices of a pass that needs so much scratch.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, scratch: usize) -> PassLengths {
@@ -94,11 +100,11 @@ impl Linear {
         packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
-    fn input_gradient<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
-        let Some(dx) = pass.dx else { return };
-        let (size, dy) = ([pass.ctx.shape.rows(), self.outputs, self.inputs], Matrix::new(pass.dy, self.outputs));
-        gemm_nn(dy, &w[..self.entries()], size, dx, pass.scratch);
-        pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
+    /// `dx = Wᵀ dy`.
+    fn input_gradient<T: Scalar>(&self, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T], ctx: Context<'_, T>) {
+        let size = [ctx.shape.rows(), self.outputs, self.inputs];
+        gemm_nn(Matrix::new(dy, self.outputs), weight, size, dx, scratch);
+        ctx.report_backward(Factor::Weights, dy, dx);
     }
 }
 
@@ -110,8 +116,7 @@ impl ListedLayer for Linear {
 
 impl<T: Scalar> Layer<T> for Linear {
     fn dims(&self) -> Dims {
-        let bias = if self.bias.is_some() { self.outputs } else { 0 };
-        Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
+        Dims::new(self.inputs, self.outputs, self.parameters())
     }
 
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
@@ -175,28 +180,34 @@ impl<T: Scalar> Layer<T> for Linear {
             }
             add_column_sums(pass.dy, self.outputs, d_bias);
         }
-        self.input_gradient(w, pass);
+        if let Some(dx) = pass.dx {
+            self.input_gradient(&w[..self.entries()], pass.dy, dx, pass.scratch, pass.ctx);
+        }
     }
 
     /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
-    fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
+    fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         let rows = pass.ctx.shape.rows();
-        if rows > KC {
-            // The sums are made block by block, and the step is to be of the whole.
-            return backward_and_step(self, w, rate, pass);
-        }
+        // Of more rows the sums are made block by block, and the step is to be of the whole.
+        let Some(rate) = step.plain_rate().filter(|_| rows <= KC) else {
+            return backward_and_update(self, w, step, pass);
+        };
         self.check_backward(w, &pass);
-        self.input_gradient(w, pass.reborrow());
+        let Backward { x, dy, dx, dw, scratch, ctx, .. } = pass;
         let (weight, bias) = w.split_at_mut(self.entries());
-        let (x, dy) = (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs));
-        gemm_tn(dy, x, [self.outputs, self.inputs, rows], weight, Epilogue::AddScaled(-rate), pass.scratch);
+        if let Some(dx) = dx {
+            self.input_gradient(weight, dy, dx, scratch, ctx);
+        }
+        let (size, x, of_rows) =
+            ([self.outputs, self.inputs, rows], Matrix::new(x, self.inputs), Matrix::new(dy, self.outputs));
+        gemm_tn(of_rows, x, size, weight, Epilogue::AddScaled(-rate), scratch);
         if rows == 1 {
             // Too short to be worth a kernel.
-            return bias.iter_mut().zip(pass.dy).for_each(|(b, &g)| *b += -rate * g);
+            return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
-        let (_, sums) = pass.dw.split_at_mut(self.entries());
+        let (_, sums) = dw.split_at_mut(self.entries());
         sums.fill(T::zero());
-        add_column_sums(pass.dy, self.outputs, sums);
+        add_column_sums(dy, self.outputs, sums);
         descend(bias, rate, sums);
     }
 }

@@ -13,10 +13,10 @@ mod dropout_key;
 mod facts;
 mod forwarding;
 mod hints;
+mod in_place;
 mod initialize;
 mod list;
 mod memory;
-mod parameters;
 mod pass;
 mod pass_lengths;
 mod path;
@@ -34,12 +34,14 @@ pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub use facts::{Dims, Samples};
 pub use hints::Hints;
+#[doc(hidden)]
+pub use in_place::InPlaceStep;
+pub(crate) use in_place::{Chain, Parameters};
+use in_place::{Collected, backward_and_update};
 pub use initialize::initialize;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;
 pub use memory::MemorySizes;
-pub(crate) use parameters::Parameters;
-use parameters::backward_and_step;
 pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
@@ -222,15 +224,12 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
     }
 
-    /// [`backward`](Self::backward) and a step of plain gradient descent, `w ← w − η dw`, for all blocks. The default
-    /// runs one after the other. Override it to update each range while its gradient is in the cache.
+    /// [`backward`](Self::backward), and the step of a chain on the parameters. Sealed: no layer of your own has it.
     ///
     /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
-    /// trainable. The result has the bits of `w + −η · dw`, except for the sign of a zero.
-    ///
-    /// # Panics
-    /// As [`forward`](Self::forward).
-    fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
-        backward_and_step(self, w, rate, pass);
+    /// trainable. The result has the bits of a step after `backward`, except for the sign of a zero.
+    #[doc(hidden)]
+    fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
+        backward_and_update(self, w, step, pass);
     }
 }

@@ -131,7 +131,7 @@ laws! {
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules.
     Scales: "a schedule multiplies by one number, which is not negative",
-    /// Transforms that state a plain rate, layers: `descend` is `backward`, and the update added.
+    /// Transforms that update each parameter by itself, layers: a step in place is the update, added.
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates point against the gradient.
     Downhill: "an optimizer steps downhill",

@@ -11,7 +11,7 @@ use crate::{
     loss::{Loss, Reduction},
     monitor::{Event, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
-    transform::{GradientTransform, Outcome, check_rate},
+    transform::{GradientTransform, InPlace, Outcome},
     workspace::per_step,
 };
 #[cfg(doc)]
@@ -92,9 +92,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             return self.apply(loss, weight, monitor);
         }
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
-        if let Some(rate) = self.in_place_rate(monitor) {
-            self.workspace.descend(&mut self.parameters, rate)?;
-            self.optimizer.note_step();
+        if !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
         self.workspace.backward_with(&self.parameters, monitor)?;
@@ -184,11 +182,26 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(total)
     }
 
-    /// The rate of plain gradient descent, if each layer may take its step as soon as its gradient is computed. A
-    /// monitor must see the whole gradient before.
-    fn in_place_rate(&self, monitor: &dyn GradientMonitor<T>) -> Option<T> {
-        let rate = self.optimizer.plain_rate().map(scalar::<T>);
-        rate.filter(|&rate| !monitor.is_active() && check_rate::<T>(to_f64(rate)).is_ok())
+    /// The backward pass with the step of the chain in it, if each layer may take its step as soon as its gradient is
+    /// computed: `w ← w + u(g)`. Returns whether it was taken.
+    fn step_in_place(&mut self) -> Result<bool, Error> {
+        let Trainer { workspace, optimizer, parameters, .. } = self;
+        match optimizer.in_place() {
+            InPlace::Plain(rate) => workspace.descend_checked(parameters, scalar(rate))?,
+            InPlace::Elementwise if !workspace.has_frozen() => {
+                optimizer.check_state(workspace.blocks())?;
+                let mut done = Ok(());
+                workspace.backward_in_place(parameters, &mut |blocks, start, w, gradient| {
+                    if done.is_ok() {
+                        done = optimizer.step_from(blocks, start, w, gradient);
+                    }
+                })?;
+                done?;
+            }
+            _ => return Ok(false),
+        }
+        optimizer.note_step();
+        Ok(true)
     }
 
     /// Turns the gradient in the workspace into an update, and adds it to the parameters.

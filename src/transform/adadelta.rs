@@ -1,7 +1,7 @@
 //! Adadelta.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -63,6 +63,10 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
 
     fn stage(&self) -> Stage {
         Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// v and u, one after the other; in narrow formats their roots.

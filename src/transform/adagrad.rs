@@ -1,8 +1,7 @@
 //! Adagrad.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_epsilon, check_rate, ratio,
-    stretches,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_epsilon, check_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -66,6 +65,10 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         Stage::Optimizer
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
     /// s; in narrow formats its fourth root, since a sum outgrows them.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
@@ -81,20 +84,22 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let n = update.gradient.len();
+        let (n, start) = (update.blocks.parameters(), update.start);
         if slots::<T>() > 1 {
             let rule = self.rule::<f64>(update.step);
+            let all = update.stretches().flatten();
             let mut root = Wide::new(update.state, n);
-            for i in stretches(update.blocks).flatten() {
-                let (sum, step) = rule(to_f64(update.gradient[i]), Float::powi(root.get(i), 4));
-                root.set(i, fourth_root(sum));
+            for i in all {
+                let (sum, step) = rule(to_f64(update.gradient[i]), Float::powi(root.get(start + i), 4));
+                root.set(start + i, fourth_root(sum));
                 update.gradient[i] = scalar(step);
             }
             return Ok(Outcome::Apply);
         }
         let rule = self.rule::<T>(update.step);
-        for range in stretches(update.blocks) {
-            for (g, s) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
+        for range in update.stretches() {
+            let of = update.in_state(range.clone());
+            for (g, s) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
                 (*s, *g) = rule(*g, *s);
             }
         }

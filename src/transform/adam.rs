@@ -1,8 +1,8 @@
 //! Adam and its kin.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon, check_rate,
-    matrices, ratio, stretches, trained,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon,
+    check_rate, matrices, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -91,22 +91,23 @@ impl Adam {
 
     /// One step in a narrow format: each update less `decay(block) w`, in `f64` and rounded once.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
-        let n = update.gradient.len();
+        let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (v, most) = rest.split_at_mut(slots::<T>() * n);
         let (moments, direction) = self.rule::<f64>(update.step);
         let (mut m, mut root, mut most) = (Wide::new(m, n), Wide::new(v, n), Wide::new(most, n));
-        for block in trained(update.blocks) {
+        for (block, range) in trained {
             let decay = decay(block);
-            for i in block.range.clone() {
-                let (first, second) = moments(to_f64(update.gradient[i]), m.get(i), root.get(i) * root.get(i));
-                m.set(i, first);
-                root.set(i, Float::sqrt(second));
+            for i in range {
+                let of = start + i;
+                let (first, second) = moments(to_f64(update.gradient[i]), m.get(of), root.get(of) * root.get(of));
+                m.set(of, first);
+                root.set(of, Float::sqrt(second));
                 let mut divisor = second;
                 if self.amsgrad {
-                    let before = most.get(i);
+                    let before = most.get(of);
                     divisor = larger(second, before * before);
-                    most.set(i, Float::sqrt(divisor));
+                    most.set(of, Float::sqrt(divisor));
                 }
                 let decayed = if decay == 0.0 { 0.0 } else { decay * to_f64(update.w[i]) };
                 update.gradient[i] = scalar(direction(first, divisor) - decayed);
@@ -124,6 +125,10 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         Stage::Optimizer
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
     /// m, v and the largest v, one after the other; in narrow formats the roots of both.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
@@ -134,13 +139,14 @@ impl<T: Scalar> GradientTransform<T> for Adam {
             self.narrow(update, |_| 0.0);
             return Ok(Outcome::Apply);
         }
-        let n = update.gradient.len();
+        let (n, start, stretches) = (update.blocks.parameters(), update.start, update.stretches());
         let (m, rest) = update.state.split_at_mut(n);
         let (v, most) = rest.split_at_mut(n);
         let (moments, direction) = self.rule::<T>(update.step);
-        for range in stretches(update.blocks) {
-            let (g, m, v) = (&mut update.gradient[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
-            let Some(most) = most.get_mut(range) else {
+        for range in stretches {
+            let of = start + range.start..start + range.end;
+            let (g, m, v) = (&mut update.gradient[range], &mut m[of.clone()], &mut v[of.clone()]);
+            let Some(most) = most.get_mut(of) else {
                 update3(g, m, v, move |g, m, v| {
                     let (m, v) = moments(g, m, v);
                     (direction(m, v), m, v)
@@ -211,6 +217,10 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
         Stage::Optimizer
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
     fn state_len(&self, blocks: &Blocks) -> usize {
         GradientTransform::<T>::state_len(&self.adam, blocks)
     }
@@ -222,11 +232,11 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
             self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
             return Ok(Outcome::Apply);
         }
-        let Update { blocks, w, gradient, state, step } = update;
-        let outcome = self.adam.update(Update { blocks, w, gradient, state, step })?;
+        let trained = update.trained();
+        let Update { blocks, w, gradient, state, step, start } = update;
+        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start })?;
         let decay = scalar::<T>(decay);
-        for block in trained(blocks).filter(|block| decays(block)) {
-            let range = block.range.clone();
+        for (_, range) in trained.filter(|(block, _)| decays(block)) {
             gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
         }
         Ok(outcome)

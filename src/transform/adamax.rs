@@ -1,7 +1,7 @@
 //! Adamax.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -67,6 +67,10 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
 
     fn stage(&self) -> Stage {
         Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// m and u, one after the other.

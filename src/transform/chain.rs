@@ -25,9 +25,9 @@ macro_rules! chain {
                 let _ = rest;
             }
             fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-                let Update { blocks, w, gradient, state: rest, step } = update;
+                let Update { blocks, w, gradient, state: rest, step, start } = update;
                 $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
-                if self.$index.update(Update { blocks, w, gradient, state: own, step })? == Outcome::Skip {
+                if self.$index.update(Update { blocks, w, gradient, state: own, step, start })? == Outcome::Skip {
                     return Ok(Outcome::Skip);
                 })+
                 let _ = rest;

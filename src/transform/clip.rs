@@ -1,6 +1,6 @@
 //! Gradient clipping: by value, by norm per block, by global norm.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, trained};
+use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -34,6 +34,10 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 
     fn stage(&self) -> Stage {
         Stage::Clip
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Clip));
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
@@ -156,8 +160,8 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        for block in trained(update.blocks) {
-            let gradient = &mut update.gradient[block.range.clone()];
+        for (_, range) in update.trained() {
+            let gradient = &mut update.gradient[range];
             let length = norm(gradient);
             shorten(gradient, 2.0, length, self.most, 0.0);
         }

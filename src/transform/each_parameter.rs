@@ -1,7 +1,7 @@
 //! Rules that update each parameter from its gradient and a few values of state.
 
 use super::{
-    Update, trained,
+    Update,
     wide::{Wide, slots},
 };
 use crate::{
@@ -23,27 +23,29 @@ pub(super) fn update_each<T: Scalar, const N: usize>(
     wide: impl Fn(f64, f64, [f64; N]) -> (f64, [f64; N]),
     rule: impl Fn(T, T, [T; N]) -> (T, [T; N]),
 ) {
-    let Update { blocks, w, gradient, state, .. } = update;
-    let n = gradient.len();
-    for block in trained(blocks) {
+    let trained = update.trained();
+    let Update { blocks, w, gradient, state, start, .. } = update;
+    let n = blocks.parameters();
+    for (block, range) in trained {
         let Some(decays) = decays(block) else { continue };
-        for i in block.range.clone() {
+        for i in range {
+            let of = start + i;
             let parameter = if decays { w[i] } else { T::zero() };
             if slots::<T>() == 1 {
-                let (step, next) = rule(parameter, gradient[i], from_fn(|k| state[k * n + i]));
-                (0..N).for_each(|k| state[k * n + i] = next[k]);
+                let (step, next) = rule(parameter, gradient[i], from_fn(|k| state[k * n + of]));
+                (0..N).for_each(|k| state[k * n + of] = next[k]);
                 gradient[i] = step;
                 continue;
             }
             let size = slots::<T>() * n;
             let before = from_fn(|k| {
-                let value = Wide::new(&mut state[k * size..][..size], n).get(i);
+                let value = Wide::new(&mut state[k * size..][..size], n).get(of);
                 if roots[k] { value * value } else { value }
             });
             let (step, next) = wide(to_f64(parameter), to_f64(gradient[i]), before);
             for k in 0..N {
                 let value = if roots[k] { libm::sqrt(next[k]) } else { next[k] };
-                Wide::new(&mut state[k * size..][..size], n).set(i, value);
+                Wide::new(&mut state[k * size..][..size], n).set(of, value);
             }
             gradient[i] = scalar(step);
         }

@@ -1,7 +1,7 @@
 //! Lion.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each, matrices, wide::slots,
 };
 use crate::{
@@ -75,6 +75,10 @@ impl<T: Scalar> GradientTransform<T> for Lion {
 
     fn stage(&self) -> Stage {
         Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// m.

@@ -51,9 +51,9 @@ pub use schedule::{ReduceOnPlateau, Schedule};
 pub use sgd::Sgd;
 pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
+pub(crate) use stage::in_place;
 #[doc(hidden)]
-pub use stage::Member;
-pub(crate) use stage::plain_rate;
+pub use stage::{InPlace, Member};
 pub use stage::{Stage, Unordered};
 
 /// The arguments of one step of a transform.
@@ -69,12 +69,43 @@ pub struct Update<'a, T: Scalar> {
     pub state: &'a mut [T],
     /// Updates applied before this one.
     pub step: u64,
+    /// The parameter at which `w` and `gradient` start; not 0 only for a transform that states
+    /// [`InPlace::Elementwise`].
+    start: usize,
 }
 
 impl<'a, T: Scalar> Update<'a, T> {
     /// A step by hand.
     pub fn new(blocks: &'a Blocks, w: &'a [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
-        Update { blocks, w, gradient, state, step }
+        Update { blocks, w, gradient, state, step, start: 0 }
+    }
+
+    /// A step of the parameters from `start` on.
+    pub(crate) fn starting_at(self, start: usize) -> Self {
+        Update { start, ..self }
+    }
+
+    /// The blocks that are trained, each with its range in `w` and `gradient`.
+    fn trained(&self) -> impl Iterator<Item = (&'a Block<'static>, Range<usize>)> + use<'a, T> {
+        let range = self.start..self.start + self.gradient.len();
+        self.blocks.within(range).filter(|(block, _)| !block.frozen)
+    }
+
+    /// The ranges of `w` and `gradient` that are trained, each as long as it can be: one, where nothing is frozen.
+    fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<'a, T> {
+        let mut ranges = self.trained().map(|(_, range)| range).peekable();
+        core::iter::from_fn(move || {
+            let mut stretch = ranges.next()?;
+            while let Some(next) = ranges.next_if(|next| next.start == stretch.end) {
+                stretch.end = next.end;
+            }
+            Some(stretch)
+        })
+    }
+
+    /// The place in a state of one value a parameter of a `range` of `w` and `gradient`.
+    fn in_state(&self, range: Range<usize>) -> Range<usize> {
+        self.start + range.start..self.start + range.end
     }
 }
 
@@ -220,23 +251,6 @@ fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
         (Some(a), Some(b)) => Some(a * b),
         (a, b) => a.or(b),
     }
-}
-
-/// The blocks that are trained.
-fn trained(blocks: &Blocks) -> impl Iterator<Item = &Block<'static>> {
-    blocks.iter().filter(|block| !block.frozen)
-}
-
-/// The stretches of the flat buffer that are trained, each as long as it can be: one, where nothing is frozen.
-fn stretches(blocks: &Blocks) -> impl Iterator<Item = Range<usize>> {
-    let mut ranges = trained(blocks).map(|block| block.range.clone()).peekable();
-    core::iter::from_fn(move || {
-        let mut stretch = ranges.next()?;
-        while let Some(next) = ranges.next_if(|next| next.start == stretch.end) {
-            stretch.end = next.end;
-        }
-        Some(stretch)
-    })
 }
 
 /// The roles that decay and penalties act on unless told otherwise: matrices, not biases or gains.

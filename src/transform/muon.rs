@@ -3,7 +3,6 @@
 use super::{
     Adam, GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
-    trained,
     wide::{Wide, slots},
 };
 use crate::{
@@ -147,11 +146,12 @@ impl<T: Scalar> GradientTransform<T> for Muon {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step } = update;
+        let trained = update.trained();
+        let Update { blocks, w, gradient, state, step, start } = update;
         let n = gradient.len();
         let mut momentum = Wide::new(&mut state[..slots::<T>() * n], n);
         let (mu, fresh) = (self.momentum, 1.0 - self.momentum);
-        for block in trained(blocks).filter(|block| is_matrix(block)) {
+        for (block, _) in trained.filter(|(block, _)| is_matrix(block)) {
             let (matrices, [rows, columns]) = matrices_of(block);
             let (low, high) = (rows.min(columns), rows.max(columns));
             let (x, scratch) = self.scratch.0.split_at_mut(rows * columns);
@@ -182,7 +182,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
             let (m, v) = of_t.0(g, m, v);
             (of_t.1(m, v), [m, v])
         };
-        update_each(Update { blocks, w, gradient, state, step }, [false, true], others, wide, rule);
+        update_each(Update { blocks, w, gradient, state, step, start }, [false, true], others, wide, rule);
         Ok(Outcome::Apply)
     }
 

@@ -1,13 +1,13 @@
 //! A transform with its state: what turns gradients into steps.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update,
-    stage::{check_chain, plain_rate},
+    GradientTransform, InPlace, Outcome, TransformSpec, Update, check_rate,
+    stage::{check_chain, in_place},
 };
 use crate::{
     block::Blocks,
     error::{Error, require, require_length},
-    kernel::elementwise,
+    kernel::{elementwise, thread_pool::threads},
     monitor::{Event, GradientMonitor},
     scalar::Scalar,
     size::filled,
@@ -24,7 +24,12 @@ pub struct Optimizer<T, G> {
     state: Vec<T>,
     steps: u64,
     guarded: bool,
+    in_place: InPlace,
 }
+
+/// Parameters that an element-wise chain updates at once: with gradient and state they stay in the cache between its
+/// transforms. The threads share more.
+const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// The transform and how far it is; not the state itself.
 impl<T, G: core::fmt::Debug> core::fmt::Debug for Optimizer<T, G> {
@@ -51,7 +56,11 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         let guarded = check_chain(&transform)?;
         let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
         transform.init_state(blocks, w, &mut state);
-        Ok(Optimizer { transform, state, steps: 0, guarded })
+        let in_place = match in_place(&transform) {
+            InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
+            in_place => in_place,
+        };
+        Ok(Optimizer { transform, state, steps: 0, guarded, in_place })
     }
 
     /// Turns `gradient` into an update and adds it to `w`. The values of `gradient` on return are unspecified; a
@@ -74,7 +83,12 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        let update = Update { blocks, w, gradient, state: &mut self.state, step: self.steps };
+        if self.in_place != InPlace::No && !monitor.is_active() {
+            self.step_from(blocks, 0, w, gradient)?;
+            self.steps += 1;
+            return Ok(Outcome::Apply);
+        }
+        let update = Update::new(blocks, w, gradient, &mut self.state, self.steps);
         let outcome = self.transform.update(update)?;
         if outcome == Outcome::Skip {
             return Ok(outcome);
@@ -90,7 +104,25 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(outcome)
     }
 
-    /// Counts a step of plain gradient descent that was taken elsewhere.
+    /// The step of an element-wise chain on `w`, the parameters from `start` on; does not count it.
+    pub(crate) fn step_from(
+        &mut self,
+        blocks: &Blocks,
+        start: usize,
+        w: &mut [T],
+        gradient: &mut [T],
+    ) -> Result<(), Error> {
+        let (mut start, piece) = (start, PIECE[usize::from(threads() > 1)]);
+        for (w, gradient) in w.chunks_mut(piece).zip(gradient.chunks_mut(piece)) {
+            let update = Update::new(blocks, w, gradient, &mut self.state, self.steps).starting_at(start);
+            self.transform.update(update)?;
+            elementwise::update(w, gradient, |w, update| w + update);
+            start += w.len();
+        }
+        Ok(())
+    }
+
+    /// Counts a step that was taken in place.
     pub(crate) fn note_step(&mut self) {
         self.steps += 1;
     }
@@ -111,7 +143,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     }
 
     /// Refuses blocks for which the transform needs a state of another length.
-    fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
+    pub(crate) fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
         let what = "state of the transform (an optimizer takes the blocks that it was made for)";
         require_length(what, self.transform.state_len(blocks), self.state.len())
     }
@@ -127,9 +159,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         self.transform.learning_rate(blocks, &self.state, self.steps)
     }
 
-    /// The rate η, if every step is `w ← w − η g` and nothing else.
-    pub(crate) fn plain_rate(&self) -> Option<f64> {
-        plain_rate(&self.transform)
+    /// Whether the chain may update some parameters before the gradient of others is known.
+    pub(crate) fn in_place(&self) -> InPlace {
+        self.in_place
     }
 
     /// The transform.

@@ -1,6 +1,6 @@
 //! L1, L2 and elastic-net penalties.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, matrices, trained};
+use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, matrices};
 use crate::{
     block::{Blocks, Role},
     error::Error,
@@ -64,12 +64,15 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
         Stage::Regularization
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Regularization));
+    }
+
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let rule = |g: T, w: T| {
             if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }
         };
-        for block in trained(update.blocks).filter(|block| self.roles.contains(&block.role)) {
-            let range = block.range.clone();
+        for (_, range) in update.trained().filter(|(block, _)| self.roles.contains(&block.role)) {
             for (g, &w) in update.gradient[range.clone()].iter_mut().zip(&update.w[range]) {
                 *g = rule(*g, w);
             }

@@ -1,7 +1,7 @@
 //! RAdam.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
     each_parameter::update_each, ratio, wide::slots,
 };
 use crate::{
@@ -80,6 +80,10 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
 
     fn stage(&self) -> Stage {
         Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// m and v, one after the other; in narrow formats the root of v.

@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate, ratio, stretches,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -73,38 +73,44 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         Stage::Optimizer
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
     /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v and `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let n = update.gradient.len();
+        let (n, start, all) = (update.blocks.parameters(), update.start, update.stretches().flatten());
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
         if slots::<T>() > 1 {
             // b is up to 1/(1 − μ) steps, which the format may not hold.
             let (rule, share) = (self.rule::<f64>(), 1.0 - self.momentum);
             let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
-            for i in stretches(update.blocks).flatten() {
-                let g = to_f64(update.gradient[i]);
-                let (square, mean_g, b, step) = rule(g, root.get(i) * root.get(i), mean.get(i), buffer.get(i) / share);
-                root.set(i, Float::sqrt(square));
-                mean.set(i, mean_g);
-                buffer.set(i, b * share);
+            for i in all {
+                let (g, of) = (to_f64(update.gradient[i]), start + i);
+                let before = root.get(of);
+                let (square, mean_g, b, step) = rule(g, before * before, mean.get(of), buffer.get(of) / share);
+                root.set(of, Float::sqrt(square));
+                mean.set(of, mean_g);
+                buffer.set(of, b * share);
                 update.gradient[i] = scalar(step);
             }
             return Ok(Outcome::Apply);
         }
         let rule = self.rule::<T>();
-        for i in stretches(update.blocks).flatten() {
-            let [mean_g, b] = [&*mean, &*buffer].map(|values| values.get(i).copied().unwrap_or(T::zero()));
-            let (square, mean_g, b, step) = rule(update.gradient[i], v[i], mean_g, b);
-            v[i] = square;
-            if let Some(mean) = mean.get_mut(i) {
+        for i in all {
+            let of = start + i;
+            let [mean_g, b] = [&*mean, &*buffer].map(|values| values.get(of).copied().unwrap_or(T::zero()));
+            let (square, mean_g, b, step) = rule(update.gradient[i], v[of], mean_g, b);
+            v[of] = square;
+            if let Some(mean) = mean.get_mut(of) {
                 *mean = mean_g;
             }
-            if let Some(buffer) = buffer.get_mut(i) {
+            if let Some(buffer) = buffer.get_mut(of) {
                 *buffer = b;
             }
             update.gradient[i] = step;

@@ -1,6 +1,6 @@
 //! Learning-rate schedules.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay, check_rate};
+use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate};
 use crate::{
     arc::Arc,
     block::Blocks,
@@ -188,6 +188,10 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         Stage::Schedule
     }
 
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Schedule));
+    }
+
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
         check_rate::<T>(factor)?;
@@ -276,6 +280,10 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
 
     fn stage(&self) -> Stage {
         Stage::Schedule
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Schedule));
     }
 
     fn state_len(&self, _blocks: &Blocks) -> usize {

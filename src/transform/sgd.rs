@@ -1,7 +1,7 @@
 //! Gradient descent, with momentum.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, stretches,
+    GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate,
     wide::{Wide, slots},
 };
 use crate::{
@@ -72,7 +72,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if update.state.is_empty() {
-            for range in stretches(update.blocks) {
+            for range in update.stretches() {
                 let gradient = &mut update.gradient[range];
                 if is_narrow::<T>() {
                     gradient.iter_mut().for_each(|g| *g = scaled(-self.rate, *g));
@@ -83,19 +83,22 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
             return Ok(Outcome::Apply);
         }
         if slots::<T>() > 1 {
-            let (rule, n) = (self.rule::<f64>(update.step), update.gradient.len());
+            let (rule, n) = (self.rule::<f64>(update.step), update.blocks.parameters());
             // (1 − μ) m is at most the largest gradient: in the range of the format, as m may not be.
-            let (mut mean, share) = (Wide::new(update.state, n), 1.0 - self.momentum);
-            for i in stretches(update.blocks).flatten() {
-                let (m, step) = rule(to_f64(update.gradient[i]), mean.get(i) / share);
-                mean.set(i, m * share);
+            let (all, share) = (update.stretches().flatten(), 1.0 - self.momentum);
+            let mut mean = Wide::new(update.state, n);
+            for i in all {
+                let of = update.start + i;
+                let (m, step) = rule(to_f64(update.gradient[i]), mean.get(of) / share);
+                mean.set(of, m * share);
                 update.gradient[i] = scalar(step);
             }
             return Ok(Outcome::Apply);
         }
         let rule = self.rule::<T>(update.step);
-        for range in stretches(update.blocks) {
-            for (g, m) in update.gradient[range.clone()].iter_mut().zip(&mut update.state[range]) {
+        for range in update.stretches() {
+            let of = update.in_state(range.clone());
+            for (g, m) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
                 (*m, *g) = rule(*g, *m);
             }
         }
@@ -107,8 +110,9 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     }
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
-        let plain_rate = (self.momentum == 0.0 && !is_narrow::<T>()).then_some(self.rate);
-        visit(Member { plain_rate, ..Member::of::<Self>(Stage::Optimizer) });
+        let plain = self.momentum == 0.0 && !is_narrow::<T>();
+        let in_place = if plain { InPlace::Plain(self.rate) } else { InPlace::Elementwise };
+        visit(Member { in_place, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

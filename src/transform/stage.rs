@@ -42,6 +42,18 @@ impl Stage {
     }
 }
 
+/// Whether a chain may update the parameters of a layer as soon as their gradient is known.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum InPlace {
+    /// The update depends on the whole gradient.
+    No,
+    /// The update of a parameter depends on its gradient, its value and its state alone.
+    Elementwise,
+    /// Every step is `w ← w − η g` and nothing else, with this rate η.
+    Plain(f64),
+}
+
 /// One transform of a chain.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,15 +64,20 @@ pub struct Member {
     pub stage: Stage,
     /// Whether its place is checked; not inside [`Unordered`].
     pub ordered: bool,
-    /// The rate η, if every step is `w ← w − η g` and nothing else. A trainer may then take it layer by layer.
-    pub plain_rate: Option<f64>,
+    /// Whether it may update some parameters before others.
+    pub in_place: InPlace,
 }
 
 impl Member {
     /// The chain member for the transform type `G`, at `stage`.
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
-        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, plain_rate: None }
+        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, in_place: InPlace::No }
+    }
+
+    /// A transform that updates each parameter by itself.
+    pub(super) fn elementwise<G: ?Sized>(stage: Stage) -> Self {
+        Member { in_place: InPlace::Elementwise, ..Self::of::<G>(stage) }
     }
 }
 
@@ -120,14 +137,17 @@ macro_rules! forwarded {
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
 
-/// The rate η of a chain that is plain gradient descent.
-pub(crate) fn plain_rate<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Option<f64> {
-    let (mut members, mut rate) = (0, None);
+/// Whether a chain may update the parameters of a layer as soon as their gradient is known.
+pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
+    let mut found = None;
     chain.members(&mut |member| {
-        members += 1;
-        rate = member.plain_rate;
+        found = Some(match (found, member.in_place) {
+            (None, first) => first,
+            (Some(InPlace::No), _) | (_, InPlace::No) => InPlace::No,
+            _ => InPlace::Elementwise,
+        });
     });
-    rate.filter(|_| members == 1)
+    found.unwrap_or(InPlace::No)
 }
 
 /// Refuses a chain without an optimizer, with several, or out of order. Returns whether it has a guard.

@@ -5,7 +5,7 @@ use crate::{
     block::Blocks,
     error::{Error, require_length},
     kernel::{aligned::Aligned, elementwise::descend, thread_pool::install},
-    layer::{Backward, BackwardState, Context, Layer, LinkPath, Parameters, TrainableMask},
+    layer::{Backward, BackwardState, Chain, Context, InPlaceStep, Layer, LinkPath, Parameters, TrainableMask},
     monitor::{Event, GradientMonitor},
     scalar::{Scalar, to_f64},
     transform::check_rate,
@@ -34,7 +34,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.run_backward(&self.network, Parameters::Stay(w), true, monitor)?;
+        self.memory.run_backward(&self.network, Given::Stay(w), true, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.run_backward(&self.network, Parameters::Stay(w), false, monitor)?;
+        self.memory.run_backward(&self.network, Given::Stay(w), false, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -85,7 +85,25 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
+        check_rate::<T>(to_f64(rate))?;
         self.memory.descend(&self.network, w, rate)
+    }
+
+    /// [`descend`](Self::descend) at a rate that was checked before.
+    pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
+        self.memory.descend(&self.network, w, rate)
+    }
+
+    /// [`backward`](Self::backward) and the step of an element-wise `chain` at once. No block may be frozen.
+    pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
+        self.memory.run_backward(&self.network, Given::Chain(w, chain), true, &mut ())?;
+        self.memory.spent = true;
+        Ok(())
+    }
+
+    /// Whether a block is frozen.
+    pub(crate) fn has_frozen(&self) -> bool {
+        self.memory.has_frozen()
     }
 
     /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
@@ -127,28 +145,48 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 }
 
+/// The parameters of a backward pass. They stay where a monitor is active.
+pub(super) enum Given<'a, T> {
+    Stay(&'a [T]),
+    /// Plain gradient descent at this rate.
+    Plain(&'a mut [T], T),
+    Chain(&'a mut [T], &'a mut Chain<'a, T>),
+}
+
+impl<T> Given<'_, T> {
+    fn len(&self) -> usize {
+        match self {
+            Given::Stay(w) => w.len(),
+            Given::Plain(w, _) | Given::Chain(w, _) => w.len(),
+        }
+    }
+}
+
 impl<T: Scalar> Memory<T> {
     pub(super) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
-        check_rate::<T>(to_f64(rate))?;
-        if self.trainable.contains(&false) {
-            self.run_backward(network, Parameters::Stay(w), true, &mut ())?;
+        if self.has_frozen() {
+            self.run_backward(network, Given::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
         } else {
-            self.run_backward(network, Parameters::Descend(w, rate), true, &mut ())?;
+            self.run_backward(network, Given::Plain(w, rate), true, &mut ())?;
         }
         self.spent = true;
         Ok(())
+    }
+
+    fn has_frozen(&self) -> bool {
+        self.trainable.contains(&false)
     }
 
     /// Runs the backward pass, overwriting the gradient or accumulating into it.
     pub(super) fn run_backward(
         &mut self,
         network: &dyn Layer<T>,
-        mut w: Parameters<'_, T>,
+        w: Given<'_, T>,
         begins: bool,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(), Error> {
-        require_length("parameters", self.dims.parameters, w.read().len())?;
+        require_length("parameters", self.dims.parameters, w.len())?;
         // The saved values are consumed: one forward pass, one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass" })?;
@@ -183,7 +221,11 @@ impl<T: Scalar> Memory<T> {
                 buffers: self.buffers.for_pass(false),
             },
         };
-        let whole = w.part(0..self.dims.parameters);
+        let (w, whole) = match w {
+            Given::Stay(w) => (w, Parameters::Stay(w)),
+            Given::Plain(w, rate) => (&[][..], Parameters::Update(w, InPlaceStep::plain(rate))),
+            Given::Chain(w, chain) => (&[][..], Parameters::Update(w, InPlaceStep::chain(&self.blocks, chain))),
+        };
         install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
         // A layer may compute gradients of frozen blocks or not.
@@ -191,7 +233,7 @@ impl<T: Scalar> Memory<T> {
             self.gradient[block.range.clone()].fill(T::zero());
         }
         if monitor.is_active() {
-            monitor.event(&Event::Gradient { blocks: &self.blocks, w: w.read(), dw: &self.gradient });
+            monitor.event(&Event::Gradient { blocks: &self.blocks, w, dw: &self.gradient });
         }
         Ok(())
     }

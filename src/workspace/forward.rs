@@ -19,6 +19,8 @@ pub(super) struct Pass {
     pub(super) ragged: bool,
     pub(super) mode: Mode,
     pub(super) with_state: bool,
+    /// Batch and steps of the output, unless lengths of samples differ.
+    pub(super) after: Option<[usize; 2]>,
     /// Values of input, output and state.
     pub(super) values: [usize; 3],
     /// Values kept for the backward pass.
@@ -162,16 +164,24 @@ impl<T: Scalar> Memory<T> {
         }
         monitor.begin_pass();
         self.lengths.clear();
-        self.lengths.extend_from_slice(shape.lengths.unwrap_or(&[]));
+        if let Some(lengths) = shape.lengths {
+            self.lengths.extend_from_slice(lengths);
+        }
         self.run(network, w, None, shape, pass, monitor);
         self.ready = true;
         let [_, outs, states] = pass.values;
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
-        let before = pass.shape(&self.lengths);
-        let shape = network.output_shape(before);
-        check_output_shape(before, shape).unwrap_or_else(|rule| panic!("the network: {rule}"));
-        hold("the output of the network", saturating_product(&[shape.rows(), self.dims.output]), outs);
+        let shape = match pass.after {
+            Some([batch, steps]) => BatchShape::sequences(batch, steps),
+            None => {
+                let before = pass.shape(&self.lengths);
+                let after = network.output_shape(before);
+                check_output_shape(before, after).unwrap_or_else(|rule| panic!("the network: {rule}"));
+                hold("the output of the network", saturating_product(&[after.rows(), self.dims.output]), outs);
+                after
+            }
+        };
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
@@ -231,6 +241,7 @@ impl<T: Scalar> Memory<T> {
             ragged: shape.lengths.is_some(),
             mode,
             with_state: false,
+            after: after.lengths.is_none().then_some([after.batch, after.steps]),
             values: [shape.rows() * self.dims.input, outs, states],
             saved: memory.saved,
         })

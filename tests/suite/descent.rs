@@ -1,4 +1,4 @@
-//! Plain gradient descent taken while the gradient is made: the bits of a backward pass and a step after it.
+//! Steps taken in the backward pass: the bits of a backward pass and a step after it.
 
 use crate::numbers::numbers;
 use chainrule::{
@@ -10,7 +10,7 @@ use chainrule::{
     recurrent::{Lstm, Recurrent},
     scalar,
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::Sgd,
+    transform::{Adam, AdamW, ClipValue, GradientTransform, Penalty, RmsProp, Schedule, Sgd},
     workspace::Workspace,
 };
 
@@ -160,5 +160,48 @@ fn a_trainer_that_is_watched_takes_the_same_steps() {
         let (watched, alone) = (run(true, accumulate, threads, frozen), run(false, accumulate, threads, frozen));
         assert!(watched == alone, "{accumulate} batches a step, {threads} threads, {frozen:?}");
         assert_eq!(alone.0[2].1, 3 * 70usize.div_ceil(16 * accumulate) as u64);
+    }
+}
+
+type Chain = Box<dyn GradientTransform<f32>>;
+
+/// A chain by its name, and how to make it.
+type Named = (&'static str, fn() -> Chain);
+
+/// Element-wise chains, with and without state and decay.
+fn chains() -> Vec<Named> {
+    vec![
+        ("momentum", || Box::new(Sgd::new(0.1).momentum(0.9))),
+        ("adam", || Box::new((ClipValue::new(0.5), Adam::new(1e-2).amsgrad()))),
+        ("adamw", || Box::new((Penalty::l2(1e-2), AdamW::new(1e-2, 0.1), Schedule::cosine(9, 0.1)))),
+        ("rmsprop", || Box::new(RmsProp::new(1e-2).centred().momentum(0.5))),
+        ("two rates", || Box::new((Sgd::new(0.1), Schedule::cosine(9, 0.1)))),
+    ]
+}
+
+#[test]
+fn element_wise_chain_in_the_backward_pass_takes_the_steps_of_one_after_it() {
+    struct ActiveMonitor;
+    impl GradientMonitor<f32> for ActiveMonitor {}
+    let x = numbers::<f32>(70 * 40);
+    for ((name, network, _), (chain, make)) in
+        networks::<f32>().iter().flat_map(|network| chains().into_iter().map(move |chain| (network, chain)))
+    {
+        let y = numbers::<f32>(70 * network.dims().output);
+        let data = Dataset::rows(40, &x, Target::Values(&y)).unwrap();
+        let run = |watched: bool, threads: usize| {
+            let settings = TrainConfig { batch_size: 35, epochs: 2, threads, ..TrainConfig::default() };
+            let mut trainer = Trainer::new(network, MeanSquaredError::new(), make(), settings).unwrap();
+            let before = trainer.parameters().to_vec();
+            let mut monitor = ActiveMonitor;
+            let observers = if watched { FitOptions::new().monitor(&mut monitor) } else { FitOptions::new() };
+            trainer.fit_with(&data, observers).unwrap();
+            assert_ne!(before, trainer.parameters());
+            (trainer.parameters().to_vec(), trainer.optimizer().state().to_vec(), trainer.optimizer().steps())
+        };
+        let expected = run(true, 1);
+        for threads in [1, 3] {
+            assert!(run(false, threads) == expected, "{name}, {chain}, {threads} threads");
+        }
     }
 }

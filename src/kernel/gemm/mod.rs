@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     dispatch,
-    parallel::{PARTS_PER_THREAD, SharedSlice, parallel_for, parallel_ranges, part_count, part_range},
+    parallel::{PARTS_PER_THREAD, SharedSlice, is_short, parallel_for, parallel_ranges, part_count, part_range},
     refuse, require,
     sums::BlockSum,
     thread_pool::threads,
@@ -273,8 +273,15 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     }
     a.require(rows, inner);
     require("the result of a product", [rows, b.columns], stride, c.len());
+    let nanoseconds = rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND;
+    if is_short(nanoseconds) {
+        // Without the closure of the threads, which costs a tiny network 40 instructions.
+        //
+        // SAFETY: `a` holds all rows and inner indices, and `c` all rows × columns, as required above. `c` is borrowed.
+        return dispatch(unsafe { MacroKernel::new([rows, inner], a, b, first, c.as_mut_ptr(), stride, epilogue) });
+    }
     let c = SharedSlice::new(c);
-    parallel_ranges(rows, MR, rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND, |own| {
+    parallel_ranges(rows, MR, nanoseconds, |own| {
         // SAFETY: `parallel_ranges` gives each row to one call, and rows do not overlap: columns ≤ stride, as
         // required above.
         let c = unsafe { c.slice_mut(own.start * stride..(own.end - 1) * stride + b.columns) };

@@ -6,17 +6,14 @@
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
-    Backward, BackwardState, Context, Parameters,
+    Backward, BackwardState, Collected, Context, Parameters,
     check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
 };
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
-    ///
-    /// # Shapes
-    /// Of layer i: x_i, dx_i \[rows before i, width before i\]; y_i, dy_i \[rows after i, width after i\].
-    pub(super) fn backward_links(&self, mut w: Parameters<'_, T>, pass: Backward<'_, T>) {
+    pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
         let (shape, mode) = (ctx.shape, ctx.mode);
@@ -27,9 +24,15 @@ impl<T: Scalar> Sequential<T> {
             return;
         }
         // Links before the first with a trainable block need no gradient.
-        let wants_input = first_dx.is_some() || d_initial_state.is_some();
-        let wanted = |link: &Entry<T>| wants_input || trainable.part(link.first_block).any(link.kept.blocks);
-        let Some(first) = self.links.iter().position(wanted) else { return };
+        let (wants_input, in_place) =
+            (first_dx.is_some() || d_initial_state.is_some(), matches!(w, Parameters::Update(..)));
+        let trains = |link: &Entry<T>| match in_place {
+            true => link.kept.blocks > 0,
+            false => trainable.part(link.first_block).any(link.kept.blocks),
+        };
+        let Some(first) = self.links.iter().position(|link| wants_input || trains(link)) else { return };
+        let overwrite_dw = overwrite_dw || in_place;
+        let mut all = Collected::new(w, dw);
         let mut saved = saved;
         let mut kept_rows = cut(SAVED, &mut saved, self.kept_in_all(shape));
         let widest = self.widest(shape);
@@ -38,6 +41,7 @@ impl<T: Scalar> Sequential<T> {
         let mut dx_buffer = cut(SCRATCH, &mut scratch, widest);
         let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
+        let mut count = shape.rows();
         let (mut y, mut dy_len, mut end) = (y, dy.len(), self.links.len());
         while end > first {
             let i = end - 1;
@@ -45,61 +49,61 @@ impl<T: Scalar> Sequential<T> {
             if !self.changing.is_empty() {
                 check_output_shape(shape, rows)
                     .unwrap_or_else(|rule| panic!("a layer before layer {i} of a Sequential: {rule}"));
+                count = rows.rows();
             }
-            if in_spans && let Some(span) = self.span_before(first..end, rows) {
+            if in_spans && let Some(span) = self.span_before(first..end, count) {
                 end = span.links.start;
-                let inner = self.kept(end.max(1)..i + 1, rows);
+                let inner = self.kept(end.max(1)..i + 1, count);
                 let inner = &*cut_end(SAVED, &mut kept_rows, inner);
-                let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, rows));
-                let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, rows)) };
-                let values = self.values(end..end + 1, rows);
+                let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, count));
+                let (input, inner) = if end == 0 { (x, inner) } else { inner.split_at(self.kept(end..end + 1, count)) };
+                let values = self.values(end..end + 1, count);
                 let dx = match end {
                     0 => first_dx.take(),
                     _ if end == first => None,
                     _ => Some(&mut dx_buffer[..values]),
                 };
-                let dw = &mut dw[self.starts[end]..self.starts[i + 1]];
+                let of_span = self.starts[end]..self.starts[i + 1];
+                let place = all.place(&of_span);
                 let ctx = Context { shape: rows, ..ctx.part(0) };
-                let pass = Backward::new(input, y, &dy_buffer[..dy_len], dx, dw, own, scratch, ctx);
+                let pass = Backward::new(input, y, &dy_buffer[..dy_len], dx, &mut all.dw[place], own, scratch, ctx);
                 let pass = Backward { overwrite_dw, trainable, ..pass };
-                self.backward_parallel(&mut w, &span, inner, pass);
+                self.backward_parallel(&mut all.w, &span, inner, pass);
+                all.complete_together(of_span);
                 (y, dy_len) = (input, values);
                 core::mem::swap(&mut dy_buffer, &mut dx_buffer);
                 continue;
             }
             end = i;
             let link = &self.links[i];
-            let [saves, states] = self.own(i, rows, mode);
+            let [saves, states] = Self::own(link, rows, count, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
             // Omit leading zero rows unless a monitor is active: a monitor must see the whole gradient.
             let skips = i > first && self.links[i - 1].kept.hints.accepts_short_dy && !ctx.monitor.is_active();
-            let skipped = if skips { link.kept.hints.zero_rows(rows) * self.width_before(i) } else { 0 };
-            let values = self.values(i..i + 1, rows) - skipped;
+            let skipped = if skips { link.kept.hints.zero_rows(rows) * link.width } else { 0 };
+            let values = count.saturating_mul(link.width) - skipped;
             let input = match i {
                 0 => x,
-                _ => cut_end(SAVED, &mut kept_rows, self.kept(i..i + 1, rows)),
+                _ => cut_end(SAVED, &mut kept_rows, count.saturating_mul(link.kept_width)),
             };
             let dx = match i {
                 0 => first_dx.take(),
                 _ if i == first => None,
                 _ => Some(&mut dx_buffer[..values]),
             };
-            let own = self.parameters(i);
+            let own = link.parameters.clone();
             if far && self.multiplies(i) {
                 let below = self.below(i);
-                let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, rows), self.saved(below.clone(), rows));
+                let (kept, saves) = (self.kept(below.start.max(1).min(i)..i, count), self.saved(below.clone(), count));
                 request([
-                    &w.read()[self.starts[below.start]..self.starts[i]],
+                    &all.w.read()[self.starts[below.start]..self.starts[i]],
                     &kept_rows[kept_rows.len() - kept.min(kept_rows.len())..],
                     &saved[saved.len() - saves.min(saved.len())..],
                 ]);
             }
-            let own_dw = match w {
-                Parameters::Stay(_) => &mut dw[own.clone()],
-                Parameters::Descend(..) => &mut dw[..own.len()],
-            };
-            w.part(own).backward(
-                &link.layer,
+            let (of_link, own_dw) = all.layer(own.clone());
+            of_link.backward(
+                &*link.layer,
                 Backward {
                     x: input,
                     y,
@@ -118,9 +122,11 @@ impl<T: Scalar> Sequential<T> {
                     ctx: Context { shape: rows, ..ctx.part(link.first_link) },
                 },
             );
+            all.complete(own);
             (y, dy_len) = (input, values);
             core::mem::swap(&mut dy_buffer, &mut dx_buffer);
         }
+        all.update_from(self.starts[first]);
         if first == 0 {
             hold(SAVED, 0, kept_rows.len() + saved.len());
             hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));

@@ -7,7 +7,7 @@ use crate::layer::{
     Context, Forward, ForwardState, Layer,
     check::{cut, cut_shared, hold},
 };
-use crate::{batch_shape::BatchShape, kernel::prefetch::request, scalar::Scalar};
+use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in order.
@@ -30,33 +30,35 @@ impl<T: Scalar> Sequential<T> {
         let mut output = cut(SCRATCH, &mut scratch, widest);
         let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
-        let (mut x, mut rows, mut next) = (Some(x), shape, 0);
+        let (mut x, mut rows, mut count, mut next) = (Some(x), shape, shape.rows(), 0);
         while let Some(link) = self.links.get(next) {
             let i = next;
             if together
                 && let Some(rows_now) = x
-                && let Some(span) = self.span_from(i, rows)
+                && let Some(span) = self.span_from(i, count)
             {
                 next = span.links.end;
-                let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, rows));
-                let own = cut(SAVED, &mut saved, self.saved(i..next, rows));
+                let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, count));
+                let own = cut(SAVED, &mut saved, self.saved(i..next, count));
                 let ctx = Context { shape: rows, ..ctx.part(0) };
                 let pass = Forward::new(rows_now, kept, own, scratch, ctx);
                 self.forward_parallel(w, &span, [&mut *input, &mut *output], pass);
-                x = Some(&kept[self.kept(i + 1..next, rows)..]);
+                x = Some(&kept[self.kept(i + 1..next, count)..]);
                 continue;
             }
             next += 1;
-            let [saves, states] = self.own(i, rows, mode);
-            // Most layers keep the rows, so the shape is not copied.
+            let [saves, states] = Self::own(link, rows, count, mode);
+            let came = count.saturating_mul(link.width);
+            // Most links leave the rows as they are, and nothing of the shape is to be copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
-            let count = after.as_ref().map_or_else(|| rows.rows(), BatchShape::rows);
-            let values = count.saturating_mul(self.width_before(next));
+            if let Some(after) = &after {
+                count = after.rows();
+            }
+            let values = count.saturating_mul(link.kept.dims.output);
             let own = cut(SAVED, &mut saved, saves);
             let last = y.take_if(|_| next == self.links.len());
-            let keeps = last.is_none() && mode.saves() && self.kept[next + 1] > self.kept[next];
+            let keeps = mode.saves() && self.links.get(next).is_some_and(|after| after.kept_width > 0);
             let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
-            let came = self.values(i..i + 1, rows);
             let pass = Forward {
                 x: x.unwrap_or(&input[..came.min(input.len())]),
                 y: &mut [],
@@ -68,13 +70,13 @@ impl<T: Scalar> Sequential<T> {
                 },
                 ctx: Context { shape: rows, ..ctx.part(link.first_link) },
             };
-            let parameters = &w[self.parameters(i)];
+            let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
                 let above = self.above(i);
                 // Their inputs, except for the first, which this layer writes, and the network's output.
                 let last = (above.end + 1).min(self.links.len());
-                let kept = self.kept((next + 1).min(last)..last, rows);
-                let saves = self.saved(above.clone(), rows);
+                let kept = self.kept((next + 1).min(last)..last, count);
+                let saves = self.saved(above.clone(), count);
                 request([
                     &w[self.starts[above.start]..self.starts[above.end]],
                     &between[..kept.min(between.len())],

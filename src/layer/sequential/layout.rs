@@ -1,6 +1,6 @@
 //! The positions of the layers' parameters, rows and saved values in the buffers of a network.
 
-use super::Sequential;
+use super::{Entry, Sequential};
 use crate::layer::{Layer, Mode, check::check_output_shape};
 use crate::{
     batch_shape::BatchShape,
@@ -23,7 +23,7 @@ impl<T: Scalar> Sequential<T> {
 
     /// The parameters of link `i`.
     pub(super) fn parameters(&self, i: usize) -> Range<usize> {
-        self.starts[i]..self.starts[i + 1]
+        self.links[i].parameters.clone()
     }
 
     /// The input shape of link `i`.
@@ -37,41 +37,46 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// The number of input values of these links, if none of them changes the rows.
-    pub(super) fn values(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
-        rows.rows().saturating_mul(self.columns[links.end] - self.columns[links.start])
+    /// Values of so many rows that come to those links, where none of them changes the rows.
+    #[inline]
+    pub(super) fn values(&self, links: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// The number of these values that are kept for the backward pass.
-    pub(super) fn kept(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
-        rows.rows().saturating_mul(self.kept[links.end] - self.kept[links.start])
+    /// How many of them are kept for the backward pass.
+    #[inline]
+    pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
-    /// The number of values that these links save, if each saves a fixed number per row.
-    pub(super) fn saved(&self, links: Range<usize>, rows: BatchShape<'_>) -> usize {
-        rows.rows().saturating_mul(self.saved[links.end] - self.saved[links.start])
+    /// What those links save, where all do so row by row.
+    #[inline]
+    pub(super) fn saved(&self, links: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// The numbers of saved values and of state values of link `i`.
-    pub(super) fn own(&self, i: usize, rows: BatchShape<'_>, mode: Mode) -> [usize; 2] {
-        let link = &self.links[i];
+    /// How many values `link` saves in a pass over `shape`, of so many `rows`, and how many of state it carries.
+    #[inline]
+    pub(super) fn own(link: &Entry<T>, shape: BatchShape<'_>, rows: usize, mode: Mode) -> [usize; 2] {
         if link.kept.by_row {
-            return [if mode.saves() { self.saved(i..i + 1, rows) } else { 0 }, 0];
+            return [if mode.saves() { rows.saturating_mul(link.saved_width) } else { 0 }, 0];
         }
-        let memory = link.layer.memory(rows, mode);
-        [memory.saved, saturating_product(&[memory.state, rows.batch])]
+        let memory = link.layer.memory(shape, mode);
+        [memory.saved, saturating_product(&[memory.state, shape.batch])]
     }
 
-    /// The number of all values between links that are kept for the backward pass.
+    /// What is kept of the rows between links.
+    #[inline]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
-        match self.changing.is_empty() {
-            true => self.kept(links.min(1)..links, shape),
-            false => saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape)))),
+        if self.changing.is_empty() {
+            return self.kept(links.min(1)..links, shape.rows());
         }
+        saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
     /// The largest number of values between two links.
+    #[inline]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
             return shape.rows().saturating_mul(self.widest);

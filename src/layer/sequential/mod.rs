@@ -6,8 +6,8 @@ mod layout;
 mod parallel;
 
 use super::{
-    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths, Recorded,
-    Samples, Structure,
+    Answers, Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
+    Recorded, Samples, Structure,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -46,6 +46,11 @@ struct Entry<T> {
     layer: Box<dyn Layer<T>>,
     first_block: usize,
     first_link: usize,
+    parameters: Range<usize>,
+    /// Width of the rows before it, of those that are kept for the backward pass, and of what it saves row by row.
+    width: usize,
+    kept_width: usize,
+    saved_width: usize,
     /// Its answers when it was added.
     kept: Answers,
 }
@@ -94,17 +99,22 @@ impl<T: Scalar> Sequential<T> {
         };
         let columns = sum_of("the widths", self.columns[i + 1], dims.output)?;
         let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
-        let saved = if kept.hints.saved_per_row { kept.saved } else { 0 };
-        let saved = sum_of("the values kept of a row", self.saved[i], saved)?;
+        let saved_width = if kept.hints.saved_per_row { kept.saved } else { 0 };
+        let saved = sum_of("the values kept of a row", self.saved[i], saved_width)?;
         let last = self.links.last();
+        let reads = last.is_some_and(|last| !last.kept.hints.ignores_y) || !kept.hints.ignores_x;
+        let kept_width = if reads { width } else { 0 };
         let entry = Entry {
             first_block: last.map_or(0, |last| last.first_block + last.kept.blocks),
             first_link: last.map_or(0, |last| last.first_link + last.kept.links),
+            parameters: self.starts[i]..parameters,
+            width,
+            kept_width,
+            saved_width,
             kept,
             layer,
         };
-        let reads = last.is_some_and(|last| !last.kept.hints.ignores_y) || !kept.hints.ignores_x;
-        self.kept.push(self.kept[i] + if reads { width } else { 0 });
+        self.kept.push(self.kept[i] + kept_width);
         self.saved.push(saved);
         if !kept.keeps_rows {
             self.changing.push(i);
@@ -244,8 +254,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.backward_links(Parameters::Stay(w), pass);
     }
 
-    fn descend(&self, w: &mut [T], rate: T, pass: Backward<'_, T>) {
+    fn backward_in_place(&self, w: &mut [T], mut step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
-        self.backward_links(Parameters::Descend(w, rate), pass);
+        self.backward_links(Parameters::Update(w, step.part(0)), pass);
     }
 }

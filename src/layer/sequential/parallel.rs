@@ -6,7 +6,7 @@
 //! Then one thread computes dW of a whole layer, with the same bits as without threads.
 
 use super::Sequential;
-use crate::layer::{Backward, Context, Forward, Layer, Mode, Parameters, TrainableMask};
+use crate::layer::{Backward, Context, Forward, InPlaceStep, Layer, Mode, Parameters, TrainableMask};
 use crate::{
     batch_shape::BatchShape,
     kernel::{
@@ -14,6 +14,7 @@ use crate::{
         parallel::part_count,
         prefetch::request,
         row_chain::{ChainBuffers, ChainStep, Direction, GRAIN, Widths, parallel_chain, parallel_segments},
+        thread_pool::threads,
     },
     scalar::Scalar,
 };
@@ -63,8 +64,8 @@ impl<T: Scalar> Sequential<T> {
         }
         let share = |i: usize| {
             let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
-            // There is no room for values that are not saved per row.
-            let by_row = memory.saved == self.saved(i..i + 1, BatchShape::batch(rows)) && memory.state == 0;
+            // What it keeps otherwise there would be no place for.
+            let by_row = memory.saved == self.saved(i..i + 1, rows) && memory.state == 0;
             by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
         let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
@@ -75,7 +76,7 @@ impl<T: Scalar> Sequential<T> {
     /// Whether a pass with this much scratch has spans: rows are samples, threads pay for some links, and the scratch
     /// was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
-        shape.steps == 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
+        shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
     /// Scratch for spans of a pass over `shape`, or over one step of it.
@@ -83,23 +84,23 @@ impl<T: Scalar> Sequential<T> {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// The span that begins with link `i`, if threads pay; its output is kept.
-    pub(super) fn span_from(&self, i: usize, rows: BatchShape<'_>) -> Option<ParallelSpan> {
+    /// The span that begins with link `i`, if one is worth it; what comes out of it is kept.
+    pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
-        let parts = self.parts(links.clone(), rows.rows());
+        let parts = self.parts(links.clone(), rows);
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// The span that ends with the last of `links`, if threads pay.
-    pub(super) fn span_before(&self, links: Range<usize>, rows: BatchShape<'_>) -> Option<ParallelSpan> {
+    /// The span that ends with the last of `links`, if one is worth it.
+    pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
-        // As many links as have room for their dy.
-        let column = self.columns[end].saturating_sub(KEPT / rows.rows().max(1));
+        // As many as the dy have room for.
+        let column = self.columns[end].saturating_sub(KEPT / rows.max(1));
         let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
-        let parts = self.parts(start..end, rows.rows());
-        // Each thread computes dW of whole layers, so no layer may have most of the parameters.
+        let parts = self.parts(start..end, rows);
+        // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.
         let all = self.starts[end] - self.starts[start];
         let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
@@ -147,13 +148,13 @@ impl<T: Scalar> Sequential<T> {
     ) {
         let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
         let Context { shape, mode, dropout, path, .. } = ctx;
-        let (Range { start, end }, parts) = (span.links.clone(), span.parts);
-        // Some rows of the input of link i, if they are kept.
+        let (Range { start, end }, parts, count) = (span.links.clone(), span.parts, shape.rows());
+        // Some of the rows that come to link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
                 i if i == end => y,
-                i => &inner[self.kept(start + 1..i, shape)..],
+                i => &inner[self.kept(start + 1..i, count)..],
             };
             let width = self.kept[i + 1] - self.kept[i];
             &all[rows.start * width..rows.end * width]
@@ -163,9 +164,9 @@ impl<T: Scalar> Sequential<T> {
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { stored: widths.all, ..widths };
-        let saved = &mut saved[self.saved(start..lowest, shape)..];
+        let saved = &mut saved[self.saved(start..lowest, count)..];
         let made = ChainBuffers { stored: &mut *kept, temporary: [&mut [], &mut []], saved };
-        parallel_chain([parts, shape.rows()], widths, Direction::Backward, dy, made, scratch, |k, step| {
+        parallel_chain([parts, count], widths, Direction::Backward, dy, made, scratch, |k, step| {
             let ChainStep { rows: own, input: dy, output: dx, saved, scratch } = step;
             let (i, mut no_monitor) = (lowest + k, ());
             let link = &self.links[i];
@@ -184,12 +185,12 @@ impl<T: Scalar> Sequential<T> {
             let pass = Backward { overwrite_dw, trainable: TrainableMask::NONE, ..pass };
             link.layer.backward(&weights[self.parameters(i)], pass);
         });
-        // The gradient with respect to the input of link i.
-        let kept = |i: usize| &kept[self.values(i + 1..end, shape)..][..self.values(i..i + 1, shape)];
+        // The gradient of what comes to link i.
+        let kept = |i: usize| &kept[self.values(i + 1..end, count)..][..self.values(i..i + 1, count)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));
         }
-        let (all, starts) = (0..shape.rows(), &self.starts[start..end + 1]);
+        let (all, starts) = (0..count, &self.starts[start..end + 1]);
         let run = |i: usize, w: Parameters<'_, T>, dw: &mut [T], scratch: &mut [T]| {
             if dw.is_empty() {
                 return;
@@ -201,16 +202,19 @@ impl<T: Scalar> Sequential<T> {
             let pass = Backward::new(x, y, dy, None, dw, &mut [], scratch, ctx);
             w.backward(&link.layer, Backward { overwrite_dw, trainable, ..pass });
         };
-        match w {
-            Parameters::Stay(w) => parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {
-                run(start + k, Parameters::Stay(&w[self.parameters(start + k)]), dw, scratch);
-            }),
-            Parameters::Descend(w, rate) => {
-                let rate = *rate;
+        match (w.plain_rate(), w) {
+            // Each thread takes the step of its own layers.
+            (Some(rate), Parameters::Update(w, _)) => {
                 let w = &mut w[self.starts[start]..self.starts[end]];
                 parallel_segments(parts, starts, w, scratch, |k, w, scratch| {
                     let (dw, scratch) = scratch.split_at_mut(w.len());
-                    run(start + k, Parameters::Descend(w, rate), dw, scratch);
+                    run(start + k, Parameters::Update(w, InPlaceStep::plain(rate)), dw, scratch);
+                });
+            }
+            (_, w) => {
+                let w = w.read();
+                parallel_segments(parts, starts, dw, scratch, |k, dw, scratch| {
+                    run(start + k, Parameters::Stay(&w[self.parameters(start + k)]), dw, scratch);
                 });
             }
         }

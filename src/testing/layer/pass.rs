@@ -3,8 +3,8 @@
 use crate::{
     batch_shape::BatchShape,
     layer::{
-        Backward, BackwardState, Buffers, Context, DropoutKey, Forward, ForwardState, Hints, Layer, LinkPath, Mode,
-        TrainableMask,
+        Backward, BackwardState, Buffers, Context, DropoutKey, Forward, ForwardState, Hints, InPlaceStep, Layer,
+        LinkPath, Mode, TrainableMask,
     },
     monitor::{GradientMonitor, Link},
     scalar::{Scalar, scalar},
@@ -278,7 +278,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let mut w = Guarded::new("w", dims.parameters, 0.0);
     w.slice().copy_from_slice(&given.w);
     match asked.descends {
-        Some(rate) => layer.descend(w.slice(), scalar(rate), backward),
+        Some(rate) => layer.backward_in_place(w.slice(), InPlaceStep::plain(scalar(rate)), backward),
         None if asked.divided => {
             let Backward { x, y, dy, mut dx, dw, saved, scratch, mut ctx, .. } = backward;
             for own in [0..shape.batch / 2, shape.batch / 2..shape.batch] {

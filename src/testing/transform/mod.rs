@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     random::{Normals, generator},
     scalar::{Scalar, scalar},
-    transform::{GradientTransform, Outcome, Update, plain_rate},
+    transform::{GradientTransform, InPlace, Outcome, Update, in_place},
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
@@ -157,6 +157,21 @@ impl<T: Scalar> Run<T> {
             self.w.iter_mut().zip(&gradient).for_each(|(w, &update)| *w += update);
         }
         Ok((gradient, outcome))
+    }
+
+    /// One step of each piece of the parameters, `length` long: of an element-wise chain. Once an epoch, a metric comes
+    /// before it.
+    fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
+        let mut gradient = gradient.to_vec();
+        if step % EPOCH == EPOCH - 1 {
+            self.transform.on_metric(&self.blocks, metric(step), &mut self.state);
+        }
+        for (i, (w, gradient)) in self.w.chunks_mut(length).zip(gradient.chunks_mut(length)).enumerate() {
+            let update = Update::new(&self.blocks, w, gradient, &mut self.state, step).starting_at(i * length);
+            self.transform.update(update)?;
+            w.iter_mut().zip(gradient).for_each(|(w, update)| *w += *update);
+        }
+        Ok(())
     }
 }
 
@@ -307,22 +322,37 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
+    /// What a step in place does: plain gradient descent, or an update of some parameters before others.
     fn descends(&mut self) {
-        let Some(mut run) = self.fresh(None) else { return };
+        const PIECE: usize = 5;
+        let (Some(mut run), Some(mut pieces)) = (self.fresh(None), self.fresh(None)) else { return };
+        let in_place = in_place(&*run.transform);
+        if in_place == InPlace::No {
+            return;
+        }
         for step in 0..FEW {
             let gradient = self.gradient(step);
             let before = run.w.clone();
             if self.step(&mut run, &gradient, step).is_none() {
                 return;
             }
-            let Some(rate) = plain_rate(&*run.transform) else { return };
-            let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
-            let expected: Vec<T> = before.iter().zip(&gradient).map(plain).collect();
-            if let Some(i) = differ(&expected, &run.w) {
-                let place = format!("{}, the plain rate {rate}, step {step}: w[{i}]", self.name);
-                let (expected, found) = (format!("{:?}", run.w[i]), format!("{:?}", expected[i]));
-                self.trial.breaks(Law::Descends, place, expected, found, "");
+            let stepped = caught(|| pieces.step_in_pieces(&gradient, step, PIECE));
+            let mut found = vec![("in pieces", pieces.w.clone())];
+            if let Err(panic) = stepped {
+                self.trial.breaks(Law::Descends, format!("{}, in pieces, step {step}", self.name), "a step", panic, "");
                 return;
+            }
+            if let InPlace::Plain(rate) = in_place {
+                let plain = |(&w, &g): (&T, &T)| w + -scalar::<T>(rate) * g;
+                found.push(("at the plain rate", before.iter().zip(&gradient).map(plain).collect()));
+            }
+            for (how, found) in found {
+                if let Some(i) = differ(&found, &run.w) {
+                    let place = format!("{}, {how}, step {step}: w[{i}]", self.name);
+                    let (expected, found) = (format!("{:?}", run.w[i]), format!("{:?}", found[i]));
+                    self.trial.breaks(Law::Descends, place, expected, found, "");
+                    return;
+                }
             }
         }
     }

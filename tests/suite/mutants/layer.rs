@@ -60,13 +60,6 @@ enum Fault {
     DerivativeAtOutput,
     DerivativeForgotten,
     Initialization,
-    DescendsByWhatWasThere,
-    DescendsUphill,
-    DescendsTwice,
-    DescendsWithoutBias,
-    DescendsWithoutInputGradient,
-    DescendsBeforeInputGradient,
-    DescendsForInputGradient,
     IgnoredInputRead,
     SavesByColumn,
     SavesMoreThanRows,
@@ -303,31 +296,6 @@ impl<T: Scalar> Layer<T> for Affine {
             }
         }
     }
-
-    fn descend(&self, w: &mut [T], rate: T, mut pass: Backward<'_, T>) {
-        let weights = self.inputs * self.outputs;
-        if !self.is(Fault::DescendsByWhatWasThere) {
-            pass.dw.fill(T::zero());
-        }
-        let mut moved = w.to_vec();
-        self.backward(w, pass.reborrow());
-        for (i, (w, &dw)) in moved.iter_mut().zip(&*pass.dw).enumerate() {
-            let rate = match self.fault {
-                Fault::DescendsUphill => -rate,
-                Fault::DescendsTwice => rate + rate,
-                Fault::DescendsWithoutBias if i >= weights => T::zero(),
-                _ => rate,
-            };
-            *w += -rate * dw;
-        }
-        match (self.fault, pass.dx.as_deref_mut()) {
-            (Fault::DescendsForInputGradient, None) => return,
-            (Fault::DescendsWithoutInputGradient, Some(dx)) => dx.fill(T::zero()),
-            (Fault::DescendsBeforeInputGradient, Some(_)) => self.backward(&moved, pass),
-            _ => {}
-        }
-        w.copy_from_slice(&moved);
-    }
 }
 
 #[test]
@@ -377,14 +345,7 @@ fn mutants_of_layers() {
         (Fault::RemainderLeftOut, Law::GenericBody),
         (Fault::DerivativeAtOutput, Law::Adjoint),
         (Fault::DerivativeForgotten, Law::Adjoint),
-        (Fault::DescendsByWhatWasThere, Law::Descends),
-        (Fault::DescendsUphill, Law::Descends),
-        (Fault::DescendsTwice, Law::Descends),
-        (Fault::DescendsWithoutBias, Law::Descends),
-        (Fault::DescendsWithoutInputGradient, Law::Descends),
-        (Fault::DescendsBeforeInputGradient, Law::Descends),
         (Fault::IgnoredInputRead, Law::IgnoredRows),
-        (Fault::DescendsForInputGradient, Law::Descends),
         (Fault::SavesByColumn, Law::SavedPerRow),
         (Fault::SavesMoreThanRows, Law::SavedPerRow),
         (Fault::IgnoredOutputReadInEvaluation, Law::IgnoredRows),

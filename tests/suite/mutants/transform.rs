@@ -5,7 +5,7 @@ use chainrule::{
     Blocks, Error, Scalar, scalar,
     testing::{Law, Transforms, transform_laws},
     to_f64,
-    transform::{GradientTransform, Member, Outcome, Update},
+    transform::{GradientTransform, InPlace, Member, Outcome, Update},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ enum Fault {
     ScheduleInfinite,
     SchedulePerBlock,
     CalledPlain,
+    CalledElementwise,
 }
 
 /// A clip at length 1, momentum, or a falling rate.
@@ -111,8 +112,12 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
     }
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
-        let plain_rate = (self.fault == Fault::CalledPlain).then_some(0.1);
-        visit(Member { plain_rate, ..Member::of::<Self>(self.stage()) });
+        let in_place = match self.fault {
+            Fault::CalledPlain => InPlace::Plain(0.1),
+            Fault::CalledElementwise => InPlace::Elementwise,
+            _ => InPlace::No,
+        };
+        visit(Member { in_place, ..Member::of::<Self>(self.stage()) });
     }
 }
 
@@ -137,7 +142,7 @@ fn mutants_of_transforms() {
     for (fault, promises) in [(Clips, &CLIP[..]), (Descends, &[Law::RestsAtZero]), (Schedules, &[Law::Scales])] {
         verdict(fault, promises).expect("without a mistake there is nothing to accuse");
     }
-    let all: [(Fault, &[Law], Law); 18] = [
+    let all: [(Fault, &[Law], Law); 19] = [
         (ClipsBlocksApart, &CLIP, Law::KeepsDirection),
         (ClipLengthensShort, &CLIP, Law::Shortens),
         (ClipToHalf, &CLIP, Law::Idempotent),
@@ -156,6 +161,7 @@ fn mutants_of_transforms() {
         (ScheduleInfinite, &[Law::Scales], Law::Scales),
         (SchedulePerBlock, &[Law::Scales], Law::Scales),
         (CalledPlain, &[], Law::Descends),
+        (CalledElementwise, &[], Law::Descends),
     ];
     all_caught(
         "transforms",

@@ -383,7 +383,6 @@ pub fn entries() -> Vec<Entry> {
             16,
             &[
                 "layer::Layer::backward",
-                "layer::Layer::descend",
                 "layer::Forward::new",
                 "layer::Backward::new",
                 "layer::Context::new",
@@ -517,12 +516,7 @@ fn direct(c: &mut Case, layer: &dyn Layer<f64>) -> Verdict {
     let mut ctx = Context::new(shape, Mode::Train, &mut watcher);
     let ctx = if c.flag() { ctx.branch(c.size()) } else { ctx.part(c.size()) };
     let pass = Backward::new(&x, &y, &dy, wanted, &mut dw, &mut saved, &mut scratch, ctx);
-    if c.flag() {
-        layer.backward(&w, pass);
-    } else {
-        let mut w = w.clone();
-        layer.descend(&mut w, c.real(), pass);
-    }
+    layer.backward(&w, pass);
     Ok(())
 }
 
