@@ -278,7 +278,7 @@ fn two_percent_are_caught() {
 /// The bound is for 10,000 seeds, `CHAINRULE_SEEDS=10000 cargo test initializers`: four minutes, and worst 4.78.
 #[test]
 fn no_seed_raises_an_alarm() {
-    let seeds = std::env::var("CHAINRULE_SEEDS").map_or(200, |seeds| seeds.parse().expect("a number of seeds"));
+    let seeds = std::env::var("CHAINRULE_SEEDS").map_or(50, |seeds| seeds.parse().expect("a number of seeds"));
     let mut worst = 0.0f64;
     for (initializer, moments, _) in independent() {
         for seed in 0..seeds {

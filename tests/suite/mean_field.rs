@@ -325,7 +325,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(16))]
+    #![proptest_config(cases(6))]
 
     #[test]
     fn depth_scales_of_erf_are_the_closed_form(weight_variance in 1.5..20.0f64, bias_variance in 0.0..0.5f64) {

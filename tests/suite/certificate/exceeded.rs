@@ -48,7 +48,7 @@ fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     #[test]
     fn no_gradient_exceeds_its_certificate(case in case()) {
