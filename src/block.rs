@@ -170,12 +170,10 @@ impl Blocks {
         if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
     }
 
-    /// The error about a name that no block has: with the three names that take the fewest edits, ties in block order.
+    /// The error about a name that no block has.
     fn unknown(&self, name: &str) -> Error {
-        let mut names: Vec<&str> = self.blocks.iter().map(|block| &*block.name).collect();
-        names.sort_by_cached_key(|candidate| edits(name, candidate));
-        let nearest = names.into_iter().take(3).map(String::from).collect();
-        Error::UnknownBlock { name: name.into(), nearest }
+        let nearest = nearest(name, self.blocks.iter().map(|block| &*block.name));
+        Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
     /// Freezes the blocks named `prefix` or below it: training skips their gradients and keeps their values.
@@ -208,6 +206,14 @@ impl<'a> IntoIterator for &'a Blocks {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// The three of `names` that take the fewest edits to `name`, ties in their order.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_by_cached_key(|candidate| edits(name, candidate));
+    names.truncate(3);
+    names
 }
 
 /// The number of characters to insert, delete or replace that turns `a` into `b` (Levenshtein 1966).

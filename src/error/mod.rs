@@ -290,6 +290,16 @@ pub enum Error {
         /// The error of the system.
         reason: String,
     },
+    /// A tensor of a state dict that does not fit the network.
+    #[error("state dict, tensor {tensor}: expected {expected}, found {found}")]
+    StateDict {
+        /// The tensor.
+        tensor: String,
+        /// What the network takes.
+        expected: String,
+        /// What the state dict has.
+        found: String,
+    },
     /// A checkpoint of another network, scalar type or chain of transforms.
     #[error("checkpoint, {block}: expected {expected}, found {found}; {}", checkpoint_remedy(block))]
     Checkpoint {

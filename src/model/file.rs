@@ -74,7 +74,7 @@ impl Precision {
     }
 
     /// Its name in the safetensors format, and its bytes.
-    const fn dtype(self) -> (&'static str, usize) {
+    pub(super) const fn dtype(self) -> (&'static str, usize) {
         match self {
             Precision::F64 => ("F64", 8),
             Precision::F32 => ("F32", 4),
@@ -83,12 +83,12 @@ impl Precision {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
     /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` where that is infinite.
-    fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
+    pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),
             Precision::F32 if (x as f32).is_finite() => bytes.extend((x as f32).to_le_bytes()),
@@ -100,7 +100,7 @@ impl Precision {
     }
 
     /// The number that the bytes hold.
-    fn read(self, bytes: &[u8]) -> f64 {
+    pub(super) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
             Precision::F64 => f64::from_bits(word),

@@ -21,11 +21,15 @@
 #[cfg(feature = "safetensors")]
 mod file;
 mod predictor;
+#[cfg(feature = "safetensors")]
+mod state_dict;
 mod stream;
 
 #[cfg(feature = "safetensors")]
 pub use file::Precision;
 pub use predictor::Predictor;
+#[cfg(feature = "safetensors")]
+pub use state_dict::{ModuleNames, StateDict, Tensor, export_state_dict, import_state_dict};
 pub use stream::Stream;
 
 #[cfg(doc)]

@@ -88,6 +88,8 @@ mod sequences;
 mod sizes;
 #[cfg(feature = "std")]
 mod soundness;
+#[cfg(feature = "safetensors")]
+mod state_dict;
 #[cfg(feature = "std")]
 mod statistics;
 #[cfg(feature = "proptest")]

@@ -10,6 +10,7 @@ mod gates;
 mod layer_norm;
 mod longer_step;
 mod lsuv;
+mod open_gate;
 mod orthogonal;
 mod redraw;
 mod residual;
@@ -31,6 +32,7 @@ pub use gates::GatesInsteadOfTanh;
 pub use layer_norm::NormalizeLayers;
 pub use longer_step::LongerStep;
 pub use lsuv::Lsuv;
+pub use open_gate::OpenGate;
 pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
 pub use residual::ResidualBranches;
@@ -257,11 +259,13 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(Redraw),
         Box::new(ScaleBranches),
         Box::new(OrthogonalRecurrence),
+        Box::new(OpenGate),
         Box::new(ForgetBias),
         Box::new(Standardize::default()),
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
-        Box::new(LongerStep),
+        Box::new(LongerStep::default()),
+        Box::new(LongerStep { ratio: -1.5 }),
         Box::new(StandardizeTargets),
         Box::new(Unfreeze),
         Box::new(ExchangeActivation),

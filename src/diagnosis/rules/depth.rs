@@ -140,9 +140,9 @@ impl Depth {
 /// Whether any weights on the main path began at 0.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
-    blocks
-        .iter()
-        .any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !block.name().contains("branch"))
+    // A scale or a weight of a branch stops nothing: the skip goes on beside it.
+    let beside = |name: &str| name.contains("branch") || name.ends_with("scale");
+    blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
 
 /// The interventions that explain a bad budget: measured in passes, or predicted if theory predicts the budget.
@@ -331,20 +331,26 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// Two inputs are indistinguishable to a layer if the cosine of their pre-activations exceeds the first number, and
-/// distinct if it is below the second. Conventions: a rectifier with critical weights brings independent inputs from 0
-/// to 0.95 in about 20 layers.
+/// Two inputs are indistinguishable to a layer if the cosine of their pre-activations exceeds this. Convention: a
+/// rectifier with critical weights brings independent inputs from 0 to 0.95 in about 20 layers.
 const ALIKE: f64 = 0.95;
-const APART: f64 = 0.7;
+
+/// The network makes inputs indistinguishable if 1 − cosine is this many times smaller than in the first layer.
+/// Convention: the ratio of a cosine of 0.7 to one of 0.95.
+const CLOSER: f64 = 6.0;
 
 /// Reports inputs that the last hidden layers cannot distinguish, but the first can, if the loss stagnates.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let collapsed = statistics.links().iter().filter(|link| link.cosine() > Some(ALIKE));
     let first = statistics.links().iter().find_map(|link| link.cosine()).unwrap_or(1.0);
-    let harms = statistics.run().stagnates() && first < APART;
+    let stagnates = statistics.run().stagnates();
+    let made_alike = |link: &crate::monitor::LinkStatistics| {
+        link.cosine().is_some_and(|cosine| 1.0 - first > CLOSER * (1.0 - cosine))
+    };
     let long = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let Some(link) = collapsed.into_iter().find(|link| harms || long(link)) else { return };
+    let Some(link) = collapsed.into_iter().find(|link| stagnates && made_alike(link) || long(link)) else { return };
+    let harms = stagnates && made_alike(link);
     let severity = if harms { Severity::Critical } else { Severity::Note };
     let text = format!(
         "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average; \

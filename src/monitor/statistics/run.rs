@@ -90,6 +90,8 @@ pub struct RunStatistics {
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
+    /// The smoothed loss after `SETTLED` passes.
+    settled_loss: f64,
     best_loss: f64,
     worst_rise: f64,
     path: [f64; 2],
@@ -121,6 +123,7 @@ impl Default for RunStatistics {
             loss: RunningMoments::forgetting(KEEP),
             recent: RunningMoments::forgetting(0.8),
             first_loss: None,
+            settled_loss: f64::INFINITY,
             best_loss: f64::INFINITY,
             worst_rise: 0.0,
             path: [f64::NAN; 2],
@@ -141,6 +144,9 @@ impl Default for RunStatistics {
 /// The moving average of ln ‖g‖ and its warm-up: those of ZClip (Kumar et al. 2025).
 const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
+
+/// Passes after which outputs that began too large or off their mean have come to those of a constant.
+const SETTLED: u64 = 10;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
 /// A jump counts as harmful if the loss stays higher for this many passes, and has lost this share of its decrease. A
@@ -209,6 +215,9 @@ impl RunStatistics {
         self.best_loss = self.best_loss.min(loss);
         self.loss.push(loss);
         self.recent.push(loss);
+        if self.recent.count() == SETTLED {
+            self.settled_loss = self.recent.mean();
+        }
     }
 
     pub(super) fn gradient(&mut self, norm: f64) {
@@ -296,11 +305,12 @@ impl RunStatistics {
         let lately = self.recent.mean();
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
-    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first, and the
-    /// targets are not [fitted](Self::has_fitted).
+    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of that
+    /// after 10 passes, and the targets are not [fitted](Self::has_fitted). What a loss loses in its first passes,
+    /// outputs that ignore the input lose as well.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
-        let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first || lately.is_nan());
+        let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());
         self.recent.count() >= WARM_UP && flat && !self.has_fitted()
     }
     /// Whether the [distance](Self::distance) from the outputs to their targets is below 0.3.

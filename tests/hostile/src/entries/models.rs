@@ -10,7 +10,7 @@ use chainrule::{
     dataset::{Dataset, Standardize},
     layer::initialize,
     loss::MeanSquaredError,
-    model::{Model, Precision},
+    model::{Model, ModuleNames, Precision, StateDict, export_state_dict, import_state_dict},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
 };
@@ -135,6 +135,54 @@ pub fn entries() -> Vec<Entry> {
                 saved?;
                 used(c, &loaded?)?;
                 used(c, &read?)
+            },
+        ),
+        entry(
+            4,
+            &[
+                "model::import_state_dict",
+                "model::export_state_dict",
+                "model::ModuleNames::module",
+                "model::ModuleNames::stacked",
+                "model::ModuleNames::skip",
+                "model::StateDict::insert",
+                "model::StateDict::get",
+                "model::StateDict::from_bytes",
+                "model::StateDict::to_bytes",
+                "model::StateDict::save",
+                "model::StateDict::load",
+            ],
+            &[],
+            |c| {
+                let network = c.legal(3, 2).build::<f32>()?;
+                let w = initialize(&*network, c.word())?;
+                let mut names = ModuleNames::new();
+                if c.flag() {
+                    names = names.module(&c.text(), &c.text()).stacked(&c.text(), &c.text(), c.size());
+                    names = names.skip(&c.text());
+                }
+                let mut state = export_state_dict(&*network, &w, &names)?;
+                let name = c.text();
+                let inserted = c.flag() && {
+                    let (shape, values) = ([c.size(), c.size()], c.slice::<f64>(4));
+                    state.insert(&name, &shape, values).is_ok()
+                };
+                ensure(!inserted || state.get(&name).is_some(), || name.clone())?;
+                let mut bytes = state.to_bytes(precision(c))?;
+                let whole = !c.flag();
+                if !whole {
+                    bytes.truncate(c.size().min(bytes.len().saturating_sub(1)));
+                }
+                let read = StateDict::from_bytes(&bytes);
+                ensure(whole == read.is_ok(), || format!("{read:?}"))?;
+                let path = std::env::temp_dir().join(format!("chainrule-state-{}", std::process::id()));
+                let saved = state.save(&path, precision(c));
+                let loaded = StateDict::load(&path);
+                let _ = std::fs::remove_file(&path);
+                saved?;
+                let mut again = vec![0.0; c.length(w.len())];
+                import_state_dict(&*network, &mut again, &loaded?, &names)?;
+                ensure(again.len() == w.len() && again.iter().all(|w| w.is_finite()), || format!("{again:?}"))
             },
         ),
     ]

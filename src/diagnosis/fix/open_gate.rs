@@ -1,0 +1,43 @@
+//! A gate half open.
+
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
+use crate::{
+    error::Error,
+    initializer::{ByGate, Initializer, Zeros},
+    layer::LayerSpec,
+};
+use alloc::format;
+
+/// Draws the bias of a shut gate at 0, so that it stands half open; the biases of the other gates stay.
+///
+/// Where a cell has no input gate, as a GRU, the gate that carries the state admits the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenGate;
+
+impl FixStrategy for OpenGate {
+    fn name(&self) -> &'static str {
+        "an open gate"
+    }
+
+    fn applies_to(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::ClosedInputGate | Cause::ClosedOutputGate)
+    }
+
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let shut = if context.finding.cause == Cause::ClosedOutputGate { "output" } else { "input" };
+        let mut opened = None;
+        let after = rewrite(context.network, &mut |leaf, _| {
+            let LayerSpec::Recurrent { cell, bias: Some(bias), .. } = leaf else { return false };
+            let Some(gates) = cell.gates() else { return false };
+            let named = gates.iter().find(|gate| gate.name == shut);
+            let admits = || gates.iter().find(|gate| gate.carries_state && shut == "input");
+            let Some(gate) = named.or_else(admits) else { return false };
+            *bias = ByGate::new(bias.clone()).gate(gate.name, Zeros).kind();
+            opened = Some(gate.name);
+            true
+        });
+        let Some((after, gate)) = after.zip(opened) else { return Ok(None) };
+        let why = format!("gate {gate} starts half open");
+        context.network_becomes(self.name(), Effort::Initialization, after, why).map(|fix| Some(fix.preferred()))
+    }
+}

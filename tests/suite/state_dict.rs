@@ -1,0 +1,187 @@
+//! State dicts of PyTorch: parameters under its names, both ways.
+
+use crate::parity::reference::{cases, error, name, shape, values};
+use chainrule::{
+    BatchShape, Error, Layer,
+    activation::{Relu, Tanh},
+    initializer::Normal,
+    layer::{Sequential, initialize},
+    model::{ModuleNames, Precision, StateDict, export_state_dict, import_state_dict},
+    recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent},
+    workspace::Workspace,
+};
+use serde_json::Value;
+
+/// The layers of `torch.nn.RNN`, `LSTM` or `GRU`, and the names of its tensors under module `rnn`.
+fn network(case: &Value) -> (Sequential<f64>, ModuleNames) {
+    fn push<C: Cell + Clone>(network: &mut Sequential<f64>, hidden: usize, cell: C, biased: bool, directions: u64) {
+        let inputs = network.width();
+        let layer = || {
+            let layer = Recurrent::new(inputs, hidden, cell.clone());
+            if biased { layer } else { layer.without_bias() }
+        };
+        match directions {
+            1 => network.push(layer()),
+            _ => network.push(Bidirectional::new::<f64>(layer(), layer()).unwrap()),
+        }
+        .unwrap();
+    }
+    let size = |key: &str| case[key].as_u64().unwrap() as usize;
+    let (hidden, biased) = (size("H"), case["params"].get("bias_ih_l0").is_some());
+    let directions = case["directions"].as_u64().unwrap();
+    let (mut network, mut names) = (Sequential::new(size("I")), ModuleNames::new());
+    for layer in 0..size("layers") {
+        match name(case) {
+            n if n.starts_with("rnn_relu") => push(&mut network, hidden, Elman::new(Relu), biased, directions),
+            n if n.starts_with("rnn_tanh") => push(&mut network, hidden, Elman::new(Tanh), biased, directions),
+            n if n.starts_with("lstm") => push(&mut network, hidden, Lstm::new(), biased, directions),
+            _ => push(&mut network, hidden, Gru::new(), biased, directions),
+        }
+        names = names.stacked(&layer.to_string(), "rnn", layer);
+    }
+    (network, names)
+}
+
+fn state_of(case: &Value) -> StateDict {
+    let mut state = StateDict::new();
+    for (name, tensor) in case["params"].as_object().unwrap() {
+        state.insert(&format!("rnn.{name}"), &shape(tensor), values(tensor)).unwrap();
+    }
+    state
+}
+
+/// The outputs from a start at 0.
+fn outputs(network: &Sequential<f64>, w: &[f64], x: &[f64], shape: BatchShape<'_>) -> Vec<f64> {
+    Workspace::new(network, shape).unwrap().forward(w, x, shape).unwrap().y.to_vec()
+}
+
+#[test]
+fn imported_parameters_give_the_outputs_of_pytorch() {
+    let mut compared = 0;
+    for case in &cases("recurrent") {
+        let (network, names) = network(case);
+        let mut w = vec![0.0; Layer::<f64>::dims(&network).parameters];
+        import_state_dict(&network, &mut w, &state_of(case), &names).unwrap();
+        // Those that begin with a state are compared where that is given, in `parity`.
+        if case["inputs"].get("h0").is_none() {
+            let [steps, batch, _] = shape(&case["inputs"]["x"])[..] else { panic!() };
+            let y = outputs(&network, &w, &values(&case["inputs"]["x"]), BatchShape::sequences(batch, steps));
+            assert!(error(&y, &values(&case["output"]["out"])) <= 1e-12, "{}", name(case));
+            compared += 1;
+        }
+        // Exported and imported again they are the same parameters, also through a file that another program reads.
+        let exported = export_state_dict(&network, &w, &names).unwrap();
+        let bytes = exported.to_bytes(Precision::F64).unwrap();
+        assert_eq!(StateDict::from_bytes(&bytes).unwrap(), exported);
+        let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        for tensor in exported.names() {
+            assert_eq!(read.tensor(tensor).unwrap().shape(), exported.get(tensor).unwrap().shape);
+            assert_eq!(exported.get(tensor).unwrap().shape, state_of(case).get(tensor).unwrap().shape);
+        }
+        assert_eq!(exported.names().count(), state_of(case).names().count());
+        let mut again = vec![0.0; w.len()];
+        import_state_dict(&network, &mut again, &exported, &names).unwrap();
+        assert_eq!(again, w, "{}", name(case));
+    }
+    assert_eq!(compared, 3);
+}
+
+#[test]
+fn names_and_shapes_are_those_of_the_modules() {
+    let network = Sequential::<f64>::input(3).linear(4).layer_norm().prelu().residual(|branch| branch.linear(4));
+    let network = network.bidirectional(2, Gru::new()).linear(1).build().unwrap();
+    let w = initialize(&network, 3).unwrap();
+    let names = ModuleNames::new().module("0", "encoder.first").module("3", "block").module("4", "gru");
+    let state = export_state_dict(&network, &w, &names).unwrap();
+    let mut expected = vec![
+        ("encoder.first.weight", vec![4, 3]),
+        ("encoder.first.bias", vec![4]),
+        ("1.weight", vec![4]),
+        ("1.bias", vec![4]),
+        ("2.weight", vec![1]),
+        ("block.branch.0.weight", vec![4, 4]),
+        ("block.branch.0.bias", vec![4]),
+        ("5.weight", vec![1, 4]),
+        ("5.bias", vec![1]),
+    ];
+    for direction in ["", "_reverse"] {
+        for (what, shape) in
+            [("weight_ih", vec![6, 4]), ("weight_hh", vec![6, 2]), ("bias_ih", vec![6]), ("bias_hh", vec![6])]
+        {
+            expected.push((String::leak(format!("gru.{what}_l0{direction}")), shape));
+        }
+    }
+    expected.sort();
+    let found: Vec<_> = state.names().map(|name| (name, state.get(name).unwrap().shape.clone())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn tensor_that_does_not_fit_is_named_and_nothing_changes() {
+    let network = Sequential::<f32>::input(2).linear(3).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let (names, good) = (ModuleNames::new(), export_state_dict(&network, &w, &ModuleNames::new()).unwrap());
+    let refused = |change: &dyn Fn(&mut StateDict), names: &ModuleNames| {
+        let (mut state, mut w) = (good.clone(), w.clone());
+        change(&mut state);
+        let before = w.clone();
+        let error = import_state_dict(&network, &mut w, &state, names).unwrap_err();
+        assert_eq!(w, before);
+        error
+    };
+    let misfit = |error: Error| match error {
+        Error::StateDict { tensor, expected, found } => (tensor, expected, found),
+        other => panic!("{other}"),
+    };
+    let (tensor, expected, found) = misfit(refused(&|_| {}, &ModuleNames::new().module("0", "encoder")));
+    assert_eq!(tensor, "encoder.weight");
+    assert!(expected.contains("[3, 2]") && found.contains("0.weight"), "{expected}; {found}");
+    let (tensor, expected, found) =
+        misfit(refused(&|state| state.insert("0.bias", &[3, 1], vec![0.0; 3]).unwrap(), &names));
+    assert_eq!((&*tensor, &*expected, &*found), ("0.bias", "shape [3]", "shape [3, 1]"));
+    let (tensor, ..) = misfit(refused(&|state| state.insert("1.weight", &[1], vec![0.0]).unwrap(), &names));
+    assert_eq!(tensor, "1.weight");
+    let infinite = refused(&|state| state.insert("0.bias", &[3], vec![0.0, 1e300, 0.0]).unwrap(), &names);
+    assert!(matches!(infinite, Error::CheckpointValue { ref name, .. } if name == "0.bias"), "{infinite}");
+
+    let (mut state, mut w) = (good.clone(), w.clone());
+    state.insert("1.weight", &[1], vec![0.0]).unwrap();
+    import_state_dict(&network, &mut w, &state, &ModuleNames::new().skip("1")).unwrap();
+    assert!(matches!(state.insert("a", &[2, 2], vec![0.0]), Err(Error::Length { .. })));
+    assert!(state.insert("__metadata__", &[], vec![0.0]).is_err());
+    assert!(import_state_dict(&network, &mut w[1..], &state, &names).is_err());
+}
+
+#[test]
+fn foreign_file_is_read_tensor_by_tensor() {
+    use safetensors::{Dtype, serialize, tensor::TensorView};
+    let floats: Vec<u8> = [0.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let counter = 7i64.to_le_bytes();
+    let flags = [1u8, 0, 1];
+    let signed = [-3i8 as u8];
+    let tensors = [
+        ("a.weight", TensorView::new(Dtype::F32, vec![1, 2], &floats).unwrap()),
+        ("bn.num_batches_tracked", TensorView::new(Dtype::I64, vec![], &counter).unwrap()),
+        ("mask", TensorView::new(Dtype::BOOL, vec![3], &flags).unwrap()),
+        ("small", TensorView::new(Dtype::I8, vec![1], &signed).unwrap()),
+    ];
+    let state = StateDict::from_bytes(&serialize(tensors, None).unwrap()).unwrap();
+    let get = |name: &str| state.get(name).map(|tensor| (tensor.shape.clone(), tensor.values.clone()));
+    assert_eq!(get("a.weight"), Some((vec![1, 2], vec![0.5, -2.0])));
+    assert_eq!(get("bn.num_batches_tracked"), Some((vec![], vec![7.0])));
+    assert_eq!(get("mask"), Some((vec![3], vec![1.0, 0.0, 1.0])));
+    assert_eq!(get("small"), Some((vec![1], vec![-3.0])));
+    let large = ((1i64 << 53) + 1).to_le_bytes();
+    let tensors = [("id", TensorView::new(Dtype::I64, vec![1], &large).unwrap())];
+    let error = StateDict::from_bytes(&serialize(tensors, None).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::StateDict { ref tensor, .. } if tensor == "id"), "{error}");
+    assert!(StateDict::from_bytes(b"no file").is_err());
+}
+
+#[test]
+fn gru_whose_reset_gate_acts_first_is_refused() {
+    let cell = Gru::new().variant(chainrule::layer::GruVariant::ResetBefore);
+    let layer = Recurrent::new(2, 3, cell).weights(Normal { mean: 0.0, std: 1.0 });
+    let w = initialize::<f64>(&layer, 1).unwrap();
+    assert!(matches!(export_state_dict::<f64>(&layer, &w, &ModuleNames::new()), Err(Error::StateDict { .. })));
+}
