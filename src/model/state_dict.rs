@@ -9,8 +9,8 @@ use crate::{
         refused,
     },
     error::{Error, require_length},
-    layer::{CellKind, Layer, LayerSpec},
-    recurrent::Gru,
+    layer::{Layer, LayerSpec},
+    recurrent::{CellKind, Gru},
     scalar::{Scalar, scalar, to_f64},
     size::{filled, reserve, saturating_product},
 };

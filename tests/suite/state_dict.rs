@@ -180,7 +180,7 @@ fn foreign_file_is_read_tensor_by_tensor() {
 
 #[test]
 fn gru_whose_reset_gate_acts_first_is_refused() {
-    let cell = Gru::new().variant(chainrule::layer::GruVariant::ResetBefore);
+    let cell = Gru::new().variant(chainrule::recurrent::GruVariant::ResetBefore);
     let layer = Recurrent::new(2, 3, cell).weights(Normal { mean: 0.0, std: 1.0 });
     let w = initialize::<f64>(&layer, 1).unwrap();
     assert!(matches!(export_state_dict::<f64>(&layer, &w, &ModuleNames::new()), Err(Error::StateDict { .. })));

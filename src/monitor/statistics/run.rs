@@ -147,7 +147,6 @@ const SETTLED: u64 = 10;
 /// The moving average of ln ‖g‖ and its warm-up: those of ZClip (Kumar et al. 2025).
 const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
-
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
 /// A jump counts as harmful if the loss stays higher for this many passes, and has lost this share of its decrease. A
