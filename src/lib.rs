@@ -96,6 +96,6 @@ pub use proptest;
 pub use rand_core;
 
 /// The examples of README.md, as tests.
-#[cfg(all(doctest, feature = "safetensors"))]
+#[cfg(all(doctest, feature = "approx", feature = "proptest", feature = "safetensors"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

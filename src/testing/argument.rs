@@ -77,14 +77,15 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
-/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/2048 as far as ±10, of
-/// ½ as far as ±10⁴.
+/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/1024 as far as ±10, of
+/// 1 as far as ±10⁴, less an irrational share, so that no period of a round number meets all of them alike.
 pub(super) fn fine(seed: u64) -> Vec<f64> {
+    const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);
     let mut all = Vec::new();
-    for (first, last, step) in [(-REACH, -10.0, 0.5), (-10.0, 10.0, 1.0 / 2048.0), (10.0, REACH, 0.5)] {
-        let count = ((last - first) / step) as usize;
-        all.extend((0..count).map(|i| first + (i as f64 + uniform(&mut rng)) * step));
+    for (first, last, step) in [(-REACH, -10.0, SHARE), (-10.0, 10.0, SHARE / 1024.0), (10.0, REACH, SHARE)] {
+        let (count, offset) = (((last - first) / step) as usize, uniform(&mut rng));
+        all.extend((0..count).map(|i| first + (i as f64 + offset) * step));
     }
     all
 }

@@ -91,7 +91,7 @@ laws! {
     Split: "a batch in parts gives the same bits",
     /// Layers of independent rows.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
-    /// Cells: the state carried by hand.
+    /// Layers with a state: carried by hand.
     Stepped: "unrolled is stepped by hand",
     /// Layers that state one.
     GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",

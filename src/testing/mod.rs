@@ -35,6 +35,8 @@
 //! small: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. Which typed error refuses a bad call is not judged.
 //!
 //! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
+//!
+#![doc = include_str!("messages.md")]
 
 // `#[inline]` on non-generic functions of the larger suites: only crates that call them compile them.
 

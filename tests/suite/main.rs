@@ -43,6 +43,8 @@ mod initializers;
 #[cfg(feature = "serde")]
 mod json;
 #[cfg(feature = "std")]
+mod law_messages;
+#[cfg(feature = "std")]
 mod layer_laws;
 #[cfg(feature = "std")]
 mod losses;

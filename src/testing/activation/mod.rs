@@ -23,7 +23,8 @@ use super::{
     Evidence, Law, Violations,
     argument::{arguments, simplest},
     bounds::measured,
-    law::Trial,
+    caught,
+    law::{Trial, beyond},
     probe::Probe,
     search::Search,
 };
@@ -142,13 +143,16 @@ impl Suite<'_> {
                 continue;
             }
             let Some(read) = reading(self, z) else { continue };
-            // NaN at a finite argument belongs to the law of extremes, which was tested before.
-            if read.found.is_nan() {
+            // What is not finite is for the law of extremes, which tries all of them first.
+            let strange =
+                |suite: &Self, found: f64| found.is_nan() || (found.is_infinite() && suite.trial.broken(Law::Extremes));
+            if strange(self, read.found) {
                 continue;
             }
             if !self.trial.measures(law, format.name, read.error, allowed) && !self.trial.broken(law) {
                 let again = |z: f64| reading(self, (format.value)(z));
-                let z = simplest(z, |z| again(z).is_some_and(|read| read.error.is_nan() || read.error > allowed));
+                let fails = |read: Reading| !strange(self, read.found) && beyond(read.error, allowed);
+                let z = simplest(z, |z| again(z).is_some_and(fails));
                 let z = (format.value)(z);
                 let read = reading(self, z).unwrap_or(read);
                 self.report(law, format, what, &read, z);
@@ -193,6 +197,7 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 ///
 /// | law | what is asked |
 /// | --- | --- |
+/// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
 /// | [`Repeatable`](Law::Repeatable) | a copy gives φ and φ′ of all arguments in reverse order, with the same bits; where not, nothing else is tried |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, where φ′ is below S/1000, a normal number and smooth, it is within a tenth of it |
@@ -221,6 +226,16 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     let mut breaks = [kinks.as_slice(), &jumps].concat();
     breaks.sort_unstable_by(f64::total_cmp);
     let points = arguments(&breaks, seed);
+    let strange = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    let panics = |&z: &f64| {
+        let read = || (activation.single(z), activation.double(z), activation.dual(z));
+        caught(read).err().map(|panic| (z, panic))
+    };
+    if let Some((z, panic)) = strange.iter().chain(&points).find_map(panics) {
+        let mut trial = Trial::new(format!("{activation:?}"), seed);
+        trial.breaks(Law::NoPanic, "φ(z), φ′(z)", "a number", panic, format!("z = {z:?}"));
+        return trial.verdict();
+    }
     let truths: Vec<(f64, f64)> = points.iter().map(|&z| truth(activation, z)).collect();
     let size = |i: usize| if truths[i].0.is_finite() { truths[i].0.abs() } else { 0.0 };
     let centre = (0..points.len()).filter(|&i| points[i].abs() <= 1.0).map(size).fold(0.0, f64::max);
@@ -242,13 +257,15 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     suite.not_a_number::<f64>(&DOUBLE);
     suite.extremes::<f64>(&DOUBLE);
     suite.extremes::<f32>(&SINGLE);
-    if suite.tangents() {
-        suite.derivative::<f64>(&DOUBLE);
-        suite.derivative::<f32>(&SINGLE);
-        suite.saturation::<f64>(&DOUBLE);
-        suite.saturation::<f32>(&SINGLE);
+    // What errors are measured by comes from tangents.
+    if !suite.tangents() {
+        return suite.trial.verdict();
     }
     suite.kinks();
+    suite.derivative::<f64>(&DOUBLE);
+    suite.derivative::<f32>(&SINGLE);
+    suite.saturation::<f64>(&DOUBLE);
+    suite.saturation::<f32>(&SINGLE);
     suite.continuity();
     if let Some(bounds) = declared {
         let search = Search::new(activation, &suite.breaks, seed);

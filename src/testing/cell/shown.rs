@@ -21,9 +21,11 @@ const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
 /// The number of directions that check a linear relation, beyond those that determine it.
 const SPARE: usize = 3;
-/// The number of random points that must all fail before a law counts as broken.
-const POINTS: u64 = 3;
-/// The allowed error of the relation. It is exact, but solving for it loses digits.
+/// Points that must all fail before a cell is accused, and draws in which they are looked for: not each of them tells
+/// something.
+const POINTS: usize = 3;
+const DRAWS: u64 = 24;
+/// The error of the relation that is allowed. It is exact; solving for it costs digits.
 const RELATION: f64 = 1e-6;
 /// Pre-activations at which a gate's effect is compared with that near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
@@ -104,8 +106,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     // A gate without a declared activation is not reported.
     if (0..gates.len()).all(|gate| cell.activation(gate).is_some()) {
         let found: Vec<_> =
-            (0..POINTS).map_while(|point| related(cell, seed.wrapping_mul(97).wrapping_add(point))).collect();
-        if let (true, Some(found)) = (found.len() == POINTS as usize, found.first()) {
+            (0..POINTS as u64).map_while(|point| related(cell, seed.wrapping_mul(97).wrapping_add(point))).collect();
+        if let (true, Some(found)) = (found.len() == POINTS, found.first()) {
             let expected = "a function of the pre-activations that are shown, given the state before";
             let input = "one step along directions of the parameters";
             trial.breaks(Law::CellFacts, "the new state", expected, &**found, input);
@@ -115,10 +117,12 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     for (gate, Gate { name, .. }) in gates.iter().enumerate() {
         let Some(activation) = cell.activation(gate) else { continue };
         for shift in SHIFTS {
-            let found: Vec<_> = (0..POINTS)
-                .map_while(|point| follows(cell, gate, activation, shift, seed.wrapping_mul(89).wrapping_add(point)))
+            let found: Vec<_> = (0..DRAWS)
+                .filter_map(|draw| shares(cell, gate, activation, shift, seed.wrapping_mul(89).wrapping_add(draw)))
+                .take(POINTS)
+                .take_while(Shares::contradict)
                 .collect();
-            if let (true, Some((expected, found))) = (found.len() == POINTS as usize, found.first()) {
+            if let (true, Some(Shares { expected, found })) = (found.len() == POINTS, found.first()) {
                 let place = format!("gate `{name}` at z ≈ {shift}: its effect, as a share of that at z ≈ 0");
                 let expected = format!("{expected:.0e}, as φ′ of {}", activation.name());
                 trial.breaks(Law::CellFacts, place, expected, format!("{found:.0e}"), "");
@@ -176,14 +180,23 @@ fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
     (0..count).map(|i| if rows[i][i] == 0.0 { 0.0 } else { rows[i][count] / rows[i][i] }).collect()
 }
 
-/// The share of a gate's effect that is left where its activation saturates, and that of φ′, if the two contradict.
-fn follows<C: Cell>(
-    cell: &C,
-    gate: usize,
-    activation: &dyn AnyActivation,
-    shift: f64,
-    seed: u64,
-) -> Option<(f64, f64)> {
+/// The share of a gate's effect that is left where its activation saturates.
+struct Shares {
+    /// As φ′ says.
+    expected: f64,
+    found: f64,
+}
+
+impl Shares {
+    fn contradict(&self) -> bool {
+        let Shares { expected, found } = *self;
+        let less = expected > LEAST * FOLLOWS && found * FOLLOWS < expected;
+        less || found > FOLLOWS * expected.max(LEAST)
+    }
+}
+
+/// The shares at a point, if it tells something: the gate has an effect at z ≈ 0, and its activation saturates.
+fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;
     let mut direction = vec![0.0; point.w.len()];
@@ -203,7 +216,5 @@ fn follows<C: Cell>(
     }
     let (expected, found) = (slope / slope_at_0, effect / effect_at_0);
     let saturated = expected <= SATURATED && (value >= 0.1 || slope == 0.0);
-    let less = expected > LEAST * FOLLOWS && found * FOLLOWS < expected;
-    let more = found > FOLLOWS * expected.max(LEAST);
-    (saturated && (less || more)).then_some((expected, found))
+    saturated.then_some(Shares { expected, found })
 }

@@ -157,18 +157,43 @@ impl Suite<'_, '_> {
         let off = comparison.expected - comparison.found;
         let (mut rng, mut normals) = (generator(draw), Normals::new());
         let steady = (0..NUDGES).all(|_| {
-            let nudged = given.map(|value| {
+            let mut nudged = given.map(|value| {
                 let by = NUDGE * [f64::EPSILON, f32::EPSILON.into()][scalar] * normals.next(&mut rng);
                 // A value of 0 leaves a tie or a kink.
                 let nudged = if value == 0.0 { BESIDE_ZERO * by } else { value * (1.0 + by) };
                 if scalar == 0 { nudged } else { f64::from(nudged as f32) }
             });
+            // A state of zero is where sequences begin: it stays.
+            let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
+            states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);
             self.comparison(part, &nudged, asked, scalar, draw).is_none_or(|other| {
                 let moved = (other.expected - other.found - off).abs();
                 !beyond(4.0 * moved, off.abs())
             })
         });
-        steady || !off.is_finite()
+        (steady && !self.of_a_side(part, given, asked, scalar, draw, &comparison)) || !off.is_finite()
+    }
+
+    /// Whether a gradient at a state of zero is that on one side of it: a kink may be there.
+    #[inline]
+    fn of_a_side(
+        &mut self,
+        part: Part,
+        given: &Given<f64>,
+        asked: &Asked<'_>,
+        scalar: usize,
+        draw: u64,
+        at: &Comparison,
+    ) -> bool {
+        if !given.state.iter().flatten().any(|&value| value == 0.0) {
+            return false;
+        }
+        [-BESIDE_ZERO, BESIDE_ZERO].into_iter().any(|side| {
+            let mut beside = given.clone();
+            beside.state.iter_mut().flatten().filter(|value| **value == 0.0).for_each(|value| *value = side);
+            let beside = self.comparison(part, &beside, asked, scalar, draw);
+            beside.is_some_and(|beside| !beyond((beside.expected - at.found).abs() / at.scale, ADJOINT[scalar].1))
+        })
     }
 
     /// Both sides of the adjoint law in one of the scalars.

@@ -17,6 +17,11 @@ use alloc::{
     vec::Vec,
 };
 
+/// The least normal number: digits below it are lost.
+fn least<T: Scalar>() -> f64 {
+    to_f64(T::min_positive_value())
+}
+
 impl Suite<'_, '_> {
     /// Inserts rows of weight zero between the rows: neither the loss nor the other gradients change.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
@@ -47,8 +52,8 @@ impl Suite<'_, '_> {
             }
         };
         let found: Vec<f64> = found.into_iter().map(to_f64).collect();
-        let (inner, size) = (&found[width..][..dy.len()], norm(&dy));
-        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), allowed * size));
+        let (inner, most) = (&found[width..][..dy.len()], allowed * norm(&dy) + least::<T>());
+        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), most));
         let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
         let broken = if beyond((value - expected).abs(), allowed * (1.0 + expected.abs())) {
             Some((place("the loss"), expected, value))
@@ -118,7 +123,8 @@ impl Suite<'_, '_> {
             let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
         }
-        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), allowed * norm(dy)));
+        let most = allowed * norm(dy) + least::<T>();
+        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), most));
         if let Some(i) = off {
             let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());

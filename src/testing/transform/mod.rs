@@ -93,6 +93,9 @@ const EPOCH: u64 = 10;
 /// The magnitudes of gradients, in turn: below and above usual thresholds.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 
+/// Of so many values of a gradient one is 0.
+const OFF: usize = 7;
+
 /// The blocks of a run: 80 parameters of every role.
 fn blocks() -> Blocks {
     Blocks::collect(|visit| {
@@ -114,14 +117,16 @@ fn blocks() -> Blocks {
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent` and `2.bias`.
 ///
-/// Runs take 1,000 steps, with gradients of norms from 0.01 to 1,000 and a metric every tenth step.
+/// Runs take 1,000 steps, with gradients of norms from 0.01 to 1,000, some of whose values are 0, and a metric every
+/// tenth step.
 ///
 /// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic; a metric that is not finite leaves updates finite.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
-///   constant gradient, ⟨update, gradient⟩ is negative. One of another stage can promise it: [`Law::Downhill`].
+///   constant gradient and along its opposite, ⟨update, gradient⟩ is negative. One of another stage can promise it:
+///   [`Law::Downhill`].
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
 /// * Promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
 ///
@@ -193,6 +198,10 @@ impl<'a, 't, T: Scalar> Suite<'a, 't, T> {
         let mut suite = Suite { make, name, seed, gradients: Vec::new(), trial };
         let sizes = SIZES.into_iter().cycle().zip(10..10 + FEW);
         suite.gradients = sizes.map(|(size, stream)| suite.random(stream, size)).collect();
+        // A unit that is off has no gradient.
+        for (step, gradient) in suite.gradients.iter_mut().enumerate() {
+            gradient.iter_mut().skip(step % OFF).step_by(OFF).for_each(|g| *g = T::zero());
+        }
         suite
     }
 }

@@ -1,6 +1,6 @@
 //! Laws that a transform can promise: those of clips, optimizers and schedules.
 
-use super::{FEW, STEPS, Suite};
+use super::{FEW, Run, STEPS, Suite};
 use crate::{
     kernel::reduce::norm,
     scalar::{Scalar, to_f64},
@@ -96,23 +96,30 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run. The
-    /// parameters are 0, so that decay has no part in it.
+    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run; so do
+    /// those along its opposite. The parameters are 0, so that decay has no part in it.
     pub(super) fn downhill(&mut self, promised: bool) {
-        let Some(mut run) = self.fresh(None) else { return };
-        let mut optimizes = promised;
-        run.transform.members(&mut |member| optimizes |= member.stage == Stage::Optimizer);
-        if !optimizes {
-            return;
-        }
         let gradient = self.random(6, 1.0);
+        let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
+        for gradient in [gradient, opposite] {
+            let Some(mut run) = self.fresh(None) else { return };
+            let mut optimizes = promised;
+            run.transform.members(&mut |member| optimizes |= member.stage == Stage::Optimizer);
+            if !optimizes || self.descent(&mut run, &gradient).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` where a run is not downhill.
+    fn descent(&mut self, run: &mut Run<T>, gradient: &[T]) -> Option<()> {
         let mut total = 0.0;
         for stretch in [0..10, 10..100, 100..STEPS] {
             let mut product = 0.0;
             for step in stretch.clone() {
                 run.w.fill(T::zero());
-                let Some(update) = self.step(&mut run, &gradient, step) else { return };
-                product += update.iter().zip(&gradient).map(|(&u, &g)| to_f64(u) * to_f64(g)).sum::<f64>();
+                let update = self.step(run, gradient, step)?;
+                product += update.iter().zip(gradient).map(|(&u, &g)| to_f64(u) * to_f64(g)).sum::<f64>();
             }
             total += product;
             let last = stretch.end == STEPS;
@@ -121,9 +128,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 let place = format!("{}, a constant gradient, steps {stretch:?}: ⟨update, gradient⟩", self.name);
                 let expected = if last { "less than 0 in all" } else { "at most 0" };
                 let found = format!("{product:e}");
-                self.trial.breaks(Law::Downhill, place, expected, found, format!("gradient {}", listed(&gradient)));
-                return;
+                self.trial.breaks(Law::Downhill, place, expected, found, format!("gradient {}", listed(gradient)));
+                return None;
             }
         }
+        Some(())
     }
 }

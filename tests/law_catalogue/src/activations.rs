@@ -81,7 +81,7 @@ macro_rules! activations {
         struct $name;
         impl Activation for $name {
             fn value<T: Scalar>(&self, $z: T) -> T { $value }
-            fn derivative<T: Scalar>(&self, $at: T, $y: T) -> T { let _ = $y; $derivative }
+            fn derivative<T: Scalar>(&self, $at: T, $y: T) -> T { let _ = ($at, $y); $derivative }
             fn derivative_bounds(&self) -> Option<Bounds> { { let (inf, sup) = $bounds; Some(Bounds::new(inf, sup)) } }
             fn kinks(&self) -> Vec<f64> { vec![$($kink),*] }
             fn jumps(&self) -> Vec<f64> { vec![$($jump),*] }
@@ -135,6 +135,13 @@ fn wrong(list: &mut Vec<Entry>) {
         Derivative RickerSign: |z| (T::one() - z * z) * bell(z), |z, y| (z * z * z + z + z) * (bell(z) + bell(z)), (-3.0, 3.0), [], [];
         Derivative LowerTwiceUpper: |z| Elu::new(3.0).unwrap().value(z), |z, y| Elu::new(1.0).unwrap().derivative(z, y), (0.0, 1.0), [], [];
         Derivative ThroughDouble: |z| c(to_f64(z).tanh()), |z, y| sech2(z), (0.0, 1.0), [], [];
+        Derivative ConstantsOfTwoFormats: |z| if z < T::zero() { z * c(f64::from(0.1f32)) } else { z }, |z, y| LeakyRelu::new(0.1).unwrap().derivative(z, y), (0.1, 1.0), [0.0], [];
+        Derivative AtTheOutput: |z| math::sigmoid(z), |z, y| Sigmoid.derivative(y, math::sigmoid(y)), (0.0, 0.25), [], [];
+        Derivative ScaledWithoutInner: |z| math::tanh(z * c(2.0 / 3.0)) * c(1.7159), |z, y| sech2(z * c(2.0 / 3.0)) * c(1.7159), (0.0, 1.7159), [], [];
+        Derivative DegreesForRadians: |z| z.sin(), |z, y| (z * c(std::f64::consts::PI / 180.0)).cos(), (-1.0, 1.0), [], [];
+        Derivative SoftplusOfMinus: |z| math::softplus(z), |z, y| math::sigmoid(-z), (0.0, 1.0), [], [];
+        Derivative QuotientWithoutSquare: |z| z / (T::one() + z * z), |z, y| (T::one() - z * z) / (T::one() + z * z), (-1.0, 1.0), [], [];
+        Derivative BranchesSwapped: |z| if z > T::zero() { z } else { math::exp_m1(z) }, |z, y| if z > T::zero() { math::exp(-z) } else { T::one() + (z - z) }, (0.0, 1.0), [], [];
         Saturation TailThirtyPercent: |z| math::tanh(z), |z, y| if z.abs() > c(5.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation LeftTailThirtyPercent: |z| math::sigmoid(z), |z, y| if z < c(-15.0) { Sigmoid.derivative(z, y) * c(0.7) } else { Sigmoid.derivative(z, y) }, (0.0, 0.25), [], [];
         Saturation SingleTailThirtyPercent: |z| math::tanh(z), |z, y| if is_f32::<T>() && z > c(6.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
@@ -158,6 +165,10 @@ fn wrong(list: &mut Vec<Entry>) {
         Extremes NaiveHypot: |z| (T::one() + z * z).sqrt(), |z, y| z / z.hypot(T::one()), (-1.0, 1.0), [], [];
         Extremes NaiveTanh: |z| (z.exp() - (-z).exp()) / (z.exp() + (-z).exp()), |z, y| sech2(z), (0.0, 1.0), [], [];
         Extremes SlopeOfHugeIsNaN: |z| math::tanh(z), |z, y| sech2(z) + (z * c(1e30) - z * c(1e30)), (0.0, 1.0), [], [];
+        Extremes PowerOfNegative: |z| z.powf(c(1.5)), |z, y| z.sqrt() * c(1.5), (0.0, INF), [], [];
+        Extremes LogarithmOfNegative: |z| z.ln_1p(), |z, y| (T::one() + z).recip(), (0.0, INF), [], [];
+        NoPanic PanicsAtNaN: |z| if z.partial_cmp(&T::zero()).unwrap() == std::cmp::Ordering::Greater { z } else { T::zero() }, |z, y| step(z, 0.0, 0.0, 1.0), (0.0, 1.0), [0.0], [];
+        NoPanic PanicsFarOut: |z| { assert!(z.is_nan() || z.abs() < c(1e6), "out of the table"); math::tanh(z) }, |z, y| sech2(z), (0.0, 1.0), [], [];
         NotANumber ClampSwallows: |z| z.max(c(-1.0)).min(c(1.0)), |z, y| HardTanh::default().derivative(z, y), (0.0, 1.0), [-1.0, 1.0], [];
         NotANumber SlopeOne: |z| z, |z, y| T::one(), (1.0, 1.0), [], [];
         NotANumber ComparesToZero: |z| if z > T::zero() { z } else { T::zero() }, |z, y| step(z, 0.0, 0.0, 1.0), (0.0, 1.0), [0.0], [];
@@ -185,6 +196,8 @@ fn wrong_facts(list: &mut Vec<Entry>) {
             |z, y| [-2.0, -1.0, 0.25, 1.0, 2.0].iter().fold(T::zero(), |sum, &k| sum + Relu.derivative(z - c(k), y)), (0.0, 5.0), [-2.0, -1.0, 1.0, 2.0], [];
         Kinks SmallKink: |z| LeakyRelu::new(1.0 - 1e-5).unwrap().value(z), |z, y| LeakyRelu::new(1.0 - 1e-5).unwrap().derivative(z, y), (1.0 - 1e-5, 1.0), [], [];
         Kinks SlopeJumpsAtAJumpUndeclaredNear: |z| HardShrink::default().value(z), |z, y| HardShrink::default().derivative(z, y), (0.0, 1.0), [-0.25], [-0.5, 0.5];
+        Kinks ScaledKinks: |z| HardTanh::default().value(z * c(2.0)), |z, y| HardTanh::default().derivative(z * c(2.0), y) * c(2.0), (0.0, 2.0), [-1.0, 1.0], [];
+        Kinks KinkOfTheValue: |z| Softplus::new(1.0).unwrap().value(z), |z, y| math::sigmoid(z), (0.0, 1.0), [0.0], [];
         Continuity StepUndeclared: |z| step(z, 0.0, 0.0, 1.0), |z, y| step(z, 0.0, 0.0, 0.0), (0.0, 0.0), [], [];
         Continuity JumpDeclaredNowhere: |z| math::tanh(z), |z, y| sech2(z), (0.0, 1.0), [], [0.3];
         Continuity SmallJump: |z| if z > c(1.0) { z + c(1e-6) } else { z }, |z, y| step(z, 0.0, 1.0, 1.0), (1.0, 1.0), [], [];
@@ -204,6 +217,8 @@ fn wrong_facts(list: &mut Vec<Entry>) {
         BoundsHold InfNotANumber: |z| math::tanh(z), |z, y| sech2(z), (f64::NAN, 1.0), [], [];
         BoundsHold OfTheOtherSide: |z| -math::softplus(z), |z, y| -math::sigmoid(z), (0.0, 1.0), [], [];
         BoundsHold ThreeDigits: |z| Mish.value(z), |z, y| Mish.derivative(z, y), (-0.113, 1.088), [], [];
+        BoundsHold SlopeAtZeroForgotten: |z| z.signum() * (z.abs() + c(0.25)).sqrt() - z.signum() * c(0.5), |z, y| (z.abs() + c(0.25)).sqrt().recip() * c(0.5), (0.0, 0.5), [], [];
+        BoundsTight OfTheValue: |z| math::tanh(z), |z, y| sech2(z), (-1.0, 1.0), [], [];
         BoundsTight SupInfiniteOfTanh: |z| math::tanh(z), |z, y| sech2(z), (0.0, INF), [], [];
         BoundsTight InfInfiniteOfSine: |z| z.sin(), |z, y| z.cos(), (-INF, 1.0), [], [];
         BoundsTight SupInfiniteOfPeak: |z| math::tanh((z - c(0.7)) * c(1e3)), |z, y| sech2((z - c(0.7)) * c(1e3)) * c(1e3), (0.0, INF), [], [];

@@ -45,6 +45,12 @@ enum Kind {
     StateNotReturnedWithoutSave,
     HiddenForCellInGradient,
     SavedValueIgnored,
+    TanhOfStateForgotten,
+    IncomingCellGradientLost,
+    CellGradientPassedWhole,
+    CandidateSlopeOfInput,
+    InputGateTwice,
+    OutputGateOfOldState,
 }
 
 use Kind::*;
@@ -172,6 +178,12 @@ impl Cell for Built {
             if self.0 == ClippedState && c.abs() >= scalar(2.0) {
                 dc = T::zero();
             }
+            if self.0 == TanhOfStateForgotten {
+                dc = unit.d_cell_state[j] + dh * o;
+            }
+            if self.0 == IncomingCellGradientLost {
+                dc = dh * o * Tanh.derivative(c, squashed);
+            }
             if self.0 == StateGradientClamped {
                 dc = dc.max(scalar(-4.0)).min(scalar(4.0));
             }
@@ -193,6 +205,10 @@ impl Cell for Built {
                 UnitsBeyondSixteen if j >= 16 => d[1] = -d[1],
                 ForgetGradientClamped => d[1] = d[1].max(scalar(-0.05)).min(scalar(0.05)),
                 CandidateGradientSaturates if g.abs() > scalar(0.9) => d[2] = T::zero(),
+                CandidateSlopeOfInput => d[2] = dc * i * di,
+                InputGateTwice => d[0] = d[0] + d[0],
+                OutputGateOfOldState => d[3] = dh * Tanh.value(kept) * d_o,
+                CellGradientPassedWhole => through = dc,
                 ForgetFromUpdatedState => d[1] = dc * c * df,
                 HiddenForCellInGradient => d[1] = dc * unit.h_prev[j] * df,
                 SavedValueIgnored => d[3] = dh * Tanh.value(g) * d_o,
@@ -274,7 +290,7 @@ pub fn entries() -> Vec<Entry> {
         (ForgetGradientClamped, Law::Adjoint),
         (CandidateGradientSaturates, Law::Adjoint),
         (StateGradientClamped, Law::Adjoint),
-        (ExponentialGateOverflows, Law::Adjoint),
+        (ExponentialGateOverflows, Law::Extremes),
         (LastUnitWithoutForget, Law::Adjoint),
         (UnitsBeyondSixteen, Law::Adjoint),
         (PreviousGradientOverwritten, Law::Adjoint),
@@ -282,6 +298,12 @@ pub fn entries() -> Vec<Entry> {
         (StateNotReturnedWithoutSave, Law::ModesAgree),
         (HiddenForCellInGradient, Law::Adjoint),
         (SavedValueIgnored, Law::Adjoint),
+        (TanhOfStateForgotten, Law::Adjoint),
+        (IncomingCellGradientLost, Law::Adjoint),
+        (CellGradientPassedWhole, Law::Adjoint),
+        (CandidateSlopeOfInput, Law::Adjoint),
+        (InputGateTwice, Law::Adjoint),
+        (OutputGateOfOldState, Law::Adjoint),
     ] {
         all.push(Entry::wrong(format!("cell/{kind:?}"), law, judge(kind)));
     }

@@ -81,6 +81,16 @@ enum Kind {
     OrthogonalOnlySquare,
     PanicsAtOneRow,
     LastColumnNotANumberWhenWide,
+    VarianceForDeviation,
+    UniformOfTheDeviation,
+    TruncatedUnscaled,
+    OwnGenerator,
+    SkipsTheLast,
+    AddsToWhatWasThere,
+    RowsOfLengthOneSaidOrthogonal,
+    OrthogonalWithoutGain,
+    EvenOfNormalsOnly,
+    AbsoluteValues,
 }
 
 #[derive(Debug)]
@@ -108,6 +118,14 @@ fn entry(kind: Kind, rng: &mut dyn Rng, normals: &mut Normals) -> f64 {
             let size = if spike { 5f64.sqrt() } else { (5.0f64 / 9.0).sqrt() };
             size * normals.next(rng)
         }
+        Kind::UniformOfTheDeviation => 2.0 * uniform(rng) - 1.0,
+        Kind::TruncatedUnscaled => loop {
+            let value = normals.next(rng);
+            if value.abs() < 2.0 {
+                break value;
+            }
+        },
+        Kind::AbsoluteValues => normals.next(rng).abs(),
         Kind::Cauchy => (std::f64::consts::PI * (uniform(rng) - 0.5)).tan(),
         _ => normals.next(rng),
     }
@@ -160,7 +178,16 @@ impl Initializer for Drawn {
         }
         let mut normals = Normals::new();
         let scale = self.scale(shape) * self.mistake(shape);
-        values.iter_mut().for_each(|value| *value = scale * entry(self.0, rng, &mut normals));
+        let mut own = generator(7);
+        let rng: &mut dyn Rng = if self.0 == Kind::OwnGenerator { &mut own } else { rng };
+        let written = if self.0 == Kind::SkipsTheLast { count - 1 } else { count };
+        for value in &mut values[..written] {
+            let before = if self.0 == Kind::AddsToWhatWasThere { *value } else { 0.0 };
+            *value = before + scale * entry(self.0, rng, &mut normals);
+        }
+        if self.0 == Kind::VarianceForDeviation {
+            values.iter_mut().for_each(|value| *value *= scale);
+        }
         let mut common = |rng: &mut dyn Rng| normals.next(rng);
         match self.0 {
             Kind::OneSignARow | Kind::TwoSignsARow => {
@@ -195,7 +222,9 @@ impl Initializer for Drawn {
                     }
                 }
             }
-            Kind::Householder | Kind::OrthogonalOnlySquare if self.0 == Kind::Householder || rows == columns => {
+            Kind::Householder | Kind::OrthogonalOnlySquare | Kind::OrthogonalWithoutGain
+                if self.0 != Kind::OrthogonalOnlySquare || rows == columns =>
+            {
                 // I − 2 v vᵀ/‖v‖², the first rows or columns of it.
                 let n = rows.max(columns);
                 let v: Vec<f64> = (0..n).map(|_| common(rng)).collect();
@@ -209,7 +238,13 @@ impl Initializer for Drawn {
             Kind::ColumnScaled => {
                 values.iter_mut().enumerate().for_each(|(i, value)| *value *= 1.0 + (i % columns) as f64);
             }
-            Kind::RowsOfLengthOne => {
+            Kind::EvenOfNormalsOnly => {
+                // Pairs of normals, of which an odd count repeats one.
+                if count > 1 && count % 2 == 1 {
+                    values[count - 1] = values[0];
+                }
+            }
+            Kind::RowsOfLengthOne | Kind::RowsOfLengthOneSaidOrthogonal => {
                 for row in values.chunks_mut(columns) {
                     let length = row.iter().map(|value| value * value).sum::<f64>().sqrt();
                     row.iter_mut().for_each(|value| *value /= length);
@@ -351,6 +386,8 @@ impl Initializer for Drawn {
             | Kind::BlockDiagonal
             | Kind::Householder
             | Kind::OrthogonalOnlySquare
+            | Kind::OrthogonalWithoutGain
+            | Kind::RowsOfLengthOneSaidOrthogonal
             | Kind::ColumnScaled
             | Kind::Ramp
             | Kind::SharedAcrossGatesByDesign
@@ -373,7 +410,8 @@ impl Initializer for Drawn {
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         match self.0 {
             Kind::Householder if shape.rows == shape.columns => Some(1.0),
-            Kind::OrthogonalOnlySquare => Some(1.0),
+            Kind::OrthogonalOnlySquare | Kind::RowsOfLengthOneSaidOrthogonal => Some(1.0),
+            Kind::OrthogonalWithoutGain => Some(2f64.sqrt()),
             _ => None,
         }
     }
@@ -452,6 +490,16 @@ pub fn entries() -> Vec<Entry> {
         (OrthogonalOnlySquare, Law::Orthogonality),
         (PanicsAtOneRow, Law::NoPanic),
         (LastColumnNotANumberWhenWide, Law::Extremes),
+        (VarianceForDeviation, Law::Variance),
+        (UniformOfTheDeviation, Law::Variance),
+        (TruncatedUnscaled, Law::Variance),
+        (OwnGenerator, Law::Seeded),
+        (SkipsTheLast, Law::Overwrites),
+        (AddsToWhatWasThere, Law::Overwrites),
+        (RowsOfLengthOneSaidOrthogonal, Law::Orthogonality),
+        (OrthogonalWithoutGain, Law::Orthogonality),
+        (AbsoluteValues, Law::Mean),
+        (EvenOfNormalsOnly, Law::Uncorrelated),
     ] {
         all.push(Entry::wrong(format!("initializer/{kind:?}"), law, judge(kind)));
     }

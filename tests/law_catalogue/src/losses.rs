@@ -69,6 +69,11 @@ enum Form {
     EntropySmoothedForThree,
     EntropyFirstClassOfMany,
     EntropyGradientFlushed,
+    EntropyOfNextClass,
+    EntropyStabilized,
+    EntropyWithoutSoftmax,
+    HuberOfTwoWidths,
+    HingeWithoutMargin,
     LogisticClipped,
     LogisticTwoSided,
     PoissonClamped,
@@ -102,6 +107,12 @@ enum Frame {
     MaskedTargetChecked,
     SingleOnly,
     DoubleOnly,
+    GradientPerRow,
+    GradientUnweighted,
+    WeightsSquaredInGradient,
+    GradientAdded,
+    GradientOfLastRowOnly,
+    FirstClassForAll,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -236,6 +247,18 @@ fn column<T: Scalar>(form: Form, i: usize, width: usize, y: T, t: T) -> (T, T) {
                 squared
             }
         }
+        HuberOfTwoWidths => {
+            if d.abs() < one {
+                (d * d / two, d)
+            } else {
+                // Clamped at another width than the value's.
+                (d.abs() - number(0.5), d.max(number(-1.5)).min(number(1.5)))
+            }
+        }
+        HingeWithoutMargin => {
+            let short = one - t * y;
+            (short.max(zero) + (y - y), if t * y < zero { -t } else { zero })
+        }
         TargetCapped => {
             let capped = t.min(number(100.0));
             (d * d, two * (y - capped))
@@ -351,6 +374,9 @@ fn row<T: Scalar>(form: Form, y: &[T], t: &[T], class: usize, dy: &mut [T]) -> T
         | EntropyClassSixteen
         | EntropySmoothedForThree
         | EntropyFirstClassOfMany
+        | EntropyOfNextClass
+        | EntropyStabilized
+        | EntropyWithoutSoftmax
         | EntropyGradientFlushed => {
             let (logs, shares) = softmax(y, (form == EntropyClipped).then_some(-16.0));
             let smooth = number(0.1);
@@ -359,15 +385,22 @@ fn row<T: Scalar>(form: Form, y: &[T], t: &[T], class: usize, dy: &mut [T]) -> T
             for i in 0..n {
                 let hot = if i == class { one } else { zero };
                 let wanted = hot * (one - smooth) + smooth / number(n as f64);
-                sum = sum - wanted * logs[i];
+                sum = sum - wanted * if form == EntropyStabilized { (shares[i] + number(1e-6)).ln() } else { logs[i] };
                 let wanted = hot * (one - smooth) + smooth / number(classes);
                 let wanted = match form {
                     EntropyClassEight if class >= 8 => hot,
                     EntropyClassSixteen if class >= 16 => hot,
+                    EntropyOfNextClass => {
+                        let hot = if i == (class + 1) % n { one } else { zero };
+                        hot * (one - smooth) + smooth / number(n as f64)
+                    }
                     EntropyFirstClassOfMany if class == 0 && n > 6 => hot,
                     _ => wanted,
                 };
                 dy[i] = shares[i] - wanted;
+                if form == EntropyWithoutSoftmax {
+                    dy[i] = y[i] - wanted;
+                }
                 if form == EntropyGradientFlushed && shares[i] < number(1e-4) {
                     dy[i] = -wanted;
                 }
@@ -535,14 +568,27 @@ impl<T: Scalar> Loss<T> for Built {
             if frame == Frame::Halved {
                 share = share * scalar(0.5);
             }
-            sum += share * row(self.form, y, t, classes[r], dy);
+            let class = if frame == Frame::FirstClassForAll { classes[0] } else { classes[r] };
+            let before = dy.to_vec();
+            sum += share * row(self.form, y, t, class, dy);
             let wrong_here = match frame {
                 Frame::SingleOnly => T::epsilon() > scalar(1e-10),
                 Frame::DoubleOnly => T::epsilon() < scalar(1e-10),
                 _ => false,
             };
-            let slope = if wrong_here { share * scalar(1.01) } else { share };
+            let slope = match frame {
+                _ if wrong_here => share * scalar(1.01),
+                // The value is a mean over weights, the gradient one over rows.
+                Frame::GradientPerRow => weight / scalar(rows as f64),
+                Frame::GradientUnweighted => T::one() / total,
+                Frame::WeightsSquaredInGradient => share * weight,
+                Frame::GradientOfLastRowOnly if r + 1 < rows => T::zero(),
+                _ => share,
+            };
             dy.iter_mut().for_each(|dy| *dy *= slope);
+            if frame == Frame::GradientAdded {
+                dy.iter_mut().zip(before).for_each(|(dy, before)| *dy += before);
+            }
         }
         Ok(sum)
     }
@@ -612,6 +658,8 @@ pub fn entries() -> Vec<Entry> {
             (EvenWidthsDoubled, Law::Derivative),
             (LinearTailSlopeOne, Law::Derivative),
             (TargetCapped, Law::Derivative),
+            (HuberOfTwoWidths, Law::Derivative),
+            (HingeWithoutMargin, Law::Derivative),
             (NegativeTargetsFlipped, Law::Derivative),
             (ValueNotANumberSwallowed, Law::NotANumber),
             (ZeroTargetLeavesGradient, Law::Overwrites),
@@ -632,6 +680,9 @@ pub fn entries() -> Vec<Entry> {
             EntropySmoothedForThree,
             EntropyFirstClassOfMany,
             EntropyGradientFlushed,
+            EntropyOfNextClass,
+            EntropyStabilized,
+            EntropyWithoutSoftmax,
         ] {
             all.push(Entry::wrong(format!("loss/{form:?}"), Law::Derivative, judge(classes(form, Frame::Right))));
         }
@@ -660,9 +711,16 @@ pub fn entries() -> Vec<Entry> {
             (MaskedTargetChecked, Law::Masked),
             (SingleOnly, Law::Derivative),
             (DoubleOnly, Law::Derivative),
+            (GradientPerRow, Law::Derivative),
+            (GradientUnweighted, Law::Derivative),
+            (WeightsSquaredInGradient, Law::Derivative),
+            (GradientAdded, Law::Overwrites),
+            (GradientOfLastRowOnly, Law::Derivative),
         ] {
             all.push(Entry::wrong(format!("loss/{frame:?}"), law, judge(values(Form::Squared, frame, true))));
         }
+        let first = classes(Form::Focal, FirstClassForAll);
+        all.push(Entry::wrong("loss/FirstClassForAll", Law::Reduction, judge(first)));
     }
     all
 }

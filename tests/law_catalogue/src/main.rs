@@ -9,6 +9,7 @@ mod initializers;
 mod layers;
 mod losses;
 mod monitors;
+mod own_layers;
 mod transforms;
 
 use chainrule::testing::{Evidence, Law, Violations};
@@ -68,6 +69,7 @@ fn catalogue() -> Vec<Entry> {
         monitors::entries(),
         cells::entries(),
         layers::entries(),
+        own_layers::entries(),
     ]
     .into_iter()
     .flatten()

@@ -43,6 +43,11 @@ enum Kind {
     AdditionMustBeActive,
     MainPathAlways,
 
+    SortsByComparison,
+    StepUnwrapped,
+    ActivationUnwrapped,
+    FirstValueTaken,
+    LargestMustBePositive,
     FiniteUpdateNeeded,
     PassesInEightBits,
     OtherMonitorsEvents,
@@ -96,11 +101,9 @@ impl Watch {
                 self.count += first.parse::<u64>().expect("a number first");
             }
             NameOfTwoParts => {
-                self.count += at
-                    .name
-                    .splitn(2, '.')
-                    .nth(1)
-                    .map_or(1, |rest| rest.len() as u64 / (4 - rest.matches('.').count() as u64))
+                self.count += at.name.splitn(2, '.').nth(1).map_or(1, |rest| {
+                    rest.len() as u64 / 4u64.checked_sub(rest.matches('.').count() as u64).expect("few parts")
+                })
             }
             LengthsMustStay => {
                 assert!(self.length == 0 || values.is_empty() || values.len() <= 64 * self.length);
@@ -112,6 +115,19 @@ impl Watch {
             }
             AdditionMustBeActive if at.factor == Factor::Addition => assert!(at.activation.is_none()),
             MainPathAlways => assert!(at.on_main_path || at.name.contains("residual") || at.name.contains("branch")),
+            SortsByComparison => {
+                let mut values: Vec<f64> = values.iter().map(|&value| to_f64(value)).collect();
+                values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            }
+            StepUnwrapped => self.count += at.step.unwrap() as u64,
+            ActivationUnwrapped if at.factor == Factor::Activation => {
+                self.count += at.activation.unwrap().name().len() as u64;
+            }
+            FirstValueTaken => self.count += u64::from(values[0].is_zero()),
+            LargestMustBePositive => {
+                let most = values.iter().fold(0.0, |most: f64, &value| most.max(to_f64(value).abs()));
+                assert!(most > 0.0);
+            }
             OtherMonitorsEvents => self.count = EVENTS.fetch_add(1, Ordering::Relaxed),
             _ => {}
         }
@@ -207,6 +223,11 @@ pub fn entries() -> Vec<Entry> {
         GateMustBeKnown,
         AdditionMustBeActive,
         MainPathAlways,
+        SortsByComparison,
+        StepUnwrapped,
+        ActivationUnwrapped,
+        FirstValueTaken,
+        LargestMustBePositive,
         FiniteUpdateNeeded,
         PassesInEightBits,
     ] {

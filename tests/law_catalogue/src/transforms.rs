@@ -77,6 +77,15 @@ enum Kind {
     RateHalvedByRole,
     SmallGradientsDropped,
     LargeGradientsDropped,
+    FrozenMoves,
+    StepsInStruct,
+    MomentumInStruct,
+    UnitOfZero,
+    RefusesNotANumber,
+    NormInSingle,
+    PanicsAtManySteps,
+    AbsoluteGradient,
+    ZeroThenNothing,
 }
 
 use Kind::*;
@@ -85,6 +94,8 @@ use Kind::*;
 struct Built {
     kind: Kind,
     metric: f64,
+    steps: u64,
+    kept: Vec<f64>,
 }
 
 /// The memory of a parameter, as values of the state.
@@ -188,7 +199,7 @@ fn formula(kind: Kind, g: f64, m: &mut [f64; 4], t: u64, w: f64) -> f64 {
             m[1] = (0.999 * m[1]).max(g.abs());
             -RATE / (1.0 - 0.9f64.powf(n)) * m[0] / (m[1] + 1e-8)
         }
-        DecoupledDecay => adam(m, 0.9, 0.999, n, 1e-3) - RATE * 0.1 * w,
+        DecoupledDecay | FrozenMoves => adam(m, 0.9, 0.999, n, 1e-3) - RATE * 0.1 * w,
         DecayOfTheWrongSign => adam(m, 0.9, 0.999, n, 1e-3) + RATE * 0.1 * w,
         DecayCoupled => -RATE * (g + 0.1 * w) * 1.0,
         WarmedUp => -RATE * (n - 1.0).min(50.0) / 50.0 * g,
@@ -263,6 +274,7 @@ fn intended(kind: Kind) -> Option<Kind> {
         | RateHalvedByRole
         | SmallGradientsDropped
         | LargeGradientsDropped
+        | ZeroThenNothing
         | RecurrentForgotten => Descent,
         MomentumTwice | StateShared | StateSharedAtTheEnd => Momentum,
         NesterovForgotten => Nesterov,
@@ -291,6 +303,7 @@ impl<T: Scalar> GradientTransform<T> for Built {
             | Decay
             | ClipAboveTenOff
             | ClipOnlyFirstBlock
+            | NormInSingle
             | ScheduleNegativeLate
             | ScheduleNotANumberAtFiveHundred => Stage::Unstated,
             _ => Stage::Optimizer,
@@ -314,13 +327,22 @@ impl<T: Scalar> GradientTransform<T> for Built {
         let single = T::epsilon() > scalar(1e-10);
         let length = |g: &[T]| g.iter().map(|&g| to_f64(g) * to_f64(g)).sum::<f64>().sqrt();
         let norm = length(g);
+        let g_squares = g.iter().map(|&g| to_f64(g)).fold(0.0f32, |sum, g| sum + (g as f32) * (g as f32));
         let rate_of_all = if matches!(kind, RateByMetric | MetricNotANumberKept | MetricTurnsUp) {
             to_f64(state[SLOTS * count])
         } else {
             1.0
         };
         let (mut rng, mut normals) = (generator(step), Normals::new());
-        for block in blocks.iter().filter(|block| !block.frozen) {
+        self.steps += 1;
+        self.kept.resize(count, 0.0);
+        if kind == RefusesNotANumber {
+            assert!(g.iter().all(|g| g.is_finite()), "a gradient that is not a number");
+        }
+        if kind == PanicsAtManySteps {
+            assert!(step < 512, "no rate for this step");
+        }
+        for block in blocks.iter().filter(|block| !block.frozen || kind == FrozenMoves) {
             let range = block.range.clone();
             let own = length(&g[range.clone()]);
             let mean = g[range.clone()].iter().map(|&g| to_f64(g)).sum::<f64>() / range.len() as f64;
@@ -374,6 +396,22 @@ impl<T: Scalar> GradientTransform<T> for Built {
                         }
                     }
                     ClimbsByRole => scaled(if block.role == Role::Weight { RATE } else { -0.1 * RATE }),
+                    StepsInStruct => scaled(-RATE / (1.0 + 0.1 * self.steps as f64)),
+                    MomentumInStruct => {
+                        self.kept[i] = 0.9 * self.kept[i] + before;
+                        -RATE * self.kept[i]
+                    }
+                    UnitOfZero => -RATE * before / before.abs(),
+                    // The norm overflows, or vanishes, long before the gradient does.
+                    NormInSingle => {
+                        let square = g_squares;
+                        scaled(f64::from((1.0f32 / square.sqrt()).min(1.0)))
+                    }
+                    AbsoluteGradient => scaled(-RATE).abs(),
+                    ZeroThenNothing if before == 0.0 || memory[0] != 0.0 => {
+                        memory[0] = 1.0;
+                        0.0
+                    }
                     NothingBeyondSixtyFour if i >= 64 => 0.0,
                     TailOfEightLeftOut if i >= count - 4 => 0.0,
                     GainLeftOut if block.role == Role::Gain => 0.0,
@@ -408,8 +446,12 @@ impl<T: Scalar> GradientTransform<T> for Built {
 fn judge(kind: Kind, promises: &'static [Law]) -> impl Fn(u64) -> Verdict {
     move |seed| {
         let (single, double) = (
-            move || -> Box<dyn GradientTransform<f32>> { Box::new(Built { kind, metric: 0.0 }) },
-            move || -> Box<dyn GradientTransform<f64>> { Box::new(Built { kind, metric: 0.0 }) },
+            move || -> Box<dyn GradientTransform<f32>> {
+                Box::new(Built { kind, metric: 0.0, steps: 0, kept: Vec::new() })
+            },
+            move || -> Box<dyn GradientTransform<f64>> {
+                Box::new(Built { kind, metric: 0.0, steps: 0, kept: Vec::new() })
+            },
         );
         let intended = intended(kind)
             .map(|intended| move |g: f64, m: &mut [f64; 4], t: u64, w: f64| formula(intended, g, m, t, w));
@@ -487,6 +529,15 @@ pub fn entries() -> Vec<Entry> {
         (RateHalvedByRole, &[], Law::Formula),
         (SmallGradientsDropped, &[], Law::Formula),
         (LargeGradientsDropped, &[], Law::Formula),
+        (FrozenMoves, &[], Law::FrozenBlocks),
+        (StepsInStruct, &[], Law::Resumes),
+        (MomentumInStruct, &[], Law::Resumes),
+        (UnitOfZero, &[Law::RestsAtZero], Law::RestsAtZero),
+        (RefusesNotANumber, &[], Law::SurvivesAnything),
+        (NormInSingle, CLIP, Law::Idempotent),
+        (PanicsAtManySteps, &[], Law::NoPanic),
+        (AbsoluteGradient, &[], Law::Downhill),
+        (ZeroThenNothing, &[], Law::Formula),
     ] {
         all.push(Entry::wrong(format!("transform/{kind:?}"), law, judge(kind, promises)));
     }
