@@ -133,16 +133,6 @@ pub enum LayerRule {
         /// The largest possible depth.
         limit: usize,
     },
-    /// A setting that is too small for the number format.
-    #[error("{what} is {found:e}; in the network's number format it must be at least {least:e}")]
-    TooSmall {
-        /// The setting.
-        what: &'static str,
-        /// Its value.
-        found: f64,
-        /// The smallest normal number of the format.
-        least: f64,
-    },
     /// A cell without gates.
     #[error("the cell has no gates; it must have at least 1")]
     NoGates,

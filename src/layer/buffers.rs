@@ -70,10 +70,15 @@ impl<T> Buffers<T> {
 }
 
 /// Visits each layer with links of its own, with the numbers of its links and of its buffer values, in link order.
+///
+/// Only layers without parts have buffers of their own: asked of each layer with parts, they would take time in the
+/// square of the depth.
 fn visit<T: Scalar>(layer: &dyn Layer<T>, found: &mut dyn FnMut(&dyn Layer<T>, usize, usize)) {
     let structure = layer.structure();
+    let is_whole = structure.parts().next().is_none();
     if structure.own_links() > 0 {
-        found(layer, structure.own_links(), layer.memory(BatchShape::batch(1), Mode::Infer).buffers);
+        let count = if is_whole { layer.memory(BatchShape::batch(1), Mode::Infer).buffers } else { 0 };
+        found(layer, structure.own_links(), count);
     }
     structure.parts().for_each(|(_, part, _)| visit(part, found));
 }

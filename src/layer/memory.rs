@@ -16,6 +16,7 @@ pub struct MemorySizes {
     /// State per sample, such as h and c of an LSTM.
     pub state: usize,
     /// Values that persist from pass to pass beside the parameters, such as a running mean: as many for every pass.
+    /// Those of a layer with parts are not read: its parts have them.
     pub buffers: usize,
 }
 

@@ -1,20 +1,20 @@
 //! Normalisation of each row: LayerNorm and RMSNorm.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure,
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
-    error::{Error, LayerRule, require},
+    error::{Error, require},
     kernel::{
         register_block::{LANES, load_block},
         sums::{add_column_sums, add_sums},
     },
     linalg::Upper,
     monitor::Factor,
-    scalar::{Scalar, is_narrow, least_normal, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
@@ -128,18 +128,6 @@ macro_rules! norm {
 
             fn hints(&self) -> Hints {
                 Hints::NONE.ignores_y()
-            }
-
-            /// Without parts, but with an ε that may be too small for the format.
-            fn structure(&self) -> Structure<'_, T> {
-                Structure::LEAF.recorded(match least_normal::<T>() {
-                    least if self.epsilon >= least => Recorded::No,
-                    least => Recorded::Checked(Err(LayerRule::TooSmall {
-                        what: "epsilon of a norm",
-                        found: self.epsilon,
-                        least,
-                    })),
-                })
             }
 
             fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {

@@ -1,7 +1,7 @@
 //! Settings and answers at the edges of what is legal: right or refused.
 
 use chainrule::{
-    BatchShape, Blocks, Error, Layer, LayerRule, Scalar,
+    BatchShape, Blocks, Error, Layer, Scalar,
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{Backward, Dims, Forward, LayerNorm, Linear, RmsNorm, Sequential, initialize},
@@ -64,33 +64,14 @@ fn epsilon_of_an_optimizer_below_the_format_is_refused() {
     epsilon_of_an_optimizer_is_checked::<f16>(f64::MIN_POSITIVE);
 }
 
-fn refused<T: Scalar>(layer: impl Layer<T>) -> bool {
-    match Workspace::new(&layer, BatchShape::batch(2)) {
-        Err(Error::InvalidLayer { rule: LayerRule::TooSmall { .. }, .. }) => true,
-        Err(error) => panic!("{error}"),
-        Ok(_) => false,
-    }
-}
-
 #[test]
-fn epsilon_of_a_norm_below_the_format_is_refused() {
+fn epsilon_of_a_norm_is_a_positive_normal_number() {
     for epsilon in [0.0, -1.0, 5e-324, f64::MIN_POSITIVE.next_down(), f64::NAN, f64::INFINITY] {
         assert!(
             LayerNorm::new(3).epsilon(epsilon).is_err() && RmsNorm::new(3).epsilon(epsilon).is_err(),
             "{epsilon:e}"
         );
     }
-    let of = |epsilon| (LayerNorm::new(3).epsilon(epsilon).unwrap(), RmsNorm::new(3).epsilon(epsilon).unwrap());
-    for epsilon in [f64::MIN_POSITIVE, 1e-46, 1e-39] {
-        let (centred, other) = of(epsilon);
-        assert!(refused::<f32>(&centred) && refused::<f32>(&other), "{epsilon:e}");
-        assert!(!refused::<f64>(&centred) && !refused::<f16>(&other), "{epsilon:e}");
-        let mut network = Sequential::<f32>::new(3);
-        let error = network.push(centred).unwrap_err();
-        assert!(error.to_string().contains("epsilon of a norm"), "{error}");
-    }
-    let (centred, other) = of(f64::from(f32::MIN_POSITIVE));
-    assert!(!refused::<f32>(&centred) && !refused::<f32>(&other));
     // At the smallest ε a row of zeros has the derivative (I − 11ᵀ/n)/√ε.
     let network = LayerNorm::new(2).epsilon(f64::from(f32::MIN_POSITIVE)).unwrap().without_affine();
     let mut workspace = Workspace::<f32, _>::new(&network, BatchShape::batch(1)).unwrap();

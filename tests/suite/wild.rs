@@ -202,7 +202,7 @@ fn gru_that_never_updates_is_a_closed_input_gate() -> Result<(), Error> {
     for report in [forecast, check] {
         assert_eq!(root(&report), (Cause::ClosedInputGate, "0"), "{report}");
         let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()).span(2))?;
-        assert_eq!(fixes[0].name, "biases of the gates");
+        assert_eq!(fixes[0].name, "an open gate");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use alloc::format;
 #[derive(Clone, Copy, Debug)]
 pub struct LongerStep {
     /// log10 of update over parameter.
-    pub ratio: f64,
+    pub(super) ratio: f64,
 }
 
 /// A step of a three-hundredth of the parameters.

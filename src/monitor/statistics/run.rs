@@ -305,9 +305,9 @@ impl RunStatistics {
         let lately = self.recent.mean();
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
-    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of that
-    /// after 10 passes, and the targets are not [fitted](Self::has_fitted). What a loss loses in its first passes,
-    /// outputs that ignore the input lose as well.
+    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of
+    /// that after 10 passes, and the targets are not [fitted](Self::has_fitted). What a loss loses in its first
+    /// passes, outputs that ignore the input lose as well.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());

@@ -15,10 +15,10 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
     // Each sequence by how much longer it is than the next: lengths that differ shrink to neighbours.
     let longer = prop_oneof![0..=1usize, widths(max_steps).prop_map(|steps| steps - 1)];
     let added = move |longer: Vec<usize>| {
-        let mut steps = 1;
+        let mut steps = 1usize;
         let mut lengths: Vec<usize> = Vec::new();
         for by in longer {
-            steps = (steps + by).min(max_steps.max(1));
+            steps = steps.saturating_add(by).min(max_steps.max(1));
             lengths.insert(0, steps);
         }
         lengths

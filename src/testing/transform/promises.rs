@@ -96,8 +96,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run; so do
-    /// those along its opposite. The parameters are 0, so that decay has no part in it.
+    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run; so
+    /// do those along its opposite. The parameters are 0, so that decay has no part in it.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();

@@ -142,9 +142,11 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "model::import_state_dict",
                 "model::export_state_dict",
+                "model::ModuleNames::new",
                 "model::ModuleNames::module",
                 "model::ModuleNames::stacked",
                 "model::ModuleNames::skip",
+                "model::StateDict::new",
                 "model::StateDict::insert",
                 "model::StateDict::get",
                 "model::StateDict::from_bytes",
