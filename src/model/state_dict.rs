@@ -344,10 +344,10 @@ fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
 /// as well. Any other block is the tensor of its own name. Where an error is returned `w` is as before.
 ///
 /// # Errors
-/// [`Error::Length`] where `w` does not have the network's parameters. [`Error::StateDict`] for a tensor that is missing
-/// or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The same for a
-/// GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`] for a value
-/// that is not finite in `T`.
+/// [`Error::Length`] where `w` does not have the network's parameters. [`Error::StateDict`] for a tensor that is
+/// missing or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The
+/// same for a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`]
+/// for a value that is not finite in `T`.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &mut [T],
