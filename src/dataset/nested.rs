@@ -122,7 +122,7 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
     let width = values.len().checked_div(rows).unwrap_or(0).max(1);
     require_length("padded values", product("padded values", &[rows, width])?, values.len())?;
     let mut all = reserve("values without padding", sum("values", lengths.iter().map(|&length| length * width))?)?;
-    for (values, &length) in values.chunks(steps * width).zip(lengths) {
+    for (values, &length) in values.chunks((steps * width).max(1)).zip(lengths) {
         all.extend_from_slice(&values[..length * width]);
     }
     Ok(all)

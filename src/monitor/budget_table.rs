@@ -116,9 +116,11 @@ impl GradientBudget {
         let links: Vec<&LinkBudget> = self.steps_of(layer).collect();
         let (Some(newest), Some(oldest)) = (links.first(), links.last()) else { return Ok(()) };
         let (Some(end), Some(start)) = (newest.step, oldest.step) else { return Ok(()) };
-        let stretch = (end - start + 1).div_ceil(STRETCHES).max(1);
+        let stretch = end.abs_diff(start).saturating_add(1).div_ceil(STRETCHES).max(1);
         writeln!(f, "\n{layer} over time, from the last step to the first; the gradient is that of the whole state")?;
-        for links in links.chunk_by(|a, b| a.step.map(|s| (end - s) / stretch) == b.step.map(|s| (end - s) / stretch)) {
+        for links in links
+            .chunk_by(|a, b| a.step.map(|s| end.abs_diff(s) / stretch) == b.step.map(|s| end.abs_diff(s) / stretch))
+        {
             let (Some(first), Some(last)) = (links.first(), links.last()) else { continue };
             let name = alloc::format!("{}…{}", first.step.unwrap_or(0), last.step.unwrap_or(0));
             write_row(f, &name, last.norm_out.norm, &Shares::of(links.iter().copied()))?;
