@@ -6,7 +6,8 @@
 //! 2. The cell's stages, from last to first: δ_t from g_t, in place of the saved values.
 //! 3. `d_h_prev = δ_t U`, added to what the cell gives h_{t−1} by itself.
 //!
-//! Then, for many steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows: `dx = δ W`.
+//! Then, for many steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows:
+//! `dx = δ W`.
 
 use super::{
     cell::Operand,
@@ -155,8 +156,8 @@ impl Unrolled {
         }
     }
 
-    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients with respect to h_t, h_{t−1}, the
-    /// operand of a stage, the cell state, and those between stages.
+    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients with respect to h_t, h_{t−1},
+    /// the operand of a stage, the cell state, and those between stages.
     ///
     /// # Shapes
     /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], the gradients of h and of an

@@ -102,7 +102,8 @@ impl Unrolled {
 
     /// Runs some steps for the samples of the slabs. z holds `W x + b`. For each stage of the cell
     ///
-    /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or the same of the cell's own operand;
+    /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or the same of the cell's own
+    ///    operand;
     /// 2. the stage itself: `h_t` and the cell state from z, u and the state before.
     ///
     /// # Shapes

@@ -114,8 +114,9 @@ impl Gru {
         });
     }
 
-    /// Backward of [`forward_update`](Self::forward_update): `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n)`,
-    /// `dh_{t−1} += dh ⊙ z`. With the reset after the product, `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`.
+    /// Backward of [`forward_update`](Self::forward_update): `∂n = dh ⊙ (1 − z) ⊙ tanh′`,
+    /// `∂z = dh ⊙ (h_{t−1} − n)`, `dh_{t−1} += dh ⊙ z`. With the reset after the product,
+    /// `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`.
     #[inline(always)]
     fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -149,8 +150,9 @@ impl Gru {
         });
     }
 
-    /// Backward of [`forward_reset`](Self::forward_reset): with d the gradient of the operand, `∂r = d ⊙ h_{t−1} ⊙ σ′`,
-    /// `dh_{t−1} += d ⊙ r`. The update gate's gradient waits here for its σ′.
+    /// Backward of [`forward_reset`](Self::forward_reset): with d the gradient of the operand,
+    /// `∂r = d ⊙ h_{t−1} ⊙ σ′`, `dh_{t−1} += d ⊙ r`. The update gate's gradient waits here for its
+    /// σ′.
     #[inline(always)]
     fn backward_reset<T: Scalar>(unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();

@@ -16,9 +16,10 @@ use crate::{
 
 /// Long short-term memory, with a path for the gradient that no weight touches: `∂c_t/∂c_{t−1} ∋ f_t`.
 ///
-/// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`, with
-/// `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
-/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then 2e-22, say, not 0.
+/// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`,
+/// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
+/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then 2e-22, say, not
+/// 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -75,8 +76,9 @@ impl Cell for Lstm {
         if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
-    /// With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`,
-    /// `∂z_g = dc ⊙ i ⊙ tanh′_g`, `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
+    /// With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`,
+    /// `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`,
+    /// `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         unit.check("Lstm", SIZES);

@@ -27,8 +27,8 @@ fn both_sides<T: Scalar>(least: T, negative: bool) -> [T; 2] {
     if negative { [least, most] } else { [most, least] }
 }
 
-/// `tanh z`, and the saved number: `tanh z` within ±½, otherwise `1/(1 − |tanh z|)` with the sign of z, of magnitude at
-/// least 2.
+/// `tanh z`, and the saved number: `tanh z` within ±½, otherwise `1/(1 − |tanh z|)` with the sign of z, of
+/// magnitude at least 2.
 #[inline(always)]
 pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     let value = Tanh.value(z);

@@ -77,8 +77,8 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
-/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/1024 as far as ±10, of
-/// 1 as far as ±10⁴, less an irrational share, so that no period of a round number meets all of them alike.
+/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/1024 as far as ±10,
+/// of 1 as far as ±10⁴, less an irrational share, so that no period of a round number meets all of them alike.
 pub(super) fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);

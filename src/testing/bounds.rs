@@ -104,9 +104,9 @@ pub struct Measured {
 
 /// Searches for the bounds and kinks of φ′ and the jumps of φ in `f64`, which a custom activation declares.
 ///
-/// Finds peaks of φ′ at least 1e-3 wide within ±10, and 1 wide within ±10⁴; other peaks if φ rises noticeably over
-/// them. A bound is infinite if φ′ grows without slowing down towards ±∞, 0 or a pole. A search is no proof. `seed`
-/// jitters its points.
+/// Finds peaks of φ′ at least 1e-3 wide within ±10, and 1 wide within ±10⁴; other peaks if φ rises noticeably
+/// over them. A bound is infinite if φ′ grows without slowing down towards ±∞, 0 or a pole. A search is no proof.
+/// `seed` jitters its points.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, testing::measure_derivative};

@@ -1,8 +1,8 @@
 //! The backward pass through the layers of a network.
 //!
-//! From the last layer to the first: `dx_i = f_i′ᵀ dy_i`, `dw_i` from the layer's own pass, and `dy_{i−1} = dx_i`. Two
-//! buffers alternate as `dy_i` and `dx_i`. The forward pass stored the x_i and saved values in order, so each layer
-//! takes its own from the end of the rest.
+//! From the last layer to the first: `dx_i = f_i′ᵀ dy_i`, `dw_i` from the layer's own pass, and
+//! `dy_{i−1} = dx_i`. Two buffers alternate as `dy_i` and `dx_i`. The forward pass stored the x_i and saved values in
+//! order, so each layer takes its own from the end of the rest.
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{

@@ -337,8 +337,8 @@ impl RunStatistics {
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
-    /// The moments of log10 ‖g_end‖/‖g_start‖ over the main path, which ends at the first weights, or at the input if
-    /// its gradient was requested. A pass that ends in zero sets the last value only.
+    /// The moments of log10 ‖g_end‖/‖g_start‖ over the main path, which ends at the first weights, or at the
+    /// input if its gradient was requested. A pass that ends in zero sets the last value only.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }

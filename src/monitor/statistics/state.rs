@@ -100,8 +100,8 @@ impl StateStatistics {
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }
-    /// The number of steps over which the gradient changes by a factor e: −1/ln of the factor per step; negative if it
-    /// grows.
+    /// The number of steps over which the gradient changes by a factor e: −1/ln of the factor per step; negative if
+    /// it grows.
     pub fn horizon(&self) -> f64 {
         -core::f64::consts::LOG10_E / self.per_step.mean()
     }

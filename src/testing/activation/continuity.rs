@@ -35,8 +35,8 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
 }
 
 impl Suite<'_> {
-    /// Tests φ(b) − φ(a) = ∫ φ′, interval by interval. A difference that remains between two neighbouring floats is a
-    /// jump.
+    /// Tests φ(b) − φ(a) = ∫ φ′, interval by interval. A difference that remains between two neighbouring
+    /// floats is a jump.
     #[inline]
     pub(super) fn continuity(&mut self) {
         let activation = self.activation;

@@ -10,8 +10,9 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
-/// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. The standard error is itself
-/// an estimate from at least 250 fills, so it is one in 10⁹: no false alarm in 10,000 seeds of 100 initializers.
+/// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. The standard error is
+/// itself an estimate from at least 250 fills, so it is one in 10⁹: no false alarm in 10,000 seeds of 100
+/// initializers.
 const SIGNIFICANCE: f64 = 6.5;
 
 /// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.

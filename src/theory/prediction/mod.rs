@@ -111,8 +111,8 @@ impl Prediction {
     /// # Errors
     /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
     /// must be sampled: the errors of [`Workspace::new`](crate::workspace::Workspace::new) and
-    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a sampled pass of more than 2¹⁸ steps or
-    /// 2²⁸ values.
+    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a sampled pass of more than 2¹⁸ steps
+    /// or 2²⁸ values.
     ///
     /// # Panics
     /// If a part must be sampled: those of [`Workspace::forward`](crate::workspace::Workspace::forward).
