@@ -151,8 +151,8 @@ impl Gru {
     }
 
     /// Backward of [`forward_reset`](Self::forward_reset): with d the gradient of the operand,
-    /// `∂r = d ⊙ h_{t−1} ⊙ σ′`, `dh_{t−1} += d ⊙ r`. The update gate's gradient waits here for its
-    /// σ′.
+    /// `∂r = d ⊙ h_{t−1} ⊙ σ′`, `dh_{t−1} += d ⊙ r`. The update
+    /// gate's gradient is multiplied by its σ′ here.
     #[inline(always)]
     fn backward_reset<T: Scalar>(unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();

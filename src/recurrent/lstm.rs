@@ -18,8 +18,7 @@ use crate::{
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`,
 /// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
-/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then 2e-22, say, not
-/// 0.
+/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then tiny, not 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

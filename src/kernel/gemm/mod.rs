@@ -277,8 +277,8 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     if is_short(nanoseconds) {
         // Without the closure of the threads, which costs a tiny network 40 instructions.
         //
-        // SAFETY: `a` holds all rows and inner indices, and `c` all rows × columns, as required above. `c` is
-        // borrowed.
+        // SAFETY: `a` holds all rows and inner indices, and `c` all rows × columns, as required above.
+        // `c` is borrowed.
         return dispatch(unsafe { MacroKernel::new([rows, inner], a, b, first, c.as_mut_ptr(), stride, epilogue) });
     }
     let c = SharedSlice::new(c);

@@ -9,8 +9,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The first index at which two results differ. Zeros of either sign count as equal: adding to 0 loses the sign of
-/// −0.
+/// The first index at which two results differ. Zeros of either sign count as equal: a sum with 0
+/// loses the sign of −0.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
