@@ -220,8 +220,11 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Translates an error of the loss about a row of the batch into one about a sample of `data`.
-    pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, error: Error) -> Error {
+    /// Translates an error about a row or a sample of the batch into one about a sample of `data`.
+    pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, mut error: Error) -> Error {
+        if let Error::InvalidData(DataRule::Index { sample, .. }) = &mut error {
+            *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
+        }
         let Error::ClassOutOfRange { row, .. } = error else { return error };
         let mut found = self.samples.get(row).copied();
         if per_step {

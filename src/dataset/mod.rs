@@ -330,6 +330,17 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.lengths.as_deref().map_or_else(Vec::new, starts)
     }
 
+    /// Refuses inputs that are no indices of the embeddings of a network, of which `wrong` finds the first.
+    pub(crate) fn check_indices(
+        &self,
+        vocabulary: Option<usize>,
+        wrong: impl FnOnce(&[T]) -> Option<usize>,
+    ) -> Result<(), Error> {
+        let Some((vocabulary, bad)) = vocabulary.zip(wrong(&self.inputs)) else { return Ok(()) };
+        let ((sample, step, column), found) = (self.place(self.inputs.len(), bad), to_f64(self.inputs[bad]));
+        Err(DataRule::Index { sample, step, column, vocabulary, found }.into())
+    }
+
     /// An error about row `row` of the targets, as one about a sample.
     pub(crate) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
         let Error::ClassOutOfRange { label, classes, .. } = error else { return error };

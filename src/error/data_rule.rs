@@ -60,6 +60,25 @@ pub enum DataRule {
         /// The number of outputs.
         classes: usize,
     },
+    /// An input that is no index of an [`Embedding`](crate::layer::Embedding).
+    #[error(
+        "the input of sample {sample}{}, column {column} is {found}, but an Embedding takes whole numbers from 0 to {}; \
+         correct the index, or enlarge the vocabulary",
+        step.map_or_else(String::new, |step| alloc::format!(", step {step}")),
+        vocabulary.saturating_sub(1)
+    )]
+    Index {
+        /// The sample.
+        sample: usize,
+        /// The step, for sequences.
+        step: Option<usize>,
+        /// The column in the row.
+        column: usize,
+        /// The number of indices.
+        vocabulary: usize,
+        /// The value.
+        found: f64,
+    },
     /// A mask with padding before a step.
     #[error("the mask of sample {sample} has padding before step {step}; steps must come first, then padding")]
     MaskHole {

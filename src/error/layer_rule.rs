@@ -52,6 +52,18 @@ pub enum LayerRule {
         /// Parameters of the range.
         parameters: usize,
     },
+    /// A training pass over too few rows for a layer that normalizes over them.
+    #[error(
+        "it normalizes over the rows of a batch: training needs at least 2, found {found}; choose a batch size that \
+         leaves no sample alone, or another norm"
+    )]
+    TooFewRows {
+        /// Rows of the pass.
+        found: usize,
+    },
+    /// An embedding whose indices are the output of another layer.
+    #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
+    ComputedIndices,
     /// A layer that cannot run a step at a time.
     #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
     NotStreamable {

@@ -7,6 +7,8 @@ use crate::{
     scalar::Scalar,
     size::{filled, room},
 };
+#[cfg(feature = "safetensors")]
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -23,13 +25,13 @@ impl<T: Scalar> Buffers<T> {
     /// The buffers of `network` with their initial values.
     pub(crate) fn of(network: &dyn Layer<T>) -> Result<Self, Error> {
         let (what, mut starts, mut end) = ("the buffers of the network", Vec::from([0]), 0usize);
-        visit(network, &mut |_, links, count| {
+        visit(network, "", &mut |_, _, links, count| {
             end = end.saturating_add(count);
             starts.extend(core::iter::repeat_n(end, links));
         });
         let mut values = filled(what, room::<T>(what, &[end])?, T::zero())?;
         let mut rest = &mut values[..];
-        visit(network, &mut |layer, _, count| {
+        visit(network, "", &mut |layer, _, _, count| {
             layer.initialize_buffers(rest.split_off_mut(..count.min(rest.len())).unwrap_or_default());
         });
         Ok(Buffers { values, starts, updates: false })
@@ -69,16 +71,44 @@ impl<T> Buffers<T> {
     }
 }
 
-/// Visits each layer with links of its own, with the numbers of its links and of its buffer values, in link order.
+/// The buffers of one layer.
+#[cfg(feature = "safetensors")]
+pub(crate) struct BufferPlace {
+    /// The layer's path.
+    pub(crate) path: String,
+    /// Its values among those of the network.
+    pub(crate) range: Range<usize>,
+    pub(crate) is_batch_norm: bool,
+}
+
+/// The buffers of each layer of `network` that has any, in their order.
+#[cfg(feature = "safetensors")]
+pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlace> {
+    let (mut places, mut end) = (Vec::new(), 0usize);
+    visit(network, "", &mut |layer, path, _, count| {
+        let range = end..end.saturating_add(count);
+        end = range.end;
+        if count > 0 {
+            let is_batch_norm = matches!(layer.spec(), super::LayerSpec::BatchNorm(_));
+            places.push(BufferPlace { path: path.into(), range, is_batch_norm });
+        }
+    });
+    places
+}
+
+/// The function that [`visit`] calls with a layer, its path, and the numbers of its links and of its buffer values.
+type Found<'f, T> = &'f mut dyn FnMut(&dyn Layer<T>, &str, usize, usize);
+
+/// Visits each layer with links of its own, in link order.
 ///
 /// Only layers without parts have buffers of their own: asked of each layer with parts, they would take time in the
 /// square of the depth.
-fn visit<T: Scalar>(layer: &dyn Layer<T>, found: &mut dyn FnMut(&dyn Layer<T>, usize, usize)) {
+fn visit<T: Scalar>(layer: &dyn Layer<T>, path: &str, found: Found<'_, T>) {
     let structure = layer.structure();
     let is_whole = structure.parts().next().is_none();
     if structure.own_links() > 0 {
         let count = if is_whole { layer.memory(BatchShape::batch(1), Mode::Infer).buffers } else { 0 };
-        found(layer, structure.own_links(), count);
+        found(layer, path, structure.own_links(), count);
     }
-    structure.parts().for_each(|(_, part, _)| visit(part, found));
+    structure.parts().for_each(|(name, part, _)| visit(part, &structure.below(path, name), found));
 }

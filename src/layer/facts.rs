@@ -28,17 +28,21 @@ impl Dims {
 pub enum Samples {
     /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
     Independent,
-    /// The output of a sample depends on the other samples too, as in batch normalisation.
+    /// In training the output of a sample depends on the other samples too, as in batch normalisation. In the other
+    /// modes samples are independent.
+    CoupledInTraining,
+    /// The output of a sample depends on the other samples too.
     Coupled,
 }
 
 impl Samples {
-    /// The answer for two layers together: coupled if either is.
+    /// The answer for two layers together: coupled in each mode in which either is.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        match self {
-            Samples::Independent => other,
-            Samples::Coupled => self,
+        match (self, other) {
+            (Samples::Independent, other) => other,
+            (Samples::Coupled, _) | (_, Samples::Independent) => self,
+            (Samples::CoupledInTraining, _) => other,
         }
     }
 }

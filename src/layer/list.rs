@@ -6,7 +6,9 @@ macro_rules! leaf_layers {
         $then! {
             linear: Linear;
             prelu: PRelu;
-            norm: LayerNorm, RmsNorm;
+            norm: LayerNorm, RmsNorm, GroupNorm;
+            batch_norm: BatchNorm;
+            embedding: Embedding;
             dropout: Dropout;
             pool: LastStep, MeanOverSteps;
             gated_linear: GatedLinear;

@@ -15,12 +15,15 @@ mod forwarding;
 mod hints;
 mod in_place;
 mod initialize;
+mod input_rules;
 mod list;
 mod memory;
+mod norm_statistics;
 mod pass;
 mod pass_lengths;
 mod path;
 mod residual;
+mod row_norm;
 mod sequential;
 mod spec;
 mod spec_walk;
@@ -29,6 +32,8 @@ mod trainable;
 
 pub use activation::ActivationLayer;
 pub(crate) use buffers::Buffers;
+#[cfg(feature = "safetensors")]
+pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut, cut_end, hold, join};
 pub use context::Context;
 pub use dropout_key::DropoutKey;
@@ -39,6 +44,7 @@ pub use in_place::InPlaceStep;
 pub(crate) use in_place::{Chain, Parameters};
 use in_place::{Collected, backward_and_update};
 pub use initialize::initialize;
+pub(crate) use input_rules::InputRules;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;
 pub use memory::MemorySizes;
@@ -185,7 +191,7 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         Structure::LEAF
     }
 
-    /// Whether the samples of a batch depend on each other. The default is [`Samples::Coupled`] if they do in any part.
+    /// Whether the samples of a batch depend on each other. The default is whether they do in any part.
     /// Override it where the layer itself couples them.
     fn samples(&self) -> Samples {
         self.structure().samples()

@@ -142,6 +142,12 @@ impl LayerSpec {
         }
     }
 
+    /// Whether the layer divides its input by a standard deviation or root mean square.
+    pub(crate) fn is_norm(&self) -> bool {
+        use LayerSpec::{BatchNorm, GroupNorm, LayerNorm, RmsNorm};
+        matches!(self, LayerNorm(_) | RmsNorm(_) | GroupNorm(_) | BatchNorm(_))
+    }
+
     /// The kind of the layer in a few words, for tables and messages.
     pub(crate) fn title(&self) -> String {
         match self {

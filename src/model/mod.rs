@@ -22,6 +22,8 @@
 mod file;
 mod predictor;
 #[cfg(feature = "safetensors")]
+mod pytorch;
+#[cfg(feature = "safetensors")]
 mod state_dict;
 mod stream;
 
@@ -29,7 +31,9 @@ mod stream;
 pub use file::Precision;
 pub use predictor::Predictor;
 #[cfg(feature = "safetensors")]
-pub use state_dict::{ModuleNames, StateDict, Tensor, export_state_dict, import_state_dict};
+pub use pytorch::{ModuleNames, export_state_dict, import_state_dict};
+#[cfg(feature = "safetensors")]
+pub use state_dict::{StateDict, Tensor};
 pub use stream::Stream;
 
 #[cfg(doc)]
@@ -90,8 +94,12 @@ impl<T: Scalar> Model<T> {
         Ok(Model { network, parameters, buffers, inputs, outputs, columns, classes })
     }
 
-    /// Sets the values that layers keep beside their parameters.
-    fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
+    /// Sets the values that layers keep beside their parameters, such as the running statistics of an imported network.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless `buffers` are as many as those of a
+    /// [workspace](crate::workspace::Workspace::buffers) for the network.
+    pub fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
         require_length("buffers", self.buffers.len(), buffers.len())?;
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }

@@ -1,26 +1,21 @@
-//! Parameters under the names, shapes and gate orders of a PyTorch state dict.
+//! State dicts: named tensors, in files of any program.
 
 use super::file::Precision;
 use crate::{
-    block::{Blocks, Role, nearest},
     checkpoint::{
         damaged, failed, file,
         format::{self, Header, METADATA},
         refused,
     },
     error::{Error, require_length},
-    layer::{Layer, LayerSpec},
-    recurrent::{CellKind, Gru},
-    scalar::{Scalar, scalar, to_f64},
-    size::{filled, reserve, saturating_product},
+    size::{reserve, saturating_product},
 };
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::ops::Range;
 use std::path::Path;
 
 /// A tensor of a state dict: its shape and its values, row-major.
@@ -41,11 +36,11 @@ pub struct Tensor {
 /// let network = Sequential::<f64>::input(3).linear(4).tanh().linear(2).build()?;
 /// let names = ModuleNames::new().module("0", "encoder").module("2", "head");
 /// let w = initialize(&network, 7)?;
-/// let state = export_state_dict(&network, &w, &names)?;
+/// let state = export_state_dict(&network, &w, &[], &names)?;
 /// assert_eq!(state.get("encoder.weight").unwrap().shape, [4, 3]);
 ///
 /// let mut again = vec![0.0; w.len()];
-/// import_state_dict(&network, &mut again, &state, &names)?;
+/// import_state_dict(&network, &mut again, &mut [], &state, &names)?;
 /// assert_eq!(again, w);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
@@ -202,234 +197,7 @@ impl Number {
     }
 }
 
-/// The PyTorch module that each layer of a network is.
-///
-/// Without an entry a layer is the module of its own path: `0`, `2.branch.1`. That is the name in a `nn.Sequential` of
-/// the same layers, activations among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ModuleNames {
-    /// Module and number of the stacked layer, by path.
-    modules: BTreeMap<String, (String, usize)>,
-    skipped: BTreeSet<String>,
-}
-
-impl ModuleNames {
-    /// Each layer under its own path.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The layer at `path`, and the layers inside it, belong to `module`.
-    #[must_use]
-    pub fn module(self, path: &str, module: &str) -> Self {
-        self.stacked(path, module, 0)
-    }
-
-    /// The recurrent layer at `path` is number `layer` of `module`, a `nn.LSTM` or the like of several layers: its
-    /// tensors end in `_l1` for number 1.
-    #[must_use]
-    pub fn stacked(mut self, path: &str, module: &str, layer: usize) -> Self {
-        self.modules.insert(path.into(), (module.into(), layer));
-        self
-    }
-
-    /// Tensors of this name or below it are left unread: they belong to no layer of the network.
-    #[must_use]
-    pub fn skip(mut self, module: &str) -> Self {
-        self.skipped.insert(module.into());
-        self
-    }
-
-    /// Module and number of the layer at `path`: by the nearest entry above it.
-    fn of(&self, path: &str) -> (String, usize) {
-        let mut above = path;
-        loop {
-            if let Some((module, layer)) = self.modules.get(above) {
-                let rest = path[above.len()..].trim_start_matches('.');
-                let between = if module.is_empty() || rest.is_empty() { "" } else { "." };
-                return (format!("{module}{between}{rest}"), *layer);
-            }
-            match above.rsplit_once('.') {
-                Some((parent, _)) => above = parent,
-                None if above.is_empty() => return (path.into(), 0),
-                None => above = "",
-            }
-        }
-    }
-
-    fn skips(&self, tensor: &str) -> bool {
-        let below = |module: &String| {
-            tensor.strip_prefix(&**module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.skipped.iter().any(below)
-    }
-}
-
-/// A tensor and what it holds of a block.
-struct Entry {
-    tensor: String,
-    /// The name of the block.
-    block: String,
-    shape: Vec<usize>,
-    kind: Kind,
-}
-
-/// How the values of a tensor become those of a block.
-enum Kind {
-    /// One to one.
-    Whole,
-    /// b_hh, which adds to b_ih: one bias is enough. Its last rows can be a block of their own, at `apart`.
-    RecurrentBias { apart: Option<Range<usize>> },
-}
-
-/// The tensors of all layers, in the order of their blocks.
-fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
-    let parts = network.parts();
-    let mut entries = Vec::new();
-    for block in blocks {
-        let (path, own) = block.name.rsplit_once('.').unwrap_or(("", &block.name));
-        // The last of this path is the innermost: a reversed layer lies at the path of what it reverses.
-        let part = parts.iter().rev().find(|(at, _)| at == path).map(|(_, part)| *part);
-        let is_vector = matches!(block.role, Role::Bias | Role::Gain) && block.shape[1] == 1;
-        let shape = block.shape[..if is_vector { 1 } else { 2 }].to_vec();
-        let mut push = |tensor, kind| {
-            entries.push(Entry { tensor, block: block.name.to_string(), shape: shape.clone(), kind });
-        };
-        let Some(LayerSpec::Recurrent { cell, .. }) = part else {
-            let (module, _) = names.of(path);
-            // PyTorch names the gain of a norm and the slopes of a PReLU so.
-            let own = if matches!(own, "gain" | "slope") { "weight" } else { own };
-            push(if module.is_empty() { own.into() } else { format!("{module}.{own}") }, Kind::Whole);
-            continue;
-        };
-        if matches!(cell, CellKind::Gru(gru) if *gru != Gru::new()) {
-            return Err(misfit(
-                path,
-                "a GRU whose reset gate acts after the product, as in PyTorch",
-                "another variant",
-            ));
-        }
-        // The directions of a bidirectional layer are one module.
-        let (at, direction) = match path.rsplit_once('.').unwrap_or(("", path)) {
-            (above, "forward") if is_bidirectional(&parts, above) => (above, ""),
-            (above, "backward") if is_bidirectional(&parts, above) => (above, "_reverse"),
-            _ => (path, ""),
-        };
-        let (module, layer) = names.of(at);
-        let dot = if module.is_empty() { "" } else { "." };
-        let tensor = |what: &str| format!("{module}{dot}{what}_l{layer}{direction}");
-        match own {
-            "weight" => push(tensor("weight_ih"), Kind::Whole),
-            "recurrent" => push(tensor("weight_hh"), Kind::Whole),
-            "bias" => {
-                push(tensor("bias_ih"), Kind::Whole);
-                let beside = format!("{}recurrent_bias", &block.name[..block.name.len() - own.len()]);
-                let apart = blocks.iter().find(|block| block.name == beside).map(|block| block.range.clone());
-                push(tensor("bias_hh"), Kind::RecurrentBias { apart });
-            }
-            _ => {}
-        }
-    }
-    Ok(entries)
-}
-
-fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
-    parts.iter().any(|(at, part)| at == path && matches!(part, LayerSpec::Bidirectional { .. }))
-}
-
-/// Sets the parameters of `network` to the tensors of `state`, each rounded to the nearest `T`.
-///
-/// Linear layers, norms, PReLU, RNN, LSTM and GRU have PyTorch's names, gate orders and shapes, stacked or
-/// bidirectional. Its two biases of a gate become one, their sum, but for the candidate of a GRU, which has two here
-/// as well. Any other block is the tensor of its own name. Where an error is returned `w` is as before.
-///
-/// # Errors
-/// [`Error::Length`] where `w` does not have the network's parameters. [`Error::StateDict`] for a tensor that is
-/// missing or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The
-/// same for a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`]
-/// for a value that is not finite in `T`.
-pub fn import_state_dict<T: Scalar>(
-    network: &(impl Layer<T> + ?Sized),
-    w: &mut [T],
-    state: &StateDict,
-    names: &ModuleNames,
-) -> Result<(), Error> {
-    let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
-    require_length("the parameters", blocks.parameters(), w.len())?;
-    let entries = entries(&spec, &blocks, names)?;
-    let mut read = filled("the parameters", w.len(), 0.0)?;
-    for entry in &entries {
-        let tensor = state.get(&entry.tensor).ok_or_else(|| missing(entry, state))?;
-        if tensor.shape != entry.shape {
-            let [expected, found] = [&entry.shape, &tensor.shape].map(|shape| format!("shape {shape:?}"));
-            return Err(misfit(&entry.tensor, expected, found));
-        }
-        for (to, &value) in entry.places(&blocks)?.zip(&tensor.values) {
-            read[to] += value;
-        }
-    }
-    let taken: BTreeSet<&str> = entries.iter().map(|entry| &*entry.tensor).collect();
-    if let Some(name) = state.names().find(|name| !taken.contains(name) && !names.skips(name)) {
-        return Err(misfit(name, "a tensor of the network, or one that ModuleNames::skip names", "neither"));
-    }
-    for (i, value) in read.iter().enumerate() {
-        if !scalar::<T>(*value).is_finite() {
-            let block = blocks.at(i).map_or("", |block| &block.name);
-            return Err(refused(block, "finite in the number format of the network", value));
-        }
-    }
-    for (to, value) in w.iter_mut().zip(read) {
-        *to = scalar(value);
-    }
-    Ok(())
-}
-
-/// The parameters of `network` as PyTorch names them: the reverse of [`import_state_dict`]. A gate's one bias becomes
-/// `bias_ih`, and `bias_hh` is 0.
-///
-/// # Errors
-/// [`Error::Length`] where `w` does not have the network's parameters; [`Error::StateDict`] where two blocks would
-/// have one name, or for a GRU whose reset gate acts before the product.
-pub fn export_state_dict<T: Scalar>(
-    network: &(impl Layer<T> + ?Sized),
-    w: &[T],
-    names: &ModuleNames,
-) -> Result<StateDict, Error> {
-    let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
-    require_length("the parameters", blocks.parameters(), w.len())?;
-    let mut state = StateDict::new();
-    for entry in entries(&spec, &blocks, names)? {
-        if state.get(&entry.tensor).is_some() {
-            return Err(misfit(&entry.tensor, "one block of this name: `ModuleNames` tells them apart", "two"));
-        }
-        let values = entry.places(&blocks)?.map(|at| match entry.kind {
-            // The one bias went into the other tensor.
-            Kind::RecurrentBias { .. } if blocks.at(at).is_some_and(|block| block.name == entry.block) => 0.0,
-            _ => to_f64(w[at]),
-        });
-        state.insert(&entry.tensor, &entry.shape, values.collect())?;
-    }
-    Ok(state)
-}
-
-impl Entry {
-    /// The places of its values among the parameters, in order.
-    fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
-        let block = blocks.get(&self.block)?;
-        let apart = match &self.kind {
-            Kind::RecurrentBias { apart: Some(apart) } => apart.clone(),
-            _ => 0..0,
-        };
-        Ok((block.range.start..block.range.end - apart.len()).chain(apart))
-    }
-}
-
-fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
+/// The error about a tensor that does not fit.
+pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
-}
-
-fn missing(entry: &Entry, state: &StateDict) -> Error {
-    let near = nearest(&entry.tensor, state.names());
-    let found = if near.is_empty() { "no tensor".into() } else { format!("none; the nearest are {}", near.join(", ")) };
-    misfit(&entry.tensor, format!("a tensor of shape {:?}", entry.shape), found)
 }

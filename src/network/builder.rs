@@ -4,8 +4,8 @@ use crate::{
     activation::{Activation, Relu, Tanh},
     error::Error,
     layer::{
-        ActivationLayer, Dropout, GatedLinear, LastStep, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual,
-        RmsNorm, Sequential, Softmax,
+        ActivationLayer, BatchNorm, Dropout, Embedding, GatedLinear, GroupNorm, LastStep, Layer, LayerNorm, Linear,
+        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
     },
     recurrent::{Bidirectional, Cell, Gru, Lstm, Recurrent},
     scalar::Scalar,
@@ -69,6 +69,12 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
+    /// Adds an [`Embedding`] of each value of a row: a table of `vocabulary` vectors of `dimension` values.
+    #[must_use]
+    pub fn embedding(self, vocabulary: usize, dimension: usize) -> Self {
+        self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))
+    }
+
     /// Adds an activation.
     #[must_use]
     pub fn activation(self, activation: impl Activation) -> Self {
@@ -103,6 +109,18 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn rms_norm(self) -> Self {
         self.add(|width| Ok(RmsNorm::new(width)))
+    }
+
+    /// Adds a [`GroupNorm`] of `groups` groups.
+    #[must_use]
+    pub fn group_norm(self, groups: usize) -> Self {
+        self.add(|width| GroupNorm::new(width, groups))
+    }
+
+    /// Adds a [`BatchNorm`].
+    #[must_use]
+    pub fn batch_norm(self) -> Self {
+        self.add(|width| Ok(BatchNorm::new(width)))
     }
 
     /// Adds a [`Softmax`].

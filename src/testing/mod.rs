@@ -67,7 +67,7 @@ pub use cell::cell_laws;
 pub use dual::Dual;
 pub use initializer::initializer_laws;
 pub use law::{Evidence, Law, Violation, Violations};
-pub use layer::{Layers, layer_laws, layer_laws_at};
+pub use layer::{Layers, layer_laws, layer_laws_at, layer_laws_with};
 pub use loss::{Losses, loss_laws};
 pub use monitor::monitor_laws;
 pub use transform::{Formula, Transforms, transform_laws};

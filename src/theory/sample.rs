@@ -6,7 +6,7 @@ use crate::{
     kernel::reduce::norm,
     layer::{Layer, Mode, initialize},
     monitor::{Factor, GradientMonitor, Link},
-    random::{Normals, generator},
+    random::{Normals, below, generator},
     scalar::{Scalar, scalar, to_f64},
     size::{at_most, reserve, room, saturating_product, saturating_sum},
     workspace::Workspace,
@@ -112,7 +112,8 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Runs passes of `network` on normal inputs with the statistics `inputs`, and normal gradients at its output.
+    /// Runs passes of `network` on normal inputs with the statistics `inputs`, or on random indices for an embedding,
+    /// and normal gradients at its output.
     ///
     /// # Errors
     /// The errors of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a pass has more than
@@ -137,13 +138,15 @@ impl Sample {
         for net in 0..NETS {
             let w: Vec<T> = initialize(network, net)?;
             let (mut rng, mut normals) = (generator(!net), Normals::new());
-            let mut next = || normals.next(&mut rng);
             let count = shape.rows() * dims.input;
             let mut x: Vec<T> = reserve("the inputs of a sampled pass", count)?;
-            x.extend((0..count).map(|_| scalar::<T>(inputs.mean + std * next())));
+            x.extend((0..count).map(|_| match workspace.rules().vocabulary() {
+                Some(vocabulary) => scalar::<T>(below(&mut rng, vocabulary) as f64),
+                None => scalar(inputs.mean + std * normals.next(&mut rng)),
+            }));
             let mut watch = Watch::default();
             let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut watch)?;
-            output.dy.iter_mut().for_each(|dy| *dy = scalar(next()));
+            output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
             let (start, y) = (norm(output.dy), Spread::of(output.y));
             workspace.backward_with(&w, &mut watch)?;
             sample.add(watch, y, [start, norm(workspace.input_gradient())]);

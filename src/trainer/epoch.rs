@@ -4,6 +4,7 @@ use super::{Epoch, FitOptions, Progress, Trainer, step::Updated};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
+    batch_shape::BatchShape,
     dataset::{Batch, Dataset},
     error::Error,
     layer::Layer,
@@ -13,6 +14,7 @@ use crate::{
     scalar::Scalar,
     size::grow,
     transform::{GradientTransform, Outcome},
+    workspace::check_inputs,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -41,9 +43,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
     /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
-    /// targets; [`DataRule::Width`] for data of another width than the network's input. The errors of
-    /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
-    /// on `data`.
+    /// targets; [`DataRule::Width`] for data of another width than the network's input. [`Error::InvalidLayer`] where
+    /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
+    /// input that is no index of an [`Embedding`](crate::layer::Embedding). The errors of [`Batch::gather`],
+    /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
@@ -66,7 +69,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 needs: "validation data: `fit_with` and `FitOptions::validation`",
             });
         }
-        let mut batch = Batch::new(data, self.settings.batch_size);
+        // Found at once, and not when a batch comes to it.
+        check_inputs(&self.workspace, data)?;
+        let size = self.settings.batch_size;
+        let last = (data.samples() - 1) % size + 1;
+        self.workspace.check_rows(BatchShape::sequences(last, data.steps()))?;
+        let mut batch = Batch::new(data, size);
         if self.finished() && self.settings.epochs > 0 {
             self.progress = Progress::after(self.progress.epochs);
             self.best.clear();

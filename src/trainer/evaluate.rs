@@ -14,7 +14,7 @@ use crate::{
     scalar::{Scalar, to_f64},
     size::{filled, grow},
     transform::GradientTransform,
-    workspace::{check_width, per_step, predict, predict_into},
+    workspace::{check_inputs, check_width, per_step, predict, predict_into},
 };
 use alloc::vec::Vec;
 
@@ -106,7 +106,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &Dataset<'_, T>,
         mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        check_width(self.workspace.dims().input, data)?;
+        check_inputs(&self.workspace, data)?;
         let per_step = per_step(self.workspace.network());
         let mut batch = Batch::new(data, self.settings.batch_size);
         self.workspace.reserve(data.samples().min(self.settings.batch_size), data.steps())?;

@@ -132,7 +132,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
         self.workspace.set_dropout_key(DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first));
         batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
-        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor)?;
+        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
         let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
         if !share.is_one() {

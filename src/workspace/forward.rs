@@ -49,7 +49,9 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
     /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
     /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
-    /// the network gives a shape, or needs memory, other than for the workspace's capacity.
+    /// the network gives a shape, or needs memory, other than for the workspace's capacity, and where a
+    /// [`BatchNorm`](crate::layer::BatchNorm) has one row in training. [`DataRule::Index`](crate::DataRule::Index) for
+    /// an input that is no index of an [`Embedding`](crate::layer::Embedding).
     ///
     /// # Panics
     /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
@@ -159,6 +161,7 @@ impl<T: Scalar> Memory<T> {
         self.check_saves()?;
         let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
         let pass = self.check(network, w, values, shape, mode.saving())?;
+        self.rules.check_indices(x.unwrap_or(&self.x[..values]), shape, self.dims.input)?;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
@@ -193,6 +196,7 @@ impl<T: Scalar> Memory<T> {
         shape: BatchShape<'_>,
     ) -> Result<&[T], Error> {
         let pass = self.check(network, w, x.len(), shape, Mode::Infer)?;
+        self.rules.check_indices(x, shape, self.dims.input)?;
         self.run(network, w, Some(x), shape, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
@@ -209,6 +213,7 @@ impl<T: Scalar> Memory<T> {
         self.check_shape(shape)?;
         require_length("parameters", self.dims.parameters, w.len())?;
         require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
+        self.rules.check_rows(network, shape, mode)?;
         let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
             Some(last) => last,
             None => self.size(network, shape, mode)?,

@@ -6,7 +6,7 @@ mod predict;
 mod state;
 
 pub use forward::Output;
-pub(crate) use predict::{check_width, per_step, predict, predict_into};
+pub(crate) use predict::{check_inputs, check_width, per_step, predict, predict_into};
 
 use crate::{
     batch_shape::BatchShape,
@@ -17,7 +17,9 @@ use crate::{
         aligned::Aligned,
         thread_pool::{ThreadPool, install, threads},
     },
-    layer::{Buffers, Dims, DropoutKey, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape},
+    layer::{
+        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape,
+    },
     scalar::Scalar,
     size::{filled, reserve, room},
 };
@@ -64,6 +66,7 @@ struct Memory<T> {
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
     buffers: Buffers<T>,
+    rules: InputRules,
     /// Whether the gradient is invalid: after gradient descent, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
@@ -204,6 +207,16 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.set_threads(&self.network, threads)
     }
 
+    /// Refuses a training pass over `shape` in which a layer would normalize over one row.
+    pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
+        self.memory.rules.check_rows(&self.network, shape, Mode::Train)
+    }
+
+    /// What the layers of the network ask of a batch beyond its sizes.
+    pub(crate) fn rules(&self) -> InputRules {
+        self.memory.rules
+    }
+
     /// The thread pool, for a caller that keeps its threads awake for several passes.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
@@ -250,6 +263,7 @@ impl<T: Scalar> Memory<T> {
             d_state_end: none()?,
             gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
             buffers: Buffers::of(network)?,
+            rules: InputRules::of(network)?,
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
             lengths: Vec::new(),

@@ -24,6 +24,16 @@ pub(crate) fn check_width<T: Scalar>(input: usize, data: &Dataset<'_, T>) -> Res
     if data.width() == input { Ok(()) } else { Err(DataRule::Width { expected: input, found: data.width() }.into()) }
 }
 
+/// Refuses data that the network cannot take: of another width, or with inputs that are no indices of an embedding.
+pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
+    workspace: &Workspace<T, L>,
+    data: &Dataset<'_, T>,
+) -> Result<(), Error> {
+    check_width(workspace.dims().input, data)?;
+    let rules = workspace.rules();
+    data.check_indices(rules.vocabulary(), |inputs| rules.first_wrong(inputs))
+}
+
 /// The outputs for the samples of `data` in their order, each sample \[its output steps, output\].
 pub(crate) fn predict<T: Scalar, L: Layer<T>>(
     workspace: &mut Workspace<T, L>,
@@ -48,7 +58,7 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     data: &Dataset<'_, T>,
     y: &mut [T],
 ) -> Result<(), Error> {
-    check_width(workspace.dims().input, data)?;
+    check_inputs(workspace, data)?;
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
     let (per_step, width) = (per_step(workspace.network()), workspace.dims().output);
     let mut at_once = (ROWS / data.steps()).clamp(1, data.samples());

@@ -124,7 +124,7 @@ fn layer_whose_buffers_vary_is_refused() {
 }
 
 fn network() -> Sequential<f64> {
-    Sequential::input(2).layer(Centre(2)).linear(3).tanh().layer(Centre(3)).linear(1).build().unwrap()
+    Sequential::input(2).layer(Centre(2)).linear(3).batch_norm().tanh().layer(Centre(3)).linear(1).build().unwrap()
 }
 
 fn trainer(settings: TrainConfig) -> Trainer<f64, Sequential<f64>, MeanSquaredError, Sgd> {
@@ -143,7 +143,9 @@ fn model_and_trainer_hand_buffers_on() {
     let mut trainer = trainer(settings);
     trainer.fit(&data).unwrap();
     let buffers = trainer.workspace().buffers().to_vec();
-    assert!(buffers.iter().all(|&m| m != 0.5));
+    let untouched = Workspace::new(network(), BatchShape::batch(1)).unwrap().buffers().to_vec();
+    assert_eq!(untouched, [0.5, 0.5, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5]);
+    assert!(buffers.iter().zip(&untouched).all(|(m, untouched)| m != untouched), "{buffers:?}");
     let expected = bits(&trainer.predict(&data).unwrap());
     // A model without the trainer's buffers predicts from the initial ones.
     let plain = Model::new(network(), trainer.parameters().to_vec()).unwrap();

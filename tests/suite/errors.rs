@@ -4,7 +4,7 @@ use chainrule::{
     BatchShape, Blocks, DataRule, Error, Layer,
     activation::Tanh,
     dataset::{Batch, Dataset},
-    layer::{BranchScale, Dropout, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
+    layer::{BranchScale, Dropout, GroupNorm, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
     loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SmoothL1, Target},
     metrics::accuracy,
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
@@ -107,6 +107,8 @@ fn parameters_of_layers() {
     }
     refuses!(Sequential::<f64>::input(3).dropout(1.0).build(), Error::Parameter { .. }, ["dropout rate", "1"]);
     refuses!(LayerNorm::new(3).epsilon(0.0), Error::Parameter { .. }, ["epsilon", "positive"]);
+    refuses!(GroupNorm::new(6, 4), Error::Parameter { .. }, ["number of groups", "divisor of the width", "4"]);
+    refuses!(Sequential::<f64>::input(6).group_norm(0).build(), Error::Parameter { .. }, ["groups", "0"]);
     refuses!(PRelu::new(3).initial(NAN), Error::Parameter { .. }, ["slope", "finite", "NaN"]);
 }
 

@@ -4,8 +4,8 @@ use chainrule::{
     activation::{Elu, Gelu, Identity, Relu, Selu, Sigmoid, Softplus, Softsign, Swish, Tanh},
     cell_laws,
     layer::{
-        ActivationLayer, BranchScale, Dropout, GatedLinear, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu,
-        Residual, RmsNorm, Sequential, Softmax,
+        ActivationLayer, BatchNorm, BranchScale, Dropout, GatedLinear, GroupNorm, LastStep, LayerNorm, Linear,
+        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
     },
     layer_laws,
     recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
@@ -20,6 +20,20 @@ layer_laws!(prelu, PRelu::new(3));
 layer_laws!(prelu_per_unit, PRelu::new(3).per_unit());
 layer_laws!(layer_norm_of_two, LayerNorm::new(2));
 layer_laws!(layer_norm_plain, LayerNorm::new(4).without_affine());
+layer_laws!(group_norm, GroupNorm::new(6, 2).unwrap());
+layer_laws!(group_norm_plain, GroupNorm::new(6, 3).unwrap().without_affine());
+layer_laws!(batch_norm, BatchNorm::new(3));
+layer_laws!(batch_norm_plain, BatchNorm::new(17).without_affine());
+layer_laws!(
+    batch_norm_in_a_network,
+    Sequential::input(3)
+        .linear(4)
+        .batch_norm()
+        .relu()
+        .residual(|branch| branch.linear(4).batch_norm())
+        .build()
+        .unwrap()
+);
 layer_laws!(rms_norm_of_one, RmsNorm::new(1));
 layer_laws!(rms_norm_plain, RmsNorm::new(4).without_affine());
 layer_laws!(dropout, Dropout::new(4, 0.3).unwrap());
@@ -101,6 +115,7 @@ exact! {
     prelu: PRelu::new(3).per_unit(),
     layer_norm: LayerNorm::new(5),
     rms_norm: RmsNorm::new(5),
+    group_norm: GroupNorm::new(15, 3).unwrap(),
     dropout: Dropout::new(4, 0.5).unwrap(),
     last_step: LastStep::new(3),
     mean_over_steps: MeanOverSteps::new(3),

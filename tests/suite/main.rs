@@ -28,6 +28,8 @@ mod dual;
 #[cfg(feature = "std")]
 mod edges;
 mod eigenvalues;
+#[cfg(feature = "std")]
+mod embeddings;
 mod entry_points;
 #[cfg(feature = "std")]
 mod errors;
@@ -65,6 +67,8 @@ mod mutants;
 mod nesting;
 #[cfg(feature = "std")]
 mod node;
+#[cfg(feature = "std")]
+mod norms;
 #[cfg(feature = "std")]
 mod numbers;
 #[cfg(feature = "std")]

@@ -5,8 +5,9 @@ use chainrule::{
     BatchShape, Layer, Mode,
     activation::{Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, Context, Dropout, Forward, GatedLinear, LastStep, LayerNorm, Linear,
-        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax, initialize,
+        ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
+        GroupNorm, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
+        initialize,
     },
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
 };
@@ -31,6 +32,10 @@ fn layers(width: usize) -> Vec<(&'static str, Whole)> {
         ("LayerNorm", Box::new(LayerNorm::new(width))),
         ("LayerNorm", Box::new(LayerNorm::new(width).without_affine())),
         ("RmsNorm", Box::new(RmsNorm::new(width))),
+        ("GroupNorm", Box::new(GroupNorm::new(width, width).unwrap())),
+        ("Embedding", Box::new(Embedding::new(2, 3).columns(width))),
+        ("BatchNorm", Box::new(BatchNorm::new(width))),
+        ("BatchNorm", Box::new(BatchNorm::new(width).without_affine())),
         ("Dropout", Box::new(Dropout::new(width, 0.5).unwrap())),
         ("LastStep", Box::new(LastStep::new(width))),
         ("MeanOverSteps", Box::new(MeanOverSteps::new(width))),
@@ -116,6 +121,8 @@ fn slices(layer: &dyn Layer<f64>, shape: BatchShape<'_>, mode: Mode) -> Slices {
     ];
     let mut slices: Slices = zeros.into_iter().map(|(name, len)| (name, vec![0.5; len])).collect();
     slices.insert("w", initialize(layer, 1).unwrap());
+    // A number and an index.
+    slices.insert("x", vec![1.0; ins]);
     slices
 }
 

@@ -280,6 +280,10 @@ fn norms_of_narrow_rows() {
     };
     check(Sequential::input(8).layer(LayerNorm::new(8)).build().unwrap(), 6.0 / 5.0);
     check(Sequential::input(8).layer(RmsNorm::new(8)).build().unwrap(), 7.0 / 6.0);
+    // Two groups of four.
+    let network = Sequential::<f32>::input(8).group_norm(2).build().unwrap();
+    let decades = Prediction::of(&network, inputs).unwrap().decades().unwrap();
+    assert!((decades - (2f64.sqrt() / root).log10()).abs() < 1e-4, "{decades}");
     for (width, lost) in [(1, true), (2, true), (3, false)] {
         let network = Sequential::<f32>::input(width).layer(LayerNorm::new(width)).build().unwrap();
         let decades = Prediction::of(&network, inputs).unwrap().decades().unwrap();
@@ -484,4 +488,70 @@ fn it_prints_a_table() {
         |line: &str, column: &str| line.find(column).map(|at| line[..at].chars().count() + column.chars().count());
     let figure = lines[2].split_whitespace().last().unwrap();
     assert_eq!(ends(lines[2], figure), ends(lines[1], "φ′"), "{text}");
+}
+
+/// E φ′² and Var φ of a standard normal number, by Simpson's rule on each side of 0.
+fn moments_by_simpson(activation: &impl Activation) -> [f64; 2] {
+    let half = |sign: f64| {
+        let (n, end) = (20_000, 12.0);
+        let mut sums = [0.0; 3];
+        for i in 0..=n {
+            // Beside 0, where ReLU has a kink.
+            let z = sign * (f64::from(i) / f64::from(n) * end).max(1e-300);
+            let weight = if i == 0 || i == n { 1.0 } else { f64::from(2 + 2 * (i % 2)) };
+            let density =
+                weight * end / f64::from(n) / 3.0 * (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            let y = activation.value(z);
+            let slope = activation.derivative(z, y);
+            for (sum, value) in sums.iter_mut().zip([slope * slope, y, y * y]) {
+                *sum += density * value;
+            }
+        }
+        sums
+    };
+    let (left, right) = (half(-1.0), half(1.0));
+    let [slope, mean, square] = [0, 1, 2].map(|i| left[i] + right[i]);
+    [slope, square - mean * mean]
+}
+
+/// Per layer of weights, batch norm and activation, ‖g‖² grows by E φ′²/Var φ (Yang et al. 2019).
+fn growth_with_batch_norm(activation: impl Activation + Copy, limit: f64, measures: bool) {
+    const WIDTH: usize = 512;
+    const DEPTH: usize = 12;
+    let mut network = Sequential::<f32>::input(WIDTH);
+    for _ in 0..DEPTH {
+        network = network.layer(Linear::new(WIDTH, WIDTH).weights(He::normal())).batch_norm().activation(activation);
+    }
+    let network = network.build().unwrap();
+    let [slope, variance] = moments_by_simpson(&activation);
+    assert!((slope / variance - limit).abs() < 1e-4, "{slope} {variance}");
+    let prediction = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap();
+    assert!(prediction.links().iter().all(|link| link.basis == PredictionSource::Theory), "{prediction}");
+    // Layer l takes the gradient from its activation through its norm and its weights; the first has other inputs.
+    let growth = |decades: &dyn Fn(&str) -> f64, layers: std::ops::Range<usize>| {
+        let count = layers.len() as f64;
+        let all: f64 = layers.flat_map(|l| (3 * l..3 * l + 3).map(|link| decades(&link.to_string()))).sum();
+        10f64.powf(2.0 * all / count)
+    };
+    for l in 1..DEPTH {
+        let found = growth(&|name| prediction.link(name).unwrap().decades.unwrap(), l..l + 1);
+        assert!((found - slope / variance).abs() < 1e-4, "layer {l}: {found} for {limit}");
+    }
+    if !measures {
+        return;
+    }
+    let x = normals(256 * WIDTH, 3);
+    let budgets = budgets(&network, &x, BatchShape::batch(256), 1);
+    let measured =
+        growth(&|name| budgets[0].links().iter().find(|link| link.name == name).unwrap().decades(), 2..DEPTH - 1);
+    println!("{activation:?}: {measured:.4} a layer, predicted {limit:.4}");
+    assert!((measured / limit - 1.0).abs() < 0.02, "{activation:?}: {measured} for {limit}");
+}
+
+#[test]
+fn gradient_through_batch_norm_grows_as_predicted() {
+    let pi = std::f64::consts::PI;
+    growth_with_batch_norm(Relu, pi / (pi - 1.0), true);
+    growth_with_batch_norm(Tanh, 1.1778, true);
+    growth_with_batch_norm(Identity, 1.0, true);
 }

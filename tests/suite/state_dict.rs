@@ -61,7 +61,7 @@ fn imported_parameters_give_the_outputs_of_pytorch() {
     for case in &cases("recurrent") {
         let (network, names) = network(case);
         let mut w = vec![0.0; Layer::<f64>::dims(&network).parameters];
-        import_state_dict(&network, &mut w, &state_of(case), &names).unwrap();
+        import_state_dict(&network, &mut w, &mut [], &state_of(case), &names).unwrap();
         // Those that begin with a state are compared where that is given, in `parity`.
         if case["inputs"].get("h0").is_none() {
             let [steps, batch, _] = shape(&case["inputs"]["x"])[..] else { panic!() };
@@ -70,7 +70,7 @@ fn imported_parameters_give_the_outputs_of_pytorch() {
             compared += 1;
         }
         // Exported and imported again they are the same parameters, also through a file that another program reads.
-        let exported = export_state_dict(&network, &w, &names).unwrap();
+        let exported = export_state_dict(&network, &w, &[], &names).unwrap();
         let bytes = exported.to_bytes(Precision::F64).unwrap();
         assert_eq!(StateDict::from_bytes(&bytes).unwrap(), exported);
         let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -80,7 +80,7 @@ fn imported_parameters_give_the_outputs_of_pytorch() {
         }
         assert_eq!(exported.names().count(), state_of(case).names().count());
         let mut again = vec![0.0; w.len()];
-        import_state_dict(&network, &mut again, &exported, &names).unwrap();
+        import_state_dict(&network, &mut again, &mut [], &exported, &names).unwrap();
         assert_eq!(again, w, "{}", name(case));
     }
     assert_eq!(compared, 3);
@@ -92,7 +92,7 @@ fn names_and_shapes_are_those_of_the_modules() {
     let network = network.bidirectional(2, Gru::new()).linear(1).build().unwrap();
     let w = initialize(&network, 3).unwrap();
     let names = ModuleNames::new().module("0", "encoder.first").module("3", "block").module("4", "gru");
-    let state = export_state_dict(&network, &w, &names).unwrap();
+    let state = export_state_dict(&network, &w, &[], &names).unwrap();
     let mut expected = vec![
         ("encoder.first.weight", vec![4, 3]),
         ("encoder.first.bias", vec![4]),
@@ -116,16 +116,60 @@ fn names_and_shapes_are_those_of_the_modules() {
     assert_eq!(found, expected);
 }
 
+/// Running statistics are tensors of the module, too; its count of batches is not needed.
+#[test]
+fn batch_norm_group_norm_and_embedding_have_the_tensors_of_their_modules() {
+    let network = Sequential::<f64>::input(1).embedding(5, 4).group_norm(2).batch_norm();
+    let network = network.residual(|branch| branch.linear(4).batch_norm()).build().unwrap();
+    let names = ModuleNames::new().module("0", "words").module("2", "norm");
+    let (w, mut workspace) =
+        (initialize(&network, 3).unwrap(), Workspace::new(&network, BatchShape::batch(4)).unwrap());
+    workspace.forward(&w, &[0.0, 1.0, 4.0, 2.0], BatchShape::batch(4)).unwrap();
+    let buffers = workspace.buffers().to_vec();
+    let mut state = export_state_dict(&network, &w, &buffers, &names).unwrap();
+    let mut expected = vec![("words.weight", vec![5, 4])];
+    for module in ["1", "norm", "3.branch.1"] {
+        for what in
+            ["weight", "bias", "running_mean", "running_var"].into_iter().take(if module == "1" { 2 } else { 4 })
+        {
+            expected.push((String::leak(format!("{module}.{what}")), vec![4]));
+        }
+    }
+    expected.extend([("3.branch.0.weight", vec![4, 4]), ("3.branch.0.bias", vec![4])]);
+    expected.sort();
+    let found: Vec<_> = state.names().map(|name| (name, state.get(name).unwrap().shape.clone())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(state.get("norm.running_mean").unwrap().values, buffers[..4]);
+    assert_eq!(state.get("3.branch.1.running_var").unwrap().values, buffers[12..]);
+    state.insert("norm.num_batches_tracked", &[], vec![1.0]).unwrap();
+    let (mut w_again, mut again) = (vec![0.0; w.len()], vec![0.0; buffers.len()]);
+    import_state_dict(&network, &mut w_again, &mut again, &state, &names).unwrap();
+    assert_eq!((w_again, &again), (w.clone(), &buffers));
+    let refused = |state: &StateDict, buffers: &mut [f64]| {
+        import_state_dict(&network, &mut w.clone(), buffers, state, &names).unwrap_err()
+    };
+    assert!(matches!(refused(&state, &mut []), Error::Length { what: "the buffers", expected: 16, found: 0 }));
+    state.insert("norm.running_var", &[5], vec![1.0; 5]).unwrap();
+    let error = refused(&state, &mut again);
+    assert!(matches!(&error, Error::StateDict { tensor, .. } if tensor == "norm.running_var"), "{error}");
+    state.insert("norm.running_var", &[4], vec![f64::INFINITY; 4]).unwrap();
+    assert!(matches!(refused(&state, &mut again), Error::CheckpointValue { .. }));
+    assert_eq!(again, buffers);
+    state.insert("0.num_batches_tracked", &[], vec![1.0]).unwrap();
+    state.insert("norm.running_var", &[4], vec![1.0; 4]).unwrap();
+    assert!(refused(&state, &mut again).to_string().contains("0.num_batches_tracked"));
+}
+
 #[test]
 fn tensor_that_does_not_fit_is_named_and_nothing_changes() {
     let network = Sequential::<f32>::input(2).linear(3).build().unwrap();
     let w = initialize(&network, 1).unwrap();
-    let (names, good) = (ModuleNames::new(), export_state_dict(&network, &w, &ModuleNames::new()).unwrap());
+    let (names, good) = (ModuleNames::new(), export_state_dict(&network, &w, &[], &ModuleNames::new()).unwrap());
     let refused = |change: &dyn Fn(&mut StateDict), names: &ModuleNames| {
         let (mut state, mut w) = (good.clone(), w.clone());
         change(&mut state);
         let before = w.clone();
-        let error = import_state_dict(&network, &mut w, &state, names).unwrap_err();
+        let error = import_state_dict(&network, &mut w, &mut [], &state, names).unwrap_err();
         assert_eq!(w, before);
         error
     };
@@ -146,10 +190,10 @@ fn tensor_that_does_not_fit_is_named_and_nothing_changes() {
 
     let (mut state, mut w) = (good.clone(), w.clone());
     state.insert("1.weight", &[1], vec![0.0]).unwrap();
-    import_state_dict(&network, &mut w, &state, &ModuleNames::new().skip("1")).unwrap();
+    import_state_dict(&network, &mut w, &mut [], &state, &ModuleNames::new().skip("1")).unwrap();
     assert!(matches!(state.insert("a", &[2, 2], vec![0.0]), Err(Error::Length { .. })));
     assert!(state.insert("__metadata__", &[], vec![0.0]).is_err());
-    assert!(import_state_dict(&network, &mut w[1..], &state, &names).is_err());
+    assert!(import_state_dict(&network, &mut w[1..], &mut [], &state, &names).is_err());
 }
 
 #[test]
@@ -183,5 +227,5 @@ fn gru_whose_reset_gate_acts_first_is_refused() {
     let cell = Gru::new().variant(chainrule::recurrent::GruVariant::ResetBefore);
     let layer = Recurrent::new(2, 3, cell).weights(Normal { mean: 0.0, std: 1.0 });
     let w = initialize::<f64>(&layer, 1).unwrap();
-    assert!(matches!(export_state_dict::<f64>(&layer, &w, &ModuleNames::new()), Err(Error::StateDict { .. })));
+    assert!(matches!(export_state_dict::<f64>(&layer, &w, &[], &ModuleNames::new()), Err(Error::StateDict { .. })));
 }

@@ -165,6 +165,7 @@ fn networks_drawn_leave_no_layer_out() {
         "PRelu",
         "LayerNorm",
         "RmsNorm",
+        "GroupNorm",
         "Dropout",
         "Softmax",
         "GatedLinear",

@@ -19,7 +19,7 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
             let mut after: Vec<LayerSpec> = Vec::new();
             for layer in layers {
                 if let (LayerSpec::ActivationLayer { width, .. }, Some(before)) = (layer, after.last())
-                    && !matches!(before, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_))
+                    && !before.is_norm()
                 {
                     after.push(LayerSpec::LayerNorm(LayerNorm::new(*width)));
                     *added = true;

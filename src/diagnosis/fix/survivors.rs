@@ -88,13 +88,12 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     let weighs = |part: &LayerSpec| {
         matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
     };
-    let gains = |part: &LayerSpec| matches!(part, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_));
-    if weighs(parts[place].1) || gains(parts[place].1) {
+    if weighs(parts[place].1) || parts[place].1.is_norm() {
         return Vec::from([finding.layer.clone()]);
     }
     let mut found = Vec::new();
     for (path, part) in parts[..place].iter().rev() {
-        if weighs(part) || gains(part) {
+        if weighs(part) || part.is_norm() {
             found.push(path.clone());
         }
         if weighs(part) {

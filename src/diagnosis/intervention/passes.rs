@@ -105,7 +105,7 @@ impl Bench<'_> {
         }
         if alterations.contains(&Alteration::UnitGains) {
             let mut changed = false;
-            for (path, _) in spec.parts().iter().filter(|(_, part)| is_norm(part)) {
+            for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {
                 let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
                 let unit = |name: &str, value| Some((blocks.get(&format!("{prefix}{name}")).ok()?, value));
                 for (block, value) in [unit("gain", 1.0), unit("bias", 0.0)].into_iter().flatten() {
@@ -136,8 +136,4 @@ impl Bench<'_> {
         });
         Ok(seen.run().decades().last() - of_outputs.unwrap_or(0.0))
     }
-}
-
-fn is_norm(part: &LayerSpec) -> bool {
-    matches!(part, LayerSpec::LayerNorm(_) | LayerSpec::RmsNorm(_))
 }

@@ -27,7 +27,7 @@ impl Suite<'_, '_> {
         if given.x.len() <= 64 {
             for i in 0..given.x.len() {
                 for simple in [0.0, 1.0, libm::round(given.x[i]), libm::round(given.x[i] * 8.0) / 8.0] {
-                    let before = core::mem::replace(&mut given.x[i], simple);
+                    let before = core::mem::replace(&mut given.x[i], (self.admit)(simple));
                     if self.fails(part, &given, asked, scalar, 0) {
                         break;
                     }

@@ -163,6 +163,7 @@ impl Suite<'_, '_> {
                 let nudged = if value == 0.0 { BESIDE_ZERO * by } else { value * (1.0 + by) };
                 if scalar == 0 { nudged } else { f64::from(nudged as f32) }
             });
+            self.admit(&mut nudged.x);
             // A state of zero is where sequences begin: it stays.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);

@@ -14,7 +14,8 @@ impl Suite<'_, '_> {
     /// The numbers of the links that `layer` reports by itself, each with whether it does so in the backward pass.
     #[inline]
     fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
-        let given = draw(layer, shape, self.seed, 7).ok()?;
+        let mut given = draw(layer, shape, self.seed, 7).ok()?;
+        self.admit(&mut given.x);
         let reported = run(layer, &given, &Asked { watched: true, ..Asked::new(shape) }).ok()?.links;
         let structure = layer.structure();
         let names = structure.link_names(path);

@@ -2,6 +2,7 @@
 
 mod accuse;
 mod adjoint;
+mod draw;
 mod dropout;
 mod facts;
 mod gain;
@@ -13,23 +14,22 @@ mod repeat;
 mod rows;
 mod stepped;
 
+use draw::described;
+pub(super) use draw::{draw, unequal};
 use pass::{Asked, Given, Results, run};
 
 use super::{
-    Dual, Evidence, Law, Violations, caught,
+    Dual, Evidence, Law, Violations,
     law::{Trial, summary},
 };
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
-    kernel::reduce::norm,
     layer::{Layer, Mode},
-    random::{Normals, generator},
     scalar::{Scalar, scalar},
 };
 use alloc::{format, string::String, vec, vec::Vec};
-use core::fmt::Debug;
-use num_traits::Float;
+use core::{convert::identity, fmt::Debug};
 
 /// One layer in the three scalars its laws need. In `f32` and `f64` it runs as in training. On dual numbers it gives
 /// the derivative J v in a direction v.
@@ -56,21 +56,28 @@ impl<'a> Layers<'a> {
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
 /// The expression is evaluated once for each scalar. `shapes:` adds batch shapes, as
-/// [`layer_laws_at`](crate::testing::layer_laws_at) does.
+/// [`layer_laws_at`](crate::testing::layer_laws_at) does. `inputs:` makes inputs of normal numbers, as
+/// [`layer_laws_with`](crate::testing::layer_laws_with) does.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
 /// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm::new()).activation(Tanh).build().unwrap());
+/// # use chainrule::layer::Embedding;
+/// chainrule::layer_laws!(indices, Embedding::new(5, 2), inputs: |z: f64| z.abs().floor().min(4.0));
 /// ```
 #[macro_export]
 macro_rules! layer_laws {
-    ($(#[$attribute:meta])* $name:ident, $layer:expr $(, shapes: [$($shape:expr),* $(,)?])? $(,)?) => {
+    ($(#[$attribute:meta])* $name:ident, $layer:expr $(, shapes: [$($shape:expr),* $(,)?])?
+        $(, inputs: $inputs:expr)? $(,)?) => {
         $(#[$attribute])*
         #[test]
         fn $name() {
             let layers = $crate::testing::Layers { single: &$layer, double: &$layer, dual: &$layer };
             let shapes: &[$crate::BatchShape<'_>] = &[$($($shape),*)?];
-            $crate::testing::expect_lawful($crate::testing::layer_laws_at(layers, shapes, $crate::testing::seed()));
+            let inputs: &dyn Fn(f64) -> f64 = &::core::convert::identity;
+            $(let inputs: &dyn Fn(f64) -> f64 = &$inputs;)?
+            let seed = $crate::testing::seed();
+            $crate::testing::expect_lawful($crate::testing::layer_laws_with(layers, shapes, inputs, seed));
         }
     };
 }
@@ -162,8 +169,24 @@ pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations>
 /// As [`layer_laws`].
 #[inline]
 pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -> Result<Evidence, Violations> {
+    layer_laws_with(layers, shapes, &identity, seed)
+}
+
+/// [`layer_laws_at`], for a layer that does not take any numbers: `inputs` makes an input of a normal number, such as
+/// an index.
+///
+/// # Errors
+/// As [`layer_laws`].
+#[inline]
+pub fn layer_laws_with(
+    layers: Layers<'_>,
+    shapes: &[BatchShape<'_>],
+    inputs: &dyn Fn(f64) -> f64,
+    seed: u64,
+) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(summary(layers.double), seed);
-    try_layer(layers, shapes, Rows::Many, seed, "", &mut trial);
+    let suite = Suite::new(layers, seed, "", &mut trial);
+    Suite { admit: inputs, ..suite }.run(shapes, Rows::Many);
     trial.verdict()
 }
 
@@ -185,47 +208,7 @@ pub(super) fn try_layer(
     label: &str,
     trial: &mut Trial,
 ) {
-    let mut suite = Suite::new(layers, seed, label, trial);
-    suite.blocks_tile();
-    suite.needs_grow();
-    if suite.trial.broken(Law::BlocksTile)
-        || suite.trial.broken(Law::MemoryGrows)
-        || suite.draw(EXTENTS[0], 0).is_none()
-    {
-        return;
-    }
-    suite.initializes();
-    suite.repeatable(layers.single, "f32");
-    suite.repeatable(layers.double, "f64");
-    if suite.stopped() {
-        return;
-    }
-    for &shape in EXTENTS.iter().chain(shapes) {
-        suite.adjoint(shape, Mode::Train);
-        suite.one_scalar(layers.single, "f32", shape);
-        suite.one_scalar(layers.double, "f64", shape);
-        if suite.stopped() {
-            return;
-        }
-    }
-    for (inputs, shape, mode) in UNUSUAL {
-        suite.inputs = inputs;
-        suite.adjoint(shape, mode);
-    }
-    suite.inputs = USUAL;
-    if rows == Rows::Many {
-        suite.remainders();
-    }
-    suite.rows(layers.single, "f32");
-    suite.rows(layers.double, "f64");
-    suite.causal(layers.single, "f32");
-    suite.causal(layers.double, "f64");
-    suite.stepped(layers.single, "f32");
-    suite.stepped(layers.double, "f64");
-    suite.dropout_key();
-    suite.gain_bound();
-    suite.links();
-    suite.blocks_matter();
+    Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
 /// The adjoint alone, of two sequences.
@@ -241,6 +224,8 @@ struct Suite<'a, 't> {
     /// For each block, whether each gate had a gradient that is not zero; one entry for a block without gates.
     matters: Vec<Vec<bool>>,
     inputs: Inputs,
+    /// Makes an input that the layer takes of a number.
+    admit: &'a dyn Fn(f64) -> f64,
     /// The largest gain ‖J v‖/‖v‖ at usual inputs: the unit of rounding errors at unusual ones.
     gain: f64,
     trial: &'t mut Trial,
@@ -251,7 +236,54 @@ impl<'a, 't> Suite<'a, 't> {
     fn new(layers: Layers<'a>, seed: u64, label: &'a str, trial: &'t mut Trial) -> Self {
         let blocks = Blocks::collect(|visit| layers.double.blocks(visit));
         let matters = blocks.iter().map(|block| vec![false; block.gates.len().max(1)]).collect();
-        Suite { layers, seed, label, blocks, matters, inputs: USUAL, gain: 0.0, trial }
+        Suite { layers, seed, label, blocks, matters, inputs: USUAL, admit: &identity, gain: 0.0, trial }
+    }
+}
+
+impl Suite<'_, '_> {
+    /// Tries all laws.
+    #[inline]
+    fn run(mut self, shapes: &[BatchShape<'_>], rows: Rows) {
+        self.blocks_tile();
+        self.needs_grow();
+        if self.trial.broken(Law::BlocksTile)
+            || self.trial.broken(Law::MemoryGrows)
+            || self.draw(EXTENTS[0], 0).is_none()
+        {
+            return;
+        }
+        self.initializes();
+        self.repeatable(self.layers.single, "f32");
+        self.repeatable(self.layers.double, "f64");
+        if self.stopped() {
+            return;
+        }
+        for &shape in EXTENTS.iter().chain(shapes) {
+            self.adjoint(shape, Mode::Train);
+            self.one_scalar(self.layers.single, "f32", shape);
+            self.one_scalar(self.layers.double, "f64", shape);
+            if self.stopped() {
+                return;
+            }
+        }
+        for (inputs, shape, mode) in UNUSUAL {
+            self.inputs = inputs;
+            self.adjoint(shape, mode);
+        }
+        self.inputs = USUAL;
+        if rows == Rows::Many {
+            self.remainders();
+        }
+        self.rows(self.layers.single, "f32");
+        self.rows(self.layers.double, "f64");
+        self.causal(self.layers.single, "f32");
+        self.causal(self.layers.double, "f64");
+        self.stepped(self.layers.single, "f32");
+        self.stepped(self.layers.double, "f64");
+        self.dropout_key();
+        self.gain_bound();
+        self.links();
+        self.blocks_matter();
     }
 }
 
@@ -278,6 +310,12 @@ impl Suite<'_, '_> {
         self.blocks.iter().nth(i).expect("one of the blocks")
     }
 
+    /// Makes inputs of the layer of numbers.
+    #[inline]
+    fn admit(&self, x: &mut [f64]) {
+        x.iter_mut().for_each(|x| *x = (self.admit)(*x));
+    }
+
     /// Random values for a pass of this shape.
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
@@ -288,6 +326,7 @@ impl Suite<'_, '_> {
                     let first = row.first().copied().unwrap_or(0.0);
                     row.iter_mut().for_each(|x| *x = size * if alike { first } else { *x });
                 }
+                self.admit(&mut given.x);
                 let of = |values: Vec<f64>| state.map(|factor| values.iter().map(|value| factor * value).collect());
                 given.state = given.state.and_then(of);
                 given.dy.iter_mut().chain(given.d_state.iter_mut().flatten()).for_each(|dy| *dy *= gradient);
@@ -321,59 +360,4 @@ impl Suite<'_, '_> {
             }
         }
     }
-}
-
-/// Parameters, input, state and gradients of the output for a pass, all representable in `f32`.
-///
-/// # Errors
-/// The error or panic of `initialize`.
-#[inline]
-pub(super) fn draw(
-    layer: &dyn Layer<f64>,
-    shape: BatchShape<'_>,
-    seed: u64,
-    stream: u64,
-) -> Result<Given<f64>, String> {
-    let dims = layer.dims();
-    let mut rng = generator(seed.wrapping_mul(1_000_003).wrapping_add(stream));
-    let mut w = vec![0.0; dims.parameters];
-    let initialized = caught(|| layer.initialize(&mut w, &mut rng));
-    initialized.and_then(|result| result.map_err(|error| format!("{error}")))?;
-    let mut normals = Normals::new();
-    let mut normal = |scale: f64| f64::from((normals.next(&mut rng) * scale) as f32);
-    for block in &Blocks::collect(|visit| layer.blocks(visit)) {
-        // Parameters of 0 or 1 hide mistakes, so all are perturbed.
-        let w = &mut w[block.range.clone()];
-        let size = norm(w) / Float::sqrt(w.len().max(1) as f64);
-        let shift = if size == 0.0 { 0.3 } else { 0.1 * size };
-        w.iter_mut().for_each(|w| *w = f64::from((*w + normal(shift)) as f32));
-    }
-    let mut some = |count: usize| (0..count).map(|_| normal(1.0)).collect::<Vec<f64>>();
-    let states = layer.memory(shape, Mode::Train).state * shape.batch;
-    Ok(Given {
-        w,
-        x: some(shape.rows() * dims.input),
-        state: (states > 0).then(|| some(states)),
-        dy: some(layer.output_shape(shape).rows() * dims.output),
-        d_state: (states > 0).then(|| some(states)),
-    })
-}
-
-/// A batch shape in words, for a message.
-#[inline]
-fn described(shape: BatchShape<'_>) -> String {
-    let BatchShape { batch, steps, lengths, .. } = shape;
-    let samples = if batch == 1 { "1 sample".into() } else { format!("{batch} samples") };
-    match lengths {
-        Some(lengths) => format!("samples of {lengths:?} steps"),
-        None if steps == 1 => samples,
-        None => format!("{samples} of {steps} steps"),
-    }
-}
-
-/// The first index at which two slices differ in a bit. All NaN count as equal.
-pub(super) fn unequal<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
-    let same =
-        |(&a, &b): (&T, &T)| (a == b && a.is_sign_negative() == b.is_sign_negative()) || (a.is_nan() && b.is_nan());
-    a.iter().zip(b).position(|pair| !same(pair)).or((a.len() != b.len()).then_some(0))
 }

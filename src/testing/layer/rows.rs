@@ -13,9 +13,9 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Laws of layers with independent samples.
+    /// Laws of layers with independent samples, in the modes in which they are.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
-        if layer.samples() != Samples::Independent {
+        if layer.samples() == Samples::Coupled {
             return;
         }
         let ragged = BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) };
@@ -44,7 +44,7 @@ impl Suite<'_, '_> {
             return;
         }
         let Some(given) = self.draw(shape, 6) else { return };
-        // Coupled samples depend on all steps, except in inference.
+        // Coupled samples may depend on all steps, except in inference.
         let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
         for mode in training.into_iter().chain([Mode::Infer]) {
             let asked = Asked { mode, backward: false, ..Asked::new(shape) };
@@ -76,7 +76,8 @@ impl Suite<'_, '_> {
         let Some(given) = self.draw(shape, 4) else { return };
         let given = Given { state: None, d_state: None, ..given };
         // A dropout mask depends on the position of its sample, so reordered samples run without dropout.
-        let mode = if law == Law::Permutation { Mode::Evaluate } else { Mode::Train };
+        let evaluates = law == Law::Permutation || layer.samples() == Samples::CoupledInTraining;
+        let mode = if evaluates { Mode::Evaluate } else { Mode::Train };
         let asked = Asked { mode, ..Asked::new(shape) };
         let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
         let (dims, after) = (layer.dims(), layer.output_shape(shape));

@@ -67,6 +67,7 @@ pub struct PredictedLink {
 /// | activation | `A_l = ½ log10 E φ′(√q_l z)²` |
 /// | residual `x + s f(x)` | `½ log10(1 + s²χ_f)` in total, χ_f the branch's squared gain |
 /// | LayerNorm, RmsNorm | `−log10 σ`, σ² the row's variance or mean square |
+/// | BatchNorm | `−log10 σ`, σ² the variance of a unit over many rows: `σ_w² Var φ` after weights and an activation |
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
@@ -142,7 +143,10 @@ impl Prediction {
         node.check_depth().map_err(|rule| rule.at(""))?;
         let mut reader =
             Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps: inputs.steps };
-        let signal = Signal { spread: inputs.spread, normal: true };
+        // Rows are independent of each other. Only norms over them read their mean product.
+        let norms = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)));
+        let common = norms.then_some(inputs.spread.mean * inputs.spread.mean);
+        let signal = Signal { spread: inputs.spread, normal: true, common };
         let effect = reader.read(node, "", Some(signal))?;
         let mut links = reader.links;
         links.reverse();

@@ -63,12 +63,24 @@ impl Reader<'_> {
             }
             LayerSpec::LayerNorm(norm) => Ok(self.norm(node, path, signal, norm.width, norm.epsilon, true)),
             LayerSpec::RmsNorm(norm) => Ok(self.norm(node, path, signal, norm.width, norm.epsilon, false)),
+            LayerSpec::GroupNorm(norm) => Ok(self.norm(node, path, signal, norm.size(), norm.epsilon, true)),
+            LayerSpec::Embedding(embedding) => {
+                self.scales.lose();
+                // The gradient ends at the table: an index has none.
+                let spread = |(mean, variance)| Spread { mean, square: variance + mean * mean };
+                let common = |mean: f64| signal.and_then(|signal| signal.common).map(|_| mean * mean);
+                let moments = embedding.moments();
+                let after = moments.map(|of| Signal { spread: spread(of), normal: true, common: common(of.0) });
+                Ok(self.formula(node, path, Factor::Weights, [signal, after], Some(f64::NEG_INFINITY), 0.0))
+            }
+            LayerSpec::BatchNorm(norm) => self.batch_norm(node, path, signal, norm.epsilon),
             LayerSpec::Dropout(Dropout { rate, .. }) => {
                 self.scales.lose();
                 let keep = 1.0 - rate;
-                let after = signal.map(|Signal { spread, normal }| Signal {
-                    spread: Spread { square: spread.square / keep, ..spread },
-                    normal: normal && *rate == 0.0,
+                let after = signal.map(|before| Signal {
+                    spread: Spread { square: before.spread.square / keep, ..before.spread },
+                    normal: before.normal && *rate == 0.0,
+                    ..before
                 });
                 Ok(self.formula(node, path, Factor::Other, [signal, after], Some(-0.5 * libm::log10(keep)), 0.0))
             }
@@ -114,9 +126,11 @@ impl Reader<'_> {
         };
         let weight_variance = inputs as f64 * variance;
         self.scales.weights = Some([weight_variance, bias_variance]).filter(|_| bias_mean == 0.0);
-        let after = signal.map(|Signal { spread, .. }| {
-            let variance = weight_variance * spread.square + bias_variance;
-            Signal { spread: Spread { mean: bias_mean, square: variance + bias_mean * bias_mean }, normal: true }
+        let after = signal.map(|Signal { spread, common, .. }| {
+            let of_bias = bias_variance + bias_mean * bias_mean;
+            let sum = |mean_product: f64| weight_variance * mean_product + of_bias;
+            let spread = Spread { mean: bias_mean, square: sum(spread.square) };
+            Signal { spread, normal: true, common: common.map(sum) }
         });
         // The columns of Wᵀ are orthogonal: it keeps the norm of every gradient.
         let kept = weights.orthogonal_gain(shape).is_some() && inputs >= outputs;
@@ -148,12 +162,18 @@ impl Reader<'_> {
         let spread = Spread { mean: moments.mean(q), square: moments.square(q) };
         let kurtosis = moments.derivative_fourth(q) / (slope * slope);
         let beta = if kurtosis.is_finite() { 3.0 * (kurtosis - 1.0) / width.max(1) as f64 } else { 0.0 };
-        let after = Some(Signal { spread, normal: false }).filter(|_| spread.square.is_finite());
+        let correlation = |common: f64| ((common - before.spread.mean * before.spread.mean) / q).clamp(-1.0, 1.0);
+        let common = before.common.filter(|_| q > 0.0).map(|common| match correlation(common) {
+            0.0 => spread.mean * spread.mean,
+            c => moments.pair(q, c),
+        });
+        let after = Some(Signal { spread, normal: false, common }).filter(|_| spread.square.is_finite());
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// Predicts a norm. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if centred, otherwise `(I − uuᵀ/n)/σ`: it
-    /// removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before training.
+    /// Predicts a norm of groups of n = `width` values. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if centred,
+    /// otherwise `(I − uuᵀ/n)/σ`: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before
+    /// training.
     ///
     /// For a normal row, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
     /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
@@ -170,7 +190,7 @@ impl Reader<'_> {
         self.scales.lose();
         let Some(before) = signal else {
             // The output of LayerNorm has mean square 1, unless the variance of its input is near ε.
-            let after = Signal { spread: Spread { mean: 0.0, square: 1.0 }, normal: false };
+            let after = not_normal(Spread { mean: 0.0, square: 1.0 });
             return self.formula(node, path, Factor::Other, [None, centred.then_some(after)], None, 0.0);
         };
         let square = if centred { before.variance() } else { before.spread.square };
@@ -178,9 +198,33 @@ impl Reader<'_> {
         let left = width as f64 - if centred { 2.0 } else { 1.0 };
         let chance = if before.normal && left > 1.0 { left / (left - 1.0) } else { 1.0 };
         let mean = if centred { 0.0 } else { before.spread.mean / sigma };
-        let after = Signal { spread: Spread { mean, square: square / (square + epsilon) }, normal: before.normal };
+        let centre = if centred { before.spread.mean * before.spread.mean } else { 0.0 };
+        let common = before.common.map(|common| (common - centre) / (square + epsilon));
+        let spread = Spread { mean, square: square / (square + epsilon) };
+        let after = Signal { spread, normal: before.normal, common };
         let decades = if left > 0.0 { 0.5 * libm::log10(chance) - libm::log10(sigma) } else { f64::NEG_INFINITY };
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
+    }
+
+    /// Predicts a norm over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` of a column of N
+    /// rows, with gains of 1. σ² is the mean square of a unit's values without their mean product in two rows (Yang
+    /// et al. 2019).
+    pub(super) fn batch_norm(
+        &mut self,
+        node: &LayerSpec,
+        path: &str,
+        signal: Option<Signal>,
+        epsilon: f64,
+    ) -> Result<Effect, Error> {
+        self.scales.lose();
+        let Some((before, common)) = signal.and_then(|before| before.common.map(|common| (before, common))) else {
+            return self.sampled(node, path, signal);
+        };
+        let variance = (before.spread.square - common).max(0.0);
+        let spread = Spread { mean: 0.0, square: variance / (variance + epsilon) };
+        let after = Signal { spread, normal: before.normal, common: Some(0.0) };
+        let decades = -0.5 * libm::log10(variance + epsilon);
+        Ok(self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0))
     }
 
     /// Adds the one link of a layer that a formula describes.

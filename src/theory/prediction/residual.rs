@@ -73,7 +73,8 @@ impl Reader<'_> {
                 let mean = x.spread.mean + s * f.spread.mean;
                 let cross = 2.0 * s * x.spread.mean * f.spread.mean;
                 let square = x.spread.square + s * s * f.spread.square + cross;
-                Signal { spread: Spread { mean, square }, normal: x.normal && (f.normal || s == 0.0) }
+                let common = x.common.zip(f.common).map(|(x, f)| x + s * s * f + cross);
+                Signal { spread: Spread { mean, square }, normal: x.normal && (f.normal || s == 0.0), common }
             };
             let after = signal.zip(inner.signal).map(sum);
             let whole = if branch > 150.0 { branch } else { 0.5 * libm::log1p(libm::exp10(2.0 * branch)) * LOG10_E };

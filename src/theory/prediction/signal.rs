@@ -15,6 +15,9 @@ pub(super) struct Signal {
     pub spread: Spread,
     /// Whether the values are normal, as sums over many independent weights are.
     pub normal: bool,
+    /// The mean product of a unit's values in two rows. The variance of a unit over the rows of a batch is the mean
+    /// square without it. `None` where it is unknown.
+    pub common: Option<f64>,
 }
 
 impl Signal {
@@ -75,7 +78,7 @@ impl Scales {
 }
 
 pub(super) fn not_normal(spread: Spread) -> Signal {
-    Signal { spread, normal: false }
+    Signal { spread, normal: false, common: None }
 }
 
 pub(super) fn share(factor: Factor, decades: f64) -> Shares {

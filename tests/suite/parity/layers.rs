@@ -4,7 +4,7 @@ use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
-    layer::{ActivationLayer, GatedLinear, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
+    layer::{ActivationLayer, BatchNorm, GatedLinear, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Link,
     to_f64,
@@ -167,6 +167,47 @@ fn norm_layers_agree_with_pytorch() {
     }
     assert_eq!(seen, 6);
     println!("norms: worst {worst:.2e} in f64");
+}
+
+/// Training and evaluation: output, gradients, and the running statistics after the pass.
+fn batch_norm_case<T: Scalar>(case: &Value) -> f64 {
+    let number = |key: &str| case[key].as_f64().unwrap();
+    let (x, shape) = (rounded::<T>(&values(&case["x"])), BatchShape::batch(shape(&case["x"])[0]));
+    let layer = BatchNorm::new(x.len() / shape.batch).epsilon(number("eps")).unwrap();
+    let mut workspace = Workspace::new(layer.momentum(number("momentum")).unwrap(), shape).unwrap();
+    workspace.compute_input_gradient(true);
+    let joined = |of: &Value, names: [&str; 2]| names.iter().flat_map(|&name| values(&of[name])).collect::<Vec<_>>();
+    let w: Vec<T> = rounded(&joined(&case["params"], ["weight", "bias"]));
+    let cotangent = rounded::<T>(&values(&case["cotangent"]));
+    let mut worst = 0.0f64;
+    // Both modes begin with the same running statistics.
+    for (mode, expected, after) in
+        [(Mode::Train, case, "running_after"), (Mode::Evaluate, &case["eval"], "running_before")]
+    {
+        workspace.set_buffers(&rounded::<T>(&joined(&case["running_before"], ["mean", "var"]))).unwrap();
+        let output = workspace.forward_with(&w, &x, shape, mode, &mut ()).unwrap();
+        worst = worst.max(error(&widened(output.y), &values(&expected["output"])));
+        output.dy.copy_from_slice(&cotangent);
+        let dw = widened(workspace.backward(&w).unwrap());
+        worst = worst.max(error(&dw, &joined(&expected["grads"], ["weight", "bias"])));
+        worst = worst.max(error(&widened(workspace.input_gradient()), &values(&expected["grads"]["x"])));
+        worst = worst.max(error(&widened(workspace.buffers()), &joined(&case[after], ["mean", "var"])));
+    }
+    worst
+}
+
+#[test]
+fn batch_norm_layers_agree_with_pytorch() {
+    let all = cases("norms");
+    let all: Vec<_> = all.iter().filter(|case| name(case).starts_with("batch_norm")).collect();
+    assert_eq!(all.len(), 3);
+    let exact = cases("norms_true");
+    for case in all {
+        // With a mean of 1e4 PyTorch is off by 1e-12.
+        let case = exact.iter().find(|other| name(other) == name(case)).unwrap_or(case);
+        let multiple = if name(case) == "batch_norm" { 32.0 } else { 2e4 };
+        both(name(case), batch_norm_case::<f64>(case), batch_norm_case::<f32>(case), multiple);
+    }
 }
 
 #[test]

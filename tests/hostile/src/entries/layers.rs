@@ -10,8 +10,9 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BranchScale, Context, Dropout, Forward, GatedLinear, LastStep, LayerNorm, LayerSpec,
-        Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm, Sequential, Softmax, Structure, initialize,
+        ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
+        GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm,
+        Sequential, Softmax, Structure, initialize,
     },
     network::summary,
     recurrent::{
@@ -70,6 +71,110 @@ pub fn entries() -> Vec<Entry> {
             let other = c.flag();
             known::<f64>(c, if other { Box::new(layer.without_affine()) } else { Box::new(layer) })
         }),
+        entry(
+            5,
+            &[
+                "layer::GroupNorm::new",
+                "layer::GroupNorm::epsilon",
+                "layer::GroupNorm: Layer",
+                "layer::GroupNorm: Deserialize",
+                "network::Builder::group_norm",
+            ],
+            &[],
+            |c| {
+                let (width, groups, epsilon) = (c.size(), c.size(), c.about(1e-5));
+                let divides = groups > 0 && width.is_multiple_of(groups);
+                if c.flag() {
+                    let text = format!(
+                        "{{\"GroupNorm\":{{\"width\":{width},\"groups\":{groups},\"epsilon\":1e-5,\"affine\":true}}}}"
+                    );
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    let built = read.build::<f32>();
+                    ensure(built.is_err() || divides, || format!("{groups} groups of {width} values"))?;
+                    return drive::<f32>(c, built?, None);
+                }
+                if c.flag() {
+                    let network = Sequential::<f64>::input(width).group_norm(groups).build()?;
+                    return drive::<f64>(c, Box::new(network), None);
+                }
+                let layer = GroupNorm::new(width, groups);
+                ensure(layer.is_err() || divides, || format!("{groups} groups of {width} values"))?;
+                let layer = layer?.epsilon(epsilon);
+                ensure(layer.is_err() || epsilon.is_normal() && epsilon > 0.0, || format!("ε = {epsilon:e}"))?;
+                let layer = layer?;
+                let layer = if c.flag() { layer.without_affine() } else { layer };
+                drive::<f32>(c, Box::new(layer), None)
+            },
+        ),
+        entry(
+            6,
+            &[
+                "layer::BatchNorm::new",
+                "layer::BatchNorm::epsilon",
+                "layer::BatchNorm::momentum",
+                "layer::BatchNorm: Layer",
+                "layer::BatchNorm: Deserialize",
+            ],
+            &[],
+            |c| {
+                let (width, epsilon, momentum) = (c.size(), c.about(1e-5), c.about(0.1));
+                let valid = epsilon.is_normal() && epsilon > 0.0 && (0.0..=1.0).contains(&momentum);
+                if c.flag() {
+                    let node = c.width();
+                    let text = format!(
+                        "{{\"BatchNorm\":{{\"width\":{node},\"epsilon\":1e-5,\"momentum\":{momentum:?},\"affine\":true}}}}"
+                    );
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    let built = read.build::<f32>();
+                    ensure(built.is_err() || (0.0..=1.0).contains(&momentum), || format!("momentum {momentum:e}"))?;
+                    return drive::<f32>(c, built?, None);
+                }
+                if c.flag() {
+                    let network = Sequential::<f64>::input(width).batch_norm().build()?;
+                    return drive::<f64>(c, Box::new(network), None);
+                }
+                let layer = BatchNorm::new(width).epsilon(epsilon).and_then(|layer| layer.momentum(momentum));
+                ensure(layer.is_err() || valid, || format!("ε = {epsilon:e}, momentum {momentum:e}"))?;
+                let layer = layer?;
+                let layer = if c.flag() { layer.without_affine() } else { layer };
+                drive::<f32>(c, Box::new(layer), None)
+            },
+        ),
+        entry(
+            6,
+            &[
+                "layer::Embedding::new",
+                "layer::Embedding::columns",
+                "layer::Embedding::padding",
+                "layer::Embedding::weights",
+                "layer::Embedding: Layer",
+                "layer::Embedding: Deserialize",
+                "network::Builder::embedding",
+            ],
+            &[],
+            |c| {
+                let (vocabulary, dimension, columns) = (c.size(), c.size(), c.size());
+                if c.flag() {
+                    let builder = Sequential::<f32>::input(c.width()).embedding(c.width(), c.width());
+                    let network = builder.layer(Linear::new(c.width(), 2)).build()?;
+                    return drive::<f32>(c, Box::new(network), None);
+                }
+                if c.flag() {
+                    let node = serde_json::to_string(&Layer::<f64>::spec(&Embedding::new(5, 2).padding(1)?));
+                    let text = corrupt(c, node.unwrap_or_default());
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    return drive::<f64>(c, read.build()?, None);
+                }
+                let mut layer = Embedding::new(vocabulary, dimension).columns(columns).weights(c.initializer());
+                if c.flag() {
+                    let padding = c.size();
+                    let padded = layer.padding(padding);
+                    ensure(padded.is_err() || padding < vocabulary, || format!("{padding} of {vocabulary}"))?;
+                    layer = padded?;
+                }
+                drive::<f64>(c, Box::new(layer), None)
+            },
+        ),
         entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {
             let rate = c.real();
             let layer = Dropout::new(c.size(), rate);

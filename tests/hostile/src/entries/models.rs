@@ -55,6 +55,7 @@ pub fn entries() -> Vec<Entry> {
             6,
             &[
                 "model::Model::new",
+                "model::Model::with_buffers",
                 "model::Model::predict",
                 "model::Model::predict_classes",
                 "model::Model::probabilities",
@@ -67,7 +68,8 @@ pub fn entries() -> Vec<Entry> {
                 let network = c.legal(3, 2).build::<f32>()?;
                 let count = Layer::<f32>::dims(&network).parameters;
                 let w = if c.once_in(3) { c.slice::<f32>(count.min(1 << 16)) } else { initialize(&*network, 1)? };
-                let model = Model::new(network, w)?;
+                let (model, buffers) = (Model::new(network, w)?, c.slice::<f32>(1));
+                let model = if c.once_in(4) { model.with_buffers(&buffers)? } else { model };
                 ensure(model.parameters().iter().all(|w| w.is_finite()), || "a parameter is not finite".into())?;
                 used(c, &model)
             },
@@ -163,7 +165,7 @@ pub fn entries() -> Vec<Entry> {
                     names = names.module(&c.text(), &c.text()).stacked(&c.text(), &c.text(), c.size());
                     names = names.skip(&c.text());
                 }
-                let mut state = export_state_dict(&*network, &w, &names)?;
+                let mut state = export_state_dict(&*network, &w, &[], &names)?;
                 let name = c.text();
                 let inserted = c.flag() && {
                     let (shape, values) = ([c.size(), c.size()], c.slice::<f64>(4));
@@ -183,7 +185,7 @@ pub fn entries() -> Vec<Entry> {
                 let _ = std::fs::remove_file(&path);
                 saved?;
                 let mut again = vec![0.0; c.length(w.len())];
-                import_state_dict(&*network, &mut again, &loaded?, &names)?;
+                import_state_dict(&*network, &mut again, &mut [], &loaded?, &names)?;
                 ensure(again.len() == w.len() && again.iter().all(|w| w.is_finite()), || format!("{again:?}"))
             },
         ),

@@ -18,7 +18,7 @@ use chainrule::{
     recurrent::Lstm,
     testing::{
         Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
-        layer_laws_at, loss_laws, measure_derivative, monitor_laws,
+        layer_laws_at, layer_laws_with, loss_laws, measure_derivative, monitor_laws,
         strategies::{
             Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
             loss_cases, losses, networks, optimizers, transforms, values, widths,
@@ -88,6 +88,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::cell_laws",
                 "testing::layer_laws",
                 "testing::layer_laws_at",
+                "testing::layer_laws_with",
                 "testing::Layers {}",
                 "testing::Layers::of",
             ],
@@ -102,7 +103,9 @@ pub fn entries() -> Vec<Entry> {
                     let linear = Linear::new(3, 2);
                     let layers = Layers::of(&linear);
                     let shape = [chainrule::BatchShape::sequences(2, 5)];
-                    let kept = layer_laws(layers, seed).is_ok() && layer_laws_at(layers, &shape, seed).is_ok();
+                    let kept = layer_laws(layers, seed).is_ok()
+                        && layer_laws_at(layers, &shape, seed).is_ok()
+                        && layer_laws_with(layers, &shape, &|z| z.floor(), seed).is_ok();
                     ensure(kept, || format!("a lawful layer is accused with seed {seed}"))
                 }
             },

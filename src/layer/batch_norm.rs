@@ -1,0 +1,384 @@
+//! Normalisation of each column over the rows of a batch.
+
+use super::{
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples,
+    list::{Fact, ListedLayer, fact},
+    norm::check_epsilon,
+    norm_statistics::{STATISTICS, gain_over_epsilon, inverse_deviation, loses_squares, scale_of},
+};
+use crate::{
+    batch_shape::BatchShape,
+    block::{Block, Role},
+    error::{Error, require},
+    kernel::{
+        register_block::{LANES, load_block, store_block},
+        sums::add_sums,
+    },
+    monitor::Factor,
+    scalar::{Scalar, is_narrow, scalar, to_f64},
+};
+use alloc::{vec, vec::Vec};
+use rand_core::Rng;
+
+/// Each column shifted to mean 0 and scaled to variance 1 over the rows of the batch:
+/// `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
+///
+/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: of all steps of all samples,
+/// at their own lengths. Each pass of training moves the running statistics, `m ← (1 − momentum) m + momentum μ`,
+/// and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. They begin at 0 and 1. In the other modes, μ = m and
+/// σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
+/// `dx = γ/s ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`.
+///
+/// One row has no variance: `y = β`, `dx = 0`, and the running statistics stay. A workspace refuses such a training
+/// pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch in parts, by
+/// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), is normalized part by part. The statistics
+/// of a column that are not finite are not taken over.
+///
+/// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
+///
+/// # Shapes
+/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct BatchNorm {
+    pub(crate) width: usize,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub(crate) epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    momentum: f64,
+    affine: bool,
+}
+
+/// A block of columns.
+type Columns<W> = [W; LANES];
+
+/// The statistics of a block of columns, as [`Statistics`](super::norm_statistics::Statistics): scale, mean in two
+/// parts, and 1/σ.
+type ColumnStatistics<W> = [Columns<W>; STATISTICS];
+
+impl BatchNorm {
+    /// The norm of rows of `width` values.
+    pub const fn new(width: usize) -> Self {
+        BatchNorm { width, epsilon: 1e-5, momentum: 0.1, affine: true }
+    }
+
+    /// Sets ε, which is added to the variance.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `epsilon` is a positive normal number.
+    pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
+        check_epsilon(epsilon).map(|()| BatchNorm { epsilon, ..self })
+    }
+
+    /// Sets the share of a batch in the running statistics.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `momentum` is from 0 to 1.
+    pub fn momentum(self, momentum: f64) -> Result<Self, Error> {
+        check_momentum(momentum).map(|()| BatchNorm { momentum, ..self })
+    }
+
+    /// Leaves the learned gain and bias out.
+    #[must_use]
+    pub fn without_affine(self) -> Self {
+        BatchNorm { affine: false, ..self }
+    }
+
+    /// The number of gains and biases.
+    fn parameters(&self) -> usize {
+        if self.affine { self.width.saturating_mul(2) } else { 0 }
+    }
+
+    /// Gain and bias of the columns from `j`.
+    fn affine_of<T: Scalar, W: Scalar>(&self, w: &[T], j: usize, wide: impl Fn(T) -> W) -> [Columns<W>; 2] {
+        if !self.affine {
+            return [[W::one(); LANES], [W::zero(); LANES]];
+        }
+        let (gain, bias) = w.split_at(self.width);
+        [gain, bias].map(|w| load_block::<_, LANES>(w, j).map(&wide))
+    }
+
+    /// The statistics of the columns of `x` from `j`, and their mean square deviations times the square of the scale.
+    fn of_batch<T: Scalar, W: Scalar>(
+        &self,
+        x: &[T],
+        j: usize,
+        wide: impl Fn(T) -> W + Copy + Sync,
+    ) -> (ColumnStatistics<W>, Columns<W>) {
+        let mut scale = [W::one(); LANES];
+        let (statistics, square) = self.of_scaled(x, j, scale, wide);
+        for i in 0..LANES.min(self.width - j) {
+            if loses_squares(square[i], statistics[3][i]) {
+                let column = x.iter().skip(j + i).step_by(self.width).map(|&x| wide(x).abs());
+                let most = column.fold(W::zero(), |most, x| if x > most || x.is_nan() { x } else { most });
+                // A column of zeros, or of what is not finite, stays so.
+                if most.is_finite() && !most.is_zero() {
+                    scale[i] = scale_of(most, self.epsilon);
+                }
+            }
+        }
+        if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
+    }
+
+    /// [`of_batch`](Self::of_batch) of columns that are multiplied by `scale`.
+    fn of_scaled<T: Scalar, W: Scalar>(
+        &self,
+        x: &[T],
+        j: usize,
+        scale: Columns<W>,
+        wide: impl Fn(T) -> W + Copy + Sync,
+    ) -> (ColumnStatistics<W>, Columns<W>) {
+        let rows = x.len() / self.width;
+        let n = scalar::<W>(rows as f64);
+        let scaled = move |row: &[T]| -> Columns<W> {
+            let x = load_block::<_, LANES>(row, j);
+            core::array::from_fn(|i| wide(x[i]) * scale[i])
+        };
+        let all = || x.chunks(self.width).map(scaled);
+        let mean = sum(rows, all).map(|sum| sum / n);
+        let rest = sum(rows, || all().map(|x| core::array::from_fn(|i| x[i] - mean[i]))).map(|sum| sum / n);
+        let squares = || {
+            all().map(|x| {
+                let distance: Columns<W> = core::array::from_fn(|i| (x[i] - mean[i]) - rest[i]);
+                distance.map(|distance| distance * distance)
+            })
+        };
+        let square = sum(rows, squares).map(|sum| sum / n);
+        let inverse = core::array::from_fn(|i| inverse_deviation(square[i], self.epsilon, scale[i]));
+        ([scale, mean, rest, inverse], square)
+    }
+
+    /// The running statistics of the columns from `j`: those of `buffers` or, without, the first ones.
+    fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
+        let [mean, variance] = match buffers.split_at_checked(self.width) {
+            Some((mean, variance)) if variance.len() == self.width => {
+                [mean, variance].map(|of| load_block::<_, LANES>(of, j).map(&wide))
+            }
+            _ => [[W::zero(); LANES], [W::one(); LANES]],
+        };
+        let inverse = variance.map(|variance| inverse_deviation(variance, self.epsilon, W::one()));
+        [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
+    }
+
+    /// Moves the running statistics of the columns from `j` towards those of a batch of `rows` rows.
+    fn run<T: Scalar, W: Scalar>(
+        &self,
+        buffers: &mut [T],
+        j: usize,
+        (statistics, square): (&ColumnStatistics<W>, &Columns<W>),
+        rows: usize,
+        wide: impl Fn(T) -> W,
+        round: impl Fn(W) -> T,
+    ) {
+        let Some((means, variances)) = buffers.split_at_mut_checked(self.width) else { return };
+        let share = scalar::<W>(self.momentum);
+        let unbiased = scalar::<W>(rows as f64 / (rows - 1) as f64);
+        let [scale, mean, rest, _] = statistics;
+        for (i, (m, v)) in means[j..].iter_mut().zip(&mut variances[j..]).take(LANES).enumerate() {
+            let mean = (mean[i] + rest[i]) / scale[i];
+            let variance = square[i] * unbiased / scale[i] / scale[i];
+            let moved = |from: T, to: W| round((W::one() - share) * wide(from) + share * to);
+            let next = (moved(*m, mean), moved(*v, variance));
+            if next.0.is_finite() && next.1.is_finite() {
+                (*m, *v) = next;
+            }
+        }
+    }
+
+    /// The forward pass with the arithmetic of `W`; `wide` and `round` convert.
+    fn forward_in<T: Scalar, W: Scalar>(
+        &self,
+        w: &[T],
+        mut pass: Forward<'_, T>,
+        wide: impl Fn(T) -> W + Copy + Sync,
+        round: impl Fn(W) -> T + Copy + Sync,
+    ) {
+        let (rows, mode, width) = (pass.ctx.shape.rows(), pass.ctx.mode, self.width);
+        for j in (0..width).step_by(LANES) {
+            let statistics = match mode {
+                Mode::Train => {
+                    let (statistics, square) = self.of_batch(pass.x, j, wide);
+                    if let Some(buffers) = pass.ctx.buffers_to_update().filter(|_| rows > 1) {
+                        self.run(buffers, j, (&statistics, &square), rows, wide, round);
+                    }
+                    statistics
+                }
+                Mode::Evaluate | Mode::Infer => self.running(pass.ctx.buffers(), j, wide),
+            };
+            let [gain, bias] = self.affine_of(w, j, wide);
+            for (x, y) in pass.x.chunks(width).zip(pass.y.chunks_mut(width)) {
+                let unit = unit(&statistics, load_block(x, j).map(wide));
+                store_block::<_, LANES>(y, j, core::array::from_fn(|i| round(gain[i] * unit[i] + bias[i])));
+            }
+            if mode.saves() && !is_narrow::<T>() {
+                for (saved, of) in pass.saved.chunks_mut(width).zip(statistics) {
+                    store_block(saved, j, of.map(round));
+                }
+            }
+        }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
+    }
+
+    /// In training `dx = γ/σ ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`; else `dx = γ/σ ⊙ dy`.
+    /// `dγ = Σ dy ⊙ u`, `dβ = Σ dy`.
+    fn backward_in<T: Scalar, W: Scalar>(
+        &self,
+        w: &[T],
+        pass: Backward<'_, T>,
+        wide: impl Fn(T) -> W + Copy + Sync,
+        round: impl Fn(W) -> T + Copy + Sync,
+    ) {
+        let (rows, mode, width) = (pass.ctx.shape.rows(), pass.ctx.mode, self.width);
+        let n = scalar::<W>(rows as f64);
+        let (d_gain, d_bias) = pass.dw.split_at_mut(if self.affine { width } else { 0 });
+        let mut dx = pass.dx;
+        for j in (0..width).step_by(LANES) {
+            let statistics = match mode {
+                _ if !is_narrow::<T>() => {
+                    core::array::from_fn(|k| load_block(&pass.saved[k * width..][..width], j).map(wide))
+                }
+                Mode::Train => self.of_batch(pass.x, j, wide).0,
+                Mode::Evaluate | Mode::Infer => self.running(pass.ctx.buffers(), j, wide),
+            };
+            let each = || {
+                let rows = pass.x.chunks(width).zip(pass.dy.chunks(width));
+                rows.map(|(x, dy)| (unit(&statistics, load_block(x, j).map(wide)), load_block(dy, j).map(wide)))
+            };
+            // STEP 1: Σ dy and Σ dy ⊙ u. Where a sum overflows, of shares of the gradient that cannot.
+            let sums = |share: W| {
+                let of_dy = sum(rows, || each().map(|(_, dy)| dy.map(|dy| dy * share)));
+                let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| dy[i] * share * u[i]));
+                [of_dy, sum(rows, of_dyu)]
+            };
+            let (mut share, mut totals) = (W::one(), sums(W::one()));
+            if !totals.iter().flatten().all(|sum| sum.is_finite()) {
+                share = (n * n).recip();
+                totals = sums(share);
+            }
+            // STEP 2: dβ and dγ.
+            for (block, sums) in totals.iter().enumerate() {
+                let d = if block == 0 { &mut *d_bias } else { &mut *d_gain };
+                if self.affine && pass.trainable.block(1 - block) {
+                    d[j..].iter_mut().zip(sums).for_each(|(d, &sum)| *d += round(sum / share));
+                }
+            }
+            // STEP 3: dx.
+            let Some(dx) = dx.as_deref_mut() else { continue };
+            let [gain, _] = self.affine_of(w, j, wide);
+            let [scale, _, _, inverse] = statistics;
+            let means =
+                if mode == Mode::Train { totals.map(|of| of.map(|sum| sum / n)) } else { [[W::zero(); LANES]; 2] };
+            for (dx, (u, dy)) in dx.chunks_mut(width).zip(each()) {
+                let of = |i: usize| {
+                    let d = dy[i] * share - means[0][i] - u[i] * means[1][i];
+                    round(gain[i] * d * inverse[i] * scale[i] / share)
+                };
+                store_block::<_, LANES>(dx, j, core::array::from_fn(of));
+            }
+        }
+        if let Some(dx) = dx {
+            pass.ctx.report_backward(Factor::Other, pass.dy, dx);
+        }
+    }
+}
+
+/// The sums of blocks of columns over so many rows.
+fn sum<W: Scalar, I: Iterator<Item = Columns<W>>>(rows: usize, terms: impl Fn() -> I + Sync) -> Columns<W> {
+    let mut sums = [W::zero(); LANES];
+    add_sums(rows, &mut sums, |_| terms());
+    sums
+}
+
+/// `u = (x − μ)/σ`.
+fn unit<W: Scalar>([scale, mean, rest, inverse]: &ColumnStatistics<W>, x: Columns<W>) -> Columns<W> {
+    core::array::from_fn(|i| ((x[i] * scale[i] - mean[i]) - rest[i]) * inverse[i])
+}
+
+fn check_momentum(momentum: f64) -> Result<(), Error> {
+    require((0.0..=1.0).contains(&momentum), "momentum of a batch norm", "from 0 to 1", momentum)
+}
+
+impl ListedLayer for BatchNorm {
+    fn facts(&self) -> Vec<Fact> {
+        vec![fact("width", self.width), fact("epsilon", self.epsilon), fact("affine", self.affine)]
+    }
+
+    fn training_facts(&self) -> Vec<Fact> {
+        vec![fact("momentum", self.momentum)]
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_epsilon(self.epsilon)?;
+        check_momentum(self.momentum)
+    }
+}
+
+impl<T: Scalar> Layer<T> for BatchNorm {
+    fn dims(&self) -> Dims {
+        Dims::new(self.width, self.width, self.parameters())
+    }
+
+    /// Saved: the statistics of each column. In narrow formats they are computed again.
+    fn memory(&self, _shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let saved = if mode.saves() && !is_narrow::<T>() { self.width.saturating_mul(STATISTICS) } else { 0 };
+        MemorySizes::new(saved, 0, 0).buffers(self.width.saturating_mul(2))
+    }
+
+    fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
+        w.fill(T::zero());
+        if self.affine {
+            w[..self.width].fill(T::one());
+        }
+        Ok(())
+    }
+
+    fn initialize_buffers(&self, buffers: &mut [T]) {
+        buffers[self.width..].fill(T::one());
+    }
+
+    fn samples(&self) -> Samples {
+        Samples::CoupledInTraining
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y()
+    }
+
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        if self.affine {
+            visit(Block::new("gain", 0, [self.width, 1], Role::Gain));
+            visit(Block::new("bias", self.width, [self.width, 1], Role::Bias));
+        }
+    }
+
+    /// `max |γ|/√ε`, for the whole batch.
+    ///
+    /// In training, the Jacobian of a column over N rows is `γ (I − 11ᵀ/N − uuᵀ/N)/σ`: the matrix between has
+    /// eigenvalues between 0 and 1, and σ ≥ √ε. In the other modes it is `γ/σ`.
+    fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
+        let gains = self.affine.then(|| &w[..self.width.min(w.len())]);
+        Some(gain_over_epsilon(gains, self.epsilon).get())
+    }
+
+    fn spec(&self) -> LayerSpec {
+        LayerSpec::BatchNorm(self.clone())
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        pass.check("BatchNorm", self, w);
+        if is_narrow::<T>() {
+            self.forward_in(w, pass, to_f64::<T>, scalar::<T>);
+        } else {
+            self.forward_in(w, pass, |x| x, |x| x);
+        }
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        pass.check("BatchNorm", self, w);
+        if is_narrow::<T>() {
+            self.backward_in(w, pass, to_f64::<T>, scalar::<T>);
+        } else {
+            self.backward_in(w, pass, |x| x, |x| x);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Mean and deviation of the values that a norm scales, over the whole range of the number format.
+
+use crate::{
+    linalg::Upper,
+    scalar::{Scalar, scalar, to_f64},
+};
+use num_traits::Float;
+
+/// The number of values in [`Statistics`].
+pub(super) const STATISTICS: usize = 4;
+
+/// Statistics of values x, as they are saved: the scale s, the mean of s x in two parts, and 1/σ of s x.
+///
+/// s is 1, but for values whose squares overflow or vanish. Where the mean is far larger than the spread, its first
+/// part alone would be off by a visible share of the spread.
+#[derive(Clone, Copy)]
+pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
+
+impl<W: Scalar> Statistics<W> {
+    /// Those of `x`, of mean 0 unless `centred`.
+    pub(super) fn of<T: Scalar>(x: &[T], epsilon: f64, centred: bool, wide: impl Fn(T) -> W + Copy + Sync) -> Self {
+        let (statistics, square) = Self::scaled(x, W::one(), epsilon, centred, wide);
+        if !loses_squares(square, statistics.0[3]) {
+            return statistics;
+        }
+        let most = x.iter().fold(W::zero(), |most, &x| if wide(x).abs() > most { wide(x).abs() } else { most });
+        // A row of zeros, or of what is not finite, stays so.
+        if most.is_zero() || most.is_infinite() || x.iter().any(|x| x.is_nan()) {
+            return statistics;
+        }
+        Self::scaled(x, scale_of(most, epsilon), epsilon, centred, wide).0
+    }
+
+    /// The statistics of `scale · x`, and its mean square without ε.
+    fn scaled<T: Scalar>(
+        x: &[T],
+        scale: W,
+        epsilon: f64,
+        centred: bool,
+        wide: impl Fn(T) -> W + Copy + Sync,
+    ) -> (Self, W) {
+        let n = scalar::<W>(x.len() as f64);
+        let (mut mean, mut rest) = (W::zero(), W::zero());
+        if centred {
+            mean = x.iter().fold(W::zero(), |sum, &x| sum + wide(x) * scale) / n;
+            rest = x.iter().fold(W::zero(), |sum, &x| sum + (wide(x) * scale - mean)) / n;
+        }
+        let distance = |x: T| (wide(x) * scale - mean) - rest;
+        let square = x.iter().fold(W::zero(), |sum, &x| sum + distance(x) * distance(x)) / n;
+        (Statistics([scale, mean, rest, inverse_deviation(square, epsilon, scale)]), square)
+    }
+
+    /// `(x − μ)/σ`.
+    pub(super) fn unit(&self, x: W) -> W {
+        let [scale, mean, rest, inverse] = self.0;
+        ((x * scale - mean) - rest) * inverse
+    }
+
+    /// `d/σ`.
+    pub(super) fn over_deviation(&self, d: W) -> W {
+        let [scale, _, _, inverse] = self.0;
+        d * inverse * scale
+    }
+}
+
+/// `1/√(σ² + s²ε)`, given the mean square σ² of values times the scale s.
+pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) -> W {
+    let epsilon = scalar::<W>(epsilon * to_f64(scale) * to_f64(scale));
+    let most = square + epsilon;
+    // Equal values, where ε is below the format.
+    let most = if most.is_zero() { W::min_positive_value() } else { most };
+    most.sqrt().recip()
+}
+
+/// Whether squares overflowed or vanished. Those that vanish are nothing beside a larger mean square. An ε beyond the
+/// format leaves an inverse of 0.
+pub(super) fn loses_squares<W: Scalar>(square: W, inverse: W) -> bool {
+    !(square.is_finite() && !inverse.is_zero() && square >= W::min_positive_value() / W::epsilon())
+}
+
+/// The scale for values of up to `most`: a power of two, so that only what matters is rounded. ε times its square is
+/// at most about 2⁸⁰.
+pub(super) fn scale_of<W: Scalar>(most: W, epsilon: f64) -> W {
+    let size = Float::max(to_f64(most), Float::sqrt(epsilon) * SMALL);
+    let power = libm::ilogb(size).clamp(-exponent::<W>(), exponent::<W>());
+    scalar(libm::ldexp(1.0, -power))
+}
+
+/// `max |γ|/√ε`, with gains of 1 where there are none.
+pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) -> Upper {
+    let gain = match gains {
+        Some(gains) => gains.iter().fold(Upper::ZERO, |most, &gain| most.max(Upper::of(to_f64(gain)))),
+        None => Upper::ONE,
+    };
+    let rounded = to_f64(scalar::<T>(epsilon));
+    let epsilon = if rounded < epsilon { rounded } else { epsilon };
+    // A root is off by half a unit in its last place: the float below it is below the true one.
+    gain.over(Float::sqrt(epsilon).next_down())
+}
+
+/// Values smaller than this share of √ε are as good as zero beside it.
+const SMALL: f64 = 1.0 / (1u64 << 40) as f64;
+
+/// The k for which 2⁻ᵏ is the least normal number of the format.
+fn exponent<W: Scalar>() -> i32 {
+    -libm::ilogb(to_f64(W::min_positive_value()))
+}

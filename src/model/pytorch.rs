@@ -1,0 +1,302 @@
+//! Parameters and buffers under the names, shapes and gate orders of a PyTorch state dict.
+
+use super::state_dict::{StateDict, misfit};
+use crate::{
+    block::{Blocks, Role, nearest},
+    checkpoint::refused,
+    error::{Error, require_length},
+    layer::{BufferPlace, Layer, LayerSpec, buffer_places},
+    recurrent::{CellKind, Gru},
+    scalar::{Scalar, scalar, to_f64},
+    size::filled,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::ops::Range;
+
+/// The PyTorch module that each layer of a network is.
+///
+/// Without an entry a layer is the module of its own path: `0`, `2.branch.1`. That is the name in a `nn.Sequential` of
+/// the same layers, activations among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleNames {
+    /// Module and number of the stacked layer, by path.
+    modules: BTreeMap<String, (String, usize)>,
+    skipped: BTreeSet<String>,
+}
+
+impl ModuleNames {
+    /// Each layer under its own path.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The layer at `path`, and the layers inside it, belong to `module`.
+    #[must_use]
+    pub fn module(self, path: &str, module: &str) -> Self {
+        self.stacked(path, module, 0)
+    }
+
+    /// The recurrent layer at `path` is number `layer` of `module`, a `nn.LSTM` or the like of several layers: its
+    /// tensors end in `_l1` for number 1.
+    #[must_use]
+    pub fn stacked(mut self, path: &str, module: &str, layer: usize) -> Self {
+        self.modules.insert(path.into(), (module.into(), layer));
+        self
+    }
+
+    /// Tensors of this name or below it are left unread: they belong to no layer of the network.
+    #[must_use]
+    pub fn skip(mut self, module: &str) -> Self {
+        self.skipped.insert(module.into());
+        self
+    }
+
+    /// Module and number of the layer at `path`: by the nearest entry above it.
+    fn of(&self, path: &str) -> (String, usize) {
+        let mut above = path;
+        loop {
+            if let Some((module, layer)) = self.modules.get(above) {
+                let rest = path[above.len()..].trim_start_matches('.');
+                let between = if module.is_empty() || rest.is_empty() { "" } else { "." };
+                return (format!("{module}{between}{rest}"), *layer);
+            }
+            match above.rsplit_once('.') {
+                Some((parent, _)) => above = parent,
+                None if above.is_empty() => return (path.into(), 0),
+                None => above = "",
+            }
+        }
+    }
+
+    fn skips(&self, tensor: &str) -> bool {
+        let below = |module: &String| {
+            tensor.strip_prefix(&**module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.skipped.iter().any(below)
+    }
+}
+
+/// A tensor and what it holds of a block.
+struct Entry {
+    tensor: String,
+    /// The name of the block.
+    block: String,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+/// How the values of a tensor become those of a block.
+enum Kind {
+    /// One to one.
+    Whole,
+    /// b_hh, which adds to b_ih: one bias is enough. Its last rows can be a block of their own, at `apart`.
+    RecurrentBias { apart: Option<Range<usize>> },
+}
+
+/// The tensors of all layers, in the order of their blocks.
+fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
+    let parts = network.parts();
+    let mut entries = Vec::new();
+    for block in blocks {
+        let (path, own) = block.name.rsplit_once('.').unwrap_or(("", &block.name));
+        // The last of this path is the innermost: a reversed layer lies at the path of what it reverses.
+        let part = parts.iter().rev().find(|(at, _)| at == path).map(|(_, part)| *part);
+        let is_vector = matches!(block.role, Role::Bias | Role::Gain) && block.shape[1] == 1;
+        let shape = block.shape[..if is_vector { 1 } else { 2 }].to_vec();
+        let mut push = |tensor, kind| {
+            entries.push(Entry { tensor, block: block.name.to_string(), shape: shape.clone(), kind });
+        };
+        let Some(LayerSpec::Recurrent { cell, .. }) = part else {
+            let (module, _) = names.of(path);
+            // PyTorch names the gain of a norm and the slopes of a PReLU so.
+            let own = if matches!(own, "gain" | "slope") { "weight" } else { own };
+            push(below(&module, own), Kind::Whole);
+            continue;
+        };
+        if matches!(cell, CellKind::Gru(gru) if *gru != Gru::new()) {
+            return Err(misfit(
+                path,
+                "a GRU whose reset gate acts after the product, as in PyTorch",
+                "another variant",
+            ));
+        }
+        // The directions of a bidirectional layer are one module.
+        let (at, direction) = match path.rsplit_once('.').unwrap_or(("", path)) {
+            (above, "forward") if is_bidirectional(&parts, above) => (above, ""),
+            (above, "backward") if is_bidirectional(&parts, above) => (above, "_reverse"),
+            _ => (path, ""),
+        };
+        let (module, layer) = names.of(at);
+        let dot = if module.is_empty() { "" } else { "." };
+        let tensor = |what: &str| format!("{module}{dot}{what}_l{layer}{direction}");
+        match own {
+            "weight" => push(tensor("weight_ih"), Kind::Whole),
+            "recurrent" => push(tensor("weight_hh"), Kind::Whole),
+            "bias" => {
+                push(tensor("bias_ih"), Kind::Whole);
+                let beside = format!("{}recurrent_bias", &block.name[..block.name.len() - own.len()]);
+                let apart = blocks.iter().find(|block| block.name == beside).map(|block| block.range.clone());
+                push(tensor("bias_hh"), Kind::RecurrentBias { apart });
+            }
+            _ => {}
+        }
+    }
+    Ok(entries)
+}
+
+/// The name of a tensor of a module.
+fn below(module: &str, own: &str) -> String {
+    if module.is_empty() { own.into() } else { format!("{module}.{own}") }
+}
+
+/// The buffers of a tensor, by its name. Those of a batch norm are two tensors.
+fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
+    let mut entries = Vec::new();
+    for BufferPlace { path, range, is_batch_norm } in places {
+        let (module, _) = names.of(path);
+        let middle = range.start + range.len() / 2;
+        match is_batch_norm {
+            true => {
+                entries.push((below(&module, "running_mean"), range.start..middle));
+                entries.push((below(&module, "running_var"), middle..range.end));
+            }
+            false => entries.push((below(&module, "buffers"), range.clone())),
+        }
+    }
+    entries
+}
+
+fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
+    parts.iter().any(|(at, part)| at == path && matches!(part, LayerSpec::Bidirectional { .. }))
+}
+
+/// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.
+///
+/// Linear layers, embeddings, norms, PReLU, RNN, LSTM and GRU have PyTorch's names, gate orders and shapes, stacked or
+/// bidirectional. Its two biases of a gate become one, their sum, but for the candidate of a GRU, which has two here
+/// as well. Any other block is the tensor of its own name. The buffers of a batch norm are
+/// `running_mean` and `running_var`; its `num_batches_tracked` is left unread. Other buffers are the tensor `buffers`.
+/// Where an error is returned `w` and `buffers` are as before.
+///
+/// # Errors
+/// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
+/// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is
+/// missing or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The
+/// same for a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`]
+/// for a value that is not finite in `T`.
+pub fn import_state_dict<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    w: &mut [T],
+    buffers: &mut [T],
+    state: &StateDict,
+    names: &ModuleNames,
+) -> Result<(), Error> {
+    let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
+    let places = buffer_places(&network);
+    require_length("the parameters", blocks.parameters(), w.len())?;
+    require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    let (entries, of_buffers) = (entries(&spec, &blocks, names)?, buffer_entries(&places, names));
+    let mut read = filled("the parameters", w.len(), 0.0)?;
+    for entry in &entries {
+        let tensor = tensor(state, &entry.tensor, &entry.shape)?;
+        for (to, &value) in entry.places(&blocks)?.zip(tensor) {
+            read[to] += value;
+        }
+    }
+    let mut read_buffers = filled("the buffers", buffers.len(), 0.0)?;
+    for (name, range) in &of_buffers {
+        read_buffers[range.clone()].copy_from_slice(tensor(state, name, &[range.len()])?);
+    }
+    let mut taken: BTreeSet<&str> = entries.iter().map(|entry| &*entry.tensor).collect();
+    taken.extend(of_buffers.iter().map(|(name, _)| &**name));
+    let counts = |name: &str| {
+        let module = name.strip_suffix("num_batches_tracked");
+        module.is_some_and(|module| taken.contains(&*format!("{module}running_mean")))
+    };
+    if let Some(name) = state.names().find(|name| !taken.contains(name) && !counts(name) && !names.skips(name)) {
+        return Err(misfit(name, "a tensor of the network, or one that ModuleNames::skip names", "neither"));
+    }
+    let rule = "finite in the number format of the network";
+    for (i, value) in read.iter().enumerate() {
+        if !scalar::<T>(*value).is_finite() {
+            let block = blocks.at(i).map_or("", |block| &block.name);
+            return Err(refused(block, rule, value));
+        }
+    }
+    for (name, range) in &of_buffers {
+        if let Some(value) = read_buffers[range.clone()].iter().find(|value| !scalar::<T>(**value).is_finite()) {
+            return Err(refused(name, rule, value));
+        }
+    }
+    w.iter_mut().zip(read).chain(buffers.iter_mut().zip(read_buffers)).for_each(|(to, value)| *to = scalar(value));
+    Ok(())
+}
+
+/// The values of a tensor of a shape.
+fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [f64], Error> {
+    let tensor = state.get(name).ok_or_else(|| missing(name, shape, state))?;
+    if tensor.shape != shape {
+        let [expected, found] = [shape, &tensor.shape].map(|shape| format!("shape {shape:?}"));
+        return Err(misfit(name, expected, found));
+    }
+    Ok(&tensor.values)
+}
+
+/// The parameters and buffers of `network` as PyTorch names them: the reverse of [`import_state_dict`]. A gate's one
+/// bias becomes `bias_ih`, and `bias_hh` is 0.
+///
+/// # Errors
+/// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
+/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two blocks would
+/// have one name, or for a GRU whose reset gate acts before the product.
+pub fn export_state_dict<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    w: &[T],
+    buffers: &[T],
+    names: &ModuleNames,
+) -> Result<StateDict, Error> {
+    let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
+    let places = buffer_places(&network);
+    require_length("the parameters", blocks.parameters(), w.len())?;
+    require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    let mut state = StateDict::new();
+    let mut insert = |tensor: &str, shape: &[usize], values| match state.get(tensor) {
+        Some(_) => Err(misfit(tensor, "one block of this name: `ModuleNames` tells them apart", "two")),
+        None => state.insert(tensor, shape, values),
+    };
+    for entry in entries(&spec, &blocks, names)? {
+        let values = entry.places(&blocks)?.map(|at| match entry.kind {
+            // The one bias went into the other tensor.
+            Kind::RecurrentBias { .. } if blocks.at(at).is_some_and(|block| block.name == entry.block) => 0.0,
+            _ => to_f64(w[at]),
+        });
+        insert(&entry.tensor, &entry.shape, values.collect())?;
+    }
+    for (tensor, range) in buffer_entries(&places, names) {
+        insert(&tensor, &[range.len()], buffers[range].iter().map(|&value| to_f64(value)).collect())?;
+    }
+    Ok(state)
+}
+
+impl Entry {
+    /// The places of its values among the parameters, in order.
+    fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
+        let block = blocks.get(&self.block)?;
+        let apart = match &self.kind {
+            Kind::RecurrentBias { apart: Some(apart) } => apart.clone(),
+            _ => 0..0,
+        };
+        Ok((block.range.start..block.range.end - apart.len()).chain(apart))
+    }
+}
+
+fn missing(name: &str, shape: &[usize], state: &StateDict) -> Error {
+    let near = nearest(name, state.names());
+    let found = if near.is_empty() { "no tensor".into() } else { format!("none; the nearest are {}", near.join(", ")) };
+    misfit(name, format!("a tensor of shape {shape:?}"), found)
+}
