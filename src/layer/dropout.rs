@@ -27,6 +27,9 @@ pub struct Dropout {
     width: usize,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub(crate) rate: f64,
+    /// Whether a sample has one mask for all its steps.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
+    locked: bool,
 }
 
 impl Dropout {
@@ -35,8 +38,15 @@ impl Dropout {
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
     pub fn new(width: usize, rate: f64) -> Result<Self, Error> {
-        let dropout = Dropout { width, rate };
+        let dropout = Dropout { width, rate, locked: false };
         dropout.check().map(|()| dropout)
+    }
+
+    /// Gives all steps of a sample one mask. Between the steps of a recurrent network it keeps the noise from being
+    /// averaged out (variational dropout: Gal & Ghahramani 2016, §4).
+    #[must_use]
+    pub fn locked(self) -> Self {
+        Dropout { locked: true, ..self }
     }
 
     fn apply<T: Scalar>(&self, ctx: &Context<'_, T>, from: &[T], to: &mut [T]) {
@@ -52,7 +62,8 @@ impl Dropout {
         for step in 0..shape.steps {
             for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
                 let sample = dropout.first_sample.wrapping_add(sample as u64);
-                let key = [dropout.step, path.index() as u64, sample, step as u64]
+                let step = if self.locked { 0 } else { step as u64 };
+                let key = [dropout.step, path.index() as u64, sample, step]
                     .into_iter()
                     .fold(mix(dropout.seed), |key, part| mix(key ^ mix(part)));
                 for (unit, (&from, to)) in from.iter().zip(to).enumerate() {
@@ -77,7 +88,8 @@ impl ListedLayer for Dropout {
     }
 
     fn training_facts(&self) -> Vec<Fact> {
-        vec![fact("rate", self.rate)]
+        let locked = self.locked.then(|| fact("locked", format_args!("locked")));
+        [fact("rate", self.rate)].into_iter().chain(locked).collect()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -86,7 +98,7 @@ impl ListedLayer for Dropout {
 
     #[cfg(feature = "proptest")]
     fn examples(width: usize) -> Vec<Self> {
-        [0.0, 0.2, 0.5].map(|rate| Dropout { width, rate }).into()
+        [0.0, 0.2, 0.5].map(|rate| Dropout { width, rate, locked: rate > 0.3 }).into()
     }
 }
 

@@ -19,6 +19,7 @@ mod input_rules;
 mod list;
 mod memory;
 mod norm_statistics;
+mod parallel;
 mod pass;
 mod pass_lengths;
 mod path;
@@ -48,6 +49,7 @@ pub(crate) use input_rules::InputRules;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;
 pub use memory::MemorySizes;
+pub use parallel::{Merge, Parallel};
 pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;

@@ -16,6 +16,9 @@ use num_traits::Float;
 
 /// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
 ///
+/// After a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read one input there:
+/// [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
+///
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
 
 use super::{
-    BranchScale, Dims, Layer, MAX_DEPTH,
+    BranchScale, Dims, Layer, MAX_DEPTH, Merge,
     list::{ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };
@@ -42,6 +42,14 @@ macro_rules! layer_spec {
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
+            },
+            /// [`Parallel`](super::Parallel).
+            Parallel {
+                /// The layers beside each other, in order.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                branches: Vec<LayerSpec>,
+                /// How their outputs become one.
+                merge: Merge,
             },
             /// [`Recurrent`](crate::recurrent::Recurrent).
             Recurrent {
@@ -139,6 +147,9 @@ macro_rules! leaves {
                     LayerSpec::Sequential { input, layers } => {
                         LayerSpec::Sequential { input: *input, layers: vec![HOLLOW; layers.len()] }
                     }
+                    LayerSpec::Parallel { branches, merge } => {
+                        LayerSpec::Parallel { branches: vec![HOLLOW; branches.len()], merge: *merge }
+                    }
                     LayerSpec::Reversed(_) => LayerSpec::Reversed(Box::new(HOLLOW)),
                     LayerSpec::Bidirectional { .. } => {
                         LayerSpec::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
@@ -156,6 +167,9 @@ macro_rules! leaves {
                     })*
                     (LayerSpec::Residual { scale: a, .. }, LayerSpec::Residual { scale: b, .. }) => a == b,
                     (LayerSpec::Sequential { input: a, layers: x }, LayerSpec::Sequential { input: b, layers: y }) => {
+                        (a, x.len()) == (b, y.len())
+                    }
+                    (LayerSpec::Parallel { branches: x, merge: a }, LayerSpec::Parallel { branches: y, merge: b }) => {
                         (a, x.len()) == (b, y.len())
                     }
                     (LayerSpec::Reversed(_), LayerSpec::Reversed(_)) => true,
@@ -180,6 +194,9 @@ macro_rules! leaves {
                     }
                     LayerSpec::Sequential { input, layers } => {
                         f.debug_struct("Sequential").field("input", input).field("layers", layers).finish()
+                    }
+                    LayerSpec::Parallel { branches, merge } => {
+                        f.debug_struct("Parallel").field("branches", branches).field("merge", merge).finish()
                     }
                     LayerSpec::Reversed(layer) => f.debug_tuple("Reversed").field(layer).finish(),
                     LayerSpec::Bidirectional { forward, backward } => {

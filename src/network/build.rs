@@ -4,7 +4,7 @@ use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     error::Error,
     initializer::InitializerKind,
-    layer::{ActivationLayer, Layer, LayerSpec, Residual, Sequential, join},
+    layer::{ActivationLayer, Layer, LayerSpec, Parallel, Residual, Sequential, join},
     recurrent::{
         Bidirectional, Cell, Recurrent, Reversed,
         kind::{ActivationDispatch, CellVisitor},
@@ -29,8 +29,8 @@ impl LayerSpec {
     /// # Errors
     /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
-    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that
-    /// was made or changed by hand.
+    /// [`Parallel::new`], [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for
+    /// a description that was made or changed by hand.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at::<T, Typed>("")
@@ -57,6 +57,11 @@ impl LayerSpec {
                     network.push_boxed(layer.build_at::<T, A>(&join(path, &i.to_string()))?)?;
                 }
                 Box::new(network)
+            }
+            LayerSpec::Parallel { branches, merge } => {
+                let part = |(i, branch): (usize, &LayerSpec)| branch.build_at::<T, A>(&join(path, &i.to_string()));
+                let branches = branches.iter().enumerate().map(part).collect::<Result<_, _>>()?;
+                Box::new(Parallel::new(*merge, branches)?)
             }
             LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(layer.build_at::<T, A>(path)?)?),
             LayerSpec::Bidirectional { forward, backward } => {

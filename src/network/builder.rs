@@ -5,12 +5,12 @@ use crate::{
     error::Error,
     layer::{
         ActivationLayer, BatchNorm, Dropout, Embedding, GatedLinear, GroupNorm, LastStep, Layer, LayerNorm, Linear,
-        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
+        MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential, Softmax,
     },
     recurrent::{Bidirectional, Cell, Gru, Lstm, Recurrent},
     scalar::Scalar,
 };
-use alloc::string::ToString;
+use alloc::{boxed::Box, string::ToString, vec::Vec};
 use core::fmt;
 
 /// A builder of networks: each method adds a layer whose input is the output of the layer before.
@@ -135,12 +135,27 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Dropout::new(width, rate))
     }
 
+    /// Adds [`Dropout`] with one mask for all steps of a sample.
+    #[must_use]
+    pub fn locked_dropout(self, rate: f64) -> Self {
+        self.add(|width| Ok(Dropout::new(width, rate)?.locked()))
+    }
+
     /// Adds a [`Residual`] around the branch that `branch` builds.
     #[must_use]
     pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| {
             let branch = branch(Sequential::input(width)).build().map_err(|error| error.within("branch"))?;
             Residual::new(branch)
+        })
+    }
+
+    /// Adds a [`Parallel`] layer of the branches that `branches` builds.
+    #[must_use]
+    pub fn parallel(self, merge: Merge, branches: impl FnOnce(Branches<T>) -> Branches<T>) -> Self {
+        self.add(|width| {
+            let Branches { layers, failed, .. } = branches(Branches { width, layers: Vec::new(), failed: None });
+            failed.map_or_else(|| Parallel::new(merge, layers), Err)
         })
     }
 
@@ -168,6 +183,21 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| {
             let backward = Recurrent::new(width, hidden, cell.clone());
             Bidirectional::new::<T>(Recurrent::new(width, hidden, cell), backward)
+        })
+    }
+
+    /// Adds a [`Bidirectional`] layer of which each direction gives its last step: the forward one that of the last
+    /// input, the backward one that of the first. So each has read the whole sequence.
+    ///
+    /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would give the backward direction
+    /// after one input instead.
+    #[must_use]
+    pub fn bidirectional_summary(self, hidden: usize, cell: impl Cell) -> Self {
+        self.add(|width| {
+            let direction = |cell| Sequential::input(width).recurrent(hidden, cell).last_step().build();
+            let (forward, backward) = (direction(cell.clone()), direction(cell));
+            let forward = forward.map_err(|error| error.within("forward"))?;
+            Bidirectional::new::<T>(forward, backward.map_err(|error| error.within("backward"))?)
         })
     }
 
@@ -203,5 +233,28 @@ impl<T: Scalar> Builder<T> {
             None if self.network.is_empty() => Err(Error::Empty { what: "the network" }),
             None => Ok(self.network),
         }
+    }
+}
+
+/// The branches of a [`Parallel`] layer, as [`Builder::parallel`] builds them.
+#[derive(Debug)]
+pub struct Branches<T> {
+    width: usize,
+    layers: Vec<Box<dyn Layer<T>>>,
+    failed: Option<Error>,
+}
+
+impl<T: Scalar> Branches<T> {
+    /// Adds the branch that `branch` builds.
+    #[must_use]
+    pub fn branch(mut self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
+        if self.failed.is_none() {
+            let place = self.layers.len().to_string();
+            match branch(Sequential::input(self.width)).build() {
+                Ok(layer) => self.layers.push(Box::new(layer)),
+                Err(error) => self.failed = Some(error.within(&place)),
+            }
+        }
+        self
     }
 }

@@ -4,5 +4,5 @@ mod build;
 mod builder;
 mod summary;
 
-pub use builder::Builder;
+pub use builder::{Branches, Builder};
 pub use summary::{Summary, SummaryRow, summary};

@@ -7,6 +7,8 @@ mod activations;
 #[cfg(feature = "approx")]
 mod approximate;
 #[cfg(feature = "std")]
+mod branches;
+#[cfg(feature = "std")]
 mod budget;
 #[cfg(feature = "safetensors")]
 mod buffers;

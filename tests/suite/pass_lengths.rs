@@ -6,8 +6,8 @@ use chainrule::{
     activation::{Sigmoid, Tanh},
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
-        GroupNorm, LastStep, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
-        initialize,
+        GroupNorm, LastStep, LayerNorm, Linear, MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential,
+        Softmax, initialize,
     },
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent, Reversed},
 };
@@ -48,6 +48,19 @@ fn layers(width: usize) -> Vec<(&'static str, Whole)> {
         ("Bidirectional", Box::new(Bidirectional::new::<f64>(recurrent(), LayerNorm::new(width)).unwrap())),
         ("Residual", Box::new(residual(BranchScale::Fixed(1.0)))),
         ("Residual", Box::new(residual(BranchScale::Learned(0.5)))),
+        (
+            "Sequential",
+            chain(
+                Sequential::input(width).parallel(Merge::Sum, |all| all.branch(|b| b.linear(4)).branch(|b| b.lstm(4))),
+            ),
+        ),
+        (
+            "Parallel",
+            Box::new(
+                Parallel::new(Merge::Concatenate, vec![Box::new(Linear::new(width, 2)), Box::new(PRelu::new(width))])
+                    .unwrap(),
+            ),
+        ),
         ("Sequential", Box::new(Sequential::new(width))),
         ("Sequential", chain(Sequential::input(width).linear(4).relu().lstm(3).last_step().layer_norm())),
         ("Sequential", chain(Sequential::input(width).residual(|branch| branch.linear(4).tanh().linear(width)))),

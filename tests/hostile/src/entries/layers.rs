@@ -11,8 +11,8 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
-        GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Mode, PRelu, PartSizes, Residual, RmsNorm,
-        Sequential, Softmax, Structure, initialize,
+        GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Merge, Mode, PRelu, Parallel, PartSizes,
+        Residual, RmsNorm, Sequential, Softmax, Structure, initialize,
     },
     network::summary,
     recurrent::{
@@ -173,6 +173,41 @@ pub fn entries() -> Vec<Entry> {
                     layer = padded?;
                 }
                 drive::<f64>(c, Box::new(layer), None)
+            },
+        ),
+        entry(
+            6,
+            &[
+                "layer::Parallel::new",
+                "layer::Parallel: Layer",
+                "layer::Merge: Deserialize",
+                "network::Builder::parallel",
+                "network::Builder::bidirectional_summary",
+                "network::Builder::locked_dropout",
+                "network::Branches::branch",
+            ],
+            &[],
+            |c| {
+                let (width, merge) = (c.width(), c.of(&[Merge::Concatenate, Merge::Sum]));
+                if c.flag() {
+                    let (a, b, rate) = (c.width(), c.width(), c.real());
+                    let network = Sequential::<f64>::input(width)
+                        .parallel(merge, |all| all.branch(|x| x.linear(a)).branch(|x| x.locked_dropout(rate).lstm(b)))
+                        .bidirectional_summary(b, Gru::new())
+                        .build()?;
+                    return drive::<f64>(c, Box::new(network), None);
+                }
+                let branches = (0..c.few()).map(|_| c.node(width, 1)).collect::<Vec<_>>();
+                let node = LayerSpec::Parallel { branches, merge };
+                if c.once_in(3) {
+                    let text = corrupt(c, serde_json::to_string(&node).unwrap_or_default());
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    return drive::<f32>(c, read.build()?, None);
+                }
+                let LayerSpec::Parallel { branches, .. } = &node else { return Ok(()) };
+                let built = branches.iter().map(LayerSpec::build::<f32>).collect::<Result<Vec<_>, _>>()?;
+                let whole = Parallel::new(merge, built)?;
+                drive::<f32>(c, Box::new(whole), None)
             },
         ),
         entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {

@@ -1,0 +1,334 @@
+//! Branches beside each other, concatenated or summed.
+
+use super::{
+    Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes, Mode,
+    Parameters, PassLengths, Recorded, Samples, Structure,
+    check::{check_output_shape, cut, cut_shared, hold},
+};
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule, require},
+    kernel::elementwise::update,
+    linalg::Upper,
+    monitor::Factor,
+    scalar::Scalar,
+    size::{saturating_product, saturating_sum},
+};
+use alloc::{boxed::Box, string::ToString, vec::Vec};
+
+/// How [`Parallel`] makes one output of those of its branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Merge {
+    /// `y = (f_1(x), …, f_n(x))`: the outputs of a row one after the other.
+    Concatenate,
+    /// `y = Σ_i f_i(x)`.
+    Sum,
+}
+
+/// Layers that read the same input, their outputs concatenated or summed.
+///
+/// Backward: `dx = Σ_i f_i′ᵀ dy_i`, with dy_i the columns of branch i in dy, or dy itself for a sum. Branch i of a
+/// layer at path `2` is `2.i`. A skip beside one branch is a [`Residual`](super::Residual).
+///
+/// ```
+/// use chainrule::layer::{Merge, Sequential};
+/// let network = Sequential::<f32>::input(8)
+///     .parallel(Merge::Concatenate, |all| all.branch(|b| b.linear(3).tanh()).branch(|b| b.linear(5)))
+///     .build()?;
+/// assert_eq!(network.width(), 3 + 5);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Shapes
+/// x: \[rows, input\]; y: \[rows, Σ outputs\], or \[rows, output\] for a sum; blocks and state: those of the branches,
+/// in order.
+#[derive(Debug)]
+pub struct Parallel<T> {
+    branches: Vec<Branch<T>>,
+    merge: Merge,
+}
+
+#[derive(Debug)]
+struct Branch<T> {
+    layer: Box<dyn Layer<T>>,
+    /// Its answers when it was given.
+    kept: Answers,
+    first_parameter: usize,
+    first_block: usize,
+    first_link: usize,
+}
+
+/// Names of slices that the branches share, for messages.
+const SAVED: &str = "`saved` of Parallel";
+const SCRATCH: &str = "`scratch` of Parallel";
+const STATE: &str = "the state of Parallel";
+
+impl<T: Scalar> Parallel<T> {
+    /// The layers `branches` beside each other.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where one takes another width than
+    /// the first, or for a sum gives another; [`Error::Parameter`] for a width of 0. [`Error::IncompatibleLayer`] where
+    /// one gives other rows than the first. [`Error::InvalidLayer`] where one breaks a rule, or is nested more than
+    /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    pub fn new(merge: Merge, branches: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
+        let mut all = Parallel { branches: Vec::new(), merge };
+        let (mut parameter, mut block, mut link) = (0usize, 0, OWN_LINKS);
+        for (i, layer) in branches.into_iter().enumerate() {
+            let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+            let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
+            let Dims { input, output, parameters } = kept.dims;
+            require(input > 0 && output > 0, "the width of a branch", "at least 1", 0.0)?;
+            if let Some(first) = all.branches.first() {
+                let mismatch = |expected, found| Error::WidthMismatch { layer: i.to_string(), expected, found };
+                let Dims { input: before, output: beside, .. } = first.kept.dims;
+                if input != before {
+                    return Err(mismatch(input, before));
+                }
+                if merge == Merge::Sum && output != beside {
+                    return Err(mismatch(output, beside));
+                }
+                let probe = BatchShape::sequences(2, 3);
+                let same = layer.output_shape(probe) == first.layer.output_shape(probe);
+                if !same || kept.keeps_rows != first.kept.keeps_rows {
+                    return Err(Error::IncompatibleLayer {
+                        what: "a parallel layer",
+                        needs: "branches that give the same rows",
+                    });
+                }
+            }
+            all.branches.push(Branch { layer, kept, first_parameter: parameter, first_block: block, first_link: link });
+            parameter = parameter.saturating_add(parameters);
+            (block, link) = (block + kept.blocks, link + kept.links);
+        }
+        if all.branches.is_empty() { Err(Error::Empty { what: "the branches of a parallel layer" }) } else { Ok(all) }
+    }
+
+    /// The columns of y that branch i writes, in order.
+    fn columns(&self) -> impl Iterator<Item = core::ops::Range<usize>> + '_ {
+        let mut end = 0usize;
+        self.branches.iter().map(move |branch| match self.merge {
+            Merge::Concatenate => {
+                let start = end;
+                end = end.saturating_add(branch.kept.dims.output);
+                start..end
+            }
+            Merge::Sum => 0..branch.kept.dims.output,
+        })
+    }
+
+    /// The largest output of a branch, for so many rows.
+    fn widest(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.branches.iter().map(|branch| branch.kept.dims.output).max().unwrap_or(0))
+    }
+
+    /// The answers of the whole, from those of the branches.
+    fn answers(&self) -> Result<Answers, LayerRule> {
+        let (mut depth, mut samples, mut reads_later_steps) = (0, Samples::Independent, false);
+        let (mut blocks, mut links) = (0, OWN_LINKS);
+        for Branch { kept, .. } in &self.branches {
+            depth = depth.max(kept.depth);
+            samples = samples.and(kept.samples);
+            reads_later_steps |= kept.reads_later_steps;
+            (blocks, links) = (blocks + kept.blocks, links + kept.links);
+        }
+        Ok(Answers {
+            dims: self.dims(),
+            blocks,
+            links,
+            depth: Answers::above(depth)?,
+            hints: self.hints(),
+            samples,
+            reads_later_steps,
+            keeps_rows: self.branches.iter().all(|branch| branch.kept.keeps_rows),
+            saved: 0,
+            by_row: false,
+            plain: false,
+        })
+    }
+
+    /// The lengths of the slices of a pass.
+    fn lengths(&self, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> PassLengths {
+        PassLengths::new("Parallel", self.dims(), shape, after)
+    }
+
+    /// Refuses a pass over `shape` in which the branches give different rows, `after` and others.
+    fn check_rows(&self, shape: BatchShape<'_>, after: BatchShape<'_>) {
+        check_output_shape(shape, after).unwrap_or_else(|rule| panic!("a branch of Parallel: {rule}"));
+        let same = self.branches.iter().all(|branch| branch.layer.output_shape(shape) == after);
+        assert!(same, "the branches of Parallel must give the same rows in every pass");
+    }
+}
+
+/// The links of the layer itself, before those of the branches.
+const OWN_LINKS: usize = 1;
+
+impl<T: Scalar> Branch<T> {
+    /// The number of values of its output that the backward pass reads, of so many rows.
+    fn kept_output(&self, rows: usize) -> usize {
+        if self.kept.hints.ignores_y { 0 } else { rows.saturating_mul(self.kept.dims.output) }
+    }
+
+    fn parameters(&self) -> core::ops::Range<usize> {
+        self.first_parameter..self.first_parameter.saturating_add(self.kept.dims.parameters)
+    }
+}
+
+impl<T: Scalar> Layer<T> for Parallel<T> {
+    fn dims(&self) -> Dims {
+        let input = self.branches.first().map_or(0, |branch| branch.kept.dims.input);
+        let output = self.columns().map(|columns| columns.end).max().unwrap_or(0);
+        Dims::new(input, output, saturating_sum(self.branches.iter().map(|branch| branch.kept.dims.parameters)))
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.branches.first().map_or(shape, |first| first.layer.output_shape(shape))
+    }
+
+    /// Saved: what the branches save, and the outputs that they read in the backward pass. Scratch: the largest of
+    /// theirs, one output or its gradient, and one gradient of the input.
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let rows = self.output_shape(shape).rows();
+        let (mut all, mut scratch) = (MemorySizes::default(), 0);
+        for branch in &self.branches {
+            let memory = branch.layer.memory(shape, mode);
+            let kept = if mode.saves() { branch.kept_output(rows) } else { 0 };
+            all.saved = saturating_sum([all.saved, memory.saved, kept]);
+            all.state = all.state.saturating_add(memory.state);
+            scratch = scratch.max(memory.scratch);
+        }
+        let input = saturating_product(&[shape.rows(), self.dims().input]);
+        all.scratch = saturating_sum([scratch, self.widest(rows), input]);
+        all
+    }
+
+    fn hints(&self) -> Hints {
+        let ignores_x = self.branches.iter().all(|branch| branch.kept.hints.ignores_x);
+        Hints { ignores_x, ..Hints::NONE.ignores_y().overwrites_dw() }
+    }
+
+    fn structure(&self) -> Structure<'_, T> {
+        let whole = Structure::branches().recorded(Recorded::Checked(self.answers()));
+        let branches = self.branches.iter().enumerate();
+        branches.fold(whole, |whole, (i, branch)| whole.kept_part(i.to_string(), &*branch.layer, branch.kept))
+    }
+
+    /// Of the bounds b_i of the branches `√Σ b_i²`, since their outputs are concatenated, or `Σ b_i` for a sum.
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        let mut total = Upper::ZERO;
+        for branch in &self.branches {
+            let bound = Upper::of(branch.layer.gain_bound(w.get(branch.parameters())?, shape)?);
+            total = total + if self.merge == Merge::Sum { bound } else { bound * bound };
+        }
+        Some(if self.merge == Merge::Sum { total } else { total.sqrt() }.get())
+    }
+
+    fn spec(&self) -> LayerSpec {
+        let branches = self.branches.iter().map(|branch| branch.layer.spec()).collect();
+        LayerSpec::Parallel { branches, merge: self.merge }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let (shape, mode) = (pass.ctx.shape, pass.ctx.mode);
+        let after = self.output_shape(shape);
+        self.lengths(&shape, &after).forward(w, &pass);
+        self.check_rows(shape, after);
+        let Forward { x, y, mut saved, mut scratch, state, mut ctx } = pass;
+        let ForwardState { mut initial_state, mut final_state } = state;
+        let (rows, width) = (after.rows(), self.dims().output);
+        let output = cut(SCRATCH, &mut scratch, self.widest(rows));
+        for (i, (branch, columns)) in self.branches.iter().zip(self.columns()).enumerate() {
+            let memory = branch.layer.memory(shape, mode);
+            let states = memory.state.saturating_mul(shape.batch);
+            let own = cut(SAVED, &mut saved, memory.saved);
+            let kept = cut(SAVED, &mut saved, if mode.saves() { branch.kept_output(rows) } else { 0 });
+            let f = if kept.is_empty() { &mut output[..rows * branch.kept.dims.output] } else { kept };
+            branch.layer.forward(
+                &w[branch.parameters()],
+                Forward {
+                    x,
+                    y: f,
+                    saved: own,
+                    scratch,
+                    state: ForwardState {
+                        initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                        final_state: cut(STATE, &mut final_state, states),
+                    },
+                    ctx: ctx.branch(branch.first_link),
+                },
+            );
+            match self.merge {
+                Merge::Sum if i > 0 => update(y, f, |y, f| y + f),
+                _ => {
+                    for (y, f) in y.chunks_mut(width).zip(f.chunks(columns.len())) {
+                        y[columns.clone()].copy_from_slice(f);
+                    }
+                }
+            }
+        }
+        hold(SAVED, 0, saved.len());
+        hold(STATE, 0, final_state.len() + initial_state.map_or(0, <[T]>::len));
+        ctx.report_forward(Factor::Other, x, y);
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let (shape, mode) = (pass.ctx.shape, pass.ctx.mode.saving());
+        let after = self.output_shape(shape);
+        self.lengths(&shape, &after).backward(|| self.hints(), w, &pass);
+        self.check_rows(shape, after);
+        let Backward { x, dy, mut dx, dw, mut saved, mut scratch, state, overwrite_dw, trainable, mut ctx, .. } = pass;
+        let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
+        let (rows, Dims { input, output: width, .. }) = (after.rows(), self.dims());
+        let own_dy = cut(SCRATCH, &mut scratch, self.widest(rows));
+        let own_dx = cut(SCRATCH, &mut scratch, shape.rows().saturating_mul(input));
+        for (i, (branch, columns)) in self.branches.iter().zip(self.columns()).enumerate() {
+            let memory = branch.layer.memory(shape, mode);
+            let states = memory.state.saturating_mul(shape.batch);
+            let own = cut(SAVED, &mut saved, memory.saved);
+            let f = &*cut(SAVED, &mut saved, branch.kept_output(rows));
+            let dy = match self.merge {
+                Merge::Sum => dy,
+                Merge::Concatenate => {
+                    let own_dy = &mut own_dy[..rows * columns.len()];
+                    for (own, dy) in own_dy.chunks_mut(columns.len()).zip(dy.chunks(width)) {
+                        own.copy_from_slice(&dy[columns.clone()]);
+                    }
+                    own_dy
+                }
+            };
+            Parameters::Stay(&w[branch.parameters()]).backward(
+                &*branch.layer,
+                Backward {
+                    x,
+                    y: f,
+                    dy,
+                    dx: dx.is_some().then_some(&mut *own_dx),
+                    dw: &mut dw[branch.parameters()],
+                    saved: own,
+                    scratch,
+                    state: BackwardState {
+                        initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                        d_final_state: d_final_state.as_mut().map(|state| cut_shared(STATE, state, states)),
+                        d_initial_state: d_initial_state.as_mut().map(|state| cut(STATE, state, states)),
+                    },
+                    overwrite_dw,
+                    trainable: trainable.part(branch.first_block),
+                    ctx: ctx.branch(branch.first_link),
+                },
+            );
+            match dx.as_deref_mut() {
+                Some(dx) if i == 0 => dx.copy_from_slice(own_dx),
+                Some(dx) => update(dx, own_dx, |dx, own| dx + own),
+                None => {}
+            }
+        }
+        hold(SAVED, 0, saved.len());
+        hold(STATE, 0, initial_state.map_or(0, <[T]>::len) + d_final_state.map_or(0, <[T]>::len));
+        hold(STATE, 0, d_initial_state.map_or(0, |state| state.len()));
+        if let Some(dx) = dx {
+            ctx.report_backward(Factor::Other, dy, dx);
+        }
+    }
+}
