@@ -30,6 +30,7 @@ pub struct BlockStatistics {
     ratio: RunningMoments,
     first_ratio: Option<f64>,
     moved: bool,
+    shrinkage: RunningMoments,
     long: u64,
     still: u64,
     duplicate_rows: usize,
@@ -55,6 +56,7 @@ impl BlockStatistics {
             ratio: RunningMoments::forgetting(0.9),
             first_ratio: None,
             moved: false,
+            shrinkage: RunningMoments::forgetting(0.9),
             long: 0,
             still: 0,
             duplicate_rows: 0,
@@ -103,8 +105,11 @@ impl BlockStatistics {
         self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
     }
 
-    pub(super) fn update<T: Scalar>(&mut self, update: &[T]) {
+    pub(super) fn update<T: Scalar>(&mut self, w: &[T], update: &[T]) {
         let of_update = survey(update);
+        if matches!(self.role, Role::Weight | Role::Recurrent) {
+            self.shrinkage.push(against(w, update));
+        }
         self.update_broken = of_update.non_finite > 0;
         if self.parameters > 0.0 && of_update.norm > 0.0 {
             self.ratio.push(Float::log10(of_update.norm / self.parameters));
@@ -162,6 +167,11 @@ impl BlockStatistics {
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
+    /// −cos(Δ, w) of updates Δ and parameters w, of matrices: 1 where updates shrink the parameters and do nothing
+    /// else. Estimated from 256 of the values.
+    pub fn shrinkage(&self) -> RunningMoments {
+        self.shrinkage
+    }
     /// Whether its parameters were all 0 in the first monitored pass, so that updates have no scale to compare with.
     pub fn began_at_zero(&self) -> bool {
         self.first_parameters == Some(0.0)
@@ -189,3 +199,21 @@ impl BlockStatistics {
 
 /// log10 of the ratio of update to parameter above which an update counts as large.
 const LONG: f64 = -1.0;
+
+/// The number of values of a block whose updates are compared with the parameters.
+const COMPARED_VALUES: usize = 256;
+
+/// −cos(Δ, w) over some of the values; 0 where either is 0.
+fn against<T: Scalar>(w: &[T], update: &[T]) -> f64 {
+    // An odd stride meets every column of most matrices.
+    let stride = w.len().div_ceil(COMPARED_VALUES) | 1;
+    let [mut product, mut of_w, mut of_update] = [0.0; 3];
+    for (&w, &update) in w.iter().zip(update).step_by(stride) {
+        let [w, update] = [to_f64(w), to_f64(update)];
+        product -= w * update;
+        of_w += w * w;
+        of_update += update * update;
+    }
+    let scale = Float::sqrt(of_w) * Float::sqrt(of_update);
+    if scale > 0.0 && scale.is_finite() { product / scale } else { 0.0 }
+}

@@ -33,6 +33,7 @@ pub struct LinkStatistics {
     output: RunningMoments,
     input: RunningMoments,
     cosine: Option<f64>,
+    first_cosine: Option<f64>,
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
@@ -72,6 +73,7 @@ impl LinkStatistics {
             output: RunningMoments::forgetting(KEEP),
             input: RunningMoments::forgetting(KEEP),
             cosine: None,
+            first_cosine: None,
             collapsed_passes: 0,
             units: Units::default(),
             sum: Vec::new(),
@@ -88,6 +90,7 @@ impl LinkStatistics {
             self.input.push(root_mean_square(survey(x).norm, x.len()));
             let rows = at.shape.batch;
             self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
+            self.first_cosine = self.first_cosine.or(self.cosine);
             let collapsed = self.cosine.is_some_and(|cosine| cosine > 0.99);
             self.collapsed_passes = if collapsed { self.collapsed_passes + 1 } else { 0 };
             self.units.size(x.len() / at.shape.rows().max(1));
@@ -174,6 +177,10 @@ impl LinkStatistics {
     /// The mean cosine between the pre-activations of different inputs, in the last pass.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
+    }
+    /// The [cosine](Self::cosine) of the first monitored pass.
+    pub fn first_cosine(&self) -> Option<f64> {
+        self.first_cosine
     }
     /// The number of passes in a row with a [cosine](Self::cosine) above 0.99.
     pub fn collapsed_passes(&self) -> u64 {

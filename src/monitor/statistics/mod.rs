@@ -3,6 +3,7 @@
 mod block;
 mod gate;
 mod link;
+mod mixing;
 mod run;
 mod running;
 mod state;
@@ -157,6 +158,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 link.backward(dy, dx, of_dx);
                 if at.on_main_path {
+                    self.run.see_loss_gradient(at, dy, link.norm_in());
                     self.run.on_main_path(link.norm_in(), link.norm_out(), dy.len());
                 }
             }
@@ -175,7 +177,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             Event::Loss(loss) => self.run.loss(loss),
             Event::Clip(factor) => self.run.clip(factor),
             Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
-            Event::Update { blocks, update, .. } => self.update(blocks, update),
+            Event::Update { blocks, w, update } => self.update(blocks, w, update),
             _ => {}
         }
     }
@@ -209,11 +211,11 @@ impl Statistics {
         self.run.gradient(num_traits::Float::sqrt(square));
     }
 
-    fn update<T: Scalar>(&mut self, blocks: &Blocks, update: &[T]) {
+    fn update<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
         let pass = self.run.pass();
         for (block, known) in blocks.iter().zip(&mut self.blocks) {
-            let update = &update[block.range.clone()];
-            known.update(update);
+            let (w, update) = (&w[block.range.clone()], &update[block.range.clone()]);
+            known.update(w, update);
             if known.update_broken() && self.run.non_finite().is_none() {
                 self.run.note(NonFinite::new(pass, NonFiniteOrigin::Update, &block.name, None, update));
             }

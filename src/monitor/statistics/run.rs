@@ -1,7 +1,10 @@
 //! Statistics of a whole run: loss, gradient norm, clipping, the first non-finite value.
 
-use super::RunningMoments;
-use crate::{monitor::Factor, scalar::Scalar};
+use super::{RunningMoments, mixing::Mixing};
+use crate::{
+    monitor::{Factor, Link},
+    scalar::Scalar,
+};
 use alloc::string::String;
 use num_traits::Float;
 
@@ -105,6 +108,7 @@ pub struct RunStatistics {
     clips: RunningMoments,
     clipped: RunningMoments,
     non_finite: Option<NonFinite>,
+    mixing: Mixing,
 }
 
 impl Default for RunStatistics {
@@ -137,6 +141,7 @@ impl Default for RunStatistics {
             clips: RunningMoments::forgetting(0.99),
             clipped: RunningMoments::forgetting(0.99),
             non_finite: None,
+            mixing: Mixing::default(),
         }
     }
 }
@@ -171,6 +176,14 @@ impl RunStatistics {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
+    }
+
+    /// Receives the gradient at the output of a link. The first of a pass is that of the loss; its rows are samples
+    /// where there is one step.
+    pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
+        if self.path[0].is_nan() && at.shape.steps == 1 {
+            self.mixing.push(dy, at.shape.rows(), norm);
+        }
     }
 
     /// Receives the root mean square of a link's output; the last one of a pass is the network's output.
@@ -319,14 +332,20 @@ impl RunStatistics {
     }
     /// The root mean square distance from the outputs to their targets, relative to that of the outputs.
     ///
-    /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual for a
-    /// squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
+    /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
+    /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
     pub fn distance(&self) -> RunningMoments {
         self.distance
     }
     /// The distance of the first monitored pass, and the root mean square of its outputs.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.first_distance
+    }
+    /// The correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for batches
+    /// drawn at random, 1 where all rows of a batch are equal. `None` in the first 20 passes, and for an output at each
+    /// step. Source: the intraclass correlation of Fisher 1925.
+    pub fn batch_correlation(&self) -> Option<f64> {
+        self.mixing.correlation()
     }
     /// The norm of the last gradient, before clipping.
     pub fn gradient_norm(&self) -> f64 {

@@ -1,0 +1,104 @@
+//! How alike the rows of a batch are, beside the rows of other batches.
+
+use super::RunningMoments;
+use crate::scalar::{Scalar, to_f64};
+use alloc::vec::Vec;
+
+/// The gradient of the loss with respect to the outputs, by rows, within batches and between them.
+///
+/// Rows of batches drawn at random are exchangeable. Then the variance of batch means is that of rows, divided by their
+/// number B. The intraclass correlation `ρ = (F − 1)/(F − 1 + B)`, F = B Var(means)/Var(rows within a batch), is 0
+/// for these, and 1 where all rows of a batch are equal (Fisher 1925, chapter 7).
+#[derive(Clone, Debug)]
+pub(super) struct Mixing {
+    /// The mean of the batch means, as an exponential mean.
+    mean: Vec<f64>,
+    sum: Vec<f64>,
+    between: RunningMoments,
+    within: RunningMoments,
+    rows: f64,
+    batches: u64,
+}
+
+/// Batches before the mean of means is compared with.
+const WARM_UP: u64 = 10;
+/// The weight of the past in the mean: about 30 batches count.
+const KEEP: f64 = 0.97;
+
+impl Default for Mixing {
+    fn default() -> Self {
+        let [between, within] = [RunningMoments::forgetting(KEEP); 2];
+        Mixing { mean: Vec::new(), sum: Vec::new(), between, within, rows: 0.0, batches: 0 }
+    }
+}
+
+impl Mixing {
+    /// Receives `rows` rows of ∂L/∂y, and their norm.
+    pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
+        let width = dy.len() / rows.max(1);
+        if rows < 2 || width == 0 || !norm.is_finite() {
+            return;
+        }
+        if self.mean.len() != width {
+            *self = Mixing::default();
+            self.mean.resize(width, 0.0);
+            self.sum.resize(width, 0.0);
+        }
+        let count = rows as f64;
+        self.sum.fill(0.0);
+        for row in dy.chunks_exact(width) {
+            // A mean over rows divides each by their number; batches of other sizes then have the same scale.
+            self.sum.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += to_f64(dy));
+        }
+        let (mut apart, mut square) = (0.0, 0.0);
+        let keep = KEEP.min(self.batches as f64 / (self.batches + 1) as f64);
+        for (mean, sum) in self.mean.iter_mut().zip(&self.sum) {
+            let of_batch = sum / count;
+            square += of_batch * of_batch;
+            apart += (of_batch - *mean) * (of_batch - *mean);
+            *mean = keep * *mean + (1.0 - keep) * of_batch;
+        }
+        self.batches += 1;
+        self.rows = count;
+        if self.batches > WARM_UP {
+            self.between.push(count * apart);
+            self.within.push((norm * norm - count * square).max(0.0) / (count - 1.0));
+        }
+    }
+
+    /// ρ, at least 0; `None` before enough batches.
+    pub fn correlation(&self) -> Option<f64> {
+        let (between, within) = (self.between.mean(), self.within.mean());
+        if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {
+            return None;
+        }
+        let excess = between - within;
+        Some((excess / (excess + self.rows * within)).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mixing;
+    use alloc::vec::Vec;
+
+    /// Batches of rows from two clusters: mixed they are 0, sorted 1.
+    #[test]
+    fn intraclass_correlation_of_mixed_and_sorted_rows() {
+        let row = |cluster: usize, i: usize| [cluster as f32 - 0.5, 0.01 * ((i * 7919) % 100) as f32 - 0.5];
+        let (mut mixed, mut sorted, mut state) = (Mixing::default(), Mixing::default(), 1_u64);
+        for batch in 0..60 {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            for i in 0..16 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                a.extend(row((state >> 40) as usize % 2, batch * 16 + i));
+                b.extend(row(batch / 3 % 2, batch * 16 + i));
+            }
+            for (mixing, dy) in [(&mut mixed, &a), (&mut sorted, &b)] {
+                mixing.push(dy, 16, dy.iter().map(|&dy| f64::from(dy) * f64::from(dy)).sum::<f64>().sqrt());
+            }
+        }
+        let [mixed, sorted] = [mixed, sorted].map(|mixing| mixing.correlation().unwrap());
+        assert!(mixed < 0.1 && sorted > 0.5, "{mixed} {sorted}");
+    }
+}
