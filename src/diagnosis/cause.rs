@@ -46,7 +46,7 @@ pub enum Cause {
     CollapsedRepresentation,
     /// The gradient is below the normal numbers of the format.
     Underflow,
-    /// A value of the data is NaN or infinite.
+    /// A value of the data is NaN or infinite, or one sample outweighs all others.
     BadData,
     /// The targets are far larger than what the network gives, and the loss does not fall.
     UnscaledTarget,
@@ -61,13 +61,23 @@ pub enum Cause {
     /// The state of a unit depends on the parameter that carries it far more strongly than it is large: the curse of
     /// memory.
     SensitiveMemory,
+    /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
+    DecayTooStrong,
+    /// The masks of dropout change the outputs more than the inputs do.
+    DropoutTooHeavy,
+    /// The last layer squashes its outputs into a range in which the loss cannot be low.
+    SquashedOutputs,
+    /// The samples of a batch are alike: each update undoes those of other batches.
+    UnmixedBatches,
+    /// The targets do not depend on the inputs, as far as a permutation test tells.
+    NoInformation,
     /// The budget is bad, and no change that was tried mends it.
     NoCauseFound,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 27] = [
+    pub const ALL: [Cause; 32] = [
         Cause::SaturatingActivation,
         Cause::SmallWeights,
         Cause::LargeWeights,
@@ -94,6 +104,11 @@ impl Cause {
         Cause::ClosedOutputGate,
         Cause::LearningRateTooLow,
         Cause::SensitiveMemory,
+        Cause::DecayTooStrong,
+        Cause::DropoutTooHeavy,
+        Cause::SquashedOutputs,
+        Cause::UnmixedBatches,
+        Cause::NoInformation,
         Cause::NoCauseFound,
     ];
 
@@ -126,6 +141,11 @@ impl Cause {
             Cause::ClosedOutputGate => "shut output gate",
             Cause::LearningRateTooLow => "short step",
             Cause::SensitiveMemory => "sensitive memory",
+            Cause::DecayTooStrong => "strong decay",
+            Cause::DropoutTooHeavy => "heavy dropout",
+            Cause::SquashedOutputs => "squashed outputs",
+            Cause::UnmixedBatches => "unmixed batches",
+            Cause::NoInformation => "no information",
             Cause::NoCauseFound => "no cause found",
         }
     }

@@ -1,6 +1,6 @@
 //! From what is known of a network to what is wrong with it.
 
-use super::{Finding, Report, Thresholds, intervention::Experiments, rules};
+use super::{Finding, Report, Thresholds, intervention::Experiments, rules, task::Task};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Role},
@@ -77,6 +77,7 @@ pub struct Diagnosis<'a> {
     pub(super) recurrent: Vec<RecurrentMatrix>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
+    pub(super) task: Option<Task>,
     pub(super) statistics: Option<&'a Statistics>,
     pub(super) span: Option<usize>,
     pub(super) thresholds: Thresholds,
@@ -97,6 +98,7 @@ impl<'a> Diagnosis<'a> {
             recurrent: Vec::new(),
             trajectories: Vec::new(),
             experiments: None,
+            task: None,
             statistics: None,
             span: None,
             thresholds: Thresholds::default(),

@@ -27,6 +27,8 @@ pub struct Finding {
     /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the
     /// network.
     pub layer: String,
+    /// The sample of the data that is at fault, for [`Cause::BadData`] found by [`task`](super::Diagnosis::task).
+    pub sample: Option<usize>,
     /// The monitored pass, from 0, in which it was first seen; `None` before training.
     pub since: Option<u64>,
     /// The measured size of the fault in decades: of the gradient. For [`Cause::LearningRateTooHigh`] and

@@ -18,9 +18,9 @@ fn escaped(text: &str) -> String {
 }
 
 impl Report {
-    /// The report as one HTML page with everything in it: the findings, the budget as bars, the curves of `trials`, and
+    /// The report as one HTML page with everything in it: the findings, the budget as bars, the curves of trials, and
     /// the text. It needs no network and no script.
-    pub fn to_html(&self, trials: &[TrialReport]) -> String {
+    pub fn to_html(&self) -> String {
         let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layer.is_empty() {
             true => format!("{}", root.cause),
             false => format!("{}, layer {}", root.cause, root.layer),
@@ -43,10 +43,9 @@ impl Report {
             "<h2>Budget from loss to input, in decades</h2>\n<p>Filled: measured. Outlined: predicted.</p>\n",
         );
         page.push_str(&self.bars());
-        for trial in trials {
+        for trial in &self.trials {
             page.push_str("<h2>Trial</h2>\n");
             page.push_str(&curves(trial));
-            page.push_str(&format!("<pre>{}</pre>\n", escaped(&format!("{trial}"))));
         }
         page.push_str(&format!("<h2>As text</h2>\n<pre>{}</pre>\n</body></html>\n", escaped(&format!("{self}"))));
         page

@@ -13,6 +13,7 @@ mod plot;
 mod report;
 mod report_text;
 mod rules;
+mod task;
 mod thresholds;
 
 pub use cause::Cause;

@@ -1,6 +1,6 @@
 //! The report: what is wrong, where, since when, by how much, from which factor.
 
-use super::{Diagnosis, Finding, Severity};
+use super::{Diagnosis, Finding, Severity, TrialReport};
 use crate::{
     monitor::{Factor, Shares},
     theory::Certificate,
@@ -35,8 +35,8 @@ pub struct ReportRow {
 pub struct ReportState {
     /// The layer's name.
     pub name: String,
-    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′ and
-    /// gates.
+    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′
+    /// and gates.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
     /// τ, the steps over which it changes by a factor e, as measured; infinite where it stays.
@@ -76,6 +76,8 @@ pub struct Report {
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
+    /// What fixes did when they were [tried](Self::tried).
+    pub trials: Vec<TrialReport>,
 }
 
 /// What is known of each recurrent layer, measured or from its parameters.
@@ -144,6 +146,7 @@ impl Report {
             decades: [diagnosis.measured(), diagnosis.prediction.decades_to_first_weights()],
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),
+            trials: Vec::new(),
         }
     }
 
@@ -166,6 +169,13 @@ impl Report {
                 finding.since = old.since;
             }
         }
+        self
+    }
+
+    /// The same report, with what the fixes of a finding did in a trial.
+    #[must_use]
+    pub fn tried(mut self, trial: TrialReport) -> Self {
+        self.trials.push(trial);
         self
     }
 

@@ -79,6 +79,9 @@ impl fmt::Display for Report {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
+        for trial in &self.trials {
+            writeln!(f, "{trial}")?;
+        }
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
         let kind = path.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0).max("kind".len());

@@ -80,7 +80,7 @@ fn causes_that_a_change_can_remove_have_a_fix() {
     for cause in Cause::ALL {
         let fixable = strategies().iter().any(|strategy| strategy.applies_to(cause));
         use Cause::*;
-        let without = matches!(cause, Underflow | BadData | SensitiveMemory | NoCauseFound);
+        let without = matches!(cause, Underflow | SensitiveMemory | NoInformation | NoCauseFound);
         assert!(fixable != without, "{cause}");
     }
 }
@@ -168,7 +168,7 @@ fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
     assert!(fixed.parameters == w, "what was trained lives on");
     assert_eq!(fixed.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
     let [measured, promised] = fixed.check(&normal(64 * WIDTH), BatchShape::batch(64), None)?.decades;
-    assert_eq!(promised, skips.after);
+    assert!((promised.unwrap() - skips.after.unwrap()).abs() < 1e-12, "{promised:?}");
     assert!((measured.unwrap_or(f64::NAN) - promised.unwrap_or(f64::NAN)).abs() < 0.2, "{measured:?} {promised:?}");
 
     let with = |change| {

@@ -107,6 +107,8 @@ mod summation;
 #[cfg(feature = "std")]
 mod table;
 #[cfg(feature = "std")]
+mod tasks;
+#[cfg(feature = "std")]
 mod threads;
 #[cfg(feature = "std")]
 mod trainer;

@@ -57,8 +57,8 @@ fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Erro
     assert!(report.outcomes.is_sorted_by(|a, b| a.median() <= b.median()), "{report}");
     assert_eq!(report.outcomes[0].fix, Some(best), "{report}");
     assert!(report.baseline.curve.len() == 60 && report.baseline.losses.len() == 3);
-    let page = first_check(&described.build::<f32>()?, &x, BatchShape::batch(128), None, 1)?
-        .to_html(std::slice::from_ref(&report));
+    let page =
+        first_check(&described.build::<f32>()?, &x, BatchShape::batch(128), None, 1)?.tried(report.clone()).to_html();
     assert!(page.contains("<svg") && page.contains("small weights") && page.contains("as it is"), "{page}");
     assert!(!page.contains("http") && !page.contains("<script"), "{page}");
     assert_eq!(page.matches("<svg").count(), 2);

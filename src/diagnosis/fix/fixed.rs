@@ -101,13 +101,13 @@ impl Fix {
         let (after, redrawn) = match &self.change {
             Change::Network(after) => (after, &self.accused),
             Change::RedrawLayers(layers) => (network, layers),
-            Change::Redraw => (network, &self.accused),
+            Change::Redraw | Change::WithoutDecay => (network, &self.accused),
             _ => return Ok(None),
         };
         let fixed = after.build::<T>()?;
         let mut drawn = initialize(&*fixed, seed)?;
         let survivors = match self.change {
-            Change::Redraw => Vec::new(),
+            Change::Redraw | Change::WithoutDecay => Vec::new(),
             _ => without(survivors(network, after)?, network, redrawn)?,
         };
         transplant(&survivors, parameters, &mut drawn)?;

@@ -5,16 +5,26 @@ use crate::error::Error;
 use alloc::format;
 
 /// The learning rate raised until the largest step is a given share of its parameters, by the ratio that was measured.
+///
+/// Where the loss falls fastest is a matter of its curvature, which the ratio does not tell: a step is too long above
+/// 2/λ, λ the largest eigenvalue of the loss. So the steps of [`LADDER`](Self::LADDER) are proposed, and a trial
+/// tells the longest that the loss bears.
 #[derive(Clone, Copy, Debug)]
 pub struct LongerStep {
     /// log10 of update over parameter.
     pub(super) ratio: f64,
 }
 
-/// A step of a three-hundredth of the parameters.
+impl LongerStep {
+    /// Steps from a three-hundredth to a third of the parameters, each half a decade longer. Longer steps leave nothing
+    /// of what was learned.
+    pub const LADDER: [f64; 5] = [-2.5, -2.0, -1.5, -1.0, -0.5];
+}
+
+/// The first step of the ladder.
 impl Default for LongerStep {
     fn default() -> Self {
-        LongerStep { ratio: -2.5 }
+        LongerStep { ratio: Self::LADDER[0] }
     }
 }
 

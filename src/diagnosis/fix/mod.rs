@@ -1,5 +1,6 @@
 //! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
+mod borrowed;
 mod branches;
 mod clip;
 mod critical;
@@ -8,8 +9,11 @@ mod fixed;
 mod forget;
 mod gates;
 mod layer_norm;
+mod leave_out;
+mod lighter_dropout;
 mod longer_step;
 mod lsuv;
+mod mix;
 mod open_gate;
 mod orthogonal;
 mod redraw;
@@ -21,17 +25,22 @@ mod targets;
 mod trial;
 mod trial_report;
 mod unfreeze;
+mod unsquash;
+mod without_decay;
 
 pub use branches::ScaleBranches;
 pub use clip::ClipAtTypicalNorm;
 pub use critical::CriticalInitialization;
-pub use exchange::ExchangeActivation;
+pub use exchange::{ExchangeActivation, shaped_slope};
 pub use fixed::{FixedNetwork, FixedTrainer};
 pub use forget::ForgetBias;
 pub use gates::GatesInsteadOfTanh;
 pub use layer_norm::NormalizeLayers;
+pub use leave_out::LeaveOut;
+pub use lighter_dropout::LighterDropout;
 pub use longer_step::LongerStep;
 pub use lsuv::Lsuv;
+pub use mix::MixBatches;
 pub use open_gate::OpenGate;
 pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
@@ -42,6 +51,8 @@ pub use targets::StandardizeTargets;
 pub use trial::Trial;
 pub use trial_report::{TrialOutcome, TrialReport};
 pub use unfreeze::Unfreeze;
+pub use unsquash::UnsquashOutputs;
+pub use without_decay::WithoutDecay;
 
 use super::{Cause, Finding, Thresholds, decades::figure};
 use crate::{
@@ -200,6 +211,13 @@ pub enum Change {
     StandardizeTargets(Standardize),
     /// Unfreezes the block or layer of this name.
     Unfreeze(String),
+    /// Disables weight decay, and draws all parameters again: those that decay has shrunk are lost.
+    WithoutDecay,
+    /// Takes the samples in random order, another in each epoch:
+    /// [`TrainConfig::shuffle`](crate::trainer::TrainConfig::shuffle).
+    Shuffle,
+    /// Leaves these samples out, by [`Dataset::select`](crate::dataset::Dataset::select).
+    LeaveOut(Vec<usize>),
 }
 
 /// A proposed fix: its change and the budget predicted for it.
@@ -252,11 +270,12 @@ impl fmt::Display for Fix {
 
 /// All strategies of this crate.
 pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
-    Vec::from([
-        Box::new(CriticalInitialization { orthogonal: false }) as Box<dyn FixStrategy>,
+    let longer = LongerStep::LADDER.map(|ratio| Box::new(LongerStep { ratio }) as Box<dyn FixStrategy>);
+    let all = Vec::from([
+        Box::new(Redraw) as Box<dyn FixStrategy>,
+        Box::new(CriticalInitialization { orthogonal: false }),
         Box::new(CriticalInitialization { orthogonal: true }),
         Box::new(Lsuv::default()),
-        Box::new(Redraw),
         Box::new(ScaleBranches),
         Box::new(OrthogonalRecurrence),
         Box::new(OpenGate),
@@ -264,20 +283,26 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(Standardize::default()),
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
-        Box::new(LongerStep::default()),
-        Box::new(LongerStep { ratio: -1.5 }),
         Box::new(StandardizeTargets),
         Box::new(Unfreeze),
+        Box::new(LeaveOut),
+        Box::new(MixBatches),
+        Box::new(WithoutDecay),
+        Box::new(LighterDropout::default()),
+        Box::new(LighterDropout { share: 0.1 }),
+        Box::new(UnsquashOutputs),
         Box::new(ExchangeActivation),
         Box::new(GatesInsteadOfTanh),
         Box::new(NormalizeLayers),
         Box::new(ResidualBranches),
-    ])
+    ]);
+    all.into_iter().chain(longer).collect()
 }
 
 /// The fixes that all strategies propose for `context`, best first.
 ///
-/// The order is: fixes that remove the cause itself, fixes with a predicted budget within the thresholds, least effort.
+/// The order is: fixes that remove the cause itself, fixes with a predicted budget within the thresholds, least effort;
+/// of equal ones first that which draws the accused layers alone.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};

@@ -5,16 +5,21 @@ use crate::{
     error::Error,
     layer::{BranchScale, LayerSpec, Linear},
 };
-use alloc::{boxed::Box, format, vec, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 
-/// Makes each hidden pair of weights and activation of equal widths the branch of a residual block, scaled by 1/√L
-/// for L pairs (Hayou et al. 2021). The gradient passes the skip connections unchanged.
+/// Makes hidden activations and weights of equal widths the branches of residual blocks, `x + W φ(V φ(x))/√L` for L
+/// blocks (He et al. 2016, "Identity mappings"; the scale of Hayou et al. 2021). The gradient passes the skips
+/// unchanged.
+///
+/// A branch ends in its weights: weights of mean 0 add values of mean 0. A branch that ended in a rectifier would add a
+/// mean of one sign, and L branches √L times that: all inputs become alike. A branch has two products, of which the
+/// first mixes the units: without it every branch would read the same units of a sum that hardly changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResidualBranches;
 
 fn is_pair(layers: &[LayerSpec]) -> bool {
     match layers {
-        [LayerSpec::Linear(Linear { inputs, outputs, .. }), LayerSpec::ActivationLayer { .. }, ..] => inputs == outputs,
+        [LayerSpec::ActivationLayer { .. }, LayerSpec::Linear(Linear { inputs, outputs, .. }), ..] => inputs == outputs,
         _ => false,
     }
 }
@@ -31,26 +36,25 @@ impl FixStrategy for ResidualBranches {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let LayerSpec::Sequential { input, layers } = context.network else { return Ok(None) };
-        let pairs = (0..layers.len()).filter(|&i| is_pair(&layers[i..])).count();
-        if pairs < 2 {
+        let (mut after, mut blocks, mut rest) = (Vec::new(), Vec::new(), &layers[..]);
+        while let Some(first) = rest.first() {
+            let pairs = (0..2).take_while(|&pair| rest.get(2 * pair..).is_some_and(is_pair)).count();
+            if pairs > 0 {
+                blocks.push(after.len());
+                after.push(LayerSpec::Sequential { input: first.widths().0, layers: rest[..2 * pairs].to_vec() });
+            } else {
+                after.push(first.clone());
+            }
+            rest = &rest[(2 * pairs).max(1)..];
+        }
+        if blocks.len() < 2 {
             return Ok(None);
         }
-        let scale = BranchScale::Fixed(1.0 / libm::sqrt(pairs as f64));
-        let (mut after, mut i) = (Vec::new(), 0);
-        while i < layers.len() {
-            if is_pair(&layers[i..]) {
-                let branch = LayerSpec::Sequential {
-                    input: layers[i].widths().0,
-                    layers: vec![layers[i].clone(), layers[i + 1].clone()],
-                };
-                after.push(LayerSpec::Residual { branch: Box::new(branch), scale });
-                i += 2;
-            } else {
-                after.push(layers[i].clone());
-                i += 1;
-            }
+        let scale = BranchScale::Fixed(1.0 / libm::sqrt(blocks.len() as f64));
+        for &block in &blocks {
+            after[block] = LayerSpec::Residual { branch: Box::new(after[block].clone()), scale };
         }
-        let why = format!("skip connections past {pairs} layers, with branches scaled by 1/√{pairs}");
+        let why = format!("skips past {0} blocks of hidden layers, with branches scaled by 1/√{0}", blocks.len());
         let after = LayerSpec::Sequential { input: *input, layers: after };
         let fix = context.network_becomes(self.name(), Effort::Structure, after, why)?;
         // A skip carries the angles between inputs, which no first values of plain layers keep.

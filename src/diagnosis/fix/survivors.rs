@@ -1,10 +1,10 @@
 //! The parameters that a fixed network takes over from the old network.
 
 use crate::{
-    block::Blocks,
+    block::{Blocks, Role},
     diagnosis::{Cause, Finding},
     error::{Error, require_length},
-    layer::LayerSpec,
+    layer::{LayerSpec, Linear},
     scalar::Scalar,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -23,7 +23,8 @@ pub struct Survivor {
 }
 
 /// The blocks of the layers that are equal in both layer specs, including their initializers. Equal layers correspond
-/// in order: the n-th of one network is the n-th of the other.
+/// in order: the n-th of one network is the n-th of the other. Of layers that differ in the initializer of their biases
+/// alone, all blocks but the biases survive.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`] for either layer spec. A custom activation is no error.
@@ -38,7 +39,9 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
     let new: Vec<_> = of(after).collect();
     let (mut found, mut next) = (Vec::new(), 0);
     for (path, part) in of(before) {
-        let Some(skipped) = new[next..].iter().position(|(_, other)| *other == part) else { continue };
+        let likeness = |other| if other == part { Some(true) } else { differ_in_biases(part, other).then_some(false) };
+        let kept = new[next..].iter().enumerate().find_map(|(i, (_, other))| Some((i, likeness(*other)?)));
+        let Some((skipped, biases)) = kept else { continue };
         let join = |path: &str| if path.is_empty() { String::new() } else { format!("{path}.") };
         let (old_path, new_path) = (join(&path), join(&new[next + skipped].0));
         next += skipped + 1;
@@ -46,7 +49,8 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
             // A block belongs to the part whose path is its name without the last component.
             let own = block.name.strip_prefix(&*old_path).filter(|own| !own.contains('.'));
             let other = own.and_then(|own| new_blocks.get(&format!("{new_path}{own}")).ok());
-            if let Some(other) = other.filter(|other| other.shape == block.shape) {
+            let keeps = biases || block.role != Role::Bias;
+            if let Some(other) = other.filter(|other| keeps && other.shape == block.shape) {
                 let name = String::from(&*other.name);
                 found.push(Survivor { name, before: block.range.clone(), after: other.range.clone() });
             }
@@ -55,10 +59,27 @@ pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>,
     Ok(found)
 }
 
-/// The layers whose parameters a finding accuses: the one it names, or those before an activation that it names, up to
-/// the next layer of weights.
+/// Whether two layers have biases of different initializers, and are otherwise equal.
+fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
+    let mut same = a.clone();
+    match (&mut same, b) {
+        (LayerSpec::Linear(Linear { bias: Some(own), .. }), LayerSpec::Linear(Linear { bias: Some(other), .. }))
+        | (LayerSpec::Recurrent { bias: Some(own), .. }, LayerSpec::Recurrent { bias: Some(other), .. }) => {
+            *own = other.clone();
+        }
+        _ => return false,
+    }
+    same == *b
+}
+
+/// The layers or blocks whose parameters a finding accuses: of a gate its biases; otherwise the layer it names, or
+/// those before an activation that it names, up to the next layer of weights.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
+    if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
+        let dot = if finding.layer.is_empty() { "" } else { "." };
+        return Vec::from([format!("{}{dot}bias", finding.layer)]);
+    }
     let by_parameters = matches!(
         finding.cause,
         SmallWeights
@@ -69,9 +90,6 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
             | Bottleneck
             | VanishingRecurrence
             | ExplodingRecurrence
-            | ClosedForgetGate
-            | ClosedInputGate
-            | ClosedOutputGate
             | Overflow
             | NotANumber
     );
@@ -103,7 +121,7 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     found
 }
 
-/// The survivors that do not belong to one of these layers of the old network.
+/// The survivors that are not, and do not belong to, one of these blocks or layers of the old network.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`]; an activation of your own is none.
@@ -115,7 +133,7 @@ pub(super) fn without(found: Vec<Survivor>, before: &LayerSpec, layers: &[String
     let mut redrawn = Vec::new();
     network.blocks(&mut |block| {
         let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
-        if layers.iter().any(|path| path == layer) {
+        if layers.iter().any(|path| path == layer || *path == block.name) {
             redrawn.push(block.range.clone());
         }
     });

@@ -1,6 +1,6 @@
 //! Fixes tried before they are given: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, TrialOutcome, TrialReport};
+use super::{Change, Fix, TrialOutcome, TrialReport, borrowed::Borrowed};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
     error::{Error, require},
@@ -46,11 +46,16 @@ pub struct Trial<'a, T: Scalar> {
     data: &'a Dataset<'a, T>,
     loss: &'a dyn Loss<T>,
     transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
+    settings: Option<&'a Settings<'a, T>>,
+    in_order: bool,
     batch_size: usize,
     steps: usize,
     seeds: u64,
     limit: usize,
 }
+
+/// The transform with a change of training; `None` where the change is not one of it.
+type Settings<'a, T> = dyn Fn(&Change) -> Option<Box<dyn GradientTransform<T>>> + 'a;
 
 impl<T: Scalar> fmt::Debug for Trial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,35 +63,10 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
             .field("loss", &self.loss)
             .field("batch_size", &self.batch_size)
             .field("steps", &self.steps)
+            .field("in_order", &self.in_order)
             .field("seeds", &self.seeds)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// A loss behind a reference.
-#[derive(Debug)]
-struct Borrowed<'a, T>(&'a dyn Loss<T>);
-
-impl<T: Scalar> Loss<T> for Borrowed<'_, T> {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        self.0.evaluate(width, y, target, row_weights, dy)
-    }
-    fn reduction(&self) -> Reduction {
-        self.0.reduction()
-    }
-    fn minimum_at_target(&self) -> bool {
-        self.0.minimum_at_target()
-    }
-    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
-        self.0.total_weight(width, target, row_weights)
     }
 }
 
@@ -98,7 +78,10 @@ struct Candidate<'a, T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
     data: &'a Dataset<'a, T>,
+    /// The samples of the trial with inputs as the network takes them, which losses are compared on.
+    compared: &'a Dataset<'a, T>,
     transform: Box<dyn GradientTransform<T>>,
+    in_order: bool,
     /// The columns that bring outputs back to the scale of the targets.
     targets: Option<&'a Standardize>,
 }
@@ -112,7 +95,33 @@ impl<'a, T: Scalar> Trial<'a, T> {
         transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
         run: usize,
     ) -> Self {
-        Trial { data, loss, transform, batch_size: 32, steps: (run / 20).max(20), seeds: 3, limit: run / 2 }
+        let steps = (run / 20).max(20);
+        Trial {
+            data,
+            loss,
+            transform,
+            settings: None,
+            in_order: false,
+            batch_size: 32,
+            steps,
+            seeds: 3,
+            limit: run / 2,
+        }
+    }
+
+    /// Sets how training is changed: for a clip, a rate, a frozen block or weight decay, the transform with the change.
+    ///
+    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own; unfreezing
+    /// and a training without weight decay are not tried.
+    #[must_use]
+    pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
+        Trial { settings: Some(settings), ..self }
+    }
+
+    /// Takes samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        Trial { in_order: true, ..self }
     }
 
     /// Sets the steps of each training, and of all together.
@@ -152,13 +161,21 @@ impl<'a, T: Scalar> Trial<'a, T> {
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
+        // No loss counts a sample that some fix leaves out.
+        let mut left_out: Vec<usize> = Vec::new();
+        for fix in fixes {
+            if let Change::LeaveOut(samples) = &fix.change {
+                left_out.extend(samples);
+            }
+        }
         let unchanged = |_: u64| {
             let (network, parameters) = (network.build::<T>()?, w.to_vec());
             let transform = (self.transform)();
-            Ok(Some(Candidate { network, parameters, data: self.data, transform, targets: None }))
+            let (data, in_order) = (self.data, self.in_order);
+            Ok(Some(Candidate { network, parameters, data, compared: data, transform, in_order, targets: None }))
         };
         let mut report = TrialReport {
-            baseline: self.seeds_of("as it is", None, &unchanged)?.unwrap_or_else(|| TrialOutcome {
+            baseline: self.seeds_of("as it is", None, &left_out, &unchanged)?.unwrap_or_else(|| TrialOutcome {
                 name: String::from("as it is"),
                 fix: None,
                 losses: Vec::new(),
@@ -178,7 +195,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             let changed = self.changed_data(fix)?;
             let data = changed.as_ref().unwrap_or(self.data);
             let make = |seed| self.candidate(network, w, fix, data, seed);
-            match self.seeds_of(&name, Some(index), &make)? {
+            match self.seeds_of(&name, Some(index), &left_out, &make)? {
                 Some(outcome) => {
                     used = used.saturating_add(each);
                     report.outcomes.push(outcome);
@@ -195,12 +212,18 @@ impl<'a, T: Scalar> Trial<'a, T> {
         &self,
         name: &str,
         fix: Option<usize>,
+        left_out: &[usize],
         make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
     ) -> Result<Option<TrialOutcome>, Error> {
         let (mut losses, mut curve) = (Vec::new(), vec![0.0; self.steps]);
         for seed in 0..self.seeds {
             let Some(candidate) = make(seed)? else { return Ok(None) };
-            losses.push(self.train(candidate, seed, &mut curve)?);
+            match self.train(candidate, seed, left_out, &mut curve) {
+                Ok(loss) => losses.push(loss),
+                // The transform names a block that the fixed network has under another name.
+                Err(Error::UnknownBlock { .. }) if fix.is_some() => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         curve.iter_mut().for_each(|loss| *loss /= self.seeds as f64);
         losses.sort_by(f64::total_cmp);
@@ -212,30 +235,39 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(match (&fix.change, self.data.targets()) {
             (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
             (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
+            (Change::LeaveOut(samples), _) => {
+                let others: Vec<usize> = (0..self.data.samples()).filter(|sample| !samples.contains(sample)).collect();
+                if others.is_empty() { None } else { Some(self.data.select(&others)?) }
+            }
             _ => None,
         })
     }
 
     fn candidate<'c>(
-        &self,
+        &'c self,
         network: &LayerSpec,
         w: &[T],
         fix: &'c Fix,
         data: &'c Dataset<'c, T>,
         seed: u64,
     ) -> Result<Option<Candidate<'c, T>>, Error> {
-        let (mut transform, mut columns) = ((self.transform)(), None);
+        let set = self.settings.and_then(|settings| settings(&fix.change));
+        let is_set = set.is_some();
+        let (mut transform, mut columns) = (set.unwrap_or_else(self.transform), None);
         let (network, parameters) = match &fix.change {
-            Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) => {
+            Change::Unfreeze(_) | Change::WithoutDecay if !is_set => return Ok(None),
+            Change::Shuffle if !self.in_order => return Ok(None),
+            Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) | Change::WithoutDecay => {
                 let Some(fixed) = fix.apply::<T>(network, w, seed)? else { return Ok(None) };
                 (fixed.network, fixed.parameters)
             }
-            Change::Unfreeze(_) => return Ok(None),
             change => {
                 let (network, mut parameters) = (network.build::<T>()?, w.to_vec());
                 match change {
-                    Change::ClipNorm(norm) => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
-                    Change::LearningRate(factor) => {
+                    Change::ClipNorm(norm) if !is_set => {
+                        transform = Box::new(Unordered((ClipNorm::new(*norm), transform)))
+                    }
+                    Change::LearningRate(factor) if !is_set => {
                         transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
                     }
                     Change::StandardizeTargets(of) => columns = Some(of),
@@ -252,12 +284,20 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 (network, parameters)
             }
         };
-        Ok(Some(Candidate { network, parameters, data, transform, targets: columns }))
+        let in_order = self.in_order && fix.change != Change::Shuffle;
+        let compared = if matches!(fix.change, Change::LeaveOut(_)) { self.data } else { data };
+        Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))
     }
 
     /// The loss after the steps; adds the losses of the steps to `curve`.
-    fn train(&self, candidate: Candidate<'_, T>, seed: u64, curve: &mut [f64]) -> Result<f64, Error> {
-        let Candidate { network, parameters, data, transform, targets } = candidate;
+    fn train(
+        &self,
+        candidate: Candidate<'_, T>,
+        seed: u64,
+        left_out: &[usize],
+        curve: &mut [f64],
+    ) -> Result<f64, Error> {
+        let Candidate { network, parameters, data, compared, transform, in_order, targets } = candidate;
         let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
         let loss = Borrowed(self.loss);
         let mut trainer = Trainer::new(network, loss, transform, config)?;
@@ -267,7 +307,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
         for loss in curve.iter_mut() {
             if order.len() < self.batch_size.min(data.samples()) {
                 order = (0..data.samples()).collect();
-                shuffle(&mut order, seed, epoch);
+                match in_order {
+                    // Batches are taken from the end.
+                    true => order.reverse(),
+                    false => shuffle(&mut order, seed, epoch),
+                }
                 epoch += 1;
             }
             let rest = order.split_off(order.len().saturating_sub(self.batch_size));
@@ -280,22 +324,25 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 Err(error) => return Err(error),
             }
         }
-        let loss = self.compare(&mut trainer, data, targets)?;
+        let loss = self.compare(&mut trainer, compared, targets, left_out)?;
         Ok(if loss.is_nan() { f64::INFINITY } else { loss })
     }
 
-    /// The loss on the first samples, of outputs brought back to the scale of the given targets.
+    /// The loss on samples at equal distances, of outputs brought back to the scale of the given targets.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,
         data: &Dataset<'_, T>,
         targets: Option<&Standardize>,
+        left_out: &[usize],
     ) -> Result<f64, Error> {
         let per_step = crate::workspace::per_step(trainer.network());
         let width = trainer.network().dims().output;
         let (mut sum, mut total) = (0.0, 0.0);
         let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
-        let samples: Vec<usize> = (0..data.samples().min(COMPARED)).collect();
+        let count = data.samples().min(COMPARED);
+        let spread = (0..count).map(|i| i * data.samples() / count);
+        let samples: Vec<usize> = spread.filter(|sample| !left_out.contains(sample)).collect();
         let w = trainer.parameters().to_vec();
         trainer.workspace_mut().reserve(samples.len().min(self.batch_size), data.steps())?;
         for samples in samples.chunks(self.batch_size) {

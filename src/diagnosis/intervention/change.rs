@@ -34,7 +34,7 @@ pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSp
 }
 
 /// Whether the activation has no weights that keep both its signal and its gradient.
-fn has_no_critical_point(activation: &ActivationKind) -> bool {
+pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
     CriticalGain::new(activation.as_any()).is_err()
 }
 
@@ -93,7 +93,7 @@ fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
 
 /// The description after some alterations; `None` where one of them changes nothing in it.
 ///
-/// Standardized inputs and unit gains leave a description as it is.
+/// Standardized inputs, unit gains and open gates leave a description as it is.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

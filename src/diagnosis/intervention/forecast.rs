@@ -16,7 +16,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
     let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<f64>, Error> {
-        if alterations.contains(&Alteration::UnitGains) {
+        if alterations.iter().any(|it| matches!(it, Alteration::UnitGains | Alteration::OpenGates)) {
             return Ok(None);
         }
         let mut inputs = diagnosis.inputs;

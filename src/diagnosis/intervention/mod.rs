@@ -4,7 +4,7 @@ mod change;
 mod forecast;
 mod passes;
 
-pub(super) use change::{residual_blocks, scaled_branches};
+pub(super) use change::{has_no_critical_point, residual_blocks, scaled_branches};
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
 
@@ -25,6 +25,8 @@ pub enum Alteration {
     CriticalWeights,
     /// The gains of norms, set to 1, and their biases to 0.
     UnitGains,
+    /// The biases of shut gates, set to 0.
+    OpenGates,
     /// The branches of residual blocks, scaled by 1/√L for L of them.
     ScaledBranches,
     /// The activations without a critical point, exchanged for tanh.
@@ -43,6 +45,8 @@ impl Alteration {
             Alteration::CriticalLayer(_) | Alteration::CriticalWeights => Cause::LargeWeights,
             Alteration::UnitGains if before < 0.0 => Cause::Bottleneck,
             Alteration::UnitGains => Cause::LargeWeights,
+            Alteration::OpenGates if before < 0.0 => Cause::ClosedInputGate,
+            Alteration::OpenGates => Cause::ExplodingRecurrence,
             Alteration::ScaledBranches => Cause::LoudBranches,
             Alteration::ExchangedActivations => Cause::SaturatingActivation,
             Alteration::Both(parts) => parts.last().map_or(Cause::NoCauseFound, |last| last.cause(before)),
@@ -58,6 +62,7 @@ impl fmt::Display for Alteration {
             Alteration::CriticalLayer(layer) => write!(f, "the weights of layer {layer} at their critical gain"),
             Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
             Alteration::UnitGains => f.write_str("the gains of norms at 1"),
+            Alteration::OpenGates => f.write_str("shut gates half open"),
             Alteration::ScaledBranches => f.write_str("branches scaled by 1/√L"),
             Alteration::ExchangedActivations => f.write_str("tanh for activations without a critical point"),
             Alteration::Both(parts) => {
@@ -149,6 +154,7 @@ fn search<E>(
         Alteration::StandardizedInputs,
         Alteration::CriticalWeights,
         Alteration::UnitGains,
+        Alteration::OpenGates,
         Alteration::ScaledBranches,
         Alteration::ExchangedActivations,
     ];

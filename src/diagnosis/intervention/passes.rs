@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
-    block::Blocks,
+    block::{Blocks, Role},
     dataset::Standardize,
     diagnosis::{Thresholds, outputs},
     error::Error,
@@ -17,6 +17,7 @@ use crate::{
     workspace::Workspace,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use core::ops::Range;
 
 /// The budget of a network on one batch, and the interventions on it where it is bad.
 #[derive(Clone, Debug)]
@@ -103,22 +104,19 @@ impl Bench<'_> {
                 }
             }
         }
+        let mut fixed = Vec::new();
         if alterations.contains(&Alteration::UnitGains) {
-            let mut changed = false;
-            for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {
-                let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
-                let unit = |name: &str, value| Some((blocks.get(&format!("{prefix}{name}")).ok()?, value));
-                for (block, value) in [unit("gain", 1.0), unit("bias", 0.0)].into_iter().flatten() {
-                    let values = &self.w[block.range.clone()];
-                    if values.iter().any(|&w| w != value) {
-                        w.to_mut()[block.range.clone()].fill(value);
-                        changed = true;
-                    }
-                }
-            }
-            if !changed {
+            fixed.push(unit_gains(spec, &blocks));
+        }
+        if alterations.contains(&Alteration::OpenGates) {
+            fixed.push(shut_gates(self.w, &blocks));
+        }
+        for values in fixed {
+            let differs = |(range, value): &(Range<usize>, f64)| self.w[range.clone()].iter().any(|w| w != value);
+            if !values.iter().any(differs) {
                 return Ok(None);
             }
+            values.into_iter().for_each(|(range, value)| w.to_mut()[range].fill(value));
         }
         Ok(Some(w))
     }
@@ -136,4 +134,36 @@ impl Bench<'_> {
         });
         Ok(seen.run().decades().last() - of_outputs.unwrap_or(0.0))
     }
+}
+
+/// The gains of norms with 1, and their biases with 0.
+fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
+    let mut found = Vec::new();
+    for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
+        for (name, value) in [("gain", 1.0), ("bias", 0.0)] {
+            found.extend(blocks.get(&format!("{prefix}{name}")).ok().map(|block| (block.range.clone(), value)));
+        }
+    }
+    found
+}
+
+/// The mean bias of a gate beyond which it stands below 0.1 or above 0.9: ln 9.
+const SHUT: f64 = 2.197;
+
+/// The biases of gates that stand open or shut, with 0, in cells with a gate that carries the state.
+fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
+    let mut found = Vec::new();
+    let biases = blocks.iter().filter(|block| block.role == Role::Bias);
+    for block in biases.filter(|block| block.gates.iter().any(|gate| gate.carries_state)) {
+        let each = block.range.len() / block.gates.len();
+        for gate in 0..block.gates.len() {
+            let range = block.range.start + gate * each..block.range.start + (gate + 1) * each;
+            let mean = w[range.clone()].iter().sum::<f64>() / each.max(1) as f64;
+            if libm::fabs(mean) > SHUT {
+                found.push((range, 0.0));
+            }
+        }
+    }
+    found
 }

@@ -10,7 +10,7 @@ use crate::{
         outputs,
     },
     layer::LayerSpec,
-    monitor::Factor,
+    monitor::{Factor, LinkStatistics},
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -27,7 +27,7 @@ struct Row {
 }
 
 /// Whether an activation is bounded, and so flat far out on both sides.
-pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
+pub(in crate::diagnosis) fn is_bounded(activation: &ActivationKind) -> bool {
     [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
 }
 
@@ -56,7 +56,7 @@ fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
         let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
         counts && !(link.factor() == Factor::Weights && from_zero(layer_of(link.name())))
     });
-    let row = |link: &crate::monitor::LinkStatistics| {
+    let row = |link: &LinkStatistics| {
         let layer = layer_of(link.name());
         let flat = kinds.iter().any(|(path, kind)| path == layer && is_bounded(kind));
         let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
@@ -200,9 +200,16 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
+    if let Some(opened) = verdict.mends.as_ref().filter(|it| it.alteration == intervention::Alteration::OpenGates)
+        && let Some(shut) = findings.iter_mut().find(|finding| is_gate(finding.cause))
+    {
+        // The gate is accused already: the budget tells why.
+        (shut.because, shut.intervention) = (Some(verdict.sentence()), Some(opened.clone()));
+        return;
+    }
     let certified = match diagnosis.certificate.as_ref().and_then(Certificate::decades) {
         Some(bound) if bound < lines.certificate && vanishes.is_some() => {
-            format!("; certified to shrink at least {}-fold on its way to the input", fold(bound))
+            format!("; certified to lose at least {} decades to the input", signed(-bound).trim_start_matches('+'))
         }
         _ => String::new(),
     };
@@ -314,13 +321,8 @@ impl Depth {
     }
 }
 
-/// A lower bound on the factor by which a gradient shrinks that loses these decades, as a power of ten.
-fn fold(decades: f64) -> String {
-    match libm::floor(-decades) {
-        power if power.is_infinite() => String::from("∞"),
-        power if power <= 3.0 => format!("{}", libm::exp10(power)),
-        power => format!("10^{power}"),
-    }
+fn is_gate(cause: Cause) -> bool {
+    matches!(cause, Cause::ClosedForgetGate | Cause::ClosedInputGate | Cause::ClosedOutputGate)
 }
 
 /// Whether the layer at this path has a state.
@@ -331,33 +333,49 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// Two inputs are indistinguishable to a layer if the cosine of their pre-activations exceeds this. Convention: a
-/// rectifier with critical weights brings independent inputs from 0 to 0.95 in about 20 layers.
+/// Two inputs are alike to a layer if the cosine of their pre-activations exceeds this. Convention: a rectifier with
+/// critical weights brings independent inputs from 0 to 0.95 in about 20 layers.
 const ALIKE: f64 = 0.95;
-
-/// The network makes inputs indistinguishable if 1 − cosine is this many times smaller than in the first layer.
-/// Convention: the ratio of a cosine of 0.7 to one of 0.95.
+/// The factor by which 1 − cosine is smaller than in the first layer from which the layers between made inputs alike:
+/// what tells them apart is learned that much slower than what they share. Convention: the ratio of a cosine of 0.7 to
+/// one of 0.95.
 const CLOSER: f64 = 6.0;
+/// The passes before a loss is judged.
+const CHECKED: u64 = 25;
 
-/// Reports inputs that the last hidden layers cannot distinguish, but the first can, if the loss stagnates.
+/// How many times 1 − cosine is smaller than in the first layer, where inputs are alike; by the cosines of both.
+fn closer([first, here]: [Option<f64>; 2]) -> f64 {
+    let both = first.zip(here).filter(|&(_, here)| here > ALIKE);
+    both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
+}
+
+/// Reports layers that make inputs alike which the first layer tells apart, now or in the first pass, if the loss has
+/// not fallen by then.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
-    let collapsed = statistics.links().iter().filter(|link| link.cosine() > Some(ALIKE));
-    let first = statistics.links().iter().find_map(|link| link.cosine()).unwrap_or(1.0);
-    let stagnates = statistics.run().stagnates();
-    let made_alike = |link: &crate::monitor::LinkStatistics| {
-        link.cosine().is_some_and(|cosine| 1.0 - first > CLOSER * (1.0 - cosine))
-    };
-    let long = |link: &&crate::monitor::LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let Some(link) = collapsed.into_iter().find(|link| stagnates && made_alike(link) || long(link)) else { return };
-    let harms = stagnates && made_alike(link);
+    let (links, run) = (statistics.links(), statistics.run());
+    let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
+    let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine));
+    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine)).max(at_first(link));
+    let stands = run.passes() >= CHECKED && !diagnosis.has_fallen() && !run.has_fitted();
+    let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
+    let alike = |link: &&LinkStatistics| stands && most(link) > CLOSER;
+    let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
+    let harms = alike(&link);
     let severity = if harms { Severity::Critical } else { Severity::Note };
+    let [of_first, of_link] =
+        [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
     let text = format!(
-        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average; \
-         it is {first:.2} in the first layer{}",
+        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average, \
+         and had {:.3} in the first pass; it is {:.2} in the first layer{}",
         link.name(),
-        link.cosine().unwrap_or(1.0),
-        if harms { ", and the loss stands still" } else { "" }
+        of_link[1],
+        of_link[0],
+        of_first[1],
+        if harms { ", and the loss has not fallen" } else { "" }
     );
-    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer_of(link.name()), text));
+    let because =
+        format!("beside their norm, inputs differed {:.0} times less there than in the first layer", most(link));
+    let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, layer_of(link.name()), text);
+    findings.push(Finding { because: harms.then_some(because), ..finding });
 }

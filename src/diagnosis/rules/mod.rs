@@ -5,9 +5,12 @@ mod depth;
 mod format;
 mod gates;
 mod steps;
+mod task;
 mod time;
 mod units;
 mod zeros;
+
+pub(super) use depth::is_bounded;
 
 use super::{Cause, Diagnosis, Finding, Severity};
 use alloc::{string::String, vec::Vec};
@@ -22,6 +25,9 @@ pub(super) const ALL: &[Rule] = &[
     units::duplicated,
     data::input,
     data::targets,
+    task::outlier,
+    task::squashed,
+    task::decay,
     gates::shut,
     units::dead,
     units::saturated,
@@ -34,16 +40,19 @@ pub(super) const ALL: &[Rule] = &[
     steps::clipping,
     steps::frozen,
     format::subnormal,
+    task::unmixed,
+    task::dropout,
     steps::short,
+    task::information,
 ];
 
-/// Lowers the severity of findings if the loss falls: by one degree below two thirds of the first loss, by two below
-/// one third. Findings that are certain, or harmful although the loss falls, keep theirs.
+/// Lowers the severity of findings if the loss falls: by one degree below two thirds of the [start](Diagnosis::start),
+/// by two below one third. Findings that are certain, or harmful although the loss falls, keep theirs.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
-    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.has_fallen()) else {
+    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|_| diagnosis.has_fallen()) else {
         return;
     };
-    let far = run.first_loss().is_some_and(|first| run.recent_loss().mean() < first / 3.0);
+    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start / 3.0);
     for finding in findings.iter_mut().filter(|finding| finding.confidence < 1.0 && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
@@ -57,7 +66,17 @@ fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
     !matches!(
         cause,
-        BadData | Overflow | NotANumber | FrozenBlock | ConstantWeights | DuplicatedUnits | Cliff | ClipThresholdTooLow
+        BadData
+            | SquashedOutputs
+            | UnmixedBatches
+            | DropoutTooHeavy
+            | Overflow
+            | NotANumber
+            | FrozenBlock
+            | ConstantWeights
+            | DuplicatedUnits
+            | Cliff
+            | ClipThresholdTooLow
     )
 }
 
@@ -65,19 +84,21 @@ fn is_tempered(cause: Cause) -> bool {
 pub(super) fn order(findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     let (long, unscaled) = (has(Cause::LearningRateTooHigh), has(Cause::UnscaledInput));
-    let grows = has(Cause::ExplodingRecurrence);
+    let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows,
             Cause::DeadUnits | Cause::LearningRateTooHigh => unscaled,
             Cause::LargeWeights => unscaled || long,
             Cause::Cliff => long || grows,
+            Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
             // The weights became large by an update, not by the initializer.
             Cause::ExplodingRecurrence => long && finding.came_with_training(),
             _ => false,
         };
         let first = match finding.cause {
             Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
+            Cause::SquashedOutputs | Cause::DecayTooStrong => 1,
             Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
             Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
             Cause::Overflow => 2,
@@ -116,6 +137,20 @@ impl Diagnosis<'_> {
         self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
     }
 
+    /// The loss from which a fall counts: the first, or that of the best constant outputs if it is lower. What a loss
+    /// loses down to there, outputs that ignore the inputs lose as well.
+    fn start(&self) -> Option<f64> {
+        let first = self.statistics?.run().first_loss()?;
+        let constant = self.task.as_ref().map(|task| task.constant).filter(|&constant| constant > 0.0);
+        Some(constant.map_or(first, |constant| first.min(constant)))
+    }
+
+    /// Whether the loss has clearly fallen: its recent mean is below two thirds of the [start](Self::start).
+    fn has_fallen(&self) -> bool {
+        let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
+        recent.zip(self.start()).is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * 2.0 / 3.0)
+    }
+
     /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.
     pub(super) fn measured(&self) -> Option<f64> {
         let decades = self.statistics?.run().decades();
@@ -135,6 +170,7 @@ impl Diagnosis<'_> {
             predicted: None,
             text,
             because: None,
+            sample: None,
             intervention: None,
             refuted_by: refuted_by(cause),
             confidence: if severity == Severity::Critical { 0.95 } else { 0.8 },
@@ -164,12 +200,17 @@ fn refuted_by(cause: Cause) -> &'static str {
         Cause::NotANumber => "a finite result of this operation for these inputs",
         Cause::FrozenBlock => "a step that moves the block",
         Cause::CollapsedRepresentation => "pre-activations of different inputs that are far from parallel",
-        Cause::BadData => "a finite value in that row and column",
+        Cause::BadData => "a finite value in that row and column, or the same gradient without that sample",
         Cause::UnscaledTarget => "the same course of the loss on standardized targets",
         Cause::LoudBranches => "a gradient that grows as much with branches scaled by 1/√L",
         Cause::ClosedInputGate | Cause::ClosedOutputGate => "a loss that falls no faster with this gate half open",
         Cause::LearningRateTooLow => "a loss that falls no faster with ten times the learning rate",
         Cause::SensitiveMemory => "a gradient of these parameters that is no larger than that of others",
+        Cause::DecayTooStrong => "a loss that falls no faster without weight decay",
+        Cause::DropoutTooHeavy => "a loss that falls no faster with dropout disabled",
+        Cause::SquashedOutputs => "a loss below that bound",
+        Cause::UnmixedBatches => "the same course of the loss on samples in random order",
+        Cause::NoInformation => "a network that predicts targets of samples that it was not trained on",
         Cause::NoCauseFound => "a change of one thing that brings the budget between the thresholds",
         Cause::Underflow => "the same gradient in a format of larger range with the same length",
     }

@@ -74,9 +74,10 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         let text = format!(
             "clipping is too low: {:.0} % of the gradients are shortened, typically to {factor:.1e} of their length of \
-             {:.2e}; the largest update is 10^{longest:.1} of its parameters",
+             {:.2e}; the largest update has {} decades beside its parameters",
             100.0 * run.clipped(),
-            run.typical_norm()
+            run.typical_norm(),
+            signed(longest)
         );
         findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text));
     }
@@ -118,7 +119,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratio = block.update_ratio().mean();
     if let Some(severity) = above(-ratio, lines.short_step.map(|line| -line)) {
         let text = format!(
-            "steps are too short: the largest, of {}, is 10^{} of the parameters, and the loss stands still",
+            "steps are too short: the largest, of {}, has {} decades beside the parameters, and the loss stands still",
             block.name(),
             signed(ratio)
         );

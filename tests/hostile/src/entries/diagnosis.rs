@@ -12,7 +12,7 @@ use chainrule::{
     diagnosis::{
         Alteration, Cause, Change, Diagnosis, FixContext, Report, Severity, Thresholds, Trial, check_parameters,
         expect_healthy, first_check,
-        fix::{CriticalInitialization, Lsuv, strategies, survivors, transplant},
+        fix::{CriticalInitialization, Lsuv, shaped_slope, strategies, survivors, transplant},
         suggest_fixes,
     },
     initializer::Normal,
@@ -50,7 +50,7 @@ pub fn entries() -> Vec<Entry> {
             let report = first_check(&*network, &x, rows.shape(), span, c.word())?;
             ensure(rows.truth() == Some(x.len() as u128 / 3), || format!("{rows:?}"))?;
             let _ = (format!("{report}"), report.to_json().is_ok(), report.to_svg().is_ok(), report.shares());
-            let _ = report.to_html(&[]);
+            let _ = report.to_html();
             Ok(())
         }),
         entry(
@@ -127,6 +127,18 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
+        entry(3, &["diagnosis::Diagnosis::task"], &[], |c| {
+            let network = c.legal(3, 2).build::<f32>()?;
+            let (w, x, y) = (c.slice::<f32>(network.dims().parameters), c.slice::<f32>(12), c.slice::<f32>(8));
+            let data = Dataset::rows(3, &x, Target::Values(&y))?;
+            let diagnosis = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?;
+            let _ = format!("{}", diagnosis.task(&w, &data, &MeanSquaredError::new())?.report());
+            Ok(())
+        }),
+        entry(3, &["diagnosis::fix::shaped_slope"], &[], |c| {
+            let slope = shaped_slope(c.size());
+            ensure((0.0..1.0).contains(&slope), || format!("{slope}"))
+        }),
         entry(2, &["diagnosis::Diagnosis::trajectory"], &[], |c| {
             let node = c.legal(3, 2);
             let network = node.build::<f64>()?;
@@ -199,6 +211,9 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Trial::steps",
                 "diagnosis::fix::Trial::seeds",
                 "diagnosis::fix::Trial::batch_size",
+                "diagnosis::fix::Trial::settings",
+                "diagnosis::fix::Trial::in_order",
+                "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
                 "diagnosis::fix::Fix::trial",
                 "diagnosis::fix::FixedNetwork::trainer",
@@ -216,9 +231,13 @@ pub fn entries() -> Vec<Entry> {
                 let (data, loss) = (Dataset::rows(3, &x, Target::Values(&y))?, MeanSquaredError::new());
                 let rate = c.about(0.1);
                 let transform = || -> Box<dyn GradientTransform<f64>> { Box::new(Sgd::new(rate)) };
+                let settings = |_: &Change| Some(transform());
                 let mut trial = Trial::new(&data, &loss, &transform, 0).steps(c.few(), c.size());
                 if c.flag() {
                     trial = trial.seeds(c.few() as u64).batch_size(c.size());
+                }
+                if c.flag() {
+                    trial = trial.settings(&settings).in_order();
                 }
                 if let Some(fix) = fixes.first() {
                     let _ = format!("{}", fix.trial(&node, &w, &trial)?);
@@ -227,7 +246,8 @@ pub fn entries() -> Vec<Entry> {
                         fixed.trainer(MeanSquaredError::new(), Sgd::new(rate), config)?.fit(&data)?;
                     }
                 }
-                let _ = format!("{:?}", trial.run(&node, &w, &fixes)?.best());
+                let tried = trial.run(&node, &w, &fixes)?;
+                let _ = (format!("{:?}", tried.best()), format!("{}", report.clone().tried(tried)));
                 Ok(())
             },
         ),

@@ -1,0 +1,46 @@
+//! Dropout whose masks do not drown the signal.
+
+use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
+use crate::{error::Error, layer::LayerSpec};
+use alloc::format;
+
+/// Lowers the rates of dropout until all masks together add at most a given share to the second moment of the outputs.
+///
+/// A mask of rate p multiplies the second moment of what it hides by 1/(1 − p), L of them by 1/(1 − p)ᴸ. That is
+/// 1 + s at p = 1 − (1 + s)^(−1/L): for a share s of 1 a rate of a half for one layer.
+#[derive(Clone, Copy, Debug)]
+pub struct LighterDropout {
+    /// The share that masks add.
+    pub(super) share: f64,
+}
+
+/// Masks that add as much as the signal has.
+impl Default for LighterDropout {
+    fn default() -> Self {
+        LighterDropout { share: 1.0 }
+    }
+}
+
+impl FixStrategy for LighterDropout {
+    fn name(&self) -> &'static str {
+        "lighter dropout"
+    }
+
+    fn applies_to(&self, cause: Cause) -> bool {
+        cause == Cause::DropoutTooHeavy
+    }
+
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let dropouts = context.network.parts().iter().filter(|(_, part)| matches!(part, LayerSpec::Dropout(_))).count();
+        let most = 1.0 - libm::pow(1.0 + self.share, -1.0 / dropouts.max(1) as f64);
+        let lighter = rewrite(context.network, &mut |leaf, _| {
+            let LayerSpec::Dropout(dropout) = leaf else { return false };
+            let lowers = dropout.rate > most;
+            dropout.rate = dropout.rate.min(most);
+            lowers
+        });
+        let Some(after) = lighter else { return Ok(None) };
+        let why = format!("rates of at most {most:.2}: masks add {:.0} % of the signal", 100.0 * self.share);
+        context.network_becomes(self.name(), Effort::Training, after, why).map(|fix| Some(fix.preferred()))
+    }
+}

@@ -1,0 +1,31 @@
+//! Outputs without the layer that squashes them.
+
+use super::{Cause, Effort, Fix, FixContext, FixStrategy};
+use crate::{error::Error, layer::LayerSpec};
+use alloc::format;
+
+/// Removes the last layer, whose range bounds the loss from below: a loss such as
+/// [`CrossEntropy`](crate::loss::CrossEntropy) takes outputs of any size, and squashes them itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UnsquashOutputs;
+
+impl FixStrategy for UnsquashOutputs {
+    fn name(&self) -> &'static str {
+        "outputs of any size"
+    }
+
+    fn applies_to(&self, cause: Cause) -> bool {
+        cause == Cause::SquashedOutputs
+    }
+
+    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        let mut after = context.network.clone();
+        let LayerSpec::Sequential { layers, .. } = &mut after else { return Ok(None) };
+        let Some(LayerSpec::Softmax(_) | LayerSpec::ActivationLayer { .. }) = layers.pop() else { return Ok(None) };
+        if layers.is_empty() {
+            return Ok(None);
+        }
+        let why = format!("without layer {} the loss has no bound but its own", context.finding.layer);
+        context.network_becomes(self.name(), Effort::Structure, after, why).map(|fix| Some(fix.preferred()))
+    }
+}

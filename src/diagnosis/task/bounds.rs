@@ -1,0 +1,54 @@
+//! The loss of the best constant outputs, and the lowest loss of outputs within a range.
+
+use super::Rows;
+use crate::{
+    error::Error,
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{vec, vec::Vec};
+
+/// Steps of the descent to the best constant, and of the bisection of a range.
+const STEPS: usize = 120;
+const HALVINGS: usize = 40;
+
+/// The lowest loss of outputs that are the same for every row: by gradient descent from 0, the step doubled after each
+/// that lowers the loss, halved after others.
+pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>) -> Result<f64, Error> {
+    let (width, count) = (rows.width, rows.count);
+    let mut dy = vec![T::zero(); count * width];
+    let mut at = |row: &[f64]| -> Result<(f64, Vec<f64>), Error> {
+        let y: Vec<T> = row.iter().map(|&y| scalar(y)).cycle().take(count * width).collect();
+        let loss = rows.loss_of(&y, &mut dy)?;
+        let sums = (0..width).map(|column| dy.iter().skip(column).step_by(width).map(|&dy| to_f64(dy)).sum());
+        Ok((loss, sums.collect()))
+    };
+    let (mut row, mut step) = (vec![0.0; width], 1.0);
+    let (mut lowest, mut gradient) = at(&row)?;
+    for _ in 0..STEPS {
+        let next: Vec<f64> = row.iter().zip(&gradient).map(|(y, dy)| y - step * dy).collect();
+        let (loss, slope) = at(&next)?;
+        if loss < lowest {
+            (row, lowest, gradient, step) = (next, loss, slope, 2.0 * step);
+        } else {
+            step *= 0.5;
+        }
+    }
+    Ok(lowest)
+}
+
+/// The lowest loss of outputs within `[low, high]`: the sign of each value's derivative bisects the range.
+///
+/// It is exact for a loss that is convex in each value, where a derivative keeps its sign as the others change.
+pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Result<f64, Error> {
+    let values = rows.count * rows.width;
+    let (mut range, mut dy) = (vec![[low, high]; values], vec![T::zero(); values]);
+    let middle = |range: &[[f64; 2]]| range.iter().map(|[low, high]| scalar(0.5 * (low + high))).collect::<Vec<T>>();
+    for _ in 0..HALVINGS {
+        let y = middle(&range);
+        rows.loss_of(&y, &mut dy)?;
+        for (([low, high], &dy), &y) in range.iter_mut().zip(&dy).zip(&y) {
+            *(if to_f64(dy) > 0.0 { high } else { low }) = to_f64(y);
+        }
+    }
+    rows.loss_of(&middle(&range), &mut dy)
+}

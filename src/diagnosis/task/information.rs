@@ -1,0 +1,71 @@
+//! A permutation test of whether targets depend on inputs.
+
+use super::apart;
+use crate::{
+    dataset::{Dataset, Standardize},
+    random::shuffle,
+    scalar::{Scalar, to_f64},
+};
+use alloc::{vec, vec::Vec};
+
+/// The number of permutations: the smallest p-value is 1/200.
+const PERMUTATIONS: u64 = 199;
+
+/// The largest number of samples that are tested.
+const TESTED: usize = 128;
+
+/// The p-value of the hypothesis that the targets of `samples` do not depend on their inputs; `None` for ragged
+/// samples, fewer than ten, or targets of each step.
+///
+/// The statistic is the distance covariance `Σ A_ij B_ij` of double-centred distances A of inputs, in columns of
+/// variance 1, and B of targets (Székely & Rizzo 2007). It is 0 in the limit only if both are independent, so it finds
+/// any dependence. Under the hypothesis every permutation of the targets is as likely.
+pub(super) fn p_value<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize]) -> Option<f64> {
+    let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(TESTED).max(1)).collect();
+    let (all, count) = (data.samples(), samples.len());
+    let (values, target) = (data.inputs().len() / all, data.targets()?);
+    let ragged = samples.iter().any(|&sample| data.length(sample) != data.steps());
+    if ragged || count < 10 {
+        return None;
+    }
+    let columns = Standardize::of(data.width(), data.inputs()).ok()?;
+    let mut x: Vec<f64> = Vec::new();
+    for &sample in &samples {
+        x.extend(data.inputs()[sample * values..][..values].iter().map(|&x| to_f64(x)));
+    }
+    columns.apply(&mut x).ok()?;
+    let of_inputs = centred(count, |a, b| {
+        let [a, b] = [a, b].map(|sample| &x[sample * values..][..values]);
+        a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+    });
+    let of_targets = centred(count, |a, b| apart(target, all, [samples[a], samples[b]]));
+    let covariance = |order: &[usize]| -> f64 {
+        let row = |i: usize| {
+            let other = &of_targets[order[i] * count..][..count];
+            of_inputs[i * count..][..count].iter().zip(order).map(|(a, &j)| a * other[j]).sum::<f64>()
+        };
+        (0..count).map(row).sum()
+    };
+    let mut order: Vec<usize> = (0..count).collect();
+    let found = covariance(&order);
+    let mut as_large = 1;
+    for permutation in 0..PERMUTATIONS {
+        shuffle(&mut order, 0, permutation);
+        as_large += u64::from(covariance(&order) >= found);
+    }
+    Some(as_large as f64 / (PERMUTATIONS + 1) as f64)
+}
+
+/// Distances less the means of their row and column, plus the mean of all.
+fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let mut all = vec![0.0; count * count];
+    for (i, row) in all.chunks_mut(count).enumerate() {
+        row.iter_mut().enumerate().for_each(|(j, value)| *value = libm::sqrt(square(i, j)));
+    }
+    let means: Vec<f64> = all.chunks(count).map(|row| row.iter().sum::<f64>() / count as f64).collect();
+    let mean = means.iter().sum::<f64>() / count as f64;
+    for (row, of_row) in all.chunks_mut(count).zip(&means) {
+        row.iter_mut().zip(&means).for_each(|(value, of_column)| *value += mean - of_row - of_column);
+    }
+    all
+}

@@ -1,0 +1,177 @@
+//! Measurements of data and loss: what outputs in their range, outputs that ignore the input, masks of dropout and one
+//! row of data make of the loss, and whether the targets depend on the inputs.
+
+mod bounds;
+mod information;
+mod outlier;
+
+use super::{Diagnosis, outputs};
+use crate::{
+    activation::Activation,
+    dataset::{Batch, Dataset},
+    error::Error,
+    layer::{DropoutKey, Layer, LayerSpec, Mode},
+    loss::{Loss, Target},
+    scalar::{Scalar, scalar, to_f64},
+    workspace::{Workspace, per_step},
+};
+use alloc::{boxed::Box, vec, vec::Vec};
+
+pub(super) use outlier::Outlier;
+
+/// The largest number of samples that are measured, at equal distances over the data.
+const SAMPLES: usize = 256;
+/// The number of masks of dropout.
+const MASKS: u64 = 4;
+
+/// What data and loss tell of the parameters as they are.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    /// The loss of samples from all of the data, with dropout disabled.
+    pub loss: f64,
+    /// The same with dropout, the mean over some masks; and the share of the variance of the outputs that the masks
+    /// make. `None` without dropout.
+    pub masked: Option<[f64; 2]>,
+    /// The loss of the best outputs that are the same for every row.
+    pub constant: f64,
+    /// The lowest loss of any outputs within the range of the last layer; `None` where that has no bounds.
+    pub least: Option<f64>,
+    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets of each step.
+    pub independent: Option<f64>,
+    /// A sample far larger than the others, with its effect on the gradient.
+    pub outlier: Option<Outlier>,
+}
+
+/// A batch of samples from all of the data, with the passes of one network over it.
+struct Rows<'a, T: Scalar> {
+    workspace: Workspace<T, Box<dyn Layer<T>>>,
+    w: &'a [T],
+    loss: &'a dyn Loss<T>,
+    batch: Batch<T>,
+    width: usize,
+    /// Rows of the output.
+    count: usize,
+}
+
+impl<T: Scalar> Rows<'_, T> {
+    /// The loss of some outputs; its gradient overwrites `dy`.
+    fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
+        let (target, weights) = (self.batch.target(), self.batch.row_weights());
+        self.loss.evaluate(self.width, y, target, weights, dy).map(to_f64)
+    }
+
+    fn outputs(&mut self, mode: Mode) -> Result<Vec<T>, Error> {
+        let (x, shape) = (self.batch.x(), self.batch.shape());
+        Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
+    }
+
+    /// The mean loss over masks of dropout, and the share of the outputs' variance that the masks make: the variance of
+    /// a row's output over masks, over that plus the variance of undisturbed outputs over rows.
+    fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
+        let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
+        for mask in 0..MASKS {
+            self.workspace.set_dropout_key(DropoutKey::new(mask, 0));
+            let y = self.outputs(Mode::Train)?;
+            loss += self.loss_of(&y, &mut dy)? / MASKS as f64;
+            let apart = |(&y, &mean): (&T, &T)| (to_f64(y) - to_f64(mean)) * (to_f64(y) - to_f64(mean));
+            noise += y.iter().zip(undisturbed).map(apart).sum::<f64>() / MASKS as f64;
+        }
+        let (rows, mut signal) = ((undisturbed.len() / self.width.max(1)).max(1) as f64, 0.0);
+        for column in 0..self.width {
+            let values = || undisturbed.iter().skip(column).step_by(self.width).map(|&y| to_f64(y));
+            let mean = values().sum::<f64>() / rows;
+            signal += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
+        }
+        Ok([loss, if noise > 0.0 { noise / (noise + signal) } else { 0.0 }])
+    }
+}
+
+/// The range of the last layer's outputs, where it is bounded.
+fn range(node: &LayerSpec) -> Option<[f64; 2]> {
+    let parts = node.parts();
+    let (_, last) = parts.last()?;
+    match last {
+        LayerSpec::Softmax(_) => Some([0.0, 1.0]),
+        LayerSpec::ActivationLayer { activation, .. } if super::rules::is_bounded(activation) => {
+            outputs(node)?;
+            let grid = (-200..=200).map(|i| 0.25 * f64::from(i)).chain([-1e3, 1e3]);
+            let values: Vec<f64> = grid.map(|z| activation.value(z)).collect();
+            let [low, high] = [f64::min, f64::max].map(|of| values.iter().copied().fold(values[0], of));
+            (low < high && high - low < 1e2).then_some([low, high])
+        }
+        _ => None,
+    }
+}
+
+impl Task {
+    fn new<T: Scalar>(
+        node: &LayerSpec,
+        w: &[T],
+        data: &Dataset<'_, T>,
+        loss: &dyn Loss<T>,
+    ) -> Result<Option<Self>, Error> {
+        if data.targets().is_none() {
+            return Ok(None);
+        }
+        let network = node.build::<T>()?;
+        let (width, steps) = (network.dims().output, per_step(&*network));
+        let count = data.samples().min(SAMPLES);
+        let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
+        let mut batch = Batch::new(data, count);
+        batch.gather(data, &samples, steps)?;
+        let workspace = Workspace::new(network, batch.shape())?;
+        if !workspace.buffers().is_empty() {
+            return Ok(None);
+        }
+        let mut rows = Rows { workspace, w, loss, batch, width, count: 0 };
+        let y = rows.outputs(Mode::Evaluate)?;
+        rows.count = y.len() / width.max(1);
+        let mut dy = vec![scalar(0.0); y.len()];
+        let now = rows.loss_of(&y, &mut dy)?;
+        let drops = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Dropout(_)));
+        let constant = bounds::constant(&rows)?;
+        let least = range(node).map(|range| bounds::least(&rows, range)).transpose()?;
+        let each_step = steps && data.steps() > 1;
+        let independent = if each_step { None } else { information::p_value(data, &samples) };
+        let masked = if drops { Some(rows.masked(&y)?) } else { None };
+        let outlier = outlier::find(data, &samples, steps, rows)?;
+        Ok(Some(Task { loss: now, masked, constant, least, independent, outlier }))
+    }
+}
+
+impl Diagnosis<'_> {
+    /// Adds what the data and the loss tell of the parameters `w`, from up to 256 samples of all of the data.
+    ///
+    /// Measured are: the loss with dropout disabled and with dropout; the loss of the best constant outputs, and the
+    /// lowest that outputs in the range of the last layer allow; the gradient without the largest sample; and whether
+    /// the targets depend on the inputs, by a permutation test of their distance covariance (Székely & Rizzo 2007). It
+    /// takes about eight passes and 300 evaluations of the loss. A network with a layer or cell of your own, or with
+    /// buffers such as a running mean, has none of these, and neither has data without targets.
+    ///
+    /// # Errors
+    /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
+    /// [`Workspace::forward`] and [`Loss::evaluate`].
+    ///
+    /// # Panics
+    /// As [`Workspace::forward`].
+    pub fn task<T: Scalar>(self, w: &[T], data: &Dataset<'_, T>, loss: &dyn Loss<T>) -> Result<Self, Error> {
+        match Task::new(&self.node, w, data, loss) {
+            Ok(task) => Ok(Diagnosis { task, ..self }),
+            Err(Error::CustomPart { .. }) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The squared distance of the targets of two samples: 0 or 1 for classes.
+fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
+    match target {
+        Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),
+        Target::Values(values) => {
+            let width = values.len() / samples.max(1);
+            let row = |sample: usize| &values[sample * width..][..width];
+            let square = |(&a, &b): (&T, &T)| (to_f64(a) - to_f64(b)) * (to_f64(a) - to_f64(b));
+            row(a).iter().zip(row(b)).map(square).sum()
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What data, loss and regularization do to a run: each cause with its fault, and with a run that only looks like it.
+
+use chainrule::{
+    Error, Layer,
+    activation::{Relu, Sigmoid, Tanh},
+    dataset::{Batch, Dataset},
+    diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Trial, fix::shaped_slope, suggest_fixes},
+    initializer::{ByGate, Constant, Zeros},
+    layer::{Dropout, Sequential, Softmax, initialize},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    monitor::Statistics,
+    random::{Normals, generator, shuffle},
+    recurrent::{Lstm, Recurrent},
+    theory::InputStatistics,
+    trainer::{TrainConfig, Trainer},
+    transform::{AdamW, GradientTransform, Sgd},
+};
+
+const WIDTH: usize = 8;
+const SAMPLES: usize = 256;
+
+/// Normal rows; the class is told by two signs.
+fn data() -> (Vec<f32>, Vec<usize>) {
+    let (mut rng, mut normals) = (generator(3), Normals::new());
+    let x: Vec<f32> = (0..SAMPLES * WIDTH).map(|_| normals.next(&mut rng) as f32).collect();
+    let y = x.chunks(WIDTH).map(|r| usize::from(r[0] + r[1] > 0.0) + 2 * usize::from(r[2] - r[3] > 0.0)).collect();
+    (x, y)
+}
+
+fn network() -> Result<Sequential<f32>, Error> {
+    Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(4).build()
+}
+
+/// The report after some steps with batches of `rows`, with the samples in order or shuffled.
+fn after(
+    network: &Sequential<f32>,
+    data: &Dataset<'_, f32>,
+    loss: &dyn Loss<f32>,
+    transform: impl GradientTransform<f32>,
+    [steps, rows]: [usize; 2],
+    in_order: bool,
+) -> Result<Report, Error> {
+    #[derive(Debug)]
+    struct Lent<'a>(&'a dyn Loss<f32>);
+    impl Loss<f32> for Lent<'_> {
+        fn evaluate(
+            &self,
+            n: usize,
+            y: &[f32],
+            t: Target<'_, f32>,
+            r: Option<&[f32]>,
+            dy: &mut [f32],
+        ) -> Result<f32, Error> {
+            self.0.evaluate(n, y, t, r, dy)
+        }
+        fn reduction(&self) -> chainrule::loss::Reduction {
+            self.0.reduction()
+        }
+    }
+    let mut seen = Statistics::new();
+    let mut trainer = Trainer::new(network, Lent(loss), transform, TrainConfig::default())?;
+    let (mut batch, mut order) = (Batch::new(data, rows), Vec::new());
+    for step in 0..steps {
+        if order.is_empty() {
+            order = (0..data.samples()).rev().collect();
+            if !in_order {
+                shuffle(&mut order, 1, step as u64);
+            }
+        }
+        let samples = order.split_off(order.len().saturating_sub(rows));
+        trainer.step(data, &mut batch, &samples, &mut seen)?;
+    }
+    let diagnosis = Diagnosis::new(network, InputStatistics::of_rows(data.inputs())?)?.statistics(&seen);
+    Ok(diagnosis.task(trainer.parameters(), data, loss)?.report())
+}
+
+fn before(network: &Sequential<f32>, data: &Dataset<'_, f32>, loss: &dyn Loss<f32>) -> Result<Report, Error> {
+    let diagnosis = Diagnosis::new(network, InputStatistics::of_rows(data.inputs())?)?;
+    Ok(diagnosis.task(&initialize(network, 0)?, data, loss)?.report())
+}
+
+fn root(report: &Report) -> (Cause, &str) {
+    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
+    assert!(root.because.is_some(), "{report}");
+    (root.cause, &root.layer)
+}
+
+/// Softmax outputs lie in [0, 1], where a cross-entropy of four classes is at least ln(1 + 3/e).
+#[test]
+fn softmax_before_a_cross_entropy_is_squashed_outputs() -> Result<(), Error> {
+    let (x, y) = data();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let plain = network()?;
+    let squashed = Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(4).layer(Softmax::new(4));
+    let squashed = squashed.build()?;
+    let report = before(&squashed, &data, &CrossEntropy::new())?;
+    assert_eq!(root(&report), (Cause::SquashedOutputs, "3"), "{report}");
+    let least = (3.0 * (-1.0_f64).exp()).ln_1p();
+    assert!(report.root().unwrap().text.contains(&format!("below {least:.2e}")), "{report}");
+    let (described, inputs) = (squashed.spec(), InputStatistics::of_rows(&x)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
+    assert_eq!(fixes[0].change, Change::Network(plain.spec()));
+    // Outputs that squash for a loss that is 0 within their range, and plain ones, are healthy.
+    let targets: Vec<f32> = y.iter().map(|&y| y as f32 / 3.0).collect();
+    let data = [Dataset::rows(WIDTH, &x, Target::Values(&targets))?, data];
+    let sigmoid = Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(1).activation(Sigmoid).build()?;
+    let reports =
+        [before(&sigmoid, &data[0], &MeanSquaredError::new())?, before(&plain, &data[1], &CrossEntropy::new())?];
+    assert!(reports.iter().all(Report::is_healthy), "{reports:?}");
+    Ok(())
+}
+
+#[test]
+fn decay_that_outweighs_the_gradient_is_strong_decay() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss, network) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new(), network()?);
+    let sick = after(&network, &data, &loss, AdamW::new(5e-3, 30.0), [40, 32], false)?;
+    assert_eq!(root(&sick).0, Cause::DecayTooStrong, "{sick}");
+    let healthy = after(&network, &data, &loss, AdamW::new(5e-3, 0.1), [40, 32], false)?;
+    assert!(healthy.is_healthy(), "{healthy}");
+    // A trial without decay needs to be told how.
+    let (described, inputs, w) = (network.spec(), InputStatistics::of_rows(&x)?, initialize(&network, 0)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, sick.root().unwrap()))?;
+    let decayed = || Box::new(AdamW::new(5e-3, 30.0)) as Box<dyn GradientTransform<f32>>;
+    let settings = |change: &Change| match change {
+        Change::WithoutDecay => Some(Box::new(AdamW::new(5e-3, 0.0)) as Box<dyn GradientTransform<f32>>),
+        _ => None,
+    };
+    let trial = Trial::new(&data, &loss, &decayed, 1000);
+    let untold = trial.run(&described, &w, &fixes)?;
+    assert!(untold.outcomes.is_empty() && untold.untried.len() == 1, "{untold}");
+    let told = Trial::new(&data, &loss, &decayed, 1000).settings(&settings).run(&described, &w, &fixes)?;
+    assert_eq!(told.best(), Some(0), "{told}");
+    Ok(())
+}
+
+#[test]
+fn masks_that_drown_the_signal_are_heavy_dropout() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new());
+    let of_rate = |rate: f64| -> Result<Report, Error> {
+        let network = Sequential::<f32>::input(WIDTH).linear(32).activation(Relu).layer(Dropout::new(32, rate)?);
+        let network = network.linear(32).activation(Relu).layer(Dropout::new(32, rate)?).linear(4).build()?;
+        after(&network, &data, &loss, AdamW::new(2e-3, 0.0), [100, 32], false)
+    };
+    let (sick, healthy) = (of_rate(0.97)?, of_rate(0.3)?);
+    assert_eq!(root(&sick).0, Cause::DropoutTooHeavy, "{sick}");
+    assert!(matches!(root(&sick).1, "2" | "5") && healthy.is_healthy(), "{sick} {healthy}");
+    Ok(())
+}
+
+#[test]
+fn samples_in_the_order_of_their_classes_are_unmixed_batches() -> Result<(), Error> {
+    // Whether two signs agree: what is learned first is which class is frequent.
+    let (x, _) = data();
+    let y: Vec<usize> = x.chunks(WIDTH).map(|r| usize::from(r[0] * r[1] > 0.0)).collect();
+    let mut order: Vec<usize> = (0..SAMPLES).collect();
+    order.sort_by_key(|&sample| y[sample]);
+    let sorted_x: Vec<f32> = order.iter().flat_map(|&sample| x[sample * WIDTH..][..WIDTH].to_vec()).collect();
+    let sorted_y: Vec<usize> = order.iter().map(|&sample| y[sample]).collect();
+    let (loss, network) = (CrossEntropy::new(), network()?);
+    let sorted = Dataset::rows(WIDTH, &sorted_x, Target::Classes(&sorted_y))?;
+    let sick = after(&network, &sorted, &loss, Sgd::new(0.3), [60, 8], true)?;
+    assert_eq!(root(&sick).0, Cause::UnmixedBatches, "{sick}");
+    let mixed = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    for (data, in_order) in [(&mixed, true), (&sorted, false)] {
+        let healthy = after(&network, data, &loss, Sgd::new(0.3), [60, 8], in_order)?;
+        assert!(healthy.is_healthy(), "{healthy}");
+    }
+    let (described, inputs, w) = (network.spec(), InputStatistics::of_rows(&x)?, initialize(&network, 0)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, sick.root().unwrap()))?;
+    let transform = || Box::new(Sgd::new(0.3)) as Box<dyn GradientTransform<f32>>;
+    let tried = Trial::new(&sorted, &loss, &transform, 1200).batch_size(8).in_order().run(&described, &w, &fixes)?;
+    assert_eq!((tried.best(), &fixes[0].change), (Some(0), &Change::Shuffle), "{tried}");
+    Ok(())
+}
+
+#[test]
+fn sample_that_outweighs_all_others_is_bad_data() -> Result<(), Error> {
+    let (mut x, y) = data();
+    let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Relu).linear(4).build()?;
+    let times = |x: &mut [f32], by: f32| x[40 * WIDTH..][..WIDTH].iter_mut().for_each(|x| *x *= by);
+    times(&mut x, 10.0);
+    let healthy = before(&network, &Dataset::rows(WIDTH, &x, Target::Classes(&y))?, &CrossEntropy::new())?;
+    assert!(healthy.is_healthy(), "{healthy}");
+    times(&mut x, 1e4);
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let sick = before(&network, &data, &CrossEntropy::new())?;
+    assert_eq!(root(&sick).0, Cause::BadData, "{sick}");
+    assert_eq!(sick.root().unwrap().sample, Some(40));
+    // A target that no other is near.
+    let (x, _) = self::data();
+    let mut y: Vec<f32> = x.chunks(WIDTH).map(|row| row[0]).collect();
+    y[40] = 1e5;
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Relu).linear(1).build()?;
+    let sick = before(&network, &data, &loss)?;
+    assert_eq!((root(&sick).0, sick.root().unwrap().sample), (Cause::BadData, Some(40)), "{sick}");
+    let (described, w) = (network.spec(), initialize(&network, 0)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::of_rows(&x)?, sick.root().unwrap()))?;
+    let transform = || Box::new(Sgd::new(0.05)) as Box<dyn GradientTransform<f32>>;
+    let tried = Trial::new(&data, &loss, &transform, 800).run(&described, &w, &fixes)?;
+    assert_eq!((tried.best(), &fixes[0].change), (Some(0), &Change::LeaveOut(vec![40])), "{tried}");
+    Ok(())
+}
+
+#[test]
+fn labels_in_random_order_carry_no_information() -> Result<(), Error> {
+    let (x, y) = data();
+    let (network, loss) = (network()?, CrossEntropy::new());
+    let noted = |y: &[usize]| -> Result<bool, Error> {
+        let report = before(&network, &Dataset::rows(WIDTH, &x, Target::Classes(y))?, &loss)?;
+        assert!(report.is_healthy(), "{report}");
+        let of_labels = |finding: &chainrule::diagnosis::Finding| finding.cause == Cause::NoInformation;
+        Ok(report.findings.iter().any(|finding| of_labels(finding) && finding.severity == Severity::Note))
+    };
+    assert!(!noted(&y)?);
+    // Classes of equal means: whether two signs agree.
+    let agree: Vec<usize> = x.chunks(WIDTH).map(|r| usize::from(r[0] * r[1] > 0.0)).collect();
+    let two = Sequential::<f32>::input(2).linear(8).activation(Tanh).linear(2).build()?;
+    let pairs: Vec<f32> = x.chunks(WIDTH).flat_map(|r| [r[0], r[1]]).collect();
+    let report = before(&two, &Dataset::rows(2, &pairs, Target::Classes(&agree))?, &loss)?;
+    assert!(report.findings.iter().all(|finding| finding.cause != Cause::NoInformation), "{report}");
+    // By chance one permutation in twenty has a p-value below 0.05.
+    let mut found = 0;
+    for seed in 0..8 {
+        let mut order: Vec<usize> = (0..SAMPLES).collect();
+        shuffle(&mut order, seed, 0);
+        found += usize::from(noted(&order.iter().map(|&sample| y[sample]).collect::<Vec<_>>())?);
+    }
+    assert!(found >= 6, "{found}");
+    Ok(())
+}
+
+/// The slopes of Zhang, Botev & Martens 2022 for an η of 0.9.
+#[test]
+fn shaped_slope_is_that_of_the_paper() {
+    for (depth, slope) in [(1, 0.0), (5, 0.0), (20, 0.181_380), (50, 0.430_523), (100, 0.570_440)] {
+        assert!((shaped_slope(depth) - slope).abs() < 1e-6, "{depth}: {}", shaped_slope(depth));
+    }
+}
+
+/// Of a shut gate the bias alone is accused: all weights live on.
+#[test]
+fn opened_gate_keeps_all_weights() -> Result<(), Error> {
+    let bias = ByGate::new(Zeros).gate("output", Constant(-8.0));
+    let network = Sequential::<f32>::input(2).layer(Recurrent::new(2, 6, Lstm::new()).bias(bias)).linear(2).build()?;
+    let inputs = InputStatistics::new(1.0)?.steps(8)?;
+    let report = Diagnosis::new(&network, inputs)?.span(2).report();
+    assert_eq!(report.root().map(|root| root.cause), Some(Cause::ClosedOutputGate), "{report}");
+    let (described, w) = (network.spec(), initialize(&network, 1)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()).span(2))?;
+    let fixed = fixes[0].apply(&described, &w, 2)?.expect("a change of the network");
+    let open = Sequential::<f32>::input(2).layer(Recurrent::new(2, 6, Lstm::new()).bias(ByGate::new(Zeros)));
+    assert!(fixed.parameters == initialize(&open.linear(2).build()?, 1)?, "{}", fixes[0]);
+    Ok(())
+}
