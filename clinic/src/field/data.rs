@@ -32,6 +32,46 @@ impl Data {
         self
     }
 
+    pub fn targets_scaled(mut self, by: f32) -> Self {
+        if let Targets::Values(_, values) = &mut self.y {
+            values.iter_mut().for_each(|y| *y *= by);
+        }
+        self
+    }
+
+    /// The samples in the order of their classes.
+    pub fn sorted(self) -> Self {
+        let Targets::Classes(classes) = &self.y else { return self };
+        let mut order: Vec<usize> = (0..classes.len()).collect();
+        order.sort_by_key(|&sample| classes[sample]);
+        let values = self.x.len() / classes.len();
+        let x = order.iter().flat_map(|&sample| self.x[sample * values..][..values].iter().copied()).collect();
+        let y = Targets::Classes(order.iter().map(|&sample| classes[sample]).collect());
+        Data { x, y, ..self }
+    }
+
+    /// One sample with its inputs times a factor, or with targets of this value.
+    pub fn wild(mut self, sample: usize, inputs: f32, targets: Option<f32>) -> Self {
+        let values = self.width * self.steps;
+        self.x[sample * values..][..values].iter_mut().for_each(|x| *x *= inputs);
+        if let (Targets::Values(width, y), Some(value)) = (&mut self.y, targets) {
+            y[sample * *width..][..*width].fill(value);
+        }
+        self
+    }
+
+    /// The classes of so many samples in ten exchanged among them.
+    pub fn noisy_labels(mut self, tenths: usize, seed: u64) -> Self {
+        if let Targets::Classes(classes) = &mut self.y {
+            let chosen: Vec<usize> = (0..classes.len()).filter(|i| i % 10 < tenths).collect();
+            let mut order = chosen.clone();
+            shuffle(&mut order, seed, 0);
+            let old = classes.clone();
+            chosen.iter().zip(&order).for_each(|(&to, &from)| classes[to] = old[from]);
+        }
+        self
+    }
+
     pub fn shuffled_labels(mut self, seed: u64) -> Self {
         if let Targets::Classes(classes) = &mut self.y {
             let mut order: Vec<usize> = (0..classes.len()).collect();
@@ -141,6 +181,12 @@ impl Tables {
 
     pub fn autoencoded(&self) -> Data {
         let data = self.digits();
+        Data { y: Targets::Values(64, data.x.clone()), ..data }
+    }
+
+    /// Pixels from 0 to 1, and the same as targets.
+    pub fn autoencoded_from_zero(&self) -> Data {
+        let data = self.digits_from_zero(1.0 / 16.0);
         Data { y: Targets::Values(64, data.x.clone()), ..data }
     }
 

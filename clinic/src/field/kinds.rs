@@ -10,7 +10,7 @@ use chainrule::{
     initializer::{
         ByGate, Chrono, Constant, CriticalGain, Glorot, He, Identity, Initializer, LeCun, Orthogonal, Zeros,
     },
-    layer::{BranchScale, Dropout, LayerNorm, Linear, RmsNorm, Sequential, initialize},
+    layer::{BranchScale, Dropout, LayerNorm, Linear, RmsNorm, Sequential, Softmax, initialize},
     recurrent::{Elman, Gru, Lstm, Recurrent},
 };
 
@@ -35,13 +35,17 @@ pub struct Recipe {
     pub ends: Option<u64>,
     /// Steps before the monitor is attached.
     pub before: usize,
-    /// Whether samples come sorted by class.
-    pub sorted: bool,
+    /// Whether samples come in the order of the data.
+    pub in_order: bool,
+    /// Weight decay of AdamW; an L2 penalty of other optimizers.
+    pub decay: Option<f64>,
+    /// A factor on the rate.
+    pub rate: f64,
 }
 
 impl Recipe {
     fn new(optimizer: Optimizer) -> Self {
-        Recipe { optimizer, clip: None, still: None, ends: None, before: 0, sorted: false }
+        Recipe { optimizer, clip: None, still: None, ends: None, before: 0, in_order: false, decay: None, rate: 1.0 }
     }
 }
 
@@ -53,6 +57,8 @@ pub struct Case {
     pub recipe: Recipe,
     /// Steps that the task must remember.
     pub span: usize,
+    /// The data that it is judged on, where it is not that of the training.
+    pub judged: Option<Data>,
 }
 
 type Make = fn(&Tables, u64, bool) -> Result<Case, Error>;
@@ -63,6 +69,8 @@ pub enum Expected {
     Healthy,
     /// One of these causes.
     Sick(&'static [Cause]),
+    /// Two faults, named by these causes: both must be mended.
+    Two(&'static [Cause]),
     /// Sick by a fault that no cause names.
     Outside,
 }
@@ -71,6 +79,14 @@ pub struct Kind {
     pub name: &'static str,
     pub expected: Expected,
     pub make: Make,
+    /// The layers that hold the fault; none where it concerns the whole network.
+    pub layers: &'static [usize],
+}
+
+impl Kind {
+    const fn at(self, layers: &'static [usize]) -> Kind {
+        Kind { layers, ..self }
+    }
 }
 
 type Net = Result<Sequential<f32>, Error>;
@@ -78,7 +94,7 @@ type Net = Result<Sequential<f32>, Error>;
 fn case(network: Net, data: Data, optimizer: Optimizer, seed: u64) -> Result<Case, Error> {
     let network = network?;
     let w = initialize(&network, seed)?;
-    Ok(Case { network, w, data, recipe: Recipe::new(optimizer), span: 1 })
+    Ok(Case { network, w, data, recipe: Recipe::new(optimizer), span: 1, judged: None })
 }
 
 /// Linear layers of these widths with an activation between them.
@@ -139,22 +155,35 @@ fn spanning(case: Result<Case, Error>, span: usize) -> Result<Case, Error> {
     Ok(Case { span, ..case? })
 }
 
+/// Judged on other data than that of the training.
+fn judged(case: Result<Case, Error>, data: Data) -> Result<Case, Error> {
+    Ok(Case { judged: Some(data), ..case? })
+}
+
 fn with(case: Result<Case, Error>, recipe: impl Fn(&mut Recipe)) -> Result<Case, Error> {
     let mut case = case?;
     recipe(&mut case.recipe);
     Ok(case)
 }
 
+const fn kind(name: &'static str, expected: Expected, make: Make) -> Kind {
+    Kind { name, expected, make, layers: &[] }
+}
+
 const fn healthy(name: &'static str, make: Make) -> Kind {
-    Kind { name, expected: Expected::Healthy, make }
+    kind(name, Expected::Healthy, make)
 }
 
 const fn sick(name: &'static str, causes: &'static [Cause], make: Make) -> Kind {
-    Kind { name, expected: Expected::Sick(causes), make }
+    kind(name, Expected::Sick(causes), make)
+}
+
+const fn two(name: &'static str, causes: &'static [Cause], make: Make) -> Kind {
+    kind(name, Expected::Two(causes), make)
 }
 
 const fn outside(name: &'static str, make: Make) -> Kind {
-    Kind { name, expected: Expected::Outside, make }
+    kind(name, Expected::Outside, make)
 }
 
 use Optimizer::{Adam, AdamW, Momentum, RmsProp, Sgd};
@@ -261,14 +290,44 @@ pub const KINDS: &[Kind] = &[
         let made = case(last_step(layer, 10), t.digit_rows(), Adam(2e-3), s);
         spanning(with(made, |recipe| recipe.clip = Some(1.0)), 7)
     }),
+    healthy("digits, weight decay of 1", |t, s, _| {
+        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), AdamW(3e-3), s);
+        with(made, |recipe| recipe.decay = Some(1.0))
+    }),
+    healthy("wine, L2 penalty of 1e-2", |t, s, _| {
+        let made = case(stack(&deep(13, 24, 2, 3), Tanh, LeCun::normal()), t.wine(), Sgd(0.1), s);
+        with(made, |recipe| recipe.decay = Some(1e-2))
+    }),
+    healthy("digits, dropout of 0.7", |t, s, _| {
+        let net = Sequential::input(64).linear(128).activation(Relu).layer(Dropout::new(128, 0.7)?).linear(10);
+        case(net.build(), t.digits(), Adam(3e-3), s)
+    }),
+    healthy("digits, in their own order", |t, s, _| {
+        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Sgd(0.1), s);
+        with(made, |recipe| recipe.in_order = true)
+    }),
+    healthy("sunspots, in their own order", |t, s, _| {
+        let net = last_step(Recurrent::new(1, 16, Gru::new()), 1);
+        let made = case(net, t.sunspots(16), Adam(5e-3), s);
+        spanning(with(made, |recipe| recipe.in_order = true), 3)
+    }),
+    healthy("pixels, sigmoid outputs", |t, s, _| {
+        let net = Sequential::input(64).linear(32).activation(Tanh).linear(64).activation(Sigmoid);
+        case(net.build(), t.autoencoded_from_zero(), Adam(5e-3), s)
+    }),
+    healthy("wine, a sample × 10", |t, s, _| {
+        case(stack(&deep(13, 24, 2, 3), Relu, He::normal()), t.wine().wild(17, 10.0, None), Adam(2e-3), s)
+    }),
     sick("inputs of 1e-3", &[UnscaledInput], |t, s, sick| {
         let data = t.iris().scaled(if sick { 1e-3 } else { 1.0 });
         case(stack(&[4, 24, 3], Tanh, LeCun::normal()), data, Sgd(0.1), s)
-    }),
+    })
+    .at(&[0]),
     sick("raw table", &[UnscaledInput], |t, s, sick| {
         let data = if sick { t.cancer_raw() } else { t.cancer() };
         case(stack(&deep(30, 32, 3, 2), Tanh, LeCun::normal()), data, Momentum(0.01), s)
-    }),
+    })
+    .at(&[0]),
     sick("targets as they are", &[UnscaledTarget], |t, s, sick| {
         let data = if sick { t.diabetes_raw(1.0) } else { t.diabetes() };
         case(stack(&deep(10, 24, 2, 1), Relu, He::normal()), data, Adam(1e-3), s)
@@ -312,49 +371,56 @@ pub const KINDS: &[Kind] = &[
             change(&mut case, "4.weight", |w| *w *= 50.0)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[4]),
     sick("a loaded layer × 0.01", &[Bottleneck, SmallWeights], |t, s, sick| {
         let mut case = case(stack(&deep(13, 32, 6, 3), Relu, He::normal()), t.wine(), Sgd(0.05), s)?;
         if sick {
             change(&mut case, "6.weight", |w| *w *= 0.01)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[6]),
     sick("output layer × 100", &[LargeWeights], |t, s, sick| {
         let mut case = case(stack(&deep(64, 48, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s)?;
         if sick {
             change(&mut case, "4.weight", |w| *w *= 100.0)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[4]),
     sick("zero weights", &[ConstantWeights], |t, s, sick| {
         let mut case = case(stack(&deep(13, 24, 2, 3), Tanh, LeCun::normal()), t.wine(), Sgd(0.1), s)?;
         for block in ["0.weight", "2.weight", "4.weight"].into_iter().filter(|_| sick) {
             change(&mut case, block, |w| *w = 0.0)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[0, 2, 4]),
     sick("constant weights", &[ConstantWeights], |t, s, sick| {
         let net = match sick {
             true => stack(&deep(64, 24, 2, 10), Relu, Constant(0.05)),
             false => stack(&deep(64, 24, 2, 10), Relu, He::normal()),
         };
         case(net, t.digits(), Sgd(0.1), s)
-    }),
+    })
+    .at(&[0, 2, 4]),
     sick("a dead layer", &[DeadUnits], |t, s, sick| {
         let mut case = case(stack(&deep(64, 32, 4, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s)?;
         if sick {
             change(&mut case, "4.bias", |w| *w = -25.0)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[4, 5]),
     sick("norm of gain 0", &[Bottleneck, ConstantWeights], |t, s, sick| {
         let mut case = case(normed(64, 32, 3, 10), t.digits(), Adam(1e-3), s)?;
         if sick {
             change(&mut case, "4.gain", |w| *w = 0.0)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[4]),
     sick("branches × 2", &[LoudBranches], |t, s, sick| {
         let scale = BranchScale::Fixed(if sick { 2.0 } else { 0.25 });
         case(residual(64, 24, 16, scale, false, 10), t.digits(), Adam(1e-3), s)
@@ -385,62 +451,178 @@ pub const KINDS: &[Kind] = &[
     sick("a block of rate 0", &[FrozenBlock], |t, s, sick| {
         let made = case(stack(&deep(64, 32, 3, 10), Gelu, He::normal()), t.digits(), Adam(1e-3), s);
         with(made, |recipe| recipe.still = sick.then_some("4.weight"))
-    }),
+    })
+    .at(&[4]),
     sick("a GRU that never updates", &[ClosedInputGate], |t, s, sick| {
         let bias = ByGate::new(Zeros).gate("update", Constant(if sick { 8.0 } else { 0.0 }));
         let layer = Recurrent::new(1, 20, Gru::new()).bias(bias);
         spanning(case(last_step(layer, 1), t.sunspots(16), Adam(3e-3), s), 3)
-    }),
+    })
+    .at(&[0]),
     sick("input gate shut", &[ClosedInputGate], |t, s, sick| {
         let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));
         let bias = bias.gate("input", Constant(if sick { -8.0 } else { 0.0 }));
         spanning(case(last_step(Recurrent::new(1, 20, Lstm::new()).bias(bias), 1), t.sunspots(16), Adam(3e-3), s), 3)
-    }),
+    })
+    .at(&[0]),
     sick("output gate shut", &[ClosedOutputGate], |t, s, sick| {
         let bias = ByGate::new(Zeros).gate("output", Constant(if sick { -8.0 } else { 0.0 }));
         spanning(case(last_step(Recurrent::new(8, 24, Lstm::new()).bias(bias), 10), t.digit_rows(), Adam(3e-3), s), 7)
-    }),
+    })
+    .at(&[0]),
     sick("forget gate shut", &[ClosedForgetGate], |t, s, sick| {
         let layer = match sick {
             true => Recurrent::new(2, 24, Lstm::new()).bias(ByGate::new(Zeros).gate("forget", Constant(-5.0))),
             false => Recurrent::new(2, 24, Lstm::new()).bias(Chrono { span: 30 }),
         };
         spanning(case(last_step(layer, 2), t.remembered(31), Adam(1e-2), s), 30)
-    }),
+    })
+    .at(&[0]),
     sick("tanh recurrence of gain 0.4", &[VanishingRecurrence], |t, s, sick| {
         let net = match sick {
             true => last_step(Recurrent::new(2, 24, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.4 }), 2),
             false => last_step(Recurrent::new(2, 24, Lstm::new()).bias(Chrono { span: 25 }), 2),
         };
         spanning(case(net, t.remembered(26), Adam(1e-2), s), 25)
-    }),
+    })
+    .at(&[0]),
     sick("tanh recurrence of gain 2.5", &[ExplodingRecurrence], |t, s, sick| {
         let gain = if sick { 2.5 } else { 0.9 };
         let layer = Recurrent::new(1, 24, Elman::new(Tanh)).recurrent(Orthogonal { gain });
         spanning(case(last_step(layer, 1), t.sunspots(24), Adam(3e-3), s), 23)
-    }),
+    })
+    .at(&[0]),
     sick("weights beyond the format", &[Overflow], |t, s, sick| {
         let mut case = case(stack(&deep(30, 32, 3, 2), Relu, He::normal()), t.cancer(), Sgd(0.05), s)?;
         for block in ["2.weight", "4.weight"].into_iter().filter(|_| sick) {
             change(&mut case, block, |w| *w *= 1e25)?;
         }
         Ok(case)
-    }),
+    })
+    .at(&[2, 4]),
     outside("schedule of 8 steps", |t, s, sick| {
         let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s);
         with(made, |recipe| recipe.ends = sick.then_some(8))
-    }),
-    outside("dropout of 0.95", |t, s, sick| {
-        let rate = if sick { 0.95 } else { 0.1 };
-        let net = Sequential::input(64).linear(48).activation(Relu).layer(Dropout::new(48, rate)?).linear(48);
-        case(net.activation(Relu).layer(Dropout::new(48, rate)?).linear(10).build(), t.digits(), Adam(2e-3), s)
     }),
     outside("labels without information", |t, s, sick| {
         let data = if sick { t.wine().shuffled_labels(s) } else { t.wine() };
         case(stack(&deep(13, 16, 1, 3), Tanh, LeCun::normal()), data, Sgd(0.05), s)
     }),
-    outside("sorted samples", |t, s, sick| {
-        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Sgd(0.05), s);
-        with(made, |recipe| recipe.sorted = sick)
+    outside("six labels in ten exchanged", |t, s, sick| {
+        let data = if sick { t.digits().noisy_labels(6, s) } else { t.digits() };
+        case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), data, Adam(1e-3), s)
+    }),
+    outside("two hidden units", |t, s, sick| {
+        let width = if sick { 2 } else { 48 };
+        case(stack(&[64, width, 10], Tanh, LeCun::normal()), t.digits(), Adam(3e-3), s)
+    }),
+    sick("dropout of 0.95", &[DropoutTooHeavy], |t, s, sick| {
+        let rate = if sick { 0.95 } else { 0.1 };
+        let net = Sequential::input(64).linear(48).activation(Relu).layer(Dropout::new(48, rate)?).linear(48);
+        case(net.activation(Relu).layer(Dropout::new(48, rate)?).linear(10).build(), t.digits(), Adam(2e-3), s)
+    })
+    .at(&[2, 5]),
+    sick("dropout of 0.98 before an LSTM", &[DropoutTooHeavy], |t, s, sick| {
+        let net = Sequential::input(8).layer(Dropout::new(8, if sick { 0.98 } else { 0.1 })?);
+        let net = net.recurrent(24, Lstm::new()).last_step().linear(10).build();
+        spanning(case(net, t.digit_rows(), Adam(5e-3), s), 7)
+    })
+    .at(&[0]),
+    sick("sorted samples", &[UnmixedBatches], |t, s, sick| {
+        let data = if sick { t.digits().sorted() } else { t.digits() };
+        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), data, Sgd(0.05), s);
+        with(made, |recipe| recipe.in_order = true)
+    }),
+    sick("sorted table", &[UnmixedBatches], |t, s, sick| {
+        let data = if sick { t.cancer().sorted() } else { t.cancer() };
+        let made = case(stack(&deep(30, 24, 2, 2), Tanh, LeCun::normal()), data, Adam(5e-3), s);
+        with(made, |recipe| recipe.in_order = true)
+    }),
+    sick("weight decay of 30", &[DecayTooStrong], |t, s, sick| {
+        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), AdamW(3e-3), s);
+        with(made, |recipe| recipe.decay = sick.then_some(30.0))
+    }),
+    sick("L2 penalty of 1", &[DecayTooStrong], |t, s, sick| {
+        let made = case(stack(&deep(13, 24, 2, 3), Tanh, LeCun::normal()), t.wine(), Sgd(0.05), s);
+        with(made, |recipe| recipe.decay = sick.then_some(1.0))
+    }),
+    sick("softmax before a cross-entropy", &[SquashedOutputs], |t, s, sick| {
+        let net = Sequential::input(64).linear(32).activation(Relu).linear(10);
+        let net = if sick { net.layer(Softmax::new(10)) } else { net };
+        case(net.build(), t.digits(), Adam(1e-3), s)
+    })
+    .at(&[3]),
+    sick("sigmoid before a squared error", &[SquashedOutputs], |t, s, sick| {
+        let net = Sequential::input(10).linear(24).activation(Tanh).linear(1);
+        let net = if sick { net.activation(Sigmoid) } else { net };
+        case(net.build(), t.diabetes(), Adam(3e-3), s)
+    })
+    .at(&[3]),
+    sick("a sample × 1e5", &[BadData], |t, s, sick| {
+        let data = if sick { t.wine().wild(17, 1e5, None) } else { t.wine() };
+        judged(case(stack(&deep(13, 24, 2, 3), Relu, He::normal()), data, Sgd(0.05), s), t.wine())
+    }),
+    sick("a target of 1e5", &[BadData], |t, s, sick| {
+        let data = if sick { t.diabetes().wild(40, 1.0, Some(1e5)) } else { t.diabetes() };
+        judged(case(stack(&deep(10, 24, 2, 1), Relu, He::normal()), data, Adam(3e-3), s), t.diabetes())
+    }),
+    two("raw table and gain 0.2", &[UnscaledInput, SmallWeights], |t, s, sick| {
+        let (data, gain) = if sick { (t.cancer_raw(), 0.28) } else { (t.cancer(), std::f64::consts::SQRT_2) };
+        case(stack(&deep(30, 32, 8, 2), Relu, He::normal().gain(gain)), data, Adam(1e-3), s)
+    }),
+    two("raw table and a block of rate 0", &[UnscaledInput, FrozenBlock], |t, s, sick| {
+        let data = if sick { t.cancer_raw() } else { t.cancer() };
+        let made = case(stack(&deep(30, 32, 3, 2), Tanh, LeCun::normal()), data, Momentum(0.01), s);
+        with(made, |recipe| recipe.still = sick.then_some("2.weight"))
+    }),
+    two("a dead layer and a clip of 1e-4", &[DeadUnits, ClipThresholdTooLow], |t, s, sick| {
+        let mut case = case(stack(&deep(64, 32, 3, 10), Relu, He::normal()), t.digits(), Sgd(0.1), s)?;
+        if sick {
+            change(&mut case, "4.bias", |w| *w = -25.0)?;
+        }
+        with(Ok(case), |recipe| recipe.clip = Some(if sick { 1e-4 } else { 1.0 }))
+    }),
+    two("targets of 150 and sigmoid, 8 layers", &[UnscaledTarget, SaturatingActivation], |t, s, sick| {
+        let (net, data) = match sick {
+            true => (stack(&deep(10, 24, 8, 1), Sigmoid, Glorot::uniform()), t.diabetes_raw(1.0)),
+            false => (stack(&deep(10, 24, 8, 1), Tanh, CriticalGain::new(&Tanh)?), t.diabetes()),
+        };
+        case(net, data, Adam(1e-3), s)
+    }),
+    two("output layer × 100 and a block of rate 0", &[LargeWeights, FrozenBlock], |t, s, sick| {
+        let mut case = case(stack(&deep(64, 48, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s)?;
+        if sick {
+            change(&mut case, "4.weight", |w| *w *= 100.0)?;
+        }
+        with(Ok(case), |recipe| recipe.still = sick.then_some("0.weight"))
+    }),
+    two("input gate shut and targets of 1e3", &[ClosedInputGate, UnscaledTarget], |t, s, sick| {
+        let bias = ByGate::new(Zeros).gate("input", Constant(if sick { -8.0 } else { 0.0 }));
+        let data = t.sunspots(16).targets_scaled(if sick { 1e3 } else { 1.0 });
+        spanning(case(last_step(Recurrent::new(1, 20, Lstm::new()).bias(bias), 1), data, Adam(3e-3), s), 3)
+    }),
+    two("branches × 2 and a rate × 1e-4", &[LoudBranches, LearningRateTooLow], |t, s, sick| {
+        let (scale, rate) = if sick { (2.0, 1e-7) } else { (0.25, 1e-3) };
+        case(residual(64, 24, 16, BranchScale::Fixed(scale), false, 10), t.digits(), Adam(rate), s)
+    }),
+    two("constant weights and inputs of 1e-3", &[ConstantWeights, UnscaledInput], |t, s, sick| {
+        let net = match sick {
+            true => stack(&deep(64, 24, 2, 10), Tanh, Constant(0.05)),
+            false => stack(&deep(64, 24, 2, 10), Tanh, LeCun::normal()),
+        };
+        case(net, t.digits().scaled(if sick { 1e-3 } else { 1.0 }), Sgd(0.1), s)
+    }),
+    two("a loaded layer × 50 and a rate × 1e-4", &[LargeWeights, LearningRateTooLow], |t, s, sick| {
+        let net = stack(&deep(30, 48, 4, 2), Tanh, LeCun::normal());
+        let mut case = case(net, t.cancer(), Sgd(if sick { 5e-6 } else { 0.05 }), s)?;
+        if sick {
+            change(&mut case, "4.weight", |w| *w *= 50.0)?;
+        }
+        Ok(case)
+    }),
+    two("output gate shut and inputs of 1e-3", &[ClosedOutputGate, UnscaledInput], |t, s, sick| {
+        let bias = ByGate::new(Zeros).gate("output", Constant(if sick { -8.0 } else { 0.0 }));
+        let data = t.digit_rows().scaled(if sick { 1e-3 } else { 1.0 });
+        spanning(case(last_step(Recurrent::new(8, 24, Lstm::new()).bias(bias), 10), data, Adam(3e-3), s), 7)
     }),
 ];

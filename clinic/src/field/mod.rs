@@ -9,17 +9,18 @@ mod kinds;
 
 use crate::{Verdict, share};
 use chainrule::{
-    Error, GradientMonitor, Layer,
+    Blocks, Error, GradientMonitor, Layer,
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::{Change, Diagnosis, FixContext, FixedNetwork, Report, Trial, check_parameters, suggest_fixes},
-    layer::Sequential,
-    loss::{CrossEntropy, Loss, MeanSquaredError},
+    diagnosis::{Change, Diagnosis, FixContext, Report, Trial, check_parameters, fix::survivors, suggest_fixes},
+    layer::{LayerSpec, Sequential},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::shuffle,
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, GradientTransform, ParameterGroups, RmsProp, Schedule, Sgd, SkipNonFinite, Unordered,
+        Adam, AdamW, ClipNorm, GradientTransform, ParameterGroups, Penalty, RmsProp, Schedule, Sgd, SkipNonFinite,
+        Unordered,
     },
 };
 use data::{Data, Tables, Targets};
@@ -40,12 +41,16 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         Optimizer::Sgd(rate) => Box::new(Sgd::new(rate)),
         Optimizer::Momentum(rate) => Box::new(Sgd::new(rate).momentum(0.9)),
         Optimizer::Adam(rate) => Box::new(Adam::new(rate)),
-        Optimizer::AdamW(rate) => Box::new(AdamW::new(rate, 0.01)),
+        Optimizer::AdamW(rate) => Box::new(AdamW::new(rate, recipe.decay.unwrap_or(0.01))),
         Optimizer::RmsProp(rate) => Box::new(RmsProp::new(rate)),
     };
+    let decayed: Box<dyn GradientTransform<f32>> = match (recipe.decay, recipe.optimizer) {
+        (Some(_), Optimizer::AdamW(_)) | (None, _) => optimizer,
+        (Some(decay), _) => Box::new((Penalty::l2(decay), optimizer)),
+    };
     let clipped: Box<dyn GradientTransform<f32>> = match recipe.clip {
-        Some(norm) => Box::new((ClipNorm::new(norm), optimizer)),
-        None => optimizer,
+        Some(norm) => Box::new((ClipNorm::new(norm), decayed)),
+        None => decayed,
     };
     let scheduled: Box<dyn GradientTransform<f32>> = match recipe.ends {
         Some(steps) => Box::new((clipped, Schedule::polynomial(steps, 1.0))),
@@ -55,7 +60,11 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         Some(block) => Box::new((scheduled, ParameterGroups::new().rate(block, 0.0))),
         None => scheduled,
     };
-    Box::new((SkipNonFinite::new().limit(1_000_000), still))
+    let rated: Box<dyn GradientTransform<f32>> = match recipe.rate {
+        1.0 => still,
+        rate => Box::new(Unordered((still, Schedule::constant(rate)))),
+    };
+    Box::new((SkipNonFinite::new().limit(1_000_000), rated))
 }
 
 fn loss(data: &Data) -> Box<dyn Loss<f32>> {
@@ -107,27 +116,25 @@ fn variance(data: &Data) -> f64 {
 }
 
 /// Trains; `look` is called after each monitored step.
-fn train<L: Layer<f32>, M: GradientMonitor<f32>>(
-    network: L,
-    w: &[f32],
-    data: &Data,
-    transform: Box<dyn GradientTransform<f32>>,
-    recipe: &Recipe,
+fn train<M: GradientMonitor<f32>>(
+    case: &Case,
     monitor: &mut M,
     mut look: impl FnMut(&mut M, &[f32], usize) -> bool,
 ) -> Result<Outcome, Error> {
+    let Case { network, w, data, recipe, .. } = case;
     let samples = dataset(data)?;
     let config = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(network, Boxed(loss(data)), transform, config)?;
+    let mut trainer = Trainer::new(network, Boxed(loss(data)), chain(recipe), config)?;
     trainer.parameters_mut().copy_from_slice(w);
     let (mut batch, mut order, mut epoch) = (Batch::new(&samples, BATCH), Vec::new(), 0);
     let mut broken = false;
     for step in 0..recipe.before + STEPS {
         if order.len() < BATCH {
             order = (0..samples.samples()).collect();
-            match (&data.y, recipe.sorted) {
-                (Targets::Classes(classes), true) => order.sort_by_key(|&sample: &usize| classes[sample]),
-                _ => shuffle(&mut order, 1, epoch),
+            match recipe.in_order {
+                // Batches are taken from the end.
+                true => order.reverse(),
+                false => shuffle(&mut order, 1, epoch),
             }
             epoch += 1;
         }
@@ -145,11 +152,12 @@ fn train<L: Layer<f32>, M: GradientMonitor<f32>>(
             break;
         }
     }
-    let reached = trainer.evaluate(&samples)?;
+    let judged = case.judged.as_ref().unwrap_or(data);
+    let reached = trainer.evaluate(&dataset(judged)?)?;
     if broken || !reached.loss.is_finite() {
         return Ok(Outcome { loss: f64::INFINITY, level: 0.0 });
     }
-    Ok(Outcome { loss: reached.loss, level: reached.accuracy.unwrap_or(1.0 - reached.loss / variance(data)) })
+    Ok(Outcome { loss: reached.loss, level: reached.accuracy.unwrap_or(1.0 - reached.loss / variance(judged)) })
 }
 
 fn worse(outcome: Outcome, twin: Outcome) -> bool {
@@ -160,11 +168,11 @@ fn worse(outcome: Outcome, twin: Outcome) -> bool {
 fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> {
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span));
-    let forecast = diagnose()?.report();
+    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
+    let forecast = diagnose()?.task(&case.w, &samples, &*loss)?.report();
     if let Some(root) = forecast.root() {
         return Ok(Some((Verdict::of(root, 0), forecast.clone(), Statistics::new())));
     }
-    let samples = dataset(&case.data)?;
     let mut batch = Batch::new(&samples, BATCH);
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
     if case.recipe.before == 0 {
@@ -175,12 +183,12 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
         }
     }
     let (mut seen, mut found) = (Statistics::new(), None);
-    train(&case.network, &case.w, &case.data, chain(&case.recipe), &case.recipe, &mut seen, |seen, w, step| {
+    train(case, &mut seen, |seen, w, step| {
         if !LOOKS.contains(&step) {
             return false;
         }
-        let report = diagnose()
-            .and_then(|diagnosis| Ok(diagnosis.interventions(w, batch.x(), batch.shape())?.statistics(seen).report()));
+        let diagnosed = diagnose().and_then(|it| it.interventions(w, batch.x(), batch.shape()));
+        let report = diagnosed.and_then(|it| Ok(it.task(w, &samples, &*loss)?.statistics(seen).report()));
         let Ok(report) = report else { return true };
         if let Some(root) = report.root() {
             found = Some((Verdict::of(root, step), report.clone()));
@@ -190,8 +198,36 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
     Ok(found.map(|(verdict, report)| (verdict, report, seen)))
 }
 
-/// Tries the fixes and trains with the best; the first, where none helped.
-fn fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<Outcome>, Error> {
+/// The network that `spec` describes.
+fn rebuilt(spec: &LayerSpec) -> Result<Sequential<f32>, Error> {
+    let mut network = Sequential::new(spec.widths().0);
+    match spec {
+        LayerSpec::Sequential { layers, .. } => {
+            for layer in layers {
+                network.push(layer.build::<f32>()?)?;
+            }
+        }
+        layer => network.push(layer.build::<f32>()?)?,
+    }
+    Ok(network)
+}
+
+/// The recipe with a change of training; `None` where the change is not one of it.
+fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
+    let mut after = *recipe;
+    match change {
+        Change::ClipNorm(norm) => after.clip = Some(*norm),
+        Change::LearningRate(factor) => after.rate *= factor,
+        Change::Unfreeze(_) => after.still = None,
+        Change::WithoutDecay => after.decay = Some(0.0),
+        Change::Shuffle => after.in_order = false,
+        _ => return None,
+    }
+    Some(after)
+}
+
+/// The case with the fix that did best in a trial; with the first, where none helped; `None` without a fix.
+fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, String)>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
@@ -207,47 +243,55 @@ fn fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<Outcome
     let fixes = suggest_fixes(&context)?;
     let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
     let transform = || chain(&case.recipe);
-    let trial = Trial::new(&samples, &*loss, &transform, STEPS).steps(40, 40 * 2 * 6).seeds(2);
+    let settings = |change: &Change| changed(&case.recipe, change).map(|recipe| chain(&recipe));
+    let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings);
+    let trial = trial.steps(40, 40 * 2 * 6).seeds(2);
+    let trial = if case.recipe.in_order { trial.in_order() } else { trial };
     let tried = trial.run(&described, &case.w, &fixes)?;
     let Some(best) = tried.best().or((!fixes.is_empty()).then_some(0)) else { return Ok(None) };
-    let (mut data, mut recipe) = (case.data.clone(), case.recipe);
-    let mut transform = chain(&recipe);
-    let fixed: Option<FixedNetwork<f32>> = fixes[best].apply(&described, &case.w, 1)?;
-    match &fixes[best].change {
-        Change::ClipNorm(norm) => {
-            recipe.clip = Some(*norm);
-            transform = chain(&recipe);
+    let fix = &fixes[best];
+    let (data, w, network) = (case.data.clone(), case.w.clone(), rebuilt(&described)?);
+    let judged = case.judged.clone();
+    let mut after = Case { network, w, data, recipe: case.recipe, span: case.span, judged };
+    match &fix.change {
+        Change::Network(spec) => after.network = rebuilt(spec)?,
+        Change::LeaveOut(left) => {
+            let others: Vec<usize> = (0..samples.samples()).filter(|sample| !left.contains(sample)).collect();
+            let rest = samples.select(&others)?;
+            after.data.x = rest.inputs().to_vec();
+            match (rest.targets(), &mut after.data.y) {
+                (Some(Target::Classes(classes)), Targets::Classes(y)) => *y = classes.to_vec(),
+                (Some(Target::Values(values)), Targets::Values(_, y)) => *y = values.to_vec(),
+                _ => {}
+            }
         }
-        Change::LearningRate(factor) => transform = Box::new(Unordered((transform, Schedule::constant(*factor)))),
-        Change::Standardize(columns) => columns.apply(&mut data.x)?,
+        Change::Standardize(columns) => columns.apply(&mut after.data.x)?,
         Change::StandardizeTargets(columns) => {
-            if let Targets::Values(_, values) = &mut data.y {
+            if let Targets::Values(_, values) = &mut after.data.y {
                 columns.apply(values)?;
             }
         }
-        Change::Unfreeze(_) => {
-            recipe.still = None;
-            transform = chain(&recipe);
-        }
         Change::Lsuv(lsuv) => {
-            let mut w = case.w.clone();
             let mut batch = Batch::new(&samples, BATCH);
             batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
-            if lsuv.apply(&case.network, &mut w, batch.x(), batch.shape()).is_err() {
+            if lsuv.apply(&case.network, &mut after.w, batch.x(), batch.shape()).is_err() {
                 return Ok(None);
             }
-            return train(&case.network, &w, &data, transform, &recipe, &mut (), |_, _, _| false).map(Some);
         }
         _ => {}
     }
-    match fixed {
-        Some(fixed) => {
-            let mut network = Sequential::<f32>::new(data.width);
-            network.push(fixed.network)?;
-            train(network, &fixed.parameters, &data, transform, &recipe, &mut (), |_, _, _| false).map(Some)
-        }
-        None => train(&case.network, &case.w, &data, transform, &recipe, &mut (), |_, _, _| false).map(Some),
+    if let (Change::Network(spec), Some(still)) = (&fix.change, case.recipe.still) {
+        // The block may have another name in the fixed network.
+        let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&case.network, visit));
+        let range = &blocks.get(still)?.range;
+        let kept = survivors(&described, spec)?.into_iter().find(|survivor| survivor.before == *range);
+        after.recipe.still = kept.map(|survivor| &*survivor.name.leak());
     }
+    after.recipe = changed(&after.recipe, &fix.change).unwrap_or(after.recipe);
+    if let Some(fixed) = fix.apply(&described, &case.w, 1)? {
+        after.w = fixed.parameters;
+    }
+    Ok(Some((after, format!("{tried}"))))
 }
 
 struct Record {
@@ -258,11 +302,18 @@ struct Record {
     harmed: bool,
     cured: Option<bool>,
     levels: String,
+    /// What the trials of fixes said.
+    trials: String,
+}
+
+/// Trains a case without a monitor.
+fn reach(case: &Case) -> Result<Outcome, Error> {
+    train(case, &mut (), |_, _, _| false)
 }
 
 fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error> {
     let case = (kind.make)(tables, seed, true)?;
-    let found = examine(&case)?;
+    let mut found = examine(&case)?;
     let mut record = Record {
         kind,
         seed,
@@ -271,31 +322,41 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         harmed: false,
         cured: None,
         levels: String::new(),
+        trials: String::new(),
     };
-    if matches!(kind.expected, Expected::Healthy) {
-        return Ok(record);
-    }
-    let run = |case: &Case| {
-        let transform = chain(&case.recipe);
-        train(&case.network, &case.w, &case.data, transform, &case.recipe, &mut (), |_, _, _| false)
+    let rounds = match kind.expected {
+        Expected::Healthy => return Ok(record),
+        Expected::Outside => 0,
+        Expected::Sick(_) => 1,
+        Expected::Two(_) => 2,
     };
-    let (ill, twin) = (run(&case)?, run(&(kind.make)(tables, seed, false)?)?);
+    let (ill, twin) = (reach(&case)?, reach(&(kind.make)(tables, seed, false)?)?);
     record.harmed = worse(ill, twin);
-    if let (Some((_, report, seen)), Expected::Sick(_)) = (&found, kind.expected) {
-        let fixed = fix(&case, report, seen)?;
+    record.levels = format!("sick {:.2}, twin {:.2}", ill.level, twin.level);
+    let mut treated: Option<Case> = None;
+    for round in 0..rounds {
+        let Some((_, report, seen)) = &found else { break };
+        if round > 0 {
+            record.said += &format!("\nthen {}", report.root().map_or(String::new(), |root| format!("{root}")));
+        }
+        let Some((next, tried)) = mended(treated.as_ref().unwrap_or(&case), report, seen)? else { break };
+        record.trials += &format!("{tried}\n");
+        found = if round + 1 < rounds { examine(&next)? } else { None };
+        treated = Some(next);
+    }
+    if record.verdict.is_some() && rounds > 0 {
+        let fixed = treated.as_ref().map(reach).transpose()?;
         record.cured = Some(fixed.is_some_and(|fixed| !worse(fixed, twin)));
-        record.levels = format!("sick {:.2}, twin {:.2}, fixed {:.2?}", ill.level, twin.level, fixed.map(|f| f.level));
-    } else {
-        record.levels = format!("sick {:.2}, twin {:.2}", ill.level, twin.level);
+        record.levels += &format!(", fixed {:.2?}", fixed.map(|fixed| fixed.level));
     }
     Ok(record)
 }
 
-/// Runs `seeds` cases of each kind from `seed` on, and prints the table.
-pub fn run(seed: u64, seeds: u64, verbose: bool) -> Result<(), Box<dyn std::error::Error>> {
+/// Runs `seeds` cases from `seed` on of each kind whose name contains `only`, and prints the table.
+pub fn run(seed: u64, seeds: u64, only: &str, verbose: bool) -> Result<(), Box<dyn std::error::Error>> {
     let tables = Tables::read()?;
-    let all: Vec<(&'static Kind, u64)> =
-        KINDS.iter().flat_map(|kind| (0..seeds).map(move |i| (kind, seed + i))).collect();
+    let chosen = KINDS.iter().filter(|kind| kind.name.contains(only));
+    let all: Vec<(&'static Kind, u64)> = chosen.flat_map(|kind| (0..seeds).map(move |i| (kind, seed + i))).collect();
     let (next, records, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -328,7 +389,7 @@ pub fn run(seed: u64, seeds: u64, verbose: bool) -> Result<(), Box<dyn std::erro
             record.cured,
             record.levels
         );
-        println!("{}", record.said);
+        println!("{}\n{}", record.said, record.trials);
     }
     table(&records);
     Ok(())
@@ -338,10 +399,11 @@ fn table(records: &[Record]) {
     let of = |wanted: fn(&Expected) -> bool| records.iter().filter(move |record| wanted(&record.kind.expected));
     let healthy: Vec<&Record> = of(|expected| matches!(expected, Expected::Healthy)).collect();
     let sick: Vec<&Record> = of(|expected| matches!(expected, Expected::Sick(_))).collect();
+    let two: Vec<&Record> = of(|expected| matches!(expected, Expected::Two(_))).collect();
     let outside: Vec<&Record> = of(|expected| matches!(expected, Expected::Outside)).collect();
     let accused = |records: &[&Record]| records.iter().filter(|record| record.verdict.is_some()).count();
     let right = |record: &&&Record| match (&record.verdict, record.kind.expected) {
-        (Some(verdict), Expected::Sick(causes)) => verdict.is_right(causes),
+        (Some(verdict), Expected::Sick(causes) | Expected::Two(causes)) => verdict.is_right(causes),
         _ => false,
     };
     let harmed: Vec<&Record> = sick.iter().copied().filter(|record| record.harmed).collect();
@@ -359,9 +421,24 @@ fn table(records: &[Record]) {
         share(accused(&harmed), harmed.len())
     );
     println!("  cause right, of all {}", share(sick.iter().filter(right).count(), sick.len()));
+    let placed = sick.iter().filter(|record| !record.kind.layers.is_empty());
+    let near: Vec<bool> = placed.filter_map(|record| record.verdict.as_ref()?.is_near(record.kind.layers)).collect();
+    println!(
+        "  layer within one, of named with a planted layer {} of {}",
+        share(near.iter().filter(|near| **near).count(), near.len()),
+        near.len()
+    );
     println!(
         "  best fix after trial reaches the twin, of harmed and named {}",
         share(cured.iter().filter(|c| **c).count(), cured.len())
+    );
+    let both: Vec<bool> = two.iter().filter(|record| record.harmed).map(|record| record.cured == Some(true)).collect();
+    println!(
+        "{} kinds with two faults, {} cases, {} of them harmed: the best fixes of two rounds reach the twin {}",
+        kinds(&two),
+        two.len(),
+        both.len(),
+        share(both.iter().filter(|cured| **cured).count(), both.len())
     );
     println!(
         "{} kinds outside, {} cases: named {}",
@@ -372,6 +449,9 @@ fn table(records: &[Record]) {
     println!("\n{:<36} {:>5} {:>6} {:>6} {:>6} {:>6}", "kind", "cases", "harmed", "named", "cause", "cured");
     for kind in KINDS {
         let of: Vec<&Record> = records.iter().filter(|record| record.kind.name == kind.name).collect();
+        if of.is_empty() {
+            continue;
+        }
         let count = |is: fn(&&&Record) -> bool| of.iter().filter(is).count();
         println!(
             "{:<36} {:>5} {:>6} {:>6} {:>6} {:>6}",
