@@ -136,6 +136,9 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
         LayerSpec::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
         LayerSpec::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
+        LayerSpec::Parallel { branches, merge } => {
+            part("Parallel").with("branches", branches.len()).with("merge", merge)
+        }
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             part(&cell.to_string()).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }

@@ -83,7 +83,7 @@ pub(super) fn check<T: Scalar>(
     let inputs = InputStatistics::of_rows(x)?.steps(shape.steps)?;
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
-    let output = workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
+    let output = workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
     let diagnosis = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.interventions(w, x, shape)?;

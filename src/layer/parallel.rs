@@ -157,7 +157,8 @@ impl<T: Scalar> Parallel<T> {
     /// Refuses a pass over `shape` in which the branches give different rows, `after` and others.
     fn check_rows(&self, shape: BatchShape<'_>, after: BatchShape<'_>) {
         check_output_shape(shape, after).unwrap_or_else(|rule| panic!("a branch of Parallel: {rule}"));
-        let same = self.branches.iter().all(|branch| branch.layer.output_shape(shape) == after);
+        let mut changing = self.branches.iter().filter(|branch| !branch.kept.keeps_rows);
+        let same = changing.all(|branch| branch.layer.output_shape(shape) == after);
         assert!(same, "the branches of Parallel must give the same rows in every pass");
     }
 }
@@ -184,7 +185,10 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
     }
 
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
-        self.branches.first().map_or(shape, |first| first.layer.output_shape(shape))
+        match self.branches.first() {
+            Some(first) if !first.kept.keeps_rows => first.layer.output_shape(shape),
+            _ => shape,
+        }
     }
 
     /// Saved: what the branches save, and the outputs that they read in the backward pass. Scratch: the largest of

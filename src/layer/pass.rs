@@ -1,6 +1,6 @@
 //! The arguments of a forward and of a backward pass through one layer.
 
-use super::{Context, TrainableMask};
+use super::{Context, Layer, Samples, TrainableMask};
 use crate::scalar::Scalar;
 use core::fmt::Debug;
 
@@ -19,6 +19,12 @@ impl Mode {
     /// Whether a backward pass can follow.
     pub const fn saves(self) -> bool {
         !matches!(self, Mode::Infer)
+    }
+
+    /// The mode in which `network` is examined on a batch: evaluation, or training where a layer needs the statistics
+    /// of the batch, because those of the run are unknown.
+    pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
+        if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }
 
     /// The same mode, or [`Mode::Evaluate`] instead of [`Mode::Infer`]: a backward pass can follow.

@@ -147,6 +147,11 @@ impl LayerSpec {
         }
     }
 
+    /// Whether the inputs of the network are indices, which have no scale: it has an embedding.
+    pub(crate) fn reads_indices(&self) -> bool {
+        self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Embedding(_)))
+    }
+
     /// Whether the layer divides its input by a standard deviation or root mean square.
     pub(crate) fn is_norm(&self) -> bool {
         use LayerSpec::{BatchNorm, GroupNorm, LayerNorm, RmsNorm};

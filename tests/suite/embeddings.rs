@@ -4,12 +4,14 @@ use crate::numbers::{bits, numbers};
 use chainrule::{
     BatchShape, DataRule, Error, Layer, LayerRule, Mode, Scalar,
     dataset::{Batch, Dataset},
+    diagnosis::{Diagnosis, first_check},
     initializer::Constant,
     layer::{
         Backward, Context, Dims, Embedding, Forward, LayerSpec, Linear, Residual, Sequential, Structure, initialize,
     },
     layer_laws,
     loss::{CrossEntropy, Target},
+    monitor::Statistics,
     recurrent::Lstm,
     theory::{InputStatistics, Prediction},
     trainer::{FitOptions, TrainConfig, Trainer},
@@ -247,4 +249,24 @@ fn prediction_ends_at_the_table() {
     let network = Sequential::<f32>::input(1).embedding(50, 8).lstm(8).last_step().linear(2).build().unwrap();
     let sampled = Prediction::of(&network, InputStatistics::new(1.0).unwrap().steps(4).unwrap()).unwrap();
     assert!(sampled.decades_to_first_weights().unwrap().is_finite(), "{sampled}");
+}
+
+/// Indices have no scale: a network that reads words of a large vocabulary is healthy before and after training.
+#[test]
+fn diagnosis_takes_indices_for_no_unscaled_input() {
+    const WORDS: usize = 5000;
+    let network = Sequential::<f32>::input(1).embedding(WORDS, 16).lstm(16).last_step().linear(2).build().unwrap();
+    let x: Vec<f32> = (0..40 * 6).map(|i| (i * 7919 % WORDS) as f32).collect();
+    let classes: Vec<usize> = x.chunks(6).map(|words| usize::from(words[5] as usize % 2 == 1)).collect();
+    let report = first_check(&network, &x, BatchShape::sequences(40, 6), None, 1).unwrap();
+    assert!(report.is_healthy(), "{report}");
+    let data = Dataset::sequences(1, 6, &x, Target::Classes(&classes)).unwrap();
+    let mut seen = Statistics::new();
+    let settings = TrainConfig { epochs: 20, batch_size: 10, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(0.01), settings).unwrap();
+    trainer.fit_with(&data, FitOptions::new().monitor(&mut seen)).unwrap();
+    let inputs = InputStatistics::of_rows(&x).unwrap().steps(6).unwrap();
+    let diagnosis = Diagnosis::new(&network, inputs).unwrap().statistics(&seen);
+    let report = diagnosis.parameters(&network, trainer.parameters(), BatchShape::sequences(40, 6)).unwrap().report();
+    assert!(report.is_healthy(), "{report}");
 }

@@ -6,7 +6,7 @@ use chainrule::{
     initializer::{ByGate, Constant},
     layer::{
         ActivationLayer, Backward, BranchScale, Dims, Dropout, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
-        MemorySizes, Residual, Sequential, initialize,
+        MemorySizes, Merge, Parallel, Residual, Sequential, initialize,
     },
     monitor::GradientBudget,
     network::summary,
@@ -34,13 +34,21 @@ enum Around {
     Sequential,
     Residual,
     Reversed,
+    Parallel,
     Forward,
     Backward,
     Mixed,
 }
 
-const AROUND: [Around; 6] =
-    [Around::Sequential, Around::Residual, Around::Reversed, Around::Forward, Around::Backward, Around::Mixed];
+const AROUND: [Around; 7] = [
+    Around::Sequential,
+    Around::Residual,
+    Around::Reversed,
+    Around::Parallel,
+    Around::Forward,
+    Around::Backward,
+    Around::Mixed,
+];
 
 impl Around {
     /// Nests `layer` one level deeper, or two for a kind that adds two levels.
@@ -56,7 +64,8 @@ impl Around {
             // Bidirectional outputs 4 values for two directions of width 2; `narrowed` adds a layer from 4 to 2.
             Around::Forward => narrowed(Bidirectional::new::<f32>(layer, Linear::new(2, 2))?),
             Around::Backward => narrowed(Bidirectional::new::<f32>(Linear::new(2, 2), layer)?),
-            Around::Mixed => AROUND[level % 3].put(level, layer),
+            Around::Parallel => Ok(Box::new(Parallel::new(Merge::Sum, vec![layer, Box::new(Linear::new(2, 2))])?)),
+            Around::Mixed => AROUND[level % 4].put(level, layer),
         }
     }
 
@@ -218,10 +227,11 @@ fn constructor_beyond_the_depth_limit_returns_an_error() {
 /// A layer spec of `levels` levels, built without constructors.
 fn described(around: Around, levels: usize) -> LayerSpec {
     let leaf = || Layer::<f32>::spec(&LastStep::new(2));
-    (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 5] } else { around } {
+    (1..levels).fold(leaf(), |node, level| match if around == Around::Mixed { AROUND[level % 6] } else { around } {
         Around::Sequential => LayerSpec::Sequential { input: 2, layers: vec![leaf(), node] },
         Around::Residual => LayerSpec::Residual { branch: Box::new(node), scale: BranchScale::Fixed(1.0) },
         Around::Reversed => LayerSpec::Reversed(Box::new(node)),
+        Around::Parallel => LayerSpec::Parallel { branches: vec![leaf(), node], merge: Merge::Concatenate },
         Around::Forward => LayerSpec::Bidirectional { forward: Box::new(node), backward: Box::new(leaf()) },
         _ => LayerSpec::Bidirectional { forward: Box::new(leaf()), backward: Box::new(node) },
     })
@@ -230,7 +240,9 @@ fn described(around: Around, levels: usize) -> LayerSpec {
 /// The innermost part of a layer spec.
 fn bottom(node: &mut LayerSpec) -> &mut LayerSpec {
     match node {
-        LayerSpec::Sequential { layers, .. } => bottom(layers.last_mut().unwrap()),
+        LayerSpec::Sequential { layers, .. } | LayerSpec::Parallel { branches: layers, .. } => {
+            bottom(layers.last_mut().unwrap())
+        }
         LayerSpec::Residual { branch: part, .. } | LayerSpec::Reversed(part) => bottom(part),
         LayerSpec::Bidirectional { forward, backward } => {
             bottom(if backward.depth() == 1 { forward } else { backward })
@@ -285,9 +297,10 @@ fn by_gate_nested_in_by_gate_is_flattened() {
 
 #[test]
 fn layer_spec_prints_as_rust_source() {
-    let node = described(Around::Mixed, 6);
+    let node = described(Around::Mixed, 7);
     let text = "Sequential { input: 2, layers: [LastStep { width: 2 }, Bidirectional { forward: LastStep { width: 2 }, \
-                backward: Bidirectional { forward: Reversed(Residual { branch: LastStep { width: 2 }, scale: Fixed(1.0) }), \
+                backward: Bidirectional { forward: Parallel { branches: [LastStep { width: 2 }, \
+                Reversed(Residual { branch: LastStep { width: 2 }, scale: Fixed(1.0) })], merge: Concatenate }, \
                 backward: LastStep { width: 2 } } }] }";
     assert_eq!(format!("{node:?}"), text);
     let activation = LayerSpec::ActivationLayer { width: 3, activation: Tanh.kind() };

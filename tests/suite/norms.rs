@@ -1,12 +1,14 @@
 //! Norms over groups and over the rows of a batch.
 
 use crate::{
-    numbers::{bits, numbers},
+    numbers::{bits, numbers, seeded_numbers},
     parity::reference::widened,
 };
 use chainrule::{
     BatchShape, Error, Layer, LayerRule, Mode, Scalar,
     dataset::Dataset,
+    diagnosis::first_check,
+    initializer::Normal,
     layer::{BatchNorm, Context, Forward, GroupNorm, LayerNorm, Linear, Samples, Sequential, initialize},
     loss::{MeanSquaredError, Target},
     scalar, to_f64,
@@ -364,4 +366,24 @@ fn group_norm_is_built_again_from_its_description() {
         let read: chainrule::layer::LayerSpec = serde_json::from_str(&text).unwrap();
         assert!(read.build::<f32>().is_err());
     }
+}
+
+/// Weights of any size are brought to scale by the statistics of the batch, as in training: nothing is to be found.
+#[test]
+fn network_with_batch_norm_is_examined_by_the_statistics_of_the_batch() {
+    let network = |norms: bool| {
+        let mut network = Sequential::<f32>::input(16);
+        for _ in 0..6 {
+            network = network.layer(Linear::new(16, 16).weights(Normal { mean: 0.0, std: 5.0 }));
+            network = if norms { network.batch_norm() } else { network };
+            network = network.tanh();
+        }
+        network.linear(3).build().unwrap()
+    };
+    let (x, shape) = (seeded_numbers::<f32>(3, 64 * 16), BatchShape::batch(64));
+    let x: Vec<f32> = x.iter().map(|x| x * 3f32.sqrt()).collect();
+    let report = first_check(&network(false), &x, shape, None, 1).unwrap();
+    assert!(!report.is_healthy(), "{report}");
+    let report = first_check(&network(true), &x, shape, None, 1).unwrap();
+    assert!(report.is_healthy(), "{report}");
 }

@@ -145,6 +145,7 @@ fn depth(node: &LayerSpec) -> usize {
         LayerSpec::Sequential { layers, .. } => 1 + layers.iter().map(depth).max().unwrap_or(0),
         LayerSpec::Residual { branch: layer, .. } | LayerSpec::Reversed(layer) => depth(layer),
         LayerSpec::Bidirectional { forward, backward } => depth(forward).max(depth(backward)),
+        LayerSpec::Parallel { branches, .. } => branches.iter().map(depth).max().unwrap_or(0),
         _ => 0,
     }
 }
@@ -176,6 +177,9 @@ fn networks_drawn_leave_no_layer_out() {
         "Recurrent",
         "Reversed",
         "Bidirectional",
+        "Parallel",
+        "Concatenate",
+        "Sum",
         "Fixed",
         "Learned",
         "Elman",

@@ -28,6 +28,10 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
             }
             LayerSpec::Sequential { input: *input, layers: after }
         }
+        LayerSpec::Parallel { branches, merge } => {
+            let branches = branches.iter().map(|branch| normalized(branch, added)).collect();
+            LayerSpec::Parallel { branches, merge: *merge }
+        }
         LayerSpec::Residual { branch, scale } => {
             LayerSpec::Residual { branch: Box::new(normalized(branch, added)), scale: *scale }
         }

@@ -76,7 +76,7 @@ impl Lsuv {
             let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
-                workspace.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
+                workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
                 // A layer that reports no weights link cannot be rescaled.
                 let Some(variance) = seen.found else { break };
                 shown = true;

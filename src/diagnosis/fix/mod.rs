@@ -356,6 +356,9 @@ pub(super) fn rewrite(
                 changed
             }
             LayerSpec::Residual { branch, .. } => walk(branch, None, change),
+            LayerSpec::Parallel { branches, .. } => {
+                branches.iter_mut().fold(false, |changed, branch| walk(branch, next, change) | changed)
+            }
             LayerSpec::Reversed(layer) => walk(layer, next, change),
             LayerSpec::Bidirectional { forward, backward } => {
                 walk(forward, next, change) | walk(backward, next, change)

@@ -76,6 +76,10 @@ fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
             let layers = layers.iter().map(|layer| scale(layer, most, changed)).collect();
             LayerSpec::Sequential { input: *input, layers }
         }
+        LayerSpec::Parallel { branches, merge } => {
+            let branches = branches.iter().map(|branch| scale(branch, most, changed)).collect();
+            LayerSpec::Parallel { branches, merge: *merge }
+        }
         LayerSpec::Residual { branch, scale: old } => {
             let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = *old;
             let louder = value.abs() > most;

@@ -53,7 +53,9 @@ impl Experiments {
         let width = spec.widths().0;
         let mut scaled = x.to_vec();
         let standardized = match Standardize::of(width, x) {
-            Ok(columns) if !columns.is_unit() => columns.apply(&mut scaled).is_ok().then_some(scaled),
+            Ok(columns) if !columns.is_unit() && !spec.reads_indices() => {
+                columns.apply(&mut scaled).is_ok().then_some(scaled)
+            }
             _ => None,
         };
         let bench = Bench { spec, w, x, standardized, shape, seed };
@@ -125,7 +127,7 @@ impl Bench<'_> {
     fn decades(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<f64, Error> {
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
         let (mut rng, mut normals) = (generator(!self.seed), Normals::new());
-        let output = workspace.forward_with(w, x, self.shape, Mode::Evaluate, &mut seen)?;
+        let output = workspace.forward_with(w, x, self.shape, Mode::to_examine(network), &mut seen)?;
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng));
         workspace.backward_with(w, &mut seen)?;
         let of_outputs = outputs(self.spec).and_then(|path| {

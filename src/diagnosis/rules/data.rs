@@ -34,6 +34,9 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 
 /// Reports inputs far from variance 1, unless the first weights compensate.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    if diagnosis.node.reads_indices() {
+        return;
+    }
     let (size, lines) = match diagnosis.statistics {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
         None => (libm::sqrt(diagnosis.inputs.second_moment()), &diagnosis.thresholds),

@@ -4,7 +4,7 @@ use super::{activations, cells, initializers, widths};
 use crate::{
     activation::ActivationKind,
     initializer::{self, InitializerKind},
-    layer::{BranchScale, LastStep, LayerSpec, Linear, MeanOverSteps},
+    layer::{BranchScale, LastStep, LayerSpec, Linear, MeanOverSteps, Merge},
     recurrent::CellKind,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -70,6 +70,7 @@ pub(super) enum Part {
     Recurrent(CellKind, usize, [InitializerKind; 2], Option<InitializerKind>),
     Reversed(Vec<Part>),
     Bidirectional(Vec<Part>, Vec<Part>),
+    Parallel(Vec<Part>, Vec<Part>, Merge),
     LastStep,
     MeanOverSteps,
     /// An example of a listed layer: its number modulo the number of examples.
@@ -83,6 +84,7 @@ impl Part {
             Part::Residual(_, scale) => Part::Residual(row, scale),
             Part::Reversed(_) => Part::Reversed(row),
             Part::Bidirectional(_, backward) => Part::Bidirectional(row, backward),
+            Part::Parallel(_, second, merge) => Part::Parallel(row, second, merge),
             _ => Part::Sequential(row),
         }
     }
@@ -115,6 +117,15 @@ impl Part {
                     LayerSpec::Bidirectional { forward: Box::new(forward), backward: Box::new(backward) },
                     first.saturating_add(second),
                 )
+            }
+            Part::Parallel(first, second, merge) => {
+                let ((first, output), (mut second, other)) = (branch(first, width), in_a_row(second, width));
+                let sums = merge == Merge::Sum;
+                if let (LayerSpec::Sequential { layers, .. }, true) = (&mut second, sums && other != output) {
+                    layers.push(Part::Linear(output, default_weights(), None).placed(other).0);
+                }
+                let branches = [first, unwrapped(second)].into();
+                (LayerSpec::Parallel { branches, merge }, if sums { output } else { output.saturating_add(other) })
             }
             Part::LastStep => (LayerSpec::LastStep(LastStep::new(width)), width),
             Part::MeanOverSteps => (LayerSpec::MeanOverSteps(MeanOverSteps::new(width)), width),
@@ -172,7 +183,9 @@ pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     leaf.prop_recursive(limits.depth, (layers * layers) as u32, layers as u32, move |inner| {
         let row = vec(inner, 1..=layers);
         let residual = any::<BranchScale>().prop_map(|scale| Part::Residual(Vec::new(), scale));
-        let shell = prop_oneof![1 => Just(Part::Sequential(Vec::new())), 2 => residual];
+        let merge = prop_oneof![Just(Merge::Sum), Just(Merge::Concatenate)];
+        let parallel = (row.clone(), merge).prop_map(|(second, merge)| Part::Parallel(Vec::new(), second, merge));
+        let shell = prop_oneof![1 => Just(Part::Sequential(Vec::new())), 2 => residual, 1 => parallel];
         let both = row.clone().prop_map(|backward| Part::Bidirectional(Vec::new(), backward));
         let timed = prop_oneof![3 => shell.clone(), 1 => Just(Part::Reversed(Vec::new())), 1 => both];
         let shell = if limits.recurrent { timed.boxed() } else { shell.boxed() };
@@ -184,7 +197,7 @@ pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
 /// Random networks: a sequence of layers, some of them branches, that builds for every scalar. A failure shrinks to one
 /// simple layer.
 ///
-/// Rows can be wider than the limit after a bidirectional layer, which outputs the rows of both directions.
+/// Rows can be wider than the limit after a bidirectional or parallel layer, which outputs the rows of both branches.
 pub fn networks(limits: Limits) -> BoxedStrategy<LayerSpec> {
     let limits = limits.capped();
     let part = parts(limits);
