@@ -32,9 +32,11 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     }
 }
 
-/// Reports inputs far from variance 1, unless the first weights compensate.
+/// Reports inputs far from variance 1, unless the first weights compensate. A mean square that one sample makes tells
+/// nothing of the others, and has a rule of its own.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    if diagnosis.node.reads_indices() {
+    let wild = diagnosis.task.as_ref().and_then(|task| task.outlier).is_some_and(|outlier| !outlier.of_targets);
+    if wild || diagnosis.node.reads_indices() {
         return;
     }
     let (size, lines) = match diagnosis.statistics {

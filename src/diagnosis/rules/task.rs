@@ -26,22 +26,23 @@ pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> 
 /// The factor of the gradient with a sample over that without it from which the sample outweighs all others.
 const OUTWEIGHS: f64 = 10.0;
 
-/// Reports a sample that is far larger than the others and makes most of the gradient.
+/// Reports a sample that is far larger than the others: a note unless it makes most of the gradient.
 pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(outlier) = diagnosis.task.as_ref().and_then(|task| task.outlier) else { return };
-    let ([with, without], [size, median]) = (outlier.gradient, outlier.size);
-    let outweighs = with > OUTWEIGHS * without;
-    if !outweighs {
+    // An index has no scale.
+    if diagnosis.node.reads_indices() && !outlier.of_targets {
         return;
     }
+    let ([with, without], [size, median]) = (outlier.gradient, outlier.size);
+    let severity = if with > OUTWEIGHS * without { Severity::Warning } else { Severity::Note };
     let what = if outlier.of_targets { "targets" } else { "inputs" };
     let text = format!(
-        "sample {} outweighs all others: its {what} have a root mean square of {size:.1e}, and those of the median \
+        "sample {} is far larger than the others: its {what} have a root mean square of {size:.1e}, and those of the median \
          sample {median:.1e}",
         outlier.sample
     );
     let because = format!("with sample {} left out: a gradient of {without:.1e} instead of {with:.1e}", outlier.sample);
-    let finding = diagnosis.finding(Cause::BadData, Severity::Warning, "", text);
+    let finding = diagnosis.finding(Cause::BadData, severity, "", text);
     findings.push(Finding { because: Some(because), sample: Some(outlier.sample), ..finding });
 }
 
