@@ -318,6 +318,19 @@ pub const KINDS: &[Kind] = &[
     healthy("wine, a sample × 10", |t, s, _| {
         case(stack(&deep(13, 24, 2, 3), Relu, He::normal()), t.wine().wild(17, 10.0, None), Adam(2e-3), s)
     }),
+    healthy("digits, relu of 14 layers", |t, s, _| {
+        case(stack(&deep(64, 64, 14, 10), Relu, He::normal()), t.digits(), Adam(5e-4), s)
+    }),
+    healthy("cancer, tanh outputs", |t, s, _| {
+        let net = Sequential::input(30).linear(24).activation(Relu).linear(30).activation(Tanh);
+        let cancer = t.cancer();
+        let y = super::data::Targets::Values(30, cancer.x.iter().map(|x| 0.8 * x.clamp(-1.0, 1.0)).collect());
+        case(net.build(), Data { y, ..cancer }, Adam(3e-3), s)
+    }),
+    healthy("digits by row, dropout before an LSTM", |t, s, _| {
+        let net = Sequential::input(8).layer(Dropout::new(8, 0.3)?).recurrent(32, Lstm::new()).last_step().linear(10);
+        spanning(case(net.build(), t.digit_rows(), Adam(5e-3), s), 7)
+    }),
     sick("inputs of 1e-3", &[UnscaledInput], |t, s, sick| {
         let data = t.iris().scaled(if sick { 1e-3 } else { 1.0 });
         case(stack(&[4, 24, 3], Tanh, LeCun::normal()), data, Sgd(0.1), s)
@@ -565,6 +578,44 @@ pub const KINDS: &[Kind] = &[
     sick("a target of 1e5", &[BadData], |t, s, sick| {
         let data = if sick { t.diabetes().wild(40, 1.0, Some(1e5)) } else { t.diabetes() };
         judged(case(stack(&deep(10, 24, 2, 1), Relu, He::normal()), data, Adam(3e-3), s), t.diabetes())
+    }),
+    sick("ReLU, 60 layers, table", &[CollapsedRepresentation], |t, s, sick| {
+        let net = match sick {
+            true => stack(&deep(13, 24, 60, 3), Relu, He::normal()),
+            false => residual(13, 24, 30, BranchScale::Fixed(0.18), false, 3),
+        };
+        case(net, t.wine(), Adam(1e-3), s)
+    }),
+    sick("softplus, 20 layers, table", &[SaturatingActivation, CollapsedRepresentation], |t, s, sick| {
+        let net = match sick {
+            true => stack(&deep(30, 32, 20, 2), Softplus::new(1.0)?, He::normal()),
+            false => stack(&deep(30, 32, 20, 2), Tanh, CriticalGain::new(&Tanh)?),
+        };
+        case(net, t.cancer(), Adam(1e-3), s)
+    }),
+    sick("Adam's rate × 1e-4", &[LearningRateTooLow], |t, s, sick| {
+        let rate = if sick { 3e-7 } else { 3e-3 };
+        case(stack(&deep(64, 48, 2, 10), Gelu, He::normal()), t.digits(), Adam(rate), s)
+    }),
+    sick("output gate shut, series", &[ClosedOutputGate], |t, s, sick| {
+        let bias = ByGate::new(Zeros).gate("output", Constant(if sick { -7.0 } else { 0.0 }));
+        spanning(case(last_step(Recurrent::new(1, 20, Lstm::new()).bias(bias), 1), t.sunspots(16), Adam(3e-3), s), 3)
+    })
+    .at(&[0]),
+    sick("weight decay of 20, LSTM", &[DecayTooStrong], |t, s, sick| {
+        let made = case(last_step(Recurrent::new(8, 24, Lstm::new()), 10), t.digit_rows(), AdamW(5e-3), s);
+        spanning(with(made, |recipe| recipe.decay = sick.then_some(20.0)), 7)
+    }),
+    sick("sigmoid before a cross-entropy", &[SquashedOutputs], |t, s, sick| {
+        let net = Sequential::input(13).linear(24).activation(Tanh).linear(3);
+        let net = if sick { net.activation(Sigmoid) } else { net };
+        case(net.build(), t.wine(), Adam(3e-3), s)
+    })
+    .at(&[3]),
+    sick("sorted sequences", &[UnmixedBatches], |t, s, sick| {
+        let data = if sick { t.digit_rows().sorted() } else { t.digit_rows() };
+        let made = case(last_step(Recurrent::new(8, 32, Gru::new()), 10), data, Adam(5e-3), s);
+        spanning(with(made, |recipe| recipe.in_order = true), 7)
     }),
     two("raw table and gain 0.2", &[UnscaledInput, SmallWeights], |t, s, sick| {
         let (data, gain) = if sick { (t.cancer_raw(), 0.28) } else { (t.cancer(), std::f64::consts::SQRT_2) };
