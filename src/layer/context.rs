@@ -26,20 +26,23 @@ pub struct Context<'a, T: Scalar> {
     /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
     pub(crate) buffers: Option<&'a mut Buffers<T>>,
+    /// Whether a network cut the slices of the pass by the answers of the layer, which is one of this crate and without
+    /// parts: only the scratch is checked again.
+    pub(crate) is_cut: bool,
 }
 
 impl<'a, T: Scalar> Context<'a, T> {
     /// The context of a layer that is a network by itself, without names of links.
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
-        Context { shape, mode, dropout, path, monitor, buffers: None }
+        Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
     }
 
     /// The context of a part whose links begin `offset` names after the layer's first.
     pub fn part(&mut self, offset: usize) -> Context<'_, T> {
         let Context { shape, mode, dropout, path, .. } = *self;
         let buffers = self.buffers.as_deref_mut();
-        Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor, buffers }
+        Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor, buffers, is_cut: false }
     }
 
     /// The context of a part that is one of several parallel branches.

@@ -3,7 +3,7 @@
 use super::{Loss, Reduction, RowsOf, Target, class_of, classes, over_rows};
 use crate::{
     error::{Error, require},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
 };
 
 /// Hinge loss of classes: `(1/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
@@ -64,9 +64,13 @@ impl<T: Scalar> Loss<T> for MultiMargin {
         let rows = RowsOf::check(width, y, row_weights, dy)?;
         let classes = classes("MultiMargin", target, rows.rows)?;
         let margin = scalar::<T>(self.margin);
-        let in_format = margin.is_finite();
-        require(in_format, "the margin of MultiMargin", "finite in the number format of the network", self.margin)?;
-        let share = rows.total(1).share(self.reduction)?;
+        let total = rows.total(1);
+        let term = if self.squared { self.margin * self.margin } else { self.margin };
+        let loss = if self.reduction == Reduction::Sum { total.to_f64() * term } else { term };
+        let expected = "such that the loss at equal outputs is finite in the number format of the network";
+        let in_format = margin.is_finite() && loss <= 0.5 * to_f64(T::max_value());
+        require(in_format, "the margin of MultiMargin", expected, self.margin)?;
+        let share = total.share(self.reduction)?;
         let outputs = scalar::<T>(width as f64);
         over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
             let (class, mut own) = (class_of(classes, row, width)?, T::zero());

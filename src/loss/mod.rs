@@ -208,6 +208,11 @@ impl<T: Scalar> Total<T> {
         }
     }
 
+    /// The total weight.
+    fn to_f64(&self) -> f64 {
+        if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
+    }
+
     /// The factor on the loss of each value.
     fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {

@@ -54,7 +54,7 @@ impl LayerSpec {
             LayerSpec::Sequential { input, layers } => {
                 let mut network = Sequential::new(*input);
                 for (i, layer) in layers.iter().enumerate() {
-                    network.push_boxed(layer.build_at::<T, A>(&join(path, &i.to_string()))?)?;
+                    network.push_made(layer.build_at::<T, A>(&join(path, &i.to_string()))?, true)?;
                 }
                 Box::new(network)
             }

@@ -54,7 +54,7 @@ impl<T: Scalar> Builder<T> {
     /// Adds any layer.
     #[must_use]
     pub fn layer(self, layer: impl Layer<T> + 'static) -> Self {
-        self.add(|_| Ok(layer))
+        self.add_made(|_| Ok(layer), false)
     }
 
     /// Adds a [`Linear`] layer with its default initializers.
@@ -213,11 +213,16 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(MeanOverSteps::new(width)))
     }
 
-    fn add<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>) -> Self {
+    fn add<L: Layer<T> + 'static>(self, layer: impl FnOnce(usize) -> Result<L, Error>) -> Self {
+        self.add_made(layer, true)
+    }
+
+    /// Adds a layer that this crate made, or another.
+    fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();
             let layer = layer(self.network.width()).map_err(|error| error.within(&place));
-            self.failed = layer.and_then(|layer| self.network.push(layer)).err();
+            self.failed = layer.and_then(|layer| self.network.push_made(Box::new(layer), own)).err();
         }
         self
     }

@@ -219,6 +219,7 @@ impl<T: Scalar> Memory<T> {
                 path: LinkPath::new(&self.names),
                 monitor,
                 buffers: self.buffers.for_pass(false),
+                is_cut: false,
             },
         };
         let (w, whole) = match w {

@@ -280,6 +280,7 @@ impl<T: Scalar> Memory<T> {
                 path: LinkPath::new(&self.names),
                 monitor,
                 buffers: self.buffers.for_pass(pass.mode == Mode::Train),
+                is_cut: false,
             },
         };
         install(self.pool.as_mut(), || network.forward(w, forward));

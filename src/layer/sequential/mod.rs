@@ -53,6 +53,8 @@ struct Entry<T> {
     saved_width: usize,
     /// Its answers when it was added.
     kept: Answers,
+    /// Whether this crate made it, without parts: it gives the same answers in every pass.
+    is_own: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -86,6 +88,11 @@ impl<T: Scalar> Sequential<T> {
     /// # Errors
     /// Those of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
+        self.push_made(layer, false)
+    }
+
+    /// [`push_boxed`](Self::push_boxed) for a layer that this crate made, or another.
+    pub(crate) fn push_made(&mut self, layer: Box<dyn Layer<T>>, own: bool) -> Result<(), Error> {
         let i = self.links.len();
         let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
         let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
@@ -112,6 +119,7 @@ impl<T: Scalar> Sequential<T> {
             kept_width,
             saved_width,
             kept,
+            is_own: own && kept.depth == 1,
             layer,
         };
         self.kept.push(self.kept[i] + kept_width);
@@ -138,7 +146,7 @@ impl<T: Scalar> Sequential<T> {
     /// # Errors
     /// Those of [`push`](Self::push), for the first layer of `other` that is refused; those before it stay added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        other.links.into_iter().try_for_each(|link| self.push_boxed(link.layer))
+        other.links.into_iter().try_for_each(|link| self.push_made(link.layer, link.is_own))
     }
 
     /// The output width of the layers so far.
