@@ -9,7 +9,10 @@ const WINDOW: usize = 1 << 14;
 
 /// A step `w ← w + u(g)` of an element-wise chain, for the parameters of a layer. Sealed: only a workspace makes one.
 pub struct InPlaceStep<'a, T> {
-    update: Update<'a, T>,
+    /// The rate η of plain gradient descent, `w ← w − η g`; not read where there is a chain. Beside the chain and not
+    /// in place of it: a step is copied for each layer, and a union would be read back wider than it was written.
+    rate: T,
+    chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,
     /// Where the parameters of the layer begin in those of the network.
     start: usize,
 }
@@ -17,45 +20,36 @@ pub struct InPlaceStep<'a, T> {
 /// `(blocks, start, w, g)`: updates the parameters of the network from `start` on; the content of g is arbitrary after.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
-enum Update<'a, T> {
-    /// `w ← w − η g`, with this rate η.
-    Plain(T),
-    Chain(&'a Blocks, &'a mut Chain<'a, T>),
-}
-
 impl<'a, T: Scalar> InPlaceStep<'a, T> {
     /// A step of plain gradient descent: `w ← w − η g`, computed as `w + (−η) g`.
     pub(crate) fn plain(rate: T) -> Self {
-        InPlaceStep { update: Update::Plain(rate), start: 0 }
+        InPlaceStep { rate, chain: None, start: 0 }
     }
 
     /// A step of `chain` on parameters in these blocks.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
-        InPlaceStep { update: Update::Chain(blocks, chain), start: 0 }
+        InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
 
     /// The rate η of plain gradient descent.
     pub(super) fn plain_rate(&self) -> Option<T> {
-        match self.update {
-            Update::Plain(rate) => Some(rate),
-            Update::Chain(..) => None,
-        }
+        if self.chain.is_none() { Some(self.rate) } else { None }
     }
 
     /// The step of a layer whose parameters begin `offset` later.
     pub(super) fn part(&mut self, offset: usize) -> InPlaceStep<'_, T> {
-        let update = match &mut self.update {
-            Update::Plain(rate) => Update::Plain(*rate),
-            Update::Chain(blocks, chain) => Update::Chain(blocks, &mut **chain),
+        let chain: Option<(_, &mut Chain<'_, T>)> = match &mut self.chain {
+            Some((blocks, chain)) => Some((*blocks, &mut **chain)),
+            None => None,
         };
-        InPlaceStep { update, start: self.start + offset }
+        InPlaceStep { rate: self.rate, chain, start: self.start + offset }
     }
 
     /// Updates the parameters `w` of the layer.
     fn take(self, w: &mut [T], gradient: &mut [T]) {
-        match self.update {
-            Update::Plain(rate) => descend(w, rate, gradient),
-            Update::Chain(blocks, chain) => chain(blocks, self.start, w, gradient),
+        match self.chain {
+            None => descend(w, self.rate, gradient),
+            Some((blocks, chain)) => chain(blocks, self.start, w, gradient),
         }
     }
 }

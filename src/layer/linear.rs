@@ -81,6 +81,20 @@ impl Linear {
         PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0), 1)
     }
 
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn check_forward_slices<T: Scalar>(&self, w: &[T], pass: &Forward<'_, T>, scratch: usize) {
+        self.lengths::<T>(&pass.ctx.shape, scratch).forward(w, pass);
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn check_backward_slices<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>, scratch: usize) {
+        self.lengths::<T>(&pass.ctx.shape, scratch).backward(|| Layer::<T>::hints(self), w, pass);
+    }
+
     #[inline(always)]
     fn check_backward<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>) {
         let shape = &pass.ctx.shape;
@@ -90,7 +104,9 @@ impl Linear {
             (1, Some(_)) => packed_b_len::<T>(self.inputs, self.outputs),
             (rows, _) => self.least_scratch::<T>(rows),
         };
-        self.lengths::<T>(shape, scratch).backward(|| Layer::<T>::hints(self), w, pass);
+        if !pass.is_cut(scratch) {
+            self.check_backward_slices(w, pass, scratch);
+        }
     }
 
     /// What a backward pass over several rows needs on one thread.
@@ -157,7 +173,9 @@ impl<T: Scalar> Layer<T> for Linear {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let scratch = packed_b_len::<T>(self.outputs, self.inputs);
-        self.lengths::<T>(&pass.ctx.shape, scratch).forward(w, &pass);
+        if !pass.is_cut(scratch) {
+            self.check_forward_slices(w, &pass, scratch);
+        }
         let (weight, bias) = w.split_at(self.entries());
         let epilogue = if self.bias.is_some() { Epilogue::Bias(bias) } else { Epilogue::Overwrite };
         let x = Matrix::new(pass.x, self.inputs);

@@ -25,6 +25,12 @@ pub(crate) struct PassLengths {
 type Slice = (&'static str, usize, usize);
 
 impl<T: Scalar> Forward<'_, T> {
+    /// Whether a network cut the slices for this layer and there is so much scratch: nothing is left to check.
+    #[inline(always)]
+    pub(crate) fn is_cut(&self, scratch: usize) -> bool {
+        self.ctx.is_cut && self.scratch.len() >= scratch
+    }
+
     /// Checks the pass for a layer without parts, by its own description.
     ///
     /// # Panics
@@ -32,6 +38,16 @@ impl<T: Scalar> Forward<'_, T> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
+        let shape = self.ctx.shape;
+        if !self.is_cut(layer.memory(shape, self.ctx.mode).scratch) {
+            self.check_each(name, layer, w);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn check_each(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
         let shape = self.ctx.shape;
         let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
         lengths.memory(layer.memory(shape, self.ctx.mode), shape.batch).forward(w, self);
@@ -39,6 +55,12 @@ impl<T: Scalar> Forward<'_, T> {
 }
 
 impl<T: Scalar> Backward<'_, T> {
+    /// Whether a network cut the slices for this layer and there is so much scratch: nothing is left to check.
+    #[inline(always)]
+    pub(crate) fn is_cut(&self, scratch: usize) -> bool {
+        self.ctx.is_cut && self.scratch.len() >= scratch
+    }
+
     /// Checks the pass for a layer without parts, by its own description.
     ///
     /// # Panics
@@ -47,9 +69,18 @@ impl<T: Scalar> Backward<'_, T> {
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
         let shape = self.ctx.shape;
+        if !self.is_cut(layer.memory(shape, self.ctx.mode.saving()).scratch) {
+            self.check_each(name, layer, w);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn check_each(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
+        let shape = self.ctx.shape;
         let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
-        let memory = layer.memory(shape, self.ctx.mode.saving());
-        lengths.memory(memory, shape.batch).backward(|| layer.hints(), w, self);
+        lengths.memory(layer.memory(shape, self.ctx.mode.saving()), shape.batch).backward(|| layer.hints(), w, self);
     }
 }
 
@@ -74,12 +105,6 @@ impl PassLengths {
         self.x > 0 && self.y > 0 && (shape.lengths.is_none() || shape.check().is_ok())
     }
 
-    /// Whether so many values of scratch are enough.
-    #[inline(always)]
-    fn has_scratch(self, found: usize) -> bool {
-        self.memory.is_none_or(|[_, scratch, _]| found >= scratch)
-    }
-
     /// Checks a forward pass.
     ///
     /// # Panics
@@ -87,9 +112,6 @@ impl PassLengths {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn forward<T: Scalar>(self, w: &[T], pass: &Forward<'_, T>) {
-        if pass.ctx.is_cut && self.has_scratch(pass.scratch.len()) {
-            return;
-        }
         let state = &pass.state;
         let right = self.is_valid(&pass.ctx.shape)
             && w.len() == self.dims.parameters
@@ -116,9 +138,6 @@ impl PassLengths {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn backward<T: Scalar>(self, hints: impl Fn() -> Hints, w: &[T], pass: &Backward<'_, T>) {
-        if pass.ctx.is_cut && self.has_scratch(pass.scratch.len()) {
-            return;
-        }
         let state = &pass.state;
         let right = self.is_valid(&pass.ctx.shape)
             && w.len() == self.dims.parameters

@@ -119,7 +119,11 @@ impl<T: Scalar> Sequential<T> {
                     },
                     overwrite_dw,
                     trainable: trainable.part(link.first_block),
-                    ctx: Context { shape: rows, is_cut: link.is_own && self.changing.is_empty(), ..ctx.part(link.first_link) },
+                    ctx: Context {
+                        shape: rows,
+                        is_cut: link.is_own && self.changing.is_empty(),
+                        ..ctx.part(link.first_link)
+                    },
                 },
             );
             all.complete(own);

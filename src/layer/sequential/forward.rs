@@ -68,7 +68,11 @@ impl<T: Scalar> Sequential<T> {
                     initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
                     final_state: cut(STATE, &mut final_state, states),
                 },
-                ctx: Context { shape: rows, is_cut: link.is_own && self.changing.is_empty(), ..ctx.part(link.first_link) },
+                ctx: Context {
+                    shape: rows,
+                    is_cut: link.is_own && self.changing.is_empty(),
+                    ..ctx.part(link.first_link)
+                },
             };
             let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
