@@ -2,7 +2,9 @@
 
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon,
-    check_rate, matrices, ratio,
+    check_rate,
+    each_parameter::remainder,
+    matrices, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -81,8 +83,8 @@ impl Adam {
     ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {
         let [first, second] = self.betas;
         let t = step as f64 + 1.0;
-        let step = scalar::<T>(-self.rate / (1.0 - libm::pow(first, t)));
-        let root = scalar::<T>(Float::sqrt(1.0 - libm::pow(second, t)));
+        let step = scalar::<T>(-self.rate / (1.0 - remainder(first, t)));
+        let root = scalar::<T>(Float::sqrt(1.0 - remainder(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let epsilon = scalar::<T>(self.epsilon);
         let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);

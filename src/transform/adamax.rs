@@ -2,7 +2,9 @@
 
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, ratio, wide::slots,
+    each_parameter::{remainder, update_each},
+    ratio,
+    wide::slots,
 };
 use crate::{
     block::Blocks,
@@ -47,7 +49,7 @@ impl Adamax {
     /// `(g, [m, u])` to the update and the state after it.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [first, second] = self.betas;
-        let rate = scalar::<T>(-self.rate / (1.0 - libm::pow(first, step as f64 + 1.0)));
+        let rate = scalar::<T>(-self.rate / (1.0 - remainder(first, step as f64 + 1.0)));
         let [b1, a1, b2, epsilon] = [first, 1.0 - first, second, self.epsilon].map(scalar::<T>);
         move |_, g, [m, u]| {
             let (m, faded, new) = (b1 * m + a1 * g, b2 * u, g.abs() + epsilon);

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each,
+    each_parameter::{remainder, update_each},
     ratio,
     wide::{Wide, slots},
 };
@@ -66,7 +66,7 @@ impl NAdam {
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
         let of_m = scalar::<T>(-self.rate * next / (1.0 - product * next));
         let of_g = scalar::<T>(-self.rate * (1.0 - now) / (1.0 - product));
-        let root = scalar::<T>(libm::sqrt(1.0 - libm::pow(second, t)));
+        let root = scalar::<T>(libm::sqrt(1.0 - remainder(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let epsilon = scalar::<T>(self.epsilon);
         move |_, g, [m, v]| {

@@ -2,7 +2,9 @@
 
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, ratio, wide::slots,
+    each_parameter::{remainder, update_each},
+    ratio,
+    wide::slots,
 };
 use crate::{
     block::Blocks,
@@ -49,9 +51,9 @@ impl RAdam {
     /// `(g, [m, v])` to the update and the state after it.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.betas, step as f64 + 1.0);
-        let (power, longest) = (libm::pow(second, t), 2.0 / (1.0 - second) - 1.0);
+        let (power, longest) = (remainder(second, t), 2.0 / (1.0 - second) - 1.0);
         let length = longest - 2.0 * t * power / (1.0 - power);
-        let momentum = -self.rate / (1.0 - libm::pow(first, t));
+        let momentum = -self.rate / (1.0 - remainder(first, t));
         // √(1 − β₂ᵗ) r; `None` while the variance is not bounded.
         let rectified = (length > 5.0).then(|| {
             let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
