@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
 //! `--field --cases 4` runs 4 cases of each kind of another sort, on real tables, images and series; `--only gate`
-//! those kinds alone that have `gate` in their name. Thresholds were tuned on seeds below 100 only, of which `--draw N`
+//! those kinds alone that have `gate` in their name. `--reports` prints twenty whole reports of them. Thresholds were tuned on seeds below 100 only, of which `--draw N`
 //! makes other networks than `--draw 0`.
 
 mod cases;
@@ -212,7 +212,8 @@ impl Kind {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut seed, mut count, mut draw, mut verbose, mut field) = (1000u64, 200u64, 0u64, false, false);
+    let (mut seed, mut count, mut draw, mut verbose, mut field, mut reports) =
+        (1000u64, 200u64, 0u64, false, false, false);
     let mut only = String::new();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -228,13 +229,17 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             "--verbose" => verbose = true,
             "--short" => count = 24,
             "--field" => (field, count) = (true, 4),
+            "--reports" => reports = true,
             _ => {
                 return Err(format!(
-                    "{word}: expected --seed N, --cases N, --draw N, --field, --only NAME, --verbose or --short"
+                    "{word}: expected --seed N, --cases N, --draw N, --field, --only NAME, --reports, --verbose or --short"
                 )
                 .into());
             }
         }
+    }
+    if reports {
+        return field::reports::run(seed);
     }
     if field {
         return field::run(seed, count, &only, verbose);

@@ -6,6 +6,7 @@
 
 mod data;
 mod kinds;
+pub mod reports;
 
 use crate::{Verdict, share};
 use chainrule::{
