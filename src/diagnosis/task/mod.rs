@@ -142,10 +142,10 @@ impl Task {
 impl Diagnosis<'_> {
     /// Adds what the data and the loss tell of the parameters `w`, from up to 256 samples of all of the data.
     ///
-    /// Measured are: the loss with dropout disabled and with dropout; the loss of the best constant outputs, and the
-    /// lowest that outputs in the range of the last layer allow; the gradient without the largest sample; and whether
-    /// the targets depend on the inputs, by a permutation test of their distance covariance (Székely & Rizzo 2007). It
-    /// takes about eight passes and 300 evaluations of the loss. A network with a layer or cell of your own, or with
+    /// Measured are the loss with and without dropout, that of the best constant outputs, and the lowest that outputs in
+    /// the range of the last layer allow. So are the gradient without the largest sample, and by a permutation test of
+    /// their distance covariance (Székely & Rizzo 2007) whether the targets depend on the inputs. All take about eight
+    /// passes and 300 evaluations of the loss. A network with a layer or cell of your own, or with
     /// buffers such as a running mean, has none of these, and neither has data without targets.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ fn report(c: &mut Case) -> Result<(LayerSpec, Report), Error> {
 
 pub fn entries() -> Vec<Entry> {
     vec![
-        entry(6, &["diagnosis::first_check", "diagnosis::Report::to_html"], &[], |c| {
+        entry(6, &["diagnosis::first_check"], &[], |c| {
             let network = c.legal(3, 2).build::<f32>()?;
             let (rows, taste) = (c.rows(), c.taste());
             let n = c.length(rows.truth().map_or(3, |rows| rows.saturating_mul(3).min(1 << 12) as usize));
@@ -212,7 +212,6 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Trial::seeds",
                 "diagnosis::fix::Trial::batch_size",
                 "diagnosis::fix::Trial::settings",
-                "diagnosis::fix::Trial::in_order",
                 "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
                 "diagnosis::fix::Fix::trial",
