@@ -80,7 +80,7 @@ pub use activation::{Activation, Bounds};
 pub use batch_shape::BatchShape;
 pub use block::{Block, Blocks, Gate, Role};
 pub use cpu::CpuLevel;
-pub use error::{DataRule, Error, LayerRule};
+pub use error::{DataRule, Error, LayerRule, RegistryRule};
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;

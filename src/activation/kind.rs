@@ -6,7 +6,11 @@ use crate::{
     error::Error,
     scalar::{Scalar, scalar, to_f64},
 };
-use alloc::{format, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt::Debug, ops::RangeInclusive};
 
 /// An [`Activation`] as a trait object, in `f64`.
@@ -27,6 +31,20 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn jump_points(&self) -> Vec<f64>;
     /// Whether `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
+
+    /// The name under which it is saved, and registered in a [`Registry`](crate::network::Registry).
+    fn saved_name(&self) -> &str {
+        self.name()
+    }
+    /// Its settings as saved.
+    fn saved_settings(&self) -> String {
+        format!("{self:?}")
+    }
+    /// Whether it computes: one read from a file is a name with settings until a registry builds it.
+    #[doc(hidden)]
+    fn is_built(&self) -> bool {
+        true
+    }
 
     /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps.
     ///
@@ -59,6 +77,9 @@ impl<A: Activation> AnyActivation for A {
     }
     fn odd(&self) -> bool {
         Activation::is_odd(self)
+    }
+    fn saved_settings(&self) -> String {
+        Activation::settings(self)
     }
 }
 
@@ -110,8 +131,9 @@ macro_rules! kinds {
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
             )+)+
-            /// A custom activation. It cannot be written to a file.
-            #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
+            /// A custom activation, saved as its name and [`settings`](Activation::settings). One that was read from a
+            /// file gives NaN until a [`Registry`](crate::network::Registry) builds it.
+            #[cfg_attr(feature = "serde", serde(with = "saved"))]
             Custom(Arc<dyn AnyActivation>),
         }
 
@@ -140,13 +162,13 @@ macro_rules! kinds {
             new: constructor!($name $($($range),+)?),
         },)+)+];
 
-        /// Custom activations are equal if their names and `Debug` texts are.
+        /// Custom activations are equal if their names and settings are.
         impl PartialEq for ActivationKind {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
                     $($((ActivationKind::$name(a), ActivationKind::$name(b)) => a == b,)+)+
                     (ActivationKind::Custom(a), ActivationKind::Custom(b)) => {
-                        a.name() == b.name() && format!("{a:?}") == format!("{b:?}")
+                        a.saved_name() == b.saved_name() && a.saved_settings() == b.saved_settings()
                     }
                     _ => false,
                 }
@@ -162,6 +184,15 @@ impl ActivationKind {
     pub fn name(&self) -> &'static str {
         self.as_any().name()
     }
+
+    /// The name with all settings, for comparisons.
+    pub(crate) fn in_full(&self) -> String {
+        match self {
+            ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
+            listed => format!("{:?}", listed.as_any()),
+        }
+    }
+
     /// Every activation of this crate; those with parameters, at several on both sides of the usual.
     pub fn examples() -> Vec<ActivationKind> {
         let of = |entry: &Entry| {
@@ -225,9 +256,66 @@ impl Activation for ActivationKind {
     }
 }
 
+/// A name with settings, which may begin with it.
+pub(crate) fn in_full(name: &str, settings: &str) -> String {
+    if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
+}
+
+/// A custom activation as a file has it.
 #[cfg(feature = "serde")]
-fn refuse<S: serde::Serializer>(activation: &Arc<dyn AnyActivation>, _: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::Error;
-    let name = activation.name();
-    Err(S::Error::custom(format!("{name} is a custom activation: it cannot be written as data")))
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unbuilt {
+    name: String,
+    settings: String,
+}
+
+#[cfg(feature = "serde")]
+impl AnyActivation for Unbuilt {
+    fn name(&self) -> &'static str {
+        "unregistered activation"
+    }
+    fn value_at(&self, _z: f64) -> f64 {
+        f64::NAN
+    }
+    fn derivative_at(&self, _z: f64) -> f64 {
+        f64::NAN
+    }
+    fn bounds(&self) -> Option<Bounds> {
+        None
+    }
+    fn kink_points(&self) -> Vec<f64> {
+        Vec::new()
+    }
+    fn jump_points(&self) -> Vec<f64> {
+        Vec::new()
+    }
+    fn odd(&self) -> bool {
+        false
+    }
+    fn saved_name(&self) -> &str {
+        &self.name
+    }
+    fn saved_settings(&self) -> String {
+        self.settings.clone()
+    }
+    fn is_built(&self) -> bool {
+        false
+    }
+}
+
+/// A custom activation in a file: its name and settings.
+#[cfg(feature = "serde")]
+mod saved {
+    use super::*;
+    use alloc::boxed::Box;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(own: &Arc<dyn AnyActivation>, serializer: S) -> Result<S::Ok, S::Error> {
+        Unbuilt { name: own.saved_name().into(), settings: own.saved_settings() }.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<dyn AnyActivation>, D::Error> {
+        Ok(Arc::from(Box::new(Unbuilt::deserialize(deserializer)?) as Box<dyn AnyActivation>))
+    }
 }

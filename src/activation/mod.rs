@@ -4,7 +4,7 @@ use crate::{
     arc::Arc,
     scalar::{Scalar, to_f64},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt::Debug;
 
 mod kind;
@@ -113,6 +113,12 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// Whether `φ(−z) = −φ(z)` exactly.
     fn is_odd(&self) -> bool {
         false
+    }
+
+    /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
+    /// activation of a saved network again. The default is the `Debug` text.
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 
     /// The activation as data: its own variant for an activation of this crate, otherwise

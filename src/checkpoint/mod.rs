@@ -21,6 +21,7 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
+#[cfg(feature = "std")]
 pub(crate) mod file;
 pub(crate) mod format;
 mod part;
@@ -44,6 +45,7 @@ use alloc::{
 use format::{Checksum, Header, METADATA, Tensor};
 use part::Part;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "std")]
 use std::path::Path;
 
 /// The values that a checkpoint may hold.
@@ -311,6 +313,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// # Errors
     /// [`Error::File`] where the system cannot write the file, or `path` is not that of a regular file; those of
     /// [`to_bytes`](Self::to_bytes). None touches the file.
+    #[cfg(feature = "std")]
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
     }
@@ -319,6 +322,7 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read, or is no regular one; those of [`from_bytes`](Self::from_bytes).
+    #[cfg(feature = "std")]
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
         let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;
         Self::from_bytes(network, &bytes, values).map_err(|error| match error {
@@ -341,6 +345,7 @@ impl<T: Scalar> Checkpoint<T> {
     }
 }
 
+#[cfg(feature = "std")]
 pub(crate) fn failed(path: &Path, error: impl ToString) -> Error {
     Error::File { path: path.display().to_string(), reason: error.to_string() }
 }

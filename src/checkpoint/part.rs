@@ -130,9 +130,7 @@ pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
 fn layer(path: String, node: &LayerSpec) -> Part {
     let part = |kind: &str| Part::new(if path.is_empty() { "network".into() } else { format!("layer {path}") }, kind);
     match node {
-        LayerSpec::ActivationLayer { width, activation } => {
-            part(&format!("{:?}", activation.as_any())).with("width", width)
-        }
+        LayerSpec::ActivationLayer { width, activation } => part(&activation.in_full()).with("width", width),
         LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
         LayerSpec::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),
         LayerSpec::Sequential { input, layers } => part("Sequential").with("input", input).with("layers", layers.len()),
@@ -144,7 +142,7 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         }
         LayerSpec::Reversed(_) => part("Reversed"),
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),
-        LayerSpec::Custom { kind, dims } => part(&without_paths(kind)).with("dims", dims),
+        LayerSpec::Custom { kind, dims, .. } => part(&without_paths(kind)).with("dims", dims),
         listed => {
             let Some((name, layer)) = listed.listed() else { return part("") };
             let named = |facts: Vec<Fact>| facts.into_iter().map(|(name, value)| (name.into(), value)).collect();

@@ -10,6 +10,7 @@ use crate::{
     transform::{GradientTransform, MOST_STEPS},
 };
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+#[cfg(feature = "std")]
 use std::path::Path;
 
 /// Names of slices.
@@ -120,6 +121,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
     /// refuse, such as NaN. None touches the file.
+    #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
@@ -144,6 +146,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore`](Self::restore).
+    #[cfg(feature = "std")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
@@ -160,6 +163,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
+    #[cfg(feature = "std")]
     pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }

@@ -160,7 +160,7 @@ impl<'a> Diagnosis<'a> {
         for (path, part) in self.node.parts() {
             let LayerSpec::Recurrent { cell, .. } = part else { continue };
             let Some((_, x)) = seen.0.iter().find(|(name, _)| *name == path) else { continue };
-            if matches!(cell, CellKind::Custom(_) | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
+            if matches!(cell, CellKind::Custom { .. } | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
                 continue;
             }
             let layer = part.build::<T>()?;

@@ -3,13 +3,15 @@
 mod data_rule;
 mod layer_rule;
 mod message;
+mod registry_rule;
 mod require;
 
 pub use data_rule::DataRule;
 pub use layer_rule::LayerRule;
+pub use registry_rule::RegistryRule;
 pub(crate) use require::{require, require_length, require_multiple};
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use message::{Product, checkpoint_remedy, nearest_names};
 
 /// The reason for which an argument or a file is refused.
@@ -259,12 +261,31 @@ pub enum Error {
         needs: &'static str,
     },
     /// A custom part of a network, which the crate cannot build from a description.
-    #[error("{path} ({kind}) is a custom layer: it cannot be built from its description")]
+    #[error(
+        "{path} ({kind}) is a custom part: it cannot be built from its description alone; register it in a \
+         `network::Registry` and build with that"
+    )]
     CustomPart {
         /// Its path.
         path: String,
         /// Its kind.
         kind: String,
+    },
+    /// A part of a registry that cannot be used.
+    #[error("registered {part} {name:?}: {rule}")]
+    Registered {
+        /// Layer, cell, activation or initializer.
+        part: &'static str,
+        /// Its name.
+        name: String,
+        /// The rule that it breaks.
+        rule: Box<RegistryRule>,
+    },
+    /// Settings of a custom part that it cannot be built from.
+    #[error("settings: {reason}")]
+    Settings {
+        /// The reason, such as the message of a JSON reader.
+        reason: String,
     },
     /// A CPU level that is unknown or not supported by the machine, or that is set too late.
     #[error("CPU level {level:?}: {reason}")]
@@ -342,6 +363,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::Settings`] with the message of another error, such as that of a JSON reader.
+    pub fn settings(reason: impl core::fmt::Display) -> Self {
+        Error::Settings { reason: format!("{reason}") }
+    }
+
     /// The same error, with the layer's path below the part `path`.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {

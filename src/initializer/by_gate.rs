@@ -48,6 +48,11 @@ impl ByGate {
         self.named(shape.gate.map(|gate| gate.name))
     }
 
+    /// The initializers, to be exchanged.
+    pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut InitializerKind> {
+        core::iter::once(&mut *self.default).chain(self.gates.iter_mut().map(|(_, initializer)| initializer))
+    }
+
     fn named(&self, gate: Option<&str>) -> &InitializerKind {
         let named = gate.and_then(|name| self.gates.iter().find(|(gate, _)| gate == name));
         named.map_or(&self.default, |(_, initializer)| initializer)

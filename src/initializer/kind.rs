@@ -5,20 +5,21 @@ use super::{
     Uniform, VarianceScaling, Zeros,
 };
 use crate::{arc::Arc, block::Gate, error::Error};
-use alloc::format;
+use alloc::string::String;
 use rand_core::Rng;
 
 macro_rules! kinds {
     ($($(#[$about:meta])* $name:ident,)*) => {
-        /// Any initializer as data, by [`Initializer::kind`]. It can be cloned, compared and printed, and saved unless
-        /// it is custom.
+        /// Any initializer as data, by [`Initializer::kind`]. It can be cloned, compared, printed and saved.
         #[derive(Clone, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum InitializerKind {
             $($(#[$about])* $name($name),)*
-            /// A custom initializer. Two are equal if their `Debug` texts are equal. It cannot be saved.
-            #[cfg_attr(feature = "serde", serde(skip_deserializing, serialize_with = "refuse"))]
+            /// A custom initializer, saved as its name and [`settings`](Initializer::settings). Two are equal if these
+            /// are. One that was read from a file fills nothing until a [`Registry`](crate::network::Registry) builds
+            /// it: it gives [`Error::CustomPart`].
+            #[cfg_attr(feature = "serde", serde(with = "saved"))]
             Custom(Arc<dyn Initializer>),
         }
 
@@ -62,6 +63,14 @@ macro_rules! kinds {
                 self.as_initializer().orthogonal_gain(shape)
             }
 
+            fn name(&self) -> &str {
+                self.as_initializer().name()
+            }
+
+            fn settings(&self) -> String {
+                self.as_initializer().settings()
+            }
+
             fn kind(self) -> InitializerKind {
                 self
             }
@@ -71,7 +80,9 @@ macro_rules! kinds {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
                     $((InitializerKind::$name(a), InitializerKind::$name(b)) => a == b,)*
-                    (InitializerKind::Custom(a), InitializerKind::Custom(b)) => format!("{a:?}") == format!("{b:?}"),
+                    (InitializerKind::Custom(a), InitializerKind::Custom(b)) => {
+                        (a.name(), a.settings()) == (b.name(), b.settings())
+                    }
                     _ => false,
                 }
             }
@@ -106,8 +117,40 @@ kinds! {
     Chrono,
 }
 
-/// The error of saving a custom initializer, which could not be read again.
+/// A custom initializer as a file has it.
 #[cfg(feature = "serde")]
-fn refuse<S: serde::Serializer>(initializer: &Arc<dyn Initializer>, _: S) -> Result<S::Ok, S::Error> {
-    Err(serde::ser::Error::custom(format!("{initializer:?} is a custom initializer: it cannot be saved")))
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unbuilt {
+    name: String,
+    settings: String,
+}
+
+#[cfg(feature = "serde")]
+impl Initializer for Unbuilt {
+    fn fill(&self, _shape: Shape, _rng: &mut dyn Rng, _values: &mut [f64]) -> Result<(), Error> {
+        Err(Error::CustomPart { path: "an initializer".into(), kind: self.name.clone() })
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+}
+
+/// A custom initializer in a file: its name and settings.
+#[cfg(feature = "serde")]
+mod saved {
+    use super::*;
+    use alloc::boxed::Box;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(own: &Arc<dyn Initializer>, serializer: S) -> Result<S::Ok, S::Error> {
+        Unbuilt { name: own.name().into(), settings: own.settings() }.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<dyn Initializer>, D::Error> {
+        Ok(Arc::from(Box::new(Unbuilt::deserialize(deserializer)?) as Box<dyn Initializer>))
+    }
 }

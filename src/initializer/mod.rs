@@ -29,7 +29,7 @@ use crate::{
     scalar::{Scalar, scalar},
     size::{filled, product},
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, format, string::String};
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -166,6 +166,20 @@ pub trait Initializer: Debug + Send + Sync {
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
+    }
+
+    /// The name under which it is saved, and registered in a [`Registry`](crate::network::Registry). The default is
+    /// that of the type, without its path.
+    fn name(&self) -> &str {
+        let path = core::any::type_name::<Self>();
+        let generics = path.find('<').unwrap_or(path.len());
+        path[..generics].rfind("::").map_or(path, |colons| &path[colons + 2..])
+    }
+
+    /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
+    /// initializer of a saved network again. The default is the `Debug` text.
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 
     /// The initializer as data, which layers keep: its own variant for an initializer of this crate, otherwise

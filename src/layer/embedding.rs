@@ -42,7 +42,7 @@ pub struct Embedding {
     pub(super) vocabulary: usize,
     dimension: usize,
     padding: Option<usize>,
-    weights: InitializerKind,
+    pub(crate) weights: InitializerKind,
 }
 
 impl Embedding {

@@ -37,9 +37,9 @@ use rand_core::Rng;
 pub struct GatedLinear {
     inputs: usize,
     outputs: usize,
-    activation: ActivationKind,
-    weights: InitializerKind,
-    bias: Option<InitializerKind>,
+    pub(crate) activation: ActivationKind,
+    pub(crate) weights: InitializerKind,
+    pub(crate) bias: Option<InitializerKind>,
 }
 
 /// The parts of the stacked rows.
@@ -184,7 +184,7 @@ impl<T: Scalar, A: Activation> Kernel for WithActivation<BackwardGate<'_, T>, A>
 impl ListedLayer for GatedLinear {
     fn facts(&self) -> Vec<Fact> {
         let widths = [fact("inputs", self.inputs), fact("outputs", self.outputs)];
-        let parts = [fact("activation", self.activation.as_any()), fact("bias", self.bias.is_some())];
+        let parts = [("activation", self.activation.in_full()), fact("bias", self.bias.is_some())];
         [widths, parts].concat()
     }
 

@@ -227,9 +227,11 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         None
     }
 
-    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type.
+    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type and the `Debug` text as
+    /// settings.
     fn spec(&self) -> LayerSpec {
-        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims() }
+        let settings = alloc::format!("{self:?}");
+        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims(), settings }
     }
 
     /// [`backward`](Self::backward), and the step of a chain on the parameters. Sealed: no layer of your own has it.

@@ -81,12 +81,15 @@ macro_rules! layer_spec {
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
             )+)*
-            /// A layer of a user's own: its kind and widths.
+            /// A layer of a user's own.
             Custom {
-                /// The name of its type.
+                /// The name of its type, under which a [`Registry`](crate::network::Registry) has it, without its path.
                 kind: String,
                 /// Its widths.
                 dims: Dims,
+                /// Its settings, as JSON or any other text, from which a registry builds it again.
+                #[cfg_attr(feature = "serde", serde(default))]
+                settings: String,
             },
         }
 
@@ -140,7 +143,7 @@ macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
             /// A copy, with an empty description in place of each part.
-            pub(super) fn shallow(&self) -> LayerSpec {
+            pub(crate) fn shallow(&self) -> LayerSpec {
                 match self {
                     $(LayerSpec::$name { $($field),* } => LayerSpec::$name { $($field: $field.clone()),* },)*
                     LayerSpec::Residual { scale, .. } => LayerSpec::Residual { branch: Box::new(HOLLOW), scale: *scale },
@@ -212,16 +215,21 @@ macro_rules! leaves {
 leaves! {
     ActivationLayer { width, activation },
     Recurrent { cell, inputs, hidden, weights, recurrent, bias },
-    Custom { kind, dims },
+    Custom { kind, dims, settings },
 }
 
-/// Parts of a description, saved and read no deeper than [`MAX_DEPTH`].
+/// Parts of a description, saved and read no deeper than [`MAX_DEPTH`]. Without `std` a thread has no counter of its
+/// own: the format limits the depth, as JSON does.
 #[cfg(feature = "serde")]
 mod nested {
-    use crate::{error::LayerRule, layer::MAX_DEPTH};
+    use crate::error::LayerRule;
+    #[cfg(feature = "std")]
+    use crate::layer::MAX_DEPTH;
+    #[cfg(feature = "std")]
     use core::cell::Cell;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[cfg(feature = "std")]
     std::thread_local! {
         /// The number of levels around the one that is read or written.
         static OPEN: Cell<usize> = const { Cell::new(0) };
@@ -232,14 +240,17 @@ mod nested {
 
     impl Level {
         fn open() -> Result<Self, LayerRule> {
+            #[cfg(feature = "std")]
             if OPEN.get() + 1 >= MAX_DEPTH {
                 return Err(LayerRule::TooDeep { limit: MAX_DEPTH });
             }
+            #[cfg(feature = "std")]
             OPEN.set(OPEN.get() + 1);
             Ok(Level)
         }
     }
 
+    #[cfg(feature = "std")]
     impl Drop for Level {
         fn drop(&mut self) {
             OPEN.set(OPEN.get() - 1);

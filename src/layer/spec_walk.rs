@@ -161,7 +161,7 @@ impl LayerSpec {
     /// The kind of the layer in a few words, for tables and messages.
     pub(crate) fn title(&self) -> String {
         match self {
-            LayerSpec::ActivationLayer { activation, .. } => activation.name().into(),
+            LayerSpec::ActivationLayer { activation, .. } => activation.as_any().saved_name().into(),
             LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
             LayerSpec::Sequential { .. } => "Sequential".into(),
             LayerSpec::Parallel { merge, .. } => format!("Parallel, {merge:?}"),

@@ -1,16 +1,19 @@
 //! A model in one file, or in bytes.
 
 use super::Model;
+#[cfg(feature = "std")]
+use crate::checkpoint::{failed, file};
 use crate::{
     block::Blocks,
     checkpoint::{
-        CHECKSUM, block_tensor, compare_networks, damaged, failed, file,
+        CHECKSUM, block_tensor, compare_networks, damaged,
         format::{self, Checksum, Header, Tensor},
         mismatch, read, refused, take_tensor,
     },
     dataset::Standardize,
     error::Error,
     layer::{Layer, LayerSpec},
+    network::Registry,
     scalar::{Scalar, scalar, to_f64},
     size::reserve,
 };
@@ -22,6 +25,7 @@ use alloc::{
     vec::Vec,
 };
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "std")]
 use std::path::Path;
 
 /// Everything of a model but its parameters, as JSON in the metadata.
@@ -198,8 +202,12 @@ impl<T: Scalar> Model<T> {
             tensor(BUFFERS.into(), Vec::from([self.buffers.len()]), &self.buffers)?;
         }
         tensors.sort_by(|a: &(String, Tensor), b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
+        let network = self.network.spec();
+        // With `std` the serialization counts the levels itself.
+        #[cfg(not(feature = "std"))]
+        network.check_depth().map_err(|rule| rule.at(""))?;
         let description = serde_json::to_string(&Description {
-            network: self.network.spec(),
+            network,
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
             columns: self.columns.clone(),
@@ -219,13 +227,25 @@ impl<T: Scalar> Model<T> {
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
     /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its place, for a network with a
-    /// part of your own, which [`from_bytes_with`](Self::from_bytes_with) takes. [`Error::Checkpoint`], naming the
-    /// block, for parameters that are not those of the described network; [`Error::CheckpointValue`] for one that is
-    /// not finite in `T`. The errors of [`LayerSpec::build`].
+    /// part of your own, which [`from_bytes_registered`](Self::from_bytes_registered) and
+    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that
+    /// are not those of the described network; [`Error::CheckpointValue`] for one that is not finite in `T`. The errors
+    /// of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, VERSION, CURRENT)?;
         let description = describe(&header)?;
         let network = description.network.build()?;
+        assemble(network, description, &header, data)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) for a network with parts of your own, each built by a registry.
+    ///
+    /// # Errors
+    /// Those of [`from_bytes`](Self::from_bytes) but [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
+    pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
+        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let description = describe(&header)?;
+        let network = description.network.build_with(registry)?;
         assemble(network, description, &header, data)
     }
 
@@ -246,6 +266,7 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
+    #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.save_as(path, Precision::of::<T>()?)
     }
@@ -254,6 +275,7 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] where the system cannot write the file.
+    #[cfg(feature = "std")]
     pub fn save_as(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();
         file::replace(path, &self.to_bytes_as(precision)?).map_err(|error| failed(path, error))
@@ -263,16 +285,32 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = file::read(path).map_err(|error| failed(path, error))?;
-        Self::from_bytes(&bytes).map_err(|error| match error {
-            Error::CheckpointFormat { reason, .. } => {
-                Error::CheckpointFormat { origin: path.display().to_string(), reason }
-            }
-            other => other,
-        })
+        read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
     }
+
+    /// [`load`](Self::load) for a network with parts of your own, each built by a registry.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read; those of
+    /// [`from_bytes_registered`](Self::from_bytes_registered).
+    #[cfg(feature = "std")]
+    pub fn load_registered(path: impl AsRef<Path>, registry: &Registry<T>) -> Result<Self, Error> {
+        read_file(path.as_ref(), |bytes| Self::from_bytes_registered(bytes, registry))
+    }
+}
+
+/// Reads a file; an error about its format names it.
+#[cfg(feature = "std")]
+fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
+    let bytes = file::read(path).map_err(|error| failed(path, error))?;
+    parse(&bytes).map_err(|error| match error {
+        Error::CheckpointFormat { reason, .. } => {
+            Error::CheckpointFormat { origin: path.display().to_string(), reason }
+        }
+        other => other,
+    })
 }
 
 fn describe(header: &Header) -> Result<Description, Error> {

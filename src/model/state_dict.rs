@@ -1,9 +1,11 @@
 //! State dicts: named tensors, in files of any program.
 
 use super::file::Precision;
+#[cfg(feature = "std")]
+use crate::checkpoint::{failed, file};
 use crate::{
     checkpoint::{
-        damaged, failed, file,
+        damaged,
         format::{self, Header, METADATA},
         refused,
     },
@@ -16,6 +18,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+#[cfg(feature = "std")]
 use std::path::Path;
 
 /// A tensor of a state dict: its shape and its values, row-major.
@@ -139,6 +142,7 @@ impl StateDict {
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_bytes(&file::read(path).map_err(|error| failed(path, error))?)
@@ -148,6 +152,7 @@ impl StateDict {
     ///
     /// # Errors
     /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
+    #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();
         file::replace(path, &self.to_bytes(precision)?).map_err(|error| failed(path, error))

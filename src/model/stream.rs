@@ -4,6 +4,7 @@ use super::Model;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
+    kernel::sums::RunningSums,
     layer::{Layer, LayerSpec},
     random::{generator, uniform},
     scalar::{Scalar, scalar, to_f64},
@@ -18,10 +19,22 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
+/// The last layer of sequential ones.
+fn last(spec: &LayerSpec) -> &LayerSpec {
+    let mut last = spec;
+    while let LayerSpec::Sequential { layers, .. } = last
+        && let Some(part) = layers.last()
+    {
+        last = part;
+    }
+    last
+}
+
 /// A sequence that comes a step at a time: each step gives the output so far, and the state is kept.
 ///
 /// The outputs are, to the bit, those of the whole sequence in one pass. A network that ends in one step, such as
-/// [`LastStep`](crate::layer::LastStep), gives the output that a sequence ending here would have.
+/// [`LastStep`](crate::layer::LastStep), gives the output that a sequence ending here would have; one whose last layer
+/// is [`MeanOverSteps`](crate::layer::MeanOverSteps), the mean of the steps so far.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -40,17 +53,24 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
     workspace: Workspace<T, &'m dyn Layer<T>>,
+    /// The sums of a mean over steps at the end of the network.
+    sums: Option<RunningSums<T>>,
     x: Vec<T>,
     y: Vec<T>,
 }
 
 impl<'m, T: Scalar> Stream<'m, T> {
     pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
-        let (mut ended, mut custom) = (false, false);
-        for (path, part) in model.network.spec().parts() {
+        let (mut ended, mut custom, mut mean) = (false, false, false);
+        let spec = model.network.spec();
+        for (path, part) in spec.parts() {
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
-                LayerSpec::MeanOverSteps(_) => "reads all steps at once",
+                LayerSpec::MeanOverSteps(_) if core::ptr::eq(part, last(&spec)) => {
+                    mean = !ended; // after another such layer it is the mean of one step
+                    continue;
+                }
+                LayerSpec::MeanOverSteps(_) => "reads all steps at once and is not the last layer",
                 LayerSpec::Recurrent { .. } if ended => "keeps a state after the last step",
                 other => {
                     ended |= matches!(other, LayerSpec::LastStep(_));
@@ -67,6 +87,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let mut stream = Stream {
             model,
             workspace: model.workspace(BatchShape::batch(1))?,
+            sums: if mean { Some(RunningSums::new(dims.output)?) } else { None },
             x: filled("the input of a step", dims.input, T::zero())?,
             y: filled("the output of a step", dims.output, T::zero())?,
         };
@@ -80,22 +101,38 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// Whether a few random steps, one by one, give the bits of one pass.
     fn agrees(&mut self) -> Result<bool, Error> {
         const STEPS: usize = 4;
-        let (w, mut rng) = (&self.model.parameters, generator(0));
+        let mut rng = generator(0);
         let mut x = filled("the steps of a trial", self.x.len().saturating_mul(STEPS), T::zero())?;
         x.iter_mut().for_each(|x| *x = scalar(2.0 * uniform(&mut rng) - 1.0));
         let mut whole = self.model.workspace(BatchShape::sequences(1, STEPS))?;
         for steps in 1..=STEPS {
-            let so_far = whole.infer(w, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;
-            let step = &x[(steps - 1) * self.x.len()..][..self.x.len()];
-            let y = self.workspace.infer(w, step, BatchShape::batch(1))?;
-            let last = &so_far[so_far.len() - y.len()..];
-            if !y.iter().zip(last).all(|(y, last)| y == last || y.is_nan() && last.is_nan()) {
+            let so_far =
+                whole.infer(&self.model.parameters, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;
+            let width = self.x.len();
+            self.x.copy_from_slice(&x[(steps - 1) * width..steps * width]);
+            self.advance()?;
+            let last = &so_far[so_far.len() - self.y.len()..];
+            if !self.y.iter().zip(last).all(|(y, last)| y == last || y.is_nan() && last.is_nan()) {
                 return Ok(false);
             }
-            self.workspace.carry_state();
         }
-        self.workspace.clear_state();
+        self.reset();
         Ok(true)
+    }
+
+    /// Runs the step `self.x`, and writes the output so far to `self.y`.
+    fn advance(&mut self) -> Result<(), Error> {
+        let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
+        match &mut self.sums {
+            Some(sums) => {
+                let steps = scalar::<T>(sums.add(y) as f64);
+                sums.total(&mut self.y);
+                self.y.iter_mut().for_each(|y| *y /= steps);
+            }
+            None => self.y.copy_from_slice(y),
+        }
+        self.workspace.carry_state();
+        Ok(())
     }
 
     /// The output of the next step, whose input is `x`. It allocates nothing.
@@ -116,9 +153,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         if let Some(scale) = &self.model.inputs {
             scale.apply(&mut self.x)?;
         }
-        let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
-        self.y.copy_from_slice(y);
-        self.workspace.carry_state();
+        self.advance()?;
         if let Some(scale) = &self.model.outputs {
             scale.invert(&mut self.y)?;
         }
@@ -128,5 +163,6 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// Begins a new sequence: the state is zero again.
     pub fn reset(&mut self) {
         self.workspace.clear_state();
+        self.sums.iter_mut().for_each(RunningSums::clear);
     }
 }

@@ -6,14 +6,14 @@ mod budget_table;
 mod combine;
 mod link;
 mod norm;
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", feature = "std"))]
 mod recorder;
 mod statistics;
 pub use budget::{BlockBudget, GradientBudget, LinkBudget, Shares};
 pub use combine::Every;
 pub use link::{Factor, Link};
 pub use norm::NormStats;
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", feature = "std"))]
 pub use recorder::Recorder;
 pub use statistics::{
     BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,

@@ -1,10 +1,11 @@
 //! Networks built from their description, for any scalar.
 
+use super::Registry;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     error::Error,
     initializer::InitializerKind,
-    layer::{ActivationLayer, Layer, LayerSpec, Parallel, Residual, Sequential, join},
+    layer::{ActivationLayer, Embedding, GatedLinear, Layer, LayerSpec, Linear, Parallel, Residual, Sequential, join},
     recurrent::{
         Bidirectional, Cell, Recurrent, Reversed,
         kind::{ActivationDispatch, CellVisitor},
@@ -27,13 +28,25 @@ impl LayerSpec {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own. [`Error::InvalidLayer`] for
-    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`],
-    /// [`Parallel::new`], [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for
-    /// a description that was made or changed by hand.
+    /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own, which
+    /// [`build_with`](Self::build_with) takes from a registry. [`Error::InvalidLayer`] for layers nested more than
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`], [`Parallel::new`],
+    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that
+    /// was made or changed by hand.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
-        self.build_at::<T, Typed>("")
+        self.build_at("", &Typed, None)
+    }
+
+    /// [`build`](Self::build) with layers, cells, activations and initializers of your own from a registry.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build) but [`Error::CustomPart`]. [`Error::Registered`] for a part that is not
+    /// registered, is registered twice, cannot be built or is not the described one.
+    pub fn build_with<T: Scalar>(&self, registry: &Registry<T>) -> Result<Box<dyn Layer<T>>, Error> {
+        registry.check()?;
+        self.check_depth().map_err(|rule| rule.at(""))?;
+        self.build_at("", &Typed, Some(registry))
     }
 
     /// Builds the network in `f64` with activations as trait objects, for analysis. It runs slower, is compiled once
@@ -43,62 +56,116 @@ impl LayerSpec {
     /// Those of [`build`](Self::build), except for custom activations.
     pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
-        self.build_at::<f64, Behind>("")
+        self.build_at("", &Behind, None)
     }
 
-    fn build_at<T: Scalar, A: ActivationDispatch>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+    fn build_at<T: Scalar, A: ActivationDispatch>(
+        &self,
+        path: &str,
+        dispatch: &A,
+        registry: Option<&Registry<T>>,
+    ) -> Result<Box<dyn Layer<T>>, Error> {
+        let build = |part: &LayerSpec, path: &str| part.build_at(path, dispatch, registry);
         Ok(match self {
             LayerSpec::Residual { branch, scale } => {
-                Box::new(Residual::boxed(branch.build_at::<T, A>(&join(path, "branch"))?)?.scale(*scale)?)
+                Box::new(Residual::boxed(build(branch, &join(path, "branch"))?)?.scale(*scale)?)
             }
             LayerSpec::Sequential { input, layers } => {
                 let mut network = Sequential::new(*input);
                 for (i, layer) in layers.iter().enumerate() {
-                    network.push_made(layer.build_at::<T, A>(&join(path, &i.to_string()))?, true)?;
+                    let own = !matches!(layer, LayerSpec::Custom { .. });
+                    network.push_made(build(layer, &join(path, &i.to_string()))?, own)?;
                 }
                 Box::new(network)
             }
             LayerSpec::Parallel { branches, merge } => {
-                let part = |(i, branch): (usize, &LayerSpec)| branch.build_at::<T, A>(&join(path, &i.to_string()));
+                let part = |(i, branch): (usize, &LayerSpec)| build(branch, &join(path, &i.to_string()));
                 let branches = branches.iter().enumerate().map(part).collect::<Result<_, _>>()?;
                 Box::new(Parallel::new(*merge, branches)?)
             }
-            LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(layer.build_at::<T, A>(path)?)?),
+            LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(build(layer, path)?)?),
             LayerSpec::Bidirectional { forward, backward } => {
-                let forward = forward.build_at::<T, A>(&join(path, "forward"))?;
-                Box::new(Bidirectional::new::<T>(forward, backward.build_at::<T, A>(&join(path, "backward"))?)?)
+                let forward = build(forward, &join(path, "forward"))?;
+                Box::new(Bidirectional::new::<T>(forward, build(backward, &join(path, "backward"))?)?)
             }
-            leaf => leaf.build_leaf::<T, A>(path)?,
+            leaf => leaf.build_leaf(path, dispatch, registry)?,
         })
     }
 
     /// Builds a layer without parts. A separate function: its large stack frame must not be in each level of recursion.
-    fn build_leaf<T: Scalar, A: ActivationDispatch>(&self, path: &str) -> Result<Box<dyn Layer<T>>, Error> {
+    fn build_leaf<T: Scalar, A: ActivationDispatch>(
+        &self,
+        path: &str,
+        dispatch: &A,
+        registry: Option<&Registry<T>>,
+    ) -> Result<Box<dyn Layer<T>>, Error> {
         let opaque = |kind: &str| Error::CustomPart { path: path.into(), kind: kind.into() };
-        Ok(match self {
-            LayerSpec::ActivationLayer { width, activation } => {
-                let build = BuildPointwise { width: *width, scalar: PhantomData };
-                A::visit(activation, build).ok_or_else(|| opaque(activation.name()))?
-            }
+        let mut leaf = self.shallow();
+        leaf.exchange_kinds(&mut |part| match (registry, part) {
+            (Some(registry), part) => registry.exchange(path, part),
+            (None, Kind::Activation(ActivationKind::Custom(own))) if !own.is_built() => Err(opaque(own.saved_name())),
+            (None, _) => Ok(()),
+        })?;
+        Ok(match &leaf {
+            LayerSpec::ActivationLayer { width, activation } => match (registry, activation) {
+                (Some(registry), ActivationKind::Custom(_)) => registry.pointwise(path, activation, *width)?,
+                _ => {
+                    let build = BuildPointwise { width: *width, scalar: PhantomData };
+                    dispatch.visit(activation, build).ok_or_else(|| opaque(activation.as_any().saved_name()))?
+                }
+            },
             LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
                 let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
-                cell.visit::<A, _>(unroll).ok_or_else(|| opaque(cell.custom_part().unwrap_or_default()))?
+                match (registry, cell.custom_part()) {
+                    (Some(registry), Some(_)) => registry.recurrent(path, cell, unroll)?,
+                    (_, part) => cell.visit(dispatch, unroll).ok_or_else(|| opaque(part.unwrap_or_default()))?,
+                }
             }
-            LayerSpec::Custom { kind, .. } => return Err(opaque(kind)),
+            LayerSpec::Custom { kind, dims, settings } => match registry {
+                Some(registry) => registry.layer_of(path, kind, *dims, settings)?,
+                None => return Err(opaque(kind)),
+            },
             listed => match listed.build_listed::<T>() {
                 Some(layer) => layer?,
-                None => self.build_at::<T, A>(path)?,
+                None => self.build_at(path, dispatch, registry)?,
             },
         })
     }
+
+    /// Calls `exchange` with each activation and initializer of a layer without parts.
+    fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let (activation, initializers) = match self {
+            LayerSpec::ActivationLayer { activation, .. } => (Some(activation), [None, None, None]),
+            LayerSpec::Recurrent { cell, weights, recurrent, bias, .. } => {
+                (cell.activation_mut(), [Some(weights), Some(recurrent), bias.as_mut()])
+            }
+            LayerSpec::Linear(Linear { weights, bias, .. }) => (None, [Some(weights), bias.as_mut(), None]),
+            LayerSpec::GatedLinear(GatedLinear { activation, weights, bias, .. }) => {
+                (Some(activation), [Some(weights), bias.as_mut(), None])
+            }
+            LayerSpec::Embedding(Embedding { weights, .. }) => (None, [Some(weights), None, None]),
+            _ => return Ok(()),
+        };
+        activation.map_or(Ok(()), |activation| exchange(Kind::Activation(activation)))?;
+        initializers.into_iter().flatten().try_for_each(|initializer| match initializer {
+            InitializerKind::ByGate(gates) => gates.parts_mut().try_for_each(|part| exchange(Kind::Initializer(part))),
+            other => exchange(Kind::Initializer(other)),
+        })
+    }
+}
+
+/// A part of a layer, as data that can be exchanged.
+pub(super) enum Kind<'a> {
+    Activation(&'a mut ActivationKind),
+    Initializer(&'a mut InitializerKind),
 }
 
 /// Builds a layer for the type of each activation.
 struct Typed;
 
 impl ActivationDispatch for Typed {
-    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
+    fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output> {
         activation.visit(visitor)
     }
 }
@@ -107,7 +174,7 @@ impl ActivationDispatch for Typed {
 struct Behind;
 
 impl ActivationDispatch for Behind {
-    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output> {
+    fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output> {
         Some(visitor.visit(activation.clone()))
     }
 }
@@ -125,7 +192,7 @@ impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
 }
 
 /// The settings of a recurrent layer without its cell.
-struct Unroll<T> {
+pub(super) struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,
     recurrent: InitializerKind,

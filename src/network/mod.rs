@@ -2,7 +2,9 @@
 
 mod build;
 mod builder;
+mod registry;
 mod summary;
 
 pub use builder::{Branches, Builder};
+pub use registry::Registry;
 pub use summary::{Summary, SummaryRow, summary};

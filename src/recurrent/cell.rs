@@ -325,8 +325,9 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// The cell as data. The default is [`CellKind::Custom`] with the name of the type.
+    /// The cell as data. The default is [`CellKind::Custom`] with the name of the type and the `Debug` text as
+    /// settings.
     fn kind(&self) -> CellKind {
-        CellKind::Custom(core::any::type_name::<Self>().into())
+        CellKind::Custom { name: core::any::type_name::<Self>().into(), settings: alloc::format!("{self:?}") }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) trait CellVisitor {
 /// The form in which an activation becomes part of a layer or cell: its own type, or a trait object.
 pub(crate) trait ActivationDispatch {
     /// Calls `visitor` with it; `None` for one that this crate cannot build.
-    fn visit<V: ActivationVisitor>(activation: &ActivationKind, visitor: V) -> Option<V::Output>;
+    fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output>;
 }
 
 macro_rules! kinds {
@@ -39,8 +39,13 @@ macro_rules! kinds {
             $generic(ActivationKind),)*
             $(#[doc = concat!("[`", stringify!($name), "`](crate::recurrent::", stringify!($name), ").")]
             $name(super::$name),)*
-            /// A custom cell: the name of its type.
-            Custom(String),
+            /// A custom cell.
+            Custom {
+                /// The name of its type, under which a [`Registry`](crate::network::Registry) has it, without its path.
+                name: String,
+                /// Its settings, as JSON or any other text, from which a registry builds it again.
+                settings: String,
+            },
         }
 
         impl CellKind {
@@ -49,12 +54,20 @@ macro_rules! kinds {
                 match self {
                     $(CellKind::$generic(_) => Some(super::$generic::new(Identity).gates()),)*
                     $(CellKind::$name(cell) => Some(cell.gates()),)*
-                    CellKind::Custom(_) => None,
+                    CellKind::Custom { .. } => None,
+                }
+            }
+
+            /// The activation of a cell that is generic over it.
+            pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
+                match self {
+                    $(CellKind::$generic(activation) => Some(activation),)*
+                    _ => None,
                 }
             }
 
             /// Calls `visitor` with the typed cell; `None` for one with a custom part.
-            pub(crate) fn visit<A: ActivationDispatch, V: CellVisitor>(&self, visitor: V) -> Option<V::Output> {
+            pub(crate) fn visit<V: CellVisitor>(&self, dispatch: &impl ActivationDispatch, visitor: V) -> Option<V::Output> {
                 match self {
                     $(CellKind::$generic(activation) => {
                         struct Of<V>(V);
@@ -64,18 +77,18 @@ macro_rules! kinds {
                                 self.0.visit(super::$generic::new(activation))
                             }
                         }
-                        A::visit(activation, Of(visitor))
+                        dispatch.visit(activation, Of(visitor))
                     })*
                     $(CellKind::$name(cell) => Some(visitor.visit(cell.clone())),)*
-                    CellKind::Custom(_) => None,
+                    CellKind::Custom { .. } => None,
                 }
             }
 
             /// The name of the custom part, if the cell has one.
             pub(crate) fn custom_part(&self) -> Option<&str> {
                 match self {
-                    $(CellKind::$generic(ActivationKind::Custom(activation)) => Some(activation.name()),)*
-                    CellKind::Custom(name) => Some(name),
+                    $(CellKind::$generic(ActivationKind::Custom(activation)) => Some(activation.saved_name()),)*
+                    CellKind::Custom { name, .. } => Some(name),
                     _ => None,
                 }
             }
@@ -98,10 +111,10 @@ macro_rules! kinds {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&match self {
                     $(CellKind::$generic(activation) => {
-                        alloc::format!("{} {:?}", stringify!($generic), activation.as_any())
+                        alloc::format!("{} {}", stringify!($generic), activation.in_full())
                     })*
                     $(CellKind::$name(cell) => alloc::format!("{cell:?}"),)*
-                    CellKind::Custom(name) => without_paths(name),
+                    CellKind::Custom { name, .. } => without_paths(name),
                 })
             }
         }

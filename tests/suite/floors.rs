@@ -18,7 +18,7 @@ const FLOORS: [(&str, &[&str]); 6] = [
 /// Names that the crate's root re-exports, with the folder of each.
 const ROOT: [(&str, &[&str]); 10] = [
     ("cpu", &["CpuLevel"]),
-    ("error", &["DataRule", "Error", "LayerRule"]),
+    ("error", &["DataRule", "Error", "LayerRule", "RegistryRule"]),
     ("scalar", &["Scalar", "to_f64"]),
     ("block", &["Block", "Blocks", "Gate", "Role"]),
     ("batch_shape", &["BatchShape"]),

@@ -90,6 +90,8 @@ mod predictions;
 mod prose;
 #[cfg(feature = "std")]
 mod range;
+#[cfg(feature = "safetensors")]
+mod registry;
 #[cfg(feature = "std")]
 mod sequences;
 #[cfg(feature = "std")]

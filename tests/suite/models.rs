@@ -238,6 +238,39 @@ fn stream_of_a_custom_layer_that_reads_all_steps_is_refused() {
     assert!(text.starts_with("layer network: ") && text.contains("a step at a time"), "{text}");
 }
 
+/// Past the first block of a sum and the first group of blocks, and after a reset.
+#[test]
+fn stream_of_a_mean_over_steps_has_the_bits_of_the_whole_pass() {
+    let model = model(Sequential::input(1).gru(3).linear(2).mean_over_steps().build().unwrap());
+    let x = values(8, 1100);
+    let mut stream = model.stream().unwrap();
+    for steps in [1100, 40] {
+        for step in 1..=steps {
+            let found = bits(stream.step(&x[step - 1..step]).unwrap());
+            if step <= 66 || step % 32 < 2 || step == steps {
+                let so_far = Dataset::sequences(1, step, &x[..step], None).unwrap();
+                assert_eq!(found, bits(&model.predict(&so_far).unwrap()), "{step} steps");
+            }
+        }
+        stream.reset();
+    }
+}
+
+/// The file that `tests/no_std` predicts with is that of this model.
+#[test]
+fn model_of_the_program_without_std_is_the_one_stated() {
+    let network = Sequential::<f32>::input(1).linear(2).tanh().linear(1).mean_over_steps().build().unwrap();
+    let model = Model::new(network, vec![1.0, -0.5, 0.0, 0.25, 2.0, 1.0, 0.5]).unwrap();
+    let series = [0.5, -1.0, 2.0, 0.25];
+    let found = model.predict(&Dataset::sequences(1, 4, &series, None).unwrap()).unwrap();
+    assert!((found[0] - 0.985823).abs() < 1e-6, "{found:?}");
+    // The package leaves the program out.
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/no_std/model.safetensors");
+    if let Ok(bytes) = std::fs::read(&file) {
+        assert!(bytes == model.to_bytes().unwrap(), "save the model as {}", file.display());
+    }
+}
+
 #[test]
 fn stream_names_the_layer_that_cannot() {
     let after = model(Sequential::input(1).last_step().lstm(3).build().unwrap());
@@ -246,7 +279,7 @@ fn stream_names_the_layer_that_cannot() {
     let both = model(Sequential::input(1).linear(2).bidirectional(3, Lstm::new()).linear(1).build().unwrap());
     let text = both.stream().unwrap_err().to_string();
     assert!(text.starts_with("layer 1: ") && text.contains("reads later steps"), "{text}");
-    let mean = model(Sequential::input(1).lstm(3).mean_over_steps().build().unwrap());
+    let mean = model(Sequential::input(1).lstm(3).mean_over_steps().linear(2).build().unwrap());
     let text = mean.stream().unwrap_err().to_string();
     assert!(text.starts_with("layer 1: MeanOverSteps reads all steps"), "{text}");
     let last = model(Sequential::input(1).lstm(3).layer(LastStep::new(3)).build().unwrap());

@@ -19,11 +19,13 @@
 mod block_sum;
 mod cascade;
 mod column_sums;
+mod running;
 mod term_sums;
 
 pub(crate) use self::{
     block_sum::BlockSum,
     column_sums::add_column_sums,
+    running::RunningSums,
     term_sums::{add_sums, sum_of},
 };
 

@@ -1,4 +1,4 @@
-//! Trains a small network with its own panic handler and allocator, and no std.
+//! Trains a small network and predicts with a saved model, with its own panic handler and allocator, and no std.
 #![no_std]
 #![no_main]
 
@@ -8,7 +8,9 @@ use chainrule::{
     BatchShape,
     activation::Tanh,
     layer::{Sequential, initialize},
+    dataset::Dataset,
     loss::{Loss, MeanSquaredError, Target},
+    model::Model,
     transform::{Adam, Optimizer},
     workspace::Workspace,
 };
@@ -72,6 +74,22 @@ fn train() -> Result<f64, chainrule::Error> {
     Ok(loss)
 }
 
+/// The model in a file within the program: a whole series at once, and its steps one by one.
+fn predict() -> Result<bool, chainrule::Error> {
+    let model = Model::<f32>::from_bytes(include_bytes!("../model.safetensors"))?;
+    let series = [0.5, -1.0, 2.0, 0.25];
+    let whole = model.predict(&Dataset::sequences(1, 4, &series, None)?)?;
+    let mut stream = model.stream()?;
+    let mut last = f32::NAN;
+    for x in series {
+        last = stream.step(&[x])?[0];
+    }
+    Ok(whole.len() == 1 && whole[0] == last && (last - EXPECTED).abs() < 1e-6)
+}
+
+/// The mean of 2 tanh(x) + tanh(1/4 − x/2) + 1/2 over the series.
+const EXPECTED: f32 = 0.985823;
+
 // The `alloc` that ships with Rust was compiled to unwind and names these two, which are std's; nothing here
 // unwinds. (Were std linked in, its own would clash with the panic handler above.)
 #[unsafe(no_mangle)]
@@ -85,8 +103,8 @@ extern "C" fn _Unwind_Resume() -> ! {
 #[link(name = "c")]
 unsafe extern "C" {}
 
-/// Exit code 0 where the loss fell.
+/// Exit code 0 where the loss fell and the prediction is the expected one.
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> i32 {
-    i32::from(!matches!(train(), Ok(loss) if loss < 0.05))
+    i32::from(!matches!((train(), predict()), (Ok(loss), Ok(true)) if loss < 0.05))
 }

@@ -17,6 +17,7 @@ use tokens::{Tree, trees};
 const LEFT_OUT: &[(&str, &str)] = &[
     ("CpuLevel::available", "takes no argument"),
     ("CpuLevel::current", "takes no argument"),
+    ("network::Registry::new", "takes no argument"),
     ("initializer::ByGate: From", "from a private type, by which JSON is read"),
 ];
 
@@ -40,6 +41,7 @@ const BESIDES: &[&str] = &[
     "layer::LayerNorm::epsilon",
     "layer::LayerSpec: Deserialize",
     "layer::LayerSpec::build",
+    "layer::LayerSpec::build_with",
     "layer::LayerSpec {}",
     "layer::RmsNorm: Layer",
     "layer::RmsNorm::epsilon",

@@ -3,14 +3,18 @@
 use super::entry;
 use crate::{
     Entry,
-    case::{Case, Taste, Verdict, ensure},
+    case::{Case, Fault, Taste, Verdict, ensure},
 };
 use chainrule::{
     Error, Layer,
+    activation::Tanh,
     dataset::{Dataset, Standardize},
-    layer::initialize,
+    initializer::{Initializer, Zeros},
+    layer::{Dims, LayerSpec, MeanOverSteps, initialize},
     loss::MeanSquaredError,
     model::{Model, ModuleNames, Precision, StateDict, export_state_dict, import_state_dict},
+    network::Registry,
+    recurrent::{CellKind, Lstm},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
 };
@@ -137,6 +141,57 @@ pub fn entries() -> Vec<Entry> {
                 saved?;
                 used(c, &loaded?)?;
                 used(c, &read?)
+            },
+        ),
+        entry(
+            4,
+            &[
+                "network::Registry::layer",
+                "network::Registry::cell",
+                "network::Registry::activation",
+                "network::Registry::initializer",
+                "layer::LayerSpec::build_with",
+                "model::Model::from_bytes_registered",
+                "model::Model::load_registered",
+                "Error::settings",
+            ],
+            &[],
+            |c| {
+                // Parts of the crate under names of a user's own, never those of the description.
+                let (name, refuse, width) = (c.of(&["Mine", "Other"]), c.flag(), c.size());
+                let reason = c.text();
+                let check = move || if refuse { Err(Error::settings(&reason)) } else { Ok(()) };
+                let (a, b, d) = (check.clone(), check.clone(), check.clone());
+                let registry = Registry::<f32>::new()
+                    .layer(name, move |_, _| check().map(|()| MeanOverSteps::new(width)))
+                    .cell(name, move |_| a().map(|()| Lstm::new()))
+                    .activation(name, move |_| b().map(|()| Tanh))
+                    .initializer(name, move |_| d().map(|()| Zeros));
+                let registry = if c.once_in(8) { registry.activation(name, |_| Ok(Tanh)) } else { registry };
+                let settings = c.text();
+                let own = match c.below(3) {
+                    0 => LayerSpec::Custom { kind: "Mine".into(), dims: Dims::new(3, c.size(), c.size()), settings },
+                    1 => {
+                        let custom = serde_json::json!({ "Custom": { "name": "Mine", "settings": settings } });
+                        let layer = serde_json::json!({ "ActivationLayer": { "width": 3, "activation": custom } });
+                        serde_json::from_value(layer).map_err(|error| Fault::Refused(error.to_string()))?
+                    }
+                    _ => {
+                        let cell = CellKind::Custom { name: "Mine".into(), settings };
+                        let (weights, recurrent) = (Zeros.kind(), Zeros.kind());
+                        LayerSpec::Recurrent { cell, inputs: 3, hidden: c.size(), weights, recurrent, bias: None }
+                    }
+                };
+                ensure(own.build_with(&registry).is_err(), || format!("{own:?} {registry:?}"))?;
+                let model = model(c)?;
+                let bytes = model.to_bytes()?;
+                let path = std::env::temp_dir().join(format!("chainrule-registered-{}", std::process::id()));
+                let saved = model.save(&path);
+                let loaded = Model::<f32>::load_registered(&path, &registry);
+                let _ = std::fs::remove_file(&path);
+                saved?;
+                used(c, &loaded?)?;
+                used(c, &Model::from_bytes_registered(&bytes, &registry)?)
             },
         ),
         entry(

@@ -1,0 +1,51 @@
+use super::{FAN, ROWS};
+use crate::{error::Error, scalar::Scalar, size::filled};
+use alloc::vec::Vec;
+
+/// Column sums to which rows are added one by one: at each time the bits of [`add_sums`](super::add_sums) over them.
+#[derive(Debug)]
+pub(crate) struct RunningSums<T> {
+    rows: usize,
+    /// The sums of the present block, of its group, of the group of groups, and of the rest.
+    levels: [Vec<T>; 4],
+}
+
+impl<T: Scalar> RunningSums<T> {
+    /// Sums of no rows.
+    pub(crate) fn new(columns: usize) -> Result<Self, Error> {
+        let level = || filled("the sums of a stream", columns, T::zero());
+        Ok(RunningSums { rows: 0, levels: [level()?, level()?, level()?, level()?] })
+    }
+
+    /// Adds a row, and returns the number of rows.
+    pub(crate) fn add(&mut self, row: &[T]) -> usize {
+        self.rows += 1;
+        add(&mut self.levels[0], row);
+        for (level, rows) in [ROWS, ROWS * FAN, ROWS * FAN * FAN].into_iter().enumerate() {
+            if self.rows.is_multiple_of(rows) {
+                let (full, next) = self.levels.split_at_mut(level + 1);
+                add(&mut next[0], &full[level]);
+                full[level].fill(T::zero());
+            }
+        }
+        self.rows
+    }
+
+    /// Writes the sums of all rows.
+    pub(crate) fn total(&self, sums: &mut [T]) {
+        let [block, group, groups, rest] = &self.levels;
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = rest[i] + (groups[i] + (group[i] + block[i])) + T::zero();
+        }
+    }
+
+    /// Starts again from no rows.
+    pub(crate) fn clear(&mut self) {
+        self.rows = 0;
+        self.levels.iter_mut().for_each(|level| level.fill(T::zero()));
+    }
+}
+
+fn add<T: Scalar>(to: &mut [T], from: &[T]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+}

@@ -1,0 +1,321 @@
+//! Parts of a user's own by their names, for networks that are built from their description.
+
+use super::build::{Kind, Unroll};
+use crate::{
+    activation::{Activation, ActivationKind, ActivationVisitor},
+    block::nearest,
+    error::{Error, RegistryRule},
+    initializer::{Initializer, InitializerKind},
+    layer::{ActivationLayer, Dims, Layer, LayerSpec},
+    recurrent::{
+        Cell, CellKind,
+        kind::{ActivationDispatch, CellVisitor},
+    },
+    scalar::Scalar,
+    transform::spec::without_paths,
+};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+};
+use core::fmt;
+
+/// A function from settings, and from the place of the part, to the part.
+type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
+
+/// The layer that an activation becomes part of.
+enum Around<'a, T> {
+    None,
+    Pointwise(usize),
+    Cell(&'a CellKind, Unroll<T>),
+}
+
+/// An activation as data, and the layer around it.
+type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
+
+/// A cell as data, and its layer.
+type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
+
+/// Builds the layer around an activation. A trait, since a closure cannot take any lifetime in `Around`.
+trait Place<T: Scalar>: Send + Sync {
+    fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error>;
+}
+
+struct PlaceBy<F>(F);
+
+impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Place<T> for PlaceBy<F> {
+    fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error> {
+        let activation = (self.0)(settings)?;
+        let kind = activation.kind();
+        let layer: Option<Box<dyn Layer<T>>> = match around {
+            Around::None => None,
+            Around::Pointwise(width) => Some(Box::new(ActivationLayer::new(width, activation))),
+            Around::Cell(cell, unroll) => cell.visit(&Fixed(activation), unroll),
+        };
+        Ok((kind, layer))
+    }
+}
+
+/// An activation in place of that of a description.
+struct Fixed<A>(A);
+
+impl<A: Activation> ActivationDispatch for Fixed<A> {
+    fn visit<V: ActivationVisitor>(&self, _: &ActivationKind, visitor: V) -> Option<V::Output> {
+        Some(visitor.visit(self.0.clone()))
+    }
+}
+
+/// Layers, cells, activations and initializers of your own, each by the name of its type without path, so that a saved
+/// network or model that has them is built again: [`LayerSpec::build_with`] and, with the feature `safetensors`,
+/// [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
+///
+/// A file has the name and the settings of each part: JSON or any other text, by default the `Debug` text. The function
+/// of a part builds it from these settings. A part that has other settings than the file is refused.
+///
+/// ```
+/// use chainrule::{Activation, Layer, Scalar, layer::Sequential, network::Registry, scalar};
+/// #[derive(Clone, Debug)]
+/// struct Scaled(f64);
+/// impl Activation for Scaled {
+///     fn value<T: Scalar>(&self, z: T) -> T { z * scalar(self.0) }
+///     fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T { scalar(self.0) }
+///     fn settings(&self) -> String { self.0.to_string() }
+/// }
+/// let saved = Sequential::<f32>::input(2).linear(3).activation(Scaled(0.5)).build()?.spec();
+/// let read = |settings: &str| settings.parse().map(Scaled).map_err(chainrule::Error::settings);
+/// let network = saved.build_with(&Registry::<f32>::new().activation("Scaled", read))?;
+/// assert_eq!(network.spec(), saved);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+pub struct Registry<T: Scalar> {
+    layers: BTreeMap<String, Build<Dims, Box<dyn Layer<T>>>>,
+    cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
+    activations: BTreeMap<String, Box<dyn Place<T>>>,
+    initializers: BTreeMap<String, Build<(), InitializerKind>>,
+    /// The first name that was given twice.
+    twice: Option<(&'static str, String)>,
+}
+
+impl<T: Scalar> Registry<T> {
+    /// A registry without parts.
+    pub fn new() -> Self {
+        let (layers, cells, activations, initializers) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Registry { layers, cells, activations, initializers, twice: None }
+    }
+
+    /// Adds a layer: `build` makes it from its dims and settings, those of its [`Layer::spec`].
+    #[must_use]
+    pub fn layer<L: Layer<T> + 'static>(
+        mut self,
+        name: &str,
+        build: impl Fn(Dims, &str) -> Result<L, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let build = move |dims, settings: &str| Ok(Box::new(build(dims, settings)?) as Box<dyn Layer<T>>);
+        self.note("layer", name, |own| own.layers.insert(name.into(), Box::new(build)).is_some());
+        self
+    }
+
+    /// Adds a cell: `build` makes it from its settings, those of its [`Cell::kind`].
+    #[must_use]
+    pub fn cell<C: Cell>(
+        mut self,
+        name: &str,
+        build: impl Fn(&str) -> Result<C, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let build = move |unroll: Unroll<T>, settings: &str| {
+            let cell = build(settings)?;
+            Ok((cell.kind(), unroll.visit(cell)))
+        };
+        self.note("cell", name, |own| own.cells.insert(name.into(), Box::new(build)).is_some());
+        self
+    }
+
+    /// Adds an activation: `build` makes it from its [`Activation::settings`].
+    #[must_use]
+    pub fn activation<A: Activation>(
+        mut self,
+        name: &str,
+        build: impl Fn(&str) -> Result<A, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.note("activation", name, |own| own.activations.insert(name.into(), Box::new(PlaceBy(build))).is_some());
+        self
+    }
+
+    /// Adds an initializer: `build` makes it from its [`Initializer::settings`]. A network that is not initialized
+    /// again needs none.
+    #[must_use]
+    pub fn initializer<I: Initializer + 'static>(
+        mut self,
+        name: &str,
+        build: impl Fn(&str) -> Result<I, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let build = move |(), settings: &str| build(settings).map(Initializer::kind);
+        self.note("initializer", name, |own| own.initializers.insert(name.into(), Box::new(build)).is_some());
+        self
+    }
+
+    fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
+        if insert(self) && self.twice.is_none() {
+            self.twice = Some((part, name.into()));
+        }
+    }
+
+    /// Refuses two parts of one name.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.twice {
+            Some((part, name)) => {
+                Err(Error::Registered { part, name: name.clone(), rule: Box::new(RegistryRule::Twice) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Builds an activation or initializer of a user's own in place of its name.
+    pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
+        match kind {
+            Kind::Activation(kind) => {
+                if let ActivationKind::Custom(_) = kind {
+                    *kind = self.place(path, kind, Around::None)?.0;
+                }
+            }
+            Kind::Initializer(kind) => {
+                if let InitializerKind::Custom(own) = &*kind {
+                    let wanted = Wanted { part: "initializer", path, name: own.name(), settings: &own.settings() };
+                    let built = wanted.build(wanted.find(&self.initializers)?, ())?;
+                    wanted.same("name", wanted.name, built.name())?;
+                    wanted.same("settings", wanted.settings, &built.settings())?;
+                    *kind = built;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, path: &str, kind: &ActivationKind, around: Around<'_, T>) -> Result<Placed<T>, Error> {
+        let own = kind.as_any();
+        let wanted = Wanted { part: "activation", path, name: own.saved_name(), settings: &own.saved_settings() };
+        let place = wanted.find(&self.activations)?;
+        let (built, layer) = place.place(wanted.settings, around).map_err(|reason| wanted.failed(reason))?;
+        wanted.same("name", wanted.name, built.as_any().saved_name())?;
+        wanted.same("settings", wanted.settings, &built.as_any().saved_settings())?;
+        Ok((built, layer))
+    }
+
+    /// The layer of a custom activation.
+    pub(super) fn pointwise(
+        &self,
+        path: &str,
+        activation: &ActivationKind,
+        width: usize,
+    ) -> Result<Box<dyn Layer<T>>, Error> {
+        let (_, layer) = self.place(path, activation, Around::Pointwise(width))?;
+        layer.ok_or_else(|| Error::CustomPart { path: path.into(), kind: activation.as_any().saved_name().into() })
+    }
+
+    /// The layer of a custom cell, or of one with a custom activation.
+    pub(super) fn recurrent(&self, path: &str, cell: &CellKind, unroll: Unroll<T>) -> Result<Box<dyn Layer<T>>, Error> {
+        let CellKind::Custom { name, settings } = cell else {
+            let mut around = cell.clone();
+            let opaque = || Error::CustomPart { path: path.into(), kind: cell.to_string() };
+            let activation = around.activation_mut().ok_or_else(opaque)?;
+            return self.place(path, activation, Around::Cell(cell, unroll))?.1.ok_or_else(opaque);
+        };
+        let wanted = Wanted { part: "cell", path, name, settings };
+        let (kind, layer) = wanted.build(wanted.find(&self.cells)?, unroll)?;
+        match &kind {
+            CellKind::Custom { name, settings } => {
+                wanted.same("name", &without_paths(wanted.name), &without_paths(name))?;
+                wanted.same("settings", wanted.settings, settings)?;
+            }
+            listed => wanted.same("name", wanted.name, &listed.to_string())?,
+        }
+        Ok(layer)
+    }
+
+    /// A custom layer.
+    pub(super) fn layer_of(
+        &self,
+        path: &str,
+        name: &str,
+        dims: Dims,
+        settings: &str,
+    ) -> Result<Box<dyn Layer<T>>, Error> {
+        let wanted = Wanted { part: "layer", path, name, settings };
+        let layer = wanted.build(wanted.find(&self.layers)?, dims)?;
+        wanted.same("dims", &format!("{dims:?}"), &format!("{:?}", layer.dims()))?;
+        match &layer.spec() {
+            LayerSpec::Custom { kind, settings, .. } => {
+                wanted.same("name", &without_paths(name), &without_paths(kind))?;
+                wanted.same("settings", wanted.settings, settings)?;
+            }
+            other => wanted.same("name", name, &other.title())?,
+        }
+        Ok(layer)
+    }
+}
+
+/// A part of a description that a registry builds.
+struct Wanted<'a> {
+    part: &'static str,
+    path: &'a str,
+    name: &'a str,
+    settings: &'a str,
+}
+
+impl Wanted<'_> {
+    fn error(&self, rule: RegistryRule) -> Error {
+        Error::Registered { part: self.part, name: without_paths(self.name), rule: Box::new(rule) }
+    }
+
+    fn place(&self) -> String {
+        if self.path.is_empty() { "the network".into() } else { format!("layer {}", self.path) }
+    }
+
+    fn failed(&self, reason: Error) -> Error {
+        self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
+    }
+
+    /// The part of that name, with or without its path.
+    fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
+        let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
+        found.ok_or_else(|| {
+            let near = nearest(&without_paths(self.name), parts.keys().map(String::as_str));
+            let nearest = near.into_iter().map(ToString::to_string).collect();
+            self.error(RegistryRule::Unknown { path: self.place(), nearest })
+        })
+    }
+
+    fn build<A, P>(&self, build: &Build<A, P>, argument: A) -> Result<P, Error> {
+        build(argument, self.settings).map_err(|reason| self.failed(reason))
+    }
+
+    /// Refuses a part that differs from the description.
+    fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
+        if expected == found {
+            return Ok(());
+        }
+        let (expected, found) = (expected.into(), found.into());
+        Err(self.error(RegistryRule::Differs { path: self.place(), what, expected, found }))
+    }
+}
+
+impl<T: Scalar> Default for Registry<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The names of the parts.
+impl<T: Scalar> fmt::Debug for Registry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("layers", &self.layers.keys())
+            .field("cells", &self.cells.keys())
+            .field("activations", &self.activations.keys())
+            .field("initializers", &self.initializers.keys())
+            .finish()
+    }
+}

@@ -1,0 +1,210 @@
+//! Saved networks with parts of a user's own, built again by a registry.
+
+use crate::numbers::bits;
+use chainrule::{
+    Activation, Block, Error, Gate, Layer, LayerRule, RegistryRule, Role, Scalar,
+    activation::Tanh,
+    dataset::Dataset,
+    initializer::{ByGate, Initializer, Shape, Zeros},
+    layer::{Backward, Dims, Forward, GatedLinear, LayerSpec, Linear, RmsNorm, Sequential, initialize},
+    model::Model,
+    network::Registry,
+    rand_core::Rng,
+    recurrent::{Cell, CellBackward, CellForward, Elman, Recurrent},
+    scalar,
+};
+
+/// φ(z) = a z².
+#[derive(Clone, Debug)]
+struct Square(f64);
+
+impl Activation for Square {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        scalar::<T>(self.0) * z * z
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        scalar::<T>(self.0) * (z + z)
+    }
+    fn settings(&self) -> String {
+        serde_json::json!({ "a": self.0 }).to_string()
+    }
+}
+
+fn square(settings: &str) -> Result<Square, Error> {
+    let settings: serde_json::Value = serde_json::from_str(settings).map_err(Error::settings)?;
+    settings["a"].as_f64().map(Square).ok_or_else(|| Error::settings("no a"))
+}
+
+/// y = (1 + s) ⊙ x.
+#[derive(Debug)]
+struct Scale(usize);
+
+impl<T: Scalar> Layer<T> for Scale {
+    fn dims(&self) -> Dims {
+        Dims::new(self.0, self.0, self.0)
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        visit(Block::new("scale", 0, [self.0, 1], Role::Gain));
+    }
+    fn forward(&self, s: &[T], pass: Forward<'_, T>) {
+        pass.y.iter_mut().zip(pass.x).enumerate().for_each(|(i, (y, &x))| *y = x + s[i % self.0] * x);
+    }
+    fn backward(&self, s: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(pass.dy).enumerate().for_each(|(i, (dx, &dy))| *dx = dy + s[i % self.0] * dy);
+    }
+}
+
+/// h = rate h + z, with a setting that the `Debug` text states.
+#[derive(Clone, Debug, PartialEq)]
+struct Leaky {
+    rate: f64,
+}
+
+impl Cell for Leaky {
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("only")] }
+    }
+    fn forward<T: Scalar>(&self, _stage: usize, unit: CellForward<'_, T>) {
+        let rate = scalar::<T>(self.rate);
+        (0..unit.h.len()).for_each(|j| unit.h[j] = rate * unit.h_prev[j] + unit.z[j]);
+    }
+    fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
+        for j in 0..unit.d_h.len() {
+            unit.d_h_prev[j] += scalar::<T>(self.rate) * unit.d_h[j];
+            unit.z[j] = unit.d_h[j];
+        }
+    }
+}
+
+fn leaky(settings: &str) -> Result<Leaky, Error> {
+    let rate = settings.trim_start_matches("Leaky { rate: ").trim_end_matches(" }");
+    rate.parse().map(|rate| Leaky { rate }).map_err(Error::settings)
+}
+
+/// 0, a, 2 a, …
+#[derive(Debug)]
+struct Ramp(f64);
+
+impl Initializer for Ramp {
+    fn fill(&self, _: Shape, _: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
+        values.iter_mut().enumerate().for_each(|(i, value)| *value = self.0 * i as f64);
+        Ok(())
+    }
+    fn settings(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn registry<T: Scalar>() -> Registry<T> {
+    Registry::new()
+        .layer("Scale", |dims, _| Ok(Scale(dims.input)))
+        .cell("Leaky", leaky)
+        .activation("Square", square)
+        .initializer("Ramp", |settings| settings.parse().map(Ramp).map_err(Error::settings))
+}
+
+/// Every kind of part, in every place that holds one.
+fn network<T: Scalar>() -> Sequential<T> {
+    let linear = Linear::new(4, 3).weights(Ramp(0.03125));
+    Sequential::input(2)
+        .layer(Recurrent::new(2, 3, Leaky { rate: 0.25 }).weights(ByGate::new(Ramp(0.125)).gate("only", Zeros)))
+        .layer(Recurrent::new(3, 4, Elman::new(Square(0.5))))
+        .layer(linear)
+        .activation(Square(0.75))
+        .layer(GatedLinear::new(3, 2, Square(0.25)))
+        .layer(Scale(2))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn registry_loads_a_model_with_every_kind_of_part() {
+    fn check<T: Scalar>(bits_of: fn(&[T]) -> Vec<u64>) {
+        let w = initialize(&network::<T>(), 5).unwrap();
+        let model = Model::new(network::<T>(), w).unwrap();
+        let x: Vec<T> = (0..24).map(|i| scalar((f64::from(i) * 0.7).sin())).collect();
+        let data = Dataset::sequences(2, 4, &x, None).unwrap();
+        let (bytes, expected) = (model.to_bytes().unwrap(), bits_of(&model.predict(&data).unwrap()));
+        let read = Model::<T>::from_bytes_registered(&bytes, &registry()).unwrap();
+        assert_eq!(bits_of(&read.predict(&data).unwrap()), expected);
+        assert_eq!(read.to_bytes().unwrap(), bytes);
+        assert_eq!(read.network().spec(), model.network().spec());
+        // Initializers are there too.
+        assert_eq!(initialize(read.network(), 5).unwrap(), model.parameters());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        model.save(&path).unwrap();
+        assert!(Model::<T>::load_registered(&path, &registry()).is_ok());
+        // Without a registry the error names the first part and the remedy.
+        let text = Model::<T>::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(text.contains("Leaky") && text.contains("Registry"), "{text}");
+        assert!(Model::<T>::from_bytes_with(network::<T>(), &bytes).is_ok());
+    }
+    check::<f64>(bits);
+    check::<f32>(|x| x.iter().map(|x| u64::from(x.to_bits())).collect());
+}
+
+#[test]
+fn registry_builds_a_network_from_json() {
+    let spec = network::<f64>().spec();
+    let text = serde_json::to_string(&spec).unwrap();
+    let read: LayerSpec = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, spec);
+    assert_eq!(read.build_with::<f64>(&registry()).unwrap().spec(), spec);
+    // A part that was read is never mistaken for one that computes.
+    for place in 0..5 {
+        let LayerSpec::Sequential { layers, .. } = &read else { panic!("{read:?}") };
+        let alone = layers[if place < 2 { place } else { place + 1 }].build::<f64>();
+        let text = alone.unwrap_err().to_string();
+        assert!(["Leaky", "Square", "Scale"].iter().any(|name| text.contains(name)), "{text}");
+    }
+}
+
+fn rule(found: Result<Box<dyn Layer<f64>>, Error>) -> (String, RegistryRule) {
+    match found.unwrap_err() {
+        Error::Registered { name, rule, .. } => (name, *rule),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn registry_refuses_what_is_not_the_described_part() {
+    let spec = network::<f64>().spec();
+    let twice = registry().activation("Square", |_| Ok(Tanh));
+    assert_eq!(rule(spec.build_with(&twice)), ("Square".into(), RegistryRule::Twice));
+    // One name for two kinds of part is no conflict.
+    assert!(spec.build_with(&registry::<f64>().layer("Square", |dims, _| Ok(Scale(dims.input)))).is_ok());
+
+    let near = Registry::new().cell("Leak", leaky).initializer("Ramp", |_| Ok(Ramp(0.125)));
+    let (name, unknown) = rule(spec.build_with(&near));
+    assert_eq!(name, "Leaky");
+    assert_eq!(unknown, RegistryRule::Unknown { path: "layer 0".into(), nearest: vec!["Leak".into()] });
+
+    let scale = Sequential::<f64>::input(2).layer(Scale(2)).build().unwrap().spec();
+    let wide = Registry::new().layer("Scale", |dims, _| Ok(Scale(dims.input + 1)));
+    let (_, dims) = rule(scale.build_with(&wide));
+    assert!(matches!(&dims, RegistryRule::Differs { what: "dims", .. }), "{dims}");
+    let other = Registry::new().layer("Scale", |dims, _| Ok(RmsNorm::new(dims.input)));
+    assert!(matches!(rule(scale.build_with(&other)).1, RegistryRule::Differs { what: "name", .. }));
+
+    // A function that does not read the settings would compute something else.
+    let pointwise = Sequential::<f64>::input(2).activation(Square(0.5)).build().unwrap().spec();
+    let fixed = Registry::new().activation("Square", |_| Ok(Square(1.0)));
+    let (_, settings) = rule(pointwise.build_with(&fixed));
+    assert!(matches!(&settings, RegistryRule::Differs { what: "settings", .. }), "{settings}");
+    let cell = Sequential::<f64>::input(2).recurrent(2, Leaky { rate: 0.5 }).build().unwrap().spec();
+    let fixed = Registry::new().cell("Leaky", |_| Ok(Leaky { rate: 1.0 }));
+    assert!(matches!(rule(cell.build_with(&fixed)).1, RegistryRule::Differs { what: "settings", .. }));
+
+    let failing = Registry::new().activation("Square", |_| Err::<Square, _>(Error::settings("no number")));
+    let failed = rule(pointwise.build_with(&failing)).1.to_string();
+    assert_eq!(failed, "layer 0 could not be built: settings: no number");
+    // Depth is checked first.
+    let mut deep = scale;
+    for _ in 0..10_000 {
+        deep = LayerSpec::Sequential { input: 2, layers: vec![deep] };
+    }
+    let found = deep.build_with(&registry::<f64>());
+    assert!(matches!(found, Err(Error::InvalidLayer { rule: LayerRule::TooDeep { .. }, .. })));
+}
