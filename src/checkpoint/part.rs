@@ -137,6 +137,8 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Parallel { branches, merge } => {
             part("Parallel").with("branches", branches.len()).with("merge", merge)
         }
+        // The interval changes no bit.
+        LayerSpec::Checkpointed { layers, .. } => part("Checkpointed").with("layers", layers.len()),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             part(&cell.to_string()).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }

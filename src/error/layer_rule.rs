@@ -64,6 +64,23 @@ pub enum LayerRule {
     /// An embedding whose indices are the output of another layer.
     #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
     ComputedIndices,
+    /// A layer that cannot run in segments of steps.
+    #[error(
+        "it cannot run in segments of steps; a checkpointed layer holds recurrent layers that read from the start, \
+         activations, dropout, and at the end a LastStep: put other layers before or after it"
+    )]
+    NotInSegments,
+    /// Recurrent layers whose sums over time have blocks of different sizes, in one checkpointed layer.
+    #[error(
+        "its gradient is added in blocks of {found} rows, that of the layer before in blocks of {expected}; \
+         checkpoint the two layers one by one"
+    )]
+    SegmentBlocks {
+        /// Rows of a block of the layer before.
+        expected: usize,
+        /// Rows of a block of the layer.
+        found: usize,
+    },
     /// A layer that cannot run a step at a time.
     #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
     NotStreamable {

@@ -62,7 +62,7 @@ impl Dropout {
         for step in 0..shape.steps {
             for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
                 let sample = dropout.first_sample.wrapping_add(sample as u64);
-                let step = if self.locked { 0 } else { step as u64 };
+                let step = if self.locked { 0 } else { dropout.first_step.wrapping_add(step as u64) };
                 let key = [dropout.step, path.index() as u64, sample, step]
                     .into_iter()
                     .fold(mix(dropout.seed), |key, part| mix(key ^ mix(part)));

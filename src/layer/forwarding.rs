@@ -1,6 +1,8 @@
 //! References, boxes and shared pointers to layers are layers.
 
-use super::{Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure};
+use super::{
+    Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Samples, Segment, Structure,
+};
 use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
@@ -56,6 +58,12 @@ macro_rules! delegate {
             }
             fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
                 (**self).backward_in_place(w, step, pass);
+            }
+            fn segment_rows(&self) -> Option<usize> {
+                (**self).segment_rows()
+            }
+            fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>) {
+                (**self).backward_segment(w, segment, pass);
             }
         }
     };

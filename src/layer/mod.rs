@@ -25,6 +25,7 @@ mod pass_lengths;
 mod path;
 mod residual;
 mod row_norm;
+mod segment;
 mod sequential;
 mod spec;
 mod spec_walk;
@@ -54,6 +55,8 @@ pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
 pub use residual::{BranchScale, Residual};
+#[doc(hidden)]
+pub use segment::Segment;
 pub use sequential::Sequential;
 pub use spec::LayerSpec;
 pub use structure::{PartSizes, Structure, StructureKind};
@@ -241,5 +244,18 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     #[doc(hidden)]
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         backward_and_update(self, w, step, pass);
+    }
+
+    /// The number of rows whose steps are one block of the sums over time, where the backward pass of a layer with a
+    /// state can run in segments. Sealed: no layer of your own has it.
+    #[doc(hidden)]
+    fn segment_rows(&self) -> Option<usize> {
+        None
+    }
+
+    /// [`backward`](Self::backward) over a segment of a longer pass. Sealed: no layer of your own has it.
+    #[doc(hidden)]
+    fn backward_segment(&self, w: &[T], _segment: Segment<'_, T>, pass: Backward<'_, T>) {
+        self.backward(w, pass);
     }
 }

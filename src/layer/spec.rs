@@ -6,7 +6,11 @@ use super::{
     spec_walk::HOLLOW,
 };
 use crate::{
-    activation::ActivationKind, error::Error, initializer::InitializerKind, recurrent::CellKind, scalar::Scalar,
+    activation::ActivationKind,
+    error::Error,
+    initializer::InitializerKind,
+    recurrent::{CellKind, CheckpointInterval},
+    scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::fmt::{self, Debug, Formatter};
@@ -50,6 +54,14 @@ macro_rules! layer_spec {
                 branches: Vec<LayerSpec>,
                 /// How their outputs become one.
                 merge: Merge,
+            },
+            /// [`Checkpointed`](crate::recurrent::Checkpointed).
+            Checkpointed {
+                /// The steps between kept states.
+                interval: CheckpointInterval,
+                /// The layers in order.
+                #[cfg_attr(feature = "serde", serde(with = "nested"))]
+                layers: Vec<LayerSpec>,
             },
             /// [`Recurrent`](crate::recurrent::Recurrent).
             Recurrent {
@@ -153,6 +165,9 @@ macro_rules! leaves {
                     LayerSpec::Parallel { branches, merge } => {
                         LayerSpec::Parallel { branches: vec![HOLLOW; branches.len()], merge: *merge }
                     }
+                    LayerSpec::Checkpointed { interval, layers } => {
+                        LayerSpec::Checkpointed { interval: *interval, layers: vec![HOLLOW; layers.len()] }
+                    }
                     LayerSpec::Reversed(_) => LayerSpec::Reversed(Box::new(HOLLOW)),
                     LayerSpec::Bidirectional { .. } => {
                         LayerSpec::Bidirectional { forward: Box::new(HOLLOW), backward: Box::new(HOLLOW) }
@@ -175,6 +190,10 @@ macro_rules! leaves {
                     (LayerSpec::Parallel { branches: x, merge: a }, LayerSpec::Parallel { branches: y, merge: b }) => {
                         (a, x.len()) == (b, y.len())
                     }
+                    (
+                        LayerSpec::Checkpointed { interval: a, layers: x },
+                        LayerSpec::Checkpointed { interval: b, layers: y },
+                    ) => (a, x.len()) == (b, y.len()),
                     (LayerSpec::Reversed(_), LayerSpec::Reversed(_)) => true,
                     (LayerSpec::Bidirectional { .. }, LayerSpec::Bidirectional { .. }) => true,
                     (one, other) => one.is_same_listed(other),
@@ -200,6 +219,9 @@ macro_rules! leaves {
                     }
                     LayerSpec::Parallel { branches, merge } => {
                         f.debug_struct("Parallel").field("branches", branches).field("merge", merge).finish()
+                    }
+                    LayerSpec::Checkpointed { interval, layers } => {
+                        f.debug_struct("Checkpointed").field("interval", interval).field("layers", layers).finish()
                     }
                     LayerSpec::Reversed(layer) => f.debug_tuple("Reversed").field(layer).finish(),
                     LayerSpec::Bidirectional { forward, backward } => {

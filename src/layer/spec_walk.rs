@@ -54,7 +54,9 @@ impl LayerSpec {
     /// The parts, in order.
     fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
         let (row, one, other): (&[LayerSpec], _, _) = match self {
-            LayerSpec::Sequential { layers, .. } | LayerSpec::Parallel { branches: layers, .. } => (layers, None, None),
+            LayerSpec::Sequential { layers, .. }
+            | LayerSpec::Checkpointed { layers, .. }
+            | LayerSpec::Parallel { branches: layers, .. } => (layers, None, None),
             LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&[], Some(&**one), None),
             LayerSpec::Bidirectional { forward, backward } => (&[], Some(&**forward), Some(&**backward)),
             _ => (&[], None, None),
@@ -64,7 +66,9 @@ impl LayerSpec {
 
     fn children_mut(&mut self) -> impl Iterator<Item = &mut LayerSpec> {
         let (row, one, other): (&mut [LayerSpec], _, _) = match self {
-            LayerSpec::Sequential { layers, .. } | LayerSpec::Parallel { branches: layers, .. } => (layers, None, None),
+            LayerSpec::Sequential { layers, .. }
+            | LayerSpec::Checkpointed { layers, .. }
+            | LayerSpec::Parallel { branches: layers, .. } => (layers, None, None),
             LayerSpec::Residual { branch: one, .. } | LayerSpec::Reversed(one) => (&mut [], Some(&mut **one), None),
             LayerSpec::Bidirectional { forward, backward } => (&mut [], Some(&mut **forward), Some(&mut **backward)),
             _ => (&mut [], None, None),
@@ -92,7 +96,9 @@ impl LayerSpec {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
             let name = |i: usize| match node {
-                LayerSpec::Sequential { .. } | LayerSpec::Parallel { .. } => join(&path, &i.to_string()),
+                LayerSpec::Sequential { .. } | LayerSpec::Checkpointed { .. } | LayerSpec::Parallel { .. } => {
+                    join(&path, &i.to_string())
+                }
                 LayerSpec::Residual { .. } => join(&path, "branch"),
                 LayerSpec::Bidirectional { .. } => join(&path, ["forward", "backward"][i]),
                 _ => path.clone(),
@@ -115,10 +121,12 @@ impl LayerSpec {
                 | LayerSpec::Bidirectional { forward: part, .. } => {
                     first = part;
                 }
-                LayerSpec::Parallel { branches, .. } => match branches.first() {
-                    Some(part) => first = part,
-                    None => break 0,
-                },
+                LayerSpec::Checkpointed { layers: parts, .. } | LayerSpec::Parallel { branches: parts, .. } => {
+                    match parts.first() {
+                        Some(part) => first = part,
+                        None => break 0,
+                    }
+                }
                 LayerSpec::Sequential { input, .. } => break *input,
                 leaf => break leaf.own_widths().0,
             }
@@ -128,7 +136,9 @@ impl LayerSpec {
         while let Some(node) = open.pop() {
             match node {
                 LayerSpec::Sequential { input, layers } if layers.is_empty() => output = output.saturating_add(*input),
-                LayerSpec::Sequential { layers, .. } => open.extend(layers.last()),
+                LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
+                    open.extend(layers.last())
+                }
                 LayerSpec::Parallel { branches, merge: Merge::Sum } => open.extend(branches.first()),
                 _ if node.children().next().is_some() => open.extend(node.children()),
                 leaf => output = output.saturating_add(leaf.own_widths().1),
@@ -165,6 +175,7 @@ impl LayerSpec {
             LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
             LayerSpec::Sequential { .. } => "Sequential".into(),
             LayerSpec::Parallel { merge, .. } => format!("Parallel, {merge:?}"),
+            LayerSpec::Checkpointed { interval, .. } => format!("Checkpointed, {interval:?}"),
             LayerSpec::Recurrent { cell, .. } => format!("Recurrent {cell}"),
             LayerSpec::Reversed(first) => {
                 let (mut layer, mut title) = (first, String::from("Reversed "));

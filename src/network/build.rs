@@ -7,7 +7,7 @@ use crate::{
     initializer::InitializerKind,
     layer::{ActivationLayer, Embedding, GatedLinear, Layer, LayerSpec, Linear, Parallel, Residual, Sequential, join},
     recurrent::{
-        Bidirectional, Cell, Recurrent, Reversed,
+        Bidirectional, Cell, Checkpointed, Recurrent, Reversed,
         kind::{ActivationDispatch, CellVisitor},
     },
     scalar::Scalar,
@@ -82,6 +82,11 @@ impl LayerSpec {
                 let part = |(i, branch): (usize, &LayerSpec)| build(branch, &join(path, &i.to_string()));
                 let branches = branches.iter().enumerate().map(part).collect::<Result<_, _>>()?;
                 Box::new(Parallel::new(*merge, branches)?)
+            }
+            LayerSpec::Checkpointed { interval, layers } => {
+                let part = |(i, layer): (usize, &LayerSpec)| build(layer, &join(path, &i.to_string()));
+                let layers = layers.iter().enumerate().map(part).collect::<Result<_, _>>()?;
+                Box::new(Checkpointed::new(*interval, layers)?)
             }
             LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(build(layer, path)?)?),
             LayerSpec::Bidirectional { forward, backward } => {

@@ -7,7 +7,7 @@ use crate::{
         ActivationLayer, BatchNorm, Dropout, Embedding, GatedLinear, GroupNorm, LastStep, Layer, LayerNorm, Linear,
         MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential, Softmax,
     },
-    recurrent::{Bidirectional, Cell, Gru, Lstm, Recurrent},
+    recurrent::{Bidirectional, Cell, CheckpointInterval, Checkpointed, Gru, Lstm, Recurrent},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::ToString, vec::Vec};
@@ -199,6 +199,12 @@ impl<T: Scalar> Builder<T> {
             let forward = forward.map_err(|error| error.within("forward"))?;
             Bidirectional::new::<T>(forward, backward.map_err(|error| error.within("backward"))?)
         })
+    }
+
+    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, whose memory grows with √T or less.
+    #[must_use]
+    pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
+        self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
     }
 
     /// Adds [`LastStep`].

@@ -14,6 +14,7 @@ use super::{
     monitoring::{ACTIVATION_LINK, INJECTION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
     plan::{SCRATCH, SavedValues, Sizes, Unrolled, rows},
     stage::{BackwardStage, Stages},
+    weight_gradient::Operands,
 };
 use crate::{
     kernel::{
@@ -24,7 +25,7 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, BackwardState, Context, Hints, cut},
+    layer::{Backward, BackwardState, Context, Hints, Segment, cut},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
@@ -60,7 +61,15 @@ impl<T: Scalar> BackwardSteps<'_, T> {
 }
 
 impl Unrolled {
-    pub(super) fn backward<T: Scalar>(&self, cell: &dyn Stages<T>, hints: Hints, w: &[T], pass: Backward<'_, T>) {
+    /// The backward pass; of a longer pass, its part over `segment`.
+    pub(super) fn backward<T: Scalar>(
+        &self,
+        cell: &dyn Stages<T>,
+        hints: Hints,
+        w: &[T],
+        segment: Option<Segment<'_, T>>,
+        pass: Backward<'_, T>,
+    ) {
         self.lengths(&pass.ctx.shape, true).backward(|| hints, w, &pass);
         let Backward { x, y, dy, dx, dw, saved, mut scratch, state, trainable, mut ctx, .. } = pass;
         let BackwardState { initial_state, d_final_state, d_initial_state } = state;
@@ -81,7 +90,16 @@ impl Unrolled {
         self.check_product_scratch::<T>(shape, scratch.len());
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(shape));
-        let mut sum = BlockSum::new(dw, buffer);
+        let whole = Segment {
+            block_steps: self.steps_together::<T>(batch),
+            blocks_after: 0,
+            is_first: true,
+            sum_buffer: buffer,
+            samples_before: 0,
+            outputs: y,
+        };
+        let segment = segment.unwrap_or(whole);
+        let mut sum = BlockSum::after(segment.blocks_after, dw, segment.sum_buffer);
         zeros.fill(T::zero());
         let mut offset = 0;
         for (product, _) in self.products() {
@@ -107,7 +125,7 @@ impl Unrolled {
 
         // The gradient of the initial state is computed only if it is wanted.
         let wants_start = d_initial_state.is_some();
-        let together = self.steps_together::<T>(batch);
+        let together = segment.block_steps;
         for first in (0..shape.steps).step_by(together).rev() {
             let steps = first..(first + together).min(shape.steps);
             let count = self.parts(batch, steps.len(), ctx.monitor.is_active());
@@ -141,10 +159,17 @@ impl Unrolled {
                 };
                 parallel_samples([count, GRAIN], parts, &run);
             }
-            let operands = [x, y, if initial_state.is_some() { h_start } else { &[] }];
-            sum.add(|dw| self.add_gradient(shape, steps, trainable, operands, &slabs, dw, outer));
+            let operands = Operands {
+                x,
+                outputs: segment.outputs,
+                samples_before: segment.samples_before,
+                h_start: if initial_state.is_some() { h_start } else { &[] },
+            };
+            sum.add(|dw| self.add_gradient(shape, steps, trainable, &operands, &slabs, dw, outer));
         }
-        sum.finish();
+        if segment.is_first {
+            sum.finish();
+        }
         if let Some(d_initial_state) = d_initial_state {
             d_initial_state[..batch * hidden].copy_from_slice(d_h_prev);
             d_initial_state[batch * hidden..].copy_from_slice(d_cell_state);

@@ -9,7 +9,7 @@ use crate::{
     block::Block,
     error::Error,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
-    layer::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Structure},
+    layer::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Segment, Structure},
     scalar::Scalar,
 };
 use alloc::vec::Vec;
@@ -138,6 +138,14 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.unrolled.backward(&self.cell, Layer::<T>::hints(self), w, pass);
+        self.unrolled.backward(&self.cell, Layer::<T>::hints(self), w, None, pass);
+    }
+
+    fn segment_rows(&self) -> Option<usize> {
+        Some(self.unrolled.rows_together::<T>())
+    }
+
+    fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>) {
+        self.unrolled.backward(&self.cell, Layer::<T>::hints(self), w, Some(segment), pass);
     }
 }

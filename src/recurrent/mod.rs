@@ -1,9 +1,12 @@
 //! Recurrent layers: cells, and what unrolls them over time.
+//!
+//! Out of memory over long sequences: [`Checkpointed`] keeps the saved values of √T steps instead of T.
 
 mod backward;
 mod bidirectional;
 mod bounds;
 mod cell;
+mod checkpointed;
 mod forward;
 pub(crate) mod kind;
 mod layer;
@@ -12,12 +15,15 @@ mod monitoring;
 mod plan;
 mod reversed;
 mod saved_gate;
+mod segment_passes;
+mod segments;
 mod stage;
 mod weight_gradient;
 
 pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds};
+pub use checkpointed::{CheckpointInterval, Checkpointed};
 pub use gru::GruVariant;
 pub use kind::CellKind;
 pub use layer::Recurrent;

@@ -16,16 +16,27 @@ use crate::{
 };
 use core::ops::Range;
 
+/// The factors of δ in dW and dU.
+pub(super) struct Operands<'a, T> {
+    pub(super) x: &'a [T],
+    /// y; in a segment of a longer pass, after the output of the step before, for the samples of the segment.
+    pub(super) outputs: &'a [T],
+    /// The samples that ran at the step before a segment; 0 if there is none.
+    pub(super) samples_before: usize,
+    /// The initial h, which is empty if it is zero.
+    pub(super) h_start: &'a [T],
+}
+
 impl Unrolled {
     /// Adds the terms of some steps to dW, dU and the gradients of the biases, from the gradients δ of the
-    /// pre-activations. `operands` are x, y and the initial h, which is empty if it is zero.
+    /// pre-activations.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
         shape: BatchShape<'_>,
         steps: Range<usize>,
         trainable: TrainableMask<'_>,
-        operands: [&[T]; 3],
+        operands: &Operands<'_, T>,
         slabs: &SavedValues<'_, T>,
         dw: &mut [T],
         scratch: &mut [T],
@@ -53,7 +64,7 @@ impl Unrolled {
         shape: BatchShape<'_>,
         steps: Range<usize>,
         trainable: TrainableMask<'_>,
-        [x, y, h_start]: [&[T]; 3],
+        &Operands { x, outputs: y, samples_before, h_start }: &Operands<'_, T>,
         slabs: &SavedValues<'_, T>,
         own: Range<usize>,
         [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
@@ -103,17 +114,23 @@ impl Unrolled {
                     add(of.start, of.len(), Matrix::new(from, operands));
                     continue;
                 }
-                if steps.start == 0 && !h_start.is_empty() {
+                // In a segment, `outputs` has one more step: the operand of step 0.
+                let earlier = if samples_before > 0 { shape.batch } else { 0 };
+                if steps.start == 0 && earlier == 0 && !h_start.is_empty() {
                     add(0, shape.batch, Matrix::new(h_start, hidden));
                 }
                 // Consecutive steps with the same samples as the step before them are one product.
-                let mut step = steps.start.max(1);
+                let mut step = if earlier > 0 { steps.start } else { steps.start.max(1) };
                 while step < steps.end {
-                    let (before, count) = (shape.step(step - 1), shape.active(step));
-                    let next = |step: usize| step < steps.end && before.len() == count && shape.active(step) == count;
+                    let (now, count) = (shape.step(step).start, shape.active(step));
+                    let (before, from) = match step {
+                        0 => (samples_before, 0),
+                        _ => (shape.active(step - 1), earlier + shape.step(step - 1).start),
+                    };
+                    let next = |step: usize| step < steps.end && before == count && shape.active(step) == count;
                     let end = (step + 1..steps.end).find(|&step| !next(step)).unwrap_or(steps.end);
                     let count = (end - step) * count;
-                    add(before.end, count, Matrix::new(rows(y, before.start, count, hidden), hidden));
+                    add(now, count, Matrix::new(rows(y, from, count, hidden), hidden));
                     step = end;
                 }
             }

@@ -17,6 +17,8 @@ mod certificate;
 #[cfg(feature = "safetensors")]
 mod checkpoint;
 #[cfg(feature = "std")]
+mod checkpointed;
+#[cfg(feature = "std")]
 mod curvature;
 mod datasets;
 #[cfg(feature = "std")]

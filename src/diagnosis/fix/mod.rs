@@ -346,7 +346,7 @@ pub(super) fn rewrite(
         change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
     ) -> bool {
         match node {
-            LayerSpec::Sequential { layers, .. } => {
+            LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
                 let mut changed = false;
                 let mut rest = &mut layers[..];
                 while let Some((layer, after)) = rest.split_first_mut() {
@@ -374,7 +374,9 @@ pub(super) fn rewrite(
 fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
     match node {
         LayerSpec::ActivationLayer { activation, .. } => Some(activation),
-        LayerSpec::Sequential { layers, .. } => layers.iter().find_map(first_activation),
+        LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
+            layers.iter().find_map(first_activation)
+        }
         _ => None,
     }
 }

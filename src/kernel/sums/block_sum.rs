@@ -18,7 +18,13 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
 
     /// An empty sum, which is added to `total`; `buffer` has [`buffer_len`](Self::buffer_len) values.
     pub fn new(total: &'a mut [T], buffer: &'a mut [T]) -> Self {
-        BlockSum { total, buffer, blocks: 0 }
+        Self::after(0, total, buffer)
+    }
+
+    /// A sum after its first `blocks` blocks, which `total` and `buffer` hold since an earlier part of the sum ended
+    /// without [`finish`](Self::finish).
+    pub fn after(blocks: usize, total: &'a mut [T], buffer: &'a mut [T]) -> Self {
+        BlockSum { total, buffer, blocks }
     }
 
     /// Adds the next block: `add` adds it to its argument.
@@ -79,14 +85,19 @@ mod tests {
     #[test]
     fn block_sum_any_count_adds_every_block_once() {
         for blocks in [0, 1, 31, 32, 33, 64, 65, 1023, 1024, 1025, 1056, 1057, 2048, 2049, 5000] {
-            let (mut total, mut buffer) = (vec![3.0; 2], vec![f64::NAN; BlockSum::<f64>::buffer_len(2, blocks)]);
-            let mut sum = BlockSum::new(&mut total, &mut buffer);
-            for block in 0..blocks {
-                sum.add(|total| total.iter_mut().for_each(|value| *value += block as f64));
+            for part in [usize::MAX, 7] {
+                let (mut total, mut buffer) = (vec![3.0; 2], vec![f64::NAN; BlockSum::<f64>::buffer_len(2, blocks)]);
+                let mut sum = BlockSum::new(&mut total, &mut buffer);
+                for block in 0..blocks {
+                    if block % part == 0 {
+                        sum = BlockSum::after(block, &mut total, &mut buffer);
+                    }
+                    sum.add(|total| total.iter_mut().for_each(|value| *value += block as f64));
+                }
+                sum.finish();
+                let expected = 3.0 + (blocks * blocks.saturating_sub(1) / 2) as f64;
+                assert_eq!(total, [expected; 2], "{blocks} blocks");
             }
-            sum.finish();
-            let expected = 3.0 + (blocks * blocks.saturating_sub(1) / 2) as f64;
-            assert_eq!(total, [expected; 2], "{blocks} blocks");
         }
     }
 }

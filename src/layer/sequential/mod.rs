@@ -149,6 +149,11 @@ impl<T: Scalar> Sequential<T> {
         other.links.into_iter().try_for_each(|link| self.push_made(link.layer, link.is_own))
     }
 
+    /// The layers, in order.
+    pub(crate) fn into_layers(self) -> Vec<Box<dyn Layer<T>>> {
+        self.links.into_iter().map(|link| link.layer).collect()
+    }
+
     /// The output width of the layers so far.
     pub fn width(&self) -> usize {
         self.width_before(self.links.len())

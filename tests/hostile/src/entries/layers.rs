@@ -16,7 +16,8 @@ use chainrule::{
     },
     network::summary,
     recurrent::{
-        Bidirectional, CellKind, Elman, Gru, GruVariant, Lstm, Operand, Product, Recurrent, Reversed, StepBounds,
+        Bidirectional, CellKind, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Operand, Product,
+        Recurrent, Reversed, StepBounds,
     },
 };
 
@@ -208,6 +209,45 @@ pub fn entries() -> Vec<Entry> {
                 let built = branches.iter().map(LayerSpec::build::<f32>).collect::<Result<Vec<_>, _>>()?;
                 let whole = Parallel::new(merge, built)?;
                 drive::<f32>(c, Box::new(whole), None)
+            },
+        ),
+        entry(
+            6,
+            &[
+                "recurrent::Checkpointed::new",
+                "recurrent::Checkpointed::within",
+                "recurrent::Checkpointed: Layer",
+                "recurrent::CheckpointInterval: Deserialize",
+                "network::Builder::checkpointed",
+            ],
+            &[],
+            |c| {
+                let interval = match c.flag() {
+                    true => CheckpointInterval::SquareRoot,
+                    false => CheckpointInterval::Steps(c.size()),
+                };
+                let (width, hidden, rate) = (c.width(), c.width(), c.real());
+                if c.flag() {
+                    let last = c.flag();
+                    let network = Sequential::<f64>::input(width)
+                        .checkpointed(interval, |b| {
+                            let stack = b.recurrent(hidden, Lstm::new()).dropout(rate).recurrent(hidden, Gru::new());
+                            if last { stack.last_step() } else { stack }
+                        })
+                        .build()?;
+                    return drive::<f64>(c, Box::new(network), None);
+                }
+                let layers = (0..c.few()).map(|_| c.node(width, 1)).collect::<Vec<_>>();
+                let node = LayerSpec::Checkpointed { interval, layers };
+                if c.flag() {
+                    let text = corrupt(c, serde_json::to_string(&node).unwrap_or_default());
+                    let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                    return drive::<f32>(c, read.build()?, None);
+                }
+                let one: Box<dyn chainrule::Layer<f32>> = Box::new(Recurrent::new(width, hidden, Lstm::new()));
+                let whole = Checkpointed::new(interval, vec![one])?;
+                let shape = BatchShape::sequences(c.size(), c.size());
+                drive::<f32>(c, Box::new(whole.within(c.size(), shape)?), None)
             },
         ),
         entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {

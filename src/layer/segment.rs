@@ -1,0 +1,17 @@
+//! A segment of the steps of a longer pass, of which the sums over time are continued from segment to segment.
+
+/// The position of a segment in a longer pass, whose segments run backward from the last to the first.
+pub struct Segment<'a, T> {
+    /// The number of steps of a block in the sums over time.
+    pub(crate) block_steps: usize,
+    /// The number of blocks after the segment, which were added before.
+    pub(crate) blocks_after: usize,
+    /// Whether it is the first segment, with which the sums end.
+    pub(crate) is_first: bool,
+    /// The buffer of the sums over blocks, kept from segment to segment.
+    pub(crate) sum_buffer: &'a mut [T],
+    /// The samples that ran at the step before the segment; 0 if there is none.
+    pub(crate) samples_before: usize,
+    /// The output of the step before the segment for the samples of the segment, if any, and that of its steps.
+    pub(crate) outputs: &'a [T],
+}

@@ -1,0 +1,301 @@
+//! Recurrent layers in segments of steps: backpropagation through time in bounded memory.
+
+use super::segments::Plan;
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule, require},
+    kernel::sums::BlockSum,
+    layer::{
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Samples,
+        Structure,
+    },
+    scalar::Scalar,
+    size::{saturating_product, saturating_sum},
+};
+use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
+use core::ops::Range;
+
+/// The number of steps between the states that [`Checkpointed`] keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum CheckpointInterval {
+    /// √T for a sequence of T steps, so that memory grows with √T (Chen et al. 2016, §4.1).
+    SquareRoot,
+    /// That many steps.
+    Steps(usize),
+}
+
+/// Recurrent layers that keep their state at the bounds of segments only, and compute each segment again in the
+/// backward pass.
+///
+/// The gradient is that of [`Sequential`](crate::layer::Sequential) with the same layers, to the bit. With segments of
+/// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
+/// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
+///
+/// An interval is rounded up to whole blocks of steps, in which the backward pass adds dW: at least 128 rows.
+///
+/// The layers are recurrent ones that read from the start, activations and dropout. A
+/// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
+/// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
+/// `Bidirectional::new(forward, backward)` takes two of these.
+///
+/// A monitor receives each link once a segment, and links over time once a step. A ragged batch allocates a list of
+/// lengths a pass.
+///
+/// ```
+/// use chainrule::{layer::Sequential, recurrent::{CheckpointInterval, Lstm}};
+/// let network = Sequential::<f32>::input(64)
+///     .checkpointed(CheckpointInterval::SquareRoot, |segment| segment.recurrent(128, Lstm::new()).last_step())
+///     .linear(1)
+///     .build()?;
+/// assert_eq!(network.width(), 1);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Shapes
+/// x: \[rows, input\]; y: \[rows, output\], or \[batch, output\] with a `LastStep`; blocks and state: those of the layers,
+/// in order.
+#[derive(Debug)]
+pub struct Checkpointed<T> {
+    /// The layers that run in segments.
+    pub(super) layers: Vec<Entry<T>>,
+    /// The last step at the end.
+    pub(super) last_step: Option<Entry<T>>,
+    interval: CheckpointInterval,
+    /// The rows of a block of the sums over time.
+    block_rows: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) layer: Box<dyn Layer<T>>,
+    /// Its answers when it was given.
+    pub(super) kept: Answers,
+    pub(super) is_recurrent: bool,
+    /// Values of state per sample: h, then the rest.
+    pub(super) states: [usize; 2],
+    pub(super) parameters: Range<usize>,
+    pub(super) first_block: usize,
+    pub(super) first_link: usize,
+}
+
+impl<T: Scalar> Checkpointed<T> {
+    /// `layers` in sequence, checkpointed at `interval`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLayer`], with the layer, where one is none of those above, breaks a rule, or is nested more than
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep, or where the blocks of two recurrent layers have different numbers of
+    /// rows. [`Error::Empty`] without a recurrent layer; [`Error::WidthMismatch`] where widths do not meet;
+    /// [`Error::Parameter`] for an interval or a width of 0.
+    pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
+        if let CheckpointInterval::Steps(steps) = interval {
+            require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
+        }
+        let mut all = Checkpointed { layers: Vec::new(), last_step: None, interval, block_rows: 0 };
+        let (mut parameter, mut block, mut link, mut width) = (0usize, 0, 0, None);
+        for (i, layer) in layers.into_iter().enumerate() {
+            let place = i.to_string();
+            let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
+            let kept = checked.map_err(|rule| rule.at(&place))?;
+            let Dims { input, output, parameters } = kept.dims;
+            require(input > 0 && output > 0, "the width of a layer", "at least 1", 0.0)?;
+            if let Some(found) = width.filter(|&found| found != input) {
+                return Err(Error::WidthMismatch { layer: place, expected: input, found });
+            }
+            let (rows, spec) = (layer.segment_rows(), layer.spec());
+            let is_recurrent = matches!(spec, LayerSpec::Recurrent { .. }) && rows.is_some();
+            let is_by_step = matches!(spec, LayerSpec::Dropout(_) | LayerSpec::ActivationLayer { .. });
+            let is_last_step = matches!(spec, LayerSpec::LastStep(_));
+            let refused = kept.reads_later_steps || !(is_recurrent || is_by_step || is_last_step);
+            if refused || all.last_step.is_some() {
+                return Err(LayerRule::NotInSegments.at(&place));
+            }
+            if let Some(rows) = rows.filter(|_| is_recurrent) {
+                if all.block_rows > 0 && all.block_rows != rows {
+                    return Err(LayerRule::SegmentBlocks { expected: all.block_rows, found: rows }.at(&place));
+                }
+                all.block_rows = rows;
+            }
+            let state = layer.memory(BatchShape::batch(1), Mode::Infer).state;
+            let entry = Entry {
+                kept,
+                is_recurrent,
+                states: if is_recurrent { [output, state.saturating_sub(output)] } else { [0, 0] },
+                parameters: parameter..parameter.saturating_add(parameters),
+                first_block: block,
+                first_link: link,
+                layer,
+            };
+            width = Some(output);
+            parameter = entry.parameters.end;
+            (block, link) = (block + kept.blocks, link + kept.links);
+            if is_last_step { all.last_step = Some(entry) } else { all.layers.push(entry) }
+        }
+        match all.block_rows {
+            0 => Err(Error::Empty { what: "the recurrent layers of a checkpointed layer" }),
+            _ => Ok(all),
+        }
+    }
+
+    /// Sets the largest interval, of powers of two of a block, with which a training pass over `shape` takes at most
+    /// `bytes` for saved values and scratch memory, without inputs, outputs and parameters.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where no interval does, with the least bytes; those of [`BatchShape::check`].
+    pub fn within(self, bytes: usize, shape: BatchShape<'_>) -> Result<Self, Error> {
+        shape.check()?;
+        let (block, mut least, mut found) = (self.plan(shape).block, usize::MAX, None);
+        for power in 0..usize::BITS {
+            let steps = block.saturating_mul(1 << power);
+            let interval = CheckpointInterval::Steps(steps.min(shape.steps));
+            let MemorySizes { saved, scratch, .. } = self.memory_with(interval, shape, Mode::Train);
+            let needed = saved.saturating_add(scratch).saturating_mul(size_of::<T>());
+            least = least.min(needed);
+            if needed <= bytes {
+                found = Some(interval);
+            }
+            if steps >= shape.steps {
+                break;
+            }
+        }
+        match found {
+            Some(interval) => Ok(Checkpointed { interval, ..self }),
+            None => Err(Error::TooLarge {
+                what: "the least bytes of checkpointed layers".into(),
+                factors: vec![least],
+                limit: bytes,
+            }),
+        }
+    }
+
+    /// The interval between checkpoints.
+    pub fn interval(&self) -> CheckpointInterval {
+        self.interval
+    }
+
+    pub(super) fn plan(&self, shape: BatchShape<'_>) -> Plan {
+        Plan::new(self.interval, self.block_rows, shape)
+    }
+
+    /// All layers, in order.
+    fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry<T>> {
+        self.layers.iter().chain(&self.last_step)
+    }
+
+    /// Values of state per sample.
+    pub(super) fn state(&self) -> usize {
+        saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
+    }
+
+    /// The values of a segment that the layers save, and those of their outputs, after room for one more step.
+    pub(super) fn segment_sizes(entry: &Entry<T>, plan: &Plan, mode: Mode) -> [usize; 2] {
+        let saved = entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).saved;
+        [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]
+    }
+
+    /// The lengths of the states at the bounds, of a segment, and of the buffers of sums.
+    pub(super) fn lengths_of(&self, plan: &Plan, mode: Mode) -> [usize; 3] {
+        let slots = if mode.saves() { plan.slots } else { 1 };
+        let states = saturating_product(&[slots, plan.batch, self.state()]);
+        let segment = self.layers.iter().flat_map(|entry| Self::segment_sizes(entry, plan, mode));
+        let sums = self.layers.iter().map(|entry| Self::sum_buffer(entry, plan));
+        [states, saturating_sum(segment), if mode.saves() { saturating_sum(sums) } else { 0 }]
+    }
+
+    pub(super) fn sum_buffer(entry: &Entry<T>, plan: &Plan) -> usize {
+        let parameters = if entry.is_recurrent { entry.kept.dims.parameters } else { 0 };
+        BlockSum::<T>::buffer_len(parameters, plan.blocks)
+    }
+
+    pub(super) fn widest(&self) -> usize {
+        self.layers.iter().map(|entry| entry.kept.dims.output).max().unwrap_or(0)
+    }
+
+    /// [`Layer::memory`] for another interval.
+    fn memory_with(&self, interval: CheckpointInterval, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let plan = Plan::new(interval, self.block_rows, shape);
+        let [states, segment, sums] = self.lengths_of(&plan, mode);
+        let kept = states.saturating_add(segment);
+        let gradients = saturating_product(&[2, plan.rows, self.widest()]);
+        let all_states = saturating_product(&[3, plan.batch, self.state()]);
+        let own = |entry: &Entry<T>| {
+            let rows = if entry.is_recurrent { shape } else { BatchShape::sequences(1, plan.rows) };
+            entry.layer.memory(rows, mode).scratch
+        };
+        let largest = self.layers.iter().map(own).max().unwrap_or(0);
+        let scratch = saturating_sum([gradients, all_states, sums, largest]);
+        match mode.saves() {
+            true => MemorySizes::new(kept, scratch, self.state()),
+            false => MemorySizes::new(0, scratch.saturating_add(kept), self.state()),
+        }
+    }
+
+    /// The lengths of the slices of a pass.
+    pub(super) fn lengths(&self, shape: BatchShape<'_>, mode: Mode) -> PassLengths {
+        let lengths = PassLengths::new("Checkpointed", self.dims(), &shape, &self.output_shape(shape));
+        lengths.memory(self.memory(shape, mode), shape.batch)
+    }
+
+    fn answers(&self) -> Result<Answers, LayerRule> {
+        let (mut depth, mut blocks, mut links) = (0, 0, 0);
+        for Entry { kept, .. } in self.entries() {
+            depth = depth.max(kept.depth);
+            (blocks, links) = (blocks + kept.blocks, links + kept.links);
+        }
+        Ok(Answers {
+            dims: self.dims(),
+            blocks,
+            links,
+            depth: Answers::above(depth)?,
+            hints: self.hints(),
+            samples: Samples::Independent,
+            reads_later_steps: false,
+            keeps_rows: self.last_step.is_none(),
+            saved: 0,
+            by_row: false,
+            plain: false,
+        })
+    }
+}
+
+impl<T: Scalar> Layer<T> for Checkpointed<T> {
+    fn dims(&self) -> Dims {
+        let dims = |entry: Option<&Entry<T>>| entry.map_or(Dims::default(), |entry| entry.kept.dims);
+        let parameters = saturating_sum(self.layers.iter().map(|entry| entry.kept.dims.parameters));
+        Dims::new(dims(self.layers.first()).input, dims(self.layers.last()).output, parameters)
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        if self.last_step.is_some() { shape.collapsed() } else { shape }
+    }
+
+    /// Saved: the states at the bounds of segments, the saved values of one, and its outputs. Scratch: the largest of
+    /// the layers, two gradients of a segment, three states, and the sums over blocks.
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.memory_with(self.interval, shape, mode)
+    }
+
+    fn hints(&self) -> Hints {
+        Hints::NONE.ignores_y()
+    }
+
+    fn structure(&self) -> Structure<'_, T> {
+        let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
+        let entries = self.entries().enumerate();
+        entries.fold(whole, |whole, (i, entry)| whole.kept_part(i.to_string(), &*entry.layer, entry.kept))
+    }
+
+    fn spec(&self) -> LayerSpec {
+        let layers = self.entries().map(|entry| entry.layer.spec()).collect();
+        LayerSpec::Checkpointed { interval: self.interval, layers }
+    }
+
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        self.forward_segments(w, pass);
+    }
+
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        self.backward_segments(w, pass);
+    }
+}

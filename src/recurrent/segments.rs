@@ -1,0 +1,114 @@
+//! Segments of the steps of a pass: how long they are, their samples, and the states between them.
+
+use super::checkpointed::{CheckpointInterval, Entry};
+use crate::{
+    batch_shape::BatchShape,
+    monitor::{Event, GradientMonitor, Link},
+    scalar::Scalar,
+};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The segments of a pass. Each has whole blocks of steps, but for the last.
+pub(super) struct Plan {
+    pub(super) batch: usize,
+    /// The steps of a block of the sums over time, and how many blocks there are.
+    pub(super) block: usize,
+    pub(super) blocks: usize,
+    /// The steps of a segment.
+    pub(super) steps: usize,
+    /// A bound on the number of segments that does not shrink when batch or steps grow.
+    pub(super) slots: usize,
+    /// Such a bound on the rows of a segment.
+    pub(super) rows: usize,
+}
+
+impl Plan {
+    pub(super) fn new(interval: CheckpointInterval, block_rows: usize, shape: BatchShape<'_>) -> Self {
+        let batch = shape.batch.max(1);
+        let block = (block_rows / batch).max(1);
+        let (wanted, slots) = match interval {
+            // ⌈T / ⌊√T⌋⌉ ≤ ⌊√T⌋ + 2.
+            CheckpointInterval::SquareRoot => (shape.steps.isqrt().max(1), shape.steps.isqrt().saturating_add(2)),
+            CheckpointInterval::Steps(steps) => (steps.max(1), shape.steps.div_ceil(steps.max(1))),
+        };
+        let rows = batch.saturating_mul(wanted).saturating_add(block_rows.max(batch));
+        Plan {
+            batch,
+            block,
+            blocks: shape.steps.div_ceil(block),
+            steps: wanted.div_ceil(block).saturating_mul(block),
+            slots,
+            rows: rows.min(shape.rows()),
+        }
+    }
+
+    /// The values of the state before segment `k`, of so many samples.
+    pub(super) fn slot(&self, k: usize, samples: usize, state: usize) -> Range<usize> {
+        let start = k * self.batch * state;
+        start..start + samples * state
+    }
+}
+
+/// The samples and steps of a segment from step `first`.
+pub(super) fn segment_of<'a>(
+    shape: BatchShape<'_>,
+    first: usize,
+    steps: usize,
+    lengths: &'a mut Vec<usize>,
+) -> BatchShape<'a> {
+    let steps = steps.min(shape.steps - first);
+    let Some(all) = shape.lengths else { return BatchShape::sequences(shape.batch, steps) };
+    lengths.clear();
+    lengths.reserve(all.len());
+    lengths.extend(all.iter().take_while(|&&length| length > first).map(|&length| (length - first).min(steps)));
+    BatchShape::ragged(lengths)
+}
+
+/// Copies the states of the first `count` samples out of those of `batch` samples.
+pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
+    let mut end = 0;
+    for width in layers.iter().flat_map(|entry| entry.states) {
+        to[end * count..][..width * count].copy_from_slice(&from[end * batch..][..width * count]);
+        end += width;
+    }
+}
+
+/// Copies the states of `count` samples to the first of `batch` samples.
+pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to: &mut [T], batch: usize) {
+    let mut end = 0;
+    for width in layers.iter().flat_map(|entry| entry.states) {
+        to[end * batch..][..width * count].copy_from_slice(&from[end * count..][..width * count]);
+        end += width;
+    }
+}
+
+/// A monitor that receives the events of a segment with the steps of the whole pass.
+pub(super) struct LaterSteps<'a, T> {
+    pub(super) monitor: &'a mut dyn GradientMonitor<T>,
+    pub(super) first: usize,
+}
+
+impl<T: Scalar> LaterSteps<'_, T> {
+    fn later<'l>(&self, at: &Link<'l>) -> Link<'l> {
+        Link { step: at.step.map(|step| step + self.first), ..*at }
+    }
+}
+
+impl<T: Scalar> GradientMonitor<T> for LaterSteps<'_, T> {
+    fn is_active(&self) -> bool {
+        self.monitor.is_active()
+    }
+
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.monitor.forward(&self.later(at), x, y);
+    }
+
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.monitor.backward(&self.later(at), dy, dx);
+    }
+
+    fn event(&mut self, event: &Event<'_, T>) {
+        self.monitor.event(event);
+    }
+}
