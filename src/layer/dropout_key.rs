@@ -31,7 +31,7 @@ impl DropoutKey {
     }
 
     /// The same key for a pass whose first time step is `steps` later: a segment of a sequence.
-    pub(crate) const fn from_later_step(self, steps: usize) -> Self {
+    pub(crate) const fn at_later_step(self, steps: usize) -> Self {
         DropoutKey { first_step: self.first_step.wrapping_add(steps as u64), ..self }
     }
 

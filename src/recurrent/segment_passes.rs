@@ -109,7 +109,7 @@ impl<T: Scalar> Checkpointed<T> {
             let (from, end) = (shape.step(first).start, &mut end[..slot.len()]);
             let x = &x[from * input..][..rows.rows() * input];
             let mut monitor = LaterSteps { monitor: &mut *ctx.monitor, first };
-            let dropout = dropout.from_later_step(first);
+            let dropout = dropout.at_later_step(first);
             let ctx = Context { dropout, path, ..Context::new(rows, mode, &mut monitor) };
             self.forward_segment(w, &plan, x, initial_state, end, kept, scratch, ctx);
             scatter(&self.layers, end, rows.batch, current, plan.batch);
@@ -158,7 +158,7 @@ impl<T: Scalar> Checkpointed<T> {
             let rows = segment_of(shape, first, plan.steps, &mut lengths);
             let slot = plan.slot(k, rows.batch, self.state());
             let initial_state = (k > 0 || state.initial_state.is_some()).then_some(&states[slot.clone()]);
-            let (from, values, dropout) = (shape.step(first).start, rows.rows(), key.from_later_step(first));
+            let (from, values, dropout) = (shape.step(first).start, rows.rows(), key.at_later_step(first));
             let x = &x[from * input..][..values * input];
             let [d_end, d_start] = [&mut *d_end, &mut *d_start].map(|state| &mut state[..slot.len()]);
             // The forward pass left the values of the last segment.
