@@ -119,7 +119,10 @@ fn checkpointed_directions_have_the_bits_of_the_full_pass() {
 
 /// All values of each link: those of each step apart.
 #[derive(Default)]
-struct Events(BTreeMap<(usize, Option<usize>, Option<&'static str>, bool), Vec<(usize, u64)>>);
+struct Events(BTreeMap<Place, Vec<(usize, u64)>>);
+
+/// A link, its step, its gate, and whether the pass is a backward one.
+type Place = (usize, Option<usize>, Option<&'static str>, bool);
 
 impl GradientMonitor<f64> for Events {
     fn forward(&mut self, at: &Link<'_>, x: &[f64], y: &[f64]) {
