@@ -54,8 +54,8 @@ pub enum CheckpointInterval {
 /// ```
 ///
 /// # Shapes
-/// x: \[rows, input\]; y: \[rows, output\], or \[batch, output\] with a `LastStep`; blocks and state: those of the layers,
-/// in order.
+/// x: \[rows, input\]; y: \[rows, output\], or \[batch, output\] with a `LastStep`; blocks and state: those of the
+/// layers, in order.
 #[derive(Debug)]
 pub struct Checkpointed<T> {
     /// The layers that run in segments.
@@ -85,8 +85,8 @@ impl<T: Scalar> Checkpointed<T> {
     ///
     /// # Errors
     /// [`Error::InvalidLayer`], with the layer, where one is none of those above, breaks a rule, or is nested more than
-    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep, or where the blocks of two recurrent layers have different numbers of
-    /// rows. [`Error::Empty`] without a recurrent layer; [`Error::WidthMismatch`] where widths do not meet;
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep, or where the blocks of two recurrent layers have different numbers
+    /// of rows. [`Error::Empty`] without a recurrent layer; [`Error::WidthMismatch`] where widths do not meet;
     /// [`Error::Parameter`] for an interval or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
