@@ -246,8 +246,8 @@ pub fn entries() -> Vec<Entry> {
                 }
                 let one: Box<dyn chainrule::Layer<f32>> = Box::new(Recurrent::new(width, hidden, Lstm::new()));
                 let whole = Checkpointed::new(interval, vec![one])?;
-                let shape = BatchShape::sequences(c.size(), c.size());
-                drive::<f32>(c, Box::new(whole.within(c.size(), shape)?), None)
+                let (shape, bytes) = (BatchShape::sequences(c.size(), c.size()), c.size());
+                drive::<f32>(c, Box::new(whole.within(bytes, shape)?), None)
             },
         ),
         entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {
