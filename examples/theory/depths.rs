@@ -43,7 +43,7 @@ fn loss_after(
 /// Trains a grid of networks, and draws their losses under the theoretical curve.
 pub fn report(train: &Table, picture: &Path, short: bool) -> Result<(), Box<dyn Error>> {
     let (columns, depths, steps) =
-        if short { (4, vec![10, 40], 20) } else { (13, (1..=10).map(|depth| 10 * depth).collect(), 300) };
+        if short { (2, vec![5, 20], 10) } else { (13, (1..=10).map(|depth| 10 * depth).collect(), 300) };
     println!(
         "\n## 6. Trainable depth: tanh, σb² = {BIAS_VARIANCE}, loss of {steps} steps of Adam over that of a guess\n"
     );
