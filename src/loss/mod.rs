@@ -6,6 +6,7 @@ mod cross_entropy;
 mod distance;
 mod each_value;
 mod focal;
+mod gaussian;
 mod likelihood;
 mod margin;
 
@@ -14,6 +15,7 @@ pub use count::PoissonNll;
 pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, log_softmax, softmax};
 pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, Pinball, SmoothL1};
 pub use focal::Focal;
+pub use gaussian::GaussianNll;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
 pub use margin::MultiMargin;
 
@@ -29,7 +31,7 @@ use core::fmt::Debug;
 pub enum Target<'a, T> {
     /// One class a row.
     Classes(&'a [usize]),
-    /// Values: \[rows, width\].
+    /// Values: \[rows, width\], or of the loss's [`target_width`](Loss::target_width).
     Values(&'a [T]),
 }
 
@@ -74,6 +76,7 @@ pub enum Reduction {
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: a law then holds it to that |
+/// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss",
@@ -112,13 +115,18 @@ pub trait Loss<T: Scalar>: Debug {
         false
     }
 
+    /// The values of a row of targets, for outputs of `width`.
+    fn target_width(&self, width: usize) -> usize {
+        width
+    }
+
     /// The total weight of rows in a mean: the sum of their weights.
     ///
     /// It combines the means of parts into the mean of the whole. An `f64`, since `f16` counts no more than 65504 rows.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
-            Target::Values(values) => values.len() / width.max(1),
+            Target::Values(values) => values.len() / self.target_width(width).max(1),
         };
         total_weight(rows, row_weights)
     }

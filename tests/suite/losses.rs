@@ -3,10 +3,10 @@
 use chainrule::{
     Error, Scalar,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction, SmoothL1,
-        Target, log_softmax, softmax,
+        BinaryCrossEntropy, CrossEntropy, GaussianNll, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction,
+        SmoothL1, Target, log_softmax, softmax,
     },
-    scalar,
+    scalar, to_f64,
 };
 use half::f16;
 use proptest::prelude::*;
@@ -144,6 +144,73 @@ fn loss_over_many_rows_keeps_its_digits() {
             assert!(close(found, expected, 2.0), "{reduction:?}: {found} is not {expected}");
         }
     }
+}
+
+/// The loss and the gradient by mean and variance of PyTorch's `GaussianNLLLoss`, by its formula.
+fn gaussian([mean, v, t]: [f64; 3], epsilon: f64) -> [f64; 3] {
+    let v = v.max(epsilon);
+    let off = mean - t;
+    [0.5 * (v.ln() + off * off / v), off / v, 0.5 * (1.0 / v - off * off / (v * v))]
+}
+
+fn gaussian_of<T: Scalar>(loss: &GaussianNll, y: &[f64], t: &[f64]) -> Result<(f64, Vec<f64>), Error> {
+    let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
+    let mut dy = vec![T::nan(); y.len()];
+    let value = loss.evaluate(y.len().min(4), &convert(y), Target::Values(&convert(t)), None, &mut dy)?;
+    Ok((to_f64(value), dy.into_iter().map(to_f64).collect()))
+}
+
+/// Two rows of two means; one variance is below the floor of 1e-6.
+#[test]
+fn gaussian_likelihood_agrees_with_the_formula_of_pytorch() {
+    let (means, logs, t) = ([0.5f64, -1.25, 3.0, 0.5625], [0.25f64, -2.0, 1.5, -20.0], [0.25, 1.5, -1.0, 0.5]);
+    let y = [means[0], means[1], logs[0], logs[1], means[2], means[3], logs[2], logs[3]];
+    for (full, constant) in [(false, 0.0), (true, 0.5 * core::f64::consts::TAU.ln())] {
+        for (reduction, share) in [(Reduction::Mean, 0.25), (Reduction::Sum, 1.0)] {
+            let loss = GaussianNll::new().reduction(reduction);
+            let loss = if full { loss.full() } else { loss };
+            let (mut sum, mut dy) = (0.0, [0.0; 8]);
+            for i in 0..4 {
+                let v = logs[i].exp();
+                let [value, of_mean, of_variance] = gaussian([means[i], v, t[i]], 1e-6);
+                sum += share * (value + constant);
+                let at = i / 2 * 4 + i % 2;
+                dy[at] = share * of_mean;
+                // ∂v/∂s = v, and the maximum has no slope below the floor.
+                dy[at + 2] = if v > 1e-6 { share * v * of_variance } else { 0.0 };
+            }
+            let (found, found_dy) = gaussian_of::<f64>(&loss, &y, &t).unwrap();
+            assert!((found - sum).abs() <= 1e-12 * sum.abs(), "{loss:?}: {found} is not {sum}");
+            let near = |a: &f64, b: &f64, of: f64| (a - b).abs() <= of * b.abs().max(1.0);
+            assert!(found_dy.iter().zip(&dy).all(|(a, b)| near(a, b, 1e-12)), "{loss:?}: {found_dy:?} {dy:?}");
+            // The variance of 2e-9 and its floor are below f16, their logarithms are not.
+            let (found, found_dy) = gaussian_of::<f16>(&loss, &y, &t).unwrap();
+            assert!(near(&found, &sum, 0.02), "{loss:?}: {found} is not {sum}");
+            assert!(found_dy.iter().zip(&dy).all(|(a, b)| near(a, b, 0.02)), "{loss:?}: {found_dy:?} {dy:?}");
+        }
+    }
+}
+
+#[test]
+fn gaussian_likelihood_at_the_ends_is_its_limit() {
+    let (floor, none) = (GaussianNll::new(), GaussianNll::new().epsilon(0.0).unwrap());
+    let at = |loss: &GaussianNll, mean: f64, s: f64| gaussian_of::<f32>(loss, &[mean, s], &[1.0]).unwrap();
+    // A right mean is rewarded without bound, unless there is a floor.
+    assert_eq!(at(&none, 1.0, -200.0), (-100.0, vec![0.0, 0.5]));
+    assert_eq!(at(&none, 1.0, f64::NEG_INFINITY), (f64::NEG_INFINITY, vec![0.0, 0.5]));
+    let (value, dy) = at(&floor, 1.0, f64::NEG_INFINITY);
+    assert!((value - 0.5 * 1e-6f64.ln()).abs() < 1e-6 && dy == [0.0, 0.0], "{value} {dy:?}");
+    assert_eq!(at(&none, 2.0, f64::NEG_INFINITY).0, f64::INFINITY);
+    assert_eq!(at(&floor, f64::INFINITY, 0.0).0, f64::INFINITY);
+    assert_eq!(at(&floor, 1.0, f64::INFINITY).0, f64::INFINITY);
+    assert!(at(&floor, f64::NAN, 0.0).0.is_nan() && at(&floor, 1.0, f64::NAN).0.is_nan());
+    for bad in [-1e-6, f64::NAN, f64::INFINITY] {
+        assert!(matches!(floor.epsilon(bad), Err(Error::Parameter { .. })), "{bad}");
+    }
+    let odd = floor.evaluate(3, &[0.0; 3], Target::Values(&[0.0]), None, &mut [0.0; 3]);
+    assert!(matches!(odd, Err(Error::Parameter { found: 3.0, .. })), "{odd:?}");
+    let whole = floor.evaluate(2, &[0.0; 2], Target::Values(&[0.0; 2]), None, &mut [0.0; 2]);
+    assert!(matches!(whole, Err(Error::Length { expected: 1, found: 2, .. })), "{whole:?}");
 }
 
 /// Each loss, and whether it takes classes.

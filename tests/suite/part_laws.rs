@@ -74,6 +74,8 @@ loss_laws!(binary_cross_entropy, BinaryCrossEntropy::new());
 loss_laws!(pinball, Pinball::new(0.9).unwrap());
 loss_laws!(poisson, PoissonNll::new());
 loss_laws!(poisson_full, PoissonNll::new().full().reduction(Reduction::Sum));
+loss_laws!(gaussian, GaussianNll::new());
+loss_laws!(gaussian_full, GaussianNll::new().full().epsilon(0.0).unwrap().reduction(Reduction::Sum));
 loss_laws!(focal, Focal::new(2.0).unwrap());
 loss_laws!(focal_weighted, Focal::new(0.5).unwrap().alpha(0.25).unwrap().reduction(Reduction::Sum));
 loss_laws!(cosine_distance, CosineDistance::new());

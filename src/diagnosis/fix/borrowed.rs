@@ -27,6 +27,9 @@ impl<T: Scalar> Loss<T> for Borrowed<'_, T> {
     fn minimum_at_target(&self) -> bool {
         self.0.minimum_at_target()
     }
+    fn target_width(&self, width: usize) -> usize {
+        self.0.target_width(width)
+    }
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         self.0.total_weight(width, target, row_weights)
     }

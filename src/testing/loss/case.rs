@@ -44,6 +44,8 @@ pub(super) enum Outputs {
 pub(super) struct Case {
     pub rows: usize,
     pub width: usize,
+    /// The values of a row of targets.
+    pub target_width: usize,
     pub y: Vec<f64>,
     /// Target values; not read if the targets are classes.
     pub values: Vec<f64>,
@@ -56,6 +58,7 @@ impl Case {
     #[inline]
     pub(super) fn draw(
         [rows, width]: [usize; 2],
+        target_width: usize,
         targets: Targets,
         outputs: Outputs,
         weighted: bool,
@@ -67,7 +70,7 @@ impl Case {
         let y = (0..rows * width).map(|_| single(size * normals.next(&mut rng))).collect();
         let mut values = Vec::new();
         for _ in 0..rows {
-            let row: Vec<f64> = (0..width).map(|_| 0.1 + uniform(&mut rng)).collect();
+            let row: Vec<f64> = (0..target_width).map(|_| 0.1 + uniform(&mut rng)).collect();
             let sum: f64 = row.iter().sum();
             values.extend(row.into_iter().map(|value| {
                 single(match targets {
@@ -93,18 +96,19 @@ impl Case {
             }
             weights
         });
-        Case { rows, width, y, values, labels, weights }
+        Case { rows, width, target_width, y, values, labels, weights }
     }
 
     /// The case with some of its rows.
     #[inline]
     pub(super) fn part(&self, rows: core::ops::Range<usize>) -> Self {
-        let values = rows.start * self.width..rows.end * self.width;
+        let of = |width: usize| rows.start * width..rows.end * width;
         Case {
             rows: rows.len(),
             width: self.width,
-            y: self.y[values.clone()].to_vec(),
-            values: self.values[values].to_vec(),
+            target_width: self.target_width,
+            y: self.y[of(self.width)].to_vec(),
+            values: self.values[of(self.target_width)].to_vec(),
             labels: self.labels.as_ref().map(|labels| labels[rows.clone()].to_vec()),
             weights: self.weights.as_ref().map(|weights| weights[rows].to_vec()),
         }

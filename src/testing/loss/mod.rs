@@ -132,7 +132,8 @@ impl Suite<'_, '_> {
     #[inline]
     fn draw(&self, size: [usize; 2], outputs: Outputs, weighted: bool, stream: u64) -> Case {
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(stream);
-        Case::draw(size, self.targets, outputs, weighted, seed)
+        let target_width = self.losses.double.target_width(size[1]);
+        Case::draw(size, target_width, self.targets, outputs, weighted, seed)
     }
 
     /// Whether the loss takes such targets in that size.

@@ -59,6 +59,7 @@ impl Suite<'_, '_> {
         let none = Case {
             rows: 0,
             width,
+            target_width: case.target_width,
             y: Vec::new(),
             values: Vec::new(),
             labels: classes.then(Vec::new),
@@ -72,7 +73,7 @@ impl Suite<'_, '_> {
             wrong.push((format!("a row weight of {strange}"), Case { weights, ..case.clone() }, whole));
             if !classes {
                 let mut values = case.values.clone();
-                values[whole - 1] = strange;
+                values[case.values.len() - 1] = strange;
                 wrong.push((format!("a target of {strange}"), Case { values, ..case.clone() }, whole));
             }
         }

@@ -28,12 +28,14 @@ impl Suite<'_, '_> {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);
         let alone = Case { weights: Some(weights.clone()), ..case.clone() };
-        let nan = vec![f64::NAN; width];
+        let nan = vec![f64::NAN; width.max(case.target_width)];
+        let (nan, no_target) = (&nan[..width], &nan[..case.target_width]);
         let among = Case {
             rows: case.rows + 2,
             width,
-            y: [&nan[..], &case.y, &nan].concat(),
-            values: [&nan[..], &case.values, &nan].concat(),
+            target_width: case.target_width,
+            y: [nan, &case.y, nan].concat(),
+            values: [no_target, &case.values, no_target].concat(),
             labels: case.labels.as_ref().map(|labels| [&[usize::MAX][..], labels, &[width]].concat()),
             weights: Some([&[0.0][..], &weights, &[0.0]].concat()),
         };
@@ -107,7 +109,7 @@ impl Suite<'_, '_> {
         let repeated = Case {
             rows: case.rows + 1,
             y: [&case.y[..case.width], &case.y].concat(),
-            values: [&case.values[..case.width], &case.values].concat(),
+            values: [&case.values[..case.target_width], &case.values].concat(),
             labels: case.labels.as_ref().map(|labels| [&labels[..1], labels].concat()),
             weights: Some(once.clone()),
             ..case.clone()

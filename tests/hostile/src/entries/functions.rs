@@ -8,9 +8,9 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
-        MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
-        log_softmax, softmax,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
+        SmoothL1, Target, log_softmax, softmax,
     },
     math,
     metrics::{
@@ -113,6 +113,28 @@ pub fn entries() -> Vec<Entry> {
                 let made = Focal::new(gamma).map(|l| l.reduction(r));
                 let made = if c.flag() { made.and_then(|l| l.alpha(alpha)) } else { made };
                 lost(c, made, gamma >= 0.0 && gamma.is_finite())
+            },
+        ),
+        entry(
+            4,
+            &[
+                "loss::GaussianNll::new",
+                "loss::GaussianNll::epsilon",
+                "loss::GaussianNll::reduction",
+                "loss::GaussianNll: Loss",
+                "loss::Loss::target_width",
+            ],
+            &[],
+            |c| {
+                let (r, epsilon) = (reduction(c), c.about(1e-6));
+                let loss = GaussianNll::new().reduction(r);
+                let loss = if c.flag() { loss.full() } else { loss };
+                let made = loss.epsilon(epsilon);
+                // Below such a floor the truth may be beyond the format.
+                if (0.0..1e-6).contains(&epsilon) {
+                    return made.map(|_| ()).map_err(Into::into);
+                }
+                lost(c, made, epsilon >= 0.0 && epsilon.is_finite())
             },
         ),
         entry(
@@ -311,7 +333,7 @@ fn evaluated<T: chainrule::Scalar, L: Loss<T>>(c: &mut Case, loss: &L) -> Verdic
     let n = c.length(y.len());
     let mut dy = c.values::<T>(n, Taste::Hostile);
     let classes: Vec<usize> = (0..c.length(rows)).map(|_| if c.once_in(4) { c.size() } else { c.few() }).collect();
-    let values: Vec<T> = c.slice(right);
+    let values: Vec<T> = c.slice(rows.saturating_mul(loss.target_width(width)));
     let target = if c.flag() { Target::Classes(&classes) } else { Target::Values(&values) };
     let weights = c.once_in(3).then(|| c.slice::<T>(rows));
     let _ = loss.total_weight(width, target, weights.as_deref());

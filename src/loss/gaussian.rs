@@ -1,0 +1,128 @@
+//! The loss of a mean and a variance.
+
+use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, values};
+use crate::{
+    error::{Error, require},
+    math,
+    scalar::{Scalar, scalar},
+};
+
+/// `½ ln 2π`.
+const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
+
+/// Negative log likelihood of a normal distribution whose mean μ and variance v are both outputs:
+/// `½ (ln v + (μ − t)²/v)` with `v = max(e^s, ε)`.
+///
+/// A row of outputs holds n means and then the n logarithms s of their variances, so its width is even; a row of
+/// targets has n values. A logarithm needs no activation that keeps it positive, and is exact where the variance is
+/// beyond the number format. The loss is `½ (s + z²)` with `z = (μ − t) e^(−s/2)`, which divides by nothing, and its
+/// gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, it does not depend on s, and
+/// `∂L/∂s` is 0.
+///
+/// With `var = exp(s)` the value and ∂L/∂μ are those of PyTorch's `GaussianNLLLoss`; where v > ε, its gradient is
+/// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The mean is over
+/// all means. Source: Nix & Weigend 1994, eq. 2.
+///
+/// ```
+/// use chainrule::loss::{GaussianNll, Loss, Target};
+/// // A mean of 3 with variance 4 for the target 1: ½ (ln 4 + 4/4).
+/// let (y, mut dy) = ([3.0, 4.0_f64.ln()], [0.0; 2]);
+/// let loss = GaussianNll::new().evaluate(2, &y, Target::Values(&[1.0]), None, &mut dy)?;
+/// assert!((loss - (2.0_f64.ln() + 0.5)).abs() < 1e-15);
+/// assert!((dy[0] - 0.5).abs() < 1e-15 && dy[1].abs() < 1e-15);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct GaussianNll {
+    full: bool,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+    reduction: Reduction,
+}
+
+impl Default for GaussianNll {
+    fn default() -> Self {
+        GaussianNll { full: false, epsilon: 1e-6, reduction: Reduction::Mean }
+    }
+}
+
+impl GaussianNll {
+    /// The mean over all means, with ε = 1e-6 and without the constant.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the constant `½ ln 2π` for each mean.
+    #[must_use]
+    pub fn full(self) -> Self {
+        GaussianNll { full: true, ..self }
+    }
+
+    /// Sets the floor ε of the variance; 0 is none.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless ε is finite and not negative.
+    pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
+        require(epsilon >= 0.0 && epsilon.is_finite(), "epsilon of GaussianNll", "finite and not negative", epsilon)?;
+        Ok(GaussianNll { epsilon, ..self })
+    }
+
+    /// Sets how the losses become one; the mean unless told otherwise.
+    #[must_use]
+    pub fn reduction(self, reduction: Reduction) -> Self {
+        GaussianNll { reduction, ..self }
+    }
+}
+
+/// The loss at a mean, the logarithm s of its variance and a target, and its derivatives by both.
+fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
+    let (half, below) = (scalar::<T>(0.5), s < floor);
+    let s = if below { floor } else { s };
+    let (off, inverse) = (mean - target, math::exp(-half * s));
+    // 0 · ∞: a mean that is right stays so, however small its variance.
+    let exact = off.is_zero() && inverse.is_infinite();
+    let z = if exact { off } else { off * inverse };
+    // Where z is infinite and s −∞, the square is the larger.
+    let value = if z.is_infinite() { z * z } else { half * (s + z * z) };
+    let of_mean = if exact { off } else { z * inverse };
+    (value, [of_mean, if below { T::zero() } else { half * (T::one() - z * z) }])
+}
+
+impl<T: Scalar> Loss<T> for GaussianNll {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let rows = RowsOf::check(width, y, row_weights, dy)?;
+        let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
+        require(width.is_multiple_of(2), what, expected, width as f64)?;
+        let n = width / 2;
+        let target = values("GaussianNll", target, rows.rows * n)?;
+        let share = rows.total(n).share(self.reduction)?;
+        let (floor, constant) = (scalar::<T>(libm::log(self.epsilon)), scalar::<T>(HALF_LN_TAU));
+        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+            let t = &target[row * n..][..n];
+            check_finite("targets", row * n, t)?;
+            let ((means, logs), (of_means, of_logs)) = (y.split_at(n), dy.split_at_mut(n));
+            for i in 0..n {
+                let (value, [of_mean, of_log]) = at(means[i], logs[i], t[i], floor);
+                mean.add(weight, if self.full { value + constant } else { value });
+                (of_means[i], of_logs[i]) = (share.of(weight, of_mean), share.of(weight, of_log));
+            }
+            Ok(())
+        })
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    fn target_width(&self, width: usize) -> usize {
+        width / 2
+    }
+}
