@@ -222,13 +222,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if best.is_empty() != (best_loss == f64::INFINITY) {
             return Err(refused(BEST_LOSS, "a number with best parameters, and ∞ without", best_loss));
         }
-        let whole = self.parameters().len() + self.workspace().buffers().len();
+        let [parameters, buffers, of_state] = self.kept();
+        let whole = parameters + buffers + of_state;
         if !best.is_empty() && best.len() != whole {
             return Err(mismatch(BEST, whole, best.len()));
         }
         if checkpoint.values == Values::Finite {
             require_sound(CARRIED, carried, false)?;
-            require_sound(BEST, best, false)?;
+            let (kept, state) = best.split_at(best.len().min(parameters + buffers));
+            require_sound(BEST, kept, false)?;
+            require_sound(BEST, state, true)?;
         }
         let (stopped, restored) = (flag(STOPPED)?, flag(RESTORED)?);
         if restored && best.is_empty() {

@@ -269,7 +269,7 @@ impl<T: Scalar> fmt::Debug for Model<T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// The trained model: the network with its present parameters.
+    /// The trained model: the network with the [result](Trainer::result) of the training.
     ///
     /// # Errors
     /// Those of [`Model::new`].
@@ -277,16 +277,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     where
         L: 'static,
     {
-        let (parameters, buffers) = (self.parameters().to_vec(), self.workspace().buffers().to_vec());
+        let (parameters, buffers) = (self.result().to_vec(), self.workspace().buffers().to_vec());
         Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
     }
 
-    /// A model of the present parameters, while training goes on: its network is built from the description.
+    /// A model of the present [result](Trainer::result), while training goes on: its network is built from the description.
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a part of your own; those of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
-        let model = Model::boxed(self.network().spec().build()?, self.parameters().to_vec())?;
+        let model = Model::boxed(self.network().spec().build()?, self.result().to_vec())?;
         model.with_buffers(self.workspace().buffers())
     }
 }

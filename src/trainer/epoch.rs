@@ -95,11 +95,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Exchanges the last parameters and buffers and those of the lowest validation loss.
+    /// Exchanges the last parameters, buffers and result and those of the lowest validation loss.
     fn exchange_best(&mut self) {
-        let (parameters, buffers) = self.best.split_at_mut(self.parameters.len());
+        let [_, buffers, state] = self.kept();
+        let (parameters, rest) = self.best.split_at_mut(self.parameters.len());
+        let (buffers, rest) = rest.split_at_mut(buffers);
         self.parameters.swap_with_slice(parameters);
         self.workspace.buffers_mut().swap_with_slice(buffers);
+        self.optimizer.state_mut()[..state].swap_with_slice(rest);
         self.progress.restored = !self.progress.restored;
     }
 
@@ -137,6 +140,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.best.clear();
             self.best.extend_from_slice(&self.parameters);
             self.best.extend_from_slice(self.workspace.buffers());
+            let [_, _, state] = self.kept();
+            self.best.extend_from_slice(&self.optimizer.state()[..state]);
         } else {
             self.progress.waited += 1;
             self.progress.stopped = self.progress.waited >= patience;

@@ -19,7 +19,7 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Loss and accuracy on `data`, with dropout disabled.
+    /// Loss and accuracy of the [result](Self::result) on `data`, with dropout disabled.
     ///
     /// # Errors
     /// [`DataRule::Width`] for data of another width than the network's input; [`Error::InvalidState`] for data without
@@ -113,9 +113,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let mut order = Vec::new();
         grow("the order of the samples", &mut order, data.samples())?;
         order.extend(0..data.samples());
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         for part in order.chunks(self.settings.batch_size) {
             batch.gather(data, part, per_step)?;
-            let y = self.workspace.infer(&self.parameters, batch.x(), batch.shape())?;
+            let y = self.workspace.infer(w, batch.x(), batch.shape())?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
@@ -147,7 +148,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
-        predict(&mut self.workspace, &self.parameters, data)
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
+        predict(&mut self.workspace, w, data)
     }
 
     /// [`predict`](Self::predict) into a buffer.
@@ -158,7 +160,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
-        predict_into(&mut self.workspace, &self.parameters, data, y)
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
+        predict_into(&mut self.workspace, w, data, y)
     }
 
     /// Refuses data of another width than the network's input, or without targets.

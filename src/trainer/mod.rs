@@ -68,7 +68,8 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) settings: TrainConfig,
     order: Vec<usize>,
     pub(crate) progress: Progress,
-    /// With patience: the parameters of the lowest validation loss or, where those are `restored`, the last ones.
+    /// With patience: parameters, buffers and, where the result is in it, optimizer state of the lowest validation loss
+    /// or, where those are `restored`, the last ones.
     pub(crate) best: Vec<T>,
 }
 
@@ -203,6 +204,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// The moving average of the parameters, where the transform keeps one.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
         self.optimizer.averaged_weights(self.workspace.blocks())
+    }
+
+    /// The weights that the training results in: [`parameters`](Self::parameters), unless the transform has others, as
+    /// [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) has. Evaluation, prediction and models take them.
+    pub fn result(&self) -> &[T] {
+        self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
+    }
+
+    /// The values of [`Self::best`], where there are any: parameters, buffers, and of the optimizer.
+    pub(crate) fn kept(&self) -> [usize; 3] {
+        let state = if self.optimizer.has_result(self.workspace.blocks()) { self.optimizer.state().len() } else { 0 };
+        [self.parameters.len(), self.workspace.buffers().len(), state]
     }
 
     /// The workspace: blocks, gradient, freezing.

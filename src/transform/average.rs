@@ -30,6 +30,17 @@ impl WeightAverage {
     }
 }
 
+/// `a ← a + fresh (new − a)`. A step that is too small for the average is kept in the rest, until that is large enough.
+#[inline(always)]
+pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T) {
+    let step = fresh * ((new - *a) - *rest) + *rest;
+    let sum = *a + step;
+    // What the sum lost (Knuth): exact, whichever is larger. Nothing is left of what is not finite.
+    let of_step = sum - *a;
+    let lost = (*a - (sum - of_step)) + (step - of_step);
+    (*a, *rest) = (sum, if lost.is_finite() { lost } else { T::zero() });
+}
+
 impl<T: Scalar> GradientTransform<T> for WeightAverage {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_decay("the decay of a weight average", self.decay)
@@ -61,13 +72,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         }
         let (fresh, (average, rest)) = (scalar::<T>(fresh), update.state.split_at_mut(n));
         for (new, (a, rest)) in new.zip(average.iter_mut().zip(rest)) {
-            // A step that is too small for the average is kept in the rest, until that is large enough.
-            let step = fresh * ((new - *a) - *rest) + *rest;
-            let sum = *a + step;
-            // What the sum lost (Knuth): exact, whichever is larger. Nothing is left of what is not finite.
-            let of_step = sum - *a;
-            let lost = (*a - (sum - of_step)) + (step - of_step);
-            (*a, *rest) = (sum, if lost.is_finite() { lost } else { T::zero() });
+            move_average(a, rest, new, fresh);
         }
         Ok(Outcome::Apply)
     }

@@ -58,6 +58,13 @@ macro_rules! chain {
                 let _ = rest;
                 found
             }
+            fn result<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+                let (found, rest) = (None, state);
+                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let found = found.or_else(|| self.$index.result(blocks, own));)+
+                let _ = rest;
+                found
+            }
             fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
                 let mut specs = Vec::new();
                 $(specs.extend(self.$index.spec(blocks));)+

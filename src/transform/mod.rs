@@ -21,6 +21,7 @@ mod penalty;
 mod radam;
 mod rmsprop;
 mod schedule;
+mod schedule_free;
 mod sgd;
 mod skip_non_finite;
 pub(crate) mod spec;
@@ -48,6 +49,7 @@ pub use penalty::Penalty;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use schedule::{ReduceOnPlateau, Schedule};
+pub use schedule_free::ScheduleFreeAdamW;
 pub use sgd::Sgd;
 pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
@@ -157,6 +159,7 @@ pub enum Outcome {
 /// | `on_metric` | does nothing | it adapts to a validation loss |
 /// | `clip_factor` | `None` | it shortens the gradient, and monitors shall know |
 /// | `averaged_weights` | `None` | its state holds an average of the parameters |
+/// | `result` | `None` | the weights to evaluate and to keep are not the parameters |
 /// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
 /// | `spec` | the name of the type | a checkpoint shall name its settings where they differ |
 #[diagnostic::on_unimplemented(
@@ -219,6 +222,15 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// # Panics
     /// As [`update`](Self::update).
     fn averaged_weights<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
+        None
+    }
+
+    /// The weights that the training results in, if they are in `state` and not the parameters: those of
+    /// [`ScheduleFreeAdamW`]. Trainers evaluate them, predict by them and make models of them.
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    fn result<'a>(&self, _blocks: &Blocks, _state: &'a [T]) -> Option<&'a [T]> {
         None
     }
 

@@ -197,4 +197,20 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
+    /// The weights that the training results in, where they are not the parameters: those of
+    /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` before the first step, too.
+    pub fn result(&self, blocks: &Blocks) -> Option<&[T]> {
+        self.check_state(blocks).ok().filter(|()| self.steps > 0)?;
+        self.transform.result(blocks, &self.state)
+    }
+
+    /// Whether there may be such weights for these blocks.
+    pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
+        self.transform.result(blocks, &self.state).is_some()
+    }
+
+    /// All memory of the transform, mutable.
+    pub(crate) fn state_mut(&mut self) -> &mut [T] {
+        &mut self.state
+    }
 }

@@ -127,6 +127,9 @@ macro_rules! forwarded {
             fn averaged_weights<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 $inner.averaged_weights(blocks, state)
             }
+            fn result<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+                $inner.result(blocks, state)
+            }
             fn spec(&$self, blocks: &Blocks) -> Vec<TransformSpec> {
                 $inner.spec(blocks)
             }

@@ -11,8 +11,8 @@ use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Member,
-        Muon, NAdam, Optimizer, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, Sgd,
-        SkipNonFinite, Update, WeightAverage,
+        Muon, NAdam, Optimizer, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW,
+        Sgd, SkipNonFinite, Update, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -30,6 +30,7 @@ fn with_epsilon<T: Scalar>(epsilon: f64) -> Vec<Box<dyn GradientTransform<T>>> {
         Box::new(RAdam::new(0.1).epsilon(epsilon)),
         Box::new(Adamax::new(0.1).epsilon(epsilon)),
         Box::new(Adadelta::new(0.1).epsilon(epsilon)),
+        Box::new(ScheduleFreeAdamW::new(0.1, 0.0).epsilon(epsilon)),
     ]
 }
 
@@ -251,6 +252,7 @@ fn transforms() -> Vec<Box<dyn GradientTransform<f64>>> {
         Box::new(ReduceOnPlateau::new(0.5, 0)),
         Box::new(RmsProp::new(0.1)),
         Box::new(Schedule::step(2, 0.5)),
+        Box::new(ScheduleFreeAdamW::new(0.1, 0.1)),
         Box::new(Sgd::new(0.1)),
         Box::new(SkipNonFinite::new()),
         Box::new(WeightAverage::new(0.9)),
@@ -266,7 +268,9 @@ fn member_of_a_chain_has_the_name_of_its_spec() {
         let mut members: Vec<Member> = Vec::new();
         transform.members(&mut |member| members.push(member));
         let specs = transform.spec(&blocks);
-        assert_eq!((members.len(), specs.len()), (1, 1), "{transform:?}");
+        // One that is an optimizer and an average has two places in a chain.
+        let places = if members[0].name == "ScheduleFreeAdamW" { 2 } else { 1 };
+        assert_eq!((members.len(), specs.len()), (places, 1), "{transform:?}");
         // A schedule's kind names its curve, too.
         let kind = specs[0].kind.split(" (").next().unwrap();
         assert_eq!(members[0].name, kind, "{transform:?}");

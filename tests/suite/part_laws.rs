@@ -1,7 +1,7 @@
 //! Every initializer, loss, transform and monitor keeps its laws, by the macros that users have.
 
 use chainrule::{
-    Error, Gate,
+    Error, Gate, Role,
     activation::{Gelu, Tanh},
     initializer::*,
     initializer_laws,
@@ -101,6 +101,22 @@ transform_laws!(lion, Lion::new(0.1), [RestsAtZero]);
 transform_laws!(lion_with_decay, Lion::new(0.1).decay(0.01));
 transform_laws!(muon, Muon::new(0.1, Adam::new(0.1)).decay(0.0), [RestsAtZero]);
 transform_laws!(muon_with_decay, Muon::new(0.1, Adam::new(0.1)).without_nesterov());
+transform_laws!(schedule_free, ScheduleFreeAdamW::new(0.1, 0.0), [RestsAtZero]);
+transform_laws!(
+    schedule_free_with_decay,
+    ScheduleFreeAdamW::new(0.1, 0.5).warm_up(2).roles(&[Role::Weight, Role::Recurrent, Role::Bias, Role::Gain]),
+    like: |g, m, t, w| {
+        // z, x, v and Σγ² of algorithm 1.
+        (m[0], m[1]) = if t == 0 { (w, w) } else { (m[0], m[1]) };
+        let gamma = 0.1 * (1.0 - 0.999f64.powi(t as i32 + 1)).sqrt() * ((t as f64 + 1.0) / 2.0).min(1.0);
+        m[2] = 0.999 * m[2] + 0.001 * g * g;
+        m[0] -= gamma * (g / (m[2].sqrt() + 1e-8) + 0.5 * w);
+        m[3] += gamma * gamma;
+        let c = gamma * gamma / m[3];
+        m[1] = (1.0 - c) * m[1] + c * m[0];
+        0.1 * m[0] + 0.9 * m[1] - w
+    }
+);
 transform_laws!(clip_value, ClipValue::new(1.0), [Shortens, Idempotent]);
 transform_laws!(clip_norm, ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent]);
 transform_laws!(clip_three_norm, ClipNorm::new(1.0).p(3.0), [Shortens, KeepsDirection, Idempotent]);

@@ -12,8 +12,8 @@ use chainrule::{
     recurrent::{Gru, Lstm},
     trainer::{Epoch, FitOptions, TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, GradientTransform, Outcome, Penalty, ReduceOnPlateau, Schedule, Sgd, SkipNonFinite,
-        WeightAverage,
+        Adam, AdamW, ClipNorm, GradientTransform, Outcome, Penalty, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd,
+        SkipNonFinite, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -306,6 +306,31 @@ fn the_average_of_the_weights() {
     assert!(found.iter().zip(&average).all(|(found, a)| (found - a).abs() < 1e-15));
     let plain = self::trainer(mlp(), Sgd::new(0.1), TrainConfig::default());
     assert_eq!(plain.averaged_parameters(), None);
+}
+
+#[test]
+fn schedule_free_average_is_evaluated_kept_and_put_into_a_model() {
+    let made = made();
+    let data = made.data();
+    let (x, y) = (values(3, 10 * 3), values(4, 10 * 2));
+    let other = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let settings = TrainConfig { epochs: 60, batch_size: 8, patience: Some(5), ..TrainConfig::default() };
+    let mut trainer = trainer(mlp(), ScheduleFreeAdamW::new(0.2, 0.0), settings);
+    assert_eq!(trainer.result(), trainer.parameters());
+    let epochs = trainer.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
+    assert!(trainer.stopped_early());
+    // What was validated is what is kept: to the bit, and by another network that is given the weights.
+    let least = epochs.iter().map(|epoch| epoch.validation.unwrap().loss).fold(f64::INFINITY, f64::min);
+    assert_eq!(trainer.evaluate(&other).unwrap().loss, least);
+    let kept = trainer.result().to_vec();
+    assert_eq!(trainer.averaged_parameters(), Some(&kept[..]));
+    assert_ne!(trainer.parameters(), &kept[..]);
+    let mut plain = self::trainer(mlp(), Sgd::new(0.1), TrainConfig::default());
+    plain.parameters_mut().copy_from_slice(&kept);
+    assert_eq!(plain.evaluate(&other).unwrap().loss, least);
+    assert_eq!(trainer.predict(&other).unwrap(), plain.predict(&other).unwrap());
+    assert_eq!(trainer.model().unwrap().parameters(), &kept[..]);
+    assert_eq!(trainer.into_model().unwrap().parameters(), &kept[..]);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use chainrule::{
     trainer::{Epoch, FitOptions, TrainConfig, Trainer},
     transform::{
         Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
-        ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Unordered, Update, WeightAverage,
+        ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage, Unordered, Update,
+        WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -425,6 +426,17 @@ fn chain_out_of_order_is_refused_with_the_right_order() {
             "Sgd, Schedule",
         ),
         (boxed((sgd(), Own(Stage::SkipNonFinite))), "Sgd, Own", "Own, Sgd"),
+        // Between its steps and its average nothing can stand.
+        (
+            boxed((ScheduleFreeAdamW::new(0.1, 0.0), Schedule::constant(1.0))),
+            "ScheduleFreeAdamW, its average, Schedule",
+            "ScheduleFreeAdamW, Schedule, its average",
+        ),
+        (
+            boxed((Schedule::constant(1.0), ScheduleFreeAdamW::new(0.1, 0.0))),
+            "Schedule, ScheduleFreeAdamW, its average",
+            "ScheduleFreeAdamW, Schedule, its average",
+        ),
     ] {
         assert_eq!(order(chain), (found.into(), expected.into()));
     }

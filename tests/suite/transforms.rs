@@ -6,9 +6,11 @@ use chainrule::{
     scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon, Optimizer, Outcome,
-        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage,
+        Update, WeightAverage,
     },
 };
+use half::f16;
 use proptest::prelude::*;
 
 /// A block of each role: 0 to 2, 2 to 4, 4 and 5.
@@ -360,6 +362,89 @@ fn muon_leaves_other_blocks_to_adam_and_splits_gates() {
     assert!(whole[8..].iter().zip(&adam).all(|(muon, adam)| (muon - adam).abs() <= 1e-16), "{whole:?} {adam:?}");
 }
 
+/// Algorithm 1 of the paper in `f64`, with Σγ² as it stands there: y and x after each step.
+fn schedule_free(w: [f64; 6], gradients: impl Fn(usize, &[f64; 6]) -> [f64; 6], steps: usize) -> Vec<[[f64; 6]; 2]> {
+    let (mut y, mut z, mut x, mut v, mut sum) = (w, w, w, [0.0; 6], 0.0);
+    let mut all = Vec::new();
+    for t in 1..=steps {
+        let g = gradients(t, &y);
+        let gamma = 0.05 * (1.0 - 0.99f64.powi(t as i32)).sqrt() * (t as f64 / 20.0).min(1.0);
+        sum += gamma * gamma;
+        let c = gamma * gamma / sum;
+        for i in 0..6 {
+            v[i] = 0.99 * v[i] + (1.0 - 0.99) * g[i] * g[i];
+            let decay = if i < 4 { 0.1 } else { 0.0 };
+            z[i] = z[i] - gamma * g[i] / (v[i].sqrt() + 1e-8) - gamma * decay * y[i];
+            x[i] = (1.0 - c) * x[i] + c * z[i];
+            y[i] = (1.0 - 0.9) * z[i] + 0.9 * x[i];
+        }
+        all.push([y, x]);
+    }
+    all
+}
+
+fn schedule_free_is_its_algorithm<T: Scalar>(allowed: f64) {
+    let start = [0.5, 1.0, -1.0, 2.0, -0.125, 1.0];
+    // Of a convex loss and noise that depends on the step alone.
+    let gradient = |t: usize, y: &[f64; 6]| core::array::from_fn(|i| y[i] - 0.25 + ((t * (i + 3)) as f64).sin());
+    let expected = schedule_free(start, gradient, 1000);
+    let (blocks, mut w) = (roles(), start.map(scalar::<T>));
+    let transform = ScheduleFreeAdamW::new(0.05, 0.1).betas(0.9, 0.99).warm_up(20);
+    let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+    assert_eq!(optimizer.result(&blocks), None, "before the first step");
+    for (t, [_, x]) in expected.iter().enumerate() {
+        // The gradient where the exact run is, or rounding would send the runs apart.
+        let at = if t == 0 { start } else { expected[t - 1][0] };
+        optimizer.step(&blocks, &mut w, &mut gradient(t + 1, &at).map(scalar::<T>), &mut ()).unwrap();
+        let found = [w.map(to_f64), core::array::from_fn(|i| to_f64(optimizer.result(&blocks).unwrap()[i]))];
+        for (found, expected) in found.iter().flatten().zip([&expected[t][0], x].into_iter().flatten()) {
+            assert!((found - expected).abs() <= allowed, "step {t}: {found} is not {expected}");
+        }
+    }
+    assert_eq!(optimizer.averaged_weights(&blocks), optimizer.result(&blocks));
+}
+
+#[test]
+fn schedule_free_over_a_thousand_steps_is_its_algorithm() {
+    schedule_free_is_its_algorithm::<f64>(1e-12);
+    schedule_free_is_its_algorithm::<f32>(2e-5);
+    // Half a unit of f16 below 2 is 5e-4, and its gradients are rounded.
+    schedule_free_is_its_algorithm::<f16>(2e-3);
+}
+
+/// Steps that f16 cannot add to a weight of 1 are not lost.
+#[test]
+fn schedule_free_in_half_precision_does_not_stall() {
+    let (blocks, mut w) = (roles(), [f16::ONE; 6]);
+    let transform = ScheduleFreeAdamW::new(1e-5, 0.0).betas(0.9, 0.0);
+    let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+    for _ in 0..10_000 {
+        optimizer.step(&blocks, &mut w, &mut [f16::ONE; 6], &mut ()).unwrap();
+    }
+    // z falls by 0.1, and the mean of a line is its middle.
+    let x = optimizer.result(&blocks).unwrap()[0].to_f64();
+    assert!((x - 0.95).abs() < 2e-3 && (w[0].to_f64() - 0.945).abs() < 2e-3, "{x} {}", w[0]);
+}
+
+#[test]
+fn schedule_free_takes_parameters_that_were_set() {
+    let (blocks, mut w, mut moved) = (roles(), [0.5; 6], [0.5; 6]);
+    let made = |w: &[f64; 6]| Optimizer::new(ScheduleFreeAdamW::new(0.1, 0.0), &blocks, w).unwrap();
+    let (mut optimizer, mut other) = (made(&w), made(&moved));
+    for step in 0..20 {
+        if step == 10 {
+            moved.iter_mut().for_each(|w| *w += 3.0);
+        }
+        let gradient = [1.0, -2.0, step as f64, 0.5, 0.0, 3.0];
+        optimizer.step(&blocks, &mut w, &mut gradient.clone(), &mut ()).unwrap();
+        other.step(&blocks, &mut moved, &mut gradient.clone(), &mut ()).unwrap();
+    }
+    let result = |optimizer: &Optimizer<f64, _>| optimizer.result(&blocks).unwrap().to_vec();
+    for (a, b) in w.iter().chain(&result(&optimizer)).zip(moved.iter().chain(&result(&other))) {
+        assert!((a + 3.0 - b).abs() < 1e-14, "{a} {b}");
+    }
+}
+
 /// An optimizer that states no rate.
 #[derive(Debug)]
 struct Unstated;
@@ -501,6 +586,7 @@ fn transforms() -> Vec<Box<dyn GradientTransform<f64>>> {
         Box::new((Adam::new(0.1), ReduceOnPlateau::new(0.5, 0))),
         Box::new((Penalty::elastic_net(0.1, 0.1), Sgd::new(0.1))),
         Box::new(AdamW::new(0.1, 0.1)),
+        Box::new(ScheduleFreeAdamW::new(0.1, 0.1)),
     ]
 }
 

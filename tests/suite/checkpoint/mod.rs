@@ -15,7 +15,10 @@ use chainrule::{
     loss::{MeanSquaredError, Target},
     recurrent::Lstm,
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::{Adam, ClipNorm, GradientTransform, ReduceOnPlateau, Schedule, Sgd, SkipNonFinite, WeightAverage},
+    transform::{
+        Adam, ClipNorm, GradientTransform, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite,
+        WeightAverage,
+    },
 };
 use std::{fs, path::Path};
 
@@ -84,6 +87,13 @@ fn momentum_resumes() {
 #[test]
 fn early_stopping_resumes() {
     resumes(|| (Adam::new(5e-2), WeightAverage::new(0.5)), Some(6));
+}
+
+#[test]
+fn schedule_free_resumes() {
+    resumes(|| ScheduleFreeAdamW::new(5e-2, 1e-2).warm_up(30), None);
+    // Its average overfits slowly: with a fast rate early stopping stops.
+    resumes(|| (ClipNorm::new(1.0), ScheduleFreeAdamW::new(0.5, 0.0)), Some(6));
 }
 
 #[test]

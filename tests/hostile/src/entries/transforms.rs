@@ -12,8 +12,8 @@ use chainrule::{
     to_f64,
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon,
-        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, Sgd,
-        SkipNonFinite, TransformSpec, Unordered, Update, WeightAverage,
+        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule,
+        ScheduleFreeAdamW, Sgd, SkipNonFinite, TransformSpec, Unordered, Update, WeightAverage,
     },
 };
 
@@ -71,7 +71,8 @@ fn steps<T: Scalar, G: GradientTransform<T>>(c: &mut Case, transform: G, legal: 
         }
         optimizer.on_metric(&blocks, c.real())?;
     }
-    let _ = (optimizer.averaged_weights(&blocks).map(<[T]>::len), optimizer.steps(), format!("{optimizer:?}"));
+    let _ = (optimizer.averaged_weights(&blocks).map(<[T]>::len), optimizer.result(&blocks).map(<[T]>::len));
+    let _ = (optimizer.steps(), format!("{optimizer:?}"));
     Ok(())
 }
 
@@ -221,6 +222,28 @@ pub fn entries() -> Vec<Entry> {
                     1 => stepped(c, RAdam::new(rate).betas(one, two).epsilon(epsilon), legal),
                     _ => stepped(c, Adamax::new(rate).betas(one, two).epsilon(epsilon), legal),
                 }
+            },
+        ),
+        entry(
+            4,
+            &[
+                "transform::ScheduleFreeAdamW::new",
+                "transform::ScheduleFreeAdamW::betas",
+                "transform::ScheduleFreeAdamW::epsilon",
+                "transform::ScheduleFreeAdamW::warm_up",
+                "transform::ScheduleFreeAdamW::roles",
+                "transform::ScheduleFreeAdamW: GradientTransform",
+                "transform::Optimizer::result",
+                "transform::GradientTransform::result",
+            ],
+            &[],
+            |c| {
+                let (rate, one, two, epsilon, by) =
+                    (c.real(), c.about(0.9), c.about(0.999), c.about(1e-8), c.about(0.1));
+                let legal = amount(rate) && decay(one) && decay(two) && small(epsilon) && amount(by);
+                let roles = [Role::Weight, Role::Bias];
+                let transform = ScheduleFreeAdamW::new(rate, by).betas(one, two).epsilon(epsilon);
+                stepped(c, transform.warm_up(c.word()).roles(&roles[..c.below(3)]), legal)
             },
         ),
         entry(
@@ -495,6 +518,7 @@ pub fn entries() -> Vec<Entry> {
                 "transform::RAdam: Deserialize",
                 "transform::Lion: Deserialize",
                 "transform::Muon: Deserialize",
+                "transform::ScheduleFreeAdamW: Deserialize",
                 "transform::ClipNorm: Deserialize",
                 "transform::ClipBlockNorm: Deserialize",
                 "transform::ClipValue: Deserialize",
@@ -504,7 +528,7 @@ pub fn entries() -> Vec<Entry> {
                 "transform::WeightAverage: Deserialize",
             ],
             &[],
-            |c| match c.below(19) {
+            |c| match c.below(20) {
                 0 => json(c, &Sgd::new(0.1)),
                 1 => json(c, &Adam::new(0.1)),
                 2 => json(c, &AdamW::new(0.1, 0.2)),
@@ -522,6 +546,7 @@ pub fn entries() -> Vec<Entry> {
                 15 => json(c, &RAdam::new(0.1)),
                 16 => json(c, &Lion::new(0.1)),
                 17 => json(c, &Muon::new(0.1, Adam::new(0.1))),
+                18 => json(c, &ScheduleFreeAdamW::new(0.1, 0.1)),
                 11 => json(c, &Unordered((SkipNonFinite::new(), Sgd::new(0.1)))),
                 _ => json(c, &WeightAverage::new(0.1)),
             },

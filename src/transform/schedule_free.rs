@@ -1,0 +1,215 @@
+//! Schedule-free AdamW.
+
+use super::{
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    average::move_average,
+    check_amount, check_decay, check_epsilon, check_rate, matrices, ratio,
+    wide::{Wide, slots},
+};
+use crate::{
+    block::{Blocks, Role},
+    error::Error,
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{vec, vec::Vec};
+
+/// AdamW that needs no schedule and no end of training: steps z, their average x, and parameters between the two.
+///
+/// The gradient g is that at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`:
+/// `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`, where `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)` and
+/// `c = γ²/Σγ²` over all steps so far. Source: Defazio et al. 2024, algorithm 1.
+///
+/// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
+/// stopping and the models of a trainer take it ([`result`](GradientTransform::result)). The running statistics of a
+/// [`BatchNorm`](crate::layer::BatchNorm) are those at y. Being an optimizer and an average, it refuses what scales
+/// its update: a [`Schedule`](super::Schedule), or rates of blocks. A parameter that was set from outside takes its z
+/// and x along at the next step. In formats narrower than `f32`, x, z and √v are kept with the digits of `f32`.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Optimizer, ScheduleFreeAdamW}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(ScheduleFreeAdamW::new(0.1, 0.0).warm_up(10), &blocks, &w)?;
+/// for _ in 0..400 {
+///     let mut gradient = w;
+///     optimizer.step(&blocks, &mut w, &mut gradient, &mut ())?;
+/// }
+/// assert!(optimizer.result(&blocks).unwrap()[0].abs() < 0.05);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ScheduleFreeAdamW {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    decay: f64,
+    warm_up: u64,
+    roles: Vec<Role>,
+}
+
+impl ScheduleFreeAdamW {
+    /// The rate η and the decay λ, with β = 0.9, 0.999, ε = 1e-8 and no warm-up.
+    ///
+    /// The paper's rates are 1 to 10 times those of AdamW with a schedule, and it warms up over some 5 % of the steps.
+    pub fn new(rate: f64, decay: f64) -> Self {
+        ScheduleFreeAdamW { rate, betas: [0.9, 0.999], epsilon: 1e-8, decay, warm_up: 0, roles: matrices() }
+    }
+
+    /// Sets β₁, the part of x in the parameters, and β₂; at least 0 and below 1.
+    #[must_use]
+    pub fn betas(self, first: f64, second: f64) -> Self {
+        ScheduleFreeAdamW { betas: [first, second], ..self }
+    }
+
+    /// Sets ε, not negative.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        ScheduleFreeAdamW { epsilon, ..self }
+    }
+
+    /// Sets the number of steps over which the rate grows to η.
+    #[must_use]
+    pub fn warm_up(self, steps: u64) -> Self {
+        ScheduleFreeAdamW { warm_up: steps, ..self }
+    }
+
+    /// Sets the roles of the blocks that decay.
+    #[must_use]
+    pub fn roles(self, roles: &[Role]) -> Self {
+        ScheduleFreeAdamW { roles: roles.to_vec(), ..self }
+    }
+
+    /// γ/η of the step t, counted from 1.
+    fn factor(&self, t: f64) -> f64 {
+        libm::sqrt(1.0 - libm::pow(self.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
+    }
+
+    /// c of a step from that of the step before, whose Σγ² was γ²/c.
+    fn weight(&self, step: u64, before: f64) -> f64 {
+        let t = step as f64 + 1.0;
+        let [last, now] = [t - 1.0, t].map(|t| self.factor(t) * self.factor(t));
+        if step == 0 { 1.0 } else { now / (last / before + now) }
+    }
+
+    /// `(g, y, z, v) ↦ (z, v)`, with decay or without.
+    fn rule<T: Scalar>(&self, step: u64, decays: bool) -> impl Fn(T, T, T, T) -> (T, T) + use<T> {
+        let second = self.betas[1];
+        let decay = if decays { self.decay } else { 0.0 };
+        let [b2, a2, epsilon, decay] = [second, 1.0 - second, self.epsilon, decay].map(scalar::<T>);
+        let rate = scalar::<T>(self.rate * self.factor(step as f64 + 1.0));
+        move |g, y, z, v| {
+            let v = b2 * v + a2 * g * g;
+            let decayed = if decay.is_zero() { T::zero() } else { decay * y };
+            (z - rate * (ratio(g, v.sqrt() + epsilon) + decayed), v)
+        }
+    }
+}
+
+/// Values of `T` that hold one value of x: in wide formats it and what rounding left over.
+fn slots_of_x<T: Scalar>() -> usize {
+    slots::<T>().max(2)
+}
+
+/// By how much a parameter was set from outside: what rounding cannot have made of y.
+fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
+    let (off, size) = (w - y, to_f64(w).abs().max(to_f64(y).abs()).max(least));
+    if to_f64(off).abs() > 4.0 * epsilon * size { off } else { S::zero() }
+}
+
+impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the first beta of ScheduleFreeAdamW", self.betas[0])?;
+        check_decay("the second beta of ScheduleFreeAdamW", self.betas[1])?;
+        check_epsilon::<T>("epsilon of ScheduleFreeAdamW", self.epsilon)?;
+        check_amount::<T>("the weight decay of ScheduleFreeAdamW", self.decay)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// An optimizer and an average: nothing that scales the update has a place before or after both.
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::of::<Self>(Stage::Optimizer));
+        visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
+    }
+
+    /// x and what rounding left of it, z and v (in narrow formats its root) one after the other, and c.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+        let n = w.len();
+        state[..n].copy_from_slice(w);
+        state[slots_of_x::<T>() * n..][..n].copy_from_slice(w);
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (n, trained) = (update.blocks.parameters(), update.trained());
+        let Update { w, gradient, state, step, .. } = update;
+        let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
+        let (z, rest) = rest.split_at_mut(slots::<T>() * n);
+        let (v, c) = rest.split_at_mut(slots::<T>() * n);
+        let mut c = Wide::new(c, 1);
+        let weight = self.weight(step, c.get(0));
+        c.set(0, weight);
+        let (of_z, epsilon, least) = (1.0 - self.betas[0], to_f64(T::epsilon()), to_f64(T::min_positive_value()));
+        for (block, range) in trained {
+            let decays = self.decay > 0.0 && self.roles.contains(&block.role);
+            if slots::<T>() > 1 {
+                let rule = self.rule::<f64>(step, decays);
+                let (mut x, mut z, mut root) = (Wide::new(&mut *x, n), Wide::new(&mut *z, n), Wide::new(&mut *v, n));
+                for i in range {
+                    let parameter = to_f64(w[i]);
+                    let between = |x: f64, z: f64| x + of_z * (z - x);
+                    let off = moved(parameter, between(x.get(i), z.get(i)), epsilon, least);
+                    let (average, before, second) = (x.get(i) + off, z.get(i) + off, root.get(i) * root.get(i));
+                    let (next, second) = rule(to_f64(gradient[i]), parameter, before, second);
+                    let average = average + weight * (next - average);
+                    x.set(i, average);
+                    z.set(i, next);
+                    root.set(i, libm::sqrt(second));
+                    gradient[i] = scalar(between(average, next) - parameter);
+                }
+                continue;
+            }
+            let rule = self.rule::<T>(step, decays);
+            let (of_z, weight, (x, lost)) = (scalar::<T>(of_z), scalar::<T>(weight), x.split_at_mut(n));
+            let between = |x: T, z: T| x + of_z * (z - x);
+            for i in range {
+                let off = moved(w[i], between(x[i], z[i]), epsilon, least);
+                (x[i], z[i]) = (x[i] + off, z[i] + off);
+                (z[i], v[i]) = rule(gradient[i], w[i], z[i], v[i]);
+                move_average(&mut x[i], &mut lost[i], z[i], weight);
+                gradient[i] = between(x[i], z[i]) - w[i];
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+
+    fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        state.get(..blocks.parameters())
+    }
+
+    fn result<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        self.averaged_weights(blocks, state)
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
+        Some(self.rate * self.factor(step as f64 + 1.0))
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        let spec = TransformSpec::new("ScheduleFreeAdamW", GradientTransform::<T>::state_len(self, blocks));
+        let spec = spec.layout("x, z, v, weight").setting("rate", self.rate).setting("betas", self.betas);
+        let spec = spec.setting("epsilon", self.epsilon).setting("decay", self.decay);
+        vec![spec.setting("warm-up", self.warm_up).setting("roles", &self.roles)]
+    }
+}
