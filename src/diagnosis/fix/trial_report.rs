@@ -21,7 +21,7 @@ pub struct TrialOutcome {
 }
 
 impl TrialOutcome {
-    /// The median of the losses.
+    /// The median of the losses; of an even number, the higher of the two in the middle.
     pub fn median(&self) -> f64 {
         self.losses.get(self.losses.len() / 2).copied().unwrap_or(f64::INFINITY)
     }
@@ -60,20 +60,24 @@ impl TrialReport {
     }
 }
 
-/// A line for each outcome: median loss, spread, name.
+/// The best fix; then a line for each outcome, the lowest loss first: median, spread, name.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = self.baseline.curve.len();
         let seeds = self.baseline.losses.len();
+        write!(f, "trial of {steps} steps, {seeds} seeds; ")?;
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
-            Some(best) => write!(f, "trial of {steps} steps, {seeds} seeds: {} helped most", best.name)?,
-            None => write!(f, "trial of {steps} steps, {seeds} seeds: none helped")?,
+            Some(best) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
+            None => write!(f, "none helped")?,
         }
+        write!(f, "\n  loss after it: median [lowest, highest]")?;
         let line = |outcome: &TrialOutcome| {
             let [low, high] = outcome.spread();
-            format!("\n  loss {:.3e} [{low:.3e}, {high:.3e}]  {}", outcome.median(), outcome.name).replace("inf", "∞")
+            format!("\n  {:.3e} [{low:.3e}, {high:.3e}]  {}", outcome.median(), outcome.name).replace("inf", "∞")
         };
-        for outcome in self.outcomes.iter().chain([&self.baseline]) {
+        let better = self.outcomes.partition_point(|outcome| outcome.median() <= self.baseline.median());
+        let (better, worse) = self.outcomes.split_at(better);
+        for outcome in better.iter().chain([&self.baseline]).chain(worse) {
             f.write_str(&line(outcome))?;
         }
         for name in &self.untried {
