@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench long_sequence -- [STEPS] [full | last | each]` trains two steps on a workspace: on the full
 //! pass, or on a checkpointed layer with a loss at the last step or at each. It prints the time of a step, the peak
-//! resident memory, if the system reports it, and the smallest memory that the full pass must keep: inputs, gates, cells
-//! and hidden states.
+//! resident memory, if the system reports it, and the smallest memory that the full pass must keep: inputs, gates,
+//! cells and hidden states.
 
 use chainrule::{
     BatchShape, Error,

@@ -155,7 +155,7 @@ impl<'a> Diagnosis<'a> {
         let steps = x.len() / width;
         require_length("the inputs of a trajectory", steps.max(1) * width, x.len())?;
         let (shape, mut seen) = (BatchShape::sequences(1, steps), Entering(Vec::new()));
-        Workspace::new(network, shape)?.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
+        Workspace::new(network, shape)?.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
         let (blocks, mut trajectories) = (Blocks::collect(|visit| network.blocks(visit)), Vec::new());
         for (path, part) in self.node.parts() {
             let LayerSpec::Recurrent { cell, .. } = part else { continue };

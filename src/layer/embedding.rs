@@ -107,6 +107,7 @@ impl ListedLayer for Embedding {
     }
 
     fn check(&self) -> Result<(), Error> {
+        require(self.vocabulary > 0, "the vocabulary of an embedding", "at least 1", 0.0)?;
         let below = self.padding.is_none_or(|padding| padding < self.vocabulary);
         let found = self.padding.unwrap_or(0) as f64;
         require(below, "the padding index of an embedding", "below the vocabulary", found)

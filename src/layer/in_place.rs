@@ -9,8 +9,8 @@ const WINDOW: usize = 1 << 14;
 
 /// A step `w ← w + u(g)` of an element-wise chain, for the parameters of a layer. Sealed: only a workspace makes one.
 pub struct InPlaceStep<'a, T> {
-    /// The rate η of plain gradient descent, `w ← w − η g`; not read where there is a chain. Beside the chain and not
-    /// in place of it: a step is copied for each layer, and a union would be read back wider than it was written.
+    /// The rate η of plain gradient descent, `w ← w − η g`; not read where there is a chain. Beside the chain and
+    /// not in place of it: a step is copied for each layer, and a union would be read back wider than it was written.
     rate: T,
     chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,
     /// Where the parameters of the layer begin in those of the network.

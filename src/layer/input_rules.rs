@@ -70,6 +70,7 @@ impl InputRules {
         // Whole numbers up to 2/ε are exact.
         let exact = vocabulary.saturating_sub(1) as f64 <= 2.0 / to_f64(T::epsilon());
         let what = "the vocabulary of an embedding";
+        require(vocabulary > 0, what, "at least 1", 0.0)?;
         require(exact, what, "so small that the number format represents each index", vocabulary as f64)?;
         match source {
             Source::Input => self.vocabulary = Some(self.vocabulary.unwrap_or(vocabulary).min(vocabulary)),

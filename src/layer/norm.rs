@@ -133,7 +133,7 @@ macro_rules! norm {
                 changed.check().map(|()| changed)
             }
 
-            /// Leaves the learned gain and bias out.
+            /// Leaves the learned gain out, and the bias where there is one.
             #[must_use]
             pub fn without_affine(self) -> Self {
                 $name { affine: false, ..self }

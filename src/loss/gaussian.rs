@@ -15,13 +15,13 @@ const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 ///
 /// A row of outputs holds n means and then the n logarithms s of their variances, so its width is even; a row of
 /// targets has n values. A logarithm needs no activation that keeps it positive, and is exact where the variance is
-/// beyond the number format. The loss is `½ (s + z²)` with `z = (μ − t) e^(−s/2)`, which divides by nothing, and its
-/// gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, it does not depend on s, and
-/// `∂L/∂s` is 0.
+/// beyond the number format. The loss is `½ (s + z²)` with `z = (μ − t) e^(−s/2)`, which divides by nothing, and
+/// its gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, it does not
+/// depend on s, and `∂L/∂s` is 0.
 ///
 /// With `var = exp(s)` the value and ∂L/∂μ are those of PyTorch's `GaussianNLLLoss`; where v > ε, its gradient is
-/// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The mean is over
-/// all means. Source: Nix & Weigend 1994, eq. 2.
+/// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The
+/// mean is over all means. Source: Nix & Weigend 1994, eq. 2.
 ///
 /// ```
 /// use chainrule::loss::{GaussianNll, Loss, Target};

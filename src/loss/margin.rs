@@ -67,7 +67,7 @@ impl<T: Scalar> Loss<T> for MultiMargin {
         let total = rows.total(1);
         let term = if self.squared { self.margin * self.margin } else { self.margin };
         let loss = if self.reduction == Reduction::Sum { total.to_f64() * term } else { term };
-        let expected = "such that the loss at equal outputs is finite in the number format of the network";
+        let expected = "such that twice the loss at equal outputs is finite in the number format of the network";
         let in_format = margin.is_finite() && loss <= 0.5 * to_f64(T::max_value());
         require(in_format, "the margin of MultiMargin", expected, self.margin)?;
         let share = total.share(self.reduction)?;

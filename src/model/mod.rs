@@ -48,7 +48,7 @@ use crate::{
     loss::{Loss, softmax},
     metrics::predicted_classes,
     network::summary,
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
@@ -98,9 +98,13 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` are as many as those of a
-    /// [workspace](crate::workspace::Workspace::buffers) for the network.
+    /// [workspace](crate::workspace::Workspace::buffers) for the network; [`Error::NonFinite`] for a value that is not
+    /// finite.
     pub fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
         require_length("buffers", self.buffers.len(), buffers.len())?;
+        if let Some(index) = buffers.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NonFinite { what: "buffers", index, found: to_f64(buffers[index]) });
+        }
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }
 
@@ -281,7 +285,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
     }
 
-    /// A model of the present [result](Trainer::result), while training goes on: its network is built from the description.
+    /// A model of the present [result](Trainer::result), while training goes on: its network is built from the
+    /// description.
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a part of your own; those of [`Model::new`].

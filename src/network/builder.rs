@@ -201,7 +201,8 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, whose memory grows with √T or less.
+    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, which keeps few of the values of T
+    /// steps, about √T of them with [`CheckpointInterval::SquareRoot`].
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))

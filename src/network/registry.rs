@@ -144,8 +144,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds an initializer: `build` makes it from its [`Initializer::settings`]. A network that is not initialized
-    /// again needs none.
+    /// Adds an initializer: `build` makes it from its [`Initializer::settings`].
     #[must_use]
     pub fn initializer<I: Initializer + 'static>(
         mut self,

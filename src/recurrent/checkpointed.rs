@@ -33,7 +33,8 @@ pub enum CheckpointInterval {
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
 /// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
 ///
-/// An interval is rounded up to whole blocks of steps, in which the backward pass adds dW: at least 128 rows.
+/// An interval is rounded up to whole blocks of steps, in which the backward pass adds dW: as many
+/// steps as have about 128 rows or more, and at least one.
 ///
 /// The layers are recurrent ones that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A

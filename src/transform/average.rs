@@ -30,7 +30,8 @@ impl WeightAverage {
     }
 }
 
-/// `a ← a + fresh (new − a)`. A step that is too small for the average is kept in the rest, until that is large enough.
+/// `a ← a + fresh (new − a)`. A step that is too small for the average is kept in the rest, until that is large
+/// enough.
 #[inline(always)]
 pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T) {
     let step = fresh * ((new - *a) - *rest) + *rest;

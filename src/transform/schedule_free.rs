@@ -16,8 +16,9 @@ use alloc::{vec, vec::Vec};
 /// AdamW that needs no schedule and no end of training: steps z, their average x, and parameters between the two.
 ///
 /// The gradient g is that at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`:
-/// `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`, where `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)` and
-/// `c = γ²/Σγ²` over all steps so far. Source: Defazio et al. 2024, algorithm 1.
+/// `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`, where
+/// `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)` and `c = γ²/Σγ²` over all steps so far. Source: Defazio et al.
+/// 2024, algorithm 1.
 ///
 /// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
 /// stopping and the models of a trainer take it ([`result`](GradientTransform::result)). The running statistics of a

@@ -213,10 +213,12 @@ impl<T: Scalar> Memory<T> {
         self.check_shape(shape)?;
         require_length("parameters", self.dims.parameters, w.len())?;
         require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
-        self.rules.check_rows(network, shape, mode)?;
         let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
             Some(last) => last,
-            None => self.size(network, shape, mode)?,
+            None => {
+                self.rules.check_rows(network, shape, mode)?;
+                self.size(network, shape, mode)?
+            }
         };
         if self.starts_from_state {
             require_length("state", pass.values[2], self.state.len())?;

@@ -4,8 +4,9 @@ use chainrule::{
     BatchShape, Blocks, Error, Layer, Scalar,
     activation::Tanh,
     dataset::{Batch, Dataset},
-    layer::{Backward, Dims, Forward, LayerNorm, Linear, RmsNorm, Sequential, initialize},
+    layer::{Backward, Dims, Embedding, Forward, LayerNorm, Linear, RmsNorm, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Reduction, Target},
+    model::Model,
     recurrent::Lstm,
     to_f64,
     trainer::{TrainConfig, Trainer},
@@ -315,4 +316,28 @@ fn clipped_gradients_are_numbers<T: Scalar>() {
 fn gradient_clipped_at_the_edges_of_the_format_stays_finite() {
     clipped_gradients_are_numbers::<f32>();
     clipped_gradients_are_numbers::<f64>();
+}
+
+#[test]
+fn embedding_without_vectors_is_refused() {
+    let refused = |layer: Embedding| {
+        let network = Sequential::<f32>::input(1).layer(layer).build()?;
+        Workspace::new(&network, BatchShape::batch(1)).map(drop)
+    };
+    for layer in [Embedding::new(0, 3), Embedding::new(0, 3).columns(1)] {
+        let error = refused(layer).unwrap_err();
+        assert!(matches!(error, Error::Parameter { .. }), "{error}");
+    }
+    assert!(refused(Embedding::new(1, 3)).is_ok());
+}
+
+#[test]
+fn model_buffers_that_are_not_finite_are_refused() {
+    let network = Sequential::<f32>::input(2).batch_norm().build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    for wrong in [f32::NAN, f32::INFINITY] {
+        let model = Model::new(network.spec().build::<f32>().unwrap(), w.clone()).unwrap();
+        let error = model.with_buffers(&[0.0, 0.0, 1.0, wrong]);
+        assert!(matches!(error, Err(Error::NonFinite { what: "buffers", index: 3, .. })), "{error:?}");
+    }
 }

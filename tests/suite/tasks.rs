@@ -6,7 +6,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Trial, fix::shaped_slope, suggest_fixes},
     initializer::{ByGate, Constant, Zeros},
-    layer::{Dropout, Sequential, Softmax, initialize},
+    layer::{Dropout, Merge, Sequential, Softmax, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::{Normals, generator, shuffle},
@@ -107,6 +107,12 @@ fn softmax_before_a_cross_entropy_is_squashed_outputs() -> Result<(), Error> {
     let reports =
         [before(&sigmoid, &data[0], &MeanSquaredError::new())?, before(&plain, &data[1], &CrossEntropy::new())?];
     assert!(reports.iter().all(Report::is_healthy), "{reports:?}");
+    // A branch that squashes does not bound the sum of branches.
+    let far: Vec<f32> = targets.iter().map(|target| 30.0 * target).collect();
+    let sum = Sequential::<f32>::input(WIDTH)
+        .parallel(Merge::Sum, |all| all.branch(|branch| branch.linear(1)).branch(|branch| branch.linear(1).tanh()));
+    let report = before(&sum.build()?, &Dataset::rows(WIDTH, &x, Target::Values(&far))?, &MeanSquaredError::new())?;
+    assert!(report.findings.iter().all(|finding| finding.cause != Cause::SquashedOutputs), "{report}");
     Ok(())
 }
 

@@ -257,6 +257,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let (network, parameters) = match &fix.change {
             Change::Unfreeze(_) | Change::WithoutDecay if !is_set => return Ok(None),
             Change::Shuffle if !self.in_order => return Ok(None),
+            // The outputs are not all of the scale of the targets, as where they hold variances too.
+            Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
+                return Ok(None);
+            }
             Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) | Change::WithoutDecay => {
                 let Some(fixed) = fix.apply::<T>(network, w, seed)? else { return Ok(None) };
                 (fixed.network, fixed.parameters)

@@ -43,7 +43,7 @@ pub(super) fn find<T: Scalar>(
     per_step: bool,
     mut rows: Rows<'_, T>,
 ) -> Result<Option<Outlier>, Error> {
-    let ragged = samples.iter().any(|&sample| data.length(sample) != data.steps());
+    let ragged = (0..data.samples()).any(|sample| data.length(sample) != data.steps());
     let of_inputs = largest(data.inputs().len() / data.samples(), data.inputs()).map(|found| (found, false));
     let of_targets = match data.targets() {
         Some(Target::Values(values)) => largest(values.len() / data.samples(), values).map(|found| (found, true)),

@@ -16,7 +16,7 @@ impl<T: Scalar> Sequential<T> {
     pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
-        let (shape, mode) = (ctx.shape, ctx.mode);
+        let (shape, mode) = (ctx.shape, ctx.mode.saving());
         if self.links.is_empty() {
             if let Some(dx) = first_dx {
                 dx.copy_from_slice(dy);

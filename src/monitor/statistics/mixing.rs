@@ -2,7 +2,7 @@
 
 use super::RunningMoments;
 use crate::scalar::{Scalar, to_f64};
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// The gradient of the loss with respect to the outputs, by rows, within batches and between them.
 ///
@@ -33,21 +33,22 @@ impl Default for Mixing {
 }
 
 impl Mixing {
-    /// Receives `rows` rows of ∂L/∂y, and their norm.
+    /// Receives `rows` rows of ∂L/∂y, and their norm. Only the largest batches count: a mean over rows gives each
+    /// row of a smaller one more weight.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
-        let width = dy.len() / rows.max(1);
-        if rows < 2 || width == 0 || !norm.is_finite() {
+        let (width, count) = (dy.len() / rows.max(1), rows as f64);
+        if self.mean.len() != width {
+            *self = Mixing { mean: vec![0.0; width], sum: vec![0.0; width], ..Mixing::default() };
+        }
+        if rows < 2 || width == 0 || !norm.is_finite() || count < self.rows {
             return;
         }
-        if self.mean.len() != width {
-            *self = Mixing::default();
-            self.mean.resize(width, 0.0);
-            self.sum.resize(width, 0.0);
+        if count > self.rows {
+            let [between, within] = [RunningMoments::forgetting(KEEP); 2];
+            (self.between, self.within, self.batches) = (between, within, 0);
         }
-        let count = rows as f64;
         self.sum.fill(0.0);
         for row in dy.chunks_exact(width) {
-            // A mean over rows divides each by their number; batches of other sizes then have the same scale.
             self.sum.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += to_f64(dy));
         }
         let (mut apart, mut square) = (0.0, 0.0);
@@ -100,5 +101,20 @@ mod tests {
         }
         let [mixed, sorted] = [mixed, sorted].map(|mixing| mixing.correlation().unwrap());
         assert!(mixed < 0.1 && sorted > 0.5, "{mixed} {sorted}");
+    }
+    /// The mean of a loss gives each row of a smaller batch more weight: the last one of an epoch does not count.
+    #[test]
+    fn smaller_batches_make_no_correlation() {
+        let (mut mixing, mut state) = (Mixing::default(), 1_u64);
+        for rows in [32, 32, 2].into_iter().cycle().take(90) {
+            let mut row = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (-5.0 + (state >> 40) as f32 / (1 << 23) as f32 - 1.0) / rows as f32
+            };
+            let dy: Vec<f32> = (0..rows).map(|_| row()).collect();
+            mixing.push(&dy, rows, dy.iter().map(|&dy| f64::from(dy) * f64::from(dy)).sum::<f64>().sqrt());
+        }
+        let correlation = mixing.correlation().unwrap();
+        assert!(correlation < 0.1, "{correlation}");
     }
 }

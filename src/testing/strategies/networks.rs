@@ -37,7 +37,7 @@ pub struct Limits {
 impl Limits {
     /// The caps: a strategy draws nothing larger.
     pub const MOST: Limits =
-        Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 10, steps: 1 << 10 };
+        Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 8, steps: 1 << 8 };
 
     /// These limits, each at most that of [`MOST`](Self::MOST).
     pub(super) fn capped(self) -> Self {

@@ -217,6 +217,7 @@ pub fn entries() -> Vec<Entry> {
                 "recurrent::Checkpointed::new",
                 "recurrent::Checkpointed::within",
                 "recurrent::Checkpointed: Layer",
+                "recurrent::CheckpointInterval {}",
                 "recurrent::CheckpointInterval: Deserialize",
                 "network::Builder::checkpointed",
             ],

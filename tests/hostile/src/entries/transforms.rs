@@ -243,7 +243,8 @@ pub fn entries() -> Vec<Entry> {
                 let legal = amount(rate) && decay(one) && decay(two) && small(epsilon) && amount(by);
                 let roles = [Role::Weight, Role::Bias];
                 let transform = ScheduleFreeAdamW::new(rate, by).betas(one, two).epsilon(epsilon);
-                stepped(c, transform.warm_up(c.word()).roles(&roles[..c.below(3)]), legal)
+                let transform = transform.warm_up(c.word()).roles(&roles[..c.below(3)]);
+                stepped(c, transform, legal)
             },
         ),
         entry(
