@@ -67,7 +67,7 @@ pub struct PredictedLink {
 /// | activation | `A_l = ½ log10 E φ′(√q_l z)²` |
 /// | residual `x + s f(x)` | `½ log10(1 + s²χ_f)` in total, χ_f the branch's squared gain |
 /// | LayerNorm, RmsNorm | `−log10 σ`, σ² the row's variance or mean square |
-/// | BatchNorm | `−log10 σ`, σ² the variance of a unit over many rows: `σ_w² Var φ` after weights and an activation |
+/// | BatchNorm | `−log10 σ`, σ² the variance of a unit over rows: `σ_w² Var φ` after weights and activation |
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
