@@ -300,7 +300,7 @@ fn arguments_of_an_activation_find_a_bound_wrong_by_a_millionth() {
 
 #[test]
 fn networks_drawn_keep_the_laws() {
-    let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
+    let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let accused = runner.run(&(networks(Limits::default()), any::<u64>()), |(node, seed)| {
