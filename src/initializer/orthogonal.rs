@@ -1,6 +1,6 @@
 //! Matrices with orthonormal rows or columns.
 
-use super::{Initializer, InitializerKind, Shape};
+use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::random::Normals;
 use crate::{
     error::{Error, require},
@@ -51,10 +51,8 @@ impl Initializer for Orthogonal {
                 }
             }
         }
-        for value in values {
-            *value *= self.gain;
-        }
-        Ok(())
+        values.iter_mut().for_each(|value| *value *= self.gain);
+        check_finite("orthogonal initializer", values)
     }
 
     fn variance(&self, shape: Shape) -> Option<f64> {
