@@ -232,7 +232,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             "--reports" => reports = true,
             _ => {
                 return Err(format!(
-                    "{word}: expected --seed N, --cases N, --draw N, --field, --only NAME, --reports, --verbose or --short"
+                    "{word}: expected --seed N, --cases N, --draw N, --field, --only NAME, --reports, --verbose or \
+                     --short"
                 )
                 .into());
             }

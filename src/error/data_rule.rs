@@ -62,8 +62,8 @@ pub enum DataRule {
     },
     /// An input that is no index of an [`Embedding`](crate::layer::Embedding).
     #[error(
-        "the input of sample {sample}{}, column {column} is {found}, but an Embedding takes whole numbers from 0 to {}; \
-         correct the index, or enlarge the vocabulary",
+        "the input of sample {sample}{}, column {column} is {found}, but an Embedding takes whole numbers from 0 \
+         to {}; correct the index, or enlarge the vocabulary",
         step.map_or_else(String::new, |step| alloc::format!(", step {step}")),
         vocabulary.saturating_sub(1)
     )]

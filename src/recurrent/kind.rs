@@ -67,7 +67,11 @@ macro_rules! kinds {
             }
 
             /// Calls `visitor` with the typed cell; `None` for one with a custom part.
-            pub(crate) fn visit<V: CellVisitor>(&self, dispatch: &impl ActivationDispatch, visitor: V) -> Option<V::Output> {
+            pub(crate) fn visit<V: CellVisitor>(
+                &self,
+                dispatch: &impl ActivationDispatch,
+                visitor: V,
+            ) -> Option<V::Output> {
                 match self {
                     $(CellKind::$generic(activation) => {
                         struct Of<V>(V);

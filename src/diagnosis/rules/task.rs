@@ -37,8 +37,8 @@ pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let severity = if with > OUTWEIGHS * without { Severity::Warning } else { Severity::Note };
     let what = if outlier.of_targets { "targets" } else { "inputs" };
     let text = format!(
-        "sample {} is far larger than the others: its {what} have a root mean square of {size:.1e}, and those of the median \
-         sample {median:.1e}",
+        "sample {} is far larger than the others: its {what} have a root mean square of {size:.1e}, and those of the \
+         median sample {median:.1e}",
         outlier.sample
     );
     let because = format!("with sample {} left out: a gradient of {without:.1e} instead of {with:.1e}", outlier.sample);

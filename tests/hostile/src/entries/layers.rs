@@ -123,7 +123,8 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     let node = c.width();
                     let text = format!(
-                        "{{\"BatchNorm\":{{\"width\":{node},\"epsilon\":1e-5,\"momentum\":{momentum:?},\"affine\":true}}}}"
+                        "{{\"BatchNorm\":{{\"width\":{node},\"epsilon\":1e-5,\"momentum\":{momentum:?},\
+                         \"affine\":true}}}}"
                     );
                     let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
                     let built = read.build::<f32>();
