@@ -27,20 +27,11 @@ pub use intervention::{Alteration, Intervention};
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;
 
-use crate::layer::{LayerSpec, join};
-use alloc::string::{String, ToString};
-
-/// The layer that gives the network's outputs, with its path: the last of a chain, and not a part of branches.
-fn output_layer(node: &LayerSpec) -> Option<(String, &LayerSpec)> {
-    let (mut path, mut last) = (String::new(), node);
-    while let LayerSpec::Sequential { layers, .. } = last {
-        path = join(&path, &layers.len().checked_sub(1)?.to_string());
-        last = layers.last()?;
-    }
-    Some((path, last))
-}
+use crate::layer::LayerSpec;
+use alloc::string::String;
 
 /// The path of the activation that gives the network's outputs, where one does.
 fn outputs(node: &LayerSpec) -> Option<String> {
-    output_layer(node).filter(|(_, last)| matches!(last, LayerSpec::ActivationLayer { .. })).map(|(path, _)| path)
+    let (path, last) = node.last_layer();
+    matches!(last, LayerSpec::ActivationLayer { .. }).then_some(path)
 }

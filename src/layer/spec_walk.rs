@@ -51,6 +51,18 @@ impl Drop for LayerSpec {
 }
 
 impl LayerSpec {
+    /// The layer that gives the output, with its path: the last of a chain, and not a part of branches.
+    pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
+        let (mut path, mut last) = (String::new(), self);
+        while let LayerSpec::Sequential { layers, .. } = last
+            && let Some(part) = layers.last()
+        {
+            path = join(&path, &(layers.len() - 1).to_string());
+            last = part;
+        }
+        (path, last)
+    }
+
     /// The parts, in order.
     fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
         let (row, one, other): (&[LayerSpec], _, _) = match self {

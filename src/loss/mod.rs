@@ -6,6 +6,7 @@ mod cross_entropy;
 mod distance;
 mod each_value;
 mod focal;
+mod forwarding;
 mod gaussian;
 mod likelihood;
 mod margin;

@@ -188,7 +188,7 @@ fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
 /// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is
 /// missing or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The
 /// same for a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`]
-/// for a value that is not finite in `T`.
+/// for a value that is not finite in `T`, and for a negative variance.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -231,6 +231,10 @@ pub fn import_state_dict<T: Scalar>(
     for (name, range) in &of_buffers {
         if let Some(value) = read_buffers[range.clone()].iter().find(|value| !scalar::<T>(**value).is_finite()) {
             return Err(refused(name, rule, value));
+        }
+        let is_variance = name.ends_with("running_var");
+        if let Some(value) = read_buffers[range.clone()].iter().find(|value| is_variance && **value < 0.0) {
+            return Err(refused(name, "a variance, not negative", value));
         }
     }
     w.iter_mut().zip(read).chain(buffers.iter_mut().zip(read_buffers)).for_each(|(to, value)| *to = scalar(value));

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, LayerRule, require_length},
     kernel::sums::RunningSums,
     layer::{Layer, LayerSpec},
-    random::{generator, uniform},
+    random::{below, generator, uniform},
     scalar::{Scalar, scalar, to_f64},
     size::filled,
     workspace::Workspace,
@@ -17,17 +17,6 @@ use alloc::{string::String, vec::Vec};
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
-}
-
-/// The last layer of sequential ones.
-fn last(spec: &LayerSpec) -> &LayerSpec {
-    let mut last = spec;
-    while let LayerSpec::Sequential { layers, .. } = last
-        && let Some(part) = layers.last()
-    {
-        last = part;
-    }
-    last
 }
 
 /// A sequence that comes a step at a time: each step gives the output so far, and the state is kept.
@@ -66,7 +55,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         for (path, part) in spec.parts() {
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
-                LayerSpec::MeanOverSteps(_) if core::ptr::eq(part, last(&spec)) => {
+                LayerSpec::MeanOverSteps(_) if core::ptr::eq(part, spec.last_layer().1) => {
                     mean = !ended; // after another such layer it is the mean of one step
                     continue;
                 }
@@ -103,8 +92,13 @@ impl<'m, T: Scalar> Stream<'m, T> {
         const STEPS: usize = 4;
         let mut rng = generator(0);
         let mut x = filled("the steps of a trial", self.x.len().saturating_mul(STEPS), T::zero())?;
-        x.iter_mut().for_each(|x| *x = scalar(2.0 * uniform(&mut rng) - 1.0));
         let mut whole = self.model.workspace(BatchShape::sequences(1, STEPS))?;
+        x.iter_mut().for_each(|x| {
+            *x = match whole.rules().vocabulary() {
+                Some(vocabulary) => scalar(below(&mut rng, vocabulary) as f64),
+                None => scalar(2.0 * uniform(&mut rng) - 1.0),
+            }
+        });
         for steps in 1..=STEPS {
             let so_far =
                 whole.infer(&self.model.parameters, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;

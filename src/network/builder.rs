@@ -224,7 +224,7 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds a layer that this crate made, or another.
+    /// Adds a layer that is this crate's `own` or not, as [`Sequential::push_boxed`] does.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();

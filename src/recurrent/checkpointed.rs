@@ -41,8 +41,9 @@ pub enum CheckpointInterval {
 /// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
 /// `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives each link once a segment, and links over time once a step. A ragged batch allocates a list of
-/// lengths a pass.
+/// A monitor receives each link once a segment, and links over time once a step. So statistics and a diagnosis of a
+/// run read the segment with the first steps alone: watch the same layers in a `Sequential`. A ragged batch allocates a
+/// list of lengths a pass.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, recurrent::{CheckpointInterval, Lstm}};

@@ -3,7 +3,9 @@
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
     average::move_average,
-    check_amount, check_decay, check_epsilon, check_rate, matrices, ratio,
+    check_amount, check_decay, check_epsilon, check_rate,
+    each_parameter::remainder,
+    matrices, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -87,7 +89,7 @@ impl ScheduleFreeAdamW {
 
     /// γ/η of the step t, counted from 1.
     fn factor(&self, t: f64) -> f64 {
-        libm::sqrt(1.0 - libm::pow(self.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
+        libm::sqrt(1.0 - remainder(self.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
     /// c of a step from that of the step before, whose Σγ² was γ²/c.

@@ -341,3 +341,34 @@ fn model_buffers_that_are_not_finite_are_refused() {
         assert!(matches!(error, Err(Error::NonFinite { what: "buffers", index: 3, .. })), "{error:?}");
     }
 }
+
+/// A variance below 0 would make the outputs of an imported norm NaN.
+#[cfg(feature = "safetensors")]
+#[test]
+fn imported_variance_below_0_is_refused() {
+    use chainrule::model::{ModuleNames, StateDict, export_state_dict, import_state_dict};
+    let network = Sequential::<f64>::input(2).batch_norm().build().unwrap();
+    let (mut w, mut buffers) = (initialize(&network, 1).unwrap(), vec![0.0, 0.0, 1.0, 1.0]);
+    let names = ModuleNames::new();
+    for (variance, legal) in [(0.5, true), (0.0, true), (-0.5, false)] {
+        let state: StateDict = export_state_dict(&network, &w, &[0.0, 0.0, 1.0, variance], &names).unwrap();
+        let imported = import_state_dict(&network, &mut w, &mut buffers, &state, &names);
+        assert_eq!(imported.is_ok(), legal, "{imported:?}");
+    }
+    assert_eq!(buffers, [0.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn loss_behind_a_pointer_is_the_loss() {
+    let (y, t) = ([0.5, -1.0, 2.0, 0.25], [0.25, 0.0]);
+    let loss = chainrule::loss::GaussianNll::new();
+    let boxed: Box<dyn Loss<f64>> = Box::new(loss);
+    let evaluate = |loss: &dyn Loss<f64>| {
+        let mut dy = [f64::NAN; 4];
+        let value = loss.evaluate(4, &y, Target::Values(&t), Some(&[2.0]), &mut dy).unwrap();
+        let weight = loss.total_weight(4, Target::Values(&t), Some(&[2.0]));
+        (value, dy, weight, loss.reduction(), loss.target_width(4), loss.minimum_at_target())
+    };
+    assert_eq!(evaluate(&boxed), evaluate(&loss));
+    assert_eq!(evaluate(&&*boxed), evaluate(&loss));
+}

@@ -40,25 +40,8 @@ fn after(
     [steps, rows]: [usize; 2],
     in_order: bool,
 ) -> Result<Report, Error> {
-    #[derive(Debug)]
-    struct Lent<'a>(&'a dyn Loss<f32>);
-    impl Loss<f32> for Lent<'_> {
-        fn evaluate(
-            &self,
-            n: usize,
-            y: &[f32],
-            t: Target<'_, f32>,
-            r: Option<&[f32]>,
-            dy: &mut [f32],
-        ) -> Result<f32, Error> {
-            self.0.evaluate(n, y, t, r, dy)
-        }
-        fn reduction(&self) -> chainrule::loss::Reduction {
-            self.0.reduction()
-        }
-    }
     let mut seen = Statistics::new();
-    let mut trainer = Trainer::new(network, Lent(loss), transform, TrainConfig::default())?;
+    let mut trainer = Trainer::new(network, loss, transform, TrainConfig::default())?;
     let (mut batch, mut order) = (Batch::new(data, rows), Vec::new());
     for step in 0..steps {
         if order.is_empty() {

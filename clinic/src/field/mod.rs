@@ -75,29 +75,6 @@ fn loss(data: &Data) -> Box<dyn Loss<f32>> {
     }
 }
 
-/// A loss in a box.
-#[derive(Debug)]
-struct Boxed(Box<dyn Loss<f32>>);
-
-impl Loss<f32> for Boxed {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[f32],
-        target: chainrule::loss::Target<'_, f32>,
-        row_weights: Option<&[f32]>,
-        dy: &mut [f32],
-    ) -> Result<f32, Error> {
-        self.0.evaluate(width, y, target, row_weights, dy)
-    }
-    fn reduction(&self) -> chainrule::loss::Reduction {
-        self.0.reduction()
-    }
-    fn total_weight(&self, width: usize, target: chainrule::loss::Target<'_, f32>, row_weights: Option<&[f32]>) -> f64 {
-        self.0.total_weight(width, target, row_weights)
-    }
-}
-
 fn dataset(data: &Data) -> Result<Dataset<'_, f32>, Error> {
     Dataset::sequences(data.width, data.steps, &data.x, data.targets())
 }
@@ -125,7 +102,7 @@ fn train<M: GradientMonitor<f32>>(
     let Case { network, w, data, recipe, .. } = case;
     let samples = dataset(data)?;
     let config = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(network, Boxed(loss(data)), chain(recipe), config)?;
+    let mut trainer = Trainer::new(network, loss(data), chain(recipe), config)?;
     trainer.parameters_mut().copy_from_slice(w);
     let (mut batch, mut order, mut epoch) = (Batch::new(&samples, BATCH), Vec::new(), 0);
     let mut broken = false;

@@ -1,6 +1,5 @@
 //! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
-mod borrowed;
 mod branches;
 mod clip;
 mod critical;

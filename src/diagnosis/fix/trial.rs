@@ -1,6 +1,6 @@
 //! Fixes tried before they are given: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, TrialOutcome, TrialReport, borrowed::Borrowed};
+use super::{Change, Fix, TrialOutcome, TrialReport};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
     error::{Error, require},
@@ -303,8 +303,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ) -> Result<f64, Error> {
         let Candidate { network, parameters, data, compared, transform, in_order, targets } = candidate;
         let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
-        let loss = Borrowed(self.loss);
-        let mut trainer = Trainer::new(network, loss, transform, config)?;
+        let mut trainer = Trainer::new(network, self.loss, transform, config)?;
         trainer.parameters_mut().copy_from_slice(&parameters);
         let (mut batch, mut order) = (Batch::new(data, self.batch_size), Vec::new());
         let mut epoch = 0;

@@ -2,11 +2,11 @@
 
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::signed, output_layer, task::Task},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::signed, task::Task},
     layer::LayerSpec,
     monitor::RunStatistics,
 };
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 /// The share of the loss of the best constant outputs above which a loss has learned nothing. Convention.
 const NOTHING: f64 = 0.9;
@@ -54,7 +54,7 @@ const HIGH: f64 = 1.0 / 3.0;
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     let Some(least) = task.least.filter(|&least| least > HIGH * task.constant && task.constant > 0.0) else { return };
-    let layer = &*output_layer(&diagnosis.node).map_or_else(String::new, |(path, _)| path);
+    let layer = &*diagnosis.node.last_layer().0;
     let text = format!(
         "the outputs of layer {layer} are squashed: within their range no loss is below {least:.2e}, and outputs that \
          ignore the inputs reach {:.2e}",

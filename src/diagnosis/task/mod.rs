@@ -5,7 +5,7 @@ mod bounds;
 mod information;
 mod outlier;
 
-use super::{Diagnosis, output_layer};
+use super::Diagnosis;
 use crate::{
     activation::Activation,
     dataset::{Batch, Dataset},
@@ -88,7 +88,7 @@ impl<T: Scalar> Rows<'_, T> {
 
 /// The range of the last layer's outputs, where it is bounded.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
-    match output_layer(node)?.1 {
+    match node.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),
         LayerSpec::ActivationLayer { activation, .. } if super::rules::is_bounded(activation) => {
             let grid = (-200..=200).map(|i| 0.25 * f64::from(i)).chain([-1e3, 1e3]);

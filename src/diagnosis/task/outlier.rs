@@ -44,7 +44,11 @@ pub(super) fn find<T: Scalar>(
     mut rows: Rows<'_, T>,
 ) -> Result<Option<Outlier>, Error> {
     let ragged = (0..data.samples()).any(|sample| data.length(sample) != data.steps());
-    let of_inputs = largest(data.inputs().len() / data.samples(), data.inputs()).map(|found| (found, false));
+    // A large index is no large value.
+    let of_inputs = match rows.workspace.rules().vocabulary() {
+        Some(_) => None,
+        None => largest(data.inputs().len() / data.samples(), data.inputs()).map(|found| (found, false)),
+    };
     let of_targets = match data.targets() {
         Some(Target::Values(values)) => largest(values.len() / data.samples(), values).map(|found| (found, true)),
         _ => None,

@@ -91,7 +91,8 @@ impl<T: Scalar> Sequential<T> {
         self.push_made(layer, false)
     }
 
-    /// [`push_boxed`](Self::push_boxed) for a layer that this crate made, or another.
+    /// [`push_boxed`](Self::push_boxed) for a layer that is this crate's `own` or not. The slices that the network cuts
+    /// for one of its own are not checked again in a pass.
     pub(crate) fn push_made(&mut self, layer: Box<dyn Layer<T>>, own: bool) -> Result<(), Error> {
         let i = self.links.len();
         let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));

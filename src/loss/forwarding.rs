@@ -1,0 +1,38 @@
+//! References and boxes of losses are losses.
+
+use super::{Loss, Reduction, Target};
+use crate::{error::Error, scalar::Scalar};
+use alloc::boxed::Box;
+
+/// A reference to a loss, or a loss behind a pointer, is a loss.
+macro_rules! delegate {
+    ($type:ty) => {
+        impl<T: Scalar, L: Loss<T> + ?Sized> Loss<T> for $type {
+            fn evaluate(
+                &self,
+                width: usize,
+                y: &[T],
+                target: Target<'_, T>,
+                row_weights: Option<&[T]>,
+                dy: &mut [T],
+            ) -> Result<T, Error> {
+                (**self).evaluate(width, y, target, row_weights, dy)
+            }
+            fn reduction(&self) -> Reduction {
+                (**self).reduction()
+            }
+            fn minimum_at_target(&self) -> bool {
+                (**self).minimum_at_target()
+            }
+            fn target_width(&self, width: usize) -> usize {
+                (**self).target_width(width)
+            }
+            fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+                (**self).total_weight(width, target, row_weights)
+            }
+        }
+    };
+}
+
+delegate!(&L);
+delegate!(Box<L>);
