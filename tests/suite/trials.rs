@@ -90,6 +90,11 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
     let report = same.trial(&described, &w, &trial)?;
     assert!(report.best().is_none() && format!("{report}").contains("none helped"), "{report}");
     assert!(matches!(trial.seeds(0).run(&described, &w, &fixes), Err(Error::Parameter { .. })));
+    let many = trial.steps(usize::MAX, usize::MAX);
+    assert!(matches!(many.run(&described, &w, &fixes), Err(Error::TooLarge { .. })));
+    for others in [&w[1..], &[&w[..], &[0.0]].concat()] {
+        assert!(matches!(trial.run(&described, others, &fixes), Err(Error::Length { .. })));
+    }
     Ok(())
 }
 

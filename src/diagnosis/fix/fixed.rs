@@ -7,7 +7,7 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     diagnosis::{Report, health},
-    error::Error,
+    error::{Error, require_length},
     layer::{Layer, LayerSpec, initialize},
     loss::Loss,
     scalar::Scalar,
@@ -51,7 +51,7 @@ impl<T: Scalar> FixedNetwork<T> {
     /// A trainer of the fixed network from its parameters.
     ///
     /// # Errors
-    /// Those of [`Trainer::new`].
+    /// [`Error::Length`] if [`parameters`](Self::parameters) were given another length; those of [`Trainer::new`].
     pub fn trainer<C: Loss<T>, G: GradientTransform<T>>(
         self,
         loss: C,
@@ -59,6 +59,7 @@ impl<T: Scalar> FixedNetwork<T> {
         config: TrainConfig,
     ) -> Result<FixedTrainer<T, C, G>, Error> {
         let mut trainer = Trainer::new(self.network, loss, transform, config)?;
+        require_length("parameters", trainer.parameters().len(), self.parameters.len())?;
         trainer.parameters_mut().copy_from_slice(&self.parameters);
         Ok(trainer)
     }

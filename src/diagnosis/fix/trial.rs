@@ -3,11 +3,12 @@
 use super::{Change, Fix, TrialOutcome, TrialReport};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
-    error::{Error, require},
+    error::{Error, require, require_length},
     layer::{Layer, LayerSpec},
     loss::{Loss, Reduction, Target},
     random::shuffle,
     scalar::{Scalar, scalar, to_f64},
+    size::filled,
     trainer::{TrainConfig, Trainer},
     transform::{ClipNorm, GradientTransform, Schedule, Unordered},
 };
@@ -42,6 +43,7 @@ use core::fmt;
 /// println!("{tried}"); // which fix helped most, or that none did
 /// # Ok::<(), chainrule::Error>(())
 /// ```
+#[derive(Clone, Copy)]
 pub struct Trial<'a, T: Scalar> {
     data: &'a Dataset<'a, T>,
     loss: &'a dyn Loss<T>,
@@ -147,8 +149,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// The first fix is always tried, then the others in order until the steps of all are used up.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch. [`Error::CustomPart`] where a part is of your
-    /// own. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or
+    /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
+    /// [`Error::Length`] if `w` is not as long as the network needs. [`Error::CustomPart`] where a part is of your own. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or
     /// infinite are an infinite loss.
     ///
     /// # Panics
@@ -161,6 +163,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
+        require_length("parameters", network.build::<T>()?.dims().parameters, w.len())?;
         // No loss counts a sample that some fix leaves out.
         let mut left_out: Vec<usize> = Vec::new();
         for fix in fixes {
@@ -215,7 +218,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         left_out: &[usize],
         make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
     ) -> Result<Option<TrialOutcome>, Error> {
-        let (mut losses, mut curve) = (Vec::new(), vec![0.0; self.steps]);
+        let (mut losses, mut curve) = (Vec::new(), filled("steps of a trial", self.steps, 0.0)?);
         for seed in 0..self.seeds {
             let Some(candidate) = make(seed)? else { return Ok(None) };
             match self.train(candidate, seed, left_out, &mut curve) {
