@@ -108,6 +108,13 @@ fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
         workspace.forward_with(&w, &x, BatchShape::batch(128), Mode::Evaluate, &mut seen)?;
         assert!(seen.0[..8].iter().all(|variance| (variance - 1.0).abs() <= 0.1), "{what}: {:?}", seen.0);
     }
+    // A tolerance that rounding does not reach ends where the variance comes no nearer to 1.
+    let (network, x) = (plain(2, Tanh, 0.1), normal(4 * WIDTH));
+    let exact = Lsuv { tolerance: 0.0, trials: usize::MAX };
+    assert_eq!(exact.apply(&network, &mut initialize(&network, 3)?, &x, BatchShape::batch(4))?, 2);
+    let nan = Lsuv { tolerance: f64::NAN, ..exact };
+    let refused = nan.apply(&network, &mut initialize(&network, 3)?, &x, BatchShape::batch(4));
+    assert!(matches!(refused, Err(Error::Parameter { .. })), "{refused:?}");
     let silent = plain(2, Tanh, 0.0);
     let mut w = initialize(&silent, 0)?;
     let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH), BatchShape::batch(4));

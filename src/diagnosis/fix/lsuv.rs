@@ -21,7 +21,8 @@ pub struct Lsuv {
     /// The largest allowed |variance − 1|; 0.1 in the paper.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub tolerance: f64,
-    /// The maximum number of times that a layer is rescaled; 10 in the paper.
+    /// The maximum number of times that a layer is rescaled; 10 in the paper. It ends earlier where the variance
+    /// comes no nearer to 1, as where a bias alone exceeds it.
     pub trials: usize,
 }
 
@@ -55,8 +56,9 @@ impl Lsuv {
     /// x: \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if the variance of a layer's output is 0, which no factor changes, or not finite. Those of
-    /// [`Workspace::new`] and [`Workspace::forward`]. On an error, the weights of earlier layers stay rescaled.
+    /// [`Error::Parameter`] for a tolerance that is NaN or below 0, and if the variance of a layer's output is 0, which
+    /// no factor changes, or not finite. Those of [`Workspace::new`] and [`Workspace::forward`]. On an error, the
+    /// weights of earlier layers stay rescaled.
     ///
     /// # Panics
     /// Those of [`Workspace::forward`].
@@ -67,12 +69,13 @@ impl Lsuv {
         x: &[T],
         shape: BatchShape<'_>,
     ) -> Result<usize, Error> {
+        require(self.tolerance >= 0.0, "the tolerance of a variance", "at least 0", self.tolerance)?;
         let mut workspace = Workspace::new(network, shape)?;
         let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];
         let mut rescaled = 0;
         for block in hidden {
-            let mut shown = false;
+            let (mut shown, mut nearest) = (false, f64::INFINITY);
             let name = block.name.strip_suffix(".weight").unwrap_or(&block.name);
             for _ in 0..self.trials {
                 let mut seen = Variance { name, found: None };
@@ -82,9 +85,11 @@ impl Lsuv {
                 shown = true;
                 let valid = variance > 0.0 && variance.is_finite();
                 require(valid, "the variance of a layer's output", "positive and finite", variance)?;
-                if (variance - 1.0).abs() <= self.tolerance {
+                let distance = (variance - 1.0).abs();
+                if distance <= self.tolerance || distance >= nearest {
                     break;
                 }
+                nearest = distance;
                 let factor = scalar::<T>(1.0 / libm::sqrt(variance));
                 w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
             }
