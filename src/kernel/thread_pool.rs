@@ -19,8 +19,8 @@ impl ThreadPool {
 
 /// Runs `pass` on `pool`, or on this thread alone if there is none.
 ///
-/// Inlined: what `pass` captures, as the slices of a layer's pass, is built where it is used, and not copied from stores
-/// of other widths.
+/// Inlined: what `pass` captures, as the slices of a layer's pass, is built where it is used, and not copied from
+/// stores of other widths.
 #[inline(always)]
 pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R) -> R {
     match pool {

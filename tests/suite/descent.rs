@@ -42,11 +42,10 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Box<dyn Layer<T>>, &'static str)>
     ]
 }
 
-fn descends<T: Scalar>() {
+fn descends<T: Scalar>(rows: &[usize]) {
     const RATE: f64 = 0.3;
-    // One row, some, and more than a product sums at once.
-    for ((name, network, frozen), rows) in
-        networks::<T>().iter().flat_map(|network| [(network, 1), (network, 61), (network, 300)])
+    for ((name, network, frozen), &rows) in
+        networks::<T>().iter().flat_map(|network| rows.iter().map(move |rows| (network, rows)))
     {
         let (shape, start) = (BatchShape::batch(rows), initialize(network, 4).unwrap());
         let (x, rate) = (numbers::<T>(rows * 40), scalar::<T>(RATE));
@@ -109,8 +108,9 @@ fn descends<T: Scalar>() {
 
 #[test]
 fn descent_is_a_backward_pass_and_a_step() {
-    descends::<f32>();
-    descends::<f64>();
+    // One row, some, and more than a product sums at once.
+    descends::<f32>(&[1, 61, 300]);
+    descends::<f64>(&[61]);
 }
 
 #[test]

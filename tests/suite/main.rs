@@ -20,6 +20,7 @@ mod checkpoint;
 mod checkpointed;
 #[cfg(feature = "std")]
 mod curvature;
+#[cfg(feature = "std")]
 mod datasets;
 #[cfg(feature = "std")]
 mod deep;
@@ -31,9 +32,11 @@ mod diagnosis;
 mod dual;
 #[cfg(feature = "std")]
 mod edges;
+#[cfg(feature = "std")]
 mod eigenvalues;
 #[cfg(feature = "std")]
 mod embeddings;
+#[cfg(feature = "std")]
 mod entry_points;
 #[cfg(feature = "std")]
 mod errors;
@@ -45,6 +48,7 @@ mod floors;
 mod golden_bits;
 #[cfg(feature = "std")]
 mod hints;
+#[cfg(feature = "std")]
 mod initializers;
 #[cfg(feature = "serde")]
 mod json;

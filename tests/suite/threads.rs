@@ -60,11 +60,11 @@ fn networks<T: Scalar>() -> Vec<(&'static str, Sequential<T>)> {
 
 fn same_bits<T: Scalar>() {
     let lengths: Vec<usize> = (0..37).map(|i| 40 - i).collect();
-    let batch_shapes = [BatchShape::sequences(37, 12), BatchShape::ragged(&lengths), BatchShape::batch(1500)];
+    let batch_shapes = [BatchShape::sequences(37, 12), BatchShape::ragged(&lengths), BatchShape::batch(600)];
     for (name, network) in networks::<T>() {
         for shape in batch_shapes {
             let alone = pass(&network, shape, 1, false);
-            for (threads, watched) in [(2, false), (3, false), (5, false), (2, true)] {
+            for (threads, watched) in [(2, true), (3, false), (5, false)] {
                 assert!(pass(&network, shape, threads, watched) == alone, "{name}, {threads} threads, {shape:?}");
             }
         }

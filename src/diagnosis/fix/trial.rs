@@ -150,8 +150,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
-    /// [`Error::Length`] if `w` is not as long as the network needs. [`Error::CustomPart`] where a part is of your own. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or
-    /// infinite are an infinite loss.
+    /// [`Error::Length`] if `w` is not as long as the network needs. [`Error::CustomPart`] where a part is of your own.
+    /// The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or infinite
+    /// are an infinite loss.
     ///
     /// # Panics
     /// As [`Trainer::fit`].
