@@ -1,5 +1,6 @@
 //! One training step of eight workloads, timed like in other libraries: `-w W4 -d f32 -t 1 -b 2.5 -o sgd` prints one
-//! JSON line. `-o` is sgd, momentum, nesterov, rmsprop, adagrad, adam or adamw.
+//! JSON line. `-o` is sgd, momentum, nesterov, rmsprop, adagrad, adam or adamw. `-s 8` cuts the batch into shards, as
+//! on several ranks.
 //!
 //! It uses the public interface and the default path of the trainer. Data and initial weights come from a counter-based
 //! generator that the programs for other libraries also use. Equal losses show that all compute the same.
@@ -8,6 +9,7 @@ use chainrule::{
     Layer, Scalar,
     activation::{Relu, Tanh},
     dataset::{Batch, Dataset},
+    distributed::DataParallel,
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Elman, Gru, Lstm},
@@ -41,6 +43,8 @@ struct Arguments {
     threads: usize,
     budget: f64,
     optimizer: String,
+    /// 0 for the plain step.
+    shards: usize,
 }
 
 impl Arguments {
@@ -61,8 +65,8 @@ impl Arguments {
 }
 
 fn arguments() -> Arguments {
-    let mut found =
-        Arguments { workload: "W1".into(), dtype: "f32".into(), threads: 1, budget: 2.5, optimizer: "sgd".into() };
+    let (workload, dtype, optimizer) = ("W1".into(), "f32".into(), "sgd".into());
+    let mut found = Arguments { workload, dtype, threads: 1, budget: 2.5, optimizer, shards: 0 };
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     for pair in words.chunks(2) {
         let [key, value] = pair else { panic!("{} needs a value", pair[0]) };
@@ -72,7 +76,8 @@ fn arguments() -> Arguments {
             "-t" => found.threads = value.parse().expect("threads"),
             "-b" => found.budget = value.parse().expect("seconds"),
             "-o" => found.optimizer = value.clone(),
-            _ => panic!("expected -w, -d, -t, -b or -o, found {key}"),
+            "-s" => found.shards = value.parse().expect("shards"),
+            _ => panic!("expected -w, -d, -t, -b, -o or -s, found {key}"),
         }
     }
     found
@@ -120,6 +125,9 @@ where
     C: Loss<T>,
     G: GradientTransform<T>,
 {
+    if arguments.shards > 0 {
+        trainer.set_data_parallel(DataParallel::new(()).shards(arguments.shards)).expect("a power of two");
+    }
     let size = trainer.settings().batch_size;
     let mut batch = Batch::new(data, size);
     let order: Vec<usize> = (0..data.samples()).collect();

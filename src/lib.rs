@@ -63,9 +63,10 @@ pub mod transform;
 pub mod layer;
 pub mod recurrent;
 
-// Training: building a network, memory of a pass, the loop, saved runs, trained models.
+// Training: building a network, memory of a pass, the loop, several ranks, saved runs, trained models.
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
+pub mod distributed;
 pub mod model;
 pub mod network;
 pub mod trainer;
@@ -80,7 +81,7 @@ pub use activation::{Activation, Bounds};
 pub use batch_shape::BatchShape;
 pub use block::{Block, Blocks, Gate, Role};
 pub use cpu::CpuLevel;
-pub use error::{DataRule, Error, LayerRule, RegistryRule};
+pub use error::{DataRule, Error, LayerRule, RankRule, RegistryRule};
 pub use layer::{Layer, Mode};
 pub use monitor::GradientMonitor;
 pub use network::Builder;

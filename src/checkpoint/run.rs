@@ -2,6 +2,7 @@
 
 use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_sound};
 use crate::{
+    distributed::DataParallel,
     error::Error,
     layer::Layer,
     loss::Loss,
@@ -276,7 +277,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             ("loss", format!("{:?}", self.loss)),
             ("frozen blocks", format!("{frozen:?}")),
         ];
-        settings.into_iter().map(|(name, value)| (name.into(), value)).collect()
+        let ranks = self.data_parallel().into_iter().flat_map(DataParallel::settings);
+        settings.into_iter().chain(ranks).map(|(name, value)| (name.into(), value)).collect()
     }
 }
 

@@ -312,6 +312,19 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
     }
 
+    /// All values of the data as words of 64 bits, for a hash.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        let bits = |&value: &T| to_f64(value).to_bits();
+        let (classes, values): (&[usize], &[T]) = match self.targets() {
+            Some(Target::Classes(classes)) => (classes, &[]),
+            Some(Target::Values(values)) => (&[], values),
+            None => (&[], &[]),
+        };
+        let counts = self.lengths.iter().flat_map(|lengths| lengths.iter()).chain(classes).map(|&count| count as u64);
+        let weights = self.row_weights.as_deref().unwrap_or_default();
+        self.inputs.iter().chain(values).chain(weights).map(bits).chain(counts)
+    }
+
     fn shape(&self) -> DataShape {
         let lengths = self.lengths.as_ref().map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
         DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.targets.kind(), lengths }

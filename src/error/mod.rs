@@ -3,11 +3,13 @@
 mod data_rule;
 mod layer_rule;
 mod message;
+mod rank_rule;
 mod registry_rule;
 mod require;
 
 pub use data_rule::DataRule;
 pub use layer_rule::LayerRule;
+pub use rank_rule::RankRule;
 pub use registry_rule::RegistryRule;
 pub(crate) use require::{require, require_length, require_multiple};
 
@@ -93,6 +95,9 @@ pub enum Error {
     /// Data that breaks a rule of data sets, or does not fit the network.
     #[error(transparent)]
     InvalidData(#[from] DataRule),
+    /// Ranks that cannot train together, or no longer.
+    #[error(transparent)]
+    Ranks(#[from] RankRule),
     /// A hyper-parameter outside its range.
     #[error("{what} must be {expected}, found {found}")]
     Parameter {

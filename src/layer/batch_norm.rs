@@ -31,8 +31,9 @@ use rand_core::Rng;
 ///
 /// One row has no variance: `y = β`, `dx = 0`, and the running statistics stay. A workspace refuses such a training
 /// pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch in parts, by
-/// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), is normalized part by part. The statistics
-/// of a column that are not finite are not taken over.
+/// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps) or in shards of
+/// [`distributed`](crate::distributed), is normalized part by part. The statistics of a column that are not finite are
+/// not taken over.
 ///
 /// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
 ///

@@ -47,6 +47,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
     /// input that is no index of an [`Embedding`](crate::layer::Embedding). The errors of [`Batch::gather`],
     /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    /// [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
@@ -63,6 +64,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+        self.agree(data, observers.validation)?;
         if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::InvalidState {
                 what: "early stopping (`TrainConfig::patience`)",
@@ -126,7 +128,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
                 self.note_validation(patience, validation.loss);
             }
-            if callback.as_mut().is_some_and(|callback| callback(&epoch).is_break()) {
+            let ends = callback.as_mut().is_some_and(|callback| callback(&epoch).is_break());
+            if self.any_rank(ends)? {
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! The common loop: shuffle, batch, forward, loss, backward, update, validate.
 
 mod config;
+mod data_parallel;
 mod epoch;
 mod evaluate;
 mod options;
@@ -11,6 +12,7 @@ pub use options::FitOptions;
 
 use crate::{
     batch_shape::BatchShape,
+    distributed::DataParallel,
     error::{Error, require},
     kernel::aligned::Aligned,
     layer::{Layer, initialize},
@@ -21,7 +23,7 @@ use crate::{
 };
 #[cfg(doc)]
 use crate::{dataset::Batch, loss::Reduction};
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 /// The result of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,6 +73,7 @@ pub struct Trainer<T, L, C, G> {
     /// With patience: parameters, buffers and, where the result is in it, optimizer state of the lowest validation loss
     /// or, where those are `restored`, the last ones.
     pub(crate) best: Vec<T>,
+    parallel: Option<Box<DataParallel<T>>>,
 }
 
 /// The parts and the progress of the trainer, without the parameters.
@@ -152,7 +155,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
         let progress = Progress::after(0);
-        Ok(Trainer { workspace, parameters, loss, optimizer, settings, order: Vec::new(), progress, best: Vec::new() })
+        let (order, best) = (Vec::new(), Vec::new());
+        Ok(Trainer { workspace, parameters, loss, optimizer, settings, order, progress, best, parallel: None })
     }
 
     /// The network.

@@ -36,7 +36,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
     /// of another width than the network's input. [`Error::NonFiniteParameters`] where the loss shows a
     /// parameter that is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
-    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
+    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as [`fit`](Self::fit).
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
@@ -60,14 +60,26 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
+        if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
+            self.agree(data, None)?;
+        }
         self.check_data(data)?;
         self.workspace.reserve(samples.len().min(self.settings.batch_size), data.steps())?;
+        if let Some(mut parallel) = self.parallel.take() {
+            let done = self.update_on_ranks(&mut parallel, data, batch, samples, monitor);
+            self.parallel = Some(parallel);
+            return self.checked(done?);
+        }
         // From the first loop of the step to the last the threads stay awake.
         let done = install_from(
             self,
             |trainer| trainer.workspace.pool(),
             |trainer| trainer.one_update(data, batch, samples, monitor),
         )?;
+        self.checked(done)
+    }
+
+    fn checked(&self, done: Updated) -> Result<Updated, Error> {
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;
@@ -83,12 +95,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let weight = self.total_weight(data, batch, samples)?;
+        let size = self.settings.batch_size;
+        let weight = self.total_weight(data, batch, samples, size)?;
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
-        if samples.len() > self.settings.batch_size {
-            let loss = self.accumulate(data, batch, samples, weight, monitor)?;
+        if samples.len() > size {
+            let mean = self.loss.reduction() == Reduction::Mean;
+            let share = |part: f64| if mean { part / weight } else { 1.0 };
+            let (parts, of_part) =
+                (Parts { samples, first: 0, size }, &mut Part { monitor: &mut *monitor, first: true });
+            let loss = self.accumulate(data, batch, parts, &share, of_part)?;
+            self.report_gradient(monitor);
             return self.apply(loss, weight, monitor);
         }
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
@@ -99,11 +117,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.apply(loss, weight, monitor)
     }
 
-    /// The weight of the rows of `samples` in a mean: 0 if all are masked or of an ignored class. A single batch stays
-    /// chosen.
-    fn total_weight(&self, data: &Dataset<'_, T>, batch: &mut Batch<T>, samples: &[usize]) -> Result<f64, Error> {
+    /// The weight of the rows of `samples`, in parts of `size`, in a mean: 0 if all are masked or of an ignored class.
+    /// A single part stays chosen.
+    pub(super) fn total_weight(
+        &self,
+        data: &Dataset<'_, T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        size: usize,
+    ) -> Result<f64, Error> {
         let mut whole = 0.0;
-        for part in samples.chunks(self.settings.batch_size) {
+        for part in samples.chunks(size) {
             batch.choose(data, part, per_step(self.workspace.network()))?;
             // A custom loss may return anything, and a negative part would climb.
             let weight = self.batch_weight(batch);
@@ -147,40 +171,40 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(loss)
     }
 
-    /// Sums the gradients of parts that are as large as a batch. If the loss is a mean, the share of a part is its
-    /// weight over that of the whole. Returns the loss over all parts.
-    fn accumulate(
+    /// Sums the gradients of parts of some samples, each times its `share`, a function of its weight. Returns the loss
+    /// over all parts. Parts without weight are left out.
+    pub(super) fn accumulate(
         &mut self,
         data: &Dataset<'_, T>,
         batch: &mut Batch<T>,
-        samples: &[usize],
-        whole: f64,
-        monitor: &mut dyn GradientMonitor<T>,
+        parts: Parts<'_>,
+        share: &dyn Fn(f64) -> f64,
+        monitor: &mut Part<'_, T>,
     ) -> Result<f64, Error> {
-        let (size, per_step) = (self.settings.batch_size, per_step(self.workspace.network()));
-        let mean = self.loss.reduction() == Reduction::Mean;
-        let (mut total, mut first) = (0.0, true);
-        for (i, part) in samples.chunks(size).enumerate() {
+        let (per_step, mut total, mut begun) = (per_step(self.workspace.network()), 0.0, false);
+        for (i, part) in parts.samples.chunks(parts.size).enumerate() {
             batch.choose(data, part, per_step)?;
             let weight = self.batch_weight(batch);
             if weight == 0.0 {
                 continue;
             }
-            let share = if mean { scalar::<T>(weight / whole) } else { T::one() };
-            let monitor = &mut Part { monitor: &mut *monitor, first };
-            total += self.forward(data, batch, i * size, share, monitor)?;
-            if first {
-                self.workspace.backward_with(&self.parameters, monitor)?;
-            } else {
+            total += self.forward(data, batch, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
+            if begun {
                 self.workspace.accumulate_with(&self.parameters, monitor)?;
+            } else {
+                self.workspace.backward_with(&self.parameters, monitor)?;
             }
-            first = false;
+            (begun, monitor.first) = (true, false);
         }
+        Ok(total)
+    }
+
+    /// Shows a monitor the gradient of the whole update.
+    pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
             monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw });
         }
-        Ok(total)
     }
 
     /// The backward pass with the step of the chain in it, if each layer may take its step as soon as its gradient is
@@ -206,7 +230,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Turns the gradient in the workspace into an update, and adds it to the parameters.
-    fn apply(&mut self, loss: f64, weight: f64, monitor: &mut dyn GradientMonitor<T>) -> Result<Updated, Error> {
+    pub(super) fn apply(
+        &mut self,
+        loss: f64,
+        weight: f64,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Updated, Error> {
         if monitor.is_active() {
             monitor.event(&Event::Loss(loss));
         }
@@ -227,9 +256,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 /// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.
-struct Part<'a, T: Scalar> {
-    monitor: &'a mut dyn GradientMonitor<T>,
-    first: bool,
+pub(super) struct Part<'a, T: Scalar> {
+    pub monitor: &'a mut dyn GradientMonitor<T>,
+    /// Whether it is the first part of the update.
+    pub first: bool,
+}
+
+/// Samples of an update that are processed in parts of `size`.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub samples: &'a [usize],
+    /// The position of the first sample in the update, by which dropout draws its masks.
+    pub first: usize,
+    pub size: usize,
 }
 
 impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {

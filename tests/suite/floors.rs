@@ -11,14 +11,14 @@ const FLOORS: [(&str, &[&str]); 6] = [
     ("numerics", &["kernel", "linalg", "math"]),
     ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset", "metrics"]),
     ("layers", &["layer", "recurrent"]),
-    ("training", &["network", "workspace", "trainer", "checkpoint", "model"]),
+    ("training", &["network", "workspace", "distributed", "trainer", "checkpoint", "model"]),
     ("analysis", &["theory", "diagnosis", "testing"]),
 ];
 
 /// Names that the crate's root re-exports, with the folder of each.
 const ROOT: [(&str, &[&str]); 10] = [
     ("cpu", &["CpuLevel"]),
-    ("error", &["DataRule", "Error", "LayerRule", "RegistryRule"]),
+    ("error", &["DataRule", "Error", "LayerRule", "RankRule", "RegistryRule"]),
     ("scalar", &["Scalar", "to_f64"]),
     ("block", &["Block", "Blocks", "Gate", "Role"]),
     ("batch_shape", &["BatchShape"]),

@@ -97,6 +97,8 @@ mod prose;
 #[cfg(feature = "std")]
 mod range;
 #[cfg(feature = "safetensors")]
+mod ranks;
+#[cfg(feature = "safetensors")]
 mod registry;
 #[cfg(feature = "std")]
 mod sequences;

@@ -10,6 +10,7 @@ use chainrule::{
     BatchShape, Error, Layer,
     checkpoint::{Checkpoint, Values},
     dataset::{Batch, Dataset},
+    distributed::{Communicator, DataParallel, Local},
     layer::{Linear, Sequential},
     loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
@@ -19,7 +20,7 @@ use chainrule::{
         Adam, ClipNorm, GradientTransform, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
 };
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 type Network = Box<dyn Layer<f32>>;
 type Chain = Box<dyn GradientTransform<f32>>;
@@ -206,6 +207,43 @@ pub fn entries() -> Vec<Entry> {
             run.step(&data, &mut batch, &[0, 1], &mut ())?;
             Ok(())
         }),
+        entry(
+            6,
+            &[
+                "distributed::Local::new",
+                "distributed::Local::deadline",
+                "distributed::Communicator::exchange",
+                "distributed::Communicator::broadcast",
+                "distributed::DataParallel::new",
+                "distributed::DataParallel::shards",
+                "trainer::Trainer::set_data_parallel",
+            ],
+            &[],
+            |c| {
+                let (size, deadline) = (c.few(), Duration::from_millis(c.below(3) as u64));
+                let group = Local::<f32>::new(size)?;
+                ensure(size == group.len(), || format!("{} ranks of {size}", group.len()))?;
+                let kept = if c.flag() { 1 } else { size };
+                let mut ranks: Vec<Local<f32>> =
+                    group.into_iter().map(|rank| rank.deadline(deadline)).take(kept).collect();
+                let first = ranks.swap_remove(0);
+                // The others never answer, or have ended.
+                let (peer, values) = (c.size(), c.values::<f32>(3, Taste::Hostile));
+                let answered = first.exchange(peer, &values, &mut [0.0; 3]).is_ok();
+                ensure(!answered, || format!("an answer of rank {peer}"))?;
+                let told = first.broadcast(peer, &mut [0.0; 3]).is_ok();
+                ensure(!told || size == 1 && peer == 0, || format!("a broadcast of rank {peer} of {size}"))?;
+                let mut run = trainer(c)?;
+                let shards = c.size();
+                run.set_data_parallel(DataParallel::new(first).shards(shards))?;
+                ensure(shards.is_power_of_two() && shards >= size, || format!("{shards} shards, {size} ranks"))?;
+                let values = c.values::<f32>(16, Taste::Mild);
+                let trained = run.fit(&Dataset::rows(3, &X, Target::Values(&values))?);
+                ensure(trained.is_err() || size == 1, || format!("{size} ranks trained alone"))?;
+                trained.map(drop)?;
+                ensure(finite(&run), || "the weights are not finite".into())
+            },
+        ),
         entry(6, &["trainer::Trainer::averaged_parameters"], &[], |c| {
             // Losses whose targets have a range, and layers that lie.
             let lie = c.of(LIES);

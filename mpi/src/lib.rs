@@ -1,0 +1,156 @@
+//! Ranks of `chainrule` that are processes of an MPI job.
+//!
+//! ```no_run
+//! use chainrule::distributed::DataParallel;
+//! use chainrule_mpi::Mpi;
+//! let rank = Mpi::new().expect("MPI is initialized once a process");
+//! let parallel = DataParallel::<f32>::new(rank); // for `Trainer::set_data_parallel`
+//! ```
+
+use chainrule::{Error, RankRule, distributed::Communicator};
+use mpi::{
+    Count, Threading,
+    environment::Universe,
+    request::{Request, Scope},
+    topology::SimpleCommunicator,
+    traits::{Communicator as _, Destination as _, Equivalence, Source as _},
+};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// This process as a rank of its MPI job.
+///
+/// An exchange begins with the lengths of both messages, in messages that MPI buffers. A rank that does not send its own
+/// before the [deadline](Self::deadline), or a wrong one, is an error. Dropping the rank after an error, or in a panic,
+/// aborts the job with status 1, since `MPI_Finalize` would wait for ranks that are gone. A peer that falls silent in the
+/// middle of a message aborts the job at the deadline.
+pub struct Mpi {
+    universe: Universe,
+    world: SimpleCommunicator,
+    deadline: Duration,
+    failed: AtomicBool,
+}
+
+/// The tags of the two messages of an exchange.
+const LENGTH: i32 = 1;
+const VALUES: i32 = 2;
+
+impl Mpi {
+    /// Initializes MPI. `None` if it was before, or if the library does not allow calls from several threads.
+    ///
+    /// The deadline is 60 s.
+    pub fn new() -> Option<Self> {
+        let (universe, threading) = mpi::initialize_with_threading(Threading::Multiple)?;
+        let world = universe.world();
+        let rank = Mpi { universe, world, deadline: Duration::from_secs(60), failed: false.into() };
+        (threading == Threading::Multiple).then_some(rank)
+    }
+
+    /// Sets the time that a call waits for another rank. It must be longer than the ranks can differ in the time of a
+    /// step.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Ends all processes of the job with status 1.
+    fn abort(&self, reason: impl fmt::Display) -> ! {
+        eprintln!("rank {} aborts the job: {reason}", self.world.rank());
+        self.world.abort(1)
+    }
+
+    /// Calls `poll` until it returns a value or the deadline has passed.
+    fn wait<R>(&self, peer: usize, mut poll: impl FnMut() -> Option<R>) -> Result<R, RankRule> {
+        let start = Instant::now();
+        for turn in 0_u64.. {
+            if let Some(found) = poll() {
+                return Ok(found);
+            }
+            if start.elapsed() > self.deadline {
+                break;
+            }
+            // A rank with a core of its own answers soon; on a shared one the others need the core.
+            if turn > 1 << 10 {
+                std::thread::yield_now();
+            }
+        }
+        Err(RankRule::Deadline { rank: peer, seconds: self.deadline.as_secs_f64() })
+    }
+
+    /// Completes a request, or aborts the job at the deadline: memory in the hands of MPI cannot be given back.
+    fn complete<'a, D: ?Sized, S: Scope<'a>>(&self, peer: usize, request: Request<'a, D, S>) {
+        let mut pending = Some(request);
+        let done = self.wait(peer, || {
+            pending = pending.take()?.test().err();
+            pending.is_none().then_some(())
+        });
+        if let Err(error) = done {
+            self.abort(error);
+        }
+    }
+
+    fn exchange<T: Equivalence>(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
+        let ranks = Communicator::<T>::size(self);
+        if peer >= ranks || peer == Communicator::<T>::rank(self) {
+            let (what, expected) = ("the rank of an exchange", "another rank of the group");
+            return Err(Error::Parameter { what, expected, found: peer as f64 });
+        }
+        if send.len().max(receive.len()) > Count::MAX as usize {
+            let (what, factors) = ("a message over MPI".into(), vec![send.len().max(receive.len())]);
+            return Err(Error::TooLarge { what, factors, limit: Count::MAX as usize });
+        }
+        let other = self.world.process_at_rank(peer as i32);
+        // STEP 1: the lengths. A message of one value is buffered, so that the send returns.
+        other.send_with_tag(&(send.len() as u64), LENGTH);
+        let (length, _) = self.wait(peer, || other.immediate_matched_probe_with_tag(LENGTH))?;
+        let mut found = 0_u64;
+        length.matched_receive_into(&mut found);
+        if found != receive.len() as u64 {
+            return Err(RankRule::Message { rank: peer, expected: receive.len(), found: found as usize }.into());
+        }
+        // STEP 2: the values, both ways at once.
+        mpi::request::scope(|scope| {
+            let received = other.immediate_receive_into_with_tag(scope, receive, VALUES);
+            let sent = other.immediate_send_with_tag(scope, send, VALUES);
+            self.complete(peer, received);
+            self.complete(peer, sent);
+        });
+        Ok(())
+    }
+}
+
+impl<T: Equivalence> Communicator<T> for Mpi {
+    fn rank(&self) -> usize {
+        self.world.rank() as usize
+    }
+
+    fn size(&self) -> usize {
+        self.world.size() as usize
+    }
+
+    fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
+        let result = Mpi::exchange(self, peer, send, receive);
+        self.failed.fetch_or(result.is_err(), Relaxed);
+        result
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        if self.failed.load(Relaxed) || std::thread::panicking() {
+            self.abort("it ends after an error");
+        }
+    }
+}
+
+impl fmt::Debug for Mpi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Mpi");
+        shown.field("rank", &self.world.rank()).field("size", &self.world.size()).field("deadline", &self.deadline);
+        shown.field("buffer", &self.universe.buffer_size()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! Texts between ranks: the comparison of their runs, and the reports of their faults.
+
+use super::Communicator;
+use crate::{
+    error::{Error, RankRule},
+    scalar::{Scalar, scalar, to_f64},
+    size::{at_most, filled},
+};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt::Display;
+
+/// The description of a run: a line for each part, with its name and its value or the hash of its values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Adds a part that is shown in an error, in one line.
+    pub(crate) fn add(&mut self, name: &str, value: impl Display) {
+        self.0 += &format!("{name}\t{value}\n");
+    }
+
+    /// Adds the hash of a part with many values, each as 64 bits. Source: Fowler, Noll & Vo (FNV-1a), by words.
+    pub(crate) fn add_hash(&mut self, name: &str, values: impl IntoIterator<Item = u64>) {
+        let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+        let hash = values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix);
+        self.0 += &format!("{name}\thash {hash:016x}\n");
+    }
+
+    /// Adds the hash of numbers.
+    pub(crate) fn add_numbers<T: Scalar>(&mut self, name: &str, values: &[T]) {
+        self.add_hash(name, values.iter().map(|&value| to_f64(value).to_bits()));
+    }
+
+    /// Adds the hash of a long text.
+    pub(crate) fn add_text(&mut self, name: &str, value: &str) {
+        self.add_hash(name, value.bytes().map(u64::from));
+    }
+
+    /// Compares the runs of all ranks. All ranks get the same result.
+    ///
+    /// # Errors
+    /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first part that differs;
+    /// those of [`Communicator::exchange`].
+    pub(super) fn compare<T: Scalar>(&self, ranks: &dyn Communicator<T>) -> Result<(), Error> {
+        let runs = gather(ranks, &self.0)?;
+        for (rank, run) in runs.iter().enumerate().skip(1) {
+            let (mut own, mut first) = (run.lines(), runs[0].lines());
+            loop {
+                let (found, expected) = match (own.next(), first.next()) {
+                    (None, None) => break,
+                    (found, expected) => (found.unwrap_or_default(), expected.unwrap_or_default()),
+                };
+                if found != expected {
+                    let split = |line| str::split_once(line, '\t').unwrap_or_default();
+                    let ((what, expected), (_, found)) = (split(expected), split(found));
+                    let [what, expected, found] = [what, expected, found].map(String::from);
+                    return Err(RankRule::Differs { what, rank, expected, found }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The longest text in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// Gives each rank the texts of all ranks. A byte travels as one value, which every scalar type holds exactly.
+pub(super) fn gather<T: Scalar>(ranks: &dyn Communicator<T>, own: &str) -> Result<Vec<String>, Error> {
+    let value = |byte: u8| scalar::<T>(f64::from(byte));
+    let byte = |value: &T| to_f64(*value) as u8;
+    let mut texts = Vec::new();
+    for root in 0..ranks.size() {
+        let mut length = (own.len() as u64).to_le_bytes().map(value);
+        ranks.broadcast(root, &mut length)?;
+        let length = u64::from_le_bytes(core::array::from_fn(|i| byte(&length[i])));
+        let length = at_most("a text between ranks", usize::try_from(length).unwrap_or(usize::MAX), LONGEST)?;
+        let mut text = filled("a text between ranks", length, T::zero())?;
+        if root == ranks.rank() {
+            text.iter_mut().zip(own.bytes()).for_each(|(to, byte)| *to = value(byte));
+        }
+        ranks.broadcast(root, &mut text)?;
+        let bytes: Vec<u8> = text.iter().map(byte).collect();
+        texts.push(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    Ok(texts)
+}

@@ -1,0 +1,224 @@
+//! The part of a trainer that knows about ranks and shards.
+
+use super::{
+    Communicator, Fingerprint,
+    agreement::gather,
+    reduce::{shards_of, sum_over_ranks},
+    shard_sums::ShardSums,
+};
+#[cfg(doc)]
+use crate::trainer::Trainer;
+use crate::{
+    error::{Error, RankRule, require},
+    scalar::{Scalar, to_f64},
+    size::{at_most, filled, grow},
+};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+use core::ops::Range;
+
+/// Training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
+///
+/// ```
+/// use chainrule::distributed::DataParallel;
+/// // One process, with the bits of 2 or 4 ranks.
+/// let parallel = DataParallel::<f32>::new(()).shards(4);
+/// ```
+#[derive(Debug)]
+pub struct DataParallel<T> {
+    ranks: Box<dyn Communicator<T>>,
+    shards: usize,
+    mean_of_means: bool,
+    /// Of each shard: gradient, buffers, and the losses of all shards.
+    sums: ShardSums<T>,
+    received: Vec<T>,
+    /// The total weight of each shard in a mean, of the present update.
+    pub(crate) weights: Vec<f64>,
+    /// The buffers before the present update.
+    pub(crate) buffers: Vec<T>,
+    /// Memory for the losses of one shard's sum: zero but for its own.
+    losses: Vec<T>,
+    /// Whether the ranks have compared their runs.
+    pub(crate) agreed: bool,
+}
+
+/// The most shards.
+const MOST: usize = 1 << 12;
+
+/// What a rank tells the others where the loss is not finite.
+pub(crate) enum Report {
+    Nothing,
+    /// The first sample of a loss that is not finite.
+    Sample(usize),
+    Failed(Error),
+}
+
+impl<T: Scalar> DataParallel<T> {
+    /// Training on the ranks of a group, of which `rank` is this one: 8 shards, the update of the whole batch.
+    pub fn new(rank: impl Communicator<T> + 'static) -> Self {
+        DataParallel {
+            ranks: Box::new(rank),
+            shards: 8,
+            mean_of_means: false,
+            sums: ShardSums::new(),
+            received: Vec::new(),
+            weights: Vec::new(),
+            buffers: Vec::new(),
+            losses: Vec::new(),
+            agreed: false,
+        }
+    }
+
+    /// Sets the number of shards of an update: a power of two, at least the number of ranks. It decides the order of
+    /// sums, hence the bits.
+    #[must_use]
+    pub fn shards(self, shards: usize) -> Self {
+        DataParallel { shards, ..self }
+    }
+
+    /// Takes the mean over shards of each shard's own mean loss, for an update `1/S Σ_s (Σ w ∇ℓ / Σ w)_s` over the
+    /// shards with a weight.
+    ///
+    /// With as many shards as processes it is the update of PyTorch's `DistributedDataParallel`. It differs from that
+    /// of the whole batch where shards differ in weight: a mask, an ignored class, an uneven batch.
+    #[must_use]
+    pub fn mean_of_means(self) -> Self {
+        DataParallel { mean_of_means: true, ..self }
+    }
+
+    /// The number of this rank.
+    pub fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+
+    /// The number of ranks.
+    pub fn ranks(&self) -> usize {
+        self.ranks.size()
+    }
+
+    /// Refuses numbers of shards and ranks that do not fit each other.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (rank, ranks, shards) = (self.rank(), self.ranks(), self.shards);
+        require(shards.is_power_of_two(), "the number of shards", "a power of two", shards as f64)?;
+        at_most("the number of shards", shards, MOST)?;
+        require(ranks > 0, "the number of ranks", "at least 1", 0.0)?;
+        require(rank < ranks, "the number of this rank", "below the number of ranks", rank as f64)?;
+        if ranks > shards {
+            return Err(RankRule::TooMany { ranks, shards }.into());
+        }
+        Ok(())
+    }
+
+    /// The settings that decide the bits, as text.
+    pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
+        [("shards", format!("{}", self.shards)), ("mean of means", format!("{}", self.mean_of_means))]
+    }
+
+    /// Compares the runs of all ranks.
+    pub(crate) fn agree(&mut self, run: &Fingerprint) -> Result<(), Error> {
+        self.agreed = false;
+        run.compare(&*self.ranks)?;
+        self.agreed = true;
+        Ok(())
+    }
+
+    /// The shards of this rank.
+    pub(crate) fn own_shards(&self) -> Range<usize> {
+        shards_of(self.rank(), self.ranks(), self.shards)
+    }
+
+    /// All shards.
+    pub(crate) fn all_shards(&self) -> Range<usize> {
+        0..self.shards
+    }
+
+    /// The positions of a shard among the `samples` of an update: consecutive. Shards differ by one sample at most.
+    pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
+        // Without the product `shard · samples`, which may overflow.
+        let (each, more) = (samples / self.shards, samples % self.shards);
+        let start = |shard: usize| shard * each + shard * more / self.shards;
+        start(shard)..start(shard + 1)
+    }
+
+    /// The samples of one pass, so that a pass over a shard fits the memory of its part of a batch.
+    pub(crate) fn samples_of_pass(&self, batch_size: usize) -> usize {
+        batch_size.div_ceil(self.shards)
+    }
+
+    /// The total weight of all shards, and the number of those with a weight.
+    fn weight(&self) -> (f64, usize) {
+        (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
+    }
+
+    /// The factor of the loss of a part of weight `weight` in shard `shard`: `weight / whole` of a mean, 1 of a sum.
+    pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
+        match (mean, self.weight()) {
+            (true, (whole, _)) if !self.mean_of_means => weight / whole,
+            (true, (_, shards)) => weight / self.weights[shard] / shards as f64,
+            (false, (_, shards)) if self.mean_of_means => 1.0 / shards as f64,
+            (false, _) => 1.0,
+        }
+    }
+
+    /// Begins the sums of an update with so many parameters, from these buffers.
+    pub(crate) fn begin(&mut self, parameters: usize, buffers: &[T]) -> Result<(), Error> {
+        self.sums.clear();
+        if self.losses.len() != self.shards {
+            self.losses = filled("the losses of the shards", self.shards, T::zero())?;
+        }
+        self.buffers.clear();
+        grow("the buffers of the network", &mut self.buffers, buffers.len())?;
+        self.buffers.extend_from_slice(buffers);
+        let len = if self.ranks() > 1 { parameters + buffers.len() + self.shards } else { 0 };
+        if self.received.len() != len {
+            self.received = filled("the sums of another rank", len, T::zero())?;
+        }
+        Ok(())
+    }
+
+    /// Adds the sums of the next shard.
+    pub(crate) fn push(&mut self, shard: usize, gradient: &[T], buffers: &[T], loss: T) -> Result<(), Error> {
+        self.losses.fill(T::zero());
+        self.losses[shard] = loss;
+        self.sums.push(shard, &[gradient, buffers, &self.losses])
+    }
+
+    /// The sum over all shards of all ranks.
+    pub(crate) fn total(&mut self) -> Result<&mut [T], Error> {
+        sum_over_ranks(&*self.ranks, self.shards, &mut self.sums, &mut self.received)?;
+        Ok(self.sums.first())
+    }
+
+    /// Whether any rank says so.
+    pub(crate) fn any(&self, own: bool) -> Result<bool, Error> {
+        if self.ranks() == 1 {
+            return Ok(own);
+        }
+        Ok(gather(&*self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
+    }
+
+    /// Exchanges the reports of all ranks. Returns the rank and sample of the first loss that is not finite.
+    ///
+    /// # Errors
+    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
+    pub(crate) fn exchange_reports(&self, own: Report) -> Result<Option<(usize, usize)>, Error> {
+        let text = match &own {
+            Report::Nothing => String::new(),
+            Report::Sample(sample) => format!("{sample}"),
+            Report::Failed(error) => format!("!{error}"),
+        };
+        let reports = gather(&*self.ranks, &text)?;
+        if let Report::Failed(error) = own {
+            return Err(error);
+        }
+        let failed = reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.strip_prefix('!')?)));
+        if let Some((rank, reason)) = failed {
+            return Err(RankRule::Failed { rank, reason: reason.into() }.into());
+        }
+        Ok(reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.parse().ok()?))))
+    }
+}
+
+/// The sum of the losses of the shards.
+pub(crate) fn sum_of_losses<T: Scalar>(losses: &[T]) -> f64 {
+    losses.iter().map(|&loss| to_f64(loss)).sum()
+}

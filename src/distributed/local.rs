@@ -1,0 +1,160 @@
+//! Ranks that are threads of one process.
+
+use super::{Communicator, no_peer};
+use crate::error::{Error, RankRule, require};
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, time::Duration};
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// One rank of a group of threads.
+///
+/// Dropping it ends its part in the group, also in a panic: calls of other ranks that need it then return an error. So
+/// does a call that waits for longer than the [deadline](Self::deadline).
+pub struct Local<T> {
+    rank: usize,
+    group: Arc<Group<T>>,
+    deadline: Duration,
+}
+
+/// The links of a group: that from rank `a` to rank `b` is number `a · size + b`.
+struct Group<T> {
+    size: usize,
+    links: Vec<Link<T>>,
+}
+
+/// The way from one rank to another. It holds one message.
+struct Link<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    /// The message; the memory is kept from message to message.
+    values: Vec<T>,
+    is_full: bool,
+    /// Whether the sender or the receiver has ended.
+    ended: Option<RankRule>,
+}
+
+/// The most ranks of a group.
+const MOST: usize = 256;
+
+impl<T> Local<T> {
+    /// The ranks of a group of `size`, in order: one for each thread. The deadline is 60 s.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `size` is from 1 to 256.
+    pub fn new(size: usize) -> Result<Vec<Self>, Error> {
+        require((1..=MOST).contains(&size), "the number of ranks", "from 1 to 256", size as f64)?;
+        let link = || Link {
+            state: Mutex::new(State { values: Vec::new(), is_full: false, ended: None }),
+            changed: Condvar::new(),
+        };
+        let group = Arc::new(Group { size, links: (0..size * size).map(|_| link()).collect() });
+        let rank = |rank| Local { rank, group: group.clone(), deadline: Duration::from_secs(60) };
+        Ok((0..size).map(rank).collect())
+    }
+
+    /// Sets the time after which a call that still waits returns an error. It must be longer than the ranks can differ
+    /// in the time of a step.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        // A `Local` implements `Drop`, so that its fields cannot be moved out.
+        let mut rank = self;
+        rank.deadline = deadline;
+        rank
+    }
+
+    fn link(&self, from: usize, to: usize) -> &Link<T> {
+        &self.group.links[from * self.group.size + to]
+    }
+
+    /// Waits until the link is full, or empty, or until `peer` has ended or the deadline has passed.
+    fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
+        // A deadline beyond the clock is none.
+        let end = Instant::now().checked_add(self.deadline);
+        let mut state = link.lock();
+        loop {
+            if state.is_full == full {
+                return Ok(state);
+            }
+            if let Some(ended) = &state.ended {
+                return Err(ended.clone().into());
+            }
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(RankRule::Deadline { rank: peer, seconds: self.deadline.as_secs_f64() }.into());
+            }
+            let waited = link.changed.wait_timeout(state, left.min(Duration::from_secs(3600)));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl<T> Link<T> {
+    /// No code that holds the lock panics between two changes of the state, so a poisoned one is whole.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Copy + Send> Communicator<T> for Local<T> {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.group.size
+    }
+
+    fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
+        if peer == self.rank || peer >= self.group.size {
+            return Err(no_peer(peer));
+        }
+        let link = self.link(self.rank, peer);
+        let mut state = self.wait(link, false, peer)?;
+        if let Some(ended) = &state.ended {
+            return Err(ended.clone().into());
+        }
+        state.values.clear();
+        state.values.extend_from_slice(send);
+        state.is_full = true;
+        drop(state);
+        link.changed.notify_all();
+        let link = self.link(peer, self.rank);
+        let mut state = self.wait(link, true, peer)?;
+        let found = state.values.len();
+        if found != receive.len() {
+            return Err(RankRule::Message { rank: peer, expected: receive.len(), found }.into());
+        }
+        receive.copy_from_slice(&state.values);
+        state.is_full = false;
+        drop(state);
+        link.changed.notify_all();
+        Ok(())
+    }
+}
+
+/// Tells the other ranks. Messages that were sent before are still received.
+impl<T> Drop for Local<T> {
+    fn drop(&mut self) {
+        let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
+        for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {
+            for link in [self.link(self.rank, peer), self.link(peer, self.rank)] {
+                link.lock().ended.get_or_insert(ended.clone());
+                link.changed.notify_all();
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Local<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Local");
+        shown.field("rank", &self.rank).field("size", &self.group.size).field("deadline", &self.deadline);
+        shown.finish_non_exhaustive()
+    }
+}

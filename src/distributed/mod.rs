@@ -1,0 +1,166 @@
+//! Data-parallel training: ranks with a copy of the network each compute the gradient of a part of every batch.
+//!
+//! Floating-point addition is not associative, so a sum over ranks depends on how the ranks divide it. Here a batch is
+//! cut into a fixed number of shards, whatever the number of ranks. Each shard gives the sum of its gradients, and the
+//! sums are added along one binary tree:
+//!
+//! ```text
+//! g = ((g₀ + g₁) + (g₂ + g₃)) + ((g₄ + g₅) + (g₆ + g₇))
+//! ```
+//!
+//! A rank has consecutive shards, and adds what the tree adds within them. Between ranks the same tree continues. So
+//! any number of ranks and threads gives the same bits, after any number of updates.
+//!
+//! ```
+//! use chainrule::{Error, dataset::Dataset, distributed::{DataParallel, Local}, layer::Sequential};
+//! use chainrule::{loss::{MeanSquaredError, Target}, trainer::{TrainConfig, Trainer}, transform::Adam};
+//! let train = |rank: Local<f64>| -> Result<Vec<f64>, Error> {
+//!     let (x, y) = ([0.1, 0.9, 0.4, 0.7, 0.2, 0.8], [0.3, 0.5, 0.6]);
+//!     let data = Dataset::rows(2, &x, Target::Values(&y))?;
+//!     let network = Sequential::input(2).linear(1).build()?;
+//!     let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), TrainConfig::default())?;
+//!     trainer.set_data_parallel(DataParallel::new(rank))?;
+//!     trainer.fit(&data)?;
+//!     Ok(trainer.parameters().to_vec())
+//! };
+//! let run = |ranks: usize| -> Result<Vec<f64>, Error> {
+//!     let group = Local::new(ranks)?;
+//!     std::thread::scope(|scope| {
+//!         let ranks: Vec<_> = group.into_iter().map(|rank| scope.spawn(|| train(rank))).collect();
+//!         ranks.into_iter().map(|rank| rank.join().unwrap()).next().unwrap()
+//!     })
+//! };
+//! assert_eq!(run(1)?, run(2)?);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! | property | here |
+//! | --- | --- |
+//! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`; or the [mean of means](DataParallel::mean_of_means) |
+//! | clipping, guard, schedule, average | after the sum, on each rank alike |
+//! | data | all ranks hold the same data set, and pass over their own shards of each batch |
+//! | validation, evaluation, prediction | each rank computes all of it |
+//! | monitors | links: the shards of this rank; loss, gradient and update: the global ones |
+//! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
+//! | buffers, such as running statistics | the mean over shards, weighted by samples |
+//! | checkpoints | all ranks have the same state: one saves, all load; the number of ranks may change |
+
+mod agreement;
+mod data_parallel;
+#[cfg(feature = "std")]
+mod local;
+mod reduce;
+mod shard_sums;
+
+pub(crate) use agreement::Fingerprint;
+pub use data_parallel::DataParallel;
+pub(crate) use data_parallel::{Report, sum_of_losses};
+#[cfg(feature = "std")]
+pub use local::Local;
+
+use crate::error::{Error, require};
+use core::fmt::Debug;
+
+/// The connection of one rank with the others of its group, over which values of type `T` travel.
+///
+/// All ranks make the same calls in the same order. A failed call leaves the group unusable.
+///
+/// # Required
+/// | method | result |
+/// | --- | --- |
+/// | `rank` | the number of this rank, from 0 |
+/// | `size` | the number of ranks |
+/// | `exchange` | sends values to one rank and receives values from it |
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `broadcast` | a binomial tree of exchanges | the engine has a faster one |
+/// | `barrier` | a tree of exchanges without values, and back | the engine has a faster one |
+///
+/// `()` is the group of one rank.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection between ranks",
+    label = "not a communicator",
+    note = "`distributed::Local` connects threads, `()` is a single rank"
+)]
+pub trait Communicator<T>: Debug + Send + Sync {
+    /// The number of this rank, below [`size`](Self::size).
+    fn rank(&self) -> usize;
+
+    /// The number of ranks, at least 1.
+    fn size(&self) -> usize;
+
+    /// Sends `send` to rank `peer`, and fills `receive` with its message. `peer` calls `exchange` with this rank.
+    /// Either slice may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a `peer` that is this rank or not in the group. [`RankRule::Ended`](crate::RankRule)
+    /// where `peer` has ended; [`RankRule::Deadline`](crate::RankRule) where it
+    /// does not answer in time; [`RankRule::Message`](crate::RankRule) where its message is not as long as `receive`.
+    /// An implementation never waits without a deadline.
+    fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error>;
+
+    /// Copies the `values` of rank `root` to all ranks.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a `root` that is not in the group; those of [`exchange`](Self::exchange).
+    fn broadcast(&self, root: usize, values: &mut [T]) -> Result<(), Error> {
+        require(root < self.size(), "the root of a broadcast", "a rank of the group", root as f64)?;
+        // Counted from the root, rank r receives from r without its lowest bit, then sends to r plus each lower bit.
+        let (size, own) = (self.size(), (self.rank() + self.size() - root) % self.size());
+        let mut bit = 1;
+        while bit < size && own & bit == 0 {
+            bit *= 2;
+        }
+        if own > 0 {
+            self.exchange((own - bit + root) % size, &[], values)?;
+        }
+        while bit > 1 {
+            bit /= 2;
+            if own + bit < size {
+                self.exchange((own + bit + root) % size, values, &mut [])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns once all ranks have called it.
+    ///
+    /// # Errors
+    /// Those of [`exchange`](Self::exchange).
+    fn barrier(&self) -> Result<(), Error> {
+        let (rank, size) = (self.rank(), self.size());
+        let mut bit = 1;
+        while bit < size && rank & bit == 0 {
+            if rank + bit < size {
+                self.exchange(rank + bit, &[], &mut [])?;
+            }
+            bit *= 2;
+        }
+        if rank > 0 {
+            self.exchange(rank - bit, &[], &mut [])?;
+        }
+        self.broadcast(0, &mut [])
+    }
+}
+
+/// The group of one rank.
+impl<T> Communicator<T> for () {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn exchange(&self, peer: usize, _send: &[T], _receive: &mut [T]) -> Result<(), Error> {
+        Err(no_peer(peer))
+    }
+}
+
+/// The error of an exchange with a rank that is not in the group, or with itself.
+fn no_peer(peer: usize) -> Error {
+    Error::Parameter { what: "the rank of an exchange", expected: "another rank of the group", found: peer as f64 }
+}

@@ -1,0 +1,83 @@
+//! The sum over all ranks, along the tree of the shards.
+
+use super::{Communicator, shard_sums::ShardSums};
+use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
+use core::ops::Range;
+
+/// The shards of a rank: consecutive, and as many as of any other rank, or one more.
+pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize> {
+    rank * shards / ranks..(rank + 1) * shards / ranks
+}
+
+/// The rank of a shard.
+fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
+    // The last rank whose first shard is not later.
+    (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
+}
+
+/// Adds the sums of all ranks. On return each rank has the total, in [`ShardSums::first`].
+pub(super) fn sum_over_ranks<T: Scalar>(
+    ranks: &dyn Communicator<T>,
+    shards: usize,
+    sums: &mut ShardSums<T>,
+    received: &mut [T],
+) -> Result<(), Error> {
+    if ranks.size().is_power_of_two() {
+        return halve(ranks, 1, sums.first(), received);
+    }
+    Tree { ranks, shards, sums, received }.add(0..shards)?;
+    ranks.broadcast(0, sums.first())
+}
+
+/// Adds the vectors of the ranks that differ in the bits from `bit` on, of a power of two of ranks.
+///
+/// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. On the
+/// way back the halves are exchanged as they are (Rabenseifner 2004). Each element is added along the tree of the
+/// ranks, nearest first. Time: `2 log₂ p · α + 2 (p − 1)/p · n β`.
+fn halve<T: Scalar>(ranks: &dyn Communicator<T>, bit: usize, sum: &mut [T], received: &mut [T]) -> Result<(), Error> {
+    if bit >= ranks.size() {
+        return Ok(());
+    }
+    let (rank, peer) = (ranks.rank(), ranks.rank() ^ bit);
+    let (low, high) = sum.split_at_mut(sum.len() / 2);
+    let (own, other) = if rank & bit == 0 { (low, high) } else { (high, low) };
+    ranks.exchange(peer, other, &mut received[..own.len()])?;
+    update(own, &received[..own.len()], |own, received| own + received);
+    halve(ranks, 2 * bit, own, received)?;
+    ranks.exchange(peer, own, other)
+}
+
+/// The sum for any number of ranks: whole vectors are sent up the tree of the shards.
+///
+/// Time: about `log₂ p · (α + n β)`, and as much again for the broadcast of the total.
+struct Tree<'a, T> {
+    ranks: &'a dyn Communicator<T>,
+    shards: usize,
+    sums: &'a mut ShardSums<T>,
+    received: &'a mut [T],
+}
+
+impl<T: Scalar> Tree<'_, T> {
+    /// Adds the subtree of `node`. On return the rank of its first shard has the sum.
+    fn add(&mut self, node: Range<usize>) -> Result<(), Error> {
+        let owner = |shard| owner(shard, self.ranks.size(), self.shards);
+        if owner(node.start) == owner(node.end - 1) {
+            return Ok(()); // It was added on its rank.
+        }
+        let middle = node.start + node.len() / 2;
+        let (left, right) = (owner(node.start), owner(middle));
+        self.add(node.start..middle)?;
+        self.add(middle..node.end)?;
+        let rank = self.ranks.rank();
+        if left == right && rank == left {
+            let [sum, of_right] = self.sums.two_beginning_with([node.start, middle]);
+            update(sum, of_right, |sum, right| sum + right);
+        } else if rank == left {
+            self.ranks.exchange(right, &[], self.received)?;
+            update(self.sums.beginning_with(node.start), self.received, |sum, right| sum + right);
+        } else if rank == right {
+            self.ranks.exchange(left, self.sums.beginning_with(middle), &mut [])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The sums of one rank's shards, added as far as the tree adds them within the rank.
+
+use crate::{error::Error, kernel::elementwise::update, scalar::Scalar, size::filled};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Sums over aligned subtrees: ranges of shards whose length is a power of two that divides their start.
+///
+/// Shards come in increasing order. Two subtrees of one parent are added as soon as both are there, so that what is
+/// left are the largest subtrees within the rank: one for a power of two of ranks, else up to 2 log₂ of the shards.
+#[derive(Clone, Debug)]
+pub(super) struct ShardSums<T> {
+    /// The subtrees, in the order of their shards.
+    subtrees: Vec<Range<usize>>,
+    /// Their sums, and further memory.
+    sums: Vec<Vec<T>>,
+}
+
+impl<T: Scalar> ShardSums<T> {
+    pub(super) const fn new() -> Self {
+        ShardSums { subtrees: Vec::new(), sums: Vec::new() }
+    }
+
+    /// Begins the sums of an update.
+    pub(super) fn clear(&mut self) {
+        self.subtrees.clear();
+    }
+
+    /// Adds the sum of the next shard, which consists of `parts`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where memory cannot hold the sum.
+    pub(super) fn push(&mut self, shard: usize, parts: &[&[T]]) -> Result<(), Error> {
+        let beside = self.subtrees.last().is_some_and(|last| last.len() == 1 && shard % 2 == 1);
+        if beside {
+            let last = self.subtrees.len() - 1;
+            each_part(&mut self.sums[last], parts, |sum, part| update(sum, part, |sum, part| sum + part));
+            self.subtrees[last].end = shard + 1;
+        } else {
+            each_part(self.memory(parts.iter().map(|part| part.len()).sum())?, parts, |sum, part| {
+                sum.copy_from_slice(part);
+            });
+            self.subtrees.push(shard..shard + 1);
+        }
+        self.merge();
+        Ok(())
+    }
+
+    /// Memory for the sum of one more subtree.
+    fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
+        let next = self.subtrees.len();
+        if self.sums.get(next).is_none_or(|sum| sum.len() != len) {
+            let sum = filled("the sums of the shards", len, T::zero())?;
+            self.sums.truncate(next);
+            self.sums.push(sum);
+        }
+        Ok(&mut self.sums[next])
+    }
+
+    /// Adds the last two subtrees while they have the same parent.
+    fn merge(&mut self) {
+        while let [.., left, right] = &self.subtrees[..] {
+            let len = left.len();
+            if right.len() != len || !left.start.is_multiple_of(2 * len) {
+                return;
+            }
+            let merged = left.start..right.end;
+            let last = self.subtrees.len() - 1;
+            let (before, after) = self.sums.split_at_mut(last);
+            update(&mut before[last - 1], &after[0], |left, right| left + right);
+            self.subtrees.truncate(last);
+            self.subtrees[last - 1] = merged;
+        }
+    }
+
+    /// The sum of the subtree that begins with `shard`.
+    pub(super) fn beginning_with(&mut self, shard: usize) -> &mut [T] {
+        let place = self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
+        &mut self.sums[place]
+    }
+
+    /// The sums of the subtrees that begin with two shards, the first one lower.
+    pub(super) fn two_beginning_with(&mut self, [left, right]: [usize; 2]) -> [&mut [T]; 2] {
+        let place = |shard| self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
+        let (left, right) = (place(left), place(right));
+        let (before, after) = self.sums.split_at_mut(right);
+        [&mut before[left], &mut after[0]]
+    }
+
+    /// The first sum: after the sum over all ranks, the total.
+    pub(super) fn first(&mut self) -> &mut [T] {
+        &mut self.sums[0]
+    }
+}
+
+/// Calls `apply` with each part and its place in `sum`.
+fn each_part<T>(sum: &mut [T], parts: &[&[T]], mut apply: impl FnMut(&mut [T], &[T])) {
+    let mut rest = sum;
+    for part in parts {
+        let (own, after) = rest.split_at_mut(part.len());
+        apply(own, part);
+        rest = after;
+    }
+}

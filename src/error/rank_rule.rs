@@ -1,0 +1,74 @@
+use alloc::string::String;
+
+/// A rule of training on several ranks, with the rank that breaks it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RankRule {
+    /// More ranks than shards, so that a rank would have nothing to do.
+    #[error("a batch of {shards} shards cannot be divided among {ranks} ranks; use more shards, or fewer ranks")]
+    TooMany {
+        /// The number of ranks.
+        ranks: usize,
+        /// The number of shards.
+        shards: usize,
+    },
+    /// A rank that ended while others needed it.
+    #[error("rank {rank} {}; the cause is in its own result", if *panicked { "panicked" } else { "ended" })]
+    Ended {
+        /// The rank.
+        rank: usize,
+        /// Whether it ended by a panic.
+        panicked: bool,
+    },
+    /// A rank that did not answer before the deadline.
+    #[error("rank {rank} did not answer within {seconds} s; if it computes for longer, set a later deadline")]
+    Deadline {
+        /// The rank.
+        rank: usize,
+        /// The deadline.
+        seconds: f64,
+    },
+    /// A message of another length: the two ranks are not at the same step of the same run.
+    #[error("rank {rank} sent {found} values, but {expected} were expected; all ranks must make the same calls")]
+    Message {
+        /// The rank that sent it.
+        rank: usize,
+        /// The expected number of values.
+        expected: usize,
+        /// The number of values of the message.
+        found: usize,
+    },
+    /// A rank whose run differs from that of rank 0.
+    #[error("{what} differs: rank {rank} has {found}, rank 0 has {expected}; start all ranks with the same run")]
+    Differs {
+        /// The part of the run.
+        what: String,
+        /// The first rank that differs.
+        rank: usize,
+        /// Its value on rank 0.
+        expected: String,
+        /// Its value on that rank.
+        found: String,
+    },
+    /// An error on another rank.
+    #[error("rank {rank} failed: {reason}")]
+    Failed {
+        /// The rank.
+        rank: usize,
+        /// Its error.
+        reason: String,
+    },
+    /// A loss that is not finite, after which the parameters are not finite either.
+    #[error(
+        "the loss of sample {sample} on rank {rank} is not finite in update {step}; lower the learning rate, or guard \
+         the chain with SkipNonFinite"
+    )]
+    NonFinite {
+        /// The rank.
+        rank: usize,
+        /// The sample.
+        sample: usize,
+        /// The number of the update.
+        step: u64,
+    },
+}

@@ -1,0 +1,536 @@
+//! Data-parallel training: the same bits for any number of ranks, the update of the whole batch, and faults of ranks.
+
+use crate::trainer::values;
+use chainrule::{
+    Error, GradientMonitor, RankRule,
+    activation::Tanh,
+    dataset::{Batch, Dataset},
+    distributed::{Communicator, DataParallel, Local},
+    layer::Sequential,
+    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
+    monitor::Event,
+    recurrent::{Gru, Lstm},
+    trainer::{FitOptions, TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, GradientTransform, Outcome, Schedule, Sgd, SkipNonFinite, WeightAverage},
+};
+use std::{ops::ControlFlow, thread, time::Duration};
+
+type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, Box<dyn GradientTransform<f64>>>;
+
+/// The rank of a group, or a process alone.
+type Rank = Option<Local<f64>>;
+
+/// A training to repeat on any number of ranks.
+struct Case {
+    name: &'static str,
+    network: fn() -> Result<Sequential<f64>, Error>,
+    loss: fn() -> Box<dyn Loss<f64>>,
+    transform: fn() -> Box<dyn GradientTransform<f64>>,
+    data: fn() -> Dataset<'static, f64>,
+    settings: TrainConfig,
+}
+
+impl Case {
+    fn trainer(&self, settings: TrainConfig) -> Run {
+        Trainer::new((self.network)().unwrap(), (self.loss)(), (self.transform)(), settings).unwrap()
+    }
+
+    fn on(&self, rank: Rank, threads: usize) -> Run {
+        let mut run = self.trainer(TrainConfig { threads, ..self.settings });
+        run.set_data_parallel(parallel(rank)).unwrap();
+        run
+    }
+}
+
+fn parallel(rank: Rank) -> DataParallel<f64> {
+    match rank {
+        Some(rank) => DataParallel::new(rank),
+        None => DataParallel::new(()),
+    }
+}
+
+fn mean_squared() -> Box<dyn Loss<f64>> {
+    Box::new(MeanSquaredError::new())
+}
+
+fn everything() -> Box<dyn GradientTransform<f64>> {
+    let chain = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2), Schedule::cosine(20, 0.1));
+    Box::new((chain, WeightAverage::new(0.9)))
+}
+
+fn plain() -> Box<dyn GradientTransform<f64>> {
+    Box::new(Sgd::new(0.1))
+}
+
+/// 30 samples of 3 values and their 2 targets; every fourth sample has no weight.
+fn rows() -> Dataset<'static, f64> {
+    let (x, y) = (values(1, 30 * 3), values(2, 30 * 2));
+    let weights: Vec<f64> = (0..30).map(|i| if i % 4 == 0 { 0.0 } else { 1.0 + (i % 3) as f64 }).collect();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    data.row_weights(&weights).unwrap().into_owned()
+}
+
+fn lengths() -> Vec<usize> {
+    (0..16).map(|i| 1 + i * 5 % 7).collect()
+}
+
+/// 16 sequences of 1 to 7 steps with a class each.
+fn ragged() -> Dataset<'static, f64> {
+    let lengths = lengths();
+    let x = values(3, 2 * lengths.iter().sum::<usize>());
+    let classes: Vec<usize> = (0..16).map(|i| i % 3).collect();
+    Dataset::ragged(2, &lengths, &x, Target::Classes(&classes)).unwrap().into_owned()
+}
+
+/// The same with two targets a step, of which some have no weight.
+fn ragged_steps() -> Dataset<'static, f64> {
+    let lengths = lengths();
+    let steps = lengths.iter().sum::<usize>();
+    let (x, y) = (values(4, 2 * steps), values(5, 2 * steps));
+    let weights: Vec<f64> = (0..steps).map(|i| if i % 5 < 2 { 0.0 } else { 1.0 }).collect();
+    let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
+    data.row_weights(&weights).unwrap().into_owned()
+}
+
+fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> TrainConfig {
+    TrainConfig { batch_size, accumulation_steps, epochs, seed: 7, ..TrainConfig::default() }
+}
+
+/// Each makes 20 updates or more, the last of an epoch from fewer samples.
+fn cases() -> [Case; 4] {
+    [
+        Case {
+            name: "feedforward, dropout, masked",
+            network: || Sequential::input(3).linear(8).activation(Tanh).dropout(0.3).layer_norm().linear(2).build(),
+            loss: mean_squared,
+            transform: everything,
+            data: rows,
+            settings: settings(12, 1, 7),
+        },
+        Case {
+            name: "ragged LSTM, fewer samples than shards",
+            network: || Sequential::input(2).recurrent(5, Lstm::new()).dropout(0.2).last_step().linear(3).build(),
+            loss: || Box::new(CrossEntropy::new()),
+            transform: everything,
+            data: ragged,
+            settings: settings(7, 1, 7),
+        },
+        Case {
+            name: "ragged GRU, accumulated, masked steps",
+            network: || Sequential::input(2).recurrent(4, Gru::new()).linear(2).build(),
+            loss: mean_squared,
+            transform: plain,
+            data: ragged_steps,
+            settings: settings(5, 2, 10),
+        },
+        Case {
+            name: "batch norm",
+            network: || Sequential::input(3).linear(6).batch_norm().activation(Tanh).linear(2).build(),
+            loss: mean_squared,
+            transform: plain,
+            data: || {
+                let (x, y) = (values(1, 44 * 3), values(2, 44 * 2));
+                Dataset::rows(3, &x, Target::Values(&y)).unwrap().into_owned()
+            },
+            settings: settings(24, 1, 10),
+        },
+    ]
+}
+
+/// Calls `run` with each rank of a group on its own thread.
+fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
+    let group = Local::new(ranks).unwrap();
+    thread::scope(|scope| {
+        let threads: Vec<_> = group.into_iter().map(|rank| scope.spawn(|| run(rank))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// The bits of parameters, averages, buffers and losses.
+fn result(run: &mut Run, data: &Dataset<'_, f64>) -> Result<Vec<u64>, Error> {
+    let epochs = run.fit(data)?;
+    let values = run.parameters().iter().chain(run.averaged_parameters().unwrap_or_default());
+    let values = values.chain(run.workspace().buffers()).copied().chain(epochs.iter().map(|epoch| epoch.loss));
+    Ok(values.map(f64::to_bits).collect())
+}
+
+#[test]
+fn training_any_number_of_ranks_and_threads_has_the_same_bits() {
+    for case in cases() {
+        let data = (case.data)();
+        let mut alone = case.on(None, 1);
+        let expected = result(&mut alone, &data).unwrap();
+        assert!(alone.optimizer().steps() >= 20, "{}: {} updates", case.name, alone.optimizer().steps());
+        // Another tree gives other bits, so the test would see it.
+        let mut other = case.trainer(case.settings);
+        other.set_data_parallel(DataParallel::new(()).shards(4)).unwrap();
+        assert!(result(&mut other, &data).unwrap() != expected, "{}: the order of sums has no effect", case.name);
+        for (ranks, threads) in [(1, 2), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2), (5, 1), (8, 1), (8, 2)] {
+            let run = |rank| result(&mut case.on(Some(rank), threads), &data).unwrap();
+            for (rank, found) in on_ranks(ranks, run).into_iter().enumerate() {
+                assert!(found == expected, "{}: rank {rank} of {ranks}, {threads} threads", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn training_any_number_of_shards_and_ranks_has_the_same_bits() {
+    let case = &cases()[0];
+    let (data, settings) = ((case.data)(), TrainConfig { epochs: 2, ..case.settings });
+    let train = |rank: Rank, shards| {
+        let mut run = case.trainer(settings);
+        run.set_data_parallel(parallel(rank).shards(shards)).unwrap();
+        result(&mut run, &data).unwrap()
+    };
+    for (shards, ranks) in [(2, &[2][..]), (4, &[3]), (8, &[6, 7]), (16, &[3, 11, 16]), (32, &[5, 13])] {
+        let expected = train(None, shards);
+        for &ranks in ranks {
+            let found = on_ranks(ranks, |rank| train(Some(rank), shards));
+            assert!(found.iter().all(|rank| *rank == expected), "{ranks} ranks, {shards} shards");
+        }
+    }
+}
+
+#[test]
+fn one_shard_without_accumulation_has_the_bits_of_plain_training() {
+    for case in cases().into_iter().filter(|case| case.settings.accumulation_steps == 1) {
+        let data = (case.data)();
+        let expected = result(&mut case.trainer(case.settings), &data).unwrap();
+        let mut run = case.trainer(case.settings);
+        run.set_data_parallel(DataParallel::new(()).shards(1)).unwrap();
+        assert!(result(&mut run, &data).unwrap() == expected, "{}", case.name);
+    }
+}
+
+/// The difference of the parameters that one update from `samples` makes.
+fn change(run: &mut Run, data: &Dataset<'_, f64>, samples: &[usize]) -> (Vec<f64>, f64) {
+    let before = run.parameters().to_vec();
+    let (loss, outcome) = run.step(data, &mut Batch::new(data, samples.len()), samples, &mut ()).unwrap();
+    assert_eq!(outcome, Outcome::Apply);
+    (run.parameters().iter().zip(before).map(|(after, before)| after - before).collect(), loss)
+}
+
+fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
+    let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-12 * largest, "{name}: {found} for {expected}");
+    }
+}
+
+#[test]
+fn update_in_shards_is_that_of_the_whole_batch() {
+    let samples: Vec<usize> = (0..16).rev().collect();
+    let [rows, mut ragged, steps, _] = cases();
+    // Without dropout, which is drawn in the order of the lengths.
+    ragged.network = || Sequential::input(2).recurrent(5, Lstm::new()).last_step().linear(3).build();
+    for case in [rows, ragged, steps] {
+        let (data, settings) = ((case.data)(), TrainConfig { batch_size: 16, ..case.settings });
+        let case = Case { transform: plain, ..case };
+        let (expected, loss) = change(&mut case.trainer(settings), &data, &samples);
+        let mut run = case.trainer(settings);
+        run.set_data_parallel(parallel(None)).unwrap();
+        let (found, of_shards) = change(&mut run, &data, &samples);
+        assert_close(case.name, &found, &expected);
+        assert_close(case.name, &[of_shards], &[loss]);
+    }
+}
+
+#[test]
+fn mean_of_means_is_the_mean_of_the_updates_of_the_shards() {
+    let (case, data) = (&cases()[0], rows());
+    let case = Case {
+        network: || Sequential::input(3).linear(4).activation(Tanh).linear(2).build(),
+        transform: plain,
+        ..*case
+    };
+    let settings = TrainConfig { batch_size: 30, ..case.settings };
+    let samples: Vec<usize> = (0..30).collect();
+    // Four processes of PyTorch's DistributedDataParallel: each the mean of its own samples, then the mean of those.
+    let shards = [0..7, 7..15, 15..22, 22..30].map(|own| change(&mut case.trainer(settings), &data, &samples[own]));
+    let expected: Vec<f64> =
+        (0..shards[0].0.len()).map(|i| shards.iter().map(|(change, _)| change[i]).sum::<f64>() / 4.0).collect();
+    for ranks in [1, 2, 4] {
+        let run = |rank| {
+            let mut run = case.trainer(settings);
+            run.set_data_parallel(DataParallel::new(rank).shards(4).mean_of_means()).unwrap();
+            change(&mut run, &data, &samples)
+        };
+        for (found, loss) in on_ranks(ranks, run) {
+            assert_close("mean of means", &found, &expected);
+            assert_close("its loss", &[loss], &[shards.iter().map(|(_, loss)| loss).sum::<f64>() / 4.0]);
+        }
+    }
+}
+
+#[test]
+fn run_saved_at_four_ranks_continues_at_two_to_the_bit() {
+    let case = &cases()[1];
+    let data = (case.data)();
+    let whole = result(&mut case.on(None, 1), &data).unwrap();
+    let parameters = case.trainer(case.settings).parameters().len();
+    let first = TrainConfig { epochs: 3, ..case.settings };
+    let saved = on_ranks(4, |rank| {
+        let mut run = case.trainer(first);
+        run.set_data_parallel(DataParallel::new(rank)).unwrap();
+        run.fit(&data).unwrap();
+        run.checkpoint()
+    });
+    assert!(saved.iter().all(|rank| *rank == saved[0]));
+    let continued = on_ranks(2, |rank| {
+        let mut run = case.on(Some(rank), 1);
+        run.restore(&saved[0]).unwrap();
+        result(&mut run, &data).unwrap()
+    });
+    assert!(continued.iter().all(|rank| rank[..parameters] == whole[..parameters]));
+}
+
+/// The gradients and losses of all updates, and the number of parts.
+#[derive(Default)]
+struct Global(Vec<u64>, usize);
+
+impl GradientMonitor<f64> for Global {
+    fn begin_pass(&mut self) {
+        self.1 += 1;
+    }
+
+    fn event(&mut self, event: &Event<'_, f64>) {
+        match event {
+            Event::Gradient { dw, .. } => self.0.extend(dw.iter().map(|value| value.to_bits())),
+            Event::Loss(loss) => self.0.push(loss.to_bits()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn monitor_of_each_rank_sees_the_gradient_of_all() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    let watch = |rank: Rank| {
+        let mut global = Global::default();
+        case.on(rank, 1).fit_with(&data, FitOptions::new().monitor(&mut global)).unwrap();
+        global
+    };
+    let Global(expected, passes) = watch(None);
+    let parameters = case.trainer(case.settings).parameters().len();
+    assert_eq!(expected.len(), 21 * (parameters + 1));
+    let ranks = on_ranks(4, |rank| watch(Some(rank)));
+    assert!(ranks.iter().all(|rank| rank.0 == expected));
+    assert_eq!(ranks.iter().map(|rank| rank.1).sum::<usize>(), passes);
+}
+
+/// The errors of four ranks, of which `make` gets the number.
+fn errors(make: impl Fn(Local<f64>) -> Result<(), Error> + Sync) -> Vec<Error> {
+    let start = std::time::Instant::now();
+    let errors = on_ranks(4, |rank| make(rank).unwrap_err());
+    assert!(start.elapsed() < Duration::from_secs(10));
+    errors
+}
+
+#[test]
+fn ranks_that_differ_are_refused_on_all_ranks() {
+    let case = &cases()[0];
+    let (data, shorter) =
+        (rows(), { Dataset::rows(3, &values(1, 27), Target::Values(&values(2, 18))).unwrap().into_owned() });
+    let narrow = || Sequential::input(3).linear(4).linear(2).build().unwrap();
+    for (fault, what) in [
+        "batch_size",
+        "the data",
+        "the values of the data",
+        "the number of parameters",
+        "seed",
+        "the number of updates",
+        "shards",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = errors(|rank| {
+            let wrong = rank.rank() == 2;
+            let is = |number: usize| wrong && fault == number;
+            let mut settings = case.settings;
+            settings.batch_size -= usize::from(is(0));
+            settings.seed += u64::from(is(4));
+            let network = if is(3) { narrow() } else { (case.network)().unwrap() };
+            let mut run = Trainer::new(network, (case.loss)(), (case.transform)(), settings).unwrap();
+            if is(5) {
+                run.step(&data, &mut Batch::new(&data, 2), &[1, 2], &mut ()).unwrap();
+            }
+            run.set_data_parallel(DataParallel::new(rank).shards(if is(6) { 4 } else { 8 }))?;
+            let other = if is(1) { shorter.clone() } else { Dataset::rows(3, data.inputs(), data.targets()).unwrap() };
+            run.fit(if is(1) || is(2) { &other } else { &data }).map(drop)
+        });
+        for error in found {
+            let Error::Ranks(RankRule::Differs { what: named, rank: 2, .. }) = &error else {
+                panic!("{what}: {error}")
+            };
+            assert!(named == what || fault == 2, "{what}: {error}");
+        }
+    }
+}
+
+#[test]
+fn rank_that_ends_or_panics_ends_the_others() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    for (panics, ranks) in [(false, 4), (true, 4), (true, 5)] {
+        let found = on_ranks(ranks, |rank| {
+            let own = rank.rank();
+            let train = || {
+                let mut run = case.on(Some(rank), 1);
+                let mut batch = Batch::new(&data, 12);
+                for step in 0..5 {
+                    match own == 2 && step == 2 {
+                        true if panics => std::panic::resume_unwind(Box::new("on purpose")),
+                        true => return Ok(()),
+                        false => run.step(&data, &mut batch, &[1, 2, 3, 5, 6, 7, 9], &mut ())?,
+                    };
+                }
+                Ok(())
+            };
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(train))
+        });
+        for (rank, result) in found.into_iter().enumerate() {
+            match result {
+                Ok(Ok(())) => assert!(rank == 2 && !panics),
+                Err(_) => assert!(rank == 2 && panics),
+                Ok(Err(Error::Ranks(RankRule::Ended { rank: ended, panicked }))) => {
+                    assert_eq!(panicked, panics && ended == 2, "rank {rank}, {ended}");
+                }
+                Ok(Err(other)) => panic!("rank {rank}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn silent_rank_is_a_deadline_on_the_others() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    let group = Local::new(2).unwrap();
+    let [first, _silent] = <[_; 2]>::try_from(group).unwrap();
+    let mut run = case.on(Some(first.deadline(Duration::from_millis(50))), 1);
+    let error = run.fit(&data).unwrap_err();
+    assert!(matches!(error, Error::Ranks(RankRule::Deadline { rank: 1, .. })), "{error}");
+}
+
+/// A loss that fails on one rank, in its third evaluation.
+struct Failing(bool, std::sync::atomic::AtomicUsize);
+
+impl std::fmt::Debug for Failing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Failing")
+    }
+}
+
+impl Loss<f64> for Failing {
+    fn reduction(&self) -> Reduction {
+        Reduction::Mean
+    }
+
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[f64],
+        target: Target<'_, f64>,
+        weights: Option<&[f64]>,
+        dy: &mut [f64],
+    ) -> Result<f64, Error> {
+        if self.0 && self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2 {
+            return Err(Error::Empty { what: "on purpose" });
+        }
+        MeanSquaredError::new().evaluate(width, y, target, weights, dy)
+    }
+}
+
+#[test]
+fn error_of_one_rank_is_told_to_all() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    let found = errors(|rank| {
+        let loss: Box<dyn Loss<f64>> = Box::new(Failing(rank.rank() == 1, 0.into()));
+        let mut run = Trainer::new((case.network)()?, loss, (case.transform)(), case.settings)?;
+        run.set_data_parallel(DataParallel::new(rank))?;
+        run.fit(&data).map(drop)
+    });
+    for (rank, error) in found.iter().enumerate() {
+        match error {
+            Error::Empty { what: "on purpose" } => assert_eq!(rank, 1),
+            Error::Ranks(RankRule::Failed { rank: 1, reason }) => assert!(reason.contains("on purpose"), "{reason}"),
+            other => panic!("rank {rank}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn loss_that_is_not_finite_names_rank_and_sample_and_is_skipped_by_all() {
+    let case = &cases()[0];
+    let mut x = values(1, 30 * 3);
+    x[22 * 3] = 1e300; // Its square is infinite.
+    let y = values(2, 30 * 2);
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let settings = TrainConfig { batch_size: 30, shuffle: false, ..case.settings };
+    let network = || Sequential::<f64>::input(3).linear(2).build();
+    let found = errors(|rank| {
+        let mut run = Trainer::new(network()?, (case.loss)(), plain(), settings)?;
+        run.set_data_parallel(DataParallel::new(rank))?;
+        run.fit(&data).map(drop)
+    });
+    for error in found {
+        assert_eq!(error, RankRule::NonFinite { rank: 3, sample: 22, step: 0 }.into());
+    }
+    let skipped = on_ranks(4, |rank| {
+        let mut run = Trainer::new(network().unwrap(), (case.loss)(), everything(), settings).unwrap();
+        run.set_data_parallel(DataParallel::new(rank)).unwrap();
+        let (_, outcome) = run.step(&data, &mut Batch::new(&data, 30), &(0..30).collect::<Vec<_>>(), &mut ()).unwrap();
+        (outcome, run.parameters().to_vec())
+    });
+    assert!(skipped.iter().all(|rank| *rank == (Outcome::Skip, skipped[0].1.clone())));
+}
+
+#[test]
+fn callback_of_one_rank_stops_all() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    let epochs = on_ranks(3, |rank| {
+        let own = rank.rank();
+        let mut stop = |epoch: &chainrule::trainer::Epoch| match own == 1 && epoch.epoch == 2 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        case.on(Some(rank), 1).fit_with(&data, FitOptions::new().progress(&mut stop)).unwrap().len()
+    });
+    assert_eq!(epochs, [2, 2, 2]);
+}
+
+#[test]
+fn shards_and_ranks_that_do_not_fit_are_refused() {
+    let case = &cases()[0];
+    let set = |parallel| case.trainer(case.settings).set_data_parallel(parallel).unwrap_err();
+    let ranks = || Local::new(5).unwrap().remove(0);
+    assert_eq!(set(DataParallel::new(ranks()).shards(4)), RankRule::TooMany { ranks: 5, shards: 4 }.into());
+    for shards in [0, 3, 12, usize::MAX] {
+        assert!(matches!(set(DataParallel::new(()).shards(shards)), Error::Parameter { .. }), "{shards}");
+    }
+    assert!(matches!(set(DataParallel::new(()).shards(1 << 20)), Error::TooLarge { .. }));
+    assert!(Local::<f64>::new(0).is_err() && Local::<f64>::new(1000).is_err());
+}
+
+#[test]
+fn broadcast_and_barrier_reach_every_rank() {
+    for ranks in 1..=9 {
+        for root in 0..ranks {
+            let found = on_ranks(ranks, |rank| {
+                let mut values = [if rank.rank() == root { 3.5 } else { 0.0 }; 3];
+                rank.broadcast(root, &mut values).unwrap();
+                rank.barrier().unwrap();
+                values
+            });
+            assert!(found.iter().all(|values| *values == [3.5; 3]), "{root} of {ranks}");
+        }
+    }
+    let messages = on_ranks(2, |rank| rank.exchange(1 - rank.rank(), &[1.0], &mut [0.0; 2]).unwrap_err());
+    assert_eq!(messages[0], RankRule::Message { rank: 1, expected: 2, found: 1 }.into());
+    assert!(Local::<f64>::new(2).unwrap()[0].exchange(0, &[], &mut []).is_err());
+}
