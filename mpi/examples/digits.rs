@@ -17,22 +17,23 @@ use chainrule_mpi::Mpi;
 use flate2::read::GzDecoder;
 use std::{env, error::Error, fs::File, io::Read as _, path::Path, process::Command, time::Duration};
 
-/// The last samples of the file, for the accuracy.
-const TESTED: usize = 360;
+/// Images and labels.
+type Digits = (Vec<f32>, Vec<usize>);
 
-fn digits() -> Result<(Vec<f32>, Vec<usize>), Box<dyn Error>> {
+/// The digits to train on, and every fifth for the accuracy.
+fn digits() -> Result<[Digits; 2], Box<dyn Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/digits.csv.gz");
-    let mut text = String::new();
+    let (mut text, mut found) = (String::new(), [Digits::default(), Digits::default()]);
     GzDecoder::new(File::open(path)?).read_to_string(&mut text)?;
-    let (mut x, mut classes) = (Vec::new(), Vec::new());
-    for line in text.lines() {
+    for (i, line) in text.lines().enumerate() {
         let (pixels, class) = line.rsplit_once(',').ok_or("a line without a label")?;
+        let (x, classes) = &mut found[usize::from(i % 5 == 0)];
         for pixel in pixels.split(',') {
             x.push(pixel.parse::<f32>()? / 16.0);
         }
         classes.push(class.parse()?);
     }
-    Ok((x, classes))
+    Ok(found)
 }
 
 struct Arguments {
@@ -68,10 +69,9 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
 
 fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?.deadline(Duration::from_secs(arguments.deadline));
-    let (x, classes) = digits()?;
-    let (train, test) = (x.split_at(x.len() - 64 * TESTED), classes.split_at(classes.len() - TESTED));
-    let data = Dataset::rows(64, train.0, Target::Classes(test.0))?;
-    let unseen = Dataset::rows(64, train.1, Target::Classes(test.1))?;
+    let [train, test] = digits()?;
+    let data = Dataset::rows(64, &train.0, Target::Classes(&train.1))?;
+    let unseen = Dataset::rows(64, &test.0, Target::Classes(&test.1))?;
     let network = Sequential::<f32>::input(64).linear(96).activation(Relu).dropout(0.2).linear(10).build()?;
     let settings = TrainConfig { epochs: 1, seed: arguments.seed, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, CrossEntropy::new(), (ClipNorm::new(1.0), Adam::new(2e-3)), settings)?;

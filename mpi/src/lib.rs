@@ -38,6 +38,10 @@ pub struct Mpi {
 const LENGTH: i32 = 1;
 const VALUES: i32 = 2;
 
+/// Questions for a message before the thread sleeps between them, and for how long it sleeps.
+const SPINS: u64 = 1 << 10;
+const PAUSE: Duration = Duration::from_micros(20);
+
 impl Mpi {
     /// Initializes MPI. `None` if it was before, or if the library does not allow calls from several threads.
     ///
@@ -73,9 +77,9 @@ impl Mpi {
             if start.elapsed() > self.deadline {
                 break;
             }
-            // A rank with a core of its own answers soon; on a shared one the others need the core.
-            if turn > 1 << 10 {
-                std::thread::yield_now();
+            // A rank with a core of its own answers soon. Ranks that share one must leave it to the others.
+            if turn > SPINS {
+                std::thread::sleep(PAUSE);
             }
         }
         Err(RankRule::Deadline { rank: peer, seconds: self.deadline.as_secs_f64() })

@@ -182,10 +182,16 @@ impl<T: Scalar> DataParallel<T> {
         self.sums.push(shard, &[gradient, buffers, &self.losses])
     }
 
-    /// The sum over all shards of all ranks.
-    pub(crate) fn total(&mut self) -> Result<&mut [T], Error> {
-        sum_over_ranks(&*self.ranks, self.shards, &mut self.sums, &mut self.received)?;
-        Ok(self.sums.first())
+    /// Adds the sums of all ranks.
+    pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
+        sum_over_ranks(&*self.ranks, self.shards, &mut self.sums, &mut self.received)
+    }
+
+    /// The gradient, the mean of the buffers and the losses of all shards, after [`add_ranks`](Self::add_ranks).
+    pub(crate) fn totals(&mut self, parameters: usize) -> [&[T]; 3] {
+        let (gradient, rest) = self.sums.first().split_at(parameters);
+        let (buffers, losses) = rest.split_at(self.buffers.len());
+        [gradient, buffers, losses]
     }
 
     /// Whether any rank says so.

@@ -22,8 +22,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Trains on several ranks from now on: each gets a trainer alike, with its own end of the group. See
     /// [`distributed`](crate::distributed).
     ///
-    /// A fit begins with a comparison of the ranks: version, CPU level, network, loss, transforms, settings, data,
-    /// parameters and state must agree.
+    /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
+    /// loss, transforms, settings, data, parameters and state must agree. All ranks make the same calls.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is no power of two; [`Error::TooLarge`] for more than 4,096;
@@ -104,21 +104,24 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
-        let [parameters, buffers] = [self.parameters.len(), self.workspace.buffers().len()];
+        let parameters = self.parameters.len();
         parallel.begin(parameters, self.workspace.buffers())?;
         // The threads sleep while this one waits for other ranks.
         let report = install_from(
             self,
             |trainer| trainer.workspace.pool(),
             |trainer| trainer.own_shards(parallel, data, batch, samples, monitor),
-        )?;
-        let (gradient, rest) = parallel.total()?.split_at(parameters);
-        let (mean_buffers, losses) = rest.split_at(buffers);
-        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
-        self.workspace.buffers_mut().copy_from_slice(mean_buffers);
+        );
+        self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
+        let report = report?;
+        parallel.add_ranks()?;
+        let [.., losses] = parallel.totals(parameters);
         let loss = sum_of_losses(losses);
         // A rank that failed gives a loss of NaN, so that all ranks come here together.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
+        let [gradient, buffers, _] = parallel.totals(parameters);
+        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
+        self.workspace.buffers_mut().copy_from_slice(buffers);
         let step = self.optimizer.steps();
         let done = install_from(
             self,
