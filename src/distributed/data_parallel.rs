@@ -75,8 +75,8 @@ impl<T: Scalar> DataParallel<T> {
         DataParallel { shards, ..self }
     }
 
-    /// Takes the mean over shards of each shard's own mean loss, for an update `1/S Σ_s (Σ w ∇ℓ / Σ w)_s` over the
-    /// shards with a weight.
+    /// Takes the mean over shards of each shard's own mean loss. Over the S shards with a weight the update is
+    /// `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
     ///
     /// With as many shards as processes it is the update of PyTorch's `DistributedDataParallel`. It differs from that
     /// of the whole batch where shards differ in weight: a mask, an ignored class, an uneven batch.

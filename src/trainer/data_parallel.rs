@@ -83,8 +83,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.parallel.as_ref().map_or(Ok(own), |parallel| parallel.any(own))
     }
 
-    /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then `w ← w + u(g)` on each
-    /// rank alike.
+    /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then `w ← w + u(g)`
+    /// on each rank alike.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
