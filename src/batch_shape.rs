@@ -4,6 +4,7 @@ use crate::{
     error::{Error, require_length},
     size::{MOST, product, saturating_sum, sum},
 };
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// The samples and steps of one pass.
@@ -90,6 +91,16 @@ impl<'a> BatchShape<'a> {
     /// The shape of the same samples with one step, as layers such as `LastStep` return it.
     pub fn collapsed(&self) -> BatchShape<'static> {
         BatchShape::batch(self.batch)
+    }
+
+    /// Those of the samples that run at step `first`, over up to `steps` steps from there. `lengths` holds their
+    /// lengths, where those differ; it does not allocate beyond its capacity.
+    pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
+        let steps = steps.min(self.steps - first);
+        let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };
+        lengths.clear();
+        lengths.extend(all.iter().take_while(|&&length| length > first).map(|&length| (length - first).min(steps)));
+        BatchShape::ragged(lengths)
     }
 
     /// Refuses a shape that no pass can have.

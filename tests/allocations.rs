@@ -8,9 +8,9 @@ use chainrule::{
     layer::{ActivationLayer, BranchScale, Linear, Residual, Sequential},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::{Every, GradientBudget, Statistics},
-    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
+    recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, Lstm, Recurrent},
     scalar,
-    trainer::{TrainConfig, Trainer},
+    trainer::{TrainConfig, Trainer, Truncation},
     transform::{Adam, ClipNorm, GradientTransform, Schedule, Sgd, SkipNonFinite, WeightAverage},
     workspace::Workspace,
 };
@@ -170,6 +170,13 @@ fn ragged() {
     let data = Dataset::ragged(3, &lengths, &x, Target::Classes(&classes)).unwrap();
     let lstm = || Sequential::input(3).recurrent(5, Lstm::new());
     check("a ragged LSTM", lstm().last_step().linear(3).build().unwrap(), CrossEntropy::new(), &data);
+    let segments =
+        Sequential::input(3).checkpointed(CheckpointInterval::SquareRoot, |b| b.recurrent(5, Lstm::new()).last_step());
+    check("checkpointed ragged layers", segments.linear(3).build().unwrap(), CrossEntropy::new(), &data);
+    let noisy = Sequential::input(3)
+        .recurrent_with(5, Gru::new(), |layer| layer.recurrent_dropout(0.2)?.zoneout(0.1, 0.0))
+        .last_step();
+    check("a ragged GRU with noise", noisy.linear(3).build().unwrap(), CrossEntropy::new(), &data);
     let both = Sequential::input(3).bidirectional(4, Gru::new()).mean_over_steps().linear(3).build().unwrap();
     check("a ragged GRU in both directions", both, CrossEntropy::new(), &data);
     let per_step: Vec<usize> = (0..rows).map(|row| row % 3).collect();
@@ -178,6 +185,24 @@ fn ragged() {
     let per_step = values(rows * 2);
     let data = Dataset::ragged(3, &lengths, &x, Target::Values(&per_step)).unwrap();
     check("a ragged LSTM, values a step", lstm().linear(2).build().unwrap(), MeanSquaredError::new(), &data);
+}
+
+#[test]
+fn truncated() {
+    let lengths = lengths(10);
+    let rows: usize = lengths.iter().sum();
+    let (x, y) = (values(rows * 3), values(rows * 2));
+    let data = Dataset::ragged(3, &lengths, &x, Target::Values(&y)).unwrap();
+    let network = Sequential::input(3).recurrent(5, Lstm::new()).linear(2).build().unwrap();
+    let settings = TrainConfig { batch_size: 4, truncation: Some(Truncation::new(3)), ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), transform(), settings).unwrap();
+    let (mut batch, order) = (Batch::new(&data, 4), (0..10).collect::<Vec<usize>>());
+    trainer.step(&data, &mut batch, &order[..1], &mut ()).unwrap();
+    for samples in order.chunks(4).chain([&order[..]]) {
+        let (result, count) = allocations(|| trainer.step(&data, &mut batch, samples, &mut ()));
+        assert!(result.unwrap().0.is_finite());
+        assert_eq!(count, 0, "{} samples", samples.len());
+    }
 }
 
 /// An activation that marks the threads it runs on.

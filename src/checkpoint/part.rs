@@ -139,8 +139,10 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         }
         // The interval changes no bit.
         LayerSpec::Checkpointed { layers, .. } => part("Checkpointed").with("layers", layers.len()),
-        LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
-            part(&cell.to_string()).with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
+        LayerSpec::Recurrent { cell, inputs, hidden, bias, noise, .. } => {
+            let may_differ = noise.facts().map(|(name, rate)| (name.into(), format!("{rate:?}"))).collect();
+            let part = Part { may_differ, ..part(&cell.to_string()) };
+            part.with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
         }
         LayerSpec::Reversed(_) => part("Reversed"),
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),

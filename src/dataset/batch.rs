@@ -1,15 +1,20 @@
 //! Samples of a dataset, gathered into one batch.
 
-use super::{DataShape, Dataset, targets::Kind};
+use super::{
+    Layout, Source,
+    layout::DataShape,
+    source::{ChosenRows, ChosenTargets},
+    targets::Kind,
+};
 use crate::{
     batch_shape::BatchShape,
     error::{DataRule, Error, require_length},
-    kernel::{parallel::part_count, step_rows::parallel_rows},
     loss::Target,
     scalar::Scalar,
     size::{MOST, at_most, grow, product, reserve},
 };
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A batch of samples in the layout of a workspace: time-major, the longest sample first.
 ///
@@ -25,7 +30,13 @@ pub struct Batch<T> {
     samples: Vec<usize>,
     /// The first row of each sample of a ragged data set.
     starts: Vec<usize>,
-    steps: usize,
+    /// The steps of a pass: those of the longest sample, unless some were selected.
+    window: Range<usize>,
+    /// The rows of targets and weights that belong to those steps, and the number of all.
+    target_rows: Range<usize>,
+    all_targets: usize,
+    /// The steps of each sample within the window, of a ragged data set.
+    window_lengths: Vec<usize>,
     kind: Kind,
     weighted: bool,
     /// The shape of the data that the buffers are for.
@@ -36,26 +47,28 @@ impl<T: Scalar> Batch<T> {
     /// Buffers for batches of up to `samples` samples of `data`, or of all samples if there are fewer.
     ///
     /// If their allocation fails, [`gather`](Self::gather) returns the error.
-    pub fn new(data: &Dataset<'_, T>, samples: usize) -> Self {
+    pub fn new(data: &dyn Source<T>, samples: usize) -> Self {
+        let data = data.layout();
         let samples = samples.min(data.samples);
         let rows = data.most_rows(samples);
         // Targets are one row per sample or one per step; the longest samples have the most.
-        let values = match data.targets() {
-            Some(Target::Values(values)) => {
-                (samples * (values.len() / data.samples)).max(rows * (values.len() / data.rows))
-            }
+        let values = match data.kind {
+            Kind::Values => (samples * (data.targets / data.samples)).max(rows * (data.targets / data.rows)),
             _ => 0,
         };
-        let kind = data.targets.kind();
+        let kind = data.kind;
         Batch {
             x: with_room(rows.saturating_mul(data.width)),
             classes: with_room(if kind == Kind::Classes { rows } else { 0 }),
             values: with_room(values),
-            weights: with_room(if data.row_weights.is_some() { rows } else { 0 }),
+            weights: with_room(if data.weights.is_some() { rows } else { 0 }),
             lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             samples: with_room(samples),
             starts: data.starts(),
-            steps: 0,
+            window: 0..0,
+            target_rows: 0..0,
+            all_targets: 0,
+            window_lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             kind,
             weighted: false,
             shape: data.shape(),
@@ -68,19 +81,19 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
     /// sample that it does not have. [`DataRule::TargetRows`] where its targets are one a sample and `per_step` is set,
     /// or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory cannot hold the batch.
-    pub fn gather(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+    pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
     }
 
     /// [`gather`](Self::gather) for the inputs only.
-    pub(crate) fn gather_inputs(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
+    pub(crate) fn gather_inputs(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         self.choose_samples(data, samples)?;
         self.gather_chosen(data)
     }
 
     /// Copies the input rows of the chosen samples.
-    fn gather_chosen(&mut self, data: &Dataset<'_, T>) -> Result<(), Error> {
+    fn gather_chosen(&mut self, data: &dyn Source<T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values(data).and_then(|values| {
             grow("the input of a batch", &mut x, values)?;
@@ -95,13 +108,14 @@ impl<T: Scalar> Batch<T> {
     ///
     /// # Errors
     /// Those of [`gather`](Self::gather).
-    pub(crate) fn choose(&mut self, data: &Dataset<'_, T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
+    pub(crate) fn choose(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose_samples(data, samples)?;
         self.choose_targets(data, per_step)
     }
 
     /// Chooses `samples`: stores them and their lengths in the order of the batch.
-    fn choose_samples(&mut self, data: &Dataset<'_, T>, samples: &[usize]) -> Result<(), Error> {
+    fn choose_samples(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
+        let data = data.layout();
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
@@ -118,7 +132,8 @@ impl<T: Scalar> Batch<T> {
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length_of(sample)), sample));
             self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
         }
-        self.steps = self.samples.first().map_or(0, |&sample| data.length_of(sample));
+        self.window = 0..self.samples.first().map_or(0, |&sample| data.length_of(sample));
+        (self.target_rows, self.all_targets) = (0..0, 0);
         self.weighted = false;
         self.x.clear();
         self.classes.clear();
@@ -127,74 +142,78 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
+    /// Limits input, shape, targets and row weights to up to `steps` steps from `first`, where the network has an
+    /// output for each step.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where memory cannot hold the lengths.
+    pub(crate) fn select_steps(&mut self, first: usize, steps: usize) -> Result<(), Error> {
+        self.window_lengths.clear();
+        grow("the lengths of a batch", &mut self.window_lengths, self.lengths.len())?;
+        let mut lengths = core::mem::take(&mut self.window_lengths);
+        let (all, window) = (self.all(), self.all().window(first, steps, &mut lengths));
+        let start = all.step(first).start;
+        (self.target_rows, self.window) = (start..start + window.rows(), first..first + window.steps);
+        self.window_lengths = lengths;
+        Ok(())
+    }
+
+    /// The first step of the pass.
+    pub(crate) fn first_step(&self) -> usize {
+        self.window.start
+    }
+
+    /// The rows of the chosen samples with all their steps.
+    fn all(&self) -> BatchShape<'_> {
+        if self.shape.lengths.is_some() {
+            BatchShape::ragged(&self.lengths)
+        } else {
+            BatchShape::sequences(self.samples.len(), self.shape.steps)
+        }
+    }
+
     /// Copies targets and row weights of the chosen samples.
-    fn choose_targets(&mut self, data: &Dataset<'_, T>, per_step: bool) -> Result<(), Error> {
-        let rows = if per_step { data.rows } else { data.samples };
-        let (targets, row_weights) = (data.targets(), data.row_weights.as_deref());
-        let width = match targets {
-            Some(Target::Values(values)) => values.len() / rows,
-            _ => 1,
-        };
-        let found = match targets {
-            Some(Target::Classes(classes)) => classes.len(),
-            Some(Target::Values(values)) => values.len(),
-            None => rows,
-        };
+    fn choose_targets(&mut self, data: &dyn Source<T>, per_step: bool) -> Result<(), Error> {
+        let layout = data.layout();
+        let rows = if per_step { layout.rows } else { layout.samples };
+        let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
         // If lengths are equal, targets per sample and per step can have the same number of values.
-        let other_rows = data.lengths.is_some() && data.rows != data.samples && data.targets_per_step() != per_step;
-        if found != rows * width.max(1) || targets.is_some() && other_rows {
+        let other_rows =
+            layout.lengths.is_some() && layout.rows != layout.samples && layout.targets_per_step() != per_step;
+        if layout.has_targets() && (layout.targets != rows * width.max(1) || other_rows) {
             return Err(DataRule::TargetRows { per_step }.into());
         }
-        if let Some(weights) = row_weights {
-            require_length("row weights", rows, weights.len())?;
+        if let Some(weights) = layout.weights {
+            require_length("row weights", rows, weights)?;
         }
-        self.weighted = row_weights.is_some();
+        self.weighted = layout.weights.is_some();
         let chosen = if per_step { self.checked_rows()? } else { self.samples.len() };
-        match targets {
-            Some(Target::Classes(_)) => grow("the targets of a batch", &mut self.classes, chosen)?,
-            Some(Target::Values(_)) => grow("the targets of a batch", &mut self.values, chosen.saturating_mul(width))?,
-            None => {}
-        }
-        grow("the row weights of a batch", &mut self.weights, if self.weighted { chosen } else { 0 })?;
-        let Batch { samples, starts, classes, values: chosen, weights, .. } = self;
-        let mut add = |target: usize| {
-            match targets {
-                Some(Target::Classes(all)) => classes.push(all[target]),
-                Some(Target::Values(all)) => chosen.extend_from_slice(&all[target * width..][..width]),
-                None => {}
-            }
-            if let Some(all) = row_weights {
-                weights.push(all[target]);
-            }
-        };
-        if per_step {
-            each_row(data, samples, starts, add);
-        } else {
-            samples.iter().for_each(|&sample| add(sample));
-        }
-        Ok(())
+        let classes = if layout.kind == Kind::Classes { chosen } else { 0 };
+        let values = if layout.kind == Kind::Values { chosen.saturating_mul(width) } else { 0 };
+        let weights = if self.weighted { chosen } else { 0 };
+        grow("the targets of a batch", &mut self.classes, classes)?;
+        grow("the targets of a batch", &mut self.values, values)?;
+        grow("the row weights of a batch", &mut self.weights, weights)?;
+        self.classes.resize(classes, 0);
+        self.values.resize(values, T::zero());
+        self.weights.resize(weights, T::zero());
+        (self.target_rows, self.all_targets) = (0..chosen, chosen);
+        let Batch { samples, starts, window, classes, values, weights, .. } = self;
+        let rows = ChosenRows { layout, samples, starts, steps: window.clone() };
+        data.write_targets(rows, per_step, ChosenTargets { classes, values, weights })
     }
 
     /// Writes the input rows of the chosen samples to `x`.
     ///
     /// # Errors
     /// [`Error::Length`] if `x` has another length: the network has another input width.
-    pub(crate) fn write_input(&self, data: &Dataset<'_, T>, x: &mut [T]) -> Result<(), Error> {
+    pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values(data)?)?;
-        let inputs = data.inputs();
-        // About a nanosecond per value, since they are read from memory.
-        let (rows, parts) = (self.rows(), part_count(self.rows(), x.len(), 2));
-        parallel_rows([parts, rows, 1], [(x, data.width)], &mut [], |own, [x], _| {
-            let (mut to, mut all) = (x.chunks_mut(data.width.max(1)), 0..rows);
-            each_row(data, &self.samples, &self.starts, |row| {
-                if all.next().is_some_and(|i| own.contains(&i))
-                    && let Some(to) = to.next()
-                {
-                    to.copy_from_slice(&inputs[row * data.width..][..data.width]);
-                }
-            });
-        });
-        Ok(())
+        data.write_inputs(self.chosen_rows(data.layout()), x)
+    }
+
+    fn chosen_rows<'b>(&'b self, layout: Layout<'b>) -> ChosenRows<'b> {
+        ChosenRows { layout, samples: &self.samples, starts: &self.starts, steps: self.window.clone() }
     }
 
     fn rows(&self) -> usize {
@@ -206,41 +225,38 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies the output rows of the chosen samples to their positions among the outputs of all samples.
-    pub(crate) fn write_output(&self, data: &Dataset<'_, T>, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
+    pub(crate) fn write_output(&self, data: &dyn Source<T>, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
-        let mut copy = |row: usize| {
+        let copy = |row: usize| {
             if let Some(y) = y.next() {
                 all[row * width..][..width].copy_from_slice(y);
             }
         };
-        if per_step {
-            each_row(data, &self.samples, &self.starts, copy);
-        } else {
-            self.samples.iter().for_each(|&sample| copy(sample));
-        }
+        self.chosen_rows(data.layout()).each_target(per_step, copy);
     }
 
     /// Translates an error about a row or a sample of the batch into one about a sample of `data`.
-    pub(crate) fn in_data(&self, data: &Dataset<'_, T>, per_step: bool, mut error: Error) -> Error {
-        if let Error::InvalidData(DataRule::Index { sample, .. }) = &mut error {
+    pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
+        if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
+            *step = step.map(|step| step + self.window.start);
         }
         let Error::ClassOutOfRange { row, .. } = error else { return error };
         let mut found = self.samples.get(row).copied();
         if per_step {
             let mut rows = 0..=row;
-            each_row(data, &self.samples, &self.starts, |place| {
+            self.chosen_rows(data.layout()).each(|place| {
                 if rows.next() == Some(row) {
                     found = Some(place);
                 }
             });
         }
-        data.name_sample(found.unwrap_or(row), per_step, error)
+        data.layout().name_sample(found.unwrap_or(row), per_step, error)
     }
 
     /// The number of input values of the chosen samples.
-    fn input_values(&self, data: &Dataset<'_, T>) -> Result<usize, Error> {
-        product("the input of a batch (rows × width)", &[self.checked_rows()?, data.width])
+    fn input_values(&self, data: &dyn Source<T>) -> Result<usize, Error> {
+        product("the input of a batch (rows × width)", &[self.checked_rows()?, data.layout().width])
     }
 
     /// The input rows; empty after a training step, which writes them directly to the workspace.
@@ -250,24 +266,28 @@ impl<T: Scalar> Batch<T> {
 
     /// The rows of the input.
     pub fn shape(&self) -> BatchShape<'_> {
-        if self.shape.lengths.is_some() {
-            BatchShape::ragged(&self.lengths)
-        } else {
-            BatchShape::sequences(self.samples.len(), self.steps)
+        match self.shape.lengths {
+            Some(_) if self.window.len() == self.all().steps => BatchShape::ragged(&self.lengths),
+            Some(_) => BatchShape::ragged(&self.window_lengths),
+            None => BatchShape::sequences(self.samples.len(), self.window.len()),
         }
     }
 
     /// The targets, in the order of the output rows; empty for data without targets.
     pub fn target(&self) -> Target<'_, T> {
         match self.kind {
-            Kind::Classes => Target::Classes(&self.classes),
-            Kind::Values | Kind::None => Target::Values(&self.values),
+            Kind::Classes => Target::Classes(&self.classes[self.target_rows.clone()]),
+            Kind::Values | Kind::None => {
+                let (Range { start, end }, width) =
+                    (self.target_rows.clone(), self.values.len() / self.all_targets.max(1));
+                Target::Values(&self.values[start * width..end * width])
+            }
         }
     }
 
     /// The weights of the output rows.
     pub fn row_weights(&self) -> Option<&[T]> {
-        self.weighted.then_some(&self.weights)
+        self.weighted.then(|| &self.weights[self.target_rows.clone()])
     }
 
     /// The samples, in the order of the batch.
@@ -279,14 +299,4 @@ impl<T: Scalar> Batch<T> {
 /// An empty vector with capacity for `len` values, or without capacity if the allocation fails.
 fn with_room<T>(len: usize) -> Vec<T> {
     reserve("a batch", len).unwrap_or_default()
-}
-
-/// Visits the rows of some samples in time-major order, the longest sample first.
-fn each_row<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize], starts: &[usize], mut visit: impl FnMut(usize)) {
-    let steps = samples.first().map_or(0, |&sample| data.length_of(sample));
-    for step in 0..steps {
-        for &sample in samples.iter().take_while(|&&sample| step < data.length_of(sample)) {
-            visit(starts.get(sample).copied().unwrap_or(sample * data.steps) + step);
-        }
-    }
 }

@@ -1,26 +1,40 @@
 //! Data sets: samples with targets, and batches of them.
 
 mod batch;
+#[cfg(feature = "std")]
+mod file;
+#[cfg(feature = "std")]
+mod file_tensor;
+mod layout;
 mod nested;
 mod select;
+mod source;
 mod standardize;
 mod targets;
 mod windows;
 
 pub use batch::Batch;
+#[cfg(feature = "std")]
+pub use file::{FileDataset, FileTargets};
+#[cfg(feature = "std")]
+pub use file_tensor::{FileNumber, FileTensor};
+use layout::Layout;
 pub use nested::{mask_lengths, one_hot, unpad};
+pub use source::Source;
 pub use standardize::Standardize;
 pub use windows::Windows;
 
+#[cfg(doc)]
+use crate::error::DataRule;
 use crate::{
-    error::{DataRule, Error, require_length, require_multiple},
+    error::{Error, require_length, require_multiple},
     loss::Target,
     scalar::{Scalar, to_f64},
     size::{product, sum},
 };
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::borrow::Cow;
 use core::fmt;
-use targets::{Kind, Targets};
+use targets::Targets;
 
 /// Samples, with or without targets, borrowed or owned.
 ///
@@ -191,7 +205,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
         if let Some(bad) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= T::zero())) {
-            let ((sample, step, _), found) = (self.place(weights.len(), bad), to_f64(weights[bad]));
+            let ((sample, step, _), found) = (self.layout().place(weights.len(), bad), to_f64(weights[bad]));
             let (what, expected) = ("a row weight", "finite and not negative");
             return Err(Error::DataValue { what, sample, step, column: None, expected, found });
         }
@@ -200,27 +214,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
 
     fn check_finite(&self, what: &'static str, values: &[T]) -> Result<(), Error> {
         let Some(bad) = first_non_finite(values) else { return Ok(()) };
-        let ((sample, step, column), found) = (self.place(values.len(), bad), to_f64(values[bad]));
+        let ((sample, step, column), found) = (self.layout().place(values.len(), bad), to_f64(values[bad]));
         Err(Error::DataValue { what, sample, step, column: Some(column), expected: "finite", found })
-    }
-
-    /// The sample, step and column of a value, given its index and the number of all values.
-    fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
-        let by_row = count.is_multiple_of(self.rows);
-        let width = count / if by_row { self.rows } else { self.samples };
-        let (row, column) = (bad / width, bad % width);
-        match &self.lengths {
-            _ if !by_row => (row, None, column),
-            None => (row / self.steps, (self.steps > 1).then_some(row % self.steps), column),
-            Some(lengths) => {
-                let (mut sample, mut step) = (0, row);
-                while step >= lengths[sample] {
-                    step -= lengths[sample];
-                    sample += 1;
-                }
-                (sample, Some(step), column)
-            }
-        }
     }
 
     /// An owned data set with the same samples; borrowed values are copied.
@@ -252,16 +247,6 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         };
         require_length("targets (one a sample)", self.samples, found)?;
         Ok(Dataset { per_sample: true, ..self })
-    }
-
-    /// Whether the targets are one row per step.
-    fn targets_per_step(&self) -> bool {
-        !self.per_sample
-            && match &self.targets {
-                Targets::None => false,
-                Targets::Classes(classes) => classes.len() == self.rows,
-                Targets::Values(values) => values.len().is_multiple_of(self.rows),
-            }
     }
 
     /// The number of samples.
@@ -307,9 +292,23 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.rows
     }
 
-    /// The most rows that `samples` different samples have.
-    pub(crate) fn most_rows(&self, samples: usize) -> usize {
-        samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
+    /// The sizes of the data.
+    pub(crate) fn layout(&self) -> Layout<'_> {
+        Layout {
+            width: self.width,
+            steps: self.steps,
+            lengths: self.lengths.as_deref(),
+            samples: self.samples,
+            rows: self.rows,
+            kind: self.targets.kind(),
+            targets: match &self.targets {
+                Targets::None => 0,
+                Targets::Classes(classes) => classes.len(),
+                Targets::Values(values) => values.len(),
+            },
+            weights: self.row_weights.as_ref().map(|weights| weights.len()),
+            per_sample: self.per_sample,
+        }
     }
 
     /// All values of the data as words of 64 bits, for a hash.
@@ -324,52 +323,6 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let weights = self.row_weights.as_deref().unwrap_or_default();
         self.inputs.iter().chain(values).chain(weights).map(bits).chain(counts)
     }
-
-    fn shape(&self) -> DataShape {
-        let lengths = self.lengths.as_ref().map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
-        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.targets.kind(), lengths }
-    }
-
-    /// The first row of each sample, where lengths differ.
-    fn starts(&self) -> Vec<usize> {
-        let starts = |lengths: &[usize]| {
-            let next = lengths.iter().scan(0, |next, &length| {
-                let start = *next;
-                *next += length;
-                Some(start)
-            });
-            next.collect()
-        };
-        self.lengths.as_deref().map_or_else(Vec::new, starts)
-    }
-
-    /// Refuses inputs that are no indices of the embeddings of a network, of which `wrong` finds the first.
-    pub(crate) fn check_indices(
-        &self,
-        vocabulary: Option<usize>,
-        wrong: impl FnOnce(&[T]) -> Option<usize>,
-    ) -> Result<(), Error> {
-        let Some((vocabulary, bad)) = vocabulary.zip(wrong(&self.inputs)) else { return Ok(()) };
-        let ((sample, step, column), found) = (self.place(self.inputs.len(), bad), to_f64(self.inputs[bad]));
-        Err(DataRule::Index { sample, step, column, vocabulary, found }.into())
-    }
-
-    /// An error about row `row` of the targets, as one about a sample.
-    pub(crate) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
-        let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
-        let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);
-        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
-    }
-}
-
-/// What tells the data of a batch from other data: sizes, and where the lengths lie.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct DataShape {
-    samples: usize,
-    steps: usize,
-    width: usize,
-    kind: Kind,
-    lengths: Option<(usize, usize)>,
 }
 
 /// The place of the first value that is NaN or infinite.

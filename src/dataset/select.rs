@@ -24,8 +24,8 @@ impl<T: Scalar> Dataset<'_, T> {
         if let Some(&sample) = chosen.iter().find(|&&sample| sample >= self.samples) {
             return Err(Error::Sample { sample, samples: self.samples });
         }
-        let starts = self.starts();
-        let per_step = self.targets_per_step();
+        let starts = self.layout().starts();
+        let per_step = self.layout().targets_per_step();
         let inputs = Cow::Owned(self.chosen(&starts, chosen, &self.inputs, true)?);
         let targets = match self.targets() {
             None => Targets::None,

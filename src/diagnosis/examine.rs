@@ -44,8 +44,12 @@ struct Entering<T>(Vec<(String, Vec<T>)>);
 
 impl<T: Scalar> GradientMonitor<T> for Entering<T> {
     fn forward(&mut self, at: &Link<'_>, x: &[T], _y: &[T]) {
-        if at.factor == Factor::Other && at.step.is_none() {
-            self.0.push((at.name.into(), x.into()));
+        if at.factor != Factor::Other || at.step.is_some() {
+            return;
+        }
+        match self.0.iter_mut().find(|(name, _)| at.parts_before > 0 && name == at.name) {
+            Some((_, all)) => all.extend_from_slice(x),
+            None => self.0.push((at.name.into(), x.into())),
         }
     }
 }

@@ -79,6 +79,34 @@ pub enum DataRule {
         /// The value.
         found: f64,
     },
+    /// A file of data in another format than the one it was read as.
+    #[error("{file}: {reason}")]
+    FileFormat {
+        /// The path, and the tensor in a file of several.
+        file: String,
+        /// The rule of the format that the file breaks.
+        reason: String,
+    },
+    /// A file of data with numbers of another type.
+    #[error("{file} has numbers of type {found}, but {expected} is needed; convert the file")]
+    FileType {
+        /// The path, and the tensor in a file of several.
+        file: String,
+        /// The type of the data.
+        expected: &'static str,
+        /// The type in the file.
+        found: String,
+    },
+    /// A file of data that is shorter than its header says.
+    #[error("{file} ends within sample {sample} of {samples} (0 to {}); write it again", samples.saturating_sub(1))]
+    FileEnds {
+        /// The path, and the tensor in a file of several.
+        file: String,
+        /// The first sample that is not all there.
+        sample: usize,
+        /// The number of samples by the header.
+        samples: usize,
+    },
     /// A mask with padding before a step.
     #[error("the mask of sample {sample} has padding before step {step}; steps must come first, then padding")]
     MaskHole {

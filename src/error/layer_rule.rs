@@ -89,6 +89,20 @@ pub enum LayerRule {
         /// What it reads.
         reason: &'static str,
     },
+    /// A layer whose outputs need the steps of other windows.
+    #[error("{kind} {reason}, so sequences cannot be cut into windows; leave it out, or train on whole sequences")]
+    NotInWindows {
+        /// The layer's kind.
+        kind: String,
+        /// What it reads or gives.
+        reason: &'static str,
+    },
+    /// A custom layer with a state, in windows of sequences of unequal length.
+    #[error("the state of {kind} cannot be divided into samples; train on sequences of equal length")]
+    StateLayout {
+        /// The layer's kind.
+        kind: String,
+    },
     /// A block or a link without a name.
     #[error("a {what} has no name; each must have one")]
     NoName {

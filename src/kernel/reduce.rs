@@ -60,6 +60,18 @@ pub(crate) struct Survey {
     pub non_finite: usize,
 }
 
+impl Survey {
+    /// The survey of the values of both.
+    pub fn and(self, other: Survey) -> Survey {
+        Survey {
+            norm: libm::hypot(self.norm, other.norm),
+            zeros: self.zeros + other.zeros,
+            subnormal: self.subnormal + other.subnormal,
+            non_finite: self.non_finite + other.non_finite,
+        }
+    }
+}
+
 /// Interleaved sums of a survey: four registers of eight, whose additions overlap.
 const LANES: usize = 32;
 

@@ -19,6 +19,8 @@ pub(crate) struct Buffers<T> {
     starts: Vec<usize>,
     /// Whether the pass updates them: a forward pass of training.
     pub(super) updates: bool,
+    /// Memory for the lengths of samples within a segment of steps.
+    pub(crate) lengths: Vec<usize>,
 }
 
 impl<T: Scalar> Buffers<T> {
@@ -34,7 +36,7 @@ impl<T: Scalar> Buffers<T> {
         visit(network, "", &mut |layer, _, _, count| {
             layer.initialize_buffers(rest.split_off_mut(..count.min(rest.len())).unwrap_or_default());
         });
-        Ok(Buffers { values, starts, updates: false })
+        Ok(Buffers { values, starts, updates: false, lengths: Vec::new() })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     monitor::{Factor, GradientMonitor, Link},
     scalar::Scalar,
 };
+use alloc::vec::Vec;
 
 /// What both passes of a layer have in common: rows, mode, dropout masks, path and monitor.
 ///
@@ -36,6 +37,18 @@ impl<'a, T: Scalar> Context<'a, T> {
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
+    }
+
+    /// Memory for the lengths of a segment's samples: that of the workspace, if the pass has one.
+    pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
+        self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
+    }
+
+    /// Gives that memory back.
+    pub(crate) fn keep_lengths(&mut self, lengths: Vec<usize>) {
+        if let Some(buffers) = self.buffers.as_deref_mut() {
+            buffers.lengths = lengths;
+        }
     }
 
     /// The context of a part whose links begin `offset` names after the layer's first.

@@ -2,6 +2,7 @@
 
 use super::{
     Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode,
+    dropout_key::{drop_threshold, kept_factor},
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     error::{Error, require},
     linalg::Upper,
     monitor::Factor,
-    scalar::{Scalar, scalar},
+    scalar::Scalar,
 };
 use alloc::{vec, vec::Vec};
 
@@ -54,32 +55,18 @@ impl Dropout {
         if mode != Mode::Train || self.rate == 0.0 {
             return to.copy_from_slice(from);
         }
-        // A factor beyond a narrow format would turn 0 into NaN.
-        let keep = scalar::<T>(1.0 / (1.0 - self.rate)).min(T::max_value());
-        // The rate as a fraction of 2⁶⁴; below it a value is dropped.
-        let threshold = (self.rate * 18_446_744_073_709_551_616.0) as u64;
+        let (keep, threshold) = (kept_factor::<T>(self.rate), drop_threshold(self.rate));
+        let dropout = if self.locked { dropout.without_step() } else { dropout };
         let mut rows = from.chunks(self.width).zip(to.chunks_mut(self.width));
         for step in 0..shape.steps {
             for (sample, (from, to)) in rows.by_ref().take(shape.active(step)).enumerate() {
-                let sample = dropout.first_sample.wrapping_add(sample as u64);
-                let step = if self.locked { 0 } else { dropout.first_step.wrapping_add(step as u64) };
-                let key = [dropout.step, path.index() as u64, sample, step]
-                    .into_iter()
-                    .fold(mix(dropout.seed), |key, part| mix(key ^ mix(part)));
+                let key = dropout.row(path.index(), sample, if self.locked { 0 } else { step });
                 for (unit, (&from, to)) in from.iter().zip(to).enumerate() {
-                    *to = if mix(key.wrapping_add(unit as u64)) < threshold { T::zero() } else { from * keep };
+                    *to = if key.is_dropped(unit, threshold) { T::zero() } else { from * keep };
                 }
             }
         }
     }
-}
-
-/// The output function of SplitMix64 (Steele, Lea & Flood 2014): a bijection that mixes all bits.
-fn mix(z: u64) -> u64 {
-    let z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 impl ListedLayer for Dropout {

@@ -1,5 +1,6 @@
 //! The key of dropout masks.
 
+use crate::scalar::{Scalar, scalar};
 use core::fmt::Debug;
 
 /// The key of dropout masks: a counter-based generator is keyed by seed, step, layer and sample.
@@ -35,8 +36,50 @@ impl DropoutKey {
         DropoutKey { first_step: self.first_step.wrapping_add(steps as u64), ..self }
     }
 
+    /// The key of the masks of one row: of a link, a sample of the pass, and a step of it.
+    pub(crate) fn row(self, link: usize, sample: usize, step: usize) -> RowKey {
+        let (sample, step) = (self.later(sample).first_sample, self.at_later_step(step).first_step);
+        let key = [self.step, link as u64, sample, step].into_iter();
+        RowKey(key.fold(mix(self.seed), |key, part| mix(key ^ mix(part))))
+    }
+
+    /// The same key for all steps of a sample.
+    pub(crate) const fn without_step(self) -> Self {
+        DropoutKey { first_step: 0, ..self }
+    }
+
     /// The same key for the samples of a pass from number `sample` on.
     pub(crate) const fn later(self, sample: usize) -> Self {
         DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }
+}
+
+/// The key of the masks of one row.
+#[derive(Clone, Copy)]
+pub(crate) struct RowKey(u64);
+
+impl RowKey {
+    /// Whether `unit` is dropped, with the probability of `threshold` over 2⁶⁴.
+    #[inline]
+    pub(crate) fn is_dropped(self, unit: usize, threshold: u64) -> bool {
+        mix(self.0.wrapping_add(unit as u64)) < threshold
+    }
+}
+
+/// The rate as a fraction of 2⁶⁴.
+pub(crate) fn drop_threshold(rate: f64) -> u64 {
+    (rate * 18_446_744_073_709_551_616.0) as u64
+}
+
+/// The factor of values that are kept, `1/(1 − rate)`. One beyond a narrow format would turn 0 into NaN.
+pub(crate) fn kept_factor<T: Scalar>(rate: f64) -> T {
+    scalar::<T>(1.0 / (1.0 - rate)).min(T::max_value())
+}
+
+/// The output function of SplitMix64 (Steele, Lea & Flood 2014): a bijection that mixes all bits.
+fn mix(z: u64) -> u64 {
+    let z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

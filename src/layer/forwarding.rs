@@ -1,7 +1,7 @@
 //! References, boxes and shared pointers to layers are layers.
 
 use super::{
-    Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Samples, Segment, Structure,
+    Backward, Dims, Forward, Hints, InPlaceStep, InSegments, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure,
 };
 use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
@@ -59,11 +59,8 @@ macro_rules! delegate {
             fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
                 (**self).backward_in_place(w, step, pass);
             }
-            fn segment_rows(&self) -> Option<usize> {
-                (**self).segment_rows()
-            }
-            fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>) {
-                (**self).backward_segment(w, segment, pass);
+            fn in_segments(&self) -> Option<InSegments<'_, T>> {
+                (**self).in_segments()
             }
         }
     };

@@ -29,6 +29,7 @@ mod segment;
 mod sequential;
 mod spec;
 mod spec_walk;
+mod state_layout;
 mod structure;
 mod trainable;
 
@@ -39,6 +40,7 @@ pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut, cut_end, hold, join};
 pub use context::Context;
 pub use dropout_key::DropoutKey;
+pub(crate) use dropout_key::{drop_threshold, kept_factor};
 pub use facts::{Dims, Samples};
 pub use hints::Hints;
 #[doc(hidden)]
@@ -56,9 +58,11 @@ pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
 pub use residual::{BranchScale, Residual};
 #[doc(hidden)]
-pub use segment::Segment;
+pub use segment::InSegments;
+pub(crate) use segment::{Segment, SegmentPass};
 pub use sequential::Sequential;
 pub use spec::LayerSpec;
+pub(crate) use state_layout::StateLayout;
 pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
@@ -246,16 +250,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         backward_and_update(self, w, step, pass);
     }
 
-    /// The number of rows whose steps are one block of the sums over time, where the backward pass of a layer with a
-    /// state can run in segments. Sealed: no layer of your own has it.
+    /// The passes over segments of the steps, of a recurrent layer. Sealed: no layer of your own has them.
     #[doc(hidden)]
-    fn segment_rows(&self) -> Option<usize> {
+    fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None
-    }
-
-    /// [`backward`](Self::backward) over a segment of a longer pass. Sealed: no layer of your own has it.
-    #[doc(hidden)]
-    fn backward_segment(&self, w: &[T], _segment: Segment<'_, T>, pass: Backward<'_, T>) {
-        self.backward(w, pass);
     }
 }

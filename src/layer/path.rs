@@ -50,6 +50,8 @@ impl<'a> LinkPath<'a> {
             gate: None,
             on_main_path: self.on_main_path,
             shape,
+            parts_before: 0,
+            parts_after: 0,
             activation: None,
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     activation::ActivationKind,
     error::Error,
     initializer::InitializerKind,
-    recurrent::{CellKind, CheckpointInterval},
+    recurrent::{CellKind, CheckpointInterval, StateNoise},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
@@ -77,6 +77,9 @@ macro_rules! layer_spec {
                 recurrent: InitializerKind,
                 /// Initializer of the biases, where there are any.
                 bias: Option<InitializerKind>,
+                /// Recurrent dropout and zoneout.
+                #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "StateNoise::is_none"))]
+                noise: StateNoise,
             },
             /// [`Reversed`](crate::recurrent::Reversed).
             Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
@@ -236,7 +239,7 @@ macro_rules! leaves {
 
 leaves! {
     ActivationLayer { width, activation },
-    Recurrent { cell, inputs, hidden, weights, recurrent, bias },
+    Recurrent { cell, inputs, hidden, weights, recurrent, bias, noise },
     Custom { kind, dims, settings },
 }
 

@@ -188,7 +188,9 @@ impl LayerSpec {
             LayerSpec::Sequential { .. } => "Sequential".into(),
             LayerSpec::Parallel { merge, .. } => format!("Parallel, {merge:?}"),
             LayerSpec::Checkpointed { interval, .. } => format!("Checkpointed, {interval:?}"),
-            LayerSpec::Recurrent { cell, .. } => format!("Recurrent {cell}"),
+            LayerSpec::Recurrent { cell, noise, .. } => noise
+                .facts()
+                .fold(format!("Recurrent {cell}"), |title, (name, rate)| title + &format!(", {name} {rate:?}")),
             LayerSpec::Reversed(first) => {
                 let (mut layer, mut title) = (first, String::from("Reversed "));
                 while let LayerSpec::Reversed(within) = &**layer {

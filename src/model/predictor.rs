@@ -45,7 +45,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// As [`Model::predict`].
     pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
         let scaled = self.scaled(data)?;
-        let mut y = predict(&mut self.workspace, &self.model.parameters, &scaled)?;
+        let mut y = predict(&mut self.workspace, &mut None, &self.model.parameters, &scaled)?;
         self.unscale(&mut y)?;
         Ok(y)
     }
@@ -60,7 +60,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// As [`Model::predict`].
     pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
         let scaled = self.scaled(data)?;
-        predict_into(&mut self.workspace, &self.model.parameters, &scaled, y)?;
+        predict_into(&mut self.workspace, &mut None, &self.model.parameters, &scaled, y)?;
         self.unscale(y)
     }
 

@@ -142,6 +142,12 @@ struct Rows {
 impl Rows {
     fn record<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         let (norm_in, norm_out) = (NormStats::of(dy), NormStats::of(dx));
+        if at.parts_before > 0
+            && let Some(row) = self.rows[..self.used].iter_mut().rfind(|row| row.name == at.name && row.step == at.step)
+        {
+            (row.norm_in, row.norm_out) = (row.norm_in.and(norm_in), row.norm_out.and(norm_out));
+            return;
+        }
         if at.name.len() > self.longest {
             self.longest = at.name.len();
             self.rows.iter_mut().for_each(|row| row.name.reserve(at.name.len() - row.name.len()));

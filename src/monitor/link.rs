@@ -35,6 +35,12 @@ pub struct Link<'a> {
     pub on_main_path: bool,
     /// The rows of the pass.
     pub shape: BatchShape<'a>,
+    /// The number of parts of the same link that this pass reported before. A link over depth within a
+    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in parts, one for each segment of steps; all
+    /// others at once.
+    pub parts_before: usize,
+    /// The number of parts that follow: 0 for the last or only one.
+    pub parts_after: usize,
     /// The activation, if the factor is [`Factor::Activation`].
     pub activation: Option<&'a dyn AnyActivation>,
 }

@@ -79,9 +79,10 @@ pub enum Event<'a, T> {
 /// | `event` | does nothing | loss, clipping, the whole gradient or the update are read: see [`Event`] |
 ///
 /// # Order of calls
-/// Over depth, `backward` is called once a link, in the order of the backward pass. Over time, with `step` set, it is
-/// called for each factor of each step. All methods but `begin_pass` are called only while the monitor is active, and
-/// [`Event::NextPart`] always.
+/// Over depth, `backward` is called once a link, in the order of the backward pass; for a link within a
+/// [`Checkpointed`](crate::recurrent::Checkpointed) layer once a segment, as [`Link::parts_before`] tells. Over time,
+/// with `step` set, it is called for each factor of each step. All methods but `begin_pass` are called only while the
+/// monitor is active, and [`Event::NextPart`] always.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",

@@ -22,6 +22,16 @@ pub struct NormStats {
 }
 
 impl NormStats {
+    /// The norm and the counts of the values of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        NormStats {
+            norm: libm::hypot(self.norm, other.norm),
+            zeros: self.zeros + other.zeros,
+            non_finite: self.non_finite + other.non_finite,
+            values: self.values + other.values,
+        }
+    }
+
     /// Computes the norm and the counts of `gradient`.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
         let Survey { norm, zeros, non_finite, .. } = survey(gradient);

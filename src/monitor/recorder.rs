@@ -7,8 +7,9 @@ use std::io::{self, Write};
 
 /// Writes every event as one JSON object per line: links forward and backward, blocks, updates.
 ///
-/// Each line has `pass` and `event`. A slice is written as `{norm, zeros, non_finite, values}`; a norm that is not
-/// finite is `"NaN"` or `"inf"`. After the first failure nothing more is written; [`finish`](Self::finish) returns it.
+/// Each line has `pass` and `event`. A link that is reported in parts ([`Link::parts_before`]) has a line for each. A
+/// slice is written as `{norm, zeros, non_finite, values}`; a norm that is not finite is `"NaN"` or `"inf"`. After the
+/// first failure nothing more is written; [`finish`](Self::finish) returns it.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,

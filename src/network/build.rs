@@ -7,7 +7,7 @@ use crate::{
     initializer::InitializerKind,
     layer::{ActivationLayer, Embedding, GatedLinear, Layer, LayerSpec, Linear, Parallel, Residual, Sequential, join},
     recurrent::{
-        Bidirectional, Cell, Checkpointed, Recurrent, Reversed,
+        Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise,
         kind::{ActivationDispatch, CellVisitor},
     },
     scalar::Scalar,
@@ -119,9 +119,11 @@ impl LayerSpec {
                     dispatch.visit(activation, build).ok_or_else(|| opaque(activation.as_any().saved_name()))?
                 }
             },
-            LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias } => {
+            LayerSpec::Recurrent { cell, inputs, hidden, weights, recurrent, bias, noise } => {
+                noise.check()?;
                 let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
-                let unroll = Unroll { widths: [*inputs, *hidden], weights, recurrent, bias, scalar: PhantomData };
+                let (widths, noise) = ([*inputs, *hidden], *noise);
+                let unroll = Unroll { widths, weights, recurrent, bias, noise, scalar: PhantomData };
                 match (registry, cell.custom_part()) {
                     (Some(registry), Some(_)) => registry.recurrent(path, cell, unroll)?,
                     (_, part) => cell.visit(dispatch, unroll).ok_or_else(|| opaque(part.unwrap_or_default()))?,
@@ -202,12 +204,14 @@ pub(super) struct Unroll<T> {
     weights: InitializerKind,
     recurrent: InitializerKind,
     bias: Option<InitializerKind>,
+    noise: StateNoise,
     scalar: PhantomData<T>,
 }
 
 impl<T: Scalar> CellVisitor for Unroll<T> {
     type Output = Box<dyn Layer<T>>;
     fn visit(self, cell: impl Cell) -> Self::Output {
-        Box::new(Recurrent::from_parts(self.widths, cell, self.weights, self.recurrent, self.bias))
+        let Unroll { widths, weights, recurrent, bias, noise, .. } = self;
+        Box::new(Recurrent::from_parts(widths, cell, weights, recurrent, bias, noise))
     }
 }

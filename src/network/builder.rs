@@ -165,6 +165,27 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Recurrent::new(width, hidden, cell)))
     }
 
+    /// Adds a [`Recurrent`] layer of `hidden` units with the settings that `set` makes: initializers, recurrent
+    /// dropout, zoneout.
+    ///
+    /// ```
+    /// use chainrule::{layer::Sequential, recurrent::Lstm};
+    /// let network = Sequential::<f32>::input(4)
+    ///     .recurrent_with(8, Lstm::new(), |layer| layer.recurrent_dropout(0.25)?.zoneout(0.05, 0.1))
+    ///     .linear(1)
+    ///     .build()?;
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[must_use]
+    pub fn recurrent_with<C: Cell>(
+        self,
+        hidden: usize,
+        cell: C,
+        set: impl FnOnce(Recurrent<C>) -> Result<Recurrent<C>, Error>,
+    ) -> Self {
+        self.add(|width| set(Recurrent::new(width, hidden, cell)))
+    }
+
     /// Adds a [`Recurrent`] layer of `hidden` [`Lstm`] units.
     #[must_use]
     pub fn lstm(self, hidden: usize) -> Self {

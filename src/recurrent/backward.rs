@@ -12,7 +12,9 @@
 use super::{
     cell::Operand,
     monitoring::{ACTIVATION_LINK, INJECTION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
-    plan::{SCRATCH, SavedValues, Sizes, Unrolled, rows},
+    noise::{CELL, HIDDEN, Zoneout, multiply},
+    plan::{SCRATCH, Sizes, Unrolled, rows},
+    saved_values::SavedValues,
     stage::{BackwardStage, Stages},
     weight_gradient::Operands,
 };
@@ -38,6 +40,10 @@ struct BackwardSteps<'a, T> {
     h_start: &'a [T],
     cell_state_start: &'a [T],
     cell_states: &'a [T],
+    /// h and cell state as the cell computed them, before zoneout.
+    computed: [&'a [T]; 2],
+    mask: &'a [T],
+    zoneout: Option<Zoneout>,
     y: &'a [T],
     dy: &'a [T],
     /// The first rows, which `dy` lacks.
@@ -87,6 +93,11 @@ impl Unrolled {
         let d_operand = cut(SCRATCH, &mut scratch, batch * hidden);
         let d_cell_state = cut(SCRATCH, &mut scratch, batch * cell_width);
         let between_stages = cut(SCRATCH, &mut scratch, batch.saturating_mul(between_width));
+        let mask = cut(SCRATCH, &mut scratch, batch * sizes.masked);
+        let d_masked = cut(SCRATCH, &mut scratch, batch * sizes.masked);
+        let cell_kept = cut(SCRATCH, &mut scratch, batch * sizes.computed[CELL]);
+        self.noise.write_mask(&ctx.part(RECURRENT_LINK), hidden, mask);
+        let zoneout = self.noise.zones_out().then(|| self.noise.zoneout(&ctx));
         self.check_product_scratch::<T>(shape, scratch.len());
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
         let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(shape));
@@ -134,6 +145,12 @@ impl Unrolled {
                 h_start,
                 cell_state_start,
                 cell_states: slabs.cell_state,
+                computed: match zoneout {
+                    Some(_) => [&*slabs.computed[HIDDEN], &*slabs.computed[CELL]],
+                    None => [y, &*slabs.cell_state],
+                },
+                mask,
+                zoneout,
                 y,
                 dy,
                 zero_rows: all - dy.len() / hidden.max(1),
@@ -147,12 +164,14 @@ impl Unrolled {
                 StepRows::per_sample(d_operand, hidden, time),
                 StepRows::per_sample(d_cell_state, cell_width, time),
                 StepRows::per_sample(between_stages, between_width, time),
+                StepRows::per_sample(d_masked, sizes.masked, time),
+                StepRows::per_sample(cell_kept, sizes.computed[CELL], time),
             ];
             if count == 1 {
                 self.backward_steps(cell, &given, steps.clone(), parts, ctx.part(0), live);
             } else {
                 let (mode, path) = (ctx.mode, ctx.path);
-                let run = |parts: [_; 7]| {
+                let run = |parts: [_; 9]| {
                     let (mut no_monitor, mut live) = ((), []);
                     let ctx = Context { path, ..Context::new(shape, mode, &mut no_monitor) };
                     self.backward_steps(cell, &given, steps.clone(), parts, ctx, &mut live);
@@ -163,6 +182,7 @@ impl Unrolled {
                 x,
                 outputs: segment.outputs,
                 samples_before: segment.samples_before,
+                masked: slabs.masked,
                 h_start: if initial_state.is_some() { h_start } else { &[] },
             };
             sum.add(|dw| self.add_gradient(shape, steps, trainable, &operands, &slabs, dw, outer));
@@ -192,14 +212,15 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         given: &BackwardSteps<'_, T>,
         steps: Range<usize>,
-        slabs: [StepRows<'_, T>; 7],
+        slabs: [StepRows<'_, T>; 9],
         mut ctx: Context<'_, T>,
         live: &mut [T],
     ) {
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, stages, .. } =
             sizes;
-        let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, mut between_stages] = slabs;
+        let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, rest @ ..] = slabs;
+        let [mut between_stages, mut d_masked, mut cell_kept] = rest;
         let (first, shape) = (z.samples().start, ctx.shape);
         for step in steps.rev() {
             let active = z.active(step);
@@ -219,6 +240,8 @@ impl Unrolled {
             let (z, u, d_h) = (z.step_mut(step), u.step_mut(step), d_h.step_mut(step));
             let (d_h_prev, d_cell_state) = (d_h_prev.step_mut(step), d_cell_state.step_mut(step));
             let (d_operand, between_stages) = (d_operand.step_mut(step), between_stages.step_mut(step));
+            let (d_masked, cell_kept) = (d_masked.step_mut(step), cell_kept.step_mut(step));
+            let mask = if given.mask.is_empty() { &[] } else { rows(given.mask, first, active, hidden) };
             let (h_prev, cell_state_prev) = if step == 0 {
                 (rows(given.h_start, first, active, hidden), rows(given.cell_state_start, first, active, cell_width))
             } else {
@@ -232,7 +255,13 @@ impl Unrolled {
             gradient.advance();
             gradient.gather(&[d_h, d_cell_state]);
             gradient.report(INJECTION_LINK, Factor::Addition, None);
-            d_h_prev.fill(T::zero());
+            match &given.zoneout {
+                Some(zoneout) => {
+                    zoneout.divide(HIDDEN, step, first, hidden, [&mut *d_h, &mut *d_h_prev]);
+                    zoneout.divide(CELL, step, first, cell_width, [&mut *d_cell_state, &mut *cell_kept]);
+                }
+                None => d_h_prev.fill(T::zero()),
+            }
             for stage in (0..stages).rev() {
                 // STEP 2: δ of the gates of this stage, in z and u.
                 cell.backward(BackwardStage {
@@ -243,14 +272,17 @@ impl Unrolled {
                     u,
                     h_prev,
                     cell_state_prev,
-                    h: rows(given.y, now, active, hidden),
-                    cell_state: rows(given.cell_states, now, active, cell_width),
+                    h: rows(given.computed[HIDDEN], now, active, hidden),
+                    cell_state: rows(given.computed[CELL], now, active, cell_width),
                     d_h,
                     d_cell_state,
                     d_operand: if stage + 1 < stages { d_operand } else { &[] },
                     d_h_prev,
                     between_stages,
                 });
+                if stage + 1 == stages {
+                    d_cell_state.iter_mut().zip(&*cell_kept).for_each(|(d, &kept)| *d += kept);
+                }
                 let width = if stage > 0 { between_width } else { 0 };
                 gradient.gather(&[rows(between_stages, 0, active, width), d_cell_state, d_h_prev]);
                 for (product, column) in self.products().filter(|(product, _)| product.stage == stage) {
@@ -266,13 +298,23 @@ impl Unrolled {
                     let delta = Matrix::new(&slab[column..], stride);
                     match product.operand {
                         Operand::Hidden if !wants_state => {}
-                        Operand::Hidden => gemm(delta, weights, active, d_h_prev, hidden, Epilogue::Accumulate),
+                        Operand::Hidden if mask.is_empty() => {
+                            gemm(delta, weights, active, d_h_prev, hidden, Epilogue::Accumulate);
+                        }
+                        Operand::Hidden => {
+                            gemm(delta, weights, active, d_masked, hidden, Epilogue::Overwrite);
+                            multiply(d_masked, mask);
+                            d_h_prev.iter_mut().zip(&*d_masked).for_each(|(d, &masked)| *d += masked);
+                        }
                         Operand::StageOutput => {
                             let epilogue = if has_operand { Epilogue::Accumulate } else { Epilogue::Overwrite };
                             gemm(delta, weights, active, d_operand, hidden, epilogue);
                             has_operand = true;
                         }
                     }
+                }
+                if has_operand {
+                    multiply(d_operand, mask);
                 }
                 if wants_state {
                     let operand: &[T] = if has_operand { d_operand } else { &[] };

@@ -25,27 +25,40 @@ impl Unrolled {
         let [weight, recurrent, _, recurrent_bias] = self.split(w);
         let (inputs, hidden) = (self.inputs, self.hidden);
         let size = |value: &T| Upper::of(to_f64(*value));
+        let mask = self.noise.largest_factor();
         let gate = |gate: usize| {
             let recurrent = &recurrent[gate * hidden * hidden..][..hidden * hidden];
             let apart = self.separate_gates().position(|separate| separate == gate);
             let bias = apart.and_then(|apart| recurrent_bias.get(apart * hidden..)).unwrap_or(&[]);
             let sum = |(j, row): (usize, &[T])| {
-                row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + size(value))
+                row.iter().fold(bias.get(j).map_or(Upper::ZERO, size), |sum, value| sum + mask * size(value))
             };
             let sums = recurrent.chunks(hidden.max(1)).enumerate().map(sum);
             GateBounds {
                 weight: spectral_norm_bound(&weight[gate * hidden * inputs..], hidden, inputs),
-                recurrent: spectral_norm_bound(recurrent, hidden, hidden),
+                recurrent: (mask * Upper::of(spectral_norm_bound(recurrent, hidden, hidden))).get(),
                 product: sums.fold(Upper::ZERO, Upper::max).get(),
             }
         };
         let gates: Vec<GateBounds> = (0..self.plan.gates.len()).map(gate).collect();
-        (0..steps).map(|step| cell.step_bounds(&gates, step)).collect()
+        (0..steps).map(|step| cell.step_bounds(&gates, step).map(|bounds| self.zoned_out(bounds))).collect()
+    }
+
+    /// With zoneout, `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`: unit by unit, of norm at most `√(1 +
+    /// ‖J‖²)`. The other blocks are no larger than without. The bounds of the cells on states hold too: no value
+    /// leaves the range of the state before and the one computed.
+    fn zoned_out(&self, mut bounds: StepBounds) -> StepBounds {
+        if self.noise.zones_out() {
+            let with_kept = |norm: f64| (Upper::ONE + Upper::of(norm) * Upper::of(norm)).sqrt().get();
+            let [[h, _], [_, cell]] = &mut bounds.state;
+            (*h, *cell) = (with_kept(*h), with_kept(*cell));
+        }
+        bounds
     }
 
     /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
-    /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at most that of the
-    /// matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
+    /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at
+    /// most that of the matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);

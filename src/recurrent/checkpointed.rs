@@ -41,9 +41,10 @@ pub enum CheckpointInterval {
 /// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
 /// `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives each link once a segment, and links over time once a step. So statistics and a diagnosis of a
-/// run read the segment with the first steps alone: watch the same layers in a `Sequential`. A ragged batch allocates a
-/// list of lengths a pass.
+/// A monitor receives each link over time once a step, and a link over depth in parts, one a segment
+/// ([`Link::parts_before`](crate::monitor::Link::parts_before)). A budget, statistics and a diagnosis add the parts up.
+///
+/// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and step, and computed again.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, recurrent::{CheckpointInterval, Lstm}};
@@ -105,7 +106,7 @@ impl<T: Scalar> Checkpointed<T> {
             if let Some(found) = width.filter(|&found| found != input) {
                 return Err(Error::WidthMismatch { layer: place, expected: input, found });
             }
-            let (rows, spec) = (layer.segment_rows(), layer.spec());
+            let (rows, spec) = (layer.in_segments().map(|layer| layer.0.block_rows()), layer.spec());
             let is_recurrent = matches!(spec, LayerSpec::Recurrent { .. }) && rows.is_some();
             let is_by_step = matches!(spec, LayerSpec::Dropout(_) | LayerSpec::ActivationLayer { .. });
             let is_last_step = matches!(spec, LayerSpec::LastStep(_));

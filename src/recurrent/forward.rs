@@ -2,8 +2,10 @@
 
 use super::{
     cell::Operand,
-    monitoring::ACTIVATION_LINK,
-    plan::{SCRATCH, SavedValues, Sizes, Unrolled, rows, rows_mut, rows_of},
+    monitoring::{ACTIVATION_LINK, RECURRENT_LINK},
+    noise::{CELL, HIDDEN, Zoneout, multiply},
+    plan::{SCRATCH, Sizes, Unrolled, rows, rows_mut, rows_of},
+    saved_values::SavedValues,
     stage::{ForwardStage, Stages},
 };
 use crate::{
@@ -27,6 +29,9 @@ struct ForwardSteps<'a, T> {
     recurrent_bias: &'a [T],
     h_start: &'a [T],
     cell_state_start: &'a [T],
+    /// The mask of recurrent dropout, of all samples; empty if there is none.
+    mask: &'a [T],
+    zoneout: Option<Zoneout>,
 }
 
 impl Unrolled {
@@ -41,6 +46,9 @@ impl Unrolled {
 
         let zeros = cut(SCRATCH, &mut scratch, batch * hidden.max(cell_width));
         let live = cut(SCRATCH, &mut scratch, saturating_product(&[2, batch, sizes.live()]));
+        let mask = cut(SCRATCH, &mut scratch, batch * sizes.masked);
+        self.noise.write_mask(&ctx.part(RECURRENT_LINK), hidden, mask);
+        let zoneout = self.noise.zones_out().then(|| self.noise.zoneout(&ctx));
         let packed_weight = cut(SCRATCH, &mut scratch, packed_b_len::<T>(gates, self.inputs));
         zeros.fill(T::zero());
         let (h_start, cell_state_start) = match initial_state {
@@ -59,15 +67,17 @@ impl Unrolled {
             offset += packed_b_len::<T>(outputs, hidden);
         }
 
-        let SavedValues { z, u, operands, cell_state: cell_states } = if keep {
+        let SavedValues { z, u, operands, masked, computed, cell_state: cell_states } = if keep {
             SavedValues::new(sizes, all, all, saved)
         } else {
             let step = batch.saturating_mul(sizes.kept().saturating_add(cell_width));
             SavedValues::new(sizes, batch, 2 * batch, cut(SCRATCH, &mut scratch, step))
         };
+        let [h_computed, cell_computed] = computed;
         // Without saving, two buffers hold the cell states of even and odd steps.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
-        let given = ForwardSteps { saves: keep, packed_products, recurrent_bias, h_start, cell_state_start };
+        let given =
+            ForwardSteps { saves: keep, packed_products, recurrent_bias, h_start, cell_state_start, mask, zoneout };
         let together = if keep { self.steps_together::<T>(batch) } else { 1 };
         for first in (0..shape.steps).step_by(together) {
             let steps = first..(first + together).min(shape.steps);
@@ -84,12 +94,15 @@ impl Unrolled {
                 StepRows::new(y, hidden, time, StepStorage::EveryStep),
                 StepRows::per_sample(h_end, hidden, time),
                 StepRows::per_sample(cell_state_end, cell_width, time),
+                StepRows::new(masked, sizes.masked, time, kept(1)),
+                StepRows::new(h_computed, sizes.computed[HIDDEN], time, kept(1)),
+                StepRows::new(cell_computed, sizes.computed[CELL], time, kept(1)),
             ];
             if count == 1 {
                 self.forward_steps(cell, &given, steps, slabs, ctx.part(0), live);
             } else {
                 let (mode, path) = (ctx.mode, ctx.path);
-                let run = |slabs: [_; 7]| {
+                let run = |slabs: [_; 10]| {
                     let (mut no_monitor, mut live) = ((), []);
                     let ctx = Context { path, ..Context::new(shape, mode, &mut no_monitor) };
                     self.forward_steps(cell, &given, steps.clone(), slabs, ctx, &mut live);
@@ -113,13 +126,14 @@ impl Unrolled {
         cell: &dyn Stages<T>,
         given: &ForwardSteps<'_, T>,
         steps: Range<usize>,
-        slabs: [StepRows<'_, T>; 7],
+        slabs: [StepRows<'_, T>; 10],
         mut ctx: Context<'_, T>,
         live: &mut [T],
     ) {
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, operands: own, stages, .. } = sizes;
-        let [mut z, mut u, mut operands, mut cell_states, mut y, mut h_end, mut cell_state_end] = slabs;
+        let [mut z, mut u, mut operands, mut cell_states, mut y, mut h_end, mut cell_state_end, rest @ ..] = slabs;
+        let [mut masked, mut h_computed, mut cell_computed] = rest;
         let first = y.samples().start;
         let (monitored_z, live) =
             live.split_at_mut(if ctx.monitor.is_active() { y.samples().len() * gates } else { 0 });
@@ -137,10 +151,16 @@ impl Unrolled {
                 0 => (rows(given.cell_state_start, first, active, cell_width), cell_states.step_mut(step)),
                 _ => cell_states.previous_and_current(step),
             };
+            // With recurrent dropout, products read m ⊙ h_{t−1}, and m ⊙ the operand of a stage.
+            let mask = if given.mask.is_empty() { &[] } else { rows(given.mask, first, active, hidden) };
+            let masked = masked.step_mut(step);
+            masked.copy_from_slice(&h_prev[..masked.len()]);
+            multiply(masked, mask);
+            let h_operand = if mask.is_empty() { h_prev } else { &*masked };
             for stage in 0..stages {
                 for (product, column, weights) in self.packed_of_stage(stage, given.packed_products, false) {
                     let operand = match product.operand {
-                        Operand::Hidden => Matrix::new(h_prev, hidden),
+                        Operand::Hidden => Matrix::new(h_operand, hidden),
                         Operand::StageOutput => Matrix::new(&operand[(stage - 1) * hidden..], own),
                     };
                     if product.keep_separate {
@@ -167,6 +187,15 @@ impl Unrolled {
                     h,
                     cell_state,
                 });
+                if !mask.is_empty() && stage + 1 < stages {
+                    let operands = operand.chunks_mut(own).zip(mask.chunks(hidden));
+                    operands.for_each(|(row, mask)| multiply(&mut row[stage * hidden..][..hidden], mask));
+                }
+            }
+            if let Some(zoneout) = &given.zoneout {
+                let [h_computed, cell_computed] = [h_computed.step_mut(step), cell_computed.step_mut(step)];
+                zoneout.blend(HIDDEN, step, first, hidden, h_prev, [h_computed, h]);
+                zoneout.blend(CELL, step, first, cell_width, cell_state_prev, [cell_computed, cell_state]);
             }
             for sample in after..active {
                 h_end.row(sample).copy_from_slice(rows(h, sample, 1, hidden));

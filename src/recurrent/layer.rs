@@ -2,6 +2,7 @@
 
 use super::{
     cell::Cell,
+    noise::StateNoise,
     plan::{Plan, Unrolled},
 };
 use crate::{
@@ -9,7 +10,10 @@ use crate::{
     block::Block,
     error::Error,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
-    layer::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Recorded, Segment, Structure},
+    layer::{
+        Backward, Dims, Forward, Hints, InSegments, Layer, LayerSpec, MemorySizes, Mode, Recorded, Segment,
+        SegmentPass, Structure,
+    },
     scalar::Scalar,
 };
 use alloc::vec::Vec;
@@ -48,6 +52,7 @@ impl<C: Cell> Recurrent<C> {
             Glorot::uniform().kind(),
             Orthogonal::default().kind(),
             Some(bias.kind()),
+            StateNoise::default(),
         )
     }
 
@@ -75,14 +80,59 @@ impl<C: Cell> Recurrent<C> {
         self.with(|layer| layer.bias = None)
     }
 
+    /// Sets the rate of recurrent dropout: in training each product with U reads `m ⊙ h_{t−1}` in place of
+    /// `h_{t−1}`. The mask m is 0 with probability `rate`, otherwise `1/(1 − rate)`, and the same for all steps of
+    /// a sample.
+    ///
+    /// Source: Gal & Ghahramani 2016, §4, with one mask for all gates (tied weights). The mask acts on the products
+    /// alone, so that it is the same for every [`Cell`], and a path that no weight touches keeps its state: the c of an
+    /// LSTM, and `z ⊙ h_{t−1}` of a GRU. Semeniuta et al. 2016 mask the candidate instead, which a plain cell does
+    /// not have. With the reset gate before the product, U reads `m ⊙ r ⊙ h_{t−1}`. Dropout of x is a
+    /// [`Dropout`](crate::layer::Dropout) before the layer, with [`locked`](crate::layer::Dropout::locked) masks in the
+    /// paper.
+    ///
+    /// Masks are keyed as those of [`Dropout`](crate::layer::Dropout): by seed, step of the run, layer and sample. The
+    /// backward pass and segments of [`Checkpointed`](super::Checkpointed) have the same; threads and the division of a
+    /// batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)` times. A
+    /// prediction samples the layer with masks.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
+    pub fn recurrent_dropout(mut self, rate: f64) -> Result<Self, Error> {
+        self.unrolled.noise.dropout = rate;
+        self.unrolled.noise.check().map(|()| self)
+    }
+
+    /// Sets the rates of zoneout, for h and for the cell state: in training a unit keeps its previous value with that
+    /// probability, drawn for each unit of each step. Outside training it takes the expectation.
+    ///
+    /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is what the cell computes from the state before,
+    /// and the same with a mask of its own for the cell state; d is 1 or 0 in training, otherwise the rate. Masks are
+    /// keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell without cell state
+    /// does not read `cell`. The bounds of a certificate are those of h̃, and `√(1 + ‖J‖²)` from state to
+    /// state.
+    ///
+    /// Source: Krueger et al. 2017, §3.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless 0 ≤ rate < 1 for both.
+    pub fn zoneout(mut self, hidden: f64, cell: f64) -> Result<Self, Error> {
+        (self.unrolled.noise.zoneout_hidden, self.unrolled.noise.zoneout_cell) = (hidden, cell);
+        self.unrolled.noise.check().map(|()| self)
+    }
+
     pub(crate) fn from_parts(
         [inputs, hidden]: [usize; 2],
         cell: C,
         weights: InitializerKind,
         recurrent: InitializerKind,
         bias: Option<InitializerKind>,
+        noise: StateNoise,
     ) -> Self {
-        Recurrent { unrolled: Unrolled { plan: Plan::of(&cell), inputs, hidden, weights, recurrent, bias }, cell }
+        Recurrent {
+            unrolled: Unrolled { plan: Plan::of(&cell), inputs, hidden, weights, recurrent, bias, noise },
+            cell,
+        }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Unrolled)) -> Self {
@@ -129,8 +179,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     fn spec(&self) -> LayerSpec {
-        let Unrolled { inputs, hidden, weights, recurrent, bias, .. } = self.unrolled.clone();
-        LayerSpec::Recurrent { cell: self.cell.kind(), inputs, hidden, weights, recurrent, bias }
+        let Unrolled { inputs, hidden, weights, recurrent, bias, noise, .. } = self.unrolled.clone();
+        LayerSpec::Recurrent { cell: self.cell.kind(), inputs, hidden, weights, recurrent, bias, noise }
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
@@ -141,8 +191,14 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.backward(&self.cell, Layer::<T>::hints(self), w, None, pass);
     }
 
-    fn segment_rows(&self) -> Option<usize> {
-        Some(self.unrolled.rows_together::<T>())
+    fn in_segments(&self) -> Option<InSegments<'_, T>> {
+        Some(InSegments(self))
+    }
+}
+
+impl<T: Scalar, C: Cell> SegmentPass<T> for Recurrent<C> {
+    fn block_rows(&self) -> usize {
+        self.unrolled.rows_together::<T>()
     }
 
     fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>) {

@@ -1,6 +1,7 @@
 //! Recurrent layers: cells, and what unrolls them over time.
 //!
-//! Out of memory over long sequences: [`Checkpointed`] keeps the saved values of √T steps instead of T.
+//! Out of memory over long sequences: [`Checkpointed`] keeps the saved values of √T steps instead of T, with the same
+//! gradient. `TrainConfig::truncation` makes an update for each window of steps.
 
 mod backward;
 mod bidirectional;
@@ -12,9 +13,11 @@ pub(crate) mod kind;
 mod layer;
 mod list;
 mod monitoring;
+mod noise;
 mod plan;
 mod reversed;
 mod saved_gate;
+mod saved_values;
 mod segment_passes;
 mod segments;
 mod stage;
@@ -27,6 +30,7 @@ pub use checkpointed::{CheckpointInterval, Checkpointed};
 pub use gru::GruVariant;
 pub use kind::CellKind;
 pub use layer::Recurrent;
+pub use noise::StateNoise;
 pub use reversed::Reversed;
 
 macro_rules! files {

@@ -1,6 +1,9 @@
 //! The sizes, products and buffers of a recurrent layer, without its cell.
 
-use super::cell::{Cell, CellSizes, Operand, Product};
+use super::{
+    cell::{Cell, CellSizes, Operand, Product},
+    noise::{CELL, StateNoise},
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Gate, Role},
@@ -109,35 +112,23 @@ pub(super) struct Sizes {
     pub(super) between_stages: usize,
     /// The operands of all stages but the first.
     pub(super) operands: usize,
+    /// The masked h of recurrent dropout.
+    pub(super) masked: usize,
+    /// h and cell state before zoneout.
+    pub(super) computed: [usize; 2],
     pub(super) stages: usize,
 }
 
 impl Sizes {
     /// Values per row kept from the forward to the backward pass.
     pub(super) fn kept(&self) -> usize {
-        saturating_sum([self.z, self.u, self.operands, self.cell_state])
+        let [h, cell] = self.computed;
+        saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
     /// Values per row of the longest gradient between two links of a step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
-    }
-}
-
-/// The values that the forward pass saves for the backward pass, or in [`Mode::Infer`] keeps for one step.
-pub(super) struct SavedValues<'a, T> {
-    pub(super) z: &'a mut [T],
-    pub(super) u: &'a mut [T],
-    pub(super) operands: &'a mut [T],
-    pub(super) cell_state: &'a mut [T],
-}
-
-impl<'a, T> SavedValues<'a, T> {
-    pub(super) fn new(sizes: Sizes, rows: usize, state_rows: usize, values: &'a mut [T]) -> Self {
-        let (z, rest) = values.split_at_mut(rows * sizes.z);
-        let (u, rest) = rest.split_at_mut(rows * sizes.u);
-        let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
-        SavedValues { z, u, operands, cell_state: &mut rest[..state_rows * sizes.cell_state] }
     }
 }
 
@@ -173,6 +164,7 @@ pub(super) struct Unrolled {
     pub(super) weights: InitializerKind,
     pub(super) recurrent: InitializerKind,
     pub(super) bias: Option<InitializerKind>,
+    pub(super) noise: StateNoise,
 }
 
 impl Unrolled {
@@ -186,7 +178,7 @@ impl Unrolled {
     pub(super) fn memory<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), shape.batch, shape.rows());
         let Sizes { hidden, z, cell_state, .. } = sizes;
-        let zeros = batch.saturating_mul(hidden.max(cell_state));
+        let zeros = batch.saturating_mul(hidden.max(cell_state).saturating_add(sizes.masked));
         let [forward_products, backward_products] = self.packed_products::<T>();
         let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
@@ -196,8 +188,8 @@ impl Unrolled {
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(shape)]);
         let products = products.max(packed_b_len::<T>(self.inputs, z));
-        let gradients =
-            batch.saturating_mul(saturating_sum([hidden, hidden, hidden, cell_state, sizes.between_stages]));
+        let each = [hidden, hidden, hidden, cell_state, sizes.between_stages, sizes.masked, sizes.computed[CELL]];
+        let gradients = batch.saturating_mul(saturating_sum(each));
         let backward = saturating_sum([zeros, gradients, products]);
         let (saved, scratch) = if mode.saves() {
             (all.saturating_mul(sizes.kept()), forward.max(backward).saturating_add(monitored))
@@ -277,6 +269,8 @@ impl Unrolled {
             cell_state: units(self.plan.sizes.cell_state),
             between_stages: units(self.plan.sizes.between_stages),
             operands: units(stages - 1),
+            masked: if self.noise.masks() { self.hidden } else { 0 },
+            computed: if self.noise.zones_out() { [self.hidden, units(self.plan.sizes.cell_state)] } else { [0, 0] },
             stages,
         }
     }

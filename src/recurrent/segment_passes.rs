@@ -5,7 +5,7 @@
 
 use super::{
     checkpointed::Checkpointed,
-    segments::{LaterSteps, Plan, gather, scatter, segment_of},
+    segments::{OfSegment, Plan, gather, scatter},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -13,7 +13,6 @@ use crate::{
     monitor::Factor,
     scalar::Scalar,
 };
-use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Names of slices that the layers share, for messages.
@@ -100,15 +99,16 @@ impl<T: Scalar> Checkpointed<T> {
             Some(state) => current.copy_from_slice(state),
             None => current.fill(T::zero()),
         }
-        let (dropout, path, mut lengths) = (ctx.dropout, ctx.path, Vec::new());
+        let (dropout, path, mut lengths) = (ctx.dropout, ctx.path, ctx.take_lengths());
+        let count = shape.steps.div_ceil(plan.steps);
         for (k, first) in (0..shape.steps).step_by(plan.steps).enumerate() {
-            let rows = segment_of(shape, first, plan.steps, &mut lengths);
+            let rows = shape.window(first, plan.steps, &mut lengths);
             let slot = plan.slot(if mode.saves() { k } else { 0 }, rows.batch, self.state());
             gather(&self.layers, current, plan.batch, &mut states[slot.clone()], rows.batch);
             let initial_state = (first > 0 || state.initial_state.is_some()).then_some(&states[slot.clone()]);
             let (from, end) = (shape.step(first).start, &mut end[..slot.len()]);
             let x = &x[from * input..][..rows.rows() * input];
-            let mut monitor = LaterSteps { monitor: &mut *ctx.monitor, first };
+            let mut monitor = OfSegment { monitor: &mut *ctx.monitor, first, shape, parts: [k, count - 1 - k] };
             let dropout = dropout.at_later_step(first);
             let ctx = Context { dropout, path, ..Context::new(rows, mode, &mut monitor) };
             self.forward_segment(w, &plan, x, initial_state, end, kept, scratch, ctx);
@@ -126,6 +126,7 @@ impl<T: Scalar> Checkpointed<T> {
                 }
             }
         }
+        ctx.keep_lengths(lengths);
         if let Some(entry) = &self.last_step {
             let ctx = Context { shape: shape.collapsed(), ..ctx.part(entry.first_link) };
             ctx.report_forward(Factor::Other, y, y);
@@ -152,10 +153,11 @@ impl<T: Scalar> Checkpointed<T> {
             Some(gradient) => d_state.copy_from_slice(gradient),
             None => d_state.fill(T::zero()),
         }
-        let (key, path, mut lengths, count) = (ctx.dropout, ctx.path, Vec::new(), shape.steps.div_ceil(plan.steps));
+        let (key, path, mut lengths) = (ctx.dropout, ctx.path, ctx.take_lengths());
+        let count = shape.steps.div_ceil(plan.steps);
         for k in (0..count).rev() {
             let first = k * plan.steps;
-            let rows = segment_of(shape, first, plan.steps, &mut lengths);
+            let rows = shape.window(first, plan.steps, &mut lengths);
             let slot = plan.slot(k, rows.batch, self.state());
             let initial_state = (k > 0 || state.initial_state.is_some()).then_some(&states[slot.clone()]);
             let (from, values, dropout) = (shape.step(first).start, rows.rows(), key.at_later_step(first));
@@ -171,7 +173,7 @@ impl<T: Scalar> Checkpointed<T> {
             let monitored = ctx.monitor.is_active();
             let mut dy_len = self.spread(shape, first..first + rows.steps, monitored, dy, dy_buffer);
             let wants_start = k > 0 || state.d_initial_state.is_some();
-            let mut monitor = LaterSteps { monitor: &mut *ctx.monitor, first };
+            let mut monitor = OfSegment { monitor: &mut *ctx.monitor, first, shape, parts: [count - 1 - k, k] };
             let mut ctx = Context { dropout, path, ..Context::new(rows, mode, &mut monitor) };
             let (mut rest, mut sums_end, mut state_end) = (&mut *buffers, sums.len(), self.state());
             for (i, entry) in self.layers.iter().enumerate().rev() {
@@ -210,7 +212,11 @@ impl<T: Scalar> Checkpointed<T> {
                 pass.state.initial_state = initial_state;
                 pass.state.d_final_state = Some(&d_end[of_state.clone()]);
                 pass.state.d_initial_state = wants_start.then_some(&mut d_start[of_state]);
-                entry.layer.backward_segment(&w[entry.parameters.clone()], segment, pass);
+                let w = &w[entry.parameters.clone()];
+                match entry.layer.in_segments() {
+                    Some(layer) => layer.0.backward_segment(w, segment, pass),
+                    None => entry.layer.backward(w, pass),
+                }
                 dy_len = values * width;
                 core::mem::swap(&mut dy_buffer, &mut dx_buffer);
             }
@@ -219,6 +225,7 @@ impl<T: Scalar> Checkpointed<T> {
                 scatter(&self.layers, d_start, rows.batch, d_state, plan.batch);
             }
         }
+        ctx.keep_lengths(lengths);
         if let Some(gradient) = state.d_initial_state {
             gradient.copy_from_slice(d_state);
         }

@@ -6,7 +6,6 @@ use crate::{
     monitor::{Event, GradientMonitor, Link},
     scalar::Scalar,
 };
-use alloc::vec::Vec;
 use core::ops::Range;
 
 /// The segments of a pass. Each has whole blocks of steps, but for the last.
@@ -50,21 +49,6 @@ impl Plan {
     }
 }
 
-/// The samples and steps of a segment from step `first`.
-pub(super) fn segment_of<'a>(
-    shape: BatchShape<'_>,
-    first: usize,
-    steps: usize,
-    lengths: &'a mut Vec<usize>,
-) -> BatchShape<'a> {
-    let steps = steps.min(shape.steps - first);
-    let Some(all) = shape.lengths else { return BatchShape::sequences(shape.batch, steps) };
-    lengths.clear();
-    lengths.reserve(all.len());
-    lengths.extend(all.iter().take_while(|&&length| length > first).map(|&length| (length - first).min(steps)));
-    BatchShape::ragged(lengths)
-}
-
 /// Copies the states of the first `count` samples out of those of `batch` samples.
 pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
     let mut end = 0;
@@ -83,32 +67,42 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
     }
 }
 
-/// A monitor that receives the events of a segment with the steps of the whole pass.
-pub(super) struct LaterSteps<'a, T> {
+/// A monitor that receives the events of a segment as those of the whole pass: links over time with its steps, links
+/// over depth as parts.
+pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
+    /// The first step.
     pub(super) first: usize,
+    /// The samples and steps of the whole pass.
+    pub(super) shape: BatchShape<'a>,
+    /// The numbers of segments before and after, in the order of the pass.
+    pub(super) parts: [usize; 2],
 }
 
-impl<T: Scalar> LaterSteps<'_, T> {
-    fn later<'l>(&self, at: &Link<'l>) -> Link<'l> {
-        Link { step: at.step.map(|step| step + self.first), ..*at }
-    }
-}
-
-impl<T: Scalar> GradientMonitor<T> for LaterSteps<'_, T> {
+impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
     fn is_active(&self) -> bool {
         self.monitor.is_active()
     }
 
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
-        self.monitor.forward(&self.later(at), x, y);
+        let OfSegment { first, shape, parts, .. } = *self;
+        self.monitor.forward(&of_pass(at, first, shape, parts), x, y);
     }
 
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
-        self.monitor.backward(&self.later(at), dy, dx);
+        let OfSegment { first, shape, parts, .. } = *self;
+        self.monitor.backward(&of_pass(at, first, shape, parts), dy, dx);
     }
 
     fn event(&mut self, event: &Event<'_, T>) {
         self.monitor.event(event);
+    }
+}
+
+/// The link of a segment as one of the whole pass.
+fn of_pass<'l>(at: &Link<'l>, first: usize, shape: BatchShape<'l>, [before, after]: [usize; 2]) -> Link<'l> {
+    match at.step {
+        Some(step) => Link { step: Some(step + first), shape, ..*at },
+        None => Link { parts_before: before, parts_after: after, ..*at },
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     cell::Operand,
-    plan::{SavedValues, Sizes, Unrolled, rows, rows_of},
+    plan::{Sizes, Unrolled, rows, rows_of},
+    saved_values::SavedValues,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -23,6 +24,8 @@ pub(super) struct Operands<'a, T> {
     pub(super) outputs: &'a [T],
     /// The samples that ran at the step before a segment; 0 if there is none.
     pub(super) samples_before: usize,
+    /// The masked h of recurrent dropout, which the products read in place of h; empty without.
+    pub(super) masked: &'a [T],
     /// The initial h, which is empty if it is zero.
     pub(super) h_start: &'a [T],
 }
@@ -64,7 +67,7 @@ impl Unrolled {
         shape: BatchShape<'_>,
         steps: Range<usize>,
         trainable: TrainableMask<'_>,
-        &Operands { x, outputs: y, samples_before, h_start }: &Operands<'_, T>,
+        &Operands { x, outputs: y, samples_before, masked, h_start }: &Operands<'_, T>,
         slabs: &SavedValues<'_, T>,
         own: Range<usize>,
         [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
@@ -112,6 +115,10 @@ impl Unrolled {
                 if product.operand == Operand::StageOutput {
                     let from = &slabs.operands[of.start * operands + (product.stage - 1) * hidden..];
                     add(of.start, of.len(), Matrix::new(from, operands));
+                    continue;
+                }
+                if !masked.is_empty() {
+                    add(of.start, of.len(), Matrix::new(rows(masked, of.start, of.len(), hidden), hidden));
                     continue;
                 }
                 // In a segment, `outputs` has one more step: the operand of step 0.

@@ -72,6 +72,8 @@ impl SampledLink {
 struct Values {
     name: String,
     index: usize,
+    /// The rows of the pass so far.
+    rows: usize,
     x: Spread,
     y: Spread,
 }
@@ -98,15 +100,35 @@ struct Watch {
 
 impl<T: Scalar> GradientMonitor<T> for Watch {
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
-        if at.step.is_none() {
-            self.values.push(Values { name: at.name.into(), index: at.index, x: Spread::of(x), y: Spread::of(y) });
+        if at.step.is_some() {
+            return;
+        }
+        let (x, y, rows) = (Spread::of(x), Spread::of(y), at.shape.rows());
+        match self.values.iter_mut().find(|values| at.parts_before > 0 && values.index == at.index) {
+            Some(values) => {
+                values.rows += rows;
+                let share = rows as f64 / values.rows as f64;
+                for (mean, part) in [(&mut values.x, x), (&mut values.y, y)] {
+                    *mean = mean.times(1.0 - share);
+                    mean.add(part, share);
+                }
+            }
+            None => self.values.push(Values { name: at.name.into(), index: at.index, rows, x, y }),
         }
     }
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
-        if at.step.is_none() {
-            let told = Some((at.name.into(), at.index));
-            let link = SampledLink { told, factor: at.factor, on_main_path: at.on_main_path, decades: 0.0 };
-            self.links.push((link, [norm(dy), norm(dx)]));
+        if at.step.is_some() {
+            return;
+        }
+        let norms = [norm(dy), norm(dx)];
+        let same = |link: &SampledLink| link.told.as_ref().is_some_and(|(_, index)| *index == at.index);
+        match self.links.iter_mut().find(|(link, _)| at.parts_before > 0 && same(link)) {
+            Some((_, all)) => (0..2).for_each(|i| all[i] = libm::hypot(all[i], norms[i])),
+            None => {
+                let told = Some((at.name.into(), at.index));
+                let link = SampledLink { told, factor: at.factor, on_main_path: at.on_main_path, decades: 0.0 };
+                self.links.push((link, norms));
+            }
         }
     }
 }

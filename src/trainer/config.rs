@@ -23,18 +23,80 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Whether each epoch shuffles the samples.
     pub shuffle: bool,
+    /// The number of consecutive samples that a shuffle keeps together; `None` shuffles all samples.
+    ///
+    /// The blocks are shuffled, and the samples within each block: by [`shuffle`](crate::random::shuffle) with the
+    /// number of the epoch, of the blocks with the seed `!seed`, of the samples of block k with `seed + k · φ`, φ =
+    /// 9E3779B97F4A7C15 in hexadecimal. Batches may cross blocks. For data in a file samples that lie near each other
+    /// are then read together, and the order takes memory for the blocks and for one block. A block of all samples is
+    /// `None`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shuffle_block: Option<usize>,
     /// The number of epochs without a lower validation loss after which training stops; `None` disables early stopping.
     ///
     /// With patience, every run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
+    /// The windows of truncated backpropagation through time, with an update for each; `None` trains on whole
+    /// sequences.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub truncation: Option<Truncation>,
     /// The number of threads of a step, including the calling thread: see [`Workspace::set_threads`].
     ///
     /// Without the standard library it is 1.
     pub threads: usize,
 }
 
+/// Truncated backpropagation through time: sequences are cut into windows of steps, with an update for each window.
+///
+/// Memory and the time of an update depend on the window, not on the length of a sequence. With `carry` a window starts
+/// from the final state of the one before it, and no gradient flows between them: the state h is a constant there.
+/// Without, each window starts from the initial state of the sequence.
+///
+/// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set, and which
+/// holds again after the last window. A checkpoint thus has no state between windows. A ragged batch ends sample by
+/// sample. A window whose rows are all masked carries the state and makes no update. Dropout draws masks anew in each
+/// window. Validation, metrics and predictions are those of whole sequences, computed window by window.
+///
+/// The network has an output for each step, and no layer reads later steps: others are refused by
+/// [`Trainer::new`], with the layer.
+///
+/// Source: Williams & Peng 1990, with as many steps forward as backward.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{trainer::{TrainConfig, Trainer, Truncation}, transform::Adam};
+/// let network = Sequential::<f32>::input(1).lstm(8).linear(1).build()?;
+/// let series: Vec<f32> = (0..1001).map(|t| (0.1 * t as f32).sin()).collect();
+/// let data = Dataset::sequences(1, 1000, &series[..1000], Target::Values(&series[1..]))?;
+/// let settings = TrainConfig { epochs: 1, truncation: Some(Truncation::new(50)), ..TrainConfig::default() };
+/// let epochs = Trainer::new(network, MeanSquaredError::new(), Adam::new(1e-2), settings)?.fit(&data)?;
+/// assert_eq!(epochs[0].steps, 1000 / 50);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Truncation {
+    /// The number of steps of a window. The last window of a sequence may have fewer.
+    pub window: usize,
+    /// Whether a window starts from the final state of the window before it.
+    pub carry: bool,
+}
+
+impl Truncation {
+    /// Windows of `window` steps, with the state carried from window to window.
+    pub const fn new(window: usize) -> Self {
+        Truncation { window, carry: true }
+    }
+
+    /// Starts each window from the initial state of its sequence.
+    #[must_use]
+    pub const fn without_carry(self) -> Self {
+        Truncation { carry: false, ..self }
+    }
+}
+
 impl Default for TrainConfig {
-    /// Batches of 32, 10 epochs, seed 0, shuffled, one thread.
+    /// Batches of 32, 10 epochs, seed 0, shuffled, whole sequences, one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,
@@ -42,7 +104,9 @@ impl Default for TrainConfig {
             epochs: 10,
             seed: 0,
             shuffle: true,
+            shuffle_block: None,
             patience: None,
+            truncation: None,
             threads: 1,
         }
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cpu::CpuLevel,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Source},
     distributed::{DataParallel, Fingerprint, Report, sum_of_losses},
     error::{Error, RankRule},
     kernel::thread_pool::install_from,
@@ -27,9 +27,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is no power of two; [`Error::TooLarge`] for more than 4,096;
-    /// [`RankRule::TooMany`] for more ranks than shards.
+    /// [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
+    /// [`Truncation`](super::Truncation).
     pub fn set_data_parallel(&mut self, parallel: DataParallel<T>) -> Result<(), Error> {
         parallel.check()?;
+        if self.settings.truncation.is_some() {
+            return Err(Error::InvalidState {
+                what: "data-parallel training",
+                needs: "whole sequences: `TrainConfig::truncation` of None",
+            });
+        }
         self.parallel = Some(Box::new(parallel));
         Ok(())
     }
@@ -40,7 +47,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Compares this run with those of the other ranks. Without other ranks it does nothing.
-    pub(super) fn agree(&mut self, data: &Dataset<'_, T>, validation: Option<&Dataset<'_, T>>) -> Result<(), Error> {
+    pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
         let (blocks, settings) = (self.workspace.blocks(), &self.settings);
         let mut run = Fingerprint::default();
@@ -63,12 +70,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         run.add("epochs", settings.epochs);
         run.add("seed", settings.seed);
         run.add("shuffle", settings.shuffle);
+        run.add("shuffle_block", format_args!("{:?}", settings.shuffle_block));
         run.add("patience", format_args!("{:?}", settings.patience));
         for (name, values, data) in
             [("the data", "the values of the data", Some(data)), ("the validation data", "its values", validation)]
         {
             run.add(name, data.map_or_else(|| "none".into(), |data| format!("{data:?}")));
-            run.add_hash(values, data.into_iter().flat_map(Dataset::words));
+            run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
         }
         run.add("the position in the run", format_args!("{:?}", self.progress));
         run.add("the number of updates", self.optimizer.steps());
@@ -88,7 +96,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
@@ -143,7 +151,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
@@ -186,12 +194,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// The first of some samples whose loss alone is not finite.
-    fn first_non_finite_loss(
-        &mut self,
-        data: &Dataset<'_, T>,
-        batch: &mut Batch<T>,
-        parts: Parts<'_>,
-    ) -> Option<usize> {
+    fn first_non_finite_loss(&mut self, data: &dyn Source<T>, batch: &mut Batch<T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };
             let loss = self.accumulate(data, batch, one, &|_| 1.0, &mut Part { monitor: &mut (), first: true });

@@ -5,14 +5,12 @@ use super::{Epoch, FitOptions, Progress, Trainer, step::Updated};
 use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Source},
     error::Error,
     layer::Layer,
     loss::{Loss, Reduction},
     monitor::GradientMonitor,
-    random::shuffle,
     scalar::Scalar,
-    size::grow,
     transform::{GradientTransform, Outcome},
     workspace::check_inputs,
 };
@@ -45,13 +43,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
     /// targets; [`DataRule::Width`] for data of another width than the network's input. [`Error::InvalidLayer`] where
     /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
-    /// input that is no index of an [`Embedding`](crate::layer::Embedding). The errors of [`Batch::gather`],
-    /// [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`.
+    /// input that is no index of an [`Embedding`](crate::layer::Embedding). Of data in files, with the sample:
+    /// [`DataRule::FileEnds`], and [`Error::DataValue`] for a value that is not finite. The errors of
+    /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
+    /// on `data`.
     /// [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
-    pub fn fit(&mut self, data: &Dataset<'_, T>) -> Result<Vec<Epoch>, Error> {
+    pub fn fit(&mut self, data: &dyn Source<T>) -> Result<Vec<Epoch>, Error> {
         self.fit_with(data, FitOptions::new())
     }
 
@@ -63,7 +63,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
-    pub fn fit_with(&mut self, data: &Dataset<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+    pub fn fit_with(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.agree(data, observers.validation)?;
         if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::InvalidState {
@@ -74,8 +74,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         // Found at once, and not when a batch comes to it.
         check_inputs(&self.workspace, data)?;
         let size = self.settings.batch_size;
-        let last = (data.samples() - 1) % size + 1;
-        self.workspace.check_rows(BatchShape::sequences(last, data.steps()))?;
+        let last = (data.layout().samples - 1) % size + 1;
+        let steps = (data.layout().steps - 1) % self.pass_steps(data) + 1;
+        self.workspace.check_rows(BatchShape::sequences(last, steps))?;
         let mut batch = Batch::new(data, size);
         if self.finished() && self.settings.epochs > 0 {
             self.progress = Progress::after(self.progress.epochs);
@@ -110,7 +111,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     fn run(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         observers: FitOptions<'_, T>,
     ) -> Result<Vec<Epoch>, Error> {
@@ -154,29 +155,25 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Runs one pass over the data. Returns the loss of the applied updates and the number of skipped ones.
     fn epoch(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, u64), Error> {
         let mut order = core::mem::take(&mut self.order);
-        order.clear();
-        grow("the order of the samples", &mut order, data.samples())?;
-        order.extend(0..data.samples());
-        if self.settings.shuffle {
-            shuffle(&mut order, self.settings.seed, self.progress.epochs as u64);
-        }
+        order.begin(data.layout().samples, &self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
         let mut sum = EpochSum::default();
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
-        for samples in order.chunks(group) {
-            let Updated { loss, weight, outcome } = self.update(data, batch, samples, monitor)?;
-            sum.weight += weight;
-            if outcome == Outcome::Skip {
-                sum.skipped += 1;
-                continue;
-            }
-            sum.applied_weight += weight;
-            sum.loss += if mean { loss * weight } else { loss };
+        while let Some(samples) = order.next(group)? {
+            self.update(data, batch, samples, monitor, &mut |Updated { loss, weight, outcome }| {
+                sum.weight += weight;
+                if outcome == Outcome::Skip {
+                    sum.skipped += 1;
+                    return;
+                }
+                sum.applied_weight += weight;
+                sum.loss += if mean { loss * weight } else { loss };
+            })?;
         }
         self.order = order;
         if sum.weight == 0.0 {

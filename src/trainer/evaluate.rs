@@ -6,7 +6,7 @@ use crate::error::DataRule;
 #[cfg(doc)]
 use crate::workspace::Workspace;
 use crate::{
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Source},
     error::{Error, require},
     layer::Layer,
     loss::{Loss, Reduction, Target},
@@ -29,17 +29,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`Workspace::infer`].
-    pub fn evaluate(&mut self, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+    pub fn evaluate(&mut self, data: &dyn Source<T>) -> Result<Evaluation, Error> {
         self.evaluate_as("evaluation", data)
     }
 
-    pub(super) fn evaluate_as(&mut self, name: &'static str, data: &Dataset<'_, T>) -> Result<Evaluation, Error> {
+    pub(super) fn evaluate_as(&mut self, name: &'static str, data: &dyn Source<T>) -> Result<Evaluation, Error> {
         self.check_data(data)?;
         let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
         let mut dy = filled(
             "the gradient of a loss",
-            data.most_rows(self.settings.batch_size).saturating_mul(width),
+            data.layout().most_rows(self.settings.batch_size).saturating_mul(width),
             T::zero(),
         )?;
         let mean = self.loss.reduction() == Reduction::Mean;
@@ -88,7 +88,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// As [`Workspace::infer`].
     pub fn metric(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
     ) -> Result<f64, Error> {
         let width = self.workspace.dims().output;
@@ -97,26 +97,28 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
             Ok(())
         })?;
-        Ok(sum / data.samples() as f64)
+        Ok(sum / data.layout().samples as f64)
     }
 
     /// Runs the network over `data`, batch by batch in order.
     pub(super) fn each_batch(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         check_inputs(&self.workspace, data)?;
         let per_step = per_step(self.workspace.network());
         let mut batch = Batch::new(data, self.settings.batch_size);
-        self.workspace.reserve(data.samples().min(self.settings.batch_size), data.steps())?;
-        let mut order = Vec::new();
-        grow("the order of the samples", &mut order, data.samples())?;
-        order.extend(0..data.samples());
+        let (samples, size) = (data.layout().samples, self.settings.batch_size);
+        self.workspace.reserve(samples.min(size), self.pass_steps(data))?;
+        let mut part = Vec::new();
+        grow("the samples of a batch", &mut part, samples.min(size))?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
-        for part in order.chunks(self.settings.batch_size) {
-            batch.gather(data, part, per_step)?;
-            let y = self.workspace.infer(w, batch.x(), batch.shape())?;
+        for first in (0..samples).step_by(size) {
+            part.clear();
+            part.extend(first..samples.min(first.saturating_add(size)));
+            batch.gather(data, &part, per_step)?;
+            let y = self.workspace.infer_in(&mut self.windows, w, batch.x(), batch.shape())?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
@@ -149,7 +151,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// As [`Workspace::infer`].
     pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
-        predict(&mut self.workspace, w, data)
+        predict(&mut self.workspace, &mut self.windows, w, data)
     }
 
     /// [`predict`](Self::predict) into a buffer.
@@ -161,15 +163,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// As [`Workspace::infer`].
     pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
-        predict_into(&mut self.workspace, w, data, y)
+        predict_into(&mut self.workspace, &mut self.windows, w, data, y)
     }
 
     /// Refuses data of another width than the network's input, or without targets.
-    pub(super) fn check_data(&self, data: &Dataset<'_, T>) -> Result<(), Error> {
+    pub(super) fn check_data(&self, data: &dyn Source<T>) -> Result<(), Error> {
         check_width(self.workspace.dims().input, data)?;
-        match data.targets() {
-            Some(_) => Ok(()),
-            None => Err(Error::InvalidState {
+        match data.layout().has_targets() {
+            true => Ok(()),
+            false => Err(Error::InvalidState {
                 what: "a loss",
                 needs: "targets: a `Dataset` with `Target::Classes` or `Target::Values`",
             }),

@@ -5,13 +5,16 @@ mod data_parallel;
 mod epoch;
 mod evaluate;
 mod options;
+mod order;
 mod step;
+mod truncation;
 
-pub use config::TrainConfig;
+pub use config::{TrainConfig, Truncation};
 pub use options::FitOptions;
 
 use crate::{
     batch_shape::BatchShape,
+    dataset::Source,
     distributed::DataParallel,
     error::{Error, require},
     kernel::aligned::Aligned,
@@ -19,11 +22,12 @@ use crate::{
     loss::Loss,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
-    workspace::Workspace,
+    workspace::{StepWindows, Workspace},
 };
 #[cfg(doc)]
 use crate::{dataset::Batch, loss::Reduction};
 use alloc::{boxed::Box, vec::Vec};
+use order::Order;
 
 /// The result of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +72,9 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) loss: C,
     optimizer: Optimizer<T, G>,
     pub(crate) settings: TrainConfig,
-    order: Vec<usize>,
+    /// The windows of truncated backpropagation through time.
+    windows: Option<StepWindows<T>>,
+    order: Order,
     pub(crate) progress: Progress,
     /// With patience: parameters, buffers and, where the result is in it, optimizer state of the lowest validation loss
     /// or, where those are `restored`, the last ones.
@@ -125,7 +131,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// A trainer of `network` from initial weights drawn by the settings' seed.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a batch, a number of parts to accumulate or a patience of 0. The errors of
+    /// [`Error::Parameter`] for a batch, a number of parts to accumulate, a patience, a block of a shuffle or a window
+    /// of 0. With a [`Truncation`]: [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for
+    /// one that reads later steps or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
     /// [`initialize`], [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
@@ -144,9 +152,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             ("batch_size", settings.batch_size),
             ("accumulation_steps", settings.accumulation_steps),
             ("patience", settings.patience.unwrap_or(1)),
+            ("shuffle_block", settings.shuffle_block.unwrap_or(1)),
+            ("the window of a truncation", settings.truncation.map_or(1, |truncation| truncation.window)),
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
+        if settings.truncation.is_some() && settings.accumulation_steps > 1 {
+            return Err(Error::InvalidState {
+                what: "an update for each window of steps (`TrainConfig::truncation`)",
+                needs: "`accumulation_steps` of 1",
+            });
+        }
+        let windows =
+            settings.truncation.map(|truncation| StepWindows::new(&network, truncation.window)).transpose()?;
         // Memory for more is made when the data is there, which may have fewer samples or more steps.
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
@@ -155,13 +173,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
         let progress = Progress::after(0);
-        let (order, best) = (Vec::new(), Vec::new());
-        Ok(Trainer { workspace, parameters, loss, optimizer, settings, order, progress, best, parallel: None })
+        let (order, best, parallel) = (Order::default(), Vec::new(), None);
+        Ok(Trainer { workspace, parameters, loss, optimizer, settings, windows, order, progress, best, parallel })
     }
 
     /// The network.
     pub fn network(&self) -> &L {
         self.workspace.network()
+    }
+
+    /// The most steps of a pass over `data`.
+    fn pass_steps(&self, data: &dyn Source<T>) -> usize {
+        let steps = data.layout().steps;
+        self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
 
     /// The network, without the rest.

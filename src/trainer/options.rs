@@ -1,13 +1,13 @@
 //! Validation data, monitor and callback of a fit.
 
 use super::Epoch;
-use crate::{dataset::Dataset, monitor::GradientMonitor, scalar::Scalar};
+use crate::{dataset::Source, monitor::GradientMonitor, scalar::Scalar};
 use core::ops::ControlFlow;
 
 /// Validation data, monitor and callback of a fit.
 #[derive(Default)]
 pub struct FitOptions<'a, T: Scalar> {
-    pub(super) validation: Option<&'a Dataset<'a, T>>,
+    pub(super) validation: Option<&'a dyn Source<T>>,
     pub(super) monitor: Option<&'a mut dyn GradientMonitor<T>>,
     pub(super) progress: Option<&'a mut OnEpoch<'a>>,
 }
@@ -23,7 +23,7 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
 
     /// Sets the data for validation after each epoch.
     #[must_use]
-    pub fn validation(self, data: &'a Dataset<'a, T>) -> Self {
+    pub fn validation(self, data: &'a dyn Source<T>) -> Self {
         FitOptions { validation: Some(data), ..self }
     }
 

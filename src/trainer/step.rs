@@ -4,7 +4,7 @@ use super::Trainer;
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
-    dataset::{Batch, Dataset, first_non_finite},
+    dataset::{Batch, Source, first_non_finite},
     error::{Error, require},
     kernel::thread_pool::install_from,
     layer::{DropoutKey, Layer, Mode},
@@ -12,12 +12,13 @@ use crate::{
     monitor::{Event, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, Outcome},
-    workspace::per_step,
+    workspace::{StepWindows, per_step},
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
 
 /// The result of one update.
+#[derive(Clone, Copy)]
 pub(super) struct Updated {
     /// The loss over all parts; NaN if the total weight is 0.
     pub loss: f64,
@@ -26,10 +27,27 @@ pub(super) struct Updated {
     pub outcome: Outcome,
 }
 
+impl Updated {
+    /// This update and the next as one: applied if either is, with the loss of the rows of both.
+    fn and(self, next: Updated, mean: bool) -> Updated {
+        let outcome = if self.outcome == Outcome::Apply { self.outcome } else { next.outcome };
+        let weight = self.weight + next.weight;
+        let loss = match (self.weight > 0.0, next.weight > 0.0) {
+            (true, true) if mean => (self.loss * self.weight + next.loss * next.weight) / weight,
+            (true, true) => self.loss + next.loss,
+            (true, false) => self.loss,
+            (false, _) => next.loss,
+        };
+        Updated { loss, weight, outcome }
+    }
+}
+
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether
     /// the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is
-    /// skipped. The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once.
+    /// skipped. The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once. With a
+    /// [`Truncation`](super::Truncation) it is an update for each window: the loss over all, and whether any was
+    /// applied.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have.
@@ -42,21 +60,29 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// As [`fit`](Self::fit).
     pub fn step(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        self.update(data, batch, samples, monitor).map(|updated| (updated.loss, updated.outcome))
+        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
+        self.update(data, batch, samples, monitor, &mut |updated| {
+            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
+        })?;
+        // Samples have steps, and thus updates.
+        let all = all.ok_or(Error::EmptyBatch)?;
+        Ok((all.loss, all.outcome))
     }
 
+    /// The updates from `samples`: one, or one for each window of steps. Calls `each` with each of them.
     pub(super) fn update(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<Updated, Error> {
+        each: &mut dyn FnMut(Updated),
+    ) -> Result<(), Error> {
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
         }
@@ -64,33 +90,46 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.agree(data, None)?;
         }
         self.check_data(data)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), data.steps())?;
+        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(data))?;
         if let Some(mut parallel) = self.parallel.take() {
             let done = self.update_on_ranks(&mut parallel, data, batch, samples, monitor);
             self.parallel = Some(parallel);
-            return self.checked(done?);
+            return self.note(done?, each);
         }
+        let windows = match (self.windows.take(), self.settings.truncation) {
+            // A pass that panicked has lost them.
+            (None, Some(truncation)) => Some(StepWindows::new(self.workspace.network(), truncation.window)?),
+            (windows, _) => windows,
+        };
         // From the first loop of the step to the last the threads stay awake.
-        let done = install_from(
+        install_from(
             self,
             |trainer| trainer.workspace.pool(),
-            |trainer| trainer.one_update(data, batch, samples, monitor),
-        )?;
-        self.checked(done)
+            |trainer| match windows {
+                Some(mut windows) => {
+                    let done = trainer.each_window(&mut windows, data, batch, samples, monitor, each);
+                    trainer.windows = Some(windows);
+                    done
+                }
+                None => trainer.one_update(data, batch, samples, monitor).and_then(|done| trainer.note(done, each)),
+            },
+        )
     }
 
-    fn checked(&self, done: Updated) -> Result<Updated, Error> {
+    /// Passes an update on, unless it shows that the parameters are not finite.
+    pub(super) fn note(&self, done: Updated, each: &mut dyn FnMut(Updated)) -> Result<(), Error> {
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;
         }
-        Ok(done)
+        each(done);
+        Ok(())
     }
 
     /// One update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
     pub(super) fn one_update(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
@@ -109,6 +148,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.report_gradient(monitor);
             return self.apply(loss, weight, monitor);
         }
+        self.update_chosen(data, batch, weight, monitor)
+    }
+
+    /// One update from the chosen batch, whose rows have this weight in a mean.
+    pub(super) fn update_chosen(
+        &mut self,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        weight: f64,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Updated, Error> {
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
         if !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
@@ -121,7 +171,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// A single part stays chosen.
     pub(super) fn total_weight(
         &self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         samples: &[usize],
         size: usize,
@@ -129,13 +179,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let mut whole = 0.0;
         for part in samples.chunks(size) {
             batch.choose(data, part, per_step(self.workspace.network()))?;
-            // A custom loss may return anything, and a negative part would climb.
-            let weight = self.batch_weight(batch);
-            let valid = weight >= 0.0 && (whole + weight).is_finite();
-            require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
-            whole += weight;
+            whole = self.add_weight(whole, batch)?;
         }
         Ok(whole)
+    }
+
+    /// `whole`, and the weight of the rows of the chosen batch in a mean.
+    pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
+        // A custom loss may return anything, and a negative part would climb.
+        let weight = self.batch_weight(batch);
+        let valid = weight >= 0.0 && (whole + weight).is_finite();
+        require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
+        Ok(whole + weight)
     }
 
     /// The weight of the rows of the chosen batch in a mean.
@@ -143,19 +198,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
-    /// Forward pass and loss of the chosen batch, both times `share`; leaves `share · ∂L/∂y` in the workspace. `first`
-    /// is the position of its first sample in the update, by which dropout draws its masks.
+    /// Forward pass and loss of the chosen batch, both times `share`; leaves `share · ∂L/∂y` in the workspace.
+    /// `first` is the position of its first sample in the update, by which dropout draws its masks.
     fn forward(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         first: usize,
         share: T,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
         let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
-        self.workspace.set_dropout_key(DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first));
-        batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
+        self.fill(data, batch, first)?;
         let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
@@ -171,11 +225,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(loss)
     }
 
+    /// Writes the chosen batch to the workspace, and sets the key of its dropout masks.
+    pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
+        let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
+        self.workspace.set_dropout_key(key.at_later_step(batch.first_step()));
+        batch.write_input(data, self.workspace.input_mut(batch.shape())?)
+    }
+
     /// Sums the gradients of parts of some samples, each times its `share`, a function of its weight. Returns the loss
     /// over all parts. Parts without weight are left out.
     pub(super) fn accumulate(
         &mut self,
-        data: &Dataset<'_, T>,
+        data: &dyn Source<T>,
         batch: &mut Batch<T>,
         parts: Parts<'_>,
         share: &dyn Fn(f64) -> f64,

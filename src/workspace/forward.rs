@@ -136,14 +136,6 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
         self.memory.infer(&self.network, w, x, shape)
     }
-
-    /// [`infer`](Self::infer) from a state of zero. The initial state of other passes is kept.
-    pub(crate) fn infer_from_zero(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        let from_state = core::mem::take(&mut self.memory.starts_from_state);
-        let done = self.memory.infer(&self.network, w, x, shape).map(<[T]>::len);
-        self.memory.starts_from_state = from_state;
-        done.map(|len| &self.memory.y[..len])
-    }
 }
 
 impl<T: Scalar> Memory<T> {

@@ -4,9 +4,11 @@ mod backward;
 mod forward;
 mod predict;
 mod state;
+mod windows;
 
 pub use forward::Output;
 pub(crate) use predict::{check_inputs, check_width, per_step, predict, predict_into};
+pub(crate) use windows::StepWindows;
 
 use crate::{
     batch_shape::BatchShape,
@@ -308,6 +310,7 @@ impl<T: Scalar> Memory<T> {
         let (state_end, d_state, d_state_end) =
             (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
         self.lengths = reserve("the lengths of a pass", capacity.batch)?;
+        self.buffers.lengths = reserve("the lengths of a segment", capacity.batch)?;
         (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
         (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
         (self.capacity, self.last, self.ready, self.scratch_threads) = (capacity, None, false, threads);

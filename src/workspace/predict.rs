@@ -1,9 +1,9 @@
 //! Outputs of a network for a data set, in sample-major order.
 
-use super::Workspace;
+use super::{StepWindows, Workspace};
 use crate::{
     batch_shape::BatchShape,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Source},
     error::{DataRule, Error, require_length},
     layer::{Layer, Samples},
     scalar::Scalar,
@@ -20,28 +20,30 @@ pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
 }
 
 /// Refuses data whose rows do not have the width of a network's input.
-pub(crate) fn check_width<T: Scalar>(input: usize, data: &Dataset<'_, T>) -> Result<(), Error> {
-    if data.width() == input { Ok(()) } else { Err(DataRule::Width { expected: input, found: data.width() }.into()) }
+pub(crate) fn check_width<T: Scalar>(input: usize, data: &dyn Source<T>) -> Result<(), Error> {
+    let found = data.layout().width;
+    if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
 /// Refuses data that the network cannot take: of another width, or with inputs that are no indices of an embedding.
 pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
     workspace: &Workspace<T, L>,
-    data: &Dataset<'_, T>,
+    data: &dyn Source<T>,
 ) -> Result<(), Error> {
     check_width(workspace.dims().input, data)?;
     let rules = workspace.rules();
-    data.check_indices(rules.vocabulary(), |inputs| rules.first_wrong(inputs))
+    data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
 /// The outputs for the samples of `data` in their order, each sample \[its output steps, output\].
 pub(crate) fn predict<T: Scalar, L: Layer<T>>(
     workspace: &mut Workspace<T, L>,
+    windows: &mut Option<StepWindows<T>>,
     w: &[T],
     data: &Dataset<'_, T>,
 ) -> Result<Vec<T>, Error> {
     let mut y = filled("the outputs", outputs(workspace, data)?, T::zero())?;
-    predict_into(workspace, w, data, &mut y)?;
+    predict_into(workspace, windows, w, data, &mut y)?;
     Ok(y)
 }
 
@@ -54,6 +56,7 @@ fn outputs<T: Scalar, L: Layer<T>>(workspace: &Workspace<T, L>, data: &Dataset<'
 /// [`predict`] into a buffer, in pieces of about [`ROWS`] rows.
 pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     workspace: &mut Workspace<T, L>,
+    windows: &mut Option<StepWindows<T>>,
     w: &[T],
     data: &Dataset<'_, T>,
     y: &mut [T],
@@ -66,7 +69,7 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     if at_once < data.samples() && workspace.network().samples() == Samples::Coupled {
         at_once = data.samples();
     }
-    workspace.reserve(at_once, data.steps())?;
+    workspace.reserve(at_once, windows.as_ref().map_or(data.steps(), |windows| windows.steps.min(data.steps())))?;
     if at_once == 1 || data.steps() == 1 {
         // For one sample, or samples of one step, sample-major and time-major are the same.
         let (mut x, mut y) = (data.inputs(), y);
@@ -77,7 +80,8 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
             let output_rows = if per_step { samples * steps } else { samples };
             let (own_x, rest_x) = x.split_at(samples * steps * data.width());
             let (own_y, rest_y) = y.split_at_mut(output_rows * width);
-            own_y.copy_from_slice(workspace.infer_from_zero(w, own_x, BatchShape::sequences(samples, steps))?);
+            let shape = BatchShape::sequences(samples, steps);
+            own_y.copy_from_slice(workspace.infer_from_zero(windows, w, own_x, shape)?);
             (x, y) = (rest_x, rest_y);
             sample += samples;
         }
@@ -88,7 +92,7 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     order.extend(0..data.samples());
     for samples in order.chunks(at_once) {
         batch.gather_inputs(data, samples)?;
-        let outputs = workspace.infer_from_zero(w, batch.x(), batch.shape())?;
+        let outputs = workspace.infer_from_zero(windows, w, batch.x(), batch.shape())?;
         batch.write_output(data, per_step, width, outputs, y);
     }
     Ok(())

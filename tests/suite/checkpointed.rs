@@ -6,7 +6,7 @@ use chainrule::{
     activation::Tanh,
     layer::{DropoutKey, Linear, MeanOverSteps, Sequential, initialize},
     layer_laws,
-    monitor::{GradientMonitor, Link},
+    monitor::{GradientBudget, GradientMonitor, Link, Statistics},
     network::Builder,
     recurrent::{Bidirectional, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
     workspace::Workspace,
@@ -149,13 +149,63 @@ fn checkpointed_layers_report_each_link_and_step_once() {
         let found = &found.0[key];
         match key.1 {
             Some(_) => assert_eq!(found, expected, "{key:?}"),
-            // A link over depth is reported once a segment.
+            // A link over depth is reported in parts, one a segment.
             None => {
                 let rows = |events: &[(usize, u64)]| events.iter().map(|event| event.0).sum::<usize>();
                 assert_eq!((found.len(), rows(found)), (5, rows(expected)), "{key:?}");
             }
         }
     }
+}
+
+/// Statistics and budget add up the parts of a link. Layers with an activation: its slopes and cosines too.
+#[test]
+fn statistics_of_checkpointed_layers_are_those_of_the_full_pass() {
+    let lengths: Vec<usize> = (0..300).map(|i| [9, 9, 7, 7, 3][i / 60]).collect();
+    let shape = BatchShape::ragged(&lengths);
+    let measure = |layer: &dyn Layer<f64>| {
+        let mut monitors = (Statistics::new(), GradientBudget::new());
+        (0..3).for_each(|_| drop(pass(layer, shape, 1, &mut monitors)));
+        monitors
+    };
+    let (full, full_budget) = measure(&stack(Sequential::input(3)).build().unwrap());
+    let (found, budget) = measure(&checkpointed(CheckpointInterval::Steps(2), stack));
+    let near = |what: &str, a: f64, b: f64| assert!((a - b).abs() <= 1e-12 * b.abs(), "{what}: {a} for {b}");
+    assert_eq!(found.links().len(), full.links().len());
+    for (found, full) in found.links().iter().zip(full.links()) {
+        let name = found.name();
+        assert_eq!((found.index(), found.decades().count()), (full.index(), full.decades().count()), "{name}");
+        near(name, found.decades().mean(), full.decades().mean());
+        near(name, found.norm_in(), full.norm_in());
+        near(name, found.norm_out(), full.norm_out());
+        near(name, found.output().mean(), full.output().mean());
+        near(name, found.mean_slope(), full.mean_slope());
+        assert_eq!(found.cosine(), full.cosine(), "{name}");
+        assert_eq!(found.inactive_fraction(), full.inactive_fraction(), "{name}");
+    }
+    for (found, full) in found.states().iter().zip(full.states()) {
+        assert_eq!((found.sequence(), found.per_step().mean()), (full.sequence(), full.per_step().mean()));
+    }
+    for (found, full) in found.gates().iter().zip(full.gates()) {
+        assert_eq!(found.opening().count(), full.opening().count());
+        near("opening", found.opening().mean(), full.opening().mean());
+    }
+    assert_eq!(budget.links().len(), full_budget.links().len());
+    for (found, full) in budget.links().iter().zip(full_budget.links()) {
+        near(&found.name, found.norm_in.norm, full.norm_in.norm);
+        assert_eq!((found.factor, found.norm_out.values), (full.factor, full.norm_out.values));
+    }
+}
+
+/// A loss at each step: input, output of the layer, its gradient, and segments. The bar is 110 MB.
+#[test]
+fn checkpointed_network_with_a_loss_at_each_step_needs_one_gradient_of_all_steps() {
+    let segments = |b: Builder<f32>| b.recurrent(128, Lstm::new());
+    let network = Sequential::<f32>::input(64).checkpointed(CheckpointInterval::SquareRoot, segments).linear(1);
+    let (network, shape) = (network.build().unwrap(), BatchShape::sequences(8, 10_000));
+    let outside = shape.rows() * (64 + 1 + 1) + Layer::<f32>::dims(&network).parameters;
+    let workspace = bytes(&network, shape) + 4 * outside;
+    assert!(workspace < 113_000_000, "{workspace}");
 }
 
 fn bytes(layer: &dyn Layer<f32>, shape: BatchShape<'_>) -> usize {

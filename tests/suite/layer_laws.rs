@@ -47,6 +47,17 @@ layer_laws!(mean_over_steps, MeanOverSteps::new(3));
 layer_laws!(residual, Residual::new(Linear::new(3, 3)).unwrap());
 layer_laws!(residual_learned, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Learned(0.0)).unwrap());
 layer_laws!(residual_fixed, Residual::new(Linear::new(3, 3)).unwrap().scale(BranchScale::Fixed(0.5)).unwrap());
+layer_laws!(lstm_with_recurrent_dropout, Recurrent::new(3, 4, Lstm::new()).recurrent_dropout(0.4).unwrap());
+layer_laws!(
+    gru_with_recurrent_dropout,
+    Recurrent::new(2, 5, Gru::new().variant(GruVariant::ResetBefore)).recurrent_dropout(0.3).unwrap()
+);
+layer_laws!(lstm_with_zoneout, Recurrent::new(3, 4, Lstm::new()).zoneout(0.3, 0.5).unwrap());
+layer_laws!(gru_with_both, Recurrent::new(2, 3, Gru::new()).recurrent_dropout(0.2).unwrap().zoneout(0.4, 0.0).unwrap());
+layer_laws!(
+    elman_with_both,
+    Recurrent::new(2, 3, Elman::new(Tanh)).without_bias().recurrent_dropout(0.5).unwrap().zoneout(0.2, 0.9).unwrap()
+);
 layer_laws!(reversed, Reversed::new::<f64>(Recurrent::new(3, 4, Lstm::new())).unwrap());
 layer_laws!(
     bidirectional,

@@ -41,6 +41,8 @@ mod entry_points;
 #[cfg(feature = "std")]
 mod errors;
 #[cfg(feature = "std")]
+mod file_datasets;
+#[cfg(feature = "std")]
 mod fixes;
 #[cfg(feature = "std")]
 mod floors;
@@ -99,6 +101,8 @@ mod range;
 #[cfg(feature = "safetensors")]
 mod ranks;
 #[cfg(feature = "safetensors")]
+mod recurrent_noise;
+#[cfg(feature = "safetensors")]
 mod registry;
 #[cfg(feature = "std")]
 mod sequences;
@@ -128,5 +132,7 @@ mod training_loop;
 mod transforms;
 #[cfg(feature = "std")]
 mod trials;
+#[cfg(feature = "std")]
+mod truncation;
 #[cfg(feature = "std")]
 mod wild;

@@ -35,10 +35,9 @@ impl<T: Scalar> Sequential<T> {
         let mut all = Collected::new(w, dw);
         let mut saved = saved;
         let mut kept_rows = cut(SAVED, &mut saved, self.kept_in_all(shape));
-        let widest = self.widest(shape);
         let mut scratch = scratch;
-        let mut dy_buffer = cut(SCRATCH, &mut scratch, widest);
-        let mut dx_buffer = cut(SCRATCH, &mut scratch, widest);
+        let [mut dx_buffer, mut dy_buffer] =
+            self.buffers_between(shape).map(|values| cut(SCRATCH, &mut scratch, values));
         let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let mut count = shape.rows();

@@ -85,6 +85,14 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
+    /// The lengths of the two buffers for rows between links. One gradient at a time lies between two links, as the
+    /// caller has the others.
+    #[inline]
+    pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
+        let widest = self.widest(shape);
+        [widest, if self.links.len() > 2 { widest } else { 0 }]
+    }
+
     /// Whether parameters exceed the cache, so that a link with a large product prefetches the memory of the next ones.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR

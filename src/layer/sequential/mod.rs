@@ -216,7 +216,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between links that the backward pass reads, and the saved values of each link. Scratch: two
-    /// buffers for other rows, the largest scratch of any link, and with threads the scratch of spans.
+    /// buffers for other rows, or one for two links; the largest scratch of any link; with threads the scratch of
+    /// spans.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {
@@ -229,8 +230,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         if mode.saves() {
             all.saved = all.saved.saturating_add(self.kept_in_all(shape));
         }
-        let widest = self.widest(shape);
-        all.scratch = saturating_sum([widest, widest, scratch, self.parallel_scratch(shape, mode)]);
+        let [output, input] = self.buffers_between(shape);
+        all.scratch = saturating_sum([output, input, scratch, self.parallel_scratch(shape, mode)]);
         all
     }
 

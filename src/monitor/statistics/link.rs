@@ -37,6 +37,21 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
+    /// Output, input, and the gradients before and after, over the parts of the present pass.
+    parts: [Parts; 4],
+}
+
+/// The survey of a link's rows over the parts in which a pass reports them, and the number of values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Parts(Survey, usize);
+
+impl Parts {
+    /// Adds a part, and returns all parts with the last one.
+    pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
+        let Parts(before, count) = *self;
+        *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
+        (at.parts_after == 0).then_some((self.0, self.1))
+    }
 }
 
 /// Sums of |φ′| for each unit, in the current window and in the last complete one.
@@ -46,6 +61,8 @@ struct Units {
     /// units.
     sums: Vec<f64>,
     examples: f64,
+    /// Whether gradients of the present pass were added.
+    is_read: bool,
     batches: u64,
     slope: f64,
     saturated: f64,
@@ -77,6 +94,7 @@ impl LinkStatistics {
             collapsed_passes: 0,
             units: Units::default(),
             sum: Vec::new(),
+            parts: Default::default(),
         }
     }
 
@@ -85,9 +103,17 @@ impl LinkStatistics {
     }
 
     pub(super) fn forward<T: Scalar>(&mut self, at: &Link<'_>, x: &[T], y: &[T], of_y: Survey) {
-        self.output.push(root_mean_square(of_y.norm, y.len()));
-        if at.factor == Factor::Activation {
-            self.input.push(root_mean_square(survey(x).norm, x.len()));
+        let [of_output, of_input, ..] = &mut self.parts;
+        if let Some((of_y, values)) = of_output.add(at, of_y, y.len()) {
+            self.output.push(root_mean_square(of_y.norm, values));
+        }
+        if at.factor == Factor::Activation
+            && let Some((of_x, values)) = of_input.add(at, survey(x), x.len())
+        {
+            self.input.push(root_mean_square(of_x.norm, values));
+        }
+        // Rows of the first step are compared.
+        if at.factor == Factor::Activation && at.parts_before == 0 {
             let rows = at.shape.batch;
             self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
             self.first_cosine = self.first_cosine.or(self.cosine);
@@ -97,25 +123,35 @@ impl LinkStatistics {
         }
     }
 
-    pub(super) fn backward<T: Scalar>(&mut self, dy: &[T], dx: &[T], after: Survey) {
-        let before = survey(dy);
+    /// Receives the gradients of a pass, or of a part. Returns whether it was the last part.
+    pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
+        let part = (survey(dy), after);
+        let [.., of_dy, of_dx] = &mut self.parts;
+        let whole = of_dy.add(at, part.0, dy.len()).zip(of_dx.add(at, after, dx.len()));
+        // φ′ cannot be computed from a gradient at the lower end of the format.
+        let readable = part.0.norm >= least::<T>() && part.0.non_finite + after.non_finite == 0;
+        if self.factor == Factor::Activation && readable {
+            self.units.add(dy, dx);
+        }
+        let Some(((before, _), (after, values))) = whole else { return false };
         (self.norm_in, self.norm_out) = (before.norm, after.norm);
-        self.subnormal = after.subnormal as f64 / dx.len().max(1) as f64;
+        self.subnormal = after.subnormal as f64 / values.max(1) as f64;
         // All values of the gradient are so small that ε times one is subnormal.
-        let least = to_f64(T::min_positive_value()) / to_f64(T::epsilon());
-        self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least;
+        self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least::<T>();
         if before.norm > 0.0 {
             if after.norm == 0.0 {
                 self.vanished_passes += 1;
             } else {
                 self.decades.push(Float::log10(after.norm / before.norm));
             }
-            // φ′ cannot be computed from a gradient at the lower end of the format.
-            let readable = before.norm >= least && before.non_finite + after.non_finite == 0;
-            if self.factor == Factor::Activation && readable {
-                self.units.push(dy, dx, self.sup_slope.unwrap_or(1.0));
-            }
         }
+        self.units.end(self.sup_slope.unwrap_or(1.0));
+        true
+    }
+
+    /// The number of values of the last gradient with respect to the link's output.
+    pub(super) fn gradients(&self) -> usize {
+        self.parts[2].1
     }
 
     /// The name of the link.
@@ -220,6 +256,11 @@ fn root_mean_square(norm: f64, values: usize) -> f64 {
     norm / Float::sqrt(values.max(1) as f64)
 }
 
+/// The norm below which ε times a gradient is subnormal.
+fn least<T: Scalar>() -> f64 {
+    to_f64(T::min_positive_value()) / to_f64(T::epsilon())
+}
+
 impl Units {
     fn size(&mut self, width: usize) {
         if self.sums.len() != 3 * width {
@@ -227,16 +268,28 @@ impl Units {
         }
     }
 
-    fn push<T: Scalar>(&mut self, dy: &[T], dx: &[T], sup: f64) {
+    /// Adds the gradients of a pass, or of a part.
+    fn add<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let width = self.sums.len() / 3;
         if width == 0 {
             return;
         }
-        self.batches += 1;
         self.examples += (dx.len() / width) as f64;
+        self.is_read = true;
         let (sums, rest) = self.sums.split_at_mut(width);
         let (counts, alive) = rest.split_at_mut(width);
-        add_slopes(dy, dx, [&mut *sums, &mut *counts, &mut *alive]);
+        add_slopes(dy, dx, [sums, counts, alive]);
+    }
+
+    /// Ends a pass, if its gradients could be read.
+    fn end(&mut self, sup: f64) {
+        if !core::mem::take(&mut self.is_read) {
+            return;
+        }
+        let width = self.sums.len() / 3;
+        self.batches += 1;
+        let (sums, rest) = self.sums.split_at_mut(width);
+        let (counts, alive) = rest.split_at_mut(width);
         let share = |units: usize| units as f64 / width as f64;
         let counted: f64 = counts.iter().sum();
         self.slope = sums.iter().sum::<f64>() / counted.max(1.0);

@@ -53,6 +53,8 @@ pub struct Statistics {
     gates: Vec<GateStatistics>,
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
+    /// The input of the first link.
+    input: link::Parts,
     /// The index in each list at which the search for the next event starts.
     next: [usize; 3],
 }
@@ -132,8 +134,10 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                     let width = x.len() / at.shape.rows().max(1);
                     self.run.note(if of_input { found.of_input(x, width) } else { found });
                 }
-                if at.index == 0 || self.run.is_first_link() {
-                    self.run.see_input(survey(x).norm, x.len());
+                if (at.index == 0 || self.run.is_first_link())
+                    && let Some((of_x, values)) = self.input.add(at, survey(x), x.len())
+                {
+                    self.run.see_input(of_x.norm, values);
                 }
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
@@ -156,10 +160,9 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);
                 let link = &mut self.links[place];
-                link.backward(dy, dx, of_dx);
-                if at.on_main_path {
+                if link.backward(at, dy, dx, of_dx) && at.on_main_path {
                     self.run.see_loss_gradient(at, dy, link.norm_in());
-                    self.run.on_main_path(link.norm_in(), link.norm_out(), dy.len());
+                    self.run.on_main_path(link.norm_in(), link.norm_out(), link.gradients());
                 }
             }
             Some(step) => {

@@ -181,7 +181,7 @@ impl RunStatistics {
     /// Receives the gradient at the output of a link. The first of a pass is that of the loss; its rows are samples
     /// where there is one step.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
-        if self.path[0].is_nan() && at.shape.steps == 1 {
+        if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
         }
     }

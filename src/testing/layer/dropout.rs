@@ -54,8 +54,10 @@ impl Suite<'_, '_> {
             wrong.push(("seed", "masks of its own", "those of another"));
         }
         let after = layer.output_shape(shape);
-        let row =
-            |y: &[f64], sample: usize| y[after.row(0, sample) * layer.dims().output..][..layer.dims().output].to_vec();
+        // Of the last step: noise of a state has nothing to act on before.
+        let row = |y: &[f64], sample: usize| {
+            y[after.row(after.steps - 1, sample) * layer.dims().output..][..layer.dims().output].to_vec()
+        };
         let shared = |y: &Vec<f64>| (1..shape.batch).all(|sample| row(y, sample) == row(y, 0));
         if plain.iter().all(shared) {
             wrong.push(("sample of a batch", "masks of its own", "those of another"));

@@ -5,7 +5,7 @@ use crate::{
     activation::ActivationKind,
     initializer::{self, InitializerKind},
     layer::{BranchScale, LastStep, LayerSpec, Linear, MeanOverSteps, Merge},
-    recurrent::CellKind,
+    recurrent::{CellKind, StateNoise},
 };
 use alloc::{boxed::Box, vec::Vec};
 use proptest::{
@@ -105,7 +105,8 @@ impl Part {
             }
             Part::Sequential(layers) => branch(layers, width),
             Part::Recurrent(cell, hidden, [weights, recurrent], bias) => {
-                (LayerSpec::Recurrent { cell, inputs: width, hidden, weights, recurrent, bias }, hidden)
+                let noise = StateNoise::default();
+                (LayerSpec::Recurrent { cell, inputs: width, hidden, weights, recurrent, bias, noise }, hidden)
             }
             Part::Reversed(layers) => {
                 let (layers, output) = branch(layers, width);

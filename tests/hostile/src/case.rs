@@ -5,7 +5,7 @@ use chainrule::{
     activation::{self, Activation, ActivationKind},
     initializer::{self, InitializerKind},
     layer::{BranchScale, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps},
-    recurrent::{CellKind, Gru, GruVariant, Lstm},
+    recurrent::{CellKind, Gru, GruVariant, Lstm, StateNoise},
     scalar,
 };
 use serde_json::{Value, json};
@@ -423,6 +423,7 @@ impl Case {
                 weights: self.initializer(),
                 recurrent: self.initializer(),
                 bias: self.flag().then(|| self.initializer()),
+                noise: self.noise(),
             },
             8 => {
                 if self.flag() {
@@ -458,6 +459,15 @@ impl Case {
         LayerSpec::Sequential { input, layers }
     }
 
+    /// Mostly no noise, at times rates that may be hostile.
+    fn noise(&mut self) -> StateNoise {
+        if !self.once_in(4) {
+            return StateNoise::default();
+        }
+        let [dropout, zoneout_hidden, zoneout_cell] = [(); 3].map(|()| self.about(0.3));
+        StateNoise { dropout, zoneout_hidden, zoneout_cell }
+    }
+
     /// A small network that can be built, trained and run: for calls whose other arguments are hostile.
     pub fn legal(&mut self, input: usize, output: usize) -> LayerSpec {
         let linear = |inputs, outputs| LayerSpec::Linear(Linear::new(inputs, outputs));
@@ -468,6 +478,7 @@ impl Case {
             weights: initializer::Initializer::kind(initializer::Glorot::uniform()),
             recurrent: initializer::Initializer::kind(initializer::Orthogonal { gain: 1.0 }),
             bias: None,
+            noise: StateNoise::default(),
         };
         let layers = match self.next() % 5 {
             0 => vec![linear(input, output)],

@@ -43,7 +43,8 @@ fn recurrent(inputs: usize, hidden: usize, cell: &CellKind) -> LayerSpec {
     let lstm = Layer::<f64>::spec(&Recurrent::new(inputs, hidden, Lstm::new()));
     let LayerSpec::Recurrent { weights, recurrent, bias, .. } = &lstm else { unreachable!() };
     let (weights, recurrent, bias) = (weights.clone(), recurrent.clone(), bias.clone());
-    LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias }
+    let noise = StateNoise::default();
+    LayerSpec::Recurrent { cell: cell.clone(), inputs, hidden, weights, recurrent, bias, noise }
 }
 
 /// The layer spec with the layers `parts`, for rows of `input` values.

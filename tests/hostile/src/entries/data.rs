@@ -3,10 +3,12 @@
 use super::entry;
 use crate::{
     Entry,
-    case::{Case, Taste, Verdict, ensure},
+    case::{Case, Fault, Taste, Verdict, ensure},
 };
 use chainrule::{
-    dataset::{Batch, Dataset, Standardize, Windows, mask_lengths, one_hot, unpad},
+    dataset::{
+        Batch, Dataset, FileDataset, FileTargets, FileTensor, Standardize, Windows, mask_lengths, one_hot, unpad,
+    },
     loss::Target,
 };
 
@@ -55,6 +57,71 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
+        entry(
+            8,
+            &[
+                "dataset::FileTensor::npy",
+                "dataset::FileTensor::safetensors",
+                "dataset::FileDataset::new",
+                "dataset::FileDataset::row_weights",
+                "dataset::FileTargets {}",
+            ],
+            &[],
+            |c| {
+                let folder = tempfile::tempdir().map_err(|error| Fault::Refused(error.to_string()))?;
+                let path = folder.path().join("data");
+                let (samples, steps, width) = (c.few(), c.few(), c.few());
+                let values = [samples, steps, width].iter().product::<usize>();
+                let shape = if c.once_in(3) { [c.size(), steps, width] } else { [samples, steps, width] };
+                let descr = c.of(&["<f4", "<f4", "<f4", "<f8", "<i8", ">f4", "", "|u1", "<f18446744073709551615"]);
+                let mut bytes = match c.flag() {
+                    true => {
+                        let [a, b, d] = shape;
+                        let order = if c.once_in(6) { "True" } else { "False" };
+                        let header =
+                            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({a}, {b}, {d}), }}\n");
+                        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+                        bytes.extend((header.len() as u16).to_le_bytes());
+                        bytes.extend(header.as_bytes());
+                        bytes
+                    }
+                    false => {
+                        let end = if c.once_in(4) { c.size() } else { 4 * values };
+                        let dtype = c.of(&["F32", "F32", "F64", "BF16", "U8", "F0", "F"]);
+                        let tensor = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [0, end] });
+                        let header = serde_json::json!({ "x": tensor }).to_string();
+                        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+                        bytes.extend(header.as_bytes());
+                        bytes
+                    }
+                };
+                bytes.extend(c.slice::<f32>(values).iter().flat_map(|value| value.to_le_bytes()));
+                for _ in 0..if c.once_in(3) { 1 + c.few() } else { 0 } {
+                    let at = c.below(bytes.len());
+                    bytes[at] ^= 1 << c.below(8);
+                }
+                bytes.truncate(if c.once_in(4) { c.below(bytes.len() + 1) } else { bytes.len() });
+                std::fs::write(&path, &bytes).map_err(|error| Fault::Refused(error.to_string()))?;
+                let read = |npy: bool| match npy {
+                    true => FileTensor::<f32>::npy(&path),
+                    false => FileTensor::<f32>::safetensors(&path, "x"),
+                };
+                let npy = bytes.starts_with(b"\x93");
+                let (inputs, targets) = (read(npy)?, read(npy)?);
+                let _ = format!("{inputs:?} {:?}", read(!npy));
+                let samples = inputs.shape()[0];
+                let mut data = FileDataset::new(inputs, FileTargets::Values(targets))?;
+                if c.once_in(4) {
+                    data = data.row_weights(read(npy)?)?;
+                }
+                let _ = format!("{data:?}");
+                ensure(data.samples() == samples && samples > 0, || format!("{samples} samples"))?;
+                let mut batch = Batch::new(&data, 4);
+                let chosen: Vec<usize> = (0..c.few()).map(|_| if c.once_in(6) { c.size() } else { c.few() }).collect();
+                batch.gather(&data, &chosen, c.flag())?;
+                ensure(batch.x().iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())
+            },
+        ),
         entry(4, &["dataset::Dataset::row_weights"], &[], |c| {
             let inputs = [0.5_f32; 12];
             let classes = [0, 1, 0, 1];

@@ -17,7 +17,7 @@ use chainrule::{
     network::summary,
     recurrent::{
         Bidirectional, CellKind, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Operand, Product,
-        Recurrent, Reversed, StepBounds,
+        Recurrent, Reversed, StateNoise, StepBounds,
     },
 };
 
@@ -252,6 +252,37 @@ pub fn entries() -> Vec<Entry> {
                 drive::<f32>(c, Box::new(whole.within(bytes, shape)?), None)
             },
         ),
+        entry(
+            6,
+            &[
+                "recurrent::Recurrent::recurrent_dropout",
+                "recurrent::Recurrent::zoneout",
+                "recurrent::StateNoise {}",
+                "network::Builder::recurrent_with",
+            ],
+            &[],
+            |c| {
+                let [dropout, hidden, cell] = [(); 3].map(|()| c.about(0.3));
+                let (inputs, units, other) = (c.width(), c.width(), c.flag());
+                let set = |rates: [f64; 3]| rates.iter().all(|rate| (0.0..1.0).contains(rate));
+                if other {
+                    let layer = Recurrent::new(inputs, units, Lstm::new()).recurrent_dropout(dropout)?;
+                    let layer = layer.zoneout(hidden, cell)?;
+                    ensure(set([dropout, hidden, cell]), || format!("{dropout:e} {hidden:e} {cell:e}"))?;
+                    return drive::<f64>(c, Box::new(layer), None);
+                }
+                let network = Sequential::<f32>::input(inputs)
+                    .recurrent_with(units, Gru::new().variant(GruVariant::ResetBefore), |layer| {
+                        layer.recurrent_dropout(dropout)?.zoneout(hidden, cell)
+                    })
+                    .build()?;
+                drive::<f32>(c, Box::new(network), None)
+            },
+        ),
+        entry(4, &["recurrent::StateNoise: Deserialize"], &[], |c| {
+            let (dropout, zoneout_hidden, zoneout_cell) = (c.about(0.1), c.about(0.2), c.about(0.3));
+            json::<StateNoise>(c, &StateNoise { dropout, zoneout_hidden, zoneout_cell })
+        }),
         entry(5, &["layer::Dropout::new", "layer::Dropout: Layer"], &[], |c| {
             let rate = c.real();
             let layer = Dropout::new(c.size(), rate);

@@ -14,7 +14,7 @@ use chainrule::{
     loss::MeanSquaredError,
     model::{Model, ModuleNames, Precision, StateDict, export_state_dict, import_state_dict},
     network::Registry,
-    recurrent::{CellKind, Lstm},
+    recurrent::{CellKind, Lstm, StateNoise},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
 };
@@ -179,7 +179,8 @@ pub fn entries() -> Vec<Entry> {
                     _ => {
                         let cell = CellKind::Custom { name: "Mine".into(), settings };
                         let (weights, recurrent) = (Zeros.kind(), Zeros.kind());
-                        LayerSpec::Recurrent { cell, inputs: 3, hidden: c.size(), weights, recurrent, bias: None }
+                        let (hidden, noise) = (c.size(), StateNoise::default());
+                        LayerSpec::Recurrent { cell, inputs: 3, hidden, weights, recurrent, bias: None, noise }
                     }
                 };
                 ensure(own.build_with(&registry).is_err(), || format!("{own:?} {registry:?}"))?;

@@ -15,7 +15,8 @@ use chainrule::{
     loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::shuffle,
-    trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer},
+    recurrent::Gru,
+    trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer, Truncation},
     transform::{
         Adam, ClipNorm, GradientTransform, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
@@ -39,6 +40,12 @@ fn chain(c: &mut Case) -> (Chain, bool) {
     }
 }
 
+fn truncation(c: &mut Case) -> Truncation {
+    let window = if c.once_in(4) { c.size() } else { c.few() };
+    let truncation = Truncation::new(window);
+    if c.flag() { truncation } else { truncation.without_carry() }
+}
+
 fn settings(c: &mut Case) -> TrainConfig {
     let count = |c: &mut Case, right| if c.once_in(4) { c.size() } else { right };
     let epochs = if c.once_in(6) { 0 } else { 2 };
@@ -48,7 +55,9 @@ fn settings(c: &mut Case) -> TrainConfig {
         epochs,
         seed: c.word(),
         shuffle: c.flag(),
+        shuffle_block: c.once_in(3).then(|| if c.flag() { c.size() } else { c.few() }),
         patience: c.once_in(4).then(|| c.few()),
+        truncation: c.once_in(3).then(|| truncation(c)),
         threads: if c.once_in(6) { c.size() } else { 1 },
     }
 }
@@ -279,7 +288,31 @@ pub fn entries() -> Vec<Entry> {
             order.sort_unstable();
             ensure(order.iter().copied().eq(0..n), || format!("{order:?}"))
         }),
-        entry(4, &["trainer::TrainConfig: Deserialize"], &[], |c| json::<TrainConfig>(c, &TrainConfig::default())),
+        entry(6, &["trainer::Truncation {}", "trainer::Truncation::new"], &[], |c| {
+            let (width, hidden) = (c.few().max(1), c.few().max(1));
+            let network = match c.below(4) {
+                0 => Sequential::input(width).lstm(hidden).last_step().build()?,
+                1 => Sequential::input(width).bidirectional(hidden, Gru::new()).linear(1).build()?,
+                _ => Sequential::input(width).lstm(hidden).dropout(0.5).gru(hidden).linear(1).build()?,
+            };
+            let truncation = truncation(c);
+            let settings = TrainConfig { batch_size: 2, epochs: 1, truncation: Some(truncation), ..settings(c) };
+            let chain = (SkipNonFinite::new(), Adam::new(0.01));
+            let mut run = Trainer::new(network, MeanSquaredError::new(), chain, settings)?;
+            ensure(truncation.window > 0, || "a window of 0 steps".into())?;
+            let lengths: Vec<usize> = (0..3).map(|_| c.few().max(1)).collect();
+            let rows = lengths.iter().sum::<usize>();
+            let (x, y) = (c.values::<f32>(rows * width, Taste::Mild), c.values::<f32>(rows, Taste::Mild));
+            let data = Dataset::ragged(width, &lengths, &x, Target::Values(&y))?;
+            let epochs = run.fit(&data)?;
+            let _ = (run.evaluate(&data)?, run.predict(&data)?);
+            ensure(run.workspace().state().is_empty(), || "a state after the run".into())?;
+            ensure(epochs.iter().all(|epoch| epoch.loss.is_finite()), || format!("{epochs:?}"))
+        }),
+        entry(4, &["trainer::TrainConfig: Deserialize", "trainer::Truncation: Deserialize"], &[], |c| {
+            let truncation = Some(Truncation::new(c.few()));
+            json::<TrainConfig>(c, &TrainConfig { truncation, ..TrainConfig::default() })
+        }),
         entry(3, &["trainer::Epoch: Deserialize", "trainer::Evaluation: Deserialize"], &[], |c| {
             let mut run = trainer(c)?;
             let values = c.values::<f32>(8, Taste::Mild);

@@ -1,0 +1,252 @@
+//! Data sets in files, read a batch at a time.
+
+use super::{
+    FileNumber, FileTensor, Layout, first_non_finite,
+    source::{ChosenRows, ChosenTargets, Sealed, Source},
+    targets::Kind,
+};
+use crate::{
+    error::{DataRule, Error, require_length},
+    scalar::{Scalar, to_f64},
+    size::{grow, product},
+};
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// The targets of a [`FileDataset`]: one a sample, or one a step.
+#[derive(Debug)]
+pub enum FileTargets<T> {
+    /// Classes, \[samples\] or \[samples, steps\].
+    Classes(FileTensor<usize>),
+    /// Values, \[samples, outputs\] or \[samples, steps, outputs\].
+    Values(FileTensor<T>),
+}
+
+/// Samples in files: a trainer reads them a batch at a time, and memory does not grow with their number.
+///
+/// The batches have the bits of a [`Dataset`](super::Dataset) with the same values in memory. A value that is not
+/// finite is refused when it is read. Shuffle such data in blocks, with
+/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): samples that lie near each other are
+/// then read together, and the order takes no memory for each sample.
+///
+/// # Shapes
+/// Inputs: \[samples, width\], or \[samples, steps, width\].
+///
+/// ```no_run
+/// use chainrule::dataset::{FileDataset, FileTargets, FileTensor};
+/// let data = FileDataset::<f32>::new(
+///     FileTensor::npy("x.npy")?,
+///     FileTargets::Classes(FileTensor::npy("labels.npy")?),
+/// )?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+pub struct FileDataset<T> {
+    inputs: FileTensor<T>,
+    targets: FileTargets<T>,
+    row_weights: Option<FileTensor<T>>,
+    steps: usize,
+    width: usize,
+    /// The values of a sample on their way to a batch.
+    sample: Mutex<Buffers<T>>,
+}
+
+#[derive(Default)]
+struct Buffers<T> {
+    values: Vec<T>,
+    classes: Vec<usize>,
+}
+
+/// The shape, not the values.
+impl<T: fmt::Debug> fmt::Debug for FileDataset<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileDataset")
+            .field("inputs", &self.inputs)
+            .field("targets", &self.targets)
+            .field("row_weights", &self.row_weights)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Scalar + FileNumber> FileDataset<T> {
+    /// The samples of `inputs` with their `targets`.
+    ///
+    /// # Errors
+    /// [`DataRule::FileFormat`] for inputs of more than three dimensions; [`Error::Length`] where the targets are
+    /// neither one a sample nor one a step. [`Error::TooLarge`] for more values than memory could count.
+    pub fn new(inputs: FileTensor<T>, targets: FileTargets<T>) -> Result<Self, Error> {
+        let (samples, steps, width) = match *inputs.shape() {
+            [samples] => (samples, 1, 1),
+            [samples, width] => (samples, 1, width),
+            [samples, steps, width] => (samples, steps, width),
+            _ => {
+                let (file, reason) = (inputs.name().into(), "inputs have at most 3 dimensions".into());
+                return Err(DataRule::FileFormat { file, reason }.into());
+            }
+        };
+        product("the steps of all samples", &[samples, steps])?;
+        let (found, each) = match &targets {
+            FileTargets::Classes(classes) => (classes.shape()[0], classes.each()),
+            FileTargets::Values(values) => (values.shape()[0], 1),
+        };
+        require_length("targets (one a sample, or one a step)", samples, found)?;
+        if each != 1 && each != steps {
+            return Err(Error::Length {
+                what: "targets of a sample (one, or one a step)",
+                expected: steps,
+                found: each,
+            });
+        }
+        let sample = Mutex::new(Buffers { values: Vec::new(), classes: Vec::new() });
+        Ok(FileDataset { inputs, targets, row_weights: None, steps, width, sample })
+    }
+
+    /// Sets the weight of each target row in the loss, \[samples\] or \[samples, steps\]; a row of weight 0 is not
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one weight a sample or one a step.
+    pub fn row_weights(self, weights: FileTensor<T>) -> Result<Self, Error> {
+        require_length("row weights", self.samples(), weights.shape()[0])?;
+        let each = weights.each();
+        if each != 1 && each != self.steps {
+            return Err(Error::Length { what: "row weights of a sample", expected: self.steps, found: each });
+        }
+        Ok(FileDataset { row_weights: Some(weights), ..self })
+    }
+
+    /// The number of samples.
+    pub fn samples(&self) -> usize {
+        self.inputs.shape()[0]
+    }
+
+    /// Values per input row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Steps of a sample.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+}
+
+impl<T> Sealed for FileDataset<T> {}
+
+impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
+    fn layout(&self) -> Layout<'_> {
+        let samples = self.samples();
+        let (kind, each) = match &self.targets {
+            FileTargets::Classes(classes) => (Kind::Classes, classes.each()),
+            FileTargets::Values(values) => (Kind::Values, values.each()),
+        };
+        Layout {
+            width: self.width,
+            steps: self.steps,
+            lengths: None,
+            samples,
+            rows: samples * self.steps,
+            kind,
+            targets: samples.saturating_mul(each),
+            weights: self.row_weights.as_ref().map(|weights| samples * weights.each()),
+            per_sample: false,
+        }
+    }
+
+    fn words(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        let Layout { width, steps, samples, targets, .. } = self.layout();
+        Box::new([width, steps, samples, targets].into_iter().map(|size| size as u64))
+    }
+
+    fn check_indices(&self, _vocabulary: Option<usize>, _wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
+        let (width, first, samples) = (self.width, rows.steps.start, rows.samples);
+        self.each_sample(samples, rows.steps.len(), width, x, |sample, values| {
+            self.inputs.read("an input", sample, first * width, values)?;
+            check_sample("an input", values, [sample, first, width], self.steps)
+        })
+    }
+
+    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+        let (samples, steps) = (rows.samples, if per_step { self.steps } else { 1 });
+        match &self.targets {
+            FileTargets::Classes(all) => {
+                let mut buffers = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
+                let read = |sample, classes: &mut [usize]| all.read("a class", sample, 0, classes);
+                scatter(&mut buffers.classes, samples, steps, 1, to.classes, read)?;
+            }
+            FileTargets::Values(all) => {
+                let width = all.each() / steps;
+                self.each_sample(samples, steps, width, to.values, |sample, values| {
+                    all.read("a target", sample, 0, values)?;
+                    check_sample("a target", values, [sample, 0, width], steps)
+                })?;
+            }
+        }
+        let Some(all) = &self.row_weights else { return Ok(()) };
+        self.each_sample(samples, steps, 1, to.weights, |sample, weights| {
+            all.read("a row weight", sample, 0, weights)?;
+            let Some(bad) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= T::zero())) else {
+                return Ok(());
+            };
+            let (step, expected) = ((steps > 1).then_some(bad), "finite and not negative");
+            let found = to_f64(weights[bad]);
+            Err(Error::DataValue { what: "a row weight", sample, step, column: None, expected, found })
+        })
+    }
+}
+
+impl<T: Scalar + FileNumber> FileDataset<T> {
+    /// [`scatter`] through the buffer of values.
+    fn each_sample(
+        &self,
+        samples: &[usize],
+        steps: usize,
+        width: usize,
+        to: &mut [T],
+        read: impl Fn(usize, &mut [T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut buffers = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
+        scatter(&mut buffers.values, samples, steps, width, to, read)
+    }
+}
+
+/// Reads the rows of each sample into `buffer`, and writes them to their places in the time-major rows `to`.
+fn scatter<V: FileNumber>(
+    buffer: &mut Vec<V>,
+    samples: &[usize],
+    steps: usize,
+    width: usize,
+    to: &mut [V],
+    read: impl Fn(usize, &mut [V]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if width == 0 || to.is_empty() {
+        return Ok(());
+    }
+    let values = steps * width;
+    grow("the values of a sample", buffer, values.saturating_sub(buffer.len()))?;
+    buffer.resize(values.max(buffer.len()), V::ZERO);
+    for (place, &sample) in samples.iter().enumerate() {
+        let values = &mut buffer[..values];
+        read(sample, values)?;
+        for (step, row) in values.chunks_exact(width).enumerate() {
+            to[(step * samples.len() + place) * width..][..width].copy_from_slice(row);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses values that are not finite, of some steps of a sample from step `first` on.
+fn check_sample<T: Scalar>(
+    what: &'static str,
+    values: &[T],
+    [sample, first, width]: [usize; 3],
+    steps: usize,
+) -> Result<(), Error> {
+    let Some(bad) = first_non_finite(values) else { return Ok(()) };
+    let (step, column) = ((steps > 1).then_some(first + bad / width.max(1)), Some(bad % width.max(1)));
+    Err(Error::DataValue { what, sample, step, column, expected: "finite", found: to_f64(values[bad]) })
+}

@@ -1,0 +1,103 @@
+//! The sizes of a data set.
+
+use super::targets::Kind;
+use crate::error::{DataRule, Error};
+use alloc::vec::Vec;
+
+/// The sizes of a data set: samples, steps, and the numbers of targets and row weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<'d> {
+    pub(crate) width: usize,
+    /// Steps of the longest sample.
+    pub(crate) steps: usize,
+    pub(crate) lengths: Option<&'d [usize]>,
+    pub(crate) samples: usize,
+    /// Steps of all samples.
+    pub(crate) rows: usize,
+    pub(super) kind: Kind,
+    /// The number of classes or target values of all samples, and of row weights.
+    pub(super) targets: usize,
+    pub(super) weights: Option<usize>,
+    /// Whether targets whose number allows both are one row per sample, not one per step.
+    pub(super) per_sample: bool,
+}
+
+/// What tells the data of a batch from other data: sizes, and where the lengths lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct DataShape {
+    samples: usize,
+    pub(super) steps: usize,
+    width: usize,
+    kind: Kind,
+    pub(super) lengths: Option<(usize, usize)>,
+}
+
+impl Layout<'_> {
+    pub(super) fn length_of(&self, sample: usize) -> usize {
+        self.lengths.map_or(self.steps, |lengths| lengths[sample])
+    }
+
+    /// The most rows that `samples` different samples have.
+    pub(crate) fn most_rows(&self, samples: usize) -> usize {
+        samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
+    }
+
+    /// Whether the data has targets.
+    pub(crate) fn has_targets(&self) -> bool {
+        self.kind != Kind::None
+    }
+
+    /// Whether the targets are one row per step.
+    pub(super) fn targets_per_step(&self) -> bool {
+        !self.per_sample
+            && match self.kind {
+                Kind::None => false,
+                Kind::Classes => self.targets == self.rows,
+                Kind::Values => self.targets.is_multiple_of(self.rows),
+            }
+    }
+
+    pub(super) fn shape(&self) -> DataShape {
+        let lengths = self.lengths.map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
+        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, lengths }
+    }
+
+    /// The first row of each sample, where lengths differ.
+    pub(super) fn starts(&self) -> Vec<usize> {
+        let starts = |lengths: &[usize]| {
+            let next = lengths.iter().scan(0, |next, &length| {
+                let start = *next;
+                *next += length;
+                Some(start)
+            });
+            next.collect()
+        };
+        self.lengths.map_or_else(Vec::new, starts)
+    }
+
+    /// The sample, step and column of a value, given its index and the number of all values.
+    pub(super) fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
+        let by_row = count.is_multiple_of(self.rows);
+        let width = count / if by_row { self.rows } else { self.samples };
+        let (row, column) = (bad / width, bad % width);
+        match &self.lengths {
+            _ if !by_row => (row, None, column),
+            None => (row / self.steps, (self.steps > 1).then_some(row % self.steps), column),
+            Some(lengths) => {
+                let (mut sample, mut step) = (0, row);
+                while step >= lengths[sample] {
+                    step -= lengths[sample];
+                    sample += 1;
+                }
+                (sample, Some(step), column)
+            }
+        }
+    }
+
+    /// An error about row `row` of the targets, as one about a sample.
+    pub(super) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
+        let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
+        let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);
+        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a trainer reads its samples: a data set in memory, or one in files.
+
+use super::{Dataset, Layout, targets::Targets};
+use crate::{
+    error::{DataRule, Error},
+    kernel::{parallel::part_count, step_rows::parallel_rows},
+    scalar::{Scalar, to_f64},
+};
+use alloc::boxed::Box;
+use core::{fmt::Debug, ops::Range};
+
+/// The supertrait that seals [`Source`].
+pub trait Sealed {}
+
+/// Samples with their targets, of which a [`Batch`](super::Batch) reads some at a time: a [`Dataset`] in memory, or a
+/// [`FileDataset`](super::FileDataset). Sealed: both give a trainer the same batches, to the bit.
+pub trait Source<T: Scalar>: Sealed + Debug {
+    /// The sizes of the data.
+    #[doc(hidden)]
+    fn layout(&self) -> Layout<'_>;
+
+    /// Words of 64 bits by which ranks compare their data: of all values, or of the sizes for data in files.
+    #[doc(hidden)]
+    fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
+
+    /// Refuses inputs that are no indices of the embeddings of a network, of which `wrong` finds the first. Those of a
+    /// file are checked in the pass that reads them.
+    #[doc(hidden)]
+    fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
+
+    /// Writes the input rows of the chosen samples to `x`.
+    #[doc(hidden)]
+    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
+
+    /// Writes targets and row weights of the chosen samples: of each step, or one a sample.
+    #[doc(hidden)]
+    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
+}
+
+/// Some steps of some samples, the longest sample first: the rows of a batch, time-major.
+#[derive(Clone)]
+pub struct ChosenRows<'b> {
+    pub(super) layout: Layout<'b>,
+    pub(super) samples: &'b [usize],
+    /// The first row of each sample of a ragged data set.
+    pub(super) starts: &'b [usize],
+    pub(super) steps: Range<usize>,
+}
+
+impl ChosenRows<'_> {
+    /// Visits the rows, by their numbers among all rows of the data, in time-major order.
+    pub(super) fn each(self, mut visit: impl FnMut(usize)) {
+        let ChosenRows { layout, samples, starts, steps } = self;
+        for step in steps {
+            for &sample in samples.iter().take_while(|&&sample| step < layout.length_of(sample)) {
+                visit(starts.get(sample).copied().unwrap_or(sample * layout.steps) + step);
+            }
+        }
+    }
+
+    /// Visits the target rows: those of each step, or one a sample.
+    pub(super) fn each_target(self, per_step: bool, visit: impl FnMut(usize)) {
+        if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
+    }
+}
+
+/// The buffers of a batch for the targets of its rows. Those that the data does not have are empty.
+pub struct ChosenTargets<'b, T> {
+    pub(super) classes: &'b mut [usize],
+    pub(super) values: &'b mut [T],
+    pub(super) weights: &'b mut [T],
+}
+
+impl<T: Clone> Sealed for Dataset<'_, T> {}
+
+impl<T: Scalar> Source<T> for Dataset<'_, T> {
+    fn layout(&self) -> Layout<'_> {
+        Dataset::layout(self)
+    }
+
+    fn words(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        Box::new(Dataset::words(self))
+    }
+
+    fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error> {
+        let Some((vocabulary, bad)) = vocabulary.zip(wrong(&self.inputs)) else { return Ok(()) };
+        let (sample, step, column) = Dataset::layout(self).place(self.inputs.len(), bad);
+        Err(DataRule::Index { sample, step, column, vocabulary, found: to_f64(self.inputs[bad]) }.into())
+    }
+
+    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
+        let (inputs, width) = (self.inputs(), self.width);
+        // About a nanosecond per value, since they are read from memory.
+        let (count, values) = (x.len() / width.max(1), x.len());
+        parallel_rows([part_count(count, values, 2), count, 1], [(x, width)], &mut [], |own, [x], _| {
+            let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);
+            rows.clone().each(|row| {
+                if all.next().is_some_and(|i| own.contains(&i))
+                    && let Some(to) = to.next()
+                {
+                    to.copy_from_slice(&inputs[row * width..][..width]);
+                }
+            });
+        });
+        Ok(())
+    }
+
+    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+        match &self.targets {
+            Targets::None => {}
+            Targets::Classes(all) => copy_rows(rows.clone(), per_step, 1, all, to.classes),
+            Targets::Values(all) => {
+                let width = all.len() / if per_step { self.rows } else { self.samples };
+                copy_rows(rows.clone(), per_step, width, all, to.values);
+            }
+        }
+        if let Some(all) = &self.row_weights {
+            copy_rows(rows, per_step, 1, all, to.weights);
+        }
+        Ok(())
+    }
+}
+
+/// Copies the target rows of `width` values.
+fn copy_rows<V: Copy>(rows: ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
+    let mut to = to.chunks_mut(width.max(1));
+    rows.each_target(per_step, |row| {
+        if let Some(to) = to.next() {
+            to.copy_from_slice(&all[row * width..][..width]);
+        }
+    });
+}

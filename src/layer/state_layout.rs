@@ -1,0 +1,49 @@
+//! The layout of a recurrent state: pieces of \[batch, width\], layer after layer.
+
+use super::{Layer, LayerSpec, Mode};
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule},
+    scalar::Scalar,
+};
+use alloc::vec::Vec;
+
+/// The widths of the pieces of a state, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StateLayout(Vec<usize>);
+
+impl StateLayout {
+    /// The layout of the state of `network`.
+    ///
+    /// # Errors
+    /// [`LayerRule::StateLayout`], with the layer, for a custom one with a state: its layout is not known.
+    pub(crate) fn of<T: Scalar>(network: &dyn Layer<T>) -> Result<Self, Error> {
+        let mut layout = StateLayout::default();
+        layout.add(network, "").map(|()| layout)
+    }
+
+    fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
+        let state = layer.memory(BatchShape::batch(1), Mode::Infer).state;
+        match layer.spec() {
+            _ if state == 0 => Ok(()),
+            LayerSpec::Custom { .. } => Err(LayerRule::StateLayout { kind: layer.spec().title() }.at(path)),
+            LayerSpec::Recurrent { hidden, .. } => {
+                self.0.extend([hidden, state.saturating_sub(hidden)]);
+                Ok(())
+            }
+            _ => {
+                let structure = layer.structure();
+                structure.parts().try_for_each(|(name, part, _)| self.add(part, &structure.below(path, name)))
+            }
+        }
+    }
+
+    /// Appends the state of the first `samples` samples of a batch to `to`.
+    pub(crate) fn gather<T: Copy>(&self, from: &[T], samples: usize, to: &mut Vec<T>) {
+        let (batch, mut start) = (from.len() / self.0.iter().sum::<usize>().max(1), 0);
+        for width in &self.0 {
+            to.extend_from_slice(&from[start..][..width * samples.min(batch)]);
+            start += width * batch;
+        }
+    }
+}

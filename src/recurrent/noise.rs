@@ -1,0 +1,176 @@
+//! Noise of a recurrent layer in training: dropout of the recurrent connection, and zoneout.
+
+use crate::{
+    error::{Error, require},
+    layer::{Context, DropoutKey, Mode, drop_threshold, kept_factor},
+    linalg::Upper,
+    scalar::{Scalar, scalar},
+};
+
+/// The noise of a [`Recurrent`](super::Recurrent) layer in training: rates of recurrent dropout and of zoneout.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct StateNoise {
+    /// The rate of [`recurrent_dropout`](super::Recurrent::recurrent_dropout).
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub dropout: f64,
+    /// The rate of [`zoneout`](super::Recurrent::zoneout) of h.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub zoneout_hidden: f64,
+    /// The rate of zoneout of the cell state.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub zoneout_cell: f64,
+}
+
+impl StateNoise {
+    /// Whether all rates are 0.
+    pub fn is_none(&self) -> bool {
+        *self == StateNoise::default()
+    }
+
+    /// The rates that are not 0, with their names.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let StateNoise { dropout, zoneout_hidden, zoneout_cell } = *self;
+        let rates =
+            [("recurrent dropout", dropout), ("zoneout of h", zoneout_hidden), ("zoneout of the cell", zoneout_cell)];
+        rates.into_iter().filter(|(_, rate)| *rate != 0.0)
+    }
+
+    /// Refuses rates outside \[0, 1).
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.facts().try_for_each(|(what, rate)| {
+            require((0.0..1.0).contains(&rate), what, "a rate of at least 0 and below 1", rate)
+        })
+    }
+
+    /// Whether products read masked values.
+    pub(super) fn masks(&self) -> bool {
+        self.dropout != 0.0
+    }
+
+    /// Whether units keep earlier values.
+    pub(super) fn zones_out(&self) -> bool {
+        self.zoneout_hidden != 0.0 || self.zoneout_cell != 0.0
+    }
+
+    /// A bound on the factors of the mask, `1/(1 − rate)`.
+    pub(super) fn largest_factor(&self) -> Upper {
+        // 1 − rate is rounded too.
+        if self.masks() { Upper::ONE.over((1.0 - self.dropout).next_down()) } else { Upper::ONE }
+    }
+
+    /// Writes the mask m of `samples` rows: 0 with the probability of the rate, 1/(1 − rate) otherwise; 1 outside
+    /// training. `ctx` is that of the link that the mask is on.
+    pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
+        if ctx.mode != Mode::Train {
+            return mask.fill(T::one());
+        }
+        let (kept, threshold) = (kept_factor::<T>(self.dropout), drop_threshold(self.dropout));
+        for (sample, mask) in mask.chunks_mut(hidden.max(1)).enumerate() {
+            let row = ctx.dropout.without_step().row(ctx.path.index(), sample, 0);
+            for (unit, mask) in mask.iter_mut().enumerate() {
+                *mask = if row.is_dropped(unit, threshold) { T::zero() } else { kept };
+            }
+        }
+    }
+
+    /// The zoneout of a pass. `ctx` is that of the layer's first link.
+    pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
+        let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.mode == Mode::Train);
+        Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
+    }
+}
+
+/// `to ← to ⊙ mask`.
+pub(super) fn multiply<T: Scalar>(to: &mut [T], mask: &[T]) {
+    to.iter_mut().zip(mask).for_each(|(to, &mask)| *to *= mask);
+}
+
+/// h, the first piece of a state.
+pub(super) const HIDDEN: usize = 0;
+/// The cell state, the second piece.
+pub(super) const CELL: usize = 1;
+
+/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. In
+/// training d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d is the rate.
+#[derive(Clone, Copy)]
+pub(super) struct Zoneout {
+    rates: [f64; 2],
+    key: DropoutKey,
+    link: usize,
+    trains: bool,
+}
+
+impl Zoneout {
+    /// Calls `visit` with d for each value of some rows of a piece of the state, from sample `first` on.
+    fn each(
+        &self,
+        piece: usize,
+        step: usize,
+        first: usize,
+        [width, values]: [usize; 2],
+        mut visit: impl FnMut(usize, Share),
+    ) {
+        let rate = self.rates[piece];
+        let threshold = drop_threshold(rate);
+        for row in 0..values / width.max(1) {
+            // The layer has several links, of which each piece has one.
+            let key = self.key.row(self.link.saturating_add(piece), first + row, step);
+            for unit in 0..width {
+                let share = match self.trains {
+                    _ if rate == 0.0 => Share::None,
+                    true if key.is_dropped(unit, threshold) => Share::All,
+                    true => Share::None,
+                    false => Share::Part(rate),
+                };
+                visit(row * width + unit, share);
+            }
+        }
+    }
+
+    /// Keeps `state`, which the cell computed, in `computed`, and replaces it by the state after zoneout.
+    pub(super) fn blend<T: Scalar>(
+        &self,
+        piece: usize,
+        step: usize,
+        first: usize,
+        width: usize,
+        previous: &[T],
+        [computed, state]: [&mut [T]; 2],
+    ) {
+        computed.copy_from_slice(state);
+        self.each(piece, step, first, [width, state.len()], |i, share| match share {
+            Share::None => {}
+            Share::All => state[i] = previous[i],
+            Share::Part(d) => state[i] = scalar::<T>(d) * previous[i] + scalar::<T>(1.0 - d) * state[i],
+        });
+    }
+
+    /// Divides the gradient g of a state: `(1 − d) ⊙ g` of what the cell computed stays, `d ⊙ g` of the previous
+    /// state goes to `kept`.
+    pub(super) fn divide<T: Scalar>(
+        &self,
+        piece: usize,
+        step: usize,
+        first: usize,
+        width: usize,
+        [gradient, kept]: [&mut [T]; 2],
+    ) {
+        self.each(piece, step, first, [width, gradient.len()], |i, share| {
+            (gradient[i], kept[i]) = match share {
+                Share::None => (gradient[i], T::zero()),
+                Share::All => (T::zero(), gradient[i]),
+                Share::Part(d) => (scalar::<T>(1.0 - d) * gradient[i], scalar::<T>(d) * gradient[i]),
+            };
+        });
+    }
+}
+
+/// The share d of the previous state.
+#[derive(Clone, Copy)]
+enum Share {
+    None,
+    All,
+    Part(f64),
+}

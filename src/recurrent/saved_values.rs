@@ -1,0 +1,27 @@
+//! The values of the steps of a recurrent layer that its passes keep.
+
+use super::plan::Sizes;
+
+/// The values that the forward pass saves for the backward pass, or in [`Mode::Infer`](crate::layer::Mode::Infer) keeps
+/// for one step.
+pub(super) struct SavedValues<'a, T> {
+    pub(super) z: &'a mut [T],
+    pub(super) u: &'a mut [T],
+    pub(super) operands: &'a mut [T],
+    pub(super) masked: &'a mut [T],
+    pub(super) computed: [&'a mut [T]; 2],
+    pub(super) cell_state: &'a mut [T],
+}
+
+impl<'a, T> SavedValues<'a, T> {
+    pub(super) fn new(sizes: Sizes, rows: usize, state_rows: usize, values: &'a mut [T]) -> Self {
+        let (z, rest) = values.split_at_mut(rows * sizes.z);
+        let (u, rest) = rest.split_at_mut(rows * sizes.u);
+        let (operands, rest) = rest.split_at_mut(rows * sizes.operands);
+        let (masked, rest) = rest.split_at_mut(rows * sizes.masked);
+        let (h, rest) = rest.split_at_mut(rows * sizes.computed[0]);
+        let (cell, rest) = rest.split_at_mut(rows * sizes.computed[1]);
+        let cell_state = &mut rest[..state_rows * sizes.cell_state];
+        SavedValues { z, u, operands, masked, computed: [h, cell], cell_state }
+    }
+}

@@ -1,0 +1,82 @@
+//! The order of the samples of an epoch.
+
+use super::TrainConfig;
+use crate::{error::Error, random::shuffle, size::grow};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The samples of a block without a shuffle.
+const IN_ORDER: usize = 1 << 16;
+
+/// The order of the samples of an epoch, computed block by block.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    samples: usize,
+    /// The samples of a block, and the seed of the shuffle, if there is one.
+    block: usize,
+    seed: Option<u64>,
+    epoch: u64,
+    /// The blocks in order, of which so many were begun.
+    blocks: Vec<usize>,
+    begun: usize,
+    /// The samples of the last block that was begun, of which so many were taken.
+    within: Vec<usize>,
+    taken: usize,
+    /// The samples of an update.
+    group: Vec<usize>,
+}
+
+impl Order {
+    /// Begins an epoch over `samples` samples.
+    pub(super) fn begin(&mut self, samples: usize, settings: &TrainConfig, epoch: u64) -> Result<(), Error> {
+        self.samples = samples;
+        let block = if settings.shuffle { settings.shuffle_block.unwrap_or(samples) } else { IN_ORDER };
+        self.block = block.min(samples);
+        self.seed = settings.shuffle.then_some(settings.seed);
+        (self.epoch, self.begun, self.taken) = (epoch, 0, 0);
+        self.within.clear();
+        self.blocks.clear();
+        if let Some(seed) = self.seed {
+            let count = samples.div_ceil(self.block);
+            grow("the order of the blocks", &mut self.blocks, count)?;
+            self.blocks.extend(0..count);
+            shuffle(&mut self.blocks, !seed, epoch);
+        }
+        Ok(())
+    }
+
+    /// The samples of the next update, at most `size`; `None` at the end of the epoch.
+    pub(super) fn next(&mut self, size: usize) -> Result<Option<&[usize]>, Error> {
+        self.group.clear();
+        grow("the samples of an update", &mut self.group, size.min(self.samples))?;
+        while self.group.len() < size {
+            if self.taken == self.within.len() && !self.begin_block()? {
+                break;
+            }
+            let end = self.within.len().min(self.taken.saturating_add(size - self.group.len()));
+            self.group.extend_from_slice(&self.within[self.taken..end]);
+            self.taken = end;
+        }
+        Ok(if self.group.is_empty() { None } else { Some(&self.group) })
+    }
+
+    /// Begins the next block; `false` if there is none.
+    fn begin_block(&mut self) -> Result<bool, Error> {
+        let next = match self.seed {
+            Some(_) => self.blocks.get(self.begun).copied(),
+            None => Some(self.begun).filter(|&block| block < self.samples.div_ceil(self.block)),
+        };
+        let Some(block) = next else { return Ok(false) };
+        let first = block * self.block;
+        let samples: Range<usize> = first..self.samples.min(first + self.block);
+        self.within.clear();
+        grow("the order of the samples", &mut self.within, samples.len())?;
+        self.within.extend(samples);
+        if let Some(seed) = self.seed {
+            let seed = seed.wrapping_add((block as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            shuffle(&mut self.within, seed, self.epoch);
+        }
+        (self.begun, self.taken) = (self.begun + 1, 0);
+        Ok(true)
+    }
+}

@@ -1,0 +1,67 @@
+//! Truncated backpropagation through time: an update for each window of steps.
+
+use super::{Trainer, step::Updated};
+use crate::{
+    dataset::{Batch, Source},
+    error::Error,
+    layer::{Layer, Mode},
+    loss::Loss,
+    monitor::GradientMonitor,
+    scalar::Scalar,
+    transform::{GradientTransform, Outcome},
+    workspace::StepWindows,
+};
+
+impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// An update for each window of the steps of `samples`, batch by batch. The initial state is kept.
+    pub(super) fn each_window(
+        &mut self,
+        windows: &mut StepWindows<T>,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+        each: &mut dyn FnMut(Updated),
+    ) -> Result<(), Error> {
+        for samples in samples.chunks(self.settings.batch_size) {
+            batch.choose(data, samples, true)?;
+            self.workspace.begin_windows(windows, batch.shape().lengths.is_some())?;
+            let done = self.windows_of_chosen(windows, data, batch, monitor, each);
+            self.workspace.end_windows(windows);
+            done?;
+        }
+        Ok(())
+    }
+
+    /// For each window of the chosen batch: `w ← w + u(g)`, where g is the gradient of its loss from a constant
+    /// initial state.
+    fn windows_of_chosen(
+        &mut self,
+        windows: &StepWindows<T>,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        monitor: &mut dyn GradientMonitor<T>,
+        each: &mut dyn FnMut(Updated),
+    ) -> Result<(), Error> {
+        let carry = self.settings.truncation.is_some_and(|truncation| truncation.carry);
+        for first in (0..batch.shape().steps).step_by(windows.steps) {
+            batch.select_steps(first, windows.steps)?;
+            if first > 0 {
+                self.workspace.next_window(windows, batch.shape().batch, carry);
+            }
+            let weight = self.add_weight(0.0, batch)?;
+            let done = if weight > 0.0 {
+                self.update_chosen(data, batch, weight, monitor)?
+            } else {
+                if carry {
+                    self.fill(data, batch, 0)?;
+                    let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, &mut ());
+                    output.map_err(|error| batch.in_data(data, true, error))?;
+                }
+                Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }
+            };
+            self.note(done, each)?;
+        }
+        Ok(())
+    }
+}

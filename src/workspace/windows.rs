@@ -1,0 +1,152 @@
+//! Windows of the steps of a batch, with the state carried from window to window.
+
+use super::{Memory, Workspace};
+use crate::{
+    batch_shape::BatchShape,
+    error::{Error, LayerRule},
+    layer::{Dims, Layer, StateLayout},
+    scalar::Scalar,
+    size::grow,
+};
+use alloc::vec::Vec;
+
+/// The length of windows, and the layout of the state that is carried between them.
+#[derive(Debug)]
+pub(crate) struct StepWindows<T> {
+    /// The steps of a window.
+    pub(crate) steps: usize,
+    layout: Result<StateLayout, Error>,
+    /// The initial state of the first window; empty if it is zero.
+    start: Vec<T>,
+    /// The outputs of all windows, and the lengths of one.
+    outputs: Vec<T>,
+    lengths: Vec<usize>,
+}
+
+impl<T: Scalar> StepWindows<T> {
+    /// Windows of `steps` steps for `network`.
+    ///
+    /// # Errors
+    /// [`LayerRule::NotInWindows`], with the layer, for one that reads later steps or changes the steps.
+    pub(crate) fn new(network: &dyn Layer<T>, steps: usize) -> Result<Self, Error> {
+        check(network, "")?;
+        let layout = StateLayout::of(network);
+        Ok(StepWindows { steps, layout, start: Vec::new(), outputs: Vec::new(), lengths: Vec::new() })
+    }
+}
+
+/// Refuses a layer whose outputs need steps of other windows, by the innermost layer that does.
+fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
+    let shape = BatchShape::sequences(1, 2);
+    let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
+        (true, _) => "reads later steps",
+        (false, false) => "gives one row for all steps",
+        _ => return Ok(()),
+    };
+    let structure = layer.structure();
+    structure.parts().try_for_each(|(name, part, _)| check(part, &structure.below(path, name)))?;
+    let rule = LayerRule::NotInWindows { kind: layer.spec().title(), reason };
+    Err(rule.at(path))
+}
+
+impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+    /// Notes the initial state of the first window.
+    ///
+    /// # Errors
+    /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
+    pub(crate) fn begin_windows(&self, windows: &mut StepWindows<T>, is_ragged: bool) -> Result<(), Error> {
+        if let (true, Err(error)) = (is_ragged, &windows.layout) {
+            return Err(error.clone());
+        }
+        windows.start.clear();
+        windows.start.extend_from_slice(self.state());
+        Ok(())
+    }
+
+    /// Sets the initial state of a later window, of the first `samples` samples: the final state of the last pass if it
+    /// is `carried`, otherwise the initial state of the first window. No gradient flows from window to window.
+    pub(crate) fn next_window(&mut self, windows: &StepWindows<T>, samples: usize, carried: bool) {
+        let (states, Memory { state, state_end, .. }) = (self.memory.last_values()[2], &mut self.memory);
+        let from = if carried { &state_end[..states] } else { &windows.start[..] };
+        state.clear();
+        match &windows.layout {
+            Ok(layout) => layout.gather(from, samples, state),
+            Err(_) => state.extend_from_slice(from),
+        }
+        self.memory.starts_from_state = !from.is_empty();
+    }
+
+    /// Restores the initial state of the first window.
+    pub(crate) fn end_windows(&mut self, windows: &StepWindows<T>) {
+        self.memory.state.clear();
+        self.memory.state.extend_from_slice(&windows.start);
+        self.memory.starts_from_state = !windows.start.is_empty();
+    }
+
+    /// [`infer`](Self::infer), in `windows` if there are any: the bits are those of one pass.
+    pub(crate) fn infer_in<'a>(
+        &'a mut self,
+        windows: &'a mut Option<StepWindows<T>>,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<&'a [T], Error> {
+        match windows {
+            Some(windows) if shape.steps > windows.steps => {
+                self.begin_windows(windows, shape.lengths.is_some())?;
+                let done = self.infer_windows(windows, w, x, shape);
+                self.end_windows(windows);
+                done?;
+            }
+            _ => drop(self.infer(w, x, shape)?),
+        }
+        Ok(self.outputs_in(windows, shape))
+    }
+
+    /// The outputs of the last [`infer_in`](Self::infer_in).
+    fn outputs_in<'a>(&'a self, windows: &'a Option<StepWindows<T>>, shape: BatchShape<'_>) -> &'a [T] {
+        match windows {
+            Some(windows) if shape.steps > windows.steps => &windows.outputs,
+            _ => &self.memory.y[..self.memory.last_values()[1]],
+        }
+    }
+
+    /// [`infer_in`](Self::infer_in) from a state of zero. The initial state of other passes is kept.
+    pub(crate) fn infer_from_zero<'a>(
+        &'a mut self,
+        windows: &'a mut Option<StepWindows<T>>,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<&'a [T], Error> {
+        let from_state = core::mem::take(&mut self.memory.starts_from_state);
+        let state = core::mem::take(&mut self.memory.state);
+        let done = self.infer_in(windows, w, x, shape).map(drop);
+        (self.memory.starts_from_state, self.memory.state) = (from_state, state);
+        done.map(|()| self.outputs_in(windows, shape))
+    }
+
+    fn infer_windows(
+        &mut self,
+        windows: &mut StepWindows<T>,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<(), Error> {
+        let Dims { input, output, .. } = self.memory.dims;
+        windows.outputs.clear();
+        grow("the outputs of all windows", &mut windows.outputs, shape.rows().saturating_mul(output))?;
+        let mut lengths = core::mem::take(&mut windows.lengths);
+        for first in (0..shape.steps).step_by(windows.steps) {
+            let rows = shape.window(first, windows.steps, &mut lengths);
+            if first > 0 {
+                self.next_window(windows, rows.batch, true);
+            }
+            let x = &x[shape.step(first).start * input..][..rows.rows() * input];
+            let y = self.memory.infer(&self.network, w, x, rows)?;
+            windows.outputs.extend_from_slice(y);
+        }
+        windows.lengths = lengths;
+        Ok(())
+    }
+}

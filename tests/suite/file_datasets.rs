@@ -1,0 +1,251 @@
+//! Data sets in files: the bits of the same data in memory, and typed errors.
+
+use crate::numbers::{bits, seeded_numbers};
+use chainrule::{
+    DataRule, Error,
+    dataset::{Batch, Dataset, FileDataset, FileTargets, FileTensor, Source},
+    layer::Sequential,
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    trainer::{FitOptions, TrainConfig, Trainer, Truncation},
+    transform::Adam,
+};
+use std::{fs, path::PathBuf};
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("chainrule-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// A file of numpy's format, version 1.
+    fn npy(&self, name: &str, descr: &str, shape: &[usize], values: &[u8]) -> PathBuf {
+        let shape: String = shape.iter().map(|size| format!("{size}, ")).collect();
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(values);
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn floats(&self, name: &str, shape: &[usize], values: &[f64]) -> FileTensor<f64> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        FileTensor::npy(self.npy(name, "<f8", shape, &bytes)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const SAMPLES: usize = 23;
+const STEPS: usize = 6;
+
+/// The parameters after a training, and what it reported.
+fn trained<C: Loss<f64>>(loss: C, settings: TrainConfig, data: &dyn Source<f64>) -> (Vec<u64>, String) {
+    let network = Sequential::input(3).lstm(4).dropout(0.2).linear(2).build().unwrap();
+    let mut trainer = Trainer::new(network, loss, Adam::new(0.01), settings).unwrap();
+    let epochs = trainer.fit_with(data, FitOptions::new().validation(data)).unwrap();
+    let metric = trainer.metric(data, |_, y, _| y.iter().sum()).unwrap();
+    (bits(trainer.parameters()), format!("{epochs:?} {metric:?}"))
+}
+
+/// Shuffled, in blocks and in order; with accumulation, in windows of steps, with row weights; values and classes.
+#[test]
+fn file_datasets_train_to_the_bits_of_memory() {
+    let folder = Folder::new("bits");
+    let rows = SAMPLES * STEPS;
+    let (x, y): (Vec<f64>, Vec<f64>) = (seeded_numbers(1, rows * 3), seeded_numbers(2, rows * 2));
+    let weights: Vec<f64> = seeded_numbers::<f64>(3, rows).into_iter().map(|weight| weight.max(0.0)).collect();
+    let classes: Vec<usize> = (0..rows).map(|row| row * 7 % 5 % 2).collect();
+    let class_bytes: Vec<u8> = classes.iter().flat_map(|&class| (class as i16).to_le_bytes()).collect();
+    let inputs = || folder.floats("x.npy", &[SAMPLES, STEPS, 3], &x);
+    let memory = Dataset::sequences(3, STEPS, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let values = FileTargets::Values(folder.floats("y.npy", &[SAMPLES, STEPS, 2], &y));
+    let file = FileDataset::new(inputs(), values).unwrap();
+    let file = file.row_weights(folder.floats("w.npy", &[SAMPLES, STEPS], &weights)).unwrap();
+    let labelled = Dataset::sequences(3, STEPS, &x, Target::Classes(&classes)).unwrap();
+    let labels = FileTensor::npy(folder.npy("c.npy", "<i2", &[SAMPLES, STEPS], &class_bytes)).unwrap();
+    let labelled_file = FileDataset::new(inputs(), FileTargets::Classes(labels)).unwrap();
+
+    let usual = TrainConfig { batch_size: 4, epochs: 2, seed: 9, ..TrainConfig::default() };
+    let mut all = Vec::new();
+    for settings in [
+        usual,
+        TrainConfig { shuffle_block: Some(5), ..usual },
+        TrainConfig { shuffle_block: Some(SAMPLES), accumulation_steps: 2, threads: 2, ..usual },
+        TrainConfig { shuffle: false, truncation: Some(Truncation::new(4)), ..usual },
+        TrainConfig { shuffle_block: Some(1), truncation: Some(Truncation::new(2)), ..usual },
+    ] {
+        let found = trained(MeanSquaredError::new(), settings, &file);
+        assert!(found == trained(MeanSquaredError::new(), settings, &memory), "{settings:?}");
+        assert!(
+            trained(CrossEntropy::new(), settings, &labelled_file) == trained(CrossEntropy::new(), settings, &labelled)
+        );
+        all.push(found);
+    }
+    // Another order is another training; one block of all samples is none.
+    assert_ne!(all[0].0, all[1].0);
+    let one_block = TrainConfig { shuffle_block: Some(SAMPLES), ..usual };
+    assert!(trained(MeanSquaredError::new(), one_block, &memory) == all[0]);
+}
+
+/// Each epoch visits every sample once, and a block at a time.
+#[test]
+fn shuffled_blocks_keep_their_samples_together() {
+    let (x, y): (Vec<f64>, Vec<f64>) = ((0..20).map(f64::from).collect(), vec![0.0; 20]);
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let settings = TrainConfig { batch_size: 1, epochs: 2, shuffle_block: Some(6), ..TrainConfig::default() };
+    let network = Sequential::input(1).linear(1).build().unwrap();
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), settings).unwrap();
+    let mut seen = Inputs(Vec::new());
+    trainer.fit_with(&data, FitOptions::new().monitor(&mut seen)).unwrap();
+    let epochs: Vec<Vec<usize>> = seen.0.chunks(20).map(<[usize]>::to_vec).collect();
+    assert_ne!(epochs[0], epochs[1]);
+    for epoch in epochs {
+        let mut all = epoch.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..20).collect::<Vec<_>>());
+        let mut blocks: Vec<usize> = epoch.iter().map(|sample| sample / 6).collect();
+        blocks.dedup();
+        assert_eq!(blocks.len(), 4, "{epoch:?}");
+        assert_ne!(epoch, all);
+    }
+}
+
+/// The inputs of all passes.
+struct Inputs(Vec<usize>);
+
+impl chainrule::GradientMonitor<f64> for Inputs {
+    fn forward(&mut self, _at: &chainrule::monitor::Link<'_>, x: &[f64], _y: &[f64]) {
+        self.0.extend(x.iter().map(|&x| x as usize));
+    }
+}
+
+fn refused<V: std::fmt::Debug>(made: Result<V, Error>) -> DataRule {
+    match made {
+        Err(Error::InvalidData(rule)) => rule,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn file_tensors_refuse_files_that_are_not_theirs() {
+    let folder = Folder::new("refused");
+    let bytes: Vec<u8> = (0..12).flat_map(|i: u32| (i as f32).to_le_bytes()).collect();
+    let path = folder.npy("good.npy", "<f4", &[4, 3], &bytes);
+    assert_eq!(FileTensor::<f32>::npy(&path).unwrap().shape(), [4, 3]);
+    let wrong = refused(FileTensor::<f64>::npy(&path));
+    assert!(matches!(&wrong, DataRule::FileType { expected: "float64", found, .. } if found == "<f4"), "{wrong}");
+    for descr in [">f4", "<i4", "<f2", "|b1", "<U3", "f4", ""] {
+        let rule = refused(FileTensor::<f32>::npy(folder.npy("type.npy", descr, &[4, 3], &bytes)));
+        assert!(matches!(rule, DataRule::FileType { .. } | DataRule::FileFormat { .. }), "{descr}");
+    }
+    let short = refused(FileTensor::<f32>::npy(folder.npy("short.npy", "<f4", &[4, 3], &bytes[..30])));
+    assert!(matches!(short, DataRule::FileEnds { sample: 2, samples: 4, .. }), "{short}");
+    let whole = fs::read(&path).unwrap();
+    for end in 0..whole.len() - bytes.len() {
+        let cut = folder.0.join("cut.npy");
+        fs::write(&cut, &whole[..end]).unwrap();
+        assert!(matches!(refused(FileTensor::<f32>::npy(cut)), DataRule::FileFormat { .. }), "{end}");
+    }
+    let text = String::from_utf8_lossy(&whole).replace("False", "True ");
+    let fortran = folder.0.join("fortran.npy");
+    fs::write(&fortran, text.as_bytes()).unwrap();
+    assert!(FileTensor::<f32>::npy(fortran).is_err());
+    let huge = folder.npy("huge.npy", "<f4", &[usize::MAX / 2, 3], &bytes);
+    assert!(matches!(FileTensor::<f32>::npy(huge), Err(Error::TooLarge { .. })));
+    assert!(matches!(FileTensor::<f32>::npy(folder.npy("none.npy", "<f4", &[0, 3], &[])), Err(Error::EmptyBatch)));
+    assert!(matches!(FileTensor::<f32>::npy(folder.npy("thin.npy", "<f4", &[4, 0], &[])), Err(Error::Empty { .. })));
+    assert!(matches!(FileTensor::<f32>::npy(folder.0.join("missing.npy")), Err(Error::File { .. })));
+    assert!(matches!(FileTensor::<f32>::npy(&folder.0), Err(Error::File { .. })));
+    let made = |targets: &[usize]| {
+        let values = vec![0.0; targets.iter().product()];
+        let targets = FileTargets::Values(folder.floats("t.npy", targets, &values));
+        FileDataset::new(folder.floats("i.npy", &[4, 3], &[0.0; 12]), targets).map(drop)
+    };
+    assert!(made(&[4]).is_ok() && made(&[4, 2]).is_ok());
+    assert!(matches!(made(&[5, 2]), Err(Error::Length { .. })));
+}
+
+/// Values that are found bad when they are read, and a file that was cut after it was opened.
+#[test]
+fn file_datasets_name_the_sample_that_cannot_be_read() {
+    let folder = Folder::new("samples");
+    let network = || Sequential::input(2).linear(1).build().unwrap();
+    let settings = TrainConfig { batch_size: 3, epochs: 1, shuffle: false, ..TrainConfig::default() };
+    let fit = |data: &FileDataset<f64>| {
+        let mut trainer = Trainer::new(network(), MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+        trainer.fit(data).map(drop)
+    };
+    let (mut x, mut y) = (vec![0.5; 14], vec![0.5; 7]);
+    let data = |x: &[f64], y: &[f64]| {
+        let targets = FileTargets::Values(folder.floats("y.npy", &[7], y));
+        FileDataset::new(folder.floats("x.npy", &[7, 2], x), targets).unwrap()
+    };
+    fit(&data(&x, &y)).unwrap();
+    x[9] = f64::INFINITY;
+    let error = fit(&data(&x, &y)).unwrap_err();
+    assert!(matches!(error, Error::DataValue { what: "an input", sample: 4, column: Some(1), .. }), "{error}");
+    x[9] = 0.5;
+    y[5] = f64::NAN;
+    let error = fit(&data(&x, &y)).unwrap_err();
+    assert!(matches!(error, Error::DataValue { what: "a target", sample: 5, .. }), "{error}");
+    y[5] = 0.5;
+    let cut = data(&x, &y);
+    let file = fs::OpenOptions::new().write(true).open(folder.0.join("x.npy")).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length - 3 * 16).unwrap();
+    let error = refused(fit(&cut));
+    assert!(matches!(error, DataRule::FileEnds { sample: 4, samples: 7, .. }), "{error}");
+
+    let classes: Vec<u8> = [0, 1, 0, -1].into_iter().flat_map(|class: i64| class.to_le_bytes()).collect();
+    let labels = FileTensor::npy(folder.npy("c.npy", "<i8", &[4], &classes)).unwrap();
+    let data = FileDataset::new(folder.floats("x.npy", &[4, 2], &[0.5; 8]), FileTargets::Classes(labels)).unwrap();
+    let mut batch = Batch::new(&data, 4);
+    batch.gather(&data, &[0, 1, 2], false).unwrap();
+    let error = batch.gather(&data, &[3], false).unwrap_err();
+    assert!(matches!(error, Error::DataValue { what: "a class", sample: 3, found: -1.0, .. }), "{error}");
+}
+
+#[cfg(feature = "safetensors")]
+#[test]
+fn file_tensors_read_safetensors() {
+    let folder = Folder::new("safetensors");
+    let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+    let write = |header: &str, bytes: &[u8]| {
+        let path = folder.0.join("data.safetensors");
+        let mut all = (header.len() as u64).to_le_bytes().to_vec();
+        all.extend(header.as_bytes());
+        all.extend(bytes);
+        fs::write(&path, all).unwrap();
+        path
+    };
+    let mut bytes: Vec<u8> = vec![1, 0, 1];
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    let header = r#"{"__metadata__":{"a":"b"},"y":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},
+        "x":{"dtype":"F32","shape":[3,2],"data_offsets":[3,27]}}"#;
+    let path = write(header, &bytes);
+    let (x, y) = (FileTensor::safetensors(&path, "x").unwrap(), FileTensor::safetensors(&path, "y").unwrap());
+    let data = FileDataset::<f32>::new(x, FileTargets::Classes(y)).unwrap();
+    let mut batch = Batch::new(&data, 3);
+    batch.gather(&data, &[2, 0], false).unwrap();
+    assert_eq!(batch.x(), [4.0, 5.0, 0.0, 1.0]);
+    assert_eq!(batch.target(), Target::Classes(&[1, 1]));
+    assert!(matches!(refused(FileTensor::<f32>::safetensors(&path, "z")), DataRule::FileFormat { .. }));
+    assert!(matches!(refused(FileTensor::<f64>::safetensors(&path, "x")), DataRule::FileType { .. }));
+    let short = write(header, &bytes[..20]);
+    assert!(matches!(refused(FileTensor::<f32>::safetensors(short, "x")), DataRule::FileEnds { sample: 2, .. }));
+    for header in ["", "{", "[]", r#"{"x":{"dtype":"F32","shape":[3],"data_offsets":[3,2]}}"#] {
+        let rule = refused(FileTensor::<f32>::safetensors(write(header, &bytes), "x"));
+        assert!(matches!(rule, DataRule::FileFormat { .. }), "{header}: {rule}");
+    }
+}
